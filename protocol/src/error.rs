@@ -1,0 +1,131 @@
+//! What can go wrong from outside, as values: what, where, and how to mend it. What only our own mistake can cause is
+//! an `assert!` where it happens, never an error here.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// A text that cannot be a peer id. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BadId {
+    /// Empty, or too long.
+    #[error("a peer id has 1 to 64 characters, this one has {length}")]
+    Length {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A character outside the alphabet.
+    #[error("peer id {name:?} holds {found:?}; use letters, digits, '.', '_' and '-'")]
+    Character {
+        /// The text.
+        name: String,
+        /// The first offending character.
+        found: char,
+    },
+}
+
+/// Bytes that are not a message. The frame is dropped, the node is untouched; a stream in which the frames themselves
+/// cannot be told apart any more ([`WireError::Length`]) has to be closed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WireError {
+    /// The length prefix is outside its bounds, so the stream cannot be followed any further.
+    #[error("frame of {length} bytes; a frame has {least} to {most}: is the other end speaking this protocol?")]
+    Length {
+        /// What the prefix says.
+        length: usize,
+        /// The smallest frame.
+        least: usize,
+        /// The largest frame.
+        most: usize,
+    },
+    /// Not our protocol at all.
+    #[error("no magic number at the start: is the other end speaking this protocol?")]
+    Magic,
+    /// A build that speaks another wire version.
+    #[error("wire version {theirs}, this build speaks {ours}: run the same build everywhere")]
+    Version {
+        /// What the frame says.
+        theirs: u8,
+        /// What this build speaks.
+        ours: u8,
+    },
+    /// No message has this code.
+    #[error("unknown verb code {code}: is the sender a newer build?")]
+    Verb {
+        /// The code.
+        code: u8,
+    },
+    /// The header announces more than the frame holds.
+    #[error("{verb}: the header announces {announced} bytes, the frame holds {held}")]
+    Truncated {
+        /// The message's verb.
+        verb: &'static str,
+        /// Announced.
+        announced: usize,
+        /// Held.
+        held: usize,
+    },
+    /// The annex does not hold what the verb needs.
+    #[error("{verb}: the annex cannot be read: {why}")]
+    Annex {
+        /// The message's verb.
+        verb: &'static str,
+        /// The reader's words.
+        why: String,
+    },
+    /// The body is not the text that the verb needs.
+    #[error("{verb}: the body should be {expected}, got {got:?}")]
+    Body {
+        /// The message's verb.
+        verb: &'static str,
+        /// The form it should have.
+        expected: &'static str,
+        /// Its beginning, escaped.
+        got: String,
+    },
+}
+
+/// A knob that cannot be what it was set to, alone or beside another one. Nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// A duration outside its bounds.
+    #[error("{knob} is {got:?}; make it {least:?} to {most:?}")]
+    Span {
+        /// Its name.
+        knob: &'static str,
+        /// What it was set to.
+        got: Duration,
+        /// The least that works.
+        least: Duration,
+        /// The most that makes sense.
+        most: Duration,
+    },
+    /// A count outside its bounds.
+    #[error("{knob} is {got}; make it {least} to {most}")]
+    Count {
+        /// Its name.
+        knob: &'static str,
+        /// What it was set to.
+        got: u64,
+        /// The least that works.
+        least: u64,
+        /// The most that makes sense.
+        most: u64,
+    },
+    /// A deadline that would pass between two heartbeats.
+    #[error("heartbeat_timeout is {timeout:?} and heartbeat_interval {interval:?}; make the timeout at least twice the interval")]
+    Impatient {
+        /// heartbeat_timeout.
+        timeout: Duration,
+        /// heartbeat_interval.
+        interval: Duration,
+    },
+    /// A cluster name outside its bounds.
+    #[error("cluster {name:?} has {length} bytes; make it 1 to 64")]
+    Cluster {
+        /// The name.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+}

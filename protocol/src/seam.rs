@@ -1,0 +1,218 @@
+//! The seam between the pure core and the world: everything that can happen to a node, and everything it can ask for.
+//!
+//! Both lists are closed. Within one call the node asks in the order *persist, send, deliver*; a shell that performs
+//! the outputs one by one keeps that order.
+
+use std::net::SocketAddrV4;
+
+use bytes::Bytes;
+
+use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, Seq, ViewId};
+use crate::message::{Datagram, Message};
+use crate::note::{Note, Refusal};
+
+/// Everything that can happen to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Frames of one link, in order.
+    Received {
+        /// The link.
+        link: LinkId,
+        /// What came, oldest first.
+        messages: Vec<Message>,
+    },
+    /// A datagram came in.
+    Heard {
+        /// Where it came from.
+        from: SocketAddrV4,
+        /// What it says.
+        datagram: Box<Datagram>,
+    },
+    /// A connection stands: one that the node dialled, or one that somebody else did.
+    LinkUp {
+        /// The link.
+        link: LinkId,
+    },
+    /// A connection is gone, without the node having hung up.
+    LinkDown {
+        /// The link.
+        link: LinkId,
+        /// In what way.
+        how: Down,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// The link that will never be.
+        link: LinkId,
+        /// True only for "connection refused": the proof that no process listens there.
+        refused: bool,
+    },
+    /// What is queued for a link has grown beyond what the shell wants to hold, or has drained again.
+    Backlog {
+        /// The link.
+        link: LinkId,
+        /// Whether bulk should wait.
+        full: bool,
+    },
+    /// A reading of this peer's own.
+    Publish {
+        /// Any bytes.
+        payload: Bytes,
+        /// Microseconds since 1970 (UTC).
+        time: u64,
+    },
+    /// Leave the group, then stop.
+    Leave,
+    /// The deadline has passed.
+    Wake,
+}
+
+/// In what way a connection went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The other end closed it, or the kernel of the other machine did.
+    Closed,
+    /// It was reset or broke.
+    Reset,
+    /// Our side gave it up: unreadable frames.
+    Garbage,
+}
+
+/// Everything a node can ask of the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Connect; answer with `LinkUp` or `DialFailed`.
+    Dial {
+        /// The number that the link will have.
+        link: LinkId,
+        /// Where to.
+        to: SocketAddrV4,
+    },
+    /// Close, after what is queued has been written; the node has forgotten the link already.
+    HangUp {
+        /// The link.
+        link: LinkId,
+    },
+    /// Write a frame.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// What to say.
+        message: Message,
+    },
+    /// Write one frame, encoded once, to several links.
+    Fan {
+        /// The links.
+        links: Vec<LinkId>,
+        /// What to say.
+        message: Message,
+    },
+    /// Send a datagram to whoever listens on the discovery port, and to the seeds.
+    Broadcast {
+        /// What to say.
+        datagram: Box<Datagram>,
+    },
+    /// Send a datagram to one peer.
+    Whisper {
+        /// Where to.
+        to: SocketAddrV4,
+        /// What to say.
+        datagram: Box<Datagram>,
+    },
+    /// Hand an ordered reading, or the absence of one, to the sinks.
+    Deliver(Delivery),
+    /// What became of a reading of this peer's own.
+    Published {
+        /// Its number; none where it was refused before it got one.
+        oseq: Option<Oseq>,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Store the incarnation, so that the next start takes a larger one.
+    Persist {
+        /// The incarnation in use from now on.
+        incarnation: Incarnation,
+    },
+    /// Something worth telling.
+    Note(Note),
+    /// The node is done; nothing will come of further inputs.
+    Stop(StopReason),
+}
+
+/// What the sinks get, in the order of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// A reading.
+    Reading(Reading),
+    /// This peer will never hand over what stood here.
+    Gap {
+        /// The first position missing.
+        from: Seq,
+        /// The last position missing.
+        to: Seq,
+    },
+    /// The origin has declared its own readings lost.
+    Lost {
+        /// Where the declaration stands.
+        seq: Seq,
+        /// Whose readings.
+        origin: Member,
+        /// The first of its numbers.
+        from: Oseq,
+        /// The last of its numbers.
+        to: Oseq,
+    },
+}
+
+/// An ordered reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The epoch of the entry.
+    pub epoch: Epoch,
+    /// The view in force there.
+    pub view_id: ViewId,
+    /// Its position in the log.
+    pub seq: Seq,
+    /// Who published it.
+    pub origin: Member,
+    /// Its number among the origin's.
+    pub oseq: Oseq,
+    /// When the origin published it, in microseconds since 1970 (UTC), by the origin's clock.
+    pub time: u64,
+    /// Any bytes.
+    pub payload: Bytes,
+}
+
+/// What became of a reading of this peer's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has a number, and waits to be ordered.
+    Accepted,
+    /// It stands in the log.
+    Ordered,
+    /// Everyone in the view has it.
+    Stable,
+    /// It was not taken; nothing will become of it.
+    Refused(Refusal),
+}
+
+/// Why a node is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was asked to leave, and has left.
+    Left,
+    /// It was asked to leave, and nobody confirmed it in time.
+    LeftUnconfirmed,
+    /// Another living process has its name.
+    DuplicateId {
+        /// Where that one listens.
+        holder: SocketAddrV4,
+        /// Where this one listens.
+        own: SocketAddrV4,
+    },
+    /// A later incarnation of its name has been in the group while this one was a member.
+    OldIncarnation {
+        /// The later one.
+        known: Incarnation,
+    },
+}

@@ -1,0 +1,60 @@
+//! Where a peer stands, as one value: the status block of the human log, and the answer to `peer status`.
+
+use std::fmt;
+use std::net::SocketAddrV4;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
+use crate::view::Names;
+
+/// Where a peer stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub peer_id: PeerId,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+    /// Where it listens.
+    pub address: SocketAddrV4,
+    /// `joining`, `member`, `candidate` or `leader`.
+    pub role: String,
+    /// Whether it is about to leave.
+    pub leaving: bool,
+    /// Whom it follows, itself included.
+    pub leader: Option<PeerId>,
+    /// Epoch of its log, written `3.peer1`; `0.` where it has none.
+    pub epoch: String,
+    /// The highest epoch it promised.
+    pub promised: String,
+    /// The number of the newest view it holds.
+    pub view_id: ViewId,
+    /// Everyone in that view, lowest priority first.
+    pub members: Vec<PeerId>,
+    /// The last contiguous position it holds.
+    pub contiguous: Seq,
+    /// The last position handed to its sinks.
+    pub delivered: Seq,
+    /// The last position known to be stable.
+    pub stable: Seq,
+    /// The number of its own newest reading.
+    pub published: Oseq,
+    /// The number of its own newest reading that stands in the log.
+    pub ordered: Oseq,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let leads = self.role == "leader";
+        let part = matches!(self.role.as_str(), "leader" | "member");
+        writeln!(f, "Peer ID: {}", self.peer_id)?;
+        writeln!(f, "Address: {}", self.address.ip())?;
+        writeln!(f, "Port: {}", self.address.port())?;
+        writeln!(f, "Is Group Leader: {}", if leads { "True" } else { "False" })?;
+        writeln!(f, "Part of Network: {}", if part { "True" } else { "False" })?;
+        writeln!(f, "Leader ID: {}", self.leader.as_ref().map_or("None", PeerId::as_str))?;
+        writeln!(f, "Group View: {{{}}}", Names(&self.members))?;
+        writeln!(f, "View ID: {}", self.view_id)?;
+        write!(f, "Ordered Peer List: [{}]", Names(&self.members))
+    }
+}
