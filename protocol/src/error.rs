@@ -55,8 +55,20 @@ pub enum WireError {
         /// The code.
         code: u8,
     },
-    /// The header announces more than the frame holds.
-    #[error("{verb}: the header announces {announced} bytes, the frame holds {held}")]
+    /// A flag that this build does not know, or a datagram's on a link, or a link's in a datagram.
+    #[error("header flags {flags:#04x} mean nothing here: is the sender a newer build?")]
+    Flags {
+        /// The flags.
+        flags: u8,
+    },
+    /// A tag, although there are no keys.
+    #[error("a tag of {length} bytes, and this build has no keys: run the same build everywhere")]
+    Tag {
+        /// Its length.
+        length: u8,
+    },
+    /// An annex or a payload is announced that is longer than what the frame still holds.
+    #[error("{verb}: {announced} bytes are announced, the frame holds {held}: was it cut short on its way?")]
     Truncated {
         /// The message's verb.
         verb: &'static str,
@@ -80,10 +92,20 @@ pub enum WireError {
         verb: &'static str,
         /// The form it should have.
         expected: &'static str,
-        /// Its beginning, escaped.
+        /// Its beginning.
         got: String,
     },
 }
+
+impl WireError {
+    /// A wrong body, of which only the beginning is kept.
+    pub(crate) fn body(verb: &'static str, expected: &'static str, got: &[u8]) -> Self {
+        Self::Body { verb, expected, got: String::from_utf8_lossy(&got[..got.len().min(BODY_SHOWN)]).into_owned() }
+    }
+}
+
+/// How much of a wrong body is kept, in bytes.
+const BODY_SHOWN: usize = 64;
 
 /// A knob that cannot be what it was set to, alone or beside another one. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -75,9 +75,22 @@ impl Serialize for PeerId {
 
 impl<'de> Deserialize<'de> for PeerId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        // The empty name is legal inside an epoch only; wherever a peer is named, admission compares it with real ids.
-        if name.is_empty() { Ok(Self::nobody()) } else { Self::new(&name).map_err(de::Error::custom) }
+        deserializer.deserialize_str(Name)
+    }
+}
+
+/// Reads a name straight out of the text, without a copy in between.
+struct Name;
+
+impl de::Visitor<'_> for Name {
+    type Value = PeerId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a peer id")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<PeerId, E> {
+        PeerId::new(name).map_err(E::custom)
     }
 }
 
@@ -119,7 +132,42 @@ pub struct Epoch {
     /// Rises with each claim.
     pub round: u64,
     /// Who claimed it; nobody else ever can.
+    #[serde(deserialize_with = "owner")]
     pub owner: Member,
+}
+
+/// Reads an owner, who may be nobody: the one place where an empty name is legal.
+fn owner<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Member, D::Error> {
+    struct Owner(PeerId);
+
+    impl<'de> Deserialize<'de> for Owner {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct NameOrNobody;
+
+            impl de::Visitor<'_> for NameOrNobody {
+                type Value = PeerId;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a peer id, or nothing")
+                }
+
+                fn visit_str<E: de::Error>(self, name: &str) -> Result<PeerId, E> {
+                    if name.is_empty() { Ok(PeerId::nobody()) } else { Name.visit_str(name) }
+                }
+            }
+
+            deserializer.deserialize_str(NameOrNobody).map(Self)
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Raw {
+        id: Owner,
+        inc: Incarnation,
+    }
+
+    let Raw { id: Owner(id), inc } = Raw::deserialize(deserializer)?;
+    Ok(Member { id, inc })
 }
 
 impl Epoch {

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod draw;
 pub mod error;
+pub mod frame;
 pub mod id;
 pub mod message;
 pub mod node;
