@@ -1,0 +1,89 @@
+//! What a run has seen: counted always, because a sweep in which something never happened has not tested it.
+
+use std::ops::AddAssign;
+
+use protocol::note::Note;
+use serde::{Deserialize, Serialize};
+
+/// Counts over one run, or over many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Inputs that nodes handled: the events of "events per second".
+    pub inputs: u64,
+    /// Readings handed to sinks.
+    pub delivered: u64,
+    /// Frames and datagrams lost.
+    pub lost: u64,
+    /// Frames and datagrams that took the slow way.
+    pub delayed: u64,
+    /// Datagrams that came twice.
+    pub repeated: u64,
+    /// Frames cut at a byte.
+    pub cut_at_byte: u64,
+    /// Datagrams whose bytes were changed on the way, and that were turned away.
+    pub corrupted: u64,
+    /// Elections started.
+    pub elections: u64,
+    /// Leaders elected, first ones and renewals included.
+    pub leaders: u64,
+    /// Elections ended by somebody who knew a working leader.
+    pub vetoes: u64,
+    /// Logs that went on in a new epoch.
+    pub cuts: u64,
+    /// Groups that became part of another one.
+    pub merges: u64,
+    /// Snapshots taken.
+    pub snapshots: u64,
+    /// Holes told of.
+    pub gaps: u64,
+}
+
+impl Tally {
+    pub(crate) fn note(&mut self, note: &Note) {
+        let count = match note {
+            Note::ElectionStarted { .. } => &mut self.elections,
+            Note::LeaderElected { .. } => &mut self.leaders,
+            Note::Vetoed { .. } => &mut self.vetoes,
+            Note::Cut { .. } => &mut self.cuts,
+            Note::Merged { .. } => &mut self.merges,
+            Note::StateTransfer { .. } => &mut self.snapshots,
+            Note::Gap { .. } => &mut self.gaps,
+            _ => return,
+        };
+        *count += 1;
+    }
+
+    /// What a large sweep must have seen, by name.
+    #[must_use]
+    pub fn musts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("frames lost", self.lost),
+            ("delayed", self.delayed),
+            ("duplicated", self.repeated),
+            ("cut at a byte", self.cut_at_byte),
+            ("elections", self.elections),
+            ("vetoes", self.vetoes),
+            ("cuts", self.cuts),
+            ("merges", self.merges),
+        ]
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.inputs += other.inputs;
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.delayed += other.delayed;
+        self.repeated += other.repeated;
+        self.cut_at_byte += other.cut_at_byte;
+        self.corrupted += other.corrupted;
+        self.elections += other.elections;
+        self.leaders += other.leaders;
+        self.vetoes += other.vetoes;
+        self.cuts += other.cuts;
+        self.merges += other.merges;
+        self.snapshots += other.snapshots;
+        self.gaps += other.gaps;
+    }
+}

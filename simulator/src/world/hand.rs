@@ -1,0 +1,221 @@
+//! The hand behind the world: everything that is done to processes and to the network, each act recorded as ground truth.
+
+use std::time::Duration;
+
+use promises::fault::{Fault, Identity, Table as Links, Weather as LinkWeather};
+use promises::history::Record;
+use promises::world::{World as Fact, WorldEvent};
+use protocol::id::Incarnation;
+use protocol::note::Note;
+use protocol::seam::StopReason;
+
+use super::{Moment, World};
+use crate::watch::Watch;
+use crate::weather::Weather;
+
+impl<W: Watch> World<W> {
+    /// A process is gone at once. Its kernel closes its connections; what it had not sent is lost.
+    pub fn kill(&mut self, host: usize) {
+        if !self.is_live(host) {
+            return;
+        }
+        self.watch.act(self.now, format_args!("kill {}", self.hosts[host].id));
+        self.record_fault(Fault::Kill, &[host]);
+        self.record_exit(host, None, Some(9), true);
+        self.end_process(host, false);
+    }
+
+    /// A process stands still; its kernel goes on accepting connections and keeping what comes.
+    pub fn pause(&mut self, host: usize) {
+        let now = self.now;
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        if std::mem::replace(&mut process.paused, true) {
+            return;
+        }
+        self.watch.act(now, format_args!("pause {}", self.hosts[host].id));
+        let id = self.record_fault(Fault::Pause, &[host]);
+        self.hosts[host].pause = id;
+    }
+
+    /// A process goes on, with everything at once that has waited for it.
+    pub fn resume(&mut self, host: usize) {
+        let now = self.now;
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        if !std::mem::replace(&mut process.paused, false) {
+            return;
+        }
+        process.datagrams_waiting = 0;
+        let waiting = std::mem::take(&mut process.waiting);
+        self.watch.act(now, format_args!("resume {}", self.hosts[host].id));
+        self.record_fault(Fault::Resume, &[host]);
+        self.record_heal(self.hosts[host].pause);
+        self.put_back(waiting);
+    }
+
+    /// A process that is gone is started again; nothing happens if one runs there.
+    pub fn restart(&mut self, host: usize, identity: Identity) {
+        if self.is_live(host) {
+            return;
+        }
+        if identity == Identity::Fresh {
+            self.hosts[host].stored = Incarnation(0);
+        }
+        self.watch.act(self.now, format_args!("restart {}", self.hosts[host].id));
+        self.record_fault(Fault::Restart { identity }, &[host]);
+        self.start(host);
+    }
+
+    /// Nothing passes from the first of each pair to the second; the number to mend it by.
+    pub fn cut(&mut self, pairs: &[(usize, usize)]) -> u64 {
+        let name = |host: usize| self.hosts[host].id.to_string();
+        let links = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
+        self.watch.act(self.now, format_args!("cut {links}"));
+        let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
+        who.sort_unstable();
+        who.dedup();
+        let id = self.record_fault(Fault::Partition { table: links }, &who);
+        self.table.cut(pairs);
+        self.cuts.insert(id, pairs.to_vec());
+        id
+    }
+
+    /// Takes a cut back; what was held up flows at once.
+    pub fn mend(&mut self, cut: u64) {
+        let Some(pairs) = self.cuts.remove(&cut) else { return };
+        self.watch.act(self.now, format_args!("mend"));
+        self.table.mend(&pairs);
+        self.flow_again();
+        self.record_heal(cut);
+    }
+
+    /// Takes every cut back.
+    pub fn mend_all(&mut self) {
+        let cuts: Vec<u64> = self.cuts.keys().copied().collect();
+        cuts.into_iter().for_each(|cut| self.mend(cut));
+    }
+
+    /// Every connection between two peers breaks, at both ends.
+    pub fn reset(&mut self, a: usize, b: usize) {
+        self.watch.act(self.now, format_args!("reset {} {}", self.hosts[a].id, self.hosts[b].id));
+        for connection in self.between(a, b) {
+            self.break_connection(connection);
+        }
+    }
+
+    /// What is sent from one peer to another over connections that stand arrives no sooner than after `span`, then all at once.
+    pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
+        self.watch.act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
+        self.hold_back(from, to, self.now + span);
+    }
+
+    /// From now on the network behaves like this.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.watch.act(self.now, format_args!("weather {weather:?}"));
+        if let Some(id) = self.weather_fault.take() {
+            self.record_heal(id);
+        }
+        if weather != self.settings.weather {
+            let all: Vec<usize> = (0..self.hosts.len()).collect();
+            let name = |host: usize| self.hosts[host].id.to_string();
+            let pairs = all.iter().flat_map(|&from| all.iter().filter(move |&&to| to != from).map(move |&to| (from, to)));
+            let table = Links::directed(pairs.map(|(from, to)| (name(from), name(to))));
+            let fault = Fault::Link {
+                table,
+                weather: LinkWeather {
+                    loss: weather.loss.thousandths(),
+                    duplicate: weather.repeat.thousandths(),
+                    corrupt: weather.corruption.thousandths(),
+                    reset: 0,
+                    delay_us: u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(weather.slow_us),
+                },
+            };
+            self.weather_fault = Some(self.record_fault(fault, &all));
+        }
+        self.weather = weather;
+    }
+
+    /// The network behaves as at first again.
+    pub fn calm(&mut self) {
+        if self.weather != self.settings.weather {
+            self.set_weather(self.settings.weather);
+        }
+    }
+
+    /// Records that nothing was done to anybody since `from`.
+    pub fn record_quiet(&mut self, from: protocol::time::Time) {
+        let to = self.now;
+        self.record(Fact::Quiet { from, to, core: vec![] });
+    }
+
+    /// A process has ended by itself: it flushes what it has to say, and exits.
+    pub(super) fn stop(&mut self, host: usize, reason: &StopReason) {
+        let status = match reason {
+            StopReason::Left | StopReason::LeftUnconfirmed => 0,
+            StopReason::DuplicateId { .. } | StopReason::OldIncarnation { .. } => 1,
+        };
+        let expected = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop) || status == 1 && self.hosts[host].twin;
+        self.tell(host, Note::Stop { reason: format!("{reason:?}") });
+        self.record_exit(host, Some(status), None, expected);
+        self.end_process(host, true);
+    }
+
+    pub(super) fn record_spawn(&mut self, host: usize) {
+        let peer = self.hosts[host].id.clone();
+        let process = self.process_name(host);
+        self.record(Fact::Spawn { peer, process, pid: 0 });
+    }
+
+    pub(super) fn record_leave(&mut self, host: usize) {
+        self.watch.act(self.now, format_args!("leave {}", self.hosts[host].id));
+        self.record_fault(Fault::Stop, &[host]);
+        if let Some(process) = self.hosts[host].process.as_mut() {
+            process.may_stop = true;
+        }
+    }
+
+    fn record_exit(&mut self, host: usize, status: Option<i32>, signal: Option<i32>, expected: bool) {
+        let peer = self.hosts[host].id.clone();
+        let process = self.process_name(host);
+        self.record(Fact::Exit { peer, process, pid: 0, status, signal, expected });
+    }
+
+    fn record_fault(&mut self, fault: Fault, who: &[usize]) -> u64 {
+        let id = self.told;
+        let who = who.iter().map(|&host| self.process_name(host)).collect();
+        self.record(Fact::Fault { id: id.to_string(), fault, who, confirmed: true });
+        id
+    }
+
+    fn record_heal(&mut self, id: u64) {
+        self.record(Fact::Heal { id: id.to_string() });
+    }
+
+    fn record(&mut self, what: Fact) {
+        self.told += 1;
+        self.records.push(Record::World(WorldEvent::new(self.now, "_sim", self.told, what)));
+    }
+
+    /// What a process is called in the records: its peer's id, unless it is another one's twin.
+    fn process_name(&self, host: usize) -> String {
+        let host = &self.hosts[host];
+        if host.twin { format!("twin-of-{}", host.id) } else { host.id.to_string() }
+    }
+
+    /// Removes a process; its connections end, gently or not.
+    fn end_process(&mut self, host: usize, gently: bool) {
+        let Some(process) = self.hosts[host].process.take() else { return };
+        for (connection, side) in process.links.into_values() {
+            if gently { self.close(connection, side) } else { self.break_end(connection, side) }
+        }
+        // What waited for it meets nobody: connections not yet accepted are reset, the rest is lost.
+        self.put_back(process.waiting);
+    }
+
+    fn put_back(&mut self, waiting: impl IntoIterator<Item = Moment>) {
+        let now = self.now;
+        waiting.into_iter().for_each(|moment| {
+            // A timer that rang meanwhile keeps the moment it was set to, by which it is recognised.
+            self.agenda.add(now, moment);
+        });
+    }
+}

@@ -1,0 +1,337 @@
+//! Connections: dialling, accepting, flowing, closing and breaking.
+
+use std::net::SocketAddrV4;
+use std::rc::Rc;
+use std::time::Duration;
+
+use protocol::draw::{draw, draw_below};
+use protocol::frame;
+use protocol::id::LinkId;
+use protocol::message::Message;
+use protocol::seam::{Down, Input};
+use protocol::time::Time;
+
+use super::{Answer, Moment, World};
+use crate::connection::{Connection, End, EndState, Parcel, Side, Stream};
+use crate::watch::Watch;
+
+impl<W: Watch> World<W> {
+    pub(super) fn dial(&mut self, host: usize, link: LinkId, to: SocketAddrV4) {
+        let connection = self.connections.len();
+        let key = connection as u64;
+        let life = self.hosts[host].life;
+        let target = self.by_address.get(&to).copied().unwrap_or(NOWHERE);
+        let dialler = End { host, life, link, state: EndState::Pending };
+        let acceptor = End { host: target, life: 0, link, state: EndState::Pending };
+        let stream = |side: u64| Stream::new(draw(self.settings.seed, "stream", key << 1 | side));
+        self.connections.push(Connection { ends: [dialler, acceptor], streams: [stream(0), stream(1)] });
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        process.links.insert(link, (connection, 0));
+        let at = self.now + self.delay(connection, 0);
+        self.agenda.add(at, Moment::Syn { connection, since: self.now });
+    }
+
+    /// The first packet of a connection reaches the other host, or does not.
+    pub(super) fn on_syn(&mut self, connection: usize, since: Time) {
+        let [dialler, acceptor] = self.connections[connection].ends;
+        let (from, to) = (dialler.host, acceptor.host);
+        if to == NOWHERE || self.table.is_cut(from, to) || self.table.is_cut(to, from) {
+            let give_up = since + self.settings.connect_timeout;
+            if self.now >= give_up {
+                self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
+            } else {
+                self.agenda.add((self.now + SYN_AGAIN).min(give_up), Moment::Syn { connection, since });
+            }
+            return;
+        }
+        let answer = if self.hosts[to].process.is_some() {
+            self.connections[connection].ends[1].life = self.hosts[to].life;
+            self.agenda.add(self.now, Moment::Accept { connection });
+            Answer::Connected
+        } else {
+            Answer::Refused
+        };
+        let at = self.now + self.delay(connection, 1);
+        self.agenda.add(at, Moment::Answer { connection, answer });
+    }
+
+    /// The dialler learns what became of its dial.
+    pub(super) fn on_answer(&mut self, connection: usize, answer: Answer) {
+        let End { host, life, link, state } = self.connections[connection].ends[0];
+        if state != EndState::Pending {
+            return;
+        }
+        let Some(process) = self.process_of(host, life) else { return };
+        if process.paused {
+            process.waiting.push_back(Moment::Answer { connection, answer });
+            return;
+        }
+        let input = match answer {
+            Answer::Connected => {
+                self.connections[connection].ends[0].state = EndState::Up;
+                self.schedule_flow(connection, 1);
+                Input::LinkUp { link }
+            }
+            Answer::Refused | Answer::Silence => {
+                process.links.remove(&link);
+                self.connections[connection].ends[0].state = EndState::Gone;
+                Input::DialFailed { link, refused: answer == Answer::Refused }
+            }
+        };
+        let other = self.connections[connection].ends[1].host;
+        self.handle(host, (other != NOWHERE).then_some(other), input);
+    }
+
+    /// The listener hands a connection to its process.
+    pub(super) fn on_accept(&mut self, connection: usize) {
+        let End { host, life, .. } = self.connections[connection].ends[1];
+        let Some(process) = self.process_of(host, life) else {
+            // The process died with the connection still in its listener's queue: the kernel resets it.
+            self.connections[connection].ends[1].state = EndState::Gone;
+            let at = self.now + self.delay(connection, 1);
+            self.connections[connection].streams[1].break_off(Down::Reset, at, 0);
+            self.schedule_flow(connection, 1);
+            return;
+        };
+        if process.paused {
+            process.waiting.push_back(Moment::Accept { connection });
+            return;
+        }
+        let link = LinkId::accepted(process.accepted);
+        process.accepted += 1;
+        process.links.insert(link, (connection, 1));
+        let end = &mut self.connections[connection].ends[1];
+        end.link = link;
+        end.state = EndState::Up;
+        self.schedule_flow(connection, 0);
+        let from = self.connections[connection].ends[0].host;
+        self.handle(host, Some(from), Input::LinkUp { link });
+    }
+
+    pub(super) fn send(&mut self, host: usize, link: LinkId, message: Rc<Message>) {
+        let place = self.hosts[host].process.as_ref().and_then(|process| process.links.get(&link).copied());
+        // A link may have gone down while the node was deciding to use it.
+        let Some((connection, side)) = place else {
+            self.tally.lost += 1;
+            return;
+        };
+        let Connection { ends, streams } = &mut self.connections[connection];
+        assert!(ends[side].state == EndState::Up, "{} sent {} on link {link}, which does not stand yet", self.hosts[host].id, message.verb());
+        let other = ends[1 - side].host;
+        self.watch.sent(self.now, &self.hosts[host].id, &self.hosts[other].id, &message);
+        if streams[side].end.is_some() {
+            self.tally.lost += 1;
+            return;
+        }
+        streams[side].queue(message);
+        self.pump(connection, side);
+        self.schedule_flow(connection, side);
+    }
+
+    /// Moves frames from user space to the kernel, as far as it has room, and tells the writer when its backlog crosses a mark.
+    fn pump(&mut self, connection: usize, side: Side) {
+        let Self { connections, settings, weather, tally, now, agenda, .. } = self;
+        let stream = &mut connections[connection].streams[side];
+        while let Some((weight, message)) = stream.next_frame(settings.capacity) {
+            stream.count += 1;
+            let (delay, slow) = weather.delay(stream.seed, stream.count);
+            tally.delayed += u64::from(slow);
+            if !settings.bytes {
+                stream.put(*now, delay, weight, Parcel::Whole(message));
+                continue;
+            }
+            let mut bytes = Vec::new();
+            frame::encode(&message, &mut bytes);
+            // Up to three pieces, cut anywhere; later pieces may be later.
+            let mut start = 0;
+            let pieces = draw_below(stream.seed, "pieces", stream.count, 3);
+            for piece in 0..pieces {
+                let rest = (bytes.len() - start) as u64;
+                let cut = start + usize::try_from(draw_below(stream.seed, "cut", stream.count << 2 | piece, rest)).expect("below a length");
+                if cut > start {
+                    tally.cut_at_byte += 1;
+                    stream.put(*now, delay, 0, Parcel::Piece(bytes[start..cut].to_vec()));
+                    start = cut;
+                }
+            }
+            let late = Duration::from_micros(if pieces > 0 { draw_below(stream.seed, "late piece", stream.count, 2_000) } else { 0 });
+            stream.put(*now, delay + late, weight, Parcel::Piece(bytes.split_off(start)));
+        }
+        if let Some(full) = stream.crossed() {
+            agenda.add(*now, Moment::Backlog { connection, side, full });
+        }
+    }
+
+    pub(super) fn on_backlog(&mut self, connection: usize, side: Side, full: bool) {
+        let End { host, life, link, state } = self.connections[connection].ends[side];
+        if state != EndState::Up {
+            return;
+        }
+        let Some(process) = self.process_of(host, life) else { return };
+        if process.paused {
+            process.waiting.push_back(Moment::Backlog { connection, side, full });
+            return;
+        }
+        self.handle(host, None, Input::Backlog { link, full });
+    }
+
+    /// Something can be read at the other end of a stream, or so it seemed when this was scheduled.
+    pub(super) fn on_flow(&mut self, connection: usize, side: Side) {
+        let now = self.now;
+        let Connection { ends, streams } = &mut self.connections[connection];
+        let stream = &mut streams[side];
+        stream.scheduled = None;
+        let (writer, reader) = (ends[side], ends[1 - side]);
+        match reader.state {
+            // Told as soon as the end is told that the connection stands.
+            EndState::Pending => return,
+            EndState::Gone => {
+                self.tally.lost += stream.discard();
+                return;
+            }
+            EndState::Up => {}
+        }
+        if self.table.is_cut(writer.host, reader.host) {
+            return; // mending the cut lets it flow again
+        }
+        let process = self.hosts[reader.host].process.as_mut().expect("an end that is up has its process");
+        if process.paused {
+            process.waiting.push_back(Moment::Flow { connection, side });
+            return;
+        }
+        if now < stream.stalled_until {
+            self.schedule_flow(connection, side);
+            return;
+        }
+        let mut messages = Vec::new();
+        while let Some(parcel) = stream.take_due(now) {
+            match parcel {
+                Parcel::Whole(message) => messages.push(Rc::unwrap_or_clone(message)),
+                Parcel::Piece(bytes) => {
+                    stream.cutter.push(&bytes);
+                    while let Some(body) = stream.cutter.next().expect("what was encoded can be cut") {
+                        messages.push(frame::decode(&body).expect("what was encoded can be decoded"));
+                    }
+                }
+            }
+        }
+        self.pump(connection, side);
+        let input = if !messages.is_empty() {
+            self.schedule_flow(connection, side);
+            Input::Received { link: reader.link, messages }
+        } else if let Some(how) = self.connections[connection].streams[side].ended(now) {
+            self.connections[connection].ends[1 - side].state = EndState::Gone;
+            let process = self.hosts[reader.host].process.as_mut().expect("looked at above");
+            process.links.remove(&reader.link);
+            self.tally.lost += self.connections[connection].streams[1 - side].discard();
+            Input::LinkDown { link: reader.link, how }
+        } else {
+            self.schedule_flow(connection, side);
+            return;
+        };
+        self.handle(reader.host, Some(writer.host), input);
+    }
+
+    /// Puts the next moment of a stream on the agenda, unless one as early is there.
+    pub(super) fn schedule_flow(&mut self, connection: usize, side: Side) {
+        let stream = &mut self.connections[connection].streams[side];
+        let Some(due) = stream.next_due() else { return };
+        let due = due.max(self.now);
+        if stream.scheduled.is_none_or(|at| due < at) {
+            stream.scheduled = Some(due);
+            self.agenda.add(due, Moment::Flow { connection, side });
+        }
+    }
+
+    /// Lets everything that stood still because of a cut flow again.
+    pub(super) fn flow_again(&mut self) {
+        for connection in 0..self.connections.len() {
+            for side in 0..2 {
+                // TCP notices at its next retransmission, not at once; the delay stands for it.
+                let delay = self.delay(connection, side);
+                let stream = &mut self.connections[connection].streams[side];
+                if stream.next_due().is_some() && stream.scheduled.is_none() {
+                    stream.stalled_until = stream.stalled_until.max(self.now + delay);
+                    self.schedule_flow(connection, side);
+                }
+            }
+        }
+    }
+
+    /// Closes a link: what is queued still goes out.
+    pub(super) fn hang_up(&mut self, host: usize, link: LinkId) {
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        // The link may have gone down by itself meanwhile.
+        let Some((connection, side)) = process.links.remove(&link) else { return };
+        self.close(connection, side);
+    }
+
+    /// One end is closed by its process: its stream ends after what is queued, and nobody reads the other one.
+    pub(super) fn close(&mut self, connection: usize, side: Side) {
+        let at = self.now + self.delay(connection, side);
+        let Connection { ends, streams } = &mut self.connections[connection];
+        ends[side].state = EndState::Gone;
+        streams[side].close(at);
+        self.tally.lost += streams[1 - side].discard();
+        self.schedule_flow(connection, side);
+    }
+
+    /// One end dies with its process: of what the kernel had taken, the tail may be lost.
+    pub(super) fn break_end(&mut self, connection: usize, side: Side) {
+        let at = self.now + self.delay(connection, side);
+        let Connection { ends, streams } = &mut self.connections[connection];
+        ends[side].state = EndState::Gone;
+        let on_the_way = streams[side].wire.len();
+        let key = connection as u64;
+        let (how, kept) = if self.settings.rude.happens(self.settings.seed, "rude", key) {
+            let kept = draw_below(self.settings.seed, "kept", key, on_the_way as u64 + 1);
+            (Down::Reset, usize::try_from(kept).expect("at most a length"))
+        } else {
+            (Down::Closed, on_the_way)
+        };
+        self.tally.lost += streams[side].break_off(how, at, kept);
+        self.tally.lost += streams[1 - side].discard();
+        self.schedule_flow(connection, side);
+    }
+
+    /// Both ends of a connection learn that it is broken; what was on the way is lost.
+    pub(super) fn break_connection(&mut self, connection: usize) {
+        for side in 0..2 {
+            let at = self.now + self.delay(connection, side);
+            let lost = self.connections[connection].streams[side].break_off(Down::Reset, at, 0);
+            self.tally.lost += lost;
+            self.schedule_flow(connection, side);
+        }
+    }
+
+    /// The delay of something that is no frame: an opening, an answer, an end.
+    fn delay(&self, connection: usize, side: Side) -> Duration {
+        let stream = &self.connections[connection].streams[side];
+        self.weather.delay(stream.seed, stream.count << 8 | 0x80).0
+    }
+
+    /// The connections that stand between two hosts.
+    pub(super) fn between(&self, a: usize, b: usize) -> Vec<usize> {
+        let stands = |connection: &Connection| {
+            let [one, two] = connection.ends;
+            let hosts = (one.host, two.host);
+            one.state == EndState::Up && two.state == EndState::Up && (hosts == (a, b) || hosts == (b, a))
+        };
+        (0..self.connections.len()).filter(|&at| stands(&self.connections[at])).collect()
+    }
+
+    /// Holds everything back that flows from one host to another.
+    pub(super) fn hold_back(&mut self, from: usize, to: usize, until: Time) {
+        for connection in self.between(from, to) {
+            let side = usize::from(self.connections[connection].ends[1].host == from);
+            let stream = &mut self.connections[connection].streams[side];
+            stream.stalled_until = stream.stalled_until.max(until);
+        }
+    }
+}
+
+/// The host of an address that nobody has.
+const NOWHERE: usize = usize::MAX;
+
+/// The first retransmission of an opening packet.
+const SYN_AGAIN: Duration = Duration::from_secs(1);
