@@ -13,6 +13,8 @@ mod body;
 mod cutter;
 mod group;
 mod run;
+#[cfg(test)]
+mod tests;
 mod verb;
 
 use bytes::Bytes;

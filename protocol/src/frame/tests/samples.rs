@@ -1,0 +1,194 @@
+//! At least one message of each verb, and what messages are made of.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use bytes::Bytes;
+
+use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use crate::message::{
+    Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
+    MissingRequest, Ordered, Reason, Rejected, Request, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Table, Wish,
+};
+use crate::view::View;
+
+pub(in crate::frame) fn id(n: u64) -> PeerId {
+    PeerId::new(&format!("peer{n}")).unwrap()
+}
+
+pub(in crate::frame) fn member(n: u64) -> Member {
+    Member { id: id(n), inc: Incarnation(1_700_000_000_000 + n) }
+}
+
+pub(in crate::frame) fn epoch(n: u64) -> Epoch {
+    Epoch { round: n, owner: member(n) }
+}
+
+pub(in crate::frame) fn contact(n: u64) -> Contact {
+    let port = 9_000 + u16::try_from(n).unwrap();
+    Contact { member: member(n), birth: 40 + n, address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), port), explicit: 0 }
+}
+
+pub(in crate::frame) fn view() -> View {
+    View::new(ViewId(4), epoch(2), id(2), vec![contact(1), contact(2)])
+}
+
+pub(in crate::frame) fn end() -> LogEnd {
+    LogEnd { epoch: epoch(2), contiguous: Seq(300), log_id: epoch(1) }
+}
+
+pub(in crate::frame) fn lineage() -> Vec<Row> {
+    vec![Row { epoch: epoch(1), first: Seq(1) }, Row { epoch: epoch(2), first: Seq(250) }]
+}
+
+pub(in crate::frame) fn snapshot() -> Snapshot {
+    let table = Table::from([(id(1), (member(1).inc, Oseq(17))), (id(2), (member(2).inc, Oseq(200)))]);
+    Snapshot { seq: Seq(300), view: Some(view()), table, lineage: lineage() }
+}
+
+pub(in crate::frame) fn data(n: u64, oseq: u64, payload: &'static [u8]) -> Entry {
+    Entry::Data { origin: member(n), oseq: Oseq(oseq), time: 1_700_000_000_000_000 + oseq, payload: Bytes::from_static(payload) }
+}
+
+pub(in crate::frame) fn wish(payload: &'static [u8]) -> Request {
+    Request { what: Wish::Data(Bytes::from_static(payload)), time: 1_700_000_000_000_000 }
+}
+
+pub(in crate::frame) fn ordered(first: u64, run: Vec<Entry>) -> Message {
+    Message::Ordered(Ordered { epoch: epoch(2), first: Seq(first), run, stable: Seq(290), repair: None })
+}
+
+pub(in crate::frame) const VIEW_TEXT: &str = concat!(
+    r#"VIEW_CHANGE:["peer1","peer2"]-"#,
+    r#"{"peer1":{"address":"10.0.0.1","port":9001,"role":"member","inc":1700000000001,"birth":41,"priority":0},"#,
+    r#""peer2":{"address":"10.0.0.1","port":9002,"role":"leader","inc":1700000000002,"birth":42,"priority":0}}-4"#
+);
+
+/// At least one message of each verb, with its body as the escaped text; `WIRE.md` shows the same ones.
+pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
+    let samples = [
+        (
+            Message::Hello(Hello { cluster: 0x0123_4567_89AB_CDEF, from: contact(1), link: 6, end: end(), knows: Some(member(2).inc) }),
+            "HELLO",
+        ),
+        (
+            Message::NewPeerRequest(JoinRequest { ask: 1, from: contact(3), promised: Epoch::none(), end: no_end(), leading: None }),
+            "NEW_PEER_REQUEST:peer3:9003",
+        ),
+        (
+            Message::NewPeerRequest(JoinRequest {
+                ask: 2,
+                from: contact(1),
+                promised: epoch(2),
+                end: end(),
+                leading: Some(Leading { epoch: epoch(2), size: 2 }),
+            }),
+            "NEW_PEER_REQUEST:peer1:9001",
+        ),
+        (Message::Added(Added { ask: 1, epoch: epoch(2), snapshot: snapshot(), view_at: Seq(305) }), "ADDED TO NETWORK:301"),
+        (
+            Message::Heartbeat(Heartbeat {
+                epoch: epoch(2),
+                beat: 12,
+                high: Seq(305),
+                stable: Seq(300),
+                all_have: Some(Seq(299)),
+                echo: Some(11),
+                last_oseq: Oseq(17),
+            }),
+            "HEARTBEAT",
+        ),
+        (Message::HeartbeatAck(HeartbeatAck { epoch: epoch(2), beat: 12, contiguous: Seq(305), lag: 180 }), "HEARTBEAT_ACK"),
+        (Message::Election(Election { ask: 5, candidate: contact(1), end: end() }), "ELECTION:peer1"),
+        (Message::Ok { ask: 5 }, "OK"),
+        (Message::Clear { ask: 5 }, "CLEAR"),
+        (
+            Message::Coordinator(Coordinator { leader: contact(2), epoch: epoch(2), size: 3, ask: Some(5), names_you: true }),
+            "COORDINATOR:peer2",
+        ),
+        (Message::ViewSyncRequest { ask: 8 }, "VIEW_SYNC_REQUEST"),
+        (Message::SeqSyncRequest(SyncRequest { epoch: epoch(3), claimant: contact(3), view: Some(view()) }), "SEQ_SYNC_REQUEST"),
+        (
+            Message::SeqSyncResponse(SyncAnswer {
+                epoch: epoch(3),
+                contiguous: Seq(305),
+                lineage: lineage(),
+                stable: Seq(300),
+                views: vec![view()],
+            }),
+            "SEQ_SYNC_RESPONSE:305",
+        ),
+        (
+            Message::SeqSyncFinal(SyncFinal {
+                epoch: epoch(3),
+                leader: contact(3),
+                cut: Seq(305),
+                lineage: lineage(),
+                list: vec![member(1), member(3)],
+            }),
+            "SEQ_SYNC_FINAL:305",
+        ),
+        (
+            Message::SequencerRequest(Requests { origin: member(1), first: Oseq(18), run: vec![wish(b"21.5 C")] }),
+            "SEQUENCER_REQUEST:21.5 C",
+        ),
+        (
+            Message::SequencerRequest(Requests {
+                origin: member(1),
+                first: Oseq(18),
+                run: vec![wish(b"a:b-c\n"), Request { what: Wish::Lost { to: Oseq(25) }, time: 3 }, wish(b""), wish(b"\x00\xff")],
+            }),
+            r"SEQUENCER_REQUEST:a:b-c\n\x00\xff",
+        ),
+        (ordered(301, vec![data(1, 18, b"21.5 C")]), "ORDERED:301:21.5 C"),
+        (
+            ordered(
+                301,
+                vec![
+                    data(1, 18, b"ab"),
+                    data(2, 201, b""),
+                    data(1, 19, b"c"),
+                    Entry::Lost { origin: member(2), from: Oseq(202), to: Oseq(209) },
+                ],
+            ),
+            "ORDERED:301-304:abc",
+        ),
+        (ordered(305, vec![Entry::View(view())]), "ORDERED:305:<view>"),
+        (
+            Message::Ordered(Ordered {
+                epoch: epoch(2),
+                first: Seq(305),
+                run: vec![Entry::View(View { successor: Some(contact(3)), ..view() }), data(1, 20, b"-7")],
+                stable: Seq(305),
+                repair: Some(31),
+            }),
+            "ORDERED:305-306:<view>-7",
+        ),
+        (Message::OrderedAck { epoch: epoch(2), contiguous: Seq(306) }, "ORDERED_ACK:306"),
+        (
+            Message::MissingSeqRequest(MissingRequest { ask: 31, epoch: epoch(2), from: Seq(290), to: Seq(295) }),
+            "MISSING_SEQ_REQUEST:290-295",
+        ),
+        (Message::MissingSeqNotFound(MissingAnswer { ask: 31, snapshot: None }), "MISSING_SEQ_NOT_FOUND"),
+        (Message::MissingSeqNotFound(MissingAnswer { ask: 31, snapshot: Some(snapshot()) }), "MISSING_SEQ_NOT_FOUND"),
+        (rejected(Reason::Stale { promised: epoch(3) }), "REJECTED:STALE"),
+        (rejected(Reason::NotLeader), "REJECTED:NOT_LEADER"),
+        (rejected(Reason::NotMember), "REJECTED:NOT_MEMBER"),
+        (rejected(Reason::DuplicateId { holder: contact(3).address }), "REJECTED:DUPLICATE_ID"),
+        (rejected(Reason::OldIncarnation { known: member(3).inc }), "REJECTED:OLD_INCARNATION"),
+        (rejected(Reason::NoQuorum), "REJECTED:NO_QUORUM"),
+        (Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: 1 } }), "REJECTED:VERSION"),
+        (rejected(Reason::Busy), "REJECTED:BUSY"),
+        (Message::Leave, "LEAVE"),
+        (Message::Handover { successor: id(3), epoch: epoch(2) }, "HANDOVER:peer3"),
+    ];
+    let view_text = VIEW_TEXT.as_bytes().escape_ascii().to_string();
+    samples.map(|(message, body)| (message, body.replace("<view>", &view_text))).into()
+}
+
+pub(in crate::frame) fn no_end() -> LogEnd {
+    LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() }
+}
+
+pub(in crate::frame) fn rejected(reason: Reason) -> Message {
+    Message::Rejected(Rejected { ask: Some(8), reason })
+}
