@@ -1,0 +1,96 @@
+//! Who may lead: one leader an epoch, epochs that only rise, promises that bind.
+
+use std::collections::BTreeMap;
+
+use crate::index::{EpochId, LifeId, What};
+use crate::judge::{Case, Sheet};
+
+/// Nobody but its owner leads an epoch, and everybody who follows somebody in it follows the owner.
+pub(crate) fn one_leader_per_epoch(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let mut elected: BTreeMap<EpochId, (LifeId, usize)> = BTreeMap::new();
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            match &fact.what {
+                What::Elected { epoch, .. } => {
+                    sheet.look();
+                    let (other, at) = *elected.entry(*epoch).or_insert((id, fact.at));
+                    if other != id {
+                        sheet.breach(&[at, fact.at], || {
+                            format!("{} and {} both lead epoch {}", index.name(other), index.name(id), index.epochs[*epoch])
+                        });
+                    } else if index.epochs[*epoch].owner.id != *life.peer || index.epochs[*epoch].owner.inc != life.inc {
+                        sheet.breach(&[fact.at], || {
+                            format!("{} leads epoch {:?}, which is not its own", index.name(id), index.epochs[*epoch])
+                        });
+                    }
+                }
+                What::Follows { leader, epoch } => {
+                    sheet.look();
+                    let owner = &index.epochs[*epoch].owner.id;
+                    if owner != *leader {
+                        sheet.breach(&[fact.at], || {
+                            format!("{} follows {leader} in epoch {}, which is {owner}'s", index.name(id), index.epochs[*epoch])
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a life promises, adopts and leads only rises.
+pub(crate) fn epoch_monotonic(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut highest: [Option<(EpochId, usize)>; 3] = [None; 3];
+        for fact in &life.facts {
+            let (slot, epoch, verb) = match fact.what {
+                What::Promised { epoch } => (0, epoch, "promised"),
+                What::Cut { epoch, .. } | What::Transfer { epoch, .. } => (1, epoch, "adopted"),
+                What::Elected { epoch, .. } => (2, epoch, "led"),
+                _ => continue,
+            };
+            sheet.look();
+            if let Some((before, at)) = highest[slot]
+                && index.epochs[epoch] < index.epochs[before]
+            {
+                let words = || format!("{} {verb} epoch {} after {}", index.name(id), index.epochs[epoch], index.epochs[before]);
+                sheet.breach(&[at, fact.at], words);
+            }
+            highest[slot] = Some((epoch, fact.at));
+        }
+    }
+}
+
+/// Who has promised an epoch takes part in no older one: it adopts none, leads none and is admitted to none.
+pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut promised: Option<(EpochId, usize)> = None;
+        for fact in &life.facts {
+            let (epoch, verb) = match fact.what {
+                What::Promised { epoch } => {
+                    sheet.look();
+                    if promised.is_none_or(|(before, _)| index.epochs[before] <= index.epochs[epoch]) {
+                        promised = Some((epoch, fact.at));
+                    }
+                    continue;
+                }
+                What::Cut { epoch, .. } => (epoch, "adopted"),
+                What::Transfer { epoch, .. } => (epoch, "took a snapshot of"),
+                What::Elected { epoch, .. } => (epoch, "led"),
+                _ => continue,
+            };
+            sheet.look();
+            if let Some((bound, at)) = promised
+                && index.epochs[epoch] < index.epochs[bound]
+            {
+                let words =
+                    || format!("{} {verb} epoch {} after it had promised {}", index.name(id), index.epochs[epoch], index.epochs[bound]);
+                sheet.breach(&[at, fact.at], words);
+            }
+        }
+    }
+}

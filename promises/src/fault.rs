@@ -1,0 +1,283 @@
+//! What can be done to a group: one vocabulary for the simulator, the `chaos` command and the scenario file.
+//!
+//! A fault says *what*; to whom is a list of process names beside it (or, before it is resolved, a selector).
+//! Faults of links are directed tables, so that a one-way cut is nothing special.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Fault {
+    /// The process is gone at once (SIGKILL).
+    Kill,
+    /// The process is asked to leave (SIGTERM).
+    Stop,
+    /// The process stands still and keeps its sockets (SIGSTOP).
+    Pause,
+    /// It goes on (SIGCONT).
+    Resume,
+    /// A process that is gone is started again.
+    Restart {
+        /// As whom.
+        identity: Identity,
+    },
+    /// One more process is started.
+    Spawn,
+    /// Nothing passes over these links, in these directions.
+    Partition {
+        /// Which.
+        table: Table,
+    },
+    /// These links are bad, in these directions.
+    Link {
+        /// Which.
+        table: Table,
+        /// How bad.
+        #[serde(flatten)]
+        weather: Weather,
+    },
+}
+
+impl Fault {
+    /// The name that events and scenarios use.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Restart { .. } => "restart",
+            Self::Spawn => "spawn",
+            Self::Partition { .. } => "partition",
+            Self::Link { .. } => "link",
+        }
+    }
+
+    /// Whether it stays in force until it is healed (or, for a pause, until the process is resumed).
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::Pause | Self::Partition { .. } | Self::Link { .. })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restart { identity: Identity::Fresh } => f.write_str("restart with a fresh identity"),
+            Self::Partition { table } => write!(f, "partition {table}"),
+            Self::Link { table, weather } => write!(f, "link {table}: {weather}"),
+            Self::Kill | Self::Stop | Self::Pause | Self::Resume | Self::Restart { .. } | Self::Spawn => f.write_str(self.name()),
+        }
+    }
+}
+
+/// As whom a process comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// With its id, its port and what it has stored.
+    #[default]
+    Same,
+    /// With its id and nothing else.
+    Fresh,
+}
+
+/// How bad a link is. Chances are in thousandths, so that a plan stays readable and no float moves a seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Weather {
+    /// Of a thousand datagrams, how many are lost.
+    pub loss: u64,
+    /// Of a thousand datagrams, how many come twice.
+    pub duplicate: u64,
+    /// Of a thousand datagrams, how many are damaged.
+    pub corrupt: u64,
+    /// Of a thousand writes, how many reset the connection.
+    pub reset: u64,
+    /// How much longer everything takes, at most, in microseconds; drawn for each, which also reorders datagrams.
+    pub delay_us: u64,
+}
+
+impl Weather {
+    /// The longest extra delay.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay_us)
+    }
+}
+
+impl fmt::Display for Weather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "loss {}/1000, duplicate {}/1000, corrupt {}/1000, reset {}/1000, delay up to {} us",
+            self.loss, self.duplicate, self.corrupt, self.reset, self.delay_us
+        )
+    }
+}
+
+/// Directed links between processes. Written `a,b|c` where everything between the groups is meant, in both directions,
+/// else `a>b,b>c`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    links: BTreeSet<(String, String)>,
+    groups: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Every link between two of these groups, in both directions.
+    #[must_use]
+    pub fn split(groups: &[Vec<String>]) -> Self {
+        let mut links = BTreeSet::new();
+        for (at, group) in groups.iter().enumerate() {
+            for other in groups.iter().enumerate().filter(|(to, _)| *to != at).flat_map(|(_, other)| other) {
+                links.extend(group.iter().map(|name| (name.clone(), other.clone())));
+            }
+        }
+        Self { links, groups: groups.to_vec() }
+    }
+
+    /// These links, each from the first to the second.
+    #[must_use]
+    pub fn directed(links: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { links: links.into_iter().collect(), groups: vec![] }
+    }
+
+    /// What `who` would hear of the others: it can speak, and is deaf.
+    #[must_use]
+    pub fn deaf(who: &str, others: &[String]) -> Self {
+        Self::directed(others.iter().filter(|other| *other != who).map(|other| (other.clone(), who.to_owned())))
+    }
+
+    /// What `who` would say to the others: it can hear, and is mute.
+    #[must_use]
+    pub fn mute(who: &str, others: &[String]) -> Self {
+        Self::directed(others.iter().filter(|other| *other != who).map(|other| (who.to_owned(), other.clone())))
+    }
+
+    /// Whether the link from `from` to `to` is in it.
+    #[must_use]
+    pub fn has(&self, from: &str, to: &str) -> bool {
+        self.links.iter().any(|(a, b)| a == from && b == to)
+    }
+
+    /// The links, in order.
+    pub fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.links.iter().map(|(from, to)| (from.as_str(), to.as_str()))
+    }
+
+    /// The groups, lowest first, where the table was made of groups.
+    #[must_use]
+    pub fn groups(&self) -> &[Vec<String>] {
+        &self.groups
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.groups.is_empty() {
+            for (at, (from, to)) in self.links.iter().enumerate() {
+                write!(f, "{}{from}>{to}", if at == 0 { "" } else { "," })?;
+            }
+            return Ok(());
+        }
+        for (at, group) in self.groups.iter().enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { "|" }, group.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no table of links.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{text:?} is no table of links: write `a,b|c` for groups, or `a>b,b>c` for single directions")]
+pub struct BadTable {
+    /// The text.
+    pub text: String,
+}
+
+impl FromStr for Table {
+    type Err = BadTable;
+
+    fn from_str(text: &str) -> Result<Self, BadTable> {
+        let bad = || BadTable { text: text.to_owned() };
+        let name = |part: &str| {
+            let part = part.trim();
+            if part.is_empty() || part.contains(['>', '|', ',']) { Err(bad()) } else { Ok(part.to_owned()) }
+        };
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        if text.contains('|') {
+            let groups: Result<Vec<Vec<String>>, BadTable> = text.split('|').map(|group| group.split(',').map(name).collect()).collect();
+            return groups.map(|groups| Self::split(&groups));
+        }
+        let links: Result<Vec<(String, String)>, BadTable> = text
+            .split(',')
+            .map(|link| {
+                let (from, to) = link.split_once('>').ok_or_else(bad)?;
+                Ok((name(from)?, name(to)?))
+            })
+            .collect();
+        links.map(Self::directed)
+    }
+}
+
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Table {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Table, Weather};
+
+    #[track_caller]
+    fn check(text: &str, links: &[(&str, &str)]) {
+        let table: Table = text.parse().unwrap();
+        assert_eq!(table.links().collect::<Vec<_>>(), links);
+        assert_eq!(table.to_string(), text);
+    }
+
+    #[test]
+    fn tables_are_read_and_written_alike() {
+        check("a,b|c", &[("a", "c"), ("b", "c"), ("c", "a"), ("c", "b")]);
+        check("a>b,c>a", &[("a", "b"), ("c", "a")]);
+        check("", &[]);
+        for bad in ["a", "a>b>c", "a|", ",|b", "a>b,c"] {
+            assert!(bad.parse::<Table>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_deaf_peer_speaks_and_a_mute_one_listens() {
+        let all = ["a", "b"].map(str::to_owned);
+        let deaf = Table::deaf("a", &all);
+        assert!(deaf.has("b", "a") && !deaf.has("a", "b"));
+        let mute = Table::mute("a", &all);
+        assert!(mute.has("a", "b") && !mute.has("b", "a"));
+    }
+
+    #[test]
+    fn a_bad_link_survives_the_file() {
+        let fault = Fault::Link { table: "a>b".parse().unwrap(), weather: Weather { loss: 50, ..Weather::default() } };
+        let line = serde_json::to_string(&fault).unwrap();
+        assert_eq!(line, r#"{"do":"link","table":"a>b","loss":50,"duplicate":0,"corrupt":0,"reset":0,"delay_us":0}"#);
+        assert_eq!(serde_json::from_str::<Fault>(&line).unwrap(), fault);
+    }
+}

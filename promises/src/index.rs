@@ -1,0 +1,460 @@
+//! A history taken apart once, so that every check is a short walk: who lived when, what each life said in its order,
+//! and when who was in trouble. Peers, lives and epochs become small numbers.
+
+use std::collections::BTreeMap;
+
+use protocol::config::Knobs;
+use protocol::id::{Epoch, Incarnation, PeerId};
+use protocol::note::{Evidence, Note};
+use protocol::time::Time;
+
+use crate::fault::Fault;
+use crate::history::{History, Record};
+use crate::world::World;
+
+/// The number of a life: one `(peer, incarnation)`.
+pub(crate) type LifeId = usize;
+/// The number of an epoch; in no order.
+pub(crate) type EpochId = usize;
+
+/// A history taken apart.
+pub(crate) struct Index<'a> {
+    pub(crate) lives: Vec<Life<'a>>,
+    pub(crate) epochs: Vec<&'a Epoch>,
+    pub(crate) views: Vec<ViewFact<'a>>,
+    pub(crate) troubles: Vec<Trouble>,
+    pub(crate) quiet: Option<Quiet>,
+    pub(crate) unconfirmed: Vec<&'a str>,
+    /// How long the group may feel a fault after it is over.
+    pub(crate) aftermath: u64,
+    pub(crate) end: u64,
+}
+
+/// One life of one peer.
+pub(crate) struct Life<'a> {
+    pub(crate) peer: &'a PeerId,
+    pub(crate) inc: Incarnation,
+    /// The process it ran in; none for a life that only others speak of.
+    pub(crate) process: Option<&'a str>,
+    pub(crate) facts: Vec<Fact<'a>>,
+    /// Its first record, and its last.
+    pub(crate) first: Option<usize>,
+    pub(crate) last: usize,
+    /// When it ended, if it did.
+    pub(crate) ended: Option<u64>,
+    /// Whether it ended by its own will, having written all it had to.
+    pub(crate) stopped: bool,
+    /// Whether it stands still at the end.
+    pub(crate) paused: bool,
+}
+
+impl Life<'_> {
+    /// Whether it spoke, lives and moves at the end of the history.
+    pub(crate) fn lives(&self) -> bool {
+        self.first.is_some() && self.ended.is_none() && !self.paused
+    }
+}
+
+/// One thing a life said.
+pub(crate) struct Fact<'a> {
+    /// Its record.
+    pub(crate) at: usize,
+    pub(crate) t: u64,
+    pub(crate) what: What<'a>,
+}
+
+/// What it said, as far as promises are concerned.
+pub(crate) enum What<'a> {
+    Entry(Entry),
+    Gap { from: u64, to: u64 },
+    Transfer { resume: u64, epoch: EpochId },
+    Diverged { from: u64, to: u64 },
+    Merged,
+    Cut { epoch: EpochId, seq: u64, log: &'a str },
+    Promised { epoch: EpochId },
+    Stable { epoch: EpochId, seq: u64 },
+    Elected { epoch: EpochId, renewed: bool },
+    Follows { leader: &'a PeerId, epoch: EpochId },
+    StepDown,
+    ElectionStarted,
+    Publish { oseq: u64, digest: u64 },
+    Slow { life: LifeId },
+    Start,
+    Ready,
+    Panic { message: &'a str },
+    Unordered { count: u64 },
+}
+
+/// What a life says of one position of the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) epoch: EpochId,
+    pub(crate) seq: u64,
+    pub(crate) kind: Kind,
+}
+
+/// What stands at a position.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A reading; `digest` is there unless it was suppressed as a repeat.
+    Data { origin: LifeId, oseq: u64, view_id: u64, digest: Option<u64> },
+    /// A declaration of loss.
+    Lost { origin: LifeId, from: u64, to: u64 },
+    /// A view, by its number in `Index::views`.
+    View(usize),
+}
+
+/// A view as one life reported it.
+pub(crate) struct ViewFact<'a> {
+    pub(crate) life: LifeId,
+    pub(crate) at: usize,
+    pub(crate) t: u64,
+    pub(crate) epoch: EpochId,
+    pub(crate) view_id: u64,
+    pub(crate) seq: u64,
+    pub(crate) leader: &'a PeerId,
+    pub(crate) members: &'a [PeerId],
+    pub(crate) incs: &'a [Incarnation],
+    pub(crate) log: &'a str,
+}
+
+impl ViewFact<'_> {
+    /// Who is in it, with which incarnation.
+    pub(crate) fn lives(&self) -> impl Iterator<Item = (&PeerId, Incarnation)> {
+        self.members.iter().zip(self.incs.iter().copied())
+    }
+}
+
+/// Something that was done to somebody, or that happened to it, with its time.
+pub(crate) struct Trouble {
+    pub(crate) from: u64,
+    /// Open ends are `u64::MAX`.
+    pub(crate) to: u64,
+    pub(crate) at: usize,
+    pub(crate) kind: TroubleKind,
+    /// The lives concerned; for the machine's own lateness nobody in particular.
+    pub(crate) lives: Vec<LifeId>,
+    id: String,
+    processes: Vec<String>,
+}
+
+/// Of what kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TroubleKind {
+    /// Killed, stopped, ended, or leaving of its own will.
+    Down,
+    /// Standing still.
+    Paused,
+    /// Its links are cut or bad.
+    Links,
+    /// The machine was late: everybody may be.
+    Machine,
+}
+
+/// The last window in which nothing was done to anybody.
+pub(crate) struct Quiet {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) core: Vec<String>,
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn of(history: &'a History, knobs: &Knobs) -> Self {
+        Builder::new(knobs).build(history)
+    }
+
+    /// The troubles that were in force, or could still be felt, at some moment between the two.
+    pub(crate) fn troubles_in(&self, from: u64, to: u64) -> impl Iterator<Item = &Trouble> {
+        self.troubles.iter().filter(move |trouble| trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from)
+    }
+
+    /// Whether a life was in trouble at a moment, or just before: its own, or that of links or machine.
+    pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {
+        self.troubles_in(t, t).any(|trouble| match trouble.kind {
+            TroubleKind::Down | TroubleKind::Paused => trouble.lives.contains(&life),
+            TroubleKind::Links | TroubleKind::Machine => true,
+        })
+    }
+
+    pub(crate) fn life(&self, peer: &PeerId, inc: Incarnation) -> Option<LifeId> {
+        self.lives.iter().position(|life| life.inc == inc && life.peer == peer)
+    }
+
+    /// The lives that could all talk to each other at the end.
+    pub(crate) fn core(&self) -> Vec<LifeId> {
+        let named = self.quiet.as_ref().map_or(&[][..], |quiet| &quiet.core);
+        let within = |life: &Life<'_>| named.is_empty() || life.process.is_some_and(|process| named.iter().any(|name| name == process));
+        (0..self.lives.len()).filter(|at| self.lives[*at].lives() && within(&self.lives[*at])).collect()
+    }
+
+    /// The newest view that a life reported.
+    pub(crate) fn last_view(&self, life: LifeId) -> Option<&ViewFact<'a>> {
+        self.lives[life].facts.iter().rev().find_map(|fact| match fact.what {
+            What::Entry(Entry { kind: Kind::View(view), .. }) => Some(&self.views[view]),
+            _ => None,
+        })
+    }
+
+    /// `peer#inc`, for sentences.
+    pub(crate) fn name(&self, life: LifeId) -> String {
+        format!("{}#{}", self.lives[life].peer, self.lives[life].inc)
+    }
+}
+
+struct Builder<'a> {
+    index: Index<'a>,
+    life_ids: BTreeMap<(u64, &'a str), LifeId>,
+    epoch_ids: BTreeMap<(u64, LifeId), EpochId>,
+    /// Names of processes by pid, as they were started.
+    spawned: BTreeMap<u32, &'a str>,
+    /// The present life of each process, and the process of each peer that was not started under another name.
+    present: BTreeMap<&'a str, LifeId>,
+    late: u64,
+}
+
+impl<'a> Builder<'a> {
+    fn new(knobs: &Knobs) -> Self {
+        let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let aftermath = micros(knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout);
+        let index =
+            Index { lives: vec![], epochs: vec![], views: vec![], troubles: vec![], quiet: None, unconfirmed: vec![], aftermath, end: 0 };
+        Self {
+            index,
+            life_ids: BTreeMap::new(),
+            epoch_ids: BTreeMap::new(),
+            spawned: BTreeMap::new(),
+            present: BTreeMap::new(),
+            late: micros(knobs.heartbeat_timeout) / 4,
+        }
+    }
+
+    fn build(mut self, history: &'a History) -> Index<'a> {
+        for (at, record) in history.records.iter().enumerate() {
+            let t = record.time().as_micros();
+            self.index.end = t;
+            match record {
+                Record::Peer(event) => {
+                    let life = self.life(&event.p, event.inc);
+                    if self.index.lives[life].first.is_none() {
+                        self.begin(life, at, t, &event.note);
+                    }
+                    self.index.lives[life].last = at;
+                    if let Some(what) = self.what(life, at, t, &event.note) {
+                        self.index.lives[life].facts.push(Fact { at, t, what });
+                    }
+                }
+                Record::World(event) => self.witness(at, t, &event.what),
+            }
+        }
+        self.resolve_late_names();
+        self.index
+    }
+
+    fn life(&mut self, peer: &'a PeerId, inc: Incarnation) -> LifeId {
+        let lives = &mut self.index.lives;
+        *self.life_ids.entry((inc.0, peer.as_str())).or_insert_with(|| {
+            lives.push(Life { peer, inc, process: None, facts: vec![], first: None, last: 0, ended: None, stopped: false, paused: false });
+            lives.len() - 1
+        })
+    }
+
+    fn epoch(&mut self, epoch: &'a Epoch) -> EpochId {
+        let owner = self.life(&epoch.owner.id, epoch.owner.inc);
+        let epochs = &mut self.index.epochs;
+        *self.epoch_ids.entry((epoch.round, owner)).or_insert_with(|| {
+            epochs.push(epoch);
+            epochs.len() - 1
+        })
+    }
+
+    /// A life speaks for the first time: whatever its process was before is over.
+    fn begin(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) {
+        let peer = self.index.lives[life].peer.as_str();
+        let process = match note {
+            Note::Start { pid, .. } => self.spawned.get(pid).filter(|_| *pid != 0).copied().unwrap_or(peer),
+            _ => peer,
+        };
+        self.index.lives[life].first = Some(at);
+        self.index.lives[life].process = Some(process);
+        if let Some(before) = self.present.insert(process, life) {
+            self.index.lives[before].ended.get_or_insert(t);
+            for trouble in &mut self.index.troubles {
+                if trouble.to == u64::MAX && trouble.lives.contains(&before) && trouble.kind == TroubleKind::Paused {
+                    trouble.to = t;
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of note; there is nothing to tell apart further")]
+    fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
+        Some(match note {
+            Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, .. } => {
+                let origin = self.life(origin, *origin_inc);
+                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(number(digest)) };
+                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+            }
+            Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq } => {
+                let kind = Kind::Data { origin: self.life(origin, *origin_inc), oseq: oseq.0, view_id: view_id.0, digest: None };
+                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+            }
+            Note::Lost { epoch, seq, origin, origin_inc, from, to, .. } => {
+                let kind = Kind::Lost { origin: self.life(origin, *origin_inc), from: from.0, to: to.0 };
+                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+            }
+            Note::View { view_id, epoch, seq, leader, members, incs, log_id } => {
+                let epoch = self.epoch(epoch);
+                let (view_id, seq) = (view_id.0, seq.0);
+                self.index.views.push(ViewFact { life, at, t, epoch, view_id, seq, leader, members, incs, log: log_id });
+                What::Entry(Entry { epoch, seq, kind: Kind::View(self.index.views.len() - 1) })
+            }
+            Note::Gap { from, to, .. } => What::Gap { from: from.0, to: to.0 },
+            Note::StateTransfer { resume, epoch, .. } => What::Transfer { resume: resume.0, epoch: self.epoch(epoch) },
+            Note::Diverged { from, to } => What::Diverged { from: from.0, to: to.0 },
+            Note::Merged { .. } => What::Merged,
+            Note::Cut { epoch, seq, log_id } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log: log_id },
+            Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
+            Note::Stable { epoch, seq } => What::Stable { epoch: self.epoch(epoch), seq: seq.0 },
+            Note::LeaderElected { epoch, renewed, .. } => What::Elected { epoch: self.epoch(epoch), renewed: *renewed },
+            Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
+            Note::StepDown { .. } => What::StepDown,
+            Note::ElectionStarted { .. } => What::ElectionStarted,
+            Note::Publish { oseq, digest } => What::Publish { oseq: oseq.0, digest: number(digest) },
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { .. } } => What::Slow { life: self.life(peer, *peer_inc) },
+            Note::Start { .. } => What::Start,
+            Note::Ready => What::Ready,
+            Note::Panic { message } => What::Panic { message },
+            Note::Status(status) => What::Unordered { count: status.published.above(status.ordered) },
+            Note::Leave => {
+                self.trouble(at, t, TroubleKind::Down, "", vec![], vec![life]);
+                return None;
+            }
+            Note::Stop { .. } => {
+                self.trouble(at, t, TroubleKind::Down, "", vec![], vec![life]);
+                self.index.lives[life].ended = Some(t);
+                self.index.lives[life].stopped = true;
+                return None;
+            }
+            Note::Send { .. }
+            | Note::Recv { .. }
+            | Note::Reject { .. }
+            | Note::Suspect { .. }
+            | Note::PeerAdded { .. }
+            | Note::PeerRemoved { .. }
+            | Note::Failed { .. }
+            | Note::Left { .. }
+            | Note::ElectionOk { .. }
+            | Note::Vetoed { .. }
+            | Note::Claim { .. }
+            | Note::Coordinator { .. }
+            | Note::Refused { .. }
+            | Note::StaleEpoch { .. }
+            | Note::Persist { .. }
+            | Note::Sometimes { .. } => return None,
+        })
+    }
+
+    fn witness(&mut self, at: usize, t: u64, what: &'a World) {
+        match what {
+            World::Spawn { process, pid, .. } => {
+                self.spawned.insert(*pid, process);
+            }
+            World::Exit { process, .. } => {
+                let lives = self.lives_of(std::slice::from_ref(process));
+                for life in &lives {
+                    self.index.lives[*life].ended.get_or_insert(t);
+                }
+                self.trouble(at, t, TroubleKind::Down, "", vec![process.clone()], lives);
+            }
+            World::Fault { id, fault, who, confirmed } => {
+                if !confirmed {
+                    self.index.unconfirmed.push(id);
+                }
+                self.fault(at, t, id, fault, who);
+            }
+            World::Heal { id } => {
+                for trouble in self.index.troubles.iter_mut().filter(|trouble| trouble.id == *id && trouble.to == u64::MAX) {
+                    // What is dead stays dead.
+                    if trouble.kind != TroubleKind::Down {
+                        trouble.to = t;
+                    }
+                    if trouble.kind == TroubleKind::Paused {
+                        for life in &trouble.lives {
+                            self.index.lives[*life].paused = false;
+                        }
+                    }
+                }
+            }
+            World::Quiet { from, to, core } => {
+                let (from, to) = (Time::as_micros(*from), Time::as_micros(*to));
+                self.index.quiet = Some(Quiet { from, to, core: core.clone() });
+            }
+            World::Lag { us } if *us > self.late => {
+                self.trouble(at, t.saturating_sub(*us), TroubleKind::Machine, "", vec![], vec![]);
+                if let Some(trouble) = self.index.troubles.last_mut() {
+                    trouble.to = t;
+                }
+            }
+            World::Step { .. } | World::Expect { .. } | World::Lag { .. } | World::Sample { .. } | World::Verdict { .. } => {}
+        }
+    }
+
+    fn fault(&mut self, at: usize, t: u64, id: &str, fault: &Fault, who: &[String]) {
+        let lives = self.lives_of(who);
+        let kind = match fault {
+            Fault::Kill => {
+                for life in &lives {
+                    self.index.lives[*life].ended.get_or_insert(t);
+                }
+                TroubleKind::Down
+            }
+            Fault::Stop => TroubleKind::Down,
+            Fault::Pause => {
+                for life in &lives {
+                    self.index.lives[*life].paused = true;
+                }
+                TroubleKind::Paused
+            }
+            Fault::Resume => {
+                for life in &lives {
+                    self.index.lives[*life].paused = false;
+                    let pauses = self.index.troubles.iter_mut().filter(|trouble| trouble.kind == TroubleKind::Paused);
+                    for pause in pauses.filter(|pause| pause.to == u64::MAX && pause.lives.contains(life)) {
+                        pause.to = t;
+                    }
+                }
+                return;
+            }
+            Fault::Partition { .. } | Fault::Link { .. } => TroubleKind::Links,
+            Fault::Restart { .. } | Fault::Spawn => return,
+        };
+        self.trouble(at, t, kind, id, who.to_vec(), lives);
+    }
+
+    fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, id: &str, processes: Vec<String>, lives: Vec<LifeId>) {
+        self.index.troubles.push(Trouble { from: t, to: u64::MAX, at, kind, lives, id: id.to_owned(), processes });
+    }
+
+    fn lives_of(&self, processes: &[String]) -> Vec<LifeId> {
+        processes.iter().filter_map(|process| self.present.get(process.as_str()).copied()).collect()
+    }
+
+    /// A process may be hit before it has said its first word.
+    fn resolve_late_names(&mut self) {
+        let Index { lives, troubles, .. } = &mut self.index;
+        for trouble in troubles.iter_mut().filter(|trouble| trouble.lives.len() < trouble.processes.len()) {
+            for process in &trouble.processes {
+                if trouble.lives.iter().any(|life| lives[*life].process == Some(process)) {
+                    continue;
+                }
+                let found = lives.iter().position(|life| life.process == Some(process));
+                trouble.lives.extend(found);
+            }
+        }
+    }
+}
+
+/// The digest of an event as a number; a text that is no hex digest is digested itself.
+fn number(hex: &str) -> u64 {
+    u64::from_str_radix(hex, 16).unwrap_or_else(|_| protocol::draw::digest(hex.as_bytes()))
+}

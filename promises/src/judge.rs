@@ -1,0 +1,242 @@
+//! The judge: every promise held against one history.
+
+use std::fmt;
+
+use protocol::config::Knobs;
+
+use crate::catalogue::{CATALOGUE, Promise};
+use crate::disk::Disk;
+use crate::history::{History, Hole};
+use crate::index::Index;
+
+/// What has to be known of a run besides its history.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// In which mode the group ran.
+    pub mode: Mode,
+    /// Whether a higher latecomer takes over (`preempt`).
+    pub preempt: bool,
+    /// The knobs it ran with; bounds on time are reckoned from them.
+    pub knobs: Knobs,
+    /// Promises that must have had something to look at, by id.
+    pub required: Vec<String>,
+    /// Whether the peers wrote `publish` events.
+    pub publish_known: bool,
+    /// Whether the run ended at rest: nothing done to anybody any more, the workload over, everything drained.
+    /// Progress is demanded only then.
+    pub settled: bool,
+    /// What the peers' sinks have written, where it is known.
+    pub disks: Vec<Disk>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Available,
+            preempt: false,
+            knobs: Knobs::default(),
+            required: vec![],
+            publish_known: true,
+            settled: false,
+            disks: vec![],
+        }
+    }
+}
+
+/// What a group does when it is cut in two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every part goes on; they become one again afterwards.
+    Available,
+    /// One part goes on.
+    Primary,
+}
+
+/// What the judge says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// One for every promise, in the order of the catalogue.
+    pub findings: Vec<Finding>,
+    /// Holes in the evidence.
+    pub holes: Vec<Hole>,
+    /// How many lines could not be read.
+    pub unreadable: usize,
+    /// Faults that were not seen to have worked, by id.
+    pub unconfirmed: Vec<String>,
+    /// Promises that had to be looked at and were not, by id.
+    pub missing: Vec<String>,
+}
+
+/// What became of one promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Its id.
+    pub promise: &'static str,
+    /// The invariants of the protocol that it stands for.
+    pub invariants: &'static [&'static str],
+    /// What it says.
+    pub statement: &'static str,
+    /// How many records could have broken it.
+    pub looked_at: u64,
+    /// How it was broken; at most [`BROKEN_MAX`] are kept.
+    pub broken: Vec<Broken>,
+    /// How often it was broken altogether.
+    pub times: u64,
+}
+
+/// One breach of a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// What happened, in a sentence.
+    pub words: String,
+    /// The records that show it: indexes into the history, oldest first.
+    pub evidence: Vec<usize>,
+}
+
+/// Held, broken or unknown: of one promise, or of all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Looked at, and nothing broke it.
+    Held,
+    /// Broken.
+    Broken,
+    /// There was nothing to look at, or evidence is missing.
+    Unknown,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Held => "held",
+            Self::Broken => "BROKEN",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl Finding {
+    /// What became of it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match (self.broken.is_empty(), self.looked_at) {
+            (false, _) => Outcome::Broken,
+            (true, 0) => Outcome::Unknown,
+            (true, _) => Outcome::Held,
+        }
+    }
+}
+
+impl Judgement {
+    /// The one outcome of a run.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.findings.iter().any(|finding| !finding.broken.is_empty()) {
+            Outcome::Broken
+        } else if self.doubts().is_empty() {
+            Outcome::Held
+        } else {
+            Outcome::Unknown
+        }
+    }
+
+    /// What was found of one promise.
+    #[must_use]
+    pub fn find(&self, promise: &str) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.promise == promise)
+    }
+
+    /// The promises that were broken.
+    pub fn broken(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| !finding.broken.is_empty())
+    }
+
+    /// Why "held" would say too much, as sentences; empty if it would not.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = vec![];
+        for Hole { peer, inc, from, to } in &self.holes {
+            doubts.push(format!("events {from} to {to} of {peer}#{inc} are missing"));
+        }
+        if self.unreadable > 0 {
+            doubts.push(format!("{} lines could not be read", self.unreadable));
+        }
+        for id in &self.unconfirmed {
+            doubts.push(format!("fault {id:?} was not seen to have worked"));
+        }
+        for id in &self.missing {
+            doubts.push(format!("{id} is required, and saw nothing"));
+        }
+        let safety = CATALOGUE.iter().zip(&self.findings).filter(|(promise, _)| promise.safety);
+        if safety.clone().all(|(_, finding)| finding.looked_at == 0) {
+            doubts.push("no promise of safety saw anything".to_owned());
+        }
+        doubts
+    }
+}
+
+/// How many breaches of one promise are kept.
+pub const BROKEN_MAX: usize = 8;
+
+/// Holds a history against every promise.
+#[must_use]
+pub fn judge(history: &History, options: &Options) -> Judgement {
+    let index = Index::of(history, &options.knobs);
+    let case = Case { history, index: &index, options };
+    let findings: Vec<Finding> = CATALOGUE.iter().map(|promise| examine(promise, &case)).collect();
+    let required = options.required.iter();
+    let missing = required.filter(|id| findings.iter().all(|finding| finding.promise != id.as_str() || finding.looked_at == 0));
+    Judgement {
+        holes: history.holes(),
+        unreadable: history.unreadable.len(),
+        unconfirmed: index.unconfirmed.iter().map(|id| (*id).to_owned()).collect(),
+        missing: missing.cloned().collect(),
+        findings,
+    }
+}
+
+fn examine(promise: &Promise, case: &Case<'_>) -> Finding {
+    let mut sheet = Sheet::default();
+    (promise.check)(case, &mut sheet);
+    Finding {
+        promise: promise.id,
+        invariants: promise.invariants,
+        statement: promise.statement,
+        looked_at: sheet.looked_at,
+        broken: sheet.broken,
+        times: sheet.times,
+    }
+}
+
+/// All that a check may look at.
+pub(crate) struct Case<'a> {
+    pub(crate) history: &'a History,
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) options: &'a Options,
+}
+
+/// What a check writes down.
+#[derive(Default)]
+pub(crate) struct Sheet {
+    looked_at: u64,
+    broken: Vec<Broken>,
+    times: u64,
+}
+
+impl Sheet {
+    /// One more record that could have broken the promise.
+    pub(crate) fn look(&mut self) {
+        self.looked_at += 1;
+    }
+
+    /// A breach; the words are made only if there is room for them.
+    pub(crate) fn breach(&mut self, evidence: &[usize], words: impl FnOnce() -> String) {
+        self.looked_at = self.looked_at.max(1);
+        self.times += 1;
+        if self.broken.len() < BROKEN_MAX {
+            let mut evidence = evidence.to_vec();
+            evidence.sort_unstable();
+            evidence.dedup();
+            self.broken.push(Broken { words: words(), evidence });
+        }
+    }
+}
