@@ -32,11 +32,19 @@ fn body_of(frame: &Bytes) -> Bytes {
     frame.slice(HEADER + annex..)
 }
 
+/// Bytes as text: what cannot be printed is escaped, and quotes stay as they are.
+fn readable(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|byte| if matches!(byte, b'"' | b'\'') { char::from(*byte).to_string() } else { byte.escape_ascii().to_string() })
+        .collect()
+}
+
 /// That body, and the whole message back again.
 #[track_caller]
 fn check_wire(message: &Message, body: &str) {
     let frame = frame_of(message);
-    assert_eq!(body_of(&frame).escape_ascii().to_string(), body);
+    assert_eq!(readable(&body_of(&frame)), body);
     assert_eq!(decode(&frame).as_ref(), Ok(message));
     // What is refused on a link is a datagram, and the other way round.
     assert!(matches!(decode_datagram(&frame), Err(WireError::Flags { flags: 0 })));

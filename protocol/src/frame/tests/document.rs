@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::frame::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, PREFIX, RUN_MAX, Verb, decode, decode_datagram, encode, encode_datagram};
 use crate::message::{Coordinator, Datagram, Message, WIRE_VERSION};
 
+use super::readable;
 use super::samples::{contact, epoch, samples};
 
 /// The `wire` blocks of the document, in its order.
@@ -24,7 +25,7 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
 }
 
-/// Undoes `escape_ascii`.
+/// Undoes [`readable`].
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -48,7 +49,7 @@ fn block(bytes: &[u8], prefix: usize, means: &str) -> String {
     let (annex, body) = rest.split_at(u32::from_be_bytes(header[header.len() - 4..].try_into().unwrap()) as usize);
     let length = if prefix == 0 { String::new() } else { format!("{} ", hex(&header[..prefix])) };
     let annex = if annex.is_empty() { String::new() } else { format!("annex  {}\n", hex(annex)) };
-    format!("header {length}{}\n{annex}body   {}\nmeans  {means}\n", hex(&header[prefix..]), body.escape_ascii())
+    format!("header {length}{}\n{annex}body   {}\nmeans  {means}\n", hex(&header[prefix..]), readable(body))
 }
 
 /// The bytes of a block.

@@ -63,7 +63,7 @@ pub(in crate::frame) const VIEW_TEXT: &str = concat!(
     r#""peer2":{"address":"10.0.0.1","port":9002,"role":"leader","inc":1700000000002,"birth":42,"priority":0}}-4"#
 );
 
-/// At least one message of each verb, with its body as the escaped text; `WIRE.md` shows the same ones.
+/// At least one message of each verb, with its body as readable text; `WIRE.md` shows the same ones.
 pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
     let samples = [
         (
@@ -181,8 +181,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
         (Message::Leave, "LEAVE"),
         (Message::Handover { successor: id(3), epoch: epoch(2) }, "HANDOVER:peer3"),
     ];
-    let view_text = VIEW_TEXT.as_bytes().escape_ascii().to_string();
-    samples.map(|(message, body)| (message, body.replace("<view>", &view_text))).into()
+    samples.map(|(message, body)| (message, body.replace("<view>", VIEW_TEXT))).into()
 }
 
 pub(in crate::frame) fn no_end() -> LogEnd {
