@@ -180,6 +180,7 @@ fn a_view_names_everyone_once_and_one_leader() {
     for (from, to) in [
         ("VIEW_CHANGE:", "VIEW_CHANGE"),
         (r#"["peer1","peer2"]"#, r#"["peer1"]"#),
+        (r#"["peer1","peer2"]"#, r#"["peer2"]"#),
         (r#"["peer1","peer2"]"#, r#"["peer1","peer2","peer2"]"#),
         (r#"["peer1","peer2"]"#, r#"["peer1","peer3"]"#),
         (r#"["peer1","peer2"]"#, r#"["peer1","peer2",""]"#),
