@@ -6,8 +6,16 @@
 
 mod agenda;
 mod connection;
+pub mod director;
+mod drawn;
+pub mod guard;
+pub mod plan;
+pub mod run;
+pub mod shrink;
+pub mod sweep;
 mod table;
 pub mod tally;
+pub mod transcript;
 pub mod watch;
 pub mod weather;
 pub mod world;

@@ -50,15 +50,7 @@ impl Weather {
     /// A quiet local network.
     #[must_use]
     pub fn calm() -> Self {
-        Self {
-            delay_us: 100,
-            spread_us: 100,
-            slow: OneIn(0),
-            slow_us: 0,
-            loss: OneIn(0),
-            repeat: OneIn(0),
-            corruption: OneIn(0),
-        }
+        Self { delay_us: 100, spread_us: 100, slow: OneIn(0), slow_us: 0, loss: OneIn(0), repeat: OneIn(0), corruption: OneIn(0) }
     }
 
     /// How long the `counter`-th thing of a sender takes, and whether it took the slow way.
@@ -92,8 +84,9 @@ mod tests {
     fn delays_stay_within_their_bounds() {
         let weather = Weather { slow: OneIn(3), slow_us: 5_000, ..Weather::calm() };
         let delays: Vec<_> = (0..1_000).map(|n| weather.delay(7, n)).collect();
-        assert!(delays.iter().all(|(d, slow)| *d >= Duration::from_micros(100)
-            && *d <= Duration::from_micros(if *slow { 5_200 } else { 200 })));
+        assert!(
+            delays.iter().all(|(d, slow)| *d >= Duration::from_micros(100) && *d <= Duration::from_micros(if *slow { 5_200 } else { 200 }))
+        );
         assert!(delays.iter().any(|(d, _)| *d > Duration::from_micros(3_000)), "the tail is there");
     }
 }

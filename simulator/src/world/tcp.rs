@@ -116,7 +116,12 @@ impl<W: Watch> World<W> {
             return;
         };
         let Connection { ends, streams } = &mut self.connections[connection];
-        assert!(ends[side].state == EndState::Up, "{} sent {} on link {link}, which does not stand yet", self.hosts[host].id, message.verb());
+        assert!(
+            ends[side].state == EndState::Up,
+            "{} sent {} on link {link}, which does not stand yet",
+            self.hosts[host].id,
+            message.verb()
+        );
         let other = ends[1 - side].host;
         self.watch.sent(self.now, &self.hosts[host].id, &self.hosts[other].id, &message);
         if streams[side].end.is_some() {

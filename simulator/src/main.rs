@@ -1,0 +1,176 @@
+//! `simulator`: sweeps of seeds, replays, and plans made smaller.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use simulator::plan::Plan;
+use simulator::run::{Breach, run};
+use simulator::shrink::shrink;
+use simulator::sweep::Sweep;
+use simulator::transcript::Transcript;
+use simulator::watch::Unwatched;
+
+/// Runs the group in virtual time, over and over, and judges every run by all promises.
+///
+/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that should have happened never did), 64 usage, 65 a bad plan.
+#[derive(Debug, Parser)]
+#[command(name = "simulator", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds.
+    Run {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first one.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// On how many threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Run each seed twice and compare the runs step by step.
+        #[arg(long)]
+        check: bool,
+        /// Stop after so many failures.
+        #[arg(long, default_value_t = 10)]
+        failures: u64,
+    },
+    /// Run one seed, or one plan.
+    Replay {
+        #[command(flatten)]
+        which: Which,
+        /// Tell everything that happens.
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Print the plan of a seed.
+    Plan {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+    },
+    /// Take away from a failing plan what it does not need to fail, and print the rest.
+    Shrink {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// A file with a plan, as `simulator plan` and `simulator shrink` print it.
+    #[arg(long)]
+    plan: Option<PathBuf>,
+}
+
+impl Which {
+    fn plan(&self) -> Result<Plan, ExitCode> {
+        let Some(path) = &self.plan else { return Ok(Plan::drawn(self.seed.unwrap_or_default())) };
+        let text = std::fs::read_to_string(path).map_err(|error| bad_plan(&format!("{}: {error}", path.display())))?;
+        toml::from_str(&text).map_err(|error| bad_plan(&format!("{}: {error}", path.display())))
+    }
+
+    fn replay(&self) -> String {
+        match (&self.plan, self.seed) {
+            (Some(path), _) => format!("simulator replay --plan {} --trace", path.display()),
+            (None, seed) => format!("simulator replay --seed {} --trace", seed.unwrap_or_default()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // If the terminal is gone there is nobody left to tell.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Run { seeds, from, jobs, check, failures } => sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1) }),
+        Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay())),
+        Command::Plan { seed } => {
+            print!("{}", toml::to_string(&Plan::drawn(seed)).expect("a plan is TOML"));
+            ExitCode::SUCCESS
+        }
+        Command::Shrink { which } => which.plan().map_or_else(|code| code, |plan| smaller(&plan)),
+    }
+}
+
+fn sweep(sweep: &Sweep) -> ExitCode {
+    let report =
+        sweep.run(|seed, breaches| print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay --seed {seed} --trace")));
+    println!("{report}");
+    if !report.failures.is_empty() {
+        return ExitCode::from(BROKEN);
+    }
+    let unseen = report.unseen();
+    if unseen.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("unknown: in {} seeds there was not one case of: {}", report.seeds, unseen.join(", "));
+    ExitCode::from(UNKNOWN)
+}
+
+fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
+    let result = if trace {
+        run(plan, Transcript::new(true, |line| println!("{line}"))).map(|(verdict, _)| verdict)
+    } else {
+        run(plan, Unwatched).map(|(verdict, _)| verdict)
+    };
+    match result {
+        Err(error) => bad_plan(&error.to_string()),
+        Ok(verdict) if verdict.breaches.is_empty() => {
+            println!("seed {}: every promise kept, over {} events", plan.seed, verdict.tally.inputs);
+            ExitCode::SUCCESS
+        }
+        Ok(verdict) => {
+            print_breaches(&verdict.breaches, &format!("seed {}", plan.seed), command);
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+fn smaller(plan: &Plan) -> ExitCode {
+    match shrink(plan) {
+        Err(error) => bad_plan(&error.to_string()),
+        Ok(None) => {
+            println!("# seed {}: every promise kept; there is nothing to shrink", plan.seed);
+            ExitCode::SUCCESS
+        }
+        Ok(Some((plan, breach, runs))) => {
+            println!("# {}: {} (after {runs} runs)", breach.promise, breach.words);
+            print!("{}", toml::to_string(&plan).expect("a plan is TOML"));
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+fn print_breaches(breaches: &[Breach], what: &str, command: &str) {
+    for breach in breaches {
+        println!("{what}: {} is broken: {}", breach.promise, breach.words);
+        breach.evidence.iter().for_each(|line| println!("    {line}"));
+    }
+    println!("    replay: {command}");
+}
+
+fn bad_plan(words: &str) -> ExitCode {
+    eprintln!("error: {words}");
+    ExitCode::from(BAD_PLAN)
+}
+
+const BROKEN: u8 = 1;
+const UNKNOWN: u8 = 2;
+const USAGE: u8 = 64;
+const BAD_PLAN: u8 = 65;

@@ -1,0 +1,148 @@
+//! One run: a plan is played, and what happened is judged.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use promises::history::{History, Record};
+use promises::judge::{Options, judge};
+use protocol::config::Knobs;
+use protocol::note::{Cause, Note};
+
+use crate::director::{BadPlan, Director, Progress};
+use crate::plan::Plan;
+use crate::tally::Tally;
+use crate::watch::Watch;
+
+/// What became of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// What was broken; empty is a pass.
+    pub breaches: Vec<Breach>,
+    /// What was counted.
+    pub tally: Tally,
+    /// Whether a leader was missed after the first one was found.
+    pub later_election: bool,
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which.
+    pub promise: String,
+    /// What happened.
+    pub words: String,
+    /// The records that show it, one a line.
+    pub evidence: Vec<String>,
+}
+
+/// Plays a plan under the eyes of a watcher and judges it. A panic of the core is caught and is a breach of `no-crash`.
+///
+/// # Errors
+/// [`BadPlan`], if it was edited into one.
+pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadPlan> {
+    let mut director = Director::new(plan, watch)?;
+    let played = catch(move || {
+        let progress = director.play();
+        let (records, tally, watch) = director.into_world().into_parts();
+        (assess(records, tally, &progress, &plan.knobs), watch)
+    });
+    Ok(match played {
+        Ok((verdict, watch)) => (verdict, Some(watch)),
+        Err(payload) => (crash(payload.as_ref()), None),
+    })
+}
+
+fn assess(records: Vec<Record>, tally: Tally, progress: &Progress, knobs: &Knobs) -> Verdict {
+    let later_election = records.iter().any(|record| {
+        matches!(record, Record::Peer(event) if matches!(event.note, Note::ElectionStarted { cause, .. } if cause != Cause::FirstView))
+    });
+    let history = History::new(records);
+    let options = Options { knobs: knobs.clone(), settled: *progress == Progress::Settled, ..Options::default() };
+    let judgement = judge(&history, &options);
+    let mut breaches: Vec<Breach> = judgement
+        .broken()
+        .flat_map(|finding| {
+            finding.broken.iter().map(|broken| Breach {
+                promise: finding.promise.to_owned(),
+                words: broken.words.clone(),
+                evidence: broken.evidence.iter().filter_map(|&at| history.records.get(at)).map(Record::line).collect(),
+            })
+        })
+        .collect();
+    breaches.extend(judgement.holes.iter().map(|hole| Breach {
+        promise: "evidence".to_owned(),
+        words: format!("events {} to {} of {}#{} are missing", hole.from, hole.to, hole.peer, hole.inc),
+        evidence: vec![],
+    }));
+    breaches.extend(lack_of_progress(progress));
+    Verdict { breaches, tally, later_election }
+}
+
+fn lack_of_progress(progress: &Progress) -> Option<Breach> {
+    let (promise, words, stands) = match progress {
+        Progress::Settled => return None,
+        Progress::Divided { within, stands } => {
+            ("converges", format!("{within:?} after the last fault was healed the group is not one"), stands)
+        }
+        Progress::Undelivered { within, stands } => {
+            ("delivers", format!("{within:?} after the group became one, not everything is delivered everywhere"), stands)
+        }
+    };
+    let evidence = stands
+        .iter()
+        .map(|status| {
+            let mut line = format!("{}#{} {}", status.peer_id, status.incarnation, status.role);
+            let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
+            write!(
+                line,
+                " under {leader}, epoch {}, promised {}, view {} {:?}, has {}, delivered {}, published {}, ordered {}",
+                status.epoch,
+                status.promised,
+                status.view_id,
+                status.members,
+                status.contiguous,
+                status.delivered,
+                status.published,
+                status.ordered
+            )
+            .expect("writing to a String cannot fail");
+            line
+        })
+        .collect();
+    Some(Breach { promise: promise.to_owned(), words, evidence })
+}
+
+fn crash(payload: &(dyn Any + Send)) -> Verdict {
+    let said = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    let place = PLACE.take();
+    let words = format!("panicked at {place}: {}", said.unwrap_or("(no words)"));
+    Verdict { breaches: vec![Breach { promise: "no-crash".to_owned(), words, evidence: vec![] }], ..Verdict::default() }
+}
+
+thread_local! {
+    /// Whether this thread catches panics, and where it panicked last.
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs something, and catches its panic. It is reported with its seed; the default hook would print it a second time, without.
+fn catch<T>(play: impl FnOnce() -> T) -> std::thread::Result<T> {
+    static HUSH: Once = Once::new();
+    HUSH.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if CATCHING.get() {
+                PLACE.set(info.location().map(ToString::to_string).unwrap_or_default());
+            } else {
+                before(info);
+            }
+        }));
+    });
+    CATCHING.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(play));
+    CATCHING.set(false);
+    result
+}

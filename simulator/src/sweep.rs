@@ -1,0 +1,157 @@
+//! A sweep: many seeds, on a few threads, and what they have seen together.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::guard::Guard;
+use crate::plan::Plan;
+use crate::run::{Breach, Verdict, run};
+use crate::tally::Tally;
+use crate::watch::Unwatched;
+
+/// Which seeds, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// The first seed.
+    pub from: u64,
+    /// How many.
+    pub seeds: u64,
+    /// On how many threads.
+    pub jobs: usize,
+    /// Whether each seed is run twice, and the runs compared step by step.
+    pub check: bool,
+    /// After how many failures to stop.
+    pub failures_max: u64,
+}
+
+/// What a sweep has seen.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The seeds that failed, lowest first, with what they broke.
+    pub failures: Vec<(u64, Vec<Breach>)>,
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// How many of them missed a leader after the first one was found.
+    pub later_elections: u64,
+    /// What was counted.
+    pub tally: Tally,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Sweep {
+    /// Runs it. Each failure is handed to `told` as soon as it is found.
+    pub fn run(&self, told: impl Fn(u64, &[Breach]) + Sync) -> Report {
+        let started = Instant::now();
+        let next = AtomicU64::new(0);
+        let enough = AtomicBool::new(false);
+        let report = Mutex::new(Report::default());
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(|| {
+                    while !enough.load(Ordering::Relaxed) {
+                        let nth = next.fetch_add(1, Ordering::Relaxed);
+                        if nth >= self.seeds {
+                            return;
+                        }
+                        let seed = self.from.wrapping_add(nth);
+                        let verdict = self.one(seed);
+                        let mut report = report.lock().expect("no thread panics while it adds its verdict");
+                        report.add(seed, verdict, &told);
+                        if report.failures.len() as u64 >= self.failures_max {
+                            enough.store(true, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        let mut report = report.into_inner().expect("no thread panics while it adds its verdict");
+        report.failures.sort_by_key(|failure| failure.0);
+        report.took = started.elapsed();
+        report
+    }
+
+    fn one(&self, seed: u64) -> Verdict {
+        let plan = Plan::drawn(seed);
+        let play = "a drawn plan can be run";
+        if !self.check {
+            return run(&plan, Unwatched).expect(play).0;
+        }
+        let (mut verdict, first) = run(&plan, Guard::default()).expect(play);
+        let (_, second) = run(&plan, Guard::default()).expect(play);
+        if let (Some(first), Some(second)) = (first, second)
+            && let Some((step, time)) = first.parting(&second)
+        {
+            let words = format!("two runs of one seed part at step {step}, at {time}");
+            verdict.breaches.push(Breach { promise: "deterministic".to_owned(), words, evidence: vec![] });
+        }
+        verdict
+    }
+}
+
+impl Report {
+    fn add(&mut self, seed: u64, verdict: Verdict, told: &impl Fn(u64, &[Breach])) {
+        self.seeds += 1;
+        self.later_elections += u64::from(verdict.later_election);
+        self.tally += verdict.tally;
+        if !verdict.breaches.is_empty() {
+            told(seed, &verdict.breaches);
+            self.failures.push((seed, verdict.breaches));
+        }
+    }
+
+    /// What a large sweep has to have seen and has not; such a sweep has tested too little to be a pass.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<&'static str> {
+        if self.seeds < LARGE {
+            return vec![];
+        }
+        self.tally.musts().into_iter().filter(|(_, count)| *count == 0).map(|(what, _)| what).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.took.as_secs_f64().max(1e-6);
+        let seeds = self.seeds.max(1);
+        writeln!(
+            f,
+            "{} seeds and {} events in {seconds:.1} s: {:.0} events a second, {:.0} seeds a second, {} events a seed",
+            self.seeds,
+            self.tally.inputs,
+            self.tally.inputs as f64 / seconds,
+            self.seeds as f64 / seconds,
+            self.tally.inputs / seeds,
+        )?;
+        let share = self.later_elections * 1_000 / seeds;
+        writeln!(f, "an election after the first in {}.{} % of the seeds", share / 10, share % 10)?;
+        for (at, (what, count)) in self.tally.musts().into_iter().enumerate() {
+            write!(f, "{}{what} {count}", if at == 0 { "" } else { ", " })?;
+        }
+        let Tally { delivered, leaders, snapshots, gaps, corrupted, .. } = self.tally;
+        writeln!(f, "\ndelivered {delivered}, leaders {leaders}, snapshots {snapshots}, gaps {gaps}, datagrams damaged {corrupted}")?;
+        write!(f, "{} seeds failed", self.failures.len())
+    }
+}
+
+/// A sweep of so many seeds has to have seen everything at least once.
+const LARGE: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::Report;
+    use crate::tally::Tally;
+
+    #[test]
+    fn a_large_sweep_that_saw_nothing_is_no_pass() {
+        let mut report = Report { seeds: 1_000, ..Report::default() };
+        assert_eq!(report.unseen().len(), 8);
+        report.tally =
+            Tally { lost: 1, delayed: 1, repeated: 1, cut_at_byte: 1, elections: 1, vetoes: 0, cuts: 1, merges: 1, ..Tally::default() };
+        assert_eq!(report.unseen(), ["vetoes"]);
+        report.seeds = 999;
+        assert!(report.unseen().is_empty());
+    }
+}

@@ -1,0 +1,104 @@
+//! A world put into words: a line for each thing that is worth one.
+//!
+//! Two degrees: what people follow (the nodes' own sentences and their control messages), and everything, with the
+//! time in front, which is what one wants of a run that failed.
+
+use std::fmt;
+
+use protocol::id::PeerId;
+use protocol::message::{Coordinator, Datagram, Message};
+use protocol::note::{Level, Note};
+use protocol::seam::{Input, Output};
+use protocol::time::Time;
+
+use crate::watch::Watch;
+
+/// Puts into words what it sees, line by line, and hands each line to somebody.
+#[derive(Debug)]
+pub struct Transcript<F> {
+    /// Whether everything is told, with its time.
+    pub all: bool,
+    tell: F,
+}
+
+impl<F: FnMut(fmt::Arguments<'_>)> Transcript<F> {
+    /// A transcript whose lines go to `tell`.
+    pub fn new(all: bool, tell: F) -> Self {
+        Self { all, tell }
+    }
+
+    fn line(&mut self, now: Time, what: fmt::Arguments<'_>) {
+        if self.all { (self.tell)(format_args!("{now} {what}")) } else { (self.tell)(what) }
+    }
+}
+
+impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
+    fn input(&mut self, now: Time, who: &PeerId, from: Option<&PeerId>, input: &Input) {
+        if !self.all {
+            return;
+        }
+        let from = from.map_or("", PeerId::as_str);
+        match input {
+            Input::Received { link, messages } => {
+                for message in messages {
+                    self.line(now, format_args!("{who}<-{from} [{link}] {message}"));
+                }
+            }
+            Input::Heard { datagram, .. } => self.line(now, format_args!("{who}<~{from} {}", datagram.message)),
+            Input::LinkUp { link } => self.line(now, format_args!("{who} link {link} to {from} is up")),
+            Input::LinkDown { link, how } => self.line(now, format_args!("{who} link {link} to {from} is down: {how:?}")),
+            Input::DialFailed { link, refused } => {
+                let why = if *refused { "refused" } else { "silence" };
+                self.line(now, format_args!("{who} dial {link} to {from} failed: {why}"));
+            }
+            Input::Backlog { link, full } => {
+                self.line(now, format_args!("{who} backlog of {link}: {}", if *full { "full" } else { "drained" }))
+            }
+            Input::Publish { payload, .. } => self.line(now, format_args!("{who} publishes {} bytes", payload.len())),
+            Input::Leave => self.line(now, format_args!("{who} is asked to leave")),
+            Input::Wake => self.line(now, format_args!("{who} wakes")),
+        }
+    }
+
+    fn output(&mut self, now: Time, who: &PeerId, output: &Output) {
+        match output {
+            Output::Note(note) if is_told(note) && (self.all || note.level() != Level::Debug) => {
+                for sentence in note.sentence(who).lines() {
+                    self.line(now, format_args!("{who}: {sentence}"));
+                }
+            }
+            Output::Deliver(protocol::seam::Delivery::Reading(reading)) => {
+                self.line(now, format_args!("{who}: {}", Note::delivered(reading).sentence(who)));
+            }
+            Output::Stop(reason) => self.line(now, format_args!("{who} stops: {reason:?}")),
+            Output::Dial { link, to } if self.all => self.line(now, format_args!("{who} dials {to} as {link}")),
+            Output::HangUp { link } if self.all => self.line(now, format_args!("{who} hangs up {link}")),
+            Output::Published { oseq, outcome } if self.all => self.line(now, format_args!("{who} reading {oseq:?}: {outcome:?}")),
+            _ => {}
+        }
+    }
+
+    fn sent(&mut self, now: Time, who: &PeerId, to: &PeerId, message: &Message) {
+        if self.all || !message.is_routine() && !matches!(message, Message::Hello(_)) {
+            self.line(now, format_args!("{who}->{to} {message}"));
+        }
+    }
+
+    fn called(&mut self, now: Time, who: &PeerId, to: Option<&PeerId>, datagram: &Datagram) {
+        let beacon = matches!(datagram.message, Message::Coordinator(Coordinator { ask: None, .. }));
+        if self.all || !beacon {
+            self.line(now, format_args!("{who}~>{} {}", to.map_or("*", PeerId::as_str), datagram.message));
+        }
+    }
+
+    fn act(&mut self, now: Time, what: fmt::Arguments<'_>) {
+        if self.all {
+            self.line(now, format_args!("-- {what}"));
+        }
+    }
+}
+
+/// Whether a note says more than the transcript says anyway.
+fn is_told(note: &Note) -> bool {
+    !matches!(note, Note::Send { .. } | Note::Recv { .. } | Note::Status(_) | Note::Deliver { .. } | Note::Publish { .. })
+}
