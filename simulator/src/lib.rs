@@ -11,6 +11,7 @@ mod drawn;
 pub mod guard;
 pub mod plan;
 pub mod run;
+pub mod script;
 pub mod shrink;
 pub mod sweep;
 mod table;

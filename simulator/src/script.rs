@@ -1,0 +1,269 @@
+//! Scripts: what is done to a small group, and, below each act, what the group says.
+//!
+//! ```text
+//! # The leader dies: the best of the rest takes over, once.
+//! kill p3
+//! advance 20s
+//! ----
+//! p2: Leader failure detected, initiating bully election.
+//! p2->p1 ELECTION:p2
+//! ```
+//!
+//! A script is a list of blocks: comments, commands, a line of dashes, and the transcript up to the next blank line.
+//! Replaying keeps comments and commands and writes the transcripts anew; a test compares the two texts.
+//!
+//! Commands: `peers N [fast]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
+//! `resume P…`, `restart P… [fresh]`, `leave P…`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
+//! `cut P > P`, `heal`, `advance SPAN`, `status [P…]`, `trace on|off`.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::rc::Rc;
+use std::str::SplitWhitespace;
+use std::time::Duration;
+
+use bytes::Bytes;
+use promises::fault::Identity;
+use protocol::config::{Config, Knobs};
+use protocol::id::PeerId;
+use thiserror::Error;
+
+use crate::transcript::Transcript;
+use crate::world::{Settings, Step, World};
+
+/// A script that cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {what}")]
+pub struct BadScript {
+    /// Where, counted from 1.
+    pub line: usize,
+    /// What is wrong, and how to mend it.
+    pub what: String,
+}
+
+/// The script with its transcripts written anew.
+///
+/// # Errors
+/// [`BadScript`] at the first command that cannot be obeyed.
+pub fn replay(text: &str) -> Result<String, BadScript> {
+    let mut stage: Option<Stage> = None;
+    let mut lines = text.lines().enumerate();
+    let mut replayed = String::new();
+    while let Some((at, line)) = lines.next() {
+        if line.starts_with("----") {
+            replayed.push_str("----\n");
+            let said = stage.as_mut().map(Stage::said).unwrap_or_default();
+            replayed.push_str(if said.is_empty() { "ok\n" } else { &said });
+            replayed.push('\n');
+            // What stood here before is what is replaced.
+            lines.by_ref().take_while(|(_, old)| !old.is_empty()).for_each(drop);
+            continue;
+        }
+        replayed.push_str(line);
+        replayed.push('\n');
+        if !line.is_empty() && !line.starts_with('#') {
+            obey(&mut stage, line).map_err(|what| BadScript { line: at + 1, what })?;
+        }
+    }
+    Ok(format!("{}\n", replayed.trim_end()))
+}
+
+type Tell = Box<dyn FnMut(fmt::Arguments<'_>)>;
+
+/// A world and the ear in front of it.
+struct Stage {
+    world: World<Transcript<Tell>>,
+    heard: Rc<RefCell<String>>,
+}
+
+fn obey(stage: &mut Option<Stage>, line: &str) -> Result<(), String> {
+    let mut words = line.split_whitespace();
+    let command = words.next().unwrap_or_default();
+    if command == "peers" {
+        *stage = Some(Stage::new(&mut words)?);
+        return Ok(());
+    }
+    stage.as_mut().ok_or("the first command has to be `peers N`")?.obey(command, line, &mut words)
+}
+
+impl Stage {
+    fn new(words: &mut SplitWhitespace<'_>) -> Result<Self, String> {
+        let count: usize = words.next().and_then(|n| n.parse().ok()).filter(|n| (1..=9).contains(n)).ok_or("peers 1 to 9")?;
+        let knobs = match words.next() {
+            None => Knobs::default(),
+            Some("fast") => Knobs::fast(),
+            Some(other) => return Err(format!("{other:?}: `peers N` or `peers N fast`")),
+        };
+        let config = Config::try_from(knobs).map_err(|error| error.to_string())?;
+        let heard = Rc::new(RefCell::new(String::new()));
+        let ear = Rc::clone(&heard);
+        let tell: Tell = Box::new(move |line| writeln!(ear.borrow_mut(), "{line}").expect("writing to a String cannot fail"));
+        let mut world = World::new(Settings::calm(1, config), Transcript::new(false, tell));
+        for n in 1..=count {
+            world.add_host(PeerId::new(&format!("p{n}")).map_err(|error| error.to_string())?, 0);
+        }
+        Ok(Self { world, heard })
+    }
+
+    fn said(&mut self) -> String {
+        self.heard.take()
+    }
+
+    fn obey(&mut self, command: &str, line: &str, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+        match command {
+            "start" => self.each(words, World::start),
+            "kill" => self.each(words, World::kill),
+            "pause" => self.each(words, World::pause),
+            "resume" => self.each(words, World::resume),
+            "leave" => self.each(words, World::leave),
+            "restart" => {
+                let identity = if line.ends_with(" fresh") { Identity::Fresh } else { Identity::Same };
+                words.filter(|word| *word != "fresh").try_for_each(|name| {
+                    let host = self.host(name)?;
+                    self.world.restart(host, identity);
+                    Ok(())
+                })
+            }
+            "twin" => {
+                let host = self.named(words)?;
+                let twin = self.world.add_host(self.world.id(host).clone(), 0);
+                self.world.start(twin);
+                Ok(())
+            }
+            "publish" => {
+                let host = self.named(words)?;
+                let text = words.collect::<Vec<_>>().join(" ");
+                self.world.publish(host, Bytes::from(text));
+                Ok(())
+            }
+            "reset" => {
+                let (a, b) = (self.named(words)?, self.named(words)?);
+                self.world.reset(a, b);
+                Ok(())
+            }
+            "stall" => {
+                let (from, to) = (self.named(words)?, self.named(words)?);
+                self.world.stall(from, to, span(words)?);
+                Ok(())
+            }
+            "partition" => self.partition(line),
+            "cut" => {
+                let from = self.named(words)?;
+                if words.next() != Some(">") {
+                    return Err("`cut P > P`".to_owned());
+                }
+                let to = self.named(words)?;
+                self.world.cut(&[(from, to)]);
+                Ok(())
+            }
+            "heal" => {
+                self.world.mend_all();
+                Ok(())
+            }
+            "advance" => {
+                let end = self.world.now() + span(words)?;
+                while let Step::Cue(_) = self.world.run_until(end) {}
+                Ok(())
+            }
+            "status" => self.status(words),
+            "trace" => {
+                self.world.watch().all = words.next() == Some("on");
+                Ok(())
+            }
+            other => Err(format!("{other:?} is no command")),
+        }
+    }
+
+    fn each(&mut self, words: &mut SplitWhitespace<'_>, act: impl Fn(&mut World<Transcript<Tell>>, usize)) -> Result<(), String> {
+        words.try_for_each(|name| {
+            let host = self.host(name)?;
+            act(&mut self.world, host);
+            Ok(())
+        })
+    }
+
+    fn named(&self, words: &mut SplitWhitespace<'_>) -> Result<usize, String> {
+        self.host(words.next().ok_or("a peer is missing")?)
+    }
+
+    fn host(&self, name: &str) -> Result<usize, String> {
+        (0..self.world.hosts()).find(|&host| self.world.id(host).as_str() == name).ok_or_else(|| format!("there is no peer {name:?}"))
+    }
+
+    fn partition(&mut self, line: &str) -> Result<(), String> {
+        let sides: Result<Vec<Vec<usize>>, String> = line
+            .trim_start_matches("partition")
+            .split('|')
+            .map(|side| side.split_whitespace().map(|name| self.host(name)).collect())
+            .collect();
+        let sides = sides?;
+        let side_of = |host: usize| sides.iter().position(|side| side.contains(&host));
+        let pairs: Vec<(usize, usize)> = (0..self.world.hosts())
+            .flat_map(|from| (0..self.world.hosts()).map(move |to| (from, to)))
+            .filter(|&(from, to)| side_of(from).is_some() && side_of(to).is_some() && side_of(from) != side_of(to))
+            .collect();
+        self.world.cut(&pairs);
+        Ok(())
+    }
+
+    fn status(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+        let named: Result<Vec<usize>, String> = words.map(|name| self.host(name)).collect();
+        let named = named?;
+        for host in 0..self.world.hosts() {
+            if !named.is_empty() && !named.contains(&host) {
+                continue;
+            }
+            let id = self.world.id(host).clone();
+            let said = match self.world.status(host) {
+                None => format!("{id} is down"),
+                Some(status) => {
+                    let paused = if self.world.is_paused(host) { " (paused)" } else { "" };
+                    let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
+                    let members: Vec<&str> = status.members.iter().map(PeerId::as_str).collect();
+                    format!(
+                        "{id} {}{paused} under {leader}, epoch {}, view {} [{}], delivered {}, stable {}",
+                        status.role,
+                        status.epoch,
+                        status.view_id,
+                        members.join(" "),
+                        status.delivered,
+                        status.stable
+                    )
+                }
+            };
+            writeln!(self.heard.borrow_mut(), "{said}").expect("writing to a String cannot fail");
+        }
+        Ok(())
+    }
+}
+
+fn span(words: &mut SplitWhitespace<'_>) -> Result<Duration, String> {
+    let word = words.next().ok_or("a span of time is missing")?;
+    humantime::parse_duration(word).map_err(|error| format!("{word:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BadScript, replay};
+
+    #[test]
+    fn a_command_that_cannot_be_obeyed_is_named_with_its_line() {
+        let check = |text: &str, line: usize, words: &str| {
+            let BadScript { line: at, what } = replay(text).unwrap_err();
+            assert!(at == line && what.contains(words), "{at}: {what}");
+        };
+        check("# nothing yet\nstart p1\n----\n", 2, "peers N");
+        check("peers 2\nstart p3\n----\n", 2, "p3");
+        check("peers 2\n----\nok\n\nadvance soon\n----\n", 5, "soon");
+        check("peers 2\ndance p1\n----\n", 2, "no command");
+        check("peers 10\n", 1, "1 to 9");
+    }
+
+    #[test]
+    fn what_was_said_before_is_replaced_and_the_rest_is_kept() {
+        let text = "# Two who are not there.\npeers 2\n----\nanything\nat all\n\nstatus\n----\n";
+        let new = "# Two who are not there.\npeers 2\n----\nok\n\nstatus\n----\np1 is down\np2 is down\n";
+        assert_eq!(replay(text).as_deref(), Ok(new));
+        assert_eq!(replay(new).as_deref(), Ok(new));
+    }
+}
