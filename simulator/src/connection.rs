@@ -161,7 +161,8 @@ impl Stream {
         self.wire.clear();
         self.wire_weight = 0;
         self.waiting_weight = 0;
-        self.end = Some((Down::Closed, Time::ZERO));
+        // Who writes on does not know yet; what ends the stream for it comes the other way, unless this one is broken.
+        self.end.get_or_insert((Down::Closed, Time::ZERO));
         lost
     }
 

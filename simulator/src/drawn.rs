@@ -201,9 +201,10 @@ impl Dice {
     fn back(&self, n: u64, unit: u64) -> Option<Back> {
         let after_us = match self.below("back", n, 6) {
             0 | 1 => return None,
-            2 => self.below("back at once", n, 50_000),
-            3 => self.below("back soon", n, unit),
-            _ => self.below("back late", n, unit * 4),
+            // No process starts faster than that.
+            2 => 2_000 + self.below("back at once", n, 50_000),
+            3 => 2_000 + self.below("back soon", n, unit),
+            _ => 2_000 + self.below("back late", n, unit * 4),
         };
         let identity = if self.one_in("fresh", n, 3) { Identity::Fresh } else { Identity::Same };
         Some(Back { after_us, identity })

@@ -313,6 +313,7 @@ impl<W: Watch> World<W> {
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
         let inc = Incarnation((stored.0 + 1).max(wall(now) / 1_000));
+        *stored = inc;
         let key = (host as u64) << 32 | u64::from(*life);
         let birth = draw(seed, "birth", key);
         let contact = Contact { member: Member { id: id.clone(), inc }, birth, address: *address, explicit: *explicit };

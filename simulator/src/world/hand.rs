@@ -153,7 +153,10 @@ impl<W: Watch> World<W> {
             StopReason::Left | StopReason::LeftUnconfirmed => 0,
             StopReason::DuplicateId { .. } | StopReason::OldIncarnation { .. } => 1,
         };
-        let expected = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop) || status == 1 && self.hosts[host].twin;
+        let id = &self.hosts[host].id;
+        let asked = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop);
+        // Of two that bear one name, either may have to go.
+        let expected = asked || status == 1 && self.hosts.iter().any(|other| other.twin && other.id == *id);
         self.tell(host, Note::Stop { reason: format!("{reason:?}") });
         self.record_exit(host, Some(status), None, expected);
         self.end_process(host, true);

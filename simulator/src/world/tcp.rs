@@ -34,6 +34,9 @@ impl<W: Watch> World<W> {
     /// The first packet of a connection reaches the other host, or does not.
     pub(super) fn on_syn(&mut self, connection: usize, since: Time) {
         let [dialler, acceptor] = self.connections[connection].ends;
+        if dialler.state == EndState::Gone {
+            return;
+        }
         let (from, to) = (dialler.host, acceptor.host);
         if to == NOWHERE || self.table.is_cut(from, to) || self.table.is_cut(to, from) {
             let give_up = since + self.settings.connect_timeout;

@@ -1,0 +1,51 @@
+//! The command as people use it: its exit codes, and what it prints.
+
+use std::process::{Command, Output};
+
+fn simulator(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_simulator")).args(arguments).output().expect("the command runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_sweep_says_what_it_saw() {
+    let output = simulator(&["run", "--seeds", "40"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for words in ["40 seeds and ", " events a second, ", "an election after the first in ", "frames lost ", "vetoes ", "0 seeds failed"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let output = simulator(&["run", "--seeds", "20", "--from", "1000", "--check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_plan_can_be_kept_and_replayed() {
+    let plan = text(&simulator(&["plan", "--seed", "7"]));
+    let file = std::env::temp_dir().join(format!("simulator-plan-{}.toml", std::process::id()));
+    std::fs::write(&file, &plan).unwrap();
+    let kept = simulator(&["replay", "--plan", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    let seed = simulator(&["replay", "--seed", "7"]);
+    assert_eq!(text(&kept), text(&seed));
+    assert_eq!(kept.status.code(), Some(0), "{}", text(&kept));
+    let traced = text(&simulator(&["replay", "--seed", "7", "--trace"]));
+    assert!(traced.contains("became the Group Leader via election."), "a trace tells what happened");
+}
+
+#[test]
+fn mistakes_have_their_own_exit_codes() {
+    assert_eq!(simulator(&["run", "--seeds", "many"]).status.code(), Some(64));
+    assert_eq!(simulator(&["replay"]).status.code(), Some(64));
+    assert_eq!(simulator(&["--help"]).status.code(), Some(0));
+    let missing = simulator(&["replay", "--plan", "no-such-plan.toml"]);
+    assert_eq!(missing.status.code(), Some(65));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-plan.toml"));
+}
