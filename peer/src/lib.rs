@@ -1,1 +1,33 @@
-//! peer
+//! One peer: a thin shell of sockets, sensors and files round one [`protocol::node::Node`].
+//!
+//! The node decides everything that the protocol decides; this crate carries bytes. One thread runs a short `mio`
+//! loop and touches sockets only; what can block for long (host probes, files of sinks, name look-ups) lives on one
+//! worker thread, and standard input on one of its own, behind bounded queues.
+//!
+//! Where to start reading: [`shell`] is the loop, [`settings`] what it is told, [`links`] and [`discovery`] its
+//! sockets, [`narrator`] what it tells people and machines.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("this system runs on Linux only, for now");
+
+pub mod address;
+pub mod cli;
+pub mod clock;
+pub mod discovery;
+pub mod events;
+pub mod failure;
+pub mod incarnation;
+pub mod journal;
+pub mod links;
+pub mod narrator;
+pub mod rejects;
+pub mod seeds;
+pub mod sensors;
+pub mod settings;
+pub mod shell;
+pub mod sinks;
+pub mod status;
+pub mod worker;
+
+/// The id of this build: the version, and a digest of the sources of `peer` and `protocol`.
+pub const BUILD: &str = env!("PEER_BUILD");

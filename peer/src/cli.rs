@@ -1,0 +1,91 @@
+//! The command line of `peer`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+use protocol::id::PeerId;
+
+use crate::failure::{Failure, OK, UNAVAILABLE, USAGE};
+use crate::journal;
+use crate::settings::{Raw, Settings};
+use crate::shell::Shell;
+use crate::status;
+
+/// One peer of a group that orders sensor readings.
+///
+/// Exit codes: 0 done, 1 refused by the group, 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug.
+#[derive(Parser)]
+#[command(name = "peer", version = crate::BUILD)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Join the group, or found it, and stay until told to leave (SIGTERM, Ctrl-C; a second one stops at once)
+    Run(Box<Raw>),
+    /// Ask a running peer of this machine where it stands
+    Status {
+        /// Its name; may be left out where only one runs
+        #[arg(long)]
+        id: Option<PeerId>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What the command `peer` does.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::try_parse() {
+        Ok(cli) => obey(cli),
+        Err(error) => {
+            // Help and version come this way, too, and are no mistakes.
+            let code = if error.use_stderr() { USAGE } else { OK };
+            let _closed_pipe = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::from(OK),
+        Err(failure) => {
+            let _closed_pipe = writeln!(std::io::stderr(), "peer: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn obey(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(raw) => {
+            if let Some(parent) = raw.die_with {
+                die_with(parent)?;
+            }
+            let settings = Settings::gather(*raw)?;
+            journal::start(settings.log_level);
+            Shell::start(settings)?.run()
+        }
+        Command::Status { id, json } => {
+            let report = status::ask(id.as_ref())?;
+            let text =
+                if json { serde_json::to_string(&report).expect("a report is made of what JSON can say") } else { report.to_string() };
+            let _closed_pipe = writeln!(std::io::stdout(), "{text}");
+            Ok(())
+        }
+    }
+}
+
+/// Has the kernel kill this process when its parent dies, and makes sure that it has not died already.
+fn die_with(parent: u32) -> Result<(), Failure> {
+    set_pdeathsig(Signal::SIGKILL).map_err(|error| Failure::new(UNAVAILABLE, format!("--die-with: {error}")))?;
+    if getppid().as_raw().unsigned_abs() == parent {
+        return Ok(());
+    }
+    Err(Failure::new(UNAVAILABLE, format!("--die-with {parent}: that is not the parent of this process, or not any more")))
+}

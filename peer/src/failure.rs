@@ -1,0 +1,41 @@
+//! Why a command ends with something else than success: an exit code that scripts can act on, and a sentence.
+
+use std::fmt;
+
+/// An orderly end.
+pub const OK: u8 = 0;
+/// The group refused this peer.
+pub const REFUSED: u8 = 1;
+/// The command line cannot be understood.
+pub const USAGE: u8 = 64;
+/// A file cannot be understood.
+pub const BAD_FILE: u8 = 65;
+/// A port is taken, or there is no such peer.
+pub const UNAVAILABLE: u8 = 69;
+/// A mistake of ours.
+pub const BUG: u8 = 70;
+
+/// An exit code, and what to tell the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One of the codes of this module.
+    pub code: u8,
+    /// What is wrong, where, and how to mend it.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with this code and text.
+    #[must_use]
+    pub fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,541 @@
+//! TCP: the listener, and the links that the node knows by number.
+//!
+//! mio tells of each change once, so a link with bytes left stays on our own list of ready ones, and every turn reads
+//! a bounded share of each: one loud peer cannot starve the others. What a turn has to say is queued and written at
+//! its end in as few system calls as possible, control frames first, and little of it sits unsent in the kernel
+//! (`TCP_NOTSENT_LOWAT`), so that bulk never delays a heartbeat for long.
+//!
+//! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no protocol can know is
+//! settled here: how many strangers may connect, how long they may stay silent, and what to do without descriptors.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
+use protocol::error::WireError;
+use protocol::frame::{Cutter, decode, encode};
+use protocol::id::LinkId;
+use protocol::message::{Message, Reason, Rejected, WIRE_VERSION};
+use protocol::seam::{Down, Input};
+use protocol::time::Time;
+use socket2::SockRef;
+
+use self::outgoing::Outgoing;
+use crate::clock;
+use crate::rejects::{Reject, RejectReason};
+
+mod outgoing;
+
+/// What the links have to tell.
+#[derive(Debug)]
+pub enum Found {
+    /// Something for the node.
+    Input(Input),
+    /// Something that was turned away.
+    Reject(Reject),
+}
+
+/// How much the links may take up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections in all; more are closed as they come.
+    pub links: usize,
+    /// How long one that was accepted may say nothing.
+    pub silence: Duration,
+    /// Queued bytes at which a link counts as backed up; at a quarter of it, it does not any more.
+    pub backlog: usize,
+    /// Queued bytes at which a link is given up.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20 }
+    }
+}
+
+/// All links of one peer.
+#[derive(Debug)]
+pub struct Links {
+    registry: Registry,
+    limits: Limits,
+    listener: TcpListener,
+    /// Whether there may be somebody to accept.
+    calling: bool,
+    /// When to accept again after descriptors ran out.
+    accept_at: Option<Time>,
+    accepted: u64,
+    links: HashMap<LinkId, Link>,
+    /// Links that may have bytes, or an end, to read.
+    ready: VecDeque<LinkId>,
+    /// How many more reads this turn does.
+    reads_left: usize,
+    /// Links with something to write.
+    dirty: Vec<LinkId>,
+    found: VecDeque<Found>,
+    /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
+    expiring: VecDeque<(Time, LinkId)>,
+    buffer: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Link {
+    stream: TcpStream,
+    remote: SocketAddr,
+    state: State,
+    cutter: Cutter,
+    queue: Outgoing,
+    /// Whether it stands in `Links::ready`.
+    ready: bool,
+    /// Whether it stands in `Links::dirty`.
+    dirty: bool,
+    /// Whether the node has been told that it is backed up.
+    full: bool,
+    /// Whether a first message has come.
+    spoken: bool,
+    /// Set when writing has failed; what is left to read is still read.
+    broken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Up,
+    /// The node has hung up: what is queued is written, what comes is thrown away, and at the latest at this time it is closed.
+    Closing(Time),
+}
+
+impl Links {
+    /// Listens on `listener`; its event token is [`LISTENER`], those of links are [`FIRST_LINK`] and above.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn new(registry: Registry, listener: std::net::TcpListener, limits: Limits) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Self {
+            registry,
+            limits,
+            listener,
+            calling: true,
+            accept_at: None,
+            accepted: 0,
+            links: HashMap::new(),
+            ready: VecDeque::new(),
+            reads_left: 0,
+            dirty: Vec::new(),
+            found: VecDeque::new(),
+            expiring: VecDeque::new(),
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+        })
+    }
+
+    /// Takes note of an event of the listener or of a link.
+    pub fn note(&mut self, event: &Event) {
+        if event.token() == LISTENER {
+            self.calling = true;
+            return;
+        }
+        let id = LinkId((event.token().0 - FIRST_LINK.0) as u64);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.state == State::Connecting {
+            self.finish_dial(id);
+            return;
+        }
+        if event.is_writable() && link.queue.bytes() > 0 {
+            mark(&mut link.dirty, &mut self.dirty, id);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.mark_ready(id);
+        }
+    }
+
+    /// Begins a turn: each link that is ready now may be read a few times.
+    pub fn begin(&mut self, now: Time) {
+        self.reads_left = self.ready.len() * READS_PER_TURN;
+        self.expire(now);
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = None;
+            self.calling = true;
+        }
+        if self.calling && self.accept_at.is_none() {
+            self.accept(now);
+        }
+    }
+
+    /// The next thing that happened; none when this turn's share is used up.
+    pub fn next_found(&mut self) -> Option<Found> {
+        loop {
+            if let Some(found) = self.found.pop_front() {
+                return Some(found);
+            }
+            if self.reads_left == 0 {
+                return None;
+            }
+            let id = self.ready.pop_front()?;
+            self.reads_left -= 1;
+            self.read(id);
+        }
+    }
+
+    /// Whether there is more to do without waiting for an event.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.ready.is_empty() || !self.found.is_empty() || !self.dirty.is_empty() || self.calling && self.accept_at.is_none()
+    }
+
+    /// When to begin a turn at the latest, without any event.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.expiring.front().map(|&(at, _)| at).into_iter().chain(self.accept_at).min()
+    }
+
+    /// How many links there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Whether everything that was to be said has been handed to the kernel.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.links.values().all(|link| link.queue.bytes() == 0)
+    }
+
+    /// Connects; `LinkUp` or `DialFailed` follows.
+    pub fn dial(&mut self, id: LinkId, to: SocketAddrV4) {
+        let remote = SocketAddr::V4(to);
+        let connected = TcpStream::connect(remote).and_then(|mut stream| {
+            self.registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => {
+                self.links.insert(id, Link::new(stream, remote, State::Connecting));
+            }
+            Err(error) => self.found.push_back(Found::Input(dial_failed(id, &error))),
+        }
+    }
+
+    /// Closes a link after what is queued for it has been written; the node has forgotten it already.
+    pub fn hang_up(&mut self, id: LinkId) {
+        let until = clock::now() + CLOSING_PATIENCE;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match link.state {
+            State::Connecting => self.forget(id),
+            State::Up => {
+                link.state = State::Closing(until);
+                self.expiring.push_back((until, id));
+                mark(&mut link.dirty, &mut self.dirty, id);
+                self.mark_ready(id);
+            }
+            State::Closing(_) => {}
+        }
+    }
+
+    /// Queues a message for a link; one that is gone takes nothing, and the node is being told so.
+    pub fn send(&mut self, id: LinkId, message: &Message) {
+        if self.links.contains_key(&id) {
+            self.queue(id, frame(message), message.is_bulk());
+        }
+    }
+
+    /// Queues a message, encoded once, for several links.
+    pub fn fan(&mut self, ids: &[LinkId], message: &Message) {
+        let frame = frame(message);
+        for &id in ids {
+            self.queue(id, frame.clone(), message.is_bulk());
+        }
+    }
+
+    /// Writes what has been queued, as far as the kernel takes it.
+    pub fn flush(&mut self) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            link.dirty = false;
+            match link.state {
+                State::Connecting => {}
+                State::Up | State::Closing(_) => self.write(id),
+            }
+        }
+    }
+
+    fn queue(&mut self, id: LinkId, frame: Bytes, bulk: bool) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.broken || matches!(link.state, State::Closing(_)) {
+            return;
+        }
+        link.queue.push(frame, bulk);
+        mark(&mut link.dirty, &mut self.dirty, id);
+        let queued = link.queue.bytes();
+        if queued > self.limits.queue {
+            self.end(id, Down::Reset);
+        } else if queued > self.limits.backlog && !link.full {
+            link.full = true;
+            self.found.push_back(Found::Input(Input::Backlog { link: id, full: true }));
+        }
+    }
+
+    fn write(&mut self, id: LinkId) {
+        let link = self.links.get_mut(&id).expect("the caller has just seen it");
+        match link.queue.write_to(&mut link.stream) {
+            Ok(()) => {
+                if matches!(link.state, State::Closing(_)) {
+                    // The other end sees a proper end of stream; what it says until then is read and thrown away,
+                    // because closing over unread bytes would make the kernel throw away ours as well.
+                    let _already_gone = link.stream.shutdown(Shutdown::Write);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => {
+                // What the other end said before it went is still worth reading; reading also tells how it went.
+                link.queue.clear();
+                link.broken = true;
+                self.mark_ready(id);
+            }
+        }
+        let link = self.links.get_mut(&id).expect("writing removes no link");
+        if link.full && link.queue.bytes() <= self.limits.backlog / 4 {
+            link.full = false;
+            if link.state == State::Up {
+                self.found.push_back(Found::Input(Input::Backlog { link: id, full: false }));
+            }
+        }
+    }
+
+    fn read(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.ready = false;
+        match link.stream.read(&mut self.buffer) {
+            Ok(0) => self.end(id, Down::Closed),
+            Ok(count) => {
+                if link.state == State::Up {
+                    link.cutter.push(&self.buffer[..count]);
+                    self.cut(id);
+                }
+                // There may be more; and an end that came with these bytes has no event of its own.
+                self.mark_ready(id);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !link.broken => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.mark_ready(id),
+            Err(_) => self.end(id, Down::Reset),
+        }
+    }
+
+    /// Turns what has come on a link into messages.
+    fn cut(&mut self, id: LinkId) {
+        let link = self.links.get_mut(&id).expect("the caller has just read from it");
+        let mut messages = Vec::new();
+        let mut fatal = None;
+        loop {
+            match link.cutter.next().and_then(|frame| frame.map(|frame| decode(&frame)).transpose()) {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => {
+                    let hopeless = !link.spoken && messages.is_empty()
+                        || matches!(error, WireError::Length { .. } | WireError::Magic | WireError::Version { .. });
+                    let why = RejectReason::Wire(error.clone());
+                    self.found.push_back(Found::Reject(Reject { from: link.remote, why }));
+                    if hopeless {
+                        fatal = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        if !messages.is_empty() {
+            link.spoken = true;
+            self.found.push_back(Found::Input(Input::Received { link: id, messages }));
+        }
+        let Some(error) = fatal else { return };
+        self.found.push_back(Found::Input(Input::LinkDown { link: id, how: Down::Garbage }));
+        if matches!(error, WireError::Version { .. }) {
+            self.send(id, &Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: WIRE_VERSION } }));
+        }
+        self.hang_up(id);
+    }
+
+    fn accept(&mut self, now: Time) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listener.accept() {
+                Ok((stream, remote)) => self.take_in(now, stream, remote),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.calling = false;
+                    return;
+                }
+                Err(error) if out_of_descriptors(&error) => {
+                    // The caller stays in the kernel's queue, and the listener would report it for ever.
+                    log::warn!("Cannot accept a connection: {error}; trying again in {ACCEPT_PAUSE:?}.");
+                    self.accept_at = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+                // Whoever called has gone already; that concerns nobody else.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self, now: Time, mut stream: TcpStream, remote: SocketAddr) {
+        if self.links.len() >= self.limits.links {
+            let why = RejectReason::TooManyLinks { most: self.limits.links };
+            self.found.push_back(Found::Reject(Reject { from: remote, why }));
+            return;
+        }
+        let id = LinkId::accepted(self.accepted);
+        self.accepted += 1;
+        if self.registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE).is_err() {
+            return;
+        }
+        let link = Link::new(stream, remote, State::Up);
+        link.tune();
+        self.links.insert(id, link);
+        self.expiring.push_back((now + self.limits.silence, id));
+        self.found.push_back(Found::Input(Input::LinkUp { link: id }));
+    }
+
+    fn finish_dial(&mut self, id: LinkId) {
+        let link = self.links.get_mut(&id).expect("the caller has just seen it");
+        let outcome = match link.stream.take_error() {
+            Ok(Some(error)) | Err(error) => Err(error),
+            Ok(None) => link.stream.peer_addr().and_then(|remote| {
+                // Dialling a port of the ephemeral range where nobody listens can, by chance, connect to itself.
+                let own = link.stream.local_addr()?;
+                if own == remote { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
+            }),
+        };
+        match outcome {
+            Ok(()) => {
+                link.state = State::Up;
+                link.spoken = true;
+                link.tune();
+                self.found.push_back(Found::Input(Input::LinkUp { link: id }));
+                mark(&mut link.dirty, &mut self.dirty, id);
+                self.mark_ready(id);
+            }
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(error) => {
+                self.forget(id);
+                self.found.push_back(Found::Input(dial_failed(id, &error)));
+            }
+        }
+    }
+
+    /// Closes what has been silent, or half closed, for too long.
+    fn expire(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.expiring.front() {
+            if at > now {
+                return;
+            }
+            self.expiring.pop_front();
+            let Some(link) = self.links.get(&id) else { continue };
+            match link.state {
+                State::Closing(until) if until <= now => self.forget(id),
+                State::Up if !link.spoken => {
+                    self.found.push_back(Found::Reject(Reject { from: link.remote, why: RejectReason::SilentLink }));
+                    self.end(id, Down::Garbage);
+                }
+                State::Connecting | State::Up | State::Closing(_) => {}
+            }
+        }
+    }
+
+    /// A link is gone; the node is told unless it has hung up itself.
+    fn end(&mut self, id: LinkId, how: Down) {
+        let told = self.links.get(&id).is_some_and(|link| link.state == State::Up);
+        self.forget(id);
+        if told {
+            self.found.push_back(Found::Input(Input::LinkDown { link: id, how }));
+        }
+    }
+
+    fn forget(&mut self, id: LinkId) {
+        if let Some(mut link) = self.links.remove(&id) {
+            // Closing the descriptor below takes it out of the poll in any case.
+            let _not_registered = self.registry.deregister(&mut link.stream);
+        }
+    }
+
+    fn mark_ready(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if !link.ready {
+            link.ready = true;
+            self.ready.push_back(id);
+        }
+    }
+}
+
+impl Link {
+    fn new(stream: TcpStream, remote: SocketAddr, state: State) -> Self {
+        Self {
+            stream,
+            remote,
+            state,
+            cutter: Cutter::new(),
+            queue: Outgoing::default(),
+            ready: false,
+            dirty: false,
+            full: false,
+            spoken: false,
+            broken: false,
+        }
+    }
+
+    /// Small frames go out at once, and little unsent data sits in the kernel. A socket that refuses is merely slower.
+    fn tune(&self) {
+        let socket = SockRef::from(&self.stream);
+        let _slower = socket.set_tcp_nodelay(true);
+        let _slower = socket.set_tcp_notsent_lowat(NOT_SENT_BYTES);
+    }
+}
+
+fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
+    if !*flag {
+        *flag = true;
+        list.push(id);
+    }
+}
+
+fn frame(message: &Message) -> Bytes {
+    let mut frame = Vec::with_capacity(FRAME_BYTES);
+    encode(message, &mut frame);
+    frame.into()
+}
+
+fn dial_failed(id: LinkId, error: &io::Error) -> Input {
+    Input::DialFailed { link: id, refused: error.kind() == ErrorKind::ConnectionRefused }
+}
+
+fn out_of_descriptors(error: &io::Error) -> bool {
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
+}
+
+fn token(id: LinkId) -> Token {
+    let number = usize::try_from(id.0).expect("links are counted, and nobody counts that far");
+    Token(FIRST_LINK.0 + number)
+}
+
+/// The listener's token.
+pub const LISTENER: Token = Token(0);
+/// The token of the first link; all above are links as well.
+pub const FIRST_LINK: Token = Token(1 << 10);
+const READ_BYTES: usize = 64 << 10;
+const READS_PER_TURN: usize = 4;
+const ACCEPTS_PER_TURN: usize = 64;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+const NOT_SENT_BYTES: u32 = 128 << 10;
+const FRAME_BYTES: usize = 256;

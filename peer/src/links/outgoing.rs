@@ -1,0 +1,125 @@
+//! What waits to be written to one link: control frames before bulk, and never one frame inside another.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Write};
+
+use bytes::{Buf, Bytes};
+
+/// The frames queued for one link.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// The rest of the frame that has been written in part.
+    partial: Bytes,
+    control: VecDeque<Bytes>,
+    bulk: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Outgoing {
+    /// Queues a frame; bulk goes after everything else.
+    pub(super) fn push(&mut self, frame: Bytes, bulk: bool) {
+        self.bytes += frame.len();
+        if bulk { self.bulk.push_back(frame) } else { self.control.push_back(frame) }
+    }
+
+    /// How many bytes are queued.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Writes until nothing is left or the other side takes no more; an error of kind `WouldBlock` is no failure.
+    pub(super) fn write_to(&mut self, to: &mut impl Write) -> io::Result<()> {
+        while self.bytes > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            let whole = self.control.iter().chain(&self.bulk);
+            for frame in Some(&self.partial).into_iter().filter(|rest| !rest.is_empty()).chain(whole).take(SLICES_MAX) {
+                slices[count] = IoSlice::new(frame);
+                count += 1;
+            }
+            match to.write_vectored(&slices[..count]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while written > 0 {
+            if self.partial.is_empty() {
+                let next = self.control.pop_front().or_else(|| self.bulk.pop_front());
+                self.partial = next.expect("no more was written than was queued");
+            }
+            let step = written.min(self.partial.len());
+            self.partial.advance(step);
+            written -= step;
+        }
+    }
+}
+
+/// How many frames go into one system call.
+const SLICES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Outgoing};
+    use std::io::{self, ErrorKind, Write};
+
+    /// Takes a few bytes at a time, then no more.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let step = bytes.len().min(self.room).min(3);
+            self.room -= step;
+            self.taken.extend_from_slice(&bytes[..step]);
+            Ok(step)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn control_overtakes_bulk_but_never_cuts_a_frame() {
+        let mut queue = Outgoing::default();
+        queue.push(Bytes::from_static(b"<bulk1>"), true);
+        queue.push(Bytes::from_static(b"<bulk2>"), true);
+        let mut narrow = Narrow { taken: Vec::new(), room: 4 };
+        let blocked = queue.write_to(&mut narrow).expect_err("no more room");
+        assert_eq!(blocked.kind(), ErrorKind::WouldBlock);
+        queue.push(Bytes::from_static(b"<control>"), false);
+        assert_eq!(queue.bytes(), 3 + 7 + 9);
+        narrow.room = 100;
+        queue.write_to(&mut narrow).expect("room for all");
+        assert_eq!(narrow.taken, b"<bulk1><control><bulk2>");
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn more_frames_than_one_call_takes_all_arrive() {
+        let mut queue = Outgoing::default();
+        for _ in 0..1_000 {
+            queue.push(Bytes::from_static(b"12345"), true);
+        }
+        let mut all = Vec::new();
+        queue.write_to(&mut all).expect("a vector takes everything");
+        assert_eq!(all.len(), 5_000);
+    }
+}

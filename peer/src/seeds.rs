@@ -1,0 +1,67 @@
+//! Seeds: peers named by `host:port`, for networks that carry no broadcast.
+
+use std::fmt;
+use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// Where a peer may be found: a name or an address, and its port.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Seed {
+    host: String,
+    port: u16,
+}
+
+impl Seed {
+    /// The addresses behind it; asks the name service where it is a name, and may block for long.
+    #[must_use]
+    pub fn resolve(&self) -> Vec<SocketAddrV4> {
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        let v4 = |address| if let SocketAddr::V4(address) = address { Some(address) } else { None };
+        addresses.map(|all| all.filter_map(v4).collect()).unwrap_or_default()
+    }
+}
+
+impl FromStr for Seed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no host:port, such as 192.168.1.5:5001");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
+        if host.is_empty() || host.contains([':', '/', ' ']) {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl TryFrom<String> for Seed {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seed;
+
+    #[test]
+    fn a_seed_is_a_host_and_a_port() {
+        let seed: Seed = "127.0.0.1:5001".parse().unwrap();
+        assert_eq!(seed.resolve(), ["127.0.0.1:5001".parse().unwrap()]);
+        for wrong in ["", "127.0.0.1", "127.0.0.1:", ":5001", "127.0.0.1:0", "127.0.0.1:70000", "::1:5001", "http://a:1"] {
+            assert!(wrong.parse::<Seed>().is_err(), "{wrong}");
+        }
+    }
+}

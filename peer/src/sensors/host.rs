@@ -1,0 +1,106 @@
+//! This machine: CPU, memory, load, disk, and temperatures where there are any.
+//!
+//! A disk that hangs blocks the worker thread and nothing else; only the root file system is asked for that reason,
+//! because network mounts hang more than they answer.
+
+use std::path::Path;
+
+use sysinfo::{Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
+
+/// A probe of this machine. What a machine does not tell is no field of its readings.
+#[derive(Debug)]
+pub struct Host {
+    system: Option<System>,
+    components: Option<Components>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        let cpu = CpuRefreshKind::nothing().with_usage();
+        let what = RefreshKind::nothing().with_cpu(cpu).with_memory(MemoryRefreshKind::everything());
+        Self { system: System::new_with_specifics(what).ok(), components: Components::new_with_refreshed_list().ok() }
+    }
+}
+
+impl Host {
+    /// Names and values. CPU usage is that since the last time, so a first call shortly after the start says little about it.
+    pub fn measure(&mut self) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        if let Some(system) = &mut self.system {
+            system.refresh_cpu_usage();
+            system.refresh_memory();
+            put(&mut fields, "cpu_percent", format!("{:.1}", system.global_cpu_usage()));
+            put(&mut fields, "memory_total_bytes", system.total_memory());
+            put(&mut fields, "memory_used_bytes", system.used_memory());
+            put(&mut fields, "memory_available_bytes", system.available_memory());
+        }
+        if let Ok(load) = System::load_average() {
+            put(&mut fields, "load_1m", format!("{:.2}", load.one));
+            put(&mut fields, "load_5m", format!("{:.2}", load.five));
+            put(&mut fields, "load_15m", format!("{:.2}", load.fifteen));
+        }
+        if let Ok(mut disks) = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing())
+            && let Some(root) = disks.iter_mut().find(|disk| disk.mount_point() == Path::new("/"))
+        {
+            root.refresh_specifics(DiskRefreshKind::nothing().with_storage());
+            put(&mut fields, "disk_total_bytes", root.total_space());
+            put(&mut fields, "disk_available_bytes", root.available_space());
+        }
+        if let Some(components) = &mut self.components {
+            components.refresh(false);
+            for component in components.iter().take(TEMPERATURES_MAX) {
+                if let Some(celsius) = component.temperature().filter(|celsius| celsius.is_finite()) {
+                    put(&mut fields, &format!("temperature_celsius.{}", field_name(component.label())), format!("{celsius:.1}"));
+                }
+            }
+        }
+        fields
+    }
+}
+
+fn put(fields: &mut Vec<(String, String)>, name: &str, value: impl ToString) {
+    fields.push((name.to_owned(), value.to_string()));
+}
+
+/// A label as a field name: what could be taken for a separator becomes an underscore.
+fn field_name(label: &str) -> String {
+    label.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' }).collect()
+}
+
+const TEMPERATURES_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::{Host, field_name};
+    use std::collections::BTreeMap;
+
+    fn meminfo(key: &str) -> u64 {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap() * 1_024
+    }
+
+    #[test]
+    fn memory_is_what_the_kernel_says() {
+        let fields: BTreeMap<String, String> = Host::default().measure().into_iter().collect();
+        let number = |name: &str| fields[name].parse::<u64>().unwrap();
+        let total = meminfo("MemTotal:");
+        assert_eq!(number("memory_total_bytes"), total);
+        // The machine lives on between the two looks; a tenth of it does not come and go in a moment.
+        let gap = number("memory_available_bytes").abs_diff(meminfo("MemAvailable:"));
+        assert!(gap < total / 10, "{gap} of {total}");
+        assert_eq!(number("memory_used_bytes"), total - number("memory_available_bytes"));
+    }
+
+    #[test]
+    fn the_root_disk_and_the_load_are_there() {
+        let fields: BTreeMap<String, String> = Host::default().measure().into_iter().collect();
+        assert!(fields["load_1m"].parse::<f64>().unwrap() >= 0.0);
+        assert!((0.0..=100.0).contains(&fields["cpu_percent"].parse::<f64>().unwrap()));
+    }
+
+    #[test]
+    fn labels_hold_no_separators() {
+        assert_eq!(field_name("Core 0|x=1\n"), "Core_0_x_1_");
+    }
+}

@@ -1,0 +1,245 @@
+//! What `peer run` is told: flags and a file of the same names, raw as given, then checked. Flags win.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+use protocol::config::{Config, Knobs};
+use protocol::id::PeerId;
+
+pub use self::raw::{Raw, SensorName, Switch, Timing};
+use crate::failure::{BAD_FILE, Failure, USAGE};
+use crate::seeds::Seed;
+
+mod raw;
+mod value;
+
+/// What has been checked, and can be run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The peer's name; generated where none is given.
+    pub id: Option<PeerId>,
+    /// Where to listen; detected where it is not given.
+    pub address: Option<Ipv4Addr>,
+    /// The TCP port; 0 takes a free one.
+    pub port: u16,
+    /// The explicit priority.
+    pub priority: i64,
+    /// The UDP port on which peers meet.
+    pub broadcast_port: u16,
+    /// Peers to ask by unicast.
+    pub seeds: Vec<Seed>,
+    /// The knobs of the protocol.
+    pub config: Config,
+    /// What to measure.
+    pub sensors: Vec<SensorName>,
+    /// How often to measure.
+    pub interval: Duration,
+    /// Where to keep what is delivered.
+    pub data: Option<DataSettings>,
+    /// Where to write events.
+    pub events: Option<PathBuf>,
+    /// Whether every single reading is told.
+    pub log_deliveries: bool,
+    /// How much to tell.
+    pub log_level: LevelFilter,
+}
+
+/// Where and how to keep what is delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSettings {
+    /// The folder.
+    pub folder: PathBuf,
+    /// A file that would grow beyond this is put aside.
+    pub rotate_bytes: u64,
+    /// How many files of a kind are kept beside the current one.
+    pub rotate_keep: u32,
+}
+
+impl Settings {
+    /// Reads the file if there is one, lets the flags win, and checks the whole.
+    ///
+    /// # Errors
+    /// [`Failure`] with the code of a bad file where the file is at fault, with that of usage where the flags are.
+    pub fn gather(flags: Raw) -> Result<Self, Failure> {
+        let Some(path) = flags.config.clone() else {
+            return Self::check(flags).map_err(|why| Failure::new(USAGE, why));
+        };
+        let file = read(&path)?;
+        Self::check(flags.clone().over(file)).map_err(|why| match Self::check(flags) {
+            // The flags are sound without the file.
+            Ok(_) => Failure::new(BAD_FILE, format!("{}: {why}", path.display())),
+            Err(why) => Failure::new(USAGE, why),
+        })
+    }
+
+    fn check(raw: Raw) -> Result<Self, String> {
+        let knobs = raw.knobs();
+        let id = raw.id.map(|id| PeerId::new(&id).map_err(|error| format!("id: {error}"))).transpose()?;
+        if raw.address.is_some_and(|address| address.is_unspecified() || address.is_broadcast() || address.is_multicast()) {
+            return Err("address: others have to be able to dial it; give an address of this machine".to_owned());
+        }
+        let interval = raw.interval.map_or(DEFAULT_INTERVAL, Duration::from);
+        if interval < INTERVAL_MIN || interval > INTERVAL_MAX {
+            return Err(format!("interval is {interval:?}; make it {INTERVAL_MIN:?} to {INTERVAL_MAX:?}"));
+        }
+        let broadcast_port = raw.broadcast_port.unwrap_or(DEFAULT_BROADCAST_PORT);
+        if broadcast_port == 0 {
+            return Err("broadcast_port is 0; make it a number that all peers share".to_owned());
+        }
+        let rotate_bytes = raw.rotate_bytes.map_or(DEFAULT_ROTATE_BYTES, u64::from);
+        if rotate_bytes < ROTATE_BYTES_MIN {
+            return Err(format!("rotate_bytes is {rotate_bytes}; make it at least {ROTATE_BYTES_MIN}"));
+        }
+        let mut sensors = if raw.sensor.is_empty() { vec![SensorName::Host] } else { raw.sensor };
+        if sensors.contains(&SensorName::None) {
+            if sensors.iter().any(|&name| name != SensorName::None) {
+                return Err("sensor: `none` goes with no other sensor".to_owned());
+            }
+            sensors.clear();
+        }
+        sensors.sort_unstable();
+        sensors.dedup();
+        Ok(Self {
+            id,
+            address: raw.address,
+            port: raw.port.unwrap_or(0),
+            priority: raw.priority.unwrap_or(0),
+            broadcast_port,
+            seeds: raw.seeds,
+            config: Config::try_from(knobs).map_err(|error| error.to_string())?,
+            sensors,
+            interval,
+            data: raw.data_dir.map(|folder| DataSettings {
+                folder,
+                rotate_bytes,
+                rotate_keep: raw.rotate_keep.unwrap_or(DEFAULT_ROTATE_KEEP),
+            }),
+            events: raw.events,
+            log_deliveries: raw.log_deliveries != Some(Switch::Off),
+            log_level: raw.log_level.unwrap_or(LevelFilter::Info),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Raw, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))?;
+    // The reader's own words carry line, column and the line itself.
+    toml::from_str(&text).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
+}
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+const DEFAULT_BROADCAST_PORT: u16 = 9_999;
+const DEFAULT_ROTATE_BYTES: u64 = 64 << 20;
+const ROTATE_BYTES_MIN: u64 = 4 << 10;
+const DEFAULT_ROTATE_KEEP: u32 = 8;
+
+impl Raw {
+    /// The knobs of the protocol: the profile, with what was given in its place.
+    fn knobs(&self) -> Knobs {
+        let profile = if self.timing == Some(Timing::Fast) { Knobs::fast() } else { Knobs::default() };
+        let span = |given: Option<value::Span>, usual| given.map_or(usual, Duration::from);
+        let size = |given: Option<value::Size>, usual| given.map_or(usual, u64::from);
+        Knobs {
+            heartbeat_interval: span(self.heartbeat_interval, profile.heartbeat_interval),
+            heartbeat_timeout: span(self.heartbeat_timeout, profile.heartbeat_timeout),
+            election_timeout: span(self.election_timeout, profile.election_timeout),
+            sync_timeout: span(self.sync_timeout, profile.sync_timeout),
+            join_timeout: span(self.join_timeout, profile.join_timeout),
+            join_patience: span(self.join_patience, profile.join_patience),
+            join_batch: span(self.join_batch, profile.join_batch),
+            link_idle: span(self.link_idle, profile.link_idle),
+            window_entries: self.window_entries.unwrap_or(profile.window_entries),
+            window_bytes: size(self.window_bytes, profile.window_bytes),
+            retain_entries: self.retain_entries.unwrap_or(profile.retain_entries),
+            retain_bytes: size(self.retain_bytes, profile.retain_bytes),
+            merge_retain_entries: self.merge_retain_entries.unwrap_or(profile.merge_retain_entries),
+            merge_retain_bytes: size(self.merge_retain_bytes, profile.merge_retain_bytes),
+            max_lag_entries: self.max_lag_entries.unwrap_or(profile.max_lag_entries),
+            slow_timeout: span(self.slow_timeout, profile.slow_timeout),
+            payload_max: size(self.payload_max, profile.payload_max),
+            members_max: self.members_max.unwrap_or(profile.members_max),
+            cluster: self.cluster.clone().unwrap_or(profile.cluster),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BAD_FILE, Raw, SensorName, Settings, USAGE};
+    use clap::Parser;
+    use std::time::Duration;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        raw: Raw,
+    }
+
+    fn flags(line: &[&str]) -> Raw {
+        Line::try_parse_from(std::iter::once(&"peer").chain(line)).expect("these flags exist").raw
+    }
+
+    #[track_caller]
+    fn check_refused(line: &[&str], file: Option<&str>, code: u8, words: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer.toml");
+        let mut raw = flags(line);
+        if let Some(text) = file {
+            std::fs::write(&path, text).unwrap();
+            raw.config = Some(path);
+        }
+        let failure = Settings::gather(raw).expect_err("refused");
+        assert_eq!(failure.code, code, "{failure}");
+        assert!(failure.text.contains(words), "{failure}");
+    }
+
+    #[test]
+    fn no_flags_at_all_will_do() {
+        let settings = Settings::gather(flags(&[])).unwrap();
+        assert_eq!(settings.id, None);
+        assert_eq!((settings.port, settings.broadcast_port), (0, 9_999));
+        assert_eq!(settings.sensors, [SensorName::Host]);
+        assert_eq!(settings.config.knobs(), &protocol::config::Knobs::default());
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer.toml");
+        let text = "id = 'a'\ntiming = 'fast'\nheartbeat_interval = '50ms'\nelection_timeout = '1s'\nwindow_bytes = '2MiB'\n\
+                    sensor = ['stdin']\nseeds = ['127.0.0.1:1', '127.0.0.1:2']\nlog_deliveries = 'off'\n";
+        std::fs::write(&path, text).unwrap();
+        let mut raw = flags(&["--id", "b", "--election-timeout", "300ms"]);
+        raw.config = Some(path);
+        let settings = Settings::gather(raw).unwrap();
+        let knobs = settings.config.knobs();
+        assert_eq!(settings.id.unwrap().as_str(), "b");
+        assert_eq!(knobs.heartbeat_interval, Duration::from_millis(50));
+        assert_eq!(knobs.election_timeout, Duration::from_millis(300));
+        assert_eq!(knobs.heartbeat_timeout, Duration::from_millis(500));
+        assert_eq!(knobs.window_bytes, 2 << 20);
+        assert_eq!(settings.sensors, [SensorName::Stdin]);
+        assert_eq!(settings.seeds.len(), 2);
+        assert!(!settings.log_deliveries);
+    }
+
+    #[test]
+    fn mistakes_are_named_and_placed() {
+        check_refused(&["--id", "a b"], None, USAGE, "' '");
+        check_refused(&["--heartbeat-interval", "1h"], None, USAGE, "heartbeat_timeout");
+        check_refused(&["--address", "0.0.0.0"], None, USAGE, "address");
+        check_refused(&["--interval", "0s"], None, USAGE, "interval");
+        check_refused(&["--broadcast-port", "0"], None, USAGE, "broadcast_port");
+        check_refused(&["--rotate-bytes", "1"], None, USAGE, "rotate_bytes");
+        check_refused(&["--sensor", "none", "--sensor", "host"], None, USAGE, "none");
+        check_refused(&[], Some("id = 'a'\nheartbeat_intervall = '1s'"), BAD_FILE, "line 2, column 1");
+        check_refused(&[], Some("interval = 'soon'"), BAD_FILE, "line 1");
+        check_refused(&[], Some("payload_max = '7 apples'"), BAD_FILE, "KiB");
+        check_refused(&[], Some("payload_max = 0"), BAD_FILE, "payload_max");
+        check_refused(&["--id", "a b"], Some("id = 'fine'"), USAGE, "' '");
+    }
+}

@@ -1,0 +1,186 @@
+//! Settings as given: the flags of `peer run`, and the keys of its file, are this one struct.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use log::LevelFilter;
+use serde::Deserialize;
+
+use super::value::{Size, Span};
+use crate::seeds::Seed;
+
+/// Flags of `peer run`; the file has the same names with `_` for `-`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Raw {
+    /// This peer's name: 1 to 64 of A-Z a-z 0-9 . _ - [default: generated from the host name]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// IPv4 address to listen on and to be known by [default: that of the default route, else 127.0.0.1]
+    #[arg(long)]
+    pub address: Option<Ipv4Addr>,
+    /// TCP port; UDP answers come to the same number [default: a free one]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Only peers of the same cluster form a group [default: sensors]
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Goes before the name when peers compare who should lead [default: 0]
+    #[arg(long, allow_negative_numbers = true)]
+    pub priority: Option<i64>,
+    /// UDP port on which peers meet [default: 9999]
+    #[arg(long, env = "BROADCAST_PORT")]
+    pub broadcast_port: Option<u16>,
+    /// Peers to ask by unicast, where the network carries no broadcast: host:port,…
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
+    pub seeds: Vec<Seed>,
+    /// All deadlines at once: `default` for real networks, `fast` for tests and demonstrations
+    #[arg(long, value_enum)]
+    pub timing: Option<Timing>,
+    /// A file with any of these settings (TOML); flags win
+    #[arg(long, value_name = "PEER.TOML")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// What to measure; may be given several times [default: host]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub sensor: Vec<SensorName>,
+    /// How often to measure [default: 15s]
+    #[arg(long)]
+    pub interval: Option<Span>,
+    /// Keep what is delivered in this folder [default: nothing is kept]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Put a data file aside when it would grow beyond this [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub rotate_bytes: Option<Size>,
+    /// How many data files that were put aside are kept, of each kind [default: 8]
+    #[arg(long, value_name = "COUNT")]
+    pub rotate_keep: Option<u32>,
+    /// Append events to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Whether to tell of every single reading; `off` keeps a rolling hash of them instead [default: on]
+    #[arg(long, value_enum)]
+    pub log_deliveries: Option<Switch>,
+    /// How much to tell: off, error, warn, info, debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LevelFilter>,
+    /// Die at once when this process, which must be the parent, dies
+    #[arg(long, value_name = "PID")]
+    #[serde(skip)]
+    pub die_with: Option<u32>,
+
+    /// Between two heartbeats of a leader [default: 5s; fast: 100ms]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub heartbeat_interval: Option<Span>,
+    /// Without a completed round trip for that long a member is taken for dead [default: 10s; fast: 500ms]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub heartbeat_timeout: Option<Span>,
+    /// How long a candidate waits for answers [default: 5s; fast: 200ms]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub election_timeout: Option<Span>,
+    /// How long a claimant waits for answers to its sync [default: 2s; fast: 200ms]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub sync_timeout: Option<Span>,
+    /// How long a joining peer listens before it forms a first view [default: 1s; fast: 200ms]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub join_timeout: Option<Span>,
+    /// How long a joining peer believes in a leader that does not answer [default: 10s; fast: 1s]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub join_patience: Option<Span>,
+    /// Joins and leaves within this share one view [default: 20ms]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub join_batch: Option<Span>,
+    /// A link that nobody needs is closed after this [default: 10s; fast: 1s]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub link_idle: Option<Span>,
+    /// Unordered readings of one sender [default: 8192]
+    #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
+    pub window_entries: Option<u64>,
+    /// Unordered readings of one sender, in bytes [default: 4MiB]
+    #[arg(long, value_name = "SIZE", help_heading = KNOBS)]
+    pub window_bytes: Option<Size>,
+    /// Entries kept behind what everybody has [default: 65536]
+    #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
+    pub retain_entries: Option<u64>,
+    /// Entries kept behind what everybody has, in bytes [default: 64MiB]
+    #[arg(long, value_name = "SIZE", help_heading = KNOBS)]
+    pub retain_bytes: Option<Size>,
+    /// Own readings kept for a merge [default: 65536]
+    #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
+    pub merge_retain_entries: Option<u64>,
+    /// Own readings kept for a merge, in bytes [default: 64MiB]
+    #[arg(long, value_name = "SIZE", help_heading = KNOBS)]
+    pub merge_retain_bytes: Option<Size>,
+    /// A member that lags by more entries for too long is evicted [default: 32768]
+    #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
+    pub max_lag_entries: Option<u64>,
+    /// How long a member may lag [default: 30s; fast: 1s]
+    #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
+    pub slow_timeout: Option<Span>,
+    /// The largest reading, in bytes [default: 1MiB]
+    #[arg(long, value_name = "SIZE", help_heading = KNOBS)]
+    pub payload_max: Option<Size>,
+    /// The most members that a group admits [default: 4096]
+    #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
+    pub members_max: Option<u64>,
+}
+
+/// The profile of all deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Timing {
+    /// For real networks.
+    Default,
+    /// For tests and demonstrations.
+    Fast,
+}
+
+/// A kind of sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SensorName {
+    /// CPU, memory, load, disk and temperatures of this machine
+    Host,
+    /// Made-up temperature, humidity and pressure, labelled so
+    Synthetic,
+    /// Each line of standard input is a reading, as it stands
+    Stdin,
+    /// Nothing: a peer that only listens
+    None,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+impl Raw {
+    /// These settings, with those of `under` where nothing is said here.
+    #[must_use]
+    pub fn over(self, under: Self) -> Self {
+        macro_rules! first {
+            ($($field:ident)*; $($list:ident)*) => {
+                Self {
+                    $($field: self.$field.or(under.$field),)*
+                    $($list: if self.$list.is_empty() { under.$list } else { self.$list },)*
+                }
+            };
+        }
+        first! {
+            id address port cluster priority broadcast_port timing config interval data_dir rotate_bytes rotate_keep events
+            log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
+            join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
+            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max;
+            seeds sensor
+        }
+    }
+}
+
+const KNOBS: &str = "Knobs of the protocol";

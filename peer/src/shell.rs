@@ -1,0 +1,530 @@
+//! The loop: waits for sockets, signals, the worker and the node's deadline, turns each into an input, and performs
+//! what the node puts out.
+//!
+//! A turn reads a bounded share of everything that is ready, then lets a passed deadline be one more input, then
+//! writes. Reading comes first, so that a peer that ran late hears what has come meanwhile before it accuses anybody.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use protocol::config::Config;
+use protocol::draw::digest;
+use protocol::id::{Contact, Incarnation, Member, PeerId, Seq};
+use protocol::node::Node;
+use protocol::note::{Note, Refusal};
+use protocol::seam::{Delivery, Input, Outcome, Output, StopReason};
+use protocol::time::Time;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::address;
+use crate::clock;
+use crate::discovery::{Discovery, Meeting, OWN, SHARED};
+use crate::events::EventFile;
+use crate::failure::{Failure, REFUSED, UNAVAILABLE, USAGE};
+use crate::incarnation::{self, Store};
+use crate::links::{Found, Limits, Links};
+use crate::narrator::Narrator;
+use crate::rejects::Rejects;
+use crate::sensors::Sensor;
+use crate::sensors::stdin::Lines;
+use crate::settings::{SensorName, Settings};
+use crate::sinks::Sinks;
+use crate::status::{CLIENT, Deliveries, Report, STATUS, Server};
+use crate::worker::{Duties, Finding, Worker};
+
+/// One peer, running.
+pub struct Shell {
+    poll: Poll,
+    signals: Signals,
+    node: Node,
+    out: Vec<Output>,
+    links: Links,
+    discovery: Discovery,
+    worker: Worker,
+    lines: Option<Publisher>,
+    status: Option<Server>,
+    narrator: Narrator,
+    rejects: Rejects,
+    store: Option<Store>,
+    /// Delivered in this turn, and on its way to the sinks.
+    delivered: Vec<Delivery>,
+    deliveries: Tally,
+    /// Why the reading that was just published was not taken.
+    refused: Option<Refusal>,
+    cluster: String,
+    started: Time,
+    leaving: bool,
+    stop: Option<StopReason>,
+}
+
+/// Lines of standard input on their way to the node.
+struct Publisher {
+    lines: Lines,
+    window: u64,
+    /// Set while the window is full by bytes: when to try again, if nothing else has moved it.
+    retry_at: Option<Time>,
+}
+
+/// What has been delivered, in numbers.
+#[derive(Default)]
+struct Tally {
+    numbers: Deliveries,
+    hash: u64,
+}
+
+impl Shell {
+    /// Binds everything, tells that it starts and that it is ready.
+    ///
+    /// # Errors
+    /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
+    pub fn start(settings: Settings) -> Result<Self, Failure> {
+        let birth = random();
+        let id = settings.id.clone().unwrap_or_else(|| generated_id(birth));
+        let address = settings.address.unwrap_or_else(address::detect);
+        let listener = TcpListener::bind((address, settings.port)).map_err(|error| {
+            let at = SocketAddrV4::new(address, settings.port);
+            Failure::new(UNAVAILABLE, format!("cannot listen on {at}: {error}; choose another --port (0 takes a free one) or --address"))
+        })?;
+        let SocketAddr::V4(bound) = listener.local_addr().map_err(|error| failed("the listener", &error))? else {
+            unreachable!("an IPv4 address was bound");
+        };
+        let store = settings.data.as_ref().map(|data| Store::new(&data.folder));
+        let inc = incarnation::choose(store.as_ref().and_then(Store::load), clock::utc_micros() / 1_000);
+        let events = settings.events.as_deref().map(open_events).transpose()?;
+        let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
+        narrator.tell_panics();
+        let me = Contact { member: Member { id: id.clone(), inc }, birth, address: bound, explicit: settings.priority };
+        Self::assemble(settings, me, listener, narrator, store).map_err(|error| failed("the peer", &error))
+    }
+
+    fn assemble(settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, store: Option<Store>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        let status = Server::start(registry, std::process::id(), me.birth)
+            .inspect_err(|error| log::warn!("`peer status` will not find this peer: {error}."))
+            .ok();
+        narrator.tell(start_note(&me, status.as_ref()));
+        advise(&settings, &me);
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(registry, WAKER)?);
+        let links = Links::new(registry.try_clone()?, listener, Limits::default())?;
+        let broadcast = address::broadcast_of(*me.address.ip(), &address::interfaces().unwrap_or_default());
+        let discovery = Discovery::new(registry, Meeting { own: me.address, broadcast, port: settings.broadcast_port })?;
+        let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
+        let duties = Duties {
+            sensors: settings.sensors.iter().filter_map(sensor).collect(),
+            interval: settings.interval,
+            sinks: settings.data.map(Sinks::new),
+            seeds: settings.seeds,
+        };
+        let worker = Worker::start(duties, Arc::clone(&waker))?;
+        let lines = settings.sensors.contains(&SensorName::Stdin).then(|| Publisher::start(&settings.config, &waker)).transpose()?;
+        let now = clock::now();
+        let shell = Self {
+            poll,
+            signals,
+            out: Vec::new(),
+            links,
+            discovery,
+            worker,
+            lines,
+            status,
+            narrator,
+            rejects: Rejects::default(),
+            store,
+            delivered: Vec::new(),
+            deliveries: Tally::default(),
+            refused: None,
+            cluster: settings.config.knobs().cluster.clone(),
+            started: now,
+            leaving: false,
+            stop: None,
+            node: Node::new(me.clone(), settings.config, me.birth, now),
+        };
+        shell.persist(me.member.inc);
+        shell.narrator.tell(Note::Ready);
+        Ok(shell)
+    }
+
+    /// Runs until the node is done or a second signal comes.
+    ///
+    /// # Errors
+    /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot fail.
+    pub fn run(mut self) -> Result<(), Failure> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while self.stop.is_none() {
+            self.wait(&mut events).map_err(|error| failed("waiting for events", &error))?;
+            if !self.take_events(&events) {
+                log::warn!("A second signal: stopping at once, without leaving the group.");
+                return self.end(None);
+            }
+            self.turn();
+            if self.is_late() {
+                self.catch_up(&mut events).map_err(|error| failed("waiting for events", &error))?;
+            }
+            self.wake();
+            self.close_turn();
+        }
+        let reason = self.stop.take();
+        self.end(reason)
+    }
+
+    /// Waits for the next event, or until something is due.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let retry = self.lines.as_ref().and_then(|lines| lines.retry_at);
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(retry).min();
+        let busy = self.links.is_busy() || self.discovery.is_busy();
+        let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
+        poll(&mut self.poll, events, patience)
+    }
+
+    /// Sorts the events; false when the user has lost patience.
+    fn take_events(&mut self, events: &Events) -> bool {
+        for event in events {
+            match event.token() {
+                SIGNALS => {
+                    for _ in self.signals.pending() {
+                        if std::mem::replace(&mut self.leaving, true) {
+                            return false;
+                        }
+                        self.feed(Input::Leave);
+                    }
+                }
+                OWN | SHARED => self.discovery.note(event),
+                STATUS | CLIENT => self.answer_status(),
+                // Whatever woke the loop is looked for in every turn.
+                WAKER => {}
+                _listener_or_link => self.links.note(event),
+            }
+        }
+        true
+    }
+
+    /// Reads this turn's share of everything.
+    fn turn(&mut self) {
+        self.links.begin(clock::now());
+        while let Some(found) = self.links.next_found() {
+            self.take(found);
+        }
+        self.discovery.begin();
+        while let Some(found) = self.discovery.next_found() {
+            self.take(found);
+        }
+        while let Some(finding) = self.worker.finding() {
+            match finding {
+                Finding::Measured { payload, time } => self.feed(Input::Publish { payload, time }),
+                Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
+            }
+        }
+        self.publish_lines();
+    }
+
+    /// Whether a deadline passed so long ago that others may have spoken meanwhile without being heard.
+    fn is_late(&self) -> bool {
+        self.node.deadline().is_some_and(|due| clock::now().since(due) > LATE)
+    }
+
+    /// Reads until nothing is left, so that no deadline is judged over unread words.
+    fn catch_up(&mut self, events: &mut Events) -> io::Result<()> {
+        for _ in 0..CATCH_UP_TURNS {
+            poll(&mut self.poll, events, Some(Duration::ZERO))?;
+            if events.is_empty() && !self.links.is_busy() && !self.discovery.is_busy() {
+                break;
+            }
+            // A signal that comes twice within this moment counts once.
+            let _patient = self.take_events(events);
+            self.turn();
+            self.links.flush();
+        }
+        Ok(())
+    }
+
+    /// A passed deadline is one more input.
+    fn wake(&mut self) {
+        if self.node.deadline().is_some_and(|due| due <= clock::now()) {
+            self.feed(Input::Wake);
+        }
+    }
+
+    fn close_turn(&mut self) {
+        self.links.flush();
+        if !self.delivered.is_empty() {
+            self.worker.keep(std::mem::take(&mut self.delivered));
+        }
+    }
+
+    fn take(&mut self, found: Found) {
+        match found {
+            Found::Input(input) => self.feed(input),
+            Found::Reject(reject) => {
+                if let Some(note) = self.rejects.count(&reject) {
+                    self.narrator.tell(note);
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let mut out = std::mem::take(&mut self.out);
+        self.node.handle(clock::now(), input, &mut out);
+        for output in out.drain(..) {
+            self.perform(output);
+        }
+        self.out = out;
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Dial { link, to } => self.links.dial(link, to),
+            Output::HangUp { link } => self.links.hang_up(link),
+            Output::Send { link, message } => self.links.send(link, &message),
+            Output::Fan { links, message } => self.links.fan(&links, &message),
+            Output::Broadcast { datagram } => self.discovery.broadcast(&datagram),
+            Output::Whisper { to, datagram } => self.discovery.whisper(to, &datagram),
+            Output::Deliver(delivery) => self.deliver(delivery),
+            Output::Published { outcome, .. } => {
+                if let Outcome::Refused(why) = outcome {
+                    self.refused = Some(why);
+                }
+            }
+            Output::Persist { incarnation } => {
+                self.narrator.set_incarnation(incarnation);
+                self.persist(incarnation);
+            }
+            Output::Note(note) => self.narrator.tell(note),
+            Output::Stop(reason) => self.stop = Some(reason),
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        if let Delivery::Reading(reading) = &delivery {
+            let tells = self.narrator.tells_readings();
+            self.deliveries.count(reading.seq, reading.payload.len(), || {
+                (!tells).then(|| [digest(reading.origin.id.as_str().as_bytes()), reading.oseq.0, digest(&reading.payload)])
+            });
+            if tells {
+                self.narrator.tell(Note::delivered(reading));
+            }
+        }
+        if self.worker.keeps() {
+            self.delivered.push(delivery);
+        }
+    }
+
+    /// Written by the loop itself, although it may block: it happens once or twice in a life, and nothing may be sent before.
+    fn persist(&self, incarnation: Incarnation) {
+        let Some(store) = &self.store else { return };
+        match store.save(incarnation) {
+            Ok(()) => self.narrator.tell(Note::Persist { incarnation }),
+            Err(error) => log::warn!("Cannot store the incarnation: {error}. After a restart the clock alone has to tell the lives apart."),
+        }
+    }
+
+    /// Publishes lines while there is room for them.
+    fn publish_lines(&mut self) {
+        let Some(mut publisher) = self.lines.take() else { return };
+        let now = clock::now();
+        if publisher.retry_at.is_none_or(|at| at <= now) {
+            publisher.retry_at = None;
+            for _ in 0..LINES_PER_TURN {
+                let Some(line) = publisher.lines.peek().cloned() else { break };
+                let status = self.node.status();
+                if status.published.above(status.ordered) >= publisher.window {
+                    publisher.retry_at = Some(now + RETRY);
+                    break;
+                }
+                self.refused = None;
+                self.feed(Input::Publish { payload: line, time: clock::utc_micros() });
+                match self.refused.take() {
+                    Some(Refusal::WindowFull) => {
+                        publisher.retry_at = Some(now + RETRY);
+                        break;
+                    }
+                    Some(Refusal::TooLarge | Refusal::Leaving) | None => publisher.lines.take(),
+                }
+            }
+        }
+        self.lines = Some(publisher);
+    }
+
+    fn answer_status(&mut self) {
+        let Some(mut server) = self.status.take() else { return };
+        server.serve(self.poll.registry(), || self.report());
+        self.status = Some(server);
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            status: self.node.status(),
+            pid: std::process::id(),
+            build: crate::BUILD.to_owned(),
+            cluster: self.cluster.clone(),
+            uptime_ms: u64::try_from(clock::now().since(self.started).as_millis()).unwrap_or(u64::MAX),
+            links: self.links.len(),
+            rejected: self.rejects.total(),
+            deliveries: self.deliveries.report(!self.narrator.tells_readings()),
+        }
+    }
+
+    /// Says the last words, and waits a moment for them to arrive: on links, and on the disk.
+    fn end(mut self, reason: Option<StopReason>) -> Result<(), Failure> {
+        self.close_turn();
+        let until = clock::now() + FAREWELL;
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.links.is_flushed() && clock::now() < until {
+            let _signal = poll(&mut self.poll, &mut events, Some(until.since(clock::now())));
+            events.iter().filter(|event| is_link(event.token())).for_each(|event| self.links.note(event));
+            self.links.begin(clock::now());
+            while self.links.next_found().is_some() {}
+            self.links.flush();
+        }
+        if !self.worker.finish(SINKS_PATIENCE) {
+            log::warn!("The disk is too slow; the last readings are not kept.");
+        }
+        let (words, outcome) = farewell(reason);
+        self.narrator.tell(Note::Stop { reason: words });
+        outcome
+    }
+}
+
+impl Publisher {
+    fn start(config: &Config, waker: &Arc<Waker>) -> io::Result<Self> {
+        let knobs = config.knobs();
+        let line_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
+        let lines = Lines::start(io::stdin(), line_max, Arc::clone(waker))?;
+        Ok(Self { lines, window: knobs.window_entries, retry_at: None })
+    }
+}
+
+impl Tally {
+    fn count(&mut self, seq: Seq, bytes: usize, parts: impl FnOnce() -> Option<[u64; 3]>) {
+        if self.numbers.count == 0 {
+            self.numbers.first = seq.0;
+        }
+        self.numbers.count += 1;
+        self.numbers.bytes += bytes as u64;
+        for part in parts().into_iter().flatten().chain([seq.0]) {
+            self.hash = (self.hash.rotate_left(5) ^ part).wrapping_mul(ODD);
+        }
+    }
+
+    fn report(&self, hashed: bool) -> Deliveries {
+        Deliveries { hash: hashed.then(|| format!("{:016x}", self.hash)), ..self.numbers.clone() }
+    }
+}
+
+fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
+    match poll.poll(events, patience) {
+        // A signal came; it has an event of its own.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn is_link(token: Token) -> bool {
+    !matches!(token, SIGNALS | OWN | SHARED | STATUS | CLIENT | WAKER)
+}
+
+/// What there is to say before anything happens.
+fn advise(settings: &Settings, me: &Contact) {
+    if !me.address.ip().is_loopback() {
+        log::warn!(
+            "NOTHING IS AUTHENTICATED YET: anyone who reaches {} can join this group, read it and publish. \
+             --address 127.0.0.1 keeps it on this machine.",
+            me.address
+        );
+    }
+    if settings.data.is_none() {
+        log::info!("What is delivered is not kept; --data-dir FOLDER keeps it.");
+    }
+}
+
+fn start_note(me: &Contact, status: Option<&Server>) -> Note {
+    let pid = std::process::id();
+    Note::Start {
+        pid,
+        pid_start: process_start().unwrap_or(0),
+        log: log_path(),
+        address: me.address.to_string(),
+        build: crate::BUILD.to_owned(),
+        birth: me.birth,
+        priority: me.explicit,
+        status: status.map(|server| server.path().display().to_string()),
+    }
+}
+
+/// The process's start time in clock ticks since boot: field 22 of its `stat`, counted after the name, which may hold anything.
+fn process_start() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    after_name.split_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// Where standard output goes, if that is a regular file.
+fn log_path() -> Option<String> {
+    let path = std::fs::read_link("/proc/self/fd/1").ok()?;
+    path.metadata().is_ok_and(|meta| meta.is_file()).then(|| path.display().to_string())
+}
+
+fn open_events(path: &Path) -> Result<EventFile, Failure> {
+    EventFile::open(path).map_err(|error| Failure::new(USAGE, format!("--events {}: {error}", path.display())))
+}
+
+/// `<host name>-<4 hex digits>`.
+fn generated_id(birth: u64) -> PeerId {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = host.trim().chars().filter(allowed).take(HOST_NAME_MAX).collect();
+    let name = if name.is_empty() { "peer" } else { &name };
+    PeerId::new(&format!("{name}-{:04x}", birth & 0xFFFF)).expect("made of allowed characters, and short")
+}
+
+/// A number that no other process draws; not for secrets.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library's hash keys come from the operating system's own source.
+    RandomState::new().hash_one((std::process::id(), clock::now().as_micros()))
+}
+
+/// The last event's words, and how the command ends.
+fn farewell(reason: Option<StopReason>) -> (String, Result<(), Failure>) {
+    match reason {
+        None => ("stopped by a second signal, without leaving the group".to_owned(), Ok(())),
+        Some(StopReason::Left) => ("left the group".to_owned(), Ok(())),
+        Some(StopReason::LeftUnconfirmed) => ("left the group; nobody confirmed it in time".to_owned(), Ok(())),
+        Some(StopReason::DuplicateId { holder, own }) => {
+            let text = format!("refused: another living process at {holder} has the id of this one at {own}; choose another --id");
+            (text.clone(), Err(Failure::new(REFUSED, text)))
+        }
+        Some(StopReason::OldIncarnation { known }) => {
+            let text = format!("refused: a later process of this name (incarnation {known}) is in the group");
+            (text.clone(), Err(Failure::new(REFUSED, text)))
+        }
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> Failure {
+    Failure::new(UNAVAILABLE, format!("{what}: {error}"))
+}
+
+const SIGNALS: Token = Token(5);
+const WAKER: Token = Token(6);
+const EVENTS_MAX: usize = 1_024;
+const LINES_PER_TURN: usize = 1_024;
+const RETRY: Duration = Duration::from_millis(10);
+/// A loop that runs later than this reads everything before it judges a deadline.
+const LATE: Duration = Duration::from_millis(20);
+const CATCH_UP_TURNS: usize = 256;
+const FAREWELL: Duration = Duration::from_millis(500);
+const SINKS_PATIENCE: Duration = Duration::from_secs(5);
+const HOST_NAME_MAX: usize = 48;
+const ODD: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,0 +1,247 @@
+//! The one thread for what may block: host probes, files of the sinks, name look-ups.
+//!
+//! Two bounded queues join it to the loop. When the disk is slower than the group, deliveries beyond the bound do not
+//! reach the sinks, and a hole that says so does; when the loop is slower than the sensors, a reading is left out.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mio::Waker;
+use protocol::id::Seq;
+use protocol::seam::Delivery;
+use protocol::time::Time;
+
+use crate::clock::{self, Stamp, utc_micros};
+use crate::seeds::Seed;
+use crate::sensors::Sensor;
+use crate::sinks::Sinks;
+
+/// What the worker has to do, for as long as it lives.
+#[derive(Debug)]
+pub struct Duties {
+    /// What to measure.
+    pub sensors: Vec<Sensor>,
+    /// How often.
+    pub interval: Duration,
+    /// Where to keep what is delivered.
+    pub sinks: Option<Sinks>,
+    /// Whose addresses to look up.
+    pub seeds: Vec<Seed>,
+}
+
+/// What the worker tells the loop.
+#[derive(Debug)]
+pub enum Finding {
+    /// A sensor has measured.
+    Measured {
+        /// The reading.
+        payload: Bytes,
+        /// When, in microseconds since 1970.
+        time: u64,
+    },
+    /// The addresses behind the seeds.
+    Seeds(Vec<std::net::SocketAddrV4>),
+}
+
+/// The loop's end of the two queues.
+#[derive(Debug)]
+pub struct Worker {
+    jobs: SyncSender<Job>,
+    findings: Receiver<Finding>,
+    /// Bytes of readings that wait for the sinks.
+    waiting: Arc<AtomicU64>,
+    keeps: bool,
+    /// What the sinks will never get, because there were too many at once.
+    hole: Option<(Seq, Seq)>,
+}
+
+enum Job {
+    Keep(Vec<Delivery>, u64),
+    Finish(SyncSender<()>),
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(duties: Duties, waker: Arc<Waker>) -> io::Result<Self> {
+        let (jobs, inbox) = sync_channel(JOBS_MAX);
+        let (outbox, findings) = sync_channel(FINDINGS_MAX);
+        let waiting = Arc::new(AtomicU64::new(0));
+        let keeps = duties.sinks.is_some();
+        let mut shift = Shift { duties, outbox, waker, waiting: Arc::clone(&waiting), left_out: 0 };
+        thread::Builder::new().name("worker".to_owned()).spawn(move || shift.work(&inbox))?;
+        Ok(Self { jobs, findings, waiting, keeps, hole: None })
+    }
+
+    /// What the worker has found, if anything.
+    #[must_use]
+    pub fn finding(&self) -> Option<Finding> {
+        self.findings.try_recv().ok()
+    }
+
+    /// Whether there are sinks at all.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// Hands these to the sinks.
+    pub fn keep(&mut self, mut deliveries: Vec<Delivery>) {
+        if !self.keeps {
+            return;
+        }
+        let ends = deliveries.first().map(first_of).zip(deliveries.last().map(last_of));
+        let Some((first, last)) = ends else { return };
+        let hole = self.hole.take();
+        if let Some((from, to)) = hole {
+            deliveries.insert(0, Delivery::Gap { from, to });
+        }
+        let weight = deliveries.iter().map(weight).sum();
+        let full = self.waiting.load(Ordering::Relaxed) > WAITING_MAX_BYTES;
+        if !full {
+            self.waiting.fetch_add(weight, Ordering::Relaxed);
+        }
+        if full || self.jobs.try_send(Job::Keep(deliveries, weight)).is_err() {
+            if !full {
+                self.waiting.fetch_sub(weight, Ordering::Relaxed);
+            }
+            if hole.is_none() {
+                log::warn!("The disk is slower than the group: readings from #{first} on are not kept, until it has caught up.");
+            }
+            self.hole = Some((hole.map_or(first, |(from, _)| from), last));
+        } else if let Some((from, to)) = hole {
+            log::warn!("The disk has caught up; #{from} to #{to} are not kept.");
+        }
+    }
+
+    /// Waits until everything handed over is kept, or the patience is at its end.
+    pub fn finish(self, patience: Duration) -> bool {
+        let (done, finished) = sync_channel(1);
+        self.jobs.try_send(Job::Finish(done)).is_ok() && finished.recv_timeout(patience).is_ok()
+    }
+}
+
+/// The worker's end.
+struct Shift {
+    duties: Duties,
+    outbox: SyncSender<Finding>,
+    waker: Arc<Waker>,
+    waiting: Arc<AtomicU64>,
+    /// How many readings the loop had no room for.
+    left_out: u64,
+}
+
+impl Shift {
+    fn work(&mut self, inbox: &Receiver<Job>) {
+        let interval = self.duties.interval;
+        // Soon, so that a person sees something; not at once, because CPU usage needs a moment to look back on.
+        let mut measure_at = clock::now() + interval.min(FIRST_MEASURE);
+        let mut resolve_at = clock::now();
+        loop {
+            let now = clock::now();
+            if now >= measure_at && !self.duties.sensors.is_empty() {
+                self.measure();
+                // After a pause, one reading and not all those that were missed.
+                measure_at = (measure_at + interval).max(clock::now());
+            }
+            if now >= resolve_at && !self.duties.seeds.is_empty() {
+                self.resolve();
+                resolve_at = clock::now() + RESOLVE_INTERVAL;
+            }
+            match inbox.recv_timeout(self.patience(measure_at, resolve_at)) {
+                Ok(Job::Keep(deliveries, weight)) => {
+                    if let Some(sinks) = &mut self.duties.sinks {
+                        sinks.keep(&deliveries);
+                    }
+                    self.waiting.fetch_sub(weight, Ordering::Relaxed);
+                }
+                Ok(Job::Finish(done)) => {
+                    let _nobody_waits_any_more = done.send(());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// How long nothing is due.
+    fn patience(&self, measure_at: Time, resolve_at: Time) -> Duration {
+        let now = clock::now();
+        let measure = (!self.duties.sensors.is_empty()).then(|| measure_at.since(now));
+        let resolve = (!self.duties.seeds.is_empty()).then(|| resolve_at.since(now));
+        measure.into_iter().chain(resolve).min().unwrap_or(IDLE)
+    }
+
+    fn measure(&mut self) {
+        for index in 0..self.duties.sensors.len() {
+            let time = utc_micros();
+            let payload = self.duties.sensors[index].measure(Stamp(time));
+            if self.outbox.try_send(Finding::Measured { payload, time }).is_err() {
+                self.left_out += 1;
+                if self.left_out.is_power_of_two() {
+                    log::warn!("The group is slower than the sensors: {} readings left out so far.", self.left_out);
+                }
+            }
+        }
+        let _loop_is_gone = self.waker.wake();
+    }
+
+    fn resolve(&mut self) {
+        let mut addresses = Vec::new();
+        for seed in &self.duties.seeds {
+            let found = seed.resolve();
+            if found.is_empty() {
+                log::warn!("Seed {seed} has no address; looking again in {RESOLVE_INTERVAL:?}.");
+            }
+            addresses.extend(found);
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        // The loop may be busy; the next look-up tells it again.
+        let _no_room = self.outbox.try_send(Finding::Seeds(addresses));
+        let _loop_is_gone = self.waker.wake();
+    }
+}
+
+fn weight(delivery: &Delivery) -> u64 {
+    match delivery {
+        Delivery::Reading(reading) => reading.payload.len() as u64 + READING_BYTES,
+        Delivery::Gap { .. } | Delivery::Lost { .. } => READING_BYTES,
+    }
+}
+
+fn first_of(delivery: &Delivery) -> Seq {
+    match delivery {
+        Delivery::Reading(reading) => reading.seq,
+        Delivery::Gap { from, .. } => *from,
+        Delivery::Lost { seq, .. } => *seq,
+    }
+}
+
+fn last_of(delivery: &Delivery) -> Seq {
+    match delivery {
+        Delivery::Reading(reading) => reading.seq,
+        Delivery::Gap { to, .. } => *to,
+        Delivery::Lost { seq, .. } => *seq,
+    }
+}
+
+/// Batches that may wait for the sinks; each is what one turn of the loop delivered.
+const JOBS_MAX: usize = 4_096;
+/// Bytes of readings that may wait for the sinks.
+const WAITING_MAX_BYTES: u64 = 64 << 20;
+/// What a reading takes up besides its payload, roughly.
+const READING_BYTES: u64 = 128;
+/// Readings that may wait for the loop.
+const FINDINGS_MAX: usize = 256;
+const FIRST_MEASURE: Duration = Duration::from_millis(300);
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(3_600);
