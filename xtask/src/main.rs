@@ -1,2 +1,100 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: builds, then runs the other programs of this workspace.
+//!
+//! It is Rust and not a Makefile, so that a fresh machine needs a Rust toolchain and nothing else. It knows the names of
+//! the programs and their commands; it links none of them, so that it is small and quick to build.
+//!
+//! Exit codes: 0 pass, 1 a stage failed, 64 usage, 70 something that should work did not (cargo missing, a program that
+//! cannot be started), 130 interrupted. A command that stands for one program exits with that program's code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workshop::Workshop;
+
+mod children;
+mod ci;
+mod demo;
+mod failure;
+mod scenario;
+mod stage;
+mod suite;
+mod tidy;
+mod workshop;
+
+/// Builds, then runs.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Three peers on this machine, real host readings, who leads and what is delivered, live. Ctrl-C ends it
+    Demo,
+    /// All tests: units, scripts, docs, seeds of the simulator, scenarios on real processes
+    Test {
+        #[command(flatten)]
+        extent: suite::Extent,
+    },
+    /// What the CI runs: format, tidiness, lints, docs, then `test`
+    Ci {
+        #[command(flatten)]
+        extent: suite::Extent,
+    },
+    /// Run scenarios by name or path, in the order given; what follows `--` goes to the orchestrator
+    Scenario {
+        /// Names (`leader_election`) or paths
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Flags of `orchestrator run`
+        #[arg(last = true, value_name = "FLAGS")]
+        flags: Vec<OsString>,
+    },
+    /// Run the group in virtual time: `--seeds N`, `--from N`, `--check`; or `replay --seed N --trace`
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Arguments of `simulator run`, or a command of `simulator` with its own
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Measure: `failover [--json]`
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of `bench`
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Find, kill, pause and judge the peers of a run: `kill leader`, `status`, `judge`
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// Arguments of `chaos`
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // If the terminal is gone there is nobody left to tell.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let workshop = Workshop::new();
+    let result = match cli.command {
+        Command::Demo => demo::run(&workshop),
+        Command::Test { extent } => suite::run(&workshop, &extent),
+        Command::Ci { extent } => ci::run(&workshop, &extent),
+        Command::Scenario { names, flags } => scenario::run(&workshop, &names, &flags),
+        Command::Sim { arguments } => workshop.become_simulator(&arguments),
+        Command::Bench { arguments } => workshop.become_program("bench", &["bench", "peer"], &arguments),
+        Command::Chaos { arguments } => workshop.become_program("chaos", &["chaos"], &arguments),
+    };
+    result.unwrap_or_else(|failure| failure.tell())
+}

@@ -1,0 +1,28 @@
+//! What the CI runs: everything that can be said without running, then the tests.
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::stage::Stages;
+use crate::suite::{self, Extent};
+use crate::tidy;
+use crate::workshop::Workshop;
+
+/// Runs it.
+pub(crate) fn run(workshop: &Workshop, extent: &Extent) -> Result<ExitCode, Failure> {
+    let mut stages = Stages::default();
+    stages.command("format", &mut workshop.cargo(["fmt", "--all", "--check"]))?;
+    stages.stage("tidiness", || tidy::check(workshop.root()))?;
+    stages.command(
+        "lints",
+        &mut workshop.cargo(["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+    )?;
+    stages.command(
+        "docs",
+        workshop
+            .cargo(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items", "--quiet"])
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+    )?;
+    suite::add_stages(workshop, extent, &mut stages)?;
+    Ok(stages.finish())
+}

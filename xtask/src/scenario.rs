@@ -1,0 +1,44 @@
+//! Which scenario is meant: names are files of `scenarios/`, everything else is a path.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::workshop::{Profile, Workshop};
+
+/// Runs scenarios in the order given.
+pub(crate) fn run(workshop: &Workshop, names: &[String], flags: &[OsString]) -> Result<ExitCode, Failure> {
+    let files: Vec<PathBuf> = names.iter().map(|name| find(workshop, name)).collect::<Result<_, _>>()?;
+    let mut arguments = vec![OsString::from("run")];
+    arguments.extend(files.into_iter().map(OsString::from));
+    arguments.extend(flags.iter().cloned());
+    workshop.become_built(Profile::Dev, "orchestrator", &["orchestrator", "peer"], &arguments)
+}
+
+/// All scenarios that judge something, by name. The demonstration runs until it is stopped, so it is not one of them.
+pub(crate) fn all(workshop: &Workshop) -> Result<Vec<PathBuf>, Failure> {
+    let folder = workshop.root().join(FOLDER);
+    let entries = fs::read_dir(&folder).map_err(Failure::io(folder.display().to_string()))?;
+    let mut files: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn find(workshop: &Workshop, name: &str) -> Result<PathBuf, Failure> {
+    if name.contains('/') || name.ends_with(".toml") {
+        // Programs run at the top of the checkout; a path is meant from where the person is.
+        return Path::new(name).canonicalize().map_err(Failure::io(name));
+    }
+    let file = workshop.root().join(FOLDER).join(name).with_extension("toml");
+    if file.is_file() {
+        return Ok(file);
+    }
+    let known: Vec<String> =
+        all(workshop)?.iter().filter_map(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned()).collect();
+    Err(Failure::Usage(format!("there is no scenario `{name}`; there are: {}", known.join(", "))))
+}
+
+const FOLDER: &str = "scenarios";

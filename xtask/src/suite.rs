@@ -1,0 +1,38 @@
+//! All tests, as stages: what is cheap and precise first.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::scenario;
+use crate::stage::{Stages, must_succeed};
+use crate::workshop::{Profile, Workshop};
+
+/// How much is run.
+#[derive(Debug, Args)]
+pub(crate) struct Extent {
+    /// How many seeds the simulator runs
+    #[arg(long, default_value_t = 2_000)]
+    seeds: u64,
+}
+
+/// Runs all tests.
+pub(crate) fn run(workshop: &Workshop, extent: &Extent) -> Result<ExitCode, Failure> {
+    let mut stages = Stages::default();
+    add_stages(workshop, extent, &mut stages)?;
+    Ok(stages.finish())
+}
+
+/// The same, as part of a longer job.
+pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stages) -> Result<(), Failure> {
+    // First, because tests of one crate start the programs of another.
+    let programs = stages.stage("build", || workshop.build(Profile::Dev, &["peer", "orchestrator", "chaos", "simulator", "bench"]))?;
+    stages.command("unit tests, scripts, docs", &mut workshop.cargo(["test", "--locked", "--workspace", "--quiet"]))?;
+    let seeds = extent.seeds.to_string();
+    stages.command("seeds", workshop.program(programs.path("simulator")?).args(["run", "--seeds", &seeds]))?;
+    stages.stage("scenarios", || {
+        let files = scenario::all(workshop)?;
+        must_succeed("scenarios", workshop.program(programs.path("orchestrator")?).arg("run").args(files))
+    })
+}

@@ -1,0 +1,135 @@
+//! Where things are, and how they are built: one `cargo build` for what is about to run, then that program itself.
+//!
+//! Everything is built with the `dev` profile, which is optimised in this workspace, so that the demonstration, the tests
+//! and the scenarios share one build. What is *measured* (`sim`, `bench`) is built with `release`.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::children;
+use crate::failure::Failure;
+
+/// The checkout, and the cargo that called us.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    root: PathBuf,
+    cargo: OsString,
+}
+
+/// How a build is optimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quick to build, checks its arithmetic, fast enough for tests.
+    Dev,
+    /// For numbers.
+    Release,
+}
+
+/// The programs of one build, by name.
+#[derive(Debug)]
+pub(crate) struct Programs(BTreeMap<String, PathBuf>);
+
+impl Programs {
+    /// Where a program is.
+    pub(crate) fn path(&self, name: &str) -> Result<&Path, Failure> {
+        self.0.get(name).map(PathBuf::as_path).ok_or_else(|| Failure::Build { what: format!("the program `{name}`") })
+    }
+}
+
+impl Workshop {
+    /// The checkout that this program was built in.
+    pub(crate) fn new() -> Self {
+        // Cargo sets both when it runs us; without it, what was true when we were built is the best guess.
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest).parent().expect("a crate of a workspace has a folder above it").to_owned();
+        Self { root, cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()) }
+    }
+
+    /// The top of the checkout.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A cargo command, to be run at the top of the checkout.
+    pub(crate) fn cargo<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.args(arguments).current_dir(&self.root);
+        command
+    }
+
+    /// A program of ours, to be run at the top of the checkout.
+    pub(crate) fn program(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Builds packages; silent when there is nothing to do.
+    pub(crate) fn build(&self, profile: Profile, packages: &[&str]) -> Result<Programs, Failure> {
+        let mut command = self.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics"]);
+        command.args(packages.iter().flat_map(|package| ["--package", package]));
+        if profile == Profile::Release {
+            command.arg("--release");
+        }
+        let what = packages.join(", ");
+        let (status, programs) = children::run_with(command.stdout(Stdio::piped()), |child| {
+            let output = child.stdout.take().expect("its standard output was piped a line above");
+            BufReader::new(output).lines().map_while(Result::ok).filter_map(|line| executable(&line)).collect()
+        })
+        .map_err(Failure::io("cannot run cargo"))?;
+        if children::interrupted() {
+            return Err(Failure::Interrupted);
+        }
+        if status.success() { Ok(Programs(programs)) } else { Err(Failure::Build { what }) }
+    }
+
+    /// Builds a program for speed and becomes it: signals reach it directly, its exit code is ours.
+    pub(crate) fn become_program(&self, name: &str, packages: &[&str], arguments: &[OsString]) -> Result<ExitCode, Failure> {
+        self.become_built(Profile::Release, name, packages, arguments)
+    }
+
+    /// Builds a program and becomes it. Returns only if that fails.
+    pub(crate) fn become_built(
+        &self,
+        profile: Profile,
+        name: &str,
+        packages: &[&str],
+        arguments: &[OsString],
+    ) -> Result<ExitCode, Failure> {
+        let programs = self.build(profile, packages)?;
+        let error = self.program(programs.path(name)?).args(arguments).exec();
+        Err(Failure::io(format!("cannot start `{name}`"))(error))
+    }
+
+    /// `sim --seeds N` is `simulator run --seeds N`; another command of the simulator may be named instead.
+    pub(crate) fn become_simulator(&self, arguments: &[OsString]) -> Result<ExitCode, Failure> {
+        let named = arguments.first().is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"));
+        let run = (!named).then(|| OsString::from("run"));
+        let arguments: Vec<OsString> = run.into_iter().chain(arguments.iter().cloned()).collect();
+        self.become_program("simulator", &["simulator"], &arguments)
+    }
+}
+
+/// The program that a line of cargo's JSON speaks of, if it does.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let path = message["executable"].as_str()?;
+    Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::executable;
+
+    #[test]
+    fn programs_are_found_in_what_cargo_says() {
+        let line = r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"peer"},"executable":"/t/release/peer"}"#;
+        assert_eq!(executable(line), Some(("peer".to_owned(), "/t/release/peer".into())));
+        assert_eq!(executable(r#"{"reason":"compiler-artifact","target":{"name":"protocol"},"executable":null}"#), None);
+        assert_eq!(executable("not JSON"), None);
+    }
+}
