@@ -1,5 +1,22 @@
 //! The group protocol of the Distributed Sensor System, as a value that turns inputs into outputs.
 
+mod adoption;
+mod building;
+mod delivery;
+mod detector;
+mod election;
+mod joining;
+mod leave;
+mod links;
+mod log;
+mod member;
+mod membership;
+mod outbox;
+mod proof;
+mod role;
+mod sequencer;
+mod sync;
+
 pub mod config;
 pub mod draw;
 pub mod error;

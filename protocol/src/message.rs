@@ -498,16 +498,16 @@ impl Message {
         }
     }
 
-    /// Whether it is bulk: everything else goes before it on a link, and is told one by one in the event log.
+    /// Whether it is bulk: everything else goes before it on a link. `LEAVE` keeps its place behind the sender's readings.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. })
+        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. } | Self::Leave)
     }
 
-    /// Whether the event log only counts it: bulk, and the heartbeats.
+    /// Whether the event log only counts it, because it comes all the time.
     #[must_use]
     pub fn is_routine(&self) -> bool {
-        self.is_bulk() || matches!(self, Self::Heartbeat(_) | Self::HeartbeatAck(_))
+        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. } | Self::Heartbeat(_) | Self::HeartbeatAck(_))
     }
 
     /// The epoch it names, where it names one.

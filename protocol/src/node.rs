@@ -1,35 +1,483 @@
-//! The node: inputs in, outputs out.
+//! The node: one peer of the group, as a value. Inputs in, outputs out.
+//!
+//! This file owns the facts that survive every change of role, sorts what comes in, and finishes each call by settling
+//! what follows from it. What a role does with a message is in the module of that role's noun: `joining`, `member`,
+//! `election`, `sequencer`, `membership`, `adoption`, `leave`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::building::Building;
 use crate::config::Config;
-use crate::id::Contact;
-use crate::seam::{Input, Output};
+use crate::delivery::Sinks;
+use crate::draw::{draw, draw_below};
+use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, ViewId};
+use crate::links::{Links, Proof};
+use crate::log::Log;
+use crate::message::{Datagram, Message, Reason, Rejected};
+use crate::note::Note;
+use crate::outbox::Outbox;
+use crate::role::{Leaving, Role, Witness};
+use crate::seam::{Input, Outcome, Output, StopReason};
 use crate::status::Status;
 use crate::time::Time;
 
-/// One peer of the group, as a value.
+/// One peer of the group.
 #[derive(Clone, Debug)]
-pub struct Node {}
+pub struct Node {
+    pub(crate) me: Contact,
+    pub(crate) config: Config,
+    seed: u64,
+    draws: u64,
+    datagrams: u64,
+    /// The highest epoch promised; never falls.
+    pub(crate) promised: Epoch,
+    pub(crate) log: Log,
+    pub(crate) sinks: Sinks,
+    pub(crate) outbox: Outbox,
+    pub(crate) links: Links,
+    pub(crate) role: Role,
+    /// The log that is to replace the present one.
+    pub(crate) building: Option<Building>,
+    /// An open question to the leader, on behalf of others.
+    pub(crate) witness: Option<Witness>,
+    pub(crate) leaving: Option<Leaving>,
+    /// Whether it has ever been in a view.
+    pub(crate) been_member: bool,
+    /// Whether the role or the view has changed, and with it who is wanted.
+    pub(crate) wants_changed: bool,
+    /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later beat.
+    pub(crate) beats: u64,
+    rejects: BTreeMap<&'static str, u64>,
+    refused: u64,
+    told: Option<(&'static str, Option<PeerId>, Epoch, ViewId)>,
+    /// How late this node has been called at worst since it last told its leader.
+    pub(crate) lag: Duration,
+    stopped: bool,
+}
 
 impl Node {
     /// A peer that is in no group yet; it announces itself at its first wake-up.
-    /// `seed` feeds its jitter and nothing else.
+    /// `seed` feeds its jitter and the names of its questions, and nothing else.
     #[must_use]
-    pub fn new(_me: Contact, _config: Config, _seed: u64, _now: Time) -> Self {
-        Self {}
+    pub fn new(me: Contact, config: Config, seed: u64, now: Time) -> Self {
+        let links = Links::new(me.clone(), config.cluster(), config.knobs().link_idle);
+        let mut node = Self {
+            me,
+            config,
+            seed,
+            draws: 0,
+            datagrams: 0,
+            promised: Epoch::none(),
+            log: Log::empty(),
+            sinks: Sinks::new(),
+            outbox: Outbox::new(),
+            links,
+            role: Role::Joining(crate::role::Joining {
+                since: now,
+                quiet_since: now,
+                ask: 0,
+                ask_at: now,
+                wait: Duration::ZERO,
+                heard: BTreeMap::new(),
+                target: None,
+                reported: None,
+                deferring: None,
+                let_down: BTreeSet::new(),
+            }),
+            building: None,
+            witness: None,
+            leaving: None,
+            been_member: false,
+            wants_changed: false,
+            beats: 0,
+            rejects: BTreeMap::new(),
+            refused: 0,
+            told: None,
+            lag: Duration::ZERO,
+            stopped: false,
+        };
+        let ask = node.fresh_ask();
+        if let Role::Joining(joining) = &mut node.role {
+            joining.ask = ask;
+        }
+        node
     }
 
     /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same outputs.
-    pub fn handle(&mut self, _now: Time, _input: Input, _out: &mut Vec<Output>) {}
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        if self.stopped {
+            return;
+        }
+        self.doubt_self(now);
+        match input {
+            Input::Received { link, messages } => {
+                for message in messages {
+                    if !self.stopped {
+                        self.on_frame(now, link, message, out);
+                    }
+                }
+            }
+            Input::Heard { from, datagram } => self.on_datagram(now, from, *datagram, out),
+            Input::LinkUp { link } => {
+                let (end, log) = (self.log.end(), &self.log);
+                self.links.on_up(now, link, end, |id| log.view().and_then(|view| view.incarnation(id)), out);
+            }
+            Input::LinkDown { link, .. } => self.on_link_down(now, link, false, out),
+            Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
+            Input::Backlog { link, full } => self.links.set_full(link, full),
+            Input::Publish { payload, time } => self.on_publish(payload, time, out),
+            Input::Leave => self.on_leave(now, out),
+            Input::Wake => self.on_wake(now, out),
+        }
+        self.settle(now, out);
+    }
 
     /// When to call again with [`Input::Wake`] if nothing else happens first.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        None
+        if self.stopped {
+            return None;
+        }
+        let role = match &self.role {
+            Role::Joining(joining) => self.joining_deadline(joining),
+            Role::Member(following) => following.liveness.lost_at(self.patience()),
+            Role::Candidate(candidate) => candidate.deadline(),
+            Role::Leader(leader) => leader.deadline(),
+        };
+        let witness = self.witness.as_ref().map(|witness| witness.until);
+        let leaving = self.leaving.map(|leaving| match &self.role {
+            Role::Leader(leader) if !leader.is_retiring() => leaving.linger_until.min(leaving.until),
+            Role::Leader(_) | Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => leaving.until,
+        });
+        let building = self.building.as_ref().map(|building| building.retry_at);
+        self.links.deadline().into_iter().chain(witness).chain(leaving).chain(building).chain([role]).min()
     }
 
     /// Where it stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        unreachable!("the node is written next")
+        let view = self.log.view();
+        Status {
+            peer_id: self.me.member.id.clone(),
+            incarnation: self.me.member.inc,
+            address: self.me.address,
+            role: self.role_name().to_owned(),
+            leaving: self.leaving.is_some(),
+            leader: self.leader_id(),
+            epoch: self.log.epoch().to_string(),
+            promised: self.promised.to_string(),
+            view_id: view.map_or(ViewId::ZERO, |view| view.view_id),
+            members: view.map_or_else(Vec::new, crate::view::View::ids),
+            contiguous: self.log.contiguous(),
+            delivered: self.sinks.delivered(),
+            stable: self.log.stable(),
+            published: self.outbox.last(),
+            ordered: self.outbox.ordered(),
+        }
+    }
+
+    /// Who this peer is.
+    #[must_use]
+    pub fn contact(&self) -> &Contact {
+        &self.me
+    }
+
+    pub(crate) fn role_name(&self) -> &'static str {
+        match &self.role {
+            Role::Joining(_) => "joining",
+            Role::Member(_) => "member",
+            Role::Candidate(_) => "candidate",
+            Role::Leader(_) => "leader",
+        }
+    }
+
+    fn leader_id(&self) -> Option<PeerId> {
+        match &self.role {
+            Role::Member(following) => Some(following.leader.id().clone()),
+            Role::Leader(_) => Some(self.me.member.id.clone()),
+            Role::Joining(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    /// How long a member goes without a completed round trip before it misses its leader.
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.knobs().heartbeat_timeout + self.config.knobs().heartbeat_interval
+    }
+
+    /// A name for a question that no other question has.
+    pub(crate) fn fresh_ask(&mut self) -> u64 {
+        self.draws += 1;
+        // The top bit keeps questions apart from the rounds by which claims are named.
+        draw(self.seed ^ self.me.birth, "ask", self.draws) | 1 << 63
+    }
+
+    /// Somewhere between half of `span` and all of it.
+    pub(crate) fn jitter(&mut self, span: Duration) -> Duration {
+        self.draws += 1;
+        let half = u64::try_from(span.as_micros() / 2).unwrap_or(u64::MAX);
+        span / 2 + Duration::from_micros(draw_below(self.seed ^ self.me.birth, "jitter", self.draws, half + 1))
+    }
+
+    pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
+        self.links.send(now, to, message, out)
+    }
+
+    pub(crate) fn refuse(&mut self, now: Time, to: &Member, ask: Option<u64>, reason: Reason, out: &mut Vec<Output>) {
+        self.send(now, to, Message::Rejected(Rejected { ask, reason }), out);
+    }
+
+    pub(crate) fn broadcast(&mut self, message: Message, out: &mut Vec<Output>) {
+        let datagram = self.datagram(message);
+        out.push(Output::Broadcast { datagram });
+    }
+
+    pub(crate) fn whisper(&mut self, to: SocketAddrV4, message: Message, out: &mut Vec<Output>) {
+        let datagram = self.datagram(message);
+        out.push(Output::Whisper { to, datagram });
+    }
+
+    fn datagram(&mut self, message: Message) -> Box<Datagram> {
+        self.datagrams += 1;
+        Box::new(Datagram { cluster: self.config.cluster(), from: self.me.clone(), count: self.datagrams, message })
+    }
+
+    /// Something came in that is not accepted; counted by kind, told at the 1st, 2nd, 4th, 8th … time.
+    pub(crate) fn reject(&mut self, from: Option<&PeerId>, kind: &'static str, why: &str, out: &mut Vec<Output>) {
+        let count = self.rejects.entry(kind).or_default();
+        *count += 1;
+        if count.is_power_of_two() {
+            out.push(Output::Note(Note::Reject { from: from.cloned(), why: format!("{kind}: {why}"), count: *count }));
+        }
+    }
+
+    pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
+        self.stopped = true;
+        out.push(Output::Stop(reason));
+    }
+
+    /// Takes a later incarnation, as long as it has never been in a view under the present one.
+    pub(crate) fn renumber(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
+        self.me.member.inc = incarnation;
+        self.links.rename(self.me.clone());
+        out.push(Output::Persist { incarnation });
+        out.push(Output::Note(Note::Persist { incarnation }));
+    }
+
+    /// A peer doubts itself first: if it has been called late by more than an interval, nobody could have been heard
+    /// meanwhile, so every deadline moves by the lag and nobody is accused for it.
+    fn doubt_self(&mut self, now: Time) {
+        let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline));
+        self.lag = self.lag.max(lag);
+        if lag <= self.config.knobs().heartbeat_interval {
+            return;
+        }
+        match &mut self.role {
+            Role::Joining(joining) => joining.excuse(lag),
+            Role::Member(following) => following.liveness.excuse(lag),
+            Role::Candidate(candidate) => candidate.excuse(lag),
+            Role::Leader(leader) => leader.excuse(now, lag),
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.until += lag;
+        }
+    }
+
+    fn on_frame(&mut self, now: Time, link: LinkId, message: Message, out: &mut Vec<Output>) {
+        self.links.on_received(now, link, &message, out);
+        if let Message::Hello(hello) = &message {
+            let end = self.log.end();
+            let knows = self.log.view().and_then(|view| view.incarnation(hello.from.id()));
+            match self.links.on_hello(now, link, hello, end, knows, out) {
+                Ok(proofs) => proofs.into_iter().for_each(|proof| self.on_proof(now, proof, out)),
+                Err(why) => {
+                    self.reject(Some(hello.from.id()), "HELLO", &why, out);
+                    self.links.hang_up(link, out);
+                }
+            }
+            return;
+        }
+        let Some(from) = self.links.peer(link).cloned() else {
+            self.reject(None, "no HELLO", message.verb(), out);
+            self.links.hang_up(link, out);
+            return;
+        };
+        if self.is_ghost(&from) {
+            if let Message::NewPeerRequest(join) = &message {
+                let known = self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
+                self.refuse(now, &from, Some(join.ask), Reason::OldIncarnation { known }, out);
+            }
+            self.reject(Some(&from.id), "ghost", message.verb(), out);
+            return;
+        }
+        self.on_message(now, &from, message, out);
+    }
+
+    /// Whether the newest view knows a later life of that peer.
+    pub(crate) fn is_ghost(&self, from: &Member) -> bool {
+        self.log.view().and_then(|view| view.incarnation(&from.id)).is_some_and(|known| known > from.inc)
+    }
+
+    /// The single gate: every message of a member passes here, one line each.
+    fn on_message(&mut self, now: Time, from: &Member, message: Message, out: &mut Vec<Output>) {
+        match message {
+            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
+            Message::NewPeerRequest(join) => self.on_join_request(now, Some(from), join, out),
+            Message::Added(added) => self.on_added(now, from, added, out),
+            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
+            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
+            Message::Election(election) => self.on_election(now, from, election, out),
+            Message::Ok { ask } => self.on_ok(now, from, ask, out),
+            Message::Clear { ask } => self.on_clear(now, from, ask, out),
+            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
+            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
+            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
+            Message::SeqSyncResponse(answer) => self.on_sync_answer(now, from, answer, out),
+            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
+            Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
+            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
+            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(now, from, &epoch, contiguous),
+            Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
+            Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
+            Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
+            Message::Leave => self.on_member_leaves(now, from, out),
+            Message::Handover { successor, epoch } => self.on_handover(now, from, &successor, &epoch, out),
+        }
+    }
+
+    fn on_datagram(&mut self, now: Time, source: SocketAddrV4, datagram: Datagram, out: &mut Vec<Output>) {
+        let from = &datagram.from;
+        if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
+            return;
+        }
+        match datagram.message {
+            Message::NewPeerRequest(join) if join.leading.is_none() => {
+                if self.is_ghost(&from.member) {
+                    let known = self.log.view().and_then(|view| view.incarnation(from.id())).unwrap_or(from.member.inc);
+                    let reason = Reason::OldIncarnation { known };
+                    self.whisper(source, Message::Rejected(Rejected { ask: Some(join.ask), reason }), out);
+                } else {
+                    self.on_join_request(now, None, join, out);
+                }
+            }
+            Message::Coordinator(word) => self.on_beacon(now, from.member.clone(), &word, out),
+            Message::Rejected(rejected) => self.on_rejected(now, &from.member.clone(), rejected, out),
+            other => self.reject(Some(from.id()), "datagram", other.verb(), out),
+        }
+    }
+
+    fn on_link_down(&mut self, now: Time, link: LinkId, refused: bool, out: &mut Vec<Output>) {
+        // An EOF or a reset is only a reason to dial again, which the links do by themselves.
+        if let Some(proof) = self.links.on_down(now, link, refused) {
+            self.on_proof(now, proof, out);
+        }
+    }
+
+    fn on_proof(&mut self, now: Time, proof: Proof, out: &mut Vec<Output>) {
+        match proof {
+            Proof::Up { member, end, knows } => self.on_linked(now, &member, &end, knows, out),
+            Proof::Gone { member, replaced_by } => self.on_gone(now, &member, replaced_by, out),
+        }
+    }
+
+    fn on_publish(&mut self, payload: Bytes, time: u64, out: &mut Vec<Output>) {
+        let size_digest = crate::note::hex_digest(&payload);
+        let taken = if self.leaving.is_some() {
+            Err(crate::note::Refusal::Leaving)
+        } else {
+            self.outbox.publish(payload, time, self.config.knobs())
+        };
+        match taken {
+            Ok(oseq) => {
+                out.push(Output::Note(Note::Publish { oseq, digest: size_digest }));
+                out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Accepted });
+            }
+            Err(why) => {
+                self.refused += 1;
+                if self.refused.is_power_of_two() {
+                    out.push(Output::Note(Note::Refused { why, count: self.refused }));
+                }
+                out.push(Output::Published { oseq: None, outcome: Outcome::Refused(why) });
+            }
+        }
+    }
+
+    /// Deadlines are looked at only here, and shells call this after they have drained their sockets.
+    fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.leave_in_time(now, out);
+        if self.stopped {
+            return;
+        }
+        self.witness_in_time(now, out);
+        self.rebuild_in_time(now, out);
+        match &self.role {
+            Role::Joining(_) => self.join_in_time(now, out),
+            Role::Member(_) => self.miss_in_time(now, out),
+            Role::Candidate(_) => self.elect_in_time(now, out),
+            Role::Leader(_) => self.lead_in_time(now, out),
+        }
+    }
+
+    /// What follows from a call, whatever it was: number, send, acknowledge, then deliver; then who is wanted.
+    fn settle(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.stopped {
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => self.settle_leader(now, out),
+            Role::Member(_) => self.settle_member(now, out),
+            Role::Joining(_) | Role::Candidate(_) => {}
+        }
+        self.deliver(now, out);
+        if self.stopped {
+            return;
+        }
+        if self.wants_changed {
+            self.wants_changed = false;
+            let wanted = self.wanted();
+            self.links.want(now, wanted);
+        }
+        self.links.tend(now, out);
+        self.tell_status(out);
+    }
+
+    fn deliver(&mut self, now: Time, out: &mut Vec<Output>) {
+        let limit = match &self.role {
+            // Amoeba's resilience of one: what only the leader has seen is nobody's order yet.
+            Role::Leader(leader) => leader.seen_elsewhere(self.log.contiguous()),
+            Role::Member(_) | Role::Joining(_) | Role::Candidate(_) => self.log.contiguous(),
+        };
+        if self.sinks.delivered() < limit {
+            let (id, inc) = (self.me.member.id.clone(), self.me.member.inc);
+            self.sinks.deliver(&self.log, limit, (&id, inc), out);
+        }
+        self.follow_view(now, out);
+    }
+
+    /// Whom a link is wanted to.
+    fn wanted(&self) -> Vec<Contact> {
+        let mut wanted = match &self.role {
+            Role::Joining(joining) => joining.target.iter().map(|(contact, _)| contact.clone()).collect(),
+            Role::Member(following) => vec![following.leader.clone()],
+            Role::Candidate(candidate) => {
+                let asked = candidate.asked.values().filter(|contact| !candidate.dropped.contains(contact.id()));
+                asked.chain(&candidate.named).cloned().collect()
+            }
+            Role::Leader(leader) => leader.wanted(),
+        };
+        wanted.extend(self.building.iter().map(|building| building.source.clone()));
+        wanted
+    }
+
+    fn tell_status(&mut self, out: &mut Vec<Output>) {
+        let view_id = self.log.view().map_or(ViewId::ZERO, |view| view.view_id);
+        let now = (self.role_name(), self.leader_id(), self.log.epoch(), view_id);
+        if self.told.as_ref() != Some(&now) {
+            self.told = Some(now);
+            out.push(Output::Note(Note::Status(Box::new(self.status()))));
+        }
     }
 }

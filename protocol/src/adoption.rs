@@ -1,0 +1,272 @@
+//! Adopting a log: after a sync, after an admission, and before an announcement.
+//!
+//! A peer that a new leader lists builds the adopted log beside its own, up to the cut, and replaces it in one step; only
+//! then does it belong to the new epoch. What it lacks it asks for by lineage, not by position: a holder answers only
+//! where its own lineage covers the range by the epoch named.
+
+use std::collections::VecDeque;
+
+use crate::building::{Base, Building, Purpose};
+use crate::id::{Member, Oseq, Seq};
+use crate::log::Log;
+use crate::member::RUN_BYTES;
+use crate::message::{Entry, Message, MissingAnswer, MissingRequest, Ordered, SyncFinal};
+use crate::node::Node;
+use crate::note::Note;
+use crate::role::{Phase, Role};
+use crate::seam::Output;
+use crate::time::Time;
+
+impl Node {
+    /// A new leader's cut.
+    pub(crate) fn on_final(&mut self, now: Time, from: &Member, last: SyncFinal, out: &mut Vec<Output>) {
+        if last.leader.member != *from || self.is_stale(now, from, &last.epoch, "SEQ_SYNC_FINAL", out) {
+            return;
+        }
+        if !last.list.contains(&self.me.member) {
+            // Not heard in time: it adopts nothing, keeps its log, and asks to be admitted.
+            if matches!(self.role, Role::Candidate(_)) {
+                self.become_joining(now, Some(last.leader), out);
+            }
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => return,
+            Role::Member(following) if following.epoch == last.epoch => {
+                // Said again: what has been adopted is acknowledged again, what is being built goes on.
+                if let Role::Member(following) = &mut self.role {
+                    following.acked = Seq::ZERO;
+                }
+                return;
+            }
+            Role::Member(_) | Role::Candidate(_) | Role::Joining(_) => {}
+        }
+        self.promise_to(&last.epoch, &from.id, out);
+        let fork = self.log.fork(&last.lineage, last.cut);
+        let (proven_at, epoch, leader) = (now, last.epoch.clone(), last.leader.clone());
+        let ask = self.fresh_ask();
+        let base = self.base_at(fork);
+        self.building = Some(Building {
+            purpose: Purpose::Follow,
+            epoch: last.epoch,
+            source: last.leader,
+            base,
+            lineage: last.lineage,
+            entries: Vec::new(),
+            target: last.cut,
+            ask,
+            bursts: 0,
+            retry_at: now,
+        });
+        self.become_member(proven_at, leader, epoch, out);
+        self.say_leave(now, out);
+        if !self.install_if_complete(now, out) {
+            self.ask_missing(now, out);
+        }
+    }
+
+    /// What a log can be built on that agrees with the present one up to `fork`. Below the base nothing can be taken
+    /// back; asking from the very start brings everything, or a snapshot.
+    pub(crate) fn base_at(&self, fork: Seq) -> Base {
+        if self.log.retains_above(fork) { Base::Own(fork) } else { Base::Snapshot(Box::new(Log::empty().snapshot(Seq::ZERO))) }
+    }
+
+    /// Starts building the log that this claimant is to announce.
+    pub(crate) fn build_to_lead(&mut self, now: Time, building: Building, out: &mut Vec<Output>) {
+        self.building = Some(building);
+        self.wants_changed = true;
+        if !self.install_if_complete(now, out) {
+            self.ask_missing(now, out);
+        }
+    }
+
+    /// Asks the source for what is missing, if a link to it stands.
+    pub(crate) fn ask_missing(&mut self, now: Time, out: &mut Vec<Output>) {
+        let retry = self.config.witness_timeout();
+        let Some(building) = &mut self.building else { return };
+        building.retry_at = now + retry;
+        if building.purpose == Purpose::Join {
+            return;
+        }
+        let (from, to, ask, source) = (building.next(), building.target, building.ask, building.source.member.clone());
+        let Some(row) = building.lineage.iter().rev().find(|row| row.first <= to) else { return };
+        let missing = MissingRequest { ask, epoch: row.epoch.clone(), from, to };
+        self.send(now, &source, Message::MissingSeqRequest(missing), out);
+    }
+
+    /// Nothing has come for a while: asks again, or gives the admission up and asks for another.
+    pub(crate) fn rebuild_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(building) = &self.building else { return };
+        if building.retry_at > now {
+            return;
+        }
+        if building.purpose == Purpose::Join {
+            let source = building.source.member.clone();
+            self.building = None;
+            self.forget_target(now, &source);
+        } else {
+            self.ask_missing(now, out);
+        }
+    }
+
+    /// Somebody lacks entries.
+    pub(crate) fn on_missing(&mut self, now: Time, from: &Member, missing: &MissingRequest, out: &mut Vec<Output>) {
+        let (ask, to) = (missing.ask, missing.to);
+        let covered = !self.log.is_none() && to <= self.log.contiguous() && self.log.epoch_at(to) == missing.epoch;
+        if !covered {
+            self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
+            return;
+        }
+        let mut next = missing.from;
+        if next == Seq::ZERO || !self.log.retains_above(next.previous()) {
+            let start = self.log.stable().min(to);
+            if !self.log.retains_above(start) {
+                self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
+                return;
+            }
+            let snapshot = self.log.snapshot(start);
+            next = snapshot.seq.next();
+            self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: Some(snapshot) }), out);
+        }
+        // Bounded per question; what is still missing afterwards is asked for again.
+        for _ in 0..REPAIR_RUNS {
+            if next > to {
+                return;
+            }
+            let run = self.log.run(next, to, RUN_BYTES as usize);
+            let first = next;
+            next = next.plus(run.len() as u64);
+            let message = Ordered { epoch: missing.epoch.clone(), first, run, stable: self.log.stable().min(to), repair: Some(ask) };
+            self.send(now, from, Message::Ordered(message), out);
+        }
+    }
+
+    pub(crate) fn on_repair(&mut self, now: Time, ask: u64, ordered: Ordered, out: &mut Vec<Output>) {
+        let Some(building) = self.building.as_mut().filter(|building| building.ask == ask && building.purpose != Purpose::Join) else {
+            return;
+        };
+        if !building.extend(ordered.first, ordered.run) {
+            return;
+        }
+        building.bursts += 1;
+        let answered = building.bursts.is_multiple_of(REPAIR_RUNS);
+        self.progress(now);
+        if !self.install_if_complete(now, out) && answered {
+            // One question brings so many frames and no more.
+            self.ask_missing(now, out);
+        }
+    }
+
+    pub(crate) fn on_not_found(&mut self, now: Time, from: &Member, answer: MissingAnswer, out: &mut Vec<Output>) {
+        let Some(building) = self.building.as_mut().filter(|building| building.ask == answer.ask && building.source.member == *from) else {
+            return;
+        };
+        match answer.snapshot {
+            Some(snapshot) if snapshot.seq <= building.target => {
+                building.rebase(snapshot);
+                self.progress(now);
+                self.install_if_complete(now, out);
+            }
+            Some(_) | None => match building.purpose {
+                Purpose::Lead => self.adoption_failed(now, out),
+                // The leader itself cannot complete its cut for this peer; a fresh admission brings a snapshot.
+                Purpose::Follow | Purpose::Join => {
+                    let source = building.source.clone();
+                    self.become_joining(now, Some(source), out);
+                }
+            },
+        }
+    }
+
+    fn progress(&mut self, now: Time) {
+        let retry = self.config.witness_timeout();
+        let sync_timeout = self.config.knobs().sync_timeout;
+        if let Some(building) = &mut self.building {
+            building.retry_at = now + retry;
+        }
+        if let Role::Candidate(candidate) = &mut self.role
+            && let Phase::Adopting { until, .. } = &mut candidate.phase
+        {
+            *until = now + sync_timeout;
+        }
+    }
+
+    /// Replaces the log in one step, once the new one is complete.
+    pub(crate) fn install_if_complete(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        if !self.building.as_ref().is_some_and(Building::is_complete) {
+            return false;
+        }
+        let Some(building) = self.building.take() else { return false };
+        let (purpose, epoch, target, source) = (building.purpose, building.epoch.clone(), building.target, building.source.clone());
+        let snapshot = match &building.base {
+            Base::Own(_) => None,
+            Base::Snapshot(snapshot) => Some(snapshot.seq),
+        };
+        let had_log = !self.log.is_none();
+        let held = building.next().previous();
+        let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
+        let log = building.finish(&self.log);
+        self.replace_log(log);
+        let cut = match purpose {
+            Purpose::Join => snapshot.unwrap_or(fork),
+            Purpose::Follow | Purpose::Lead => target,
+        };
+        out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log_id: format!("{:?}", self.log.log_id()) }));
+        let resume = match (snapshot, purpose) {
+            (None, _) => Seq::ZERO,
+            // A newcomer's first delivery is the view that admits it.
+            (Some(at), Purpose::Join) if self.sinks.delivered() == Seq::ZERO => at.max(self.log.view_at().previous()),
+            (Some(_), Purpose::Follow | Purpose::Lead) if self.sinks.delivered() == Seq::ZERO => target,
+            (Some(at), _) => at,
+        };
+        if let Some(at) = snapshot {
+            let resumed = resume.max(self.sinks.delivered().min(fork));
+            out.push(Output::Note(Note::StateTransfer { at, resume: resumed, epoch: epoch.clone() }));
+        }
+        self.sinks.on_log_replaced(&self.log, fork, resume, "the entries had been discarded", out);
+        self.wants_changed = true;
+        match purpose {
+            Purpose::Join => {
+                self.become_member(now, source, epoch, out);
+                self.say_leave(now, out);
+            }
+            Purpose::Follow => self.outbox.rewind(self.log.last_oseq(&self.me.member)),
+            Purpose::Lead => self.announce(now, out),
+        }
+        true
+    }
+
+    /// Puts another log in the place of the present one, with what follows from it for this peer's own readings.
+    fn replace_log(&mut self, log: Log) {
+        self.log = log;
+        let mut unstable = VecDeque::new();
+        let mut seq = self.log.stable().next();
+        while seq <= self.log.contiguous() {
+            if let Some(oseq) = self.log.get(seq).and_then(|entry| own_number(entry, &self.me.member)) {
+                unstable.push_back((seq, oseq));
+            }
+            seq = seq.next();
+        }
+        self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), unstable);
+    }
+
+    /// Takes back what the adopted log does not have, and goes on in a new epoch.
+    pub(crate) fn cut_here(&mut self, cut: Seq, epoch: crate::id::Epoch, out: &mut Vec<Output>) {
+        let log_id = self.log.log_id();
+        self.log.truncate(cut);
+        self.log.push_row(epoch.clone());
+        let log_id = if log_id.is_none() { epoch.clone() } else { log_id };
+        out.push(Output::Note(Note::Cut { epoch, seq: cut, log_id: format!("{log_id:?}") }));
+    }
+}
+
+fn own_number(entry: &Entry, me: &Member) -> Option<Oseq> {
+    match entry {
+        Entry::Data { origin, oseq, .. } if origin == me => Some(*oseq),
+        Entry::Lost { origin, to, .. } if origin == me => Some(*to),
+        Entry::Data { .. } | Entry::Lost { .. } | Entry::View(_) => None,
+    }
+}
+
+/// Frames in the answer to one question.
+const REPAIR_RUNS: u32 = 64;

@@ -1,0 +1,104 @@
+//! A log that is being built beside the present one.
+//!
+//! A peer never changes its log piece by piece: it collects the one it is to have, and replaces the old one in a single
+//! step. Until then any other claimant is told the old one, so a half-built log is never mistaken for a held one.
+
+use crate::id::{Contact, Epoch, Seq};
+use crate::log::Log;
+use crate::message::{Entry, Row, Snapshot};
+use crate::time::Time;
+
+/// On what the entries stand.
+#[derive(Clone, Debug)]
+pub(crate) enum Base {
+    /// The present log up to this fork.
+    Own(Seq),
+    /// A snapshot.
+    Snapshot(Box<Snapshot>),
+}
+
+/// What the log is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To follow a new leader's cut.
+    Follow,
+    /// To be admitted.
+    Join,
+    /// To announce it as the new leader.
+    Lead,
+}
+
+/// A log being built.
+#[derive(Clone, Debug)]
+pub(crate) struct Building {
+    pub(crate) purpose: Purpose,
+    /// The epoch it is built for.
+    pub(crate) epoch: Epoch,
+    /// Where the entries come from: the leader, or the holder of the adopted log.
+    pub(crate) source: Contact,
+    pub(crate) base: Base,
+    /// The rows that it will have, without the one for `epoch` where that is still to be added.
+    pub(crate) lineage: Vec<Row>,
+    pub(crate) entries: Vec<Entry>,
+    /// The last position needed.
+    pub(crate) target: Seq,
+    /// The open question, if entries have to be asked for.
+    pub(crate) ask: u64,
+    /// Frames that the open question has brought.
+    pub(crate) bursts: u32,
+    /// Asked again then, unless something has come meanwhile.
+    pub(crate) retry_at: Time,
+}
+
+impl Building {
+    /// The first position that is still missing.
+    pub(crate) fn next(&self) -> Seq {
+        let base = match &self.base {
+            Base::Own(fork) => *fork,
+            Base::Snapshot(snapshot) => snapshot.seq,
+        };
+        base.plus(self.entries.len() as u64).next()
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.next() > self.target
+    }
+
+    /// Takes what continues it, and nothing else. True if something did.
+    pub(crate) fn extend(&mut self, first: Seq, run: Vec<Entry>) -> bool {
+        let next = self.next();
+        if first > next {
+            return false;
+        }
+        let skip = usize::try_from(next.above(first)).unwrap_or(usize::MAX);
+        let before = self.entries.len();
+        self.entries.extend(run.into_iter().skip(skip));
+        self.entries.len() > before
+    }
+
+    /// Goes on from a snapshot instead.
+    pub(crate) fn rebase(&mut self, snapshot: Snapshot) {
+        self.entries.clear();
+        self.base = Base::Snapshot(Box::new(snapshot));
+    }
+
+    /// The finished log.
+    pub(crate) fn finish(self, own: &Log) -> Log {
+        let mut log = match &self.base {
+            Base::Own(fork) => {
+                let mut log = own.clone();
+                log.truncate(*fork);
+                log
+            }
+            Base::Snapshot(snapshot) => Log::from_snapshot(snapshot),
+        };
+        for entry in self.entries {
+            log.append(entry);
+        }
+        log.set_lineage(self.lineage);
+        if self.purpose != Purpose::Join {
+            log.push_row(self.epoch);
+        }
+        log
+    }
+}

@@ -1,0 +1,424 @@
+//! Bully election: the best living peer asks to lead; the sync decides where its log continues.
+//!
+//! Intuition: ask everyone, and wait for whoever is better; if nobody better answers in time, nobody better is alive
+//! (Garcia-Molina 1982). Bully needs bounded delays to be safe, so here it only chooses who *asks*: a claim is fenced by
+//! its epoch, and a leader that works is protected by a question that only itself can answer (a veto never rests on
+//! memory; etcd's PreVote is a cousin). What a claimant may adopt is in `sync`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{Contact, Epoch, Member, PeerId};
+use crate::member::millis;
+use crate::message::{Coordinator, Election, LogEnd, Message, Reason, SyncRequest};
+use crate::node::Node;
+use crate::note::{Cause, Evidence, Note};
+use crate::role::{Candidate, Phase, Role, Witness};
+use crate::seam::Output;
+use crate::time::Time;
+
+impl Node {
+    /// Misses its leader from now on, and asks around; after a hand-over there is nobody to ask.
+    pub(crate) fn become_candidate(&mut self, now: Time, cause: Cause, missed: Option<PeerId>, out: &mut Vec<Output>) {
+        let candidate = self.candidate(now, missed);
+        self.role = Role::Candidate(candidate);
+        self.building = None;
+        self.wants_changed = true;
+        if cause == Cause::Handover {
+            self.tell_election(cause, out);
+            self.claim(now, out);
+        } else {
+            self.ask(now, cause, out);
+        }
+        self.answer_witnessed(now, out);
+    }
+
+    /// Waits for somebody else to lead.
+    pub(crate) fn become_waiting(&mut self, now: Time, on: &PeerId, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout();
+        let phase = Phase::Waiting { on: on.clone(), until };
+        match &mut self.role {
+            Role::Candidate(candidate) => candidate.phase = phase,
+            Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
+                let missed = match &self.role {
+                    Role::Member(following) if following.leader.id() != on => Some(following.leader.id().clone()),
+                    Role::Member(_) | Role::Joining(_) | Role::Leader(_) | Role::Candidate(_) => None,
+                };
+                let mut candidate = self.candidate(now, missed);
+                candidate.phase = phase;
+                self.role = Role::Candidate(candidate);
+            }
+        }
+        self.wants_changed = true;
+        self.answer_witnessed(now, out);
+    }
+
+    /// The facts of a candidate: it asks the members of its newest view, or, without one, the joiners it has heard.
+    pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Candidate {
+        let (first_view, asked): (bool, Vec<Contact>) = match &self.role {
+            Role::Joining(joining) => (true, joining.heard.values().map(|(contact, _)| contact.clone()).collect()),
+            Role::Candidate(before) => (before.first_view, before.asked.values().cloned().collect()),
+            Role::Member(_) | Role::Leader(_) => {
+                (false, self.log.view().map_or_else(Vec::new, |view| view.members.iter().cloned().collect()))
+            }
+        };
+        let ask = self.fresh_ask();
+        let asked = asked.into_iter().filter(|contact| *contact.id() != self.me.member.id);
+        Candidate {
+            first_view,
+            ask,
+            asked_at: now,
+            asked: asked.map(|contact| (contact.id().clone(), contact)).collect(),
+            answered: BTreeSet::new(),
+            suspects: missed.iter().cloned().collect(),
+            missed,
+            dropped: BTreeSet::new(),
+            named: None,
+            floor: Epoch::none(),
+            phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
+        }
+    }
+
+    /// Asks everybody (again).
+    pub(crate) fn ask(&mut self, now: Time, cause: Cause, out: &mut Vec<Output>) {
+        let ask = self.fresh_ask();
+        let until = now + self.config.knobs().election_timeout;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.ask = ask;
+        candidate.asked_at = now;
+        candidate.answered.clear();
+        candidate.named = None;
+        candidate.phase = Phase::Asking { until };
+        self.building = None;
+        self.wants_changed = true;
+        self.tell_election(cause, out);
+        self.put_question_to_all(now, out);
+        self.claim_if_clear(now, out);
+    }
+
+    fn tell_election(&self, cause: Cause, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let higher = candidate.awaited().filter(|contact| contact.outranks(&self.me)).map(|contact| contact.id().clone()).collect();
+        out.push(Output::Note(Note::ElectionStarted { cause, higher, missed: candidate.missed.clone() }));
+    }
+
+    fn put_question_to_all(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
+        for member in members {
+            self.put_question(now, &member, out);
+        }
+    }
+
+    /// Repeats to one member whatever question is open to it; called whenever a link to it is new.
+    pub(crate) fn put_question(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let asked =
+            candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member) && !candidate.dropped.contains(&member.id);
+        let (ask, first_view) = (candidate.ask, candidate.first_view);
+        match &candidate.phase {
+            Phase::Asking { .. } if asked => {
+                // In a claim on a first view the log does not matter, and saying none says that it is one.
+                let none = LogEnd { epoch: Epoch::none(), contiguous: crate::id::Seq::ZERO, log_id: Epoch::none() };
+                let end = if first_view { none } else { self.log.end() };
+                let election = Election { ask, candidate: self.me.clone(), end };
+                self.send(now, member, Message::Election(election), out);
+            }
+            Phase::Vetoed { .. } if candidate.named.as_ref().is_some_and(|named| named.member == *member) => {
+                self.send(now, member, Message::ViewSyncRequest { ask }, out);
+            }
+            Phase::Syncing(claim) if asked => {
+                let view = if first_view { None } else { self.log.view().cloned() };
+                let request = SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
+                self.send(now, member, Message::SeqSyncRequest(request), out);
+            }
+            Phase::Adopting { .. } => self.ask_missing(now, out),
+            Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Syncing(_) => {}
+        }
+    }
+
+    /// Claims as soon as everybody that is waited for has answered, and nobody better has.
+    pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let clear = candidate.awaited().all(|contact| candidate.answered.contains(contact.id()));
+        if clear && matches!(candidate.phase, Phase::Asking { .. }) {
+            self.claim(now, out);
+        }
+    }
+
+    pub(crate) fn on_election(&mut self, now: Time, from: &Member, election: Election, out: &mut Vec<Output>) {
+        let (ask, first_view) = (election.ask, election.end.epoch.is_none());
+        if election.candidate.member != *from {
+            self.reject(Some(&from.id), "ELECTION", "for another peer", out);
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                // A working leader is its own veto. It says whether its view names the asker, which may have to rejoin.
+                let word = self.own_word(Some(ask), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Candidate(candidate) if candidate.is_standing() => {
+                let word = self.own_word(Some(ask), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(joining) => {
+                if let Some((target, _)) = joining.target.clone() {
+                    let word = hearsay(target, Epoch::none(), 0, ask);
+                    self.send(now, from, Message::Coordinator(word), out);
+                } else if first_view {
+                    let outranks = self.me.outranks(&election.candidate);
+                    self.answer(now, from, &election.candidate, ask, out);
+                    if outranks {
+                        self.become_candidate(now, Cause::FirstView, None, out);
+                    }
+                } else {
+                    self.refuse(now, from, Some(ask), Reason::NotMember, out);
+                }
+            }
+            Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(ask), Reason::NotMember, out),
+            Role::Candidate(candidate) if candidate.first_view => self.answer(now, from, &election.candidate, ask, out),
+            Role::Member(_) | Role::Candidate(_) if !self.log.view().is_some_and(|view| view.names(from)) => {
+                self.refuse(now, from, Some(ask), Reason::NotMember, out);
+            }
+            Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
+            Role::Member(following) => {
+                if following.leader.member == *from {
+                    self.miss(now, Cause::OwnWord, &Evidence::OwnWord { verb: "ELECTION".to_owned() }, out);
+                    self.answer(now, from, &election.candidate, ask, out);
+                } else {
+                    self.witness(now, |witness| {
+                        witness.electors.insert(from.id.clone(), (election.candidate, ask));
+                    });
+                    self.ask_as_witness(now, out);
+                }
+            }
+        }
+    }
+
+    /// OK if this peer outranks the candidate, else CLEAR.
+    fn answer(&mut self, now: Time, to: &Member, candidate: &Contact, ask: u64, out: &mut Vec<Output>) {
+        let message = if self.me.outranks(candidate) { Message::Ok { ask } } else { Message::Clear { ask } };
+        self.send(now, to, message, out);
+    }
+
+    pub(crate) fn on_ok(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.ask != ask || !matches!(candidate.phase, Phase::Asking { .. }) || candidate.suspects.contains(&from.id) {
+            return;
+        }
+        candidate.phase = Phase::Waiting { on: from.id.clone(), until };
+        out.push(Output::Note(Note::ElectionOk { from: from.id.clone() }));
+    }
+
+    pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.ask == ask {
+            candidate.answered.insert(from.id.clone());
+            self.claim_if_clear(now, out);
+        }
+    }
+
+    /// "This peer leads": an announcement, or the answer to some question of this peer's.
+    pub(crate) fn on_coordinator(&mut self, now: Time, from: &Member, word: Coordinator, out: &mut Vec<Output>) {
+        let own_word = word.leader.member == *from;
+        if word.ask.is_none() {
+            if own_word {
+                out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                self.on_beacon(now, from.clone(), &word, out);
+            }
+            return;
+        }
+        if own_word && self.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask)) {
+            self.veto_witnessed(now, &word, out);
+            return;
+        }
+        match &mut self.role {
+            Role::Leader(leader) => {
+                let yes = leader.courting.as_ref().is_some_and(|courting| own_word && word.ask == Some(courting.ask));
+                if yes {
+                    self.dissolve(now, out);
+                }
+            }
+            Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from.clone(), &word, out),
+            Role::Candidate(candidate) if candidate.is_asking(word.ask) && !candidate.is_standing() => {
+                if own_word {
+                    self.end_candidacy(now, word, out);
+                } else {
+                    self.on_veto(now, from, word.leader, out);
+                }
+            }
+            Role::Joining(_) | Role::Candidate(_) | Role::Member(_) => {}
+        }
+    }
+
+    /// Somebody has just had an answer from the leader: this peer asks it itself, and claims nothing in this round.
+    fn on_veto(&mut self, now: Time, by: &Member, leader: Contact, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().election_timeout;
+        let me = self.me.member.clone();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if leader.member == me || matches!(candidate.phase, Phase::Waiting { .. } | Phase::Adopting { .. }) {
+            return;
+        }
+        out.push(Output::Note(Note::Vetoed { by: by.id.clone(), leader: leader.id().clone() }));
+        let member = leader.member.clone();
+        candidate.phase = Phase::Vetoed { until };
+        candidate.named = Some(leader);
+        self.wants_changed = true;
+        self.put_question(now, &member, out);
+    }
+
+    /// The leader has answered this peer's own question: the candidacy is over.
+    fn end_candidacy(&mut self, now: Time, word: Coordinator, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let asked_at = candidate.asked_at;
+        if word.names_you && word.epoch >= self.promised && self.log.is_in(&word.epoch) {
+            self.become_member(asked_at, word.leader, word.epoch, out);
+            self.say_leave(now, out);
+        } else {
+            self.become_joining(now, Some(word.leader), out);
+        }
+    }
+
+    /// "Do you lead?"
+    pub(crate) fn on_probe(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let leads = match &self.role {
+            Role::Leader(leader) => !leader.is_retiring(),
+            Role::Candidate(candidate) => candidate.is_standing(),
+            Role::Joining(_) | Role::Member(_) => false,
+        };
+        if leads {
+            let word = self.own_word(Some(ask), Some(from));
+            self.send(now, from, Message::Coordinator(word), out);
+        } else {
+            self.refuse(now, from, Some(ask), Reason::NotLeader, out);
+        }
+    }
+
+    /// Notes on whose behalf the leader is asked.
+    pub(crate) fn witness(&mut self, now: Time, note: impl FnOnce(&mut Witness)) {
+        if self.witness.is_none() {
+            let until = now + self.config.witness_timeout();
+            let ask = self.fresh_ask();
+            self.witness = Some(Witness { ask, asked_at: now, until, asked: false, electors: BTreeMap::new(), claim: None });
+        }
+        if let Some(witness) = &mut self.witness {
+            note(witness);
+        }
+    }
+
+    /// Asks the leader, unless the question is on its way; a new link asks again.
+    pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
+        let leader = following.leader.member.clone();
+        let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked)) else { return };
+        let sent = self.send(now, &leader, Message::ViewSyncRequest { ask }, out);
+        if let Some(witness) = &mut self.witness {
+            witness.asked = sent;
+        }
+    }
+
+    /// The leader has answered: whoever misses it hears so.
+    fn veto_witnessed(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let Some(witness) = self.witness.take() else { return };
+        for (candidate, ask) in witness.electors.into_values() {
+            let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, ask);
+            self.send(now, &candidate.member, Message::Coordinator(veto), out);
+        }
+        if let Some(request) = witness.claim {
+            let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
+            self.send(now, &request.claimant.member, Message::Coordinator(veto), out);
+        }
+    }
+
+    /// The leader has not answered in time: it is missed here, too.
+    pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.witness.as_ref().filter(|witness| witness.until <= now) else { return };
+        let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
+        if matches!(self.role, Role::Member(_)) {
+            self.miss(now, Cause::Witnessed, &evidence, out);
+        } else {
+            self.witness = None;
+        }
+    }
+
+    /// This peer misses the leader now, so whoever waits for its verdict gets it.
+    fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.witness.take() else { return };
+        for (candidate, ask) in witness.electors.into_values() {
+            self.answer(now, &candidate.member, &candidate, ask, out);
+        }
+        if let Some(request) = witness.claim {
+            let claimant = request.claimant.member.clone();
+            self.on_sync_request(now, &claimant, request, out);
+        }
+    }
+
+    pub(crate) fn elect_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.deadline() > now {
+            return;
+        }
+        match &candidate.phase {
+            Phase::Asking { .. } => self.claim(now, out),
+            Phase::Vetoed { .. } => self.ask(now, Cause::Again, out),
+            Phase::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
+            Phase::Waiting { on, .. } => {
+                // This one deadline cures an OK without a COORDINATOR, and every cascade of deaths.
+                let on = on.clone();
+                candidate.suspects.insert(on);
+                self.ask(now, Cause::Again, out);
+            }
+            Phase::Syncing(_) => self.close_claim(now, out),
+            Phase::Adopting { .. } => self.adoption_failed(now, out),
+        }
+    }
+
+    /// A peer is proven gone: nobody waits for it any longer.
+    pub(crate) fn on_asked_gone(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.named.as_ref().is_some_and(|named| named.member == *member) {
+            candidate.named = None;
+            self.wants_changed = true;
+            self.ask_again_soon(now);
+        }
+        let source_gone = self.building.as_ref().is_some_and(|building| building.source.member == *member);
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.asked.get(&member.id).is_none_or(|contact| contact.member != *member) || !candidate.dropped.insert(member.id.clone()) {
+            return;
+        }
+        self.wants_changed = true;
+        match &candidate.phase {
+            Phase::Asking { .. } => self.claim_if_clear(now, out),
+            Phase::Syncing(_) => self.close_if_complete(now, out),
+            Phase::Waiting { on, .. } if *on == member.id => self.ask(now, Cause::Again, out),
+            Phase::Adopting { .. } if source_gone => self.adoption_failed(now, out),
+            Phase::Waiting { .. } | Phase::Vetoed { .. } | Phase::Adopting { .. } => {}
+        }
+    }
+
+    /// The leader that a veto has named does not lead: the group is asked again, but not in a frenzy.
+    pub(crate) fn ask_again_soon(&mut self, now: Time) {
+        let soon = now + self.config.witness_timeout() / 4;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Phase::Vetoed { until } = &mut candidate.phase {
+            *until = (*until).min(soon);
+        }
+    }
+
+    /// Leads no longer, because a later epoch has been met; says so, and asks around.
+    pub(crate) fn step_down(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        out.push(Output::Note(Note::StepDown { epoch: leader.epoch.clone(), why }));
+        let promised = self.promised.clone();
+        for member in followers {
+            self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);
+        }
+        self.become_candidate(now, Cause::SteppedDown, None, out);
+    }
+}
+
+fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
+    Coordinator { leader, epoch, size, ask: Some(ask), names_you: false }
+}

@@ -1,0 +1,244 @@
+//! Joining: finding a group, or founding one.
+//!
+//! A joining peer announces itself by datagram, with a jittered back-off, until a leader admits it. Joiners hear one
+//! another; when nobody reports a leader, the best of them claims the first view with those that answer. A leader that
+//! is reported is asked directly, and believed in for `join_patience`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::building::{Base, Building, Purpose};
+use crate::id::{Contact, Member};
+use crate::message::{Added, Coordinator, Message, Ordered};
+use crate::node::Node;
+use crate::note::{Cause, Note};
+use crate::role::{Joining, Role};
+use crate::seam::Output;
+use crate::time::Time;
+
+impl Joining {
+    pub(crate) fn excuse(&mut self, lag: Duration) {
+        self.since += lag;
+        self.quiet_since += lag;
+        if let Some((_, since)) = &mut self.target {
+            *since += lag;
+        }
+        if let Some(reported) = &mut self.reported {
+            *reported += lag;
+        }
+    }
+}
+
+impl Node {
+    /// In no view from now on; asks `target`, where there is one. The log stays, until a better one replaces it.
+    pub(crate) fn become_joining(&mut self, now: Time, target: Option<Contact>, out: &mut Vec<Output>) {
+        self.building = None;
+        self.witness = None;
+        let ask = self.fresh_ask();
+        let target = target.filter(|contact| contact.member != self.me.member).map(|contact| (contact, now));
+        let asked = target.as_ref().map(|(contact, _)| contact.member.clone());
+        self.role = Role::Joining(Joining {
+            since: now,
+            quiet_since: now,
+            ask,
+            ask_at: now + FIRST_WAIT,
+            wait: FIRST_WAIT,
+            heard: BTreeMap::new(),
+            target,
+            reported: None,
+            deferring: None,
+            let_down: BTreeSet::new(),
+        });
+        self.wants_changed = true;
+        if let Some(member) = asked {
+            self.ask_to_join(now, &member, out);
+        }
+    }
+
+    pub(crate) fn joining_deadline(&self, joining: &Joining) -> Time {
+        joining.ask_at.min(self.found_at(joining))
+    }
+
+    /// When this peer founds a group, or waits for somebody better to.
+    fn found_at(&self, joining: &Joining) -> Time {
+        let knobs = self.config.knobs();
+        // A newcomer that has just been heard deserves the time to hear the others; but not for ever.
+        let settled = (joining.quiet_since + knobs.join_timeout / 2).min(joining.since + knobs.join_patience);
+        let alone = (joining.since + knobs.join_timeout).max(settled);
+        let believed = joining.reported.map_or(alone, |since| since + knobs.join_patience);
+        let asked = joining.target.as_ref().map_or(alone, |(_, since)| *since + knobs.join_patience);
+        let building = if self.building.is_some() { alone + knobs.join_patience } else { alone };
+        let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
+        alone.max(believed).max(asked).max(building).max(deferred)
+    }
+
+    pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &self.role else { return };
+        if self.found_at(joining) <= now {
+            self.found(now, out);
+            return;
+        }
+        if joining.ask_at > now {
+            return;
+        }
+        let (ask, target) = (joining.ask, joining.target.clone());
+        let next = (joining.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
+        let pause = self.jitter(next);
+        if let Role::Joining(joining) = &mut self.role {
+            joining.wait = next;
+            joining.ask_at = now + pause;
+        }
+        let request = self.join_request(ask, None);
+        self.broadcast(Message::NewPeerRequest(request), out);
+        if let Some((contact, _)) = target {
+            self.ask_to_join(now, &contact.member, out);
+        }
+    }
+
+    /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it the time to.
+    fn found(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout();
+        let own = self.me.priority();
+        let Role::Joining(joining) = &mut self.role else { return };
+        joining.heard.retain(|_, (_, at)| now.since(*at) < HEARD_FOR);
+        joining.target = None;
+        joining.reported = None;
+        self.building = None;
+        if let Some((better, _)) = joining.deferring.take() {
+            joining.let_down.insert(better);
+        }
+        let others = joining.heard.values().map(|(contact, _)| contact);
+        let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()));
+        match better.max_by_key(|contact| contact.priority()) {
+            Some(better) => joining.deferring = Some((better.id().clone(), until)),
+            None => self.become_candidate(now, Cause::FirstView, None, out),
+        }
+    }
+
+    /// Asks a leader to be admitted, if a link to it stands.
+    pub(crate) fn ask_to_join(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &self.role else { return };
+        if joining.target.as_ref().is_none_or(|(contact, _)| contact.member != *to) {
+            return;
+        }
+        let request = self.join_request(joining.ask, None);
+        self.send(now, to, Message::NewPeerRequest(request), out);
+    }
+
+    /// Another joiner is there.
+    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, _out: &mut Vec<Output>) {
+        let soon = now + self.jitter(FIRST_WAIT / 4);
+        let Role::Joining(joining) = &mut self.role else { return };
+        if *contact.id() == self.me.member.id || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id())) {
+            return;
+        }
+        let news = joining.heard.insert(contact.id().clone(), (contact.clone(), now)).is_none_or(|(before, _)| before != contact);
+        if news {
+            // It may not have heard this peer, which may be in the middle of a long pause.
+            joining.quiet_since = now;
+            joining.ask_at = joining.ask_at.min(soon);
+        }
+    }
+
+    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay. Either only says whom to ask.
+    pub(crate) fn on_beacon(&mut self, now: Time, from: Member, word: &Coordinator, out: &mut Vec<Output>) {
+        match &mut self.role {
+            Role::Joining(joining) => {
+                joining.reported = joining.reported.or(Some(now));
+                // Another process of the same name is believed to lead: it decides which of the two may stay.
+                let own_word = word.leader.member == from;
+                let better = joining.target.as_ref().is_none_or(|(target, since)| {
+                    own_word && target.member != from && now.since(*since) > self.config.knobs().join_timeout
+                });
+                if better && self.building.is_none() {
+                    joining.target = Some((word.leader.clone(), now));
+                    self.wants_changed = true;
+                    self.ask_to_join(now, &word.leader.member, out);
+                }
+            }
+            Role::Leader(_) if word.leader.member == from && from.id != self.me.member.id => self.court(now, word, out),
+            Role::Leader(_) | Role::Member(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    /// The leader that was asked is gone, or does not lead.
+    pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if joining.target.as_ref().is_some_and(|(contact, _)| contact.member == *member) {
+            joining.target = None;
+            joining.reported = None;
+            joining.ask_at = joining.ask_at.min(now + FIRST_WAIT);
+            if self.building.as_ref().is_some_and(|building| building.source.member == *member) {
+                self.building = None;
+            }
+            self.wants_changed = true;
+        }
+    }
+
+    /// Admitted: the log goes on from the leader's snapshot.
+    pub(crate) fn on_added(&mut self, now: Time, from: &Member, added: Added, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &self.role else { return };
+        if added.ask != joining.ask || added.epoch < self.promised || added.view_at < added.snapshot.seq {
+            return;
+        }
+        let leader = added.snapshot.view.as_ref().and_then(|view| view.find(&from.id)).filter(|contact| contact.member == *from).cloned();
+        let target = joining.target.as_ref().map(|(contact, _)| contact).filter(|contact| contact.member == *from).cloned();
+        let heard = joining.heard.get(&from.id).map(|(contact, _)| contact).filter(|contact| contact.member == *from).cloned();
+        let Some(source) = leader.or(target).or(heard) else {
+            self.reject(Some(&from.id), "ADDED TO NETWORK", "from a peer whose address is not known", out);
+            return;
+        };
+        if let Role::Joining(joining) = &mut self.role {
+            joining.target = Some((source.clone(), now));
+        }
+        self.promise_to(&added.epoch, &from.id, out);
+        let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
+        self.building = Some(Building {
+            purpose: Purpose::Join,
+            epoch: added.epoch,
+            source,
+            base: Base::Snapshot(Box::new(added.snapshot)),
+            lineage,
+            entries: Vec::new(),
+            target,
+            ask: 0,
+            bursts: 0,
+            retry_at: now + self.config.knobs().join_patience,
+        });
+        self.wants_changed = true;
+        self.install_if_complete(now, out);
+    }
+
+    /// An entry that a joiner is waiting for. True if it was taken.
+    pub(crate) fn extend_admission(&mut self, now: Time, from: &Member, ordered: &Ordered, out: &mut Vec<Output>) -> bool {
+        let Some(building) = &mut self.building else { return false };
+        if building.purpose != Purpose::Join || building.source.member != *from || building.epoch != ordered.epoch {
+            return false;
+        }
+        if building.extend(ordered.first, ordered.run.clone()) {
+            building.retry_at = now + self.config.knobs().join_patience;
+        }
+        self.install_if_complete(now, out);
+        true
+    }
+
+    /// Notes that a promise was made, if it is news.
+    pub(crate) fn promise_to(&mut self, epoch: &crate::id::Epoch, to: &crate::id::PeerId, out: &mut Vec<Output>) {
+        if *epoch > self.promised {
+            self.promised = epoch.clone();
+            out.push(Output::Note(Note::Promised { epoch: epoch.clone(), to: to.clone() }));
+        }
+        // A promise above what is being built for discards it: nothing may be acknowledged in a lower epoch any more.
+        if self.building.as_ref().is_some_and(|building| building.epoch < self.promised) {
+            self.building = None;
+            self.wants_changed = true;
+        }
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// A joiner that has not been heard for that long is not counted on; more than two of the longest pauses.
+const HEARD_FOR: Duration = Duration::from_secs(5);
+/// Joiners remembered.
+const HEARD_MOST: usize = 4_096;

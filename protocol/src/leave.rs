@@ -1,0 +1,110 @@
+//! Leaving on request: a member waits for the view without it, a leader hands over first.
+//!
+//! When everyone leaves at once nobody should inherit the group just to pass it on: a leader lingers for the others'
+//! `LEAVE`s, skips those that are leaving, and goes without a successor where nobody stays.
+
+use std::time::Duration;
+
+use crate::id::{Epoch, Member, PeerId};
+use crate::message::{Message, Reason};
+use crate::node::Node;
+use crate::note::{Cause, Note};
+use crate::role::{Leaving, Role};
+use crate::seam::{Output, StopReason};
+use crate::sequencer::{Retiring, Successor};
+use crate::time::Time;
+
+impl Node {
+    pub(crate) fn on_leave(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.leaving.is_some() {
+            return;
+        }
+        out.push(Output::Note(Note::Leave));
+        let knobs = self.config.knobs();
+        let linger = (knobs.join_batch * 3).max(LINGER_LEAST);
+        let until = now + linger + self.config.outcome_timeout() + knobs.heartbeat_interval;
+        self.leaving = Some(Leaving { linger_until: now + linger, until });
+        match &self.role {
+            // Nobody counts on a peer that is in no view, and nobody is there to be told by a candidate that is alone.
+            Role::Joining(_) => self.stop(StopReason::Left, out),
+            Role::Candidate(candidate) if candidate.awaited().next().is_none() => self.stop(StopReason::Left, out),
+            Role::Member(_) => self.say_leave(now, out),
+            Role::Candidate(_) | Role::Leader(_) => {}
+        }
+    }
+
+    /// Tells the leader; said again on each new link and after each change of leader.
+    pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
+        if self.leaving.is_some() {
+            let leader = following.leader.member.clone();
+            self.send(now, &leader, Message::Leave, out);
+        }
+    }
+
+    pub(crate) fn leave_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(leaving) = self.leaving else { return };
+        if leaving.until <= now {
+            self.stop(StopReason::LeftUnconfirmed, out);
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.retiring.is_some() || leaving.linger_until > now {
+            return;
+        }
+        let staying = leader.followers.values().filter(|follower| follower.adopted && !leader.leavers.contains(follower.contact.id()));
+        match staying.max_by_key(|follower| follower.contact.priority()) {
+            Some(follower) => {
+                let into = Successor::Member(follower.contact.member.clone());
+                leader.retiring = Some(Retiring { until: now + self.config.knobs().sync_timeout, into });
+            }
+            None if leader.followers.is_empty() => self.stop(StopReason::Left, out),
+            // The others leave too: the view without them is on its way, and after it this peer is alone.
+            None => {
+                self.leaving = Some(Leaving { linger_until: now + LINGER_LEAST, ..leaving });
+            }
+        }
+    }
+
+    /// A retiring leader goes as soon as everyone has everything.
+    pub(crate) fn retire(&mut self, now: Time, out: &mut Vec<Output>) {
+        let contiguous = self.log.contiguous();
+        let Role::Leader(leader) = &self.role else { return };
+        let Some(retiring) = &leader.retiring else { return };
+        if !leader.is_level(contiguous) && retiring.until > now {
+            return;
+        }
+        let epoch = leader.epoch.clone();
+        let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        match retiring.into.clone() {
+            Successor::Member(successor) => {
+                let why = format!("it leaves and hands over to {}", successor.id);
+                out.push(Output::Note(Note::StepDown { epoch: epoch.clone(), why }));
+                self.send(now, &successor, Message::Handover { successor: successor.id.clone(), epoch }, out);
+                self.become_waiting(now, &successor.id, out);
+            }
+            Successor::Group(leader) => {
+                let why = format!("the group becomes part of that of {}", leader.id());
+                out.push(Output::Note(Note::StepDown { epoch, why }));
+                for member in followers {
+                    self.refuse(now, &member, None, Reason::NotLeader, out);
+                }
+                let (from, to) = (self.log.contiguous().next(), self.log.contiguous());
+                out.push(Output::Note(Note::Merged { into: leader.id().clone(), from, to }));
+                self.become_joining(now, Some(leader), out);
+            }
+        }
+    }
+
+    /// The leader hands over to this peer: it claims at once, there is nobody to ask.
+    pub(crate) fn on_handover(&mut self, now: Time, from: &Member, successor: &PeerId, epoch: &Epoch, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
+        let meant = following.leader.member == *from && following.epoch == *epoch && *successor == self.me.member.id;
+        if meant && self.building.is_none() && *epoch >= self.promised {
+            self.become_candidate(now, Cause::Handover, Some(from.id.clone()), out);
+        }
+    }
+}
+
+/// How long a leader that leaves waits for others that leave as well.
+const LINGER_LEAST: Duration = Duration::from_millis(60);

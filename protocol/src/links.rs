@@ -1,0 +1,382 @@
+//! Links: which connections this node wants, has, and has proof about.
+//!
+//! The topology is a star: a role says which members it needs a link to, and this module sees to it. It dials at once,
+//! then every 10 ms up to 100 ms; it exchanges `HELLO`; of two crossing connections it speaks on the one dialled by the
+//! higher name and reads both to their end; it closes what nobody has needed for `link_idle`.
+//!
+//! What it proves is narrow on purpose. A *refused* connection, or another process speaking at the address, proves that
+//! a process is gone. A connection that succeeds proves nothing (the kernel completes it for a stopped process), and an
+//! EOF or a reset is only a reason to dial again. Nobody is suspected here; see `detector` for silence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
+use crate::message::{Hello, LogEnd, Message};
+use crate::note::Note;
+use crate::seam::Output;
+use crate::time::Time;
+
+/// What becomes known through links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// `HELLO` has come from this member: its end of the log, and what it knows of us.
+    Up { member: Member, end: LogEnd, knows: Option<Incarnation> },
+    /// Nobody listens where the wanted member did, or another process does.
+    Gone { member: Member, replaced_by: Option<Incarnation> },
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    /// The other end, once it has said who it is.
+    peer: Option<Member>,
+    /// Whom this end meant to reach.
+    target: Option<Contact>,
+    /// `<dialler>:<k>`: names the link at both ends.
+    dialler: PeerId,
+    k: u64,
+    up: bool,
+    full: bool,
+    sent: u64,
+    received: u64,
+    /// When it last served a purpose.
+    used: Time,
+}
+
+/// A member that the role wants a link to.
+#[derive(Clone, Debug)]
+struct Want {
+    contact: Contact,
+    dial_at: Time,
+    wait: Duration,
+    dialling: Option<LinkId>,
+}
+
+/// All connections of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    me: Contact,
+    cluster: u64,
+    idle: Duration,
+    dials: u64,
+    links: BTreeMap<LinkId, Link>,
+    /// Links on which the other end has said who it is.
+    named: BTreeMap<Member, BTreeSet<LinkId>>,
+    wants: BTreeMap<Member, Want>,
+    /// The links of members that nobody wants are looked through at this moment.
+    sweep_at: Option<Time>,
+    /// The earliest dial that is due.
+    dial_at: Option<Time>,
+}
+
+impl Links {
+    pub(crate) fn new(me: Contact, cluster: u64, idle: Duration) -> Self {
+        Self {
+            me,
+            cluster,
+            idle,
+            dials: 0,
+            links: BTreeMap::new(),
+            named: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            sweep_at: None,
+            dial_at: None,
+        }
+    }
+
+    pub(crate) fn rename(&mut self, me: Contact) {
+        self.me = me;
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.sweep_at.into_iter().chain(self.dial_at).min()
+    }
+
+    /// The link to speak to a member on.
+    pub(crate) fn to(&self, member: &Member) -> Option<LinkId> {
+        let links = self.named.get(member)?;
+        // Both ends prefer the connection that the higher name dialled; of those, the newest.
+        links.iter().copied().max_by_key(|link| self.links.get(link).map(|l| (l.dialler.clone(), l.k)))
+    }
+
+    pub(crate) fn is_linked(&self, member: &Member) -> bool {
+        self.named.contains_key(member)
+    }
+
+    pub(crate) fn is_full(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|l| l.full)
+    }
+
+    pub(crate) fn set_full(&mut self, link: LinkId, full: bool) {
+        if let Some(l) = self.links.get_mut(&link) {
+            l.full = full;
+        }
+    }
+
+    pub(crate) fn peer(&self, link: LinkId) -> Option<&Member> {
+        self.links.get(&link)?.peer.as_ref()
+    }
+
+    /// Says which members a link is wanted to, and nobody else.
+    pub(crate) fn want(&mut self, now: Time, wanted: Vec<Contact>) {
+        let mut wants = BTreeMap::new();
+        for contact in wanted {
+            if *contact.id() == self.me.member.id {
+                continue;
+            }
+            let want = match self.wants.remove(&contact.member) {
+                Some(old) if old.contact.address == contact.address => old,
+                Some(_) | None => Want { contact, dial_at: now, wait: Duration::ZERO, dialling: None },
+            };
+            wants.insert(want.contact.member.clone(), want);
+        }
+        self.wants = wants;
+        self.schedule(now);
+    }
+
+    /// Dials what is due, closes what nobody needs.
+    pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.dial_at.is_some_and(|at| at <= now) {
+            for want in self.wants.values_mut() {
+                if want.dialling.is_some() || self.named.contains_key(&want.contact.member) || want.dial_at > now {
+                    continue;
+                }
+                self.dials += 1;
+                let link = LinkId::dialled(self.dials);
+                let target = Some(want.contact.clone());
+                let (dialler, k) = (self.me.member.id.clone(), self.dials);
+                self.links.insert(link, Link { peer: None, target, dialler, k, up: false, full: false, sent: 0, received: 0, used: now });
+                want.dialling = Some(link);
+                want.wait = (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST);
+                want.dial_at = now + want.wait;
+                out.push(Output::Dial { link, to: want.contact.address });
+            }
+            self.schedule(now);
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep(now, out);
+        }
+    }
+
+    /// A connection stands.
+    pub(crate) fn on_up(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        end: LogEnd,
+        knows: impl Fn(&PeerId) -> Option<Incarnation>,
+        out: &mut Vec<Output>,
+    ) {
+        if link.is_dialled() {
+            let Some(l) = self.links.get_mut(&link) else {
+                // The want has gone while it was being dialled.
+                out.push(Output::HangUp { link });
+                return;
+            };
+            l.up = true;
+            l.used = now;
+            let known = l.target.as_ref().and_then(|target| knows(target.id()));
+            self.hello(link, end, known, out);
+        } else {
+            let dialler = self.me.member.id.clone();
+            self.links
+                .insert(link, Link { peer: None, target: None, dialler, k: 0, up: true, full: false, sent: 0, received: 0, used: now });
+        }
+        self.sweep_at = Some(self.sweep_at.unwrap_or(now + self.idle));
+    }
+
+    fn hello(&mut self, link: LinkId, end: LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
+        let k = self.links.get(&link).map_or(0, |l| l.k);
+        let hello = Hello { cluster: self.cluster, from: self.me.clone(), link: k, end, knows };
+        self.send_on(link, Message::Hello(hello), out);
+    }
+
+    /// The other end has said who it is. An error is a reason to hang up.
+    pub(crate) fn on_hello(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        hello: &Hello,
+        end: LogEnd,
+        knows: Option<Incarnation>,
+        out: &mut Vec<Output>,
+    ) -> Result<Vec<Proof>, String> {
+        let mut proofs = Vec::new();
+        let Some(l) = self.links.get_mut(&link) else { return Ok(proofs) };
+        if l.peer.is_some() {
+            return Err("a second HELLO".to_owned());
+        }
+        let ours = hello.cluster == self.cluster && hello.from.birth != self.me.birth;
+        if let Some(target) = l.target.clone() {
+            if !ours || hello.from.member != target.member {
+                let replaced_by = (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
+                proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                if let Some(want) = self.wants.get_mut(&target.member) {
+                    want.dialling = None;
+                }
+                if !ours {
+                    self.hang_up(link, out);
+                    self.schedule(now);
+                    return Ok(proofs);
+                }
+            }
+        } else if !ours {
+            return Err(format!(
+                "HELLO of another cluster ({:016x}, ours is {:016x}) or of this very process",
+                hello.cluster, self.cluster
+            ));
+        } else {
+            l.dialler = hello.from.id().clone();
+            l.k = hello.link;
+        }
+        l.peer = Some(hello.from.member.clone());
+        l.used = now;
+        if !link.is_dialled() {
+            self.hello(link, end, knows, out);
+        }
+        self.named.entry(hello.from.member.clone()).or_default().insert(link);
+        if let Some(want) = self.wants.get_mut(&hello.from.member) {
+            if want.dialling == Some(link) {
+                want.dialling = None;
+            }
+            want.wait = Duration::ZERO;
+        }
+        self.schedule(now);
+        proofs.push(Proof::Up { member: hello.from.member.clone(), end: hello.end.clone(), knows: hello.knows });
+        Ok(proofs)
+    }
+
+    /// A connection is gone, or a dial came to nothing. Tells what that proves, if anything.
+    pub(crate) fn on_down(&mut self, now: Time, link: LinkId, refused: bool) -> Option<Proof> {
+        let l = self.links.remove(&link)?;
+        let mut proof = None;
+        if let Some(target) = &l.target
+            && let Some(want) = self.wants.get_mut(&target.member)
+            && want.dialling == Some(link)
+        {
+            want.dialling = None;
+            // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
+            if refused {
+                proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
+            }
+        }
+        if let Some(member) = l.peer
+            && let Some(links) = self.named.get_mut(&member)
+        {
+            links.remove(&link);
+            if links.is_empty() {
+                self.named.remove(&member);
+                if let Some(want) = self.wants.get_mut(&member) {
+                    want.dial_at = now;
+                }
+            }
+        }
+        self.schedule(now);
+        proof
+    }
+
+    /// Closes a link from this side.
+    pub(crate) fn hang_up(&mut self, link: LinkId, out: &mut Vec<Output>) {
+        let Some(l) = self.links.remove(&link) else { return };
+        if let Some(member) = l.peer
+            && let Some(links) = self.named.get_mut(&member)
+        {
+            links.remove(&link);
+            if links.is_empty() {
+                self.named.remove(&member);
+            }
+        }
+        for want in self.wants.values_mut().filter(|want| want.dialling == Some(link)) {
+            want.dialling = None;
+        }
+        out.push(Output::HangUp { link });
+    }
+
+    /// Sends to a member; false where there is no link.
+    pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
+        let Some(link) = self.to(to) else { return false };
+        if let Some(l) = self.links.get_mut(&link) {
+            l.used = now;
+        }
+        self.send_on(link, message, out);
+        true
+    }
+
+    /// Sends on a link.
+    pub(crate) fn send_on(&mut self, link: LinkId, message: Message, out: &mut Vec<Output>) {
+        let Some(l) = self.links.get_mut(&link) else { return };
+        l.sent += 1;
+        if !message.is_routine() {
+            let to = l.peer.as_ref().map(|member| &member.id).or(l.target.as_ref().map(Contact::id));
+            out.push(Output::Note(Note::Send {
+                m: format!("{}/{}/{}:{}/{}", self.me.member.id, self.me.member.inc, l.dialler, l.k, l.sent),
+                to: to.map_or("?", PeerId::as_str).to_owned(),
+                kind: message.verb().to_owned(),
+            }));
+        }
+        out.push(Output::Send { link, message });
+    }
+
+    /// Sends one message on several links.
+    pub(crate) fn fan(&mut self, links: Vec<LinkId>, message: Message, out: &mut Vec<Output>) {
+        for link in &links {
+            if let Some(l) = self.links.get_mut(link) {
+                l.sent += 1;
+            }
+        }
+        out.push(Output::Fan { links, message });
+    }
+
+    /// A message has come in on a link: counts it, and names it where it is to be told.
+    pub(crate) fn on_received(&mut self, now: Time, link: LinkId, message: &Message, out: &mut Vec<Output>) {
+        let Some(l) = self.links.get_mut(&link) else { return };
+        l.received += 1;
+        l.used = now;
+        if !message.is_routine() {
+            let (sender, dialler, k) = match (&l.peer, message) {
+                (Some(member), _) => (member.clone(), &l.dialler, l.k),
+                (None, Message::Hello(hello)) if l.target.is_none() => (hello.from.member.clone(), hello.from.id(), hello.link),
+                (None, Message::Hello(hello)) => (hello.from.member.clone(), &l.dialler, l.k),
+                (None, _) => return,
+            };
+            out.push(Output::Note(Note::Recv {
+                m: format!("{}/{}/{dialler}:{k}/{}", sender.id, sender.inc, l.received),
+                kind: message.verb().to_owned(),
+            }));
+        }
+    }
+
+    /// Sets the next moment at which something is to be dialled.
+    fn schedule(&mut self, now: Time) {
+        self.dial_at = self
+            .wants
+            .values()
+            .filter(|want| want.dialling.is_none() && !self.named.contains_key(&want.contact.member))
+            .map(|want| want.dial_at.max(now))
+            .min();
+    }
+
+    /// Closes links that have served nobody for `link_idle`: to members that are not wanted, surplus ones, and those on
+    /// which nobody has said who it is.
+    fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
+        let best: BTreeSet<LinkId> = self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
+        let idle: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(id, l)| {
+                // The dialler of a named link decides; the acceptor only helps itself against strangers.
+                let mine = id.is_dialled() || l.peer.is_none() || now.since(l.used) >= 3 * self.idle;
+                l.up && mine && !best.contains(id) && now.since(l.used) >= self.idle
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for link in idle {
+            self.hang_up(link, out);
+        }
+        self.schedule(now);
+        self.sweep_at = (!self.links.is_empty()).then(|| now + self.idle / 2);
+    }
+}
+
+const REDIAL_FIRST: Duration = Duration::from_millis(10);
+const REDIAL_MOST: Duration = Duration::from_millis(100);

@@ -1,0 +1,379 @@
+//! The one numbered log: readings and view changes alike, with the lineage that says which epoch numbered what.
+//!
+//! Intuition: two logs agree up to the last position that both cover by the same epoch (their *fork*), because an epoch
+//! has one owner and one cut. So logs are compared by lineage, never by length alone (Raft, Zab, Kafka KIP-101).
+//! The dedupe table is part of the log: it is rebuilt and rolled back with it, and travels in snapshots.
+//!
+//! Knows nothing of who may append (see `node`), nor of what has been handed to sinks (see `delivery`).
+
+use std::collections::VecDeque;
+
+use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+use crate::message::{Entry, LogEnd, Row, Snapshot, Table};
+use crate::view::View;
+
+/// A log, or the part of it that is retained.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    lineage: Vec<Row>,
+    /// Position of the last entry that is *not* retained; the state there follows.
+    base: Seq,
+    base_view: Option<View>,
+    base_table: Table,
+    entries: VecDeque<Entry>,
+    weight: usize,
+    table: Table,
+    /// The view entries among the retained ones.
+    views: VecDeque<(Seq, View)>,
+    stable: Seq,
+}
+
+impl Log {
+    pub(crate) fn empty() -> Self {
+        Self {
+            lineage: Vec::new(),
+            base: Seq::ZERO,
+            base_view: None,
+            base_table: Table::new(),
+            entries: VecDeque::new(),
+            weight: 0,
+            table: Table::new(),
+            views: VecDeque::new(),
+            stable: Seq::ZERO,
+        }
+    }
+
+    pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
+        let mut log = Self::empty();
+        log.lineage = snapshot.lineage.iter().take_while(|row| row.first <= snapshot.seq.next()).cloned().collect();
+        log.base = snapshot.seq;
+        log.base_view = snapshot.view.clone();
+        log.base_table = snapshot.table.clone();
+        log.table = snapshot.table.clone();
+        log.stable = snapshot.seq;
+        log
+    }
+
+    /// Whether this peer has ever had a log.
+    pub(crate) fn is_none(&self) -> bool {
+        self.lineage.is_empty()
+    }
+
+    pub(crate) fn lineage(&self) -> &[Row] {
+        &self.lineage
+    }
+
+    /// Epoch of the last row: the one in which entries may be appended.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.lineage.last().map_or_else(Epoch::none, |row| row.epoch.clone())
+    }
+
+    pub(crate) fn is_in(&self, epoch: &Epoch) -> bool {
+        self.lineage.last().is_some_and(|row| row.epoch == *epoch)
+    }
+
+    pub(crate) fn log_id(&self) -> Epoch {
+        self.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone())
+    }
+
+    pub(crate) fn contiguous(&self) -> Seq {
+        self.base.plus(self.entries.len() as u64)
+    }
+
+    pub(crate) fn stable(&self) -> Seq {
+        self.stable
+    }
+
+    pub(crate) fn end(&self) -> LogEnd {
+        LogEnd { epoch: self.epoch(), contiguous: self.contiguous(), log_id: self.log_id() }
+    }
+
+    /// The last of a member's numbers that stands in the log; 0 for one that the log does not know.
+    pub(crate) fn last_oseq(&self, member: &Member) -> Oseq {
+        match self.table.get(&member.id) {
+            Some((inc, oseq)) if *inc == member.inc => *oseq,
+            Some(_) | None => Oseq::ZERO,
+        }
+    }
+
+    /// The later incarnation of that name, where the log knows one.
+    pub(crate) fn later_incarnation(&self, member: &Member) -> Option<Incarnation> {
+        self.table.get(&member.id).map(|(inc, _)| *inc).filter(|inc| *inc > member.inc)
+    }
+
+    /// The newest view held.
+    pub(crate) fn view(&self) -> Option<&View> {
+        self.views.back().map(|(_, view)| view).or(self.base_view.as_ref())
+    }
+
+    /// Where the newest view stands; the base where it stands at or below it.
+    pub(crate) fn view_at(&self) -> Seq {
+        self.views.back().map_or(self.base, |(seq, _)| *seq)
+    }
+
+    /// The newest two views held, newest first.
+    pub(crate) fn last_views(&self) -> Vec<View> {
+        self.views.iter().rev().map(|(_, view)| view).chain(self.base_view.as_ref()).take(2).cloned().collect()
+    }
+
+    /// The view in force just after `seq` was applied.
+    pub(crate) fn view_in_force(&self, seq: Seq) -> Option<&View> {
+        self.views.iter().rev().find(|(at, _)| *at <= seq).map(|(_, view)| view).or(self.base_view.as_ref())
+    }
+
+    /// The epoch that covers a position.
+    pub(crate) fn epoch_at(&self, seq: Seq) -> Epoch {
+        self.lineage.iter().rev().find(|row| row.first <= seq).map_or_else(Epoch::none, |row| row.epoch.clone())
+    }
+
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Entry> {
+        let at = seq.0.checked_sub(self.base.0 + 1)?;
+        self.entries.get(usize::try_from(at).ok()?)
+    }
+
+    /// Whether all entries above `seq` are still here.
+    pub(crate) fn retains_above(&self, seq: Seq) -> bool {
+        seq >= self.base
+    }
+
+    /// Consecutive entries from `first` on, at most `bytes` of them but at least one.
+    pub(crate) fn run(&self, first: Seq, last: Seq, bytes: usize) -> Vec<Entry> {
+        let mut run = Vec::new();
+        let mut weight = 0;
+        let mut seq = first;
+        while seq <= last && run.len() < RUN_ENTRIES {
+            let Some(entry) = self.get(seq) else { break };
+            weight += entry.weight();
+            if !run.is_empty() && weight > bytes {
+                break;
+            }
+            run.push(entry.clone());
+            seq = seq.next();
+        }
+        run
+    }
+
+    pub(crate) fn append(&mut self, entry: Entry) -> Seq {
+        let seq = self.contiguous().next();
+        apply(&mut self.table, &entry);
+        if let Entry::View(view) = &entry {
+            self.views.push_back((seq, view.clone()));
+        }
+        self.weight += entry.weight();
+        self.entries.push_back(entry);
+        seq
+    }
+
+    /// From here on, entries belong to `epoch`.
+    pub(crate) fn push_row(&mut self, epoch: Epoch) {
+        let first = self.contiguous().next();
+        // A row that covers nothing says nothing, except the first, which names the log.
+        if self.lineage.len() > 1 && self.lineage.last().is_some_and(|row| row.first == first) {
+            self.lineage.pop();
+        }
+        self.lineage.push(Row { epoch, first });
+    }
+
+    /// Takes over rows that this log does not have, of a lineage that it is a prefix of up to its end.
+    pub(crate) fn set_lineage(&mut self, lineage: Vec<Row>) {
+        self.lineage = lineage;
+    }
+
+    /// Drops everything above `seq`, and what follows from it.
+    pub(crate) fn truncate(&mut self, seq: Seq) {
+        assert!(seq >= self.base, "nothing at or below the base can be taken back");
+        if seq >= self.contiguous() {
+            return;
+        }
+        let keep = usize::try_from(seq.above(self.base)).expect("no more than what is retained");
+        self.entries.truncate(keep);
+        while self.views.back().is_some_and(|(at, _)| *at > seq) {
+            self.views.pop_back();
+        }
+        self.weight = self.entries.iter().map(Entry::weight).sum();
+        self.table = self.base_table.clone();
+        for entry in &self.entries {
+            apply(&mut self.table, entry);
+        }
+        self.stable = self.stable.min(seq);
+        while self.lineage.len() > 1 && self.lineage.last().is_some_and(|row| row.first > seq.next()) {
+            self.lineage.pop();
+        }
+    }
+
+    /// The last position up to which this log and another one agree.
+    pub(crate) fn fork(&self, lineage: &[Row], contiguous: Seq) -> Seq {
+        let mut fork = Seq::ZERO;
+        for (at, row) in self.lineage.iter().enumerate() {
+            let end = |rows: &[Row], at: usize, last: Seq| rows.get(at + 1).map_or(last, |next| next.first.previous());
+            if let Some(there) = lineage.iter().position(|other| other == row) {
+                fork = fork.max(end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous)));
+            }
+        }
+        fork
+    }
+
+    /// The state of the log at a position that is retained.
+    pub(crate) fn snapshot(&self, seq: Seq) -> Snapshot {
+        assert!(self.retains_above(seq) && seq <= self.contiguous(), "a snapshot stands on what is retained");
+        let mut table = self.base_table.clone();
+        for entry in self.entries.iter().take(usize::try_from(seq.above(self.base)).expect("no more than what is retained")) {
+            apply(&mut table, entry);
+        }
+        let view = self.view_in_force(seq).cloned();
+        Snapshot { seq, view, table, lineage: self.lineage.clone() }
+    }
+
+    /// Notes that everything up to `seq` is stable; true if that is news.
+    pub(crate) fn raise_stable(&mut self, seq: Seq) -> bool {
+        let seq = seq.min(self.contiguous());
+        let news = seq > self.stable;
+        self.stable = self.stable.max(seq);
+        news
+    }
+
+    /// Forgets entries at or below `floor`, but keeps so many entries and bytes more.
+    pub(crate) fn discard(&mut self, floor: Seq, entries: u64, bytes: u64) {
+        let mut behind = floor.above(self.base);
+        // Bytes are judged over the whole log: above the floor little is held as long as everybody keeps up.
+        while behind > 0 && (behind > entries || self.weight as u64 > bytes) {
+            let Some(entry) = self.entries.pop_front() else { break };
+            self.base = self.base.next();
+            self.weight -= entry.weight();
+            apply(&mut self.base_table, &entry);
+            if let Entry::View(view) = entry {
+                self.base_view = Some(view);
+                self.views.pop_front();
+            }
+            behind -= 1;
+        }
+        // Rows below the base say nothing any more that a snapshot would not say, except the first, which names the log.
+        while self.lineage.len() > 2 && self.lineage.get(2).is_some_and(|row| row.first <= self.base) {
+            self.lineage.remove(1);
+        }
+    }
+}
+
+/// What an entry does to the dedupe table.
+fn apply(table: &mut Table, entry: &Entry) {
+    match entry {
+        Entry::Data { origin, oseq, .. } => record(table, origin, *oseq),
+        Entry::Lost { origin, to, .. } => record(table, origin, *to),
+        Entry::View(view) => {
+            for contact in view.members.iter() {
+                match table.get(contact.id()) {
+                    Some((inc, _)) if *inc >= contact.member.inc => {}
+                    Some(_) | None => {
+                        table.insert(contact.id().clone(), (contact.member.inc, Oseq::ZERO));
+                    }
+                }
+            }
+            forget(table, view);
+        }
+    }
+}
+
+fn record(table: &mut Table, origin: &Member, oseq: Oseq) {
+    // One look-up in the steady state, and no clone of the name.
+    match table.get_mut(&origin.id) {
+        Some(row) => *row = (origin.inc, oseq),
+        None => {
+            table.insert(origin.id.clone(), (origin.inc, oseq));
+        }
+    }
+}
+
+/// Bounds the table: names that are in no view any more go once there are many of them, oldest incarnation first, at a
+/// view entry and therefore everywhere alike. A peer so forgotten comes back with a new incarnation.
+fn forget(table: &mut Table, view: &View) {
+    let limit = view.size() + TABLE_ABSENT;
+    if table.len() <= limit {
+        return;
+    }
+    let mut absent: Vec<(Incarnation, PeerId)> =
+        table.iter().filter(|(id, _)| view.find(id).is_none()).map(|(id, (inc, _))| (*inc, id.clone())).collect();
+    absent.sort();
+    for (_, id) in absent.into_iter().take(table.len() - limit) {
+        table.remove(&id);
+    }
+}
+
+/// Entries in one frame at most.
+const RUN_ENTRIES: usize = 1_024;
+/// Absent members whose numbers are remembered.
+const TABLE_ABSENT: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::Log;
+    use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+    use crate::message::{Entry, Row};
+    use bytes::Bytes;
+
+    fn member(name: &str) -> Member {
+        Member { id: PeerId::new(name).expect("a valid name"), inc: Incarnation(1) }
+    }
+
+    fn epoch(round: u64) -> Epoch {
+        Epoch { round, owner: member("p1") }
+    }
+
+    fn data(oseq: u64) -> Entry {
+        Entry::Data { origin: member("p2"), oseq: Oseq(oseq), time: 0, payload: Bytes::from_static(b"x") }
+    }
+
+    fn log(rows: &[(u64, u64)], contiguous: u64) -> Log {
+        let mut log = Log::empty();
+        for seq in 1..=contiguous {
+            for (round, _) in rows.iter().filter(|(_, first)| *first == seq) {
+                log.push_row(epoch(*round));
+            }
+            log.append(data(seq));
+        }
+        for (round, _) in rows.iter().filter(|(_, first)| *first == contiguous + 1) {
+            log.push_row(epoch(*round));
+        }
+        log
+    }
+
+    #[track_caller]
+    fn check_fork(a: (&[(u64, u64)], u64), b: (&[(u64, u64)], u64), fork: u64) {
+        let (a, b) = (log(a.0, a.1), log(b.0, b.1));
+        assert_eq!(a.fork(b.lineage(), b.contiguous()), Seq(fork));
+        assert_eq!(b.fork(a.lineage(), a.contiguous()), Seq(fork));
+    }
+
+    #[test]
+    fn logs_fork_where_a_common_epoch_ends() {
+        check_fork((&[(1, 1)], 5), (&[(1, 1)], 9), 5);
+        check_fork((&[(1, 1), (2, 4)], 9), (&[(1, 1)], 9), 3);
+        check_fork((&[(1, 1), (2, 4)], 9), (&[(1, 1), (3, 6)], 9), 3);
+        check_fork((&[(1, 1), (2, 4)], 9), (&[(1, 1), (2, 4), (3, 6)], 5), 5);
+        check_fork((&[(1, 1)], 5), (&[(2, 1)], 5), 0);
+        // The same cut without entries above it: they agree up to the cut.
+        check_fork((&[(1, 1), (3, 4)], 3), (&[(1, 1), (3, 4)], 8), 3);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_no_trace_in_the_table() {
+        let mut log = log(&[(1, 1), (2, 4)], 6);
+        assert_eq!(log.last_oseq(&member("p2")), Oseq(6));
+        log.truncate(Seq(2));
+        assert_eq!((log.contiguous(), log.last_oseq(&member("p2"))), (Seq(2), Oseq(2)));
+        assert_eq!(log.lineage(), [Row { epoch: epoch(1), first: Seq(1) }]);
+    }
+
+    #[test]
+    fn a_snapshot_and_what_follows_make_the_same_log() {
+        let mut full = log(&[(1, 1), (2, 4)], 9);
+        let mut copy = Log::from_snapshot(&full.snapshot(Seq(5)));
+        for seq in 6..=9 {
+            copy.append(full.get(Seq(seq)).expect("retained").clone());
+        }
+        assert_eq!(copy.end(), full.end());
+        assert_eq!(copy.last_oseq(&member("p2")), Oseq(9));
+        full.discard(Seq(7), 2, u64::MAX);
+        assert!(full.retains_above(Seq(5)) && !full.retains_above(Seq(4)));
+        assert_eq!(full.snapshot(Seq(7)).table, copy.snapshot(Seq(7)).table);
+    }
+}

@@ -1,0 +1,204 @@
+//! A member: follows a leader, sends it readings to be numbered, holds what it numbers.
+
+use crate::detector::{Liveness, Started};
+use crate::id::{Contact, Epoch, Member, Seq};
+use crate::message::{Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
+use crate::node::Node;
+use crate::note::{Cause, Evidence, Note};
+use crate::role::{Following, Role};
+use crate::seam::{Outcome, Output, StopReason};
+use crate::time::Time;
+
+impl Node {
+    /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it alive.
+    pub(crate) fn become_member(&mut self, proven_at: Time, leader: Contact, epoch: Epoch, out: &mut Vec<Output>) {
+        out.push(Output::Note(Note::Follows { leader: leader.id().clone(), epoch: epoch.clone() }));
+        self.been_member = true;
+        self.witness = None;
+        self.outbox.rewind(self.log.last_oseq(&self.me.member));
+        self.role = Role::Member(Following {
+            leader,
+            epoch,
+            liveness: Liveness::new(proven_at),
+            acks: Started::default(),
+            acked: Seq::ZERO,
+            stalled_beats: 0,
+            viewed: None,
+        });
+        self.wants_changed = true;
+    }
+
+    pub(crate) fn on_heartbeat(&mut self, now: Time, from: &Member, beat: &Heartbeat, out: &mut Vec<Output>) {
+        if self.is_stale(now, from, &beat.epoch, "HEARTBEAT", out) {
+            return;
+        }
+        let (contiguous, epoch) = (self.log.contiguous(), self.log.epoch());
+        let lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
+        // A peer that is still building its log is alive, and holds nothing that would count in this epoch.
+        let building = self.building.as_ref().is_some_and(|building| building.epoch == beat.epoch && building.source.member == *from);
+        let ack = HeartbeatAck { contiguous: if building { Seq::ZERO } else { contiguous }, epoch, beat: beat.beat, lag };
+        match &mut self.role {
+            Role::Member(following) if following.leader.member == *from && following.epoch == beat.epoch => {
+                following.acks.note(beat.beat, now);
+                if let Some(started) = beat.echo.and_then(|echo| following.acks.of(echo)) {
+                    following.liveness.prove(started);
+                }
+                let stalled = beat.last_oseq < self.outbox.sent() && !building;
+                following.stalled_beats = if stalled { following.stalled_beats + 1 } else { 0 };
+                if following.stalled_beats > STALLED_BEATS {
+                    // Nothing relies on TCP: what the leader has not ordered after two more beats is sent again.
+                    following.stalled_beats = 0;
+                    self.outbox.rewind(beat.last_oseq);
+                }
+                if !building {
+                    self.learn_stable(beat.stable, out);
+                    if let Some(all_have) = beat.all_have {
+                        self.discard(all_have);
+                    }
+                }
+            }
+            Role::Joining(_) if building => {}
+            Role::Member(_) | Role::Joining(_) | Role::Candidate(_) | Role::Leader(_) => return,
+        }
+        self.send(now, from, Message::HeartbeatAck(ack), out);
+    }
+
+    pub(crate) fn on_ordered(&mut self, now: Time, from: &Member, ordered: Ordered, out: &mut Vec<Output>) {
+        if let Some(ask) = ordered.repair {
+            self.on_repair(now, ask, ordered, out);
+            return;
+        }
+        if self.is_stale(now, from, &ordered.epoch, "ORDERED", out) {
+            return;
+        }
+        if self.extend_admission(now, from, &ordered, out) {
+            return;
+        }
+        let Role::Member(following) = &self.role else { return };
+        if following.leader.member != *from || following.epoch != ordered.epoch || !self.log.is_in(&ordered.epoch) {
+            return;
+        }
+        let next = self.log.contiguous().next();
+        if ordered.first > next {
+            // A hole can only be what another link swallowed; the leader starts again at what is acknowledged.
+            self.reject(Some(&from.id), "hole", &format!("#{} where #{next} was due", ordered.first), out);
+            return;
+        }
+        let skip = usize::try_from(next.above(ordered.first)).unwrap_or(usize::MAX);
+        for entry in ordered.run.into_iter().skip(skip) {
+            self.append(entry, out);
+        }
+        self.learn_stable(ordered.stable, out);
+    }
+
+    /// Drops what is below the promise, and says so to whoever may act on it.
+    pub(crate) fn is_stale(&mut self, now: Time, from: &Member, epoch: &Epoch, kind: &str, out: &mut Vec<Output>) -> bool {
+        if *epoch >= self.promised {
+            return false;
+        }
+        out.push(Output::Note(Note::StaleEpoch { from: from.id.clone(), epoch: epoch.clone(), kind: kind.to_owned() }));
+        match &self.role {
+            Role::Member(_) | Role::Leader(_) => {
+                let promised = self.promised.clone();
+                self.refuse(now, from, None, Reason::Stale { promised }, out);
+            }
+            Role::Joining(_) | Role::Candidate(_) => {}
+        }
+        true
+    }
+
+    /// Everything up to `seq` is stable: own readings become safe, and what lies far enough behind may go.
+    pub(crate) fn learn_stable(&mut self, seq: Seq, out: &mut Vec<Output>) {
+        if !self.log.raise_stable(seq) {
+            return;
+        }
+        if let Some(oseq) = self.outbox.on_stable(self.log.stable(), self.config.knobs()) {
+            out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Stable });
+        }
+    }
+
+    /// Forgets what everybody has, except the retained tail.
+    pub(crate) fn discard(&mut self, all_have: Seq) {
+        let floor = all_have.min(self.log.stable()).min(self.sinks.delivered());
+        let knobs = self.config.knobs();
+        self.log.discard(floor, knobs.retain_entries, knobs.retain_bytes);
+    }
+
+    /// Acknowledges what has come, and sends what waits.
+    pub(crate) fn settle_member(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Member(following) = &mut self.role else { return };
+        let leader = following.leader.member.clone();
+        let Some(link) = self.links.to(&leader) else { return };
+        let contiguous = self.log.contiguous();
+        if self.building.is_none() && contiguous > following.acked && self.log.is_in(&following.epoch) {
+            following.acked = contiguous;
+            let epoch = following.epoch.clone();
+            self.send(now, &leader, Message::OrderedAck { epoch, contiguous }, out);
+        }
+        if self.building.is_none() {
+            self.send_requests(now, &leader, link, out);
+        }
+    }
+
+    fn send_requests(&mut self, now: Time, leader: &Member, link: crate::id::LinkId, out: &mut Vec<Output>) {
+        while self.outbox.is_unsent() && !self.links.is_full(link) {
+            let Some((first, run)) = self.outbox.next_run(RUN_BYTES) else { return };
+            let requests = Requests { origin: self.me.member.clone(), first, run };
+            self.send(now, leader, Message::SequencerRequest(requests), out);
+        }
+    }
+
+    /// The leader has been silent for too long.
+    pub(crate) fn miss_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let patience = self.patience();
+        let Role::Member(following) = &self.role else { return };
+        if following.liveness.lost_at(patience) > now {
+            return;
+        }
+        let proven_at = following.liveness.proven_at();
+        let evidence = Evidence::Silence {
+            last_round_trip_ms: millis(now.since(proven_at)),
+            beats_missed: following.acks.since(proven_at),
+            connected: self.links.is_linked(&following.leader.member),
+            own_lag_ms: millis(self.lag),
+        };
+        self.miss(now, Cause::Silence, &evidence, out);
+    }
+
+    /// Misses the leader from now on.
+    pub(crate) fn miss(&mut self, now: Time, cause: Cause, evidence: &Evidence, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
+        let leader = following.leader.member.clone();
+        out.push(Output::Note(Note::Suspect { peer: leader.id.clone(), peer_inc: leader.inc, evidence: evidence.clone() }));
+        self.become_candidate(now, cause, Some(leader.id), out);
+    }
+
+    /// The newest view that has been delivered may say that this peer is out, or whom to join.
+    pub(crate) fn follow_view(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Member(following) = &mut self.role else { return };
+        if self.building.is_some() || self.sinks.delivered() < self.log.contiguous() || following.viewed == Some(self.log.view_at()) {
+            return;
+        }
+        following.viewed = Some(self.log.view_at());
+        let Some(view) = self.log.view() else { return };
+        if !view.names(&self.me.member) {
+            if self.leaving.is_some() {
+                self.stop(StopReason::Left, out);
+            } else {
+                let leader = following.leader.clone();
+                self.become_joining(now, Some(leader), out);
+            }
+        } else if let Some(successor) = view.successor.clone() {
+            self.become_joining(now, Some(successor), out);
+        }
+    }
+}
+
+pub(crate) fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The most payload bytes in one frame of requests or entries, unless a single one is larger.
+pub(crate) const RUN_BYTES: u64 = 64 << 10;
+/// Beats after which unordered requests are sent again.
+const STALLED_BEATS: u32 = 2;

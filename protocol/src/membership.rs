@@ -1,0 +1,360 @@
+//! Membership under a living leader: who asks to be admitted, who leaves, who is evicted, and the views that say so.
+//!
+//! A view change is an entry of the log like any other, so a join, a leave or a death needs no flush and no stop. Joins
+//! and leaves within `join_batch` share one view; a failure is told at once. A peer that is out leaves no tombstone: it
+//! may come back as soon as it asks.
+
+use std::time::Duration;
+
+use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
+use crate::log::Log;
+use crate::message::{Added, Coordinator, Entry, JoinRequest, Leading, LogEnd, Message, Reason, Rejected};
+use crate::node::Node;
+use crate::note::{Evidence, Note};
+use crate::role::Role;
+use crate::seam::Output;
+use crate::sequencer::{Courting, Follower, Parting, Retiring, Successor};
+use crate::time::Time;
+use crate::view::View;
+
+/// A peer that asks to be admitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrant {
+    pub(crate) contact: Contact,
+    pub(crate) ask: u64,
+    pub(crate) promised: Epoch,
+    end: LogEnd,
+    /// Whether `HELLO` has passed both ways on a link to it.
+    ready: bool,
+    /// An older life of it is in the view, and is being probed: the beat whose ACK proves that life.
+    probing: Option<u64>,
+    seen: Time,
+}
+
+impl Node {
+    /// Somebody asks to be let in: over a link, or by datagram.
+    pub(crate) fn on_join_request(&mut self, now: Time, via: Option<&Member>, join: JoinRequest, out: &mut Vec<Output>) {
+        match &self.role {
+            Role::Leader(_) if join.leading.is_some() => self.on_merge_request(now, via, &join, out),
+            Role::Leader(_) => self.on_entrant(now, via.is_some(), join, out),
+            Role::Member(following) => {
+                // Whom to ask; the asker finds out for itself whether it is true.
+                let (leader, size) = (following.leader.clone(), self.log.view().map_or(0, |view| view.size() as u64));
+                let epoch = following.epoch.clone();
+                let word = Message::Coordinator(Coordinator { leader, epoch, size, ask: Some(join.ask), names_you: false });
+                self.reply(now, via, &join.from, word, out);
+            }
+            Role::Joining(_) if via.is_none() => self.on_fellow_joiner(now, join.from, out),
+            Role::Joining(_) | Role::Candidate(_) => {
+                if let Some(from) = via {
+                    self.refuse(now, from, Some(join.ask), Reason::Busy, out);
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, now: Time, via: Option<&Member>, to: &Contact, message: Message, out: &mut Vec<Output>) {
+        match via {
+            Some(member) => {
+                self.send(now, member, message, out);
+            }
+            None => self.whisper(to.address, message, out),
+        }
+    }
+
+    fn on_entrant(&mut self, now: Time, linked: bool, join: JoinRequest, out: &mut Vec<Output>) {
+        let contact = join.from.clone();
+        let via = linked.then_some(&contact.member);
+        let refused = |reason| Message::Rejected(Rejected { ask: Some(join.ask), reason });
+        if *contact.id() == *self.me.id() {
+            let holder = self.me.address;
+            self.reply(now, via, &contact, refused(Reason::DuplicateId { holder }), out);
+            return;
+        }
+        if let Some(known) = self.log.later_incarnation(&contact.member) {
+            self.reply(now, via, &contact, refused(Reason::OldIncarnation { known }), out);
+            return;
+        }
+        let known = self.log.view().and_then(|view| view.find(contact.id())).cloned();
+        let mut probing = None;
+        if let Some(known) = &known {
+            if known.member == contact.member {
+                if known.birth == contact.birth {
+                    self.readmit(now, &join, out);
+                } else {
+                    let known = known.member.inc;
+                    self.reply(now, via, &contact, refused(Reason::OldIncarnation { known }), out);
+                }
+                return;
+            }
+            probing = Some(0);
+        } else if self.log.view().is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max) {
+            self.reject(Some(contact.id()), "NEW_PEER_REQUEST", "the group has members_max members", out);
+            self.reply(now, via, &contact, refused(Reason::Busy), out);
+            return;
+        }
+        let ready = linked || self.links.is_linked(&contact.member);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact == contact);
+        let probe_now = probing.is_some() && before.is_none();
+        let probing = if probe_now { Some(leader.beat_now(now)) } else { before.map_or(probing, |entrant| entrant.probing) };
+        let entrant = Entrant { ask: join.ask, promised: join.promised, end: join.end, ready, probing, seen: now, contact };
+        leader.entrants.insert(entrant.contact.id().clone(), entrant);
+        if ready && leader.batch_at.is_none() {
+            leader.batch_at = Some(now + self.config.knobs().join_batch);
+        }
+        self.wants_changed = true;
+    }
+
+    /// A link to somebody stands: if it asks to be admitted, it can be now.
+    pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member) {
+        let batch_at = now + self.config.knobs().join_batch;
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(entrant) = leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member) {
+            entrant.ready = true;
+            leader.batch_at = leader.batch_at.or(Some(batch_at));
+        }
+    }
+
+    /// The older life of somebody that asks to be admitted has proven itself: the newcomer is a duplicate.
+    pub(crate) fn refuse_duplicates(&mut self, now: Time, of: &Member, holder: &Contact, beat: u64, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let proven = leader.entrants.get(&of.id).is_some_and(|entrant| entrant.probing.is_some_and(|probe| beat >= probe));
+        if !proven {
+            return;
+        }
+        if let Some(entrant) = leader.entrants.remove(&of.id) {
+            let reason = Reason::DuplicateId { holder: holder.address };
+            let word = Message::Rejected(Rejected { ask: Some(entrant.ask), reason });
+            let linked = self.links.is_linked(&entrant.contact.member).then_some(&entrant.contact.member);
+            self.reply(now, linked, &entrant.contact, word, out);
+            self.wants_changed = true;
+        }
+    }
+
+    /// Entrants that have stopped asking are forgotten.
+    pub(crate) fn forget_entrants(&mut self, now: Time) {
+        let patience = self.config.knobs().join_patience.max(ASKED_AGAIN);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let before = leader.entrants.len();
+        leader.entrants.retain(|_, entrant| now.since(entrant.seen) < patience);
+        self.wants_changed |= leader.entrants.len() < before;
+    }
+
+    pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member, out: &mut Vec<Output>) {
+        let batch_at = now + self.config.knobs().join_batch;
+        match &mut self.role {
+            Role::Leader(leader) => {
+                if leader.followers.get(&from.id).is_some_and(|follower| follower.contact.member == *from) {
+                    leader.leavers.insert(from.id.clone());
+                    leader.batch_at = leader.batch_at.or(Some(batch_at));
+                }
+            }
+            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => self.refuse(now, from, None, Reason::NotLeader, out),
+        }
+    }
+
+    /// Removes a member that has failed; the next view says so.
+    pub(crate) fn evict(&mut self, _now: Time, contact: &Contact, evidence: &Evidence, out: &mut Vec<Output>) {
+        let silent = matches!(evidence, Evidence::Silence { .. } | Evidence::Slow { .. } | Evidence::NoAnswer { .. });
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.failed.iter().any(|(failed, _)| failed.member == contact.member) {
+            return;
+        }
+        leader.failed.push((contact.clone(), silent));
+        let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+        out.push(Output::Note(Note::Suspect { peer, peer_inc, evidence: evidence.clone() }));
+    }
+
+    /// Numbers the next view, if one is due and may be numbered.
+    pub(crate) fn change_view(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        // Whoever has failed cannot clear the doubt, so it stops counting for it.
+        leader.clear_doubt();
+        let batch_due = leader.batch_at.is_some_and(|at| at <= now);
+        if leader.failed.is_empty() && !batch_due || !leader.is_numbering() {
+            return;
+        }
+        let Some(view) = self.log.view().cloned() else { return };
+        let failed = std::mem::take(&mut leader.failed);
+        let mut left = Vec::new();
+        let mut entrants = Vec::new();
+        if batch_due {
+            leader.batch_at = None;
+            left = std::mem::take(&mut leader.leavers).into_iter().collect();
+            let is_gone =
+                |id: &PeerId| view.find(id).is_none() || failed.iter().any(|(contact, _)| contact.id() == id) || left.contains(id);
+            entrants = leader.entrants.values().filter(|entrant| entrant.ready && is_gone(entrant.contact.id())).cloned().collect();
+            if let Some(above) = entrants.iter().map(|entrant| &entrant.promised).max().filter(|above| **above > leader.epoch).cloned() {
+                // They have promised to accept nothing below that; so this leader moves above it first.
+                leader.leavers.extend(left);
+                leader.failed = failed;
+                leader.batch_at = Some(now);
+                self.renew(now, &above, out);
+                return;
+            }
+        }
+        let gone = |contact: &&Contact| !failed.iter().any(|(other, _)| other.member == contact.member) && !left.contains(contact.id());
+        let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
+        members.extend(entrants.iter().map(|entrant| entrant.contact.clone()));
+        let next = View::new(view.view_id.next(), self.log.epoch(), self.me.id().clone(), members);
+        for (contact, silent) in &failed {
+            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+            out.push(Output::Note(Note::Failed { peer, peer_inc, silent: *silent, ordered: next.ids() }));
+        }
+        for contact in left.iter().filter_map(|id| view.find(id)) {
+            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+            out.push(Output::Note(Note::Left { peer, peer_inc, ordered: next.ids() }));
+        }
+        if next.members == view.members {
+            return;
+        }
+        self.append(Entry::View(next), out);
+        self.follow_members(now, entrants, out);
+    }
+
+    /// The followers become those of the newest view; whoever is new is told so, whoever is out is sent the entry that says it.
+    fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, out: &mut Vec<Output>) {
+        let view_at = self.log.view_at();
+        let Some(view) = self.log.view().cloned() else { return };
+        let forget_at = now + self.config.knobs().heartbeat_timeout;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let out_of_it: Vec<PeerId> =
+            leader.followers.values().filter(|f| !view.names(&f.contact.member)).map(|f| f.contact.id().clone()).collect();
+        for id in out_of_it {
+            if let Some(follower) = leader.followers.remove(&id).filter(|follower| follower.adopted) {
+                let (member, cursor) = (follower.contact.member, follower.cursor);
+                leader.parting.push(Parting { member, cursor, until: view_at, forget_at });
+            }
+        }
+        leader.clear_doubt();
+        for entrant in entrants {
+            let Role::Leader(leader) = &mut self.role else { return };
+            leader.entrants.remove(entrant.contact.id());
+            leader.followers.insert(entrant.contact.id().clone(), Follower::new(entrant.contact.clone(), now));
+            self.admit(now, &entrant.contact.member, entrant.ask, &entrant.end, out);
+        }
+        self.wants_changed = true;
+    }
+
+    /// A peer that is in the view asks again: it is told again.
+    fn readmit(&mut self, now: Time, join: &JoinRequest, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        if join.promised > leader.epoch {
+            let above = join.promised.clone();
+            if leader.is_numbering() {
+                self.renew(now, &above, out);
+            }
+            return;
+        }
+        if leader.followers.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
+            self.admit(now, &join.from.member, join.ask, &join.end, out);
+        }
+    }
+
+    /// Sends a snapshot, and streams what comes above it.
+    fn admit(&mut self, now: Time, member: &Member, ask: u64, end: &LogEnd, out: &mut Vec<Output>) {
+        let epoch = self.log.epoch();
+        let snapshot = self.log.snapshot(start_for(&self.log, end));
+        let cursor = snapshot.seq;
+        let view_at = self.log.view_at();
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(follower) = leader.followers.get_mut(&member.id) {
+            follower.adopted = true;
+            follower.cursor = cursor;
+        }
+        self.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
+    }
+
+    /// Another leader beacons: of two groups, the outranked one asks to become part of the other.
+    pub(crate) fn court(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let until = now + self.config.knobs().election_timeout;
+        let Role::Leader(leader) = &self.role else { return };
+        let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
+        if !outranked || leader.courting.is_some() || !leader.is_numbering() || self.leaving.is_some() {
+            return;
+        }
+        let ask = self.fresh_ask();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.courting = Some(Courting { leader: word.leader.clone(), ask, until });
+        }
+        self.wants_changed = true;
+        self.ask_to_merge(now, &word.leader.member, out);
+    }
+
+    /// Asks the courted leader, if a link to it stands.
+    pub(crate) fn ask_to_merge(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let Some(courting) = leader.courting.as_ref().filter(|courting| courting.leader.member == *to) else { return };
+        let leading = Leading { epoch: leader.epoch.clone(), size: self.log.view().map_or(1, |view| view.size() as u64) };
+        let ask = courting.ask;
+        let request = self.join_request(ask, Some(leading));
+        self.send(now, to, Message::NewPeerRequest(request), out);
+    }
+
+    pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
+        JoinRequest { ask, from: self.me.clone(), promised: self.promised.clone(), end: self.log.end(), leading }
+    }
+
+    fn on_merge_request(&mut self, now: Time, via: Option<&Member>, join: &JoinRequest, out: &mut Vec<Output>) {
+        let (Some(from), Some(theirs)) = (via, &join.leading) else { return };
+        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let Role::Leader(leader) = &self.role else { return };
+        let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
+        if outranks && leader.courting.is_none() && leader.is_numbering() && self.leaving.is_none() {
+            let word = self.own_word(Some(join.ask), Some(from));
+            self.send(now, from, Message::Coordinator(word), out);
+        } else {
+            self.refuse(now, from, Some(join.ask), Reason::Busy, out);
+        }
+    }
+
+    /// The other leader has said yes, which proves both directions: the group's last view names whom to join.
+    pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().sync_timeout;
+        let Some(view) = self.log.view().cloned() else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
+        if !leader.is_numbering() {
+            return;
+        }
+        let Some(courting) = leader.courting.take() else { return };
+        leader.retiring = Some(Retiring { until, into: Successor::Group(courting.leader.clone()) });
+        let mut last = View { view_id: view.view_id.next(), epoch: leader.epoch.clone(), ..view };
+        last.successor = Some(courting.leader);
+        self.append(Entry::View(last), out);
+    }
+
+    /// The probed incarnation of that name is gone, or has been replaced.
+    pub(crate) fn on_member_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member) {
+            leader.entrants.remove(&member.id);
+            self.wants_changed = true;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.courting.as_ref().is_some_and(|courting| courting.leader.member == *member) {
+            leader.courting = None;
+            self.wants_changed = true;
+        }
+        let Some(contact) = leader.followers.get(&member.id).map(|follower| follower.contact.clone()) else { return };
+        if contact.member == *member {
+            let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
+            self.evict(now, &contact, &evidence, out);
+        }
+    }
+}
+
+/// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there and the
+/// entries since are still retained, so that a member that was away for a while misses nothing.
+fn start_for(log: &Log, end: &LogEnd) -> Seq {
+    let stable = log.stable();
+    let lineage = log.lineage();
+    let Some(at) = lineage.iter().position(|row| row.epoch == end.epoch) else { return stable };
+    let covered = lineage.get(at + 1).map_or(log.contiguous(), |next| next.first.previous());
+    let fork = covered.min(end.contiguous).min(stable);
+    if log.retains_above(fork) { fork } else { stable }
+}
+
+/// An entrant asks at least every two seconds; one that has not for that long has gone.
+const ASKED_AGAIN: Duration = Duration::from_secs(4);

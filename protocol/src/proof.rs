@@ -1,0 +1,117 @@
+//! What links and refusals prove, for each role.
+//!
+//! A new link repeats every question that is open to the other end, because nothing relies on TCP to be reliable. Proof
+//! that a process is gone spares everybody a timeout. A refusal says why, and each reason means something else to each
+//! role; what it means is here in one place.
+
+use crate::id::{Incarnation, Member};
+use crate::message::{LogEnd, Reason, Rejected};
+use crate::node::Node;
+use crate::note::{Cause, Evidence};
+use crate::role::{Phase, Role};
+use crate::seam::{Output, StopReason};
+use crate::time::Time;
+
+impl Node {
+    /// A link to a member stands, and it has said where its log ends.
+    pub(crate) fn on_linked(&mut self, now: Time, member: &Member, end: &LogEnd, _knows: Option<Incarnation>, out: &mut Vec<Output>) {
+        match &mut self.role {
+            Role::Leader(leader) => {
+                let follows = leader.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member);
+                if follows && end.epoch > leader.epoch {
+                    let why = format!("{} is in epoch {}", member.id, end.epoch);
+                    self.step_down(now, why, out);
+                    return;
+                }
+                self.relink(now, member, end, out);
+                self.on_entrant_linked(now, member);
+                self.ask_to_merge(now, member, out);
+            }
+            Role::Member(following) if following.leader.member == *member => {
+                following.acked = crate::id::Seq::ZERO;
+                self.outbox.rewind(self.log.last_oseq(&self.me.member));
+                if let Some(witness) = &mut self.witness {
+                    witness.asked = false;
+                }
+                self.ask_as_witness(now, out);
+                self.say_leave(now, out);
+                self.ask_missing(now, out);
+            }
+            Role::Candidate(_) => self.put_question(now, member, out),
+            Role::Joining(_) => self.ask_to_join(now, member, out),
+            Role::Member(_) => {}
+        }
+    }
+
+    /// A process is proven gone.
+    pub(crate) fn on_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
+        match &self.role {
+            Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
+            Role::Member(following) if following.leader.member == *member => {
+                let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
+                self.miss(now, Cause::Connection, &evidence, out);
+            }
+            Role::Candidate(_) => self.on_asked_gone(now, member, out),
+            Role::Joining(_) => self.forget_target(now, member),
+            Role::Member(_) => {}
+        }
+    }
+
+    pub(crate) fn on_rejected(&mut self, now: Time, from: &Member, rejected: Rejected, out: &mut Vec<Output>) {
+        let Rejected { ask, reason } = rejected;
+        let own_word = |reason: &Reason| Evidence::OwnWord { verb: format!("REJECTED:{}", reason.name()) };
+        match (&mut self.role, &reason) {
+            (Role::Leader(leader), Reason::Stale { promised }) => {
+                // Only a member of the present view can unseat its leader; an outsider belongs to another group.
+                let follows = leader.followers.get(&from.id).is_some_and(|follower| follower.contact.member == *from);
+                if follows && *promised > leader.epoch {
+                    let why = format!("{} has promised epoch {promised}", from.id);
+                    self.step_down(now, why, out);
+                }
+            }
+            (Role::Leader(leader), Reason::Busy) => {
+                if leader.courting.as_ref().is_some_and(|courting| Some(courting.ask) == ask) {
+                    leader.courting = None;
+                    self.wants_changed = true;
+                }
+            }
+            (Role::Member(following), Reason::Stale { .. } | Reason::NotLeader) if following.leader.member == *from => {
+                self.miss(now, Cause::OwnWord, &own_word(&reason), out);
+            }
+            (Role::Member(following), Reason::NotMember) if following.leader.member == *from => {
+                let leader = following.leader.clone();
+                self.become_joining(now, Some(leader), out);
+            }
+            (Role::Candidate(candidate), Reason::Stale { promised }) => {
+                let overtaken =
+                    matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
+                if overtaken {
+                    candidate.floor = candidate.floor.clone().max(promised.clone());
+                    self.ask(now, Cause::Again, out);
+                }
+            }
+            (Role::Candidate(candidate), Reason::NotLeader) => {
+                if candidate.named.as_ref().is_some_and(|named| named.member == *from) {
+                    self.ask_again_soon(now);
+                }
+            }
+            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => self.on_asked_gone(now, from, out),
+            (Role::Joining(_), Reason::NotLeader) => self.forget_target(now, from),
+            (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
+                let (holder, own) = (*holder, self.me.address);
+                self.stop(StopReason::DuplicateId { holder, own }, out);
+            }
+            (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
+                let known = *known;
+                if self.been_member {
+                    self.stop(StopReason::OldIncarnation { known }, out);
+                } else {
+                    joining.ask_at = now;
+                    self.renumber(Incarnation(known.0.saturating_add(1)), out);
+                }
+            }
+            // The rest means nothing to the role: an answer to a question that is no longer open.
+            (Role::Leader(_) | Role::Member(_) | Role::Candidate(_) | Role::Joining(_), _) => {}
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a node is at the moment. Each variant owns exactly its facts: a fact that must be forgotten with the role lives
+//! here and dies with it, one that must survive lives in the node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::detector::{Liveness, Started};
+use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::message::{SyncAnswer, SyncRequest};
+use crate::sequencer::Leader;
+use crate::time::Time;
+
+/// The roles.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    /// In no view: announces itself, listens, asks a leader to be admitted.
+    Joining(Joining),
+    /// Follows a leader.
+    Member(Following),
+    /// Misses the leader: asks around, waits for somebody else's outcome, or claims.
+    Candidate(Candidate),
+    /// Numbers the entries, beats, watches everyone else.
+    Leader(Box<Leader>),
+}
+
+/// The facts of a joining peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Joining {
+    pub(crate) since: Time,
+    /// When the last new joiner was heard.
+    pub(crate) quiet_since: Time,
+    /// The present attempt.
+    pub(crate) ask: u64,
+    pub(crate) ask_at: Time,
+    pub(crate) wait: Duration,
+    /// Joiners in no view.
+    pub(crate) heard: BTreeMap<PeerId, (Contact, Time)>,
+    /// The leader that is being asked, and since when.
+    pub(crate) target: Option<(Contact, Time)>,
+    /// Since when somebody has reported a live leader.
+    pub(crate) reported: Option<Time>,
+    /// A better joiner, which is given until then to found the group.
+    pub(crate) deferring: Option<(PeerId, Time)>,
+    /// Better joiners that have not.
+    pub(crate) let_down: BTreeSet<PeerId>,
+}
+
+/// The facts of a member.
+#[derive(Clone, Debug)]
+pub(crate) struct Following {
+    pub(crate) leader: Contact,
+    pub(crate) epoch: Epoch,
+    pub(crate) liveness: Liveness,
+    /// When which ACK was sent.
+    pub(crate) acks: Started,
+    /// The last position acknowledged.
+    pub(crate) acked: Seq,
+    /// Heartbeats since which the leader has not ordered what was sent to it.
+    pub(crate) stalled_beats: u32,
+    /// Where the newest view stood when it was last looked at.
+    pub(crate) viewed: Option<Seq>,
+}
+
+/// The facts of a candidate.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The leader it misses.
+    pub(crate) missed: Option<PeerId>,
+    /// Whether there is no view to follow: the asked are the joiners heard.
+    pub(crate) first_view: bool,
+    /// The present question; a new one for each round of asking.
+    pub(crate) ask: u64,
+    pub(crate) asked_at: Time,
+    pub(crate) asked: BTreeMap<PeerId, Contact>,
+    pub(crate) answered: BTreeSet<PeerId>,
+    /// Not waited for in this election: the missed leader, those that let it down.
+    pub(crate) suspects: BTreeSet<PeerId>,
+    /// Proven gone, or not of the group.
+    pub(crate) dropped: BTreeSet<PeerId>,
+    /// The leader that a veto has named, which it asks itself.
+    pub(crate) named: Option<Contact>,
+    /// The highest epoch that a refusal has named.
+    pub(crate) floor: Epoch,
+    pub(crate) phase: Phase,
+}
+
+/// What a candidate is doing.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    /// Asks everybody.
+    Asking { until: Time },
+    /// Somebody knows a working leader.
+    Vetoed { until: Time },
+    /// Somebody better asks, or has its promise.
+    Waiting { on: PeerId, until: Time },
+    /// Collects promises.
+    Syncing(Claim),
+    /// Fetches the log to be adopted; promises are closed.
+    Adopting { claim: Claim, cut: Seq, until: Time },
+}
+
+/// A claim.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) epoch: Epoch,
+    pub(crate) until: Time,
+    pub(crate) answers: BTreeMap<PeerId, (Member, SyncAnswer)>,
+    /// Set where a working leader only moves to a higher epoch: what it keeps.
+    pub(crate) standing: Option<Box<Leader>>,
+}
+
+impl Candidate {
+    /// Whether it is a working leader that only moves to a higher epoch.
+    pub(crate) fn is_standing(&self) -> bool {
+        matches!(&self.phase, Phase::Syncing(claim) | Phase::Adopting { claim, .. } if claim.standing.is_some())
+    }
+
+    pub(crate) fn deadline(&self) -> Time {
+        match &self.phase {
+            Phase::Asking { until } | Phase::Vetoed { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => *until,
+            Phase::Syncing(claim) => claim.until,
+        }
+    }
+
+    pub(crate) fn excuse(&mut self, lag: Duration) {
+        match &mut self.phase {
+            Phase::Asking { until } | Phase::Vetoed { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => {
+                *until += lag
+            }
+            Phase::Syncing(claim) => claim.until += lag,
+        }
+    }
+
+    /// The question that an answer may name: the present one, or the round claimed.
+    pub(crate) fn is_asking(&self, ask: Option<u64>) -> bool {
+        let round = match &self.phase {
+            Phase::Syncing(claim) => Some(claim.epoch.round),
+            Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Adopting { .. } => None,
+        };
+        ask.is_some() && (ask == Some(self.ask) || ask == round)
+    }
+
+    /// Those whose answer is waited for.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &Contact> {
+        self.asked.values().filter(|contact| !self.suspects.contains(contact.id()) && !self.dropped.contains(contact.id()))
+    }
+}
+
+/// Asks the leader on behalf of those who miss it.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    pub(crate) ask: u64,
+    pub(crate) asked_at: Time,
+    pub(crate) until: Time,
+    /// Whether the question is on its way.
+    pub(crate) asked: bool,
+    /// Candidates that wait for the verdict, with their question.
+    pub(crate) electors: BTreeMap<PeerId, (Contact, u64)>,
+    /// The highest claim that waits for the verdict.
+    pub(crate) claim: Option<SyncRequest>,
+}
+
+/// The wish to leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// A leader waits until then for others that leave as well, before it hands over.
+    pub(crate) linger_until: Time,
+    /// Gone then, confirmed or not.
+    pub(crate) until: Time,
+}

@@ -1,0 +1,522 @@
+//! The leader: numbers what members send, streams it to everyone, knows who has what.
+//!
+//! A fixed sequencer (Défago, Schiper, Urbán 2004, variant UB) on a log. Each follower has a cursor; what lies between
+//! it and the end of the log is streamed as runs, as fast as its link takes them, and starts again at what the follower
+//! says it holds whenever its link is new. So there is no resend timer and no hold-back queue: a hole cannot last
+//! longer than a link. A position is *stable* when everyone in the newest view holds it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::detector::{Liveness, Started};
+use crate::id::{Contact, Epoch, LinkId, Member, Oseq, PeerId, Seq};
+use crate::member::{RUN_BYTES, millis};
+use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests, SyncFinal, Wish};
+use crate::node::Node;
+use crate::note::{Evidence, Note};
+use crate::role::Role;
+use crate::seam::{Outcome, Output};
+use crate::time::Time;
+
+/// The facts of a leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Leader {
+    pub(crate) epoch: Epoch,
+    /// Everyone else in the newest view.
+    pub(crate) followers: BTreeMap<PeerId, Follower>,
+    /// The cut, to be said again to whoever has not adopted it.
+    pub(crate) announced: SyncFinal,
+    beat: u64,
+    beat_at: Time,
+    started: Started,
+    /// Nobody can be overdue before this.
+    watch_at: Time,
+    /// Peers that ask to be admitted.
+    pub(crate) entrants: BTreeMap<PeerId, crate::membership::Entrant>,
+    /// Members that ask to leave.
+    pub(crate) leavers: BTreeSet<PeerId>,
+    /// Members to be removed because they failed.
+    pub(crate) failed: Vec<(Contact, bool)>,
+    /// When the next view is due, if one is.
+    pub(crate) batch_at: Option<Time>,
+    /// Members that are out, and still to be sent the entry that says so.
+    pub(crate) parting: Vec<Parting>,
+    /// Set after a pause: nothing is numbered before everyone has answered this beat.
+    doubt: Option<u64>,
+    /// Set once it numbers nothing more: it waits for everyone to have everything, then goes.
+    pub(crate) retiring: Option<Retiring>,
+    /// The group that it asks to be merged into.
+    pub(crate) courting: Option<Courting>,
+    told_stable: Seq,
+}
+
+/// What a leader knows of a member.
+#[derive(Clone, Debug)]
+pub(crate) struct Follower {
+    pub(crate) contact: Contact,
+    /// The last position that it has acknowledged in this epoch.
+    pub(crate) acked: Seq,
+    /// The last position that it has been sent on the present link.
+    pub(crate) cursor: Seq,
+    /// Whether it has adopted this epoch, so that entries may be streamed to it.
+    pub(crate) adopted: bool,
+    liveness: Liveness,
+    echo: Option<u64>,
+    lag_since: Option<Time>,
+    /// What it had acknowledged at the last beat, and for how many beats nothing has come of what it was sent.
+    stuck: (Seq, u32),
+}
+
+/// A member that is out.
+#[derive(Clone, Debug)]
+pub(crate) struct Parting {
+    pub(crate) member: Member,
+    pub(crate) cursor: Seq,
+    /// The entry that removes it.
+    pub(crate) until: Seq,
+    pub(crate) forget_at: Time,
+}
+
+/// What comes after this leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Retiring {
+    /// It waits no longer than that.
+    pub(crate) until: Time,
+    pub(crate) into: Successor,
+}
+
+/// Who comes after this leader.
+#[derive(Clone, Debug)]
+pub(crate) enum Successor {
+    /// A member takes over.
+    Member(Member),
+    /// The whole group joins another one.
+    Group(Contact),
+}
+
+/// A larger group that this one asks to be merged into.
+#[derive(Clone, Debug)]
+pub(crate) struct Courting {
+    pub(crate) leader: Contact,
+    pub(crate) ask: u64,
+    pub(crate) until: Time,
+}
+
+impl Follower {
+    pub(crate) fn new(contact: Contact, now: Time) -> Self {
+        Self {
+            contact,
+            acked: Seq::ZERO,
+            cursor: Seq::ZERO,
+            adopted: false,
+            liveness: Liveness::new(now),
+            echo: None,
+            lag_since: None,
+            stuck: (Seq::ZERO, 0),
+        }
+    }
+}
+
+impl Leader {
+    pub(crate) fn new(now: Time, beat: u64, announced: SyncFinal, followers: BTreeMap<PeerId, Follower>, patience: Duration) -> Self {
+        Self {
+            epoch: announced.epoch.clone(),
+            followers,
+            announced,
+            beat,
+            beat_at: now,
+            started: Started::default(),
+            watch_at: now + patience,
+            entrants: BTreeMap::new(),
+            leavers: BTreeSet::new(),
+            failed: Vec::new(),
+            batch_at: None,
+            parting: Vec::new(),
+            doubt: None,
+            retiring: None,
+            courting: None,
+            told_stable: Seq::ZERO,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Time {
+        let courting = self.courting.as_ref().map(|courting| courting.until);
+        let parting = self.parting.iter().map(|parting| parting.forget_at).min();
+        let soonest =
+            self.batch_at.into_iter().chain(courting).chain(parting).chain(self.retiring.as_ref().map(|retiring| retiring.until)).min();
+        self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
+    }
+
+    /// This leader's own loop ran late: it accuses nobody for that time, and numbers nothing before it knows again
+    /// where it stands, because the others may have elected somebody else meanwhile.
+    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
+        for follower in self.followers.values_mut() {
+            follower.liveness.excuse(lag);
+        }
+        self.watch_at += lag;
+        let beat = self.beat_now(now);
+        if !self.followers.is_empty() {
+            self.doubt = Some(beat);
+        }
+    }
+
+    /// Goes on with what it was doing before it moved to a higher epoch.
+    pub(crate) fn resume(&mut self, standing: Self) {
+        self.entrants = standing.entrants;
+        self.leavers = standing.leavers;
+        self.batch_at = standing.batch_at;
+        self.parting = standing.parting;
+    }
+
+    /// Everyone has answered since the pause: this leader still leads.
+    pub(crate) fn clear_doubt(&mut self) {
+        let failed = |follower: &Follower| self.failed.iter().any(|(contact, _)| contact.member == follower.contact.member);
+        if self.doubt.is_some() && self.followers.values().all(|follower| follower.echo >= self.doubt || failed(follower)) {
+            self.doubt = None;
+        }
+    }
+
+    /// Beats as soon as possible; returns the number that the beat will have.
+    pub(crate) fn beat_now(&mut self, now: Time) -> u64 {
+        self.beat_at = now;
+        self.beat + 1
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring.is_some()
+    }
+
+    /// Whether it may number now.
+    pub(crate) fn is_numbering(&self) -> bool {
+        self.doubt.is_none() && self.retiring.is_none()
+    }
+
+    pub(crate) fn wanted(&self) -> Vec<Contact> {
+        let entrants = self.entrants.values().map(|entrant| &entrant.contact);
+        let courted = self.courting.iter().map(|courting| &courting.leader);
+        self.followers.values().map(|follower| &follower.contact).chain(entrants).chain(courted).cloned().collect()
+    }
+
+    /// The last position that somebody else holds, or everything where there is nobody else.
+    pub(crate) fn seen_elsewhere(&self, contiguous: Seq) -> Seq {
+        self.followers.values().map(|follower| follower.acked).max().unwrap_or(contiguous)
+    }
+
+    /// The last position that everyone in the newest view holds.
+    fn all_acked(&self, contiguous: Seq) -> Seq {
+        self.followers.values().map(|follower| follower.acked).min().unwrap_or(contiguous)
+    }
+
+    /// Whether everybody has acknowledged everything.
+    pub(crate) fn is_level(&self, contiguous: Seq) -> bool {
+        self.all_acked(contiguous) >= contiguous
+    }
+}
+
+impl Node {
+    pub(crate) fn on_requests(&mut self, now: Time, from: &Member, requests: Requests, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        if requests.origin != *from {
+            self.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", out);
+            return;
+        }
+        if leader.followers.get(&from.id).is_none_or(|follower| follower.contact.member != *from) {
+            self.refuse(now, from, None, Reason::NotMember, out);
+            return;
+        }
+        if !leader.is_numbering() {
+            // The sender still has them, and sends them again: after the next cut, or once it sees no progress.
+            return;
+        }
+        let mut last = self.log.last_oseq(from);
+        let mut own = requests.first;
+        for request in requests.run {
+            let end = request.what.last(own);
+            if own == last.next() {
+                last = end;
+                self.append(entry(from.clone(), own, request.what, request.time), out);
+            }
+            own = end.next();
+        }
+    }
+
+    /// Appends one entry to the log, with all that follows from it for this peer's own readings.
+    pub(crate) fn append(&mut self, entry: Entry, out: &mut Vec<Output>) {
+        let own = match &entry {
+            Entry::Data { origin, oseq, .. } if *origin == self.me.member => Some(*oseq),
+            Entry::Lost { origin, to, .. } if *origin == self.me.member => Some(*to),
+            Entry::Data { .. } | Entry::Lost { .. } | Entry::View(_) => None,
+        };
+        let seq = self.log.append(entry);
+        if let Some(oseq) = own {
+            self.outbox.on_ordered(seq, oseq);
+            out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Ordered });
+        }
+    }
+
+    pub(crate) fn on_heartbeat_ack(&mut self, now: Time, from: &Member, ack: &HeartbeatAck, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
+        let Some(started) = leader.started.of(ack.beat) else { return };
+        follower.liveness.prove(started);
+        follower.echo = follower.echo.max(Some(ack.beat));
+        let holder = follower.contact.clone();
+        leader.clear_doubt();
+        self.refuse_duplicates(now, from, &holder, ack.beat, out);
+        self.on_ordered_ack(now, from, &ack.epoch, ack.contiguous);
+    }
+
+    pub(crate) fn on_ordered_ack(&mut self, _now: Time, from: &Member, epoch: &Epoch, contiguous: Seq) {
+        let end = self.log.contiguous();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
+        if *epoch != leader.epoch || contiguous > end {
+            return;
+        }
+        if !follower.adopted && contiguous >= leader.announced.cut {
+            follower.adopted = true;
+            follower.cursor = contiguous;
+        }
+        follower.acked = follower.acked.max(contiguous);
+    }
+
+    /// Beats, watches, batches.
+    pub(crate) fn lead_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.watch(now, out);
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.parting.retain(|parting| parting.forget_at > now);
+        if leader.courting.as_ref().is_some_and(|courting| courting.until <= now) {
+            leader.courting = None;
+            self.wants_changed = true;
+        }
+        self.forget_entrants(now);
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.beat_at <= now {
+            self.beat(now, out);
+        }
+    }
+
+    /// Evicts who has been silent, or behind, for too long.
+    fn watch(&mut self, now: Time, out: &mut Vec<Output>) {
+        let timeout = self.config.knobs().heartbeat_timeout;
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.watch_at > now {
+            return;
+        }
+        let mut overdue = Vec::new();
+        for follower in leader.followers.values() {
+            if follower.liveness.lost_at(timeout) <= now {
+                let proven_at = follower.liveness.proven_at();
+                overdue.push((
+                    follower.contact.clone(),
+                    Evidence::Silence {
+                        last_round_trip_ms: millis(now.since(proven_at)),
+                        beats_missed: leader.started.since(proven_at),
+                        connected: self.links.is_linked(&follower.contact.member),
+                        own_lag_ms: millis(self.lag),
+                    },
+                ));
+            }
+        }
+        let soonest = leader.followers.values().map(|follower| follower.liveness.lost_at(timeout)).filter(|at| *at > now).min();
+        leader.watch_at = soonest.unwrap_or(now + timeout);
+        for (contact, evidence) in overdue {
+            self.evict(now, &contact, &evidence, out);
+        }
+    }
+
+    /// One heartbeat to everyone, and the beacon.
+    fn beat(&mut self, now: Time, out: &mut Vec<Output>) {
+        let knobs = self.config.knobs().clone();
+        let (high, stable) = (self.log.contiguous(), self.log.stable());
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.beat += 1;
+        leader.beat_at = now + knobs.heartbeat_interval;
+        leader.started.note(leader.beat, now);
+        self.beats = leader.beat;
+        let (beat, epoch) = (leader.beat, leader.epoch.clone());
+        let all_have =
+            leader.followers.values().all(|follower| follower.adopted && follower.acked > Seq::ZERO).then(|| leader.all_acked(high));
+        let mut slow = Vec::new();
+        let mut beats = Vec::with_capacity(leader.followers.len());
+        for follower in leader.followers.values_mut() {
+            let lag = high.above(follower.acked);
+            let behind = follower.adopted && lag > knobs.max_lag_entries;
+            follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
+            if follower.lag_since.is_some_and(|since| now.since(since) >= knobs.slow_timeout) {
+                slow.push((follower.contact.clone(), Evidence::Slow { behind: lag }));
+            }
+            // Nothing relies on TCP: what has been sent and not acknowledged for two more beats is sent again.
+            let stuck = follower.adopted && follower.cursor > follower.acked && follower.stuck.0 == follower.acked;
+            follower.stuck = (follower.acked, if stuck { follower.stuck.1 + 1 } else { 0 });
+            let full = self.links.to(&follower.contact.member).is_some_and(|link| self.links.is_full(link));
+            if follower.stuck.1 > STUCK_BEATS && !full {
+                follower.stuck.1 = 0;
+                follower.cursor = follower.acked.max(leader.announced.cut.min(follower.cursor));
+            }
+            beats.push((follower.contact.member.clone(), follower.echo, follower.adopted));
+        }
+        let announced = leader.announced.clone();
+        for (member, echo, adopted) in beats {
+            let last_oseq = self.log.last_oseq(&member);
+            let heartbeat = Heartbeat { epoch: epoch.clone(), beat, high, stable, all_have, echo, last_oseq };
+            self.send(now, &member, Message::Heartbeat(heartbeat), out);
+            if !adopted && announced.list.contains(&member) {
+                self.send(now, &member, Message::SeqSyncFinal(announced.clone()), out);
+            }
+        }
+        for (contact, evidence) in slow {
+            self.evict(now, &contact, &evidence, out);
+        }
+        if let Some(all_have) = all_have {
+            self.discard(all_have);
+        }
+        let beacon = Message::Coordinator(self.own_word(None, None));
+        self.broadcast(beacon, out);
+        self.tell_stable(out);
+    }
+
+    fn tell_stable(&mut self, out: &mut Vec<Output>) {
+        let stable = self.log.stable();
+        let Role::Leader(leader) = &mut self.role else { return };
+        if stable > leader.told_stable {
+            leader.told_stable = stable;
+            out.push(Output::Note(Note::Stable { epoch: leader.epoch.clone(), seq: stable }));
+        }
+    }
+
+    /// "I lead", as an announcement, a beacon, or an answer to somebody.
+    pub(crate) fn own_word(&self, ask: Option<u64>, to: Option<&Member>) -> Coordinator {
+        let view = self.log.view();
+        Coordinator {
+            leader: self.me.clone(),
+            epoch: self.log.epoch(),
+            size: view.map_or(1, |view| view.size() as u64),
+            ask,
+            names_you: to.is_some_and(|member| view.is_some_and(|view| view.names(member))),
+        }
+    }
+
+    /// Numbers own readings, changes the view where that is due, streams, and learns what is stable.
+    pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.change_view(now, out);
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.is_numbering() {
+            while let Some((first, run)) = self.outbox.next_run(u64::MAX) {
+                let mut own = first;
+                for request in run {
+                    let end = request.what.last(own);
+                    self.append(entry(self.me.member.clone(), own, request.what, request.time), out);
+                    own = end.next();
+                }
+            }
+        }
+        self.stream(now, out);
+        let contiguous = self.log.contiguous();
+        let Role::Leader(leader) = &self.role else { return };
+        // Everyone in the newest view holds it, its own entry included: then it is stable, and so is all before it.
+        let acked = leader.all_acked(contiguous);
+        if acked >= self.log.view_at() {
+            self.learn_stable(acked, out);
+        }
+        self.retire(now, out);
+    }
+
+    /// Sends every follower what it lacks, one frame for all that stand at the same position.
+    fn stream(&mut self, now: Time, out: &mut Vec<Output>) {
+        let contiguous = self.log.contiguous();
+        let stable = self.log.stable();
+        loop {
+            let Role::Leader(leader) = &mut self.role else { return };
+            let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
+            for follower in leader.followers.values().filter(|follower| follower.adopted && follower.cursor < contiguous) {
+                if let Some(link) = self.links.to(&follower.contact.member)
+                    && !self.links.is_full(link)
+                {
+                    behind.entry(follower.cursor).or_default().push((link, follower.contact.id().clone()));
+                }
+            }
+            if behind.is_empty() {
+                break;
+            }
+            for (cursor, group) in behind {
+                let run = self.log.run(cursor.next(), contiguous, RUN_BYTES as usize);
+                let Role::Leader(leader) = &mut self.role else { return };
+                if run.is_empty() {
+                    // What it lacks has been discarded; only a snapshot helps, and it gets one when it asks to join.
+                    for (_, id) in &group {
+                        if let Some(follower) = leader.followers.get_mut(id) {
+                            follower.adopted = false;
+                        }
+                    }
+                    continue;
+                }
+                let end = cursor.plus(run.len() as u64);
+                for (_, id) in &group {
+                    if let Some(follower) = leader.followers.get_mut(id) {
+                        follower.cursor = end;
+                    }
+                }
+                let epoch = leader.epoch.clone();
+                let links = group.into_iter().map(|(link, _)| link).collect();
+                let message = Message::Ordered(Ordered { epoch, first: cursor.next(), run, stable, repair: None });
+                self.links.fan(links, message, out);
+            }
+        }
+        self.stream_parting(now, out);
+    }
+
+    fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let epoch = leader.epoch.clone();
+        let mut left = VecDeque::from(std::mem::take(&mut leader.parting));
+        let mut kept = Vec::new();
+        while let Some(mut parting) = left.pop_front() {
+            while parting.cursor < parting.until {
+                let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES as usize);
+                let end = parting.cursor.plus(run.len() as u64);
+                let message = Message::Ordered(Ordered {
+                    epoch: epoch.clone(),
+                    first: parting.cursor.next(),
+                    run,
+                    stable: self.log.stable(),
+                    repair: None,
+                });
+                if end == parting.cursor || !self.send(now, &parting.member, message, out) {
+                    break;
+                }
+                parting.cursor = end;
+            }
+            if parting.cursor < parting.until {
+                kept.push(parting);
+            }
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            leader.parting = kept;
+        }
+    }
+
+    /// A follower's link is new: it goes on where it says that it is, in this epoch; otherwise it hears the cut again.
+    pub(crate) fn relink(&mut self, now: Time, member: &Member, end: &crate::message::LogEnd, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
+        if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
+            follower.adopted = true;
+            follower.acked = follower.acked.max(end.contiguous);
+            follower.cursor = end.contiguous;
+        } else if leader.announced.list.contains(member) && end.epoch < leader.epoch {
+            let announced = leader.announced.clone();
+            self.send(now, member, Message::SeqSyncFinal(announced), out);
+        }
+    }
+}
+
+fn entry(origin: Member, oseq: Oseq, what: Wish, time: u64) -> Entry {
+    match what {
+        Wish::Data(payload) => Entry::Data { origin, oseq, time, payload },
+        Wish::Lost { to } => Entry::Lost { origin, from: oseq, to: to.max(oseq) },
+    }
+}
+
+/// Beats after which unacknowledged entries are sent again.
+const STUCK_BEATS: u32 = 2;

@@ -1,0 +1,242 @@
+//! The sync: a claimant collects promises, adopts the best log among those who gave one, and cuts there.
+//!
+//! A promise and the log's end are one message, so nothing can be acknowledged in an older epoch after it. The list of
+//! those who answered closes when the cut is chosen; late answers are not answers. Adopted is the longest contiguous log
+//! of the highest last-row epoch (Viewstamped Replication, Raft, KIP-101). Mode `available`: the claimant needs nobody
+//! but itself.
+
+use std::collections::BTreeMap;
+
+use crate::building::{Building, Purpose};
+use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncFinal, SyncRequest};
+use crate::node::Node;
+use crate::note::{Cause, Note};
+use crate::role::{Claim, Phase, Role};
+use crate::seam::Output;
+use crate::sequencer::{Follower, Leader};
+use crate::time::Time;
+use crate::view::View;
+
+impl Node {
+    /// Claims the next epoch.
+    pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let epoch = (&self.promised).max(&candidate.floor).next(self.me.member.clone());
+        let asked = candidate.awaited().count() as u64;
+        let alone = candidate.first_view && asked == 0;
+        out.push(Output::Note(Note::Claim { epoch: epoch.clone(), asked, alone }));
+        self.sync(now, epoch, None, out);
+    }
+
+    /// A working leader moves above `above`, which somebody that asks to be admitted has promised. It stays leader, so
+    /// there is nothing to ask but the promise.
+    pub(crate) fn renew(&mut self, now: Time, above: &Epoch, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let standing = leader.clone();
+        let epoch = (&self.promised).max(above).next(self.me.member.clone());
+        let mut candidate = self.candidate(now, None);
+        candidate.dropped = standing.failed.iter().map(|(contact, _)| contact.id().clone()).collect();
+        self.role = Role::Candidate(candidate);
+        self.wants_changed = true;
+        self.sync(now, epoch, Some(standing), out);
+    }
+
+    /// Promises the epoch to itself, and asks for the others' promises.
+    fn sync(&mut self, now: Time, epoch: Epoch, standing: Option<Box<Leader>>, out: &mut Vec<Output>) {
+        let id = self.me.member.id.clone();
+        self.promise_to(&epoch, &id, out);
+        let until = now + self.config.knobs().sync_timeout;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.asked_at = now;
+        candidate.phase = Phase::Syncing(Claim { epoch, until, answers: BTreeMap::new(), standing });
+        let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
+        for member in members {
+            self.put_question(now, &member, out);
+        }
+        self.close_if_complete(now, out);
+    }
+
+    /// A claimant asks for this peer's promise.
+    pub(crate) fn on_sync_request(&mut self, now: Time, from: &Member, request: SyncRequest, out: &mut Vec<Output>) {
+        let round = request.epoch.round;
+        if request.claimant.member != *from || request.epoch.owner != *from {
+            self.reject(Some(&from.id), "SEQ_SYNC_REQUEST", "for another peer", out);
+            return;
+        }
+        if request.epoch < self.promised {
+            let promised = self.promised.clone();
+            self.refuse(now, from, Some(round), Reason::Stale { promised }, out);
+            return;
+        }
+        let first_view = request.view.is_none();
+        match &self.role {
+            Role::Leader(_) => {
+                let word = self.own_word(Some(round), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Candidate(candidate) if candidate.is_standing() => {
+                let word = self.own_word(Some(round), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(joining) => match joining.target.clone() {
+                _ if !first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
+                Some((leader, _)) => {
+                    let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
+                    self.send(now, from, Message::Coordinator(word), out);
+                }
+                None => self.promise(now, from, &request.epoch, out),
+            },
+            Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
+            Role::Candidate(candidate) if candidate.first_view => self.promise(now, from, &request.epoch, out),
+            Role::Member(_) | Role::Candidate(_) if !self.log.view().is_some_and(|view| view.names(from)) => {
+                self.refuse(now, from, Some(round), Reason::NotMember, out);
+            }
+            Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
+            // Its own leader moves to a higher epoch, or asks again because the answer was lost with a link.
+            Role::Member(following) if following.leader.member == *from => {
+                if request.epoch > following.epoch {
+                    self.promise(now, from, &request.epoch, out);
+                }
+            }
+            Role::Member(_) => {
+                self.witness(now, |witness| {
+                    if witness.claim.as_ref().is_none_or(|before| before.epoch < request.epoch) {
+                        witness.claim = Some(request);
+                    }
+                });
+                self.ask_as_witness(now, out);
+            }
+        }
+    }
+
+    /// Promises, tells where the log ends, and waits for the outcome.
+    fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
+        self.promise_to(epoch, &to.id, out);
+        self.become_waiting(now, &to.id, out);
+        let answer = SyncAnswer {
+            epoch: epoch.clone(),
+            contiguous: self.log.contiguous(),
+            lineage: self.log.lineage().to_vec(),
+            stable: self.log.stable(),
+            views: self.log.last_views(),
+        };
+        self.send(now, to, Message::SeqSyncResponse(answer), out);
+    }
+
+    pub(crate) fn on_sync_answer(&mut self, now: Time, from: &Member, answer: SyncAnswer, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        let asked = candidate.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
+        let Phase::Syncing(claim) = &mut candidate.phase else { return };
+        if asked && answer.epoch == claim.epoch && answer.lineage.iter().all(|row| row.first > Seq::ZERO) {
+            claim.answers.insert(from.id.clone(), (from.clone(), answer));
+            self.close_if_complete(now, out);
+        }
+    }
+
+    /// Closes the list as soon as everybody that is waited for has answered.
+    pub(crate) fn close_if_complete(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let Phase::Syncing(claim) = &candidate.phase else { return };
+        if candidate.awaited().all(|contact| claim.answers.contains_key(contact.id())) {
+            self.close_claim(now, out);
+        }
+    }
+
+    /// Closes the list and chooses the cut.
+    pub(crate) fn close_claim(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        let Phase::Syncing(claim) = &candidate.phase else { return };
+        let claim = claim.clone();
+        let own = (self.log.epoch(), self.log.contiguous());
+        let best = claim.answers.values().max_by_key(|(_, answer)| end_of(answer)).filter(|(_, answer)| end_of(answer) > own).cloned();
+        let (epoch, until) = (claim.epoch.clone(), now + self.config.knobs().sync_timeout);
+        match best {
+            None => {
+                let cut = self.log.contiguous();
+                candidate.phase = Phase::Adopting { claim, cut, until };
+                self.cut_here(cut, epoch, out);
+                self.announce(now, out);
+            }
+            Some((holder, answer)) => {
+                let Some(source) = candidate.asked.get(&holder.id).cloned() else { return };
+                let cut = answer.contiguous;
+                candidate.phase = Phase::Adopting { claim, cut, until };
+                let fork = self.log.fork(&answer.lineage, cut);
+                let (base, ask) = (self.base_at(fork), self.fresh_ask());
+                let lineage = answer.lineage;
+                let purpose = Purpose::Lead;
+                let building =
+                    Building { purpose, epoch, source, base, lineage, entries: Vec::new(), target: cut, ask, bursts: 0, retry_at: now };
+                self.build_to_lead(now, building, out);
+            }
+        }
+    }
+
+    /// The log to be adopted cannot be had: the claim is void, its holder is not counted on, and everybody is asked again.
+    pub(crate) fn adoption_failed(&mut self, now: Time, out: &mut Vec<Output>) {
+        let source = self.building.take().map(|building| building.source);
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Some(source) = source {
+            candidate.suspects.insert(source.id().clone());
+            candidate.dropped.insert(source.id().clone());
+        }
+        self.ask(now, Cause::Again, out);
+    }
+
+    /// The log is adopted and cut: this peer leads from now on, and the first new entry is the list.
+    pub(crate) fn announce(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        let Phase::Adopting { claim, cut, .. } = &candidate.phase else { return };
+        let (claim, cut) = (claim.clone(), *cut);
+        let asked = std::mem::take(&mut candidate.asked);
+        let (listed, unlisted): (Vec<Contact>, Vec<Contact>) =
+            asked.into_values().partition(|contact| claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member));
+        let list: Vec<Member> = listed.iter().map(|contact| contact.member.clone()).chain([self.me.member.clone()]).collect();
+        let rows = self.log.lineage();
+        let lineage: Vec<Row> = rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();
+        let epoch = claim.epoch.clone();
+        let announced = SyncFinal { epoch: epoch.clone(), leader: self.me.clone(), cut, lineage, list };
+        let followers: BTreeMap<PeerId, Follower> =
+            listed.iter().map(|contact| (contact.id().clone(), Follower::new(contact.clone(), now))).collect();
+        let mut leader = Leader::new(now, self.beats, announced.clone(), followers, self.config.knobs().heartbeat_timeout);
+        let renewed = claim.standing.is_some();
+        if let Some(standing) = claim.standing {
+            leader.resume(*standing);
+        }
+        self.role = Role::Leader(Box::new(leader));
+        self.been_member = true;
+        self.witness = None;
+        self.wants_changed = true;
+        let size = listed.len() as u64 + 1;
+        out.push(Output::Note(Note::LeaderElected { peer: self.me.id().clone(), epoch: epoch.clone(), size, renewed }));
+        let word = Coordinator { leader: self.me.clone(), epoch: epoch.clone(), size, ask: None, names_you: false };
+        for contact in listed.iter().chain(&unlisted) {
+            let names_you = listed.iter().any(|other| other.member == contact.member);
+            let word = Coordinator { names_you, ..word.clone() };
+            self.send(now, &contact.member, Message::Coordinator(word), out);
+        }
+        for contact in &listed {
+            self.send(now, &contact.member, Message::SeqSyncFinal(announced.clone()), out);
+        }
+        self.first_entry(epoch, listed, out);
+        self.outbox.rewind(self.log.last_oseq(&self.me.member));
+    }
+
+    /// The first entry of an epoch is the view of those who are in it.
+    fn first_entry(&mut self, epoch: Epoch, listed: Vec<Contact>, out: &mut Vec<Output>) {
+        let before = self.log.view().cloned();
+        let members = listed.into_iter().chain([self.me.clone()]).collect();
+        let view_id = before.as_ref().map_or(crate::id::ViewId(1), |view| view.view_id.next());
+        let view = View::new(view_id, epoch, self.me.id().clone(), members);
+        for contact in before.iter().flat_map(|old| old.members.iter()).filter(|contact| !view.names(&contact.member)) {
+            let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+            out.push(Output::Note(Note::Failed { peer, peer_inc, silent: false, ordered: view.ids() }));
+        }
+        self.append(Entry::View(view), out);
+    }
+}
+
+fn end_of(answer: &SyncAnswer) -> (Epoch, Seq) {
+    (answer.lineage.last().map_or_else(Epoch::none, |row| row.epoch.clone()), answer.contiguous)
+}
