@@ -8,7 +8,7 @@
 //! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no protocol can know is
 //! settled here: how many strangers may connect, how long they may stay silent, and what to do without descriptors.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4};
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub struct Links {
     dirty: Vec<LinkId>,
     found: VecDeque<Found>,
     /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
-    expiring: VecDeque<(Time, LinkId)>,
+    expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
 }
 
@@ -107,7 +107,8 @@ struct Link {
 enum State {
     Connecting,
     Up,
-    /// The node has hung up: what is queued is written, what comes is thrown away, and at the latest at this time it is closed.
+    /// The node has hung up: what is queued is written, what comes is thrown away, and it is closed at this time unless
+    /// the other end has taken something meanwhile.
     Closing(Time),
 }
 
@@ -132,7 +133,7 @@ impl Links {
             reads_left: 0,
             dirty: Vec::new(),
             found: VecDeque::new(),
-            expiring: VecDeque::new(),
+            expiring: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         })
     }
@@ -194,7 +195,7 @@ impl Links {
     /// When to begin a turn at the latest, without any event.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.expiring.front().map(|&(at, _)| at).into_iter().chain(self.accept_at).min()
+        self.expiring.first().map(|&(at, _)| at).into_iter().chain(self.accept_at).min()
     }
 
     /// How many links there are.
@@ -238,7 +239,7 @@ impl Links {
             State::Connecting => self.forget(id),
             State::Up => {
                 link.state = State::Closing(until);
-                self.expiring.push_back((until, id));
+                self.expiring.insert((until, id));
                 mark(&mut link.dirty, &mut self.dirty, id);
                 self.mark_ready(id);
             }
@@ -291,7 +292,14 @@ impl Links {
 
     fn write(&mut self, id: LinkId) {
         let link = self.links.get_mut(&id).expect("the caller has just seen it");
-        match link.queue.write_to(&mut link.stream) {
+        let queued = link.queue.bytes();
+        let written = link.queue.write_to(&mut link.stream);
+        if let State::Closing(until) = &mut link.state
+            && link.queue.bytes() < queued
+        {
+            *until = clock::now() + CLOSING_PATIENCE;
+        }
+        match written {
             Ok(()) => {
                 if matches!(link.state, State::Closing(_)) {
                     // The other end sees a proper end of stream; what it says until then is read and thrown away,
@@ -402,7 +410,7 @@ impl Links {
         let link = Link::new(stream, remote, State::Up);
         link.tune();
         self.links.insert(id, link);
-        self.expiring.push_back((now + self.limits.silence, id));
+        self.expiring.insert((now + self.limits.silence, id));
         self.found.push_back(Found::Input(Input::LinkUp { link: id }));
     }
 
@@ -435,19 +443,23 @@ impl Links {
 
     /// Closes what has been silent, or half closed, for too long.
     fn expire(&mut self, now: Time) {
-        while let Some(&(at, id)) = self.expiring.front() {
+        while let Some(&(at, id)) = self.expiring.first() {
             if at > now {
                 return;
             }
-            self.expiring.pop_front();
+            self.expiring.pop_first();
             let Some(link) = self.links.get(&id) else { continue };
             match link.state {
                 State::Closing(until) if until <= now => self.forget(id),
+                // The other end has taken something meanwhile.
+                State::Closing(until) => {
+                    self.expiring.insert((until, id));
+                }
                 State::Up if !link.spoken => {
                     self.found.push_back(Found::Reject(Reject { from: link.remote, why: RejectReason::SilentLink }));
                     self.end(id, Down::Garbage);
                 }
-                State::Connecting | State::Up | State::Closing(_) => {}
+                State::Connecting | State::Up => {}
             }
         }
     }
