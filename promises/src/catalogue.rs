@@ -1,6 +1,6 @@
 //! The catalogue: every promise with its stable id, the invariants of the protocol it stands for, and its check.
 
-use crate::check::leadership;
+use crate::check::{delivery, leadership, membership, order, process, succession, views};
 use crate::judge::{Case, Sheet};
 
 /// One promise.
@@ -11,7 +11,7 @@ pub struct Promise {
     pub invariants: &'static [&'static str],
     /// What it says.
     pub statement: &'static str,
-    /// Whether it holds at every moment; else it is about progress, and judged only over a history that ended at rest.
+    /// Whether it holds at every moment; else it is about progress.
     pub safety: bool,
     pub(crate) check: fn(&Case<'_>, &mut Sheet),
 }
@@ -39,4 +39,184 @@ pub static CATALOGUE: &[Promise] = &[
         safety: true,
         check: leadership::fenced_sequencer,
     },
+    Promise {
+        id: "no-duplicate-seq",
+        invariants: &["I2", "I5"],
+        statement: "one position of one epoch holds one entry, everywhere",
+        safety: true,
+        check: order::no_duplicate_seq,
+    },
+    Promise {
+        id: "total-order",
+        invariants: &["I5"],
+        statement: "two peers that have an entry have the same entries before it, and an epoch starts at one place",
+        safety: true,
+        check: order::total_order,
+    },
+    Promise {
+        id: "gap-free",
+        invariants: &["I6"],
+        statement: "from where a peer joins, no reading is passed over in silence and no position comes twice",
+        safety: true,
+        check: order::gap_free,
+    },
+    Promise {
+        id: "integrity",
+        invariants: &["I7", "I8"],
+        statement: "what is delivered was published by the origin it names, and comes at most once to each peer",
+        safety: true,
+        check: delivery::integrity,
+    },
+    Promise {
+        id: "fifo",
+        invariants: &["I9"],
+        statement: "readings of one origin are delivered in the order in which it published them",
+        safety: true,
+        check: delivery::fifo,
+    },
+    Promise {
+        id: "view-legal",
+        invariants: &["I3", "I4"],
+        statement: "views rise, name their holder and their leader, and are the same list for everybody",
+        safety: true,
+        check: views::view_legal,
+    },
+    Promise {
+        id: "view-synchrony",
+        invariants: &["I10", "I11"],
+        statement: "peers that go from one view to the next together have delivered the same readings in it",
+        safety: true,
+        check: views::view_synchrony,
+    },
+    Promise {
+        id: "no-false-death",
+        invariants: &["I18"],
+        statement: "a removed peer was dead, leaving, out of reach or in another group",
+        safety: true,
+        check: membership::no_false_death,
+    },
+    Promise {
+        id: "disk-matches",
+        invariants: &["I6", "I7", "I8"],
+        statement: "a peer's file holds what the peer delivered, in that order",
+        safety: true,
+        check: process::disk_matches,
+    },
+    Promise {
+        id: "no-crash",
+        invariants: &[],
+        statement: "processes end when they are told to, and as they should",
+        safety: true,
+        check: process::no_crash,
+    },
+    Promise {
+        id: "stable-agreement",
+        invariants: &["I2"],
+        statement: "one position of one log has one stable entry, and no cut goes below it",
+        safety: true,
+        check: order::stable_agreement,
+    },
+    Promise {
+        id: "safe-kept",
+        invariants: &["I13", "I22"],
+        statement: "what is stable is never taken back",
+        safety: true,
+        check: order::safe_kept,
+    },
+    Promise {
+        id: "accounted",
+        invariants: &["I12", "I20"],
+        statement: "every reading of a living peer ends delivered or declared lost",
+        safety: true,
+        check: delivery::accounted,
+    },
+    Promise {
+        id: "contained",
+        invariants: &["I16", "I18"],
+        statement: "a leader that is well is not unseated, whoever joins or dies",
+        safety: true,
+        check: succession::contained,
+    },
+    Promise {
+        id: "bounded",
+        invariants: &["I17"],
+        statement: "a peer's unordered readings stay within its window",
+        safety: true,
+        check: delivery::bounded,
+    },
+    Promise {
+        id: "recovers",
+        invariants: &["I19"],
+        statement: "a group whose leader is gone has another one within the bound",
+        safety: true,
+        check: succession::recovers,
+    },
+    Promise {
+        id: "hygiene",
+        invariants: &["I17", "I21"],
+        statement: "descriptors and memory stay flat",
+        safety: true,
+        check: process::hygiene,
+    },
+    Promise {
+        id: "elects",
+        invariants: &["I15"],
+        statement: "at rest there is exactly one leader, and everybody knows it",
+        safety: false,
+        check: succession::elects,
+    },
+    Promise {
+        id: "bully-order",
+        invariants: &["I15"],
+        statement: "when only the leader is gone, the highest of the rest takes its place",
+        safety: false,
+        check: succession::bully_order,
+    },
+    Promise {
+        id: "converges",
+        invariants: &["I15"],
+        statement: "at rest everybody has one view, and it names exactly those that are there",
+        safety: false,
+        check: membership::converges,
+    },
+    Promise {
+        id: "delivers",
+        invariants: &["I12"],
+        statement: "what is published in the quiet window reaches everybody",
+        safety: false,
+        check: delivery::delivers,
+    },
+    Promise {
+        id: "late-join",
+        invariants: &["I15"],
+        statement: "a peer that starts undisturbed is in a view within the bound",
+        safety: false,
+        check: membership::late_join,
+    },
+    Promise { id: "no-churn", invariants: &["I16"], statement: "at rest nobody elects", safety: false, check: succession::no_churn },
+    Promise {
+        id: "rejoins",
+        invariants: &["I4", "I15"],
+        statement: "a restarted peer comes back with a higher incarnation, and nobody goes back to the old one",
+        safety: false,
+        check: membership::rejoins,
+    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::CATALOGUE;
+
+    #[test]
+    fn ids_are_stable_names_and_every_invariant_has_a_promise() {
+        let mut ids: Vec<&str> = CATALOGUE.iter().map(|promise| promise.id).collect();
+        assert!(ids.iter().all(|id| id.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), CATALOGUE.len());
+        for number in 1..=22 {
+            let invariant = format!("I{number}");
+            assert!(CATALOGUE.iter().any(|promise| promise.invariants.contains(&invariant.as_str())), "{invariant}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use protocol::note::{Evidence, Note};
 use protocol::time::Time;
 
 use crate::fault::Fault;
-use crate::history::{History, Record};
+use crate::history::{History, Hole, Record};
 use crate::world::World;
 
 /// The number of a life: one `(peer, incarnation)`.
@@ -22,6 +22,8 @@ pub(crate) struct Index<'a> {
     pub(crate) lives: Vec<Life<'a>>,
     pub(crate) epochs: Vec<&'a Epoch>,
     pub(crate) views: Vec<ViewFact<'a>>,
+    /// What every life said of every position, sorted by epoch and position.
+    pub(crate) placed: Vec<Placed>,
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) unconfirmed: Vec<&'a str>,
@@ -46,6 +48,8 @@ pub(crate) struct Life<'a> {
     pub(crate) stopped: bool,
     /// Whether it stands still at the end.
     pub(crate) paused: bool,
+    /// Whether some of what it said is missing: nothing follows from its silence then.
+    pub(crate) holed: bool,
 }
 
 impl Life<'_> {
@@ -72,7 +76,7 @@ pub(crate) enum What<'a> {
     Merged,
     Cut { epoch: EpochId, seq: u64, log: &'a str },
     Promised { epoch: EpochId },
-    Stable { epoch: EpochId, seq: u64 },
+    Stable { seq: u64 },
     Elected { epoch: EpochId, renewed: bool },
     Follows { leader: &'a PeerId, epoch: EpochId },
     StepDown,
@@ -104,6 +108,15 @@ pub(crate) enum Kind {
     View(usize),
 }
 
+/// What one life said of one position.
+pub(crate) struct Placed {
+    pub(crate) entry: Entry,
+    pub(crate) life: LifeId,
+    pub(crate) at: usize,
+    /// The epoch of the entry that this life had just before, where it had that one.
+    pub(crate) before: Option<(EpochId, usize)>,
+}
+
 /// A view as one life reported it.
 pub(crate) struct ViewFact<'a> {
     pub(crate) life: LifeId,
@@ -122,6 +135,11 @@ impl ViewFact<'_> {
     /// Who is in it, with which incarnation.
     pub(crate) fn lives(&self) -> impl Iterator<Item = (&PeerId, Incarnation)> {
         self.members.iter().zip(self.incs.iter().copied())
+    }
+
+    /// Whether it names that very life.
+    pub(crate) fn names(&self, peer: &PeerId, inc: Incarnation) -> bool {
+        self.lives().any(|(name, its)| its == inc && name == peer)
     }
 }
 
@@ -159,8 +177,21 @@ pub(crate) struct Quiet {
 }
 
 impl<'a> Index<'a> {
-    pub(crate) fn of(history: &'a History, knobs: &Knobs) -> Self {
-        Builder::new(knobs).build(history)
+    pub(crate) fn of(history: &'a History, holes: &[Hole], knobs: &Knobs) -> Self {
+        Builder::new(knobs).build(history, holes)
+    }
+
+    /// What every life said of one position of one epoch.
+    pub(crate) fn at_position(&self, epoch: EpochId, seq: u64) -> &[Placed] {
+        let key = |placed: &Placed| (placed.entry.epoch, placed.entry.seq);
+        let from = self.placed.partition_point(|placed| key(placed) < (epoch, seq));
+        let rest = &self.placed[from..];
+        &rest[..rest.partition_point(|placed| key(placed) == (epoch, seq))]
+    }
+
+    /// The groups of `placed` that speak of one position each.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = &[Placed]> {
+        self.placed.chunk_by(|a, b| a.entry.epoch == b.entry.epoch && a.entry.seq == b.entry.seq)
     }
 
     /// The troubles that were in force, or could still be felt, at some moment between the two.
@@ -216,8 +247,17 @@ impl<'a> Builder<'a> {
     fn new(knobs: &Knobs) -> Self {
         let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         let aftermath = micros(knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout);
-        let index =
-            Index { lives: vec![], epochs: vec![], views: vec![], troubles: vec![], quiet: None, unconfirmed: vec![], aftermath, end: 0 };
+        let index = Index {
+            lives: vec![],
+            epochs: vec![],
+            views: vec![],
+            placed: vec![],
+            troubles: vec![],
+            quiet: None,
+            unconfirmed: vec![],
+            aftermath,
+            end: 0,
+        };
         Self {
             index,
             life_ids: BTreeMap::new(),
@@ -228,7 +268,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self, history: &'a History) -> Index<'a> {
+    fn build(mut self, history: &'a History, holes: &[Hole]) -> Index<'a> {
         for (at, record) in history.records.iter().enumerate() {
             let t = record.time().as_micros();
             self.index.end = t;
@@ -247,13 +287,50 @@ impl<'a> Builder<'a> {
             }
         }
         self.resolve_late_names();
+        for hole in holes {
+            if let Some(life) = self.index.life(&hole.peer, hole.inc) {
+                self.index.lives[life].holed = true;
+            }
+        }
+        self.place();
         self.index
+    }
+
+    /// Puts what all lives said of the log side by side. What a life had before an entry is found on a stack: whatever
+    /// stands at or above the entry's own position is not before it any more (the life has diverged).
+    fn place(&mut self) {
+        let Index { lives, placed, .. } = &mut self.index;
+        let mut stack: Vec<(u64, EpochId, usize)> = vec![];
+        for (id, life) in lives.iter().enumerate() {
+            stack.clear();
+            for fact in &life.facts {
+                let What::Entry(entry) = fact.what else { continue };
+                while stack.last().is_some_and(|(seq, ..)| *seq >= entry.seq) {
+                    stack.pop();
+                }
+                let before = stack.last().filter(|(seq, ..)| seq + 1 == entry.seq).map(|(_, epoch, at)| (*epoch, *at));
+                stack.push((entry.seq, entry.epoch, fact.at));
+                placed.push(Placed { entry, life: id, at: fact.at, before });
+            }
+        }
+        placed.sort_unstable_by_key(|placed| (placed.entry.epoch, placed.entry.seq, placed.at));
     }
 
     fn life(&mut self, peer: &'a PeerId, inc: Incarnation) -> LifeId {
         let lives = &mut self.index.lives;
         *self.life_ids.entry((inc.0, peer.as_str())).or_insert_with(|| {
-            lives.push(Life { peer, inc, process: None, facts: vec![], first: None, last: 0, ended: None, stopped: false, paused: false });
+            lives.push(Life {
+                peer,
+                inc,
+                process: None,
+                facts: vec![],
+                first: None,
+                last: 0,
+                ended: None,
+                stopped: false,
+                paused: false,
+                holed: false,
+            });
             lives.len() - 1
         })
     }
@@ -314,7 +391,7 @@ impl<'a> Builder<'a> {
             Note::Merged { .. } => What::Merged,
             Note::Cut { epoch, seq, log_id } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log: log_id },
             Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
-            Note::Stable { epoch, seq } => What::Stable { epoch: self.epoch(epoch), seq: seq.0 },
+            Note::Stable { seq, .. } => What::Stable { seq: seq.0 },
             Note::LeaderElected { epoch, renewed, .. } => What::Elected { epoch: self.epoch(epoch), renewed: *renewed },
             Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
             Note::StepDown { .. } => What::StepDown,

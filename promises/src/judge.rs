@@ -180,13 +180,14 @@ pub const BROKEN_MAX: usize = 8;
 /// Holds a history against every promise.
 #[must_use]
 pub fn judge(history: &History, options: &Options) -> Judgement {
-    let index = Index::of(history, &options.knobs);
+    let holes = history.holes();
+    let index = Index::of(history, &holes, &options.knobs);
     let case = Case { history, index: &index, options };
     let findings: Vec<Finding> = CATALOGUE.iter().map(|promise| examine(promise, &case)).collect();
     let required = options.required.iter();
     let missing = required.filter(|id| findings.iter().all(|finding| finding.promise != id.as_str() || finding.looked_at == 0));
     Judgement {
-        holes: history.holes(),
+        holes,
         unreadable: history.unreadable.len(),
         unconfirmed: index.unconfirmed.iter().map(|id| (*id).to_owned()).collect(),
         missing: missing.cloned().collect(),
@@ -226,6 +227,11 @@ impl Sheet {
     /// One more record that could have broken the promise.
     pub(crate) fn look(&mut self) {
         self.looked_at += 1;
+    }
+
+    /// So many more of them.
+    pub(crate) fn look_at(&mut self, count: usize) {
+        self.looked_at += count as u64;
     }
 
     /// A breach; the words are made only if there is room for them.

@@ -1,0 +1,227 @@
+//! What reaches the sinks: published once, delivered at most once, in the order of its origin, and accounted for.
+
+use std::collections::BTreeMap;
+
+use crate::index::{Index, Kind, LifeId, What};
+use crate::judge::{Case, Sheet};
+
+/// Everything delivered was published by the origin it names, with those bytes, and comes at most once to each peer.
+pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let published = published(index);
+    let mut delivered: Vec<(LifeId, LifeId, u64, usize)> = vec![];
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            let What::Entry(entry) = fact.what else { continue };
+            let Kind::Data { origin, oseq, digest: Some(digest), .. } = entry.kind else { continue };
+            sheet.look();
+            delivered.push((id, origin, oseq, fact.at));
+            if !case.options.publish_known || index.lives[origin].first.is_none() || index.lives[origin].holed {
+                continue;
+            }
+            match published.get(&(origin, oseq)) {
+                Some((known, _)) if *known == digest => {}
+                Some((_, at)) => sheet.breach(&[*at, fact.at], || {
+                    format!("reading {oseq} of {} reaches {} with other bytes", index.name(origin), index.name(id))
+                }),
+                // A killed process takes the event it was about to write with it.
+                None if cut_off(index, origin) && published.range((origin, oseq)..=(origin, u64::MAX)).next().is_none() => {}
+                None => sheet.breach(&[fact.at], || {
+                    format!("{} delivers reading {oseq} of {}, which never published it", index.name(id), index.name(origin))
+                }),
+            }
+        }
+    }
+    delivered.sort_unstable();
+    for pair in delivered.windows(2) {
+        let ((life, origin, oseq, at), (other_life, other_origin, other_oseq, other_at)) = (pair[0], pair[1]);
+        if (life, origin, oseq) == (other_life, other_origin, other_oseq) {
+            sheet.breach(&[at, other_at], || format!("{} delivers reading {oseq} of {} twice", index.name(life), index.name(origin)));
+        }
+    }
+}
+
+fn cut_off(index: &Index<'_>, life: LifeId) -> bool {
+    index.lives[life].ended.is_some() && !index.lives[life].stopped
+}
+
+fn published(index: &Index<'_>) -> BTreeMap<(LifeId, u64), (u64, usize)> {
+    let mut published = BTreeMap::new();
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            if let What::Publish { oseq, digest } = fact.what {
+                published.insert((id, oseq), (digest, fact.at));
+            }
+        }
+    }
+    published
+}
+
+/// What comes from one origin comes in the order in which it was published.
+pub(crate) fn fifo(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let mut last: Vec<Option<(u64, usize)>> = vec![];
+    for (id, life) in index.lives.iter().enumerate() {
+        last.clear();
+        last.resize(index.lives.len(), None);
+        for fact in &life.facts {
+            let What::Entry(entry) = fact.what else { continue };
+            let Kind::Data { origin, oseq, digest: Some(_), .. } = entry.kind else { continue };
+            sheet.look();
+            if let Some((before, at)) = last[origin]
+                && oseq < before
+            {
+                let words = || format!("{} gets reading {oseq} of {} after reading {before}", index.name(id), index.name(origin));
+                sheet.breach(&[at, fact.at], words);
+            }
+            last[origin] = Some((oseq, fact.at));
+        }
+    }
+}
+
+/// Once the group is at rest, every reading of a peer that still lives has been delivered or declared lost.
+pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
+    if !case.options.settled {
+        return;
+    }
+    let index = case.index;
+    let mut ordered: Vec<(LifeId, u64)> = vec![];
+    let mut lost: Vec<(LifeId, u64, u64)> = vec![];
+    for placed in &index.placed {
+        match placed.entry.kind {
+            Kind::Data { origin, oseq, .. } => ordered.push((origin, oseq)),
+            Kind::Lost { origin, from, to } => lost.push((origin, from, to)),
+            Kind::View(_) => {}
+        }
+    }
+    ordered.sort_unstable();
+    for id in index.core() {
+        for fact in &index.lives[id].facts {
+            let What::Publish { oseq, .. } = fact.what else { continue };
+            sheet.look();
+            let is_lost = || lost.iter().any(|(origin, from, to)| *origin == id && (*from..=*to).contains(&oseq));
+            if ordered.binary_search(&(id, oseq)).is_err() && !is_lost() {
+                sheet.breach(&[fact.at], || format!("reading {oseq} of {} was neither delivered nor declared lost", index.name(id)));
+            }
+        }
+    }
+}
+
+/// A peer's unordered readings stay within its window.
+pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let bound = case.options.knobs.window_entries;
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            let What::Unordered { count } = fact.what else { continue };
+            sheet.look();
+            if count > bound {
+                sheet
+                    .breach(&[fact.at], || format!("{} holds {count} unordered readings; its window has room for {bound}", index.name(id)));
+            }
+        }
+    }
+}
+
+/// Everything published in the quiet window, and everything else that one of the core has of the log they share, reaches
+/// each of the core, from its join point on.
+pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
+    if !case.options.settled {
+        return;
+    }
+    let index = case.index;
+    let reaches: Vec<Reach> = index.core().into_iter().filter(|id| !index.lives[*id].holed).map(|id| Reach::of(index, id)).collect();
+    let furthest = reaches.iter().filter_map(|reach| reach.last_reading.map(|(seq, at)| (seq, at, reach.life))).max();
+    if let Some((seq, at, holder)) = furthest {
+        for reach in reaches.iter().filter(|reach| in_one_view(index, reach.life, holder)) {
+            sheet.look();
+            if reach.end < seq && !reach.skips(seq) {
+                sheet.breach(&[at, index.lives[reach.life].last], || {
+                    format!("{} has everything up to #{seq}, {} only up to #{}", index.name(holder), index.name(reach.life), reach.end)
+                });
+            }
+        }
+    }
+    let Some(quiet) = &index.quiet else { return };
+    let positions: BTreeMap<(LifeId, u64), u64> =
+        reaches.iter().flat_map(|reach| reach.had.iter().map(|(key, seq)| (*key, *seq))).collect();
+    for origin in reaches.iter().map(|reach| reach.life) {
+        for fact in index.lives[origin].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
+            let What::Publish { oseq, .. } = fact.what else { continue };
+            let position = positions.get(&(origin, oseq));
+            for reach in &reaches {
+                sheet.look();
+                if reach.had.contains_key(&(origin, oseq)) || position.is_some_and(|seq| reach.skips(*seq)) {
+                    continue;
+                }
+                let words = || {
+                    format!(
+                        "reading {oseq} of {}, published in the quiet window, never reached {}",
+                        index.name(origin),
+                        index.name(reach.life)
+                    )
+                };
+                sheet.breach(&[fact.at, index.lives[reach.life].last], words);
+            }
+        }
+    }
+}
+
+/// What one life has of the log.
+struct Reach {
+    life: LifeId,
+    /// The last position it accounts for.
+    end: u64,
+    last_reading: Option<(u64, usize)>,
+    had: BTreeMap<(LifeId, u64), u64>,
+    /// Ranges that it said it would not hand over, and what was there before it joined.
+    skipped: Vec<(u64, u64)>,
+}
+
+impl Reach {
+    fn of(index: &Index<'_>, life: LifeId) -> Self {
+        let mut reach = Self { life, end: 0, last_reading: None, had: BTreeMap::new(), skipped: vec![] };
+        let mut joined = false;
+        for fact in &index.lives[life].facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    if !joined {
+                        reach.skipped.push((0, entry.seq.saturating_sub(1)));
+                        joined = true;
+                    }
+                    reach.end = entry.seq;
+                    if let Kind::Data { origin, oseq, .. } = entry.kind {
+                        reach.had.insert((origin, oseq), entry.seq);
+                        reach.last_reading = Some((entry.seq, fact.at));
+                    }
+                }
+                What::Gap { from, to } => {
+                    reach.skipped.push((from, to));
+                    reach.end = reach.end.max(to);
+                }
+                What::Transfer { resume, .. } => {
+                    reach.skipped.push((reach.end + 1, resume));
+                    reach.end = reach.end.max(resume);
+                }
+                What::Diverged { from, .. } => {
+                    reach.end = reach.end.min(from.saturating_sub(1));
+                    reach.last_reading = reach.last_reading.filter(|(seq, _)| *seq < from);
+                }
+                What::Merged => joined = false,
+                _ => {}
+            }
+        }
+        reach
+    }
+
+    fn skips(&self, seq: u64) -> bool {
+        self.skipped.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+    }
+}
+
+fn in_one_view(index: &Index<'_>, one: LifeId, other: LifeId) -> bool {
+    match (index.last_view(one), index.last_view(other)) {
+        (Some(a), Some(b)) => (a.epoch, a.view_id) == (b.epoch, b.view_id),
+        _ => false,
+    }
+}

@@ -1,0 +1,168 @@
+//! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes back in.
+
+use crate::index::{Index, Kind, LifeId, TroubleKind, ViewFact, What};
+use crate::judge::{Case, Sheet};
+
+/// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done to it, not by what
+/// the leader believed.
+pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut before: Option<&ViewFact<'_>> = None;
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    let Kind::View(view) = entry.kind else { continue };
+                    let view = &index.views[view];
+                    if let Some(old) = before.replace(view)
+                        && old.log == view.log
+                        && view.leader == life.peer
+                    {
+                        removals(index, id, old, view, sheet);
+                    }
+                }
+                What::Transfer { .. } | What::Diverged { .. } | What::Merged => before = None,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn removals(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>, sheet: &mut Sheet) {
+    for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
+        let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some()) else { continue };
+        sheet.look();
+        let life = &index.lives[removed];
+        let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
+        // Nobody has said that it died, and it has not said a word since: who can tell?
+        let silent = life.last < new.at;
+        if gone || silent || is_slow(index, leader, removed, new.at) || !follows(index, removed, new) {
+            continue;
+        }
+        sheet.breach(&[old.at, new.at, life.last], || {
+            format!(
+                "{} removes {} in view {} of epoch {}, and nothing was wrong with it",
+                index.name(leader),
+                index.name(removed),
+                new.view_id,
+                index.epochs[new.epoch]
+            )
+        });
+    }
+}
+
+fn is_slow(index: &Index<'_>, leader: LifeId, removed: LifeId, by: usize) -> bool {
+    let facts = index.lives[leader].facts.iter().take_while(|fact| fact.at <= by);
+    facts.into_iter().any(|fact| matches!(fact.what, What::Slow { life } if life == removed))
+}
+
+/// Whether a life was, by its own word, in the log of that view when the view came.
+fn follows(index: &Index<'_>, life: LifeId, view: &ViewFact<'_>) -> bool {
+    let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= view.at);
+    let logs = said.filter_map(|fact| match fact.what {
+        What::Entry(entry) => match entry.kind {
+            Kind::View(view) => Some(index.views[view].log),
+            Kind::Data { .. } | Kind::Lost { .. } => None,
+        },
+        What::Cut { log, .. } => Some(log),
+        What::Merged | What::Transfer { .. } => Some(""),
+        _ => None,
+    });
+    logs.last() == Some(view.log)
+}
+
+/// At rest, everybody in the core reports one view, and it names exactly the core.
+pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
+    if !case.options.settled {
+        return;
+    }
+    let index = case.index;
+    let core = index.core();
+    let mut first: Option<&ViewFact<'_>> = None;
+    for id in &core {
+        sheet.look();
+        let Some(view) = index.last_view(*id) else {
+            sheet.breach(&[index.lives[*id].last], || format!("{} has no view", index.name(*id)));
+            continue;
+        };
+        let known = *first.get_or_insert(view);
+        if (known.epoch, known.view_id) != (view.epoch, view.view_id) {
+            sheet.breach(&[known.at, view.at], || {
+                let title = |view: &ViewFact<'_>| {
+                    format!("{} has view {} of epoch {}", index.name(view.life), view.view_id, index.epochs[view.epoch])
+                };
+                format!("{}, and {}", title(known), title(view))
+            });
+        }
+    }
+    let Some(view) = first else { return };
+    let strangers =
+        view.lives().filter(|(peer, inc)| !core.iter().any(|id| index.lives[*id].peer == *peer && index.lives[*id].inc == *inc));
+    for (peer, inc) in strangers {
+        sheet.breach(&[view.at], || format!("view {} still names {peer}#{inc}, which is not there", view.view_id));
+    }
+    for id in core.iter().filter(|id| !view.names(index.lives[**id].peer, index.lives[**id].inc)) {
+        sheet.breach(&[view.at, index.lives[*id].last], || format!("view {} does not name {}", view.view_id, index.name(*id)));
+    }
+}
+
+/// A peer that starts, and to which nothing happens, is in a view within the bound.
+pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let knobs = &case.options.knobs;
+    // It listens, believes for a while in a leader that does not answer, asks again, and fetches the log.
+    let span = knobs.join_timeout + knobs.join_patience + 2 * (knobs.election_timeout + knobs.sync_timeout);
+    let bound = index.aftermath.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+    for (id, life) in index.lives.iter().enumerate() {
+        let Some(start) = life.facts.iter().find(|fact| matches!(fact.what, What::Ready)) else { continue };
+        let deadline = start.t.saturating_add(bound);
+        let disturbed = index.troubles_in(start.t, deadline).any(|trouble| {
+            trouble.from > start.t || trouble.to < u64::MAX || trouble.lives.contains(&id) || trouble.kind != TroubleKind::Down
+        });
+        if deadline > index.end || disturbed {
+            continue;
+        }
+        sheet.look();
+        // It may have been told to take a higher incarnation on its way in.
+        let joined = |view: &&ViewFact<'_>| index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t);
+        if !index.views.iter().any(|view| joined(&view)) {
+            sheet.breach(&[start.at, life.last], || format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000));
+        }
+    }
+}
+
+/// A process that is started again comes in with a higher incarnation, and no view goes back to the old one.
+pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let core = index.core();
+    for (id, life) in index.lives.iter().enumerate() {
+        let Some(first) = life.first else { continue };
+        let earlier = index.lives.iter().enumerate().filter(|(_, other)| other.peer == life.peer && other.process == life.process);
+        for (other, earlier) in earlier.filter(|(_, other)| other.first.is_some_and(|at| at < first)) {
+            sheet.look();
+            if earlier.inc >= life.inc {
+                sheet.breach(&[first, earlier.last], || format!("{} comes after {}", index.name(id), index.name(other)));
+            }
+            if case.options.settled && core.contains(&id) && index.last_view(id).is_none() {
+                sheet.breach(&[first, life.last], || format!("{} came back and is in no view", index.name(id)));
+            }
+        }
+        no_ghosts(index, id, sheet);
+    }
+}
+
+fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
+    let mut known: Vec<(&protocol::id::PeerId, protocol::id::Incarnation, usize)> = vec![];
+    for view in index.views.iter().filter(|view| view.life == id) {
+        for (peer, inc) in view.lives() {
+            match known.iter_mut().find(|(name, ..)| *name == peer) {
+                Some((_, newest, at)) if *newest > inc => {
+                    let words = || format!("{} sees {peer}#{inc} in view {} after {peer}#{newest}", index.name(id), view.view_id);
+                    sheet.breach(&[*at, view.at], words);
+                }
+                Some(row) => (row.1, row.2) = (inc, view.at),
+                None => known.push((peer, inc, view.at)),
+            }
+        }
+    }
+}

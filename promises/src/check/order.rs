@@ -1,0 +1,279 @@
+//! The numbered log: one entry a position, one order, no silent holes.
+
+use crate::index::{EpochId, Index, Kind, Life, LifeId, Placed, What};
+use crate::judge::{Case, Sheet};
+
+/// One position of one epoch holds one entry, whoever speaks of it.
+pub(crate) fn no_duplicate_seq(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for group in index.positions() {
+        sheet.look_at(group.len());
+        let first = &group[0];
+        // The first that names a digest stands for all of them; a suppressed repeat names none.
+        let digest = group.iter().find_map(digest_of);
+        for other in &group[1..] {
+            let differs = !same(index, first.entry.kind, other.entry.kind) || digest_of(other).is_some_and(|own| Some(own) != digest);
+            if differs {
+                sheet.breach(&[first.at, other.at], || {
+                    let (epoch, seq) = (index.epochs[first.entry.epoch], first.entry.seq);
+                    format!("#{seq} of epoch {epoch} is one thing at {} and another at {}", index.name(first.life), index.name(other.life))
+                });
+            }
+        }
+    }
+}
+
+fn digest_of(placed: &Placed) -> Option<u64> {
+    match placed.entry.kind {
+        Kind::Data { digest, .. } => digest,
+        Kind::Lost { .. } | Kind::View(_) => None,
+    }
+}
+
+fn same(index: &Index<'_>, one: Kind, other: Kind) -> bool {
+    match (one, other) {
+        (Kind::Data { origin: a, oseq: m, .. }, Kind::Data { origin: b, oseq: n, .. }) => (a, m) == (b, n),
+        (Kind::View(a), Kind::View(b)) => index.views[a].view_id == index.views[b].view_id,
+        (a, b) => a == b,
+    }
+}
+
+/// Two lives that had the same entry had the same one before it, and so, back to where the later of them joined, the
+/// same log. An epoch starts at one place.
+pub(crate) fn total_order(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for group in index.positions() {
+        let mut befores = group.iter().filter_map(|placed| placed.before.map(|before| (placed, before)));
+        let Some((first, (epoch, at))) = befores.next() else { continue };
+        sheet.look();
+        for (other, (other_epoch, other_at)) in befores {
+            sheet.look();
+            if other_epoch != epoch {
+                sheet.breach(&[at, first.at, other_at, other.at], || {
+                    format!(
+                        "before #{} of epoch {} stands an entry of epoch {} at {}, and one of epoch {} at {}",
+                        first.entry.seq,
+                        index.epochs[first.entry.epoch],
+                        index.epochs[epoch],
+                        index.name(first.life),
+                        index.epochs[other_epoch],
+                        index.name(other.life)
+                    )
+                });
+            }
+        }
+    }
+    one_cut_an_epoch(index, sheet);
+}
+
+fn one_cut_an_epoch(index: &Index<'_>, sheet: &mut Sheet) {
+    let mut cuts: Vec<Option<(u64, &str, LifeId, usize)>> = vec![None; index.epochs.len()];
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            let What::Cut { epoch, seq, log } = fact.what else { continue };
+            sheet.look();
+            let (known, known_log, other, at) = *cuts[epoch].get_or_insert((seq, log, id, fact.at));
+            if (known, known_log) != (seq, log) {
+                sheet.breach(&[at, fact.at], || {
+                    let epoch = index.epochs[epoch];
+                    format!(
+                        "epoch {epoch} starts after #{known} of log {known_log} at {}, and after #{seq} of log {log} at {}",
+                        index.name(other),
+                        index.name(id)
+                    )
+                });
+            }
+        }
+    }
+}
+
+/// From where a life joins, no reading is passed over in silence, and no position comes twice.
+pub(crate) fn gap_free(case: &Case<'_>, sheet: &mut Sheet) {
+    for (id, life) in case.index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        walk(case.index, id, life, sheet);
+    }
+}
+
+/// The last position a life accounts for, and the lowest that may come next.
+struct Point {
+    last: u64,
+    floor: u64,
+    at: usize,
+}
+
+fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
+    let mut point: Option<Point> = None;
+    for fact in &life.facts {
+        match (&fact.what, &mut point) {
+            (What::Entry(entry), Some(known)) => {
+                sheet.look();
+                if entry.seq < known.floor {
+                    let words = || {
+                        format!(
+                            "{} is at #{} already, and gets #{} of epoch {}",
+                            index.name(id),
+                            known.last,
+                            entry.seq,
+                            index.epochs[entry.epoch]
+                        )
+                    };
+                    sheet.breach(&[known.at, fact.at], words);
+                } else if entry.seq > known.last + 1
+                    && let Some(skipped) = reading_between(index, entry.epoch, entry.seq, known.last)
+                {
+                    sheet.breach(&[known.at, skipped.at, fact.at], || {
+                        format!(
+                            "{} goes from #{} to #{} and passes over the reading at #{}",
+                            index.name(id),
+                            known.last,
+                            entry.seq,
+                            skipped.entry.seq
+                        )
+                    });
+                }
+                *known = Point { last: entry.seq, floor: entry.seq + 1, at: fact.at };
+            }
+            (What::Entry(entry), None) => {
+                sheet.look();
+                point = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at });
+            }
+            (What::Gap { from, to }, Some(known)) => {
+                sheet.look();
+                *known = Point { last: known.last.max(*to), floor: known.floor.min(*from), at: fact.at };
+            }
+            (What::Transfer { resume, .. }, Some(known)) => {
+                *known = Point { last: known.last.max(*resume), floor: known.floor.min(resume + 1), at: fact.at };
+            }
+            (What::Diverged { from, .. }, Some(known)) => {
+                *known = Point { last: known.last.min(from.saturating_sub(1)), floor: known.floor.min(*from), at: fact.at };
+            }
+            (What::Gap { to, .. }, None) => point = Some(Point { last: *to, floor: to + 1, at: fact.at }),
+            (What::Transfer { resume, .. }, None) => point = Some(Point { last: *resume, floor: resume + 1, at: fact.at }),
+            // The log of another group: its positions say nothing about those of the old one.
+            (What::Merged, _) => point = None,
+            _ => {}
+        }
+    }
+}
+
+/// A reading that stands between two positions, in the log that leads to the upper one: found by going back through
+/// what other lives had before each entry. Views and declarations of loss may be passed over by those they do not concern.
+fn reading_between<'a>(index: &'a Index<'_>, epoch: EpochId, seq: u64, last: u64) -> Option<&'a Placed> {
+    let mut epoch = epoch;
+    for position in (last + 1..seq).rev() {
+        let above = index.at_position(epoch, position + 1);
+        (epoch, _) = above.iter().find_map(|placed| placed.before)?;
+        let reading = index.at_position(epoch, position).iter().find(|placed| matches!(placed.entry.kind, Kind::Data { .. }));
+        if reading.is_some() {
+            return reading;
+        }
+    }
+    None
+}
+
+/// What is stable stays: no later cut goes below it, and one position of one log has one stable entry.
+pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let mut stable: Vec<(&str, u64, EpochId, usize, LifeId)> = vec![];
+    for (id, life) in index.lives.iter().enumerate() {
+        let (mut log, mut known): (&str, Option<(u64, usize)>) = ("", None);
+        let mut held: Vec<(u64, EpochId, usize)> = vec![];
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    if let Kind::View(view) = entry.kind {
+                        log = index.views[view].log;
+                    }
+                    held.push((entry.seq, entry.epoch, fact.at));
+                }
+                What::Stable { seq } => {
+                    sheet.look();
+                    known = Some((seq, fact.at));
+                    held.retain(|(at, epoch, record)| {
+                        let is_stable = *at <= seq;
+                        if is_stable {
+                            stable.push((log, *at, *epoch, *record, id));
+                        }
+                        !is_stable
+                    });
+                }
+                What::Cut { seq, log: cut_log, .. } => {
+                    if let Some((bound, at)) = known
+                        && seq < bound
+                        && cut_log == log
+                        && unforked(case, fact.t)
+                    {
+                        sheet.breach(&[at, fact.at], || {
+                            format!("{} knew everything up to #{bound} to be stable, and its log is cut at #{seq}", index.name(id))
+                        });
+                    }
+                    log = cut_log;
+                    held.retain(|(at, ..)| *at <= seq);
+                }
+                What::Diverged { from, .. } => held.retain(|(at, ..)| *at < from),
+                What::Transfer { .. } | What::Merged => {
+                    held.clear();
+                    known = None;
+                }
+                _ => {}
+            }
+        }
+    }
+    if !unforked(case, index.end) {
+        return;
+    }
+    stable.sort_unstable();
+    for pair in stable.windows(2) {
+        let ((log, seq, epoch, at, life), (other_log, other_seq, other_epoch, other_at, other)) = (pair[0], pair[1]);
+        if (log, seq) == (other_log, other_seq) && epoch != other_epoch {
+            sheet.breach(&[at, other_at], || {
+                format!(
+                    "two stable entries at #{seq} of log {log}: one of epoch {} at {}, one of epoch {} at {}",
+                    index.epochs[epoch],
+                    index.name(life),
+                    index.epochs[other_epoch],
+                    index.name(other)
+                )
+            });
+        }
+    }
+}
+
+/// What is stable is never taken back.
+pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut known: Option<(u64, usize)> = None;
+        for fact in &life.facts {
+            match fact.what {
+                What::Stable { seq } => {
+                    sheet.look();
+                    known = Some((seq, fact.at));
+                }
+                What::Diverged { from, to } => {
+                    if let Some((bound, at)) = known
+                        && from <= bound
+                        && unforked(case, fact.t)
+                    {
+                        let words =
+                            || format!("{} knew everything up to #{bound} to be stable, and takes back #{from} to #{to}", index.name(id));
+                        sheet.breach(&[at, fact.at], words);
+                    }
+                }
+                What::Transfer { .. } | What::Merged => known = None,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether the group cannot have been in two parts before `t`: always so in mode primary; in mode available each part
+/// goes on, and "everyone in the view has it" is then said of two views.
+fn unforked(case: &Case<'_>, t: u64) -> bool {
+    use crate::index::TroubleKind::{Down, Links, Machine, Paused};
+    case.options.mode == crate::judge::Mode::Primary
+        || case.index.troubles.iter().all(|trouble| match trouble.kind {
+            Down => true,
+            Links | Machine | Paused => trouble.from > t,
+        })
+}

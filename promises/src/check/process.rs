@@ -1,0 +1,185 @@
+//! Processes: they end as they should, their files say what they delivered, and they do not grow.
+
+use std::collections::BTreeMap;
+
+use crate::disk::{Disk, DiskLine};
+use crate::fault::Fault;
+use crate::history::Record;
+use crate::index::{Fact, Index, Kind, Life, What};
+use crate::judge::{Broken, Case, Sheet};
+use crate::world::World;
+
+/// A process ends when it is told to, and as it should.
+pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            match fact.what {
+                What::Start => sheet.look(),
+                What::Panic { message } => sheet.breach(&[fact.at], || format!("{} panicked: {message}", index.name(id))),
+                _ => {}
+            }
+        }
+    }
+    let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = (BTreeMap::new(), BTreeMap::new());
+    for (at, record) in case.history.records.iter().enumerate() {
+        let Record::World(event) = record else { continue };
+        match &event.what {
+            World::Spawn { process, .. } => {
+                killed.remove(process.as_str());
+                stopped.remove(process.as_str());
+            }
+            World::Fault { fault: Fault::Kill, who, .. } => killed.extend(who.iter().map(|name| (name.as_str(), at))),
+            World::Fault { fault: Fault::Stop, who, .. } => stopped.extend(who.iter().map(|name| (name.as_str(), at))),
+            World::Exit { process, status, signal, expected, .. } => {
+                sheet.look();
+                let how = || match (status, signal) {
+                    (_, Some(signal)) => format!("by signal {signal}"),
+                    (Some(status), None) => format!("with status {status}"),
+                    (None, None) => "nobody knows how".to_owned(),
+                };
+                let process = process.as_str();
+                if killed.contains_key(process) {
+                    continue;
+                }
+                match stopped.get(process) {
+                    Some(_) if *status == Some(0) => {}
+                    Some(asked) => sheet.breach(&[*asked, at], || format!("{process} was asked to leave and ended {}", how())),
+                    None if *expected && !signal.is_some_and(is_crash) => {}
+                    None => sheet.breach(&[at], || format!("{process} ended {}, and nobody had asked for it", how())),
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The signals that a process gets for its own mistakes: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+fn is_crash(signal: i32) -> bool {
+    [4, 5, 6, 7, 8, 11, 31].contains(&signal)
+}
+
+/// What stands in a process's file is what it delivered, in that order. A life that was cut off may lack the end of
+/// its file, or of its events.
+pub(crate) fn disk_matches(case: &Case<'_>, sheet: &mut Sheet) {
+    for disk in &case.options.disks {
+        for bad in &disk.unreadable {
+            sheet.breach(&[], || format!("the file of {bad}"));
+        }
+        if let Err(broken) = compare(case, disk, sheet) {
+            sheet.breach(&broken.evidence, || broken.words);
+        }
+    }
+}
+
+fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken> {
+    let index = case.index;
+    let mut lives: Vec<&Life<'_>> = index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
+    lives.sort_by_key(|life| life.first);
+    if lives.is_empty() || lives.iter().any(|life| life.holed) {
+        return Ok(());
+    }
+    let told: Vec<Vec<&Fact<'_>>> = lives.iter().map(|life| life.facts.iter().filter(|fact| is_sunk(&fact.what)).collect()).collect();
+    let mut lines = disk.lines.iter().filter(|line| !matches!(line, DiskLine::Lost)).peekable();
+    for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
+        let complete = life.stopped || (case.options.settled && life.lives());
+        let next_life = told[turn + 1..].iter().find_map(|facts| facts.first());
+        let starts_next = |line: &DiskLine| next_life.is_some_and(|fact| says_the_same(index, line, &fact.what));
+        let mut all_there = true;
+        for fact in facts {
+            match lines.peek() {
+                Some(line) if says_the_same(index, line, &fact.what) => {
+                    sheet.look();
+                    lines.next();
+                }
+                found if !complete && found.is_none_or(|line| starts_next(line)) => {
+                    all_there = false;
+                    break;
+                }
+                found => {
+                    let found = found.map_or("nothing".to_owned(), |line| format!("{line:?}"));
+                    let words = format!("{} delivered {}, and its file has {found} there", disk.process, describe(&fact.what));
+                    return Err(Broken { words, evidence: vec![fact.at] });
+                }
+            }
+        }
+        if !complete && all_there {
+            while lines.next_if(|line| !starts_next(line)).is_some() {}
+        }
+    }
+    match lines.next() {
+        Some(line) => {
+            Err(Broken { words: format!("the file of {} has {line:?}, which it never reported", disk.process), evidence: vec![] })
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_sunk(what: &What<'_>) -> bool {
+    match what {
+        What::Entry(entry) => matches!(entry.kind, Kind::Data { digest: Some(_), .. }),
+        What::Gap { .. } => true,
+        _ => false,
+    }
+}
+
+fn says_the_same(index: &Index<'_>, line: &DiskLine, what: &What<'_>) -> bool {
+    match (line, what) {
+        (DiskLine::Gap { from: a, to: b }, What::Gap { from, to }) => (a.0, b.0) == (*from, *to),
+        (DiskLine::Reading { epoch, seq, origin, inc, oseq, digest }, What::Entry(entry)) => match entry.kind {
+            Kind::Data { origin: life, oseq: number, digest: Some(known), .. } => {
+                let life = &index.lives[life];
+                (seq.0, oseq.0, *digest, inc, origin) == (entry.seq, number, known, &life.inc, life.peer)
+                    && *epoch == index.epochs[entry.epoch].to_string()
+            }
+            Kind::Data { .. } | Kind::Lost { .. } | Kind::View(_) => false,
+        },
+        _ => false,
+    }
+}
+
+fn describe(what: &What<'_>) -> String {
+    match what {
+        What::Entry(entry) => format!("the reading at #{}", entry.seq),
+        What::Gap { from, to } => format!("a gap from #{from} to #{to}"),
+        _ => String::new(),
+    }
+}
+
+/// Descriptors and memory stay flat once the group is at rest: the second half of a window holds little more than the first.
+pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
+    let mut samples: BTreeMap<(&str, u32), Vec<(usize, u64, u64)>> = BTreeMap::new();
+    for (at, record) in case.history.records.iter().enumerate() {
+        let Record::World(event) = record else { continue };
+        if let World::Sample { process, pid, descriptors, memory } = &event.what {
+            samples.entry((process, *pid)).or_default().push((at, *descriptors, *memory));
+        }
+    }
+    for ((process, pid), samples) in samples {
+        if samples.len() < SAMPLES_MIN {
+            continue;
+        }
+        sheet.look_at(samples.len());
+        let (early, late) = samples.split_at(samples.len() / 2);
+        let median = |part: &[(usize, u64, u64)], which: fn(&(usize, u64, u64)) -> u64| {
+            let mut values: Vec<u64> = part.iter().map(which).collect();
+            values.sort_unstable();
+            values[values.len() / 2]
+        };
+        let evidence = [early[early.len() / 2].0, late[late.len() / 2].0];
+        let (before, after) = (median(early, |sample| sample.1), median(late, |sample| sample.1));
+        if after > before * 2 + DESCRIPTORS_SLACK {
+            sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} descriptors, and later {after}"));
+        }
+        let (before, after) = (median(early, |sample| sample.2), median(late, |sample| sample.2));
+        if after > before * 2 + MEMORY_SLACK {
+            sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} bytes of memory, and later {after}"));
+        }
+    }
+}
+
+/// Fewer samples than this say nothing about a trend.
+const SAMPLES_MIN: usize = 8;
+const DESCRIPTORS_SLACK: u64 = 16;
+/// The retained log may still be filling.
+const MEMORY_SLACK: u64 = 96 << 20;

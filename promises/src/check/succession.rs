@@ -1,0 +1,229 @@
+//! Who leads after whom: a leader that is well stays, one that is gone is replaced, in time, by the right one.
+
+use protocol::note::Note;
+
+use crate::fault::Fault;
+use crate::history::Record;
+use crate::index::{Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
+use crate::judge::{Case, Sheet};
+use crate::world::World;
+
+/// The leader of a group that is well is not unseated: not by a joiner, not by the death of another.
+pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
+    if case.options.preempt {
+        return;
+    }
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut before: Option<&ViewFact<'_>> = None;
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    if let Kind::View(view) = entry.kind {
+                        before = Some(&index.views[view]);
+                    }
+                }
+                What::Merged | What::Transfer { .. } => before = None,
+                What::Elected { renewed: false, .. } => {
+                    let Some(view) = before.filter(|view| view.leader != life.peer) else { continue };
+                    let leader = view.lives().find(|(peer, _)| *peer == view.leader).and_then(|(peer, inc)| index.life(peer, inc));
+                    let Some(leader) = leader.filter(|leader| index.lives[*leader].first.is_some()) else { continue };
+                    sheet.look();
+                    if is_well(index, leader, fact.t, fact.at) && !is_founding(index, view, fact.t) {
+                        sheet.breach(&[view.at, fact.at, index.lives[leader].last], || {
+                            format!("{} takes the place of {}, and nothing was wrong with that one", index.name(id), index.name(leader))
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
+    let life = &index.lives[leader];
+    let merged = life.facts.iter().any(|fact| fact.at <= at && matches!(fact.what, What::Merged | What::Transfer { .. }));
+    life.ended.is_none_or(|ended| ended > t) && !index.excused(leader, t) && !merged && life.last >= at
+}
+
+/// Several may found a group at once, and all but one of them give way.
+fn is_founding(index: &Index<'_>, view: &ViewFact<'_>, t: u64) -> bool {
+    let founded = index.views.iter().find(|other| other.log == view.log).map_or(0, |first| first.t);
+    t.saturating_sub(founded) <= 2 * index.aftermath && stepped_down(index, view)
+}
+
+fn stepped_down(index: &Index<'_>, view: &ViewFact<'_>) -> bool {
+    let founder = index.epochs[view.epoch];
+    let life = index.life(&founder.owner.id, founder.owner.inc);
+    life.is_some_and(|life| index.lives[life].facts.iter().any(|fact| matches!(fact.what, What::StepDown)))
+}
+
+/// A group whose leader is gone has another one within the bound of the protocol.
+pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let knobs = &case.options.knobs;
+    let again = u64::try_from((knobs.election_timeout + knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
+    for trouble in index.troubles.iter().filter(|trouble| takes_away(case, trouble)) {
+        let near = index.troubles_in(trouble.from, trouble.from.saturating_add(4 * index.aftermath));
+        let (mut losses, mut disturbed) = (0, false);
+        for other in near.filter(|other| other.at != trouble.at) {
+            losses += u64::from(other.from > trouble.from);
+            disturbed |= other.kind != TroubleKind::Down;
+        }
+        // One more round of election and sync for each further loss, and one to fetch what the new log has.
+        let deadline = trouble.from.saturating_add(index.aftermath).saturating_add(again.saturating_mul(losses + 1));
+        if disturbed || deadline > index.end || trouble.to < deadline {
+            continue;
+        }
+        for leader in &trouble.lives {
+            survivors_move_on(index, *leader, (trouble.from, deadline), trouble.at, sheet);
+        }
+    }
+}
+
+/// Whether it takes a process away at once; one that leaves goes when it has handed over.
+fn takes_away(case: &Case<'_>, trouble: &Trouble) -> bool {
+    let leaves = match &case.history.records[trouble.at] {
+        Record::Peer(event) => matches!(event.note, Note::Leave),
+        Record::World(event) => matches!(event.what, World::Fault { fault: Fault::Stop, .. }),
+    };
+    !leaves && matches!(trouble.kind, TroubleKind::Down | TroubleKind::Paused)
+}
+
+fn survivors_move_on(index: &Index<'_>, leader: LifeId, (from, deadline): (u64, u64), at: usize, sheet: &mut Sheet) {
+    let gone = &index.lives[leader];
+    for (id, life) in index.lives.iter().enumerate().filter(|(id, _)| *id != leader) {
+        let views = index.views.iter().filter(|view| view.life == id);
+        let Some(last) = views.clone().take_while(|view| view.t <= from).last() else { continue };
+        let led = last.leader == gone.peer && last.names(gone.peer, gone.inc);
+        let hurt =
+            life.ended.is_some_and(|ended| ended <= deadline) || index.troubles_in(from, deadline).any(|other| other.lives.contains(&id));
+        if !led || hurt {
+            continue;
+        }
+        sheet.look();
+        if !views.clone().any(|view| view.t > from && view.t <= deadline && !view.names(gone.peer, gone.inc)) {
+            sheet.breach(&[last.at, at, life.last], || {
+                format!(
+                    "{} is gone, and {} has no view without it within {} ms",
+                    index.name(leader),
+                    index.name(id),
+                    (deadline - from) / 1_000
+                )
+            });
+        }
+    }
+}
+
+/// At rest, the core has exactly one leader, and everybody in it knows that one.
+pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
+    if !case.options.settled {
+        return;
+    }
+    let index = case.index;
+    let core = index.core();
+    let mut leaders: Vec<(LifeId, usize)> = vec![];
+    for id in &core {
+        sheet.look();
+        let last = index.lives[*id].facts.iter().rev().find_map(|fact| match fact.what {
+            What::Elected { .. } => Some((true, fact.at)),
+            What::StepDown | What::Merged | What::Transfer { .. } => Some((false, fact.at)),
+            What::Follows { leader, .. } => Some((leader == index.lives[*id].peer, fact.at)),
+            _ => None,
+        });
+        if let Some((true, at)) = last {
+            leaders.push((*id, at));
+        }
+    }
+    match leaders[..] {
+        [] if core.is_empty() => {}
+        [] => sheet.breach(&core.iter().map(|id| index.lives[*id].last).take(EVIDENCE).collect::<Vec<_>>(), || "nobody leads".to_owned()),
+        [(leader, at)] => {
+            for id in &core {
+                let Some(view) = index.last_view(*id).filter(|view| view.leader != index.lives[leader].peer) else { continue };
+                sheet.breach(&[at, view.at], || format!("{} leads, and {} follows {}", index.name(leader), index.name(*id), view.leader));
+            }
+        }
+        [(one, at), (other, other_at), ..] => {
+            sheet.breach(&[at, other_at], || format!("{} leads, and so does {}", index.name(one), index.name(other)));
+        }
+    }
+}
+
+/// When nothing but the leader is gone, the highest of the rest takes its place.
+pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for trouble in index.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Down && takes_away(case, trouble)) {
+        let [leader] = trouble.lives[..] else { continue };
+        let gone = &index.lives[leader];
+        // The first word about a death counts; an exit follows every kill.
+        if gone.ended.is_some_and(|ended| ended < trouble.from) {
+            continue;
+        }
+        let elected = index.lives.iter().enumerate().flat_map(|(id, life)| life.facts.iter().map(move |fact| (id, fact)));
+        let elected = elected.filter(|(_, fact)| fact.t >= trouble.from && matches!(fact.what, What::Elected { renewed: false, .. }));
+        let Some((winner, fact)) = elected.min_by_key(|(_, fact)| fact.at) else { continue };
+        let Some(view) = common_view(index, leader, trouble.from) else { continue };
+        let clean = index.troubles_in(trouble.from, fact.t).all(|other| {
+            other.kind == TroubleKind::Down && (other.lives.contains(&leader) || other.from.saturating_add(index.aftermath) < trouble.from)
+        });
+        if !clean {
+            continue;
+        }
+        sheet.look();
+        // Views list their members lowest priority first.
+        let highest = view.lives().filter(|(peer, inc)| *peer != gone.peer || *inc != gone.inc).last();
+        let Some((peer, inc)) = highest else { continue };
+        if (peer, inc) != (index.lives[winner].peer, index.lives[winner].inc) {
+            sheet.breach(&[view.at, trouble.at, fact.at], || {
+                format!("{} is gone; {} takes its place, and {peer}#{inc} ranks higher", index.name(leader), index.name(winner))
+            });
+        }
+    }
+}
+
+/// The view that all its members had when its leader went; none if they were not of one mind.
+fn common_view<'a>(index: &'a Index<'_>, leader: LifeId, t: u64) -> Option<&'a ViewFact<'a>> {
+    let gone = &index.lives[leader];
+    let last = |life: LifeId| index.views.iter().filter(|view| view.life == life && view.t <= t).last();
+    let view = last(leader).filter(|view| view.leader == gone.peer)?;
+    let of_one_mind = view.lives().all(|(peer, inc)| {
+        let life = index.life(peer, inc).filter(|life| index.lives[*life].ended.is_none_or(|ended| ended >= t));
+        life.and_then(last).is_some_and(|other| (other.epoch, other.view_id) == (view.epoch, view.view_id))
+    });
+    of_one_mind.then_some(view)
+}
+
+/// At rest nobody elects: none in the last third of the quiet window, and no more in all of it than the group changed.
+pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let Some(quiet) = index.quiet.as_ref().filter(|_| case.options.settled) else { return };
+    let last_third = quiet.to.saturating_sub(quiet.to.saturating_sub(quiet.from) / 3);
+    let core = index.core();
+    let mut elections: Vec<usize> = vec![];
+    for id in &core {
+        sheet.look();
+        for fact in index.lives[*id].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
+            let is_election = matches!(fact.what, What::ElectionStarted | What::Elected { renewed: false, .. });
+            if is_election && fact.t >= last_third {
+                sheet.breach(&[fact.at], || format!("{} holds an election when the group has long been at rest", index.name(*id)));
+            }
+            if matches!(fact.what, What::Elected { renewed: false, .. }) {
+                elections.push(fact.at);
+            }
+        }
+    }
+    let within = index.views.iter().filter(|view| core.contains(&view.life) && (quiet.from..=quiet.to).contains(&view.t));
+    let mut views: Vec<(usize, u64)> = within.map(|view| (view.epoch, view.view_id)).collect();
+    views.sort_unstable();
+    views.dedup();
+    // Each election makes one view of its own; a change of the group makes another.
+    if elections.len() > 1 && elections.len() * 2 > views.len() + 1 {
+        elections.sort_unstable();
+        elections.truncate(EVIDENCE);
+        sheet.breach(&elections.clone(), || format!("{} elections for {} views in a quiet window", elections.len(), views.len()));
+    }
+}
+
+const EVIDENCE: usize = 6;

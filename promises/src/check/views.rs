@@ -1,0 +1,149 @@
+//! Views: legal ones, the same for all, at the same place among the readings.
+
+use std::collections::BTreeMap;
+
+use crate::index::{EpochId, Index, Kind, Life, LifeId, ViewFact, What};
+use crate::judge::{Case, Sheet};
+
+/// Views rise, name their holder and their leader, and are the same list for everybody.
+pub(crate) fn view_legal(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let mut first: BTreeMap<(EpochId, u64), &ViewFact<'_>> = BTreeMap::new();
+    let mut last: Vec<Option<&ViewFact<'_>>> = vec![None; index.lives.len()];
+    for view in &index.views {
+        sheet.look();
+        let life = &index.lives[view.life];
+        let title = || format!("view {} of epoch {} at {}", view.view_id, index.epochs[view.epoch], index.name(view.life));
+        let before = last[view.life].replace(view);
+        if let Some(before) = before
+            && (index.epochs[view.epoch], view.view_id) <= (index.epochs[before.epoch], before.view_id)
+        {
+            sheet.breach(&[before.at, view.at], || {
+                format!("{} comes after view {} of epoch {}", title(), before.view_id, index.epochs[before.epoch])
+            });
+        }
+        if view.members.len() != view.incs.len() {
+            sheet.breach(&[view.at], || format!("{} names {} members and {} incarnations", title(), view.members.len(), view.incs.len()));
+        }
+        if !view.names(life.peer, life.inc) {
+            sheet.breach(&[view.at], || format!("{} does not name its holder", title()));
+        }
+        if !view.members.contains(view.leader) {
+            sheet.breach(&[view.at], || format!("{} does not name its leader {}", title(), view.leader));
+        }
+        let known = first.entry((view.epoch, view.view_id)).or_insert(view);
+        if (known.members, known.incs, known.leader, known.seq) != (view.members, view.incs, view.leader, view.seq) {
+            sheet.breach(&[known.at, view.at], || format!("{} is another one than at {}", title(), index.name(known.life)));
+        }
+    }
+}
+
+/// What one life delivered from one view to the next.
+struct Passage {
+    from: (EpochId, u64),
+    to: (EpochId, u64),
+    count: usize,
+    sum: u64,
+    life: LifeId,
+    /// The facts between the two views, as a range of the life's.
+    facts: (usize, usize),
+}
+
+/// Lives that go from one view to the next together have delivered the same readings in it, each in the same view.
+pub(crate) fn view_synchrony(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let mut passages: Vec<Passage> = vec![];
+    for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        walk(index, id, life, &mut passages);
+    }
+    passages.sort_unstable_by_key(|passage| (passage.from, passage.to, passage.life));
+    for group in passages.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
+        sheet.look_at(group.len());
+        for other in group[1..].iter().filter(|other| (other.count, other.sum) != (group[0].count, group[0].sum)) {
+            compare(index, &group[0], other, sheet);
+        }
+    }
+    same_view(index, sheet);
+}
+
+fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passage>) {
+    let mut open: Option<Passage> = None;
+    for (at, fact) in life.facts.iter().enumerate() {
+        match fact.what {
+            What::Entry(entry) => match entry.kind {
+                Kind::View(view) => {
+                    let view = &index.views[view];
+                    let here = (view.epoch, view.view_id);
+                    if let Some(mut passage) = open.take() {
+                        (passage.to, passage.facts.1) = (here, at);
+                        passages.push(passage);
+                    }
+                    open = Some(Passage { from: here, to: here, count: 0, sum: 0, life: id, facts: (at, at) });
+                }
+                Kind::Data { origin, oseq, .. } => {
+                    if let Some(passage) = &mut open {
+                        passage.count += 1;
+                        // A sum is the same in any order; the multiplication spreads neighbours apart.
+                        let key = (origin as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F) ^ oseq.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                        passage.sum = passage.sum.wrapping_add(key.rotate_left(29).wrapping_mul(0x1656_67B1_9E37_79F9));
+                    }
+                }
+                Kind::Lost { .. } => {}
+            },
+            // It did not go there with the others.
+            What::Gap { .. } | What::Transfer { .. } | What::Diverged { .. } | What::Merged => open = None,
+            _ => {}
+        }
+    }
+}
+
+fn readings(index: &Index<'_>, passage: &Passage) -> BTreeMap<(LifeId, u64), usize> {
+    let facts = &index.lives[passage.life].facts[passage.facts.0..=passage.facts.1];
+    let data = facts.iter().filter_map(|fact| match fact.what {
+        What::Entry(entry) => match entry.kind {
+            Kind::Data { origin, oseq, .. } => Some(((origin, oseq), fact.at)),
+            Kind::Lost { .. } | Kind::View(_) => None,
+        },
+        _ => None,
+    });
+    data.collect()
+}
+
+fn compare(index: &Index<'_>, one: &Passage, other: &Passage, sheet: &mut Sheet) {
+    let (ours, theirs) = (readings(index, one), readings(index, other));
+    let missing_there = ours.iter().find(|(key, _)| !theirs.contains_key(key)).map(|(key, at)| (key, at, one, other));
+    let missing_here = theirs.iter().find(|(key, _)| !ours.contains_key(key)).map(|(key, at)| (key, at, other, one));
+    let Some(((origin, oseq), at, has, lacks)) = missing_there.or(missing_here) else { return };
+    let borders = &index.lives[lacks.life].facts;
+    sheet.breach(&[borders[lacks.facts.0].at, *at, borders[lacks.facts.1].at], || {
+        format!(
+            "between view {} of epoch {} and the next, {} delivered reading {oseq} of {} and {} did not",
+            one.from.1,
+            index.epochs[one.from.0],
+            index.name(has.life),
+            index.name(*origin),
+            index.name(lacks.life)
+        )
+    });
+}
+
+fn same_view(index: &Index<'_>, sheet: &mut Sheet) {
+    for group in index.positions() {
+        let mut tagged = group.iter().filter_map(|placed| match placed.entry.kind {
+            Kind::Data { view_id, .. } => Some((placed, view_id)),
+            Kind::Lost { .. } | Kind::View(_) => None,
+        });
+        let Some((first, view_id)) = tagged.next() else { continue };
+        for (other, other_id) in tagged.filter(|(_, other_id)| *other_id != view_id) {
+            sheet.breach(&[first.at, other.at], || {
+                format!(
+                    "#{} of epoch {} is delivered in view {view_id} at {} and in view {other_id} at {}",
+                    first.entry.seq,
+                    index.epochs[first.entry.epoch],
+                    index.name(first.life),
+                    index.name(other.life)
+                )
+            });
+        }
+    }
+}

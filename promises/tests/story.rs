@@ -1,0 +1,580 @@
+//! A short history in which every promise has something to look at and is kept, and one change for each promise that
+//! breaks that one and no other.
+
+use promises::disk::Disk;
+use promises::{Fault, History, Identity, Options, Outcome, Record, World, WorldEvent, judge};
+use protocol::config::Knobs;
+use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use protocol::note::{Cause, EVENT_VERSION, Event, Note, hex_digest};
+use protocol::status::Status;
+use protocol::time::Time;
+
+const P1: (&str, u64) = ("p1", 1);
+const P2: (&str, u64) = ("p2", 1);
+const P3: (&str, u64) = ("p3", 1);
+/// The third peer's second life.
+const P3B: (&str, u64) = ("p3", 2);
+
+type Name = (&'static str, u64);
+
+fn id(name: &str) -> PeerId {
+    PeerId::new(name).unwrap()
+}
+
+fn epoch(round: u64, (owner, inc): Name) -> Epoch {
+    Epoch { round, owner: Member { id: id(owner), inc: Incarnation(inc) } }
+}
+
+fn first() -> Epoch {
+    epoch(1, P3)
+}
+
+fn second() -> Epoch {
+    epoch(2, P2)
+}
+
+fn view(view_id: u64, epoch: Epoch, seq: u64, leader: &str, members: &[Name]) -> Note {
+    Note::View {
+        view_id: ViewId(view_id),
+        epoch,
+        seq: Seq(seq),
+        leader: id(leader),
+        members: members.iter().map(|(name, _)| id(name)).collect(),
+        incs: members.iter().map(|(_, inc)| Incarnation(*inc)).collect(),
+        log_id: "1.p3#1".to_owned(),
+    }
+}
+
+fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name, oseq: u64) -> Note {
+    Note::Deliver {
+        epoch,
+        seq: Seq(seq),
+        view_id: ViewId(view_id),
+        origin: id(origin),
+        origin_inc: Incarnation(inc),
+        oseq: Oseq(oseq),
+        digest: hex_digest(format!("{origin} says {oseq}").as_bytes()),
+        text: String::new(),
+    }
+}
+
+fn publish((origin, _): Name, oseq: u64) -> Note {
+    Note::Publish { oseq: Oseq(oseq), digest: hex_digest(format!("{origin} says {oseq}").as_bytes()) }
+}
+
+fn cut(epoch: Epoch, seq: u64) -> Note {
+    Note::Cut { epoch, seq: Seq(seq), log_id: "1.p3#1".to_owned() }
+}
+
+fn elected(leader: &str, epoch: Epoch) -> Note {
+    Note::LeaderElected { peer: id(leader), epoch, size: 3, renewed: false }
+}
+
+fn start() -> Note {
+    Note::Start {
+        pid: 0,
+        pid_start: 0,
+        log: None,
+        address: "127.0.0.1:1".to_owned(),
+        build: String::new(),
+        birth: 0,
+        priority: 0,
+        status: None,
+    }
+}
+
+fn status(published: u64, ordered: u64) -> Note {
+    Note::Status(Box::new(Status {
+        peer_id: id("p1"),
+        incarnation: Incarnation(1),
+        address: "127.0.0.1:1".parse().unwrap(),
+        role: "member".to_owned(),
+        leaving: false,
+        leader: None,
+        epoch: "1.p3".to_owned(),
+        promised: "1.p3".to_owned(),
+        view_id: ViewId(1),
+        members: vec![],
+        contiguous: Seq(3),
+        delivered: Seq(3),
+        stable: Seq(3),
+        published: Oseq(published),
+        ordered: Oseq(ordered),
+    }))
+}
+
+/// What is told, in milliseconds, before it is numbered.
+struct Story {
+    told: Vec<(u64, Name, Note)>,
+    done: Vec<(u64, World)>,
+    disk: String,
+}
+
+impl Story {
+    /// Three peers start and p3 leads; it is killed and p2 takes over; it comes back and the group comes to rest.
+    fn told() -> Self {
+        let mut story = Self { told: vec![], done: vec![], disk: String::new() };
+        let all = [P1, P2, P3];
+        for peer in all {
+            story.tell(0, peer, start());
+            story.tell(10, peer, Note::Ready);
+            story.tell(300, peer, Note::Promised { epoch: first(), to: id("p3") });
+            story.tell(310, peer, cut(first(), 0));
+            story.tell(320, peer, view(1, first(), 1, "p3", &all));
+            if peer != P3 {
+                story.tell(315, peer, Note::Follows { leader: id("p3"), epoch: first() });
+            }
+            story.tell(410, peer, deliver(first(), 2, 1, P1, 1));
+            story.tell(420, peer, deliver(first(), 3, 1, P2, 1));
+            story.tell(450, peer, Note::Stable { epoch: first(), seq: Seq(3) });
+        }
+        story.tell(312, P3, elected("p3", first()));
+        story.tell(400, P1, publish(P1, 1));
+        story.tell(405, P2, publish(P2, 1));
+        story.tell(460, P1, status(1, 1));
+        story.done(2_000, World::Fault { id: "crash".to_owned(), fault: Fault::Kill, who: vec!["p3".to_owned()], confirmed: true });
+        story.done(2_001, exit("p3", None, Some(9), true));
+        story.tell(2_010, P2, Note::ElectionStarted { cause: Cause::Connection, higher: vec![], missed: None });
+        for peer in [P1, P2] {
+            story.tell(2_020, peer, Note::Promised { epoch: second(), to: id("p2") });
+            story.tell(2_030, peer, cut(second(), 3));
+            story.tell(2_050, peer, view(2, second(), 4, "p2", &[P1, P2]));
+            story.tell(2_110, peer, deliver(second(), 5, 2, P1, 2));
+            story.tell(2_150, peer, Note::Stable { epoch: second(), seq: Seq(5) });
+        }
+        story.tell(2_040, P2, elected("p2", second()));
+        story.tell(2_045, P1, Note::Follows { leader: id("p2"), epoch: second() });
+        story.tell(2_100, P1, publish(P1, 2));
+        story.done(
+            6_000,
+            World::Fault {
+                id: "return".to_owned(),
+                fault: Fault::Restart { identity: Identity::Same },
+                who: vec!["p3".to_owned()],
+                confirmed: true,
+            },
+        );
+        story.tell(6_010, P3B, start());
+        story.tell(6_020, P3B, Note::Ready);
+        story.tell(6_200, P3B, Note::StateTransfer { at: Seq(5), resume: Seq(5), epoch: second() });
+        story.tell(9_000, P3B, publish(P3B, 1));
+        for peer in [P1, P2, P3B] {
+            story.tell(6_300, peer, view(3, second(), 6, "p2", &[P1, P2, P3B]));
+            story.tell(9_010, peer, deliver(second(), 7, 3, P3B, 1));
+            story.tell(12_500, peer, Note::Stable { epoch: second(), seq: Seq(7) });
+        }
+        for k in 0..8 {
+            story.done(8_000 + k * 100, World::Sample { process: "p1".to_owned(), pid: 7, descriptors: 20, memory: 1 << 24 });
+        }
+        story.done(13_000, World::Quiet { from: Time::from_micros(8_000_000), to: Time::from_micros(12_000_000), core: vec![] });
+        for (epoch, seq, origin, inc, oseq) in
+            [("1.p3", 2, "p1", 1, 1), ("1.p3", 3, "p2", 1, 1), ("2.p2", 5, "p1", 1, 2), ("2.p2", 7, "p3", 2, 1)]
+        {
+            story.disk += &format!(
+                r#"{{"epoch":"{epoch}","view_id":1,"seq":{seq},"origin":"{origin}","inc":{inc},"oseq":{oseq},"time":0,"payload":"{origin} says {oseq}"}}"#
+            );
+            story.disk.push('\n');
+        }
+        story
+    }
+
+    fn tell(&mut self, ms: u64, peer: Name, note: Note) {
+        self.told.push((ms, peer, note));
+    }
+
+    fn done(&mut self, ms: u64, what: World) {
+        self.done.push((ms, what));
+    }
+
+    /// What a peer told at that moment.
+    fn at(&mut self, ms: u64, peer: Name) -> &mut Note {
+        let told = self.told.iter_mut().find(|(at, who, _)| (*at, *who) == (ms, peer));
+        &mut told.expect("the story has it").2
+    }
+
+    fn untell(&mut self, ms: u64, peer: Name) {
+        let before = self.told.len();
+        self.told.retain(|(at, who, _)| (*at, *who) != (ms, peer));
+        assert_ne!(before, self.told.len(), "the story has it");
+    }
+
+    fn history(mut self) -> (History, Options) {
+        self.told.sort_by_key(|(ms, ..)| *ms);
+        let mut records: Vec<Record> = vec![];
+        let mut numbers: Vec<(Name, u64)> = vec![];
+        for (n, (ms, what)) in (0..).zip(self.done) {
+            records.push(Record::World(WorldEvent::new(Time::from_micros(ms * 1_000), "_", n, what)));
+        }
+        for (ms, peer, note) in self.told {
+            if !numbers.iter().any(|(name, _)| *name == peer) {
+                numbers.push((peer, 0));
+            }
+            let (_, n) = numbers.iter_mut().find(|(name, _)| *name == peer).expect("just put there");
+            *n += 1;
+            let (t, p, inc) = (Time::from_micros(ms * 1_000), id(peer.0), Incarnation(peer.1));
+            records.push(Record::Peer(Event { v: EVENT_VERSION, t, p, inc, n: *n, note }));
+        }
+        let options = Options { knobs: Knobs::fast(), settled: true, disks: vec![Disk::read("p1", &self.disk)], ..Options::default() };
+        (History::new(records), options)
+    }
+}
+
+fn exit(process: &str, status: Option<i32>, signal: Option<i32>, expected: bool) -> World {
+    World::Exit { peer: id(process), process: process.to_owned(), pid: 0, status, signal, expected }
+}
+
+/// One change to the story breaks this promise and no other.
+#[track_caller]
+fn check_breaks(promise: &str, change: impl FnOnce(&mut Story)) {
+    let mut story = Story::told();
+    change(&mut story);
+    let (history, options) = story.history();
+    let judgement = judge(&history, &options);
+    let broken: Vec<(&str, &str)> = judgement.broken().map(|finding| (finding.promise, finding.broken[0].words.as_str())).collect();
+    assert_eq!(broken.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [promise], "{broken:#?}");
+    assert_eq!(judgement.outcome(), Outcome::Broken);
+    for broken in &judgement.find(promise).expect("it is in the catalogue").broken {
+        assert!(broken.evidence.len() <= 6 && broken.evidence.iter().all(|at| *at < history.records.len()));
+    }
+}
+
+#[test]
+fn the_story_keeps_every_promise_and_shows_something_for_each() {
+    let (history, options) = Story::told().history();
+    let judgement = judge(&history, &options);
+    assert_eq!(judgement.outcome(), Outcome::Held, "{:#?}", judgement.broken().collect::<Vec<_>>());
+    for finding in &judgement.findings {
+        assert_eq!(finding.outcome(), Outcome::Held, "{}", finding.promise);
+    }
+}
+
+#[test]
+fn the_story_survives_the_files() {
+    let (history, options) = Story::told().history();
+    let lines: Vec<String> = history.records.iter().map(|record| record.line() + "\n").collect();
+    let files: Vec<(&str, String)> = ["\"p\":\"p1\"", "\"p\":\"p2\"", "\"p\":\"p3\"", "\"p\":\"_\""]
+        .map(|key| (key, lines.iter().filter(|line| line.contains(key)).cloned().collect()))
+        .to_vec();
+    let read = History::read(files.iter().map(|(name, text)| (*name, text.as_str())));
+    assert_eq!(read.records.len(), history.records.len());
+    assert_eq!(judge(&read, &options).outcome(), Outcome::Held);
+}
+
+#[test]
+fn one_leader_per_epoch() {
+    check_breaks("one-leader-per-epoch", |story| *story.at(315, P1) = Note::Follows { leader: id("p2"), epoch: first() });
+}
+
+#[test]
+fn epoch_monotonic() {
+    check_breaks("epoch-monotonic", |story| {
+        story.tell(2_300, P1, Note::Promised { epoch: first(), to: id("p3") });
+    });
+}
+
+#[test]
+fn fenced_sequencer() {
+    check_breaks("fenced-sequencer", |story| story.tell(2_025, P2, elected("p2", epoch(1, P2))));
+}
+
+#[test]
+fn no_duplicate_seq() {
+    check_breaks("no-duplicate-seq", |story| {
+        for (ms, seq) in [(410, 2), (420, 3)] {
+            let Note::Deliver { seq: at, .. } = story.at(ms, P3) else { unreachable!() };
+            *at = Seq(5 - seq);
+        }
+        // It gets them in the order of its own numbers, so that only what stands there differs.
+        let (one, other) = (story.at(410, P3).clone(), story.at(420, P3).clone());
+        (*story.at(410, P3), *story.at(420, P3)) = (other, one);
+    });
+}
+
+#[test]
+fn total_order() {
+    check_breaks("total-order", |story| *story.at(2_030, P1) = cut(second(), 4));
+    check_breaks("total-order", |story| {
+        // The same entry after another one: the last position before the cut belongs to another epoch here.
+        let Note::Deliver { epoch: numbered, .. } = story.at(420, P1) else { unreachable!() };
+        *numbered = epoch(1, P1);
+        story.disk = story.disk.replace(r#"{"epoch":"1.p3","view_id":1,"seq":3"#, r#"{"epoch":"1.p1","view_id":1,"seq":3"#);
+        for ms in [450, 2_150, 12_500] {
+            story.untell(ms, P1);
+        }
+    });
+}
+
+#[test]
+fn gap_free() {
+    check_breaks("gap-free", |story| {
+        // The killed one passes over a reading on its last day, so that no view closes behind it.
+        story.untell(410, P3);
+    });
+    check_breaks("gap-free", |story| {
+        story.tell(
+            430,
+            P3,
+            Note::DupSuppressed {
+                epoch: first(),
+                seq: Seq(2),
+                view_id: ViewId(1),
+                origin: id("p1"),
+                origin_inc: Incarnation(1),
+                oseq: Oseq(1),
+            },
+        )
+    });
+}
+
+#[test]
+fn integrity() {
+    check_breaks("integrity", |story| {
+        story.untell(400, P1);
+        story.tell(400, P1, Note::Publish { oseq: Oseq(1), digest: hex_digest(b"something else") });
+    });
+    check_breaks("integrity", |story| {
+        for peer in [P1, P2, P3B] {
+            story.tell(9_020, peer, deliver(second(), 8, 3, P3B, 1));
+        }
+        story.disk += r#"{"epoch":"2.p2","view_id":1,"seq":8,"origin":"p3","inc":2,"oseq":1,"time":0,"payload":"p3 says 1"}"#;
+    });
+}
+
+#[test]
+fn fifo() {
+    check_breaks("fifo", |story| {
+        story.tell(8_900, P3B, publish(P3B, 2));
+        for peer in [P1, P2, P3B] {
+            *story.at(9_010, peer) = deliver(second(), 7, 3, P3B, 2);
+            story.tell(9_020, peer, deliver(second(), 8, 3, P3B, 1));
+        }
+        let last = story.disk.trim_end().rfind('\n').unwrap();
+        story.disk.truncate(last + 1);
+        for (seq, oseq) in [(7, 2), (8, 1)] {
+            story.disk += &format!(
+                r#"{{"epoch":"2.p2","view_id":1,"seq":{seq},"origin":"p3","inc":2,"oseq":{oseq},"time":0,"payload":"p3 says {oseq}"}}"#
+            );
+            story.disk.push('\n');
+        }
+    });
+}
+
+#[test]
+fn view_legal() {
+    check_breaks("view-legal", |story| {
+        *story.at(2_050, P1) = view(2, second(), 4, "p2", &[P2, P1]);
+    });
+}
+
+#[test]
+fn view_synchrony() {
+    check_breaks("view-synchrony", |story| {
+        // p2 learns of the reading only in the next view.
+        let Note::Deliver { view_id, .. } = story.at(2_110, P2) else { unreachable!() };
+        *view_id = ViewId(1);
+    });
+}
+
+#[test]
+fn no_false_death() {
+    check_breaks("no-false-death", |story| {
+        for peer in [P2, P3B] {
+            story.tell(9_500, peer, view(4, second(), 8, "p2", &[P2, P3B]));
+        }
+        for peer in [P1, P2, P3B] {
+            story.tell(9_600, peer, view(5, second(), 9, "p2", &[P1, P2, P3B]));
+        }
+    });
+}
+
+#[test]
+fn disk_matches() {
+    check_breaks("disk-matches", |story| story.disk = story.disk.replace("p2 says 1", "p2 said 1"));
+    check_breaks("disk-matches", |story| {
+        let last = story.disk.trim_end().rfind('\n').unwrap();
+        story.disk.truncate(last + 1);
+    });
+    check_breaks("disk-matches", |story| story.disk += "garbage\n");
+}
+
+#[test]
+fn no_crash() {
+    check_breaks("no-crash", |story| story.tell(3_000, P1, Note::Panic { message: "a bug".to_owned() }));
+    check_breaks("no-crash", |story| {
+        story.done(12_900, World::Fault { id: "end".to_owned(), fault: Fault::Stop, who: vec!["p9".to_owned()], confirmed: true });
+        story.done(12_950, exit("p9", Some(1), None, true));
+    });
+}
+
+#[test]
+fn stable_agreement() {
+    check_breaks("stable-agreement", |story| {
+        for peer in [P1, P2] {
+            *story.at(450, peer) = Note::Stable { epoch: first(), seq: Seq(9) };
+        }
+    });
+}
+
+#[test]
+fn safe_kept() {
+    check_breaks("safe-kept", |story| {
+        story.tell(12_600, P1, Note::Diverged { from: Seq(7), to: Seq(7) });
+        let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(9_010, P1).clone() else { unreachable!() };
+        story.tell(12_610, P1, Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq });
+    });
+}
+
+#[test]
+fn accounted() {
+    check_breaks("accounted", |story| story.tell(7_000, P1, publish(P1, 3)));
+}
+
+#[test]
+fn contained() {
+    check_breaks("contained", |story| {
+        // p1 takes over from p2, and nobody has touched p2.
+        let third = epoch(3, P1);
+        for peer in [P1, P2, P3B] {
+            story.tell(7_000, peer, cut(third.clone(), 6));
+            story.tell(7_050, peer, view(4, third.clone(), 7, "p1", &[P1, P2, P3B]));
+            *story.at(9_010, peer) = deliver(third.clone(), 8, 4, P3B, 1);
+        }
+        story.tell(7_010, P1, elected("p1", third.clone()));
+        story.tell(7_010, P2, Note::StepDown { epoch: second(), why: "for no reason".to_owned() });
+        story.disk = story.disk.replace(r#"{"epoch":"2.p2","view_id":1,"seq":7"#, r#"{"epoch":"3.p1","view_id":1,"seq":8"#);
+    });
+}
+
+#[test]
+fn bounded() {
+    check_breaks("bounded", |story| story.tell(470, P1, status(10_000, 1)));
+}
+
+#[test]
+fn recovers() {
+    check_breaks("recovers", |story| {
+        // p1 gets the view that replaces the dead leader three seconds late, and all that follows from it.
+        for ms in [2_020, 2_030, 2_045, 2_050, 2_110, 2_150] {
+            let note = story.at(ms, P1).clone();
+            story.untell(ms, P1);
+            story.tell(ms + 3_000, P1, note);
+        }
+    });
+}
+
+#[test]
+fn hygiene() {
+    check_breaks("hygiene", |story| {
+        for k in 0..8 {
+            story.done(8_900 + k * 10, World::Sample { process: "p1".to_owned(), pid: 7, descriptors: 900, memory: 1 << 24 });
+        }
+    });
+}
+
+#[test]
+fn elects() {
+    check_breaks("elects", |story| story.tell(12_600, P2, Note::StepDown { epoch: second(), why: "for no reason".to_owned() }));
+}
+
+#[test]
+fn bully_order() {
+    check_breaks("bully-order", |story| {
+        // The same two, and p1 ranks higher by what the views say.
+        for peer in [P1, P2, P3] {
+            *story.at(320, peer) = view(1, first(), 1, "p3", &[P2, P1, P3]);
+        }
+    });
+}
+
+#[test]
+fn converges() {
+    check_breaks("converges", |story| {
+        for peer in [P1, P2, P3B] {
+            story.tell(12_700, peer, view(4, second(), 8, "p2", &[P1, P2, P3B, ("p4", 1)]));
+        }
+    });
+}
+
+#[test]
+fn delivers() {
+    check_breaks("delivers", |story| story.untell(9_010, P3B));
+}
+
+#[test]
+fn late_join() {
+    check_breaks("late-join", |story| {
+        story.tell(6_010, ("p4", 1), start());
+        story.tell(6_020, ("p4", 1), Note::Ready);
+        story.tell(12_900, ("p4", 1), Note::Stop { reason: "nobody took it in".to_owned() });
+    });
+}
+
+#[test]
+fn no_churn() {
+    check_breaks("no-churn", |story| {
+        story.tell(11_500, P1, Note::ElectionStarted { cause: Cause::Silence, higher: vec![], missed: None });
+    });
+}
+
+#[test]
+fn rejoins() {
+    check_breaks("rejoins", |story| {
+        for peer in [P1, P2] {
+            story.tell(7_000, peer, view(4, second(), 7, "p2", &[P1, P2]));
+            story.tell(7_100, peer, view(5, second(), 8, "p2", &[P1, P2, P3]));
+        }
+        for peer in [P1, P2, P3B] {
+            story.tell(7_200, peer, view(6, second(), 9, "p2", &[P1, P2, P3B]));
+            *story.at(9_010, peer) = deliver(second(), 10, 6, P3B, 1);
+        }
+        story.disk = story.disk.replace(r#""seq":7"#, r#""seq":10"#);
+        // Its links were bad, so its removal was nobody's mistake.
+        let table = "p3>p2".parse().unwrap();
+        story.done(
+            6_900,
+            World::Fault {
+                id: "rain".to_owned(),
+                fault: Fault::Link { table, weather: Default::default() },
+                who: vec!["p3".to_owned()],
+                confirmed: true,
+            },
+        );
+        story.done(7_250, World::Heal { id: "rain".to_owned() });
+    });
+}
+
+#[test]
+fn lost_evidence_is_unknown_and_not_a_pass() {
+    let (mut history, options) = Story::told().history();
+    history.records.retain(|record| !matches!(record, Record::Peer(event) if event.p.as_str() == "p1" && event.n == 5));
+    let judgement = judge(&history, &options);
+    assert_eq!(judgement.outcome(), Outcome::Unknown, "{:#?}", judgement.broken().collect::<Vec<_>>());
+    assert_eq!(judgement.doubts(), ["events 5 to 5 of p1#1 are missing"]);
+}
+
+#[test]
+fn nothing_seen_is_unknown() {
+    let options = Options { required: vec!["total-order".to_owned()], ..Options::default() };
+    let judgement = judge(&History::default(), &options);
+    assert_eq!(judgement.outcome(), Outcome::Unknown);
+    assert_eq!(judgement.doubts(), ["total-order is required, and saw nothing", "no promise of safety saw anything"]);
+}
+
+#[test]
+fn a_fault_that_may_not_have_worked_is_unknown() {
+    let mut story = Story::told();
+    story.done(12_000, World::Fault { id: "try".to_owned(), fault: Fault::Stop, who: vec![], confirmed: false });
+    let (history, options) = story.history();
+    assert_eq!(judge(&history, &options).doubts(), ["fault \"try\" was not seen to have worked"]);
+}
+
+#[test]
+fn a_torn_line_is_kept_and_not_an_error() {
+    let (history, _) = Story::told().history();
+    let line = history.records[3].line();
+    let torn = &line[..line.len() / 2];
+    let read = History::read([("p1.jsonl", format!("{line}\n{torn}{line}\n{torn}").as_str()), ("p2.jsonl", "nonsense\n")]);
+    assert_eq!(read.records.len(), 2);
+    assert_eq!(read.torn.iter().map(|torn| torn.line).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(read.unreadable.iter().map(|bad| (bad.file.as_str(), bad.line)).collect::<Vec<_>>(), [("p2.jsonl", 1)]);
+}
