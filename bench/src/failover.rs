@@ -1,0 +1,168 @@
+//! How long a group is without news when its leader is killed.
+//!
+//! Peers at the product's own settings, under load; the leader is killed with SIGKILL, over and over; each survivor's
+//! wait is measured from the kill to its next delivery of a reading that was published after the kill. Between two kills
+//! the dead peer is started again and the group is whole.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::id::PeerId;
+use thiserror::Error;
+
+use crate::feed::Feed;
+use crate::group::{Group, POLL};
+use crate::outage::Outage;
+use crate::sight::View;
+use crate::spread::{Spread, milliseconds};
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// How many peers.
+    pub peers: u32,
+    /// How many readings a second, all peers together.
+    pub rate: u32,
+    /// How many leaders are killed.
+    pub kills: u32,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Each survivor's wait, of all kills.
+    pub waits: Spread,
+    /// The worst wait of each kill.
+    pub worst: Spread,
+    /// Readings a second that were really written.
+    pub rate: f64,
+    /// Readings that were not written because a peer did not read.
+    pub held_back: u64,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, Error)]
+pub enum CourseError {
+    /// The machine did not play along, or a peer ended that nobody killed.
+    #[error("{doing}: {error}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What was said.
+        error: std::io::Error,
+    },
+    /// The group did not become whole in time.
+    #[error("the group was not whole within {within:?} ({when}): {beliefs}")]
+    Unsettled {
+        /// How long it had.
+        within: Duration,
+        /// Before which kill.
+        when: String,
+        /// What each peer believes.
+        beliefs: String,
+    },
+    /// A survivor went without news for too long.
+    #[error("after {kill}, {waiting} had no news within {within:?}: {beliefs}")]
+    Silent {
+        /// Which kill.
+        kill: String,
+        /// Who.
+        waiting: String,
+        /// How long it had.
+        within: Duration,
+        /// What each peer believes.
+        beliefs: String,
+    },
+}
+
+impl CourseError {
+    fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |error| Self::Io { doing, error }
+    }
+}
+
+impl Course {
+    /// Runs it with peers of `program`, whose files go to `folder`; `tell` hears of each kill.
+    ///
+    /// # Errors
+    /// See [`CourseError`].
+    pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> Result<Outcome, CourseError> {
+        let mut group = Group::new(program, folder).map_err(CourseError::io(folder.display().to_string()))?;
+        let feed = Feed::start(self.rate).map_err(CourseError::io("the feed"))?;
+        for number in 1..=self.peers {
+            let id = PeerId::new(&format!("peer{number}")).expect("a short name of letters and digits");
+            start(&mut group, &feed, &id)?;
+        }
+        let (mut all, mut worst) = (Vec::new(), Vec::new());
+        await_whole(&mut group, "at the start")?;
+        let (begun, before) = (Instant::now(), feed.written());
+        for number in 1..=self.kills {
+            let kill = format!("kill {number} of {}", self.kills);
+            let view = await_whole(&mut group, &format!("before {kill}"))?;
+            let waits = behead(&mut group, &view, &kill)?;
+            let words: Vec<String> = waits.iter().map(|(peer, wait)| format!("{peer} {:.1} ms", milliseconds(*wait))).collect();
+            tell(&format!("{kill}: {} led; news at {}", view.leader, words.join(", ")));
+            worst.extend(waits.iter().map(|(_, wait)| *wait).max());
+            all.extend(waits.into_iter().map(|(_, wait)| wait));
+            start(&mut group, &feed, &view.leader)?;
+        }
+        await_whole(&mut group, "at the end")?;
+        let rate = (feed.written() - before) as f64 / begun.elapsed().as_secs_f64();
+        let held_back = feed.held_back();
+        drop(feed);
+        group.stop().map_err(CourseError::io("stopping the peers"))?;
+        Ok(Outcome { waits: Spread::new(all), worst: Spread::new(worst), rate, held_back })
+    }
+}
+
+fn start(group: &mut Group, feed: &Feed, id: &PeerId) -> Result<(), CourseError> {
+    group.start(id).and_then(|stdin| feed.add(stdin)).map_err(CourseError::io(format!("starting {id}")))
+}
+
+/// Waits until everyone that lives is in one view and readings flow in it.
+fn await_whole(group: &mut Group, when: &str) -> Result<View, CourseError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        group.read(|_, _| ()).map_err(CourseError::io("watching the peers"))?;
+        if let Some(view) = group.settled(STEADY) {
+            return Ok(view.clone());
+        }
+        if Instant::now() >= deadline {
+            return Err(CourseError::Unsettled { within: PATIENCE, when: when.to_owned(), beliefs: group.beliefs() });
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Kills the leader; waits until every survivor has had news.
+fn behead(group: &mut Group, view: &View, kill: &str) -> Result<Vec<(PeerId, Duration)>, CourseError> {
+    let began = group.kill(&view.leader).map_err(CourseError::io(kill.to_owned()))?;
+    let mut outage = Outage::new(began, view.epoch.clone(), group.living().into_iter().cloned());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let was_over = outage.is_over();
+        group.read(|peer, seen| outage.saw(peer, seen)).map_err(CourseError::io("watching the peers"))?;
+        // One more look at all files once everyone had news: earlier news may have been in a file that was read before the file of its
+        // publisher.
+        if was_over {
+            return Ok(outage.waits().into_iter().filter_map(|(peer, wait)| Some((peer, wait?))).collect());
+        }
+        if Instant::now() >= deadline {
+            let waiting: Vec<String> = outage.waits().iter().filter(|(_, wait)| wait.is_none()).map(|(peer, _)| peer.to_string()).collect();
+            return Err(CourseError::Silent {
+                kill: kill.to_owned(),
+                waiting: waiting.join(", "),
+                within: PATIENCE,
+                beliefs: group.beliefs(),
+            });
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// How many readings each peer has had in a view before that counts as steady.
+const STEADY: u64 = 100;
+/// More than all default deadlines together.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,211 @@
+//! A group of peer processes on loopback, in a folder of its own: started, watched, killed, stopped.
+//!
+//! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use peer::clock;
+use protocol::id::PeerId;
+use protocol::time::Time;
+use socket2::{Domain, Socket, Type};
+
+use crate::sight::{EventFile, Seen, View};
+
+/// The group.
+#[derive(Debug)]
+pub struct Group {
+    program: PathBuf,
+    folder: PathBuf,
+    /// Holds the discovery port, so that no other run on this machine uses it; the peers bind it beside us.
+    lease: SocketAddrV4,
+    _held: Socket,
+    peers: BTreeMap<PeerId, Inmate>,
+}
+
+/// One name of the group, and the process that bears it now.
+#[derive(Debug)]
+struct Inmate {
+    process: Option<Child>,
+    events: EventFile,
+    view: Option<View>,
+    /// Readings handed over since the view came into force.
+    delivered: u64,
+}
+
+impl Group {
+    /// An empty group, whose files go to this folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or there is no free port.
+    pub fn new(program: &Path, folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder.join("events"))?;
+        let held = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+        held.set_reuse_address(true)?;
+        held.bind(&SocketAddrV4::new(LOOPBACK_BROADCAST, 0).into())?;
+        let lease = held.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("an IPv4 socket without an IPv4 address"))?;
+        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease, _held: held, peers: BTreeMap::new() })
+    }
+
+    /// Starts a process under this name, at the product's own settings; gives the pipe to its sensor.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start(&mut self, id: &PeerId) -> io::Result<ChildStdin> {
+        let events = self.folder.join("events").join(format!("{id}.jsonl"));
+        let log = File::options().create(true).append(true).open(self.folder.join(format!("{id}_log.txt")))?;
+        let mut child = Command::new(&self.program)
+            .args(["run", "--id", id.as_str(), "--address", "127.0.0.1", "--port", "0", "--sensor", "stdin"])
+            .args(["--broadcast-port", &self.lease.port().to_string()])
+            .args(["--cluster", &format!("bench-{}", std::process::id())])
+            .args(["--die-with", &std::process::id().to_string()])
+            .arg("--events")
+            .arg(&events)
+            // A peer reads this, and the bench means the default.
+            .env_remove("BROADCAST_PORT")
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let stdin = child.stdin.take().expect("it was piped a few lines above");
+        let inmate = self.peers.entry(id.clone()).or_insert_with(|| Inmate {
+            process: None,
+            events: EventFile::new(&events),
+            view: None,
+            delivered: 0,
+        });
+        inmate.process = Some(child);
+        inmate.view = None;
+        Ok(stdin)
+    }
+
+    /// Reads what the event files have gained, and shows it to `look`.
+    ///
+    /// # Errors
+    /// A file cannot be read; or a process ended that nobody told to.
+    pub fn read(&mut self, mut look: impl FnMut(&PeerId, &Seen)) -> io::Result<()> {
+        for (id, inmate) in &mut self.peers {
+            for seen in inmate.events.read()? {
+                look(id, &seen);
+                match seen {
+                    Seen::Started => inmate.view = None,
+                    Seen::View(view) => {
+                        inmate.view = Some(view);
+                        inmate.delivered = 0;
+                    }
+                    Seen::Delivered { .. } => inmate.delivered += 1,
+                    Seen::Published { .. } => {}
+                }
+            }
+            if let Some(process) = &mut inmate.process
+                && let Some(status) = process.try_wait()?
+            {
+                inmate.process = None;
+                return Err(io::Error::other(format!("{id} ended by itself ({status}); see {}", self.folder.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The view in which all that live agree that exactly they are the group, once each was handed `readings` in it.
+    #[must_use]
+    pub fn settled(&self, readings: u64) -> Option<&View> {
+        let mut living = self.peers.values().filter(|inmate| inmate.process.is_some());
+        let view = living.next()?.view.as_ref()?;
+        let members: Vec<&PeerId> = self.living();
+        let same_members = view.members.len() == members.len() && members.iter().all(|id| view.members.contains(id));
+        let agreed = self
+            .peers
+            .values()
+            .filter(|inmate| inmate.process.is_some())
+            .all(|inmate| inmate.view.as_ref() == Some(view) && inmate.delivered >= readings);
+        (same_members && agreed).then_some(view)
+    }
+
+    /// Who lives.
+    #[must_use]
+    pub fn living(&self) -> Vec<&PeerId> {
+        self.peers.iter().filter(|(_, inmate)| inmate.process.is_some()).map(|(id, _)| id).collect()
+    }
+
+    /// What each believes, in words, for a report that it did not settle.
+    #[must_use]
+    pub fn beliefs(&self) -> String {
+        let words = self.peers.iter().map(|(id, inmate)| match (&inmate.process, &inmate.view) {
+            (None, _) => format!("{id} is dead"),
+            (Some(_), None) => format!("{id} is in no view"),
+            (Some(_), Some(view)) => {
+                let members: Vec<&str> = view.members.iter().map(PeerId::as_str).collect();
+                format!("{id} is in view {} of {} under {} ({} readings)", view.id, members.join(" "), view.leader, inmate.delivered)
+            }
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Kills one with SIGKILL; gives the moment right before.
+    ///
+    /// # Errors
+    /// It is dead already, or cannot be killed.
+    pub fn kill(&mut self, id: &PeerId) -> io::Result<Time> {
+        let inmate = self.peers.get_mut(id).ok_or_else(|| io::Error::other(format!("there is no {id}")))?;
+        let mut process = inmate.process.take().ok_or_else(|| io::Error::other(format!("{id} is dead already")))?;
+        let at = clock::now();
+        process.kill()?;
+        let status = process.wait()?;
+        if status.signal() == Some(Signal::SIGKILL as i32) {
+            Ok(at)
+        } else {
+            Err(io::Error::other(format!("{id} ended by itself ({status}) before it was killed")))
+        }
+    }
+
+    /// Stops all that live, politely at first.
+    ///
+    /// # Errors
+    /// One could not be waited for.
+    pub fn stop(&mut self) -> io::Result<()> {
+        let mut processes: Vec<Child> = self.peers.values_mut().filter_map(|inmate| inmate.process.take()).collect();
+        for process in &processes {
+            let pid = Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits"));
+            // It may just have ended, and that is what is wanted.
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        let deadline = Instant::now() + GRACE;
+        for process in &mut processes {
+            while process.try_wait()?.is_none() {
+                if Instant::now() >= deadline {
+                    process.kill()?;
+                    process.wait()?;
+                    break;
+                }
+                thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for process in self.peers.values_mut().filter_map(|inmate| inmate.process.as_mut()) {
+            // It may be dead already, and that is what is wanted.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
+/// How long a peer may take to leave.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often an unmet condition is looked at. Nothing is timed by it: times come from the events.
+pub const POLL: Duration = Duration::from_millis(10);
