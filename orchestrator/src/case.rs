@@ -1,0 +1,296 @@
+//! One run of one scenario: from its file to its folder and its verdict.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use promises::disk::Disk;
+use promises::history::History;
+use promises::judge::{Mode, Options, judge};
+use promises::world::World as Truth;
+use serde_json::json;
+
+use crate::engine::{Engine, Halt};
+use crate::folder::Folder;
+use crate::plan;
+use crate::processes::Processes;
+use crate::procfs;
+use crate::scenario::diagnostic::Source;
+use crate::scenario::{Cell, Scenario, Workload};
+use crate::signals::Interrupts;
+use crate::teller::{Teller, Voice};
+use crate::verdict::{Findings, Verdict};
+use crate::world::{World as _, WorldError};
+
+/// The build id of a `peer` made from the sources that this program was made from.
+pub const BUILD: &str = env!("PEER_BUILD");
+
+/// One run that is to be done.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The text of the scenario.
+    pub source: &'a Source,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Which cell of its matrix.
+    pub cell: &'a Cell,
+    /// The seed.
+    pub seed: u64,
+    /// The timing that was asked for on the command line.
+    pub timing: Option<&'static str>,
+}
+
+/// Where runs are done and kept.
+#[derive(Debug)]
+pub struct Bench {
+    /// The program that is a peer.
+    pub peer: PathBuf,
+    /// The folder of all runs.
+    pub logs: PathBuf,
+    /// How much is told on the way.
+    pub voice: Voice,
+}
+
+/// Why a run could not be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// There is no peer to run.
+    #[error("no peer at {path}: {why}; build it with `cargo build --package peer`, or name one with --peer PATH")]
+    NoPeer {
+        /// Where it was looked for.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The peer was built from other sources.
+    #[error(
+        "{path} is build {theirs}, this orchestrator belongs to build {ours}; build both with `cargo build --package peer --package orchestrator`"
+    )]
+    OtherBuild {
+        /// The peer.
+        path: String,
+        /// Its build.
+        theirs: String,
+        /// The build that goes with this program.
+        ours: &'static str,
+    },
+    /// The folder of the run cannot be made or written.
+    #[error("{doing}: {source}")]
+    Files {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The world could not be ended or observed.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}
+
+impl Bench {
+    /// Finds the peer (the one given, else the one beside this program), and makes sure that it is of the same build.
+    ///
+    /// # Errors
+    /// [`BenchError::NoPeer`], [`BenchError::OtherBuild`].
+    pub fn new(peer: Option<PathBuf>, logs: PathBuf, voice: Voice) -> Result<Self, BenchError> {
+        let peer = peer.unwrap_or_else(beside);
+        let no_peer = |why: String| BenchError::NoPeer { path: peer.display().to_string(), why };
+        let told = Command::new(&peer).arg("--version").output().map_err(|error| no_peer(error.to_string()))?;
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let Some(theirs) = told.trim().strip_prefix("peer ") else { return Err(no_peer("it does not say that it is one".to_owned())) };
+        if theirs != BUILD {
+            return Err(BenchError::OtherBuild { path: peer.display().to_string(), theirs: theirs.to_owned(), ours: BUILD });
+        }
+        Ok(Self { peer, logs, voice })
+    }
+
+    /// Does a run and judges it.
+    ///
+    /// # Errors
+    /// [`BenchError`], where there is nothing to judge: never the product's doing.
+    pub fn run(&self, case: &Case<'_>, interrupts: &mut Interrupts) -> Result<Verdict, BenchError> {
+        let Case { source, scenario, seed, .. } = *case;
+        let files = |doing| move |source| BenchError::Files { doing, source };
+        let folder = Folder::create(&self.logs, &scenario.name, seed).map_err(files("make the folder of the run"))?;
+        folder.write("scenario.toml", &source.text).map_err(files("copy the scenario"))?;
+        folder.write("plan.txt", &plan::tell(scenario, seed)).map_err(files("write the plan"))?;
+        folder.write_json("env.json", &self.environment(case)).map_err(files("write the environment"))?;
+        let (profile, flags) = (scenario.cluster.profile.name(), &scenario.cluster.flags);
+        let mut arguments = vec!["--timing".to_owned(), profile.to_owned()];
+        arguments.extend(flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
+        if let Some(Workload::Host { interval }) = &scenario.workload {
+            let interval = format!("{}ms", interval.under(&scenario.cluster.knobs).as_millis());
+            arguments.extend(["--sensor".to_owned(), "host".to_owned(), "--interval".to_owned(), interval]);
+        }
+        let mut world = Processes::new(folder.clone(), self.peer.clone(), arguments, STOP_GRACE).map_err(files("prepare the run"))?;
+        let world_name = world.name();
+        let mut teller = Teller::new(&format!("{} (seed {seed})", scenario.name), self.voice);
+        let mut engine = Engine::new(&mut world, scenario, seed, &mut teller, interrupts);
+        let ran = engine.run();
+        // What happens while everything is taken down is no part of the story.
+        let curtain = crate::clock::now();
+        let fulfilled = engine.examine(curtain, true);
+        let stubborn = engine.end()?;
+        for ((at, expectation), fulfilled) in scenario.expectations.iter().enumerate().zip(&fulfilled) {
+            let (met, words) = match fulfilled {
+                crate::expect::Outcome::Missed { words, .. } => (false, words.clone()),
+                _ => (true, crate::expect::title(&expectation.what)),
+            };
+            engine.record_at(curtain, Truth::Expect { id: format!("{}", at + 1), met, words })?;
+        }
+        let took = curtain.since(engine.began);
+        let (settled, halt) = match ran {
+            Ok(settled) => (settled, None),
+            // The judge is to say which promise is behind it.
+            Err(halt @ Halt::Unrest { .. }) => (true, Some(halt)),
+            Err(halt) => (false, Some(halt)),
+        };
+        let leaked = reap(folder.run_id());
+        let history = read_history(&folder).map_err(files("read the events back"))?;
+        let options = Options {
+            mode: Mode::Available,
+            preempt: false,
+            knobs: scenario.cluster.knobs.clone(),
+            required: required(scenario),
+            publish_known: true,
+            settled,
+            disks: read_disks(&folder).map_err(files("read the sinks back"))?,
+        };
+        let judgement = judge(&history, &options);
+        let worst_lag = engine.worst_lag;
+        let findings = Findings {
+            scenario,
+            source,
+            halt: halt.as_ref(),
+            fulfilled: &fulfilled,
+            history: &history,
+            judgement: &judgement,
+            stubborn: &stubborn,
+            leaked: &leaked,
+            worst_lag,
+        };
+        let reasoning = findings.weigh();
+        let verdict = Verdict {
+            outcome: reasoning.outcome,
+            class: reasoning.class,
+            scenario: scenario.name.clone(),
+            file: source.path.display().to_string(),
+            seed,
+            world: world_name,
+            timing: profile,
+            build: BUILD.to_owned(),
+            took_ms: millis(took),
+            failures: reasoning.failures,
+            doubts: reasoning.doubts,
+            excused: reasoning.excused,
+            expectations: findings.expectations(),
+            promises: findings.promises(),
+            worst_lag_ms: millis(worst_lag),
+            folder: shorten(folder.path()),
+            replay: replay(case),
+        };
+        engine.record_at(crate::clock::now(), Truth::Verdict { outcome: verdict.outcome.name().to_owned() })?;
+        teller.finish();
+        folder.write_json("verdict.json", &verdict).map_err(files("write the verdict"))?;
+        folder.unlock().map_err(files("give the lock back"))?;
+        folder.prune().map_err(files("prune old runs"))?;
+        Ok(verdict)
+    }
+
+    fn environment(&self, case: &Case<'_>) -> serde_json::Value {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        json!({
+            "started": crate::clock::rfc3339(),
+            "build": BUILD,
+            "peer": self.peer.display().to_string(),
+            "seed": case.seed,
+            "matrix": case.cell,
+            "kernel": kernel.trim(),
+            "processors": std::thread::available_parallelism().map_or(0, usize::from),
+            "load": load.trim(),
+        })
+    }
+}
+
+/// The peer in the folder of this program; test programs lie one folder deeper.
+fn beside() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let folder = own.parent().unwrap_or(Path::new("."));
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    folder.join("peer")
+}
+
+/// Where there are readings, those promises that are about readings must have seen some.
+fn required(scenario: &Scenario) -> Vec<String> {
+    let mut required = scenario.required.clone();
+    if scenario.workload.is_some() {
+        required.extend(["total-order", "integrity", "fifo"].map(str::to_owned));
+        required.sort();
+        required.dedup();
+    }
+    required
+}
+
+/// Ends whatever carries the mark of a run, and says what it was.
+#[must_use]
+pub fn reap(run_id: &str) -> Vec<String> {
+    let own = std::process::id();
+    let strays = procfs::of_run(run_id).into_iter().filter(|pid| *pid != own);
+    strays
+        .map(|pid| {
+            let words = format!("{} (pid {pid})", procfs::name(pid));
+            // It may have ended by itself in the meantime, which is all that is wanted.
+            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
+            words
+        })
+        .collect()
+}
+
+fn read_history(folder: &Folder) -> io::Result<History> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder.path().join("events"))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // A file may end in the middle of a character if its writer was killed.
+        files.push((name, String::from_utf8_lossy(&fs::read(&path)?).into_owned()));
+    }
+    files.sort();
+    Ok(History::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))))
+}
+
+fn read_disks(folder: &Folder) -> io::Result<Vec<Disk>> {
+    let mut disks = Vec::new();
+    for entry in fs::read_dir(folder.path().join("data"))? {
+        let path = entry?.path();
+        let process = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match fs::read(path.join("ordered.jsonl")) {
+            Ok(bytes) => disks.push(Disk::read(&process, &String::from_utf8_lossy(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(disks)
+}
+
+fn replay(case: &Case<'_>) -> String {
+    let timing = case.timing.map(|timing| format!(" --timing {timing}")).unwrap_or_default();
+    format!("orchestrator run {} --seed {}{timing}", case.source.path.display(), case.seed)
+}
+
+/// A path as seen from here, where it lies below.
+fn shorten(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long a peer may take to leave at the end of a run.
+const STOP_GRACE: Duration = Duration::from_secs(5);

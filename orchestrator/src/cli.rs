@@ -1,0 +1,367 @@
+//! The command: `run`, `check`, `list`, `plan`, `clean`.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::draw::draw;
+
+use crate::case::{Bench, BenchError, Case, reap};
+use crate::folder::locked_runs;
+use crate::plan;
+use crate::report::Style;
+use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
+use crate::scenario::{Cell, Profile, Scenario, cells, parse};
+use crate::signals::Interrupts;
+use crate::teller::Voice;
+use crate::verdict::{Outcome, Verdict};
+
+/// Runs scenarios against a real group of peers, judges what happened, and tells it.
+///
+/// Exit codes: 0 pass, 1 the product failed, 2 unknown, 64 usage, 65 a scenario is invalid, 69 no peer to run,
+/// 70 the bench itself failed, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "orchestrator", version = crate::case::BUILD)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs scenarios, in the order given, and judges each run.
+    Run(Run),
+    /// Looks for mistakes in scenarios, without running anything.
+    Check(Files),
+    /// Lists scenarios: name, tags, and what they show.
+    List(Files),
+    /// Shows what a run would do: what the seed draws, what every duration comes to.
+    Plan(Plan),
+    /// Ends processes that outlived a run whose orchestrator died, and takes away its lock.
+    Clean(Clean),
+}
+
+#[derive(Debug, Args)]
+struct Files {
+    /// Scenario files; a folder stands for all files in it.
+    #[arg(default_value = "scenarios")]
+    files: Vec<PathBuf>,
+    /// Only scenarios with this tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// No scenarios with this tag.
+    #[arg(long, value_name = "TAG")]
+    skip_tag: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    files: Files,
+    /// The seed of the first run; drawn if not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Runs with this timing, whatever the file says.
+    #[arg(long)]
+    timing: Option<Timing>,
+    /// The peer to run; the one beside this program if not given.
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+    /// Where runs are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "logs")]
+    logs: PathBuf,
+    /// Shows deliveries and leadership as they happen.
+    #[arg(long)]
+    follow: bool,
+    /// Stops after the first run that does not pass.
+    #[arg(long)]
+    fail_fast: bool,
+    /// How results are told.
+    #[arg(long, default_value = "human")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct Plan {
+    /// The scenario file.
+    file: PathBuf,
+    /// The seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Plans with this timing, whatever the file says.
+    #[arg(long)]
+    timing: Option<Timing>,
+}
+
+#[derive(Debug, Args)]
+struct Clean {
+    /// Where runs are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "logs")]
+    logs: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Timing {
+    /// Short deadlines, for tests.
+    Fast,
+    /// The product's own.
+    Default,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Human,
+    /// One JSON object a line and run: what `verdict.json` holds.
+    Json,
+}
+
+impl Timing {
+    fn profile(self) -> Profile {
+        match self {
+            Self::Fast => Profile::Fast,
+            Self::Default => Profile::Default,
+        }
+    }
+}
+
+/// Why the command cannot do what it was asked for; told and turned into an exit code in one place.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{path}: {source}")]
+    Unreadable { path: String, source: std::io::Error },
+    #[error("{errors} in {files}")]
+    Invalid { errors: String, files: String },
+    #[error("no scenario is left to run: look at the files and tags that were asked for")]
+    Nothing,
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Nothing => USAGE,
+            Self::Unreadable { .. } | Self::Invalid { .. } => INVALID,
+            Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => UNAVAILABLE,
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) => BENCH_BROKEN,
+        }
+    }
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way, too, and are no mistakes. A closed stdout is none of our business.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let done = match cli.command {
+        Command::Run(run) => run.perform(),
+        Command::Check(files) => files.check(),
+        Command::List(files) => files.list(),
+        Command::Plan(plan) => plan.perform(),
+        Command::Clean(clean) => Ok(clean.perform()),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            tell(&mut std::io::stderr(), &format!("error: {failure}\n"));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// A scenario that can be run, with the cell of the matrix that made it.
+struct Loaded {
+    source: Source,
+    cell: Cell,
+    scenario: Scenario,
+}
+
+impl Files {
+    fn paths(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut paths = Vec::new();
+        for path in &self.files {
+            if !path.is_dir() {
+                paths.push(path.clone());
+                continue;
+            }
+            let entries = std::fs::read_dir(path).map_err(|source| Failure::Unreadable { path: path.display().to_string(), source })?;
+            let mut inside: Vec<PathBuf> =
+                entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+            inside.sort();
+            paths.extend(inside);
+        }
+        Ok(paths)
+    }
+
+    /// Everything that was asked for; the mistakes of all files are told before any is refused.
+    fn load(&self, profile: Option<Profile>) -> Result<Vec<Loaded>, Failure> {
+        let mut loaded = Vec::new();
+        let (mut errors, mut bad) = (0, Vec::new());
+        for path in self.paths()? {
+            match load(&path, profile)? {
+                Ok(found) => loaded.extend(found.into_iter().filter(|one| self.wants(&one.scenario))),
+                Err(count) => {
+                    errors += count;
+                    bad.push(path.display().to_string());
+                }
+            }
+        }
+        if errors > 0 {
+            let errors = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+            return Err(Failure::Invalid { errors, files: bad.join(", ") });
+        }
+        if loaded.is_empty() { Err(Failure::Nothing) } else { Ok(loaded) }
+    }
+
+    fn wants(&self, scenario: &Scenario) -> bool {
+        let has = |tag: &String| scenario.tags.contains(tag);
+        (self.tag.is_empty() || self.tag.iter().any(has)) && !self.skip_tag.iter().any(has)
+    }
+
+    fn check(&self) -> Result<u8, Failure> {
+        let loaded = self.load(None)?;
+        tell(&mut std::io::stdout(), &format!("{} scenarios, no errors\n", loaded.len()));
+        Ok(0)
+    }
+
+    fn list(&self) -> Result<u8, Failure> {
+        let loaded = self.load(None)?;
+        let wide = loaded.iter().map(|one| one.scenario.name.len()).max().unwrap_or(0);
+        for Loaded { scenario, .. } in &loaded {
+            tell(&mut std::io::stdout(), &format!("{:<wide$}  [{}]  {}\n", scenario.name, scenario.tags.join(", "), scenario.about));
+        }
+        Ok(0)
+    }
+}
+
+/// Reads one file and tells its mistakes; the number of errors if there are any.
+fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usize>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|source| Failure::Unreadable { path: path.display().to_string(), source })?;
+    let source = Source::new(path, text);
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let mut loaded = Vec::new();
+    match cells(&source) {
+        Err(diagnostics) => found.extend(diagnostics),
+        Ok(cells) => {
+            for cell in cells {
+                match parse(&source, &cell, profile) {
+                    Ok((scenario, warnings)) => {
+                        found.extend(warnings);
+                        loaded.push(Loaded { source: source.clone(), cell, scenario });
+                    }
+                    Err(diagnostics) => found.extend(diagnostics),
+                }
+            }
+        }
+    }
+    // Cells of one matrix mostly share their mistakes.
+    let mut told: Vec<Diagnostic> = Vec::new();
+    for one in found {
+        if !told.contains(&one) {
+            tell(&mut std::io::stderr(), &(one.render(&source, std::io::stderr().is_terminal()) + "\n"));
+            told.push(one);
+        }
+    }
+    let errors = told.iter().filter(|one| one.severity == Severity::Error).count();
+    Ok(if errors == 0 { Ok(loaded) } else { Err(errors) })
+}
+
+impl Run {
+    fn perform(&self) -> Result<u8, Failure> {
+        let loaded = self.files.load(self.timing.map(Timing::profile))?;
+        let json = self.format == Format::Json;
+        let voice = match (self.follow, json) {
+            (true, _) => Voice::Follow,
+            (false, true) => Voice::Silent,
+            (false, false) => Voice::Normal,
+        };
+        let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice)?;
+        let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
+        let style = Style { colour: std::io::stdout().is_terminal(), annotate: std::env::var_os("GITHUB_ACTIONS").is_some() };
+        let first = self.seed.unwrap_or_else(drawn_seed);
+        let timing = self.timing.map(|timing| timing.profile().name());
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        'all: for Loaded { source, cell, scenario } in &loaded {
+            // A seed that was given means one run, the one it replays.
+            let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
+            for turn in 0..repeat {
+                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing };
+                let verdict = bench.run(&case, &mut interrupts)?;
+                let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
+                tell(&mut std::io::stdout(), &text);
+                let outcome = verdict.outcome;
+                verdicts.push(verdict);
+                if outcome == Outcome::Interrupted || (self.fail_fast && outcome != Outcome::Pass) {
+                    break 'all;
+                }
+            }
+        }
+        if !json {
+            tell(&mut std::io::stdout(), &style.closing(&verdicts));
+        }
+        let worst = verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
+        Ok(worst.code())
+    }
+}
+
+impl Plan {
+    fn perform(&self) -> Result<u8, Failure> {
+        let files = Files { files: vec![self.file.clone()], tag: vec![], skip_tag: vec![] };
+        for Loaded { scenario, cell, .. } in files.load(self.timing.map(Timing::profile))? {
+            for (name, value) in &cell {
+                tell(&mut std::io::stdout(), &format!("matrix     {name} = {value}\n"));
+            }
+            tell(&mut std::io::stdout(), &plan::tell(&scenario, self.seed));
+        }
+        Ok(0)
+    }
+}
+
+impl Clean {
+    fn perform(&self) -> u8 {
+        let mut cleaned = 0;
+        for (run, owner) in locked_runs(&self.logs) {
+            if owner.is_alive() {
+                tell(&mut std::io::stdout(), &format!("{}: still running (pid {})\n", run.display(), owner.pid));
+                continue;
+            }
+            for stray in reap(&owner.run_id) {
+                tell(&mut std::io::stdout(), &format!("{}: ended {stray}\n", run.display()));
+            }
+            match std::fs::remove_file(run.join("lock.json")) {
+                Ok(()) => cleaned += 1,
+                Err(error) => tell(&mut std::io::stderr(), &format!("{}: {error}\n", run.display())),
+            }
+        }
+        tell(&mut std::io::stdout(), &format!("{cleaned} dead runs cleaned\n"));
+        0
+    }
+}
+
+/// Different each time, and short enough to be typed.
+fn drawn_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
+    draw(nanos, "seed", u64::from(std::process::id())) % 1_000_000
+}
+
+/// Prints; whoever has closed the other end does not want to read it.
+fn tell(to: &mut impl std::io::Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+const USAGE: u8 = 64;
+const INVALID: u8 = 65;
+const UNAVAILABLE: u8 = 69;
+const BENCH_BROKEN: u8 = 70;

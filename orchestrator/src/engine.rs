@@ -1,0 +1,766 @@
+//! Does the steps of a scenario in a world, one after the other, and writes down what was done.
+//!
+//! Conditions are awaited, never slept for. Everything that runs beside the steps (readings, pauses that end by
+//! themselves, reading what the peers tell) happens in [`Engine::turn`], which every wait goes through.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use promises::fault::{Fault, Identity};
+use promises::selector::{Draw, Selector};
+use promises::world::{Phase, World as Truth, WorldEvent};
+use promises::{Bindings, SelectorError};
+use protocol::draw::draw_below;
+use protocol::id::PeerId;
+use protocol::time::Time;
+
+use crate::expect::{Examiner, Outcome, Search, Window, shown};
+use crate::observed::{Observed, Occurrence};
+use crate::scenario::diagnostic::{Placed, Span};
+use crate::scenario::{Condition, Ids, IfNone, Scenario, Spawn, Step, Target, Verb, What, Workload};
+use crate::signals::Interrupts;
+use crate::teller::Teller;
+use crate::workload::Readings;
+use crate::world::{Seen, World, WorldError};
+
+/// Why a run did not go on to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// A step could not be done, or took too long.
+    #[error("{words}")]
+    Step {
+        /// Its place in the file.
+        span: Span,
+        /// What was missing.
+        words: String,
+    },
+    /// The group did not come to rest at the end.
+    #[error("the group did not come to rest within {limit}: {words}")]
+    Unrest {
+        /// How long it was given.
+        limit: String,
+        /// What was missing.
+        words: String,
+    },
+    /// The whole run took too long.
+    #[error("the run took longer than its timeout of {limit}; it was waiting for: {words}")]
+    Timeout {
+        /// The timeout.
+        limit: String,
+        /// What it was waiting for.
+        words: String,
+    },
+    /// Somebody pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+    /// The world failed, not the product.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}
+
+/// Does the steps of one run.
+pub struct Engine<'a> {
+    world: &'a mut dyn World,
+    scenario: &'a Scenario,
+    seed: u64,
+    teller: &'a mut Teller,
+    interrupts: &'a mut Interrupts,
+    /// All that was seen.
+    pub observed: Observed,
+    /// What names stand for.
+    pub bindings: Bindings,
+    /// When the run began.
+    pub began: Time,
+    /// The longest that the loop of this process was late.
+    pub worst_lag: Duration,
+    readings: Readings,
+    flowing: bool,
+    roster: BTreeMap<String, Enlisted>,
+    pauses: Vec<Pause>,
+    deadline: Time,
+    last_turn: Time,
+    last_look: Time,
+    /// From where the last step that did something can be answered.
+    last_act: Window,
+    written: u64,
+    chosen: u64,
+    awaiting: String,
+}
+
+/// A process of the run.
+#[derive(Debug)]
+struct Enlisted {
+    peer: PeerId,
+    /// The status it is expected to end with, if any.
+    exits: Option<i32>,
+    /// Whether it was told to end.
+    ending: bool,
+}
+
+/// A pause that ends by itself.
+#[derive(Debug)]
+struct Pause {
+    ends: Time,
+    who: Vec<String>,
+    fault: String,
+    occurrence: Option<usize>,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that has done nothing yet.
+    pub fn new(
+        world: &'a mut dyn World,
+        scenario: &'a Scenario,
+        seed: u64,
+        teller: &'a mut Teller,
+        interrupts: &'a mut Interrupts,
+    ) -> Self {
+        let now = world.now();
+        let endless = scenario.all_steps().iter().any(|step| matches!(step.verb, Verb::Wait(Condition::Interrupt)));
+        let deadline = if endless { Time::from_micros(u64::MAX) } else { now + scenario.timeout.under(&scenario.cluster.knobs) };
+        Self {
+            world,
+            scenario,
+            seed,
+            teller,
+            interrupts,
+            observed: Observed::default(),
+            bindings: Bindings::new(),
+            began: now,
+            worst_lag: Duration::ZERO,
+            readings: Readings::default(),
+            flowing: scenario.workload.is_some(),
+            roster: BTreeMap::new(),
+            pauses: Vec::new(),
+            deadline,
+            last_turn: now,
+            last_look: now,
+            last_act: Window { from: now, until: Time::from_micros(u64::MAX), marks: BTreeMap::new() },
+            written: 0,
+            chosen: 0,
+            awaiting: String::new(),
+        }
+    }
+
+    /// Starts the group, does every step, waits for the expectations that have a deadline, and lets the group come to
+    /// rest. True if it did: then its progress can be judged.
+    ///
+    /// # Errors
+    /// [`Halt`], where the run was given up.
+    pub fn run(&mut self) -> Result<bool, Halt> {
+        self.start_group()?;
+        for step in &self.scenario.steps {
+            self.step(step)?;
+        }
+        self.end_pauses()?;
+        self.await_expectations()?;
+        self.settle()
+    }
+
+    /// Ends everything (at once after a second interruption), and writes down who ended how. Returns who had to be killed.
+    ///
+    /// # Errors
+    /// If the world cannot be ended.
+    pub fn end(&mut self) -> Result<Vec<String>, WorldError> {
+        self.teller.phase("ends");
+        let living = self.world.living();
+        for enlisted in self.roster.values_mut() {
+            enlisted.ending = true;
+        }
+        if !living.is_empty() {
+            self.record_at(self.world.now(), Truth::Fault { id: "end".to_owned(), fault: Fault::Stop, who: living, confirmed: true })?;
+        }
+        let mut seen = Vec::new();
+        let interrupts = &mut *self.interrupts;
+        let stubborn = self.world.end(&mut || interrupts.poll() && interrupts.count() > 1, &mut seen)?;
+        for name in &stubborn {
+            // Whoever has to be killed has not ended as it was asked to.
+            if let Some(enlisted) = self.roster.get_mut(name) {
+                enlisted.ending = false;
+            }
+        }
+        seen.into_iter().try_for_each(|one| self.take(one))?;
+        Ok(stubborn)
+    }
+
+    /// What became of every expectation, in the order of the file.
+    #[must_use]
+    pub fn examine(&self, now: Time, over: bool) -> Vec<Outcome> {
+        let examiner = Examiner {
+            observed: &self.observed,
+            knobs: &self.scenario.cluster.knobs,
+            began: self.began,
+            now,
+            over,
+            seed: self.seed,
+            bindings: &self.bindings,
+        };
+        self.scenario.expectations.iter().map(|expectation| examiner.examine(expectation)).collect()
+    }
+
+    /// Writes down an event of the bench itself.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn record_at(&mut self, t: Time, what: Truth) -> Result<(), WorldError> {
+        self.written += 1;
+        let event = WorldEvent::new(t, "_", self.written, what);
+        self.world.record(&event)?;
+        self.observed.witness(event);
+        Ok(())
+    }
+
+    fn start_group(&mut self) -> Result<(), Halt> {
+        self.teller.phase("starts");
+        let cluster = &self.scenario.cluster;
+        let ids = match &cluster.ids {
+            Ids::Given(ids) => ids.clone(),
+            Ids::Random(count) => shuffled(*count, self.seed),
+        };
+        let (least, most) = (cluster.stagger.0.under(&cluster.knobs), cluster.stagger.1.under(&cluster.knobs));
+        for (at, id) in (0_u64..).zip(&ids) {
+            if at > 0 && !most.is_zero() {
+                let spread = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
+                let gap = least + Duration::from_micros(draw_below(self.seed, "stagger", at, spread));
+                let next = self.world.now() + gap;
+                self.wait_for_time(next)?;
+            }
+            self.start(&Spawn { name: id.to_string(), id: id.clone(), exits: None })?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, spawn: &Spawn) -> Result<(), WorldError> {
+        let Spawn { name, id, exits } = spawn;
+        self.roster.insert(name.clone(), Enlisted { peer: id.clone(), exits: *exits, ending: false });
+        self.readings.reborn(name);
+        let t = self.world.now();
+        let pid = self.world.start(name, id)?;
+        self.record_at(t, Truth::Spawn { peer: id.clone(), process: name.clone(), pid })
+    }
+
+    /// One turn of everything that runs beside the steps.
+    fn turn(&mut self) -> Result<(), Halt> {
+        if self.interrupts.poll() {
+            return Err(Halt::Interrupted);
+        }
+        let now = self.world.now();
+        if now > self.deadline {
+            let limit = shown(self.scenario.timeout.under(&self.scenario.cluster.knobs));
+            return Err(Halt::Timeout { limit, words: self.awaiting.clone() });
+        }
+        self.note_lag(now)?;
+        self.flow(now);
+        self.end_due_pauses(now)?;
+        let mut seen = Vec::new();
+        self.world.turn(&mut seen)?;
+        for one in seen {
+            self.take(one)?;
+        }
+        self.teller.progress(self.world.now().since(self.began), &self.observed, &self.awaiting);
+        Ok(())
+    }
+
+    fn take(&mut self, seen: Seen) -> Result<(), WorldError> {
+        self.teller.saw(&seen, self.began);
+        if let Seen::Ended { process, peer, pid, status, signal } = &seen {
+            let enlisted = self.roster.get(process);
+            let expected = enlisted
+                .is_some_and(|one| (one.ending && status.is_none_or(|status| status == 0)) || (status.is_some() && one.exits == *status));
+            let (peer, process) = (peer.clone(), process.clone());
+            let exit = Truth::Exit { peer, process, pid: *pid, status: *status, signal: *signal, expected };
+            return self.record_at(self.world.now(), exit);
+        }
+        self.observed.take(seen);
+        Ok(())
+    }
+
+    fn note_lag(&mut self, now: Time) -> Result<(), WorldError> {
+        let late = now.since(self.last_turn);
+        self.last_turn = now;
+        self.worst_lag = self.worst_lag.max(late);
+        if late > self.scenario.cluster.knobs.heartbeat_interval / 4 {
+            self.record_at(now, Truth::Lag { us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) })?;
+        }
+        Ok(())
+    }
+
+    fn flow(&mut self, now: Time) {
+        let (Some(Workload::Fed { interval, from }), true) = (&self.scenario.workload, self.flowing) else { return };
+        // Who publishes changes with the group, not with every turn.
+        if now.since(self.last_look) > LOOK_INTERVAL {
+            self.last_look = now;
+            let draw = Draw { seed: self.seed, purpose: "workload", counter: 0 };
+            let processes = from.value.resolve(&self.observed.standing, &self.bindings, draw).unwrap_or_default();
+            self.readings.flow_to(&processes, now);
+        }
+        for process in self.readings.due(now, *interval) {
+            // A peer that does not read gets no more: a sensor would have to wait, too.
+            if self.world.backlog(&process) < BACKLOG_MAX {
+                self.publish(&process, 0);
+            }
+        }
+    }
+
+    fn publish(&mut self, process: &str, size: u64) {
+        let line = self.readings.reading(process, size);
+        if self.world.publish(process, &line) {
+            self.readings.fed(process);
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Halt> {
+        for _ in 0..step.repeat {
+            if let Some(at) = &step.at {
+                let due = self.began + at.under(&self.scenario.cluster.knobs);
+                self.wait_for_time(due)?;
+            }
+            if let Some(point) = &step.after {
+                let limit = self.limit(step);
+                let words = format!("step `{}` to {}", point.step, if point.end { "end" } else { "start" });
+                self.wait(step, limit, &words, |engine| {
+                    let reached = engine.observed.of_step(&point.step).any(|act| !point.end || act.end.is_some());
+                    if reached { Ok(()) } else { Err("it has not".to_owned()) }
+                })?;
+            }
+            let occurrence = self.begin(step)?;
+            self.perform(step, occurrence)?;
+            // A pause that lasts is over only when it has ended by itself.
+            if !(matches!(step.verb, Verb::Pause(_)) && step.lasts.is_some()) {
+                self.finish(step, occurrence)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, step: &Step) -> Result<Option<usize>, Halt> {
+        self.teller.phase(&describe(step));
+        let start = self.world.now();
+        let start_marks: BTreeMap<String, u64> = self.world.marks().into_iter().collect();
+        if !matches!(step.verb, Verb::Wait(_)) {
+            self.last_act = Window { from: start, until: Time::from_micros(u64::MAX), marks: start_marks.clone() };
+        }
+        let Some(id) = &step.id else { return Ok(None) };
+        self.record_at(start, Truth::Step { id: id.clone(), phase: Phase::Start })?;
+        self.observed.occurrences.push(Occurrence {
+            step: id.clone(),
+            start,
+            end: None,
+            start_marks,
+            end_marks: BTreeMap::new(),
+            bindings: Bindings::new(),
+            moving: Vec::new(),
+        });
+        Ok(Some(self.observed.occurrences.len() - 1))
+    }
+
+    fn finish(&mut self, step: &Step, occurrence: Option<usize>) -> Result<(), Halt> {
+        let (Some(id), Some(at)) = (&step.id, occurrence) else { return Ok(()) };
+        self.close(id, at)
+    }
+
+    fn close(&mut self, id: &str, occurrence: usize) -> Result<(), Halt> {
+        let now = self.world.now();
+        self.record_at(now, Truth::Step { id: id.to_owned(), phase: Phase::End })?;
+        let (end_marks, bindings, moving) = (self.world.marks().into_iter().collect(), self.bindings.clone(), self.observed.moving());
+        let act = &mut self.observed.occurrences[occurrence];
+        (act.end, act.end_marks, act.bindings, act.moving) = (Some(now), end_marks, bindings, moving);
+        Ok(())
+    }
+
+    fn perform(&mut self, step: &Step, occurrence: Option<usize>) -> Result<(), Halt> {
+        match &step.verb {
+            Verb::Wait(condition) => self.wait_condition(step, condition),
+            Verb::Kill(target) => self.fault(step, target, &Fault::Kill).map(drop),
+            Verb::Stop(target) => {
+                let who = self.fault(step, target, &Fault::Stop)?;
+                let limit = self.limit(step);
+                self.wait(step, limit, &format!("{} to leave", who.join(", ")), |engine| {
+                    let left: Vec<String> = engine.world.living().into_iter().filter(|name| who.contains(name)).collect();
+                    if left.is_empty() { Ok(()) } else { Err(format!("{} still runs", left.join(", "))) }
+                })
+            }
+            Verb::Pause(target) => {
+                let who = self.fault(step, target, &Fault::Pause)?;
+                if let Some(lasts) = &step.lasts {
+                    let ends = self.world.now() + lasts.under(&self.scenario.cluster.knobs);
+                    self.pauses.push(Pause { ends, who, fault: name_of(step), occurrence });
+                }
+                Ok(())
+            }
+            Verb::Resume(target) => self.fault(step, target, &Fault::Resume).map(drop),
+            Verb::Restart { target, same_identity } => self.restart(step, target, *same_identity),
+            Verb::Spawn(spawns) => {
+                let who: Vec<String> = spawns.iter().map(|spawn| spawn.name.clone()).collect();
+                self.record_at(self.world.now(), Truth::Fault { id: name_of(step), fault: Fault::Spawn, who, confirmed: true })?;
+                Ok(spawns.iter().try_for_each(|spawn| self.start(spawn))?)
+            }
+            Verb::Publish { target, count, size } => {
+                for process in self.choose(step, target, true)? {
+                    (0..*count).for_each(|_| self.publish(&process, *size));
+                }
+                Ok(())
+            }
+            Verb::Quiesce => {
+                self.flowing = false;
+                let limit = self.limit(step);
+                self.wait(step, limit, "everything published to be delivered everywhere", Self::drained)
+            }
+            Verb::Sleep => {
+                let span = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
+                let due = self.world.now() + span;
+                self.wait_for_time(due)
+            }
+            Verb::Do(steps) => steps.iter().try_for_each(|step| self.step(step)),
+        }
+    }
+
+    /// Does something to all that a target means; returns who that was.
+    fn fault(&mut self, step: &Step, target: &Target, fault: &Fault) -> Result<Vec<String>, Halt> {
+        let who = self.choose(step, target, true)?;
+        self.act(&name_of(step), &who, fault)?;
+        Ok(who)
+    }
+
+    fn act(&mut self, id: &str, who: &[String], fault: &Fault) -> Result<(), Halt> {
+        if matches!(fault, Fault::Kill | Fault::Stop) {
+            for name in who {
+                if let Some(enlisted) = self.roster.get_mut(name) {
+                    enlisted.ending = true;
+                }
+            }
+        }
+        // The moment before the act, since the peers may react before it is confirmed.
+        let t = self.world.now();
+        let mut confirmed = true;
+        for name in who {
+            confirmed &= self.world.act(fault, name)?;
+        }
+        if !who.is_empty() {
+            self.teller.act(&format!("{fault} {}", who.join(", ")), t.since(self.began));
+            self.record_at(t, Truth::Fault { id: id.to_owned(), fault: fault.clone(), who: who.to_vec(), confirmed })?;
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, step: &Step, target: &Target, same_identity: bool) -> Result<(), Halt> {
+        let who = self.choose(step, target, false)?;
+        let running: Vec<String> = self.world.living().into_iter().filter(|name| who.contains(name)).collect();
+        let alive: Vec<String> = running.iter().filter(|name| self.roster.get(*name).is_some_and(|one| !one.ending)).cloned().collect();
+        self.act(&name_of(step), &alive, &Fault::Kill)?;
+        let limit = self.limit(step);
+        self.wait(step, limit, &format!("{} to be gone", who.join(", ")), |engine| {
+            let left = engine.world.living().into_iter().any(|name| who.contains(&name));
+            if left { Err("it still runs".to_owned()) } else { Ok(()) }
+        })?;
+        let identity = if same_identity { Identity::Same } else { Identity::Fresh };
+        self.record_at(
+            self.world.now(),
+            Truth::Fault { id: name_of(step), fault: Fault::Restart { identity }, who: who.clone(), confirmed: true },
+        )?;
+        for name in who {
+            if !same_identity {
+                self.world.wipe(&name)?;
+            }
+            let Some(enlisted) = self.roster.get(&name) else { continue };
+            let again = Spawn { name, id: enlisted.peer.clone(), exits: None };
+            self.start(&again)?;
+        }
+        Ok(())
+    }
+
+    /// Whom a target means just now; `running` leaves out nobody, but does not accept the dead.
+    fn choose(&mut self, step: &Step, target: &Target, running: bool) -> Result<Vec<String>, Halt> {
+        let limit = self.limit(step);
+        self.chosen += 1;
+        let (counter, purpose) = (self.chosen, name_of(step));
+        let pick = |engine: &Self| -> Result<Vec<String>, String> {
+            let draw = Draw { seed: engine.seed, purpose: &purpose, counter };
+            let who = target.who.value.resolve(&engine.observed.standing, &engine.bindings, draw).map_err(|error| error.to_string())?;
+            let living = engine.world.living();
+            match who.iter().find(|name| running && !living.contains(name)) {
+                Some(dead) => Err(format!("{dead} does not run")),
+                None => Ok(who),
+            }
+        };
+        let who = match target.if_none {
+            IfNone::Skip => pick(self).unwrap_or_default(),
+            IfNone::Fail => pick(self).map_err(|words| Halt::Step { span: target.who.span.clone(), words })?,
+            IfNone::Wait => {
+                let mut who = Vec::new();
+                let words = format!("somebody who is `{}`", target.who.value);
+                self.wait(step, limit, &words, |engine| pick(engine).map(|found| who = found))?;
+                who
+            }
+        };
+        if let Some(name) = &target.bind {
+            self.bindings.insert(name.clone(), who.clone());
+        }
+        Ok(who)
+    }
+
+    fn wait_condition(&mut self, step: &Step, condition: &Condition) -> Result<(), Halt> {
+        let limit = self.limit(step);
+        let mut search = self.search(condition);
+        let lasts = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
+        let mut since = None;
+        let words = describe(step);
+        self.wait(step, limit, &words, |engine| match engine.holds(condition, search.as_mut()) {
+            Ok(()) => {
+                let now = engine.world.now();
+                let held = now.since(*since.get_or_insert(now));
+                if held >= lasts { Ok(()) } else { Err(format!("it has held for {} of {}", shown(held), shown(lasts))) }
+            }
+            Err(missing) => {
+                since = None;
+                Err(missing)
+            }
+        })
+    }
+
+    /// The search behind a condition that waits for an event or a line. It sees what came since the last step that did
+    /// something began: the answer to a kill is often there before the wait for it starts.
+    fn search(&self, condition: &Condition) -> Option<Search> {
+        let what = match condition {
+            Condition::Event { pattern, .. } => What::Event(pattern.clone()),
+            Condition::Log { pattern, .. } => What::Log(pattern.clone()),
+            _ => return None,
+        };
+        Some(Search::new(&what, &self.bindings, self.last_act.clone()))
+    }
+
+    /// Whether a condition is met; else what is missing.
+    fn holds(&self, condition: &Condition, search: Option<&mut Search>) -> Result<(), String> {
+        let enough = |count: u64, least: u64, what: &str| if count >= least { Ok(()) } else { Err(format!("{count} of {least} {what}")) };
+        match condition {
+            Condition::Stable => self.stable(),
+            Condition::Leader => self.resolve(&Selector::Leader).map(drop),
+            Condition::LeaderNot(who) => {
+                let not = self.resolve(&who.value)?;
+                let leader = self.resolve(&Selector::Leader)?;
+                if leader.iter().any(|name| not.contains(name)) { Err(format!("{} still leads", leader.join(", "))) } else { Ok(()) }
+            }
+            Condition::Delivered(least) => {
+                let counts = self.observed.moving().into_iter().map(|process| (self.observed.ledger.delivered(&process), process));
+                match counts.min() {
+                    Some((count, process)) => enough(count, *least, &format!("readings are delivered at {process}")),
+                    None => Err("nobody runs".to_owned()),
+                }
+            }
+            Condition::Interrupt => Err("Ctrl-C ends it".to_owned()),
+            Condition::Unordered(least) => enough(self.observed.ledger.unordered(), *least, "readings are unordered"),
+            Condition::Event { on, count, .. } => self.seen(search, on.as_ref(), *count),
+            Condition::Log { on, .. } => self.seen(search, on.as_ref(), 1),
+        }
+    }
+
+    fn seen(&self, search: Option<&mut Search>, on: Option<&Placed<Selector>>, least: u64) -> Result<(), String> {
+        let search = search.expect("a wait for an event or a line has a search");
+        search.go_on(&self.observed);
+        let found = &search.found;
+        if let Some(words) = &found.no_field {
+            return Err(words.clone());
+        }
+        let Some(on) = on else {
+            let count: u64 = found.count.values().sum();
+            return if count >= least { Ok(()) } else { Err(format!("seen {count} of {least} times")) };
+        };
+        let whom = self.resolve(&on.value)?;
+        let short: Vec<String> = whom.into_iter().filter(|process| found.count.get(process).copied().unwrap_or(0) < least).collect();
+        if short.is_empty() { Ok(()) } else { Err(format!("not seen at {}", short.join(", "))) }
+    }
+
+    fn resolve(&self, selector: &Selector) -> Result<Vec<String>, String> {
+        let draw = Draw { seed: self.seed, purpose: "wait", counter: 0 };
+        selector.resolve(&self.observed.standing, &self.bindings, draw).map_err(|error: SelectorError| error.to_string())
+    }
+
+    fn stable(&self) -> Result<(), String> {
+        let silent = self.world.living().into_iter().find(|process| self.observed.standing.find(process).is_none_or(|stand| !stand.alive));
+        if let Some(process) = silent {
+            return Err(format!("{process} has not said anything yet"));
+        }
+        self.observed.standing.stable()?;
+        let calm = 2 * self.scenario.cluster.knobs.heartbeat_interval;
+        match self.observed.last_election.map(|last| self.world.now().since(last)) {
+            Some(since) if since < calm => Err(format!("the last election was {} ago", shown(since))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether every reading that was given to a living peer has been delivered by all of them.
+    fn drained(&self) -> Result<(), String> {
+        let moving = self.observed.moving();
+        for process in &moving {
+            let (given, settled) = (self.readings.given(process), self.observed.ledger.settled(process));
+            if settled < given {
+                return Err(format!("{process} has published {settled} of {given} readings"));
+            }
+        }
+        let peers: BTreeSet<_> =
+            moving.iter().filter_map(|process| self.observed.standing.find(process)).map(|stand| (stand.peer.clone(), stand.inc)).collect();
+        self.observed.ledger.under_way(&moving, &peers).map_or(Ok(()), Err)
+    }
+
+    /// Everything is healed; the group has to become one, and what it publishes then has to reach everybody.
+    fn settle(&mut self) -> Result<bool, Halt> {
+        if self.observed.moving().is_empty() {
+            return Ok(false);
+        }
+        self.teller.phase("comes to rest");
+        let from = self.world.now();
+        let rest = self.settle_within(self.default_limit());
+        let to = self.world.now();
+        let core = self.observed.moving();
+        self.record_at(to, Truth::Quiet { from, to, core })?;
+        rest.map(|()| true)
+    }
+
+    fn settle_within(&mut self, limit: Duration) -> Result<(), Halt> {
+        let unrest = |words| Halt::Unrest { limit: shown(limit), words };
+        self.wait_until(limit, "one leader and one view everywhere", Self::stable).and_then(|rest| rest.map_err(unrest))?;
+        self.flowing = false;
+        for process in self.observed.moving() {
+            self.publish(&process, 0);
+        }
+        self.wait_until(limit, "everything published to be delivered everywhere", Self::drained).and_then(|rest| rest.map_err(unrest))
+    }
+
+    fn await_expectations(&mut self) -> Result<(), Halt> {
+        self.teller.phase("waits for expectations");
+        loop {
+            let now = self.world.now();
+            let waits = |outcome: &Outcome| matches!(outcome, Outcome::Pending(Some(_)));
+            let pending = self.examine(now, false).iter().filter(|outcome| waits(outcome)).count();
+            if pending == 0 {
+                return Ok(());
+            }
+            // Looking through a whole history is not free; a few dozen times a second is often enough.
+            self.wait_until(EXAMINE_INTERVAL, &format!("{pending} expectations"), |_| Err(String::new()))?.unwrap_or_default();
+        }
+    }
+
+    fn end_due_pauses(&mut self, now: Time) -> Result<(), Halt> {
+        while let Some(at) = self.pauses.iter().position(|pause| pause.ends <= now) {
+            let Pause { who, fault, occurrence, .. } = self.pauses.remove(at);
+            let living = self.world.living();
+            let who: Vec<String> = who.into_iter().filter(|name| living.contains(name)).collect();
+            self.act(&fault, &who, &Fault::Resume)?;
+            self.record_at(self.world.now(), Truth::Heal { id: fault })?;
+            if let Some(at) = occurrence {
+                let id = self.observed.occurrences[at].step.clone();
+                self.close(&id, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the file heals everything.
+    fn end_pauses(&mut self) -> Result<(), Halt> {
+        while let Some(ends) = self.pauses.iter().map(|pause| pause.ends).min() {
+            self.wait_for_time(ends)?;
+        }
+        let living = self.world.living();
+        let paused: Vec<String> = self
+            .observed
+            .standing
+            .all()
+            .filter(|stand| stand.paused && living.contains(&stand.process))
+            .map(|stand| stand.process.clone())
+            .collect();
+        self.act("end-of-file", &paused, &Fault::Resume)
+    }
+
+    fn limit(&self, step: &Step) -> Duration {
+        if let Verb::Wait(Condition::Interrupt) = step.verb {
+            return Duration::MAX;
+        }
+        step.within.as_ref().map_or_else(|| self.default_limit(), |within| within.under(&self.scenario.cluster.knobs))
+    }
+
+    /// What is given to a wait that says nothing itself: bounds liveness generously, in units of the profile.
+    fn default_limit(&self) -> Duration {
+        let knobs = &self.scenario.cluster.knobs;
+        let round = knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout + knobs.join_timeout;
+        Duration::from_secs(5) + 4 * round
+    }
+
+    fn wait_for_time(&mut self, due: Time) -> Result<(), Halt> {
+        let left = due.since(self.world.now());
+        self.wait_until(left, "time to pass", |engine| if engine.world.now() >= due { Ok(()) } else { Err(String::new()) })?
+            .unwrap_or_default();
+        Ok(())
+    }
+
+    fn wait(&mut self, step: &Step, limit: Duration, words: &str, check: impl FnMut(&Self) -> Result<(), String>) -> Result<(), Halt> {
+        self.wait_until(limit, words, check)?
+            .map_err(|missing| Halt::Step { span: step.span.clone(), words: format!("waited {} for {words}: {missing}", shown(limit)) })
+    }
+
+    /// Lets turns pass until a check is met; the inner error says what was missing when the time was over.
+    fn wait_until(
+        &mut self,
+        limit: Duration,
+        words: &str,
+        mut check: impl FnMut(&Self) -> Result<(), String>,
+    ) -> Result<Result<(), String>, Halt> {
+        let until = self.world.now() + limit;
+        loop {
+            let Err(missing) = check(self) else { return Ok(Ok(())) };
+            if self.world.now() > until {
+                return Ok(Err(missing));
+            }
+            self.awaiting = if missing.is_empty() { words.to_owned() } else { format!("{words}: {missing}") };
+            self.turn()?;
+        }
+    }
+}
+
+/// A step in a few words, for the live line and for people.
+#[must_use]
+pub fn describe(step: &Step) -> String {
+    let what = match &step.verb {
+        Verb::Wait(Condition::Stable) => "wait until stable".to_owned(),
+        Verb::Wait(Condition::Leader) => "wait for a leader".to_owned(),
+        Verb::Wait(Condition::LeaderNot(who)) => format!("wait for a leader other than {}", who.value),
+        Verb::Wait(Condition::Delivered(count)) => format!("wait for {count} deliveries everywhere"),
+        Verb::Wait(Condition::Unordered(count)) => format!("wait for {count} unordered readings"),
+        Verb::Wait(Condition::Interrupt) => "run until Ctrl-C".to_owned(),
+        Verb::Wait(Condition::Event { pattern, .. }) => format!("wait for {}", crate::expect::title(&What::Event(pattern.clone()))),
+        Verb::Wait(Condition::Log { pattern, .. }) => format!("wait for {}", crate::expect::title(&What::Log(pattern.clone()))),
+        Verb::Publish { target, count, .. } => format!("publish {count} readings from {}", target.who.value),
+        Verb::Spawn(spawns) => format!("spawn {}", spawns.iter().map(|spawn| spawn.name.as_str()).collect::<Vec<_>>().join(", ")),
+        Verb::Quiesce => "quiesce".to_owned(),
+        Verb::Sleep => "let time pass".to_owned(),
+        Verb::Do(steps) => steps.iter().map(describe).collect::<Vec<_>>().join(", then "),
+        verb => format!("{} {}", verb.name(), verb.target().map(|target| target.who.value.to_string()).unwrap_or_default()),
+    };
+    match &step.id {
+        Some(id) => format!("{id}: {what}"),
+        None => what,
+    }
+}
+
+fn name_of(step: &Step) -> String {
+    step.id.clone().unwrap_or_else(|| format!("{}-{}", step.verb.name(), step.span.start))
+}
+
+/// `peer1` to `peer<count>` in an order that the seed draws.
+#[must_use]
+pub fn shuffled(count: u64, seed: u64) -> Vec<PeerId> {
+    let mut left: Vec<u64> = (1..=count).collect();
+    let mut ids = Vec::new();
+    while !left.is_empty() {
+        let at = draw_below(seed, "ids", ids.len() as u64, left.len() as u64);
+        let number = left.remove(usize::try_from(at).expect("an index of a list in memory"));
+        ids.push(PeerId::new(&format!("peer{number}")).expect("letters and digits are a legal id"));
+    }
+    ids
+}
+
+/// How often the flow asks who is to publish.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How many bytes of readings may wait for a peer before the flow leaves it out.
+const BACKLOG_MAX: usize = 64 << 10;
+/// How often open expectations are looked at.
+const EXAMINE_INTERVAL: Duration = Duration::from_millis(30);

@@ -1,0 +1,419 @@
+//! Holds expectations against what was seen: by the times that the peers themselves wrote down, so that a slow
+//! orchestrator neither breaks an expectation nor lets one pass.
+//!
+//! An expectation after a step that is done several times has to be met each time. Log lines count only if they were
+//! written after the act, by their place in the file.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use promises::history::Record;
+use promises::selector::{Draw, Selector};
+use promises::{Bindings, SelectorError};
+use protocol::config::Knobs;
+use protocol::note::Note;
+use protocol::time::Time;
+use regex::Regex;
+use serde_json::Value as Json;
+
+use crate::observed::{LogLine, Observed, Occurrence};
+use crate::scenario::diagnostic::Span;
+use crate::scenario::{EventPattern, Expectation, Point, What};
+
+/// What became of an expectation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Met.
+    Met,
+    /// Open until then, or until the end of the run.
+    Pending(Option<Time>),
+    /// Missed: why, and the lines that show it.
+    Missed {
+        /// What was looked for and what there was, in a sentence.
+        words: String,
+        /// Lines of events or logs.
+        evidence: Vec<String>,
+    },
+}
+
+/// Where something is looked for.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// From when on.
+    pub from: Time,
+    /// Until when.
+    pub until: Time,
+    /// Where each log stood at `from`; a log that is not named here is looked at whole.
+    pub marks: BTreeMap<String, u64>,
+}
+
+/// What was found in a window, by process.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// How often, by process.
+    pub count: BTreeMap<String, u64>,
+    /// The lines, oldest first; the first few.
+    pub lines: Vec<String>,
+    /// Lines that came close: the same event with other fields, or too late.
+    pub near: Vec<String>,
+    /// A field that was asked for and that such events do not have.
+    pub no_field: Option<String>,
+}
+
+/// Looks for something in a window, and goes on where it left off when there is more to look at.
+#[derive(Debug)]
+pub struct Search {
+    pattern: Pattern,
+    bindings: Bindings,
+    window: Window,
+    /// What was found so far.
+    pub found: Found,
+    next_event: usize,
+    next_line: BTreeMap<String, usize>,
+}
+
+#[derive(Debug)]
+enum Pattern {
+    Event(EventPattern),
+    Line(Regex),
+    Nothing,
+}
+
+impl Search {
+    /// A search that has looked at nothing yet.
+    #[must_use]
+    pub fn new(what: &What, bindings: &Bindings, window: Window) -> Self {
+        let mut found = Found::default();
+        let pattern = match what {
+            What::Event(pattern) => Pattern::Event(pattern.clone()),
+            What::Log(pattern) => match pattern.compile(|name| bindings.get(name).cloned()) {
+                Ok(regex) => Pattern::Line(regex),
+                // Compiled once already when the file was checked; only a gigantic binding could blow the size limit.
+                Err(error) => {
+                    found.no_field = Some(error.to_string());
+                    Pattern::Nothing
+                }
+            },
+            What::Unordered(_) => Pattern::Nothing,
+        };
+        Self { pattern, bindings: bindings.clone(), window, found, next_event: 0, next_line: BTreeMap::new() }
+    }
+
+    /// A search that has looked at everything there is.
+    #[must_use]
+    pub fn over(observed: &Observed, what: &What, bindings: &Bindings, window: Window) -> Found {
+        let mut search = Self::new(what, bindings, window);
+        search.go_on(observed);
+        search.found
+    }
+
+    /// Looks at what has come since.
+    pub fn go_on(&mut self, observed: &Observed) {
+        let Self { pattern, bindings, window, found, next_event, next_line } = self;
+        match pattern {
+            Pattern::Event(pattern) => {
+                for (process, record) in &observed.events[*next_event..] {
+                    look_at_event(process, record, pattern, bindings, window, found);
+                }
+                *next_event = observed.events.len();
+            }
+            Pattern::Line(regex) => {
+                for (process, lines) in &observed.logs {
+                    let next = next_line.entry(process.clone()).or_default();
+                    let mark = window.marks.get(process).copied().unwrap_or(0);
+                    for line in lines[*next..].iter().filter(|line| line.offset >= mark && regex.is_match(&line.text)) {
+                        found_line(process, line, window, found);
+                    }
+                    *next = lines.len();
+                }
+            }
+            Pattern::Nothing => {}
+        }
+    }
+}
+
+fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, bindings: &Bindings, window: &Window, found: &mut Found) {
+    let time = record.time();
+    if time < window.from || name_of(record) != pattern.name {
+        return;
+    }
+    // The bulk of a history is deliveries: those that are only counted need not be spelt out.
+    let is_plain = pattern.fields.is_empty() && matches!(record, Record::Peer(_));
+    if is_plain && time <= window.until && found.lines.len() >= EVIDENCE_MAX {
+        *found.count.entry(process.to_owned()).or_default() += 1;
+        return;
+    }
+    let line = record.line();
+    let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(&line) else { return };
+    if let Some(missing) = pattern.fields.keys().find(|key| !fields.contains_key(*key)) {
+        let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+        found.no_field = Some(format!("`{}` events have no field `{missing}`; they have: {}", pattern.name, known.join(", ")));
+        return;
+    }
+    // What the bench wrote about a process counts as that process's.
+    let owner = if process.starts_with('_') { fields.get("process").and_then(Json::as_str).unwrap_or(process) } else { process };
+    let fits = pattern.fields.iter().all(|(key, wanted)| wanted.iter().any(|wanted| field_is(&fields[key], wanted, bindings)));
+    let in_time = time <= window.until;
+    if fits && in_time {
+        *found.count.entry(owner.to_owned()).or_default() += 1;
+        keep(&mut found.lines, || line);
+    } else if fits {
+        keep(&mut found.near, || format!("{} too late: {line}", shown(time.since(window.until))));
+    } else if in_time {
+        keep(&mut found.near, || line);
+    }
+}
+
+fn found_line(process: &str, line: &LogLine, window: &Window, found: &mut Found) {
+    let text = || format!("{process}: {}", line.text);
+    if line.time <= window.until {
+        *found.count.entry(process.to_owned()).or_default() += 1;
+        keep(&mut found.lines, text);
+    } else {
+        keep(&mut found.near, || format!("{} too late: {}", shown(line.time.since(window.until)), text()));
+    }
+}
+
+/// The name of an event; that of the frequent ones without asking serde.
+fn name_of(record: &Record) -> Cow<'static, str> {
+    match record {
+        Record::Peer(event) => match &event.note {
+            Note::Deliver { .. } => "deliver".into(),
+            Note::Publish { .. } => "publish".into(),
+            Note::Stable { .. } => "stable".into(),
+            other => tag(other).into(),
+        },
+        Record::World(event) => tag(&event.what).into(),
+    }
+}
+
+fn tag(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value["ev"].as_str().unwrap_or_default().to_owned()
+}
+
+fn field_is(field: &Json, wanted: &str, bindings: &Bindings) -> bool {
+    if let Some(name) = wanted.strip_prefix('$') {
+        return bindings.get(name).is_some_and(|bound| bound.iter().any(|one| field_is(field, one, bindings)));
+    }
+    match field {
+        Json::String(text) => text == wanted,
+        Json::Array(items) => items.iter().any(|item| field_is(item, wanted, bindings)),
+        Json::Null => wanted == "none",
+        other => other.to_string() == wanted,
+    }
+}
+
+fn keep(lines: &mut Vec<String>, line: impl FnOnce() -> String) {
+    if lines.len() < EVIDENCE_MAX {
+        lines.push(line());
+    }
+}
+
+/// Judges expectations over what was seen so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Examiner<'a> {
+    /// What was seen.
+    pub observed: &'a Observed,
+    /// The knobs that durations are reckoned by.
+    pub knobs: &'a Knobs,
+    /// When the run began.
+    pub began: Time,
+    /// What time it is; the end of the run once it is over.
+    pub now: Time,
+    /// Whether the run is over, so that nothing can stay open.
+    pub over: bool,
+    /// The run's seed.
+    pub seed: u64,
+    /// What the names stand for now.
+    pub bindings: &'a Bindings,
+}
+
+impl Examiner<'_> {
+    /// What became of an expectation.
+    #[must_use]
+    pub fn examine(&self, expectation: &Expectation) -> Outcome {
+        let Some(point) = &expectation.after else {
+            let window = Window { from: Time::ZERO, until: self.until(expectation, self.began, None), marks: BTreeMap::new() };
+            return self.examine_window(expectation, &window, None);
+        };
+        let acts: Vec<&Occurrence> = self.observed.of_step(&point.step).collect();
+        if acts.is_empty() {
+            return self.open(None, || (format!("step `{}` was never done", point.step), vec![]));
+        }
+        let mut open = None;
+        for (at, act) in acts.iter().enumerate() {
+            let Some((from, marks)) = instant(act, point.end) else {
+                open = Some(None);
+                continue;
+            };
+            let next = acts.get(at + 1).map(|next| next.start);
+            let window = Window { from, until: self.until(expectation, from, next), marks };
+            match self.examine_window(expectation, &window, Some(act)) {
+                Outcome::Met => {}
+                Outcome::Pending(until) => open = Some(until),
+                Outcome::Missed { words, evidence } => {
+                    let words = if acts.len() > 1 { format!("time {} of {}: {words}", at + 1, acts.len()) } else { words };
+                    return Outcome::Missed { words, evidence };
+                }
+            }
+        }
+        match open {
+            None => Outcome::Met,
+            Some(until) => self.open(until, || (format!("step `{}` did not end", point.step), vec![])),
+        }
+    }
+
+    fn examine_window(&self, expectation: &Expectation, window: &Window, act: Option<&Occurrence>) -> Outcome {
+        if let What::Unordered(least) = expectation.what {
+            let count = self.unordered_at(window.from);
+            return if count >= least {
+                Outcome::Met
+            } else {
+                Outcome::Missed {
+                    words: format!("{count} readings were published and not ordered at that moment, expected {least} or more"),
+                    evidence: vec![],
+                }
+            };
+        }
+        let bindings = act.map_or(self.bindings, |act| if act.end.is_some() { &act.bindings } else { self.bindings });
+        let found = Search::over(self.observed, &expectation.what, bindings, window.clone());
+        if let Some(words) = found.no_field {
+            return Outcome::Missed { words, evidence: vec![] };
+        }
+        let whom = match self.whom(expectation, bindings, act) {
+            Ok(whom) => whom,
+            Err(error) => return self.open(Some(window.until), || (error.to_string(), vec![])),
+        };
+        let counts: Vec<(String, u64)> = match &whom {
+            Some(processes) => processes.iter().map(|process| (process.clone(), found.count.get(process).copied().unwrap_or(0))).collect(),
+            None => vec![("anybody".to_owned(), found.count.values().sum())],
+        };
+        let (least, most) = expectation.count;
+        if let Some((who, count)) = counts.iter().find(|(_, count)| *count > most) {
+            let limit = if most == 0 { "never".to_owned() } else { format!("at most {most} times") };
+            let words = format!("{}: seen {count} times at {who}, expected {limit} {}", title(&expectation.what), self.span_of(window));
+            return Outcome::Missed { words, evidence: found.lines };
+        }
+        let short: Vec<String> = counts
+            .iter()
+            .filter(|(_, count)| *count < least)
+            .map(|(who, count)| if least > 1 { format!("{who} ({count} of {least})") } else { who.clone() })
+            .collect();
+        // A bounded count stays open to its end, since one more could still come.
+        let settled = most == u64::MAX || self.now > window.until || self.over;
+        if short.is_empty() && settled {
+            return Outcome::Met;
+        }
+        self.open(Some(window.until), || {
+            let words = format!("{}: not seen at {} {}", title(&expectation.what), short.join(", "), self.span_of(window));
+            (words, found.near)
+        })
+    }
+
+    /// Pending while there is time left, missed afterwards.
+    fn open(&self, until: Option<Time>, missed: impl FnOnce() -> (String, Vec<String>)) -> Outcome {
+        if self.over || until.is_some_and(|until| self.now > until + GRACE) {
+            let (words, evidence) = missed();
+            return Outcome::Missed { words, evidence };
+        }
+        Outcome::Pending(until.filter(|until| until.as_micros() != u64::MAX))
+    }
+
+    fn whom(&self, expectation: &Expectation, bindings: &Bindings, act: Option<&Occurrence>) -> Result<Option<Vec<String>>, SelectorError> {
+        let Some(on) = &expectation.on else { return Ok(None) };
+        // Everybody means everybody who was there to see it.
+        if let (Selector::All, Some(act)) = (&on.value, act)
+            && act.end.is_some()
+        {
+            return Ok(Some(act.moving.clone()));
+        }
+        on.value.resolve(&self.observed.standing, bindings, Draw { seed: self.seed, purpose: "expect", counter: 0 }).map(Some)
+    }
+
+    fn until(&self, expectation: &Expectation, from: Time, next: Option<Time>) -> Time {
+        let within = expectation.within.as_ref().map(|within| from + within.under(self.knobs));
+        let before = expectation.before.as_ref().and_then(|point| self.first_after(point, from));
+        // The end of the run, once there is one: what happens while everything is taken down is nobody's concern.
+        let over = self.over.then_some(self.now);
+        [within, before, next, over].into_iter().flatten().min().unwrap_or(Time::from_micros(u64::MAX))
+    }
+
+    fn first_after(&self, point: &Point, from: Time) -> Option<Time> {
+        self.observed.of_step(&point.step).filter_map(|act| instant(act, point.end)).map(|(time, _)| time).find(|time| *time >= from)
+    }
+
+    /// How many readings were published and delivered nowhere at a moment, by the history.
+    fn unordered_at(&self, moment: Time) -> u64 {
+        let mut open = std::collections::HashSet::new();
+        let peers = || {
+            self.observed
+                .events
+                .iter()
+                .filter_map(|(_, record)| if let Record::Peer(event) = record { Some(event) } else { None })
+                .filter(|event| event.t < moment)
+        };
+        for event in peers() {
+            if let Note::Publish { oseq, .. } = &event.note {
+                open.insert((&event.p, event.inc, *oseq));
+            }
+        }
+        for event in peers() {
+            if let Note::Deliver { origin, origin_inc, oseq, .. } = &event.note {
+                open.remove(&(origin, *origin_inc, *oseq));
+            }
+        }
+        open.len() as u64
+    }
+
+    fn span_of(&self, window: &Window) -> String {
+        let start = window.from.since(self.began);
+        if window.until.as_micros() == u64::MAX {
+            return format!("from {} on", shown(start));
+        }
+        format!("between {} and {}", shown(start), shown(window.until.since(self.began)))
+    }
+}
+
+fn instant(act: &Occurrence, end: bool) -> Option<(Time, BTreeMap<String, u64>)> {
+    if end { act.end.map(|time| (time, act.end_marks.clone())) } else { Some((act.start, act.start_marks.clone())) }
+}
+
+/// What is looked for, in a few words.
+#[must_use]
+pub fn title(what: &What) -> String {
+    match what {
+        What::Event(pattern) if pattern.fields.is_empty() => format!("event `{}`", pattern.name),
+        What::Event(pattern) => {
+            let fields: Vec<String> = pattern.fields.iter().map(|(key, wanted)| format!("{key} = {}", wanted.join(" or "))).collect();
+            format!("event `{}` with {}", pattern.name, fields.join(", "))
+        }
+        What::Log(pattern) => format!("log line /{}/", pattern.0.value),
+        What::Unordered(least) => format!("{least} unordered readings"),
+    }
+}
+
+/// A missed expectation and its place, for the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// What was looked for.
+    pub title: String,
+    /// Its place in the file.
+    pub span: Span,
+    /// What there was instead.
+    pub words: String,
+    /// Lines that show it.
+    pub evidence: Vec<String>,
+}
+
+/// A duration as people read it.
+#[must_use]
+pub fn shown(span: Duration) -> String {
+    if span < Duration::from_secs(1) { format!("{:.1} ms", span.as_secs_f64() * 1e3) } else { format!("{:.3} s", span.as_secs_f64()) }
+}
+
+/// The lines of evidence that are kept.
+const EVIDENCE_MAX: usize = 4;
+/// How long after the end of a window its last events may take to be read.
+const GRACE: Duration = Duration::from_millis(50);

@@ -1,0 +1,212 @@
+//! All that was seen of a run so far: the history, the logs, where the group stands, what was published and delivered,
+//! and when each step was done.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use promises::Bindings;
+use promises::history::Record;
+use promises::standing::Standing;
+use promises::world::{World as Truth, WorldEvent};
+use protocol::id::{Incarnation, Oseq, PeerId, Seq};
+use protocol::note::{Event, Note};
+use protocol::time::Time;
+
+use crate::world::Seen;
+
+/// All that was seen of a run so far.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Every event, with the name of the process that told it; `_` for the bench itself.
+    pub events: Vec<(String, Record)>,
+    /// Every line of every human log.
+    pub logs: BTreeMap<String, Vec<LogLine>>,
+    /// Where the group stands.
+    pub standing: Standing,
+    /// Readings and where they got to.
+    pub ledger: Ledger,
+    /// Each time a step was done.
+    pub occurrences: Vec<Occurrence>,
+    /// The last time anybody asked for another leader.
+    pub last_election: Option<Time>,
+    /// The newest view that anybody told of, as words for the live line.
+    pub view: Option<String>,
+    /// Lines of event files that cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+/// A line of a human log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Where it begins in its file.
+    pub offset: u64,
+    /// When it was written.
+    pub time: Time,
+    /// Its text.
+    pub text: String,
+}
+
+/// One time that a step was done.
+#[derive(Clone, Debug)]
+pub struct Occurrence {
+    /// The step's id.
+    pub step: String,
+    /// When it began.
+    pub start: Time,
+    /// When it was done; a pause that lasts is done when it is over.
+    pub end: Option<Time>,
+    /// How long each log was when it began.
+    pub start_marks: BTreeMap<String, u64>,
+    /// How long each log was when it was done.
+    pub end_marks: BTreeMap<String, u64>,
+    /// What the names stood for when it was done.
+    pub bindings: Bindings,
+    /// The processes that ran and moved when it was done.
+    pub moving: Vec<String>,
+}
+
+impl Observed {
+    /// Takes in something that was seen. An ended process is told by [`Self::witness`], since only the engine knows
+    /// whether that was expected.
+    pub fn take(&mut self, seen: Seen) {
+        match seen {
+            Seen::Event { process, record } => {
+                if let Record::Peer(event) = &record {
+                    self.standing.observe(&process, event);
+                    self.ledger.observe(&process, event);
+                    match &event.note {
+                        Note::ElectionStarted { .. } => {
+                            self.last_election = Some(self.last_election.map_or(event.t, |last| last.max(event.t)))
+                        }
+                        Note::View { view_id, epoch, leader, members, .. } => {
+                            self.view = Some(format!("leader {leader}, epoch {epoch}, view {view_id} of {}", members.len()));
+                        }
+                        _ => {}
+                    }
+                }
+                self.events.push((process, record));
+            }
+            Seen::Line { process, offset, time, text } => self.logs.entry(process).or_default().push(LogLine { offset, time, text }),
+            Seen::Unreadable { process, why } => self.unreadable.push(format!("{process}: {why}")),
+            Seen::Ended { .. } => {}
+        }
+    }
+
+    /// Takes in what the bench itself has written down.
+    pub fn witness(&mut self, event: WorldEvent) {
+        self.standing.witness(&event);
+        if let Truth::Exit { process, .. } = &event.what {
+            self.ledger.forget(process);
+        }
+        self.events.push((event.p.clone(), Record::World(event)));
+    }
+
+    /// The processes that run and are not told to stand still.
+    #[must_use]
+    pub fn moving(&self) -> Vec<String> {
+        self.standing.live().iter().filter(|stand| !stand.paused).map(|stand| stand.process.clone()).collect()
+    }
+
+    /// The times that a step was done.
+    pub fn of_step(&self, step: &str) -> impl Iterator<Item = &Occurrence> {
+        self.occurrences.iter().filter(move |occurrence| occurrence.step == step)
+    }
+}
+
+type Key = (PeerId, Incarnation, Oseq);
+
+/// Readings and where they got to.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Delivered by somebody. Kept whole, because a delivery may be read before the publisher's own event is.
+    ordered: HashSet<Key>,
+    /// Published, and delivered by nobody.
+    unordered: HashSet<Key>,
+    lives: BTreeMap<String, Life>,
+}
+
+/// What one process did with readings in its present life.
+#[derive(Clone, Debug, Default)]
+struct Life {
+    delivered: u64,
+    settled: u64,
+    /// Everything up to this position of the log was handed over or accounted for.
+    position: Seq,
+    /// The last position of a reading.
+    last_reading: Seq,
+}
+
+impl Ledger {
+    fn observe(&mut self, process: &str, event: &Event) {
+        if matches!(event.note, Note::Start { .. }) {
+            self.lives.insert(process.to_owned(), Life::default());
+        }
+        let life = self.lives.entry(process.to_owned()).or_default();
+        match &event.note {
+            Note::Publish { oseq, .. } => {
+                life.settled += 1;
+                let key = (event.p.clone(), event.inc, *oseq);
+                if !self.ordered.contains(&key) {
+                    self.unordered.insert(key);
+                }
+            }
+            Note::Refused { .. } => life.settled += 1,
+            Note::Deliver { seq, origin, origin_inc, oseq, .. } => {
+                life.delivered += 1;
+                life.position = life.position.max(*seq);
+                life.last_reading = life.last_reading.max(*seq);
+                let key = (origin.clone(), *origin_inc, *oseq);
+                self.unordered.remove(&key);
+                self.ordered.insert(key);
+            }
+            Note::DupSuppressed { seq, .. } => life.position = life.position.max(*seq),
+            Note::View { seq, .. } => life.position = life.position.max(*seq),
+            Note::Gap { to, .. } => life.position = life.position.max(*to),
+            Note::StateTransfer { resume, .. } => life.position = life.position.max(*resume),
+            Note::Diverged { from, .. } => {
+                life.position = from.previous();
+                life.last_reading = life.last_reading.min(from.previous());
+            }
+            Note::Lost { seq, origin, origin_inc, from, to, .. } => {
+                life.position = life.position.max(*seq);
+                let is_lost = |(peer, inc, oseq): &Key| peer == origin && inc == origin_inc && from <= oseq && oseq <= to;
+                self.unordered.retain(|key| !is_lost(key));
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, process: &str) {
+        self.lives.remove(process);
+    }
+
+    /// How many readings are published and delivered nowhere.
+    #[must_use]
+    pub fn unordered(&self) -> u64 {
+        self.unordered.len() as u64
+    }
+
+    /// How many readings a process has delivered in its present life.
+    #[must_use]
+    pub fn delivered(&self, process: &str) -> u64 {
+        self.lives.get(process).map_or(0, |life| life.delivered)
+    }
+
+    /// How many readings a process has numbered or refused in its present life.
+    #[must_use]
+    pub fn settled(&self, process: &str) -> u64 {
+        self.lives.get(process).map_or(0, |life| life.settled)
+    }
+
+    /// What is still under way among these processes, whose peers are `peers`; none if nothing is.
+    #[must_use]
+    pub fn under_way(&self, processes: &[String], peers: &BTreeSet<(PeerId, Incarnation)>) -> Option<String> {
+        let waiting = self.unordered.iter().filter(|(peer, inc, _)| peers.contains(&(peer.clone(), *inc))).count();
+        if waiting > 0 {
+            return Some(format!("{waiting} readings are published and not ordered"));
+        }
+        let lives = || processes.iter().filter_map(|process| Some((process, self.lives.get(process)?)));
+        let last = lives().map(|(_, life)| life.last_reading).max().unwrap_or_default();
+        let behind = lives().find(|(_, life)| life.position < last);
+        behind.map(|(process, life)| format!("{process} has delivered up to #{}, others up to #{last}", life.position))
+    }
+}

@@ -1,0 +1,217 @@
+//! The world of real peers: processes on loopback, driven by signals, fed by pipes, read by their files.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use promises::fault::Fault;
+use promises::history::{Line, Record, parse_line};
+use promises::world::WorldEvent;
+use protocol::id::PeerId;
+use protocol::note::Note;
+use protocol::time::Time;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::clock::{self, WallClock};
+use crate::folder::Folder;
+use crate::supervisor::{Ended, Outfit, Supervisor};
+use crate::tail::{self, Tail};
+use crate::world::{Seen, World, WorldError};
+
+/// Real peers on loopback.
+#[derive(Debug)]
+pub struct Processes {
+    supervisor: Supervisor,
+    folder: Folder,
+    tails: BTreeMap<String, Tails>,
+    /// The port that each process was bound to, so that it comes back there.
+    ports: BTreeMap<String, u16>,
+    truth: File,
+    wall: WallClock,
+    /// Keeps the discovery port of this run from being leased to another one.
+    _lease: Socket,
+    grace: Duration,
+}
+
+/// The two files of a process that grow.
+#[derive(Debug)]
+struct Tails {
+    events: Tail,
+    log: Tail,
+}
+
+impl Processes {
+    /// A world in which nothing runs yet. `grace` is how long a peer may take to leave when everything ends.
+    ///
+    /// # Errors
+    /// If a port cannot be leased or a file cannot be made.
+    pub fn new(folder: Folder, program: std::path::PathBuf, flags: Vec<String>, grace: Duration) -> io::Result<Self> {
+        let (lease, discovery_port) = lease()?;
+        let truth = OpenOptions::new().create(true).append(true).open(folder.events(TRUTH))?;
+        let supervisor = Supervisor::new(Outfit { program, discovery_port, flags }, folder.clone())?;
+        let wall = WallClock::measure();
+        Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, _lease: lease, grace })
+    }
+
+    fn signal(&mut self, process: &str, signal: Signal) -> Result<bool, WorldError> {
+        let sent = self.supervisor.signal(process, signal).map_err(|source| error(&format!("signal {process}"), source))?;
+        // A few microseconds as a rule; the limit is for a machine that is about to fall over.
+        let deadline = Instant::now() + CONFIRM;
+        while sent && !self.supervisor.is_done(process, signal) {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            std::thread::yield_now();
+        }
+        Ok(sent)
+    }
+
+    fn read(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
+        let mut lines = Vec::new();
+        for (process, tails) in &mut self.tails {
+            tails.events.read(&mut lines).map_err(|source| error(&format!("read the events of {process}"), source))?;
+            for line in lines.drain(..) {
+                match parse_line(&line.text) {
+                    Ok(Line::Record(record) | Line::Glued(_, record)) => {
+                        if let Record::Peer(event) = &record
+                            && let Note::Start { address, .. } = &event.note
+                            && let Ok(address) = address.parse::<SocketAddrV4>()
+                        {
+                            self.ports.insert(process.clone(), address.port());
+                        }
+                        seen.push(Seen::Event { process: process.clone(), record });
+                    }
+                    Ok(Line::Blank) => {}
+                    Err(why) => seen.push(Seen::Unreadable { process: process.clone(), why }),
+                }
+            }
+            tails.log.read(&mut lines).map_err(|source| error(&format!("read the log of {process}"), source))?;
+            for tail::Line { offset, text } in lines.drain(..) {
+                let time = self.wall.time_of(&text).unwrap_or_else(clock::now);
+                seen.push(Seen::Line { process: process.clone(), offset, time, text });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until nothing is left: for the end, when nobody writes any more.
+    fn read_out(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
+        loop {
+            let before = seen.len();
+            self.read(seen)?;
+            if seen.len() == before {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl World for Processes {
+    fn name(&self) -> &'static str {
+        "processes"
+    }
+
+    fn now(&self) -> Time {
+        clock::now()
+    }
+
+    fn start(&mut self, process: &str, peer: &PeerId) -> Result<u32, WorldError> {
+        let port = self.ports.get(process).copied().unwrap_or(0);
+        let pid = self.supervisor.start(process, peer, port).map_err(|source| error(&format!("start {process}"), source))?;
+        self.folder.link_log(process).map_err(|source| error("link the log", source))?;
+        let folder = &self.folder;
+        self.tails
+            .entry(process.to_owned())
+            .or_insert_with(|| Tails { events: Tail::new(&folder.events(process)), log: Tail::new(&folder.log(process)) });
+        Ok(pid)
+    }
+
+    fn wipe(&mut self, process: &str) -> Result<(), WorldError> {
+        self.ports.remove(process);
+        self.supervisor.wipe(process).map_err(|source| error(&format!("wipe the data of {process}"), source))
+    }
+
+    fn act(&mut self, fault: &Fault, process: &str) -> Result<bool, WorldError> {
+        match fault {
+            Fault::Kill => self.signal(process, Signal::SIGKILL),
+            Fault::Stop => self.signal(process, Signal::SIGTERM),
+            Fault::Pause => self.signal(process, Signal::SIGSTOP),
+            Fault::Resume => self.signal(process, Signal::SIGCONT),
+            Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } => {
+                Err(WorldError::Impossible { what: fault.to_string() })
+            }
+        }
+    }
+
+    fn publish(&mut self, process: &str, reading: &str) -> bool {
+        self.supervisor.feed(process, reading)
+    }
+
+    fn backlog(&self, process: &str) -> usize {
+        self.supervisor.backlog(process)
+    }
+
+    fn living(&self) -> Vec<String> {
+        self.supervisor.living()
+    }
+
+    fn marks(&self) -> Vec<(String, u64)> {
+        self.tails.iter().map(|(process, tails)| (process.clone(), tails.log.length())).collect()
+    }
+
+    fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
+        let before = seen.len();
+        let ended = self.supervisor.turn().map_err(|source| error("wait for children", source))?;
+        self.read(seen)?;
+        // Whoever has ended has told everything by now, and its last words come before its end.
+        seen.extend(ended.into_iter().map(Seen::from));
+        if seen.len() == before {
+            std::thread::sleep(IDLE);
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, event: &WorldEvent) -> Result<(), WorldError> {
+        let line = Record::World(event.clone()).line() + "\n";
+        self.truth.write_all(line.as_bytes()).map_err(|source| error("write the events of the run", source))
+    }
+
+    fn end(&mut self, hurry: &mut dyn FnMut() -> bool, seen: &mut Vec<Seen>) -> Result<Vec<String>, WorldError> {
+        let (ended, stubborn) = self.supervisor.stop_all(self.grace, hurry).map_err(|source| error("end the processes", source))?;
+        self.read_out(seen)?;
+        seen.extend(ended.into_iter().map(Seen::from));
+        Ok(stubborn)
+    }
+}
+
+impl From<Ended> for Seen {
+    fn from(Ended { process, peer, pid, status, signal }: Ended) -> Self {
+        Self::Ended { process, peer, pid, status, signal }
+    }
+}
+
+/// A port for discovery that nobody else uses: bound by this process for the whole run, and shared with the peers.
+fn lease() -> io::Result<(Socket, u16)> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    // Bound without sharing first: the kernel hands out a port that nobody has at all.
+    socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?;
+    let address = socket.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("an IPv4 socket has an IPv4 address"))?;
+    // Shared from here on. On 127.0.0.1 the lease hears no broadcast, so nothing piles up in it.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    Ok((socket, address.port()))
+}
+
+fn error(doing: &str, source: io::Error) -> WorldError {
+    WorldError::System { doing: doing.to_owned(), source }
+}
+
+/// The name under which the bench itself writes events.
+const TRUTH: &str = "_";
+/// How long to wait before looking again when nothing was seen.
+const IDLE: Duration = Duration::from_millis(1);
+/// How long a signal may take to be seen working.
+const CONFIRM: Duration = Duration::from_secs(2);

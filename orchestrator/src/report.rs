@@ -1,0 +1,132 @@
+//! What a person reads when a run is over: one line for a run, its failures with evidence and place, and at the end
+//! everything that failed once more. With `GITHUB_ACTIONS` set, failures become annotations of the file as well.
+
+use std::fmt::Write as _;
+
+use crate::verdict::{Class, Outcome, Verdict};
+
+/// How results look.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Whether colours may be used.
+    pub colour: bool,
+    /// Whether a forge reads along and wants annotations.
+    pub annotate: bool,
+}
+
+impl Style {
+    /// The line of a finished run, and what is to be said about it.
+    #[must_use]
+    pub fn finished(&self, verdict: &Verdict) -> String {
+        let mut text = self.summary_line(verdict);
+        if verdict.outcome != Outcome::Pass {
+            text.push_str(&self.details(verdict));
+        }
+        for excused in &verdict.excused {
+            text += &format!("         note: {excused}\n");
+        }
+        if self.annotate {
+            text.push_str(&annotations(verdict));
+        }
+        text
+    }
+
+    /// `    PASS [  3.412s] leader_election  seed 7  9 expectations, 21 promises over 4,123 events`
+    fn summary_line(&self, verdict: &Verdict) -> String {
+        let (word, colour) = match verdict.outcome {
+            Outcome::Pass => ("PASS", "32"),
+            Outcome::Fail => ("FAIL", "31"),
+            Outcome::Unknown => ("UNKNOWN", "33"),
+            Outcome::Interrupted => ("STOPPED", "33"),
+        };
+        let word = self.paint(&format!("{word:>8}"), colour);
+        let met = verdict.expectations.iter().filter(|expectation| expectation.met).count();
+        let held = verdict.promises.iter().filter(|promise| promise.outcome == "held").count();
+        let looked: u64 = verdict.promises.iter().map(|promise| promise.looked_at).sum();
+        format!(
+            "{word} [{:>8.3}s] {}  seed {}  {met} of {} expectations met, {held} of {} promises held over {looked} looks\n",
+            std::time::Duration::from_millis(verdict.took_ms).as_secs_f64(),
+            verdict.scenario,
+            verdict.seed,
+            verdict.expectations.len(),
+            verdict.promises.len()
+        )
+    }
+
+    fn details(&self, verdict: &Verdict) -> String {
+        let mut text = String::new();
+        for failure in &verdict.failures {
+            let place = match (failure.line, failure.column) {
+                (Some(line), Some(column)) => format!("{}:{line}:{column}: ", verdict.file),
+                _ => String::new(),
+            };
+            text += &format!("         {} {place}{}\n", self.paint("x", "31"), failure.title);
+            for line in failure.words.lines() {
+                text += &format!("             {line}\n");
+            }
+            for line in &failure.evidence {
+                text += &format!("             | {line}\n");
+            }
+        }
+        for doubt in &verdict.doubts {
+            text += &format!("         ? {doubt}\n");
+        }
+        if let Some(class) = verdict.class {
+            let words = match class {
+                Class::Product => "product".to_owned(),
+                Class::Harness => "harness: the bench itself failed".to_owned(),
+                Class::Machine => format!("machine: this process itself stood still for {} ms", verdict.worst_lag_ms),
+            };
+            text += &format!("         class   {words}\n");
+        }
+        text += &format!("         folder  {}\n         again   {}\n", verdict.folder, verdict.replay);
+        text
+    }
+
+    /// The closing words after all runs.
+    #[must_use]
+    pub fn closing(&self, verdicts: &[Verdict]) -> String {
+        let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
+        let took: u64 = verdicts.iter().map(|verdict| verdict.took_ms).sum();
+        let mut text = String::from("------------\n");
+        write!(
+            text,
+            " Summary [{:>8.3}s] {} runs: {} passed",
+            std::time::Duration::from_millis(took).as_secs_f64(),
+            verdicts.len(),
+            count(Outcome::Pass)
+        )
+        .expect("writing to a String cannot fail");
+        for (outcome, word) in [(Outcome::Fail, "failed"), (Outcome::Unknown, "unknown"), (Outcome::Interrupted, "stopped")] {
+            if count(outcome) > 0 {
+                text += &format!(", {} {word}", count(outcome));
+            }
+        }
+        text.push('\n');
+        // With several runs the reasons have scrolled away by now.
+        if verdicts.len() > 1 {
+            for verdict in verdicts.iter().filter(|verdict| verdict.outcome != Outcome::Pass) {
+                text.push_str(&self.summary_line(verdict));
+                text.push_str(&self.details(verdict));
+            }
+        }
+        text
+    }
+
+    fn paint(&self, text: &str, colour: &str) -> String {
+        if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Annotations as GitHub reads them from a log; the first few, since more are cut off there anyway.
+fn annotations(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let escape = |words: &str| words.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    for failure in verdict.failures.iter().take(ANNOTATIONS_MAX) {
+        let title = escape(&failure.title).replace(',', "%2C").replace(':', "%3A");
+        text += &format!("::error file={},line={},title={title}::{}\n", verdict.file, failure.line.unwrap_or(1), escape(&failure.words));
+    }
+    text
+}
+
+const ANNOTATIONS_MAX: usize = 5;

@@ -1,0 +1,356 @@
+//! A scenario: what to do to a group, and what has to come of it. Raw text in, a checked value with places out.
+//!
+//! Everything is refused that is not understood, and all mistakes of a file are told at once. A scenario knows nothing
+//! of processes or virtual time: which world runs it is somebody else's business.
+
+pub mod diagnostic;
+mod expectation;
+mod parse;
+pub mod span_of_time;
+mod step;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use promises::selector::Selector;
+use protocol::config::Knobs;
+use protocol::id::PeerId;
+
+use diagnostic::{Placed, Span};
+use span_of_time::SpanOfTime;
+
+pub use parse::{Cell, cells, parse};
+
+/// One story, ready to run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name; the folder of its runs is called so.
+    pub name: String,
+    /// One sentence of what it shows.
+    pub about: String,
+    /// Words to choose it by.
+    pub tags: Vec<String>,
+    /// The most a run may take.
+    pub timeout: SpanOfTime,
+    /// How many seeds it is run with.
+    pub repeat: u64,
+    /// The group at the start.
+    pub cluster: Cluster,
+    /// Readings that flow all the while.
+    pub workload: Option<Workload>,
+    /// What is done, in this order.
+    pub steps: Vec<Step>,
+    /// What has to come of it.
+    pub expectations: Vec<Expectation>,
+    /// Promises that must have seen something.
+    pub required: Vec<String>,
+    /// Promises that are told and do not fail the run, each with the reason.
+    pub excused: BTreeMap<String, String>,
+}
+
+/// The group at the start.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its peers' ids, in the order of their start.
+    pub ids: Ids,
+    /// The least and the most time between two starts.
+    pub stagger: (SpanOfTime, SpanOfTime),
+    /// The knobs of every peer.
+    pub knobs: Knobs,
+    /// Which profile the knobs start from.
+    pub profile: Profile,
+    /// Flags handed to every `peer run` on top of the profile: name and value.
+    pub flags: Vec<(String, String)>,
+}
+
+/// Which peers there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// These, in this order.
+    Given(Vec<PeerId>),
+    /// `peer1` and so on, started in an order that the seed draws.
+    Random(u64),
+}
+
+/// A set of knobs with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Short deadlines, for tests.
+    Fast,
+    /// The product's.
+    Default,
+}
+
+impl Profile {
+    /// Its name, as in the file and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Default => "default",
+        }
+    }
+
+    /// Its knobs.
+    #[must_use]
+    pub fn knobs(self) -> Knobs {
+        match self {
+            Self::Fast => Knobs::fast(),
+            Self::Default => Knobs::default(),
+        }
+    }
+}
+
+/// Readings that flow all the while.
+#[derive(Clone, Debug)]
+pub enum Workload {
+    /// The bench feeds readings to peers.
+    Fed {
+        /// Between two readings of one peer.
+        interval: Duration,
+        /// Who publishes.
+        from: Placed<Selector>,
+    },
+    /// Every peer measures the machine that it runs on, beside what it is fed.
+    Host {
+        /// Between two readings of one peer.
+        interval: SpanOfTime,
+    },
+}
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What expectations call it.
+    pub id: Option<String>,
+    /// Its place in the file.
+    pub span: Span,
+    /// What is done.
+    pub verb: Verb,
+    /// Not before this time after the start of the run.
+    pub at: Option<SpanOfTime>,
+    /// Not before this point of another step.
+    pub after: Option<Point>,
+    /// How long it lasts: a pause ends by itself, a condition has to hold that long.
+    pub lasts: Option<SpanOfTime>,
+    /// How long it may take.
+    pub within: Option<SpanOfTime>,
+    /// How many times it is done.
+    pub repeat: u64,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Verb {
+    /// Waits until something is so.
+    Wait(Condition),
+    /// SIGKILL.
+    Kill(Target),
+    /// SIGTERM, and waits until it is gone.
+    Stop(Target),
+    /// SIGSTOP.
+    Pause(Target),
+    /// SIGCONT.
+    Resume(Target),
+    /// Starts a dead process again; a living one is killed first.
+    Restart {
+        /// Which.
+        target: Target,
+        /// Under its own id, or under a new one.
+        same_identity: bool,
+    },
+    /// Starts another process.
+    Spawn(Vec<Spawn>),
+    /// A burst of readings.
+    Publish {
+        /// Who publishes.
+        target: Target,
+        /// How many each.
+        count: u64,
+        /// The size of a reading in bytes, at least.
+        size: u64,
+    },
+    /// Stops the workload and waits until what was published is delivered everywhere.
+    Quiesce,
+    /// Lets time pass.
+    Sleep,
+    /// Several steps as one.
+    Do(Vec<Step>),
+}
+
+impl Verb {
+    /// Its name in the file.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Wait(_) => "wait",
+            Self::Kill(_) => "kill",
+            Self::Stop(_) => "stop",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Restart { .. } => "restart",
+            Self::Spawn(_) => "spawn",
+            Self::Publish { .. } => "publish",
+            Self::Quiesce => "quiesce",
+            Self::Sleep => "for",
+            Self::Do(_) => "do",
+        }
+    }
+
+    /// Whom it is done to.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Kill(target) | Self::Stop(target) | Self::Pause(target) | Self::Resume(target) => Some(target),
+            Self::Restart { target, .. } | Self::Publish { target, .. } => Some(target),
+            Self::Wait(_) | Self::Spawn(_) | Self::Quiesce | Self::Sleep | Self::Do(_) => None,
+        }
+    }
+}
+
+/// Whom a step is done to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Chosen when the step runs.
+    pub who: Placed<Selector>,
+    /// The name that the choice is given.
+    pub bind: Option<String>,
+    /// What if nobody fits.
+    pub if_none: IfNone,
+}
+
+/// What a step does if nobody fits its selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfNone {
+    /// Waits until somebody does, up to `within`.
+    Wait,
+    /// Is left out.
+    Skip,
+    /// Fails.
+    Fail,
+}
+
+/// A process to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spawn {
+    /// What its files are called.
+    pub name: String,
+    /// The id that it is given.
+    pub id: PeerId,
+    /// The status it is expected to end with, if it is expected to end by itself.
+    pub exits: Option<i32>,
+}
+
+/// What a wait waits for.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// One leader, the same view everywhere, that view names exactly the living, and no election for two heartbeats.
+    Stable,
+    /// A majority names the same living leader.
+    Leader,
+    /// A majority names another leader than this one.
+    LeaderNot(Placed<Selector>),
+    /// So many readings were delivered by every running peer since the run began.
+    Delivered(u64),
+    /// So many readings are published and delivered nowhere.
+    Unordered(u64),
+    /// Somebody presses Ctrl-C: for demonstrations, which no timeout ends.
+    Interrupt,
+    /// An event, at least so many times since the last step that did something began.
+    Event {
+        /// Which.
+        pattern: EventPattern,
+        /// By whom.
+        on: Option<Placed<Selector>>,
+        /// How often, at each.
+        count: u64,
+    },
+    /// A log line that was written since the last step that did something began.
+    Log {
+        /// Which.
+        pattern: LogPattern,
+        /// By whom.
+        on: Option<Placed<Selector>>,
+    },
+}
+
+/// A point in time: when a step starts or ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The step.
+    pub step: String,
+    /// Its end rather than its start.
+    pub end: bool,
+    /// Its place in the file.
+    pub span: Span,
+}
+
+/// What has to come of the steps.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// Its place in the file.
+    pub span: Span,
+    /// What is looked for.
+    pub what: What,
+    /// At whom, each of them; anybody if not said.
+    pub on: Option<Placed<Selector>>,
+    /// From when on.
+    pub after: Option<Point>,
+    /// Until when.
+    pub before: Option<Point>,
+    /// How soon after `after`.
+    pub within: Option<SpanOfTime>,
+    /// How often, least and most.
+    pub count: (u64, u64),
+}
+
+impl Expectation {
+    /// Whether it must not happen at all.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        self.count == (0, 0)
+    }
+}
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// An event.
+    Event(EventPattern),
+    /// A log line.
+    Log(LogPattern),
+    /// At the point `after`, at least so many readings are published and delivered nowhere, by the history.
+    Unordered(u64),
+}
+
+/// An event and some of its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPattern {
+    /// Its name.
+    pub name: String,
+    /// Its fields: each one of these values, as text; `$name` stands for those bound so.
+    pub fields: BTreeMap<String, Vec<String>>,
+}
+
+/// A regular expression in which `$name` stands for those bound so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPattern(pub Placed<String>);
+
+impl Scenario {
+    /// Every step, those inside `do` included, in order.
+    #[must_use]
+    pub fn all_steps(&self) -> Vec<&Step> {
+        fn gather<'a>(steps: &'a [Step], out: &mut Vec<&'a Step>) {
+            for step in steps {
+                out.push(step);
+                if let Verb::Do(inner) = &step.verb {
+                    gather(inner, out);
+                }
+            }
+        }
+        let mut out = Vec::new();
+        gather(&self.steps, &mut out);
+        out
+    }
+}

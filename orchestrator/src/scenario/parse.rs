@@ -1,0 +1,437 @@
+//! From the text of a file to a checked scenario, or to everything that is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use promises::selector::{Selector, SelectorError};
+use protocol::config::{Config, Knobs};
+use protocol::id::PeerId;
+use serde_json::Value as Json;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, Diagnostics, Placed, Source, Span};
+use super::expectation::expectation;
+use super::span_of_time::SpanOfTime;
+use super::step::{peer_id, selector, step};
+use super::tree::{Table, Walk};
+use super::{Cluster, Condition, EventPattern, Ids, Point, Profile, Scenario, Verb, What, Workload};
+
+/// One combination of the values of `[matrix]`: what `${name}` stands for.
+pub type Cell = BTreeMap<String, String>;
+
+/// The combinations that a file asks for; one empty one where there is no `[matrix]`.
+///
+/// # Errors
+/// What is wrong with `[matrix]`.
+pub fn cells(source: &Source) -> Result<Vec<Cell>, Vec<Diagnostic>> {
+    let (document, _) = DeTable::parse_recoverable(&source.text);
+    let nothing = Cell::new();
+    let mut walk = Walk { diagnostics: Diagnostics::default(), variables: &nothing };
+    let root = Table::new(document.get_ref(), document.span());
+    let mut cells = vec![Cell::new()];
+    if let Some(matrix) = root.table("matrix", &mut walk) {
+        for (name, values) in matrix.entries() {
+            let values = walk.strings(values).unwrap_or_default();
+            if values.is_empty() {
+                walk.diagnostics.error("S005", &name.span, format!("`{}` has no values", name.value));
+            }
+            let with = |cell: &Cell, value: &Placed<String>| {
+                let mut cell = cell.clone();
+                cell.insert(name.value.clone(), value.value.clone());
+                cell
+            };
+            cells = cells.iter().flat_map(|cell| values.iter().map(|value| with(cell, value)).collect::<Vec<_>>()).collect();
+        }
+    }
+    if walk.diagnostics.has_errors() { Err(walk.diagnostics.into_sorted()) } else { Ok(cells) }
+}
+
+/// Reads and checks a file. `profile` goes before the file's own timing.
+///
+/// # Errors
+/// Everything that is wrong with it; warnings are among them, and come beside the scenario where there is no error.
+pub fn parse(source: &Source, cell: &Cell, profile: Option<Profile>) -> Result<(Scenario, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut diagnostics = Diagnostics::default();
+    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    for error in errors {
+        diagnostics.error("S001", &error.span().unwrap_or(0..0), error.message().to_owned());
+    }
+    let mut walk = Walk { diagnostics, variables: cell };
+    let scenario = read(&Table::new(document.get_ref(), 0..0), profile, &mut walk);
+    if let Some(scenario) = &scenario {
+        check_references(scenario, &mut walk.diagnostics);
+    }
+    let failed = walk.diagnostics.has_errors();
+    let found = walk.diagnostics.into_sorted();
+    match scenario {
+        Some(scenario) if !failed => Ok((scenario, found)),
+        _ => Err(found),
+    }
+}
+
+fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> Option<Scenario> {
+    root.get("matrix");
+    let head = root.table("scenario", walk);
+    let cluster = root.table("cluster", walk);
+    let workload = root.table("workload", walk);
+    let steps: Vec<_> = root.tables("step", walk).iter().filter_map(|table| step(table, walk)).collect();
+    let expectations = root.tables("expect", walk).iter().filter_map(|table| expectation(table, walk)).collect();
+    let invariants = root.table("invariants", walk);
+    root.refuse_the_rest(walk);
+    let head = head.or_else(|| {
+        walk.missing(&(0..0), "[scenario]", "[scenario] with a name");
+        None
+    });
+    let cluster = match cluster {
+        Some(table) => read_cluster(&table, profile, walk),
+        None => {
+            walk.missing(&(0..0), "[cluster]", "[cluster] with peers = 3");
+            None
+        }
+    };
+    let workload = workload.and_then(|table| read_workload(&table, walk));
+    let (required, excused) = invariants.map(|table| read_invariants(&table, walk)).unwrap_or_default();
+    let head = head?;
+    let name = head.string("name", walk);
+    let about = head.string("about", walk).map(|about| about.value).unwrap_or_default();
+    let tags = head.get("tags").and_then(|tags| walk.strings(tags)).unwrap_or_default();
+    let timeout = head.duration("timeout", walk).map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
+    let repeat = head.count("repeat", 1, 1_000, walk).map_or(1, |repeat| repeat.value);
+    head.refuse_the_rest(walk);
+    let Some(name) = name else {
+        walk.missing(&head.span, "name", "name = \"leader_election\"");
+        return None;
+    };
+    if name.value.is_empty() || !name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        walk.diagnostics
+            .error("S005", &name.span, "a name has letters, digits and underscores only")
+            .help("it becomes the name of a folder");
+    }
+    let tags = tags.into_iter().map(|tag| tag.value).collect();
+    Some(Scenario { name: name.value, about, tags, timeout, repeat, cluster: cluster?, workload, steps, expectations, required, excused })
+}
+
+fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<'_>) -> Option<Cluster> {
+    let peers = table.count("peers", 1, PEERS_MAX, walk);
+    let ids = table.get("ids");
+    let (profile, changes) = timing(table, forced, walk);
+    let stagger = table.string("stagger", walk);
+    let options = table.table("options", walk);
+    table.refuse_the_rest(walk);
+    let mut flags = Vec::new();
+    let mut knobs = profile.knobs();
+    for table in changes.iter().chain(options.iter()) {
+        read_options(table, &mut knobs, &mut flags, walk);
+    }
+    if let Err(error) = Config::try_from(knobs.clone()) {
+        walk.diagnostics.error("S020", &table.span, error.to_string());
+    }
+    let stagger = stagger.map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| read_stagger(&text, walk));
+    let ids = match ids {
+        None => {
+            let Some(peers) = peers else {
+                if table.get("peers").is_none() {
+                    walk.missing(&table.span, "peers", "peers = 3");
+                }
+                return None;
+            };
+            Ids::Given((1..=peers.value).map(numbered).collect())
+        }
+        Some(value) if value.get_ref().is_str() => {
+            let word = walk.string(value)?;
+            walk.word(&word, &[("random", ())])?;
+            let Some(peers) = peers else {
+                walk.missing(&table.span, "peers", "peers = 3");
+                return None;
+            };
+            Ids::Random(peers.value)
+        }
+        Some(value) => {
+            let names = walk.strings(value)?;
+            let given: Vec<PeerId> = names.iter().filter_map(|name| peer_id(name, walk)).collect();
+            let distinct: BTreeSet<&PeerId> = given.iter().collect();
+            if distinct.len() < given.len() {
+                walk.diagnostics
+                    .error("S005", &value.span(), "an id is named twice")
+                    .help("for a second process of one id: spawn = { name = \"twin\", id = \"peer2\" }");
+            }
+            if let Some(peers) = peers
+                && peers.value != names.len() as u64
+            {
+                walk.diagnostics.error("S005", &peers.span, format!("peers = {}, and {} ids are given", peers.value, names.len()));
+            }
+            Ids::Given(given)
+        }
+    };
+    Some(Cluster { ids, stagger: stagger?, knobs, profile, flags })
+}
+
+/// The profile, and the table of changes to it if the file gives one.
+fn timing<'t, 'i>(table: &Table<'t, 'i>, forced: Option<Profile>, walk: &mut Walk<'_>) -> (Profile, Option<Table<'t, 'i>>) {
+    let found = table.get("timing").map(|value| match value.get_ref() {
+        DeValue::Table(_) => (Profile::Fast, walk.table(value)),
+        _ => {
+            let word = walk.string(value);
+            let profile = word.and_then(|word| walk.word(&word, &[("fast", Profile::Fast), ("default", Profile::Default)]));
+            (profile.unwrap_or(Profile::Fast), None)
+        }
+    });
+    match (forced, found) {
+        (Some(profile), _) => (profile, None),
+        (None, Some(found)) => found,
+        (None, None) => (Profile::Fast, None),
+    }
+}
+
+/// Knobs and flags by their names; each becomes a flag of `peer run`.
+fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(String, String)>, walk: &mut Walk<'_>) {
+    let Ok(Json::Object(mut raw)) = serde_json::to_value(&*knobs) else { unreachable!("knobs are a table of plain values") };
+    for (key, value) in table.entries() {
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::String(_) => match walk.string(value) {
+                Some(text) => text.value,
+                None => continue,
+            },
+            _ => {
+                walk.wrong_type(value, "a number or a string");
+                continue;
+            }
+        };
+        let flag = key.value.replace('_', "-");
+        if OTHER_FLAGS.contains(&key.value.as_str()) {
+            flags.push((flag, text));
+            continue;
+        }
+        let Some(old) = raw.get(&key.value).cloned() else {
+            let known = raw.keys().map(String::as_str).chain(OTHER_FLAGS);
+            walk.diagnostics
+                .error("S002", &key.span, format!("unknown knob `{}`", key.value))
+                .suggest(&key.value, known.collect::<Vec<_>>());
+            continue;
+        };
+        let new =
+            if old.is_number() { text.parse::<u64>().map_or(Json::String(text.clone()), Json::from) } else { Json::String(text.clone()) };
+        raw.insert(key.value.clone(), new);
+        match serde_json::from_value::<Knobs>(Json::Object(raw.clone())) {
+            Ok(changed) => {
+                *knobs = changed;
+                flags.push((flag, text));
+            }
+            Err(error) => {
+                raw.insert(key.value.clone(), old);
+                walk.diagnostics.error("S005", &value.span(), format!("`{}` cannot be that: {error}", key.value));
+            }
+        }
+    }
+}
+
+fn read_stagger(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<(SpanOfTime, SpanOfTime)> {
+    match text.value.split_once("..") {
+        Some((least, most)) => Some((walk.duration_text(least, &text.span)?, walk.duration_text(most, &text.span)?)),
+        None => walk.duration_text(&text.value, &text.span).map(|both| (both.clone(), both)),
+    }
+}
+
+fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload> {
+    let sensors = table.table("sensors", walk);
+    table.refuse_the_rest(walk);
+    let Some(sensors) = sensors else {
+        walk.missing(&table.span, "sensors", "sensors = { rate = \"20/s\", from = \"all\" }");
+        return None;
+    };
+    let rate = sensors.string("rate", walk);
+    let from = sensors.get("from").map(|from| selector(from, walk));
+    let host = sensors.duration("host", walk);
+    sensors.refuse_the_rest(walk);
+    match (host, &rate) {
+        (Some(interval), None) => return Some(Workload::Host { interval: interval.value }),
+        (Some(_), Some(rate)) => {
+            walk.diagnostics.error("S016", &rate.span, "readings are either measured (`host`) or made up (`rate`)");
+            return None;
+        }
+        (None, _) => {}
+    }
+    let Some(rate) = rate else {
+        walk.missing(&sensors.span, "rate", "rate = \"20/s\"");
+        return None;
+    };
+    let per_second =
+        rate.value.strip_suffix("/s").and_then(|number| number.trim().parse::<u32>().ok()).filter(|rate| (1..=RATE_MAX).contains(rate));
+    let Some(per_second) = per_second else {
+        walk.diagnostics
+            .error("S005", &rate.span, format!("expected readings per second, 1/s to {RATE_MAX}/s"))
+            .help("for example: rate = \"20/s\"");
+        return None;
+    };
+    let everybody = || Some(Placed { value: Selector::All, span: sensors.span.clone() });
+    Some(Workload::Fed { interval: Duration::from_secs(1) / per_second, from: from.unwrap_or_else(everybody)? })
+}
+
+fn read_invariants(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> (Vec<String>, BTreeMap<String, String>) {
+    let known = promise_ids();
+    let check = |ids: Option<Vec<Placed<String>>>, walk: &mut Walk<'_>| -> Vec<String> {
+        let mut good = Vec::new();
+        for id in ids.unwrap_or_default() {
+            if known.contains(&id.value.as_str()) {
+                good.push(id.value);
+            } else {
+                walk.diagnostics
+                    .error("S019", &id.span, format!("unknown promise `{}`", id.value))
+                    .suggest(&id.value, known.iter().copied());
+            }
+        }
+        good
+    };
+    let required = table.get("require").and_then(|ids| walk.strings(ids));
+    let required = check(required, walk);
+    let report = table.get("report").and_then(|ids| walk.strings(ids));
+    let report = check(report, walk);
+    let because = table.string("because", walk);
+    table.refuse_the_rest(walk);
+    if !report.is_empty() && because.is_none() {
+        walk.diagnostics
+            .error("S004", &table.key_span("report"), "`because` is missing")
+            .help("a promise that does not count needs a reason");
+    }
+    let because = because.map(|because| because.value).unwrap_or_default();
+    (required, report.into_iter().map(|id| (id, because.clone())).collect())
+}
+
+fn promise_ids() -> Vec<&'static str> {
+    promises::CATALOGUE.iter().map(|promise| promise.id).collect()
+}
+
+/// Names that stand for nothing, points of steps that do not exist, and steps that can never do anything.
+fn check_references(scenario: &Scenario, diagnostics: &mut Diagnostics) {
+    let mut ids: BTreeSet<&str> = BTreeSet::new();
+    let mut bound: BTreeSet<&str> = BTreeSet::new();
+    let mut spawned: BTreeSet<&str> = match &scenario.cluster.ids {
+        Ids::Given(given) => given.iter().map(PeerId::as_str).collect(),
+        Ids::Random(_) => BTreeSet::new(),
+    };
+    let numbered: Vec<String> = match scenario.cluster.ids {
+        Ids::Random(count) => (1..=count).map(|k| numbered(k).to_string()).collect(),
+        Ids::Given(_) => Vec::new(),
+    };
+    spawned.extend(numbered.iter().map(String::as_str));
+    let steps = scenario.all_steps();
+    for step in &steps {
+        if let Some(id) = &step.id
+            && !ids.insert(id)
+        {
+            diagnostics.error("S015", &step.span, format!("two steps are called `{id}`"));
+        }
+        bound.extend(step.verb.target().and_then(|target| target.bind.as_deref()));
+        if let Verb::Spawn(spawns) = &step.verb {
+            for spawn in spawns {
+                if !spawned.insert(&spawn.name) {
+                    let message = format!("a process called `{}` is there already", spawn.name);
+                    diagnostics.error("S015", &step.span, message).help("restart = … starts one again; a twin needs a name of its own");
+                }
+            }
+        }
+        if let Verb::Quiesce = step.verb
+            && scenario.workload.is_none()
+            && !steps.iter().any(|step| matches!(step.verb, Verb::Publish { .. }))
+        {
+            diagnostics.warning("S032", &step.span, "dead step: nothing is ever published").help("add [workload], or drop this step");
+        }
+    }
+    let mut check_point = |point: &Option<Point>| {
+        if let Some(point) = point
+            && !ids.contains(point.step.as_str())
+        {
+            diagnostics
+                .error("S011", &point.span, format!("no step has the id `{}`", point.step))
+                .suggest(&point.step, ids.iter().copied());
+        }
+    };
+    for step in &steps {
+        check_point(&step.after);
+    }
+    for expectation in &scenario.expectations {
+        check_point(&expectation.after);
+        check_point(&expectation.before);
+    }
+    let processes: Vec<String> = spawned.iter().map(|name| (*name).to_owned()).collect();
+    let mut names: Vec<(String, Span)> = Vec::new();
+    let mut of_selector = |selector: &Placed<Selector>| {
+        names.extend(bound_names(&selector.value).into_iter().map(|name| (name.to_owned(), selector.span.clone())));
+        if let Err(SelectorError::Unknown { text, near }) = Selector::parse(&selector.value.to_string(), &processes) {
+            let found = diagnostics.error("S012", &selector.span, format!("unknown selector `{text}`"));
+            match near {
+                Some(near) => found.label(format!("did you mean `{near}`?")),
+                None => found.help(format!("processes here: {}", processes.join(", "))),
+            };
+        }
+    };
+    if let Some(Workload::Fed { from, .. }) = &scenario.workload {
+        of_selector(from);
+    }
+    for step in &steps {
+        step.verb.target().iter().for_each(|target| of_selector(&target.who));
+        match &step.verb {
+            Verb::Wait(Condition::LeaderNot(who)) => of_selector(who),
+            Verb::Wait(Condition::Event { on, .. } | Condition::Log { on, .. }) => on.iter().for_each(&mut of_selector),
+            _ => {}
+        }
+    }
+    scenario.expectations.iter().filter_map(|expectation| expectation.on.as_ref()).for_each(&mut of_selector);
+    for step in &steps {
+        match &step.verb {
+            Verb::Wait(Condition::Event { pattern, .. }) => names.extend(pattern.names().map(|name| (name, step.span.clone()))),
+            Verb::Wait(Condition::Log { pattern, .. }) => {
+                names.extend(pattern.names().into_iter().map(|name| (name, pattern.0.span.clone())))
+            }
+            _ => {}
+        }
+    }
+    for expectation in &scenario.expectations {
+        match &expectation.what {
+            What::Event(pattern) => names.extend(pattern.names().map(|name| (name, expectation.span.clone()))),
+            What::Log(pattern) => names.extend(pattern.names().into_iter().map(|name| (name, pattern.0.span.clone()))),
+            What::Unordered(_) => {}
+        }
+    }
+    for (name, span) in names {
+        if !bound.contains(name.as_str()) {
+            let found = diagnostics.error("S013", &span, format!("`${name}` is bound by no step"));
+            if bound.is_empty() {
+                found.help("a step binds its choice with as = \"name\"");
+            } else {
+                found.suggest(&name, bound.iter().copied());
+            }
+        }
+    }
+}
+
+/// The names that a selector mentions as `$name`.
+fn bound_names(selector: &Selector) -> Vec<&str> {
+    match selector {
+        Selector::Bound(name) => vec![name],
+        Selector::Some(_, of) => bound_names(of),
+        Selector::List(list) => list.iter().flat_map(bound_names).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl EventPattern {
+    /// The names that it mentions as `$name`.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.fields.values().flatten().filter_map(|value| value.strip_prefix('$')).map(str::to_owned)
+    }
+}
+
+fn numbered(k: u64) -> PeerId {
+    PeerId::new(&format!("peer{k}")).expect("letters and digits are a legal id")
+}
+
+/// Without a `timeout` of its own, a run may take this long.
+const TIMEOUT_MS: u64 = 60_000;
+/// More processes than this do not fit on one machine's loopback in a scenario's time.
+const PEERS_MAX: u64 = 200;
+/// More readings a second than this from one peer are a benchmark, not a scenario.
+const RATE_MAX: u32 = 10_000;
+/// Flags of `peer run` that are no knobs of the protocol and may be set all the same.
+const OTHER_FLAGS: [&str; 2] = ["rotate_bytes", "log_level"];

@@ -1,0 +1,252 @@
+//! The `[[step]]` tables: exactly one verb each, and the keys that all verbs share.
+
+use promises::selector::Selector;
+use protocol::id::PeerId;
+
+use super::diagnostic::Placed;
+use super::expectation::{event_pattern, log_pattern, point};
+use super::tree::{Table, Value, Walk};
+use super::{Condition, IfNone, Spawn, Step, Target, Verb};
+
+/// The verbs, in the order of their introduction.
+const VERBS: [&str; 11] = ["wait", "kill", "stop", "pause", "resume", "restart", "spawn", "publish", "quiesce", "do", "for"];
+
+/// One step.
+pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
+    let id = table.string("id", walk);
+    let at = table.duration("at", walk);
+    let after = table.string("after", walk).and_then(|text| point(&text, walk));
+    let lasts = table.duration("for", walk);
+    let within = table.duration("within", walk);
+    let repeat = table.count("repeat", 1, REPEAT_MAX, walk).map_or(1, |count| count.value);
+    let when = condition_holds(table, walk);
+    let verb = verb(table, walk);
+    table.refuse_the_rest(walk);
+    if let Some(at) = &at {
+        walk.diagnostics.warning("S031", &at.span, "fixed sleep").help(SLEEP_HELP);
+    }
+    let verb = verb?;
+    if !when? {
+        return None;
+    }
+    if let (Some(lasts), Verb::Sleep) = (&lasts, &verb) {
+        walk.diagnostics.warning("S031", &lasts.span, "fixed sleep").help(SLEEP_HELP);
+    }
+    if let (Some(lasts), false) = (&lasts, matches!(verb, Verb::Sleep | Verb::Pause(_) | Verb::Wait(_))) {
+        walk.diagnostics
+            .error("S017", &lasts.span, format!("`for` has no meaning beside `{}`", verb.name()))
+            .help("a pause can last, and a condition can have to hold that long");
+        return None;
+    }
+    let strip = |placed: Option<Placed<_>>| placed.map(|placed| placed.value);
+    Some(Step {
+        id: id.map(|id| id.value),
+        span: table.span.clone(),
+        verb,
+        at: strip(at),
+        after,
+        lasts: strip(lasts),
+        within: strip(within),
+        repeat,
+    })
+}
+
+/// `when = "left == right"` or `"left != right"`, both sides after their variables were replaced.
+pub(super) fn condition_holds(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<bool> {
+    let Some(value) = table.get("when") else { return Some(true) };
+    let text = walk.string(value)?;
+    let split =
+        |operator| text.value.split_once(operator).map(|(left, right): (&str, &str)| (left.trim().to_owned(), right.trim().to_owned()));
+    if let Some((left, right)) = split("==") {
+        return Some(left == right);
+    }
+    if let Some((left, right)) = split("!=") {
+        return Some(left != right);
+    }
+    walk.diagnostics.error("S005", &text.span, "expected a comparison").help("for example: when = \"${mode} == primary\"");
+    None
+}
+
+fn verb(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
+    let present: Vec<(&'static str, &Value<'_>)> = VERBS.iter().filter_map(|verb| Some((*verb, table.get(verb)?))).collect();
+    // `for` is a verb only where it stands alone: a bare sleep.
+    let verbs: Vec<_> = if present.len() > 1 { present.into_iter().filter(|(verb, _)| *verb != "for").collect() } else { present };
+    match verbs.as_slice() {
+        [("for", _)] => Some(Verb::Sleep),
+        [(verb, value)] => read_verb(verb, value, walk),
+        [] => {
+            walk.diagnostics.error("S016", &table.span, "this step does nothing").help(format!("give it one of: {}", VERBS.join(", ")));
+            None
+        }
+        [(first, _), (second, _), ..] => {
+            let message = format!("a step has one verb, this one has `{first}` and `{second}`");
+            walk.diagnostics.error("S016", &table.key_span(second), message).help("write two steps, or one with do = [{ … }, { … }]");
+            None
+        }
+    }
+}
+
+fn read_verb(verb: &str, value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
+    match verb {
+        "wait" => condition(value, walk).map(Verb::Wait),
+        "kill" => target(value, walk).map(Verb::Kill),
+        "stop" => target(value, walk).map(Verb::Stop),
+        "pause" => target(value, walk).map(Verb::Pause),
+        "resume" => target(value, walk).map(Verb::Resume),
+        "restart" => restart(value, walk),
+        "spawn" => spawns(value, walk).map(Verb::Spawn),
+        "publish" => publish(value, walk),
+        "quiesce" => walk.string(value).and_then(|word| walk.word(&word, &[("workload", ())])).map(|()| Verb::Quiesce),
+        _ => steps(value, walk).map(Verb::Do),
+    }
+}
+
+fn steps(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Step>> {
+    let Some(items) = value.get_ref().as_array() else {
+        walk.wrong_type(value, "a list of steps");
+        return None;
+    };
+    let steps: Vec<Step> = items.iter().filter_map(|item| walk.table(item).and_then(|table| step(&table, walk))).collect();
+    if items.is_empty() {
+        walk.diagnostics.error("S016", &value.span(), "this step does nothing");
+    }
+    Some(steps)
+}
+
+/// A selector, alone or as a list.
+pub(super) fn selector(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Placed<Selector>> {
+    let texts = walk.strings(value)?;
+    let mut parsed = Vec::new();
+    for text in &texts {
+        match text.value.parse::<Selector>() {
+            Ok(one) => parsed.push(one),
+            Err(error) => drop(walk.diagnostics.error("S012", &text.span, error.to_string())),
+        }
+    }
+    if parsed.len() < texts.len() || parsed.is_empty() {
+        return None;
+    }
+    let value_of = if parsed.len() == 1 { parsed.swap_remove(0) } else { Selector::List(parsed) };
+    Some(Placed { value: value_of, span: value.span() })
+}
+
+fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
+    if !value.get_ref().is_table() {
+        return selector(value, walk).map(|who| Target { who, bind: None, if_none: IfNone::Wait });
+    }
+    let table = walk.table(value)?;
+    let target = target_table(&table, "who", walk);
+    table.refuse_the_rest(walk);
+    target
+}
+
+fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
+    let bind = table.string("as", walk);
+    let if_none = table.string("if_none", walk);
+    let if_none = if_none.map_or(Some(IfNone::Wait), |word| walk.word(&word, &IF_NONE));
+    let Some(who) = table.get(key) else {
+        walk.missing(&table.span, key, &format!("{key} = \"leader\""));
+        return None;
+    };
+    let who = selector(who, walk)?;
+    if let Some(bind) = &bind
+        && !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    {
+        walk.diagnostics.error("S005", &bind.span, "a name has letters, digits and underscores only");
+        return None;
+    }
+    Some(Target { who, bind: bind.map(|bind| bind.value), if_none: if_none? })
+}
+
+fn restart(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
+    if !value.get_ref().is_table() {
+        return target(value, walk).map(|target| Verb::Restart { target, same_identity: true });
+    }
+    let table = walk.table(value)?;
+    let identity = table.string("identity", walk);
+    let same = identity.map_or(Some(true), |word| walk.word(&word, &[("same", true), ("fresh", false)]));
+    let target = target_table(&table, "who", walk);
+    table.refuse_the_rest(walk);
+    Some(Verb::Restart { target: target?, same_identity: same? })
+}
+
+fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
+    if !value.get_ref().is_table() {
+        let names = walk.strings(value)?;
+        return names.iter().map(|name| peer_id(name, walk).map(|id| Spawn { name: name.value.clone(), id, exits: None })).collect();
+    }
+    let table = walk.table(value)?;
+    let id = table.string("id", walk);
+    let name = table.string("name", walk);
+    let exits = table.count("exits", 0, 255, walk).map(|status| i32::try_from(status.value).expect("a byte fits"));
+    table.refuse_the_rest(walk);
+    let Some(id) = id else {
+        walk.missing(&table.span, "id", "spawn = { name = \"twin\", id = \"peer2\" }");
+        return None;
+    };
+    let peer = peer_id(&id, walk)?;
+    let name = name.unwrap_or(id);
+    // The name becomes part of file names, so it has the alphabet of ids.
+    let name = peer_id(&name, walk)?;
+    Some(vec![Spawn { name: name.to_string(), id: peer, exits }])
+}
+
+/// A peer id.
+pub(super) fn peer_id(name: &Placed<String>, walk: &mut Walk<'_>) -> Option<PeerId> {
+    PeerId::new(&name.value).map_err(|error| walk.diagnostics.error("S005", &name.span, error.to_string())).ok()
+}
+
+fn publish(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
+    let table = walk.table(value)?;
+    let count = table.count("count", 1, BURST_MAX, walk);
+    let size = table.count("size", 1, 65_536, walk).map_or(0, |size| size.value);
+    let target = target_table(&table, "from", walk);
+    if table.get("count").is_none() {
+        walk.missing(&table.span, "count", "publish = { from = \"member\", count = 1000 }");
+    }
+    table.refuse_the_rest(walk);
+    Some(Verb::Publish { target: target?, count: count?.value, size })
+}
+
+fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
+    if value.get_ref().is_str() {
+        let word = walk.string(value)?;
+        let words = [("stable", 0), ("leader", 1), ("interrupt", 2)];
+        return Some(match walk.word(&word, &words)? {
+            0 => Condition::Stable,
+            1 => Condition::Leader,
+            _ => Condition::Interrupt,
+        });
+    }
+    let table = walk.table(value)?;
+    let on = table.get("on").and_then(|on| selector(on, walk));
+    let found: Vec<Option<Condition>> = [
+        table.get("leader_not").map(|who| selector(who, walk).map(Condition::LeaderNot)),
+        table.count("delivered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Delivered(count.value))),
+        table.count("unordered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Unordered(count.value))),
+        table.get("event").map(|event| {
+            let count = table.count("count", 1, u64::MAX, walk).map_or(1, |count| count.value);
+            event_pattern(event, table.get("where"), walk).map(|pattern| Condition::Event { pattern, on: on.clone(), count })
+        }),
+        table.get("log").map(|log| log_pattern(log, walk).map(|pattern| Condition::Log { pattern, on: on.clone() })),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    table.refuse_the_rest(walk);
+    if found.len() != 1 {
+        walk.diagnostics
+            .error("S016", &table.span, "a wait waits for one thing")
+            .help("one of: leader_not, delivered, unordered, event, log");
+        return None;
+    }
+    found.into_iter().flatten().next()
+}
+
+const IF_NONE: [(&str, IfNone); 3] = [("wait", IfNone::Wait), ("skip", IfNone::Skip), ("fail", IfNone::Fail)];
+const SLEEP_HELP: &str = "what are you waiting for? `wait = \"stable\"` ends as soon as it is true, and fails with a reason";
+/// A step repeated more often than this would outlast any timeout.
+const REPEAT_MAX: u64 = 1_000;
+/// More readings than this at once would only measure the orchestrator's own memory.
+const BURST_MAX: u64 = 1_000_000;
+const COUNT_MAX: u64 = 1_000_000_000;

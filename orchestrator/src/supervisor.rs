@@ -1,0 +1,312 @@
+//! Starts peers, hands signals to them, and sees to it that none outlives the run.
+//!
+//! Every peer is a process group of its own, carries the run's mark in its environment, and dies with this process
+//! (`--die-with`), whatever kills it. Own children are tracked by their handles until they are reaped; nothing is
+//! ever looked for by the name of a program.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use protocol::id::PeerId;
+
+use crate::folder::Folder;
+use crate::procfs;
+
+/// What every peer of a run is started with.
+#[derive(Clone, Debug)]
+pub struct Outfit {
+    /// The program.
+    pub program: PathBuf,
+    /// The port that the run has leased for discovery.
+    pub discovery_port: u16,
+    /// Further flags of `peer run`, the same for all.
+    pub flags: Vec<String>,
+}
+
+/// The children of a run.
+#[derive(Debug)]
+pub struct Supervisor {
+    outfit: Outfit,
+    folder: Folder,
+    processes: BTreeMap<String, Process>,
+}
+
+/// One child, living or dead.
+#[derive(Debug)]
+struct Process {
+    peer: PeerId,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// What waits to be written to its stdin.
+    queue: VecDeque<u8>,
+    paused: bool,
+    ended: Option<ExitStatus>,
+}
+
+/// A child that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The name of the process.
+    pub process: String,
+    /// The peer it was.
+    pub peer: PeerId,
+    /// Its process id.
+    pub pid: u32,
+    /// Its status, if it ended by itself.
+    pub status: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+}
+
+impl Supervisor {
+    /// Nothing started yet.
+    ///
+    /// # Errors
+    /// If this process cannot be made the one that inherits orphans.
+    pub fn new(outfit: Outfit, folder: Folder) -> io::Result<Self> {
+        // A grandchild whose parent dies comes to this process instead of escaping to init.
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(Self { outfit, folder, processes: BTreeMap::new() })
+    }
+
+    /// Starts a process; one of that name that has ended gives way to it.
+    ///
+    /// # Errors
+    /// If the program cannot be started, or its files cannot be opened.
+    pub fn start(&mut self, process: &str, peer: &PeerId, port: u16) -> io::Result<u32> {
+        let mut log = OpenOptions::new().create(true).append(true).open(self.folder.log(process))?;
+        if log.metadata()?.len() > 0 {
+            writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
+        }
+        let data = self.folder.data(process);
+        fs::create_dir_all(&data)?;
+        let mut child = Command::new(&self.outfit.program)
+            .args(["run", "--id", peer.as_str(), "--address", "127.0.0.1", "--sensor", "stdin"])
+            .args(["--port", &port.to_string(), "--broadcast-port", &self.outfit.discovery_port.to_string()])
+            .args(["--die-with", &std::process::id().to_string()])
+            .arg("--events")
+            .arg(self.folder.events(process))
+            .arg("--data-dir")
+            .arg(data)
+            .args(&self.outfit.flags)
+            .env(procfs::RUN_ID, self.folder.run_id())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.outfit.program.display())))?;
+        let pid = child.id();
+        let stdin = child.stdin.take();
+        if let Some(stdin) = &stdin {
+            // A peer that stands still must not make this process stand still.
+            let flags = OFlag::from_bits_truncate(fcntl(stdin.as_fd(), FcntlArg::F_GETFL)?);
+            fcntl(stdin.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        }
+        let started = Process { peer: peer.clone(), child, stdin, queue: VecDeque::new(), paused: false, ended: None };
+        self.processes.insert(process.to_owned(), started);
+        Ok(pid)
+    }
+
+    /// Forgets what a process has kept.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn wipe(&self, process: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.folder.data(process)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a process of that name runs.
+    #[must_use]
+    pub fn is_alive(&self, process: &str) -> bool {
+        self.processes.get(process).is_some_and(|process| process.ended.is_none())
+    }
+
+    /// The names of those that run.
+    #[must_use]
+    pub fn living(&self) -> Vec<String> {
+        self.processes.iter().filter(|(_, process)| process.ended.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The process id under a name.
+    #[must_use]
+    pub fn pid(&self, process: &str) -> Option<u32> {
+        self.processes.get(process).map(|process| process.child.id())
+    }
+
+    /// Hands a signal to a process and its group; false if it has ended already.
+    ///
+    /// # Errors
+    /// Those of the system, except that the group is gone.
+    pub fn signal(&mut self, process: &str, signal: Signal) -> io::Result<bool> {
+        let Some(found) = self.processes.get_mut(process).filter(|found| found.ended.is_none()) else { return Ok(false) };
+        match killpg(group(found.child.id()), signal) {
+            Ok(()) => {}
+            Err(Errno::ESRCH) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        match signal {
+            Signal::SIGSTOP => found.paused = true,
+            Signal::SIGCONT => found.paused = false,
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Whether a signal has done its work: a killed process is gone, a stopped one stands still.
+    #[must_use]
+    pub fn is_done(&self, process: &str, signal: Signal) -> bool {
+        let Some(found) = self.processes.get(process) else { return true };
+        let state = if found.ended.is_some() { None } else { procfs::state(found.child.id()) };
+        match signal {
+            Signal::SIGKILL => matches!(state, None | Some('Z' | 'X')),
+            Signal::SIGSTOP => matches!(state, Some('T')),
+            Signal::SIGCONT => !matches!(state, Some('T')),
+            _ => true,
+        }
+    }
+
+    /// Queues a line for the stdin of a process; false if it does not run.
+    pub fn feed(&mut self, process: &str, line: &str) -> bool {
+        let Some(found) = self.processes.get_mut(process).filter(|found| found.ended.is_none() && found.stdin.is_some()) else {
+            return false;
+        };
+        found.queue.extend(line.as_bytes());
+        found.queue.push_back(b'\n');
+        true
+    }
+
+    /// How many bytes wait to be written to the stdin of a process.
+    #[must_use]
+    pub fn backlog(&self, process: &str) -> usize {
+        self.processes.get(process).map_or(0, |process| process.queue.len())
+    }
+
+    /// Writes what the pipes take, and reaps who has ended.
+    ///
+    /// # Errors
+    /// Those of waiting for children.
+    pub fn turn(&mut self) -> io::Result<Vec<Ended>> {
+        let mut ended = Vec::new();
+        for (name, process) in &mut self.processes {
+            if process.ended.is_some() {
+                continue;
+            }
+            process.write();
+            if let Some(status) = process.child.try_wait()? {
+                process.ended = Some(status);
+                process.stdin = None;
+                process.queue.clear();
+                let (status, signal) = (status.code(), status.signal());
+                ended.push(Ended { process: name.clone(), peer: process.peer.clone(), pid: process.child.id(), status, signal });
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Ends everything: lets those that stand still go on, asks all at once to leave, waits for `grace` or
+    /// until `hurry` says so, kills what is left, and waits until every group is empty. Returns who has ended, and who had to be killed.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn stop_all(&mut self, grace: Duration, hurry: &mut dyn FnMut() -> bool) -> io::Result<(Vec<Ended>, Vec<String>)> {
+        for process in self.living() {
+            if self.processes.get(&process).is_some_and(|found| found.paused) {
+                self.signal(&process, Signal::SIGCONT)?;
+            }
+            self.signal(&process, Signal::SIGTERM)?;
+        }
+        let mut ended = self.wait_for_all(grace, hurry)?;
+        let stubborn = self.living();
+        for process in &stubborn {
+            self.signal(process, Signal::SIGKILL)?;
+        }
+        ended.extend(self.wait_for_all(KILL_GRACE, &mut || false)?);
+        self.empty_groups()?;
+        Ok((ended, stubborn))
+    }
+
+    fn wait_for_all(&mut self, limit: Duration, hurry: &mut dyn FnMut() -> bool) -> io::Result<Vec<Ended>> {
+        let deadline = Instant::now() + limit;
+        let mut ended = self.turn()?;
+        while !self.living().is_empty() && Instant::now() < deadline && !hurry() {
+            std::thread::sleep(POLL);
+            ended.extend(self.turn()?);
+        }
+        Ok(ended)
+    }
+
+    /// A peer may have started helpers, which share its group: they go too, and are reaped here as orphans.
+    fn empty_groups(&mut self) -> io::Result<()> {
+        for process in self.processes.values().filter(|process| process.ended.is_some()) {
+            let deadline = Instant::now() + KILL_GRACE;
+            while killpg(group(process.child.id()), Signal::SIGKILL).is_ok() && Instant::now() < deadline {
+                reap_orphans(group(process.child.id()))?;
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Process {
+    fn write(&mut self) {
+        let Some(stdin) = &mut self.stdin else { return };
+        while !self.queue.is_empty() {
+            match stdin.write(self.queue.as_slices().0) {
+                Ok(count) => drop(self.queue.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The reader is gone; its end will be noticed in this very turn.
+                Err(_) => {
+                    self.queue.clear();
+                    self.stdin = None;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    /// The last line of defence, for an error on the way: a run that is given up leaves nobody behind.
+    fn drop(&mut self) {
+        for process in self.processes.values_mut().filter(|process| process.ended.is_none()) {
+            // Both can only fail because the process is gone already.
+            let _ = killpg(group(process.child.id()), Signal::SIGKILL);
+            let _ = process.child.wait();
+        }
+    }
+}
+
+fn group(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).expect("the kernel hands out process ids below 2^22"))
+}
+
+fn reap_orphans(group: Pid) -> io::Result<()> {
+    loop {
+        match waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How often a child is looked after while there is nothing else to do.
+const POLL: Duration = Duration::from_millis(2);
+/// How long the kernel may take over a SIGKILL.
+const KILL_GRACE: Duration = Duration::from_secs(5);

@@ -1,0 +1,264 @@
+//! The verdict on a run: pass, fail or unknown, with everything that led to it. `verdict.json` is this value.
+
+use std::time::Duration;
+
+use promises::history::History;
+use promises::judge::{Judgement, Outcome as Kept};
+use serde::Serialize;
+
+use crate::engine::Halt;
+use crate::expect::{Outcome as Fulfilled, title};
+use crate::scenario::Scenario;
+use crate::scenario::diagnostic::{Source, Span};
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything expected happened, no promise was broken, and all of it was seen.
+    Pass,
+    /// Too little was seen to say.
+    Unknown,
+    /// Something expected did not happen, or a promise was broken.
+    Fail,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The exit code of the command.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Unknown => 2,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// Its name in `verdict.json`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Whose fault it is that a run did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// The product's.
+    Product,
+    /// The bench's own.
+    Harness,
+    /// The machine was too slow to tell.
+    Machine,
+}
+
+/// One thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What should have been: an expectation, a promise, a step.
+    pub title: String,
+    /// What was.
+    pub words: String,
+    /// Line and column in the scenario, if it stands there.
+    pub line: Option<usize>,
+    /// The column.
+    pub column: Option<usize>,
+    /// Lines of events or logs that show it.
+    pub evidence: Vec<String>,
+}
+
+/// One expectation and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fulfilment {
+    /// What was looked for.
+    pub title: String,
+    /// Its line in the scenario.
+    pub line: usize,
+    /// Whether it was met.
+    pub met: bool,
+}
+
+/// One promise and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PromiseKept {
+    /// Its id.
+    pub id: &'static str,
+    /// `held`, `broken` or `unknown`.
+    pub outcome: &'static str,
+    /// How many events could have broken it.
+    pub looked_at: u64,
+}
+
+/// The verdict on a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Whose fault it is, if it did not pass.
+    pub class: Option<Class>,
+    /// The scenario.
+    pub scenario: String,
+    /// Its file.
+    pub file: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The world it ran in.
+    pub world: &'static str,
+    /// The profile it ran with.
+    pub timing: &'static str,
+    /// The build that ran.
+    pub build: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+    /// Why "pass" would say too much.
+    pub doubts: Vec<String>,
+    /// Promises that were broken and do not count here, with the reason.
+    pub excused: Vec<String>,
+    /// Every expectation.
+    pub expectations: Vec<Fulfilment>,
+    /// Every promise.
+    pub promises: Vec<PromiseKept>,
+    /// The longest that the orchestrator's own loop was late, in milliseconds.
+    pub worst_lag_ms: u64,
+    /// The folder of the run.
+    pub folder: String,
+    /// The command that runs it again.
+    pub replay: String,
+}
+
+/// All that a verdict is made of.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its text.
+    pub source: &'a Source,
+    /// Why the run was given up, if it was.
+    pub halt: Option<&'a Halt>,
+    /// What became of the expectations, in the order of the file.
+    pub fulfilled: &'a [Fulfilled],
+    /// The history, which the evidence of promises points into.
+    pub history: &'a History,
+    /// What the judge says.
+    pub judgement: &'a Judgement,
+    /// Processes that had to be killed at the end.
+    pub stubborn: &'a [String],
+    /// Processes that outlived the run.
+    pub leaked: &'a [String],
+    /// The longest that the orchestrator's own loop was late.
+    pub worst_lag: Duration,
+}
+
+/// The part of a verdict that is reasoning.
+#[derive(Debug)]
+pub struct Reasoning {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Whose fault it is.
+    pub class: Option<Class>,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+    /// Why "pass" would say too much.
+    pub doubts: Vec<String>,
+    /// Promises that were broken and do not count here.
+    pub excused: Vec<String>,
+}
+
+impl Findings<'_> {
+    /// Weighs everything: what went wrong first, then what is in doubt.
+    #[must_use]
+    pub fn weigh(&self) -> Reasoning {
+        let mut failures = Vec::new();
+        let mut doubts = Vec::new();
+        let mut class = Class::Product;
+        match self.halt {
+            Some(Halt::Interrupted) | None => {}
+            Some(Halt::World(error)) => {
+                class = Class::Harness;
+                doubts.push(error.to_string());
+            }
+            Some(halt @ Halt::Step { span, .. }) => failures.push(self.failure("step", halt.to_string(), Some(span), vec![])),
+            Some(halt @ Halt::Unrest { .. }) => failures.push(self.failure("rest", halt.to_string(), None, vec![])),
+            Some(halt @ Halt::Timeout { .. }) => failures.push(self.failure("timeout", halt.to_string(), None, vec![])),
+        }
+        for (expectation, fulfilled) in self.scenario.expectations.iter().zip(self.fulfilled) {
+            if let Fulfilled::Missed { words, evidence } = fulfilled {
+                failures.push(self.failure(&title(&expectation.what), words.clone(), Some(&expectation.span), evidence.clone()));
+            }
+        }
+        let mut excused = Vec::new();
+        for finding in self.judgement.broken() {
+            if let Some(because) = self.scenario.excused.get(finding.promise) {
+                excused.push(format!("{} was broken {} times; excused: {because}", finding.promise, finding.times));
+                continue;
+            }
+            for broken in &finding.broken {
+                let evidence =
+                    broken.evidence.iter().filter_map(|at| self.history.records.get(*at)).map(promises::history::Record::line).collect();
+                let title = format!("{} ({}): {}", finding.promise, finding.invariants.join(", "), finding.statement);
+                failures.push(self.failure(&title, broken.words.clone(), None, evidence));
+            }
+        }
+        for name in self.stubborn {
+            failures.push(self.failure("stop", format!("{name} did not leave when it was asked to, and had to be killed"), None, vec![]));
+        }
+        for name in self.leaked {
+            failures.push(self.failure("leak", format!("{name} outlived the run, and was killed"), None, vec![]));
+        }
+        doubts.extend(self.judgement.doubts());
+        let outcome = match (self.halt, failures.is_empty(), doubts.is_empty()) {
+            (Some(Halt::Interrupted), ..) => Outcome::Interrupted,
+            (_, false, _) => Outcome::Fail,
+            (_, true, false) => Outcome::Unknown,
+            (_, true, true) => Outcome::Pass,
+        };
+        // A machine that stood still for half a time-out makes peers suspect each other with good reason.
+        if class == Class::Product && self.worst_lag > self.scenario.cluster.knobs.heartbeat_timeout / 2 {
+            class = Class::Machine;
+        }
+        let class = matches!(outcome, Outcome::Fail | Outcome::Unknown).then_some(class);
+        Reasoning { outcome, class, failures, doubts, excused }
+    }
+
+    fn failure(&self, title: &str, words: String, span: Option<&Span>, evidence: Vec<String>) -> Failure {
+        let place = span.map(|span| self.source.locate(span.start));
+        Failure { title: title.to_owned(), words, line: place.map(|place| place.line), column: place.map(|place| place.column), evidence }
+    }
+
+    /// Every expectation and whether it was met.
+    #[must_use]
+    pub fn expectations(&self) -> Vec<Fulfilment> {
+        let told = |(expectation, fulfilled): (&crate::scenario::Expectation, &Fulfilled)| Fulfilment {
+            title: title(&expectation.what),
+            line: self.source.locate(expectation.span.start).line,
+            met: *fulfilled == Fulfilled::Met,
+        };
+        self.scenario.expectations.iter().zip(self.fulfilled).map(told).collect()
+    }
+
+    /// Every promise and what became of it.
+    #[must_use]
+    pub fn promises(&self) -> Vec<PromiseKept> {
+        let told = |finding: &promises::judge::Finding| PromiseKept {
+            id: finding.promise,
+            outcome: match finding.outcome() {
+                Kept::Held => "held",
+                Kept::Broken => "broken",
+                Kept::Unknown => "unknown",
+            },
+            looked_at: finding.looked_at,
+        };
+        self.judgement.findings.iter().map(told).collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! Where a scenario runs. The engine speaks to this trait only; what a kill or a moment of time is, the world knows.
+//!
+//! [`crate::processes`] is the world of real peers on loopback.
+
+use promises::fault::Fault;
+use promises::history::Record;
+use promises::world::WorldEvent;
+use protocol::id::PeerId;
+use protocol::time::Time;
+
+/// Why a world could not do what it was asked for: not the product's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The system refused.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// This world cannot do that at all.
+    #[error("this world cannot do `{what}`")]
+    Impossible {
+        /// What was asked for.
+        what: String,
+    },
+}
+
+/// Something that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A process reported an event.
+    Event {
+        /// The name of the process.
+        process: String,
+        /// The event.
+        record: Record,
+    },
+    /// A process wrote a line of its human log.
+    Line {
+        /// The name of the process.
+        process: String,
+        /// Where in the log the line begins.
+        offset: u64,
+        /// When it was written.
+        time: Time,
+        /// Its text.
+        text: String,
+    },
+    /// A process has ended.
+    Ended {
+        /// The name of the process.
+        process: String,
+        /// The peer it was.
+        peer: PeerId,
+        /// Its process id.
+        pid: u32,
+        /// Its status, if it ended by itself.
+        status: Option<i32>,
+        /// The signal that ended it, if one did.
+        signal: Option<i32>,
+    },
+    /// A line of an event file that cannot be read: lost evidence.
+    Unreadable {
+        /// The name of the process.
+        process: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Where a scenario runs.
+pub trait World {
+    /// Its name: `processes`, `simulator`.
+    fn name(&self) -> &'static str;
+
+    /// What time it is there.
+    fn now(&self) -> Time;
+
+    /// Starts a process; returns its process id, 0 where there is none.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    fn start(&mut self, process: &str, peer: &PeerId) -> Result<u32, WorldError>;
+
+    /// Makes a process forget what it kept, its port included.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    fn wipe(&mut self, process: &str) -> Result<(), WorldError>;
+
+    /// Does something to a process, and waits until it is seen to have worked; false if that was not seen.
+    ///
+    /// # Errors
+    /// If it cannot be done.
+    fn act(&mut self, fault: &Fault, process: &str) -> Result<bool, WorldError>;
+
+    /// Gives a process a reading to publish; false if it does not run.
+    fn publish(&mut self, process: &str, reading: &str) -> bool;
+
+    /// How many bytes of readings the process has not taken yet.
+    fn backlog(&self, process: &str) -> usize;
+
+    /// The names of those that run, paused ones included.
+    fn living(&self) -> Vec<String>;
+
+    /// How long the human log of each process is just now.
+    fn marks(&self) -> Vec<(String, u64)>;
+
+    /// Lets a little time pass and appends what was seen.
+    ///
+    /// # Errors
+    /// If the world cannot be observed any more.
+    fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError>;
+
+    /// Writes down what was done, as part of the history.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn record(&mut self, event: &WorldEvent) -> Result<(), WorldError>;
+
+    /// Ends everything, the gentle way until `hurry` says otherwise, and appends what was seen until then. Returns who
+    /// had to be killed.
+    ///
+    /// # Errors
+    /// If it cannot be ended.
+    fn end(&mut self, hurry: &mut dyn FnMut() -> bool, seen: &mut Vec<Seen>) -> Result<Vec<String>, WorldError>;
+}

@@ -1,0 +1,138 @@
+//! Nothing outlives an orchestrator, whatever kills it: SIGKILL at twenty points, and a second later nobody who
+//! carries the run's mark is left.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use orchestrator::procfs::{self, RUN_ID};
+use protocol::draw::draw_below;
+
+/// A run that pauses one of its peers and then goes on for longer than any test.
+const STORY: &str = r#"
+[scenario]
+name    = "NAME"
+timeout = "60s"
+
+[cluster]
+peers   = 3
+stagger = "100ms"
+
+[workload]
+sensors = { rate = "50/s" }
+
+[[step]]
+pause = "peer1"
+
+[[step]]
+wait   = { event = "panic" }
+within = "50s"
+"#;
+
+/// Peers are another crate's program, which `cargo test` does not build for this one.
+fn build_peer() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built =
+        Command::new(cargo).args(["build", "--quiet", "--package", "peer"]).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(built.success());
+}
+
+/// The processes whose mark begins so.
+fn marked(prefix: &str) -> Vec<u32> {
+    let mark = format!("{RUN_ID}={prefix}");
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes())) && procfs::start_time(*pid).is_some()
+    })
+    .collect()
+}
+
+fn await_that(limit: Duration, mut met: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while !met() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+struct Victim(Child);
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Ended already unless an assertion has failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path, name: &str) -> Victim {
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(&file, STORY.replace("NAME", name)).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_orchestrator"))
+        .arg("run")
+        .arg(&file)
+        .arg("--logs")
+        .arg(folder.join("logs"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Victim(child)
+}
+
+#[test]
+fn nobody_survives_a_killed_orchestrator() {
+    build_peer();
+    let folder = tempfile::tempdir().unwrap();
+    for point in 0..20_u64 {
+        let name = format!("orphans_{}_{point}", std::process::id());
+        let mut victim = start(folder.path(), &name);
+        let mark = format!("{name}-");
+        assert!(await_that(Duration::from_secs(20), || !marked(&mark).is_empty()), "no peer was started");
+        match point {
+            // The first peer was started just now and has hardly begun to run.
+            0 => {}
+            // One of them stands still.
+            1 => assert!(
+                await_that(Duration::from_secs(20), || marked(&mark).iter().any(|pid| procfs::state(*pid) == Some('T'))),
+                "no peer was stopped"
+            ),
+            // Anywhere else: while others start, while they look for each other, while readings flow.
+            _ => {
+                let delay = Duration::from_micros(draw_below(7, "orphans", point, 900_000));
+                let over = Instant::now() + delay;
+                await_that(delay, || Instant::now() >= over);
+            }
+        }
+        victim.0.kill().unwrap();
+        victim.0.wait().unwrap();
+        assert!(await_that(Duration::from_secs(1), || marked(&mark).is_empty()), "point {point}: {:?} are left", marked(&mark));
+    }
+    // What such a run leaves is recognised: its owner is dead, so its lock is taken away.
+    let cleaned =
+        Command::new(env!("CARGO_BIN_EXE_orchestrator")).args(["clean", "--logs"]).arg(folder.path().join("logs")).output().unwrap();
+    assert!(String::from_utf8_lossy(&cleaned.stdout).contains("20 dead runs cleaned"), "{}", String::from_utf8_lossy(&cleaned.stdout));
+}
+
+#[test]
+fn an_interrupted_run_is_judged_and_leaves_nobody() {
+    build_peer();
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("interrupted_{}", std::process::id());
+    let mut victim = start(folder.path(), &name);
+    let mark = format!("{name}-");
+    assert!(await_that(Duration::from_secs(20), || marked(&mark).len() == 3), "three peers were not started");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(victim.0.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let status = victim.0.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(marked(&mark).is_empty());
+    let verdict = fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap();
+    assert!(verdict.contains("\"outcome\": \"interrupted\""), "{verdict}");
+    assert!(!folder.path().join("logs/latest/lock.json").exists());
+}
