@@ -267,6 +267,7 @@ impl<'a, W: Watch> Director<'a, W> {
     fn heal(&mut self) {
         self.healed = true;
         self.world.mend_all();
+        self.world.end_stalls();
         self.world.calm();
         (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
         let nobody = !(0..self.world.hosts()).any(|peer| self.world.is_live(peer));

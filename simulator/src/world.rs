@@ -9,7 +9,7 @@ mod hand;
 mod tcp;
 mod udp;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -85,6 +85,8 @@ struct Host {
 /// A running process.
 #[derive(Debug)]
 struct Process {
+    /// Tells processes of one name apart in the records.
+    pid: u32,
     node: Node,
     contact: Contact,
     links: BTreeMap<LinkId, (usize, Side)>,
@@ -114,6 +116,7 @@ enum Moment {
     Flow { connection: usize, side: Side },
     Backlog { connection: usize, side: Side, full: bool },
     Heard { to: usize, from: usize, datagram: Flying },
+    StallOver(u64),
     Cue(u64),
 }
 
@@ -146,12 +149,16 @@ pub struct World<W> {
     table: Table,
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, Vec<(usize, usize)>>,
+    /// The stalls in force, by the number of their record.
+    stalls: BTreeSet<u64>,
     weather: Weather,
     /// The record of the present weather, where it is not the usual one.
     weather_fault: Option<u64>,
     connections: Vec<Connection>,
     tally: Tally,
     records: Vec<Record>,
+    /// Counts the processes.
+    processes: u32,
     /// Counts the world's own events.
     told: u64,
     watch: W,
@@ -169,11 +176,13 @@ impl<W: Watch> World<W> {
             by_address: BTreeMap::new(),
             table: Table::new(),
             cuts: BTreeMap::new(),
+            stalls: BTreeSet::new(),
             weather: settings.weather,
             weather_fault: None,
             connections: Vec::new(),
             tally: Tally::default(),
             records: Vec::new(),
+            processes: 0,
             told: 0,
             watch,
             out: Vec::new(),
@@ -286,6 +295,7 @@ impl<W: Watch> World<W> {
             Moment::Flow { connection, side } => self.on_flow(connection, side),
             Moment::Backlog { connection, side, full } => self.on_backlog(connection, side, full),
             Moment::Heard { to, from, datagram } => self.on_heard(to, from, datagram),
+            Moment::StallOver(id) => self.on_stall_over(id),
             Moment::Cue(number) => return Step::Cue(number),
         }
         Step::Moved
@@ -319,7 +329,10 @@ impl<W: Watch> World<W> {
         let contact = Contact { member: Member { id: id.clone(), inc }, birth, address: *address, explicit: *explicit };
         let priority = *explicit;
         let node = Node::new(contact.clone(), self.settings.config.clone(), draw(seed, "node", key), now);
+        self.processes += 1;
+        let pid = self.processes;
         let process = Process {
+            pid,
             node,
             contact,
             links: BTreeMap::new(),
@@ -339,7 +352,7 @@ impl<W: Watch> World<W> {
         self.tell(
             host,
             Note::Start {
-                pid: 0,
+                pid,
                 pid_start: 0,
                 log: None,
                 address,

@@ -105,7 +105,27 @@ impl<W: Watch> World<W> {
     /// What is sent from one peer to another over connections that stand arrives no sooner than after `span`, then all at once.
     pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
         self.watch.act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
+        let table = Links::directed([(self.hosts[from].id.to_string(), self.hosts[to].id.to_string())]);
+        let delay_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let id = self.record_fault(Fault::Link { table, weather: LinkWeather { delay_us, ..LinkWeather::default() } }, &[from, to]);
         self.hold_back(from, to, self.now + span);
+        self.stalls.insert(id);
+        self.agenda.add(self.now + span, Moment::StallOver(id));
+    }
+
+    /// A stall is over, if it was not ended before.
+    pub(super) fn on_stall_over(&mut self, id: u64) {
+        if self.stalls.remove(&id) {
+            self.record_heal(id);
+        }
+    }
+
+    /// Ends every stall.
+    pub fn end_stalls(&mut self) {
+        if !self.stalls.is_empty() {
+            self.release();
+        }
+        std::mem::take(&mut self.stalls).into_iter().for_each(|id| self.record_heal(id));
     }
 
     /// From now on the network behaves like this.
@@ -165,7 +185,8 @@ impl<W: Watch> World<W> {
     pub(super) fn record_spawn(&mut self, host: usize) {
         let peer = self.hosts[host].id.clone();
         let process = self.process_name(host);
-        self.record(Fact::Spawn { peer, process, pid: 0 });
+        let pid = self.pid(host);
+        self.record(Fact::Spawn { peer, process, pid });
     }
 
     pub(super) fn record_leave(&mut self, host: usize) {
@@ -179,7 +200,8 @@ impl<W: Watch> World<W> {
     fn record_exit(&mut self, host: usize, status: Option<i32>, signal: Option<i32>, expected: bool) {
         let peer = self.hosts[host].id.clone();
         let process = self.process_name(host);
-        self.record(Fact::Exit { peer, process, pid: 0, status, signal, expected });
+        let pid = self.pid(host);
+        self.record(Fact::Exit { peer, process, pid, status, signal, expected });
     }
 
     fn record_fault(&mut self, fault: Fault, who: &[usize]) -> u64 {
@@ -196,6 +218,10 @@ impl<W: Watch> World<W> {
     fn record(&mut self, what: Fact) {
         self.told += 1;
         self.records.push(Record::World(WorldEvent::new(self.now, "_sim", self.told, what)));
+    }
+
+    fn pid(&self, host: usize) -> u32 {
+        self.hosts[host].process.as_ref().map_or(0, |process| process.pid)
     }
 
     /// What a process is called in the records: its peer's id, unless it is another one's twin.

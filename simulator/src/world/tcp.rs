@@ -336,6 +336,19 @@ impl<W: Watch> World<W> {
             stream.stalled_until = stream.stalled_until.max(until);
         }
     }
+
+    /// Holds nothing back any more.
+    pub(super) fn release(&mut self) {
+        for connection in 0..self.connections.len() {
+            for side in 0..2 {
+                let stream = &mut self.connections[connection].streams[side];
+                if stream.stalled_until > self.now {
+                    stream.stalled_until = self.now;
+                    self.schedule_flow(connection, side);
+                }
+            }
+        }
+    }
 }
 
 /// The host of an address that nobody has.

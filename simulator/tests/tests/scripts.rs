@@ -19,7 +19,10 @@ fn every_script_comes_out_as_it_stands() {
         if update {
             fs::write(&path, replayed).unwrap();
         } else {
-            assert_eq!(replayed, text, "\nprotocol/scripts/{name} comes out differently; if that is right: UPDATE=1 cargo test -p simulator");
+            assert_eq!(
+                replayed, text,
+                "\nprotocol/scripts/{name} comes out differently; if that is right: UPDATE=1 cargo test -p simulator"
+            );
         }
     }
 }
