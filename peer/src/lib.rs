@@ -13,6 +13,7 @@ compile_error!("this system runs on Linux only, for now");
 pub mod address;
 pub mod cli;
 pub mod clock;
+pub mod descriptors;
 pub mod discovery;
 pub mod events;
 pub mod failure;

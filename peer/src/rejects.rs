@@ -40,7 +40,8 @@ impl RejectReason {
             Self::Wire(WireError::Truncated { .. }) => "truncated",
             Self::Wire(WireError::Annex { .. }) => "annex",
             Self::Wire(WireError::Body { .. }) => "body",
-            Self::Wire(_) => "wire",
+            Self::Wire(WireError::Flags { .. }) => "flags",
+            Self::Wire(WireError::Tag { .. }) => "tag",
             Self::TooManyLinks { .. } => "too many links",
             Self::SilentLink => "silent link",
         }

@@ -23,6 +23,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::address;
 use crate::clock;
+use crate::descriptors;
 use crate::discovery::{Discovery, Meeting, OWN, SHARED};
 use crate::events::EventFile;
 use crate::failure::{Failure, REFUSED, UNAVAILABLE, USAGE};
@@ -93,6 +94,7 @@ impl Shell {
         let SocketAddr::V4(bound) = listener.local_addr().map_err(|error| failed("the listener", &error))? else {
             unreachable!("an IPv4 address was bound");
         };
+        let listener = descriptors::on_top(listener, descriptors::raise_limit());
         let store = settings.data.as_ref().map(|data| Store::new(&data.folder));
         let inc = incarnation::choose(store.as_ref().and_then(Store::load), clock::utc_micros() / 1_000);
         let events = settings.events.as_deref().map(open_events).transpose()?;

@@ -272,9 +272,9 @@ fn control_overtakes_bulk_that_waits() {
     let (mut one, link, mut two, _) = pair(limits);
     // Before anything is written at all, so that the order is the queue's own.
     (1..=50).for_each(|number| one.links.send(link, &reading(number, 10)));
-    one.links.send(link, &Message::Leave);
+    one.links.send(link, &Message::Clear { ask: 1 });
     until(&mut [&mut one, &mut two], |sides| sides[1].messages().len() == 51);
-    assert_eq!(two.messages()[0], Message::Leave);
+    assert_eq!(two.messages()[0], Message::Clear { ask: 1 });
 }
 
 #[test]

@@ -1,1 +1,349 @@
-//! The command, as users run it.
+//! The command, as users run it: real processes on loopback.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use peer::status::Report;
+use protocol::note::{Event, Note};
+use tempfile::TempDir;
+
+const PEER: &str = env!("CARGO_BIN_EXE_peer");
+
+/// A folder, a discovery port and an environment that no other test shares.
+struct Bench {
+    folder: TempDir,
+    /// Held, so that nobody else is given the number.
+    _lease: UdpSocket,
+    port: u16,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let lease = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = lease.local_addr().unwrap().port();
+        Self { folder: tempfile::tempdir().unwrap(), _lease: lease, port }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The command, which sees the sockets of this bench only.
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = Command::new(PEER);
+        command.args(flags).env("XDG_RUNTIME_DIR", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
+        command
+    }
+
+    /// Starts a peer with a name, at the fast profile, that measures nothing unless told otherwise.
+    fn start(&self, id: &str, flags: &[&str]) -> Running {
+        let log = File::create(self.path(&format!("{id}.log"))).unwrap();
+        let events = self.path(&format!("{id}.jsonl"));
+        let own = std::process::id().to_string();
+        let mut command = self.command(&["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast", "--die-with", &own]);
+        command.args(["--events", events.to_str().unwrap()]).args(flags);
+        if !flags.contains(&"--sensor") {
+            command.args(["--sensor", "none"]);
+        }
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        Running { child: command.spawn().unwrap(), events, log: self.path(&format!("{id}.log")) }
+    }
+
+    fn report(&self, id: &str) -> Option<Report> {
+        let output = self.command(&["status", "--id", id, "--json"]).output().unwrap();
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
+}
+
+/// A peer that is killed, if it still runs, when the test is over.
+struct Running {
+    child: Child,
+    events: PathBuf,
+    log: PathBuf,
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn has(&self, wanted: impl Fn(&Note) -> bool) -> bool {
+        self.events().iter().any(|event| wanted(&event.note))
+    }
+
+    /// How many members the newest view has that is in force here.
+    fn members(&self) -> usize {
+        let views = self
+            .events()
+            .into_iter()
+            .filter_map(|event| if let Note::View { members, .. } = event.note { Some(members.len()) } else { None });
+        views.last().unwrap_or(0)
+    }
+
+    /// The digests of what has been delivered, in order.
+    fn delivered(&self) -> Vec<String> {
+        let digest = |event: Event| if let Note::Deliver { digest, .. } = event.note { Some(digest) } else { None };
+        self.events().into_iter().filter_map(digest).collect()
+    }
+
+    #[track_caller]
+    fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        until(&format!("{} to end", self.log.display()), || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+/// Waits for something to become true.
+#[track_caller]
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < patience, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_ready(note: &Note) -> bool {
+    matches!(note, Note::Ready)
+}
+
+#[test]
+fn two_peers_form_a_group_and_deliver_in_one_order() {
+    let bench = Bench::new();
+    let data = bench.path("data");
+    let mut one = bench.start("peer1", &["--sensor", "synthetic", "--interval", "10ms"]);
+    let mut two = bench.start("peer2", &["--sensor", "synthetic", "--interval", "10ms", "--data-dir", data.to_str().unwrap()]);
+    until("both to be in one view and to have delivered", || {
+        one.members() == 2 && two.members() == 2 && one.delivered().len() > 50 && two.delivered().len() > 50
+    });
+    let report = bench.report("peer2").unwrap();
+    assert_eq!(report.status.members.len(), 2);
+    assert_eq!((report.pid, report.build.as_str()), (two.child.id(), peer::BUILD));
+    one.signal(Signal::SIGTERM);
+    assert!(one.wait().success(), "leaving is an orderly end");
+    until("the other to be alone", || two.members() == 1);
+    two.signal(Signal::SIGINT);
+    assert!(two.wait().success());
+    let (first, second) = (one.delivered(), two.delivered());
+    let start = second.iter().position(|digest| *digest == first[0]).or_else(|| first.iter().position(|digest| *digest == second[0]));
+    assert!(start.is_some(), "they have nothing in common");
+    let common: Vec<_> = first.iter().filter(|digest| second.contains(digest)).collect();
+    let others: Vec<_> = second.iter().filter(|digest| first.contains(digest)).collect();
+    assert!(common.len() > 30 && common == others, "{} and {} in common", common.len(), others.len());
+    let kept = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
+    let readings = kept.lines().filter(|line| line.starts_with(r#"{"epoch":"#)).count();
+    assert_eq!(readings, second.len(), "what is delivered is kept, to the last one");
+    assert!(data.join("peer1.synthetic.csv").exists() && data.join("peer2.synthetic.csv").exists());
+    assert!(matches!(one.events().last().unwrap().note, Note::Stop { .. }));
+    let numbers: Vec<u64> = one.events().iter().map(|event| event.n).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "no event is missing");
+}
+
+#[test]
+fn a_killed_leader_is_replaced() {
+    let bench = Bench::new();
+    let one = bench.start("peer1", &[]);
+    let two = bench.start("peer2", &[]);
+    until("one view", || one.members() == 2 && two.members() == 2);
+    let leader = bench.report("peer1").unwrap().status.leader.unwrap();
+    let (leads, stays) = if leader.as_str() == "peer1" { (&one, &two) } else { (&two, &one) };
+    leads.signal(Signal::SIGKILL);
+    until("the survivor to lead alone", || stays.members() == 1 && stays.has(|note| matches!(note, Note::LeaderElected { .. })));
+    assert!(stays.log().contains("became the Group Leader via election."), "the sentence of the log");
+}
+
+#[test]
+fn lines_of_standard_input_are_readings_and_none_is_lost() {
+    let bench = Bench::new();
+    // Far more lines than the window takes at once.
+    let mut one = bench.start("peer1", &["--sensor", "stdin", "--window-entries", "16"]);
+    let mut input = one.child.stdin.take().unwrap();
+    let text: String = (0..5_000).map(|number| format!("line {number}\n")).collect();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    until("all lines to be delivered", || one.delivered().len() == 5_000);
+    let expected: Vec<String> = (0..5_000).map(|number| protocol::note::hex_digest(format!("line {number}").as_bytes())).collect();
+    assert!(one.delivered() == expected, "in order");
+    assert!(!one.has(|note| matches!(note, Note::Refused { .. })), "whoever waits for room is not refused");
+    assert_eq!(one.child.try_wait().unwrap(), None, "the end of the input is not the end of the peer");
+}
+
+#[test]
+fn the_first_event_is_enough_to_find_the_process() {
+    let bench = Bench::new();
+    let one = bench.start("peer1", &["--priority", "-3"]);
+    until("it to be ready", || one.has(is_ready));
+    let events = one.events();
+    let Note::Start { pid, pid_start, log, address, build, priority, status, .. } = &events[0].note else { panic!("{events:?}") };
+    assert_eq!((*pid, *priority, build.as_str()), (one.child.id(), -3, peer::BUILD));
+    assert_eq!(log.as_deref().map(Path::new), Some(one.log.as_path()));
+    assert!(TcpStream::connect(address).is_ok(), "it listens at {address}");
+    assert!(Path::new(status.as_ref().unwrap()).exists());
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let field = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap();
+    assert_eq!(field.parse(), Ok(*pid_start));
+}
+
+#[test]
+fn a_taken_port_is_one_clear_error() {
+    let bench = Bench::new();
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    let mut one = bench.start("peer1", &["--port", &port]);
+    assert_eq!(one.wait().code(), Some(69));
+    assert!(one.log().contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", one.log());
+}
+
+#[test]
+fn mistakes_on_the_command_line_have_their_codes() {
+    let bench = Bench::new();
+    let code = |flags: &[&str]| bench.command(flags).output().unwrap().status.code();
+    assert_eq!(code(&["run", "--no-such-flag"]), Some(64));
+    assert_eq!(code(&["run", "--id", "not an id"]), Some(64));
+    assert_eq!(code(&["run", "--config", "/no/such/file.toml"]), Some(65));
+    assert_eq!(code(&["status"]), Some(69));
+    assert_eq!(code(&["run", "--die-with", "1"]), Some(69));
+    assert_eq!(code(&["--help"]), Some(0));
+    let version = bench.command(&["--version"]).output().unwrap();
+    assert_eq!(String::from_utf8(version.stdout).unwrap().trim(), format!("peer {}", peer::BUILD));
+}
+
+#[test]
+fn a_second_peer_of_the_same_name_is_refused_and_told_both_addresses() {
+    let bench = Bench::new();
+    let one = bench.start("twin", &[]);
+    until("it to lead", || one.members() == 1);
+    let second = Bench { folder: tempfile::tempdir().unwrap(), _lease: bench._lease.try_clone().unwrap(), port: bench.port };
+    let mut two = second.start("twin", &[]);
+    assert_eq!(two.wait().code(), Some(1));
+    let address = |running: &Running| {
+        running.events().iter().find_map(|event| if let Note::Start { address, .. } = &event.note { Some(address.clone()) } else { None })
+    };
+    let log = two.log();
+    for address in [address(&one).unwrap(), address(&two).unwrap()] {
+        assert!(log.contains(&address), "{address} is not named in\n{log}");
+    }
+    assert_eq!(one.members(), 1);
+}
+
+#[test]
+fn garbage_on_every_socket_is_counted_and_the_peer_goes_on() {
+    let bench = Bench::new();
+    let one = bench.start("peer1", &[]);
+    until("it to lead", || one.members() == 1);
+    let address = bench.report("peer1").unwrap().status.address;
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    stranger.set_broadcast(true).unwrap();
+    stranger.send_to(b"hello?", address).unwrap();
+    stranger.send_to(&[0xD5; 512], ("127.255.255.255", bench.port)).unwrap();
+    TcpStream::connect(address).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    until("all three to be turned away", || bench.report("peer1").unwrap().rejected == 3);
+    assert!(one.log().contains("Rejected from somebody"), "{}", one.log());
+    let _two = bench.start("peer2", &[]);
+    until("somebody to join all the same", || one.members() == 2);
+}
+
+#[test]
+fn without_telling_readings_their_hash_is_kept() {
+    let bench = Bench::new();
+    let mut one = bench.start("peer1", &["--log-deliveries", "off"]);
+    let mut two = bench.start("peer2", &["--log-deliveries", "off", "--sensor", "stdin"]);
+    until("one view", || one.members() == 2 && two.members() == 2);
+    let mut input = two.child.stdin.take().unwrap();
+    (0..1_000).for_each(|number| writeln!(input, "{number}").unwrap());
+    let deliveries = |id: &str| bench.report(id).unwrap().deliveries;
+    until("all to be delivered", || deliveries("peer1").count == 1_000 && deliveries("peer2").count == 1_000);
+    assert_eq!(deliveries("peer1"), deliveries("peer2"));
+    assert!(deliveries("peer1").hash.is_some());
+    for running in [&mut one, &mut two] {
+        running.signal(Signal::SIGTERM);
+        assert!(running.wait().success());
+        assert_eq!(running.delivered().len(), 0);
+        assert!(!running.log().contains("Delivered #"));
+    }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_stops_nobody() {
+    let bench = Bench::new();
+    // A file where the data folder should be: as good as read-only, also for root.
+    let data = bench.path("data");
+    std::fs::write(&data, "").unwrap();
+    let mut one = bench.start("peer1", &["--sensor", "synthetic", "--interval", "5ms", "--data-dir", data.to_str().unwrap()]);
+    until("readings to be delivered", || one.delivered().len() > 20);
+    let log = one.log();
+    assert_eq!(log.lines().filter(|line| line.contains("ordered.jsonl")).count(), 1, "{log}");
+    one.signal(Signal::SIGTERM);
+    assert!(one.wait().success());
+}
+
+#[test]
+fn a_restart_takes_a_larger_incarnation_even_if_the_clock_was_set_back() {
+    let bench = Bench::new();
+    let data = bench.path("data");
+    std::fs::create_dir(&data).unwrap();
+    let future = 9_000_000_000_000_u64;
+    std::fs::write(data.join("incarnation"), future.to_string()).unwrap();
+    let one = bench.start("peer1", &["--data-dir", data.to_str().unwrap()]);
+    until("it to be ready", || one.has(is_ready));
+    assert_eq!(one.events()[0].inc.0, future + 1);
+    assert_eq!(std::fs::read_to_string(data.join("incarnation")).unwrap().trim(), (future + 1).to_string());
+}
+
+#[test]
+fn a_peer_dies_with_its_parent() {
+    let bench = Bench::new();
+    let events = bench.path("orphan.jsonl");
+    // A shell in between, which is killed; `$$` is its number.
+    let line = format!(
+        "{PEER} run --id orphan --address 127.0.0.1 --sensor none --broadcast-port {} --events {} --die-with $$; true",
+        bench.port,
+        events.display()
+    );
+    let mut shell =
+        Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).env("XDG_RUNTIME_DIR", bench.folder.path()).spawn().unwrap();
+    let mut pid = None;
+    until("it to start", || {
+        let text = std::fs::read_to_string(&events).unwrap_or_default();
+        pid = text
+            .lines()
+            .next()
+            .and_then(|line| serde_json::from_str::<Event>(line).ok())
+            .and_then(|event| if let Note::Start { pid, .. } = event.note { Some(pid) } else { None });
+        pid.is_some()
+    });
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    let stat = format!("/proc/{}/stat", pid.unwrap());
+    // Gone, or a zombie that nobody has reaped yet.
+    until("it to die", || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+}

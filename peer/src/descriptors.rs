@@ -1,0 +1,51 @@
+//! File descriptors: enough of them, and the listener's above all others.
+//!
+//! When a process is killed, Linux closes its descriptors from the highest to the lowest. Were the listener closed
+//! after the links, a peer that sees its link end and dials again at once would still be let in by a listener without
+//! a process, be reset a moment later, and have to ask again before it has its proof. With the listener on top, the
+//! first dial is refused, and a dead leader is proven dead within a round trip.
+
+use std::net::TcpListener;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::io::fcntl_dupfd_cloexec;
+
+/// Raises the soft limit as far as it is of use; returns what it is then.
+pub fn raise_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return DEFAULT };
+    let wanted = hard.min(ENOUGH);
+    if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft }
+}
+
+/// The same listener on the highest number there is below `limit`; on its old one where that cannot be had.
+#[must_use]
+pub fn on_top(listener: TcpListener, limit: u64) -> TcpListener {
+    let top = i32::try_from(limit.min(ENOUGH)).unwrap_or(i32::MAX) - 1;
+    match fcntl_dupfd_cloexec(&listener, top) {
+        Ok(duplicate) => duplicate.into(),
+        Err(_) => listener,
+    }
+}
+
+/// More than all links and files of one peer need.
+const ENOUGH: u64 = 16 << 10;
+const DEFAULT: u64 = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::{on_top, raise_limit};
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn the_listener_ends_up_above_the_rest() {
+        let limit = raise_limit();
+        assert!(limit >= 64, "{limit}");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = on_top(listener, limit);
+        assert_eq!(listener.local_addr().unwrap(), address);
+        let later = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(listener.as_raw_fd() > later.as_raw_fd());
+    }
+}
