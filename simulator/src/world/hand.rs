@@ -240,11 +240,15 @@ impl<W: Watch> World<W> {
         self.put_back(process.waiting);
     }
 
+    /// What has waited for a process comes to it now: first what the kernel holds, in any order, then its timer, as in
+    /// the shell, which reads its sockets before it looks at the clock.
     fn put_back(&mut self, waiting: impl IntoIterator<Item = Moment>) {
-        let now = self.now;
-        waiting.into_iter().for_each(|moment| {
-            // A timer that rang meanwhile keeps the moment it was set to, by which it is recognised.
-            self.agenda.add(now, moment);
-        });
+        for moment in waiting {
+            let at = if matches!(moment, Moment::Alarm { .. }) { self.now + READING } else { self.now };
+            self.agenda.add(at, moment);
+        }
     }
 }
+
+/// How long a process takes to read what has waited for it.
+const READING: Duration = Duration::from_micros(50);
