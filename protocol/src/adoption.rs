@@ -207,10 +207,8 @@ impl Node {
         let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
         let log = building.finish(&self.log);
         self.replace_log(log);
-        let cut = match purpose {
-            Purpose::Join => snapshot.unwrap_or(fork),
-            Purpose::Follow | Purpose::Lead => target,
-        };
+        // An admission may be to an epoch that began long ago.
+        let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
         out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log_id: format!("{:?}", self.log.log_id()) }));
         let resume = match (snapshot, purpose) {
             (None, _) => Seq::ZERO,
@@ -219,11 +217,10 @@ impl Node {
             (Some(_), Purpose::Follow | Purpose::Lead) if self.sinks.delivered() == Seq::ZERO => target,
             (Some(at), _) => at,
         };
-        if let Some(at) = snapshot {
-            let resumed = resume.max(self.sinks.delivered().min(fork));
-            out.push(Output::Note(Note::StateTransfer { at, resume: resumed, epoch: epoch.clone() }));
-        }
         self.sinks.on_log_replaced(&self.log, fork, resume, "the entries had been discarded", out);
+        if let Some(at) = snapshot {
+            out.push(Output::Note(Note::StateTransfer { at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
+        }
         self.wants_changed = true;
         match purpose {
             Purpose::Join => {

@@ -25,7 +25,7 @@ impl Node {
         self.wants_changed = true;
         if cause == Cause::Handover {
             self.tell_election(cause, out);
-            self.claim(now, out);
+            self.claim_next(now, out);
         } else {
             self.ask(now, cause, out);
         }
@@ -166,7 +166,7 @@ impl Node {
                     let word = hearsay(target, Epoch::none(), 0, ask);
                     self.send(now, from, Message::Coordinator(word), out);
                 } else if first_view {
-                    let outranks = self.me.outranks(&election.candidate);
+                    let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none();
                     self.answer(now, from, &election.candidate, ask, out);
                     if outranks {
                         self.become_candidate(now, Cause::FirstView, None, out);
@@ -183,6 +183,10 @@ impl Node {
             Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
             Role::Member(following) => {
                 if following.leader.member == *from {
+                    if election.end.epoch < following.epoch {
+                        // Said before it led, and overtaken on another link.
+                        return;
+                    }
                     self.miss(now, Cause::OwnWord, &Evidence::OwnWord { verb: "ELECTION".to_owned() }, out);
                     self.answer(now, from, &election.candidate, ask, out);
                 } else {
@@ -197,7 +201,8 @@ impl Node {
 
     /// OK if this peer outranks the candidate, else CLEAR.
     fn answer(&mut self, now: Time, to: &Member, candidate: &Contact, ask: u64, out: &mut Vec<Output>) {
-        let message = if self.me.outranks(candidate) { Message::Ok { ask } } else { Message::Clear { ask } };
+        // Who is leaving does not stand in anybody's way.
+        let message = if self.me.outranks(candidate) && self.leaving.is_none() { Message::Ok { ask } } else { Message::Clear { ask } };
         self.send(now, to, message, out);
     }
 

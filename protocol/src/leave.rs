@@ -85,9 +85,9 @@ impl Node {
             }
             Successor::Group(leader) => {
                 let why = format!("the group becomes part of that of {}", leader.id());
-                out.push(Output::Note(Note::StepDown { epoch, why }));
+                out.push(Output::Note(Note::StepDown { epoch: epoch.clone(), why }));
                 for member in followers {
-                    self.refuse(now, &member, None, Reason::NotLeader, out);
+                    self.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
                 }
                 let (from, to) = (self.log.contiguous().next(), self.log.contiguous());
                 out.push(Output::Note(Note::Merged { into: leader.id().clone(), from, to }));
@@ -101,7 +101,8 @@ impl Node {
         let Role::Member(following) = &self.role else { return };
         let meant = following.leader.member == *from && following.epoch == *epoch && *successor == self.me.member.id;
         if meant && self.building.is_none() && *epoch >= self.promised {
-            self.become_candidate(now, Cause::Handover, Some(from.id.clone()), out);
+            // The old leader is alive and gives its promise like everybody else.
+            self.become_candidate(now, Cause::Handover, None, out);
         }
     }
 }

@@ -141,16 +141,12 @@ impl Node {
         self.wants_changed |= leader.entrants.len() < before;
     }
 
-    pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member, out: &mut Vec<Output>) {
+    pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
         let batch_at = now + self.config.knobs().join_batch;
-        match &mut self.role {
-            Role::Leader(leader) => {
-                if leader.followers.get(&from.id).is_some_and(|follower| follower.contact.member == *from) {
-                    leader.leavers.insert(from.id.clone());
-                    leader.batch_at = leader.batch_at.or(Some(batch_at));
-                }
-            }
-            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => self.refuse(now, from, None, Reason::NotLeader, out),
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.followers.get(&from.id).is_some_and(|follower| follower.contact.member == *from) {
+            leader.leavers.insert(from.id.clone());
+            leader.batch_at = leader.batch_at.or(Some(batch_at));
         }
     }
 

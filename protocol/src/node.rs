@@ -343,7 +343,7 @@ impl Node {
             Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
-            Message::Leave => self.on_member_leaves(now, from, out),
+            Message::Leave => self.on_member_leaves(now, from),
             Message::Handover { successor, epoch } => self.on_handover(now, from, &successor, &epoch, out),
         }
     }

@@ -75,8 +75,18 @@ impl Node {
                     self.wants_changed = true;
                 }
             }
-            (Role::Member(following), Reason::Stale { .. } | Reason::NotLeader) if following.leader.member == *from => {
-                self.miss(now, Cause::OwnWord, &own_word(&reason), out);
+            // Links of one pair may overtake each other, so a leader's own word counts only with a date: it answers the
+            // open question, names the epoch followed, or a later one.
+            (Role::Member(following), Reason::Stale { promised }) if following.leader.member == *from => {
+                if *promised > following.epoch {
+                    self.miss(now, Cause::OwnWord, &own_word(&reason), out);
+                }
+            }
+            (Role::Member(following), Reason::NotLeader) if following.leader.member == *from => {
+                let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
+                if answers || ask == Some(following.epoch.round) {
+                    self.miss(now, Cause::OwnWord, &own_word(&reason), out);
+                }
             }
             (Role::Member(following), Reason::NotMember) if following.leader.member == *from => {
                 let leader = following.leader.clone();
@@ -96,7 +106,6 @@ impl Node {
                 }
             }
             (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => self.on_asked_gone(now, from, out),
-            (Role::Joining(_), Reason::NotLeader) => self.forget_target(now, from),
             (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
                 let (holder, own) = (*holder, self.me.address);
                 self.stop(StopReason::DuplicateId { holder, own }, out);

@@ -142,8 +142,10 @@ impl Leader {
     pub(crate) fn deadline(&self) -> Time {
         let courting = self.courting.as_ref().map(|courting| courting.until);
         let parting = self.parting.iter().map(|parting| parting.forget_at).min();
-        let soonest =
-            self.batch_at.into_iter().chain(courting).chain(parting).chain(self.retiring.as_ref().map(|retiring| retiring.until)).min();
+        let retiring = self.retiring.as_ref().map(|retiring| retiring.until);
+        // A view that may not be numbered now is looked at again when that changes; its time wakes nobody.
+        let batch = self.batch_at.filter(|_| self.is_numbering());
+        let soonest = batch.into_iter().chain(courting).chain(parting).chain(retiring).min();
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 

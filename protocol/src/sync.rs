@@ -13,14 +13,22 @@ use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncF
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::role::{Claim, Phase, Role};
-use crate::seam::Output;
+use crate::seam::{Output, StopReason};
 use crate::sequencer::{Follower, Leader};
 use crate::time::Time;
 use crate::view::View;
 
 impl Node {
-    /// Claims the next epoch.
+    /// Claims the next epoch, unless this peer is leaving: whoever leads next will do without it.
     pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.leaving.is_some() {
+            self.stop(StopReason::LeftUnconfirmed, out);
+        } else {
+            self.claim_next(now, out);
+        }
+    }
+
+    pub(crate) fn claim_next(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
         let epoch = (&self.promised).max(&candidate.floor).next(self.me.member.clone());
         let asked = candidate.awaited().count() as u64;
