@@ -1,24 +1,44 @@
 //! Which life of a peer this is: larger at each start than at the one before.
 //!
-//! The clock alone nearly does it; the number stored in the data folder covers a clock that was set back.
+//! The clock alone nearly does it; the number stored in the data folder covers a clock that was set back. The file is
+//! locked for as long as the peer lives, so that no two of them write into one folder.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use protocol::id::Incarnation;
 
-/// Where the incarnation is kept.
-#[derive(Clone, Debug)]
+/// Where the incarnation is kept; nobody else can open it meanwhile.
+#[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    /// Locked until it is closed, which the kernel does for a process that is killed, too.
+    _lock: File,
+}
+
+/// Why there is no store.
+#[derive(Debug)]
+pub enum NoStore {
+    /// Another peer uses the folder.
+    Taken,
+    /// The folder cannot be written.
+    Unwritable(io::Error),
 }
 
 impl Store {
-    /// In this folder.
-    #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        Self { path: folder.join("incarnation") }
+    /// In this folder, which is made if need be.
+    ///
+    /// # Errors
+    /// [`NoStore`].
+    pub fn open(folder: &Path) -> Result<Self, NoStore> {
+        fs::create_dir_all(folder).map_err(NoStore::Unwritable)?;
+        let lock = File::create(folder.join("lock")).map_err(NoStore::Unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: folder.join("incarnation"), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(NoStore::Taken),
+            Err(TryLockError::Error(error)) => Err(NoStore::Unwritable(error)),
+        }
     }
 
     /// What was stored; nothing where there is no file, or no number in it.
@@ -49,7 +69,7 @@ pub fn choose(stored: Option<Incarnation>, utc_ms: u64) -> Incarnation {
 
 #[cfg(test)]
 mod tests {
-    use super::{Incarnation, Store, choose};
+    use super::{Incarnation, NoStore, Store, choose};
 
     #[test]
     fn it_rises_even_when_the_clock_falls() {
@@ -61,12 +81,24 @@ mod tests {
     #[test]
     fn it_survives_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path());
+        let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.load(), None);
         store.save(Incarnation(7)).unwrap();
         store.save(Incarnation(8)).unwrap();
         assert_eq!(store.load(), Some(Incarnation(8)));
         std::fs::write(folder.path().join("incarnation"), "rubbish").unwrap();
         assert_eq!(store.load(), None);
+    }
+
+    #[test]
+    fn a_folder_has_one_peer_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(NoStore::Taken)));
+        drop(store);
+        assert!(Store::open(folder.path()).is_ok());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(Store::open(&file), Err(NoStore::Unwritable(_))));
     }
 }

@@ -19,17 +19,17 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use protocol::error::WireError;
-use protocol::frame::{Cutter, decode, encode};
+use protocol::frame::{decode, encode};
 use protocol::id::LinkId;
 use protocol::message::{Message, Reason, Rejected, WIRE_VERSION};
 use protocol::seam::{Down, Input};
 use protocol::time::Time;
-use socket2::SockRef;
 
-use self::outgoing::Outgoing;
+use self::link::{Link, State};
 use crate::clock;
 use crate::rejects::{Reject, RejectReason};
 
+mod link;
 mod outgoing;
 
 /// What the links have to tell.
@@ -82,34 +82,6 @@ pub struct Links {
     /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
-}
-
-#[derive(Debug)]
-struct Link {
-    stream: TcpStream,
-    remote: SocketAddr,
-    state: State,
-    cutter: Cutter,
-    queue: Outgoing,
-    /// Whether it stands in `Links::ready`.
-    ready: bool,
-    /// Whether it stands in `Links::dirty`.
-    dirty: bool,
-    /// Whether the node has been told that it is backed up.
-    full: bool,
-    /// Whether a first message has come.
-    spoken: bool,
-    /// Set when writing has failed; what is left to read is still read.
-    broken: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Up,
-    /// The node has hung up: what is queued is written, what comes is thrown away, and it is closed at this time unless
-    /// the other end has taken something meanwhile.
-    Closing(Time),
 }
 
 impl Links {
@@ -489,30 +461,6 @@ impl Links {
     }
 }
 
-impl Link {
-    fn new(stream: TcpStream, remote: SocketAddr, state: State) -> Self {
-        Self {
-            stream,
-            remote,
-            state,
-            cutter: Cutter::new(),
-            queue: Outgoing::default(),
-            ready: false,
-            dirty: false,
-            full: false,
-            spoken: false,
-            broken: false,
-        }
-    }
-
-    /// Small frames go out at once, and little unsent data sits in the kernel. A socket that refuses is merely slower.
-    fn tune(&self) {
-        let socket = SockRef::from(&self.stream);
-        let _slower = socket.set_tcp_nodelay(true);
-        let _slower = socket.set_tcp_notsent_lowat(NOT_SENT_BYTES);
-    }
-}
-
 fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
     if !*flag {
         *flag = true;
@@ -549,5 +497,4 @@ const READS_PER_TURN: usize = 4;
 const ACCEPTS_PER_TURN: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
-const NOT_SENT_BYTES: u32 = 128 << 10;
 const FRAME_BYTES: usize = 256;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 use protocol::config::Config;
 use protocol::draw::digest;
-use protocol::id::{Contact, Incarnation, Member, PeerId, Seq};
+use protocol::id::{Contact, Incarnation, Member, Seq};
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Outcome, Output, StopReason};
@@ -27,7 +27,8 @@ use crate::descriptors;
 use crate::discovery::{Discovery, Meeting, OWN, SHARED};
 use crate::events::EventFile;
 use crate::failure::{Failure, REFUSED, UNAVAILABLE, USAGE};
-use crate::incarnation::{self, Store};
+use crate::identity;
+use crate::incarnation::{self, NoStore, Store};
 use crate::links::{Found, Limits, Links};
 use crate::narrator::Narrator;
 use crate::rejects::Rejects;
@@ -60,6 +61,8 @@ pub struct Shell {
     cluster: String,
     started: Time,
     leaving: bool,
+    /// Set by a second signal.
+    hurry: bool,
     stop: Option<StopReason>,
 }
 
@@ -69,6 +72,8 @@ struct Publisher {
     window: u64,
     /// Set while the window is full by bytes: when to try again, if nothing else has moved it.
     retry_at: Option<Time>,
+    /// Whether there were more lines than one turn takes.
+    more: bool,
 }
 
 /// What has been delivered, in numbers.
@@ -84,8 +89,8 @@ impl Shell {
     /// # Errors
     /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
     pub fn start(settings: Settings) -> Result<Self, Failure> {
-        let birth = random();
-        let id = settings.id.clone().unwrap_or_else(|| generated_id(birth));
+        let birth = identity::random();
+        let id = settings.id.clone().unwrap_or_else(|| identity::generated_id(birth));
         let address = settings.address.unwrap_or_else(address::detect);
         let listener = TcpListener::bind((address, settings.port)).map_err(|error| {
             let at = SocketAddrV4::new(address, settings.port);
@@ -95,7 +100,7 @@ impl Shell {
             unreachable!("an IPv4 address was bound");
         };
         let listener = descriptors::on_top(listener, descriptors::raise_limit());
-        let store = settings.data.as_ref().map(|data| Store::new(&data.folder));
+        let store = settings.data.as_ref().map(|data| open_store(&data.folder)).transpose()?.flatten();
         let inc = incarnation::choose(store.as_ref().and_then(Store::load), clock::utc_micros() / 1_000);
         let events = settings.events.as_deref().map(open_events).transpose()?;
         let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
@@ -110,7 +115,7 @@ impl Shell {
         let status = Server::start(registry, std::process::id(), me.birth)
             .inspect_err(|error| log::warn!("`peer status` will not find this peer: {error}."))
             .ok();
-        narrator.tell(start_note(&me, status.as_ref()));
+        narrator.tell(identity::start_note(&me, status.as_ref().map(Server::path)));
         advise(&settings, &me);
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -146,6 +151,7 @@ impl Shell {
             cluster: settings.config.knobs().cluster.clone(),
             started: now,
             leaving: false,
+            hurry: false,
             stop: None,
             node: Node::new(me.clone(), settings.config, me.birth, now),
         };
@@ -162,7 +168,8 @@ impl Shell {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.stop.is_none() {
             self.wait(&mut events).map_err(|error| failed("waiting for events", &error))?;
-            if !self.take_events(&events) {
+            self.take_events(&events);
+            if self.hurry {
                 log::warn!("A second signal: stopping at once, without leaving the group.");
                 return self.end(None);
             }
@@ -181,21 +188,23 @@ impl Shell {
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let retry = self.lines.as_ref().and_then(|lines| lines.retry_at);
         let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(retry).min();
-        let busy = self.links.is_busy() || self.discovery.is_busy();
+        let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
+        let busy = more_lines || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
         poll(&mut self.poll, events, patience)
     }
 
-    /// Sorts the events; false when the user has lost patience.
-    fn take_events(&mut self, events: &Events) -> bool {
+    /// Sorts the events.
+    fn take_events(&mut self, events: &Events) {
         for event in events {
             match event.token() {
                 SIGNALS => {
                     for _ in self.signals.pending() {
                         if std::mem::replace(&mut self.leaving, true) {
-                            return false;
+                            self.hurry = true;
+                        } else {
+                            self.feed(Input::Leave);
                         }
-                        self.feed(Input::Leave);
                     }
                 }
                 OWN | SHARED => self.discovery.note(event),
@@ -205,7 +214,6 @@ impl Shell {
                 _listener_or_link => self.links.note(event),
             }
         }
-        true
     }
 
     /// Reads this turn's share of everything.
@@ -239,8 +247,7 @@ impl Shell {
             if events.is_empty() && !self.links.is_busy() && !self.discovery.is_busy() {
                 break;
             }
-            // A signal that comes twice within this moment counts once.
-            let _patient = self.take_events(events);
+            self.take_events(events);
             self.turn();
             self.links.flush();
         }
@@ -334,13 +341,18 @@ impl Shell {
         let now = clock::now();
         if publisher.retry_at.is_none_or(|at| at <= now) {
             publisher.retry_at = None;
+            let mut room = 0;
             for _ in 0..LINES_PER_TURN {
                 let Some(line) = publisher.lines.peek().cloned() else { break };
-                let status = self.node.status();
-                if status.published.above(status.ordered) >= publisher.window {
+                if room == 0 {
+                    let status = self.node.status();
+                    room = publisher.window.saturating_sub(status.published.above(status.ordered));
+                }
+                if room == 0 {
                     publisher.retry_at = Some(now + RETRY);
                     break;
                 }
+                room -= 1;
                 self.refused = None;
                 self.feed(Input::Publish { payload: line, time: clock::utc_micros() });
                 match self.refused.take() {
@@ -351,6 +363,7 @@ impl Shell {
                     Some(Refusal::TooLarge | Refusal::Leaving) | None => publisher.lines.take(),
                 }
             }
+            publisher.more = publisher.retry_at.is_none() && publisher.lines.peek().is_some();
         }
         self.lines = Some(publisher);
     }
@@ -400,7 +413,7 @@ impl Publisher {
         let knobs = config.knobs();
         let line_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
         let lines = Lines::start(io::stdin(), line_max, Arc::clone(waker))?;
-        Ok(Self { lines, window: knobs.window_entries, retry_at: None })
+        Ok(Self { lines, window: knobs.window_entries, retry_at: None, more: false })
     }
 }
 
@@ -450,51 +463,22 @@ fn advise(settings: &Settings, me: &Contact) {
     }
 }
 
-fn start_note(me: &Contact, status: Option<&Server>) -> Note {
-    let pid = std::process::id();
-    Note::Start {
-        pid,
-        pid_start: process_start().unwrap_or(0),
-        log: log_path(),
-        address: me.address.to_string(),
-        build: crate::BUILD.to_owned(),
-        birth: me.birth,
-        priority: me.explicit,
-        status: status.map(|server| server.path().display().to_string()),
+/// None where the folder cannot be written: that is told, and the peer goes on without.
+fn open_store(folder: &Path) -> Result<Option<Store>, Failure> {
+    match Store::open(folder) {
+        Ok(store) => Ok(Some(store)),
+        Err(NoStore::Taken) => {
+            Err(Failure::new(UNAVAILABLE, format!("--data-dir {}: another running peer uses this folder", folder.display())))
+        }
+        Err(NoStore::Unwritable(error)) => {
+            log::warn!("Cannot use {}: {error}. The incarnation is not kept; the clock alone tells lives apart.", folder.display());
+            Ok(None)
+        }
     }
-}
-
-/// The process's start time in clock ticks since boot: field 22 of its `stat`, counted after the name, which may hold anything.
-fn process_start() -> Option<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let after_name = &stat[stat.rfind(')')? + 1..];
-    after_name.split_whitespace().nth(22 - 3)?.parse().ok()
-}
-
-/// Where standard output goes, if that is a regular file.
-fn log_path() -> Option<String> {
-    let path = std::fs::read_link("/proc/self/fd/1").ok()?;
-    path.metadata().is_ok_and(|meta| meta.is_file()).then(|| path.display().to_string())
 }
 
 fn open_events(path: &Path) -> Result<EventFile, Failure> {
     EventFile::open(path).map_err(|error| Failure::new(USAGE, format!("--events {}: {error}", path.display())))
-}
-
-/// `<host name>-<4 hex digits>`.
-fn generated_id(birth: u64) -> PeerId {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let name: String = host.trim().chars().filter(allowed).take(HOST_NAME_MAX).collect();
-    let name = if name.is_empty() { "peer" } else { &name };
-    PeerId::new(&format!("{name}-{:04x}", birth & 0xFFFF)).expect("made of allowed characters, and short")
-}
-
-/// A number that no other process draws; not for secrets.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    // The standard library's hash keys come from the operating system's own source.
-    RandomState::new().hash_one((std::process::id(), clock::now().as_micros()))
 }
 
 /// The last event's words, and how the command ends.
@@ -528,5 +512,4 @@ const LATE: Duration = Duration::from_millis(20);
 const CATCH_UP_TURNS: usize = 256;
 const FAREWELL: Duration = Duration::from_millis(500);
 const SINKS_PATIENCE: Duration = Duration::from_secs(5);
-const HOST_NAME_MAX: usize = 48;
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,0 +1,65 @@
+//! One TCP connection, and what is known of it.
+
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use protocol::frame::Cutter;
+use protocol::time::Time;
+use socket2::SockRef;
+
+use super::outgoing::Outgoing;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) stream: TcpStream,
+    pub(super) remote: SocketAddr,
+    pub(super) state: State,
+    pub(super) cutter: Cutter,
+    pub(super) queue: Outgoing,
+    /// Whether it stands in `Links::ready`.
+    pub(super) ready: bool,
+    /// Whether it stands in `Links::dirty`.
+    pub(super) dirty: bool,
+    /// Whether the node has been told that it is backed up.
+    pub(super) full: bool,
+    /// Whether a first message has come.
+    pub(super) spoken: bool,
+    /// Set when writing has failed; what is left to read is still read.
+    pub(super) broken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Up,
+    /// The node has hung up: what is queued is written, what comes is thrown away, and it is closed at this time unless
+    /// the other end has taken something meanwhile.
+    Closing(Time),
+}
+
+impl Link {
+    pub(super) fn new(stream: TcpStream, remote: SocketAddr, state: State) -> Self {
+        Self {
+            stream,
+            remote,
+            state,
+            cutter: Cutter::new(),
+            queue: Outgoing::default(),
+            ready: false,
+            dirty: false,
+            full: false,
+            spoken: false,
+            broken: false,
+        }
+    }
+
+    /// Small frames go out at once, and little unsent data sits in the kernel. A socket that refuses is merely slower.
+    pub(super) fn tune(&self) {
+        let socket = SockRef::from(&self.stream);
+        let _slower = socket.set_tcp_nodelay(true);
+        let _slower = socket.set_tcp_notsent_lowat(NOT_SENT_BYTES);
+    }
+}
+
+/// How many unsent bytes the kernel holds at most, so that a control frame never waits behind more than that.
+const NOT_SENT_BYTES: u32 = 128 << 10;
