@@ -69,8 +69,8 @@ pub fn main() -> ExitCode {
         Ok(outcome) => {
             println!("{}", table(&course, &outcome));
             if json {
-                let (median_ms, max_ms) = (milliseconds(outcome.waits.median()), milliseconds(outcome.waits.max()));
-                println!("{}", serde_json::json!({ "median_ms": median_ms, "max_ms": max_ms }));
+                let (median, max) = (milliseconds(outcome.waits.median()), milliseconds(outcome.waits.max()));
+                println!(r#"{{"median_ms": {median:.2}, "max_ms": {max:.2}}}"#);
             }
             ExitCode::SUCCESS
         }

@@ -2,20 +2,45 @@
 //!
 //! Each child gets a process group of its own, and every request to stop is passed on to that group exactly once, whether it
 //! came from the terminal or from another process. We outlive the child, so nothing is left behind, and the caller
-//! still gets to print a last word.
+//! still gets to print a last word. Should we be killed, which nobody can pass on, the kernel asks the child to stop: it
+//! starts as this program again, arranges that for itself, and then becomes what it is meant to be.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::failure::Failure;
+
+/// A command for [`run`].
+pub(crate) fn command(program: &OsStr) -> Command {
+    // The link still leads to this very program when a build has put another one in its place.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["child", &std::process::id().to_string(), "--"]).arg(program);
+    command
+}
+
+/// The other side of [`command`]. Returns only if it fails.
+pub(crate) fn become_child(parent: i32, command: &[OsString]) -> Result<ExitCode, Failure> {
+    set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::io("cannot tie a child to its parent")(error.into()))?;
+    // The parent may have died before the kernel knew that it matters.
+    if getppid() != Pid::from_raw(parent) {
+        return Err(Failure::Interrupted);
+    }
+    let (program, arguments) = command.split_first().expect("clap asks for at least one");
+    let error = Command::new(program).args(arguments).exec();
+    Err(Failure::io(format!("cannot start {}", program.display()))(error))
+}
 
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {

@@ -9,7 +9,7 @@ use crate::workshop::{Profile, Workshop};
 /// Runs it. Ctrl-C is how it is meant to end, so that is a success.
 pub(crate) fn run(workshop: &Workshop) -> Result<ExitCode, Failure> {
     let programs = workshop.build(Profile::Dev, &["orchestrator", "peer"])?;
-    let status = children::run(workshop.program(programs.path("orchestrator")?).args(["run", "--follow", "demo/three_peers.toml"]))
+    let status = children::run(workshop.program(programs.path("orchestrator")?).args(["run", "--follow", "scenarios/demo.toml"]))
         .map_err(Failure::io("cannot start `orchestrator`"))?;
     if status.success() || children::interrupted() {
         return Ok(ExitCode::SUCCESS);

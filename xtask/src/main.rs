@@ -75,6 +75,15 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// A child of ours, which is not to outlive us: for our own use
+    #[command(hide = true)]
+    Child {
+        /// Who we are.
+        parent: i32,
+        /// What the child is to become.
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -95,6 +104,7 @@ fn main() -> ExitCode {
         Command::Sim { arguments } => workshop.become_simulator(&arguments),
         Command::Bench { arguments } => workshop.become_program("bench", &["bench", "peer"], &arguments),
         Command::Chaos { arguments } => workshop.become_program("chaos", &["chaos"], &arguments),
+        Command::Child { parent, command } => children::become_child(parent, &command),
     };
     result.unwrap_or_else(|failure| failure.tell())
 }

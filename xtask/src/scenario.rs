@@ -17,16 +17,6 @@ pub(crate) fn run(workshop: &Workshop, names: &[String], flags: &[OsString]) -> 
     workshop.become_built(Profile::Dev, "orchestrator", &["orchestrator", "peer"], &arguments)
 }
 
-/// All scenarios that judge something, by name. The demonstration runs until it is stopped, so it is not one of them.
-pub(crate) fn all(workshop: &Workshop) -> Result<Vec<PathBuf>, Failure> {
-    let folder = workshop.root().join(FOLDER);
-    let entries = fs::read_dir(&folder).map_err(Failure::io(folder.display().to_string()))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
-    files.sort();
-    Ok(files)
-}
-
 fn find(workshop: &Workshop, name: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') || name.ends_with(".toml") {
         // Programs run at the top of the checkout; a path is meant from where the person is.
@@ -36,9 +26,16 @@ fn find(workshop: &Workshop, name: &str) -> Result<PathBuf, Failure> {
     if file.is_file() {
         return Ok(file);
     }
-    let known: Vec<String> =
-        all(workshop)?.iter().filter_map(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned()).collect();
-    Err(Failure::Usage(format!("there is no scenario `{name}`; there are: {}", known.join(", "))))
+    Err(Failure::Usage(format!("there is no scenario `{name}`; there are: {}", names(&workshop.root().join(FOLDER))?.join(", "))))
+}
+
+/// The names of all scenarios in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+    let entries = fs::read_dir(folder).map_err(Failure::io(folder.display().to_string()))?;
+    let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    let mut names: Vec<String> = files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
 }
 
 const FOLDER: &str = "scenarios";

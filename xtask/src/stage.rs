@@ -53,8 +53,7 @@ impl Stages {
 
 /// Runs a command of a stage; anything but success fails the stage.
 pub(crate) fn must_succeed(stage: &'static str, command: &mut Command) -> Result<(), Failure> {
-    let doing = format!("cannot start {}", command.get_program().display());
-    let status = children::run(command).map_err(Failure::io(doing))?;
+    let status = children::run(command).map_err(Failure::io(format!("cannot run stage `{stage}`")))?;
     if status.success() { Ok(()) } else { Err(Failure::Stage { stage, how: ending(status) }) }
 }
 

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::scenario;
-use crate::stage::{Stages, must_succeed};
+use crate::stage::Stages;
 use crate::workshop::{Profile, Workshop};
 
 /// How much is run.
@@ -31,8 +30,8 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
     stages.command("unit tests, scripts, docs", &mut workshop.cargo(["test", "--locked", "--workspace", "--quiet"]))?;
     let seeds = extent.seeds.to_string();
     stages.command("seeds", workshop.program(programs.path("simulator")?).args(["run", "--seeds", &seeds]))?;
-    stages.stage("scenarios", || {
-        let files = scenario::all(workshop)?;
-        must_succeed("scenarios", workshop.program(programs.path("orchestrator")?).arg("run").args(files))
-    })
+    stages.command(
+        "scenarios",
+        workshop.program(programs.path("orchestrator")?).args(["run", "scenarios", "--skip-tag", "endless", "--skip-tag", "nightly"]),
+    )
 }

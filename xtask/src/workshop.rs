@@ -56,14 +56,14 @@ impl Workshop {
 
     /// A cargo command, to be run at the top of the checkout.
     pub(crate) fn cargo<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
-        let mut command = Command::new(&self.cargo);
+        let mut command = children::command(&self.cargo);
         command.args(arguments).current_dir(&self.root);
         command
     }
 
     /// A program of ours, to be run at the top of the checkout.
     pub(crate) fn program(&self, path: &Path) -> Command {
-        let mut command = Command::new(path);
+        let mut command = children::command(path.as_os_str());
         command.current_dir(&self.root);
         command
     }
@@ -101,7 +101,7 @@ impl Workshop {
         arguments: &[OsString],
     ) -> Result<ExitCode, Failure> {
         let programs = self.build(profile, packages)?;
-        let error = self.program(programs.path(name)?).args(arguments).exec();
+        let error = Command::new(programs.path(name)?).args(arguments).current_dir(&self.root).exec();
         Err(Failure::io(format!("cannot start `{name}`"))(error))
     }
 
