@@ -72,6 +72,7 @@ impl Node {
             suspects: missed.iter().cloned().collect(),
             missed,
             dropped: BTreeSet::new(),
+            disowned: false,
             named: None,
             floor: Epoch::none(),
             phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
@@ -86,6 +87,7 @@ impl Node {
         candidate.ask = ask;
         candidate.asked_at = now;
         candidate.answered.clear();
+        candidate.disowned = false;
         candidate.named = None;
         candidate.phase = Phase::Asking { until };
         self.building = None;

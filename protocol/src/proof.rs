@@ -105,7 +105,10 @@ impl Node {
                     self.ask_again_soon(now);
                 }
             }
-            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => self.on_asked_gone(now, from, out),
+            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => {
+                candidate.disowned = true;
+                self.on_asked_gone(now, from, out);
+            }
             (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
                 let (holder, own) = (*holder, self.me.address);
                 self.stop(StopReason::DuplicateId { holder, own }, out);

@@ -77,6 +77,8 @@ pub(crate) struct Candidate {
     pub(crate) suspects: BTreeSet<PeerId>,
     /// Proven gone, or not of the group.
     pub(crate) dropped: BTreeSet<PeerId>,
+    /// Whether somebody asked follows a view that this peer is not in.
+    pub(crate) disowned: bool,
     /// The leader that a veto has named, which it asks itself.
     pub(crate) named: Option<Contact>,
     /// The highest epoch that a refusal has named.

@@ -23,6 +23,9 @@ impl Node {
     pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.leaving.is_some() {
             self.stop(StopReason::LeftUnconfirmed, out);
+        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.disowned && candidate.answered.is_empty()) {
+            // The others have gone on without this peer, and nobody else is left: it is the one that has to join.
+            self.become_joining(now, None, out);
         } else {
             self.claim_next(now, out);
         }
@@ -155,6 +158,10 @@ impl Node {
     pub(crate) fn close_claim(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         let Phase::Syncing(claim) = &candidate.phase else { return };
+        if candidate.disowned && claim.answers.is_empty() && claim.standing.is_none() {
+            self.become_joining(now, None, out);
+            return;
+        }
         let claim = claim.clone();
         let own = (self.log.epoch(), self.log.contiguous());
         let best = claim.answers.values().max_by_key(|(_, answer)| end_of(answer)).filter(|(_, answer)| end_of(answer) > own).cloned();
