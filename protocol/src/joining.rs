@@ -145,7 +145,6 @@ impl Node {
         match &mut self.role {
             Role::Joining(joining) => {
                 joining.reported = joining.reported.or(Some(now));
-                // Another process of the same name is believed to lead: it decides which of the two may stay.
                 let own_word = word.leader.member == from;
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
                     own_word && target.member != from && now.since(*since) > self.config.knobs().join_timeout
@@ -156,7 +155,7 @@ impl Node {
                     self.ask_to_join(now, &word.leader.member, out);
                 }
             }
-            Role::Leader(_) if word.leader.member == from && from.id != self.me.member.id => self.court(now, word, out),
+            Role::Leader(_) if word.leader.member == from => self.court(now, word, out),
             Role::Leader(_) | Role::Member(_) | Role::Candidate(_) => {}
         }
     }

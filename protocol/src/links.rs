@@ -121,7 +121,7 @@ impl Links {
     pub(crate) fn want(&mut self, now: Time, wanted: Vec<Contact>) {
         let mut wants = BTreeMap::new();
         for contact in wanted {
-            if *contact.id() == self.me.member.id {
+            if contact.member == self.me.member {
                 continue;
             }
             let want = match self.wants.remove(&contact.member) {

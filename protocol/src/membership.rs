@@ -238,7 +238,8 @@ impl Node {
         let Role::Leader(leader) = &self.role else { return };
         if join.promised > leader.epoch {
             let above = join.promised.clone();
-            if leader.is_numbering() {
+            // Even in doubt: a claim is safe whoever makes it, and it ends the doubt.
+            if !leader.is_retiring() {
                 self.renew(now, &above, out);
             }
             return;

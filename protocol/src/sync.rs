@@ -91,6 +91,10 @@ impl Node {
                 self.send(now, from, Message::Coordinator(word), out);
             }
             Role::Joining(joining) => match joining.target.clone() {
+                // The leader that it asks to admit it moves above what it promised. Its log counts where it is that leader's.
+                Some((leader, _)) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
+                    self.promise(now, from, &request.epoch, out);
+                }
                 _ if !first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
                 Some((leader, _)) => {
                     let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
@@ -164,7 +168,9 @@ impl Node {
         }
         let claim = claim.clone();
         let own = (self.log.epoch(), self.log.contiguous());
-        let best = claim.answers.values().max_by_key(|(_, answer)| end_of(answer)).filter(|(_, answer)| end_of(answer) > own).cloned();
+        // Whoever follows a standing leader holds a part of its log, and nothing better.
+        let answers = claim.answers.values().filter(|(_, answer)| claim.standing.is_none() && end_of(answer) > own);
+        let best = answers.max_by_key(|(_, answer)| end_of(answer)).cloned();
         let (epoch, until) = (claim.epoch.clone(), now + self.config.knobs().sync_timeout);
         match best {
             None => {
