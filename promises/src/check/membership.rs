@@ -151,11 +151,20 @@ pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
+/// Whether the older of two lives was over when the younger began.
+fn succeeded(index: &Index<'_>, peer: &protocol::id::PeerId, older: protocol::id::Incarnation, younger: protocol::id::Incarnation) -> bool {
+    let ended = index.life(peer, older).and_then(|life| index.lives[life].ended);
+    let began = index.life(peer, younger).and_then(|life| index.lives[life].facts.first()).map(|fact| fact.t);
+    ended.zip(began).is_some_and(|(ended, began)| ended <= began)
+}
+
 fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
     let mut known: Vec<(&protocol::id::PeerId, protocol::id::Incarnation, usize)> = vec![];
     for view in index.views.iter().filter(|view| view.life == id) {
         for (peer, inc) in view.lives() {
             match known.iter_mut().find(|(name, ..)| *name == peer) {
+                // Two processes of one name that both live are twins, and either may be the one that stays after a partition.
+                Some((_, newest, _)) if *newest > inc && !succeeded(index, peer, inc, *newest) => {}
                 Some((_, newest, at)) if *newest > inc => {
                     let words = || format!("{} sees {peer}#{inc} in view {} after {peer}#{newest}", index.name(id), view.view_id);
                     sheet.breach(&[*at, view.at], words);
