@@ -70,6 +70,8 @@ pub struct Links {
     calling: bool,
     /// When to accept again after descriptors ran out.
     accept_at: Option<Time>,
+    /// Whether it has been told that they ran out.
+    starved: bool,
     accepted: u64,
     links: HashMap<LinkId, Link>,
     /// Links that may have bytes, or an end, to read.
@@ -99,6 +101,7 @@ impl Links {
             listener,
             calling: true,
             accept_at: None,
+            starved: false,
             accepted: 0,
             links: HashMap::new(),
             ready: VecDeque::new(),
@@ -351,14 +354,19 @@ impl Links {
     fn accept(&mut self, now: Time) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listener.accept() {
-                Ok((stream, remote)) => self.take_in(now, stream, remote),
+                Ok((stream, remote)) => {
+                    self.starved = false;
+                    self.take_in(now, stream, remote);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.calling = false;
                     return;
                 }
                 Err(error) if out_of_descriptors(&error) => {
                     // The caller stays in the kernel's queue, and the listener would report it for ever.
-                    log::warn!("Cannot accept a connection: {error}; trying again in {ACCEPT_PAUSE:?}.");
+                    if !std::mem::replace(&mut self.starved, true) {
+                        log::warn!("Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}; this is told once.");
+                    }
                     self.accept_at = Some(now + ACCEPT_PAUSE);
                     return;
                 }

@@ -37,16 +37,33 @@ impl Bench {
     /// The command, which sees the sockets of this bench only.
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(PEER);
-        command.args(flags).env("XDG_RUNTIME_DIR", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
+        command.args(flags);
+        self.furnish(command)
+    }
+
+    fn furnish(&self, mut command: Command) -> Command {
+        command.env("XDG_RUNTIME_DIR", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
         command
     }
 
     /// Starts a peer with a name, at the fast profile, that measures nothing unless told otherwise.
     fn start(&self, id: &str, flags: &[&str]) -> Running {
+        self.start_as(Command::new(PEER), id, flags)
+    }
+
+    /// Starts a peer with no more than so many descriptors.
+    fn start_limited(&self, id: &str, descriptors: u32) -> Running {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""), PEER]);
+        self.start_as(shell, id, &[])
+    }
+
+    fn start_as(&self, command: Command, id: &str, flags: &[&str]) -> Running {
         let log = File::create(self.path(&format!("{id}.log"))).unwrap();
         let events = self.path(&format!("{id}.jsonl"));
         let own = std::process::id().to_string();
-        let mut command = self.command(&["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast", "--die-with", &own]);
+        let mut command = self.furnish(command);
+        command.args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast", "--die-with", &own]);
         command.args(["--events", events.to_str().unwrap()]).args(flags);
         if !flags.contains(&"--sensor") {
             command.args(["--sensor", "none"]);
@@ -270,6 +287,32 @@ fn garbage_on_every_socket_is_counted_and_the_peer_goes_on() {
     assert!(one.log().contains("Rejected from somebody"), "{}", one.log());
     let _two = bench.start("peer2", &[]);
     until("somebody to join all the same", || one.members() == 2);
+}
+
+#[test]
+fn without_descriptors_a_peer_waits_for_better_times() {
+    let bench = Bench::new();
+    let one = bench.start_limited("peer1", 26);
+    until("it to lead", || one.members() == 1);
+    let address = bench.report("peer1").unwrap().status.address;
+    let strangers: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
+    until("descriptors to run out", || one.log().contains("Cannot accept connections"));
+    drop(strangers);
+    let two = bench.start("peer2", &[]);
+    until("somebody to join all the same", || one.members() == 2 && two.members() == 2);
+    assert_eq!(one.log().matches("Cannot accept connections").count(), 1, "told once");
+}
+
+#[test]
+fn a_data_folder_has_one_peer() {
+    let bench = Bench::new();
+    let data = bench.path("data");
+    let flags = ["--data-dir", data.to_str().unwrap()];
+    let one = bench.start("peer1", &flags);
+    until("it to be ready", || one.has(is_ready));
+    let mut two = bench.start("peer2", &flags);
+    assert_eq!(two.wait().code(), Some(69));
+    assert!(two.log().contains("another running peer uses this folder"), "{}", two.log());
 }
 
 #[test]
