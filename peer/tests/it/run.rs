@@ -342,9 +342,11 @@ fn a_disk_that_takes_nothing_stops_nobody() {
     let data = bench.path("data");
     std::fs::write(&data, "").unwrap();
     let mut one = bench.start("peer1", &["--sensor", "synthetic", "--interval", "5ms", "--data-dir", data.to_str().unwrap()]);
-    until("readings to be delivered", || one.delivered().len() > 20);
-    let log = one.log();
-    assert_eq!(log.lines().filter(|line| line.contains("ordered.jsonl")).count(), 1, "{log}");
+    let told = |running: &Running| running.log().lines().filter(|line| line.contains("ordered.jsonl")).count();
+    until("it to be told", || told(&one) == 1);
+    let before = one.delivered().len();
+    until("more readings to be delivered", || one.delivered().len() > before + 20);
+    assert_eq!(told(&one), 1, "told once");
     one.signal(Signal::SIGTERM);
     assert!(one.wait().success());
 }
