@@ -1,4 +1,53 @@
 //! The group protocol of the Distributed Sensor System, as a value that turns inputs into outputs.
+//!
+//! **The group's life is one numbered log.** Readings and view changes are both entries in it. The leader numbers entries;
+//! an election decides who may *ask* to number next; a sync decides where the log continues.
+//!
+//! What you hold is a [`node::Node`]. It never reads a clock, opens a socket, starts a thread or logs; you tell it what
+//! happened ([`seam::Input`]) and do what it asks ([`seam::Output`]), in the order in which it asks. What you owe it:
+//!
+//! - the present time with every call, from one monotonic clock;
+//! - a [`seam::Input::Wake`] when [`node::Node::deadline`] has passed, after you have drained your sockets;
+//! - an answer to every `Dial` (`LinkUp` or `DialFailed`), and a `LinkDown` for every link that you lose.
+//!
+//! Where to start reading: [`message`] (what peers say), [`seam`] (what can happen), `role` (what a node is at the
+//! moment), `node` (how a call runs), then the noun that you came for: `election`, `sync`, `sequencer`, `membership`,
+//! `adoption`, `log`, `links`. The wire form is in [`frame`], and in `WIRE.md`.
+//!
+//! A lone peer founds its group, and gets back what it publishes:
+//!
+//! ```
+//! use protocol::config::{Config, Knobs};
+//! use protocol::id::{Contact, Incarnation, Member, PeerId};
+//! use protocol::node::Node;
+//! use protocol::seam::{Delivery, Input, Output};
+//! use protocol::time::Time;
+//!
+//! let me = Contact {
+//!     member: Member { id: PeerId::new("peer1")?, inc: Incarnation(1) },
+//!     birth: 4_711,
+//!     address: "127.0.0.1:5001".parse()?,
+//!     explicit: 0,
+//! };
+//! let mut now = Time::ZERO;
+//! let mut node = Node::new(me, Config::try_from(Knobs::fast())?, 1, now);
+//! let mut out = Vec::new();
+//! node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0 }, &mut out);
+//! let reading = 'group: loop {
+//!     for output in out.drain(..) {
+//!         // A shell dials, sends, logs and stores here.
+//!         if let Output::Deliver(Delivery::Reading(reading)) = output {
+//!             break 'group reading;
+//!         }
+//!     }
+//!     // A shell waits for its sockets until then; here nobody else is there, so time just passes.
+//!     now = node.deadline().expect("a living node always wants to be woken");
+//!     node.handle(now, Input::Wake, &mut out);
+//! };
+//! assert_eq!((&reading.payload[..], reading.seq.0), (&b"21.5 C"[..], 2));
+//! assert_eq!(node.status().role, "leader");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod adoption;
 mod building;

@@ -37,6 +37,7 @@ struct Link {
     k: u64,
     up: bool,
     full: bool,
+    /// Control frames only: those keep their order on a link, whatever bulk they overtake, so both ends count alike.
     sent: u64,
     received: u64,
     /// When it last served a purpose.
@@ -305,6 +306,10 @@ impl Links {
     /// Sends on a link.
     pub(crate) fn send_on(&mut self, link: LinkId, message: Message, out: &mut Vec<Output>) {
         let Some(l) = self.links.get_mut(&link) else { return };
+        if message.is_bulk() {
+            out.push(Output::Send { link, message });
+            return;
+        }
         l.sent += 1;
         if !message.is_routine() {
             let to = l.peer.as_ref().map(|member| &member.id).or(l.target.as_ref().map(Contact::id));
@@ -317,21 +322,19 @@ impl Links {
         out.push(Output::Send { link, message });
     }
 
-    /// Sends one message on several links.
-    pub(crate) fn fan(&mut self, links: Vec<LinkId>, message: Message, out: &mut Vec<Output>) {
-        for link in &links {
-            if let Some(l) = self.links.get_mut(link) {
-                l.sent += 1;
-            }
-        }
+    /// Sends one bulk message on several links.
+    pub(crate) fn fan(&self, links: Vec<LinkId>, message: Message, out: &mut Vec<Output>) {
         out.push(Output::Fan { links, message });
     }
 
     /// A message has come in on a link: counts it, and names it where it is to be told.
     pub(crate) fn on_received(&mut self, now: Time, link: LinkId, message: &Message, out: &mut Vec<Output>) {
         let Some(l) = self.links.get_mut(&link) else { return };
-        l.received += 1;
         l.used = now;
+        if message.is_bulk() {
+            return;
+        }
+        l.received += 1;
         if !message.is_routine() {
             let (sender, dialler, k) = match (&l.peer, message) {
                 (Some(member), _) => (member.clone(), &l.dialler, l.k),
