@@ -49,7 +49,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "total-order",
         invariants: &["I5"],
-        statement: "two peers that have an entry have the same entries before it, and an epoch starts at one place",
+        statement: "two peers that have an entry have the same entries before it, and an epoch starts where its owner says",
         safety: true,
         check: order::total_order,
     },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, PeerId};
-use protocol::note::{Evidence, Note};
+use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
 
 use crate::fault::Fault;
@@ -39,24 +39,19 @@ pub(crate) struct Life<'a> {
     /// The process it ran in; none for a life that only others speak of.
     pub(crate) process: Option<&'a str>,
     pub(crate) facts: Vec<Fact<'a>>,
+    /// When it spoke first.
+    pub(crate) began: Option<u64>,
     /// Its first record, and its last.
     pub(crate) first: Option<usize>,
     pub(crate) last: usize,
+    /// Its own number of its last event.
+    told: u64,
     /// When it ended, if it did.
     pub(crate) ended: Option<u64>,
     /// Whether it ended by its own will, having written all it had to.
     pub(crate) stopped: bool,
-    /// Whether it stands still at the end.
-    pub(crate) paused: bool,
     /// Whether some of what it said is missing: nothing follows from its silence then.
     pub(crate) holed: bool,
-}
-
-impl Life<'_> {
-    /// Whether it spoke, lives and moves at the end of the history.
-    pub(crate) fn lives(&self) -> bool {
-        self.first.is_some() && self.ended.is_none() && !self.paused
-    }
 }
 
 /// One thing a life said.
@@ -211,16 +206,34 @@ impl<'a> Index<'a> {
         self.lives.iter().position(|life| life.inc == inc && life.peer == peer)
     }
 
-    /// The lives that could all talk to each other at the end.
-    pub(crate) fn core(&self) -> Vec<LifeId> {
-        let named = self.quiet.as_ref().map_or(&[][..], |quiet| &quiet.core);
-        let within = |life: &Life<'_>| named.is_empty() || life.process.is_some_and(|process| named.iter().any(|name| name == process));
-        (0..self.lives.len()).filter(|at| self.lives[*at].lives() && within(&self.lives[*at])).collect()
+    /// The moment at which progress is asked for: the end of the quiet window. What comes after it, such as everybody
+    /// being told to stop, is another story.
+    pub(crate) fn rest(&self) -> u64 {
+        self.quiet.as_ref().map_or(self.end, |quiet| quiet.to)
     }
 
-    /// The newest view that a life reported.
+    /// The lives that could all talk to each other at that moment.
+    pub(crate) fn core(&self) -> Vec<LifeId> {
+        let rest = self.rest();
+        let named = self.quiet.as_ref().map_or(&[][..], |quiet| &quiet.core);
+        let within = |life: &Life<'_>| named.is_empty() || life.process.is_some_and(|process| named.iter().any(|name| name == process));
+        let is_paused = |id: &LifeId| {
+            let pauses = self.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Paused);
+            pauses.into_iter().any(|pause| pause.from <= rest && rest < pause.to && pause.lives.contains(id))
+        };
+        let lives = |life: &Life<'_>| life.began.is_some_and(|began| began <= rest) && life.ended.is_none_or(|ended| ended > rest);
+        (0..self.lives.len()).filter(|id| lives(&self.lives[*id]) && within(&self.lives[*id]) && !is_paused(id)).collect()
+    }
+
+    /// What a life had said by then, newest last.
+    pub(crate) fn said_by_rest(&self, life: LifeId) -> &[Fact<'a>] {
+        let (facts, rest) = (&self.lives[life].facts, self.rest());
+        &facts[..facts.partition_point(|fact| fact.t <= rest)]
+    }
+
+    /// The newest view that a life had by then.
     pub(crate) fn last_view(&self, life: LifeId) -> Option<&ViewFact<'a>> {
-        self.lives[life].facts.iter().rev().find_map(|fact| match fact.what {
+        self.said_by_rest(life).iter().rev().find_map(|fact| match fact.what {
             What::Entry(Entry { kind: Kind::View(view), .. }) => Some(&self.views[view]),
             _ => None,
         })
@@ -276,9 +289,9 @@ impl<'a> Builder<'a> {
                 Record::Peer(event) => {
                     let life = self.life(&event.p, event.inc);
                     if self.index.lives[life].first.is_none() {
-                        self.begin(life, at, t, &event.note);
+                        self.begin(life, at, t, event);
                     }
-                    self.index.lives[life].last = at;
+                    (self.index.lives[life].last, self.index.lives[life].told) = (at, event.n);
                     if let Some(what) = self.what(life, at, t, &event.note) {
                         self.index.lives[life].facts.push(Fact { at, t, what });
                     }
@@ -304,7 +317,17 @@ impl<'a> Builder<'a> {
         for (id, life) in lives.iter().enumerate() {
             stack.clear();
             for fact in &life.facts {
-                let What::Entry(entry) = fact.what else { continue };
+                let entry = match fact.what {
+                    What::Entry(entry) => entry,
+                    What::Diverged { from, .. } => {
+                        // What it had there is not in its log any more, whatever position comes next.
+                        while stack.last().is_some_and(|(seq, ..)| *seq >= from) {
+                            stack.pop();
+                        }
+                        continue;
+                    }
+                    _ => continue,
+                };
                 while stack.last().is_some_and(|(seq, ..)| *seq >= entry.seq) {
                     stack.pop();
                 }
@@ -324,11 +347,12 @@ impl<'a> Builder<'a> {
                 inc,
                 process: None,
                 facts: vec![],
+                began: None,
                 first: None,
                 last: 0,
+                told: 0,
                 ended: None,
                 stopped: false,
-                paused: false,
                 holed: false,
             });
             lives.len() - 1
@@ -345,13 +369,14 @@ impl<'a> Builder<'a> {
     }
 
     /// A life speaks for the first time: whatever its process was before is over.
-    fn begin(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) {
+    fn begin(&mut self, life: LifeId, at: usize, t: u64, event: &'a Event) {
         let peer = self.index.lives[life].peer.as_str();
-        let process = match note {
+        let process = match &event.note {
             Note::Start { pid, .. } => self.spawned.get(pid).filter(|_| *pid != 0).copied().unwrap_or(peer),
-            _ => peer,
+            // Told to take a higher incarnation, a process goes on under it, and goes on counting.
+            _ => self.goes_on(event).unwrap_or(peer),
         };
-        self.index.lives[life].first = Some(at);
+        (self.index.lives[life].first, self.index.lives[life].began) = (Some(at), Some(t));
         self.index.lives[life].process = Some(process);
         if let Some(before) = self.present.insert(process, life) {
             self.index.lives[before].ended.get_or_insert(t);
@@ -363,7 +388,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of note; there is nothing to tell apart further")]
+    fn goes_on(&self, event: &Event) -> Option<&'a str> {
+        let lives = &self.index.lives;
+        let mut present = self.present.iter().filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
+        present.find(|(_, life)| lives[**life].told.checked_add(1) == Some(event.n)).map(|(process, _)| *process)
+    }
+
     fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
         Some(match note {
             Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, .. } => {
@@ -455,11 +485,6 @@ impl<'a> Builder<'a> {
                     if trouble.kind != TroubleKind::Down {
                         trouble.to = t;
                     }
-                    if trouble.kind == TroubleKind::Paused {
-                        for life in &trouble.lives {
-                            self.index.lives[*life].paused = false;
-                        }
-                    }
                 }
             }
             World::Quiet { from, to, core } => {
@@ -486,15 +511,9 @@ impl<'a> Builder<'a> {
                 TroubleKind::Down
             }
             Fault::Stop => TroubleKind::Down,
-            Fault::Pause => {
-                for life in &lives {
-                    self.index.lives[*life].paused = true;
-                }
-                TroubleKind::Paused
-            }
+            Fault::Pause => TroubleKind::Paused,
             Fault::Resume => {
                 for life in &lives {
-                    self.index.lives[*life].paused = false;
                     let pauses = self.index.troubles.iter_mut().filter(|trouble| trouble.kind == TroubleKind::Paused);
                     for pause in pauses.filter(|pause| pause.to == u64::MAX && pause.lives.contains(life)) {
                         pause.to = t;

@@ -79,19 +79,24 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
     if lives.is_empty() || lives.iter().any(|life| life.holed) {
         return Ok(());
     }
-    let told: Vec<Vec<&Fact<'_>>> = lives.iter().map(|life| life.facts.iter().filter(|fact| is_sunk(&fact.what)).collect()).collect();
+    let told: Vec<Vec<&Fact<'_>>> =
+        lives.iter().map(|life| life.facts.iter().filter(|fact| position(&fact.what).is_some()).collect()).collect();
     let mut lines = disk.lines.iter().filter(|line| !matches!(line, DiskLine::Lost)).peekable();
     for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
-        let complete = life.stopped || (case.options.settled && life.lives());
+        let complete = life.stopped || (case.options.settled && life.ended.is_none());
         let next_life = told[turn + 1..].iter().find_map(|facts| facts.first());
         let starts_next = |line: &DiskLine| next_life.is_some_and(|fact| says_the_same(index, line, &fact.what));
         let mut all_there = true;
         for fact in facts {
+            // A disk that was full for a while leaves a hole, and says so.
+            let Some(position) = position(&fact.what) else { continue };
+            while lines.next_if(|line| matches!(line, DiskLine::Gap { to, .. } if to.0 < position)).is_some() {}
             match lines.peek() {
                 Some(line) if says_the_same(index, line, &fact.what) => {
                     sheet.look();
                     lines.next();
                 }
+                Some(DiskLine::Gap { from, to }) if (from.0..=to.0).contains(&position) => {}
                 found if !complete && found.is_none_or(|line| starts_next(line)) => {
                     all_there = false;
                     break;
@@ -115,11 +120,12 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
     }
 }
 
-fn is_sunk(what: &What<'_>) -> bool {
+/// The position of what a sink gets: a reading, or the last one of a hole.
+fn position(what: &What<'_>) -> Option<u64> {
     match what {
-        What::Entry(entry) => matches!(entry.kind, Kind::Data { digest: Some(_), .. }),
-        What::Gap { .. } => true,
-        _ => false,
+        What::Entry(entry) => matches!(entry.kind, Kind::Data { digest: Some(_), .. }).then_some(entry.seq),
+        What::Gap { to, .. } => Some(*to),
+        _ => None,
     }
 }
 
@@ -148,11 +154,11 @@ fn describe(what: &What<'_>) -> String {
 
 /// Descriptors and memory stay flat once the group is at rest: the second half of a window holds little more than the first.
 pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
-    let mut samples: BTreeMap<(&str, u32), Vec<(usize, u64, u64)>> = BTreeMap::new();
+    let mut samples: BTreeMap<(&str, u32), Vec<Sample>> = BTreeMap::new();
     for (at, record) in case.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
         if let World::Sample { process, pid, descriptors, memory } = &event.what {
-            samples.entry((process, *pid)).or_default().push((at, *descriptors, *memory));
+            samples.entry((process, *pid)).or_default().push(Sample { at, descriptors: *descriptors, memory: *memory });
         }
     }
     for ((process, pid), samples) in samples {
@@ -161,21 +167,29 @@ pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
         }
         sheet.look_at(samples.len());
         let (early, late) = samples.split_at(samples.len() / 2);
-        let median = |part: &[(usize, u64, u64)], which: fn(&(usize, u64, u64)) -> u64| {
-            let mut values: Vec<u64> = part.iter().map(which).collect();
-            values.sort_unstable();
-            values[values.len() / 2]
-        };
-        let evidence = [early[early.len() / 2].0, late[late.len() / 2].0];
-        let (before, after) = (median(early, |sample| sample.1), median(late, |sample| sample.1));
+        let evidence = [early[early.len() / 2].at, late[late.len() / 2].at];
+        let (before, after) = (median(early, |sample| sample.descriptors), median(late, |sample| sample.descriptors));
         if after > before * 2 + DESCRIPTORS_SLACK {
             sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} descriptors, and later {after}"));
         }
-        let (before, after) = (median(early, |sample| sample.2), median(late, |sample| sample.2));
+        let (before, after) = (median(early, |sample| sample.memory), median(late, |sample| sample.memory));
         if after > before * 2 + MEMORY_SLACK {
             sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} bytes of memory, and later {after}"));
         }
     }
+}
+
+/// What a process held at one moment.
+struct Sample {
+    at: usize,
+    descriptors: u64,
+    memory: u64,
+}
+
+fn median(part: &[Sample], which: fn(&Sample) -> u64) -> u64 {
+    let mut values: Vec<u64> = part.iter().map(which).collect();
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 /// Fewer samples than this say nothing about a trend.

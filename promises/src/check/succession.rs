@@ -126,7 +126,7 @@ pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
     let mut leaders: Vec<(LifeId, usize)> = vec![];
     for id in &core {
         sheet.look();
-        let last = index.lives[*id].facts.iter().rev().find_map(|fact| match fact.what {
+        let last = index.said_by_rest(*id).iter().rev().find_map(|fact| match fact.what {
             What::Elected { .. } => Some((true, fact.at)),
             What::StepDown | What::Merged | What::Transfer { .. } => Some((false, fact.at)),
             What::Follows { leader, .. } => Some((leader == index.lives[*id].peer, fact.at)),
@@ -186,7 +186,7 @@ pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
 /// The view that all its members had when its leader went; none if they were not of one mind.
 fn common_view<'a>(index: &'a Index<'_>, leader: LifeId, t: u64) -> Option<&'a ViewFact<'a>> {
     let gone = &index.lives[leader];
-    let last = |life: LifeId| index.views.iter().filter(|view| view.life == life && view.t <= t).last();
+    let last = |life: LifeId| index.views.iter().rfind(|view| view.life == life && view.t <= t);
     let view = last(leader).filter(|view| view.leader == gone.peer)?;
     let of_one_mind = view.lives().all(|(peer, inc)| {
         let life = index.life(peer, inc).filter(|life| index.lives[*life].ended.is_none_or(|ended| ended >= t));

@@ -1,0 +1,251 @@
+//! `chaos`: touches a running group, and judges what became of it.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chaos::{Group, Hand, HandError, LogWatch, Report, RunFolder, patience, table::Table};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand};
+use protocol::config::Knobs;
+use regex::Regex;
+
+/// Touches a running group of peers: kills, stops, pauses and resumes them, waits for words in their logs, and judges
+/// what happened. The peers are found by the events that they write (`peer run --events DIR/events/NAME.jsonl`).
+///
+/// Exit codes: 0 done, or every promise held; 1 an expectation missed, an act not seen to work, or a promise broken;
+/// 2 (judge) unknown; 64 usage; 65 bad input file; 69 no such run or no such target; 70 a bug of this command.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version)]
+struct Cli {
+    /// The folder of the run.
+    #[arg(long, global = true, value_name = "DIR", default_value = "logs/latest")]
+    run: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Kill at once (SIGKILL).
+    Kill(Act),
+    /// Ask to leave (SIGTERM), and wait until it has.
+    Stop(Act),
+    /// Let it stand still (SIGSTOP).
+    Pause(Act),
+    /// Let it go on (SIGCONT).
+    Resume(Act),
+    /// Who is there, who leads, who believes what.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold the history of a run against every promise.
+    Judge(JudgeArgs),
+}
+
+#[derive(Debug, Args)]
+struct Act {
+    /// Whom: `leader`, `member`, `highest`, `successor`, `2 members`, `peer3`, `peer1,peer2` …
+    who: String,
+    /// Then wait for a line that matches, in any log; only lines written after the act count.
+    #[arg(long, value_name = "REGEX")]
+    expect: Option<Regex>,
+    /// Whose logs to watch; all of them if left out.
+    #[arg(long, value_name = "WHO", requires = "expect")]
+    on: Option<String>,
+    /// How long to wait: for somebody who fits, for the act to work, and for the line, each.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    within: Duration,
+    /// What a choice among several is drawn from; drawn itself if left out.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct JudgeArgs {
+    /// The folder of the run; `--run` if left out.
+    dir: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// The knobs that the peers ran with; those that the run has left behind if left out, else the product's.
+    #[arg(long)]
+    timing: Option<Timing>,
+    /// Judge progress even if nobody has said that the run came to rest.
+    #[arg(long)]
+    settled: bool,
+    /// A promise that must have had something to look at; may be given several times.
+    #[arg(long, value_name = "PROMISE")]
+    require: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Timing {
+    /// The product's.
+    Default,
+    /// That of tests and demonstrations.
+    Fast,
+}
+
+/// Why a command ends without having done what it was asked: words, and the exit code.
+struct Failure {
+    words: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(code: u8, words: impl ToString) -> Self {
+        Self { words: words.to_string(), code }
+    }
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let _told = writeln!(io::stderr(), "chaos: this is a bug of chaos: {panic}");
+        std::process::exit(i32::from(BUG));
+    }));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nobody may be there to read it.
+            let _printed = error.print();
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    let done = match cli.command {
+        Command::Kill(act) => perform(cli.run, &Fault::Kill, &act),
+        Command::Stop(act) => perform(cli.run, &Fault::Stop, &act),
+        Command::Pause(act) => perform(cli.run, &Fault::Pause, &act),
+        Command::Resume(act) => perform(cli.run, &Fault::Resume, &act),
+        Command::Status { json } => tell_status(cli.run, json),
+        Command::Judge(arguments) => tell_judgement(cli.run, arguments),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let _told = writeln!(io::stderr(), "chaos: {}", failure.words);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn open(run: PathBuf) -> Result<Group, Failure> {
+    let folder = RunFolder::open(&run).map_err(|error| Failure::new(NO_TARGET, error))?;
+    let mut group = Group::new(folder);
+    read(&mut group)?;
+    Ok(group)
+}
+
+fn read(group: &mut Group) -> Result<(), Failure> {
+    group.read().map(drop).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read the events: {error}")))
+}
+
+fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
+    let mut group = open(run)?;
+    let targets = select(&mut group, &act.who, act)?;
+    let watched = match &act.on {
+        Some(on) => select(&mut group, on, act)?,
+        None => group.standing().all().cloned().collect(),
+    };
+    let watch = LogWatch::new(group.folder(), &watched).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read a log: {error}")));
+    let mut hand = Hand::new(group.folder()).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    for stand in &targets {
+        let seen = hand.act(stand, fault, act.within).map_err(|error| {
+            let code = if matches!(error, HandError::Gone { .. }) { NO_TARGET } else { FAILED };
+            Failure::new(code, error)
+        })?;
+        if !seen {
+            let words = format!("{} (pid {}): {fault} did not work within {:?}", stand.process, stand.pid, act.within);
+            return Err(Failure::new(FAILED, words));
+        }
+        say(&format!("{fault} {} (pid {})", stand.process, stand.pid));
+    }
+    let Some(pattern) = &act.expect else { return Ok(DONE) };
+    let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read a log: {error}")))?;
+    match found {
+        Some(found) => {
+            say(&format!("{}: {}", found.process, found.text));
+            Ok(DONE)
+        }
+        None => Err(Failure::new(FAILED, format!("no line matched {:?} within {:?}", pattern.as_str(), act.within))),
+    }
+}
+
+/// The processes that a selector means; waits for somebody who fits.
+fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure> {
+    let processes: Vec<String> = group.standing().all().map(|stand| stand.process.clone()).collect();
+    let selector = Selector::parse(who, &processes).map_err(|error| Failure::new(NO_TARGET, error))?;
+    let seed = act.seed.unwrap_or_else(|| chaos::clock::now().as_micros());
+    let draw = Draw { seed, purpose: "chaos", counter: 0 };
+    let mut last = None;
+    let found = patience::until(act.within, || {
+        read(group)?;
+        match selector.resolve(group.standing(), &Bindings::new(), draw) {
+            Ok(names) => Ok(Some(names)),
+            Err(error @ (SelectorError::Nobody { .. } | SelectorError::Ambiguous { .. })) => {
+                last = Some(error);
+                Ok(None)
+            }
+            Err(error) => Err(Failure::new(NO_TARGET, error)),
+        }
+    })?;
+    let Some(names) = found else {
+        let words = last.map_or_else(String::new, |error| error.to_string());
+        return Err(Failure::new(NO_TARGET, words));
+    };
+    Ok(names.iter().filter_map(|name| group.standing().find(name)).cloned().collect())
+}
+
+fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
+    let group = open(run)?;
+    let table = Table::of(group.standing());
+    if json {
+        say(&serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory"));
+    } else {
+        say(&table.to_string());
+    }
+    Ok(DONE)
+}
+
+fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
+    if let Some(unknown) = arguments.require.iter().find(|id| promises::CATALOGUE.iter().all(|promise| promise.id != id.as_str())) {
+        let known: Vec<&str> = promises::CATALOGUE.iter().map(|promise| promise.id).collect();
+        return Err(Failure::new(USAGE, format!("no promise is called {unknown:?}; there are: {}", known.join(", "))));
+    }
+    let folder = RunFolder::open(&arguments.dir.unwrap_or(run)).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    let knobs = match arguments.timing {
+        Some(Timing::Fast) => Knobs::fast(),
+        Some(Timing::Default) => Knobs::default(),
+        None => folder.knobs().unwrap_or_default(),
+    };
+    let options = Options { knobs, settled: arguments.settled, required: arguments.require, ..Options::default() };
+    let report = Report::of(&folder, options).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read the run: {error}")))?;
+    let (unreadable, lines) = report.unreadable();
+    say(&if arguments.json { report.json() } else { report.to_string() });
+    if unreadable > 0 && unreadable == lines {
+        return Err(Failure::new(BAD_INPUT, "there is not one event in these files"));
+    }
+    Ok(match report.judgement().outcome() {
+        Outcome::Held => DONE,
+        Outcome::Broken => FAILED,
+        Outcome::Unknown => UNKNOWN,
+    })
+}
+
+/// Prints; whoever does not read on, such as `head`, has seen enough.
+fn say(text: &str) {
+    let _told = writeln!(io::stdout(), "{text}");
+}
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const UNKNOWN: u8 = 2;
+const USAGE: u8 = 64;
+const BAD_INPUT: u8 = 65;
+const NO_TARGET: u8 = 69;
+const BUG: u8 = 70;

@@ -1,0 +1,163 @@
+//! A run folder held against the promises: what people read, what programs read, and the exit code.
+
+use std::fmt;
+use std::io;
+
+use promises::{Fault, Finding, History, Judgement, Options, Outcome, Record, World, judge};
+use serde::Serialize;
+
+use crate::run_folder::RunFolder;
+
+/// What the judge says of a run, with the lines that show it.
+#[derive(Debug)]
+pub struct Report {
+    history: History,
+    judgement: Judgement,
+}
+
+impl Report {
+    /// Judges a run folder. Progress is judged if the history says that the run came to rest; the sinks' files are read
+    /// beside the events.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn of(folder: &RunFolder, options: Options) -> io::Result<Self> {
+        let history = folder.history()?;
+        let options = Options { settled: options.settled || came_to_rest(&history), disks: folder.disks()?, ..options };
+        let judgement = judge(&history, &options);
+        Ok(Self { history, judgement })
+    }
+
+    /// What the judge says.
+    #[must_use]
+    pub fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
+
+    /// How many lines could not be read, of how many.
+    #[must_use]
+    pub fn unreadable(&self) -> (usize, usize) {
+        (self.history.unreadable.len(), self.history.records.len() + self.history.unreadable.len())
+    }
+
+    /// The report as one JSON value.
+    ///
+    /// # Panics
+    /// Never: the report holds only text and numbers.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let promises = self.judgement.findings.iter().map(|finding| self.told(finding)).collect();
+        let told =
+            Told { outcome: word(self.judgement.outcome()), events: self.history.records.len(), doubts: self.judgement.doubts(), promises };
+        serde_json::to_string_pretty(&told).expect("only text and numbers, written to memory")
+    }
+
+    fn told<'a>(&'a self, finding: &'a Finding) -> ToldPromise<'a> {
+        let broken = finding.broken.iter().map(|broken| ToldBreach { words: &broken.words, evidence: self.lines(&broken.evidence) });
+        ToldPromise {
+            id: finding.promise,
+            invariants: finding.invariants,
+            outcome: word(finding.outcome()),
+            looked_at: finding.looked_at,
+            times: finding.times,
+            broken: broken.collect(),
+        }
+    }
+
+    fn lines(&self, evidence: &[usize]) -> Vec<String> {
+        evidence.iter().filter_map(|at| self.history.records.get(*at)).map(Record::line).collect()
+    }
+}
+
+/// Whether the run was left alone at its end: nothing was done to anybody after a quiet window had begun, but for the
+/// stop of all at the very end.
+#[must_use]
+pub fn came_to_rest(history: &History) -> bool {
+    let mut quiet = None;
+    for record in &history.records {
+        if let Record::World(event) = record
+            && let World::Quiet { from, to, .. } = event.what
+        {
+            quiet = Some((from, to));
+        }
+    }
+    let Some((from, to)) = quiet else { return false };
+    !history.records.iter().any(|record| match record {
+        Record::World(event) if (from..to).contains(&event.t) => {
+            matches!(&event.what, World::Fault { fault, .. } if *fault != Fault::Spawn)
+        }
+        Record::World(_) | Record::Peer(_) => false,
+    })
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Held => "held",
+        Outcome::Broken => "broken",
+        Outcome::Unknown => "unknown",
+    }
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    outcome: &'static str,
+    events: usize,
+    doubts: Vec<String>,
+    promises: Vec<ToldPromise<'a>>,
+}
+
+#[derive(Serialize)]
+struct ToldPromise<'a> {
+    id: &'a str,
+    invariants: &'a [&'a str],
+    outcome: &'static str,
+    looked_at: u64,
+    times: u64,
+    broken: Vec<ToldBreach<'a>>,
+}
+
+#[derive(Serialize)]
+struct ToldBreach<'a> {
+    words: &'a str,
+    evidence: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.judgement.findings {
+            let outcome = finding.outcome();
+            writeln!(f, "{outcome:8} {:22} {:>8} events  {}", finding.promise, finding.looked_at, finding.statement)?;
+            for broken in &finding.broken {
+                writeln!(f, "         {}", broken.words)?;
+                for line in self.lines(&broken.evidence) {
+                    writeln!(f, "           {line}")?;
+                }
+            }
+            let more = finding.times - finding.broken.len() as u64;
+            if more > 0 {
+                writeln!(f, "         and {more} times more")?;
+            }
+        }
+        for torn in &self.history.torn {
+            writeln!(f, "torn     {}, line {}: its writer did not live to finish it", torn.file, torn.line)?;
+        }
+        for bad in self.history.unreadable.iter().take(UNREADABLE_SHOWN) {
+            writeln!(f, "unread   {bad}")?;
+        }
+        for doubt in self.judgement.doubts() {
+            writeln!(f, "doubt    {doubt}")?;
+        }
+        let broken = self.judgement.broken().count();
+        let unseen = self.judgement.findings.iter().filter(|finding| finding.outcome() == Outcome::Unknown).count();
+        let held = self.judgement.findings.len() - broken - unseen;
+        let events = self.history.records.len();
+        write!(f, "{held} promises held, {broken} broken, {unseen} had nothing to look at, over {events} events: ")?;
+        f.write_str(match self.judgement.outcome() {
+            Outcome::Held => "pass",
+            Outcome::Broken => "FAIL",
+            Outcome::Unknown => "unknown",
+        })
+    }
+}
+
+const UNREADABLE_SHOWN: usize = 8;

@@ -1,0 +1,183 @@
+//! The folder of a run, as anybody finds it: event files, human logs, what the sinks have kept.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use promises::{History, disk::Disk};
+use protocol::config::Knobs;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The folder of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// A folder that is none of a run.
+#[derive(Debug, Error)]
+pub enum RunFolderError {
+    /// It is not there, or cannot be entered.
+    #[error("no run at {path}: {source}; name one with --run DIR", path = path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are no event files in it.
+    #[error("{path} holds no events; start the peers with `peer run --events {path}/PEER.jsonl`", path = path.display())]
+    Empty {
+        /// Where they should be.
+        path: PathBuf,
+    },
+}
+
+impl RunFolder {
+    /// Opens the folder of a run, which holds `events/`.
+    ///
+    /// # Errors
+    /// [`RunFolderError`] if it is not one.
+    pub fn open(path: &Path) -> Result<Self, RunFolderError> {
+        // A link such as `logs/latest` may be led elsewhere while somebody watches.
+        let path = path.canonicalize().map_err(|source| RunFolderError::Missing { path: path.to_owned(), source })?;
+        let folder = Self { path };
+        match folder.event_files() {
+            Ok(files) if files.is_empty() => Err(RunFolderError::Empty { path: folder.path.join(EVENTS) }),
+            Ok(_) => Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RunFolderError::Empty { path: folder.path.join(EVENTS) }),
+            Err(source) => Err(RunFolderError::Missing { path: folder.path.join(EVENTS), source }),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The event files, each with the name of its process, in order of name; those of the bench begin with `_`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn event_files(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.path.join(EVENTS))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "jsonl")
+                && let Some(stem) = path.file_stem()
+            {
+                files.push((stem.to_string_lossy().into_owned(), path));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The event file of a writer.
+    #[must_use]
+    pub fn event_file(&self, writer: &str) -> PathBuf {
+        self.path.join(EVENTS).join(format!("{writer}.jsonl"))
+    }
+
+    /// The human log of a process, by the convention of run folders.
+    #[must_use]
+    pub fn log(&self, process: &str) -> PathBuf {
+        self.path.join(format!("{process}_log.txt"))
+    }
+
+    /// The knobs that the peers ran with, where whoever started them has left them in `env.json`.
+    #[must_use]
+    pub fn knobs(&self) -> Option<Knobs> {
+        #[derive(Deserialize)]
+        struct Environment {
+            knobs: Option<Knobs>,
+        }
+        let text = fs::read_to_string(self.path.join("env.json")).ok()?;
+        serde_json::from_str::<Environment>(&text).ok()?.knobs
+    }
+
+    /// Everything that was told in it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn history(&self) -> io::Result<History> {
+        let mut texts = Vec::new();
+        for (_, path) in self.event_files()? {
+            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            texts.push((name, String::from_utf8_lossy(&fs::read(&path)?).into_owned()));
+        }
+        Ok(History::read(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))))
+    }
+
+    /// What the sinks of the processes have kept, older parts of a file first.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn disks(&self) -> io::Result<Vec<Disk>> {
+        let mut disks = Vec::new();
+        let Ok(entries) = fs::read_dir(self.path.join(DATA)) else { return Ok(disks) };
+        let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        folders.sort();
+        for folder in folders {
+            let mut text = Vec::new();
+            for part in parts(&folder)? {
+                text.extend(fs::read(part)?);
+            }
+            if let (Some(process), false) = (folder.file_name(), text.is_empty()) {
+                disks.push(Disk::read(&process.to_string_lossy(), &String::from_utf8_lossy(&text)));
+            }
+        }
+        Ok(disks)
+    }
+}
+
+/// `ordered.jsonl` and what was put aside of it (`ordered.jsonl.1` is the newest of those), oldest first.
+fn parts(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut parts: Vec<(u32, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        match name.strip_prefix(ORDERED) {
+            Some("") => parts.push((0, path)),
+            Some(rest) => parts.extend(rest.strip_prefix('.').and_then(|number| number.parse().ok()).map(|number: u32| (number, path))),
+            None => {}
+        }
+    }
+    parts.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    Ok(parts.into_iter().map(|(_, path)| path).collect())
+}
+
+const EVENTS: &str = "events";
+const DATA: &str = "data";
+const ORDERED: &str = "ordered.jsonl";
+
+#[cfg(test)]
+mod tests {
+    use super::{RunFolder, RunFolderError};
+    use std::fs;
+
+    #[test]
+    fn what_is_no_run_is_said_with_the_way_to_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(RunFolder::open(&folder.path().join("nowhere")), Err(RunFolderError::Missing { .. })));
+        let error = RunFolder::open(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("peer run --events"), "{error}");
+    }
+
+    #[test]
+    fn files_that_were_put_aside_come_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data/p1");
+        fs::create_dir_all(&data).unwrap();
+        fs::create_dir_all(folder.path().join("events")).unwrap();
+        fs::write(folder.path().join("events/p1.jsonl"), "").unwrap();
+        for (name, seq) in [("ordered.jsonl", 3), ("ordered.jsonl.1", 2), ("ordered.jsonl.2", 1)] {
+            fs::write(data.join(name), format!("{{\"gap\":[{seq},{seq}]}}\n")).unwrap();
+        }
+        let disks = RunFolder::open(folder.path()).unwrap().disks().unwrap();
+        let words: Vec<String> = disks[0].lines.iter().map(|line| format!("{line:?}")).collect();
+        assert_eq!(words, ["Gap { from: Seq(1), to: Seq(1) }", "Gap { from: Seq(2), to: Seq(2) }", "Gap { from: Seq(3), to: Seq(3) }"]);
+    }
+}
