@@ -223,13 +223,13 @@ mod tests {
     fn control_overtakes_bulk_once_the_kernel_is_full() {
         let mut stream = Stream::new(1);
         (0..3).for_each(|_| stream.queue(bulk(1_000)));
-        stream.queue(Rc::new(Message::Leave));
+        stream.queue(Rc::new(Message::Ok { ask: 1 }));
         let mut verbs = Vec::new();
         while let Some((weight, message)) = stream.next_frame(1_200) {
             verbs.push(message.verb());
             stream.put(Time::ZERO, Duration::ZERO, weight, Parcel::Whole(message));
         }
-        assert_eq!(verbs, ["LEAVE", "SEQUENCER_REQUEST", "SEQUENCER_REQUEST"]);
+        assert_eq!(verbs, ["OK", "SEQUENCER_REQUEST", "SEQUENCER_REQUEST"]);
         assert!(stream.take_due(Time::ZERO).is_some() && stream.take_due(Time::ZERO).is_some());
         assert!(stream.next_frame(1_200).is_some(), "room again");
     }

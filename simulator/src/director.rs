@@ -101,6 +101,7 @@ impl<'a, W: Watch> Director<'a, W> {
         settings.capacity = plan.capacity;
         settings.rude = plan.rude;
         settings.timer_late_us = plan.timer_late_us;
+        settings.turn_us = plan.turn_us;
         let mut director = Self { plan, world: World::new(settings, watch), cues: Vec::new(), published: 0, healed: false };
         for (peer, start) in plan.peers.iter().enumerate() {
             director.world.add_host(PeerId::new(&start.name)?, start.priority);

@@ -41,6 +41,7 @@ impl Plan {
             capacity: dice.pick("capacity", 0, &[1 << 10, 16 << 10, 1 << 20, 1 << 20]),
             rude: OneIn(dice.pick("rude", 0, &[0, 1, 2])),
             timer_late_us: dice.pick("timer", 0, &[0, 1_000, 1_000, 5_000]),
+            turn_us: dice.pick("turn", 0, &[0, 0, 20, 500]),
             weather: dice.weather("usual", 0, 20_000),
             loads: dice.loads(peers.len(), chaos_us),
             knobs,

@@ -1,5 +1,6 @@
 //! `simulator`: sweeps of seeds, replays, and plans made smaller.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +11,15 @@ use simulator::shrink::shrink;
 use simulator::sweep::Sweep;
 use simulator::transcript::Transcript;
 use simulator::watch::Unwatched;
+
+/// Prints a line. Where nobody reads any more, nobody waits for the rest: a trace is often cut short by `head`.
+macro_rules! say {
+    ($($what:tt)*) => {
+        if writeln!(std::io::stdout(), $($what)*).is_err() {
+            std::process::exit(i32::from(UNKNOWN));
+        }
+    };
+}
 
 /// Runs the group in virtual time, over and over, and judges every run by all promises.
 ///
@@ -101,7 +111,7 @@ fn main() -> ExitCode {
         Command::Run { seeds, from, jobs, check, failures } => sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1) }),
         Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay())),
         Command::Plan { seed } => {
-            print!("{}", toml::to_string(&Plan::drawn(seed)).expect("a plan is TOML"));
+            say!("{}", toml::to_string(&Plan::drawn(seed)).expect("a plan is TOML").trim_end());
             ExitCode::SUCCESS
         }
         Command::Shrink { which } => which.plan().map_or_else(|code| code, |plan| smaller(&plan)),
@@ -111,7 +121,7 @@ fn main() -> ExitCode {
 fn sweep(sweep: &Sweep) -> ExitCode {
     let report =
         sweep.run(|seed, breaches| print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay --seed {seed} --trace")));
-    println!("{report}");
+    say!("{report}");
     if !report.failures.is_empty() {
         return ExitCode::from(BROKEN);
     }
@@ -119,20 +129,20 @@ fn sweep(sweep: &Sweep) -> ExitCode {
     if unseen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("unknown: in {} seeds there was not one case of: {}", report.seeds, unseen.join(", "));
+    say!("unknown: in {} seeds there was not one case of: {}", report.seeds, unseen.join(", "));
     ExitCode::from(UNKNOWN)
 }
 
 fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
     let result = if trace {
-        run(plan, Transcript::new(true, |line| println!("{line}"))).map(|(verdict, _)| verdict)
+        run(plan, Transcript::new(true, |line| say!("{line}"))).map(|(verdict, _)| verdict)
     } else {
         run(plan, Unwatched).map(|(verdict, _)| verdict)
     };
     match result {
         Err(error) => bad_plan(&error.to_string()),
         Ok(verdict) if verdict.breaches.is_empty() => {
-            println!("seed {}: every promise kept, over {} events", plan.seed, verdict.tally.inputs);
+            say!("seed {}: every promise kept, over {} events", plan.seed, verdict.tally.inputs);
             ExitCode::SUCCESS
         }
         Ok(verdict) => {
@@ -146,12 +156,12 @@ fn smaller(plan: &Plan) -> ExitCode {
     match shrink(plan) {
         Err(error) => bad_plan(&error.to_string()),
         Ok(None) => {
-            println!("# seed {}: every promise kept; there is nothing to shrink", plan.seed);
+            say!("# seed {}: every promise kept; there is nothing to shrink", plan.seed);
             ExitCode::SUCCESS
         }
         Ok(Some((plan, breach, runs))) => {
-            println!("# {}: {} (after {runs} runs)", breach.promise, breach.words);
-            print!("{}", toml::to_string(&plan).expect("a plan is TOML"));
+            say!("# {}: {} (after {runs} runs)", breach.promise, breach.words);
+            say!("{}", toml::to_string(&plan).expect("a plan is TOML").trim_end());
             ExitCode::from(BROKEN)
         }
     }
@@ -159,10 +169,10 @@ fn smaller(plan: &Plan) -> ExitCode {
 
 fn print_breaches(breaches: &[Breach], what: &str, command: &str) {
     for breach in breaches {
-        println!("{what}: {} is broken: {}", breach.promise, breach.words);
-        breach.evidence.iter().for_each(|line| println!("    {line}"));
+        say!("{what}: {} is broken: {}", breach.promise, breach.words);
+        breach.evidence.iter().for_each(|line| say!("    {line}"));
     }
-    println!("    replay: {command}");
+    say!("    replay: {command}");
 }
 
 fn bad_plan(words: &str) -> ExitCode {

@@ -28,6 +28,8 @@ pub struct Plan {
     pub rude: OneIn,
     /// How late a timer may be.
     pub timer_late_us: u32,
+    /// How long a turn of a peer's loop takes; what it has to say is written at its end.
+    pub turn_us: u32,
     /// The usual weather.
     pub weather: Weather,
     /// The knobs of every peer.

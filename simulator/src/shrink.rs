@@ -101,12 +101,13 @@ impl Search {
     }
 
     fn simpler(&mut self) {
-        let simplifications: [fn(&mut Plan); 7] = [
+        let simplifications: [fn(&mut Plan); 8] = [
             |plan| plan.weather = Weather::calm(),
             |plan| plan.bytes = false,
             |plan| plan.capacity = 1 << 20,
             |plan| plan.rude.0 = 0,
             |plan| plan.timer_late_us = 0,
+            |plan| plan.turn_us = 0,
             |plan| plan.revive = false,
             |plan| plan.peers.iter_mut().for_each(|peer| peer.priority = 0),
         ];

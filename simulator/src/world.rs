@@ -51,6 +51,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How late a timer may be, in microseconds.
     pub timer_late_us: u32,
+    /// How long a turn of a process's loop takes, in microseconds: what it has to say is written at its end, control
+    /// before bulk. At 0 every input is a turn of its own.
+    pub turn_us: u32,
 }
 
 impl Settings {
@@ -58,7 +61,17 @@ impl Settings {
     #[must_use]
     pub fn calm(seed: u64, config: Config) -> Self {
         let connect_timeout = config.knobs().election_timeout;
-        Self { seed, config, weather: Weather::calm(), bytes: false, capacity: 1 << 20, rude: OneIn(0), connect_timeout, timer_late_us: 0 }
+        Self {
+            seed,
+            config,
+            weather: Weather::calm(),
+            bytes: false,
+            capacity: 1 << 20,
+            rude: OneIn(0),
+            connect_timeout,
+            timer_late_us: 0,
+            turn_us: 0,
+        }
     }
 }
 
@@ -91,6 +104,8 @@ struct Process {
     contact: Contact,
     links: BTreeMap<LinkId, (usize, Side)>,
     accepted: u64,
+    /// Links with something to write at the end of this turn.
+    to_write: Vec<(usize, Side)>,
     /// When its timer is set to.
     alarm: Option<Time>,
     /// When the timer rang last, and how often it has since, without the clock moving.
@@ -116,6 +131,7 @@ enum Moment {
     Flow { connection: usize, side: Side },
     Backlog { connection: usize, side: Side, full: bool },
     Heard { to: usize, from: usize, datagram: Flying },
+    TurnOver { host: usize, life: u32 },
     StallOver(u64),
     Cue(u64),
 }
@@ -295,6 +311,7 @@ impl<W: Watch> World<W> {
             Moment::Flow { connection, side } => self.on_flow(connection, side),
             Moment::Backlog { connection, side, full } => self.on_backlog(connection, side, full),
             Moment::Heard { to, from, datagram } => self.on_heard(to, from, datagram),
+            Moment::TurnOver { host, life } => self.on_turn_over(host, life),
             Moment::StallOver(id) => self.on_stall_over(id),
             Moment::Cue(number) => return Step::Cue(number),
         }
@@ -337,6 +354,7 @@ impl<W: Watch> World<W> {
             contact,
             links: BTreeMap::new(),
             accepted: 0,
+            to_write: Vec::new(),
             alarm: None,
             rang_at: now,
             rings: 0,
@@ -395,6 +413,9 @@ impl<W: Watch> World<W> {
             self.perform(host, output);
         }
         self.out = out;
+        if self.settings.turn_us == 0 {
+            self.write_out(host);
+        }
         self.set_alarm(host);
     }
 

@@ -232,6 +232,9 @@ impl<W: Watch> World<W> {
 
     /// Removes a process; its connections end, gently or not.
     fn end_process(&mut self, host: usize, gently: bool) {
+        if gently {
+            self.write_out(host);
+        }
         let Some(process) = self.hosts[host].process.take() else { return };
         for (connection, side) in process.links.into_values() {
             if gently { self.close(connection, side) } else { self.break_end(connection, side) }

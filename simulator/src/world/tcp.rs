@@ -11,7 +11,7 @@ use protocol::message::Message;
 use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
-use super::{Answer, Moment, World};
+use super::{Answer, Host, Moment, World};
 use crate::connection::{Connection, End, EndState, Parcel, Side, Stream};
 use crate::watch::Watch;
 
@@ -132,8 +132,36 @@ impl<W: Watch> World<W> {
             return;
         }
         streams[side].queue(message);
-        self.pump(connection, side);
-        self.schedule_flow(connection, side);
+        let Host { life, process: Some(process), .. } = &mut self.hosts[host] else { return };
+        if process.to_write.is_empty() && self.settings.turn_us > 0 {
+            let at = self.now + Duration::from_micros(u64::from(self.settings.turn_us));
+            self.agenda.add(at, Moment::TurnOver { host, life: *life });
+        }
+        if process.to_write.last() != Some(&(connection, side)) {
+            process.to_write.push((connection, side));
+        }
+    }
+
+    /// A turn of a process's loop ends: what it has to say is written.
+    pub(super) fn on_turn_over(&mut self, host: usize, life: u32) {
+        let Some(process) = self.process_of(host, life) else { return };
+        if process.paused {
+            process.waiting.push_back(Moment::TurnOver { host, life });
+        } else {
+            self.write_out(host);
+        }
+    }
+
+    pub(super) fn write_out(&mut self, host: usize) {
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        let mut to_write = std::mem::take(&mut process.to_write);
+        for (connection, side) in to_write.drain(..) {
+            self.pump(connection, side);
+            self.schedule_flow(connection, side);
+        }
+        if let Some(process) = self.hosts[host].process.as_mut() {
+            process.to_write = to_write;
+        }
     }
 
     /// Moves frames from user space to the kernel, as far as it has room, and tells the writer when its backlog crosses a mark.
