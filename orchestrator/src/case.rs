@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use promises::disk::Disk;
-use promises::history::History;
+use chaos::RunFolder;
 use promises::judge::{Mode, Options, judge};
 use promises::world::World as Truth;
 use serde_json::json;
@@ -18,10 +15,10 @@ use crate::engine::{Engine, Halt};
 use crate::folder::Folder;
 use crate::plan;
 use crate::processes::Processes;
-use crate::procfs;
 use crate::scenario::diagnostic::Source;
 use crate::scenario::{Cell, Scenario, Workload};
 use crate::signals::Interrupts;
+use crate::strays::reap;
 use crate::teller::{Teller, Voice};
 use crate::verdict::{Findings, Verdict};
 use crate::world::{World as _, WorldError};
@@ -150,7 +147,10 @@ impl Bench {
             Err(halt) => (false, Some(halt)),
         };
         let leaked = reap(folder.run_id());
-        let history = read_history(&folder).map_err(files("read the events back"))?;
+        // Read back from the folder, as anybody else would who judges it later.
+        let left = RunFolder::open(folder.path())
+            .map_err(|error| BenchError::Files { doing: "open the folder of the run", source: io::Error::other(error) })?;
+        let history = left.history().map_err(files("read the events back"))?;
         let options = Options {
             mode: Mode::Available,
             preempt: false,
@@ -158,7 +158,7 @@ impl Bench {
             required: required(scenario),
             publish_known: true,
             settled,
-            disks: read_disks(&folder).map_err(files("read the sinks back"))?,
+            disks: left.disks().map_err(files("read the sinks back"))?,
         };
         let judgement = judge(&history, &options);
         let worst_lag = engine.worst_lag;
@@ -210,6 +210,7 @@ impl Bench {
             "peer": self.peer.display().to_string(),
             "seed": case.seed,
             "matrix": case.cell,
+            "knobs": case.scenario.cluster.knobs,
             "kernel": kernel.trim(),
             "processors": std::thread::available_parallelism().map_or(0, usize::from),
             "load": load.trim(),
@@ -234,47 +235,6 @@ fn required(scenario: &Scenario) -> Vec<String> {
         required.dedup();
     }
     required
-}
-
-/// Ends whatever carries the mark of a run, and says what it was.
-#[must_use]
-pub fn reap(run_id: &str) -> Vec<String> {
-    let own = std::process::id();
-    let strays = procfs::of_run(run_id).into_iter().filter(|pid| *pid != own);
-    strays
-        .map(|pid| {
-            let words = format!("{} (pid {pid})", procfs::name(pid));
-            // It may have ended by itself in the meantime, which is all that is wanted.
-            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
-            words
-        })
-        .collect()
-}
-
-fn read_history(folder: &Folder) -> io::Result<History> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder.path().join("events"))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // A file may end in the middle of a character if its writer was killed.
-        files.push((name, String::from_utf8_lossy(&fs::read(&path)?).into_owned()));
-    }
-    files.sort();
-    Ok(History::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))))
-}
-
-fn read_disks(folder: &Folder) -> io::Result<Vec<Disk>> {
-    let mut disks = Vec::new();
-    for entry in fs::read_dir(folder.path().join("data"))? {
-        let path = entry?.path();
-        let process = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match fs::read(path.join("ordered.jsonl")) {
-            Ok(bytes) => disks.push(Disk::read(&process, &String::from_utf8_lossy(&bytes))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(disks)
 }
 
 fn replay(case: &Case<'_>) -> String {

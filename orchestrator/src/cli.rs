@@ -8,13 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::draw::draw;
 
-use crate::case::{Bench, BenchError, Case, reap};
+use crate::case::{Bench, BenchError, Case};
 use crate::folder::locked_runs;
 use crate::plan;
 use crate::report::Style;
 use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
 use crate::scenario::{Cell, Profile, Scenario, cells, parse};
 use crate::signals::Interrupts;
+use crate::strays::reap;
 use crate::teller::Voice;
 use crate::verdict::{Outcome, Verdict};
 

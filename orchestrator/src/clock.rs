@@ -1,20 +1,10 @@
-//! The one place that reads clocks: CLOCK_MONOTONIC, which all processes of a machine share, so that what the peers
-//! tell and what is done to them fall into one timeline; and the wall clock, for names and for the times of log lines.
+//! The clocks: that of the events, which is `chaos`'s, and the wall clock, for names and for the times of log lines.
 
-use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
+pub use chaos::clock::now;
 use protocol::time::Time;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-
-/// Now, as the events tell it.
-#[must_use]
-pub fn now() -> Time {
-    let spec = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux always has a monotonic clock");
-    Time::from_micros(u64::try_from(Duration::from(spec).as_micros()).unwrap_or(u64::MAX))
-}
 
 /// The wall clock as folders are named: `20261123T081502Z`, with milliseconds so that two runs never share a name.
 #[must_use]

@@ -201,7 +201,9 @@ fn field_is(field: &Json, wanted: &str, bindings: &Bindings) -> bool {
         Json::String(text) => text == wanted,
         Json::Array(items) => items.iter().any(|item| field_is(item, wanted, bindings)),
         Json::Null => wanted == "none",
-        other => other.to_string() == wanted,
+        Json::Bool(is) => wanted == if *is { "true" } else { "false" },
+        Json::Number(number) => number.to_string().as_str() == wanted,
+        Json::Object(_) => false,
     }
 }
 

@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use chaos::procfs;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::procfs;
 
 /// The folder of one run.
 #[derive(Clone, Debug)]

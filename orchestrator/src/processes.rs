@@ -18,8 +18,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::{self, WallClock};
 use crate::folder::Folder;
 use crate::supervisor::{Ended, Outfit, Supervisor};
-use crate::tail::{self, Tail};
 use crate::world::{Seen, World, WorldError};
+use chaos::tail::{self, Tail};
 
 /// Real peers on loopback.
 #[derive(Debug)]

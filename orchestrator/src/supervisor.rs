@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use chaos::procfs;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
@@ -21,7 +22,7 @@ use nix::unistd::Pid;
 use protocol::id::PeerId;
 
 use crate::folder::Folder;
-use crate::procfs;
+use crate::strays::RUN_ID;
 
 /// What every peer of a run is started with.
 #[derive(Clone, Debug)]
@@ -100,7 +101,7 @@ impl Supervisor {
             .arg("--data-dir")
             .arg(data)
             .args(&self.outfit.flags)
-            .env(procfs::RUN_ID, self.folder.run_id())
+            .env(RUN_ID, self.folder.run_id())
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -74,12 +74,12 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A table under a key.
-    pub(crate) fn table(&self, key: &'static str, walk: &mut Walk<'_>) -> Option<Table<'t, 'i>> {
+    pub(crate) fn table(&self, key: &'static str, walk: &mut Walk<'_>) -> Option<Self> {
         walk.table(self.get(key)?)
     }
 
     /// An array of tables under a key; empty if there is none.
-    pub(crate) fn tables(&self, key: &'static str, walk: &mut Walk<'_>) -> Vec<Table<'t, 'i>> {
+    pub(crate) fn tables(&self, key: &'static str, walk: &mut Walk<'_>) -> Vec<Self> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
             walk.wrong_type(value, &format!("an array of tables: write [[{key}]]"));

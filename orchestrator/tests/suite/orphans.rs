@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use orchestrator::procfs::{self, RUN_ID};
+use chaos::procfs;
+use orchestrator::strays::RUN_ID;
 use protocol::draw::draw_below;
 
 /// A run that pauses one of its peers and then goes on for longer than any test.

@@ -1,23 +1,14 @@
-//! What /proc tells of processes: when one started (a pid alone may have been handed on), and which ones carry the
-//! mark of a run in their environment.
+//! Processes that outlived a run: found by the mark that every process of a run carries in its environment, and by
+//! nothing else.
 
 use std::fs;
 
+use chaos::procfs::start_time;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// The variable that every process of a run carries.
 pub const RUN_ID: &str = "SENSOR_RUN_ID";
-
-/// When a process started, in clock ticks since boot; none if there is no such process or it is a zombie.
-#[must_use]
-pub fn start_time(pid: u32) -> Option<u64> {
-    let (state, start) = stat(pid)?;
-    (state != 'Z' && state != 'X').then_some(start)
-}
-
-/// The state letter of a process, `T` for one that was stopped.
-#[must_use]
-pub fn state(pid: u32) -> Option<char> {
-    stat(pid).map(|(state, _)| state)
-}
 
 /// The processes that carry this run's mark, zombies left out.
 #[must_use]
@@ -31,25 +22,30 @@ pub fn of_run(run_id: &str) -> Vec<u32> {
     .collect()
 }
 
-/// The name under which a process runs.
+/// Ends whatever carries the mark of a run, and says what it was.
 #[must_use]
-pub fn name(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
+pub fn reap(run_id: &str) -> Vec<String> {
+    let own = std::process::id();
+    let strays = of_run(run_id).into_iter().filter(|pid| *pid != own);
+    strays
+        .map(|pid| {
+            let words = format!("{} (pid {pid})", name(pid));
+            // It may have ended by itself in the meantime, which is all that is wanted.
+            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
+            words
+        })
+        .collect()
 }
 
-/// State and start time. The name of the command may hold anything, blanks and brackets included, so fields are
-/// counted from the last closing bracket.
-fn stat(pid: u32) -> Option<(char, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    // Field 22; the state is field 3.
-    Some((state, fields.nth(18)?.parse().ok()?))
+/// The name under which a process runs.
+fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RUN_ID, of_run, start_time, state};
+    use super::{RUN_ID, of_run};
+    use chaos::procfs::{start_time, state};
     use std::process::{Command, Stdio};
 
     #[test]
