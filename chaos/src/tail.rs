@@ -113,7 +113,7 @@ impl Tail {
 
 const CHUNK: usize = 64 << 10;
 /// How many bytes of one file are read in one turn.
-pub const TURN: usize = 1 << 20;
+pub const TURN: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {

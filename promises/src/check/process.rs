@@ -84,8 +84,9 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
     let mut lines = disk.lines.iter().filter(|line| !matches!(line, DiskLine::Lost)).peekable();
     for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
         let complete = life.stopped || (case.options.settled && life.ended.is_none());
-        let next_life = told[turn + 1..].iter().find_map(|facts| facts.first());
-        let starts_next = |line: &DiskLine| next_life.is_some_and(|fact| says_the_same(index, line, &fact.what));
+        // Any later life, since one in between may have been killed before it kept anything.
+        let later = || told[turn + 1..].iter().flat_map(|facts| facts.first());
+        let starts_next = |line: &DiskLine| later().any(|fact| says_the_same(index, line, &fact.what));
         let mut all_there = true;
         for fact in facts {
             // A disk that was full for a while leaves a hole, and says so.
