@@ -43,7 +43,7 @@ impl Node {
         }
         self.promise_to(&last.epoch, &from.id, out);
         let fork = self.log.fork(&last.lineage, last.cut);
-        let (proven_at, epoch, leader) = (now, last.epoch.clone(), last.leader.clone());
+        let (epoch, leader) = (last.epoch.clone(), last.leader.clone());
         let ask = self.fresh_ask();
         let base = self.base_at(fork);
         self.building = Some(Building {
@@ -58,7 +58,7 @@ impl Node {
             bursts: 0,
             retry_at: now,
         });
-        self.become_member(proven_at, leader, epoch, out);
+        self.become_member(now, now, leader, epoch, out);
         self.say_leave(now, out);
         if !self.install_if_complete(now, out) {
             self.ask_missing(now, out);
@@ -224,7 +224,7 @@ impl Node {
         self.wants_changed = true;
         match purpose {
             Purpose::Join => {
-                self.become_member(now, source, epoch, out);
+                self.become_member(now, now, source, epoch, out);
                 self.say_leave(now, out);
             }
             Purpose::Follow => self.outbox.rewind(self.log.last_oseq(&self.me.member)),

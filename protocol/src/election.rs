@@ -280,7 +280,7 @@ impl Node {
         let Role::Candidate(candidate) = &self.role else { return };
         let asked_at = candidate.asked_at;
         if word.names_you && word.epoch >= self.promised && self.log.is_in(&word.epoch) {
-            self.become_member(asked_at, word.leader, word.epoch, out);
+            self.become_member(now, asked_at, word.leader, word.epoch, out);
             self.say_leave(now, out);
         } else {
             self.become_joining(now, Some(word.leader), out);

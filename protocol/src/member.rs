@@ -11,7 +11,7 @@ use crate::time::Time;
 
 impl Node {
     /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it alive.
-    pub(crate) fn become_member(&mut self, proven_at: Time, leader: Contact, epoch: Epoch, out: &mut Vec<Output>) {
+    pub(crate) fn become_member(&mut self, now: Time, proven_at: Time, leader: Contact, epoch: Epoch, out: &mut Vec<Output>) {
         out.push(Output::Note(Note::Follows { leader: leader.id().clone(), epoch: epoch.clone() }));
         self.been_member = true;
         self.witness = None;
@@ -24,6 +24,7 @@ impl Node {
             acked: Seq::ZERO,
             stalled_beats: 0,
             viewed: None,
+            tick_at: now,
         });
         self.wants_changed = true;
     }
@@ -40,6 +41,7 @@ impl Node {
         match &mut self.role {
             Role::Member(following) if following.leader.member == *from && following.epoch == beat.epoch => {
                 following.acks.note(beat.beat, now);
+                following.tick_at = now + 2 * self.config.knobs().heartbeat_interval;
                 if let Some(started) = beat.echo.and_then(|echo| following.acks.of(echo)) {
                     following.liveness.prove(started);
                 }
@@ -148,10 +150,11 @@ impl Node {
         }
     }
 
-    /// The leader has been silent for too long.
+    /// The leader may have been silent for too long.
     pub(crate) fn miss_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let patience = self.patience();
-        let Role::Member(following) = &self.role else { return };
+        let (patience, interval) = (self.patience(), self.config.knobs().heartbeat_interval);
+        let Role::Member(following) = &mut self.role else { return };
+        following.tick_at = now + 2 * interval;
         if following.liveness.lost_at(patience) > now {
             return;
         }

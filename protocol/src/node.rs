@@ -56,6 +56,8 @@ pub struct Node {
     told: Option<(&'static str, Option<PeerId>, Epoch, ViewId)>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
+    /// Whether the lag of the deadline that is still overdue has been allowed for.
+    excused: bool,
     stopped: bool,
 }
 
@@ -98,6 +100,7 @@ impl Node {
             refused: 0,
             told: None,
             lag: Duration::ZERO,
+            excused: false,
             stopped: false,
         };
         let ask = node.fresh_ask();
@@ -144,7 +147,7 @@ impl Node {
         }
         let role = match &self.role {
             Role::Joining(joining) => self.joining_deadline(joining),
-            Role::Member(following) => following.liveness.lost_at(self.patience()),
+            Role::Member(following) => following.liveness.lost_at(self.patience()).min(following.tick_at),
             Role::Candidate(candidate) => candidate.deadline(),
             Role::Leader(leader) => leader.deadline(),
         };
@@ -272,9 +275,11 @@ impl Node {
     fn doubt_self(&mut self, now: Time) {
         let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline));
         self.lag = self.lag.max(lag);
-        if lag <= self.config.knobs().heartbeat_interval {
+        if lag <= self.config.knobs().heartbeat_interval || self.excused {
             return;
         }
+        // The deadline stays overdue until the next wake-up, which comes after everything that waits has been read.
+        self.excused = true;
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Member(following) => following.liveness.excuse(lag),
@@ -306,9 +311,10 @@ impl Node {
             return;
         };
         if self.is_ghost(&from) {
-            if let Message::NewPeerRequest(join) = &message {
+            if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
+                let ask = if let Message::NewPeerRequest(join) = &message { Some(join.ask) } else { None };
                 let known = self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
-                self.refuse(now, &from, Some(join.ask), Reason::OldIncarnation { known }, out);
+                self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
             }
             self.reject(Some(&from.id), "ghost", message.verb(), out);
             return;
@@ -407,6 +413,7 @@ impl Node {
 
     /// Deadlines are looked at only here, and shells call this after they have drained their sockets.
     fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.excused = false;
         self.leave_in_time(now, out);
         if self.stopped {
             return;

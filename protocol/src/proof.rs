@@ -113,14 +113,15 @@ impl Node {
                 let (holder, own) = (*holder, self.me.address);
                 self.stop(StopReason::DuplicateId { holder, own }, out);
             }
-            (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
-                let known = *known;
-                if self.been_member {
-                    self.stop(StopReason::OldIncarnation { known }, out);
-                } else {
-                    joining.ask_at = now;
-                    self.renumber(Incarnation(known.0.saturating_add(1)), out);
+            // Two processes of one name have been in views; the elder goes, whatever it is doing.
+            (_, Reason::OldIncarnation { known }) if self.been_member => {
+                if *known > self.me.member.inc {
+                    self.stop(StopReason::OldIncarnation { known: *known }, out);
                 }
+            }
+            (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
+                joining.ask_at = now;
+                self.renumber(Incarnation(known.0.saturating_add(1)), out);
             }
             // The rest means nothing to the role: an answer to a question that is no longer open.
             (Role::Leader(_) | Role::Member(_) | Role::Candidate(_) | Role::Joining(_), _) => {}

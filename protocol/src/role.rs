@@ -59,6 +59,8 @@ pub(crate) struct Following {
     pub(crate) stalled_beats: u32,
     /// Where the newest view stood when it was last looked at.
     pub(crate) viewed: Option<Seq>,
+    /// Woken then at the latest: only a peer that expects to be called often can tell that it was not.
+    pub(crate) tick_at: Time,
 }
 
 /// The facts of a candidate.

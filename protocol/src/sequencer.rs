@@ -27,6 +27,8 @@ pub(crate) struct Leader {
     /// The cut, to be said again to whoever has not adopted it.
     pub(crate) announced: SyncFinal,
     beat: u64,
+    /// The last beat before this leader's first.
+    beat_before: u64,
     beat_at: Time,
     started: Started,
     /// Nobody can be overdue before this.
@@ -124,6 +126,7 @@ impl Leader {
             followers,
             announced,
             beat,
+            beat_before: beat,
             beat_at: now,
             started: Started::default(),
             watch_at: now + patience,
@@ -358,12 +361,14 @@ impl Node {
             }
             beats.push((follower.contact.member.clone(), follower.echo, follower.adopted));
         }
+        // The first beat follows the announcement at once; whoever has not adopted it by the next one may not have got it.
+        let say_again = leader.beat > leader.beat_before + 1;
         let announced = leader.announced.clone();
         for (member, echo, adopted) in beats {
             let last_oseq = self.log.last_oseq(&member);
             let heartbeat = Heartbeat { epoch: epoch.clone(), beat, high, stable, all_have, echo, last_oseq };
             self.send(now, &member, Message::Heartbeat(heartbeat), out);
-            if !adopted && announced.list.contains(&member) {
+            if say_again && !adopted && announced.list.contains(&member) {
                 self.send(now, &member, Message::SeqSyncFinal(announced.clone()), out);
             }
         }
