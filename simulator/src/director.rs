@@ -271,11 +271,19 @@ impl<'a, W: Watch> Director<'a, W> {
         self.world.end_stalls();
         self.world.calm();
         (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
-        let nobody = !(0..self.world.hosts()).any(|peer| self.world.is_live(peer));
+        if self.plan.revive || self.is_deserted() {
+            self.revive_all();
+        }
+    }
+
+    fn is_deserted(&self) -> bool {
+        !(0..self.world.hosts()).any(|peer| self.world.is_live(peer))
+    }
+
+    fn revive_all(&mut self) {
         for peer in 0..self.world.hosts() {
             // A twin has had its say; two living holders of one name are no group that could settle.
-            let twin = self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name);
-            if !twin && (self.plan.revive || nobody) {
+            if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name) {
                 let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 { Identity::Same } else { Identity::Fresh };
                 self.world.restart(peer, identity);
             }
@@ -308,6 +316,10 @@ impl<'a, W: Watch> Director<'a, W> {
             }
             let next = self.world.now() + self.plan.knobs.heartbeat_interval;
             self.run_until(next.min(give_up));
+            // Those who were leaving when the chaos ended may have been the last.
+            if self.is_deserted() {
+                self.revive_all();
+            }
         }
         true
     }

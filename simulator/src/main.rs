@@ -1,7 +1,7 @@
 //! `simulator`: sweeps of seeds, replays, and plans made smaller.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,7 +23,7 @@ macro_rules! say {
 
 /// Runs the group in virtual time, over and over, and judges every run by all promises.
 ///
-/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that should have happened never did), 64 usage, 65 a bad plan.
+/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that should have happened never did), 64 usage, 65 a bad plan or script.
 #[derive(Debug, Parser)]
 #[command(name = "simulator", version)]
 struct Cli {
@@ -59,6 +59,11 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
+    /// Replay a script and print it, with what the group says to it now.
+    Script {
+        /// The script, as in `protocol/scripts`.
+        file: PathBuf,
+    },
     /// Print the plan of a seed.
     Plan {
         /// The seed.
@@ -86,8 +91,8 @@ struct Which {
 impl Which {
     fn plan(&self) -> Result<Plan, ExitCode> {
         let Some(path) = &self.plan else { return Ok(Plan::drawn(self.seed.unwrap_or_default())) };
-        let text = std::fs::read_to_string(path).map_err(|error| bad_plan(&format!("{}: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| bad_plan(&format!("{}: {error}", path.display())))
+        let text = std::fs::read_to_string(path).map_err(|error| bad_input(&format!("{}: {error}", path.display())))?;
+        toml::from_str(&text).map_err(|error| bad_input(&format!("{}: {error}", path.display())))
     }
 
     fn replay(&self) -> String {
@@ -110,6 +115,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run { seeds, from, jobs, check, failures } => sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1) }),
         Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay())),
+        Command::Script { file } => script(&file),
         Command::Plan { seed } => {
             say!("{}", toml::to_string(&Plan::drawn(seed)).expect("a plan is TOML").trim_end());
             ExitCode::SUCCESS
@@ -140,7 +146,7 @@ fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
         run(plan, Unwatched).map(|(verdict, _)| verdict)
     };
     match result {
-        Err(error) => bad_plan(&error.to_string()),
+        Err(error) => bad_input(&error.to_string()),
         Ok(verdict) if verdict.breaches.is_empty() => {
             say!("seed {}: every promise kept, over {} events", plan.seed, verdict.tally.inputs);
             ExitCode::SUCCESS
@@ -152,9 +158,23 @@ fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
     }
 }
 
+fn script(file: &Path) -> ExitCode {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return bad_input(&format!("{}: {error}", file.display())),
+    };
+    match simulator::script::replay(&text) {
+        Ok(replayed) => {
+            say!("{}", replayed.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => bad_input(&format!("{}, {error}", file.display())),
+    }
+}
+
 fn smaller(plan: &Plan) -> ExitCode {
     match shrink(plan) {
-        Err(error) => bad_plan(&error.to_string()),
+        Err(error) => bad_input(&error.to_string()),
         Ok(None) => {
             say!("# seed {}: every promise kept; there is nothing to shrink", plan.seed);
             ExitCode::SUCCESS
@@ -175,12 +195,12 @@ fn print_breaches(breaches: &[Breach], what: &str, command: &str) {
     say!("    replay: {command}");
 }
 
-fn bad_plan(words: &str) -> ExitCode {
+fn bad_input(words: &str) -> ExitCode {
     eprintln!("error: {words}");
-    ExitCode::from(BAD_PLAN)
+    ExitCode::from(BAD_INPUT)
 }
 
 const BROKEN: u8 = 1;
 const UNKNOWN: u8 = 2;
 const USAGE: u8 = 64;
-const BAD_PLAN: u8 = 65;
+const BAD_INPUT: u8 = 65;
