@@ -56,6 +56,10 @@ pub fn parse(source: &Source, cell: &Cell, profile: Option<Profile>) -> Result<(
     for error in errors {
         diagnostics.error("S001", &error.span().unwrap_or(0..0), error.message().to_owned());
     }
+    // What was guessed of a broken table would only be guessed wrong further down.
+    if diagnostics.has_errors() {
+        return Err(diagnostics.into_sorted());
+    }
     let mut walk = Walk { diagnostics, variables: cell };
     let scenario = read(&Table::new(document.get_ref(), 0..0), profile, &mut walk);
     if let Some(scenario) = &scenario {

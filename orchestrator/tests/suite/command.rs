@@ -20,7 +20,7 @@ const MISTAKES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lint/many_mis
 #[test]
 fn usage_is_64_and_help_is_0() {
     check(&["--help"], 0, "Exit codes: 0 pass");
-    check(&["rnu"], 64, "run");
+    check(&["rnu"], 64, "unrecognized subcommand");
     check(&["run", "--seed", "many"], 64, "invalid value");
     check(&["list", SCENARIOS, "--tag", "no-such-tag"], 64, "no scenario is left");
 }
