@@ -27,7 +27,7 @@ pub struct Row {
     pub pid: u32,
     /// `alive`, `paused` or `dead`.
     pub state: &'static str,
-    /// `leader`, `member`, `candidate` or `joining`, by its own last word.
+    /// `leader`, `member`, `candidate` or `joining`, by its own last word; `-` of a dead one.
     pub role: &'static str,
     /// Whom it follows.
     pub leader: Option<String>,
@@ -64,6 +64,7 @@ impl Row {
                 (true, false) => "alive",
             },
             role: match (stand.leads, stand.electing, seen) {
+                _ if !stand.alive => "-",
                 (true, ..) => "leader",
                 (false, true, _) => "candidate",
                 (false, false, Some(_)) => "member",

@@ -194,12 +194,15 @@ impl<'a> Index<'a> {
         self.troubles.iter().filter(move |trouble| trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from)
     }
 
-    /// Whether a life was in trouble at a moment, or just before: its own, or that of links or machine.
+    /// Whether a life was in trouble of its own at a moment, or just before.
     pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {
-        self.troubles_in(t, t).any(|trouble| match trouble.kind {
-            TroubleKind::Down | TroubleKind::Paused => trouble.lives.contains(&life),
-            TroubleKind::Links | TroubleKind::Machine => true,
-        })
+        let mut own = self.troubles_in(t, t).filter(|trouble| matches!(trouble.kind, TroubleKind::Down | TroubleKind::Paused));
+        own.any(|trouble| trouble.lives.contains(&life))
+    }
+
+    /// Whether links were cut or bad, or the machine late, at a moment, or just before.
+    pub(crate) fn is_stormy(&self, t: u64) -> bool {
+        self.troubles_in(t, t).any(|trouble| matches!(trouble.kind, TroubleKind::Links | TroubleKind::Machine))
     }
 
     pub(crate) fn life(&self, peer: &PeerId, inc: Incarnation) -> Option<LifeId> {

@@ -31,6 +31,10 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
 fn removals(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>, sheet: &mut Sheet) {
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
         let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some()) else { continue };
+        // Links that are cut or bad prove nothing against anybody.
+        if index.is_stormy(new.t) {
+            continue;
+        }
         sheet.look();
         let life = &index.lives[removed];
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
@@ -119,13 +123,11 @@ pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
         let disturbed = index.troubles_in(start.t, deadline).any(|trouble| {
             trouble.from > start.t || trouble.to < u64::MAX || trouble.lives.contains(&id) || trouble.kind != TroubleKind::Down
         });
-        if deadline > index.end || disturbed {
-            continue;
-        }
-        sheet.look();
         // It may have been told to take a higher incarnation on its way in.
         let joined = |view: &&ViewFact<'_>| index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t);
-        if !index.views.iter().any(|view| joined(&view)) {
+        if index.views.iter().any(|view| joined(&view)) {
+            sheet.look();
+        } else if deadline <= index.end && !disturbed {
             sheet.breach(&[start.at, life.last], || format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000));
         }
     }
