@@ -498,10 +498,11 @@ impl Message {
         }
     }
 
-    /// Whether it is bulk: everything else goes before it on a link. `LEAVE` keeps its place behind the sender's readings.
+    /// Whether it is bulk: everything else goes before it on a link. Last words keep their place: `LEAVE` behind the
+    /// leaver's readings, `HANDOVER` behind the entries that it hands over.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. } | Self::Leave)
+        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. } | Self::Leave | Self::Handover { .. })
     }
 
     /// Whether the event log only counts it, because it comes all the time.

@@ -144,8 +144,27 @@ impl Node {
         let asked = candidate.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
         let Phase::Syncing(claim) = &mut candidate.phase else { return };
         if asked && answer.epoch == claim.epoch && answer.lineage.iter().all(|row| row.first > Seq::ZERO) {
+            let newest = answer.views.first().cloned();
             claim.answers.insert(from.id.clone(), (from.clone(), answer));
+            self.ask_members_of(now, newest, out);
             self.close_if_complete(now, out);
+        }
+    }
+
+    /// An answer has shown a newer view: the log that is adopted may hold it, so its members are asked, too.
+    fn ask_members_of(&mut self, now: Time, newest: Option<View>, out: &mut Vec<Output>) {
+        let own = self.log.view().map(|view| (&view.epoch, view.view_id));
+        let Some(newest) = newest.filter(|view| own.is_some_and(|own| (&view.epoch, view.view_id) > own)) else { return };
+        let Role::Candidate(candidate) = &self.role else { return };
+        let unasked = |contact: &&Contact| contact.member != self.me.member && !candidate.asked.contains_key(contact.id());
+        let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
+        for contact in unasked {
+            let member = contact.member.clone();
+            if let Role::Candidate(candidate) = &mut self.role {
+                candidate.asked.insert(contact.id().clone(), contact);
+            }
+            self.wants_changed = true;
+            self.put_question(now, &member, out);
         }
     }
 
