@@ -419,3 +419,108 @@ pub fn shown(span: Duration) -> String {
 const EVIDENCE_MAX: usize = 4;
 /// How long after the end of a window its last events may take to be read.
 const GRACE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use promises::Bindings;
+    use promises::history::{Line, parse_line};
+    use protocol::config::Knobs;
+    use protocol::time::Time;
+
+    use super::{Examiner, Outcome};
+    use crate::observed::{LogLine, Observed, Occurrence};
+    use crate::scenario::diagnostic::Source;
+    use crate::scenario::{Cell, parse};
+    use crate::world::Seen;
+
+    /// One step `act` at 1000 µs; peer2 logs at byte 100 and loses peer1 at 1500 µs.
+    fn observed() -> Observed {
+        let mut observed = Observed::default();
+        let mut event = |process: &str, text: &str| {
+            let Ok(Line::Record(record)) = parse_line(text) else { panic!("{text}") };
+            observed.take(Seen::Event { process: process.to_owned(), record });
+        };
+        event(
+            "peer2",
+            r#"{"v":1,"t":500,"p":"peer2","inc":1,"n":1,"ev":"start","pid":1,"pid_start":1,"log":null,"address":"127.0.0.1:5002","build":"b","birth":1,"priority":0,"status":null}"#,
+        );
+        event("peer2", r#"{"v":1,"t":1500,"p":"peer2","inc":1,"n":2,"ev":"peer_removed","peer":"peer1","peer_inc":1,"view_id":2}"#);
+        for (offset, text) in [(0, "became the leader"), (100, "became the leader again")] {
+            let line = LogLine { offset, time: Time::from_micros(1_200), text: text.to_owned() };
+            observed.logs.entry("peer2".to_owned()).or_default().push(line);
+        }
+        let marks = [("peer2".to_owned(), 50)].into();
+        let bindings: Bindings = [("victim".to_owned(), vec!["peer1".to_owned()])].into();
+        let (start, end) = (Time::from_micros(1_000), Some(Time::from_micros(1_100)));
+        let moving = vec!["peer2".to_owned()];
+        observed.occurrences.push(Occurrence {
+            step: "act".to_owned(),
+            start,
+            end,
+            start_marks: marks,
+            end_marks: [].into(),
+            bindings,
+            moving,
+        });
+        observed
+    }
+
+    /// What becomes of an expectation at a moment; `over` if that is the end of the run.
+    fn examine(expectation: &str, now: u64, over: bool) -> Outcome {
+        let text = format!(
+            "[scenario]\nname = 'x'\n[cluster]\npeers = 2\n[[step]]\nid = 'act'\nkill = {{ who = 'peer1', as = 'victim' }}\n[[expect]]\n{expectation}\n"
+        );
+        let source = Source::new(Path::new("x.toml"), text);
+        let (scenario, _) = parse(&source, &Cell::new(), None).unwrap_or_else(|found| panic!("{}", found[0].render(&source, false)));
+        let (observed, knobs, bindings) = (observed(), Knobs::fast(), Bindings::new());
+        let (began, now) = (Time::ZERO, Time::from_micros(now));
+        Examiner { observed: &observed, knobs: &knobs, began, now, over, seed: 1, bindings: &bindings }.examine(&scenario.expectations[0])
+    }
+
+    #[track_caller]
+    fn check_met(expectation: &str) {
+        assert_eq!(examine(expectation, 900_000, true), Outcome::Met);
+    }
+
+    #[track_caller]
+    fn check_missed(expectation: &str, told: &str) {
+        match examine(expectation, 900_000, true) {
+            Outcome::Missed { words, .. } => assert!(words.contains(told), "{words}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn events_count_by_field_place_and_time() {
+        check_met("event = 'peer_removed'\nwhere = { peer = '$victim' }\non = 'peer2'\nafter = 'act'\nwithin = '1ms'");
+        check_missed("event = 'peer_removed'\nwhere = { peer = 'peer2' }\nafter = 'act'", "not seen at anybody");
+        check_missed("event = 'peer_removed'\non = ['peer2', '$victim']\nafter = 'act'", "not seen at peer1");
+        check_missed("event = 'peer_removed'\nafter = 'act'\nwithin = '0.4ms'", "not seen");
+        check_missed("event = 'peer_removed'\ncount = 2", "1 of 2");
+    }
+
+    #[test]
+    fn never_is_broken_by_one_and_by_a_field_that_does_not_exist() {
+        check_met("never = 'peer_removed'\nbefore = 'act'");
+        check_missed("never = 'peer_removed'\nafter = 'act'", "expected never");
+        // Else a slip of the pen would make an expectation that nothing can break.
+        check_missed("never = 'peer_removed'\nwhere = { pear = 'peer1' }", "no field `pear`");
+    }
+
+    #[test]
+    fn lines_count_only_if_they_were_written_after_the_act() {
+        check_met("log = 'became the leader'\non = 'peer2'\nafter = 'act'\ncount = 1");
+        check_missed("log = 'became the leader$'\nafter = 'act'", "not seen");
+        check_met("log = 'became the leader$'");
+    }
+
+    #[test]
+    fn what_may_still_come_is_open_until_its_time_is_over() {
+        let late = "event = 'view'\nafter = 'act'\nwithin = '100ms'";
+        assert_eq!(examine(late, 2_000, false), Outcome::Pending(Some(Time::from_micros(101_000))));
+        assert!(matches!(examine(late, 500_000, false), Outcome::Missed { .. }));
+        assert_eq!(examine("event = 'view'\nafter = 'act'", 500_000, false), Outcome::Pending(None));
+    }
+}
