@@ -53,7 +53,8 @@ pub struct Node {
     pub(crate) beats: u64,
     rejects: BTreeMap<&'static str, u64>,
     refused: u64,
-    told: Option<(&'static str, Option<PeerId>, Epoch, ViewId)>,
+    /// What the status block said last: whether this peer leads or is part of a group, whom it follows, and the view.
+    told: Option<(bool, bool, Option<PeerId>, ViewId)>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
     /// Whether the lag of the deadline that is still overdue has been allowed for.
@@ -481,7 +482,8 @@ impl Node {
 
     fn tell_status(&mut self, out: &mut Vec<Output>) {
         let view_id = self.log.view().map_or(ViewId::ZERO, |view| view.view_id);
-        let now = (self.role_name(), self.leader_id(), self.log.epoch(), view_id);
+        let leads = matches!(self.role, Role::Leader(_));
+        let now = (leads, leads || matches!(self.role, Role::Member(_)), self.leader_id(), view_id);
         if self.told.as_ref() != Some(&now) {
             self.told = Some(now);
             out.push(Output::Note(Note::Status(Box::new(self.status()))));
