@@ -124,7 +124,7 @@ impl Dice {
                 every_us: chaos_us / each + self.below("load every", peer as u64, chaos_us / each / 4 + 1),
                 bursts: each,
                 burst,
-                bytes: self.pick("bytes", peer as u64, &[1, 20, 100, 100, 2_000]),
+                bytes: self.pick("bytes", peer as u64, &[1, 20, 100, 100, 100, 1_500]),
             })
             .collect()
     }
