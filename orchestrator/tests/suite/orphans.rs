@@ -94,7 +94,11 @@ fn nobody_survives_a_killed_orchestrator() {
         let name = format!("orphans_{}_{point}", std::process::id());
         let mut victim = start(folder.path(), &name);
         let mark = format!("{name}-");
-        assert!(await_that(Duration::from_secs(20), || !marked(&mark).is_empty()), "no peer was started");
+        assert!(
+            await_that(Duration::from_secs(20), || !marked(&mark).is_empty()),
+            "no peer was started; the orchestrator: {:?}",
+            victim.0.try_wait()
+        );
         match point {
             // The first peer was started just now and has hardly begun to run.
             0 => {}
@@ -127,7 +131,11 @@ fn an_interrupted_run_is_judged_and_leaves_nobody() {
     let name = format!("interrupted_{}", std::process::id());
     let mut victim = start(folder.path(), &name);
     let mark = format!("{name}-");
-    assert!(await_that(Duration::from_secs(20), || marked(&mark).len() == 3), "three peers were not started");
+    assert!(
+        await_that(Duration::from_secs(20), || marked(&mark).len() == 3),
+        "three peers were not started; the orchestrator: {:?}",
+        victim.0.try_wait()
+    );
     let pid = nix::unistd::Pid::from_raw(i32::try_from(victim.0.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     let status = victim.0.wait().unwrap();
