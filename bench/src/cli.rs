@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chaos::{Report, RunFolder};
 use clap::{Parser, Subcommand};
+use promises::{Options, Outcome};
 
-use crate::failover::{Course, Outcome};
+use crate::failover::{Course, Measured};
 use crate::spread::{heads, milliseconds};
 
 /// Measures real groups of peers on this machine.
 ///
-/// A number that misses its mark is told and is no failure. Exit codes: 0 measured, 1 the group failed, 64 usage, 69 no `peer` to run or no folder to run it in.
+/// A number that misses its mark is told and is no failure. Exit codes: 0 measured, 1 the group failed or broke a promise, 64 usage, 69 no `peer` to run or no folder to run it in.
 /// Logs and events of the last run stay in logs/bench_failover.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
@@ -66,10 +68,14 @@ pub fn main() -> ExitCode {
     }
     let course = Course { peers, rate, kills };
     match course.run(&program, folder, |words| eprintln!("{words}")) {
-        Ok(outcome) => {
-            println!("{}", table(&course, &outcome));
+        Ok(measured) => {
+            println!("{}", table(&course, &measured));
+            if let Err(words) = judge(folder) {
+                eprintln!("bench: {words}");
+                return ExitCode::FAILURE;
+            }
             if json {
-                let (median, max) = (milliseconds(outcome.waits.median()), milliseconds(outcome.waits.max()));
+                let (median, max) = (milliseconds(measured.waits.median()), milliseconds(measured.waits.max()));
                 println!(r#"{{"median_ms": {median:.2}, "max_ms": {max:.2}}}"#);
             }
             ExitCode::SUCCESS
@@ -81,8 +87,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn table(course: &Course, outcome: &Outcome) -> String {
-    let (median, max) = (outcome.waits.median(), outcome.waits.max());
+fn table(course: &Course, measured: &Measured) -> String {
+    let (median, max) = (measured.waits.median(), measured.waits.max());
     let verdict = |value: std::time::Duration, mark: f64| if milliseconds(value) <= mark { "met" } else { "MISSED" };
     format!(
         "\n{} kills of the leader of {} peers, default knobs, {:.0} readings a second written ({} held back)\n\
@@ -90,18 +96,30 @@ fn table(course: &Course, outcome: &Outcome) -> String {
          wanted: median {MEDIAN_MS} ms ({}), max {MAX_MS} ms ({})",
         course.kills,
         course.peers,
-        outcome.rate,
-        outcome.held_back,
+        measured.rate,
+        measured.held_back,
         "from the kill to the next news",
         heads(),
         "of each survivor",
-        outcome.waits,
-        outcome.waits.count(),
+        measured.waits,
+        measured.waits.count(),
         "of the last survivor of each kill",
-        outcome.worst,
+        measured.worst,
         verdict(median, MEDIAN_MS),
         verdict(max, MAX_MS),
     )
+}
+
+/// Numbers of a run that broke a promise are worth nothing.
+fn judge(folder: &Path) -> Result<(), String> {
+    let run = RunFolder::open(folder).map_err(|error| error.to_string())?;
+    let report = Report::of(&run, Options::default()).map_err(|error| format!("cannot judge the run: {error}"))?;
+    let count = |outcome| report.judgement().findings.iter().filter(|finding| finding.outcome() == outcome).count();
+    if count(Outcome::Broken) > 0 {
+        return Err(format!("the group broke a promise, so the numbers are worth nothing\n{report}"));
+    }
+    println!("{} promises held, none broken (chaos judge {FOLDER} tells them)", count(Outcome::Held));
+    Ok(())
 }
 
 /// The `peer` that was built with this program.

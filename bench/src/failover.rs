@@ -30,7 +30,7 @@ pub struct Course {
 
 /// What came out.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Measured {
     /// Each survivor's wait, of all kills.
     pub waits: Spread,
     /// The worst wait of each kill.
@@ -41,7 +41,7 @@ pub struct Outcome {
     pub held_back: u64,
 }
 
-/// Why there is no outcome.
+/// Why nothing was measured.
 #[derive(Debug, Error)]
 pub enum CourseError {
     /// The machine did not play along, or a peer ended that nobody killed.
@@ -88,7 +88,7 @@ impl Course {
     ///
     /// # Errors
     /// See [`CourseError`].
-    pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> Result<Outcome, CourseError> {
+    pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> Result<Measured, CourseError> {
         let mut group = Group::new(program, folder).map_err(CourseError::io(folder.display().to_string()))?;
         let feed = Feed::start(self.rate).map_err(CourseError::io("the feed"))?;
         for number in 1..=self.peers {
@@ -113,7 +113,7 @@ impl Course {
         let held_back = feed.held_back();
         drop(feed);
         group.stop().map_err(CourseError::io("stopping the peers"))?;
-        Ok(Outcome { waits: Spread::new(all), worst: Spread::new(worst), rate, held_back })
+        Ok(Measured { waits: Spread::new(all), worst: Spread::new(worst), rate, held_back })
     }
 }
 

@@ -4,17 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::clock;
+use promises::{Fault, Record, World, WorldEvent};
 use protocol::id::PeerId;
 use protocol::time::Time;
 use socket2::{Domain, Socket, Type};
@@ -30,6 +31,9 @@ pub struct Group {
     lease: SocketAddrV4,
     _held: Socket,
     peers: BTreeMap<PeerId, Inmate>,
+    /// What is done to the peers, for the judge of the run.
+    truth: File,
+    written: u64,
 }
 
 /// One name of the group, and the process that bears it now.
@@ -49,11 +53,12 @@ impl Group {
     /// The folder cannot be made, or there is no free port.
     pub fn new(program: &Path, folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder.join("events"))?;
+        let truth = File::options().create(true).append(true).open(folder.join("events").join(format!("{WRITER}.jsonl")))?;
         let held = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         held.set_reuse_address(true)?;
         held.bind(&SocketAddrV4::new(LOOPBACK_BROADCAST, 0).into())?;
         let lease = held.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("an IPv4 socket without an IPv4 address"))?;
-        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease, _held: held, peers: BTreeMap::new() })
+        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease, _held: held, peers: BTreeMap::new(), truth, written: 0 })
     }
 
     /// Starts a process under this name, at the product's own settings; gives the pipe to its sensor.
@@ -63,6 +68,7 @@ impl Group {
     pub fn start(&mut self, id: &PeerId) -> io::Result<ChildStdin> {
         let events = self.folder.join("events").join(format!("{id}.jsonl"));
         let log = File::options().create(true).append(true).open(self.folder.join(format!("{id}_log.txt")))?;
+        let at = clock::now();
         let mut child = Command::new(&self.program)
             .args(["run", "--id", id.as_str(), "--address", "127.0.0.1", "--port", "0", "--sensor", "stdin"])
             .args(["--broadcast-port", &self.lease.port().to_string()])
@@ -83,8 +89,10 @@ impl Group {
             view: None,
             delivered: 0,
         });
+        let pid = child.id();
         inmate.process = Some(child);
         inmate.view = None;
+        self.record(at, World::Spawn { peer: id.clone(), process: id.to_string(), pid })?;
         Ok(stdin)
     }
 
@@ -161,11 +169,12 @@ impl Group {
         let at = clock::now();
         process.kill()?;
         let status = process.wait()?;
-        if status.signal() == Some(Signal::SIGKILL as i32) {
-            Ok(at)
-        } else {
-            Err(io::Error::other(format!("{id} ended by itself ({status}) before it was killed")))
+        if status.signal() != Some(Signal::SIGKILL as i32) {
+            return Err(io::Error::other(format!("{id} ended by itself ({status}) before it was killed")));
         }
+        self.record(at, World::Fault { id: format!("kill-{id}"), fault: Fault::Kill, who: vec![id.to_string()], confirmed: true })?;
+        self.record_end(id, process.id(), status, true)?;
+        Ok(at)
     }
 
     /// Stops all that live, politely at first.
@@ -173,24 +182,42 @@ impl Group {
     /// # Errors
     /// One could not be waited for.
     pub fn stop(&mut self) -> io::Result<()> {
-        let mut processes: Vec<Child> = self.peers.values_mut().filter_map(|inmate| inmate.process.take()).collect();
-        for process in &processes {
+        let living = self.peers.iter_mut().filter_map(|(id, inmate)| Some((id.clone(), inmate.process.take()?)));
+        let mut processes: Vec<(PeerId, Child)> = living.collect();
+        let at = clock::now();
+        for (_, process) in &processes {
             let pid = Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits"));
             // It may just have ended, and that is what is wanted.
             let _ = kill(pid, Signal::SIGTERM);
         }
+        let who = processes.iter().map(|(id, _)| id.to_string()).collect();
+        self.record(at, World::Fault { id: "stop".to_owned(), fault: Fault::Stop, who, confirmed: true })?;
         let deadline = Instant::now() + GRACE;
-        for process in &mut processes {
-            while process.try_wait()?.is_none() {
+        for (id, process) in &mut processes {
+            let status = loop {
+                if let Some(status) = process.try_wait()? {
+                    break status;
+                }
                 if Instant::now() >= deadline {
                     process.kill()?;
-                    process.wait()?;
-                    break;
+                    break process.wait()?;
                 }
                 thread::sleep(POLL);
-            }
+            };
+            self.record_end(id, process.id(), status, status.success())?;
         }
         Ok(())
+    }
+
+    fn record_end(&mut self, peer: &PeerId, pid: u32, status: ExitStatus, expected: bool) -> io::Result<()> {
+        let (peer, process) = (peer.clone(), peer.to_string());
+        self.record(clock::now(), World::Exit { peer, process, pid, status: status.code(), signal: status.signal(), expected })
+    }
+
+    fn record(&mut self, at: Time, what: World) -> io::Result<()> {
+        self.written += 1;
+        let line = Record::World(WorldEvent::new(at, WRITER, self.written, what)).line() + "\n";
+        self.truth.write_all(line.as_bytes())
     }
 }
 
@@ -204,6 +231,8 @@ impl Drop for Group {
     }
 }
 
+/// The name under which the bench writes events.
+const WRITER: &str = "_bench";
 const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 /// How long a peer may take to leave.
 const GRACE: Duration = Duration::from_secs(5);

@@ -68,7 +68,7 @@ impl Workshop {
         command
     }
 
-    /// Builds packages; silent when there is nothing to do.
+    /// Builds packages; cargo tells how far it is.
     pub(crate) fn build(&self, profile: Profile, packages: &[&str]) -> Result<Programs, Failure> {
         let mut command = self.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics"]);
         command.args(packages.iter().flat_map(|package| ["--package", package]));
