@@ -200,6 +200,12 @@ impl<'a> Index<'a> {
         own.any(|trouble| trouble.lives.contains(&life))
     }
 
+    /// Whether a life stood still for at least `span`, and may feel it at that moment.
+    pub(crate) fn stood_still(&self, life: LifeId, t: u64, span: u64) -> bool {
+        let mut pauses = self.troubles_in(t, t).filter(|trouble| trouble.kind == TroubleKind::Paused);
+        pauses.any(|pause| pause.lives.contains(&life) && pause.to.min(t).saturating_sub(pause.from) >= span)
+    }
+
     /// Whether links were cut or bad, or the machine late, at a moment, or just before.
     pub(crate) fn is_stormy(&self, t: u64) -> bool {
         self.troubles_in(t, t).any(|trouble| matches!(trouble.kind, TroubleKind::Links | TroubleKind::Machine))

@@ -18,7 +18,7 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
                         && old.log == view.log
                         && view.leader == life.peer
                     {
-                        removals(index, id, old, view, sheet);
+                        removals(case, id, old, view, sheet);
                     }
                 }
                 What::Transfer { .. } | What::Diverged { .. } | What::Merged => before = None,
@@ -28,7 +28,13 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-fn removals(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>, sheet: &mut Sheet) {
+fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    // While the leader itself stood still for long, the others may have gone on without it.
+    let patience = u64::try_from(case.options.knobs.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX) / 2;
+    if index.stood_still(leader, new.t, patience) {
+        return;
+    }
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
         let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some()) else { continue };
         // Links that are cut or bad prove nothing against anybody.
