@@ -3,25 +3,31 @@
 //! Conditions are awaited, never slept for. Everything that runs beside the steps (readings, pauses that end by
 //! themselves, reading what the peers tell) happens in [`Engine::turn`], which every wait goes through.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod condition;
+mod describe;
+mod rest;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use promises::Bindings;
 use promises::fault::{Fault, Identity};
-use promises::selector::{Draw, Selector};
+use promises::selector::Draw;
 use promises::world::{Phase, World as Truth, WorldEvent};
-use promises::{Bindings, SelectorError};
 use protocol::draw::draw_below;
 use protocol::id::PeerId;
 use protocol::time::Time;
 
-use crate::expect::{Examiner, Outcome, Search, Window, shown};
+use crate::expect::{Examiner, Outcome, Window, shown};
 use crate::observed::{Observed, Occurrence};
-use crate::scenario::diagnostic::{Placed, Span};
-use crate::scenario::{Condition, Ids, IfNone, Scenario, Spawn, Step, Target, Verb, What, Workload};
+use crate::scenario::diagnostic::Span;
+use crate::scenario::{Condition, Ids, IfNone, Scenario, Spawn, Step, Target, Verb, Workload};
 use crate::signals::Interrupts;
 use crate::teller::Teller;
 use crate::workload::Readings;
 use crate::world::{Seen, World, WorldError};
+
+pub use describe::describe;
 
 /// Why a run did not go on to its end.
 #[derive(Debug, thiserror::Error)]
@@ -499,147 +505,6 @@ impl<'a> Engine<'a> {
         Ok(who)
     }
 
-    fn wait_condition(&mut self, step: &Step, condition: &Condition) -> Result<(), Halt> {
-        let limit = self.limit(step);
-        let mut search = self.search(condition);
-        let lasts = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
-        let mut since = None;
-        let words = describe(step);
-        self.wait(step, limit, &words, |engine| match engine.holds(condition, search.as_mut()) {
-            Ok(()) => {
-                let now = engine.world.now();
-                let held = now.since(*since.get_or_insert(now));
-                if held >= lasts { Ok(()) } else { Err(format!("it has held for {} of {}", shown(held), shown(lasts))) }
-            }
-            Err(missing) => {
-                since = None;
-                Err(missing)
-            }
-        })
-    }
-
-    /// The search behind a condition that waits for an event or a line. It sees what came since the last step that did
-    /// something began: the answer to a kill is often there before the wait for it starts.
-    fn search(&self, condition: &Condition) -> Option<Search> {
-        let what = match condition {
-            Condition::Event { pattern, .. } => What::Event(pattern.clone()),
-            Condition::Log { pattern, .. } => What::Log(pattern.clone()),
-            _ => return None,
-        };
-        Some(Search::new(&what, &self.bindings, self.last_act.clone()))
-    }
-
-    /// Whether a condition is met; else what is missing.
-    fn holds(&self, condition: &Condition, search: Option<&mut Search>) -> Result<(), String> {
-        let enough = |count: u64, least: u64, what: &str| if count >= least { Ok(()) } else { Err(format!("{count} of {least} {what}")) };
-        match condition {
-            Condition::Stable => self.stable(),
-            Condition::Leader => self.resolve(&Selector::Leader).map(drop),
-            Condition::LeaderNot(who) => {
-                let not = self.resolve(&who.value)?;
-                let leader = self.resolve(&Selector::Leader)?;
-                if leader.iter().any(|name| not.contains(name)) { Err(format!("{} still leads", leader.join(", "))) } else { Ok(()) }
-            }
-            Condition::Delivered(least) => {
-                let counts = self.observed.moving().into_iter().map(|process| (self.observed.ledger.delivered(&process), process));
-                match counts.min() {
-                    Some((count, process)) => enough(count, *least, &format!("readings are delivered at {process}")),
-                    None => Err("nobody runs".to_owned()),
-                }
-            }
-            Condition::Interrupt => Err("Ctrl-C ends it".to_owned()),
-            Condition::Unordered(least) => enough(self.observed.ledger.unordered(), *least, "readings are unordered"),
-            Condition::Event { on, count, .. } => self.seen(search, on.as_ref(), *count),
-            Condition::Log { on, .. } => self.seen(search, on.as_ref(), 1),
-        }
-    }
-
-    fn seen(&self, search: Option<&mut Search>, on: Option<&Placed<Selector>>, least: u64) -> Result<(), String> {
-        let search = search.expect("a wait for an event or a line has a search");
-        search.go_on(&self.observed);
-        let found = &search.found;
-        if let Some(words) = &found.no_field {
-            return Err(words.clone());
-        }
-        let Some(on) = on else {
-            let count: u64 = found.count.values().sum();
-            return if count >= least { Ok(()) } else { Err(format!("seen {count} of {least} times")) };
-        };
-        let whom = self.resolve(&on.value)?;
-        let short: Vec<String> = whom.into_iter().filter(|process| found.count.get(process).copied().unwrap_or(0) < least).collect();
-        if short.is_empty() { Ok(()) } else { Err(format!("not seen at {}", short.join(", "))) }
-    }
-
-    fn resolve(&self, selector: &Selector) -> Result<Vec<String>, String> {
-        let draw = Draw { seed: self.seed, purpose: "wait", counter: 0 };
-        selector.resolve(&self.observed.standing, &self.bindings, draw).map_err(|error: SelectorError| error.to_string())
-    }
-
-    fn stable(&self) -> Result<(), String> {
-        let silent = self.world.living().into_iter().find(|process| self.observed.standing.find(process).is_none_or(|stand| !stand.alive));
-        if let Some(process) = silent {
-            return Err(format!("{process} has not said anything yet"));
-        }
-        self.observed.standing.stable()?;
-        let calm = 2 * self.scenario.cluster.knobs.heartbeat_interval;
-        match self.observed.last_election.map(|last| self.world.now().since(last)) {
-            Some(since) if since < calm => Err(format!("the last election was {} ago", shown(since))),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether every reading that was given to a living peer has been delivered by all of them.
-    fn drained(&self) -> Result<(), String> {
-        let moving = self.observed.moving();
-        for process in &moving {
-            let (given, settled) = (self.readings.given(process), self.observed.ledger.settled(process));
-            if settled < given {
-                return Err(format!("{process} has published {settled} of {given} readings"));
-            }
-        }
-        let peers: BTreeSet<_> =
-            moving.iter().filter_map(|process| self.observed.standing.find(process)).map(|stand| (stand.peer.clone(), stand.inc)).collect();
-        self.observed.ledger.under_way(&moving, &peers).map_or(Ok(()), Err)
-    }
-
-    /// Everything is healed; the group has to become one, and what it publishes then has to reach everybody.
-    fn settle(&mut self) -> Result<bool, Halt> {
-        if self.observed.moving().is_empty() {
-            return Ok(false);
-        }
-        self.teller.phase("comes to rest");
-        let from = self.world.now();
-        let rest = self.settle_within(self.default_limit());
-        let to = self.world.now();
-        let core = self.observed.moving();
-        self.record_at(to, Truth::Quiet { from, to, core })?;
-        rest.map(|()| true)
-    }
-
-    fn settle_within(&mut self, limit: Duration) -> Result<(), Halt> {
-        let unrest = |words| Halt::Unrest { limit: shown(limit), words };
-        self.wait_until(limit, "one leader and one view everywhere", Self::stable).and_then(|rest| rest.map_err(unrest))?;
-        self.flowing = false;
-        for process in self.observed.moving() {
-            self.publish(&process, 0);
-        }
-        self.wait_until(limit, "everything published to be delivered everywhere", Self::drained).and_then(|rest| rest.map_err(unrest))
-    }
-
-    fn await_expectations(&mut self) -> Result<(), Halt> {
-        self.teller.phase("waits for expectations");
-        loop {
-            let now = self.world.now();
-            let waits = |outcome: &Outcome| matches!(outcome, Outcome::Pending(Some(_)));
-            let pending = self.examine(now, false).iter().filter(|outcome| waits(outcome)).count();
-            if pending == 0 {
-                return Ok(());
-            }
-            // Looking through a whole history is not free; a few dozen times a second is often enough.
-            self.wait_until(EXAMINE_INTERVAL, &format!("{pending} expectations"), |_| Err(String::new()))?.unwrap_or_default();
-        }
-    }
-
     fn end_due_pauses(&mut self, now: Time) -> Result<(), Halt> {
         while let Some(at) = self.pauses.iter().position(|pause| pause.ends <= now) {
             let Pause { who, fault, occurrence, .. } = self.pauses.remove(at);
@@ -670,75 +535,6 @@ impl<'a> Engine<'a> {
             .collect();
         self.act("end-of-file", &paused, &Fault::Resume)
     }
-
-    fn limit(&self, step: &Step) -> Duration {
-        if let Verb::Wait(Condition::Interrupt) = step.verb {
-            return Duration::MAX;
-        }
-        step.within.as_ref().map_or_else(|| self.default_limit(), |within| within.under(&self.scenario.cluster.knobs))
-    }
-
-    /// What is given to a wait that says nothing itself: bounds liveness generously, in units of the profile.
-    fn default_limit(&self) -> Duration {
-        let knobs = &self.scenario.cluster.knobs;
-        let round = knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout + knobs.join_timeout;
-        Duration::from_secs(5) + 4 * round
-    }
-
-    fn wait_for_time(&mut self, due: Time) -> Result<(), Halt> {
-        let left = due.since(self.world.now());
-        self.wait_until(left, "time to pass", |engine| if engine.world.now() >= due { Ok(()) } else { Err(String::new()) })?
-            .unwrap_or_default();
-        Ok(())
-    }
-
-    fn wait(&mut self, step: &Step, limit: Duration, words: &str, check: impl FnMut(&Self) -> Result<(), String>) -> Result<(), Halt> {
-        self.wait_until(limit, words, check)?
-            .map_err(|missing| Halt::Step { span: step.span.clone(), words: format!("waited {} for {words}: {missing}", shown(limit)) })
-    }
-
-    /// Lets turns pass until a check is met; the inner error says what was missing when the time was over.
-    fn wait_until(
-        &mut self,
-        limit: Duration,
-        words: &str,
-        mut check: impl FnMut(&Self) -> Result<(), String>,
-    ) -> Result<Result<(), String>, Halt> {
-        let until = self.world.now() + limit;
-        loop {
-            let Err(missing) = check(self) else { return Ok(Ok(())) };
-            if self.world.now() > until {
-                return Ok(Err(missing));
-            }
-            self.awaiting = if missing.is_empty() { words.to_owned() } else { format!("{words}: {missing}") };
-            self.turn()?;
-        }
-    }
-}
-
-/// A step in a few words, for the live line and for people.
-#[must_use]
-pub fn describe(step: &Step) -> String {
-    let what = match &step.verb {
-        Verb::Wait(Condition::Stable) => "wait until stable".to_owned(),
-        Verb::Wait(Condition::Leader) => "wait for a leader".to_owned(),
-        Verb::Wait(Condition::LeaderNot(who)) => format!("wait for a leader other than {}", who.value),
-        Verb::Wait(Condition::Delivered(count)) => format!("wait for {count} deliveries everywhere"),
-        Verb::Wait(Condition::Unordered(count)) => format!("wait for {count} unordered readings"),
-        Verb::Wait(Condition::Interrupt) => "run until Ctrl-C".to_owned(),
-        Verb::Wait(Condition::Event { pattern, .. }) => format!("wait for {}", crate::expect::title(&What::Event(pattern.clone()))),
-        Verb::Wait(Condition::Log { pattern, .. }) => format!("wait for {}", crate::expect::title(&What::Log(pattern.clone()))),
-        Verb::Publish { target, count, .. } => format!("publish {count} readings from {}", target.who.value),
-        Verb::Spawn(spawns) => format!("spawn {}", spawns.iter().map(|spawn| spawn.name.as_str()).collect::<Vec<_>>().join(", ")),
-        Verb::Quiesce => "quiesce".to_owned(),
-        Verb::Sleep => "let time pass".to_owned(),
-        Verb::Do(steps) => steps.iter().map(describe).collect::<Vec<_>>().join(", then "),
-        verb => format!("{} {}", verb.name(), verb.target().map(|target| target.who.value.to_string()).unwrap_or_default()),
-    };
-    match &step.id {
-        Some(id) => format!("{id}: {what}"),
-        None => what,
-    }
 }
 
 fn name_of(step: &Step) -> String {
@@ -762,5 +558,3 @@ pub fn shuffled(count: u64, seed: u64) -> Vec<PeerId> {
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How many bytes of readings may wait for a peer before the flow leaves it out.
 const BACKLOG_MAX: usize = 64 << 10;
-/// How often open expectations are looked at.
-const EXAMINE_INTERVAL: Duration = Duration::from_millis(30);

@@ -1,0 +1,51 @@
+//! The end of a run: expectations that are still open, and a group that has to come to rest.
+
+use std::time::Duration;
+
+use promises::world::World as Truth;
+
+use super::{Engine, Halt};
+use crate::expect::{Outcome, shown};
+
+impl Engine<'_> {
+    /// Everything is healed; the group has to become one, and what it publishes then has to reach everybody.
+    pub(super) fn settle(&mut self) -> Result<bool, Halt> {
+        if self.observed.moving().is_empty() {
+            return Ok(false);
+        }
+        self.teller.phase("comes to rest");
+        let from = self.world.now();
+        let rest = self.settle_within(self.default_limit());
+        let to = self.world.now();
+        let core = self.observed.moving();
+        self.record_at(to, Truth::Quiet { from, to, core })?;
+        rest.map(|()| true)
+    }
+
+    pub(super) fn settle_within(&mut self, limit: Duration) -> Result<(), Halt> {
+        let unrest = |words| Halt::Unrest { limit: shown(limit), words };
+        self.wait_until(limit, "one leader and one view everywhere", Self::stable).and_then(|rest| rest.map_err(unrest))?;
+        self.flowing = false;
+        for process in self.observed.moving() {
+            self.publish(&process, 0);
+        }
+        self.wait_until(limit, "everything published to be delivered everywhere", Self::drained).and_then(|rest| rest.map_err(unrest))
+    }
+
+    pub(super) fn await_expectations(&mut self) -> Result<(), Halt> {
+        self.teller.phase("waits for expectations");
+        loop {
+            let now = self.world.now();
+            let waits = |outcome: &Outcome| matches!(outcome, Outcome::Pending(Some(_)));
+            let pending = self.examine(now, false).iter().filter(|outcome| waits(outcome)).count();
+            if pending == 0 {
+                return Ok(());
+            }
+            // Looking through a whole history is not free; a few dozen times a second is often enough.
+            self.wait_until(EXAMINE_INTERVAL, &format!("{pending} expectations"), |_| Err(String::new()))?.unwrap_or_default();
+        }
+    }
+}
+
+/// How often open expectations are looked at.
+const EXAMINE_INTERVAL: Duration = Duration::from_millis(30);
