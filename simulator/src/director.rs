@@ -336,7 +336,7 @@ impl<'a, W: Watch> Director<'a, W> {
         (0..self.world.hosts()).filter_map(|peer| self.world.status(peer)).collect()
     }
 
-    /// One leader, followed by all who live, in one view of exactly them.
+    /// One leader, followed by all who live, in one view of exactly them; and nobody is about to go.
     fn is_one(&self) -> bool {
         let stands = self.stands();
         let Some(first) = stands.first() else { return false };
@@ -348,6 +348,7 @@ impl<'a, W: Watch> Director<'a, W> {
             && stands.iter().filter(|status| status.role == "leader").count() == 1
             && stands.iter().all(|status| {
                 matches!(status.role.as_str(), "leader" | "member")
+                    && !status.leaving
                     && status.leader == first.leader
                     && status.epoch == first.epoch
                     && status.view_id == first.view_id

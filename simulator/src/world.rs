@@ -7,6 +7,8 @@
 
 mod hand;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,0 +1,186 @@
+//! What the kernels and the network of this world do, seen through the inputs of real nodes.
+
+use std::time::Duration;
+
+use promises::fault::Identity;
+use protocol::config::{Config, Knobs};
+use protocol::id::PeerId;
+use protocol::message::Message;
+use protocol::seam::{Down, Input};
+use protocol::time::Time;
+
+use super::{Settings, World};
+use crate::watch::Watch;
+use crate::weather::{OneIn, Weather};
+
+/// Keeps every input, with its time and whom it came to.
+#[derive(Default)]
+struct Ledger(Vec<(Time, String, Option<String>, Input)>);
+
+impl Watch for Ledger {
+    fn input(&mut self, now: Time, who: &PeerId, from: Option<&PeerId>, input: &Input) {
+        self.0.push((now, who.to_string(), from.map(ToString::to_string), input.clone()));
+    }
+}
+
+impl Ledger {
+    /// The inputs of one peer that came from another one, from `since` on.
+    fn between(&self, from: &str, to: &str, since: Time) -> Vec<&Input> {
+        let wanted = self.0.iter().filter(|(at, who, whom, _)| *at >= since && who == to && whom.as_deref() == Some(from));
+        wanted.map(|(.., input)| input).collect()
+    }
+}
+
+/// So many peers, all started, that have become a group.
+fn group(peers: usize, change: impl Fn(&mut Settings)) -> World<Ledger> {
+    let mut settings = Settings::calm(1, Config::try_from(Knobs::fast()).unwrap());
+    change(&mut settings);
+    let mut world = World::new(settings, Ledger::default());
+    for n in 1..=peers {
+        let host = world.add_host(PeerId::new(&format!("p{n}")).unwrap(), 0);
+        world.start(host);
+    }
+    run(&mut world, 2_000);
+    assert!((0..peers).all(|host| world.status(host).unwrap().members.len() == peers), "they are one group");
+    world
+}
+
+fn run(world: &mut World<Ledger>, millis: u64) {
+    let end = world.now() + Duration::from_millis(millis);
+    world.run_until(end);
+}
+
+fn heartbeats(inputs: &[&Input]) -> usize {
+    let messages = inputs.iter().filter_map(|input| if let Input::Received { messages, .. } = input { Some(messages) } else { None });
+    messages.flatten().filter(|message| matches!(message, Message::Heartbeat(_))).count()
+}
+
+#[test]
+fn a_stopped_process_is_connected_to_and_reads_everything_when_it_goes_on() {
+    let mut world = group(2, |_| {});
+    let newcomer = world.add_host(PeerId::new("p0").unwrap(), 0);
+    let stopped = world.now();
+    world.pause(1);
+    world.start(newcomer);
+    run(&mut world, 100);
+    let ledger = &world.watch.0;
+    assert!(!ledger.iter().any(|(at, who, ..)| *at > stopped && who == "p2"), "who is stopped handles nothing");
+    let connected = world.watch.between("p2", "p0", stopped);
+    assert!(connected.iter().any(|input| matches!(input, Input::LinkUp { .. })), "its kernel takes the connection all the same");
+    let goes_on = world.now();
+    world.resume(1);
+    run(&mut world, 1);
+    let accepted = world.watch.between("p0", "p2", goes_on);
+    assert!(accepted.iter().any(|input| matches!(input, Input::LinkUp { .. })), "and hands it over when the process goes on");
+    assert!(accepted.iter().any(|input| matches!(input, Input::Received { .. })), "with what was sent meanwhile");
+}
+
+#[test]
+fn a_one_way_cut_holds_frames_back_and_lets_them_all_through_when_it_is_mended() {
+    let mut world = group(2, |_| {});
+    let since = world.now();
+    let cut = world.cut(&[(1, 0)]);
+    run(&mut world, 350);
+    assert_eq!(heartbeats(&world.watch.between("p2", "p1", since + Duration::from_millis(1))), 0, "p1 hears nothing");
+    let mended = world.now();
+    world.mend(cut);
+    run(&mut world, 5);
+    let flood = world.watch.between("p2", "p1", mended);
+    assert!(heartbeats(&flood) >= 3, "what stood still comes at once: {flood:?}");
+}
+
+#[test]
+fn a_stall_holds_back_one_direction_for_its_time() {
+    let mut world = group(2, |_| {});
+    let since = world.now();
+    world.stall(1, 0, Duration::from_millis(300));
+    run(&mut world, 299);
+    assert_eq!(heartbeats(&world.watch.between("p2", "p1", since)), 0);
+    run(&mut world, 2);
+    assert!(heartbeats(&world.watch.between("p2", "p1", since)) >= 2);
+}
+
+#[test]
+fn the_connections_of_a_dead_process_end_and_new_ones_are_refused() {
+    let mut world = group(2, |_| {});
+    let since = world.now();
+    world.kill(1);
+    run(&mut world, 50);
+    let seen = world.watch.between("p2", "p1", since);
+    assert!(seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Closed, .. })), "{seen:?}");
+    assert!(seen.iter().any(|input| matches!(input, Input::DialFailed { refused: true, .. })), "{seen:?}");
+}
+
+#[test]
+fn a_reset_is_seen_at_both_ends_and_a_new_connection_stands_soon_after() {
+    let mut world = group(2, |_| {});
+    let since = world.now();
+    world.reset(0, 1);
+    run(&mut world, 50);
+    for (from, to) in [("p1", "p2"), ("p2", "p1")] {
+        let seen = world.watch.between(from, to, since);
+        assert!(seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Reset, .. })), "{to}: {seen:?}");
+        assert!(seen.iter().any(|input| matches!(input, Input::LinkUp { .. })), "{to}: {seen:?}");
+    }
+}
+
+#[test]
+fn nothing_can_be_dialled_across_a_cut_and_nobody_takes_that_for_a_refusal() {
+    let mut world = group(2, |_| {});
+    let since = world.now();
+    world.cut(&[(0, 1), (1, 0)]);
+    world.reset(0, 1);
+    run(&mut world, 3_000);
+    for (from, to) in [("p1", "p2"), ("p2", "p1")] {
+        let refused = |input: &&Input| matches!(input, Input::DialFailed { refused: true, .. });
+        assert!(!world.watch.between(from, to, since).iter().any(refused));
+    }
+    assert!([0, 1].iter().all(|&host| world.status(host).unwrap().role == "leader"), "both sides go on alone");
+}
+
+#[test]
+fn datagrams_are_lost_and_repeated_for_each_receiver_on_its_own() {
+    let beacons = |weather: Weather| {
+        let mut world = group(3, |_| {});
+        let since = world.now();
+        world.set_weather(weather);
+        run(&mut world, 10_000);
+        let heard = |to| world.watch.between("p3", to, since).iter().filter(|input| matches!(input, Input::Heard { .. })).count();
+        (heard("p1"), heard("p2"))
+    };
+    assert_eq!(beacons(Weather::calm()), (100, 100), "a beacon every 100 ms");
+    assert_eq!(beacons(Weather { loss: OneIn(1), ..Weather::calm() }), (0, 0));
+    assert_eq!(beacons(Weather { repeat: OneIn(1), ..Weather::calm() }), (200, 200));
+    let (one, two) = beacons(Weather { loss: OneIn(2), ..Weather::calm() });
+    assert!((30..70).contains(&one) && (30..70).contains(&two), "{one} {two}");
+}
+
+#[test]
+fn bytes_cut_anywhere_say_the_same_as_messages() {
+    let view = |bytes| {
+        let mut world = group(3, |settings| settings.bytes = bytes);
+        world.publish(0, bytes::Bytes::from_static(b"a reading"));
+        run(&mut world, 500);
+        assert_eq!(world.tally().cut_at_byte > 0, bytes);
+        (0..3).map(|host| world.status(host).unwrap().delivered).collect::<Vec<_>>()
+    };
+    let delivered = view(true);
+    assert!(delivered.iter().all(|seq| *seq == delivered[0]));
+    assert_eq!(delivered, view(false));
+}
+
+#[test]
+fn a_process_that_starts_again_has_a_later_incarnation_with_or_without_its_disk() {
+    let mut world = group(2, |_| {});
+    let mut last = world.status(0).unwrap().incarnation;
+    for identity in [Identity::Same, Identity::Fresh] {
+        world.kill(0);
+        run(&mut world, 50);
+        world.restart(0, identity);
+        let incarnation = world.status(0).unwrap().incarnation;
+        assert!(incarnation > last, "{incarnation} after {last}");
+        last = incarnation;
+        run(&mut world, 1_000);
+        assert_eq!(world.status(1).unwrap().members.len(), 2, "and is let in again");
+    }
+}
