@@ -58,7 +58,7 @@ impl Node {
             Role::Joining(joining) => (true, joining.heard.values().map(|(contact, _)| contact.clone()).collect()),
             Role::Candidate(before) => (before.first_view, before.asked.values().cloned().collect()),
             Role::Member(_) | Role::Leader(_) => {
-                (false, self.log.view().map_or_else(Vec::new, |view| view.members.iter().cloned().collect()))
+                (self.log.view().is_none(), self.log.view().map_or_else(Vec::new, |view| view.members.iter().cloned().collect()))
             }
         };
         let ask = self.fresh_ask();
@@ -179,7 +179,7 @@ impl Node {
             }
             Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(ask), Reason::NotMember, out),
             Role::Candidate(candidate) if candidate.first_view => self.answer(now, from, &election.candidate, ask, out),
-            Role::Member(_) | Role::Candidate(_) if !self.log.view().is_some_and(|view| view.names(from)) => {
+            Role::Member(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
                 self.refuse(now, from, Some(ask), Reason::NotMember, out);
             }
             Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
@@ -199,6 +199,13 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Whether somebody belongs to this group: the newest view held names it, or it is further in the same log, where it
+    /// may be named by a view that is still to come.
+    fn knows(&self, member: &Member, end: &LogEnd) -> bool {
+        let ahead = self.log.is_in(&end.epoch) && end.contiguous > self.log.contiguous();
+        ahead || self.log.view().is_some_and(|view| view.names(member))
     }
 
     /// OK if this peer outranks the candidate, else CLEAR.

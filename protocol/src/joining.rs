@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::building::{Base, Building, Purpose};
 use crate::id::{Contact, Member};
+use crate::log::Log;
 use crate::message::{Added, Coordinator, Message, Ordered};
 use crate::node::Node;
 use crate::note::{Cause, Note};
@@ -34,6 +35,10 @@ impl Node {
     pub(crate) fn become_joining(&mut self, now: Time, target: Option<Contact>, out: &mut Vec<Output>) {
         self.building = None;
         self.witness = None;
+        if self.log.view().is_none() {
+            // A cut that never got its first view is nobody's log; two that went on from it would fork it in silence.
+            self.log = Log::empty();
+        }
         let ask = self.fresh_ask();
         let target = target.filter(|contact| contact.member != self.me.member).map(|contact| (contact, now));
         let asked = target.as_ref().map(|(contact, _)| contact.member.clone());

@@ -173,7 +173,12 @@ impl Node {
         let Role::Member(following) = &self.role else { return };
         let leader = following.leader.member.clone();
         out.push(Output::Note(Note::Suspect { peer: leader.id.clone(), peer_inc: leader.inc, evidence: evidence.clone() }));
-        self.become_candidate(now, cause, Some(leader.id), out);
+        if self.log.view().is_none() {
+            // It holds no view, so there is nobody to ask: the first view is formed anew.
+            self.become_joining(now, None, out);
+        } else {
+            self.become_candidate(now, cause, Some(leader.id), out);
+        }
     }
 
     /// The newest view that has been delivered may say that this peer is out, or whom to join.

@@ -104,7 +104,7 @@ impl Node {
             },
             Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
             Role::Candidate(candidate) if candidate.first_view => self.promise(now, from, &request.epoch, out),
-            Role::Member(_) | Role::Candidate(_) if !self.log.view().is_some_and(|view| view.names(from)) => {
+            Role::Member(_) | Role::Candidate(_) if !self.shares_view(from, request.view.as_ref()) => {
                 self.refuse(now, from, Some(round), Reason::NotMember, out);
             }
             Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
@@ -123,6 +123,14 @@ impl Node {
                 self.ask_as_witness(now, out);
             }
         }
+    }
+
+    /// Whether a claimant and this peer are in one view: the newest held here, or a newer one of the same log.
+    fn shares_view(&self, claimant: &Member, theirs: Option<&View>) -> bool {
+        let newer = |own: &View| {
+            theirs.is_some_and(|view| view.view_id > own.view_id && self.log.is_in(&view.epoch) && view.names(&self.me.member))
+        };
+        self.log.view().is_some_and(|own| own.names(claimant) || newer(own))
     }
 
     /// Promises, tells where the log ends, and waits for the outcome.
