@@ -3,8 +3,6 @@
 //!
 //! Ids are harmless by construction and payloads are escaped, so no reading can forge a line.
 
-use std::fmt::{self, Write as _};
-
 use serde::{Deserialize, Serialize};
 
 use crate::draw::digest;
@@ -12,7 +10,10 @@ use crate::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId, epoch_fields};
 use crate::seam::Reading;
 use crate::status::Status;
 use crate::time::Time;
-use crate::view::Names;
+
+mod sentence;
+
+pub use self::sentence::escape;
 
 /// The version of the event schema.
 pub const EVENT_VERSION: u8 = 1;
@@ -422,23 +423,6 @@ pub enum Evidence {
     },
 }
 
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => f.write_str("its connection is gone and a new one is refused"),
-            Self::Replaced { incarnation } => write!(f, "incarnation {incarnation} speaks in its place"),
-            Self::Silence { last_round_trip_ms, beats_missed, connected, own_lag_ms } => write!(
-                f,
-                "no round trip since {last_round_trip_ms} ms ({beats_missed} heartbeats unanswered, {}; own loop at most {own_lag_ms} ms late)",
-                if *connected { "still connected" } else { "not connected" }
-            ),
-            Self::OwnWord { verb } => write!(f, "it said {verb}"),
-            Self::NoAnswer { waited_ms } => write!(f, "asked, and silent for {waited_ms} ms"),
-            Self::Slow { behind } => write!(f, "{behind} entries behind for too long"),
-        }
-    }
-}
-
 /// Why an election starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -471,16 +455,6 @@ pub enum Refusal {
     WindowFull,
     /// The peer is leaving.
     Leaving,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "larger than payload_max",
-            Self::WindowFull => "the window is full: too many readings wait to be ordered",
-            Self::Leaving => "this peer is leaving",
-        })
-    }
 }
 
 /// How loud a note is.
@@ -558,121 +532,19 @@ impl Note {
     }
 }
 
-impl Note {
-    /// The lines of the human log, told by the peer `me`; empty where the fact is for the event log only.
-    #[must_use]
-    pub fn sentence(&self, me: &PeerId) -> String {
-        let mut text = String::new();
-        self.tell(me, &mut text).expect("writing to a String cannot fail");
-        text
-    }
-
-    fn tell(&self, me: &PeerId, f: &mut String) -> fmt::Result {
-        match self {
-            Self::Start { pid, address, build, .. } => write!(f, "Peer {me} starts at {address} (pid {pid}, build {build})."),
-            Self::Ready => write!(f, "Peer {me} is ready and looks for a group."),
-            Self::Stop { reason } => write!(f, "Peer {me} stops: {reason}"),
-            Self::Panic { message } => write!(f, "Bug: {}", escape(message.as_bytes())),
-            Self::Send { m, to, kind } => write!(f, "send {m} to {to}: {kind}"),
-            Self::Recv { m, kind } => write!(f, "recv {m}: {kind}"),
-            Self::Reject { from, why, count } => {
-                let from = from.as_ref().map_or("somebody", PeerId::as_str);
-                write!(f, "Rejected from {from}: {} ({count} so far)", escape(why.as_bytes()))
-            }
-            Self::Suspect { peer, evidence, .. } => write!(f, "Peer {me} suspects {peer}: {evidence}."),
-            Self::PeerAdded { peer, .. } => write!(f, "Peer {peer} is in the group."),
-            Self::PeerRemoved { peer, .. } => write!(f, "Peer {peer} is not in the group any more."),
-            Self::Failed { peer, silent, ordered, .. } => {
-                if *silent {
-                    writeln!(f, "Peer {peer} timed out! No heartbeat round trip completed in time.")?;
-                }
-                write!(f, "Peer {peer} failed, updated group: {{{}}}, ordered: [{}]", Names(ordered), Names(ordered))
-            }
-            Self::Left { peer, ordered, .. } => {
-                write!(f, "Peer {peer} left, updated group: {{{}}}, ordered: [{}]", Names(ordered), Names(ordered))
-            }
-            Self::View { view_id, epoch, seq, leader, members, .. } => {
-                write!(f, "Updated group view: {view_id} in epoch {epoch} at #{seq}, leader {leader}, ordered: [{}]", Names(members))
-            }
-            Self::ElectionStarted { cause, higher, .. } => {
-                match cause {
-                    Cause::Connection => f.push_str("Leader failure detected, initiating bully election.\n"),
-                    Cause::Silence => f.push_str("Leader heartbeat timeout, starting bully election\n"),
-                    Cause::FirstView | Cause::OwnWord | Cause::Handover | Cause::Witnessed | Cause::SteppedDown | Cause::Again => {}
-                }
-                write!(f, "Bully election from {me}. Higher peers: [{}]", Names(higher))
-            }
-            Self::ElectionOk { .. } => write!(f, "Received OK from higher peer, waiting for COORDINATOR."),
-            Self::Vetoed { by, leader } => write!(f, "Election vetoed: {by} knows {leader} to lead."),
-            Self::Claim { alone: true, .. } => write!(f, "No response received. Assuming role of Group Leader."),
-            Self::Claim { .. } => write!(f, "No OK received. {me} becomes leader."),
-            Self::LeaderElected { peer, renewed: false, .. } => write!(f, "Peer {peer} became the Group Leader via election."),
-            Self::LeaderElected { peer, epoch, .. } => write!(f, "Peer {peer} goes on leading, in epoch {epoch}."),
-            Self::Coordinator { peer, .. } => write!(f, "Received COORDINATOR announcement: {peer}"),
-            Self::Follows { leader, .. } => write!(f, "Peer {me} acknowledges new leader {leader}."),
-            Self::StepDown { epoch, why } => write!(f, "Peer {me} steps down as leader of epoch {epoch}: {why}."),
-            Self::Publish { oseq, digest } => write!(f, "publish {oseq} {digest}"),
-            Self::Refused { why, count } => write!(f, "A reading was refused: {why} ({count} so far)."),
-            Self::Deliver { seq, text, .. } => write!(f, "Delivered #{seq}: {text}"),
-            Self::DupSuppressed { seq, origin, oseq, .. } => write!(f, "#{seq} repeats reading {oseq} of {origin}; not handed over again."),
-            Self::Gap { from, to, why } => write!(f, "Gap: #{from} to #{to} will not be delivered here ({why})."),
-            Self::StateTransfer { at, resume, .. } => write!(f, "Took a snapshot at #{at}; deliveries go on after #{resume}."),
-            Self::StaleEpoch { from, epoch, kind } => {
-                write!(f, "Turned away {kind} of epoch {epoch} from {from}: a later one is promised.")
-            }
-            Self::Persist { incarnation } => write!(f, "stored incarnation {incarnation}"),
-            Self::Sometimes { mark } => write!(f, "sometimes: {mark}"),
-            Self::Promised { epoch, to } => write!(f, "Promised epoch {epoch} to {to}."),
-            Self::Cut { epoch, seq, .. } => write!(f, "The log goes on in epoch {epoch} after #{seq}."),
-            Self::Stable { seq, .. } => write!(f, "Stable up to #{seq}."),
-            Self::Diverged { from, to } => write!(f, "Diverged: #{from} to #{to} were delivered here and are not in the group's log."),
-            Self::Merged { into, from, to } if to < from => write!(f, "Merged into the group of {into}; nothing was ordered here alone."),
-            Self::Merged { into, from, to } => write!(f, "Merged into the group of {into}; #{from} to #{to} were ordered here alone."),
-            Self::Lost { seq, origin, from, to, .. } => {
-                write!(f, "Lost #{seq}: readings {from} to {to} of {origin} are declared lost by their origin.")
-            }
-            Self::Leave => write!(f, "Peer {me} is leaving the group."),
-            Self::Status(status) => write!(f, "{status}"),
-        }
-    }
-}
-
-/// A payload as text on one line: what is not printable ASCII or plain UTF-8 text is escaped.
-#[must_use]
-pub fn escape(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            // Line and paragraph separators are no control characters, yet terminals and log tools break lines at them.
-            if c == '\\' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { text.extend(c.escape_default()) } else { text.push(c) }
-        }
-        for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail");
-        }
-    }
-    text
-}
-
 /// The digest of a payload as events carry it.
 #[must_use]
 pub fn hex_digest(payload: &[u8]) -> String {
     format!("{:016x}", digest(payload))
 }
-
 #[cfg(test)]
 mod tests {
-    use super::{Event, Note, escape};
+    use super::{Event, Note};
     use crate::id::{Epoch, Incarnation, Member, PeerId, Seq, ViewId};
     use crate::time::Time;
 
     fn id(name: &str) -> PeerId {
         PeerId::new(name).expect("a valid name")
-    }
-
-    #[test]
-    fn no_payload_forges_a_line() {
-        assert_eq!(escape(b"a\nPeer p1 became the Group Leader\\"), "a\\nPeer p1 became the Group Leader\\\\");
-        assert_eq!(escape(b"\xff\x00\xe2\x82\xac"), "\\xff\\u{0}\u{20ac}");
     }
 
     #[test]
@@ -699,33 +571,5 @@ mod tests {
             "{line}"
         );
         assert_eq!(serde_json::from_str::<Event>(&line).expect("and back"), event);
-    }
-
-    #[test]
-    fn the_sentences_of_the_seed_stay_word_for_word() {
-        let me = id("peer1");
-        let check = |note: Note, text: &str| assert_eq!(note.sentence(&me), text);
-        let epoch = Epoch { round: 1, owner: Member { id: id("peer2"), inc: Incarnation(1) } };
-        check(Note::Coordinator { peer: id("peer2"), epoch: epoch.clone() }, "Received COORDINATOR announcement: peer2");
-        check(Note::Follows { leader: id("peer2"), epoch: epoch.clone() }, "Peer peer1 acknowledges new leader peer2.");
-        check(
-            Note::LeaderElected { peer: me.clone(), epoch: epoch.clone(), size: 2, renewed: false },
-            "Peer peer1 became the Group Leader via election.",
-        );
-        check(Note::Claim { epoch: epoch.clone(), asked: 1, alone: false }, "No OK received. peer1 becomes leader.");
-        check(Note::Claim { epoch, asked: 0, alone: true }, "No response received. Assuming role of Group Leader.");
-        check(Note::ElectionOk { from: id("peer2") }, "Received OK from higher peer, waiting for COORDINATOR.");
-        check(
-            Note::ElectionStarted { cause: super::Cause::Connection, higher: vec![id("peer2")], missed: None },
-            "Leader failure detected, initiating bully election.\nBully election from peer1. Higher peers: [peer2]",
-        );
-        check(
-            Note::ElectionStarted { cause: super::Cause::Silence, higher: vec![], missed: None },
-            "Leader heartbeat timeout, starting bully election\nBully election from peer1. Higher peers: []",
-        );
-        let failed = Note::Failed { peer: id("peer3"), peer_inc: Incarnation(1), silent: true, ordered: vec![id("peer1"), id("peer2")] };
-        let text = failed.sentence(&me);
-        assert!(text.starts_with("Peer peer3 timed out! "), "{text}");
-        assert!(text.contains("\nPeer peer3 failed, updated group: {peer1, peer2}, ordered: [peer1, peer2]"), "{text}");
     }
 }
