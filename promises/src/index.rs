@@ -194,10 +194,15 @@ impl<'a> Index<'a> {
         self.troubles.iter().filter(move |trouble| trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from)
     }
 
-    /// Whether a life was in trouble of its own at a moment, or just before.
+    /// Whether a life was in trouble of its own at a moment, or just before. Where others, too, fell into trouble
+    /// meanwhile, each of them takes the group as long again to get over.
     pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {
-        let mut own = self.troubles_in(t, t).filter(|trouble| matches!(trouble.kind, TroubleKind::Down | TroubleKind::Paused));
-        own.any(|trouble| trouble.lives.contains(&life))
+        let is_own = |trouble: &Trouble| trouble.kind != TroubleKind::Machine && trouble.lives.contains(&life);
+        let mut own = self.troubles.iter().filter(|trouble| trouble.from <= t && is_own(trouble));
+        own.any(|trouble| {
+            let meanwhile = self.troubles_in(trouble.from, t).filter(|other| other.to >= trouble.from && !is_own(other)).count() as u64;
+            t <= trouble.to.saturating_add(self.aftermath.saturating_mul(meanwhile + 1))
+        })
     }
 
     /// Whether a life stood still for at least `span`, and may feel it at that moment.

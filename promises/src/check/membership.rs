@@ -46,7 +46,7 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
-        if gone || silent || is_slow(index, leader, removed, new.at) || !follows(index, removed, new) {
+        if gone || silent || is_slow(index, leader, removed, new.at) || !follows(index, removed, old, new) {
             continue;
         }
         sheet.breach(&[old.at, new.at, life.last], || {
@@ -66,19 +66,17 @@ fn is_slow(index: &Index<'_>, leader: LifeId, removed: LifeId, by: usize) -> boo
     facts.into_iter().any(|fact| matches!(fact.what, What::Slow { life } if life == removed))
 }
 
-/// Whether a life was, by its own word, in the log of that view when the view came.
-fn follows(index: &Index<'_>, life: LifeId, view: &ViewFact<'_>) -> bool {
-    let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= view.at);
-    let logs = said.filter_map(|fact| match fact.what {
-        What::Entry(entry) => match entry.kind {
-            Kind::View(view) => Some(index.views[view].log),
-            Kind::Data { .. } | Kind::Lost { .. } => None,
-        },
-        What::Cut { log, .. } => Some(log),
-        What::Merged | What::Transfer { .. } => Some(""),
+/// Whether a life was, by its own word, in the group that passes from one view to the other, when the other came: it
+/// had gone on neither to another leader's epoch nor to another group.
+fn follows(index: &Index<'_>, life: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
+    let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
+    let epochs = said.filter_map(|fact| match fact.what {
+        What::Entry(entry) => matches!(entry.kind, Kind::View(_)).then_some(Some(entry.epoch)),
+        What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } => Some(Some(epoch)),
+        What::Merged => Some(None),
         _ => None,
     });
-    logs.last() == Some(view.log)
+    epochs.last().flatten().is_some_and(|epoch| epoch == old.epoch || epoch == new.epoch)
 }
 
 /// At rest, everybody in the core reports one view, and it names exactly the core.
