@@ -17,7 +17,7 @@ impl Plan {
         let dice = Dice { seed };
         let knobs = dice.knobs();
         let unit = micros(knobs.heartbeat_timeout);
-        let size = dice.pick("size", 0, &[1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8, 9]);
+        let size = dice.pick("size", 0, &[1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 7, 8, 9]);
         let chaos_us = unit * (6 + dice.below("chaos", 0, 20));
         let boot_us = if dice.one_in("boot slowly", 0, 3) { chaos_us / 2 } else { unit / 4 };
         let mut peers: Vec<Start> = (0..size)
@@ -131,7 +131,7 @@ impl Dice {
 
     /// First which kinds there are, then how many, then each.
     fn faults(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
-        if self.one_in("no faults", 0, 24) {
+        if self.one_in("no faults", 0, 40) {
             return vec![];
         }
         let mut kinds: Vec<u64> = (0..KINDS).filter(|kind| self.one_in("kind", *kind, 3)).collect();
@@ -147,8 +147,9 @@ impl Dice {
             })
             .collect();
         // A group that never loses its leader tests little; nearly every seed takes it away at least once.
-        if !self.one_in("leader stays", 0, 12) {
-            let at_us = first + self.below("behead", 0, chaos_us - first);
+        if !self.one_in("leader stays", 0, 40) {
+            // Late enough for there to be one.
+            let at_us = chaos_us / 3 + self.below("behead", 0, chaos_us - chaos_us / 3);
             let act = if kinds.contains(&PAUSE) && self.one_in("behead by pause", 0, 2) {
                 Act::Pause { who: Who::Leader, span_us: unit + self.below("behead for", 0, unit * 2) }
             } else {
