@@ -229,3 +229,66 @@ fn beliefs(stands: &[&Stand]) -> String {
         .collect();
     words.join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Standing;
+    use crate::fault::Fault;
+    use crate::world::{World, WorldEvent};
+    use protocol::id::{Epoch, Incarnation, Member, PeerId, Seq, ViewId};
+    use protocol::note::{Cause, EVENT_VERSION, Event, Note};
+    use protocol::time::Time;
+
+    fn id(name: &str) -> PeerId {
+        PeerId::new(name).unwrap()
+    }
+
+    fn say(standing: &mut Standing, name: &str, note: Note) {
+        standing.observe(name, &Event { v: EVENT_VERSION, t: Time::ZERO, p: id(name), inc: Incarnation(1), n: 0, note });
+    }
+
+    fn start(standing: &mut Standing, name: &str) {
+        let (log, build, status) = (None, String::new(), None);
+        let address = "127.0.0.1:5001".to_owned();
+        say(standing, name, Note::Start { pid: 0, pid_start: 0, log, address, build, birth: 0, priority: 0, status });
+    }
+
+    fn view(standing: &mut Standing, name: &str, view_id: u64, members: &[&str]) {
+        let epoch = Epoch { round: 1, owner: Member { id: id("p2"), inc: Incarnation(1) } };
+        let members: Vec<PeerId> = members.iter().map(|name| id(name)).collect();
+        let incs = vec![Incarnation(1); members.len()];
+        let (seq, view_id, leader, log_id) = (Seq(view_id), ViewId(view_id), id("p2"), String::new());
+        say(standing, name, Note::View { view_id, epoch, seq, leader, members, incs, log_id });
+    }
+
+    #[test]
+    fn a_group_is_stable_when_nothing_is_missing() {
+        let mut standing = Standing::new();
+        assert_eq!(standing.stable().unwrap_err(), "nobody lives");
+        start(&mut standing, "p1");
+        start(&mut standing, "p2");
+        assert_eq!(standing.stable().unwrap_err(), "p1 has no view yet");
+        view(&mut standing, "p1", 1, &["p1", "p2"]);
+        assert_eq!(standing.stable().unwrap_err(), "p2 has no view yet");
+        view(&mut standing, "p2", 1, &["p1", "p2"]);
+        assert_eq!(standing.stable().unwrap().leader, id("p2"));
+        say(&mut standing, "p1", Note::ElectionStarted { cause: Cause::Silence, higher: vec![], missed: None });
+        assert_eq!(standing.stable().unwrap_err(), "p1 holds an election");
+        view(&mut standing, "p1", 2, &["p1"]);
+        assert!(standing.stable().unwrap_err().contains("p1 follows p2 in view 2"));
+    }
+
+    #[test]
+    fn what_is_done_to_a_process_is_remembered() {
+        let mut standing = Standing::new();
+        start(&mut standing, "p1");
+        for (fault, alive, paused) in [(Fault::Pause, true, true), (Fault::Resume, true, false), (Fault::Kill, false, false)] {
+            let what = World::Fault { id: String::new(), fault, who: vec!["p1".to_owned()], confirmed: true };
+            standing.witness(&WorldEvent::new(Time::ZERO, "_", 1, what));
+            let stand = standing.find("p1").unwrap();
+            assert_eq!((stand.alive, stand.paused, stand.hit), (alive, paused, true));
+        }
+        start(&mut standing, "p1");
+        assert!(standing.find("p1").is_some_and(|stand| stand.alive && stand.hit));
+    }
+}

@@ -1,0 +1,323 @@
+//! How a history is taken apart: record by record, oldest first.
+
+use std::collections::BTreeMap;
+
+use protocol::config::Knobs;
+use protocol::id::{Epoch, Incarnation, PeerId};
+use protocol::note::{Event, Evidence, Note};
+use protocol::time::Time;
+
+use super::{Entry, EpochId, Fact, Index, Kind, Life, LifeId, Placed, Quiet, Trouble, TroubleKind, ViewFact, What};
+use crate::fault::Fault;
+use crate::history::{History, Hole, Record};
+use crate::world::World;
+
+pub(super) struct Builder<'a> {
+    index: Index<'a>,
+    life_ids: BTreeMap<(u64, &'a str), LifeId>,
+    epoch_ids: BTreeMap<(u64, LifeId), EpochId>,
+    /// Names of processes by pid, as they were started.
+    spawned: BTreeMap<u32, &'a str>,
+    /// The present life of each process, and the process of each peer that was not started under another name.
+    present: BTreeMap<&'a str, LifeId>,
+    late: u64,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(knobs: &Knobs) -> Self {
+        let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let aftermath = micros(knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout);
+        let index = Index {
+            lives: vec![],
+            epochs: vec![],
+            views: vec![],
+            placed: vec![],
+            troubles: vec![],
+            quiet: None,
+            unconfirmed: vec![],
+            aftermath,
+            end: 0,
+        };
+        Self {
+            index,
+            life_ids: BTreeMap::new(),
+            epoch_ids: BTreeMap::new(),
+            spawned: BTreeMap::new(),
+            present: BTreeMap::new(),
+            late: micros(knobs.heartbeat_timeout) / 4,
+        }
+    }
+
+    pub(super) fn build(mut self, history: &'a History, holes: &[Hole]) -> Index<'a> {
+        for (at, record) in history.records.iter().enumerate() {
+            let t = record.time().as_micros();
+            self.index.end = t;
+            match record {
+                Record::Peer(event) => {
+                    let life = self.life(&event.p, event.inc);
+                    if self.index.lives[life].first.is_none() {
+                        self.begin(life, at, t, event);
+                    }
+                    (self.index.lives[life].last, self.index.lives[life].told) = (at, event.n);
+                    if let Some(what) = self.what(life, at, t, &event.note) {
+                        self.index.lives[life].facts.push(Fact { at, t, what });
+                    }
+                }
+                Record::World(event) => self.witness(at, t, &event.what),
+            }
+        }
+        self.resolve_late_names();
+        for hole in holes {
+            if let Some(life) = self.index.life(&hole.peer, hole.inc) {
+                self.index.lives[life].holed = true;
+            }
+        }
+        self.place();
+        self.index
+    }
+
+    /// Puts what all lives said of the log side by side. What a life had before an entry is found on a stack: whatever
+    /// stands at or above the entry's own position is not before it any more (the life has diverged).
+    fn place(&mut self) {
+        let Index { lives, placed, .. } = &mut self.index;
+        let mut stack: Vec<(u64, EpochId, usize)> = vec![];
+        for (id, life) in lives.iter().enumerate() {
+            stack.clear();
+            for fact in &life.facts {
+                let entry = match fact.what {
+                    What::Entry(entry) => entry,
+                    What::Diverged { from, .. } => {
+                        // What it had there is not in its log any more, whatever position comes next.
+                        while stack.last().is_some_and(|(seq, ..)| *seq >= from) {
+                            stack.pop();
+                        }
+                        continue;
+                    }
+                    _ => continue,
+                };
+                while stack.last().is_some_and(|(seq, ..)| *seq >= entry.seq) {
+                    stack.pop();
+                }
+                let before = stack.last().filter(|(seq, ..)| seq + 1 == entry.seq).map(|(_, epoch, at)| (*epoch, *at));
+                stack.push((entry.seq, entry.epoch, fact.at));
+                placed.push(Placed { entry, life: id, at: fact.at, before });
+            }
+        }
+        placed.sort_unstable_by_key(|placed| (placed.entry.epoch, placed.entry.seq, placed.at));
+    }
+
+    fn life(&mut self, peer: &'a PeerId, inc: Incarnation) -> LifeId {
+        let lives = &mut self.index.lives;
+        *self.life_ids.entry((inc.0, peer.as_str())).or_insert_with(|| {
+            lives.push(Life {
+                peer,
+                inc,
+                process: None,
+                facts: vec![],
+                began: None,
+                first: None,
+                last: 0,
+                told: 0,
+                ended: None,
+                stopped: false,
+                holed: false,
+            });
+            lives.len() - 1
+        })
+    }
+
+    fn epoch(&mut self, epoch: &'a Epoch) -> EpochId {
+        let owner = self.life(&epoch.owner.id, epoch.owner.inc);
+        let epochs = &mut self.index.epochs;
+        *self.epoch_ids.entry((epoch.round, owner)).or_insert_with(|| {
+            epochs.push(epoch);
+            epochs.len() - 1
+        })
+    }
+
+    /// A life speaks for the first time: whatever its process was before is over.
+    fn begin(&mut self, life: LifeId, at: usize, t: u64, event: &'a Event) {
+        let peer = self.index.lives[life].peer.as_str();
+        let process = match &event.note {
+            Note::Start { pid, .. } => self.spawned.get(pid).filter(|_| *pid != 0).copied().unwrap_or(peer),
+            // Told to take a higher incarnation, a process goes on under it, and goes on counting.
+            _ => self.goes_on(event).unwrap_or(peer),
+        };
+        (self.index.lives[life].first, self.index.lives[life].began) = (Some(at), Some(t));
+        self.index.lives[life].process = Some(process);
+        if let Some(before) = self.present.insert(process, life) {
+            self.index.lives[before].ended.get_or_insert(t);
+            for trouble in &mut self.index.troubles {
+                if trouble.to == u64::MAX && trouble.lives.contains(&before) && trouble.kind == TroubleKind::Paused {
+                    trouble.to = t;
+                }
+            }
+        }
+    }
+
+    fn goes_on(&self, event: &Event) -> Option<&'a str> {
+        let lives = &self.index.lives;
+        let mut present = self.present.iter().filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
+        present.find(|(_, life)| lives[**life].told.checked_add(1) == Some(event.n)).map(|(process, _)| *process)
+    }
+
+    fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
+        Some(match note {
+            Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, .. } => {
+                let origin = self.life(origin, *origin_inc);
+                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(number(digest)) };
+                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+            }
+            Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq } => {
+                let kind = Kind::Data { origin: self.life(origin, *origin_inc), oseq: oseq.0, view_id: view_id.0, digest: None };
+                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+            }
+            Note::Lost { epoch, seq, origin, origin_inc, from, to, .. } => {
+                let kind = Kind::Lost { origin: self.life(origin, *origin_inc), from: from.0, to: to.0 };
+                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+            }
+            Note::View { view_id, epoch, seq, leader, members, incs, log_id } => {
+                let epoch = self.epoch(epoch);
+                let (view_id, seq) = (view_id.0, seq.0);
+                self.index.views.push(ViewFact { life, at, t, epoch, view_id, seq, leader, members, incs, log: log_id });
+                What::Entry(Entry { epoch, seq, kind: Kind::View(self.index.views.len() - 1) })
+            }
+            Note::Gap { from, to, .. } => What::Gap { from: from.0, to: to.0 },
+            Note::StateTransfer { resume, epoch, .. } => What::Transfer { resume: resume.0, epoch: self.epoch(epoch) },
+            Note::Diverged { from, to } => What::Diverged { from: from.0, to: to.0 },
+            Note::Merged { .. } => What::Merged,
+            Note::Cut { epoch, seq, log_id } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log: log_id },
+            Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
+            Note::Stable { seq, .. } => What::Stable { seq: seq.0 },
+            Note::LeaderElected { epoch, renewed, .. } => What::Elected { epoch: self.epoch(epoch), renewed: *renewed },
+            Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
+            Note::StepDown { .. } => What::StepDown,
+            Note::ElectionStarted { .. } => What::ElectionStarted,
+            Note::Publish { oseq, digest } => What::Publish { oseq: oseq.0, digest: number(digest) },
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { .. } } => What::Slow { life: self.life(peer, *peer_inc) },
+            Note::Start { .. } => What::Start,
+            Note::Ready => What::Ready,
+            Note::Panic { message } => What::Panic { message },
+            Note::Status(status) => What::Unordered { count: status.published.above(status.ordered) },
+            Note::Leave => {
+                self.trouble(at, t, TroubleKind::Down, "", vec![], vec![life]);
+                return None;
+            }
+            Note::Stop { .. } => {
+                self.trouble(at, t, TroubleKind::Down, "", vec![], vec![life]);
+                self.index.lives[life].ended = Some(t);
+                self.index.lives[life].stopped = true;
+                return None;
+            }
+            Note::Send { .. }
+            | Note::Recv { .. }
+            | Note::Reject { .. }
+            | Note::Suspect { .. }
+            | Note::PeerAdded { .. }
+            | Note::PeerRemoved { .. }
+            | Note::Failed { .. }
+            | Note::Left { .. }
+            | Note::ElectionOk { .. }
+            | Note::Vetoed { .. }
+            | Note::Claim { .. }
+            | Note::Coordinator { .. }
+            | Note::Refused { .. }
+            | Note::StaleEpoch { .. }
+            | Note::Persist { .. }
+            | Note::Sometimes { .. } => return None,
+        })
+    }
+
+    fn witness(&mut self, at: usize, t: u64, what: &'a World) {
+        match what {
+            World::Spawn { process, pid, .. } => {
+                self.spawned.insert(*pid, process);
+            }
+            World::Exit { process, .. } => {
+                let lives = self.lives_of(std::slice::from_ref(process));
+                for life in &lives {
+                    self.index.lives[*life].ended.get_or_insert(t);
+                }
+                self.trouble(at, t, TroubleKind::Down, "", vec![process.clone()], lives);
+            }
+            World::Fault { id, fault, who, confirmed } => {
+                if !confirmed {
+                    self.index.unconfirmed.push(id);
+                }
+                self.fault(at, t, id, fault, who);
+            }
+            World::Heal { id } => {
+                for trouble in self.index.troubles.iter_mut().filter(|trouble| trouble.id == *id && trouble.to == u64::MAX) {
+                    // What is dead stays dead.
+                    if trouble.kind != TroubleKind::Down {
+                        trouble.to = t;
+                    }
+                }
+            }
+            World::Quiet { from, to, core } => {
+                let (from, to) = (Time::as_micros(*from), Time::as_micros(*to));
+                self.index.quiet = Some(Quiet { from, to, core: core.clone() });
+            }
+            World::Lag { us } if *us > self.late => {
+                self.trouble(at, t.saturating_sub(*us), TroubleKind::Machine, "", vec![], vec![]);
+                if let Some(trouble) = self.index.troubles.last_mut() {
+                    trouble.to = t;
+                }
+            }
+            World::Step { .. } | World::Expect { .. } | World::Lag { .. } | World::Sample { .. } | World::Verdict { .. } => {}
+        }
+    }
+
+    fn fault(&mut self, at: usize, t: u64, id: &str, fault: &Fault, who: &[String]) {
+        let lives = self.lives_of(who);
+        let kind = match fault {
+            Fault::Kill => {
+                for life in &lives {
+                    self.index.lives[*life].ended.get_or_insert(t);
+                }
+                TroubleKind::Down
+            }
+            Fault::Stop => TroubleKind::Down,
+            Fault::Pause => TroubleKind::Paused,
+            Fault::Resume => {
+                for life in &lives {
+                    let pauses = self.index.troubles.iter_mut().filter(|trouble| trouble.kind == TroubleKind::Paused);
+                    for pause in pauses.filter(|pause| pause.to == u64::MAX && pause.lives.contains(life)) {
+                        pause.to = t;
+                    }
+                }
+                return;
+            }
+            Fault::Partition { .. } | Fault::Link { .. } => TroubleKind::Links,
+            Fault::Restart { .. } | Fault::Spawn => return,
+        };
+        self.trouble(at, t, kind, id, who.to_vec(), lives);
+    }
+
+    fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, id: &str, processes: Vec<String>, lives: Vec<LifeId>) {
+        self.index.troubles.push(Trouble { from: t, to: u64::MAX, at, kind, lives, id: id.to_owned(), processes });
+    }
+
+    fn lives_of(&self, processes: &[String]) -> Vec<LifeId> {
+        processes.iter().filter_map(|process| self.present.get(process.as_str()).copied()).collect()
+    }
+
+    /// A process may be hit before it has said its first word.
+    fn resolve_late_names(&mut self) {
+        let Index { lives, troubles, .. } = &mut self.index;
+        for trouble in troubles.iter_mut().filter(|trouble| trouble.lives.len() < trouble.processes.len()) {
+            for process in &trouble.processes {
+                if trouble.lives.iter().any(|life| lives[*life].process == Some(process)) {
+                    continue;
+                }
+                let found = lives.iter().position(|life| life.process == Some(process));
+                trouble.lives.extend(found);
+            }
+        }
+    }
+}
+
+/// The digest of an event as a number; a text that is no hex digest is digested itself.
+fn number(hex: &str) -> u64 {
+    u64::from_str_radix(hex, 16).unwrap_or_else(|_| protocol::draw::digest(hex.as_bytes()))
+}
