@@ -42,7 +42,7 @@ impl Node {
             Role::Member(_) | Role::Candidate(_) | Role::Joining(_) => {}
         }
         self.promise_to(&last.epoch, &from.id, out);
-        let fork = self.log.fork(&last.lineage, last.cut);
+        let fork = self.log.fork(&last.lineage, last.cut).min(last.cut);
         let (epoch, leader) = (last.epoch.clone(), last.leader.clone());
         let ask = self.fresh_ask();
         let base = self.base_at(fork);

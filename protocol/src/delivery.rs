@@ -68,6 +68,8 @@ impl Sinks {
                 }
                 Entry::View(view) => {
                     self.in_force = view.view_id;
+                    // Bounded by the log's own table: whom that has forgotten comes back with a new incarnation.
+                    self.sunk.retain(|id, _| log.remembers(id));
                     if view.incarnation(me.0) == Some(me.1) {
                         self.tell(log, view, seq, out);
                     }

@@ -96,6 +96,11 @@ impl Log {
         }
     }
 
+    /// Whether the table has a row of that name.
+    pub(crate) fn remembers(&self, id: &PeerId) -> bool {
+        self.table.contains_key(id)
+    }
+
     /// The later incarnation of that name, where the log knows one.
     pub(crate) fn later_incarnation(&self, member: &Member) -> Option<Incarnation> {
         self.table.get(&member.id).map(|(inc, _)| *inc).filter(|inc| *inc > member.inc)

@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::role::Role;
 use crate::seam::Output;
-use crate::sequencer::{Courting, Follower, Parting, Retiring, Successor};
+use crate::sequencer::{Courting, Follower, Leader, Parting, Retiring, Successor};
 use crate::time::Time;
 use crate::view::View;
 
@@ -90,6 +90,13 @@ impl Node {
             probing = Some(0);
         } else if self.log.view().is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max) {
             self.reject(Some(contact.id()), "NEW_PEER_REQUEST", "the group has members_max members", out);
+            self.reply(now, via, &contact, refused(Reason::Busy), out);
+            return;
+        }
+        let crowded = |leader: &Leader| {
+            leader.entrants.len() as u64 >= self.config.knobs().members_max && !leader.entrants.contains_key(contact.id())
+        };
+        if matches!(&self.role, Role::Leader(leader) if crowded(leader)) {
             self.reply(now, via, &contact, refused(Reason::Busy), out);
             return;
         }

@@ -14,7 +14,12 @@ use crate::time::Time;
 
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
-    pub(crate) fn on_linked(&mut self, now: Time, member: &Member, end: &LogEnd, _knows: Option<Incarnation>, out: &mut Vec<Output>) {
+    pub(crate) fn on_linked(&mut self, now: Time, member: &Member, end: &LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
+        if let Some(known) = knows.filter(|known| *known > self.me.member.inc) {
+            let reason = Reason::OldIncarnation { known };
+            self.on_rejected(now, member, Rejected { ask: None, reason }, out);
+            return;
+        }
         match &mut self.role {
             Role::Leader(leader) => {
                 let follows = leader.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member);

@@ -355,9 +355,9 @@ impl Node {
             let stuck = follower.adopted && follower.cursor > follower.acked && follower.stuck.0 == follower.acked;
             follower.stuck = (follower.acked, if stuck { follower.stuck.1 + 1 } else { 0 });
             let full = self.links.to(&follower.contact.member).is_some_and(|link| self.links.is_full(link));
-            if follower.stuck.1 > STUCK_BEATS && !full {
+            if follower.stuck.1 > STUCK_BEATS && follower.acked > Seq::ZERO && !full {
                 follower.stuck.1 = 0;
-                follower.cursor = follower.acked.max(leader.announced.cut.min(follower.cursor));
+                follower.cursor = follower.acked;
             }
             beats.push((follower.contact.member.clone(), follower.echo, follower.adopted));
         }
