@@ -41,6 +41,10 @@ impl Node {
             }
             Role::Member(_) | Role::Candidate(_) | Role::Joining(_) => {}
         }
+        if self.log.lineage().iter().any(|row| row.epoch == last.epoch) {
+            // Adopted long ago, and held up in some socket since; to build it again would take back what came after it.
+            return;
+        }
         self.promise_to(&last.epoch, &from.id, out);
         let fork = self.log.fork(&last.lineage, last.cut).min(last.cut);
         let (epoch, leader) = (last.epoch.clone(), last.leader.clone());

@@ -68,8 +68,7 @@ impl Sinks {
                 }
                 Entry::View(view) => {
                     self.in_force = view.view_id;
-                    // Bounded by the log's own table: whom that has forgotten comes back with a new incarnation.
-                    self.sunk.retain(|id, _| log.remembers(id));
+                    self.forget(log);
                     if view.incarnation(me.0) == Some(me.1) {
                         self.tell(log, view, seq, out);
                     }
@@ -95,6 +94,10 @@ impl Sinks {
     }
 
     fn tell(&mut self, log: &Log, view: &View, seq: Seq, out: &mut Vec<Output>) {
+        // In another log views may come that are older than those told; they are history, not news.
+        if self.told.as_ref().is_some_and(|told| (&view.epoch, view.view_id) <= (&told.epoch, told.view_id)) {
+            return;
+        }
         let before = self.told.replace(view.clone());
         let before = before.as_ref();
         for contact in view.members.iter().filter(|contact| before.is_none_or(|old| !old.names(&contact.member))) {
@@ -114,6 +117,20 @@ impl Sinks {
         }));
     }
 
+    /// Bounds what is remembered of those who are gone, oldest incarnation first; another log may still bring them back,
+    /// so the bound is generous.
+    fn forget(&mut self, log: &Log) {
+        if self.sunk.len() <= SUNK_MOST {
+            return;
+        }
+        let mut gone: Vec<(Incarnation, PeerId)> =
+            self.sunk.iter().filter(|(id, _)| !log.remembers(id)).map(|(id, (inc, _))| (*inc, id.clone())).collect();
+        gone.sort();
+        for (_, id) in gone.into_iter().take(self.sunk.len() - SUNK_MOST) {
+            self.sunk.remove(&id);
+        }
+    }
+
     fn has_sunk(&self, origin: &PeerId, inc: Incarnation, oseq: Oseq) -> bool {
         self.sunk.get(origin).is_some_and(|(known, last)| (*known, *last) >= (inc, oseq))
     }
@@ -127,3 +144,6 @@ impl Sinks {
         }
     }
 }
+
+/// Names whose last number is remembered, beyond those that the log remembers.
+const SUNK_MOST: usize = 16_384;

@@ -19,7 +19,8 @@ use crate::time::Time;
 impl Node {
     /// Misses its leader from now on, and asks around; after a hand-over there is nobody to ask.
     pub(crate) fn become_candidate(&mut self, now: Time, cause: Cause, missed: Option<PeerId>, out: &mut Vec<Output>) {
-        let candidate = self.candidate(now, missed);
+        let mut candidate = self.candidate(now, missed);
+        candidate.only_silent = matches!(cause, Cause::Silence | Cause::Witnessed);
         self.role = Role::Candidate(candidate);
         self.building = None;
         self.wants_changed = true;
@@ -72,6 +73,7 @@ impl Node {
             suspects: missed.iter().cloned().collect(),
             missed,
             dropped: BTreeSet::new(),
+            only_silent: false,
             disowned: false,
             named: None,
             floor: Epoch::none(),
@@ -140,9 +142,16 @@ impl Node {
 
     /// Claims as soon as everybody that is waited for has answered, and nobody better has.
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &self.role else { return };
+        let witness_timeout = self.config.witness_timeout();
+        let Role::Candidate(candidate) = &mut self.role else { return };
         let clear = candidate.awaited().all(|contact| candidate.answered.contains(contact.id()));
-        if clear && matches!(candidate.phase, Phase::Asking { .. }) {
+        let Phase::Asking { until } = &mut candidate.phase else { return };
+        let missed = candidate.missed.as_ref().and_then(|missed| candidate.asked.get(missed));
+        let may_answer = missed.is_some_and(|leader| self.links.is_linked(&leader.member) && !candidate.dropped.contains(leader.id()));
+        if clear && candidate.answered.is_empty() && candidate.only_silent && may_answer {
+            // Nobody else can say whether the leader lives; it has been asked, and a working one answers at once.
+            *until = (*until).min(candidate.asked_at + witness_timeout);
+        } else if clear {
             self.claim(now, out);
         }
     }

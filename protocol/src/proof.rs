@@ -28,6 +28,10 @@ impl Node {
                     self.step_down(now, why, out);
                     return;
                 }
+                if !follows && !end.epoch.is_none() {
+                    // It may have been evicted while it was away, and not know.
+                    self.refuse(now, member, None, Reason::NotMember, out);
+                }
                 self.relink(now, member, end, out);
                 self.on_entrant_linked(now, member);
                 self.ask_to_merge(now, member, out);

@@ -79,6 +79,8 @@ pub(crate) struct Candidate {
     pub(crate) suspects: BTreeSet<PeerId>,
     /// Proven gone, or not of the group.
     pub(crate) dropped: BTreeSet<PeerId>,
+    /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
+    pub(crate) only_silent: bool,
     /// Whether somebody asked follows a view that this peer is not in.
     pub(crate) disowned: bool,
     /// The leader that a veto has named, which it asks itself.

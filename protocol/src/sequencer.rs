@@ -64,6 +64,8 @@ pub(crate) struct Follower {
     pub(crate) adopted: bool,
     liveness: Liveness,
     echo: Option<u64>,
+    /// The heartbeat that it was sent when its link was new, out of turn, and when.
+    greeting: Option<(u64, Time)>,
     lag_since: Option<Time>,
     /// What it had acknowledged at the last beat, and for how many beats nothing has come of what it was sent.
     stuck: (Seq, u32),
@@ -113,6 +115,7 @@ impl Follower {
             adopted: false,
             liveness: Liveness::new(now),
             echo: None,
+            greeting: None,
             lag_since: None,
             stuck: (Seq::ZERO, 0),
         }
@@ -262,7 +265,8 @@ impl Node {
     pub(crate) fn on_heartbeat_ack(&mut self, now: Time, from: &Member, ack: &HeartbeatAck, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
-        let Some(started) = leader.started.of(ack.beat) else { return };
+        let greeting = follower.greeting.filter(|(beat, _)| *beat == ack.beat).map(|(_, at)| at);
+        let Some(started) = greeting.or(leader.started.of(ack.beat)) else { return };
         follower.liveness.prove(started);
         follower.echo = follower.echo.max(Some(ack.beat));
         let holder = follower.contact.clone();
@@ -511,10 +515,24 @@ impl Node {
             follower.adopted = true;
             follower.acked = follower.acked.max(end.contiguous);
             follower.cursor = end.contiguous;
-        } else if leader.announced.list.contains(member) && end.epoch < leader.epoch {
+        } else if !follower.adopted && leader.announced.list.contains(member) && end.epoch < leader.epoch {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);
         }
+        self.greet(now, member, out);
+    }
+
+    /// One heartbeat out of turn: whatever the old link swallowed must not cost a round trip.
+    fn greet(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let (high, stable, last_oseq) = (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(follower) = leader.followers.get_mut(&member.id) else { return };
+        leader.beat += 1;
+        self.beats = leader.beat;
+        follower.greeting = Some((leader.beat, now));
+        let (epoch, beat, echo) = (leader.epoch.clone(), leader.beat, follower.echo);
+        let heartbeat = Heartbeat { epoch, beat, high, stable, all_have: None, echo, last_oseq };
+        self.send(now, member, Message::Heartbeat(heartbeat), out);
     }
 }
 
