@@ -24,6 +24,8 @@ pub(crate) enum Proof {
     Up { member: Member, end: LogEnd, knows: Option<Incarnation> },
     /// Nobody listens where the wanted member did, or another process does.
     Gone { member: Member, replaced_by: Option<Incarnation> },
+    /// One of several links to this member is gone, perhaps with something that had been said on it.
+    Thinned { member: Member },
 }
 
 #[derive(Clone, Debug)]
@@ -270,6 +272,8 @@ impl Links {
                 if let Some(want) = self.wants.get_mut(&member) {
                     want.dial_at = now;
                 }
+            } else {
+                proof = Some(Proof::Thinned { member });
             }
         }
         self.schedule(now);

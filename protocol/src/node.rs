@@ -386,6 +386,7 @@ impl Node {
     fn on_proof(&mut self, now: Time, proof: Proof, out: &mut Vec<Output>) {
         match proof {
             Proof::Up { member, end, knows } => self.on_linked(now, &member, &end, knows, out),
+            Proof::Thinned { member } => self.on_thinned(now, &member, out),
             Proof::Gone { member, replaced_by } => self.on_gone(now, &member, replaced_by, out),
         }
     }

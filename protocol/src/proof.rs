@@ -4,7 +4,7 @@
 //! that a process is gone spares everybody a timeout. A refusal says why, and each reason means something else to each
 //! role; what it means is here in one place.
 
-use crate::id::{Incarnation, Member};
+use crate::id::{Incarnation, Member, Seq};
 use crate::message::{LogEnd, Reason, Rejected};
 use crate::node::Node;
 use crate::note::{Cause, Evidence};
@@ -36,20 +36,39 @@ impl Node {
                 self.on_entrant_linked(now, member);
                 self.ask_to_merge(now, member, out);
             }
-            Role::Member(following) if following.leader.member == *member => {
-                following.acked = crate::id::Seq::ZERO;
-                self.outbox.rewind(self.log.last_oseq(&self.me.member));
-                if let Some(witness) = &mut self.witness {
-                    witness.asked = false;
-                }
-                self.ask_as_witness(now, out);
-                self.say_leave(now, out);
-                self.ask_missing(now, out);
-            }
+            Role::Member(following) if following.leader.member == *member => self.speak_again(now, out),
             Role::Candidate(_) => self.put_question(now, member, out),
             Role::Joining(_) => self.ask_to_join(now, member, out),
             Role::Member(_) => {}
         }
+    }
+
+    /// One of several links to a member is gone: what was said on it may be lost, so it is said again on the others.
+    pub(crate) fn on_thinned(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        match &self.role {
+            Role::Leader(_) => {
+                self.resume_at_acked(now, member, out);
+                self.ask_to_merge(now, member, out);
+            }
+            Role::Member(following) if following.leader.member == *member => self.speak_again(now, out),
+            Role::Candidate(_) => self.put_question(now, member, out),
+            Role::Joining(_) => self.ask_to_join(now, member, out),
+            Role::Member(_) => {}
+        }
+    }
+
+    /// Repeats to the leader whatever it may not have got.
+    fn speak_again(&mut self, now: Time, out: &mut Vec<Output>) {
+        if let Role::Member(following) = &mut self.role {
+            following.acked = Seq::ZERO;
+        }
+        self.outbox.rewind(self.log.last_oseq(&self.me.member));
+        if let Some(witness) = &mut self.witness {
+            witness.asked = false;
+        }
+        self.ask_as_witness(now, out);
+        self.say_leave(now, out);
+        self.ask_missing(now, out);
     }
 
     /// A process is proven gone.

@@ -522,6 +522,19 @@ impl Node {
         self.greet(now, member, out);
     }
 
+    /// One of a follower's links is gone: what has not been acknowledged may have gone with it.
+    pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
+        if follower.adopted && follower.acked > Seq::ZERO {
+            follower.cursor = follower.acked;
+        } else if !follower.adopted && leader.announced.list.contains(member) {
+            let announced = leader.announced.clone();
+            self.send(now, member, Message::SeqSyncFinal(announced), out);
+        }
+        self.greet(now, member, out);
+    }
+
     /// One heartbeat out of turn: whatever the old link swallowed must not cost a round trip.
     fn greet(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let (high, stable, last_oseq) = (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
