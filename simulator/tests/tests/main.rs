@@ -1,4 +1,5 @@
-//! The scripts of the protocol, and what the command does.
+//! The scripts of the protocol, the plans that once failed, and what the command does.
 
 mod command;
+mod regressions;
 mod scripts;
