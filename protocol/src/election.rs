@@ -72,6 +72,7 @@ impl Node {
             answered: BTreeSet::new(),
             suspects: missed.iter().cloned().collect(),
             missed,
+            revived: BTreeSet::new(),
             dropped: BTreeSet::new(),
             only_silent: false,
             disowned: false,
@@ -162,6 +163,9 @@ impl Node {
             self.reject(Some(&from.id), "ELECTION", "for another peer", out);
             return;
         }
+        if let Role::Candidate(candidate) = &mut self.role {
+            candidate.revive(&from.id);
+        }
         match &self.role {
             Role::Leader(_) => {
                 // A working leader is its own veto. It says whether its view names the asker, which may have to rejoin.
@@ -227,6 +231,7 @@ impl Node {
     pub(crate) fn on_ok(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.revive(&from.id);
         if candidate.ask != ask || !matches!(candidate.phase, Phase::Asking { .. }) || candidate.suspects.contains(&from.id) {
             return;
         }
@@ -236,6 +241,7 @@ impl Node {
 
     pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.revive(&from.id);
         if candidate.ask == ask {
             candidate.answered.insert(from.id.clone());
             self.claim_if_clear(now, out);

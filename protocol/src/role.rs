@@ -77,6 +77,8 @@ pub(crate) struct Candidate {
     pub(crate) answered: BTreeSet<PeerId>,
     /// Not waited for in this election: the missed leader, those that let it down.
     pub(crate) suspects: BTreeSet<PeerId>,
+    /// Those of the suspects that have spoken since: not waited for when asking, but when syncing.
+    pub(crate) revived: BTreeSet<PeerId>,
     /// Proven gone, or not of the group.
     pub(crate) dropped: BTreeSet<PeerId>,
     /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
@@ -135,6 +137,19 @@ impl Candidate {
             }
             Phase::Syncing(claim) => claim.until += lag,
         }
+    }
+
+    /// Somebody has spoken, so it is alive, whatever it was suspected of.
+    pub(crate) fn revive(&mut self, id: &PeerId) {
+        if self.suspects.contains(id) {
+            self.revived.insert(id.clone());
+        }
+    }
+
+    /// Those whose promise is waited for.
+    pub(crate) fn awaited_to_promise(&self) -> impl Iterator<Item = &Contact> {
+        let revived = self.revived.iter().filter(|id| !self.dropped.contains(*id)).filter_map(|id| self.asked.get(id));
+        self.awaited().chain(revived)
     }
 
     /// The question that an answer may name: the present one, or the round claimed.

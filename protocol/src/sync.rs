@@ -180,7 +180,7 @@ impl Node {
     pub(crate) fn close_if_complete(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
         let Phase::Syncing(claim) = &candidate.phase else { return };
-        if candidate.awaited().all(|contact| claim.answers.contains_key(contact.id())) {
+        if candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id())) {
             self.close_claim(now, out);
         }
     }
