@@ -209,6 +209,11 @@ impl Node {
         let had_log = !self.log.is_none();
         let held = building.next().previous();
         let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
+        if std::mem::take(&mut self.merging) {
+            // What the old group ordered after the fork is in no common log; own readings among it are sent again.
+            let (from, to) = (fork.next(), self.log.contiguous());
+            out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to }));
+        }
         let log = building.finish(&self.log);
         self.replace_log(log);
         // An admission may be to an epoch that began long ago.

@@ -89,8 +89,7 @@ impl Node {
                 for member in followers {
                     self.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
                 }
-                let (from, to) = (self.log.contiguous().next(), self.log.contiguous());
-                out.push(Output::Note(Note::Merged { into: leader.id().clone(), from, to }));
+                self.merging = true;
                 self.become_joining(now, Some(leader), out);
             }
         }

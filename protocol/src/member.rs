@@ -197,6 +197,7 @@ impl Node {
                 self.become_joining(now, Some(leader), out);
             }
         } else if let Some(successor) = view.successor.clone() {
+            self.merging = true;
             self.become_joining(now, Some(successor), out);
         }
     }

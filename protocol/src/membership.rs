@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::log::Log;
-use crate::message::{Added, Coordinator, Entry, JoinRequest, Leading, LogEnd, Message, Reason, Rejected};
+use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::role::Role;
@@ -23,7 +23,8 @@ pub(crate) struct Entrant {
     pub(crate) contact: Contact,
     pub(crate) ask: u64,
     pub(crate) promised: Epoch,
-    end: LogEnd,
+    contiguous: Seq,
+    lineage: Vec<Row>,
     /// Whether `HELLO` has passed both ways on a link to it.
     ready: bool,
     /// An older life of it is in the view, and is being probed: the beat whose ACK proves that life.
@@ -105,7 +106,8 @@ impl Node {
         let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact == contact);
         let probe_now = probing.is_some() && before.is_none();
         let probing = if probe_now { Some(leader.beat_now(now)) } else { before.map_or(probing, |entrant| entrant.probing) };
-        let entrant = Entrant { ask: join.ask, promised: join.promised, end: join.end, ready, probing, seen: now, contact };
+        let JoinRequest { ask, promised, contiguous, lineage, .. } = join;
+        let entrant = Entrant { ask, promised, contiguous, lineage, ready, probing, seen: now, contact };
         leader.entrants.insert(entrant.contact.id().clone(), entrant);
         if ready && leader.batch_at.is_none() {
             leader.batch_at = Some(now + self.config.knobs().join_batch);
@@ -235,7 +237,8 @@ impl Node {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.entrants.remove(entrant.contact.id());
             leader.followers.insert(entrant.contact.id().clone(), Follower::new(entrant.contact.clone(), now));
-            self.admit(now, &entrant.contact.member, entrant.ask, &entrant.end, out);
+            let start = start_for(&self.log, &entrant.lineage, entrant.contiguous);
+            self.admit(now, &entrant.contact.member, entrant.ask, start, out);
         }
         self.wants_changed = true;
     }
@@ -252,14 +255,15 @@ impl Node {
             return;
         }
         if leader.followers.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
-            self.admit(now, &join.from.member, join.ask, &join.end, out);
+            let start = start_for(&self.log, &join.lineage, join.contiguous);
+            self.admit(now, &join.from.member, join.ask, start, out);
         }
     }
 
     /// Sends a snapshot, and streams what comes above it.
-    fn admit(&mut self, now: Time, member: &Member, ask: u64, end: &LogEnd, out: &mut Vec<Output>) {
+    fn admit(&mut self, now: Time, member: &Member, ask: u64, start: Seq, out: &mut Vec<Output>) {
         let epoch = self.log.epoch();
-        let snapshot = self.log.snapshot(start_for(&self.log, end));
+        let snapshot = self.log.snapshot(start);
         let cursor = snapshot.seq;
         let view_at = self.log.view_at();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -298,7 +302,10 @@ impl Node {
     }
 
     pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
-        JoinRequest { ask, from: self.me.clone(), promised: self.promised.clone(), end: self.log.end(), leading }
+        let rows = self.log.lineage();
+        let lineage = rows.iter().skip(rows.len().saturating_sub(LINEAGE_SENT)).cloned().collect();
+        let contiguous = self.log.contiguous();
+        JoinRequest { ask, from: self.me.clone(), promised: self.promised.clone(), contiguous, lineage, leading }
     }
 
     fn on_merge_request(&mut self, now: Time, via: Option<&Member>, join: &JoinRequest, out: &mut Vec<Output>) {
@@ -351,13 +358,10 @@ impl Node {
 
 /// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there and the
 /// entries since are still retained, so that a member that was away for a while misses nothing.
-fn start_for(log: &Log, end: &LogEnd) -> Seq {
+fn start_for(log: &Log, lineage: &[Row], contiguous: Seq) -> Seq {
     let stable = log.stable();
-    let lineage = log.lineage();
-    let Some(at) = lineage.iter().position(|row| row.epoch == end.epoch) else { return stable };
-    let covered = lineage.get(at + 1).map_or(log.contiguous(), |next| next.first.previous());
-    let fork = covered.min(end.contiguous).min(stable);
-    if log.retains_above(fork) { fork } else { stable }
+    let fork = log.fork(lineage, contiguous).min(stable);
+    if fork > Seq::ZERO && log.retains_above(fork) { fork } else { stable }
 }
 
 /// An entrant asks at least every two seconds; one that has not for that long has gone.

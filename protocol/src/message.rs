@@ -134,11 +134,17 @@ pub struct JoinRequest {
     pub from: Contact,
     /// The highest epoch that the asker promised.
     pub promised: Epoch,
-    /// Where the asker's log ends, if it has one.
-    pub end: LogEnd,
+    /// The last contiguous position that the asker holds.
+    pub contiguous: Seq,
+    /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it lacks and no more;
+    /// none where it has no log.
+    pub lineage: Vec<Row>,
     /// Set where the asker leads a group and asks to merge it.
     pub leading: Option<Leading>,
 }
+
+/// Rows of a lineage in a request to be admitted: it has to fit a datagram.
+pub const LINEAGE_SENT: usize = 8;
 
 /// What a leader says of its group when it asks to merge, or beacons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,6 +45,8 @@ pub struct Node {
     /// An open question to the leader, on behalf of others.
     pub(crate) witness: Option<Witness>,
     pub(crate) leaving: Option<Leaving>,
+    /// Set while its group dissolves into another one, until it is admitted there.
+    pub(crate) merging: bool,
     /// Whether it has ever been in a view.
     pub(crate) been_member: bool,
     /// Whether the role or the view has changed, and with it who is wanted.
@@ -94,6 +96,7 @@ impl Node {
             building: None,
             witness: None,
             leaving: None,
+            merging: false,
             been_member: false,
             wants_changed: false,
             beats: 0,

@@ -71,7 +71,14 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             "HELLO",
         ),
         (
-            Message::NewPeerRequest(JoinRequest { ask: 1, from: contact(3), promised: Epoch::none(), end: no_end(), leading: None }),
+            Message::NewPeerRequest(JoinRequest {
+                ask: 1,
+                from: contact(3),
+                promised: Epoch::none(),
+                contiguous: Seq(0),
+                lineage: vec![],
+                leading: None,
+            }),
             "NEW_PEER_REQUEST:peer3:9003",
         ),
         (
@@ -79,7 +86,8 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 ask: 2,
                 from: contact(1),
                 promised: epoch(2),
-                end: end(),
+                contiguous: Seq(300),
+                lineage: lineage(),
                 leading: Some(Leading { epoch: epoch(2), size: 2 }),
             }),
             "NEW_PEER_REQUEST:peer1:9001",
@@ -182,10 +190,6 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
         (Message::Handover { successor: id(3), epoch: epoch(2) }, "HANDOVER:peer3"),
     ];
     samples.map(|(message, body)| (message, body.replace("<view>", VIEW_TEXT))).into()
-}
-
-pub(in crate::frame) fn no_end() -> LogEnd {
-    LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() }
 }
 
 pub(in crate::frame) fn rejected(reason: Reason) -> Message {
