@@ -27,7 +27,13 @@ impl Plan {
                 at_us: if dice.one_in("at once", 0, 3) { 0 } else { dice.below("start", n as u64, boot_us) },
             })
             .collect();
+        if dice.one_in("latecomers", 0, 4) {
+            for (n, peer) in peers.iter_mut().enumerate().filter(|(n, _)| dice.one_in("latecomer", *n as u64, 3)) {
+                peer.at_us = chaos_us / 2 + dice.below("late by", n as u64, chaos_us / 2);
+            }
+        }
         let faults = dice.faults(size, unit, chaos_us);
+        let flood = dice.one_in("flood", 0, 16);
         if size > 1 && dice.one_in("twin", 0, 16) {
             let of = dice.host("twin of", 0, size);
             let at_us = unit * 2 + dice.below("twin at", 0, chaos_us);
@@ -38,12 +44,12 @@ impl Plan {
             chaos_us,
             revive: dice.one_in("revive", 0, 2),
             bytes: dice.one_in("bytes", 0, 4),
-            capacity: dice.pick("capacity", 0, &[1 << 10, 16 << 10, 1 << 20, 1 << 20]),
+            capacity: if flood { 1 << 10 } else { dice.pick("capacity", 0, &[1 << 10, 16 << 10, 1 << 20, 1 << 20]) },
             rude: OneIn(dice.pick("rude", 0, &[0, 1, 2])),
             timer_late_us: dice.pick("timer", 0, &[0, 1_000, 1_000, 5_000]),
             turn_us: dice.pick("turn", 0, &[0, 0, 20, 500]),
             weather: dice.weather("usual", 0, 20_000),
-            loads: dice.loads(peers.len(), chaos_us),
+            loads: if flood { dice.flood(peers.len(), unit, chaos_us) } else { dice.loads(peers.len(), chaos_us) },
             knobs,
             peers,
             faults,
@@ -87,6 +93,9 @@ impl Dice {
             knobs.retain_entries = self.pick("retain", 0, &[4, 16, 64]);
             knobs.max_lag_entries = knobs.retain_entries / 2;
         }
+        if self.one_in("little patience with the slow", 0, 4) {
+            knobs.slow_timeout = knobs.heartbeat_interval;
+        }
         if self.one_in("small window", 0, 5) {
             knobs.window_entries = self.pick("window", 0, &[1, 4, 16]);
         }
@@ -129,6 +138,21 @@ impl Dice {
             .collect()
     }
 
+    /// More than the links of the group can carry, for a while, so that members fall behind and windows fill.
+    fn flood(&self, peers: usize, unit: u64, chaos_us: u64) -> Vec<Load> {
+        let floods = 1 + self.below("floods", 0, 2);
+        (0..floods)
+            .map(|n| Load {
+                peer: self.host("flood of", n, peers),
+                from_us: self.below("flood from", n, chaos_us / 2),
+                every_us: unit / 100,
+                bursts: 100 + self.below("flood for", n, 300),
+                burst: self.pick("flood burst", n, &[2, 5, 10]),
+                bytes: self.pick("flood bytes", n, &[100, 500, 1_500]),
+            })
+            .collect()
+    }
+
     /// First which kinds there are, then how many, then each.
     fn faults(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         if self.one_in("no faults", 0, 40) {
@@ -157,8 +181,32 @@ impl Dice {
             };
             faults.push(Timed { at_us, act });
         }
+        if self.one_in("all together", 0, 10) {
+            faults.extend(self.all_together(size, unit, chaos_us));
+        }
         faults.sort_by_key(|fault| fault.at_us);
         faults
+    }
+
+    /// The same thing happens to everybody within moments: a power cut, a roll-out, a machine that is suspended.
+    fn all_together(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
+        let at_us = chaos_us / 3 + self.below("together at", 0, chaos_us / 2);
+        let within = self.pick("together within", 0, &[1, 1, 20_000, unit / 2]);
+        let kind = self.pick("together", 0, &[KILL, PAUSE, LEAVE, LEAVE]);
+        let return_all = self.one_in("together back", 0, 2);
+        let span_us = unit / 4 + self.below("together for", 0, unit * 3);
+        (0..size)
+            .map(|peer| {
+                let (who, n) = (Who::Peer(peer), peer as u64 + 2_000);
+                let back = self.back(n, unit).filter(|_| return_all);
+                let act = match kind {
+                    KILL => Act::Kill { who, back },
+                    PAUSE => Act::Pause { who, span_us: span_us + self.below("together each", n, within) },
+                    _ => Act::Leave { who, back },
+                };
+                Timed { at_us: at_us + self.below("together later", n, within), act }
+            })
+            .collect()
     }
 
     fn act(&self, kind: u64, n: u64, size: usize, unit: u64) -> Act {

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use protocol::note::Note;
+use protocol::note::{Cause, Evidence, Note};
 use serde::{Deserialize, Serialize};
 
 /// Counts over one run, or over many.
@@ -36,10 +36,23 @@ pub struct Tally {
     pub snapshots: u64,
     /// Holes told of.
     pub gaps: u64,
+    /// Members taken for failed because they lagged too far for too long.
+    pub slow: u64,
+    /// Successors that were told to take over.
+    pub handovers: u64,
+    /// Readings refused, because their window was full or their peer was leaving.
+    pub refused: u64,
+    /// Repeats of readings that were not handed over again.
+    pub repeats: u64,
+    /// Processes that stopped because their name is another's.
+    pub twins: u64,
 }
 
 impl Tally {
     pub(crate) fn note(&mut self, note: &Note) {
+        if matches!(note, Note::ElectionStarted { cause: Cause::Handover, .. }) {
+            self.handovers += 1;
+        }
         let count = match note {
             Note::ElectionStarted { .. } => &mut self.elections,
             Note::LeaderElected { .. } => &mut self.leaders,
@@ -48,6 +61,9 @@ impl Tally {
             Note::Merged { .. } => &mut self.merges,
             Note::StateTransfer { .. } => &mut self.snapshots,
             Note::Gap { .. } => &mut self.gaps,
+            Note::Suspect { evidence: Evidence::Slow { .. }, .. } => &mut self.slow,
+            Note::Refused { .. } => &mut self.refused,
+            Note::DupSuppressed { .. } => &mut self.repeats,
             _ => return,
         };
         *count += 1;
@@ -55,7 +71,7 @@ impl Tally {
 
     /// What a large sweep must have seen, by name.
     #[must_use]
-    pub fn musts(&self) -> [(&'static str, u64); 8] {
+    pub fn musts(&self) -> [(&'static str, u64); 13] {
         [
             ("frames lost", self.lost),
             ("delayed", self.delayed),
@@ -65,6 +81,11 @@ impl Tally {
             ("vetoes", self.vetoes),
             ("cuts", self.cuts),
             ("merges", self.merges),
+            ("gaps", self.gaps),
+            ("slow evictions", self.slow),
+            ("hand-overs", self.handovers),
+            ("repeats refused", self.repeats),
+            ("duplicate ids refused", self.twins),
         ]
     }
 }
@@ -85,5 +106,10 @@ impl AddAssign for Tally {
         self.merges += other.merges;
         self.snapshots += other.snapshots;
         self.gaps += other.gaps;
+        self.slow += other.slow;
+        self.handovers += other.handovers;
+        self.refused += other.refused;
+        self.repeats += other.repeats;
+        self.twins += other.twins;
     }
 }

@@ -169,7 +169,10 @@ pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
         let elected = index.lives.iter().enumerate().flat_map(|(id, life)| life.facts.iter().map(move |fact| (id, fact)));
         let elected = elected.filter(|(_, fact)| fact.t >= trouble.from && matches!(fact.what, What::Elected { renewed: false, .. }));
         let Some((winner, fact)) = elected.min_by_key(|(_, fact)| fact.at) else { continue };
-        let Some(view) = common_view(index, leader, trouble.from) else { continue };
+        // A view that was on its way when the leader went may have reached the winner, and changed who ranks highest.
+        let newest = index.views.iter().rfind(|view| view.life == winner && view.at < fact.at);
+        let is_newest = |view: &&ViewFact<'_>| newest.is_some_and(|newest| (newest.epoch, newest.view_id) == (view.epoch, view.view_id));
+        let Some(view) = common_view(index, leader, trouble.from).filter(is_newest) else { continue };
         let clean = index.troubles_in(trouble.from, fact.t).all(|other| {
             other.kind == TroubleKind::Down && (other.lives.contains(&leader) || other.from.saturating_add(index.aftermath) < trouble.from)
         });

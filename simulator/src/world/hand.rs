@@ -173,6 +173,7 @@ impl<W: Watch> World<W> {
             StopReason::Left | StopReason::LeftUnconfirmed => 0,
             StopReason::DuplicateId { .. } | StopReason::OldIncarnation { .. } => 1,
         };
+        self.tally.twins += u64::from(status == 1);
         let id = &self.hosts[host].id;
         let asked = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop);
         // Of two that bear one name, either may have to go.
