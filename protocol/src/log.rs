@@ -209,7 +209,7 @@ impl Log {
     /// The last position up to which this log and another one agree.
     pub(crate) fn fork(&self, lineage: &[Row], contiguous: Seq) -> Seq {
         let mut fork = Seq::ZERO;
-        for (at, row) in self.lineage.iter().enumerate() {
+        for (at, row) in self.lineage.iter().enumerate().filter(|(_, row)| !row.epoch.is_none()) {
             let end = |rows: &[Row], at: usize, last: Seq| rows.get(at + 1).map_or(last, |next| next.first.previous());
             if let Some(there) = lineage.iter().position(|other| other == row) {
                 fork = fork.max(end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous)));
@@ -252,9 +252,17 @@ impl Log {
             }
             behind -= 1;
         }
-        // Rows below the base say nothing any more that a snapshot would not say, except the first, which names the log.
-        while self.lineage.len() > 2 && self.lineage.get(2).is_some_and(|row| row.first <= self.base) {
-            self.lineage.remove(1);
+        self.merge_rows();
+    }
+
+    /// Bounds the lineage: of very many rows, the oldest below the base become one that names no epoch. The first stays,
+    /// because it names the log; and the merged one keeps it from seeming to cover what it did not.
+    fn merge_rows(&mut self) {
+        while self.lineage.len() > LINEAGE_MOST && self.lineage.get(3).is_some_and(|row| row.first <= self.base) {
+            if let Some(row) = self.lineage.get_mut(1) {
+                row.epoch = Epoch::none();
+            }
+            self.lineage.remove(2);
         }
     }
 }
@@ -303,6 +311,8 @@ fn forget(table: &mut Table, view: &View) {
     }
 }
 
+/// Rows of a lineage; a row is one change of leader.
+const LINEAGE_MOST: usize = 512;
 /// Entries in one frame at most.
 const RUN_ENTRIES: usize = 1_024;
 /// Absent members whose numbers are remembered.
@@ -357,6 +367,20 @@ mod tests {
         check_fork((&[(1, 1)], 5), (&[(2, 1)], 5), 0);
         // The same cut without entries above it: they agree up to the cut.
         check_fork((&[(1, 1), (3, 4)], 3), (&[(1, 1), (3, 4)], 8), 3);
+    }
+
+    #[test]
+    fn a_lineage_is_bounded_and_never_claims_what_it_did_not_cover() {
+        let rows: Vec<(u64, u64)> = (1..=600).map(|n| (n, n * 2)).collect();
+        let mut long = log(&[&[(1_000, 1)], &rows[..]].concat(), 1_300);
+        let short = log(&[(1_000, 1), (1, 2)], 700);
+        assert_eq!(long.fork(short.lineage(), short.contiguous()), Seq(3));
+        long.discard(Seq(1_250), 0, 0);
+        assert_eq!(long.lineage().len(), super::LINEAGE_MOST);
+        assert_eq!(long.log_id(), epoch(1_000));
+        // The fork lies in what was merged: all that is still known is that they agreed before it.
+        assert_eq!(long.fork(short.lineage(), short.contiguous()), Seq(1));
+        assert_eq!(long.fork(&[], Seq::ZERO), Seq::ZERO);
     }
 
     #[test]
