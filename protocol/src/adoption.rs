@@ -226,7 +226,9 @@ impl Node {
             (Some(_), Purpose::Follow | Purpose::Lead) if self.sinks.delivered() == Seq::ZERO => target,
             (Some(at), _) => at,
         };
-        self.sinks.on_log_replaced(&self.log, fork, resume, "the entries had been discarded", out);
+        // Whoever was away gets the readings since, but joins with the view that admits it.
+        let tell_from = if purpose == Purpose::Join { self.log.view_at() } else { Seq::ZERO };
+        self.sinks.on_log_replaced(&self.log, fork, resume, tell_from, out);
         if let Some(at) = snapshot {
             out.push(Output::Note(Note::StateTransfer { at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
         }

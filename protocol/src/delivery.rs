@@ -18,13 +18,15 @@ pub(crate) struct Sinks {
     sunk: Table,
     /// The view in force at `delivered`.
     in_force: ViewId,
+    /// Views below this are not told: they came into force while this peer was away.
+    tell_from: Seq,
     /// The last view that named this peer, as it was told.
     told: Option<View>,
 }
 
 impl Sinks {
     pub(crate) fn new() -> Self {
-        Self { delivered: Seq::ZERO, sunk: Table::new(), in_force: ViewId::ZERO, told: None }
+        Self { delivered: Seq::ZERO, sunk: Table::new(), in_force: ViewId::ZERO, tell_from: Seq::ZERO, told: None }
     }
 
     pub(crate) fn delivered(&self) -> Seq {
@@ -69,7 +71,7 @@ impl Sinks {
                 Entry::View(view) => {
                     self.in_force = view.view_id;
                     self.forget(log);
-                    if view.incarnation(me.0) == Some(me.1) {
+                    if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
                         self.tell(log, view, seq, out);
                     }
                 }
@@ -77,8 +79,10 @@ impl Sinks {
         }
     }
 
-    /// The log has become another one that agrees with the old one up to `fork`, and deliveries go on after `resume`.
-    pub(crate) fn on_log_replaced(&mut self, log: &Log, fork: Seq, resume: Seq, why: &str, out: &mut Vec<Output>) {
+    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`, and views
+    /// are told from `tell_from` on.
+    pub(crate) fn on_log_replaced(&mut self, log: &Log, fork: Seq, resume: Seq, tell_from: Seq, out: &mut Vec<Output>) {
+        self.tell_from = tell_from;
         if self.delivered > fork {
             out.push(Output::Note(Note::Diverged { from: fork.next(), to: self.delivered }));
             self.delivered = fork;
@@ -86,7 +90,7 @@ impl Sinks {
         // A newcomer has no past to miss: its first delivery is where it joined.
         if self.delivered > Seq::ZERO && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
-            out.push(Output::Note(Note::Gap { from, to, why: why.to_owned() }));
+            out.push(Output::Note(Note::Gap { from, to, why: "the entries had been discarded".to_owned() }));
             out.push(Output::Deliver(Delivery::Gap { from, to }));
         }
         self.delivered = self.delivered.max(resume);

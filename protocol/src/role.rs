@@ -123,6 +123,10 @@ impl Candidate {
         matches!(&self.phase, Phase::Syncing(claim) | Phase::Adopting { claim, .. } if claim.standing.is_some())
     }
 
+    pub(crate) fn is_waiting_on(&self, id: &PeerId) -> bool {
+        matches!(&self.phase, Phase::Waiting { on, .. } if on == id)
+    }
+
     pub(crate) fn deadline(&self) -> Time {
         match &self.phase {
             Phase::Asking { until } | Phase::Vetoed { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => *until,

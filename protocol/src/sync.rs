@@ -102,18 +102,23 @@ impl Node {
                 }
                 None => self.promise(now, from, &request.epoch, out),
             },
+            // Asked again, because the answer was lost with a link.
+            Role::Candidate(candidate) if request.epoch == self.promised && candidate.is_waiting_on(&from.id) => {
+                self.promise(now, from, &request.epoch, out);
+            }
             Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
             Role::Candidate(candidate) if candidate.first_view => self.promise(now, from, &request.epoch, out),
-            Role::Member(_) | Role::Candidate(_) if !self.shares_view(from, request.view.as_ref()) => {
-                self.refuse(now, from, Some(round), Reason::NotMember, out);
-            }
-            Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
-            // Its own leader moves to a higher epoch, or asks again because the answer was lost with a link.
+            // Its own leader moves to a higher epoch. Its
+            // first view may still be on its way.
             Role::Member(following) if following.leader.member == *from => {
                 if request.epoch > following.epoch {
                     self.promise(now, from, &request.epoch, out);
                 }
             }
+            Role::Member(_) | Role::Candidate(_) if !self.shares_view(from, request.view.as_ref()) => {
+                self.refuse(now, from, Some(round), Reason::NotMember, out);
+            }
+            Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
             Role::Member(_) => {
                 self.witness(now, |witness| {
                     if witness.claim.as_ref().is_none_or(|before| before.epoch < request.epoch) {
