@@ -300,6 +300,8 @@ impl Run {
                 let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing };
                 let verdict = bench.run(&case, &mut interrupts)?;
                 let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
+                let farewell = scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
+                let text = if farewell { text + &style.farewell(&verdict) } else { text };
                 tell(&mut std::io::stdout(), &text);
                 let outcome = verdict.outcome;
                 verdicts.push(verdict);

@@ -3,15 +3,17 @@
 //! Conditions are awaited, never slept for. Everything that runs beside the steps (readings, pauses that end by
 //! themselves, reading what the peers tell) happens in [`Engine::turn`], which every wait goes through.
 
+mod acts;
 mod condition;
 mod describe;
 mod rest;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use promises::Bindings;
-use promises::fault::{Fault, Identity};
+use promises::fault::Fault;
 use promises::selector::Draw;
 use promises::world::{Phase, World as Truth, WorldEvent};
 use protocol::draw::draw_below;
@@ -21,11 +23,13 @@ use protocol::time::Time;
 use crate::expect::{Examiner, Outcome, Window, shown};
 use crate::observed::{Observed, Occurrence};
 use crate::scenario::diagnostic::Span;
-use crate::scenario::{Condition, Ids, IfNone, Scenario, Spawn, Step, Target, Verb, Workload};
+use crate::scenario::{Ids, Scenario, Spawn, Step, Verb, Workload};
 use crate::signals::Interrupts;
 use crate::teller::Teller;
 use crate::workload::Readings;
 use crate::world::{Seen, World, WorldError};
+
+use acts::Pause;
 
 pub use describe::describe;
 
@@ -86,6 +90,7 @@ pub struct Engine<'a> {
     deadline: Time,
     last_turn: Time,
     last_look: Time,
+    last_sample: Time,
     /// From where the last step that did something can be answered.
     last_act: Window,
     written: u64,
@@ -103,15 +108,6 @@ struct Enlisted {
     ending: bool,
 }
 
-/// A pause that ends by itself.
-#[derive(Debug)]
-struct Pause {
-    ends: Time,
-    who: Vec<String>,
-    fault: String,
-    occurrence: Option<usize>,
-}
-
 impl<'a> Engine<'a> {
     /// An engine that has done nothing yet.
     pub fn new(
@@ -122,8 +118,8 @@ impl<'a> Engine<'a> {
         interrupts: &'a mut Interrupts,
     ) -> Self {
         let now = world.now();
-        let endless = scenario.all_steps().iter().any(|step| matches!(step.verb, Verb::Wait(Condition::Interrupt)));
-        let deadline = if endless { Time::from_micros(u64::MAX) } else { now + scenario.timeout.under(&scenario.cluster.knobs) };
+        let deadline =
+            if scenario.is_endless() { Time::from_micros(u64::MAX) } else { now + scenario.timeout.under(&scenario.cluster.knobs) };
         Self {
             world,
             scenario,
@@ -141,6 +137,7 @@ impl<'a> Engine<'a> {
             deadline,
             last_turn: now,
             last_look: now,
+            last_sample: now,
             last_act: Window { from: now, until: Time::from_micros(u64::MAX), marks: BTreeMap::new() },
             written: 0,
             chosen: 0,
@@ -168,7 +165,7 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// If the world cannot be ended.
     pub fn end(&mut self) -> Result<Vec<String>, WorldError> {
-        self.teller.phase("ends");
+        self.teller.ends();
         let living = self.world.living();
         for enlisted in self.roster.values_mut() {
             enlisted.ending = true;
@@ -187,6 +184,12 @@ impl<'a> Engine<'a> {
         }
         seen.into_iter().try_for_each(|one| self.take(one))?;
         Ok(stubborn)
+    }
+
+    /// How often somebody has wished to stop.
+    #[must_use]
+    pub fn interruptions(&self) -> usize {
+        self.interrupts.count()
     }
 
     /// What became of every expectation, in the order of the file.
@@ -256,6 +259,7 @@ impl<'a> Engine<'a> {
             return Err(Halt::Timeout { limit, words: self.awaiting.clone() });
         }
         self.note_lag(now)?;
+        self.sample(now)?;
         self.flow(now);
         self.end_due_pauses(now)?;
         let mut seen = Vec::new();
@@ -263,7 +267,7 @@ impl<'a> Engine<'a> {
         for one in seen {
             self.take(one)?;
         }
-        self.teller.progress(self.world.now().since(self.began), &self.observed, &self.awaiting);
+        self.teller.progress(self.world.now().since(self.began), &self.observed.standing, &self.awaiting);
         Ok(())
     }
 
@@ -278,16 +282,6 @@ impl<'a> Engine<'a> {
             return self.record_at(self.world.now(), exit);
         }
         self.observed.take(seen);
-        Ok(())
-    }
-
-    fn note_lag(&mut self, now: Time) -> Result<(), WorldError> {
-        let late = now.since(self.last_turn);
-        self.last_turn = now;
-        self.worst_lag = self.worst_lag.max(late);
-        if late > self.scenario.cluster.knobs.heartbeat_interval / 4 {
-            self.record_at(now, Truth::Lag { us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) })?;
-        }
         Ok(())
     }
 
@@ -419,121 +413,6 @@ impl<'a> Engine<'a> {
             }
             Verb::Do(steps) => steps.iter().try_for_each(|step| self.step(step)),
         }
-    }
-
-    /// Does something to all that a target means; returns who that was.
-    fn fault(&mut self, step: &Step, target: &Target, fault: &Fault) -> Result<Vec<String>, Halt> {
-        let who = self.choose(step, target, true)?;
-        self.act(&name_of(step), &who, fault)?;
-        Ok(who)
-    }
-
-    fn act(&mut self, id: &str, who: &[String], fault: &Fault) -> Result<(), Halt> {
-        if matches!(fault, Fault::Kill | Fault::Stop) {
-            for name in who {
-                if let Some(enlisted) = self.roster.get_mut(name) {
-                    enlisted.ending = true;
-                }
-            }
-        }
-        // The moment before the act, since the peers may react before it is confirmed.
-        let t = self.world.now();
-        let mut confirmed = true;
-        for name in who {
-            confirmed &= self.world.act(fault, name)?;
-        }
-        if !who.is_empty() {
-            self.teller.act(&format!("{fault} {}", who.join(", ")), t.since(self.began));
-            self.record_at(t, Truth::Fault { id: id.to_owned(), fault: fault.clone(), who: who.to_vec(), confirmed })?;
-        }
-        Ok(())
-    }
-
-    fn restart(&mut self, step: &Step, target: &Target, same_identity: bool) -> Result<(), Halt> {
-        let who = self.choose(step, target, false)?;
-        let running: Vec<String> = self.world.living().into_iter().filter(|name| who.contains(name)).collect();
-        let alive: Vec<String> = running.iter().filter(|name| self.roster.get(*name).is_some_and(|one| !one.ending)).cloned().collect();
-        self.act(&name_of(step), &alive, &Fault::Kill)?;
-        let limit = self.limit(step);
-        self.wait(step, limit, &format!("{} to be gone", who.join(", ")), |engine| {
-            let left = engine.world.living().into_iter().any(|name| who.contains(&name));
-            if left { Err("it still runs".to_owned()) } else { Ok(()) }
-        })?;
-        let identity = if same_identity { Identity::Same } else { Identity::Fresh };
-        self.record_at(
-            self.world.now(),
-            Truth::Fault { id: name_of(step), fault: Fault::Restart { identity }, who: who.clone(), confirmed: true },
-        )?;
-        for name in who {
-            if !same_identity {
-                self.world.wipe(&name)?;
-            }
-            let Some(enlisted) = self.roster.get(&name) else { continue };
-            let again = Spawn { name, id: enlisted.peer.clone(), exits: None };
-            self.start(&again)?;
-        }
-        Ok(())
-    }
-
-    /// Whom a target means just now; `running` leaves out nobody, but does not accept the dead.
-    fn choose(&mut self, step: &Step, target: &Target, running: bool) -> Result<Vec<String>, Halt> {
-        let limit = self.limit(step);
-        self.chosen += 1;
-        let (counter, purpose) = (self.chosen, name_of(step));
-        let pick = |engine: &Self| -> Result<Vec<String>, String> {
-            let draw = Draw { seed: engine.seed, purpose: &purpose, counter };
-            let who = target.who.value.resolve(&engine.observed.standing, &engine.bindings, draw).map_err(|error| error.to_string())?;
-            let living = engine.world.living();
-            match who.iter().find(|name| running && !living.contains(name)) {
-                Some(dead) => Err(format!("{dead} does not run")),
-                None => Ok(who),
-            }
-        };
-        let who = match target.if_none {
-            IfNone::Skip => pick(self).unwrap_or_default(),
-            IfNone::Fail => pick(self).map_err(|words| Halt::Step { span: target.who.span.clone(), words })?,
-            IfNone::Wait => {
-                let mut who = Vec::new();
-                let words = format!("somebody who is `{}`", target.who.value);
-                self.wait(step, limit, &words, |engine| pick(engine).map(|found| who = found))?;
-                who
-            }
-        };
-        if let Some(name) = &target.bind {
-            self.bindings.insert(name.clone(), who.clone());
-        }
-        Ok(who)
-    }
-
-    fn end_due_pauses(&mut self, now: Time) -> Result<(), Halt> {
-        while let Some(at) = self.pauses.iter().position(|pause| pause.ends <= now) {
-            let Pause { who, fault, occurrence, .. } = self.pauses.remove(at);
-            let living = self.world.living();
-            let who: Vec<String> = who.into_iter().filter(|name| living.contains(name)).collect();
-            self.act(&fault, &who, &Fault::Resume)?;
-            self.record_at(self.world.now(), Truth::Heal { id: fault })?;
-            if let Some(at) = occurrence {
-                let id = self.observed.occurrences[at].step.clone();
-                self.close(&id, at)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The end of the file heals everything.
-    fn end_pauses(&mut self) -> Result<(), Halt> {
-        while let Some(ends) = self.pauses.iter().map(|pause| pause.ends).min() {
-            self.wait_for_time(ends)?;
-        }
-        let living = self.world.living();
-        let paused: Vec<String> = self
-            .observed
-            .standing
-            .all()
-            .filter(|stand| stand.paused && living.contains(&stand.process))
-            .map(|stand| stand.process.clone())
-            .collect();
-        self.act("end-of-file", &paused, &Fault::Resume)
     }
 }
 

@@ -4,7 +4,8 @@
 //! An expectation after a step that is done several times has to be met each time. Log lines count only if they were
 //! written after the act, by their place in the file.
 
-use std::borrow::Cow;
+mod search;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use promises::{Bindings, SelectorError};
 use protocol::config::Knobs;
 use protocol::note::Note;
 use protocol::time::Time;
-use regex::Regex;
-use serde_json::Value as Json;
 
-use crate::observed::{LogLine, Observed, Occurrence};
+use crate::observed::{Observed, Occurrence};
 use crate::scenario::diagnostic::Span;
-use crate::scenario::{EventPattern, Expectation, Point, What};
+use crate::scenario::{Expectation, Point, What};
+
+pub use search::{Found, Search, Window};
 
 /// What became of an expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,182 +36,6 @@ pub enum Outcome {
         /// Lines of events or logs.
         evidence: Vec<String>,
     },
-}
-
-/// Where something is looked for.
-#[derive(Clone, Debug)]
-pub struct Window {
-    /// From when on.
-    pub from: Time,
-    /// Until when.
-    pub until: Time,
-    /// Where each log stood at `from`; a log that is not named here is looked at whole.
-    pub marks: BTreeMap<String, u64>,
-}
-
-/// What was found in a window, by process.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// How often, by process.
-    pub count: BTreeMap<String, u64>,
-    /// The lines, oldest first; the first few.
-    pub lines: Vec<String>,
-    /// Lines that came close: the same event with other fields, or too late.
-    pub near: Vec<String>,
-    /// A field that was asked for and that such events do not have.
-    pub no_field: Option<String>,
-}
-
-/// Looks for something in a window, and goes on where it left off when there is more to look at.
-#[derive(Debug)]
-pub struct Search {
-    pattern: Pattern,
-    bindings: Bindings,
-    window: Window,
-    /// What was found so far.
-    pub found: Found,
-    next_event: usize,
-    next_line: BTreeMap<String, usize>,
-}
-
-#[derive(Debug)]
-enum Pattern {
-    Event(EventPattern),
-    Line(Regex),
-    Nothing,
-}
-
-impl Search {
-    /// A search that has looked at nothing yet.
-    #[must_use]
-    pub fn new(what: &What, bindings: &Bindings, window: Window) -> Self {
-        let mut found = Found::default();
-        let pattern = match what {
-            What::Event(pattern) => Pattern::Event(pattern.clone()),
-            What::Log(pattern) => match pattern.compile(|name| bindings.get(name).cloned()) {
-                Ok(regex) => Pattern::Line(regex),
-                // Compiled once already when the file was checked; only a gigantic binding could blow the size limit.
-                Err(error) => {
-                    found.no_field = Some(error.to_string());
-                    Pattern::Nothing
-                }
-            },
-            What::Unordered(_) => Pattern::Nothing,
-        };
-        Self { pattern, bindings: bindings.clone(), window, found, next_event: 0, next_line: BTreeMap::new() }
-    }
-
-    /// A search that has looked at everything there is.
-    #[must_use]
-    pub fn over(observed: &Observed, what: &What, bindings: &Bindings, window: Window) -> Found {
-        let mut search = Self::new(what, bindings, window);
-        search.go_on(observed);
-        search.found
-    }
-
-    /// Looks at what has come since.
-    pub fn go_on(&mut self, observed: &Observed) {
-        let Self { pattern, bindings, window, found, next_event, next_line } = self;
-        match pattern {
-            Pattern::Event(pattern) => {
-                for (process, record) in &observed.events[*next_event..] {
-                    look_at_event(process, record, pattern, bindings, window, found);
-                }
-                *next_event = observed.events.len();
-            }
-            Pattern::Line(regex) => {
-                for (process, lines) in &observed.logs {
-                    let next = next_line.entry(process.clone()).or_default();
-                    let mark = window.marks.get(process).copied().unwrap_or(0);
-                    for line in lines[*next..].iter().filter(|line| line.offset >= mark && regex.is_match(&line.text)) {
-                        found_line(process, line, window, found);
-                    }
-                    *next = lines.len();
-                }
-            }
-            Pattern::Nothing => {}
-        }
-    }
-}
-
-fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, bindings: &Bindings, window: &Window, found: &mut Found) {
-    let time = record.time();
-    if time < window.from || name_of(record) != pattern.name {
-        return;
-    }
-    // The bulk of a history is deliveries: those that are only counted need not be spelt out.
-    let is_plain = pattern.fields.is_empty() && matches!(record, Record::Peer(_));
-    if is_plain && time <= window.until && found.lines.len() >= EVIDENCE_MAX {
-        *found.count.entry(process.to_owned()).or_default() += 1;
-        return;
-    }
-    let line = record.line();
-    let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(&line) else { return };
-    if let Some(missing) = pattern.fields.keys().find(|key| !fields.contains_key(*key)) {
-        let known: Vec<&str> = fields.keys().map(String::as_str).collect();
-        found.no_field = Some(format!("`{}` events have no field `{missing}`; they have: {}", pattern.name, known.join(", ")));
-        return;
-    }
-    // What the bench wrote about a process counts as that process's.
-    let owner = if process.starts_with('_') { fields.get("process").and_then(Json::as_str).unwrap_or(process) } else { process };
-    let fits = pattern.fields.iter().all(|(key, wanted)| wanted.iter().any(|wanted| field_is(&fields[key], wanted, bindings)));
-    let in_time = time <= window.until;
-    if fits && in_time {
-        *found.count.entry(owner.to_owned()).or_default() += 1;
-        keep(&mut found.lines, || line);
-    } else if fits {
-        keep(&mut found.near, || format!("{} too late: {line}", shown(time.since(window.until))));
-    } else if in_time {
-        keep(&mut found.near, || line);
-    }
-}
-
-fn found_line(process: &str, line: &LogLine, window: &Window, found: &mut Found) {
-    let text = || format!("{process}: {}", line.text);
-    if line.time <= window.until {
-        *found.count.entry(process.to_owned()).or_default() += 1;
-        keep(&mut found.lines, text);
-    } else {
-        keep(&mut found.near, || format!("{} too late: {}", shown(line.time.since(window.until)), text()));
-    }
-}
-
-/// The name of an event; that of the frequent ones without asking serde.
-fn name_of(record: &Record) -> Cow<'static, str> {
-    match record {
-        Record::Peer(event) => match &event.note {
-            Note::Deliver { .. } => "deliver".into(),
-            Note::Publish { .. } => "publish".into(),
-            Note::Stable { .. } => "stable".into(),
-            other => tag(other).into(),
-        },
-        Record::World(event) => tag(&event.what).into(),
-    }
-}
-
-fn tag(value: &impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value["ev"].as_str().unwrap_or_default().to_owned()
-}
-
-fn field_is(field: &Json, wanted: &str, bindings: &Bindings) -> bool {
-    if let Some(name) = wanted.strip_prefix('$') {
-        return bindings.get(name).is_some_and(|bound| bound.iter().any(|one| field_is(field, one, bindings)));
-    }
-    match field {
-        Json::String(text) => text == wanted,
-        Json::Array(items) => items.iter().any(|item| field_is(item, wanted, bindings)),
-        Json::Null => wanted == "none",
-        Json::Bool(is) => wanted == if *is { "true" } else { "false" },
-        Json::Number(number) => number.to_string().as_str() == wanted,
-        Json::Object(_) => false,
-    }
-}
-
-fn keep(lines: &mut Vec<String>, line: impl FnOnce() -> String) {
-    if lines.len() < EVIDENCE_MAX {
-        lines.push(line());
-    }
 }
 
 /// Judges expectations over what was seen so far.
@@ -415,8 +240,6 @@ pub fn shown(span: Duration) -> String {
     if span < Duration::from_secs(1) { format!("{:.1} ms", span.as_secs_f64() * 1e3) } else { format!("{:.3} s", span.as_secs_f64()) }
 }
 
-/// The lines of evidence that are kept.
-const EVIDENCE_MAX: usize = 4;
 /// How long after the end of a window its last events may take to be read.
 const GRACE: Duration = Duration::from_millis(50);
 

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod engine;
 pub mod expect;
 pub mod folder;
+pub mod holdings;
 pub mod observed;
 pub mod plan;
 pub mod processes;

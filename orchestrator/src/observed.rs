@@ -28,8 +28,6 @@ pub struct Observed {
     pub occurrences: Vec<Occurrence>,
     /// The last time anybody asked for another leader.
     pub last_election: Option<Time>,
-    /// The newest view that anybody told of, as words for the live line.
-    pub view: Option<String>,
     /// Lines of event files that cannot be read.
     pub unreadable: Vec<String>,
 }
@@ -73,14 +71,8 @@ impl Observed {
                 if let Record::Peer(event) = &record {
                     self.standing.observe(&process, event);
                     self.ledger.observe(&process, event);
-                    match &event.note {
-                        Note::ElectionStarted { .. } => {
-                            self.last_election = Some(self.last_election.map_or(event.t, |last| last.max(event.t)))
-                        }
-                        Note::View { view_id, epoch, leader, members, .. } => {
-                            self.view = Some(format!("leader {leader}, epoch {epoch}, view {view_id} of {}", members.len()));
-                        }
-                        _ => {}
+                    if let Note::ElectionStarted { .. } = &event.note {
+                        self.last_election = Some(self.last_election.map_or(event.t, |last| last.max(event.t)));
                     }
                 }
                 self.events.push((process, record));

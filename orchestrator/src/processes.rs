@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::{self, WallClock};
 use crate::folder::Folder;
+use crate::holdings::Holdings;
 use crate::supervisor::{Ended, Outfit, Supervisor};
 use crate::world::{Seen, World, WorldError};
 use chaos::tail::{self, Tail};
@@ -152,6 +153,11 @@ impl World for Processes {
 
     fn backlog(&self, process: &str) -> usize {
         self.supervisor.backlog(process)
+    }
+
+    fn holdings(&self, process: &str) -> Option<(u32, Holdings)> {
+        let pid = self.supervisor.pid(process)?;
+        Holdings::of(pid).map(|held| (pid, held))
     }
 
     fn living(&self) -> Vec<String> {

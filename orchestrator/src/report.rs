@@ -43,12 +43,15 @@ impl Style {
         let met = verdict.expectations.iter().filter(|expectation| expectation.met).count();
         let held = verdict.promises.iter().filter(|promise| promise.outcome == "held").count();
         let looked: u64 = verdict.promises.iter().map(|promise| promise.looked_at).sum();
+        let expected = match verdict.expectations.len() {
+            0 => String::new(),
+            count => format!("{met} of {count} expectations met, "),
+        };
         format!(
-            "{word} [{:>8.3}s] {}  seed {}  {met} of {} expectations met, {held} of {} promises held over {looked} looks\n",
+            "{word} [{:>8.3}s] {}  seed {}  {expected}{held} of {} promises held over {looked} looks\n",
             std::time::Duration::from_millis(verdict.took_ms).as_secs_f64(),
             verdict.scenario,
             verdict.seed,
-            verdict.expectations.len(),
             verdict.promises.len()
         )
     }
@@ -83,9 +86,22 @@ impl Style {
         text
     }
 
-    /// The closing words after all runs.
+    /// What to do with a run that was ended by hand.
+    #[must_use]
+    pub fn farewell(&self, verdict: &Verdict) -> String {
+        let folder = &verdict.folder;
+        format!(
+            "         All peers have left. What they said is in {folder}/<peer>_log.txt.\n         To judge the run again: {}\n",
+            self.paint(&format!("cargo xtask chaos judge {folder}"), "36")
+        )
+    }
+
+    /// The closing words after all runs; a single one has said everything itself.
     #[must_use]
     pub fn closing(&self, verdicts: &[Verdict]) -> String {
+        if verdicts.len() < 2 {
+            return String::new();
+        }
         let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
         let took: u64 = verdicts.iter().map(|verdict| verdict.took_ms).sum();
         let mut text = String::from("------------\n");
@@ -103,12 +119,10 @@ impl Style {
             }
         }
         text.push('\n');
-        // With several runs the reasons have scrolled away by now.
-        if verdicts.len() > 1 {
-            for verdict in verdicts.iter().filter(|verdict| verdict.outcome != Outcome::Pass) {
-                text.push_str(&self.summary_line(verdict));
-                text.push_str(&self.details(verdict));
-            }
+        // The reasons have scrolled away by now.
+        for verdict in verdicts.iter().filter(|verdict| verdict.outcome != Outcome::Pass) {
+            text.push_str(&self.summary_line(verdict));
+            text.push_str(&self.details(verdict));
         }
         text
     }

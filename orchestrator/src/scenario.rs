@@ -338,6 +338,12 @@ pub struct EventPattern {
 pub struct LogPattern(pub Placed<String>);
 
 impl Scenario {
+    /// Whether it waits for Ctrl-C: then that is how it is meant to end.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.all_steps().iter().any(|step| matches!(step.verb, Verb::Wait(Condition::Interrupt)))
+    }
+
     /// Every step, those inside `do` included, in order.
     #[must_use]
     pub fn all_steps(&self) -> Vec<&Step> {

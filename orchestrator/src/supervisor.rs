@@ -51,7 +51,6 @@ struct Process {
     stdin: Option<ChildStdin>,
     /// What waits to be written to its stdin.
     queue: VecDeque<u8>,
-    paused: bool,
     ended: Option<ExitStatus>,
 }
 
@@ -115,7 +114,7 @@ impl Supervisor {
             let flags = OFlag::from_bits_truncate(fcntl(stdin.as_fd(), FcntlArg::F_GETFL)?);
             fcntl(stdin.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
-        let started = Process { peer: peer.clone(), child, stdin, queue: VecDeque::new(), paused: false, ended: None };
+        let started = Process { peer: peer.clone(), child, stdin, queue: VecDeque::new(), ended: None };
         self.processes.insert(process.to_owned(), started);
         Ok(pid)
     }
@@ -153,17 +152,12 @@ impl Supervisor {
     ///
     /// # Errors
     /// Those of the system, except that the group is gone.
-    pub fn signal(&mut self, process: &str, signal: Signal) -> io::Result<bool> {
-        let Some(found) = self.processes.get_mut(process).filter(|found| found.ended.is_none()) else { return Ok(false) };
+    pub fn signal(&self, process: &str, signal: Signal) -> io::Result<bool> {
+        let Some(found) = self.processes.get(process).filter(|found| found.ended.is_none()) else { return Ok(false) };
         match killpg(group(found.child.id()), signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => return Ok(false),
             Err(error) => return Err(error.into()),
-        }
-        match signal {
-            Signal::SIGSTOP => found.paused = true,
-            Signal::SIGCONT => found.paused = false,
-            _ => {}
         }
         Ok(true)
     }
@@ -226,9 +220,8 @@ impl Supervisor {
     /// Those of the system.
     pub fn stop_all(&mut self, grace: Duration, hurry: &mut dyn FnMut() -> bool) -> io::Result<(Vec<Ended>, Vec<String>)> {
         for process in self.living() {
-            if self.processes.get(&process).is_some_and(|found| found.paused) {
-                self.signal(&process, Signal::SIGCONT)?;
-            }
+            // Whoever else may have stopped it: one that stands still cannot leave.
+            self.signal(&process, Signal::SIGCONT)?;
             self.signal(&process, Signal::SIGTERM)?;
         }
         let mut ended = self.wait_for_all(grace, hurry)?;

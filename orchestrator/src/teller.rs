@@ -1,17 +1,27 @@
 //! Tells a person what is going on while a case runs: one live line on a terminal, plain lines elsewhere. Everything
 //! goes to stderr; results are printed by [`crate::report`].
+//!
+//! Who follows a run sees each reading once, with how many peers have it, and what becomes of the group; who leads is in
+//! the live line at any time. What is said is cut to the width of the terminal: the logs have all of it.
 
+mod feed;
+mod glance;
+
+use std::collections::VecDeque;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use console::{Style, Term, measure_text_width, truncate_str};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use promises::history::Record;
-use protocol::note::Note;
+use promises::standing::Standing;
+use protocol::note::{Event, Note};
 use protocol::time::Time;
 
 use crate::expect::shown;
-use crate::observed::Observed;
 use crate::world::Seen;
+use feed::{Feed, Row};
+use glance::glance;
 
 /// What is told while a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +46,26 @@ pub struct Teller {
     drawn: Instant,
     /// When something was told last; long silence deserves a word.
     told: Instant,
+    feed: Feed,
+    /// How many readings were told.
+    readings: u64,
+    /// Who lived when that was looked at last.
+    live: Vec<String>,
+    /// What was said of the group lately: the same words from every peer are told once.
+    said: VecDeque<String>,
+    /// What is to be told next; peers are read one after the other, and people want to read by time.
+    news: Vec<News>,
+    /// Everything is being taken down, and what happens is no news.
+    ending: bool,
+}
+
+/// Something that became of the group.
+#[derive(Debug)]
+struct News {
+    at: Duration,
+    mark: &'static str,
+    style: Style,
+    words: String,
 }
 
 impl Teller {
@@ -48,7 +78,21 @@ impl Teller {
             line
         });
         let now = Instant::now();
-        let teller = Self { line, voice, case: case.to_owned(), phase: String::new(), began: now, drawn: now, told: now };
+        let mut teller = Self {
+            line,
+            voice,
+            case: case.to_owned(),
+            phase: String::new(),
+            began: now,
+            drawn: now,
+            told: now,
+            feed: Feed::default(),
+            readings: 0,
+            live: Vec::new(),
+            said: VecDeque::new(),
+            news: Vec::new(),
+            ending: false,
+        };
         teller.say(&format!("     RUN {case}"));
         teller
     }
@@ -57,70 +101,141 @@ impl Teller {
     pub fn phase(&mut self, phase: &str) {
         phase.clone_into(&mut self.phase);
         self.told = Instant::now();
-        if self.line.is_none() {
+        if self.line.is_none() && self.voice != Voice::Follow {
             self.say(&format!("         {:>9}  {phase}", shown(self.began.elapsed())));
         }
     }
 
     /// Something was done to somebody.
     pub fn act(&mut self, words: &str, since: Duration) {
-        if self.line.is_some() || self.voice == Voice::Follow {
+        if self.voice == Voice::Follow {
+            self.learn(since, "=>", Style::new().bold(), words.to_owned());
+        } else if self.line.is_some() {
             self.say(&format!("         {:>9}  => {words}", shown(since)));
         }
     }
 
     /// Time passes.
-    pub fn progress(&mut self, since: Duration, observed: &Observed, awaiting: &str) {
+    pub fn progress(&mut self, since: Duration, standing: &Standing, awaiting: &str) {
+        if self.voice == Voice::Follow {
+            self.live = standing.live().iter().filter(|stand| stand.view.is_some()).map(|stand| stand.process.clone()).collect();
+            let rows = self.feed.due(since, &self.live);
+            self.tell(&rows);
+        }
         if self.drawn.elapsed() < REDRAW {
             return;
         }
         self.drawn = Instant::now();
-        let group = observed.view.as_deref().unwrap_or("no view yet");
+        let group = group(standing);
         if let Some(line) = &self.line {
-            let waiting = if awaiting.is_empty() { String::new() } else { format!(" | waiting for {awaiting}") };
-            line.set_message(format!("{} {}  {} | {group}{waiting}", self.case, shown(since), self.phase));
+            line.set_message(match self.voice {
+                Voice::Follow => format!("{group} | {} readings | {} | {awaiting}", self.readings, shown(since)),
+                _ if awaiting.is_empty() => format!("{} {}  {} | {group}", self.case, shown(since), self.phase),
+                _ => format!("{} {}  {} | {group} | waiting for {awaiting}", self.case, shown(since), self.phase),
+            });
             line.tick();
         } else if self.told.elapsed() > PATIENCE {
-            self.told = Instant::now();
             self.say(&format!("         {:>9}  still waiting for {awaiting} ({group})", shown(since)));
         }
     }
 
     /// Something was seen.
-    pub fn saw(&self, seen: &Seen, began: Time) {
+    pub fn saw(&mut self, seen: &Seen, began: Time) {
         if self.voice != Voice::Follow {
             return;
         }
         match seen {
-            Seen::Line { process, time, text, .. } => {
-                let text = text.split_once(' ').map_or(text.as_str(), |(_, rest)| rest);
-                if text.contains("Delivered #") {
-                    self.say(&format!("         {:>9}  {process:<8} {text}", shown(time.since(began))));
-                }
-            }
-            Seen::Event { process, record: Record::Peer(event) } => {
-                let leads =
-                    matches!(event.note, Note::LeaderElected { .. } | Note::Follows { .. } | Note::StepDown { .. } | Note::View { .. });
-                if leads {
-                    self.say(&format!("         {:>9}  {process:<8} {}", shown(event.t.since(began)), event.note.sentence(&event.p)));
-                }
-            }
+            Seen::Line { process, time, text, .. } => self.feed.saw(process, text, time.since(began)),
+            Seen::Event { record: Record::Peer(event), .. } if !self.ending => self.hear(event, began),
             Seen::Ended { process, status, signal, .. } => {
-                let how = signal.map_or_else(|| format!("status {}", status.unwrap_or_default()), |signal| format!("signal {signal}"));
-                self.say(&format!("                    {process:<8} ended with {how}"));
+                let since = self.began.elapsed();
+                match (status, signal) {
+                    (Some(0), _) if self.ending => {}
+                    (Some(0), _) => self.learn(since, "-", Style::new().yellow(), format!("{process} has left")),
+                    (status, signal) => {
+                        let how =
+                            signal.map_or_else(|| format!("status {}", status.unwrap_or_default()), |signal| format!("signal {signal}"));
+                        self.learn(since, "x", Style::new().red().bold(), format!("{process} ended with {how}"));
+                    }
+                }
             }
             Seen::Event { .. } | Seen::Unreadable { .. } => {}
         }
     }
 
+    /// From here on everything is taken down.
+    pub fn ends(&mut self) {
+        self.phase("ends");
+        self.ending = true;
+        let rows = self.feed.rest(&self.live);
+        self.tell(&rows);
+    }
+
     /// The case is over; the live line goes.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        self.tell(&[]);
         if let Some(line) = &self.line {
             line.finish_and_clear();
         }
     }
 
-    fn say(&self, words: &str) {
+    /// A peer reports something of which the group is to be told.
+    fn hear(&mut self, event: &Event, began: Time) {
+        let (mark, style) = match &event.note {
+            Note::LeaderElected { .. } => ("*", Style::new().green().bold()),
+            Note::View { .. } => ("=", Style::new().cyan().bold()),
+            Note::Suspect { .. } | Note::ElectionStarted { .. } | Note::StepDown { .. } => ("?", Style::new().yellow()),
+            Note::Diverged { .. } | Note::Merged { .. } | Note::Gap { .. } | Note::Lost { .. } => ("!", Style::new().yellow().bold()),
+            _ => return,
+        };
+        let sentence = event.note.sentence(&event.p);
+        // The last line of a sentence says who.
+        let words = sentence.lines().last().unwrap_or_default();
+        if self.said.iter().any(|said| said == words) {
+            return;
+        }
+        if self.said.len() == SAID_MAX {
+            self.said.pop_front();
+        }
+        self.said.push_back(words.to_owned());
+        self.learn(event.t.since(began), mark, style, words.to_owned());
+    }
+
+    fn learn(&mut self, at: Duration, mark: &'static str, style: Style, words: String) {
+        self.news.push(News { at, mark, style, words });
+    }
+
+    /// Tells the news, and these readings after them.
+    fn tell(&mut self, rows: &[Row]) {
+        let mut news = std::mem::take(&mut self.news);
+        news.sort_by_key(|news| news.at);
+        news.iter().for_each(|news| self.report(news));
+        self.rows(rows);
+    }
+
+    fn rows(&mut self, rows: &[Row]) {
+        let (dim, green, yellow) = (Style::new().for_stderr().dim(), Style::new().for_stderr().green(), Style::new().for_stderr().yellow());
+        for Row { at, seq, text, have, live } in rows {
+            self.readings += 1;
+            let left = format!("{} {} {}", dim.apply_to(format!("{:>10}", shown(*at))), dim.apply_to(format!("#{seq:<5}")), glance(text));
+            let have_all = have == live;
+            let right = if have_all { &green } else { &yellow }.apply_to(format!("{have}/{live}")).to_string();
+            let row = row(&left, &right, width());
+            self.say(&row);
+        }
+    }
+
+    fn report(&mut self, News { at, mark, style, words }: &News) {
+        let words = style.clone().for_stderr().apply_to(format!("{mark:<6} {words}"));
+        let time = Style::new().for_stderr().dim().apply_to(format!("{:>10}", shown(*at)));
+        let text = format!("{time} {words}");
+        // Off a terminal nothing is lost.
+        let text = if self.line.is_some() { truncate_str(&text, width(), "…").into_owned() } else { text };
+        self.say(&text);
+    }
+
+    fn say(&mut self, words: &str) {
+        self.told = Instant::now();
         match (&self.line, self.voice) {
             (_, Voice::Silent) => {}
             (Some(line), _) => line.println(words),
@@ -130,7 +245,60 @@ impl Teller {
     }
 }
 
+/// Who leads whom, in a few words.
+fn group(standing: &Standing) -> String {
+    let live = standing.live();
+    if live.is_empty() {
+        return "nobody runs".to_owned();
+    }
+    let leader = standing.leader().ok().and_then(|leader| live.iter().find(|stand| stand.peer == leader));
+    match leader.and_then(|stand| stand.view.as_ref()) {
+        Some(view) => {
+            let peers = if view.members.len() == 1 { "1 peer" } else { &format!("{} peers", view.members.len()) };
+            format!("{} leads {peers} (view {}, epoch {})", view.leader, view.view_id, view.epoch)
+        }
+        None => "nobody leads".to_owned(),
+    }
+}
+
+/// How wide a line may be: one column less than the terminal, since some break a line that fills it.
+fn width() -> usize {
+    let columns = Term::stderr().size_checked().map_or(0, |(_, columns)| usize::from(columns));
+    if columns == 0 { PLAIN_WIDTH } else { columns - 1 }
+}
+
+/// A text that gives way on the left of one that does not.
+fn row(left: &str, right: &str, width: usize) -> String {
+    let room = width.saturating_sub(measure_text_width(right) + 2);
+    let left = truncate_str(left, room, "…");
+    let blank = room.saturating_sub(measure_text_width(&left)) + 2;
+    truncate_str(&format!("{left}{:blank$}{right}", ""), width, "").into_owned()
+}
+
 /// How often the live line is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
 /// After so much silence a plain log says what it is waiting for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How wide a line is where there is no terminal.
+const PLAIN_WIDTH: usize = 100;
+/// How much of what was said is remembered: a few words from each of a few peers.
+const SAID_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use console::measure_text_width;
+
+    use super::row;
+
+    #[test]
+    fn a_row_fits_any_width() {
+        let left = "  2.304 s #8    peer1.host  temperature 45.0 °C  \u{1b}[2m日本語\u{1b}[0m";
+        for width in 0..120 {
+            let row = row(left, "\u{1b}[32m3/3\u{1b}[0m", width);
+            assert!(measure_text_width(&row) <= width, "{width}: {row:?}");
+            assert!(width < 6 || row.contains("3/3"), "{width}: {row:?}");
+        }
+        assert_eq!(row("left", "3/3", 12), "left     3/3");
+        assert_eq!(row("something long", "3/3", 12), "someth…  3/3");
+    }
+}

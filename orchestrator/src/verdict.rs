@@ -206,7 +206,9 @@ impl Findings<'_> {
             for broken in &finding.broken {
                 let evidence =
                     broken.evidence.iter().filter_map(|at| self.history.records.get(*at)).map(promises::history::Record::line).collect();
-                let title = format!("{} ({}): {}", finding.promise, finding.invariants.join(", "), finding.statement);
+                // Not every promise has a number in the design of the protocol.
+                let numbers = if finding.invariants.is_empty() { String::new() } else { format!(" ({})", finding.invariants.join(", ")) };
+                let title = format!("{}{numbers}: {}", finding.promise, finding.statement);
                 failures.push(self.failure(&title, broken.words.clone(), None, evidence));
             }
         }

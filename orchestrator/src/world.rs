@@ -8,6 +8,8 @@ use promises::world::WorldEvent;
 use protocol::id::PeerId;
 use protocol::time::Time;
 
+use crate::holdings::Holdings;
+
 /// Why a world could not do what it was asked for: not the product's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
@@ -101,6 +103,9 @@ pub trait World {
 
     /// How many bytes of readings the process has not taken yet.
     fn backlog(&self, process: &str) -> usize;
+
+    /// The process id of a process and what it holds; none if it does not run, or where processes hold nothing.
+    fn holdings(&self, process: &str) -> Option<(u32, Holdings)>;
 
     /// The names of those that run, paused ones included.
     fn living(&self) -> Vec<String>;

@@ -62,7 +62,7 @@ impl Engine<'_> {
                     None => Err("nobody runs".to_owned()),
                 }
             }
-            Condition::Interrupt => Err("Ctrl-C ends it".to_owned()),
+            Condition::Interrupt => Err(String::new()),
             Condition::Unordered(least) => enough(self.observed.ledger.unordered(), *least, "readings are unordered"),
             Condition::Event { on, count, .. } => self.seen(search, on.as_ref(), *count),
             Condition::Log { on, .. } => self.seen(search, on.as_ref(), 1),

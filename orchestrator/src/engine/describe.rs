@@ -12,7 +12,7 @@ pub fn describe(step: &Step) -> String {
         Verb::Wait(Condition::LeaderNot(who)) => format!("wait for a leader other than {}", who.value),
         Verb::Wait(Condition::Delivered(count)) => format!("wait for {count} deliveries everywhere"),
         Verb::Wait(Condition::Unordered(count)) => format!("wait for {count} unordered readings"),
-        Verb::Wait(Condition::Interrupt) => "run until Ctrl-C".to_owned(),
+        Verb::Wait(Condition::Interrupt) => "Ctrl-C ends it".to_owned(),
         Verb::Wait(Condition::Event { pattern, .. }) => format!("wait for {}", title(&What::Event(pattern.clone()))),
         Verb::Wait(Condition::Log { pattern, .. }) => format!("wait for {}", title(&What::Log(pattern.clone()))),
         Verb::Publish { target, count, .. } => format!("publish {count} readings from {}", target.who.value),

@@ -1,0 +1,136 @@
+//! What is done to processes, and to whom: choices are made when the step is done, every act is written down as ground
+//! truth, and a pause that lasts ends by itself.
+
+use promises::fault::{Fault, Identity};
+use promises::selector::Draw;
+use promises::world::World as Truth;
+use protocol::time::Time;
+
+use super::{Engine, Halt, name_of};
+use crate::scenario::{IfNone, Spawn, Step, Target};
+
+/// A pause that ends by itself.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub(super) ends: Time,
+    pub(super) who: Vec<String>,
+    pub(super) fault: String,
+    pub(super) occurrence: Option<usize>,
+}
+
+impl Engine<'_> {
+    /// Does something to all that a target means; returns who that was.
+    pub(super) fn fault(&mut self, step: &Step, target: &Target, fault: &Fault) -> Result<Vec<String>, Halt> {
+        let who = self.choose(step, target, true)?;
+        self.act(&name_of(step), &who, fault)?;
+        Ok(who)
+    }
+
+    pub(super) fn act(&mut self, id: &str, who: &[String], fault: &Fault) -> Result<(), Halt> {
+        if matches!(fault, Fault::Kill | Fault::Stop) {
+            for name in who {
+                if let Some(enlisted) = self.roster.get_mut(name) {
+                    enlisted.ending = true;
+                }
+            }
+        }
+        // The moment before the act, since the peers may react before it is confirmed.
+        let t = self.world.now();
+        let mut confirmed = true;
+        for name in who {
+            confirmed &= self.world.act(fault, name)?;
+        }
+        if !who.is_empty() {
+            self.teller.act(&format!("{fault} {}", who.join(", ")), t.since(self.began));
+            self.record_at(t, Truth::Fault { id: id.to_owned(), fault: fault.clone(), who: who.to_vec(), confirmed })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self, step: &Step, target: &Target, same_identity: bool) -> Result<(), Halt> {
+        let who = self.choose(step, target, false)?;
+        let running: Vec<String> = self.world.living().into_iter().filter(|name| who.contains(name)).collect();
+        let alive: Vec<String> = running.iter().filter(|name| self.roster.get(*name).is_some_and(|one| !one.ending)).cloned().collect();
+        self.act(&name_of(step), &alive, &Fault::Kill)?;
+        let limit = self.limit(step);
+        self.wait(step, limit, &format!("{} to be gone", who.join(", ")), |engine| {
+            let left = engine.world.living().into_iter().any(|name| who.contains(&name));
+            if left { Err("it still runs".to_owned()) } else { Ok(()) }
+        })?;
+        let identity = if same_identity { Identity::Same } else { Identity::Fresh };
+        self.record_at(
+            self.world.now(),
+            Truth::Fault { id: name_of(step), fault: Fault::Restart { identity }, who: who.clone(), confirmed: true },
+        )?;
+        for name in who {
+            if !same_identity {
+                self.world.wipe(&name)?;
+            }
+            let Some(enlisted) = self.roster.get(&name) else { continue };
+            let again = Spawn { name, id: enlisted.peer.clone(), exits: None };
+            self.start(&again)?;
+        }
+        Ok(())
+    }
+
+    /// Whom a target means just now; `running` leaves out nobody, but does not accept the dead.
+    pub(super) fn choose(&mut self, step: &Step, target: &Target, running: bool) -> Result<Vec<String>, Halt> {
+        let limit = self.limit(step);
+        self.chosen += 1;
+        let (counter, purpose) = (self.chosen, name_of(step));
+        let pick = |engine: &Self| -> Result<Vec<String>, String> {
+            let draw = Draw { seed: engine.seed, purpose: &purpose, counter };
+            let who = target.who.value.resolve(&engine.observed.standing, &engine.bindings, draw).map_err(|error| error.to_string())?;
+            let living = engine.world.living();
+            match who.iter().find(|name| running && !living.contains(name)) {
+                Some(dead) => Err(format!("{dead} does not run")),
+                None => Ok(who),
+            }
+        };
+        let who = match target.if_none {
+            IfNone::Skip => pick(self).unwrap_or_default(),
+            IfNone::Fail => pick(self).map_err(|words| Halt::Step { span: target.who.span.clone(), words })?,
+            IfNone::Wait => {
+                let mut who = Vec::new();
+                let words = format!("somebody who is `{}`", target.who.value);
+                self.wait(step, limit, &words, |engine| pick(engine).map(|found| who = found))?;
+                who
+            }
+        };
+        if let Some(name) = &target.bind {
+            self.bindings.insert(name.clone(), who.clone());
+        }
+        Ok(who)
+    }
+
+    pub(super) fn end_due_pauses(&mut self, now: Time) -> Result<(), Halt> {
+        while let Some(at) = self.pauses.iter().position(|pause| pause.ends <= now) {
+            let Pause { who, fault, occurrence, .. } = self.pauses.remove(at);
+            let living = self.world.living();
+            let who: Vec<String> = who.into_iter().filter(|name| living.contains(name)).collect();
+            self.act(&fault, &who, &Fault::Resume)?;
+            self.record_at(self.world.now(), Truth::Heal { id: fault })?;
+            if let Some(at) = occurrence {
+                let id = self.observed.occurrences[at].step.clone();
+                self.close(&id, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the file heals everything.
+    pub(super) fn end_pauses(&mut self) -> Result<(), Halt> {
+        while let Some(ends) = self.pauses.iter().map(|pause| pause.ends).min() {
+            self.wait_for_time(ends)?;
+        }
+        let living = self.world.living();
+        let paused: Vec<String> = self
+            .observed
+            .standing
+            .all()
+            .filter(|stand| stand.paused && living.contains(&stand.process))
+            .map(|stand| stand.process.clone())
+            .collect();
+        self.act("end-of-file", &paused, &Fault::Resume)
+    }
+}
