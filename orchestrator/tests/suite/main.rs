@@ -4,4 +4,6 @@
 
 mod command;
 mod lint;
+mod living;
 mod orphans;
+mod stubborn;

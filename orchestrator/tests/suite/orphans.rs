@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chaos::procfs;
-use orchestrator::strays::RUN_ID;
 use protocol::draw::draw_below;
+
+use crate::living::{Victim, await_that, marked};
 
 /// A run that pauses one of its peers and then goes on for longer than any test.
 const STORY: &str = r#"
@@ -37,38 +38,6 @@ fn build_peer() {
     let built =
         Command::new(cargo).args(["build", "--quiet", "--package", "peer"]).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
     assert!(built.success());
-}
-
-/// The processes whose mark begins so.
-fn marked(prefix: &str) -> Vec<u32> {
-    let mark = format!("{RUN_ID}={prefix}");
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes())) && procfs::start_time(*pid).is_some()
-    })
-    .collect()
-}
-
-fn await_that(limit: Duration, mut met: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
-    while !met() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    true
-}
-
-struct Victim(Child);
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        // Ended already unless an assertion has failed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn start(folder: &Path, name: &str) -> Victim {
@@ -136,8 +105,7 @@ fn an_interrupted_run_is_judged_and_leaves_nobody() {
         "three peers were not started; the orchestrator: {:?}",
         victim.0.try_wait()
     );
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(victim.0.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    victim.signal(nix::sys::signal::Signal::SIGINT);
     let status = victim.0.wait().unwrap();
     assert_eq!(status.code(), Some(130));
     assert!(marked(&mark).is_empty());
