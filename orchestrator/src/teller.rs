@@ -7,7 +7,7 @@
 mod feed;
 mod glance;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use console::{Style, Term, measure_text_width, truncate_str};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use promises::history::Record;
 use promises::standing::Standing;
+use protocol::id::PeerId;
 use protocol::note::{Event, Note};
 use protocol::time::Time;
 
@@ -49,7 +50,7 @@ pub struct Teller {
     feed: Feed,
     /// How many readings were told.
     readings: u64,
-    /// Who lived when that was looked at last.
+    /// Who was in the group when that was looked at last.
     live: Vec<String>,
     /// What was said of the group lately: the same words from every peer are told once.
     said: VecDeque<String>,
@@ -118,7 +119,7 @@ impl Teller {
     /// Time passes.
     pub fn progress(&mut self, since: Duration, standing: &Standing, awaiting: &str) {
         if self.voice == Voice::Follow {
-            self.live = standing.live().iter().filter(|stand| stand.view.is_some()).map(|stand| stand.process.clone()).collect();
+            self.live = in_the_group(standing);
             let rows = self.feed.due(since, &self.live);
             self.tell(&rows);
         }
@@ -243,6 +244,13 @@ impl Teller {
             (None, _) => drop(writeln!(std::io::stderr(), "{words}")),
         }
     }
+}
+
+/// The processes that live and are in somebody's view: whoever still looks for the group is not waited for.
+fn in_the_group(standing: &Standing) -> Vec<String> {
+    let live = standing.live();
+    let named: BTreeSet<&PeerId> = live.iter().filter_map(|stand| stand.view.as_ref()).flat_map(|view| &view.members).collect();
+    live.iter().filter(|stand| named.contains(&stand.peer)).map(|stand| stand.process.clone()).collect()
 }
 
 /// Who leads whom, in a few words.
