@@ -14,7 +14,7 @@ use crate::building::Building;
 use crate::config::Config;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
-use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, ViewId};
+use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
 use crate::links::{Links, Proof};
 use crate::log::Log;
 use crate::message::{Datagram, Message, Reason, Rejected};
@@ -57,6 +57,8 @@ pub struct Node {
     refused: u64,
     /// What the status block said last: whether this peer leads or is part of a group, whom it follows, and the view.
     told: Option<(bool, bool, Option<PeerId>, ViewId)>,
+    /// Set while a call has left something over that the next one is to do at once.
+    pub(crate) more_at: Option<Time>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
     /// Whether the lag of the deadline that is still overdue has been allowed for.
@@ -103,6 +105,7 @@ impl Node {
             rejects: BTreeMap::new(),
             refused: 0,
             told: None,
+            more_at: None,
             lag: Duration::ZERO,
             excused: false,
             stopped: false,
@@ -161,7 +164,7 @@ impl Node {
             Role::Leader(_) | Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => leaving.until,
         });
         let building = self.building.as_ref().map(|building| building.retry_at);
-        self.links.deadline().into_iter().chain(witness).chain(leaving).chain(building).chain([role]).min()
+        self.links.deadline().into_iter().chain(self.more_at).chain(witness).chain(leaving).chain(building).chain([role]).min()
     }
 
     /// Where it stands.
@@ -262,6 +265,7 @@ impl Node {
     }
 
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
+        self.deliver_up_to(self.deliverable(), out);
         self.stopped = true;
         out.push(Output::Stop(reason));
     }
@@ -438,6 +442,7 @@ impl Node {
         if self.stopped {
             return;
         }
+        self.more_at = None;
         match &self.role {
             Role::Leader(_) => self.settle_leader(now, out),
             Role::Member(_) => self.settle_member(now, out),
@@ -456,17 +461,31 @@ impl Node {
         self.tell_status(out);
     }
 
-    fn deliver(&mut self, now: Time, out: &mut Vec<Output>) {
-        let limit = match &self.role {
+    /// The last position that may be handed over.
+    fn deliverable(&self) -> Seq {
+        match &self.role {
             // Amoeba's resilience of one: what only the leader has seen is nobody's order yet.
             Role::Leader(leader) => leader.seen_elsewhere(self.log.contiguous()),
             Role::Member(_) | Role::Joining(_) | Role::Candidate(_) => self.log.contiguous(),
-        };
+        }
+    }
+
+    /// Hands over what may be, a bounded part of it per call: a burst must not keep a shell from its heartbeats.
+    fn deliver(&mut self, now: Time, out: &mut Vec<Output>) {
+        let limit = self.deliverable();
+        let part = limit.min(self.sinks.delivered().plus(DELIVERED_AT_ONCE));
+        if part < limit {
+            self.more_at = Some(now);
+        }
+        self.deliver_up_to(part, out);
+        self.follow_view(now, out);
+    }
+
+    fn deliver_up_to(&mut self, limit: Seq, out: &mut Vec<Output>) {
         if self.sinks.delivered() < limit {
             let (id, inc) = (self.me.member.id.clone(), self.me.member.inc);
             self.sinks.deliver(&self.log, limit, (&id, inc), out);
         }
-        self.follow_view(now, out);
     }
 
     /// Whom a link is wanted to.
@@ -494,3 +513,6 @@ impl Node {
         }
     }
 }
+
+/// Entries handed over in one call at most.
+const DELIVERED_AT_ONCE: u64 = 512;

@@ -437,7 +437,7 @@ impl Node {
     fn stream(&mut self, now: Time, out: &mut Vec<Output>) {
         let contiguous = self.log.contiguous();
         let stable = self.log.stable();
-        loop {
+        for round in 0.. {
             let Role::Leader(leader) = &mut self.role else { return };
             let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
             for follower in leader.followers.values().filter(|follower| follower.adopted && follower.cursor < contiguous) {
@@ -448,6 +448,11 @@ impl Node {
                 }
             }
             if behind.is_empty() {
+                break;
+            }
+            if round == STREAMED_AT_ONCE {
+                // Between two calls the shell can say that a link is full, and heartbeats can go out.
+                self.more_at = Some(now);
                 break;
             }
             for (cursor, group) in behind {
@@ -558,3 +563,5 @@ fn entry(origin: Member, oseq: Oseq, what: Wish, time: u64) -> Entry {
 
 /// Beats after which unacknowledged entries are sent again.
 const STUCK_BEATS: u32 = 2;
+/// Frames streamed to one follower in one call at most.
+const STREAMED_AT_ONCE: u32 = 16;
