@@ -37,8 +37,8 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     }
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
         let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some()) else { continue };
-        // Links that are cut or bad prove nothing against anybody.
-        if index.is_stormy(new.t) {
+        // Links of either that are cut or bad prove nothing against anybody.
+        if index.is_stormy([leader, removed], new.t) {
             continue;
         }
         sheet.look();
@@ -46,7 +46,9 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
-        if gone || silent || is_slow(index, leader, removed, new.at) || !follows(index, removed, old, new) {
+        // Admitted, but never arrived: its leader died before it had the log, so it asks the next one again.
+        let arrived = index.views.iter().any(|view| view.life == removed && view.seq < new.seq);
+        if gone || silent || !arrived || is_slow(index, leader, removed, new.at) || !follows(index, removed, old, new) {
             continue;
         }
         sheet.breach(&[old.at, new.at, life.last], || {
