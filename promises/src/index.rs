@@ -207,9 +207,19 @@ impl<'a> Index<'a> {
         pauses.any(|pause| pause.lives.contains(&life) && pause.to.min(t).saturating_sub(pause.from) >= span)
     }
 
-    /// Whether links were cut or bad, or the machine late, at a moment, or just before.
-    pub(crate) fn is_stormy(&self, t: u64) -> bool {
-        self.troubles_in(t, t).any(|trouble| matches!(trouble.kind, TroubleKind::Links | TroubleKind::Machine))
+    /// Whether links of one of these lives were cut or bad, or the machine late, at a moment, or just before.
+    pub(crate) fn is_stormy(&self, lives: [LifeId; 2], t: u64) -> bool {
+        self.troubles_in(t, t).any(|trouble| match trouble.kind {
+            TroubleKind::Machine => true,
+            TroubleKind::Links => lives.iter().any(|life| self.concerns(trouble, *life)),
+            TroubleKind::Down | TroubleKind::Paused => false,
+        })
+    }
+
+    /// Whether a trouble is one of that life, or of the process that it runs in: a cut outlives those whom it met.
+    fn concerns(&self, trouble: &Trouble, life: LifeId) -> bool {
+        let process = self.lives[life].process;
+        trouble.lives.contains(&life) || process.is_some_and(|process| trouble.processes.iter().any(|name| name == process))
     }
 
     pub(crate) fn life(&self, peer: &PeerId, inc: Incarnation) -> Option<LifeId> {

@@ -2,7 +2,7 @@
 //! breaks that one and no other.
 
 use promises::disk::Disk;
-use promises::{Fault, History, Identity, Options, Outcome, Record, World, WorldEvent, judge};
+use promises::{Fault, History, Identity, Options, Outcome, Record, Table, World, WorldEvent, judge};
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use protocol::note::{Cause, EVENT_VERSION, Event, Note, hex_digest};
@@ -217,6 +217,14 @@ impl Story {
         let options = Options { knobs: Knobs::fast(), settled: true, disks: vec![Disk::read("p1", &self.disk)], ..Options::default() };
         (History::new(records), options)
     }
+
+    /// Nothing passes from p3 to p1 for a moment, so that nobody can be sure that the group stayed one.
+    fn cut_for_a_while(&mut self) {
+        let table = Table::directed([("p3".to_owned(), "p1".to_owned())]);
+        let (id, who) = ("cut".to_owned(), vec!["p3".to_owned(), "p1".to_owned()]);
+        self.done(1_900, World::Fault { id: id.clone(), fault: Fault::Partition { table }, who, confirmed: true });
+        self.done(1_950, World::Heal { id });
+    }
 }
 
 fn exit(process: &str, status: Option<i32>, signal: Option<i32>, expected: bool) -> World {
@@ -422,6 +430,29 @@ fn safe_kept() {
         story.tell(12_600, P1, Note::Diverged { from: Seq(7), to: Seq(7) });
         let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(9_010, P1).clone() else { unreachable!() };
         story.tell(12_610, P1, Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq });
+    });
+    // p2 founds an epoch below what it had and p1 knew to be stable.
+    check_breaks("safe-kept", |story| {
+        story.cut_for_a_while();
+        story.tell(12_600, P1, Note::Stable { epoch: second(), seq: Seq(7) });
+        story.tell(12_610, P2, cut(epoch(3, P2), 6));
+    });
+    // Links are cut somewhere, and p1 still has no reason to take back what p2's log has, too.
+    check_breaks("safe-kept", |story| {
+        story.cut_for_a_while();
+        story.tell(2_031, P1, Note::Diverged { from: Seq(3), to: Seq(3) });
+        story.tell(
+            2_032,
+            P1,
+            Note::DupSuppressed {
+                epoch: first(),
+                seq: Seq(3),
+                view_id: ViewId(1),
+                origin: id("p2"),
+                origin_inc: Incarnation(1),
+                oseq: Oseq(1),
+            },
+        );
     });
 }
 

@@ -1,5 +1,7 @@
 //! The numbered log: one entry a position, one order, no silent holes.
 
+use std::collections::BTreeMap;
+
 use crate::index::{EpochId, Index, Kind, Life, LifeId, Placed, What};
 use crate::judge::{Case, Sheet};
 
@@ -209,7 +211,9 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
                     held.push((entry.seq, entry.epoch, fact.at));
                 }
                 What::Stable { seq } => {
-                    sheet.look();
+                    if unforked(case, fact.t) {
+                        sheet.look();
+                    }
                     known = Some((seq, fact.at));
                     held.retain(|(at, epoch, record)| {
                         let is_stable = *at <= seq;
@@ -264,15 +268,25 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// What is stable is never taken back.
+/// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by whoever founds an
+/// epoch; and nobody takes back what the log that it goes over to has, too.
 pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
+    let foundings = foundings(index);
+    let stable = stable_positions(index);
+    founders_keep(index, &foundings, &stable, sheet);
     for (id, life) in index.lives.iter().enumerate() {
         let mut known: Option<(u64, usize)> = None;
+        let mut adopted: Option<EpochId> = None;
+        let mut held = Held::default();
         for fact in &life.facts {
             match fact.what {
+                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
+                What::Cut { epoch, .. } => adopted = Some(epoch),
                 What::Stable { seq } => {
-                    sheet.look();
+                    if unforked(case, fact.t) {
+                        sheet.look();
+                    }
                     known = Some((seq, fact.at));
                 }
                 What::Diverged { from, to } => {
@@ -284,10 +298,120 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                             || format!("{} knew everything up to #{bound} to be stable, and takes back #{from} to #{to}", index.name(id));
                         sheet.breach(&[at, fact.at], words);
                     }
+                    if let Some(founding) = adopted.and_then(|epoch| foundings[epoch].as_ref()) {
+                        sheet.look();
+                        let kept = |(seq, epoch): (u64, EpochId)| seq <= to && founding.kept.has(seq, epoch);
+                        if let Some((seq, _, at)) = held.from(from).find(|&(seq, epoch, _)| kept((seq, epoch))) {
+                            sheet.breach(&[at, founding.at, fact.at], || {
+                                format!("{} takes back #{seq}, and the log that it goes over to has the very same entry", index.name(id))
+                            });
+                        }
+                    }
+                    held.cut(from.saturating_sub(1));
                 }
                 What::Transfer { .. } | What::Merged => known = None,
                 _ => {}
             }
+        }
+    }
+}
+
+/// What a life holds, lowest position first: position, epoch, record.
+#[derive(Clone, Default)]
+struct Held(Vec<(u64, EpochId, usize)>);
+
+impl Held {
+    fn add(&mut self, seq: u64, epoch: EpochId, at: usize) {
+        self.cut(seq.saturating_sub(1));
+        self.0.push((seq, epoch, at));
+    }
+
+    /// Only what stands at or below that position is left.
+    fn cut(&mut self, seq: u64) {
+        self.0.truncate(self.0.partition_point(|row| row.0 <= seq));
+    }
+
+    /// What stands at or above that position.
+    fn from(&self, seq: u64) -> impl Iterator<Item = (u64, EpochId, usize)> {
+        self.0[self.0.partition_point(|row| row.0 < seq)..].iter().copied()
+    }
+
+    fn has(&self, seq: u64, epoch: EpochId) -> bool {
+        self.0.binary_search_by_key(&seq, |row| row.0).is_ok_and(|at| self.0[at].1 == epoch)
+    }
+}
+
+/// How an epoch began, by its owner's word.
+struct Founding {
+    owner: LifeId,
+    at: usize,
+    /// What the owner had delivered and kept.
+    kept: Held,
+    /// What it had delivered and did not keep.
+    dropped: Vec<(u64, EpochId, usize)>,
+}
+
+/// How each epoch began, where its owner has told it.
+fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
+    let mut foundings: Vec<Option<Founding>> = (0..index.epochs.len()).map(|_| None).collect();
+    for (owner, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        let mut held = Held::default();
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
+                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                What::Cut { epoch, seq, .. } => {
+                    let name = &index.epochs[epoch].owner;
+                    if name.inc == life.inc && name.id == *life.peer && foundings[epoch].is_none() {
+                        let dropped = held.from(seq + 1).collect();
+                        let mut kept = held.clone();
+                        kept.cut(seq);
+                        foundings[epoch] = Some(Founding { owner, at: fact.at, kept, dropped });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    foundings
+}
+
+/// Every entry that anybody has held and known to be stable, with the record that says so.
+fn stable_positions(index: &Index<'_>) -> BTreeMap<(EpochId, u64), usize> {
+    let mut stable = BTreeMap::new();
+    for life in &index.lives {
+        let mut held = Held::default();
+        let mut settled = 0;
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    held.add(entry.seq, entry.epoch, fact.at);
+                    settled = settled.min(held.0.len() - 1);
+                }
+                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                What::Stable { seq } => {
+                    settled = settled.min(held.0.len());
+                    while let Some((at, epoch, _)) = held.0.get(settled).filter(|row| row.0 <= seq) {
+                        stable.entry((*epoch, *at)).or_insert(fact.at);
+                        settled += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    stable
+}
+
+/// Who has had an entry that is stable, and asks to lead, goes on above it.
+fn founders_keep(index: &Index<'_>, foundings: &[Option<Founding>], stable: &BTreeMap<(EpochId, u64), usize>, sheet: &mut Sheet) {
+    for founding in foundings.iter().flatten() {
+        sheet.look();
+        let lost = founding.dropped.iter().find_map(|&(seq, epoch, at)| stable.get(&(epoch, seq)).map(|known| (seq, at, *known)));
+        if let Some((seq, at, known)) = lost {
+            sheet.breach(&[at, known, founding.at], || {
+                format!("{} had #{seq}, which is stable, and founds an epoch without it", index.name(founding.owner))
+            });
         }
     }
 }

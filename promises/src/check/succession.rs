@@ -28,8 +28,8 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                     let Some(view) = before.filter(|view| view.leader != life.peer) else { continue };
                     let leader = view.lives().find(|(peer, _)| *peer == view.leader).and_then(|(peer, inc)| index.life(peer, inc));
                     let Some(leader) = leader.filter(|leader| index.lives[*leader].first.is_some()) else { continue };
-                    // Links that are cut or bad prove nothing against anybody.
-                    if index.is_stormy(fact.t) {
+                    // Links of either that are cut or bad prove nothing against anybody.
+                    if index.is_stormy([id, leader], fact.t) {
                         continue;
                     }
                     sheet.look();
