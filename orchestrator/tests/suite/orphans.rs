@@ -113,3 +113,39 @@ fn an_interrupted_run_is_judged_and_leaves_nobody() {
     assert!(verdict.contains("\"outcome\": \"interrupted\""), "{verdict}");
     assert!(!folder.path().join("logs/latest/lock.json").exists());
 }
+
+#[test]
+fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
+    const ENDLESS: &str = "[scenario]\nname = 'NAME'\n[cluster]\npeers = 3\ntiming = 'default'\n[workload]\nsensors = { host = '100ms' }\n[[step]]\nwait = 'interrupt'\n";
+    build_peer();
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("endless_{}", std::process::id());
+    fs::write(folder.path().join("endless.toml"), ENDLESS.replace("NAME", &name)).unwrap();
+    let told = folder.path().join("told");
+    let child = Command::new(env!("CARGO_BIN_EXE_orchestrator"))
+        .current_dir(folder.path())
+        .args(["run", "--follow", "endless.toml"])
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    let mut victim = Victim(child);
+    let read = || fs::read_to_string(&told).unwrap();
+    assert!(await_that(Duration::from_secs(20), || read().matches("3/3").count() >= 6), "{}", read());
+    // Somebody else has stopped one of them: it leaves all the same.
+    let stopped = marked(&format!("{name}-"))[0];
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(stopped).unwrap()), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    victim.signal(nix::sys::signal::Signal::SIGINT);
+    let status = victim.end_within(Duration::from_secs(10)).expect("it ends");
+    let verdict = fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap();
+    assert_eq!(status.code(), Some(0), "{verdict}");
+    assert!(verdict.contains("\"outcome\": \"pass\""), "{verdict}");
+    assert!(marked(&format!("{name}-")).is_empty());
+    let told = read();
+    let numbers: Vec<&str> = told.lines().filter_map(|line| line.split_once(" #")?.1.split(' ').next()).collect();
+    let mut once = numbers.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), numbers.len(), "{told}");
+    assert_eq!(told.matches("became the Group Leader").count(), 1, "{told}");
+}
