@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use promises::Bindings;
 use promises::history::Record;
+use promises::world::World as Truth;
 use protocol::note::Note;
 use protocol::time::Time;
 use regex::Regex;
@@ -160,9 +161,15 @@ fn name_of(record: &Record) -> Cow<'static, str> {
             Note::Deliver { .. } => "deliver".into(),
             Note::Publish { .. } => "publish".into(),
             Note::Stable { .. } => "stable".into(),
+            Note::Send { .. } => "send".into(),
+            Note::Recv { .. } => "recv".into(),
+            Note::Status(_) => "status".into(),
             other => tag(other).into(),
         },
-        Record::World(event) => tag(&event.what).into(),
+        Record::World(event) => match &event.what {
+            Truth::Sample { .. } => "sample".into(),
+            other => tag(other).into(),
+        },
     }
 }
 
@@ -193,3 +200,26 @@ fn keep(lines: &mut Vec<String>, line: impl FnOnce() -> String) {
 
 /// The lines of evidence that are kept.
 const EVIDENCE_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use promises::history::{Line, parse_line};
+
+    use super::name_of;
+
+    #[test]
+    fn names_that_are_not_asked_for_are_those_that_are_written() {
+        for (rest, name) in [
+            (r#""p":"p1","inc":1,"ev":"send","m":"p1/1/u/1","to":"*","kind":"COORDINATOR""#, "send"),
+            (r#""p":"p1","inc":1,"ev":"recv","m":"p1/1/u/1","kind":"COORDINATOR""#, "recv"),
+            (r#""p":"p1","inc":1,"ev":"publish","oseq":1,"digest":"9f""#, "publish"),
+            (r#""p":"p1","inc":1,"ev":"ready""#, "ready"),
+            (r#""p":"_","ev":"sample","process":"p1","pid":1,"descriptors":9,"memory":4096"#, "sample"),
+            (r#""p":"_","ev":"heal","id":"cut""#, "heal"),
+        ] {
+            let line = format!(r#"{{"v":1,"t":1,"n":1,{rest}}}"#);
+            let Ok(Line::Record(record)) = parse_line(&line) else { panic!("{line}") };
+            assert_eq!(name_of(&record), name);
+        }
+    }
+}
