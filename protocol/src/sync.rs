@@ -198,8 +198,14 @@ impl Node {
             self.become_joining(now, None, out);
             return;
         }
-        let claim = claim.clone();
+        let mut claim = claim.clone();
         let own = (self.log.epoch(), self.log.contiguous());
+        // What is stable is not given up for the log of one that went on alone and was only about to come back. Whoever
+        // is left out is not listed, and asks to be admitted with what it has.
+        let fellows =
+            claim.answers.values().filter(|(_, answer)| answer.lineage.last().is_some_and(|row| Some(row) == self.log.lineage().last()));
+        let stable = fellows.map(|(_, answer)| answer.stable).chain([self.log.stable()]).max().unwrap_or(Seq::ZERO).min(own.1);
+        claim.answers.retain(|_, (_, answer)| end_of(answer) <= own || self.log.fork(&answer.lineage, answer.contiguous) >= stable);
         // Whoever follows a standing leader holds a part of its log, and nothing better.
         let answers = claim.answers.values().filter(|(_, answer)| claim.standing.is_none() && end_of(answer) > own);
         let best = answers.max_by_key(|(_, answer)| end_of(answer)).cloned();
