@@ -278,11 +278,17 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
     for (id, life) in index.lives.iter().enumerate() {
         let mut known: Option<(u64, usize)> = None;
         let mut adopted: Option<EpochId> = None;
-        let mut held = Held::default();
+        let (mut log, mut held) = ("", Held::default());
         for fact in &life.facts {
             match fact.what {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
-                What::Cut { epoch, .. } => adopted = Some(epoch),
+                What::Cut { epoch, log: cut_log, .. } => {
+                    adopted = Some(epoch);
+                    // Groups that were founded apart have nothing in common, and one of them goes.
+                    if std::mem::replace(&mut log, cut_log) != cut_log {
+                        known = None;
+                    }
+                }
                 What::Stable { seq } => {
                     if unforked(case, fact.t) {
                         sheet.look();
@@ -355,14 +361,24 @@ struct Founding {
 fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
     let mut foundings: Vec<Option<Founding>> = (0..index.epochs.len()).map(|_| None).collect();
     for (owner, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        let mut held = Held::default();
-        for fact in &life.facts {
+        let (mut log, mut held) = ("", Held::default());
+        for (turn, fact) in life.facts.iter().enumerate() {
             match fact.what {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
                 What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
-                What::Cut { epoch, seq, .. } => {
+                What::Cut { epoch, seq, log: cut_log } => {
                     let name = &index.epochs[epoch].owner;
+                    if std::mem::replace(&mut log, cut_log) != cut_log {
+                        // The log of a group that was founded apart: nothing of the old one is in it.
+                        held.cut(0);
+                    }
                     if name.inc == life.inc && name.id == *life.peer && foundings[epoch].is_none() {
+                        // What it takes back with the cut, it does not keep.
+                        let taken_back = life.facts.get(turn + 1).and_then(|next| match next.what {
+                            What::Diverged { from, .. } => Some(from.saturating_sub(1)),
+                            _ => None,
+                        });
+                        let seq = taken_back.map_or(seq, |above| above.min(seq));
                         let dropped = held.from(seq + 1).collect();
                         let mut kept = held.clone();
                         kept.cut(seq);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use protocol::id::PeerId;
+
 use crate::disk::{Disk, DiskLine};
 use crate::fault::Fault;
 use crate::history::Record;
@@ -22,17 +24,23 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
         }
     }
     let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = (BTreeMap::new(), BTreeMap::new());
+    // Which peer each process that runs is.
+    let mut running: BTreeMap<&str, &PeerId> = BTreeMap::new();
     for (at, record) in case.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
         match &event.what {
-            World::Spawn { process, .. } => {
+            World::Spawn { process, peer, .. } => {
+                running.insert(process, peer);
                 killed.remove(process.as_str());
                 stopped.remove(process.as_str());
             }
             World::Fault { fault: Fault::Kill, who, .. } => killed.extend(who.iter().map(|name| (name.as_str(), at))),
             World::Fault { fault: Fault::Stop, who, .. } => stopped.extend(who.iter().map(|name| (name.as_str(), at))),
-            World::Exit { process, status, signal, expected, .. } => {
+            World::Exit { process, peer, status, signal, expected, .. } => {
                 sheet.look();
+                running.remove(process.as_str());
+                // Of two that bear one name either may be sent away while it is about to go.
+                let is_twin = running.values().any(|other| *other == peer);
                 let how = || match (status, signal) {
                     (_, Some(signal)) => format!("by signal {signal}"),
                     (Some(status), None) => format!("with status {status}"),
@@ -43,7 +51,7 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
                     continue;
                 }
                 match stopped.get(process) {
-                    Some(_) if *status == Some(0) => {}
+                    Some(_) if *status == Some(0) || is_twin && signal.is_none() => {}
                     Some(asked) => sheet.breach(&[*asked, at], || format!("{process} was asked to leave and ended {}", how())),
                     None if *expected && !signal.is_some_and(is_crash) => {}
                     None => sheet.breach(&[at], || format!("{process} ended {}, and nobody had asked for it", how())),
