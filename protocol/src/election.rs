@@ -177,20 +177,24 @@ impl Node {
                 self.send(now, from, Message::Coordinator(word), out);
             }
             Role::Joining(joining) => {
-                if let Some((target, _)) = joining.target.clone() {
+                if !first_view {
+                    // It follows no view, so it can speak neither for the leader nor against it.
+                    self.refuse(now, from, Some(ask), Reason::Busy, out);
+                } else if let Some((target, _)) = joining.target.clone() {
                     let word = hearsay(target, Epoch::none(), 0, ask);
                     self.send(now, from, Message::Coordinator(word), out);
-                } else if first_view {
+                } else {
                     let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none();
                     self.answer(now, from, &election.candidate, ask, out);
                     if outranks {
                         self.become_candidate(now, Cause::FirstView, None, out);
                     }
-                } else {
-                    self.refuse(now, from, Some(ask), Reason::NotMember, out);
                 }
             }
-            Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(ask), Reason::NotMember, out),
+            Role::Candidate(candidate) if candidate.first_view != first_view => {
+                let reason = candidate.stranger();
+                self.refuse(now, from, Some(ask), reason, out);
+            }
             Role::Candidate(candidate) if candidate.first_view => self.answer(now, from, &election.candidate, ask, out),
             Role::Member(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
                 self.refuse(now, from, Some(ask), Reason::NotMember, out);

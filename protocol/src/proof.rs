@@ -133,6 +133,8 @@ impl Node {
                     self.ask_again_soon(now);
                 }
             }
+            // It is between two groups itself: it leaves the count, and says nothing about this one.
+            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => self.on_asked_gone(now, from, out),
             (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => {
                 candidate.disowned = true;
                 self.on_asked_gone(now, from, out);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::detector::{Liveness, Started};
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
-use crate::message::{SyncAnswer, SyncRequest};
+use crate::message::{Reason, SyncAnswer, SyncRequest};
 use crate::sequencer::Leader;
 use crate::time::Time;
 
@@ -121,6 +121,11 @@ impl Candidate {
     /// Whether it is a working leader that only moves to a higher epoch.
     pub(crate) fn is_standing(&self) -> bool {
         matches!(&self.phase, Phase::Syncing(claim) | Phase::Adopting { claim, .. } if claim.standing.is_some())
+    }
+
+    /// What to say to a candidate of the other kind: who has a group says that the other is not in it, who has none says nothing.
+    pub(crate) fn stranger(&self) -> Reason {
+        if self.first_view { Reason::Busy } else { Reason::NotMember }
     }
 
     pub(crate) fn is_waiting_on(&self, id: &PeerId) -> bool {

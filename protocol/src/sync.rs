@@ -95,7 +95,7 @@ impl Node {
                 Some((leader, _)) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
                     self.promise(now, from, &request.epoch, out);
                 }
-                _ if !first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
+                _ if !first_view => self.refuse(now, from, Some(round), Reason::Busy, out),
                 Some((leader, _)) => {
                     let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
                     self.send(now, from, Message::Coordinator(word), out);
@@ -106,7 +106,10 @@ impl Node {
             Role::Candidate(candidate) if request.epoch == self.promised && candidate.is_waiting_on(&from.id) => {
                 self.promise(now, from, &request.epoch, out);
             }
-            Role::Candidate(candidate) if candidate.first_view != first_view => self.refuse(now, from, Some(round), Reason::NotMember, out),
+            Role::Candidate(candidate) if candidate.first_view != first_view => {
+                let reason = candidate.stranger();
+                self.refuse(now, from, Some(round), reason, out);
+            }
             Role::Candidate(candidate) if candidate.first_view => self.promise(now, from, &request.epoch, out),
             // Its own leader moves to a higher epoch. Its
             // first view may still be on its way.
