@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::index::{EpochId, Index, Kind, Life, LifeId, Placed, What};
+use crate::index::{EpochId, Fact, Index, Kind, Life, LifeId, Placed, What};
 use crate::judge::{Case, Sheet};
 
 /// One position of one epoch holds one entry, whoever speaks of it.
@@ -433,12 +433,14 @@ fn founders_keep(index: &Index<'_>, foundings: &[Option<Founding>], stable: &BTr
 }
 
 /// Whether the group cannot have been in two parts before `t`: always so in mode primary; in mode available each part
-/// goes on, and "everyone in the view has it" is then said of two views.
+/// goes on, and "everyone in the view has it" is then said of two views. Whoever is evicted for lagging is a part, too.
 fn unforked(case: &Case<'_>, t: u64) -> bool {
     use crate::index::TroubleKind::{Down, Links, Machine, Paused};
+    let index = case.index;
+    let is_slow = |fact: &Fact<'_>| fact.t <= t && matches!(fact.what, What::Slow { .. });
     case.options.mode == crate::judge::Mode::Primary
-        || case.index.troubles.iter().all(|trouble| match trouble.kind {
+        || index.troubles.iter().all(|trouble| match trouble.kind {
             Down => true,
             Links | Machine | Paused => trouble.from > t,
-        })
+        }) && !index.lives.iter().any(|life| life.facts.iter().any(is_slow))
 }
