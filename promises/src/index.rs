@@ -193,18 +193,21 @@ impl<'a> Index<'a> {
     /// Whether a life was in trouble of its own at a moment, or just before. Where others, too, fell into trouble
     /// meanwhile, each of them takes the group as long again to get over.
     pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {
-        let is_own = |trouble: &Trouble| trouble.kind != TroubleKind::Machine && trouble.lives.contains(&life);
-        let mut own = self.troubles.iter().filter(|trouble| trouble.from <= t && is_own(trouble));
-        own.any(|trouble| {
-            let meanwhile = self.troubles_in(trouble.from, t).filter(|other| other.to >= trouble.from && !is_own(other)).count() as u64;
-            t <= trouble.to.saturating_add(self.aftermath.saturating_mul(meanwhile + 1))
-        })
+        self.feels(life, t, |trouble| trouble.kind != TroubleKind::Machine)
     }
 
     /// Whether a life stood still for at least `span`, and may feel it at that moment.
     pub(crate) fn stood_still(&self, life: LifeId, t: u64, span: u64) -> bool {
-        let mut pauses = self.troubles_in(t, t).filter(|trouble| trouble.kind == TroubleKind::Paused);
-        pauses.any(|pause| pause.lives.contains(&life) && pause.to.min(t).saturating_sub(pause.from) >= span)
+        self.feels(life, t, |trouble| trouble.kind == TroubleKind::Paused && trouble.to.min(t).saturating_sub(trouble.from) >= span)
+    }
+
+    fn feels(&self, life: LifeId, t: u64, counts: impl Fn(&Trouble) -> bool) -> bool {
+        let is_own = |trouble: &Trouble| trouble.lives.contains(&life) && trouble.kind != TroubleKind::Machine;
+        let mut own = self.troubles.iter().filter(|trouble| trouble.from <= t && is_own(trouble) && counts(trouble));
+        own.any(|trouble| {
+            let meanwhile = self.troubles_in(trouble.from, t).filter(|other| other.to >= trouble.from && !is_own(other)).count() as u64;
+            t <= trouble.to.saturating_add(self.aftermath.saturating_mul(meanwhile + 1))
+        })
     }
 
     /// Whether links of one of these lives were cut or bad, or the machine late, at a moment, or just before.
