@@ -12,7 +12,7 @@ use crate::id::{Contact, Member};
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Message, Ordered};
 use crate::node::Node;
-use crate::note::{Cause, Note};
+use crate::note::Cause;
 use crate::role::{Joining, Role};
 use crate::seam::Output;
 use crate::time::Time;
@@ -131,7 +131,7 @@ impl Node {
     }
 
     /// Another joiner is there.
-    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, _out: &mut Vec<Output>) {
+    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact) {
         let soon = now + self.jitter(FIRST_WAIT / 4);
         let Role::Joining(joining) = &mut self.role else { return };
         if *contact.id() == self.me.member.id || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id())) {
@@ -224,19 +224,6 @@ impl Node {
         }
         self.install_if_complete(now, out);
         true
-    }
-
-    /// Notes that a promise was made, if it is news.
-    pub(crate) fn promise_to(&mut self, epoch: &crate::id::Epoch, to: &crate::id::PeerId, out: &mut Vec<Output>) {
-        if *epoch > self.promised {
-            self.promised = epoch.clone();
-            out.push(Output::Note(Note::Promised { epoch: epoch.clone(), to: to.clone() }));
-        }
-        // A promise above what is being built for discards it: nothing may be acknowledged in a lower epoch any more.
-        if self.building.as_ref().is_some_and(|building| building.epoch < self.promised) {
-            self.building = None;
-            self.wants_changed = true;
-        }
     }
 }
 

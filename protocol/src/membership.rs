@@ -45,7 +45,7 @@ impl Node {
                 let word = Message::Coordinator(Coordinator { leader, epoch, size, ask: Some(join.ask), names_you: false });
                 self.reply(now, via, &join.from, word, out);
             }
-            Role::Joining(_) if via.is_none() => self.on_fellow_joiner(now, join.from, out),
+            Role::Joining(_) if via.is_none() => self.on_fellow_joiner(now, join.from),
             Role::Joining(_) | Role::Candidate(_) => {
                 if let Some(from) = via {
                     self.refuse(now, from, Some(join.ask), Reason::Busy, out);
@@ -160,7 +160,7 @@ impl Node {
     }
 
     /// Removes a member that has failed; the next view says so.
-    pub(crate) fn evict(&mut self, _now: Time, contact: &Contact, evidence: &Evidence, out: &mut Vec<Output>) {
+    pub(crate) fn evict(&mut self, contact: &Contact, evidence: &Evidence, out: &mut Vec<Output>) {
         let silent = matches!(evidence, Evidence::Silence { .. } | Evidence::Slow { .. } | Evidence::NoAnswer { .. });
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.failed.iter().any(|(failed, _)| failed.member == contact.member) {
@@ -337,7 +337,7 @@ impl Node {
     }
 
     /// The probed incarnation of that name is gone, or has been replaced.
-    pub(crate) fn on_member_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
+    pub(crate) fn on_member_gone(&mut self, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member) {
             leader.entrants.remove(&member.id);
@@ -351,7 +351,7 @@ impl Node {
         let Some(contact) = leader.followers.get(&member.id).map(|follower| follower.contact.clone()) else { return };
         if contact.member == *member {
             let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
-            self.evict(now, &contact, &evidence, out);
+            self.evict(&contact, &evidence, out);
         }
     }
 }

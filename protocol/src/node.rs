@@ -353,7 +353,7 @@ impl Node {
             Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
             Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
             Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(now, from, &epoch, contiguous),
+            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(from, &epoch, contiguous),
             Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),

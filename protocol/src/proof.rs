@@ -74,7 +74,7 @@ impl Node {
     /// A process is proven gone.
     pub(crate) fn on_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
         match &self.role {
-            Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
+            Role::Leader(_) => self.on_member_gone(member, replaced_by, out),
             Role::Member(following) if following.leader.member == *member => {
                 let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
                 self.miss(now, Cause::Connection, &evidence, out);

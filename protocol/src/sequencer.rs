@@ -272,10 +272,10 @@ impl Node {
         let holder = follower.contact.clone();
         leader.clear_doubt();
         self.refuse_duplicates(now, from, &holder, ack.beat, out);
-        self.on_ordered_ack(now, from, &ack.epoch, ack.contiguous);
+        self.on_ordered_ack(from, &ack.epoch, ack.contiguous);
     }
 
-    pub(crate) fn on_ordered_ack(&mut self, _now: Time, from: &Member, epoch: &Epoch, contiguous: Seq) {
+    pub(crate) fn on_ordered_ack(&mut self, from: &Member, epoch: &Epoch, contiguous: Seq) {
         let end = self.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
@@ -330,7 +330,7 @@ impl Node {
         let soonest = leader.followers.values().map(|follower| follower.liveness.lost_at(timeout)).filter(|at| *at > now).min();
         leader.watch_at = soonest.unwrap_or(now + timeout);
         for (contact, evidence) in overdue {
-            self.evict(now, &contact, &evidence, out);
+            self.evict(&contact, &evidence, out);
         }
     }
 
@@ -377,7 +377,7 @@ impl Node {
             }
         }
         for (contact, evidence) in slow {
-            self.evict(now, &contact, &evidence, out);
+            self.evict(&contact, &evidence, out);
         }
         if let Some(all_have) = all_have {
             self.discard(all_have);

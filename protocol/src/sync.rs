@@ -141,6 +141,19 @@ impl Node {
         self.log.view().is_some_and(|own| own.names(claimant) || newer(own))
     }
 
+    /// Notes that a promise was made, if it is news.
+    pub(crate) fn promise_to(&mut self, epoch: &Epoch, to: &PeerId, out: &mut Vec<Output>) {
+        if *epoch > self.promised {
+            self.promised = epoch.clone();
+            out.push(Output::Note(Note::Promised { epoch: epoch.clone(), to: to.clone() }));
+        }
+        // A promise above what is being built for discards it: nothing may be acknowledged in a lower epoch any more.
+        if self.building.as_ref().is_some_and(|building| building.epoch < self.promised) {
+            self.building = None;
+            self.wants_changed = true;
+        }
+    }
+
     /// Promises, tells where the log ends, and waits for the outcome.
     fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
         self.promise_to(epoch, &to.id, out);
