@@ -91,7 +91,10 @@ impl Node {
         match (&mut self.role, &reason) {
             (Role::Leader(leader), Reason::Stale { promised }) => {
                 // Only a member of the present view can unseat its leader; an outsider belongs to another group.
-                let follows = leader.followers.get(&from.id).is_some_and(|follower| follower.contact.member == *from);
+                // An entrant that has acknowledged nothing yet does not count: it may have gone on alone before it asked.
+                let listed = leader.announced.list.contains(from);
+                let follower = leader.followers.get(&from.id).filter(|follower| follower.contact.member == *from);
+                let follows = follower.is_some_and(|follower| listed || follower.acked > Seq::ZERO);
                 if follows && *promised > leader.epoch {
                     let why = format!("{} has promised epoch {promised}", from.id);
                     self.step_down(now, why, out);
