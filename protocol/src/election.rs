@@ -73,6 +73,7 @@ impl Node {
             suspects: missed.iter().cloned().collect(),
             missed,
             revived: BTreeSet::new(),
+            busy: BTreeSet::new(),
             dropped: BTreeSet::new(),
             only_silent: false,
             disowned: false,
@@ -90,6 +91,7 @@ impl Node {
         candidate.ask = ask;
         candidate.asked_at = now;
         candidate.answered.clear();
+        candidate.busy.clear();
         candidate.disowned = false;
         candidate.named = None;
         candidate.phase = Phase::Asking { until };
@@ -145,7 +147,8 @@ impl Node {
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
         let witness_timeout = self.config.witness_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
-        let clear = candidate.awaited().all(|contact| candidate.answered.contains(contact.id()));
+        let has_spoken = |contact: &Contact| candidate.answered.contains(contact.id()) || candidate.busy.contains(contact.id());
+        let clear = candidate.awaited().all(has_spoken);
         let Phase::Asking { until } = &mut candidate.phase else { return };
         let missed = candidate.missed.as_ref().and_then(|missed| candidate.asked.get(missed));
         let may_answer = missed.is_some_and(|leader| self.links.is_linked(&leader.member) && !candidate.dropped.contains(leader.id()));

@@ -136,8 +136,15 @@ impl Node {
                     self.ask_again_soon(now);
                 }
             }
-            // It is between two groups itself: it leaves the count, and says nothing about this one.
-            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => self.on_asked_gone(now, from, out),
+            // It is between two groups itself, and says nothing about this one.
+            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => {
+                if matches!(candidate.phase, Phase::Syncing(_)) {
+                    self.on_asked_gone(now, from, out);
+                } else {
+                    candidate.busy.insert(from.id.clone());
+                    self.claim_if_clear(now, out);
+                }
+            }
             (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => {
                 candidate.disowned = true;
                 self.on_asked_gone(now, from, out);

@@ -79,6 +79,8 @@ pub(crate) struct Candidate {
     pub(crate) suspects: BTreeSet<PeerId>,
     /// Those of the suspects that have spoken since: not waited for when asking, but when syncing.
     pub(crate) revived: BTreeSet<PeerId>,
+    /// Those between two groups: nothing to wait for when asking, but they may have arrived by the time of the sync.
+    pub(crate) busy: BTreeSet<PeerId>,
     /// Proven gone, or not of the group.
     pub(crate) dropped: BTreeSet<PeerId>,
     /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
