@@ -9,7 +9,7 @@ use crate::message::{Entry, Row, Snapshot};
 use crate::time::Time;
 
 /// On what the entries stand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Base {
     /// The present log up to this fork.
     Own(Seq),
@@ -18,7 +18,7 @@ pub(crate) enum Base {
 }
 
 /// What the log is built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     /// To follow a new leader's cut.
     Follow,
@@ -29,7 +29,7 @@ pub(crate) enum Purpose {
 }
 
 /// A log being built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Building {
     pub(crate) purpose: Purpose,
     /// The epoch it is built for.

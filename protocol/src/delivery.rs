@@ -12,7 +12,7 @@ use crate::seam::{Delivery, Output, Reading};
 use crate::view::View;
 
 /// How far this peer's sinks are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Sinks {
     delivered: Seq,
     sunk: Table,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// When which heartbeat (or ACK of one) was sent, for as many as can still be answered in time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Started {
     ring: VecDeque<(u64, Time)>,
 }
@@ -37,7 +37,7 @@ impl Started {
 }
 
 /// How long ago the last completed round trip started, and how that is moved when this peer itself ran late.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Liveness {
     proven_at: Time,
 }

@@ -310,7 +310,7 @@ impl fmt::Display for Priority {
 }
 
 /// All that others need to know of a peer: who it is, where it listens, how it ranks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Contact {
     /// Name and incarnation.
     pub member: Member,

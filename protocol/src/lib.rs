@@ -71,6 +71,7 @@ pub mod draw;
 pub mod error;
 pub mod frame;
 pub mod id;
+pub mod inspect;
 pub mod message;
 pub mod node;
 pub mod note;

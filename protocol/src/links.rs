@@ -9,6 +9,7 @@
 //! EOF or a reset is only a reason to dial again. Nobody is suspected here; see `detector` for silence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
@@ -46,8 +47,16 @@ struct Link {
     used: Time,
 }
 
+/// What was counted only to name frames is no part of what a link is.
+impl Hash for Link {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { peer, target, dialler, k, up, full, sent: _, received: _, used } = self;
+        (peer, target, dialler, k, up, full, used).hash(state);
+    }
+}
+
 /// A member that the role wants a link to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Want {
     contact: Contact,
     dial_at: Time,
@@ -56,7 +65,7 @@ struct Want {
 }
 
 /// All connections of a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Links {
     me: Contact,
     cluster: u64,

@@ -13,7 +13,7 @@ use crate::message::{Entry, LogEnd, Row, Snapshot, Table};
 use crate::view::View;
 
 /// A log, or the part of it that is retained.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
     lineage: Vec<Row>,
     /// Position of the last entry that is *not* retained; the state there follows.

@@ -18,7 +18,7 @@ use crate::time::Time;
 use crate::view::View;
 
 /// A peer that asks to be admitted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Entrant {
     pub(crate) contact: Contact,
     pub(crate) ask: u64,

@@ -25,7 +25,7 @@ use crate::view::View;
 pub const WIRE_VERSION: u8 = 1;
 
 /// One message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
     /// First frame of a TCP link, both ways; the acceptor answers the dialler's.
     Hello(Hello),
@@ -91,7 +91,7 @@ pub enum Message {
 }
 
 /// What each end of a link states once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hello {
     /// The digest of the cluster's name; other clusters are none of our business.
     pub cluster: u64,
@@ -106,7 +106,7 @@ pub struct Hello {
 }
 
 /// Where a log ends: enough to tell which of two is ahead, and where they part.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogEnd {
     /// Epoch of the last lineage row; none where there is no log.
     pub epoch: Epoch,
@@ -117,7 +117,7 @@ pub struct LogEnd {
 }
 
 /// A row of a lineage: from `first` on, entries belong to `epoch`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// Whose entries.
     pub epoch: Epoch,
@@ -126,7 +126,7 @@ pub struct Row {
 }
 
 /// A request to be admitted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// One per attempt; echoed in the answer.
     pub ask: u64,
@@ -147,7 +147,7 @@ pub struct JoinRequest {
 pub const LINEAGE_SENT: usize = 8;
 
 /// What a leader says of its group when it asks to merge, or beacons.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Leading {
     /// Its epoch.
     pub epoch: Epoch,
@@ -159,7 +159,7 @@ pub struct Leading {
 pub type Table = std::collections::BTreeMap<PeerId, (Incarnation, Oseq)>;
 
 /// The state of a log at one position: what a peer needs to go on from there without the entries before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The position; entries above it follow.
     pub seq: Seq,
@@ -172,7 +172,7 @@ pub struct Snapshot {
 }
 
 /// Admission.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Added {
     /// The attempt that this answers.
     pub ask: u64,
@@ -185,7 +185,7 @@ pub struct Added {
 }
 
 /// From the leader, every interval.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The leader's epoch.
     pub epoch: Epoch,
@@ -204,7 +204,7 @@ pub struct Heartbeat {
 }
 
 /// From a member, per heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeartbeatAck {
     /// Epoch of the member's last lineage row.
     pub epoch: Epoch,
@@ -217,7 +217,7 @@ pub struct HeartbeatAck {
 }
 
 /// "I miss the leader."
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Election {
     /// Echoed in the answers.
     pub ask: u64,
@@ -228,7 +228,7 @@ pub struct Election {
 }
 
 /// Who leads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Coordinator {
     /// The leader; its name is the body.
     pub leader: Contact,
@@ -244,7 +244,7 @@ pub struct Coordinator {
 }
 
 /// A claimant's question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SyncRequest {
     /// The epoch claimed; the question is named by it.
     pub epoch: Epoch,
@@ -255,7 +255,7 @@ pub struct SyncRequest {
 }
 
 /// The promise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SyncAnswer {
     /// The epoch promised.
     pub epoch: Epoch,
@@ -270,7 +270,7 @@ pub struct SyncAnswer {
 }
 
 /// The cut.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SyncFinal {
     /// The new epoch.
     pub epoch: Epoch,
@@ -285,7 +285,7 @@ pub struct SyncFinal {
 }
 
 /// A run of one sender's readings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Requests {
     /// The incarnation that numbered them.
     pub origin: Member,
@@ -296,7 +296,7 @@ pub struct Requests {
 }
 
 /// One reading on its way to the sequencer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// What to order.
     pub what: Wish,
@@ -305,7 +305,7 @@ pub struct Request {
 }
 
 /// What a member asks to have numbered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wish {
     /// A reading: any bytes.
     Data(Bytes),
@@ -328,7 +328,7 @@ impl Wish {
 }
 
 /// A run of consecutive log entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ordered {
     /// The leader's epoch; of a repair, the epoch of the row that covers the last entry.
     pub epoch: Epoch,
@@ -343,7 +343,7 @@ pub struct Ordered {
 }
 
 /// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// A reading.
     Data {
@@ -382,7 +382,7 @@ impl Entry {
 }
 
 /// A question for entries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MissingRequest {
     /// Echoed in the answer.
     pub ask: u64,
@@ -395,7 +395,7 @@ pub struct MissingRequest {
 }
 
 /// "I do not have them."
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MissingAnswer {
     /// The question that this answers.
     pub ask: u64,
@@ -404,7 +404,7 @@ pub struct MissingAnswer {
 }
 
 /// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rejected {
     /// The question that this answers, where it had a number.
     pub ask: Option<u64>,
@@ -413,7 +413,7 @@ pub struct Rejected {
 }
 
 /// Why something was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// Its epoch is below what the speaker promised.
     Stale {
@@ -463,7 +463,7 @@ impl Reason {
 }
 
 /// A datagram: the facts that a link states once, and one message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Datagram {
     /// The digest of the cluster's name.
     pub cluster: u64,

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
+use crate::inspect::situation;
 use crate::links::{Links, Proof};
 use crate::log::Log;
 use crate::message::{Datagram, Message, Reason, Rejected};
@@ -188,6 +189,42 @@ impl Node {
             published: self.outbox.last(),
             ordered: self.outbox.ordered(),
         }
+    }
+
+    /// What tells this situation from every other one that the node can be in (see [`crate::inspect`]).
+    #[must_use]
+    pub fn identity(&self, now: Time) -> u128 {
+        // Named one by one, so that nobody adds a field without deciding whether it counts.
+        let Self {
+            me,
+            config: _,
+            seed: _,
+            draws: _,
+            datagrams: _,
+            promised,
+            log,
+            sinks,
+            outbox,
+            links,
+            role,
+            building,
+            witness,
+            leaving,
+            merging,
+            been_member,
+            wants_changed,
+            beats,
+            rejects: _,
+            refused: _,
+            told: _,
+            more_at,
+            lag,
+            excused,
+            stopped,
+        } = self;
+        let holds = (me, promised, log, sinks, outbox, links);
+        let does = (role, building, witness, leaving, merging, been_member, wants_changed, beats);
+        situation(&(holds, does, more_at, lag, excused, stopped), now)
     }
 
     /// Who this peer is.

@@ -16,7 +16,7 @@ use crate::message::{Request, Wish};
 use crate::note::Refusal;
 
 /// Own readings that may still be needed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Outbox {
     /// The number of the front item.
     first: Oseq,

@@ -11,7 +11,7 @@ use crate::sequencer::Leader;
 use crate::time::Time;
 
 /// The roles.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Role {
     /// In no view: announces itself, listens, asks a leader to be admitted.
     Joining(Joining),
@@ -24,7 +24,7 @@ pub(crate) enum Role {
 }
 
 /// The facts of a joining peer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Joining {
     pub(crate) since: Time,
     /// When the last new joiner was heard.
@@ -46,7 +46,7 @@ pub(crate) struct Joining {
 }
 
 /// The facts of a member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Following {
     pub(crate) leader: Contact,
     pub(crate) epoch: Epoch,
@@ -64,7 +64,7 @@ pub(crate) struct Following {
 }
 
 /// The facts of a candidate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Candidate {
     /// The leader it misses.
     pub(crate) missed: Option<PeerId>,
@@ -95,7 +95,7 @@ pub(crate) struct Candidate {
 }
 
 /// What a candidate is doing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Phase {
     /// Asks everybody.
     Asking { until: Time },
@@ -110,7 +110,7 @@ pub(crate) enum Phase {
 }
 
 /// A claim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Claim {
     pub(crate) epoch: Epoch,
     pub(crate) until: Time,
@@ -179,7 +179,7 @@ impl Candidate {
 }
 
 /// Asks the leader on behalf of those who miss it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Witness {
     pub(crate) ask: u64,
     pub(crate) asked_at: Time,
@@ -193,7 +193,7 @@ pub(crate) struct Witness {
 }
 
 /// The wish to leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Leaving {
     /// A leader waits until then for others that leave as well, before it hands over.
     pub(crate) linger_until: Time,

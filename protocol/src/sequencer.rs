@@ -19,7 +19,7 @@ use crate::seam::{Outcome, Output};
 use crate::time::Time;
 
 /// The facts of a leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leader {
     pub(crate) epoch: Epoch,
     /// Everyone else in the newest view.
@@ -53,7 +53,7 @@ pub(crate) struct Leader {
 }
 
 /// What a leader knows of a member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Follower {
     pub(crate) contact: Contact,
     /// The last position that it has acknowledged in this epoch.
@@ -72,7 +72,7 @@ pub(crate) struct Follower {
 }
 
 /// A member that is out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Parting {
     pub(crate) member: Member,
     pub(crate) cursor: Seq,
@@ -82,7 +82,7 @@ pub(crate) struct Parting {
 }
 
 /// What comes after this leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Retiring {
     /// It waits no longer than that.
     pub(crate) until: Time,
@@ -90,7 +90,7 @@ pub(crate) struct Retiring {
 }
 
 /// Who comes after this leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Successor {
     /// A member takes over.
     Member(Member),
@@ -99,7 +99,7 @@ pub(crate) enum Successor {
 }
 
 /// A larger group that this one asks to be merged into.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Courting {
     pub(crate) leader: Contact,
     pub(crate) ask: u64,

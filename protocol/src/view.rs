@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, ViewId};
 
 /// One view of the group. Equal `(epoch, view_id)` means equal members in equal order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
     /// Rises by one with each view of a log.
     pub view_id: ViewId,
