@@ -11,6 +11,7 @@ use protocol::id::PeerId;
 
 use crate::failure::{Failure, OK, UNAVAILABLE, USAGE};
 use crate::journal;
+use crate::replay;
 use crate::settings::{Raw, Settings};
 use crate::shell::Shell;
 use crate::status;
@@ -38,6 +39,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
+    Replay(replay::Request),
 }
 
 /// What the command `peer` does.
@@ -78,6 +81,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             let _closed_pipe = writeln!(std::io::stdout(), "{text}");
             Ok(())
         }
+        Command::Replay(request) => replay::run(&request),
     }
 }
 

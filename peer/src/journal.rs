@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, SharedLogger};
 
 use crate::clock::{Stamp, utc_micros};
@@ -30,7 +30,7 @@ impl Log for Journal {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let lines = render(record);
+        let lines = lines(Stamp(utc_micros()), record.level(), &record.args().to_string());
         let _closed_pipe = std::io::stdout().lock().write_all(lines.as_bytes());
     }
 
@@ -53,25 +53,22 @@ impl SharedLogger for Journal {
     }
 }
 
-/// A record as it is printed; a text of several lines becomes as many records.
-fn render(record: &Record<'_>) -> String {
-    let stamp = Stamp(utc_micros());
-    let text = record.args().to_string();
+/// A text as it is printed; one of several lines becomes as many records.
+pub(crate) fn lines(stamp: Stamp, level: Level, text: &str) -> String {
     let mut lines = String::with_capacity(text.len() + 48);
     for line in text.lines() {
-        writeln!(lines, "{stamp} {} {line}", record.level()).expect("writing to a String cannot fail");
+        writeln!(lines, "{stamp} {level} {line}").expect("writing to a String cannot fail");
     }
     lines
 }
 
 #[cfg(test)]
 mod tests {
-    use super::render;
-    use log::{Level, Record};
+    use super::{Level, Stamp, lines};
 
     #[test]
     fn each_line_has_its_own_stamp() {
-        let text = render(&Record::builder().level(Level::Info).args(format_args!("one\ntwo")).build());
+        let text = lines(Stamp(0), Level::Info, "one\ntwo");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         for (line, end) in lines.iter().zip([" INFO one", " INFO two"]) {

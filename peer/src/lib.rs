@@ -5,7 +5,7 @@
 //! worker thread, and standard input on one of its own, behind bounded queues.
 //!
 //! Where to start reading: [`shell`] is the loop, [`settings`] what it is told, [`links`] and [`discovery`] its
-//! sockets, [`narrator`] what it tells people and machines.
+//! sockets, [`narrator`] what it tells people and machines, [`inputs`] and [`replay`] how a finished run is gone through again.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("this system runs on Linux only, for now");
@@ -19,10 +19,12 @@ pub mod events;
 pub mod failure;
 mod identity;
 pub mod incarnation;
+pub mod inputs;
 pub mod journal;
 pub mod links;
 pub mod narrator;
 pub mod rejects;
+pub mod replay;
 pub mod seeds;
 pub mod sensors;
 pub mod settings;

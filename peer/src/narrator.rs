@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
+use std::path::Path;
 use std::sync::{Arc, Mutex, TryLockError};
 
 use protocol::id::{Incarnation, PeerId};
@@ -10,6 +11,7 @@ use protocol::note::{EVENT_VERSION, Event, Level, Note};
 use crate::clock;
 use crate::events::EventFile;
 use crate::failure;
+use crate::inputs;
 
 /// Tells notes; clones tell in the same voice.
 #[derive(Clone, Debug)]
@@ -48,19 +50,24 @@ impl Narrator {
 
     /// Tells a note.
     pub fn tell(&self, note: Note) {
-        if !self.readings && matches!(note, Note::Publish { .. } | Note::Deliver { .. }) {
+        if !self.readings && is_of_reading(&note) {
             return;
         }
         self.with(|voice| voice.tell(note));
     }
 
-    /// From now on a panic of any thread is told as what it is, a mistake of ours, and ends the process.
-    pub fn tell_panics(&self) {
+    /// From now on a panic of any thread is told as what it is, a mistake of ours, and ends the process. Where inputs are
+    /// recorded, so is the way to go through them again.
+    pub fn tell_panics(&self, recording: Option<&Path>) {
         let narrator = self.clone();
+        let again = recording.map(inputs::replay_command);
         std::panic::set_hook(Box::new(move |info| {
             let message = describe(info);
             // Standard error is unbuffered and needs no lock of ours; it is there even where the rest is not.
             let _closed = writeln!(std::io::stderr(), "peer: a bug: {message}");
+            if let Some(command) = &again {
+                let _closed = writeln!(std::io::stderr(), "peer: what led to it: {command}");
+            }
             match narrator.voice.try_lock() {
                 Ok(mut voice) => voice.tell(Note::Panic { message }),
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().tell(Note::Panic { message }),
@@ -78,12 +85,7 @@ impl Narrator {
 
 impl Voice {
     fn tell(&mut self, note: Note) {
-        let level = match note.level() {
-            Level::Error => log::Level::Error,
-            Level::Warn => log::Level::Warn,
-            Level::Info => log::Level::Info,
-            Level::Debug => log::Level::Debug,
-        };
+        let level = loudness(note.level());
         if log::log_enabled!(level) {
             let sentence = note.sentence(&self.me);
             if !sentence.is_empty() {
@@ -97,7 +99,23 @@ impl Voice {
     }
 }
 
-fn describe(info: &PanicHookInfo<'_>) -> String {
+/// Whether a note tells of a single reading.
+pub(crate) fn is_of_reading(note: &Note) -> bool {
+    matches!(note, Note::Publish { .. } | Note::Deliver { .. })
+}
+
+/// The level of a note in the human log.
+pub(crate) fn loudness(level: Level) -> log::Level {
+    match level {
+        Level::Error => log::Level::Error,
+        Level::Warn => log::Level::Warn,
+        Level::Info => log::Level::Info,
+        Level::Debug => log::Level::Debug,
+    }
+}
+
+/// What a panic says, and where.
+pub(crate) fn describe(info: &PanicHookInfo<'_>) -> String {
     let what = info.payload_as_str().unwrap_or("no message");
     match info.location() {
         Some(place) => format!("{what} ({}:{})", place.file(), place.line()),

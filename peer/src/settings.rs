@@ -40,6 +40,8 @@ pub struct Settings {
     pub data: Option<DataSettings>,
     /// Where to write events.
     pub events: Option<PathBuf>,
+    /// Where to record what the node is given.
+    pub inputs: Option<PathBuf>,
     /// Whether every single reading is told.
     pub log_deliveries: bool,
     /// How much to tell.
@@ -117,6 +119,7 @@ impl Settings {
                 rotate_keep: raw.rotate_keep.unwrap_or(DEFAULT_ROTATE_KEEP),
             }),
             events: raw.events,
+            inputs: raw.inputs,
             log_deliveries: raw.log_deliveries != Some(Switch::Off),
             log_level: raw.log_level.unwrap_or(LevelFilter::Info),
         })

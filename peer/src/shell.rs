@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use protocol::config::Config;
 use protocol::draw::digest;
 use protocol::id::{Contact, Incarnation, Member, Seq};
+use protocol::message::WIRE_VERSION;
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Outcome, Output, StopReason};
@@ -29,6 +30,7 @@ use crate::events::EventFile;
 use crate::failure::{Failure, REFUSED, UNAVAILABLE, USAGE};
 use crate::identity;
 use crate::incarnation::{self, NoStore, Store};
+use crate::inputs::{self, Life, Recorder};
 use crate::links::{Found, Limits, Links};
 use crate::narrator::Narrator;
 use crate::rejects::Rejects;
@@ -53,6 +55,7 @@ pub struct Shell {
     narrator: Narrator,
     rejects: Rejects,
     store: Option<Store>,
+    recorder: Option<Recorder>,
     /// Delivered in this turn, and on its way to the sinks.
     delivered: Vec<Delivery>,
     deliveries: Tally,
@@ -64,6 +67,12 @@ pub struct Shell {
     /// Set by a second signal.
     hurry: bool,
     stop: Option<StopReason>,
+}
+
+/// Files that outlive the process.
+struct Kept {
+    store: Option<Store>,
+    recorder: Option<Recorder>,
 }
 
 /// Lines of standard input on their way to the node.
@@ -104,18 +113,20 @@ impl Shell {
         let inc = incarnation::choose(store.as_ref().and_then(Store::load), clock::utc_micros() / 1_000);
         let events = settings.events.as_deref().map(open_events).transpose()?;
         let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
-        narrator.tell_panics();
+        let recorder = settings.inputs.as_deref().map(open_recorder).transpose()?;
+        narrator.tell_panics(recorder.as_ref().map(Recorder::path));
         let me = Contact { member: Member { id: id.clone(), inc }, birth, address: bound, explicit: settings.priority };
-        Self::assemble(settings, me, listener, narrator, store).map_err(|error| failed("the peer", &error))
+        Self::assemble(settings, me, listener, narrator, Kept { store, recorder }).map_err(|error| failed("the peer", &error))
     }
 
-    fn assemble(settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, store: Option<Store>) -> io::Result<Self> {
+    fn assemble(settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, kept: Kept) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         let status = Server::start(registry, std::process::id(), me.birth)
             .inspect_err(|error| log::warn!("`peer status` will not find this peer: {error}."))
             .ok();
-        narrator.tell(identity::start_note(&me, status.as_ref().map(Server::path)));
+        let start = identity::start_note(&me, status.as_ref().map(Server::path));
+        narrator.tell(start.clone());
         advise(&settings, &me);
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -132,7 +143,24 @@ impl Shell {
         };
         let worker = Worker::start(duties, Arc::clone(&waker))?;
         let lines = settings.sensors.contains(&SensorName::Stdin).then(|| Publisher::start(&settings.config, &waker)).transpose()?;
+        let Kept { store, mut recorder } = kept;
         let now = clock::now();
+        if let Some(recorder) = &mut recorder {
+            recorder.begin(&Life {
+                format: inputs::FORMAT,
+                wire: WIRE_VERSION,
+                start,
+                me: me.clone(),
+                knobs: settings.config.knobs().clone(),
+                seed: me.birth,
+                now,
+                utc: clock::utc_micros(),
+                readings: settings.log_deliveries,
+                stores: store.is_some(),
+                log_level: settings.log_level,
+                torn: recorder.torn(),
+            });
+        }
         let shell = Self {
             poll,
             signals,
@@ -145,6 +173,7 @@ impl Shell {
             narrator,
             rejects: Rejects::default(),
             store,
+            recorder,
             delivered: Vec::new(),
             deliveries: Tally::default(),
             refused: None,
@@ -273,15 +302,30 @@ impl Shell {
             Found::Input(input) => self.feed(input),
             Found::Reject(reject) => {
                 if let Some(note) = self.rejects.count(&reject) {
-                    self.narrator.tell(note);
+                    self.tell(note);
                 }
             }
         }
     }
 
+    /// Tells what the node has no part in, and its recording would not bring back.
+    fn tell(&mut self, note: Note) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.tell(clock::now(), &note);
+        }
+        self.narrator.tell(note);
+    }
+
     fn feed(&mut self, input: Input) {
         let mut out = std::mem::take(&mut self.out);
-        self.node.handle(clock::now(), input, &mut out);
+        let now = clock::now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.give(now, &input);
+        }
+        self.node.handle(now, input, &mut out);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.count(out.len());
+        }
         for output in out.drain(..) {
             self.perform(output);
         }
@@ -403,7 +447,7 @@ impl Shell {
             log::warn!("The disk is too slow; the last readings are not kept.");
         }
         let (words, outcome) = farewell(reason);
-        self.narrator.tell(Note::Stop { reason: words });
+        self.tell(Note::Stop { reason: words });
         outcome
     }
 }
@@ -479,6 +523,10 @@ fn open_store(folder: &Path) -> Result<Option<Store>, Failure> {
 
 fn open_events(path: &Path) -> Result<EventFile, Failure> {
     EventFile::open(path).map_err(|error| Failure::new(USAGE, format!("--events {}: {error}", path.display())))
+}
+
+fn open_recorder(path: &Path) -> Result<Recorder, Failure> {
+    Recorder::open(path).map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
 }
 
 /// The last event's words, and how the command ends.

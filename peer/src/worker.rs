@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// Waits until everything handed over is kept, or the patience is at its end.
-    pub fn finish(self, patience: Duration) -> bool {
+    pub fn finish(&self, patience: Duration) -> bool {
         let (done, finished) = sync_channel(1);
         self.jobs.try_send(Job::Finish(done)).is_ok() && finished.recv_timeout(patience).is_ok()
     }

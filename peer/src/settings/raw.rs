@@ -60,6 +60,9 @@ pub struct Raw {
     /// Append events to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+    /// Record everything that this peer is given, for `peer replay`; the file grows for as long as the peer runs
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<PathBuf>,
     /// Whether to tell of every single reading; `off` keeps a rolling hash of them instead [default: on]
     #[arg(long, value_enum)]
     pub log_deliveries: Option<Switch>,
@@ -175,7 +178,7 @@ impl Raw {
         }
         first! {
             id address port cluster priority broadcast_port timing config interval data_dir rotate_bytes rotate_keep events
-            log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
+            inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max;
             seeds sensor

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails is a test that fails")]
 
+mod bench;
 mod discovery;
 mod links;
+mod replay;
 mod run;

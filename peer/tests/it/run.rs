@@ -1,153 +1,14 @@
 //! The command, as users run it: real processes on loopback.
 
-use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use peer::status::Report;
+use nix::sys::signal::Signal;
 use protocol::note::{Event, Note};
-use tempfile::TempDir;
 
-const PEER: &str = env!("CARGO_BIN_EXE_peer");
-
-/// A folder, a discovery port and an environment that no other test shares.
-struct Bench {
-    folder: TempDir,
-    /// Held, so that nobody else is given the number.
-    _lease: UdpSocket,
-    port: u16,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let lease = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = lease.local_addr().unwrap().port();
-        Self { folder: tempfile::tempdir().unwrap(), _lease: lease, port }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The command, which sees the sockets of this bench only.
-    fn command(&self, flags: &[&str]) -> Command {
-        let mut command = Command::new(PEER);
-        command.args(flags);
-        self.furnish(command)
-    }
-
-    fn furnish(&self, mut command: Command) -> Command {
-        command.env("XDG_RUNTIME_DIR", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
-        command
-    }
-
-    /// Starts a peer with a name, at the fast profile, that measures nothing unless told otherwise.
-    fn start(&self, id: &str, flags: &[&str]) -> Running {
-        self.start_as(Command::new(PEER), id, flags)
-    }
-
-    /// Starts a peer with no more than so many descriptors.
-    fn start_limited(&self, id: &str, descriptors: u32) -> Running {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""), PEER]);
-        self.start_as(shell, id, &[])
-    }
-
-    fn start_as(&self, command: Command, id: &str, flags: &[&str]) -> Running {
-        let log = File::create(self.path(&format!("{id}.log"))).unwrap();
-        let events = self.path(&format!("{id}.jsonl"));
-        let own = std::process::id().to_string();
-        let mut command = self.furnish(command);
-        command.args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast", "--die-with", &own]);
-        command.args(["--events", events.to_str().unwrap()]).args(flags);
-        if !flags.contains(&"--sensor") {
-            command.args(["--sensor", "none"]);
-        }
-        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
-        Running { child: command.spawn().unwrap(), events, log: self.path(&format!("{id}.log")) }
-    }
-
-    fn report(&self, id: &str) -> Option<Report> {
-        let output = self.command(&["status", "--id", id, "--json"]).output().unwrap();
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
-    }
-}
-
-/// A peer that is killed, if it still runs, when the test is over.
-struct Running {
-    child: Child,
-    events: PathBuf,
-    log: PathBuf,
-}
-
-impl Running {
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
-    }
-
-    fn events(&self) -> Vec<Event> {
-        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    fn has(&self, wanted: impl Fn(&Note) -> bool) -> bool {
-        self.events().iter().any(|event| wanted(&event.note))
-    }
-
-    /// How many members the newest view has that is in force here.
-    fn members(&self) -> usize {
-        let views = self
-            .events()
-            .into_iter()
-            .filter_map(|event| if let Note::View { members, .. } = event.note { Some(members.len()) } else { None });
-        views.last().unwrap_or(0)
-    }
-
-    /// The digests of what has been delivered, in order.
-    fn delivered(&self) -> Vec<String> {
-        let digest = |event: Event| if let Note::Deliver { digest, .. } = event.note { Some(digest) } else { None };
-        self.events().into_iter().filter_map(digest).collect()
-    }
-
-    #[track_caller]
-    fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        until(&format!("{} to end", self.log.display()), || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.log.display(), self.log());
-        }
-    }
-}
-
-/// Waits for something to become true.
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < patience, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use crate::bench::{Bench, PEER, Running, until};
 
 fn is_ready(note: &Note) -> bool {
     matches!(note, Note::Ready)
@@ -259,7 +120,7 @@ fn a_second_peer_of_the_same_name_is_refused_and_told_both_addresses() {
     let bench = Bench::new();
     let one = bench.start("twin", &[]);
     until("it to lead", || one.members() == 1);
-    let second = Bench { folder: tempfile::tempdir().unwrap(), _lease: bench._lease.try_clone().unwrap(), port: bench.port };
+    let second = Bench { folder: tempfile::tempdir().unwrap(), lease: bench.lease.try_clone().unwrap(), port: bench.port };
     let mut two = second.start("twin", &[]);
     assert_eq!(two.wait().code(), Some(1));
     let address = |running: &Running| {

@@ -1,0 +1,312 @@
+//! Recordings: everything that was put into a peer's node, so that the peer of a finished run can be gone through again,
+//! step by step (`peer replay`).
+//!
+//! The node is a value: the same inputs at the same moments give the same outputs. So what it was made of and what it
+//! was given is all there is to keep. A recording is a sequence of records, `u32 length | entry`, in postcard:
+//! a *life* (what the node was made of, as JSON, so that `strings` shows it), then each input with its moment, messages
+//! as the wire has them; and the few notes that the shell told by itself. A process that comes back adds a life to the
+//! same file.
+//!
+//! A torn record at the end is what a killed process leaves, and no mistake. The file grows for as long as the peer
+//! runs: it is for tests and for hunting a defect, not for every day.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf as _, Bytes};
+use log::LevelFilter;
+use protocol::config::Knobs;
+use protocol::error::WireError;
+use protocol::frame::{self, FRAME_MAX};
+use protocol::id::{Contact, LinkId};
+use protocol::message::{Message, WIRE_VERSION};
+use protocol::note::Note;
+use protocol::seam::{Down, Input};
+use protocol::time::Time;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use self::reader::Reader;
+pub use self::recorder::Recorder;
+
+mod reader;
+mod recorder;
+
+/// What stands in a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A process starts here.
+    Life(Box<Life>),
+    /// The shell told this by itself, between two inputs.
+    Told {
+        /// When.
+        at: Time,
+        /// What.
+        note: Box<Note>,
+    },
+    /// The node was given something.
+    Given {
+        /// When.
+        at: Time,
+        /// How many outputs this node had put out before, in all: where a replay has another number, it went another way.
+        outputs: u64,
+        /// What.
+        input: Input,
+    },
+}
+
+/// What a node was made of, and how its notes were told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// The version of this format.
+    pub format: u32,
+    /// The version of the wire, which the recorded messages have.
+    pub wire: u8,
+    /// The first event of the process: its id, build, addresses.
+    pub start: Note,
+    /// Who the peer is.
+    pub me: Contact,
+    /// The knobs of the protocol.
+    pub knobs: Knobs,
+    /// What the node's draws came from.
+    pub seed: u64,
+    /// The moment at which the node was made.
+    pub now: Time,
+    /// The same moment in microseconds since 1970 (UTC).
+    pub utc: u64,
+    /// Whether every single reading was told.
+    pub readings: bool,
+    /// Whether the incarnation was stored.
+    pub stores: bool,
+    /// How much the human log told.
+    pub log_level: LevelFilter,
+    /// How many bytes of a torn record were cut off in front of this life.
+    pub torn: u64,
+}
+
+impl Life {
+    /// The build that ran.
+    #[must_use]
+    pub fn build(&self) -> &str {
+        if let Note::Start { build, .. } = &self.start { build } else { "" }
+    }
+
+    /// A moment of this life in microseconds since 1970.
+    #[must_use]
+    pub fn utc(&self, at: Time) -> u64 {
+        self.utc.saturating_add(at.as_micros()).saturating_sub(self.now.as_micros())
+    }
+}
+
+/// A file that is no recording, or one that cannot be read on.
+#[derive(Debug, Error)]
+#[error("{path}, byte {offset}: {what}", path = path.display())]
+pub struct BadInputs {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the record begins that cannot be read.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub what: BadRecord,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Error)]
+pub enum BadRecord {
+    /// The file cannot be read at all.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Not the first record of a recording.
+    #[error("no recording starts here: is it a file that `peer run --inputs` wrote?")]
+    NoRecording,
+    /// A length that no record has.
+    #[error("a record of {0} bytes; a record has 1 to {RECORD_MAX}: the file is damaged from here on")]
+    Length(u64),
+    /// Bytes that are no entry.
+    #[error("the record cannot be read ({0}): the file is damaged from here on")]
+    Entry(#[from] postcard::Error),
+    /// A life that this build cannot read.
+    #[error("the description of the peer cannot be read ({why}); it was recorded by build {build}, this is build {ours}", ours = crate::BUILD)]
+    Life {
+        /// The build named in it.
+        build: String,
+        /// The reader's words.
+        why: String,
+    },
+    /// A note that this build does not know.
+    #[error("a note cannot be read ({0}): was it recorded by another build?")]
+    Note(serde_json::Error),
+    /// A message that this build cannot read.
+    #[error("a message cannot be read ({0}): was it recorded by another build?")]
+    Message(#[from] WireError),
+}
+
+/// How a recording is gone through again.
+#[must_use]
+pub fn replay_command(path: &Path) -> String {
+    format!("peer replay {} --trace", path.display())
+}
+
+/// An entry as it is written.
+#[derive(Deserialize, Serialize)]
+enum Written {
+    Life { json: String },
+    Told { at: Time, json: String },
+    Given { at: Time, outputs: u64, input: Given },
+}
+
+/// An input as it is written; messages as frames.
+#[derive(Deserialize, Serialize)]
+enum Given {
+    /// Frames with their lengths in front, as the link carried them.
+    Received {
+        link: u64,
+        frames: Bytes,
+    },
+    Heard {
+        from: std::net::SocketAddrV4,
+        datagram: Bytes,
+    },
+    LinkUp {
+        link: u64,
+    },
+    LinkDown {
+        link: u64,
+        how: Ended,
+    },
+    DialFailed {
+        link: u64,
+        refused: bool,
+    },
+    Backlog {
+        link: u64,
+        full: bool,
+    },
+    Publish {
+        payload: Bytes,
+        time: u64,
+    },
+    Leave,
+    Wake,
+}
+
+#[derive(Deserialize, Serialize)]
+enum Ended {
+    Closed,
+    Reset,
+    Garbage,
+}
+
+impl Given {
+    fn of(input: &Input) -> Self {
+        match input {
+            Input::Received { link, messages } => {
+                let mut frames = Vec::new();
+                messages.iter().for_each(|message| frame::encode(message, &mut frames));
+                Self::Received { link: link.0, frames: frames.into() }
+            }
+            Input::Heard { from, datagram } => Self::Heard { from: *from, datagram: frame::encode_datagram(datagram).into() },
+            Input::LinkUp { link } => Self::LinkUp { link: link.0 },
+            Input::LinkDown { link, how } => {
+                let how = match how {
+                    Down::Closed => Ended::Closed,
+                    Down::Reset => Ended::Reset,
+                    Down::Garbage => Ended::Garbage,
+                };
+                Self::LinkDown { link: link.0, how }
+            }
+            Input::DialFailed { link, refused } => Self::DialFailed { link: link.0, refused: *refused },
+            Input::Backlog { link, full } => Self::Backlog { link: link.0, full: *full },
+            Input::Publish { payload, time } => Self::Publish { payload: payload.clone(), time: *time },
+            Input::Leave => Self::Leave,
+            Input::Wake => Self::Wake,
+        }
+    }
+
+    fn read(self) -> Result<Input, BadRecord> {
+        Ok(match self {
+            Self::Received { link, frames } => Input::Received { link: LinkId(link), messages: messages(frames)? },
+            Self::Heard { from, datagram } => Input::Heard { from, datagram: Box::new(frame::decode_datagram(&datagram)?) },
+            Self::LinkUp { link } => Input::LinkUp { link: LinkId(link) },
+            Self::LinkDown { link, how } => {
+                let how = match how {
+                    Ended::Closed => Down::Closed,
+                    Ended::Reset => Down::Reset,
+                    Ended::Garbage => Down::Garbage,
+                };
+                Input::LinkDown { link: LinkId(link), how }
+            }
+            Self::DialFailed { link, refused } => Input::DialFailed { link: LinkId(link), refused },
+            Self::Backlog { link, full } => Input::Backlog { link: LinkId(link), full },
+            Self::Publish { payload, time } => Input::Publish { payload, time },
+            Self::Leave => Input::Leave,
+            Self::Wake => Input::Wake,
+        })
+    }
+}
+
+/// The messages of frames that stand one behind the other.
+fn messages(mut frames: Bytes) -> Result<Vec<Message>, BadRecord> {
+    let mut messages = Vec::new();
+    while !frames.is_empty() {
+        let length = frames.try_get_u32().map_or(usize::MAX, |length| length as usize);
+        if length > frames.len() {
+            return Err(postcard::Error::DeserializeUnexpectedEnd.into());
+        }
+        messages.push(frame::decode(&frames.split_to(length))?);
+    }
+    Ok(messages)
+}
+
+impl Entry {
+    /// The record of an input, without its length.
+    fn write_given(at: Time, outputs: u64, input: &Input, out: Vec<u8>) -> Vec<u8> {
+        write(&Written::Given { at, outputs, input: Given::of(input) }, out)
+    }
+
+    fn write_told(at: Time, note: &Note, out: Vec<u8>) -> Vec<u8> {
+        write(&Written::Told { at, json: json(note) }, out)
+    }
+
+    fn write_life(life: &Life, out: Vec<u8>) -> Vec<u8> {
+        write(&Written::Life { json: json(life) }, out)
+    }
+
+    fn read(record: &[u8]) -> Result<Self, BadRecord> {
+        Ok(match postcard::from_bytes(record)? {
+            Written::Life { json } => Self::Life(Box::new(read_life(&json)?)),
+            Written::Told { at, json } => Self::Told { at, note: serde_json::from_str(&json).map_err(BadRecord::Note)? },
+            Written::Given { at, outputs, input } => Self::Given { at, outputs, input: input.read()? },
+        })
+    }
+}
+
+fn read_life(json: &str) -> Result<Life, BadRecord> {
+    let bad = |why: String| {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        BadRecord::Life { build: value["start"]["build"].as_str().unwrap_or("unknown").to_owned(), why }
+    };
+    let life: Life = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+    if (life.format, life.wire) != (FORMAT, WIRE_VERSION) {
+        return Err(bad(format!("format {} and wire {}, not {FORMAT} and {WIRE_VERSION}", life.format, life.wire)));
+    }
+    Ok(life)
+}
+
+fn write(entry: &Written, out: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(entry, out).expect("an entry is made of what postcard can say, and a Vec takes any length")
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("notes and lives are made of what JSON can say")
+}
+
+/// The version of this format.
+pub const FORMAT: u32 = 1;
+/// The largest record: what one read of a link can bring at most is one frame and a little more.
+const RECORD_MAX: u64 = 2 * FRAME_MAX as u64;
+/// The length in front of a record, in bytes.
+const PREFIX: usize = 4;
+
+#[cfg(test)]
+mod tests;

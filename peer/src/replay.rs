@@ -1,0 +1,252 @@
+//! `peer replay`: goes through a recording again with the very core, and tells what the peer told.
+//!
+//! Standard output is the human log as it was, at the times at which it was (up to the moment between a clock being read
+//! and a line being written); with `trace`, a line for each input and each output instead. What is to be said about
+//! the replay itself goes to standard error. Nothing is sent, dialled, stored or delivered.
+
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+
+use clap::Args;
+use protocol::config::Config;
+use protocol::node::Node;
+use protocol::note::Note;
+use protocol::seam::{Delivery, Input, Output};
+use protocol::time::Time;
+
+use crate::clock::Stamp;
+use crate::failure::{BAD_FILE, BUG, Failure};
+use crate::inputs::{BadInputs, Entry, Life, Reader};
+use crate::journal;
+use crate::narrator;
+
+mod words;
+
+/// What to go through again, and how much to say.
+#[derive(Args, Clone, Debug)]
+pub struct Request {
+    /// The recording: `--inputs` of a peer; of a scenario's run, `inputs/<process>.bin` in its folder
+    pub inputs: PathBuf,
+    /// Tell every input and every output, a line each
+    #[arg(long)]
+    pub trace: bool,
+    /// Stop behind the input of this number
+    #[arg(long, value_name = "N")]
+    pub until: Option<u64>,
+}
+
+/// The node of one life, made again.
+#[derive(Debug)]
+pub struct Twin {
+    life: Box<Life>,
+    node: Node,
+    outputs: u64,
+    /// Whether it has been told that the twin goes another way.
+    strayed: bool,
+}
+
+impl Twin {
+    /// Makes the node again.
+    ///
+    /// # Errors
+    /// The knobs are none that this build takes.
+    pub fn new(life: Box<Life>) -> Result<Self, protocol::error::ConfigError> {
+        let node = Node::new(life.me.clone(), Config::try_from(life.knobs.clone())?, life.seed, life.now);
+        Ok(Self { life, node, outputs: 0, strayed: false })
+    }
+
+    /// Which life it is.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// What the peer told before its node was given anything.
+    #[must_use]
+    pub fn first_notes(&self) -> Vec<Note> {
+        let stored = self.life.stores.then_some(Note::Persist { incarnation: self.life.me.member.inc });
+        [self.life.start.clone()].into_iter().chain(stored).chain([Note::Ready]).collect()
+    }
+
+    /// Gives the node what the peer's was given.
+    pub fn give(&mut self, at: Time, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.node.handle(at, input, &mut out);
+        self.outputs += out.len() as u64;
+        out
+    }
+
+    /// The note that the peer told of an output, if it told one.
+    #[must_use]
+    pub fn note_of(&self, output: &Output) -> Option<Note> {
+        match output {
+            Output::Note(note) => Some(note.clone()),
+            Output::Deliver(Delivery::Reading(reading)) => Some(Note::delivered(reading)),
+            Output::Persist { incarnation } => self.life.stores.then_some(Note::Persist { incarnation: *incarnation }),
+            Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. })
+            | Output::Dial { .. }
+            | Output::HangUp { .. }
+            | Output::Send { .. }
+            | Output::Fan { .. }
+            | Output::Broadcast { .. }
+            | Output::Whisper { .. }
+            | Output::Published { .. }
+            | Output::Stop(_) => None,
+        }
+        .filter(|note| self.life.readings || !narrator::is_of_reading(note))
+    }
+}
+
+/// Goes through a recording again and tells it.
+///
+/// # Errors
+/// [`Failure`]: the file cannot be read; or the core panicked, as it may have done in the run.
+pub fn run(request: &Request) -> Result<(), Failure> {
+    let mut teller = Teller { out: io::stdout().lock(), remarks: io::stderr(), trace: request.trace, number: 0 };
+    // The hook of the process would only say where; what matters here is at which input.
+    panic::set_hook(Box::new(|info| {
+        let _closed = writeln!(io::stderr(), "peer replay: the core panics: {}", narrator::describe(info));
+    }));
+    let done = panic::catch_unwind(AssertUnwindSafe(|| teller.tell_all(request)));
+    let _default = panic::take_hook();
+    match done {
+        Ok(Err(End::Bad(bad))) => Err(Failure::new(BAD_FILE, bad.to_string())),
+        Ok(Err(End::Knobs(text))) => Err(Failure::new(BAD_FILE, format!("{}: {text}", request.inputs.display()))),
+        // Whoever cuts the text short, such as `head`, has seen enough.
+        Ok(Ok(()) | Err(End::Closed)) => Ok(()),
+        Err(_told_by_the_hook) => {
+            let number = teller.number;
+            let command = format!("peer replay {} --trace --until {}", request.inputs.display(), number.saturating_sub(1));
+            Err(Failure::new(BUG, format!("a bug: input {number} makes the core panic; up to there: {command}")))
+        }
+    }
+}
+
+/// Why telling ends early.
+enum End {
+    Bad(BadInputs),
+    Knobs(String),
+    /// Nobody reads any more.
+    Closed,
+}
+
+impl From<BadInputs> for End {
+    fn from(bad: BadInputs) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// Puts a replay into lines.
+struct Teller<O, R> {
+    out: O,
+    remarks: R,
+    trace: bool,
+    /// How many inputs there have been, over all lives.
+    number: u64,
+}
+
+impl<O: Write, R: Write> Teller<O, R> {
+    fn tell_all(&mut self, request: &Request) -> Result<(), End> {
+        let mut reader = Reader::open(&request.inputs)?;
+        let mut twin: Option<Twin> = None;
+        while let Some(entry) = reader.next_entry()? {
+            match (entry, &mut twin) {
+                (Entry::Life(life), _) => {
+                    let fresh = Twin::new(life).map_err(|error| End::Knobs(format!("{error}; was it recorded by another build?")))?;
+                    self.introduce(&fresh)?;
+                    twin = Some(fresh);
+                }
+                (Entry::Told { at, note }, Some(twin)) => self.note(twin.life(), at, &note)?,
+                (Entry::Given { at, outputs, input }, Some(twin)) => {
+                    if request.until.is_some_and(|until| self.number >= until) {
+                        self.remark(&format!("stopped behind input {}, as told", self.number));
+                        return Ok(());
+                    }
+                    self.step(twin, at, outputs, input)?;
+                }
+                // The reader refuses a file that does not begin with a life.
+                (Entry::Told { .. } | Entry::Given { .. }, None) => {}
+            }
+        }
+        match reader.torn_at() {
+            Some(offset) => self.remark(&format!("byte {offset}: the last record is torn, as by a kill; it was never acted upon")),
+            None if twin.is_none() => self.remark(&format!("nothing is recorded in {}", request.inputs.display())),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn introduce(&mut self, twin: &Twin) -> Result<(), End> {
+        let life = twin.life();
+        if life.torn > 0 {
+            self.remark(&format!("the life before ended in the middle of a record ({} bytes), as by a kill", life.torn));
+        }
+        if life.build() != crate::BUILD {
+            self.remark(&format!(
+                "WARNING: recorded by build {}, replayed by build {}: what follows may differ from what happened",
+                life.build(),
+                crate::BUILD
+            ));
+        }
+        twin.first_notes().iter().try_for_each(|note| self.note(life, life.now, note))
+    }
+
+    fn step(&mut self, twin: &mut Twin, at: Time, outputs: u64, input: Input) -> Result<(), End> {
+        if twin.outputs != outputs && !std::mem::replace(&mut twin.strayed, true) {
+            self.remark(&format!(
+                "WARNING: by input {} the recorded peer had put out {outputs} outputs, this one {}: from here on it is another story",
+                self.number, twin.outputs
+            ));
+        }
+        self.number += 1;
+        if self.trace {
+            for line in words::of_input(&input) {
+                self.line(twin.life(), at, "<-", &line)?;
+            }
+        }
+        let out = twin.give(at, input);
+        for output in &out {
+            match twin.note_of(output) {
+                Some(note) => self.note(twin.life(), at, &note)?,
+                None if self.trace => {
+                    if let Some(line) = words::of_output(output) {
+                        self.line(twin.life(), at, "->", &line)?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, life: &Life, at: Time, note: &Note) -> Result<(), End> {
+        let level = narrator::loudness(note.level());
+        if !self.trace && level > life.log_level {
+            return Ok(());
+        }
+        let sentence = note.sentence(life.me.id());
+        if self.trace {
+            return sentence.lines().try_for_each(|line| self.line(life, at, "--", line));
+        }
+        let stamp = Stamp(life.utc(at));
+        self.out.write_all(journal::lines(stamp, level, &sentence).as_bytes())?;
+        Ok(())
+    }
+
+    fn line(&mut self, life: &Life, at: Time, arrow: &str, text: &str) -> Result<(), End> {
+        let stamp = Stamp(life.utc(at));
+        writeln!(self.out, "#{:<6} {stamp} {arrow} {text}", self.number)?;
+        Ok(())
+    }
+
+    fn remark(&mut self, text: &str) {
+        let _closed = writeln!(self.remarks, "peer replay: {text}");
+    }
+}

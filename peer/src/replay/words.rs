@@ -1,0 +1,55 @@
+//! Inputs and outputs in words, for a trace: a line for each message.
+
+use protocol::note::escape;
+use protocol::seam::{Delivery, Input, Outcome, Output};
+
+/// What a node is given; nothing but a run of messages has more than one line.
+pub(super) fn of_input(input: &Input) -> Vec<String> {
+    match input {
+        Input::Received { link, messages } => messages.iter().map(|message| format!("[{link}] {message}")).collect(),
+        Input::Heard { from, datagram } => vec![format!("[{from}] {} says {}", datagram.from.member, datagram.message)],
+        Input::LinkUp { link } => vec![format!("[{link}] is up")],
+        Input::LinkDown { link, how } => vec![format!("[{link}] is down: {how:?}")],
+        Input::DialFailed { link, refused } => {
+            vec![format!("[{link}] never came up: {}", if *refused { "refused" } else { "no answer" })]
+        }
+        Input::Backlog { link, full } => vec![format!("[{link}] backlog {}", if *full { "full" } else { "drained" })],
+        Input::Publish { payload, .. } => vec![format!("publish {}", escape(payload))],
+        Input::Leave => vec!["leave".to_owned()],
+        Input::Wake => vec!["wake".to_owned()],
+    }
+}
+
+/// What a node asks for; none for notes, which have sentences of their own.
+pub(super) fn of_output(output: &Output) -> Option<String> {
+    Some(match output {
+        Output::Dial { link, to } => format!("[{link}] dial {to}"),
+        Output::HangUp { link } => format!("[{link}] hang up"),
+        Output::Send { link, message } => format!("[{link}] {message}"),
+        Output::Fan { links, message } => {
+            let links: Vec<String> = links.iter().map(ToString::to_string).collect();
+            format!("[{}] {message}", links.join(" "))
+        }
+        Output::Broadcast { datagram } => format!("[*] {}", datagram.message),
+        Output::Whisper { to, datagram } => format!("[{to}] {}", datagram.message),
+        Output::Deliver(Delivery::Reading(reading)) => {
+            format!("deliver #{} of {}: {}", reading.seq, reading.origin, escape(&reading.payload))
+        }
+        Output::Deliver(Delivery::Gap { from, to }) => format!("deliver a gap #{from} to #{to}"),
+        Output::Deliver(Delivery::Lost { seq, origin, from, to }) => {
+            format!("deliver #{seq}: readings {from} to {to} of {origin} are lost")
+        }
+        Output::Published { oseq, outcome } => {
+            let which = oseq.map_or_else(|| "a reading".to_owned(), |oseq| format!("reading {oseq}"));
+            match outcome {
+                Outcome::Accepted => format!("{which} is accepted"),
+                Outcome::Ordered => format!("{which} is ordered"),
+                Outcome::Stable => format!("{which} is stable"),
+                Outcome::Refused(why) => format!("{which} is refused: {why}"),
+            }
+        }
+        Output::Persist { incarnation } => format!("store incarnation {incarnation}"),
+        Output::Stop(reason) => format!("stop: {reason:?}"),
+        Output::Note(_) => return None,
+    })
+}
