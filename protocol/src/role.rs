@@ -115,6 +115,8 @@ pub(crate) struct Claim {
     pub(crate) epoch: Epoch,
     pub(crate) until: Time,
     pub(crate) answers: BTreeMap<PeerId, (Member, SyncAnswer)>,
+    /// Those whose promise came, but whose log would take back what is stable: they rejoin instead.
+    pub(crate) outdone: BTreeSet<PeerId>,
     /// Set where a working leader only moves to a higher epoch: what it keeps.
     pub(crate) standing: Option<Box<Leader>>,
 }
@@ -155,6 +157,11 @@ impl Candidate {
         if self.suspects.contains(id) {
             self.revived.insert(id.clone());
         }
+    }
+
+    /// Whether nothing is known of somebody but its silence.
+    pub(crate) fn is_silent(&self, id: &PeerId) -> bool {
+        !self.dropped.contains(id) && (self.only_silent || self.missed.as_ref() != Some(id))
     }
 
     /// Those whose promise is waited for.

@@ -5,7 +5,7 @@
 //! of the highest last-row epoch (Viewstamped Replication, Raft, KIP-101). Mode `available`: the claimant needs nobody
 //! but itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::building::{Building, Purpose};
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
@@ -60,7 +60,7 @@ impl Node {
         let until = now + self.config.knobs().sync_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.asked_at = now;
-        candidate.phase = Phase::Syncing(Claim { epoch, until, answers: BTreeMap::new(), standing });
+        candidate.phase = Phase::Syncing(Claim { epoch, until, answers: BTreeMap::new(), outdone: BTreeSet::new(), standing });
         let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
         for member in members {
             self.put_question(now, &member, out);
@@ -221,7 +221,11 @@ impl Node {
         let fellows =
             claim.answers.values().filter(|(_, answer)| answer.lineage.last().is_some_and(|row| Some(row) == self.log.lineage().last()));
         let stable = fellows.map(|(_, answer)| answer.stable).chain([self.log.stable()]).max().unwrap_or(Seq::ZERO).min(own.1);
-        claim.answers.retain(|_, (_, answer)| end_of(answer) <= own || self.log.fork(&answer.lineage, answer.contiguous) >= stable);
+        let keeps = |answer: &SyncAnswer| end_of(answer) <= own || self.log.fork(&answer.lineage, answer.contiguous) >= stable;
+        let (kept, outdone) = std::mem::take(&mut claim.answers).into_iter().partition(|(_, (_, answer))| keeps(answer));
+        let outdone: BTreeMap<PeerId, (Member, SyncAnswer)> = outdone;
+        claim.answers = kept;
+        claim.outdone = outdone.into_keys().collect();
         // Whoever follows a standing leader holds a part of its log, and nothing better.
         let answers = claim.answers.values().filter(|(_, answer)| claim.standing.is_none() && end_of(answer) > own);
         let best = answers.max_by_key(|(_, answer)| end_of(answer)).cloned();
@@ -265,6 +269,8 @@ impl Node {
         let Phase::Adopting { claim, cut, .. } = &candidate.phase else { return };
         let (claim, cut) = (claim.clone(), *cut);
         let asked = std::mem::take(&mut candidate.asked);
+        let is_silent = |id: &&PeerId| candidate.is_silent(id) && !claim.outdone.contains(*id);
+        let mut silent: BTreeSet<PeerId> = asked.keys().filter(is_silent).cloned().collect();
         let (listed, unlisted): (Vec<Contact>, Vec<Contact>) =
             asked.into_values().partition(|contact| claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member));
         let list: Vec<Member> = listed.iter().map(|contact| contact.member.clone()).chain([self.me.member.clone()]).collect();
@@ -277,6 +283,7 @@ impl Node {
         let mut leader = Leader::new(now, self.beats, announced.clone(), followers, self.config.knobs().heartbeat_timeout);
         let renewed = claim.standing.is_some();
         if let Some(standing) = claim.standing {
+            silent.extend(standing.failed.iter().filter(|(_, silent)| *silent).map(|(contact, _)| contact.id().clone()));
             leader.resume(*standing);
         }
         self.role = Role::Leader(Box::new(leader));
@@ -294,19 +301,20 @@ impl Node {
         for contact in &listed {
             self.send(now, &contact.member, Message::SeqSyncFinal(announced.clone()), out);
         }
-        self.first_entry(epoch, listed, out);
+        self.first_entry(epoch, listed, &silent, out);
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
     }
 
-    /// The first entry of an epoch is the view of those who are in it.
-    fn first_entry(&mut self, epoch: Epoch, listed: Vec<Contact>, out: &mut Vec<Output>) {
+    /// The first entry of an epoch is the view of those who are in it. Of those who are not, some have only been `silent`.
+    fn first_entry(&mut self, epoch: Epoch, listed: Vec<Contact>, silent: &BTreeSet<PeerId>, out: &mut Vec<Output>) {
         let before = self.log.view().cloned();
         let members = listed.into_iter().chain([self.me.clone()]).collect();
         let view_id = before.as_ref().map_or(crate::id::ViewId(1), |view| view.view_id.next());
         let view = View::new(view_id, epoch, self.me.id().clone(), members);
         for contact in before.iter().flat_map(|old| old.members.iter()).filter(|contact| !view.names(&contact.member)) {
             let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-            out.push(Output::Note(Note::Failed { peer, peer_inc, silent: false, ordered: view.ids() }));
+            let silent = silent.contains(&peer);
+            out.push(Output::Note(Note::Failed { peer, peer_inc, silent, ordered: view.ids() }));
         }
         self.append(Entry::View(view), out);
     }

@@ -12,7 +12,7 @@
 //! A script is a list of blocks: comments, commands, a line of dashes, and the transcript up to the next blank line.
 //! Replaying keeps comments and commands and writes the transcripts anew; a test compares the two texts.
 //!
-//! Commands: `peers N [fast]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
+//! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
 //! `resume P…`, `restart P… [fresh]`, `leave P…`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
 //! `cut P > P`, `heal`, `advance SPAN`, `status [P…]`, `trace on|off`.
 
@@ -27,6 +27,7 @@ use promises::fault::Identity;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 use thiserror::Error;
+use toml::{Table, Value};
 
 use crate::transcript::Transcript;
 use crate::world::{Settings, Step, World};
@@ -89,11 +90,14 @@ fn obey(stage: &mut Option<Stage>, line: &str) -> Result<(), String> {
 impl Stage {
     fn new(words: &mut SplitWhitespace<'_>) -> Result<Self, String> {
         let count: usize = words.next().and_then(|n| n.parse().ok()).filter(|n| (1..=9).contains(n)).ok_or("peers 1 to 9")?;
-        let knobs = match words.next() {
-            None => Knobs::default(),
-            Some("fast") => Knobs::fast(),
-            Some(other) => return Err(format!("{other:?}: `peers N` or `peers N fast`")),
-        };
+        let mut knobs = Knobs::default();
+        for word in words {
+            knobs = match word.split_once('=') {
+                None if word == "fast" => Knobs::fast(),
+                None => return Err(format!("{word:?}: `peers N [fast] [KNOB=VALUE…]`")),
+                Some((knob, value)) => turned(&knobs, knob, value)?,
+            };
+        }
         let config = Config::try_from(knobs).map_err(|error| error.to_string())?;
         let heard = Rc::new(RefCell::new(String::new()));
         let ear = Rc::clone(&heard);
@@ -237,6 +241,14 @@ impl Stage {
     }
 }
 
+/// The knobs with one of them turned: its value as in a file of settings, where the quotes of a text may be left out.
+fn turned(knobs: &Knobs, knob: &str, value: &str) -> Result<Knobs, String> {
+    let mut table = Table::try_from(knobs).map_err(|error| error.to_string())?;
+    let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
+    table.insert(knob.to_owned(), value);
+    table.try_into().map_err(|error: toml::de::Error| format!("{knob}: {}", error.message()))
+}
+
 fn span(words: &mut SplitWhitespace<'_>) -> Result<Duration, String> {
     let word = words.next().ok_or("a span of time is missing")?;
     humantime::parse_duration(word).map_err(|error| format!("{word:?}: {error}"))
@@ -257,6 +269,9 @@ mod tests {
         check("peers 2\n----\nok\n\nadvance soon\n----\n", 5, "soon");
         check("peers 2\ndance p1\n----\n", 2, "no command");
         check("peers 10\n", 1, "1 to 9");
+        check("peers 2 heartbeats=5\n", 1, "heartbeats");
+        check("peers 2 payload_max=0\n", 1, "payload_max");
+        check("peers 2 slow_timeout=soon\n", 1, "slow_timeout");
     }
 
     #[test]
