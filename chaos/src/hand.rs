@@ -119,7 +119,7 @@ pub fn send(stand: &Stand, fault: &Fault) -> Result<(), HandError> {
         Fault::Stop => &[Signal::SIGCONT, Signal::SIGTERM],
         Fault::Pause => &[Signal::SIGSTOP],
         Fault::Resume => &[Signal::SIGCONT],
-        Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } => {
+        Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {
             return Err(HandError::NoSignal { fault: fault.name() });
         }
     };
@@ -144,6 +144,6 @@ pub fn shows(stand: &Stand, fault: &Fault) -> bool {
         Fault::Kill | Fault::Stop => !is_there(stand),
         Fault::Pause => is_stopped(stand),
         Fault::Resume => is_there(stand) && !is_stopped(stand),
-        Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } => false,
+        Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => false,
     }
 }

@@ -141,7 +141,7 @@ impl World for Processes {
             Fault::Stop => self.signal(process, Signal::SIGTERM),
             Fault::Pause => self.signal(process, Signal::SIGSTOP),
             Fault::Resume => self.signal(process, Signal::SIGCONT),
-            Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } => {
+            Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {
                 Err(WorldError::Impossible { what: fault.to_string() })
             }
         }

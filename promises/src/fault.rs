@@ -43,6 +43,41 @@ pub enum Fault {
         #[serde(flatten)]
         weather: Weather,
     },
+    /// Something is wrong with the machine that it runs on.
+    Host {
+        /// What.
+        hurt: Hurt,
+    },
+}
+
+/// What can be wrong with a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hurt {
+    /// Its clock has jumped ahead, as after a suspension.
+    Clock {
+        /// How far, in microseconds.
+        jump_us: u64,
+    },
+    /// Nothing can be stored.
+    Disk,
+    /// No connection can be opened or accepted.
+    Descriptors,
+    /// Each thing that a process does takes long.
+    Processor,
+}
+
+impl Hurt {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clock { .. } => "clock",
+            Self::Disk => "disk",
+            Self::Descriptors => "descriptors",
+            Self::Processor => "processor",
+        }
+    }
 }
 
 impl Fault {
@@ -58,13 +93,18 @@ impl Fault {
             Self::Spawn => "spawn",
             Self::Partition { .. } => "partition",
             Self::Link { .. } => "link",
+            Self::Host { hurt } => hurt.name(),
         }
     }
 
     /// Whether it stays in force until it is healed (or, for a pause, until the process is resumed).
     #[must_use]
     pub fn lasts(&self) -> bool {
-        matches!(self, Self::Pause | Self::Partition { .. } | Self::Link { .. })
+        match self {
+            Self::Pause | Self::Partition { .. } | Self::Link { .. } => true,
+            Self::Host { hurt } => !matches!(hurt, Hurt::Clock { .. }),
+            Self::Kill | Self::Stop | Self::Resume | Self::Restart { .. } | Self::Spawn => false,
+        }
     }
 }
 
@@ -74,7 +114,10 @@ impl fmt::Display for Fault {
             Self::Restart { identity: Identity::Fresh } => f.write_str("restart with a fresh identity"),
             Self::Partition { table } => write!(f, "partition {table}"),
             Self::Link { table, weather } => write!(f, "link {table}: {weather}"),
-            Self::Kill | Self::Stop | Self::Pause | Self::Resume | Self::Restart { .. } | Self::Spawn => f.write_str(self.name()),
+            Self::Host { hurt: Hurt::Clock { jump_us } } => write!(f, "clock ahead by {jump_us} us"),
+            Self::Kill | Self::Stop | Self::Pause | Self::Resume | Self::Restart { .. } | Self::Spawn | Self::Host { .. } => {
+                f.write_str(self.name())
+            }
         }
     }
 }
@@ -245,7 +288,7 @@ impl<'de> Deserialize<'de> for Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Table, Weather};
+    use super::{Fault, Hurt, Table, Weather};
 
     #[track_caller]
     fn check(text: &str, links: &[(&str, &str)]) {
@@ -279,5 +322,17 @@ mod tests {
         let line = serde_json::to_string(&fault).unwrap();
         assert_eq!(line, r#"{"do":"link","table":"a>b","loss":50,"duplicate":0,"corrupt":0,"reset":0,"delay_us":0}"#);
         assert_eq!(serde_json::from_str::<Fault>(&line).unwrap(), fault);
+    }
+
+    #[test]
+    fn a_hurt_machine_survives_the_file() {
+        for (hurt, line) in [
+            (Hurt::Clock { jump_us: 7 }, r#"{"do":"host","hurt":{"clock":{"jump_us":7}}}"#),
+            (Hurt::Disk, r#"{"do":"host","hurt":"disk"}"#),
+        ] {
+            let fault = Fault::Host { hurt };
+            assert_eq!(serde_json::to_string(&fault).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Fault>(line).unwrap(), fault);
+        }
     }
 }

@@ -133,7 +133,7 @@ impl Standing {
             Fault::Kill => stand.alive = false,
             Fault::Pause => stand.paused = true,
             Fault::Resume => stand.paused = false,
-            Fault::Stop | Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } => {}
+            Fault::Stop | Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {}
         }
     }
 

@@ -75,6 +75,7 @@ pub mod inspect;
 pub mod message;
 pub mod node;
 pub mod note;
+pub mod phase;
 pub mod seam;
 pub mod status;
 pub mod time;

@@ -8,7 +8,7 @@ use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
 
 use super::{Entry, EpochId, Fact, Index, Kind, Life, LifeId, Placed, Quiet, Trouble, TroubleKind, ViewFact, What};
-use crate::fault::Fault;
+use crate::fault::{Fault, Hurt};
 use crate::history::{History, Hole, Record};
 use crate::world::World;
 
@@ -288,8 +288,17 @@ impl<'a> Builder<'a> {
                 }
                 return;
             }
-            Fault::Partition { .. } | Fault::Link { .. } => TroubleKind::Links,
-            Fault::Restart { .. } | Fault::Spawn => return,
+            // Who can open no connection, or takes long over each frame, is as badly connected as over a bad link.
+            Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor } => TroubleKind::Links,
+            // Whose clock has jumped has stood still, as far as it can tell.
+            Fault::Host { hurt: Hurt::Clock { jump_us } } => {
+                self.trouble(at, t.saturating_sub(*jump_us), TroubleKind::Paused, id, who.to_vec(), lives);
+                if let Some(trouble) = self.index.troubles.last_mut() {
+                    trouble.to = t;
+                }
+                return;
+            }
+            Fault::Restart { .. } | Fault::Spawn | Fault::Host { hurt: Hurt::Disk } => return,
         };
         self.trouble(at, t, kind, id, who.to_vec(), lives);
     }
