@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Buf as _, Bytes};
 use log::LevelFilter;
-use protocol::config::Knobs;
+use protocol::config::{Guarantee, Knobs};
 use protocol::error::WireError;
 use protocol::frame::{self, FRAME_MAX};
 use protocol::id::{Contact, LinkId};
@@ -185,6 +185,7 @@ enum Given {
     Publish {
         payload: Bytes,
         time: u64,
+        guarantee: Option<Guarantee>,
     },
     Leave,
     Wake,
@@ -217,7 +218,7 @@ impl Given {
             }
             Input::DialFailed { link, refused } => Self::DialFailed { link: link.0, refused: *refused },
             Input::Backlog { link, full } => Self::Backlog { link: link.0, full: *full },
-            Input::Publish { payload, time } => Self::Publish { payload: payload.clone(), time: *time },
+            Input::Publish { payload, time, guarantee } => Self::Publish { payload: payload.clone(), time: *time, guarantee: *guarantee },
             Input::Leave => Self::Leave,
             Input::Wake => Self::Wake,
         }
@@ -238,7 +239,7 @@ impl Given {
             }
             Self::DialFailed { link, refused } => Input::DialFailed { link: LinkId(link), refused },
             Self::Backlog { link, full } => Input::Backlog { link: LinkId(link), full },
-            Self::Publish { payload, time } => Input::Publish { payload, time },
+            Self::Publish { payload, time, guarantee } => Input::Publish { payload, time, guarantee },
             Self::Leave => Input::Leave,
             Self::Wake => Input::Wake,
         })

@@ -83,7 +83,7 @@ impl Twin {
         match output {
             Output::Note(note) => Some(note.clone()),
             Output::Deliver(Delivery::Reading(reading)) => Some(Note::delivered(reading)),
-            Output::Persist { incarnation } => self.life.stores.then_some(Note::Persist { incarnation: *incarnation }),
+            Output::Persist { incarnation, .. } => self.life.stores.then_some(Note::Persist { incarnation: *incarnation }),
             Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. })
             | Output::Dial { .. }
             | Output::HangUp { .. }

@@ -166,6 +166,11 @@ impl Raw {
             payload_max: size(self.payload_max, profile.payload_max),
             members_max: self.members_max.unwrap_or(profile.members_max),
             cluster: self.cluster.clone().unwrap_or(profile.cluster),
+            mode: self.mode.unwrap_or(profile.mode),
+            delivery: self.delivery.unwrap_or(profile.delivery),
+            preempt: self.preempt.unwrap_or(profile.preempt),
+            late_join: self.late_join.unwrap_or(profile.late_join),
+            bootstrap: self.bootstrap.clone(),
         }
     }
 }

@@ -257,7 +257,7 @@ impl Shell {
         }
         while let Some(finding) = self.worker.finding() {
             match finding {
-                Finding::Measured { payload, time } => self.feed(Input::Publish { payload, time }),
+                Finding::Measured { payload, time } => self.feed(Input::Publish { payload, time, guarantee: None }),
                 Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
             }
         }
@@ -346,7 +346,7 @@ impl Shell {
                     self.refused = Some(why);
                 }
             }
-            Output::Persist { incarnation } => {
+            Output::Persist { incarnation, .. } => {
                 self.narrator.set_incarnation(incarnation);
                 self.persist(incarnation);
             }
@@ -398,13 +398,13 @@ impl Shell {
                 }
                 room -= 1;
                 self.refused = None;
-                self.feed(Input::Publish { payload: line, time: clock::utc_micros() });
+                self.feed(Input::Publish { payload: line, time: clock::utc_micros(), guarantee: None });
                 match self.refused.take() {
                     Some(Refusal::WindowFull) => {
                         publisher.retry_at = Some(now + RETRY);
                         break;
                     }
-                    Some(Refusal::TooLarge | Refusal::Leaving) | None => publisher.lines.take(),
+                    Some(Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum) | None => publisher.lines.take(),
                 }
             }
             publisher.more = publisher.retry_at.is_none() && publisher.lines.peek().is_some();

@@ -180,7 +180,16 @@ mod tests {
         let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
         let epoch = Epoch { round: 1, owner: origin.clone() };
         let payload = Bytes::copy_from_slice(payload.as_bytes());
-        Delivery::Reading(Reading { epoch, view_id: ViewId(1), seq: Seq(seq), origin, oseq: Oseq(seq), time: 0, payload })
+        Delivery::Reading(Reading {
+            epoch,
+            view_id: ViewId(1),
+            seq: Seq(seq),
+            origin,
+            oseq: Oseq(seq),
+            time: 0,
+            guarantee: protocol::config::Guarantee::Agreed,
+            payload,
+        })
     }
 
     fn sinks(folder: &Path) -> Sinks {

@@ -47,6 +47,7 @@ fn view(view_id: u64, epoch: Epoch, seq: u64, leader: &str, members: &[Name]) ->
 
 fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name, oseq: u64) -> Note {
     Note::Deliver {
+        safe: false,
         epoch,
         seq: Seq(seq),
         view_id: ViewId(view_id),
@@ -59,7 +60,7 @@ fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name, oseq: u64)
 }
 
 fn publish((origin, _): Name, oseq: u64) -> Note {
-    Note::Publish { oseq: Oseq(oseq), digest: hex_digest(format!("{origin} says {oseq}").as_bytes()) }
+    Note::Publish { oseq: Oseq(oseq), digest: hex_digest(format!("{origin} says {oseq}").as_bytes()), safe: false }
 }
 
 fn cut(epoch: Epoch, seq: u64) -> Note {
@@ -339,7 +340,7 @@ fn gap_free() {
 fn integrity() {
     check_breaks("integrity", |story| {
         story.untell(400, P1);
-        story.tell(400, P1, Note::Publish { oseq: Oseq(1), digest: hex_digest(b"something else") });
+        story.tell(400, P1, Note::Publish { oseq: Oseq(1), digest: hex_digest(b"something else"), safe: false });
     });
     check_breaks("integrity", |story| {
         for peer in [P1, P2, P3B] {

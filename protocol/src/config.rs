@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::digest;
 use crate::error::ConfigError;
+pub use crate::guarantee::{Guarantee, LateJoin, Mode};
+use crate::id::PeerId;
 
 /// The knobs as given; `Default` is the product's, [`Knobs::fast`] the profile of tests and demonstrations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,16 @@ pub struct Knobs {
     pub members_max: u64,
     /// Groups of other names on the same network are none of our business. `sensors`.
     pub cluster: String,
+    /// What a partition does to the group: `available` (both sides go on) or `primary` (the side with a quorum does). `available`.
+    pub mode: Mode,
+    /// When a reading is handed over unless its publisher says otherwise: `agreed` or `safe`. `agreed`.
+    pub delivery: Guarantee,
+    /// Whether a newcomer that outranks the leader takes over. `false`.
+    pub preempt: bool,
+    /// What a newcomer gets of the past: `from_now`, or `last N` entries as far as they are retained. `from_now`.
+    pub late_join: LateJoin,
+    /// Who founds the group together, mode `primary` only. Nobody.
+    pub bootstrap: Vec<PeerId>,
 }
 
 impl Default for Knobs {
@@ -83,6 +95,11 @@ impl Default for Knobs {
             payload_max: 1 << 20,
             members_max: 4_096,
             cluster: "sensors".to_owned(),
+            mode: Mode::Available,
+            delivery: Guarantee::Agreed,
+            preempt: false,
+            late_join: LateJoin::FromNow,
+            bootstrap: Vec::new(),
         }
     }
 }
@@ -119,7 +136,13 @@ impl Config {
         &self.knobs
     }
 
-    /// The digest of the cluster's name, as the wire carries it.
+    /// Whether only a side with a quorum may go on.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        self.knobs.mode == Mode::Primary
+    }
+
+    /// The digest of the cluster's name and mode, as the wire carries it: peers of two modes never form one group.
     #[must_use]
     pub fn cluster(&self) -> u64 {
         self.cluster
@@ -173,7 +196,12 @@ impl TryFrom<Knobs> for Config {
         if knobs.cluster.is_empty() || knobs.cluster.len() > 64 {
             return Err(ConfigError::Cluster { length: knobs.cluster.len(), name: knobs.cluster });
         }
-        let cluster = digest(knobs.cluster.as_bytes());
+        let cluster = match knobs.mode {
+            Mode::Available if !knobs.bootstrap.is_empty() => return Err(ConfigError::NoBootstrap { count: knobs.bootstrap.len() }),
+            Mode::Available => digest(knobs.cluster.as_bytes()),
+            Mode::Primary if knobs.bootstrap.is_empty() => return Err(ConfigError::Bootstrap),
+            Mode::Primary => digest(format!("{}\nprimary", knobs.cluster).as_bytes()),
+        };
         Ok(Self { knobs, cluster })
     }
 }
@@ -184,7 +212,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Knobs};
+    use super::{Config, Knobs, Mode};
+    use crate::id::PeerId;
     use std::time::Duration;
 
     #[track_caller]
@@ -210,5 +239,7 @@ mod tests {
         check_refused(|k| k.payload_max = 0, "payload_max");
         check_refused(|k| k.window_bytes = 1, "window_bytes");
         check_refused(|k| k.cluster = String::new(), "cluster");
+        check_refused(|k| k.mode = Mode::Primary, "bootstrap names nobody");
+        check_refused(|k| k.bootstrap = vec![PeerId::new("p1").expect("a valid name")], "drop bootstrap");
     }
 }

@@ -40,7 +40,7 @@ impl Sinks {
             let Some(entry) = log.get(seq) else { return };
             self.delivered = seq;
             match entry {
-                Entry::Data { origin, oseq, time, payload } => {
+                Entry::Data { origin, oseq, time, guarantee, payload } => {
                     let epoch = log.epoch_at(seq);
                     let view_id = self.in_force;
                     if self.has_sunk(&origin.id, origin.inc, *oseq) {
@@ -49,7 +49,7 @@ impl Sinks {
                     } else {
                         self.sink(&origin.id, origin.inc, *oseq);
                         let (origin, payload) = (origin.clone(), payload.clone());
-                        let reading = Reading { epoch, view_id, seq, origin, oseq: *oseq, time: *time, payload };
+                        let reading = Reading { epoch, view_id, seq, origin, oseq: *oseq, time: *time, guarantee: *guarantee, payload };
                         out.push(Output::Deliver(Delivery::Reading(reading)));
                     }
                 }

@@ -142,6 +142,35 @@ pub enum ConfigError {
         /// heartbeat_interval.
         interval: Duration,
     },
+    /// Something that is none of a knob's choices.
+    #[error("{knob} is {got:?}; make it {choices}")]
+    Choice {
+        /// Its name.
+        knob: &'static str,
+        /// What it was set to.
+        got: String,
+        /// What it can be.
+        choices: &'static str,
+    },
+    /// Something that cannot be what a newcomer gets of the past.
+    #[error("late_join is {got:?}; make it \"from_now\" or \"last N\", such as \"last 100\"")]
+    LateJoin {
+        /// What it was set to.
+        got: String,
+    },
+    /// Mode `primary` without the names of those who found the group.
+    #[error(
+        "mode is primary and bootstrap names nobody; name the peers that found the group together, such as bootstrap = [\"peer1\", \"peer2\", \"peer3\"], alike everywhere"
+    )]
+    Bootstrap,
+    /// Founders by name where whoever is there founds the group.
+    #[error(
+        "bootstrap names {count} peers and mode is available, where whoever is there founds the group; drop bootstrap or set mode to primary"
+    )]
+    NoBootstrap {
+        /// How many are named.
+        count: usize,
+    },
     /// A cluster name outside its bounds.
     #[error("cluster {name:?} has {length} bytes; make it 1 to 64")]
     Cluster {

@@ -124,7 +124,7 @@ mod tests {
         let now = Time::ZERO;
         let mut node = node(now);
         let mut seen = BTreeSet::from([node.identity(now)]);
-        node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0 }, &mut Vec::new());
+        node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0, guarantee: None }, &mut Vec::new());
         assert!(seen.insert(node.identity(now)));
         while let Some(at) = node.deadline().filter(|_| node.status().role != "leader") {
             node.handle(at, Input::Wake, &mut Vec::new());

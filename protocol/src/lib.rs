@@ -32,7 +32,7 @@
 //! let mut now = Time::ZERO;
 //! let mut node = Node::new(me, Config::try_from(Knobs::fast())?, 1, now);
 //! let mut out = Vec::new();
-//! node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0 }, &mut out);
+//! node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0, guarantee: None }, &mut out);
 //! let reading = 'group: loop {
 //!     for output in out.drain(..) {
 //!         // A shell dials, sends, logs and stores here.
@@ -54,6 +54,7 @@ mod building;
 mod delivery;
 mod detector;
 mod election;
+mod guarantee;
 mod joining;
 mod leave;
 mod links;

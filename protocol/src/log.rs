@@ -117,8 +117,9 @@ impl Log {
     }
 
     /// The newest two views held, newest first.
-    pub(crate) fn last_views(&self) -> Vec<View> {
-        self.views.iter().rev().map(|(_, view)| view).chain(self.base_view.as_ref()).take(2).cloned().collect()
+    pub(crate) fn last_views(&self) -> Vec<(Seq, View)> {
+        let below = self.base_view.iter().map(|view| (self.base, view.clone()));
+        self.views.iter().rev().cloned().chain(below).take(2).collect()
     }
 
     /// The view in force just after `seq` was applied.
@@ -321,6 +322,7 @@ const TABLE_ABSENT: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::Log;
+    use crate::guarantee::Guarantee;
     use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
     use crate::message::{Entry, Row};
     use bytes::Bytes;
@@ -334,7 +336,7 @@ mod tests {
     }
 
     fn data(oseq: u64) -> Entry {
-        Entry::Data { origin: member("p2"), oseq: Oseq(oseq), time: 0, payload: Bytes::from_static(b"x") }
+        Entry::Data { origin: member("p2"), oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: Bytes::from_static(b"x") }
     }
 
     fn log(rows: &[(u64, u64)], contiguous: u64) -> Log {

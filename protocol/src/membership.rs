@@ -305,7 +305,7 @@ impl Node {
         let rows = self.log.lineage();
         let lineage = rows.iter().skip(rows.len().saturating_sub(LINEAGE_SENT)).cloned().collect();
         let contiguous = self.log.contiguous();
-        JoinRequest { ask, from: self.me.clone(), promised: self.promised.clone(), contiguous, lineage, leading }
+        JoinRequest { ask, from: self.me.clone(), promised: self.promised.clone(), contiguous, lineage, leading, veteran: self.veteran }
     }
 
     fn on_merge_request(&mut self, now: Time, via: Option<&Member>, join: &JoinRequest, out: &mut Vec<Output>) {

@@ -18,6 +18,7 @@ use std::net::SocketAddrV4;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::view::View;
 
@@ -141,6 +142,8 @@ pub struct JoinRequest {
     pub lineage: Vec<Row>,
     /// Set where the asker leads a group and asks to merge it.
     pub leading: Option<Leading>,
+    /// Whether the asker has been in a view, in this life or, as far as it knows, in an earlier one (mode `primary`).
+    pub veteran: bool,
 }
 
 /// Rows of a lineage in a request to be admitted: it has to fit a datagram.
@@ -265,8 +268,11 @@ pub struct SyncAnswer {
     pub lineage: Vec<Row>,
     /// The answerer's stable position.
     pub stable: Seq,
-    /// The newest two view entries held, newest first.
-    pub views: Vec<View>,
+    /// The newest two view entries held and where they stand, newest first; a view that is not retained any more stands
+    /// at the position below which nothing is.
+    pub views: Vec<(Seq, View)>,
+    /// Whether the answerer has been in a view, in this life or, as far as it knows, in an earlier one (mode `primary`).
+    pub veteran: bool,
 }
 
 /// The cut.
@@ -307,8 +313,13 @@ pub struct Request {
 /// What a member asks to have numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wish {
-    /// A reading: any bytes.
-    Data(Bytes),
+    /// A reading.
+    Data {
+        /// Any bytes.
+        payload: Bytes,
+        /// When it is to be handed over.
+        guarantee: Guarantee,
+    },
     /// "My numbers up to here are lost": a declaration of its own readings that it cannot send again.
     Lost {
         /// The last number that is lost; the first is the request's own number.
@@ -321,7 +332,7 @@ impl Wish {
     #[must_use]
     pub fn last(&self, own: Oseq) -> Oseq {
         match self {
-            Self::Data(_) => own,
+            Self::Data { .. } => own,
             Self::Lost { to } => (*to).max(own),
         }
     }
@@ -353,6 +364,8 @@ pub enum Entry {
         oseq: Oseq,
         /// When the origin published it, in microseconds since 1970 (UTC), by the origin's clock.
         time: u64,
+        /// When it is to be handed over.
+        guarantee: Guarantee,
         /// Any bytes.
         payload: Bytes,
     },

@@ -14,6 +14,7 @@ use crate::building::Building;
 use crate::config::Config;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
+use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
 use crate::inspect::situation;
 use crate::links::{Links, Proof};
@@ -50,6 +51,8 @@ pub struct Node {
     pub(crate) merging: bool,
     /// Whether it has ever been in a view.
     pub(crate) been_member: bool,
+    /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode `primary`).
+    pub(crate) veteran: bool,
     /// Whether the role or the view has changed, and with it who is wanted.
     pub(crate) wants_changed: bool,
     /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later beat.
@@ -101,6 +104,7 @@ impl Node {
             leaving: None,
             merging: false,
             been_member: false,
+            veteran: false,
             wants_changed: false,
             beats: 0,
             rejects: BTreeMap::new(),
@@ -116,6 +120,13 @@ impl Node {
             joining.ask = ask;
         }
         node
+    }
+
+    /// Says that this peer has been in a view in an earlier life: in mode `primary` it then founds no group, because it may
+    /// have forgotten what that view knew.
+    #[must_use]
+    pub fn veteran(self) -> Self {
+        Self { veteran: true, ..self }
     }
 
     /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same outputs.
@@ -140,7 +151,7 @@ impl Node {
             Input::LinkDown { link, .. } => self.on_link_down(now, link, false, out),
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
             Input::Backlog { link, full } => self.links.set_full(link, full),
-            Input::Publish { payload, time } => self.on_publish(payload, time, out),
+            Input::Publish { payload, time, guarantee } => self.on_publish(payload, time, guarantee, out),
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -212,6 +223,7 @@ impl Node {
             leaving,
             merging,
             been_member,
+            veteran,
             wants_changed,
             beats,
             rejects: _,
@@ -223,7 +235,7 @@ impl Node {
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let does = (role, building, witness, leaving, merging, been_member, wants_changed, beats);
+        let does = (role, building, witness, leaving, merging, been_member, veteran, wants_changed, beats);
         situation(&(holds, does, more_at, lag, excused, stopped), now)
     }
 
@@ -311,7 +323,7 @@ impl Node {
     pub(crate) fn renumber(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
         self.me.member.inc = incarnation;
         self.links.rename(self.me.clone());
-        out.push(Output::Persist { incarnation });
+        out.push(Output::Persist { incarnation, veteran: self.veteran });
         out.push(Output::Note(Note::Persist { incarnation }));
     }
 
@@ -435,16 +447,17 @@ impl Node {
         }
     }
 
-    fn on_publish(&mut self, payload: Bytes, time: u64, out: &mut Vec<Output>) {
+    fn on_publish(&mut self, payload: Bytes, time: u64, guarantee: Option<Guarantee>, out: &mut Vec<Output>) {
+        let guarantee = guarantee.unwrap_or(self.config.knobs().delivery);
         let size_digest = crate::note::hex_digest(&payload);
         let taken = if self.leaving.is_some() {
             Err(crate::note::Refusal::Leaving)
         } else {
-            self.outbox.publish(payload, time, self.config.knobs())
+            self.outbox.publish(payload, time, guarantee, self.config.knobs())
         };
         match taken {
             Ok(oseq) => {
-                out.push(Output::Note(Note::Publish { oseq, digest: size_digest }));
+                out.push(Output::Note(Note::Publish { oseq, digest: size_digest, safe: guarantee == Guarantee::Safe }));
                 out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Accepted });
             }
             Err(why) => {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::draw::digest;
+use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId, epoch_fields};
 use crate::seam::Reading;
 use crate::status::Status;
@@ -234,6 +235,25 @@ pub enum Note {
         oseq: Oseq,
         /// Digest of the payload, hex.
         digest: String,
+        /// Whether it is to be handed over only when it is safe.
+        #[serde(default, skip_serializing_if = "is_false")]
+        safe: bool,
+    },
+    /// A reading of this peer's own that was to be safe is: it is stable, so it survives whatever leaves the group a quorum
+    /// (mode `available`: a member that goes on).
+    Acknowledged {
+        /// Its number.
+        oseq: Oseq,
+        /// Its position.
+        seq: Seq,
+        /// The epoch of the log that it is stable in.
+        #[serde(flatten, with = "epoch_fields")]
+        epoch: Epoch,
+    },
+    /// Mode `primary`: this peer can do nothing until it reaches others, and takes no readings until then.
+    Blocked {
+        /// Whom or what it lacks.
+        why: String,
     },
     /// A reading of this peer's own was not taken.
     Refused {
@@ -259,6 +279,9 @@ pub enum Note {
         oseq: Oseq,
         /// Digest of the payload, hex.
         digest: String,
+        /// Whether it was handed over only when it was safe.
+        #[serde(default, skip_serializing_if = "is_false")]
+        safe: bool,
         /// The payload, escaped; only in the sentence, not in the event.
         #[serde(skip)]
         text: String,
@@ -455,6 +478,8 @@ pub enum Refusal {
     WindowFull,
     /// The peer is leaving.
     Leaving,
+    /// The peer is blocked: it reaches no quorum of the group (mode `primary`).
+    NoQuorum,
 }
 
 /// How loud a note is.
@@ -482,6 +507,7 @@ impl Note {
             origin_inc: reading.origin.inc,
             oseq: reading.oseq,
             digest: hex_digest(&reading.payload),
+            safe: reading.guarantee == Guarantee::Safe,
             text: escape(&reading.payload),
         }
     }
@@ -496,10 +522,12 @@ impl Note {
             | Self::Gap { .. }
             | Self::Diverged { .. }
             | Self::Lost { .. }
+            | Self::Blocked { .. }
             | Self::Refused { .. } => Level::Warn,
             Self::Send { .. }
             | Self::Recv { .. }
             | Self::Publish { .. }
+            | Self::Acknowledged { .. }
             | Self::Promised { .. }
             | Self::Cut { .. }
             | Self::Stable { .. }
@@ -530,6 +558,11 @@ impl Note {
             | Self::Status(_) => Level::Info,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The digest of a payload as events carry it.

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::config::Knobs;
+use crate::guarantee::Guarantee;
 use crate::id::{Oseq, Seq};
 use crate::message::{Request, Wish};
 use crate::note::Refusal;
@@ -49,7 +50,7 @@ impl Outbox {
     }
 
     /// Gives a reading its number.
-    pub(crate) fn publish(&mut self, payload: Bytes, time: u64, knobs: &Knobs) -> Result<Oseq, Refusal> {
+    pub(crate) fn publish(&mut self, payload: Bytes, time: u64, guarantee: Guarantee, knobs: &Knobs) -> Result<Oseq, Refusal> {
         let size = payload.len() as u64;
         if size > knobs.payload_max {
             return Err(Refusal::TooLarge);
@@ -58,7 +59,7 @@ impl Outbox {
         if waiting >= knobs.window_entries || (waiting > 0 && self.waiting_bytes + size > knobs.window_bytes) {
             return Err(Refusal::WindowFull);
         }
-        self.items.push_back(Request { what: Wish::Data(payload), time });
+        self.items.push_back(Request { what: Wish::Data { payload, guarantee }, time });
         self.bytes += size;
         self.waiting_bytes += size;
         Ok(self.last())
@@ -152,7 +153,7 @@ impl Outbox {
 
 fn weight(request: &Request) -> u64 {
     match &request.what {
-        Wish::Data(payload) => payload.len() as u64,
+        Wish::Data { payload, .. } => payload.len() as u64,
         Wish::Lost { .. } => 0,
     }
 }
@@ -164,6 +165,7 @@ const RUN_REQUESTS: usize = 1_024;
 mod tests {
     use super::Outbox;
     use crate::config::Knobs;
+    use crate::guarantee::Guarantee::Agreed;
     use crate::id::{Oseq, Seq};
     use crate::message::Wish;
     use crate::note::Refusal;
@@ -173,7 +175,7 @@ mod tests {
     fn filled(count: u64, knobs: &Knobs) -> Outbox {
         let mut outbox = Outbox::new();
         for _ in 0..count {
-            outbox.publish(Bytes::from_static(b"1234"), 0, knobs).expect("room");
+            outbox.publish(Bytes::from_static(b"1234"), 0, Agreed, knobs).expect("room");
         }
         outbox
     }
@@ -182,17 +184,17 @@ mod tests {
     fn a_full_window_refuses_and_an_ordered_reading_makes_room() {
         let knobs = Knobs { window_entries: 2, payload_max: 4, ..Knobs::default() };
         let mut outbox = filled(2, &knobs);
-        assert_eq!(outbox.publish(Bytes::new(), 0, &knobs), Err(Refusal::WindowFull));
+        assert_eq!(outbox.publish(Bytes::new(), 0, Agreed, &knobs), Err(Refusal::WindowFull));
         outbox.on_ordered(Seq(1), Oseq(1));
-        assert_eq!(outbox.publish(Bytes::new(), 0, &knobs), Ok(Oseq(3)));
-        assert_eq!(outbox.publish(Bytes::from_static(b"12345"), 0, &knobs), Err(Refusal::TooLarge));
+        assert_eq!(outbox.publish(Bytes::new(), 0, Agreed, &knobs), Ok(Oseq(3)));
+        assert_eq!(outbox.publish(Bytes::from_static(b"12345"), 0, Agreed, &knobs), Err(Refusal::TooLarge));
     }
 
     #[test]
     fn a_window_is_bounded_in_bytes_too() {
         let knobs = Knobs { window_bytes: 8, ..Knobs::default() };
         let mut outbox = filled(2, &knobs);
-        assert_eq!(outbox.publish(Bytes::from_static(b"1"), 0, &knobs), Err(Refusal::WindowFull));
+        assert_eq!(outbox.publish(Bytes::from_static(b"1"), 0, Agreed, &knobs), Err(Refusal::WindowFull));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::net::SocketAddrV4;
 
 use bytes::Bytes;
 
+use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, Seq, ViewId};
 use crate::message::{Datagram, Message};
 use crate::note::{Note, Refusal};
@@ -60,6 +61,8 @@ pub enum Input {
         payload: Bytes,
         /// Microseconds since 1970 (UTC).
         time: u64,
+        /// When it is to be handed over; as the knob `delivery` says where nothing is said.
+        guarantee: Option<Guarantee>,
     },
     /// Leave the group, then stop.
     Leave,
@@ -128,10 +131,12 @@ pub enum Output {
         /// What became of it.
         outcome: Outcome,
     },
-    /// Store the incarnation, so that the next start takes a larger one.
+    /// Store this, so that the next start takes a larger incarnation and knows whether it has been here before.
     Persist {
         /// The incarnation in use from now on.
         incarnation: Incarnation,
+        /// Whether this peer has been in a view (mode `primary`): the next start says so with [`crate::node::Node::veteran`].
+        veteran: bool,
     },
     /// Something worth telling.
     Note(Note),
@@ -179,6 +184,8 @@ pub struct Reading {
     pub oseq: Oseq,
     /// When the origin published it, in microseconds since 1970 (UTC), by the origin's clock.
     pub time: u64,
+    /// When it was to be handed over.
+    pub guarantee: Guarantee,
     /// Any bytes.
     pub payload: Bytes,
 }

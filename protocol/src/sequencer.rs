@@ -556,7 +556,7 @@ impl Node {
 
 fn entry(origin: Member, oseq: Oseq, what: Wish, time: u64) -> Entry {
     match what {
-        Wish::Data(payload) => Entry::Data { origin, oseq, time, payload },
+        Wish::Data { payload, guarantee } => Entry::Data { origin, oseq, time, guarantee, payload },
         Wish::Lost { to } => Entry::Lost { origin, from: oseq, to: to.max(oseq) },
     }
 }

@@ -164,6 +164,7 @@ impl Node {
             lineage: self.log.lineage().to_vec(),
             stable: self.log.stable(),
             views: self.log.last_views(),
+            veteran: self.veteran,
         };
         self.send(now, to, Message::SeqSyncResponse(answer), out);
     }
@@ -173,7 +174,7 @@ impl Node {
         let asked = candidate.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
         let Phase::Syncing(claim) = &mut candidate.phase else { return };
         if asked && answer.epoch == claim.epoch && answer.lineage.iter().all(|row| row.first > Seq::ZERO) {
-            let newest = answer.views.first().cloned();
+            let newest = answer.views.first().map(|(_, view)| view.clone());
             claim.answers.insert(from.id.clone(), (from.clone(), answer));
             self.ask_members_of(now, newest, out);
             self.close_if_complete(now, out);

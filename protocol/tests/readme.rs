@@ -22,6 +22,8 @@ fn told() -> BTreeMap<String, (String, String)> {
 fn written(knob: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(names) if names.is_empty() => "none".to_owned(),
         other => {
             let number = other.as_u64().expect("a knob is a text or a whole number");
             let is_size = knob.ends_with("_bytes") || knob == "payload_max";

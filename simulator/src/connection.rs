@@ -190,7 +190,7 @@ fn weight(message: &Message) -> usize {
     match message {
         Message::Ordered(ordered) => 48 + ordered.run.iter().map(protocol::message::Entry::weight).sum::<usize>(),
         Message::SequencerRequest(requests) => {
-            let payload = |wish: &Wish| if let Wish::Data(payload) = wish { payload.len() } else { 0 };
+            let payload = |wish: &Wish| if let Wish::Data { payload, .. } = wish { payload.len() } else { 0 };
             48 + requests.run.iter().map(|request| 16 + payload(&request.what)).sum::<usize>()
         }
         _ => 128,
@@ -215,7 +215,10 @@ mod tests {
 
     fn bulk(bytes: usize) -> Rc<Message> {
         let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
-        let run = vec![Request { what: Wish::Data(Bytes::from(vec![0; bytes])), time: 0 }];
+        let run = vec![Request {
+            what: Wish::Data { payload: Bytes::from(vec![0; bytes]), guarantee: protocol::config::Guarantee::Agreed },
+            time: 0,
+        }];
         Rc::new(Message::SequencerRequest(Requests { origin, first: Oseq(1), run }))
     }
 

@@ -390,7 +390,7 @@ impl<W: Watch> World<W> {
     pub fn publish(&mut self, host: usize, payload: Bytes) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
-            self.handle(host, None, Input::Publish { payload, time });
+            self.handle(host, None, Input::Publish { payload, time, guarantee: None });
         }
     }
 
@@ -439,7 +439,7 @@ impl<W: Watch> World<W> {
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
             Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } => {}
-            Output::Persist { incarnation } => {
+            Output::Persist { incarnation, .. } => {
                 self.hosts[host].stored = incarnation;
                 if let Some(process) = self.hosts[host].process.as_mut() {
                     process.contact.member.inc = incarnation;
@@ -505,9 +505,10 @@ impl<W: Watch> World<W> {
 
 /// The note of a delivery, without the words that only a log would print: half of a run's time would go into them.
 fn untold(reading: Reading) -> Note {
-    let Reading { epoch, view_id, seq, origin, oseq, payload, time: _ } = reading;
+    let Reading { epoch, view_id, seq, origin, oseq, payload, guarantee, time: _ } = reading;
+    let safe = guarantee == protocol::config::Guarantee::Safe;
     let digest = hex_digest(&payload);
-    Note::Deliver { epoch, seq, view_id, origin: origin.id, origin_inc: origin.inc, oseq, digest, text: String::new() }
+    Note::Deliver { epoch, seq, view_id, origin: origin.id, origin_inc: origin.inc, oseq, digest, safe, text: String::new() }
 }
 
 /// The wall clock at a moment of virtual time, in microseconds since 1970.

@@ -55,7 +55,7 @@ fn inputs() -> Vec<Input> {
         Input::LinkDown { link: LinkId::dialled(4), how: Down::Garbage },
         Input::DialFailed { link: LinkId::dialled(5), refused: true },
         Input::Backlog { link: LinkId::accepted(1), full: true },
-        Input::Publish { payload: Bytes::from_static(b"\x00any\xff"), time: u64::MAX },
+        Input::Publish { payload: Bytes::from_static(b"\x00any\xff"), time: u64::MAX, guarantee: Some(protocol::config::Guarantee::Safe) },
         Input::Wake,
         Input::Leave,
     ]

@@ -48,7 +48,9 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
                 Outcome::Refused(why) => format!("{which} is refused: {why}"),
             }
         }
-        Output::Persist { incarnation } => format!("store incarnation {incarnation}"),
+        Output::Persist { incarnation, veteran } => {
+            format!("store incarnation {incarnation}{}", if *veteran { ", and that it has been in a view" } else { "" })
+        }
         Output::Stop(reason) => format!("stop: {reason:?}"),
         Output::Note(_) => return None,
     })

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use log::LevelFilter;
+use protocol::config::{Guarantee, LateJoin, Mode};
+use protocol::id::PeerId;
 use serde::Deserialize;
 
 use super::value::{Size, Span};
@@ -128,6 +130,21 @@ pub struct Raw {
     /// The most members that a group admits [default: 4096]
     #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
     pub members_max: Option<u64>,
+    /// What a partition does to the group: `available`, both sides go on, or `primary`, the side with a quorum does [default: available]
+    #[arg(long, value_name = "MODE", help_heading = KNOBS)]
+    pub mode: Option<Mode>,
+    /// When a reading is handed over: `agreed`, once its place is known, or `safe`, once enough others hold it [default: agreed]
+    #[arg(long, value_name = "GUARANTEE", help_heading = KNOBS)]
+    pub delivery: Option<Guarantee>,
+    /// Whether a newcomer that outranks the leader takes over [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = KNOBS)]
+    pub preempt: Option<bool>,
+    /// What a newcomer gets of the past: `from_now`, or `last N` entries [default: from_now]
+    #[arg(long, value_name = "SPAN", help_heading = KNOBS)]
+    pub late_join: Option<LateJoin>,
+    /// Mode `primary`: the peers that found the group together, alike everywhere [default: nobody]
+    #[arg(long, value_delimiter = ',', value_name = "ID,…", help_heading = KNOBS)]
+    pub bootstrap: Vec<PeerId>,
 }
 
 /// The profile of all deadlines.
@@ -180,8 +197,8 @@ impl Raw {
             id address port cluster priority broadcast_port timing config interval data_dir rotate_bytes rotate_keep events
             inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
-            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max;
-            seeds sensor
+            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join;
+            seeds sensor bootstrap
         }
     }
 }

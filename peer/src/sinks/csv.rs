@@ -41,7 +41,16 @@ mod tests {
         let origin = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(5) };
         let epoch = Epoch { round: 3, owner: origin.clone() };
         let payload = Bytes::from_static(b"DATA|p2.host|2026|a=1|b=x,y");
-        let reading = Reading { epoch, view_id: ViewId(7), seq: Seq(18), origin, oseq: Oseq(9), time: 0, payload };
+        let reading = Reading {
+            epoch,
+            view_id: ViewId(7),
+            seq: Seq(18),
+            origin,
+            oseq: Oseq(9),
+            time: 0,
+            guarantee: protocol::config::Guarantee::Agreed,
+            payload,
+        };
         let stem = "1970-01-01T00:00:00.000000Z,3.p2,18,p2,p2.host";
         assert_eq!(rows(&reading), Some(("p2.host", format!("{stem},a,1\n{stem},b,\"x,y\"\n"))));
         assert_eq!(rows(&Reading { payload: Bytes::from_static(b"hello"), ..reading }), None);

@@ -108,7 +108,16 @@ mod tests {
         let reading = |payload: &'static [u8]| {
             let payload = Bytes::from_static(payload);
             let (view_id, seq, oseq) = (ViewId(7), Seq(18), Oseq(9));
-            Delivery::Reading(Reading { epoch: epoch.clone(), view_id, seq, origin: origin.clone(), oseq, time: 0, payload })
+            Delivery::Reading(Reading {
+                epoch: epoch.clone(),
+                view_id,
+                seq,
+                origin: origin.clone(),
+                oseq,
+                time: 0,
+                guarantee: protocol::config::Guarantee::Agreed,
+                payload,
+            })
         };
         let head = r#"{"epoch":"3.p1","view_id":7,"seq":18,"origin":"p2","inc":5,"oseq":9,"time":"1970-01-01T00:00:00.000000Z","#;
         check(&reading(b"a\"b"), &format!(r#"{head}"payload":"a\"b"}}"#));

@@ -80,7 +80,8 @@ fn told(sides: &[&mut Side]) -> String {
 
 fn reading(number: u64, size: usize) -> Message {
     let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
-    let run = vec![Request { what: Wish::Data(Bytes::from(vec![7; size])), time: 0 }];
+    let run =
+        vec![Request { what: Wish::Data { payload: Bytes::from(vec![7; size]), guarantee: protocol::config::Guarantee::Agreed }, time: 0 }];
     Message::SequencerRequest(Requests { origin, first: Oseq(number), run })
 }
 

@@ -193,7 +193,7 @@ impl<'a> Builder<'a> {
             Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
-            Note::Publish { oseq, digest } => What::Publish { oseq: oseq.0, digest: number(digest) },
+            Note::Publish { oseq, digest, .. } => What::Publish { oseq: oseq.0, digest: number(digest) },
             Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { .. } } => What::Slow { life: self.life(peer, *peer_inc) },
             Note::Start { .. } => What::Start,
             Note::Ready => What::Ready,
@@ -222,6 +222,8 @@ impl<'a> Builder<'a> {
             | Note::Claim { .. }
             | Note::Coordinator { .. }
             | Note::Refused { .. }
+            | Note::Acknowledged { .. }
+            | Note::Blocked { .. }
             | Note::StaleEpoch { .. }
             | Note::Persist { .. }
             | Note::Sometimes { .. } => return None,

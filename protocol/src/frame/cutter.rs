@@ -151,7 +151,7 @@ mod tests {
     fn a_large_frame_is_not_shared_with_the_cutter() {
         let payload = Bytes::from(vec![b'x'; 4 << 20]);
         let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
-        let run = vec![Request { what: Wish::Data(payload), time: 0 }];
+        let run = vec![Request { what: Wish::Data { payload, guarantee: crate::guarantee::Guarantee::Agreed }, time: 0 }];
         let mut stream = Vec::new();
         encode(&Message::Leave, &mut stream);
         encode(&Message::SequencerRequest(Requests { origin, first: Oseq(1), run }), &mut stream);

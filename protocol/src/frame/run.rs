@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
+use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Oseq};
 use crate::message::{Entry, Message, Ordered, Request, Requests, Wish};
 
@@ -19,6 +20,7 @@ enum EntryItem {
     Data { origin: u32, oseq: Oseq, time: u64, length: u32 },
     View { epoch: Epoch, successor: Option<Contact>, length: u32 },
     Lost { origin: u32, from: Oseq, to: Oseq },
+    SafeData { origin: u32, oseq: Oseq, time: u64, length: u32 },
 }
 
 /// A request without its payload.
@@ -26,6 +28,7 @@ enum EntryItem {
 enum RequestItem {
     Data { time: u64, length: u32 },
     Lost { time: u64, to: Oseq },
+    SafeData { time: u64, length: u32 },
 }
 
 /// Writes the annex of an ORDERED.
@@ -36,8 +39,12 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
     put(&count_of(&ordered.run), out);
     for entry in &ordered.run {
         let item = match entry {
-            Entry::Data { origin, oseq, time, payload } => {
-                EntryItem::Data { origin: origins.place(origin), oseq: *oseq, time: *time, length: length_of(payload.len()) }
+            Entry::Data { origin, oseq, time, guarantee, payload } => {
+                let (origin, oseq, time, length) = (origins.place(origin), *oseq, *time, length_of(payload.len()));
+                match guarantee {
+                    Guarantee::Agreed => EntryItem::Data { origin, oseq, time, length },
+                    Guarantee::Safe => EntryItem::SafeData { origin, oseq, time, length },
+                }
             }
             Entry::View(view) => {
                 EntryItem::View { epoch: view.epoch.clone(), successor: view.successor.clone(), length: length_of(group::length(view)) }
@@ -54,7 +61,8 @@ pub(super) fn write_requests(requests: &Requests, out: &mut Vec<u8>) {
     put(&count_of(&requests.run), out);
     for Request { what, time } in &requests.run {
         let item = match what {
-            Wish::Data(payload) => RequestItem::Data { time: *time, length: length_of(payload.len()) },
+            Wish::Data { payload, guarantee: Guarantee::Agreed } => RequestItem::Data { time: *time, length: length_of(payload.len()) },
+            Wish::Data { payload, guarantee: Guarantee::Safe } => RequestItem::SafeData { time: *time, length: length_of(payload.len()) },
             Wish::Lost { to } => RequestItem::Lost { time: *time, to: *to },
         };
         put(&item, out);
@@ -73,7 +81,7 @@ pub(super) fn write_payloads(message: &Message, out: &mut Vec<u8>) {
         }
     } else if let Message::SequencerRequest(requests) = message {
         for request in &requests.run {
-            if let Wish::Data(payload) = &request.what {
+            if let Wish::Data { payload, .. } = &request.what {
                 out.extend_from_slice(payload);
             }
         }
@@ -93,7 +101,12 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     for _ in 0..count {
         run.push(match annex.take()? {
             EntryItem::Data { origin: place, oseq, time, length } => {
-                Entry::Data { origin: origin(annex, place)?, oseq, time, payload: body.take(length as usize)? }
+                let (origin, guarantee) = (origin(annex, place)?, Guarantee::Agreed);
+                Entry::Data { origin, oseq, time, guarantee, payload: body.take(length as usize)? }
+            }
+            EntryItem::SafeData { origin: place, oseq, time, length } => {
+                let (origin, guarantee) = (origin(annex, place)?, Guarantee::Safe);
+                Entry::Data { origin, oseq, time, guarantee, payload: body.take(length as usize)? }
             }
             EntryItem::View { epoch, successor, length } => Entry::View(group::read(&body.take(length as usize)?, epoch, successor)?),
             EntryItem::Lost { origin: place, from, to } => Entry::Lost { origin: origin(annex, place)?, from, to },
@@ -112,7 +125,12 @@ pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result
     let mut run = Vec::with_capacity(count);
     for _ in 0..count {
         run.push(match annex.take()? {
-            RequestItem::Data { time, length } => Request { what: Wish::Data(body.take(length as usize)?), time },
+            RequestItem::Data { time, length } => {
+                Request { what: Wish::Data { payload: body.take(length as usize)?, guarantee: Guarantee::Agreed }, time }
+            }
+            RequestItem::SafeData { time, length } => {
+                Request { what: Wish::Data { payload: body.take(length as usize)?, guarantee: Guarantee::Safe }, time }
+            }
             RequestItem::Lost { time, to } => Request { what: Wish::Lost { to }, time },
         });
     }

@@ -86,7 +86,7 @@ fn the_edges_of_numbers_and_runs_come_back() {
 #[test]
 fn a_largest_payload_fits_and_a_hello_fits_the_first_frame() {
     let payload = Bytes::from(vec![b'x'; 16 << 20]);
-    let request = Request { what: Wish::Data(payload), time: u64::MAX };
+    let request = Request { what: Wish::Data { payload, guarantee: crate::guarantee::Guarantee::Agreed }, time: u64::MAX };
     assert!(frame_of(&Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: vec![request] })).len() <= FRAME_MAX);
     let longest = Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(u64::MAX) };
     let epoch = Epoch { round: u64::MAX, owner: longest.clone() };
@@ -236,11 +236,11 @@ fn a_lying_count_costs_nothing() {
     lying[count] = 100;
     assert!(matches!(decode(&Bytes::from(lying)), Err(WireError::Annex { .. })));
 
-    let answer = SyncAnswer { epoch: epoch(3), contiguous: Seq(0), lineage: Vec::new(), stable: Seq(0), views: Vec::new() };
+    let answer = SyncAnswer { epoch: epoch(3), contiguous: Seq(0), lineage: Vec::new(), stable: Seq(0), views: Vec::new(), veteran: false };
     let frame = frame_of(&Message::SeqSyncResponse(answer));
     let annex = open(&frame).map(|(_, annex, _)| annex.left()).unwrap();
     let mut lying = frame.to_vec();
-    let rows = HEADER + annex - 3;
+    let rows = HEADER + annex - 4;
     lying.splice(rows..=rows, [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]);
     lying[HEADER - 1] += 8;
     assert!(matches!(decode(&Bytes::from(lying)), Err(WireError::Annex { .. })));

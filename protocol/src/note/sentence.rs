@@ -61,7 +61,9 @@ impl Note {
             Self::Coordinator { peer, .. } => write!(f, "Received COORDINATOR announcement: {peer}"),
             Self::Follows { leader, .. } => write!(f, "Peer {me} acknowledges new leader {leader}."),
             Self::StepDown { epoch, why } => write!(f, "Peer {me} steps down as leader of epoch {epoch}: {why}."),
-            Self::Publish { oseq, digest } => write!(f, "publish {oseq} {digest}"),
+            Self::Publish { oseq, digest, safe } => write!(f, "publish {oseq} {digest}{}", if *safe { " safe" } else { "" }),
+            Self::Acknowledged { oseq, seq, .. } => write!(f, "Reading {oseq} is safe at #{seq}."),
+            Self::Blocked { why } => write!(f, "Blocked: {why}"),
             Self::Refused { why, count } => write!(f, "A reading was refused: {why} ({count} so far)."),
             Self::Deliver { seq, text, .. } => write!(f, "Delivered #{seq}: {text}"),
             Self::DupSuppressed { seq, origin, oseq, .. } => write!(f, "#{seq} repeats reading {oseq} of {origin}; not handed over again."),
@@ -110,6 +112,7 @@ impl fmt::Display for Refusal {
             Self::TooLarge => "larger than payload_max",
             Self::WindowFull => "the window is full: too many readings wait to be ordered",
             Self::Leaving => "this peer is leaving",
+            Self::NoQuorum => "this peer reaches no quorum of its group, and in mode primary only a quorum may go on",
         })
     }
 }

@@ -13,8 +13,20 @@ fn documented() -> Vec<&'static str> {
     include_str!("../../../WIRE.md").split("```wire\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// The value of a line of a block.
-#[track_caller]
+/// Puts these blocks in the place of those of the document; `UPDATE=1` asks for it, and `git diff` shows what it did.
+fn rewrite(blocks: impl Iterator<Item = String>) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/WIRE.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let mut parts = document.split("```wire\n");
+    let mut renewed = parts.next().unwrap().to_owned();
+    for (part, block) in parts.zip(blocks) {
+        let (_, after) = part.split_once("```").unwrap();
+        renewed += &format!("```wire\n{block}```{after}");
+    }
+    std::fs::write(path, renewed).unwrap();
+}
+
+/// The value of a line of a block.#[track_caller]
 fn line<'a>(block: &'a str, name: &str) -> &'a str {
     let found = block.lines().find_map(|line| line.strip_prefix(name));
     found.unwrap_or_else(|| panic!("no line {name:?} in\n{block}")).trim_start()
@@ -66,6 +78,16 @@ fn the_document_shows_what_is_sent() {
         count: 70,
         message: Message::Coordinator(Coordinator { leader: contact(2), epoch: epoch(2), size: 3, ask: None, names_you: false }),
     };
+    if std::env::var_os("UPDATE").is_some() {
+        let first = block(&encode_datagram(&datagram), 0, &format!("{datagram:?}"));
+        let others = samples().into_iter().map(|(message, _)| {
+            let mut bytes = Vec::new();
+            encode(&message, &mut bytes);
+            block(&bytes, PREFIX, &format!("{message:?}"))
+        });
+        rewrite(std::iter::once(first).chain(others));
+        return;
+    }
     let mut blocks = documented().into_iter();
     let shown = blocks.next().unwrap();
     assert_eq!(shown, block(&encode_datagram(&datagram), 0, &format!("{datagram:?}")));

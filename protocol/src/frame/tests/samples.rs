@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use bytes::Bytes;
 
+use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
     Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
@@ -46,11 +47,25 @@ pub(in crate::frame) fn snapshot() -> Snapshot {
 }
 
 pub(in crate::frame) fn data(n: u64, oseq: u64, payload: &'static [u8]) -> Entry {
-    Entry::Data { origin: member(n), oseq: Oseq(oseq), time: 1_700_000_000_000_000 + oseq, payload: Bytes::from_static(payload) }
+    let (time, payload) = (1_700_000_000_000_000 + oseq, Bytes::from_static(payload));
+    Entry::Data { origin: member(n), oseq: Oseq(oseq), time, guarantee: Guarantee::Agreed, payload }
+}
+
+fn safe_wish(payload: &'static [u8]) -> Request {
+    Request { what: Wish::Data { payload: Bytes::from_static(payload), guarantee: Guarantee::Safe }, time: 4 }
 }
 
 pub(in crate::frame) fn wish(payload: &'static [u8]) -> Request {
-    Request { what: Wish::Data(Bytes::from_static(payload)), time: 1_700_000_000_000_000 }
+    let what = Wish::Data { payload: Bytes::from_static(payload), guarantee: Guarantee::Agreed };
+    Request { what, time: 1_700_000_000_000_000 }
+}
+
+/// The same, to be handed over only when it is safe.
+fn safe(entry: Entry) -> Entry {
+    match entry {
+        Entry::Data { origin, oseq, time, payload, .. } => Entry::Data { origin, oseq, time, guarantee: Guarantee::Safe, payload },
+        other @ (Entry::View(_) | Entry::Lost { .. }) => other,
+    }
 }
 
 pub(in crate::frame) fn ordered(first: u64, run: Vec<Entry>) -> Message {
@@ -78,6 +93,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 contiguous: Seq(0),
                 lineage: vec![],
                 leading: None,
+                veteran: false,
             }),
             "NEW_PEER_REQUEST:peer3:9003",
         ),
@@ -89,6 +105,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 contiguous: Seq(300),
                 lineage: lineage(),
                 leading: Some(Leading { epoch: epoch(2), size: 2 }),
+                veteran: true,
             }),
             "NEW_PEER_REQUEST:peer1:9001",
         ),
@@ -121,7 +138,8 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 contiguous: Seq(305),
                 lineage: lineage(),
                 stable: Seq(300),
-                views: vec![view()],
+                views: vec![(Seq(297), view())],
+                veteran: true,
             }),
             "SEQ_SYNC_RESPONSE:305",
         ),
@@ -143,7 +161,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             Message::SequencerRequest(Requests {
                 origin: member(1),
                 first: Oseq(18),
-                run: vec![wish(b"a:b-c\n"), Request { what: Wish::Lost { to: Oseq(25) }, time: 3 }, wish(b""), wish(b"\x00\xff")],
+                run: vec![wish(b"a:b-c\n"), Request { what: Wish::Lost { to: Oseq(25) }, time: 3 }, wish(b""), safe_wish(b"\x00\xff")],
             }),
             r"SEQUENCER_REQUEST:a:b-c\n\x00\xff",
         ),
@@ -154,7 +172,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 vec![
                     data(1, 18, b"ab"),
                     data(2, 201, b""),
-                    data(1, 19, b"c"),
+                    safe(data(1, 19, b"c")),
                     Entry::Lost { origin: member(2), from: Oseq(202), to: Oseq(209) },
                 ],
             ),
