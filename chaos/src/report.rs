@@ -11,6 +11,7 @@ use crate::run_folder::RunFolder;
 /// What the judge says of a run, with the lines that show it.
 #[derive(Debug)]
 pub struct Report {
+    folder: RunFolder,
     history: History,
     judgement: Judgement,
 }
@@ -25,7 +26,7 @@ impl Report {
         let history = folder.history()?;
         let options = Options { settled: options.settled || came_to_rest(&history), disks: folder.disks()?, ..options };
         let judgement = judge(&history, &options);
-        Ok(Self { history, judgement })
+        Ok(Self { folder: folder.clone(), history, judgement })
     }
 
     /// What the judge says.
@@ -53,7 +54,11 @@ impl Report {
     }
 
     fn told<'a>(&'a self, finding: &'a Finding) -> ToldPromise<'a> {
-        let broken = finding.broken.iter().map(|broken| ToldBreach { words: &broken.words, evidence: self.lines(&broken.evidence) });
+        let broken = finding.broken.iter().map(|broken| ToldBreach {
+            words: &broken.words,
+            evidence: self.lines(&broken.evidence),
+            replays: self.folder.replays(&self.history, &broken.evidence),
+        });
         ToldPromise {
             id: finding.promise,
             invariants: finding.invariants,
@@ -120,6 +125,7 @@ struct ToldPromise<'a> {
 struct ToldBreach<'a> {
     words: &'a str,
     evidence: Vec<String>,
+    replays: Vec<String>,
 }
 
 impl fmt::Display for Report {
@@ -131,6 +137,9 @@ impl fmt::Display for Report {
                 writeln!(f, "         {}", broken.words)?;
                 for line in self.lines(&broken.evidence) {
                     writeln!(f, "           {line}")?;
+                }
+                for command in self.folder.replays(&self.history, &broken.evidence) {
+                    writeln!(f, "         step by step: {command}")?;
                 }
             }
             let more = finding.times - finding.broken.len() as u64;

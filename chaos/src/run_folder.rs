@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use promises::{History, disk::Disk};
+use promises::{History, Record, disk::Disk};
 use protocol::config::Knobs;
 use serde::Deserialize;
 use thiserror::Error;
@@ -87,6 +87,31 @@ impl RunFolder {
         self.path.join(format!("{process}_log.txt"))
     }
 
+    /// What a process was given, if that was recorded.
+    #[must_use]
+    pub fn recording(&self, process: &str) -> Option<PathBuf> {
+        let path = self.path.join(INPUTS).join(format!("{process}.bin"));
+        path.exists().then_some(path)
+    }
+
+    /// The commands that go step by step through what the peers behind this evidence were given, as far as it was recorded.
+    #[must_use]
+    pub fn replays(&self, history: &History, evidence: &[usize]) -> Vec<String> {
+        let told_by = |record: &Record| match record {
+            Record::Peer(event) => Some(event.p.to_string()),
+            Record::World(_) => None,
+        };
+        let mut peers: Vec<String> = evidence.iter().filter_map(|at| history.records.get(*at)).filter_map(told_by).collect();
+        peers.sort();
+        peers.dedup();
+        let here = std::env::current_dir().unwrap_or_default();
+        // Processes are called after their peers, but for twins, whose recordings the folder shows.
+        let recordings = peers.iter().filter_map(|peer| self.recording(peer));
+        recordings
+            .map(|path| format!("cargo run -p peer -- replay {} --trace", path.strip_prefix(&here).unwrap_or(&path).display()))
+            .collect()
+    }
+
     /// The knobs that the peers ran with, where whoever started them has left them in `env.json`.
     #[must_use]
     pub fn knobs(&self) -> Option<Knobs> {
@@ -151,6 +176,7 @@ fn parts(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 const EVENTS: &str = "events";
 const DATA: &str = "data";
+const INPUTS: &str = "inputs";
 const ORDERED: &str = "ordered.jsonl";
 
 #[cfg(test)]

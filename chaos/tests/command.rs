@@ -168,6 +168,25 @@ fn mistakes_are_told_with_the_way_out() {
 }
 
 #[test]
+fn a_broken_promise_comes_with_the_way_to_go_through_it_again() {
+    let run = Run::new();
+    let p = PeerId::new("p1").expect("a name");
+    let note = Note::Panic { message: "out of cheese".to_owned() };
+    let panic = Record::Peer(Event { v: EVENT_VERSION, t: Time::from_micros(9), p, inc: Incarnation(1), n: 3, note });
+    let path = run.folder.path().join("events/p1.jsonl");
+    fs::write(&path, text(&path) + &panic.line() + "\n").expect("it is writable");
+    let unrecorded = run.chaos(&["judge"]);
+    check(&unrecorded, 1, "out of cheese");
+    assert!(!String::from_utf8_lossy(&unrecorded.stdout).contains("replay"), "nothing was recorded");
+    let inputs = run.folder.path().canonicalize().expect("it is there").join("inputs");
+    fs::create_dir(&inputs).expect("it is writable");
+    ["p1.bin", "p2.bin"].iter().for_each(|name| fs::write(inputs.join(name), "").expect("it is writable"));
+    let judged = run.chaos(&["judge"]);
+    check(&judged, 1, &format!("step by step: cargo run -p peer -- replay {}/p1.bin --trace", inputs.display()));
+    assert!(!String::from_utf8_lossy(&judged.stdout).contains("p2.bin"), "only whoever the evidence is about");
+}
+
+#[test]
 fn a_foreign_process_under_the_same_pid_is_left_alone() {
     let mut run = Run::new();
     let path = run.folder.path().join("events/p1.jsonl");

@@ -169,6 +169,7 @@ impl Bench {
             source,
             halt: halt.as_ref(),
             fulfilled: &fulfilled,
+            folder: &left,
             history: &history,
             judgement: &judgement,
             stubborn: &stubborn,

@@ -54,6 +54,7 @@ impl Folder {
         let path = logs.join(scenario).join(&name);
         fs::create_dir_all(path.join("events"))?;
         fs::create_dir_all(path.join("data"))?;
+        fs::create_dir_all(path.join("inputs"))?;
         let pid = std::process::id();
         let run_id = format!("{scenario}-{name}-{pid}");
         let folder = Self { logs, path, run_id };
@@ -85,6 +86,12 @@ impl Folder {
     #[must_use]
     pub fn events(&self, process: &str) -> PathBuf {
         self.path.join("events").join(format!("{process}.jsonl"))
+    }
+
+    /// What a process is given.
+    #[must_use]
+    pub fn inputs(&self, process: &str) -> PathBuf {
+        self.path.join("inputs").join(format!("{process}.bin"))
     }
 
     /// What a process keeps.

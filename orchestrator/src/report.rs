@@ -70,6 +70,9 @@ impl Style {
             for line in &failure.evidence {
                 text += &format!("             | {line}\n");
             }
+            for command in &failure.replays {
+                text += &format!("             step by step: {command}\n");
+            }
         }
         for doubt in &verdict.doubts {
             text += &format!("         ? {doubt}\n");

@@ -97,6 +97,8 @@ impl Supervisor {
             .args(["--die-with", &std::process::id().to_string()])
             .arg("--events")
             .arg(self.folder.events(process))
+            .arg("--inputs")
+            .arg(self.folder.inputs(process))
             .arg("--data-dir")
             .arg(data)
             .args(&self.outfit.flags)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chaos::RunFolder;
 use promises::history::History;
 use promises::judge::{Judgement, Outcome as Kept};
 use serde::Serialize;
@@ -74,6 +75,8 @@ pub struct Failure {
     pub column: Option<usize>,
     /// Lines of events or logs that show it.
     pub evidence: Vec<String>,
+    /// The commands that go step by step through what the peers behind the evidence did.
+    pub replays: Vec<String>,
 }
 
 /// One expectation and what became of it.
@@ -148,6 +151,8 @@ pub struct Findings<'a> {
     pub halt: Option<&'a Halt>,
     /// What became of the expectations, in the order of the file.
     pub fulfilled: &'a [Fulfilled],
+    /// The folder of the run.
+    pub folder: &'a RunFolder,
     /// The history, which the evidence of promises points into.
     pub history: &'a History,
     /// What the judge says.
@@ -209,7 +214,8 @@ impl Findings<'_> {
                 // Not every promise has a number in the design of the protocol.
                 let numbers = if finding.invariants.is_empty() { String::new() } else { format!(" ({})", finding.invariants.join(", ")) };
                 let title = format!("{}{numbers}: {}", finding.promise, finding.statement);
-                failures.push(self.failure(&title, broken.words.clone(), None, evidence));
+                let replays = self.folder.replays(self.history, &broken.evidence);
+                failures.push(Failure { replays, ..self.failure(&title, broken.words.clone(), None, evidence) });
             }
         }
         for name in self.stubborn {
@@ -235,7 +241,8 @@ impl Findings<'_> {
 
     fn failure(&self, title: &str, words: String, span: Option<&Span>, evidence: Vec<String>) -> Failure {
         let place = span.map(|span| self.source.locate(span.start));
-        Failure { title: title.to_owned(), words, line: place.map(|place| place.line), column: place.map(|place| place.column), evidence }
+        let (line, column) = place.map_or((None, None), |place| (Some(place.line), Some(place.column)));
+        Failure { title: title.to_owned(), words, line, column, evidence, replays: vec![] }
     }
 
     /// Every expectation and whether it was met.
