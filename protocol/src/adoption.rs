@@ -212,7 +212,7 @@ impl Node {
         if std::mem::take(&mut self.merging) {
             // What the old group ordered after the fork is in no common log; own readings among it are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
-            out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to }));
+            out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));
         }
         let log = building.finish(&self.log);
         self.replace_log(log);
@@ -221,8 +221,11 @@ impl Node {
         out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log_id: format!("{:?}", self.log.log_id()) }));
         let resume = match (snapshot, purpose) {
             (None, _) => Seq::ZERO,
-            // A newcomer's first delivery is the view that admits it.
-            (Some(at), Purpose::Join) if self.sinks.delivered() == Seq::ZERO => at.max(self.log.view_at().previous()),
+            // A newcomer's first delivery is the view that admits it, or as many entries before it as it asked for.
+            (Some(at), Purpose::Join) if self.sinks.delivered() == Seq::ZERO => {
+                let before = self.log.view_at().previous().0;
+                at.max(Seq(before.saturating_sub(self.config.knobs().late_join.entries())))
+            }
             (Some(_), Purpose::Follow | Purpose::Lead) if self.sinks.delivered() == Seq::ZERO => target,
             (Some(at), _) => at,
         };

@@ -65,9 +65,10 @@ pub struct Knobs {
     pub mode: Mode,
     /// When a reading is handed over unless its publisher says otherwise: `agreed` or `safe`. `agreed`.
     pub delivery: Guarantee,
-    /// Whether a newcomer that outranks the leader takes over. `false`.
+    /// Whether a member that outranks the leader takes over, once it keeps up. `false`.
     pub preempt: bool,
-    /// What a newcomer gets of the past: `from_now`, or `last N` entries as far as they are retained. `from_now`.
+    /// What this peer wants of the past when it joins without a log: `from_now`, or `last N` entries as far as the leader
+    /// retains them. `from_now`.
     pub late_join: LateJoin,
     /// Who founds the group together, mode `primary` only. Nobody.
     pub bootstrap: Vec<PeerId>,

@@ -41,6 +41,17 @@ pub enum LateJoin {
     Last(u64),
 }
 
+impl LateJoin {
+    /// How many entries before the view that admits it a newcomer gets at most.
+    #[must_use]
+    pub fn entries(self) -> u64 {
+        match self {
+            Self::FromNow => 0,
+            Self::Last(entries) => entries,
+        }
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -49,7 +49,7 @@ impl Node {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.retiring.is_some() || leaving.linger_until > now {
+        if leader.is_retiring() || leaving.linger_until > now {
             return;
         }
         let staying = leader.followers.values().filter(|follower| follower.adopted && !leader.leavers.contains(follower.contact.id()));
@@ -71,17 +71,16 @@ impl Node {
         let contiguous = self.log.contiguous();
         let Role::Leader(leader) = &self.role else { return };
         let Some(retiring) = &leader.retiring else { return };
-        if !leader.is_level(contiguous) && retiring.until > now {
-            return;
-        }
+        let waits = !leader.is_level(contiguous) && retiring.until > now;
         let epoch = leader.epoch.clone();
         let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
         match retiring.into.clone() {
+            Successor::Better(successor) => self.yield_when_level(now, &successor, out),
+            Successor::Member(_) | Successor::Group(_) if waits => {}
             Successor::Member(successor) => {
                 let why = format!("it leaves and hands over to {}", successor.id);
-                out.push(Output::Note(Note::StepDown { epoch: epoch.clone(), why }));
-                self.send(now, &successor, Message::Handover { successor: successor.id.clone(), epoch }, out);
-                self.become_waiting(now, &successor.id, out);
+                out.push(Output::Note(Note::StepDown { epoch, why }));
+                self.hand_over(now, &successor, out);
             }
             Successor::Group(leader) => {
                 let why = format!("the group becomes part of that of {}", leader.id());
@@ -95,13 +94,18 @@ impl Node {
         }
     }
 
-    /// The leader hands over to this peer: it claims at once, there is nobody to ask.
+    /// The leader hands over: the successor claims at once, there is nobody to ask; everybody else waits for its claim.
     pub(crate) fn on_handover(&mut self, now: Time, from: &Member, successor: &PeerId, epoch: &Epoch, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
-        let meant = following.leader.member == *from && following.epoch == *epoch && *successor == self.me.member.id;
-        if meant && self.building.is_none() && *epoch >= self.promised {
-            // The old leader is alive and gives its promise like everybody else.
+        let meant = following.leader.member == *from && following.epoch == *epoch;
+        if !meant || self.building.is_some() || *epoch < self.promised {
+            return;
+        }
+        // The old leader is alive, missed by nobody, and gives its promise like everybody else.
+        if *successor == self.me.member.id {
             self.become_candidate(now, Cause::Handover, None, out);
+        } else {
+            self.wait_for_heir(now, successor, out);
         }
     }
 }

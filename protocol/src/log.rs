@@ -80,6 +80,16 @@ impl Log {
         self.base.plus(self.entries.len() as u64)
     }
 
+    /// How many bytes the retained entries weigh.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight as u64
+    }
+
+    /// The position above which entries are retained.
+    pub(crate) fn base(&self) -> Seq {
+        self.base
+    }
+
     pub(crate) fn stable(&self) -> Seq {
         self.stable
     }

@@ -23,8 +23,7 @@ pub(crate) struct Entrant {
     pub(crate) contact: Contact,
     pub(crate) ask: u64,
     pub(crate) promised: Epoch,
-    contiguous: Seq,
-    lineage: Vec<Row>,
+    past: Past,
     /// Whether `HELLO` has passed both ways on a link to it.
     ready: bool,
     /// An older life of it is in the view, and is being probed: the beat whose ACK proves that life.
@@ -106,8 +105,8 @@ impl Node {
         let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact == contact);
         let probe_now = probing.is_some() && before.is_none();
         let probing = if probe_now { Some(leader.beat_now(now)) } else { before.map_or(probing, |entrant| entrant.probing) };
-        let JoinRequest { ask, promised, contiguous, lineage, .. } = join;
-        let entrant = Entrant { ask, promised, contiguous, lineage, ready, probing, seen: now, contact };
+        let (ask, promised, past) = (join.ask, join.promised.clone(), Past::of(&join));
+        let entrant = Entrant { ask, promised, past, ready, probing, seen: now, contact };
         leader.entrants.insert(entrant.contact.id().clone(), entrant);
         if ready && leader.batch_at.is_none() {
             leader.batch_at = Some(now + self.config.knobs().join_batch);
@@ -161,7 +160,7 @@ impl Node {
 
     /// Removes a member that has failed; the next view says so.
     pub(crate) fn evict(&mut self, contact: &Contact, evidence: &Evidence, out: &mut Vec<Output>) {
-        let silent = matches!(evidence, Evidence::Silence { .. } | Evidence::Slow { .. } | Evidence::NoAnswer { .. });
+        let silent = matches!(evidence, Evidence::Silence { .. } | Evidence::NoAnswer { .. });
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.failed.iter().any(|(failed, _)| failed.member == contact.member) {
             return;
@@ -236,8 +235,8 @@ impl Node {
         for entrant in entrants {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.entrants.remove(entrant.contact.id());
-            leader.followers.insert(entrant.contact.id().clone(), Follower::new(entrant.contact.clone(), now));
-            let start = start_for(&self.log, &entrant.lineage, entrant.contiguous);
+            leader.followers.insert(entrant.contact.id().clone(), Follower::new(entrant.contact.clone(), view_at, now));
+            let start = start_for(&self.log, &entrant.past);
             self.admit(now, &entrant.contact.member, entrant.ask, start, out);
         }
         self.wants_changed = true;
@@ -255,7 +254,7 @@ impl Node {
             return;
         }
         if leader.followers.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
-            let start = start_for(&self.log, &join.lineage, join.contiguous);
+            let start = start_for(&self.log, &Past::of(join));
             self.admit(now, &join.from.member, join.ask, start, out);
         }
     }
@@ -305,7 +304,17 @@ impl Node {
         let rows = self.log.lineage();
         let lineage = rows.iter().skip(rows.len().saturating_sub(LINEAGE_SENT)).cloned().collect();
         let contiguous = self.log.contiguous();
-        JoinRequest { ask, from: self.me.clone(), promised: self.promised.clone(), contiguous, lineage, leading, veteran: self.veteran }
+        let recent = self.config.knobs().late_join.entries();
+        JoinRequest {
+            ask,
+            from: self.me.clone(),
+            promised: self.promised.clone(),
+            contiguous,
+            lineage,
+            leading,
+            veteran: self.veteran,
+            recent,
+        }
     }
 
     fn on_merge_request(&mut self, now: Time, via: Option<&Member>, join: &JoinRequest, out: &mut Vec<Output>) {
@@ -356,11 +365,30 @@ impl Node {
     }
 }
 
+/// What a peer that asks to be admitted has, and what it would like to have.
+#[derive(Clone, Debug, Hash)]
+struct Past {
+    contiguous: Seq,
+    lineage: Vec<Row>,
+    recent: u64,
+}
+
+impl Past {
+    fn of(join: &JoinRequest) -> Self {
+        Self { contiguous: join.contiguous, lineage: join.lineage.clone(), recent: join.recent }
+    }
+}
+
 /// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there and the
-/// entries since are still retained, so that a member that was away for a while misses nothing.
-fn start_for(log: &Log, lineage: &[Row], contiguous: Seq) -> Seq {
+/// entries since are still retained, so that a member that was away for a while misses nothing. One that has no log gets
+/// as many of the entries before the newest view as it asks for, and as are retained.
+fn start_for(log: &Log, past: &Past) -> Seq {
     let stable = log.stable();
-    let fork = log.fork(lineage, contiguous).min(stable);
+    if past.lineage.is_empty() {
+        let wanted = Seq(log.view_at().previous().0.saturating_sub(past.recent));
+        return wanted.max(log.base()).min(stable);
+    }
+    let fork = log.fork(&past.lineage, past.contiguous).min(stable);
     if fork > Seq::ZERO && log.retains_above(fork) { fork } else { stable }
 }
 

@@ -82,7 +82,7 @@ pub enum Message {
     Rejected(Rejected),
     /// "I am leaving."
     Leave,
-    /// "I am leaving; you lead."
+    /// To all members: "this one leads next", and it claims at once.
     Handover {
         /// Who is to lead.
         successor: PeerId,
@@ -144,6 +144,8 @@ pub struct JoinRequest {
     pub leading: Option<Leading>,
     /// Whether the asker has been in a view, in this life or, as far as it knows, in an earlier one (mode `primary`).
     pub veteran: bool,
+    /// How many entries before its own view an asker without a log would like to have (`late_join`).
+    pub recent: u64,
 }
 
 /// Rows of a lineage in a request to be admitted: it has to fit a datagram.
@@ -454,7 +456,7 @@ pub enum Reason {
         /// What it speaks.
         speaks: u8,
     },
-    /// Not now; ask again.
+    /// Not now; ask again. From a leader, without an ask: readings were not taken and are to be sent again.
     Busy,
 }
 

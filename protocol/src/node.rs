@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
 use crate::guarantee::Guarantee;
+use crate::hesitation::Hesitation;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
 use crate::inspect::situation;
 use crate::links::{Links, Proof};
@@ -47,6 +48,8 @@ pub struct Node {
     /// An open question to the leader, on behalf of others.
     pub(crate) witness: Option<Witness>,
     pub(crate) leaving: Option<Leaving>,
+    /// How long it waits before it hands over (again) to a better one.
+    pub(crate) preempted: Hesitation,
     /// Set while its group dissolves into another one, until it is admitted there.
     pub(crate) merging: bool,
     /// Whether it has ever been in a view.
@@ -102,6 +105,7 @@ impl Node {
             building: None,
             witness: None,
             leaving: None,
+            preempted: Hesitation::default(),
             merging: false,
             been_member: false,
             veteran: false,
@@ -221,6 +225,7 @@ impl Node {
             building,
             witness,
             leaving,
+            preempted,
             merging,
             been_member,
             veteran,
@@ -235,7 +240,7 @@ impl Node {
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let does = (role, building, witness, leaving, merging, been_member, veteran, wants_changed, beats);
+        let does = (role, building, witness, leaving, preempted, merging, been_member, veteran, wants_changed, beats);
         situation(&(holds, does, more_at, lag, excused, stopped), now)
     }
 

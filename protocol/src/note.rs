@@ -382,6 +382,12 @@ pub enum Note {
         from: Seq,
         /// The last one.
         to: Seq,
+        /// The first position of the other group's log after the two parted, as far as this peer takes it over.
+        #[serde(default)]
+        new_from: Seq,
+        /// The last one; below `new_from` where there is none.
+        #[serde(default)]
+        new_to: Seq,
     },
     /// An origin has declared readings of its own lost.
     Lost {
@@ -441,8 +447,14 @@ pub enum Evidence {
     },
     /// It lags too far, for too long.
     Slow {
-        /// By how many entries.
+        /// By how many entries, since it came in.
         behind: u64,
+        /// The last position that it has acknowledged.
+        acked: Seq,
+        /// The last position of the log.
+        high: Seq,
+        /// For how long it has lagged too far, in milliseconds.
+        for_ms: u64,
     },
 }
 

@@ -123,6 +123,10 @@ impl Node {
                 let leader = following.leader.clone();
                 self.become_joining(now, Some(leader), out);
             }
+            // It had no room, or did not know whether it still leads: what it did not take is sent again.
+            (Role::Member(following), Reason::Busy) if following.leader.member == *from && ask.is_none() => {
+                self.outbox.rewind(self.log.last_oseq(&self.me.member));
+            }
             (Role::Candidate(candidate), Reason::Stale { promised }) => {
                 let overtaken =
                     matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);

@@ -30,6 +30,8 @@ pub(crate) struct Leader {
     /// The last beat before this leader's first.
     beat_before: u64,
     beat_at: Time,
+    /// The last heartbeat to everyone, and where the log ended then.
+    pub(crate) last_beat: Option<(u64, Seq)>,
     started: Started,
     /// Nobody can be overdue before this.
     watch_at: Time,
@@ -45,6 +47,8 @@ pub(crate) struct Leader {
     pub(crate) parting: Vec<Parting>,
     /// Set after a pause: nothing is numbered before everyone has answered this beat.
     doubt: Option<u64>,
+    /// Set while it takes no readings, because somebody is too far behind.
+    pub(crate) pressed: bool,
     /// Set once it numbers nothing more: it waits for everyone to have everything, then goes.
     pub(crate) retiring: Option<Retiring>,
     /// The group that it asks to be merged into.
@@ -62,11 +66,19 @@ pub(crate) struct Follower {
     pub(crate) cursor: Seq,
     /// Whether it has adopted this epoch, so that entries may be streamed to it.
     pub(crate) adopted: bool,
+    /// Where it came in: from there on it is to keep up.
+    pub(crate) since: Seq,
     liveness: Liveness,
-    echo: Option<u64>,
+    /// The last beat that it has answered.
+    pub(crate) echo: Option<u64>,
     /// The heartbeat that it was sent when its link was new, out of turn, and when.
     greeting: Option<(u64, Time)>,
-    lag_since: Option<Time>,
+    /// Since when it has been too far behind.
+    pub(crate) lag_since: Option<Time>,
+    /// With how many heartbeats in a row it has kept up.
+    pub(crate) steady: u32,
+    /// Whether readings of its have not been taken, so that it is to send them again.
+    pub(crate) turned_away: bool,
     /// What it had acknowledged at the last beat, and for how many beats nothing has come of what it was sent.
     stuck: (Seq, u32),
 }
@@ -92,8 +104,10 @@ pub(crate) struct Retiring {
 /// Who comes after this leader.
 #[derive(Clone, Debug, Hash)]
 pub(crate) enum Successor {
-    /// A member takes over.
+    /// A member takes over, because this peer leaves.
     Member(Member),
+    /// A member takes over, because it outranks this peer, which stays.
+    Better(Member),
     /// The whole group joins another one.
     Group(Contact),
 }
@@ -107,16 +121,19 @@ pub(crate) struct Courting {
 }
 
 impl Follower {
-    pub(crate) fn new(contact: Contact, now: Time) -> Self {
+    pub(crate) fn new(contact: Contact, since: Seq, now: Time) -> Self {
         Self {
             contact,
             acked: Seq::ZERO,
             cursor: Seq::ZERO,
             adopted: false,
+            since,
             liveness: Liveness::new(now),
             echo: None,
             greeting: None,
             lag_since: None,
+            steady: 0,
+            turned_away: false,
             stuck: (Seq::ZERO, 0),
         }
     }
@@ -131,6 +148,7 @@ impl Leader {
             beat,
             beat_before: beat,
             beat_at: now,
+            last_beat: None,
             started: Started::default(),
             watch_at: now + patience,
             entrants: BTreeMap::new(),
@@ -139,6 +157,7 @@ impl Leader {
             batch_at: None,
             parting: Vec::new(),
             doubt: None,
+            pressed: false,
             retiring: None,
             courting: None,
             told_stable: Seq::ZERO,
@@ -160,6 +179,10 @@ impl Leader {
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         for follower in self.followers.values_mut() {
             follower.liveness.excuse(lag);
+            follower.steady = 0;
+        }
+        if let Some(retiring) = &mut self.retiring {
+            retiring.until += lag;
         }
         self.watch_at += lag;
         let beat = self.beat_now(now);
@@ -190,8 +213,9 @@ impl Leader {
         self.beat + 1
     }
 
+    /// Whether it is about to go; who only makes way for a better one leads until it has.
     pub(crate) fn is_retiring(&self) -> bool {
-        self.retiring.is_some()
+        self.retiring.as_ref().is_some_and(|retiring| !matches!(retiring.into, Successor::Better(_)))
     }
 
     /// Whether it may number now.
@@ -211,7 +235,7 @@ impl Leader {
     }
 
     /// The last position that everyone in the newest view holds.
-    fn all_acked(&self, contiguous: Seq) -> Seq {
+    pub(crate) fn all_acked(&self, contiguous: Seq) -> Seq {
         self.followers.values().map(|follower| follower.acked).min().unwrap_or(contiguous)
     }
 
@@ -232,8 +256,13 @@ impl Node {
             self.refuse(now, from, None, Reason::NotMember, out);
             return;
         }
-        if !leader.is_numbering() {
-            // The sender still has them, and sends them again: after the next cut, or once it sees no progress.
+        if !leader.takes_readings() {
+            // The sender still has them, and sends them again: after the next cut, or when it is asked to.
+            if let Role::Leader(leader) = &mut self.role
+                && let Some(follower) = leader.followers.get_mut(&from.id)
+            {
+                follower.turned_away = true;
+            }
             return;
         }
         let mut last = self.log.last_oseq(from);
@@ -339,22 +368,17 @@ impl Node {
         let knobs = self.config.knobs().clone();
         let (high, stable) = (self.log.contiguous(), self.log.stable());
         let Role::Leader(leader) = &mut self.role else { return };
+        leader.note_steadiness();
         leader.beat += 1;
+        leader.last_beat = Some((leader.beat, high));
         leader.beat_at = now + knobs.heartbeat_interval;
         leader.started.note(leader.beat, now);
         self.beats = leader.beat;
         let (beat, epoch) = (leader.beat, leader.epoch.clone());
         let all_have =
             leader.followers.values().all(|follower| follower.adopted && follower.acked > Seq::ZERO).then(|| leader.all_acked(high));
-        let mut slow = Vec::new();
         let mut beats = Vec::with_capacity(leader.followers.len());
         for follower in leader.followers.values_mut() {
-            let lag = high.above(follower.acked);
-            let behind = follower.adopted && lag > knobs.max_lag_entries;
-            follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
-            if follower.lag_since.is_some_and(|since| now.since(since) >= knobs.slow_timeout) {
-                slow.push((follower.contact.clone(), Evidence::Slow { behind: lag }));
-            }
             // Nothing relies on TCP: what has been sent and not acknowledged for two more beats is sent again.
             let stuck = follower.adopted && follower.cursor > follower.acked && follower.stuck.0 == follower.acked;
             follower.stuck = (follower.acked, if stuck { follower.stuck.1 + 1 } else { 0 });
@@ -376,12 +400,11 @@ impl Node {
                 self.send(now, &member, Message::SeqSyncFinal(announced.clone()), out);
             }
         }
-        for (contact, evidence) in slow {
-            self.evict(&contact, &evidence, out);
-        }
         if let Some(all_have) = all_have {
             self.discard(all_have);
         }
+        self.evict_slow(now, out);
+        self.yield_to_better(now);
         let beacon = Message::Coordinator(self.own_word(None, None));
         self.broadcast(beacon, out);
         self.tell_stable(out);
@@ -411,8 +434,9 @@ impl Node {
     /// Numbers own readings, changes the view where that is due, streams, and learns what is stable.
     pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
         self.change_view(now, out);
+        self.feel_pressure(now, out);
         let Role::Leader(leader) = &self.role else { return };
-        if leader.is_numbering() {
+        if leader.takes_readings() {
             while let Some((first, run)) = self.outbox.next_run(u64::MAX) {
                 let mut own = first;
                 for request in run {
@@ -488,7 +512,11 @@ impl Node {
         let mut left = VecDeque::from(std::mem::take(&mut leader.parting));
         let mut kept = Vec::new();
         while let Some(mut parting) = left.pop_front() {
-            while parting.cursor < parting.until {
+            for _ in 0..STREAMED_AT_ONCE {
+                let link = self.links.to(&parting.member);
+                if parting.cursor >= parting.until || link.is_none_or(|link| self.links.is_full(link)) {
+                    break;
+                }
                 let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES as usize);
                 let end = parting.cursor.plus(run.len() as u64);
                 let message = Message::Ordered(Ordered {

@@ -280,7 +280,7 @@ impl Node {
         let epoch = claim.epoch.clone();
         let announced = SyncFinal { epoch: epoch.clone(), leader: self.me.clone(), cut, lineage, list };
         let followers: BTreeMap<PeerId, Follower> =
-            listed.iter().map(|contact| (contact.id().clone(), Follower::new(contact.clone(), now))).collect();
+            listed.iter().map(|contact| (contact.id().clone(), Follower::new(contact.clone(), cut, now))).collect();
         let mut leader = Leader::new(now, self.beats, announced.clone(), followers, self.config.knobs().heartbeat_timeout);
         let renewed = claim.standing.is_some();
         if let Some(standing) = claim.standing {

@@ -90,13 +90,15 @@ fn obey(stage: &mut Option<Stage>, line: &str) -> Result<(), String> {
 impl Stage {
     fn new(words: &mut SplitWhitespace<'_>) -> Result<Self, String> {
         let count: usize = words.next().and_then(|n| n.parse().ok()).filter(|n| (1..=9).contains(n)).ok_or("peers 1 to 9")?;
-        let mut knobs = Knobs::default();
-        for word in words {
-            knobs = match word.split_once('=') {
-                None if word == "fast" => Knobs::fast(),
-                None => return Err(format!("{word:?}: `peers N [fast] [KNOB=VALUE…]`")),
-                Some((knob, value)) => turned(&knobs, knob, value)?,
-            };
+        let mut words = words.peekable();
+        let mut knobs = if words.next_if_eq(&"fast").is_some() { Knobs::fast() } else { Knobs::default() };
+        while let Some(word) = words.next() {
+            let (knob, first) = word.split_once('=').ok_or_else(|| format!("{word:?}: `peers N [fast] [KNOB=VALUE…]`"))?;
+            let mut value = first.to_owned();
+            while let Some(more) = words.next_if(|word| !word.contains('=')) {
+                value = format!("{value} {more}");
+            }
+            knobs = turned(&knobs, knob, &value)?;
         }
         let config = Config::try_from(knobs).map_err(|error| error.to_string())?;
         let heard = Rc::new(RefCell::new(String::new()));

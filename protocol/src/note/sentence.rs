@@ -5,7 +5,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{Cause, Evidence, Note, Refusal};
-use crate::id::PeerId;
+use crate::id::{PeerId, Seq};
 use crate::view::Names;
 
 impl Note {
@@ -78,8 +78,11 @@ impl Note {
             Self::Cut { epoch, seq, .. } => write!(f, "The log goes on in epoch {epoch} after #{seq}."),
             Self::Stable { seq, .. } => write!(f, "Stable up to #{seq}."),
             Self::Diverged { from, to } => write!(f, "Diverged: #{from} to #{to} were delivered here and are not in the group's log."),
-            Self::Merged { into, from, to } if to < from => write!(f, "Merged into the group of {into}; nothing was ordered here alone."),
-            Self::Merged { into, from, to } => write!(f, "Merged into the group of {into}; #{from} to #{to} were ordered here alone."),
+            Self::Merged { into, from, to, new_from, new_to } => {
+                let range = |from: Seq, to: Seq| if to < from { "nothing".to_owned() } else { format!("#{from} to #{to}") };
+                let (here, there) = (range(*from, *to), range(*new_from, *new_to));
+                write!(f, "Merged into the group of {into}; ordered here alone: {here}, there alone: {there}.")
+            }
             Self::Lost { seq, origin, from, to, .. } => {
                 write!(f, "Lost #{seq}: readings {from} to {to} of {origin} are declared lost by their origin.")
             }
@@ -101,7 +104,9 @@ impl fmt::Display for Evidence {
             ),
             Self::OwnWord { verb } => write!(f, "it said {verb}"),
             Self::NoAnswer { waited_ms } => write!(f, "asked, and silent for {waited_ms} ms"),
-            Self::Slow { behind } => write!(f, "{behind} entries behind for too long"),
+            Self::Slow { behind, acked, high, for_ms } => {
+                write!(f, "{behind} entries behind, at #{acked} of #{high}, and too far for {for_ms} ms")
+            }
         }
     }
 }

@@ -1,0 +1,62 @@
+//! A pause between two attempts that doubles while they come to nothing one after the other.
+//!
+//! What would otherwise be tried at every heartbeat (asking a group that hears nothing of us, handing over to somebody
+//! who keeps dying) is tried ever less often, so that it does not stand in the way of what would succeed. After a quiet
+//! of as long as the last pause it starts small again.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// Until when the next attempt waits; nothing while there was none lately.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(crate) struct Hesitation {
+    /// When the pause ends, and how long it is.
+    pause: Option<(Time, Duration)>,
+}
+
+impl Hesitation {
+    /// Whether the next attempt may be made.
+    pub(crate) fn is_over(&self, now: Time) -> bool {
+        self.pause.is_none_or(|(until, _)| until <= now)
+    }
+
+    /// Whether the last attempt is so long ago that it does not count any more.
+    pub(crate) fn is_forgotten(&self, now: Time) -> bool {
+        self.pause.is_none_or(|(until, pause)| until + pause <= now)
+    }
+
+    /// An attempt is made, or has come to nothing: the next one waits for `first`, or twice as long as the last one did.
+    pub(crate) fn begin(&mut self, now: Time, first: Duration, most: Duration) {
+        let last = self.pause.filter(|_| !self.is_forgotten(now));
+        let pause = last.map_or(first, |(_, pause)| (pause * 2).clamp(first, most.max(first)));
+        self.pause = Some((now + pause, pause));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hesitation;
+    use crate::time::Time;
+    use std::time::Duration;
+
+    fn at(second: u64) -> Time {
+        Time::from_micros(second * 1_000_000)
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_are_forgotten_after_a_quiet() {
+        let (first, most) = (Duration::from_secs(2), Duration::from_secs(5));
+        let mut hesitation = Hesitation::default();
+        assert!(hesitation.is_over(at(0)) && hesitation.is_forgotten(at(0)));
+        hesitation.begin(at(10), first, most);
+        assert!(!hesitation.is_over(at(11)) && hesitation.is_over(at(12)) && !hesitation.is_forgotten(at(13)));
+        hesitation.begin(at(12), first, most);
+        assert!(!hesitation.is_over(at(15)) && hesitation.is_over(at(16)));
+        hesitation.begin(at(16), first, most);
+        assert!(!hesitation.is_over(at(20)) && hesitation.is_over(at(21)), "5 s at most");
+        assert!(hesitation.is_forgotten(at(26)));
+        hesitation.begin(at(30), first, most);
+        assert!(hesitation.is_over(at(32)), "small again");
+    }
+}

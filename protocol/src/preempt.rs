@@ -1,0 +1,98 @@
+//! `preempt`: a leader hands over to a member that outranks it, without a gap and without an election.
+//!
+//! Off by default, because a leader that works is worth more than one of a higher name. Where it is on, the highest
+//! member takes over once it is *steady*: it has answered the last two heartbeats before the next one was due, and by then
+//! held everything that stood in the log when they were sent; and everybody else has answered the last one so, because
+//! whoever lags would keep the others waiting. The leader then stops numbering, waits until everybody has everything, and says
+//! `HANDOVER` to all: the one named claims, the others wait for it. What members send meanwhile stays in their outboxes.
+//!
+//! A hand-over that comes to nothing costs no leader: before `HANDOVER` the old one just goes on, after it everybody
+//! waits for the claim for as long as for any other, and then elects. Either way the next attempt hesitates, ever longer.
+
+use crate::id::{Member, PeerId};
+use crate::message::Message;
+use crate::node::Node;
+use crate::note::Note;
+use crate::role::Role;
+use crate::seam::Output;
+use crate::sequencer::{Follower, Leader, Retiring, Successor};
+use crate::time::Time;
+
+impl Leader {
+    /// Notes who has kept up with the last heartbeat, just before the next one.
+    pub(crate) fn note_steadiness(&mut self) {
+        let Some((beat, high)) = self.last_beat else { return };
+        for follower in self.followers.values_mut() {
+            let keeps_up = follower.echo >= Some(beat) && follower.acked >= high;
+            follower.steady = if keeps_up { (follower.steady + 1).min(STEADY_BEATS) } else { 0 };
+        }
+    }
+
+    /// The one to hand over to, if it and everybody else is steady.
+    fn heir(&self) -> Option<&Follower> {
+        let others = self.followers.values().filter(|follower| !self.leavers.contains(follower.contact.id()));
+        let heir = others.max_by_key(|follower| follower.contact.priority())?;
+        (heir.steady >= STEADY_BEATS && self.followers.values().all(|follower| follower.steady > 0)).then_some(heir)
+    }
+
+    /// Whether nothing else is going on that a hand-over would disturb.
+    fn is_settled(&self) -> bool {
+        self.is_numbering() && !self.pressed && self.failed.is_empty() && self.batch_at.is_none() && self.courting.is_none()
+    }
+}
+
+impl Node {
+    /// Begins to hand over, if somebody is there to take over.
+    pub(crate) fn yield_to_better(&mut self, now: Time) {
+        let knobs = self.config.knobs();
+        if !knobs.preempt || self.leaving.is_some() || !self.preempted.is_over(now) {
+            return;
+        }
+        let until = now + knobs.sync_timeout;
+        let (first, most) = (2 * self.patience(), 32 * self.patience());
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(heir) = leader.heir().filter(|heir| leader.is_settled() && heir.contact.outranks(&self.me)) else { return };
+        let into = Successor::Better(heir.contact.member.clone());
+        leader.retiring = Some(Retiring { until, into });
+        self.preempted.begin(now, first, most);
+    }
+
+    /// Hands over as soon as everybody has everything; goes on leading if that cannot be.
+    pub(crate) fn yield_when_level(&mut self, now: Time, successor: &Member, out: &mut Vec<Output>) {
+        let contiguous = self.log.contiguous();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let is_there = leader.followers.get(&successor.id).is_some_and(|follower| follower.contact.member == *successor);
+        let is_late = leader.retiring.as_ref().is_none_or(|retiring| retiring.until <= now);
+        if !is_there || !leader.failed.is_empty() || is_late && !leader.is_level(contiguous) {
+            leader.retiring = None;
+            return;
+        }
+        if leader.is_level(contiguous) {
+            let epoch = leader.epoch.clone();
+            let why = format!("it hands over to {}, which outranks it", successor.id);
+            out.push(Output::Note(Note::StepDown { epoch, why }));
+            self.hand_over(now, successor, out);
+        }
+    }
+
+    /// Tells everybody who leads next, and waits for its claim like everybody.
+    pub(crate) fn hand_over(&mut self, now: Time, successor: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let epoch = leader.epoch.clone();
+        let members: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        for member in members {
+            self.send(now, &member, Message::Handover { successor: successor.id.clone(), epoch: epoch.clone() }, out);
+        }
+        self.become_waiting(now, &successor.id, out);
+    }
+
+    /// Waits for the claim of the one that the leader has handed over to, without missing that leader.
+    pub(crate) fn wait_for_heir(&mut self, now: Time, heir: &PeerId, out: &mut Vec<Output>) {
+        let candidate = self.candidate(now, None);
+        self.role = Role::Candidate(candidate);
+        self.become_waiting(now, heir, out);
+    }
+}
+
+/// Heartbeats in a row with which a member has to keep up to be steady.
+const STEADY_BEATS: u32 = 2;

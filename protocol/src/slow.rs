@@ -1,0 +1,86 @@
+//! Members that cannot keep up: first everybody waits for them, then the group goes on without them.
+//!
+//! A member lags by what it has not acknowledged of the entries since it came in. Beyond `max_lag_entries` for
+//! `slow_timeout` it is evicted, by name and with numbers; it may come back as soon as it has caught up, and lacks nothing
+//! as long as the entries are retained. Until then the log grows, so beyond the middle between `max_lag_entries` and
+//! `retain_entries` (or beyond twice `retain_bytes`) the leader takes no more readings before the slowest has come back
+//! below the lower bound or is out: the senders' windows fill, and their sensors hear that. So no member, stopped or slow,
+//! makes anybody hold more than that and what was in flight.
+//!
+//! Silence is another matter (see `detector`).
+
+use crate::id::{Member, Seq};
+use crate::member::millis;
+use crate::message::Reason;
+use crate::node::Node;
+use crate::note::Evidence;
+use crate::role::Role;
+use crate::seam::Output;
+use crate::sequencer::{Follower, Leader};
+use crate::time::Time;
+
+impl Follower {
+    /// How many entries it has not acknowledged, of those since it came in.
+    fn lag(&self, high: Seq) -> u64 {
+        high.above(self.acked.max(self.since))
+    }
+}
+
+impl Leader {
+    /// Whether it takes readings now.
+    pub(crate) fn takes_readings(&self) -> bool {
+        self.is_numbering() && !self.pressed
+    }
+}
+
+impl Node {
+    /// Evicts who has been too far behind for too long.
+    pub(crate) fn evict_slow(&mut self, now: Time, out: &mut Vec<Output>) {
+        let knobs = self.config.knobs().clone();
+        let high = self.log.contiguous();
+        // What everybody has was discarded down to the bound, so whatever is above it is held for the slowest.
+        let heavy = self.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let slowest = leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
+        let mut slow = Vec::new();
+        for follower in leader.followers.values_mut() {
+            let lag = follower.lag(high);
+            let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
+            follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
+            if let Some(since) = follower.lag_since.filter(|since| now.since(*since) >= knobs.slow_timeout) {
+                let evidence = Evidence::Slow { behind: lag, acked: follower.acked, high, for_ms: millis(now.since(since)) };
+                slow.push((follower.contact.clone(), evidence));
+            }
+        }
+        for (contact, evidence) in slow {
+            self.evict(&contact, &evidence, out);
+        }
+    }
+
+    /// Looks whether the slowest member leaves room for more readings; when it does again, asks for those that were not taken.
+    pub(crate) fn feel_pressure(&mut self, now: Time, out: &mut Vec<Output>) {
+        let knobs = self.config.knobs();
+        let (max_lag, retain, retain_bytes) = (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
+        let high = self.log.contiguous();
+        let Role::Leader(leader) = &self.role else { return };
+        let lag = leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
+        let relief = max_lag + (retain - max_lag) / 2;
+        let weight_bound = retain_bytes.saturating_mul(if leader.pressed { 1 } else { 2 });
+        if self.log.weight() > weight_bound {
+            let all_have = leader.all_acked(high);
+            self.discard(all_have);
+        }
+        let heavy = self.log.weight() > weight_bound;
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.pressed = lag > 0 && (heavy || lag > if leader.pressed { max_lag } else { relief });
+        if leader.takes_readings() {
+            let followers = leader.followers.values_mut();
+            let owed: Vec<Member> = followers
+                .filter_map(|follower| std::mem::take(&mut follower.turned_away).then(|| follower.contact.member.clone()))
+                .collect();
+            for member in owed {
+                self.refuse(now, &member, None, Reason::Busy, out);
+            }
+        }
+    }
+}
