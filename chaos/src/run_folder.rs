@@ -1,5 +1,6 @@
 //! The folder of a run, as anybody finds it: event files, human logs, what the sinks have kept.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,17 +142,28 @@ impl RunFolder {
     /// # Errors
     /// Those of the file system.
     pub fn disks(&self) -> io::Result<Vec<Disk>> {
-        let mut disks = Vec::new();
-        let Ok(entries) = fs::read_dir(self.path.join(DATA)) else { return Ok(disks) };
-        let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
-        folders.sort();
+        let Ok(entries) = fs::read_dir(self.path.join(DATA)) else { return Ok(vec![]) };
+        let folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        let mut of_process: BTreeMap<String, BTreeMap<u64, PathBuf>> = BTreeMap::new();
         for folder in folders {
+            let Some(name) = folder.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+            // What was taken away from a process is `<process>~<count>`, and older than what it has now.
+            let (process, turn) = match name.rsplit_once('~') {
+                Some((process, count)) => (process.to_owned(), count.parse().unwrap_or(u64::MAX)),
+                None => (name, u64::MAX),
+            };
+            of_process.entry(process).or_default().insert(turn, folder);
+        }
+        let mut disks = Vec::new();
+        for (process, folders) in of_process {
             let mut text = Vec::new();
-            for part in parts(&folder)? {
-                text.extend(fs::read(part)?);
+            for folder in folders.values() {
+                for part in parts(folder)? {
+                    text.extend(fs::read(part)?);
+                }
             }
-            if let (Some(process), false) = (folder.file_name(), text.is_empty()) {
-                disks.push(Disk::read(&process.to_string_lossy(), &String::from_utf8_lossy(&text)));
+            if !text.is_empty() {
+                disks.push(Disk::read(&process, &String::from_utf8_lossy(&text)));
             }
         }
         Ok(disks)
@@ -199,11 +211,15 @@ mod tests {
         fs::create_dir_all(&data).unwrap();
         fs::create_dir_all(folder.path().join("events")).unwrap();
         fs::write(folder.path().join("events/p1.jsonl"), "").unwrap();
+        let former = folder.path().join("data/p1~1");
+        fs::create_dir_all(&former).unwrap();
+        fs::write(former.join("ordered.jsonl"), "{\"gap\":[9,9]}\n{\"ga").unwrap();
         for (name, seq) in [("ordered.jsonl", 3), ("ordered.jsonl.1", 2), ("ordered.jsonl.2", 1)] {
             fs::write(data.join(name), format!("{{\"gap\":[{seq},{seq}]}}\n")).unwrap();
         }
         let disks = RunFolder::open(folder.path()).unwrap().disks().unwrap();
         let words: Vec<String> = disks[0].lines.iter().map(|line| format!("{line:?}")).collect();
-        assert_eq!(words, ["Gap { from: Seq(1), to: Seq(1) }", "Gap { from: Seq(2), to: Seq(2) }", "Gap { from: Seq(3), to: Seq(3) }"]);
+        let expected = [9, 1, 2, 3].map(|seq| format!("Gap {{ from: Seq({seq}), to: Seq({seq}) }}"));
+        assert_eq!((words, disks.len(), disks[0].torn.len()), (expected.to_vec(), 1, 1));
     }
 }

@@ -100,6 +100,12 @@ impl Folder {
         self.path.join("data").join(process)
     }
 
+    /// Where what a process had kept goes when it is taken away for the `count`-th time. No id has a `~`.
+    #[must_use]
+    pub fn former_data(&self, process: &str, count: u64) -> PathBuf {
+        self.path.join("data").join(format!("{process}~{count}"))
+    }
+
     /// Writes a file of the run.
     ///
     /// # Errors

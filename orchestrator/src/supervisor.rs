@@ -121,12 +121,13 @@ impl Supervisor {
         Ok(pid)
     }
 
-    /// Forgets what a process has kept.
+    /// Takes away from a process what it has kept. It is put aside and not deleted: whoever judges the run needs it.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn wipe(&self, process: &str) -> io::Result<()> {
-        match fs::remove_dir_all(self.folder.data(process)) {
+        let free = (1..).map(|count| self.folder.former_data(process, count)).find(|path| !path.exists());
+        match fs::rename(self.folder.data(process), free.expect("there are more numbers than folders")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
