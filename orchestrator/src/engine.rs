@@ -7,6 +7,8 @@ mod acts;
 mod condition;
 mod describe;
 mod rest;
+mod starve;
+mod storm;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use crate::workload::Readings;
 use crate::world::{Seen, World, WorldError};
 
 use acts::Pause;
+use starve::Starvation;
 
 pub use describe::describe;
 
@@ -87,6 +90,7 @@ pub struct Engine<'a> {
     flowing: bool,
     roster: BTreeMap<String, Enlisted>,
     pauses: Vec<Pause>,
+    starvations: Vec<Starvation>,
     deadline: Time,
     last_turn: Time,
     last_look: Time,
@@ -134,6 +138,7 @@ impl<'a> Engine<'a> {
             flowing: scenario.workload.is_some(),
             roster: BTreeMap::new(),
             pauses: Vec::new(),
+            starvations: Vec::new(),
             deadline,
             last_turn: now,
             last_look: now,
@@ -262,6 +267,7 @@ impl<'a> Engine<'a> {
         self.sample(now)?;
         self.flow(now);
         self.end_due_pauses(now)?;
+        self.go_on_starving(now)?;
         let mut seen = Vec::new();
         self.world.turn(&mut seen)?;
         for one in seen {
@@ -325,8 +331,8 @@ impl<'a> Engine<'a> {
             }
             let occurrence = self.begin(step)?;
             self.perform(step, occurrence)?;
-            // A pause that lasts is over only when it has ended by itself.
-            if !(matches!(step.verb, Verb::Pause(_)) && step.lasts.is_some()) {
+            // What lasts is over only when it has ended by itself; a storm takes its time at once.
+            if !(matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. }) && step.lasts.is_some()) {
                 self.finish(step, occurrence)?;
             }
         }
@@ -388,7 +394,20 @@ impl<'a> Engine<'a> {
                 }
                 Ok(())
             }
-            Verb::Resume(target) => self.fault(step, target, &Fault::Resume).map(drop),
+            Verb::Resume(target) => {
+                let who = self.choose(step, target, true)?;
+                self.feed_again(&who)?;
+                self.act(&name_of(step), &who, &Fault::Resume)
+            }
+            Verb::Starve { target, share, period } => {
+                let period = period.under(&self.scenario.cluster.knobs);
+                self.starve(step, target, *share, period, occurrence)
+            }
+            Verb::Storm(storm) => {
+                let lasts = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
+                let ends = self.world.now() + lasts;
+                self.storm(step, storm, ends)
+            }
             Verb::Restart { target, same_identity } => self.restart(step, target, *same_identity),
             Verb::Spawn(spawns) => {
                 let who: Vec<String> = spawns.iter().map(|spawn| spawn.name.clone()).collect();

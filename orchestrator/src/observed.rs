@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use promises::Bindings;
 use promises::history::Record;
-use promises::standing::Standing;
+use promises::standing::{Stand, Standing};
 use promises::world::{World as Truth, WorldEvent};
 use protocol::id::{Incarnation, Oseq, PeerId, Seq};
 use protocol::note::{Event, Note};
@@ -30,6 +30,8 @@ pub struct Observed {
     pub last_election: Option<Time>,
     /// Lines of event files that cannot be read.
     pub unreadable: Vec<String>,
+    /// Processes that stand still in turns, and have to keep up all the same.
+    pub starving: BTreeSet<String>,
 }
 
 /// A line of a human log.
@@ -92,10 +94,11 @@ impl Observed {
         self.events.push((event.p.clone(), Record::World(event)));
     }
 
-    /// The processes that run and are not told to stand still.
+    /// The processes that run and are not told to stand still for good.
     #[must_use]
     pub fn moving(&self) -> Vec<String> {
-        self.standing.live().iter().filter(|stand| !stand.paused).map(|stand| stand.process.clone()).collect()
+        let moves = |stand: &&&Stand| !stand.paused || self.starving.contains(&stand.process);
+        self.standing.live().iter().filter(moves).map(|stand| stand.process.clone()).collect()
     }
 
     /// The times that a step was done.

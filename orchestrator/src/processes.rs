@@ -57,17 +57,22 @@ impl Processes {
         Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, _lease: lease, grace })
     }
 
-    fn signal(&mut self, process: &str, signal: Signal) -> Result<bool, WorldError> {
-        let sent = self.supervisor.signal(process, signal).map_err(|source| error(&format!("signal {process}"), source))?;
+    /// Hands a signal to all of them before it looks whether it worked at any: between the first and the last of three
+    /// that are killed at once nobody is to notice anything.
+    fn signal(&mut self, processes: &[String], signal: Signal) -> Result<bool, WorldError> {
+        let mut all = true;
+        for process in processes {
+            all &= self.supervisor.signal(process, signal).map_err(|source| error(&format!("signal {process}"), source))?;
+        }
         // A few microseconds as a rule; the limit is for a machine that is about to fall over.
         let deadline = Instant::now() + CONFIRM;
-        while sent && !self.supervisor.is_done(process, signal) {
+        while !processes.iter().all(|process| self.supervisor.is_done(process, signal)) {
             if Instant::now() > deadline {
                 return Ok(false);
             }
             std::thread::yield_now();
         }
-        Ok(sent)
+        Ok(all)
     }
 
     fn read(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
@@ -135,12 +140,12 @@ impl World for Processes {
         self.supervisor.wipe(process).map_err(|source| error(&format!("wipe the data of {process}"), source))
     }
 
-    fn act(&mut self, fault: &Fault, process: &str) -> Result<bool, WorldError> {
+    fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError> {
         match fault {
-            Fault::Kill => self.signal(process, Signal::SIGKILL),
-            Fault::Stop => self.signal(process, Signal::SIGTERM),
-            Fault::Pause => self.signal(process, Signal::SIGSTOP),
-            Fault::Resume => self.signal(process, Signal::SIGCONT),
+            Fault::Kill => self.signal(processes, Signal::SIGKILL),
+            Fault::Stop => self.signal(processes, Signal::SIGTERM),
+            Fault::Pause => self.signal(processes, Signal::SIGSTOP),
+            Fault::Resume => self.signal(processes, Signal::SIGCONT),
             Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {
                 Err(WorldError::Impossible { what: fault.to_string() })
             }

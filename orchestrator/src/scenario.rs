@@ -6,8 +6,10 @@
 pub mod diagnostic;
 mod expectation;
 mod parse;
+mod references;
 pub mod span_of_time;
 mod step;
+mod storm;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use diagnostic::{Placed, Span};
 use span_of_time::SpanOfTime;
 
 pub use parse::{Cell, cells, parse};
+pub use storm::{Gust, Storm};
 
 /// One story, ready to run.
 #[derive(Clone, Debug)]
@@ -151,8 +154,19 @@ pub enum Verb {
     Stop(Target),
     /// SIGSTOP.
     Pause(Target),
-    /// SIGCONT.
+    /// SIGCONT; it ends a starvation, too.
     Resume(Target),
+    /// SIGSTOP and SIGCONT in turns, so that a process gets a share of its time only.
+    Starve {
+        /// Which.
+        target: Target,
+        /// How much of its time it may run, in percent.
+        share: u64,
+        /// How long one turn of standing still and running takes.
+        period: SpanOfTime,
+    },
+    /// Faults drawn one after the other, for as long as the step lasts.
+    Storm(Storm),
     /// Starts a dead process again; a living one is killed first.
     Restart {
         /// Which.
@@ -189,6 +203,8 @@ impl Verb {
             Self::Stop(_) => "stop",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
+            Self::Starve { .. } => "starve",
+            Self::Storm(_) => "storm",
             Self::Restart { .. } => "restart",
             Self::Spawn(_) => "spawn",
             Self::Publish { .. } => "publish",
@@ -203,8 +219,8 @@ impl Verb {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Kill(target) | Self::Stop(target) | Self::Pause(target) | Self::Resume(target) => Some(target),
-            Self::Restart { target, .. } | Self::Publish { target, .. } => Some(target),
-            Self::Wait(_) | Self::Spawn(_) | Self::Quiesce | Self::Sleep | Self::Do(_) => None,
+            Self::Restart { target, .. } | Self::Publish { target, .. } | Self::Starve { target, .. } => Some(target),
+            Self::Storm(_) | Self::Wait(_) | Self::Spawn(_) | Self::Quiesce | Self::Sleep | Self::Do(_) => None,
         }
     }
 }
@@ -265,6 +281,8 @@ pub enum Condition {
         on: Option<Placed<Selector>>,
         /// How often, at each.
         count: u64,
+        /// The name that those at whom it was seen are given.
+        bind: Option<String>,
     },
     /// A log line that was written since the last step that did something began.
     Log {
@@ -272,6 +290,8 @@ pub enum Condition {
         pattern: LogPattern,
         /// By whom.
         on: Option<Placed<Selector>>,
+        /// The name that those at whom it was seen are given.
+        bind: Option<String>,
     },
 }
 

@@ -92,11 +92,12 @@ pub trait World {
     /// If that cannot be done.
     fn wipe(&mut self, process: &str) -> Result<(), WorldError>;
 
-    /// Does something to a process, and waits until it is seen to have worked; false if that was not seen.
+    /// Does something to processes, to all of them at once, and waits until it is seen to have worked; false if that was
+    /// not seen at every one.
     ///
     /// # Errors
     /// If it cannot be done.
-    fn act(&mut self, fault: &Fault, process: &str) -> Result<bool, WorldError>;
+    fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError>;
 
     /// Gives a process a reading to publish; false if it does not run.
     fn publish(&mut self, process: &str, reading: &str) -> bool;

@@ -34,14 +34,18 @@ impl Engine<'_> {
                 }
             }
         }
+        if !who.is_empty() {
+            self.teller.act(&format!("{fault} {}", who.join(", ")), self.world.now().since(self.began));
+        }
+        self.signal(id, who, fault)
+    }
+
+    /// Does it, and writes it down.
+    pub(super) fn signal(&mut self, id: &str, who: &[String], fault: &Fault) -> Result<(), Halt> {
         // The moment before the act, since the peers may react before it is confirmed.
         let t = self.world.now();
-        let mut confirmed = true;
-        for name in who {
-            confirmed &= self.world.act(fault, name)?;
-        }
         if !who.is_empty() {
-            self.teller.act(&format!("{fault} {}", who.join(", ")), t.since(self.began));
+            let confirmed = self.world.act(fault, who)?;
             self.record_at(t, Truth::Fault { id: id.to_owned(), fault: fault.clone(), who: who.to_vec(), confirmed })?;
         }
         Ok(())
@@ -52,22 +56,30 @@ impl Engine<'_> {
         let running: Vec<String> = self.world.living().into_iter().filter(|name| who.contains(name)).collect();
         let alive: Vec<String> = running.iter().filter(|name| self.roster.get(*name).is_some_and(|one| !one.ending)).cloned().collect();
         self.act(&name_of(step), &alive, &Fault::Kill)?;
+        let identity = if same_identity { Identity::Same } else { Identity::Fresh };
+        self.return_of(step, &who, identity)
+    }
+
+    /// Starts those again that are gone, or about to be.
+    pub(super) fn return_of(&mut self, step: &Step, who: &[String], identity: Identity) -> Result<(), Halt> {
+        if who.is_empty() {
+            return Ok(());
+        }
         let limit = self.limit(step);
         self.wait(step, limit, &format!("{} to be gone", who.join(", ")), |engine| {
             let left = engine.world.living().into_iter().any(|name| who.contains(&name));
             if left { Err("it still runs".to_owned()) } else { Ok(()) }
         })?;
-        let identity = if same_identity { Identity::Same } else { Identity::Fresh };
-        self.record_at(
-            self.world.now(),
-            Truth::Fault { id: name_of(step), fault: Fault::Restart { identity }, who: who.clone(), confirmed: true },
-        )?;
+        let t = self.world.now();
+        self.teller.act(&format!("{} {}", Fault::Restart { identity }, who.join(", ")), t.since(self.began));
+        let fault = Fault::Restart { identity };
+        self.record_at(t, Truth::Fault { id: name_of(step), fault, who: who.to_vec(), confirmed: true })?;
         for name in who {
-            if !same_identity {
-                self.world.wipe(&name)?;
+            if identity == Identity::Fresh {
+                self.world.wipe(name)?;
             }
-            let Some(enlisted) = self.roster.get(&name) else { continue };
-            let again = Spawn { name, id: enlisted.peer.clone(), exits: None };
+            let Some(enlisted) = self.roster.get(name) else { continue };
+            let again = Spawn { name: name.clone(), id: enlisted.peer.clone(), exits: None };
             self.start(&again)?;
         }
         Ok(())
@@ -110,19 +122,30 @@ impl Engine<'_> {
             let who: Vec<String> = who.into_iter().filter(|name| living.contains(name)).collect();
             self.act(&fault, &who, &Fault::Resume)?;
             self.record_at(self.world.now(), Truth::Heal { id: fault })?;
-            if let Some(at) = occurrence {
-                let id = self.observed.occurrences[at].step.clone();
-                self.close(&id, at)?;
-            }
+            self.close_if_named(occurrence)?;
         }
         Ok(())
     }
 
+    /// Ends a step that lasted, if it has an id.
+    pub(super) fn close_if_named(&mut self, occurrence: Option<usize>) -> Result<(), Halt> {
+        let Some(at) = occurrence else { return Ok(()) };
+        let id = self.observed.occurrences[at].step.clone();
+        self.close(&id, at)
+    }
+
     /// The end of the file heals everything.
     pub(super) fn end_pauses(&mut self) -> Result<(), Halt> {
-        while let Some(ends) = self.pauses.iter().map(|pause| pause.ends).min() {
-            self.wait_for_time(ends)?;
+        let of_pauses = self.pauses.iter().map(|pause| pause.ends);
+        let of_starvations = self.starvations.iter().filter_map(|starvation| starvation.ends);
+        if let Some(last) = of_pauses.chain(of_starvations).max() {
+            self.wait_for_time(last)?;
         }
+        // A wait that is over does not turn once more.
+        let now = self.world.now();
+        self.end_due_pauses(now)?;
+        let starving = self.observed.starving.iter().cloned().collect::<Vec<String>>();
+        self.feed_again(&starving)?;
         let living = self.world.living();
         let paused: Vec<String> = self
             .observed

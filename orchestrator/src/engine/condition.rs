@@ -30,7 +30,25 @@ impl Engine<'_> {
                 since = None;
                 Err(missing)
             }
-        })
+        })?;
+        if let (Condition::Event { count, on, bind: Some(bind), .. }, Some(search)) = (condition, &search) {
+            self.bind_seen(bind, search, on.as_ref(), *count)?;
+        }
+        if let (Condition::Log { on, bind: Some(bind), .. }, Some(search)) = (condition, &search) {
+            self.bind_seen(bind, search, on.as_ref(), 1)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a name to those at whom something was seen so often.
+    fn bind_seen(&mut self, bind: &str, search: &Search, on: Option<&Placed<Selector>>, least: u64) -> Result<(), Halt> {
+        let among = on.map(|on| self.resolve(&on.value)).transpose();
+        let among = among.map_err(|words| Halt::Step { span: on.map_or(0..0, |on| on.span.clone()), words })?;
+        let is_meant = |process: &String| among.as_ref().map_or(self.roster.contains_key(process), |among| among.contains(process));
+        let seen = search.found.count.iter().filter(|(process, count)| **count >= least && is_meant(process));
+        let seen: Vec<String> = seen.map(|(process, _)| process.clone()).collect();
+        self.bindings.insert(bind.to_owned(), seen);
+        Ok(())
     }
 
     /// The search behind a condition that waits for an event or a line. It sees what came since the last step that did

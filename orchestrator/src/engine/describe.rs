@@ -19,6 +19,8 @@ pub fn describe(step: &Step) -> String {
         Verb::Spawn(spawns) => format!("spawn {}", spawns.iter().map(|spawn| spawn.name.as_str()).collect::<Vec<_>>().join(", ")),
         Verb::Quiesce => "quiesce".to_owned(),
         Verb::Sleep => "let time pass".to_owned(),
+        Verb::Starve { target, share, .. } => format!("starve {} to {share}%", target.who.value),
+        Verb::Storm(storm) => format!("storm over {}", storm.who.value),
         Verb::Do(steps) => steps.iter().map(describe).collect::<Vec<_>>().join(", then "),
         verb => format!("{} {}", verb.name(), verb.target().map(|target| target.who.value.to_string()).unwrap_or_default()),
     };

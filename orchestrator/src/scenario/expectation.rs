@@ -65,6 +65,7 @@ pub(super) const EVENTS: [&str; 50] = [
 
 /// One expectation.
 pub(super) fn expectation(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Expectation> {
+    let before_it = walk.mentions.clone();
     let on = table.get("on").map(|on| selector(on, walk));
     let after = table.string("after", walk).map(|text| point(&text, walk));
     let before = table.string("before", walk).map(|text| point(&text, walk));
@@ -92,6 +93,7 @@ pub(super) fn expectation(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<
         walk.diagnostics.warning("S032", &within.span, "`within` without `after` counts from the start of the run");
     }
     if !when? {
+        walk.mentions = before_it;
         return None;
     }
     Some(Expectation {
@@ -185,7 +187,13 @@ pub(super) fn event_pattern(name: &Value<'_>, fields: Option<&Value<'_>>, walk: 
 
 fn field(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<String>> {
     match value.get_ref() {
-        DeValue::String(_) => walk.string(value).map(|text| vec![text.value]),
+        DeValue::String(_) => {
+            let text = walk.string(value)?;
+            if let Some(name) = text.value.strip_prefix('$') {
+                walk.mentions.names.push(Placed { value: name.to_owned(), span: text.span });
+            }
+            Some(vec![text.value])
+        }
         DeValue::Integer(number) => Some(vec![number.as_str().to_owned()]),
         DeValue::Boolean(is) => Some(vec![is.to_string()]),
         DeValue::Array(items) => items.iter().map(|item| field(item, walk)).collect::<Option<Vec<_>>>().map(|all| all.concat()),
@@ -200,6 +208,8 @@ fn field(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<String>> {
 pub(super) fn log_pattern(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<LogPattern> {
     let text = walk.string(value)?;
     let pattern = LogPattern(text);
+    let names = pattern.names().into_iter().map(|value| Placed { value, span: pattern.0.span.clone() });
+    walk.mentions.names.extend(names);
     // Any name will do here: what matters is whether the expression around the names is one.
     if let Err(error) = pattern.compile(|_| Some(vec!["x".to_owned()])) {
         let message = error.to_string();
@@ -212,8 +222,7 @@ pub(super) fn log_pattern(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<LogP
 
 impl LogPattern {
     /// The names that it mentions as `$name`.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         self.expand(|name| names.push(name.to_owned()), |_| {});
         names
@@ -269,7 +278,9 @@ pub(super) fn point(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<Point>
         }
         None => (text.value.as_str(), false),
     };
-    Some(Point { step: step.to_owned(), end, span: text.span.clone() })
+    let point = Point { step: step.to_owned(), end, span: text.span.clone() };
+    walk.mentions.points.push(point.clone());
+    Some(point)
 }
 
 #[cfg(test)]

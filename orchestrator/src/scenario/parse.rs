@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use promises::selector::{Selector, SelectorError};
+use promises::selector::Selector;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Diagnostics, Placed, Source, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Placed, Source};
 use super::expectation::expectation;
+use super::references::numbered;
 use super::span_of_time::SpanOfTime;
 use super::step::{peer_id, selector, step};
 use super::tree::{Table, Walk};
-use super::{Cluster, Condition, EventPattern, Ids, Point, Profile, Scenario, Verb, What, Workload};
+use super::{Cluster, Ids, Profile, Scenario, Workload};
 
 /// One combination of the values of `[matrix]`: what `${name}` stands for.
 pub type Cell = BTreeMap<String, String>;
@@ -26,7 +27,7 @@ pub type Cell = BTreeMap<String, String>;
 pub fn cells(source: &Source) -> Result<Vec<Cell>, Vec<Diagnostic>> {
     let (document, _) = DeTable::parse_recoverable(&source.text);
     let nothing = Cell::new();
-    let mut walk = Walk { diagnostics: Diagnostics::default(), variables: &nothing };
+    let mut walk = Walk::new(Diagnostics::default(), &nothing);
     let root = Table::new(document.get_ref(), document.span());
     let mut cells = vec![Cell::new()];
     if let Some(matrix) = root.table("matrix", &mut walk) {
@@ -60,11 +61,8 @@ pub fn parse(source: &Source, cell: &Cell, profile: Option<Profile>) -> Result<(
     if diagnostics.has_errors() {
         return Err(diagnostics.into_sorted());
     }
-    let mut walk = Walk { diagnostics, variables: cell };
+    let mut walk = Walk::new(diagnostics, cell);
     let scenario = read(&Table::new(document.get_ref(), 0..0), profile, &mut walk);
-    if let Some(scenario) = &scenario {
-        check_references(scenario, &mut walk.diagnostics);
-    }
     let failed = walk.diagnostics.has_errors();
     let found = walk.diagnostics.into_sorted();
     match scenario {
@@ -93,7 +91,10 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
             None
         }
     };
+    let has_workload = workload.is_some();
     let workload = workload.and_then(|table| read_workload(&table, walk));
+    let mentions = std::mem::take(&mut walk.mentions);
+    mentions.check(cluster.as_ref().map(|cluster| &cluster.ids), has_workload, &mut walk.diagnostics);
     let (required, excused) = invariants.map(|table| read_invariants(&table, walk)).unwrap_or_default();
     let head = head?;
     let name = head.string("name", walk);
@@ -130,7 +131,7 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
     if let Err(error) = Config::try_from(knobs.clone()) {
         walk.diagnostics.error("S020", &table.span, error.to_string());
     }
-    let stagger = stagger.map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| read_stagger(&text, walk));
+    let stagger = stagger.map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| walk.range_of_time(&text));
     let ids = match ids {
         None => {
             let Some(peers) = peers else {
@@ -139,7 +140,7 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
                 }
                 return None;
             };
-            Ids::Given((1..=peers.value).map(numbered).collect())
+            Ids::Given((1..=peers.value).map(numbered_peer).collect())
         }
         Some(value) if value.get_ref().is_str() => {
             let word = walk.string(value)?;
@@ -230,13 +231,6 @@ fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(Strin
     }
 }
 
-fn read_stagger(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<(SpanOfTime, SpanOfTime)> {
-    match text.value.split_once("..") {
-        Some((least, most)) => Some((walk.duration_text(least, &text.span)?, walk.duration_text(most, &text.span)?)),
-        None => walk.duration_text(&text.value, &text.span).map(|both| (both.clone(), both)),
-    }
-}
-
 fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload> {
     let sensors = table.table("sensors", walk);
     table.refuse_the_rest(walk);
@@ -306,135 +300,14 @@ fn promise_ids() -> Vec<&'static str> {
     promises::CATALOGUE.iter().map(|promise| promise.id).collect()
 }
 
-/// Names that stand for nothing, points of steps that do not exist, and steps that can never do anything.
-fn check_references(scenario: &Scenario, diagnostics: &mut Diagnostics) {
-    let mut ids: BTreeSet<&str> = BTreeSet::new();
-    let mut bound: BTreeSet<&str> = BTreeSet::new();
-    let mut spawned: BTreeSet<&str> = match &scenario.cluster.ids {
-        Ids::Given(given) => given.iter().map(PeerId::as_str).collect(),
-        Ids::Random(_) => BTreeSet::new(),
-    };
-    let numbered: Vec<String> = match scenario.cluster.ids {
-        Ids::Random(count) => (1..=count).map(|k| numbered(k).to_string()).collect(),
-        Ids::Given(_) => Vec::new(),
-    };
-    spawned.extend(numbered.iter().map(String::as_str));
-    let steps = scenario.all_steps();
-    for step in &steps {
-        if let Some(id) = &step.id
-            && !ids.insert(id)
-        {
-            diagnostics.error("S015", &step.span, format!("two steps are called `{id}`"));
-        }
-        bound.extend(step.verb.target().and_then(|target| target.bind.as_deref()));
-        if let Verb::Spawn(spawns) = &step.verb {
-            for spawn in spawns {
-                if !spawned.insert(&spawn.name) {
-                    let message = format!("a process called `{}` is there already", spawn.name);
-                    diagnostics.error("S015", &step.span, message).help("restart = … starts one again; a twin needs a name of its own");
-                }
-            }
-        }
-        if let Verb::Quiesce = step.verb
-            && scenario.workload.is_none()
-            && !steps.iter().any(|step| matches!(step.verb, Verb::Publish { .. }))
-        {
-            diagnostics.warning("S032", &step.span, "dead step: nothing is ever published").help("add [workload], or drop this step");
-        }
-    }
-    let mut check_point = |point: &Option<Point>| {
-        if let Some(point) = point
-            && !ids.contains(point.step.as_str())
-        {
-            diagnostics
-                .error("S011", &point.span, format!("no step has the id `{}`", point.step))
-                .suggest(&point.step, ids.iter().copied());
-        }
-    };
-    for step in &steps {
-        check_point(&step.after);
-    }
-    for expectation in &scenario.expectations {
-        check_point(&expectation.after);
-        check_point(&expectation.before);
-    }
-    let processes: Vec<String> = spawned.iter().map(|name| (*name).to_owned()).collect();
-    let mut names: Vec<(String, Span)> = Vec::new();
-    let mut of_selector = |selector: &Placed<Selector>| {
-        names.extend(bound_names(&selector.value).into_iter().map(|name| (name.to_owned(), selector.span.clone())));
-        if let Err(SelectorError::Unknown { text, near }) = Selector::parse(&selector.value.to_string(), &processes) {
-            let found = diagnostics.error("S012", &selector.span, format!("unknown selector `{text}`"));
-            match near {
-                Some(near) => found.label(format!("did you mean `{near}`?")),
-                None => found.help(format!("processes here: {}", processes.join(", "))),
-            };
-        }
-    };
-    if let Some(Workload::Fed { from, .. }) = &scenario.workload {
-        of_selector(from);
-    }
-    for step in &steps {
-        step.verb.target().iter().for_each(|target| of_selector(&target.who));
-        match &step.verb {
-            Verb::Wait(Condition::LeaderNot(who)) => of_selector(who),
-            Verb::Wait(Condition::Event { on, .. } | Condition::Log { on, .. }) => on.iter().for_each(&mut of_selector),
-            _ => {}
-        }
-    }
-    scenario.expectations.iter().filter_map(|expectation| expectation.on.as_ref()).for_each(&mut of_selector);
-    for step in &steps {
-        match &step.verb {
-            Verb::Wait(Condition::Event { pattern, .. }) => names.extend(pattern.names().map(|name| (name, step.span.clone()))),
-            Verb::Wait(Condition::Log { pattern, .. }) => {
-                names.extend(pattern.names().into_iter().map(|name| (name, pattern.0.span.clone())))
-            }
-            _ => {}
-        }
-    }
-    for expectation in &scenario.expectations {
-        match &expectation.what {
-            What::Event(pattern) => names.extend(pattern.names().map(|name| (name, expectation.span.clone()))),
-            What::Log(pattern) => names.extend(pattern.names().into_iter().map(|name| (name, pattern.0.span.clone()))),
-            What::Unordered(_) => {}
-        }
-    }
-    for (name, span) in names {
-        if !bound.contains(name.as_str()) {
-            let found = diagnostics.error("S013", &span, format!("`${name}` is bound by no step"));
-            if bound.is_empty() {
-                found.help("a step binds its choice with as = \"name\"");
-            } else {
-                found.suggest(&name, bound.iter().copied());
-            }
-        }
-    }
-}
-
-/// The names that a selector mentions as `$name`.
-fn bound_names(selector: &Selector) -> Vec<&str> {
-    match selector {
-        Selector::Bound(name) => vec![name],
-        Selector::Some(_, of) => bound_names(of),
-        Selector::List(list) => list.iter().flat_map(bound_names).collect(),
-        _ => Vec::new(),
-    }
-}
-
-impl EventPattern {
-    /// The names that it mentions as `$name`.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        self.fields.values().flatten().filter_map(|value| value.strip_prefix('$')).map(str::to_owned)
-    }
-}
-
-fn numbered(k: u64) -> PeerId {
-    PeerId::new(&format!("peer{k}")).expect("letters and digits are a legal id")
+fn numbered_peer(k: u64) -> PeerId {
+    PeerId::new(&numbered(k)).expect("letters and digits are a legal id")
 }
 
 /// Without a `timeout` of its own, a run may take this long.
 const TIMEOUT_MS: u64 = 60_000;
 /// More processes than this do not fit on one machine's loopback in a scenario's time.
-const PEERS_MAX: u64 = 200;
+pub(super) const PEERS_MAX: u64 = 200;
 /// More readings a second than this from one peer are a benchmark, not a scenario.
 const RATE_MAX: u32 = 10_000;
 /// Flags of `peer run` that are no knobs of the protocol and may be set all the same.

@@ -5,15 +5,20 @@ use protocol::id::PeerId;
 
 use super::diagnostic::Placed;
 use super::expectation::{event_pattern, log_pattern, point};
+use super::span_of_time::SpanOfTime;
+use super::storm::storm;
 use super::tree::{Table, Value, Walk};
 use super::{Condition, IfNone, Spawn, Step, Target, Verb};
 
 /// The verbs, in the order of their introduction.
-const VERBS: [&str; 11] = ["wait", "kill", "stop", "pause", "resume", "restart", "spawn", "publish", "quiesce", "do", "for"];
+const VERBS: [&str; 13] =
+    ["wait", "kill", "stop", "pause", "resume", "restart", "spawn", "starve", "storm", "publish", "quiesce", "do", "for"];
 
 /// One step.
 pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
+    let before_it = walk.mentions.clone();
     let id = table.string("id", walk);
+    walk.mentions.ids.extend(id.clone());
     let at = table.duration("at", walk);
     let after = table.string("after", walk).and_then(|text| point(&text, walk));
     let lasts = table.duration("for", walk);
@@ -25,17 +30,23 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     if let Some(at) = &at {
         walk.diagnostics.warning("S031", &at.span, "fixed sleep").help(SLEEP_HELP);
     }
-    let verb = verb?;
     if !when? {
+        walk.mentions = before_it;
         return None;
     }
+    let verb = verb?;
     if let (Some(lasts), Verb::Sleep) = (&lasts, &verb) {
         walk.diagnostics.warning("S031", &lasts.span, "fixed sleep").help(SLEEP_HELP);
     }
-    if let (Some(lasts), false) = (&lasts, matches!(verb, Verb::Sleep | Verb::Pause(_) | Verb::Wait(_))) {
+    let can_last = matches!(verb, Verb::Sleep | Verb::Pause(_) | Verb::Starve { .. } | Verb::Storm(_) | Verb::Wait(_));
+    if let (Some(lasts), false) = (&lasts, can_last) {
         walk.diagnostics
             .error("S017", &lasts.span, format!("`for` has no meaning beside `{}`", verb.name()))
-            .help("a pause can last, and a condition can have to hold that long");
+            .help("a pause, a starvation and a storm can last, and a condition can have to hold that long");
+        return None;
+    }
+    if let (None, Verb::Storm(_)) = (&lasts, &verb) {
+        walk.missing(&table.span, "for", "for = \"10 heartbeat_timeout\"");
         return None;
     }
     let strip = |placed: Option<Placed<_>>| placed.map(|placed| placed.value);
@@ -78,7 +89,9 @@ fn verb(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
             walk.diagnostics.error("S016", &table.span, "this step does nothing").help(format!("give it one of: {}", VERBS.join(", ")));
             None
         }
-        [(first, _), (second, _), ..] => {
+        [(first, value), (second, _), ..] => {
+            // Read all the same: others may refer to what it binds.
+            let _ = read_verb(first, value, walk);
             let message = format!("a step has one verb, this one has `{first}` and `{second}`");
             walk.diagnostics.error("S016", &table.key_span(second), message).help("write two steps, or one with do = [{ … }, { … }]");
             None
@@ -95,8 +108,13 @@ fn read_verb(verb: &str, value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb>
         "resume" => target(value, walk).map(Verb::Resume),
         "restart" => restart(value, walk),
         "spawn" => spawns(value, walk).map(Verb::Spawn),
+        "starve" => starve(value, walk),
+        "storm" => storm(value, walk).map(Verb::Storm),
         "publish" => publish(value, walk),
-        "quiesce" => walk.string(value).and_then(|word| walk.word(&word, &[("workload", ())])).map(|()| Verb::Quiesce),
+        "quiesce" => {
+            walk.mentions.quiescences.push(value.span());
+            walk.string(value).and_then(|word| walk.word(&word, &[("workload", ())])).map(|()| Verb::Quiesce)
+        }
         _ => steps(value, walk).map(Verb::Do),
     }
 }
@@ -126,8 +144,10 @@ pub(super) fn selector(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Placed<
     if parsed.len() < texts.len() || parsed.is_empty() {
         return None;
     }
-    let value_of = if parsed.len() == 1 { parsed.swap_remove(0) } else { Selector::List(parsed) };
-    Some(Placed { value: value_of, span: value.span() })
+    let chosen = if parsed.len() == 1 { parsed.swap_remove(0) } else { Selector::List(parsed) };
+    let placed = Placed { value: chosen, span: value.span() };
+    walk.mentions.selectors.push(placed.clone());
+    Some(placed)
 }
 
 fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
@@ -141,7 +161,7 @@ fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
 }
 
 fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
-    let bind = table.string("as", walk);
+    let bind = binding(table, walk);
     let if_none = table.string("if_none", walk);
     let if_none = if_none.map_or(Some(IfNone::Wait), |word| walk.word(&word, &IF_NONE));
     let Some(who) = table.get(key) else {
@@ -149,13 +169,30 @@ fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -
         return None;
     };
     let who = selector(who, walk)?;
-    if let Some(bind) = &bind
-        && !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    {
+    Some(Target { who, bind, if_none: if_none? })
+}
+
+/// The name that a choice is given.
+fn binding(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<String> {
+    let bind = table.string("as", walk)?;
+    if !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         walk.diagnostics.error("S005", &bind.span, "a name has letters, digits and underscores only");
-        return None;
     }
-    Some(Target { who, bind: bind.map(|bind| bind.value), if_none: if_none? })
+    walk.mentions.bound.push(bind.value.clone());
+    Some(bind.value)
+}
+
+fn starve(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
+    let table = walk.table(value)?;
+    let target = target_table(&table, "who", walk);
+    let share = table.count("share", 1, 99, walk);
+    let period = table.duration("period", walk);
+    if table.get("share").is_none() {
+        walk.missing(&table.span, "share", "starve = { who = \"member\", share = 20 }, in percent of its time");
+    }
+    table.refuse_the_rest(walk);
+    let period = period.map_or_else(|| SpanOfTime::from_millis(STARVE_PERIOD_MS), |period| period.value);
+    Some(Verb::Starve { target: target?, share: share?.value, period })
 }
 
 fn restart(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
@@ -173,6 +210,7 @@ fn restart(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
 fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
     if !value.get_ref().is_table() {
         let names = walk.strings(value)?;
+        walk.mentions.spawned.extend(names.iter().cloned());
         return names.iter().map(|name| peer_id(name, walk).map(|id| Spawn { name: name.value.clone(), id, exits: None })).collect();
     }
     let table = walk.table(value)?;
@@ -186,6 +224,7 @@ fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
     };
     let peer = peer_id(&id, walk)?;
     let name = name.unwrap_or(id);
+    walk.mentions.spawned.push(name.clone());
     // The name becomes part of file names, so it has the alphabet of ids.
     let name = peer_id(&name, walk)?;
     Some(vec![Spawn { name: name.to_string(), id: peer, exits }])
@@ -197,6 +236,7 @@ pub(super) fn peer_id(name: &Placed<String>, walk: &mut Walk<'_>) -> Option<Peer
 }
 
 fn publish(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
+    walk.mentions.publishes = true;
     let table = walk.table(value)?;
     let count = table.count("count", 1, BURST_MAX, walk);
     let size = table.count("size", 1, 65_536, walk).map_or(0, |size| size.value);
@@ -220,15 +260,21 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
     }
     let table = walk.table(value)?;
     let on = table.get("on").and_then(|on| selector(on, walk));
+    let bind = binding(&table, walk);
     let found: Vec<Option<Condition>> = [
         table.get("leader_not").map(|who| selector(who, walk).map(Condition::LeaderNot)),
         table.count("delivered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Delivered(count.value))),
         table.count("unordered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Unordered(count.value))),
         table.get("event").map(|event| {
             let count = table.count("count", 1, u64::MAX, walk).map_or(1, |count| count.value);
-            event_pattern(event, table.get("where"), walk).map(|pattern| Condition::Event { pattern, on: on.clone(), count })
+            event_pattern(event, table.get("where"), walk).map(|pattern| Condition::Event {
+                pattern,
+                on: on.clone(),
+                count,
+                bind: bind.clone(),
+            })
         }),
-        table.get("log").map(|log| log_pattern(log, walk).map(|pattern| Condition::Log { pattern, on: on.clone() })),
+        table.get("log").map(|log| log_pattern(log, walk).map(|pattern| Condition::Log { pattern, on: on.clone(), bind: bind.clone() })),
     ]
     .into_iter()
     .flatten()
@@ -240,11 +286,20 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
             .help("one of: leader_not, delivered, unordered, event, log");
         return None;
     }
-    found.into_iter().flatten().next()
+    let found = found.into_iter().flatten().next()?;
+    if let (Some(_), false) = (bind, matches!(found, Condition::Event { .. } | Condition::Log { .. })) {
+        walk.diagnostics
+            .error("S017", &table.key_span("as"), "`as` has a meaning beside `event` and `log` only")
+            .help("it names those at whom the event or the line was seen");
+        return None;
+    }
+    Some(found)
 }
 
 const IF_NONE: [(&str, IfNone); 3] = [("wait", IfNone::Wait), ("skip", IfNone::Skip), ("fail", IfNone::Fail)];
 const SLEEP_HELP: &str = "what are you waiting for? `wait = \"stable\"` ends as soon as it is true, and fails with a reason";
+/// Short enough that nobody is suspected for standing still, long enough to be kept by a busy machine.
+const STARVE_PERIOD_MS: u64 = 50;
 /// A step repeated more often than this would outlast any timeout.
 const REPEAT_MAX: u64 = 1_000;
 /// More readings than this at once would only measure the orchestrator's own memory.

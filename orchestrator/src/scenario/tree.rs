@@ -8,15 +8,18 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, Placed, Span};
+use super::references::Mentions;
 use super::span_of_time::SpanOfTime;
 
-/// What a walk carries along: the mistakes so far, and the variables that `${name}` stands for.
+/// What a walk carries along.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
     /// The mistakes so far.
     pub(crate) diagnostics: Diagnostics,
     /// What `${name}` is replaced by.
     pub(crate) variables: &'a BTreeMap<String, String>,
+    /// What refers to something else, so far.
+    pub(crate) mentions: Mentions,
 }
 
 /// One table, and the keys that were asked for.
@@ -94,6 +97,12 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 }
 
+impl<'a> Walk<'a> {
+    pub(crate) fn new(diagnostics: Diagnostics, variables: &'a BTreeMap<String, String>) -> Self {
+        Self { diagnostics, variables, mentions: Mentions::default() }
+    }
+}
+
 impl Walk<'_> {
     /// Notes that a value has not the type that it should have.
     pub(crate) fn wrong_type(&mut self, value: &Value<'_>, expected: &str) {
@@ -155,6 +164,14 @@ impl Walk<'_> {
                 }
                 None
             }
+        }
+    }
+
+    /// Two durations with `..` between them, the least and the most; one alone is both.
+    pub(crate) fn range_of_time(&mut self, text: &Placed<String>) -> Option<(SpanOfTime, SpanOfTime)> {
+        match text.value.split_once("..") {
+            Some((least, most)) => Some((self.duration_text(least, &text.span)?, self.duration_text(most, &text.span)?)),
+            None => self.duration_text(&text.value, &text.span).map(|both| (both.clone(), both)),
         }
     }
 

@@ -33,7 +33,7 @@ within = "50s"
 "#;
 
 /// Peers are another crate's program, which `cargo test` does not build for this one.
-fn build_peer() {
+pub(crate) fn build_peer() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built =
         Command::new(cargo).args(["build", "--quiet", "--package", "peer"]).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
