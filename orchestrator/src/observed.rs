@@ -8,7 +8,7 @@ use promises::history::Record;
 use promises::standing::{Stand, Standing};
 use promises::world::{World as Truth, WorldEvent};
 use protocol::id::{Incarnation, Oseq, PeerId, Seq};
-use protocol::note::{Event, Note};
+use protocol::note::{Event, Note, Refusal};
 use protocol::time::Time;
 
 use crate::world::Seen;
@@ -144,6 +144,8 @@ impl Ledger {
                     self.unordered.insert(key);
                 }
             }
+            // Of a full window a peer says no more than that; it publishes the line as soon as there is room.
+            Note::Refused { why: Refusal::WindowFull, .. } => {}
             Note::Refused { .. } => life.settled += 1,
             Note::Deliver { seq, origin, origin_inc, oseq, .. } => {
                 life.delivered += 1;

@@ -467,7 +467,8 @@ impl Node {
             }
             Err(why) => {
                 self.refused += 1;
-                if self.refused.is_power_of_two() {
+                // A full window is asked again and again; any other refusal is the end of a reading, and is accounted for.
+                if why != crate::note::Refusal::WindowFull || self.refused.is_power_of_two() {
                     out.push(Output::Note(Note::Refused { why, count: self.refused }));
                 }
                 out.push(Output::Published { oseq: None, outcome: Outcome::Refused(why) });

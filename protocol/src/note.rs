@@ -534,12 +534,18 @@ impl Note {
             | Self::Gap { .. }
             | Self::Diverged { .. }
             | Self::Lost { .. }
-            | Self::Blocked { .. }
-            | Self::Refused { .. } => Level::Warn,
+            | Self::Blocked { .. } => Level::Warn,
+            // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
+            Self::Refused { count, .. } => {
+                if count.is_power_of_two() {
+                    Level::Warn
+                } else {
+                    Level::Debug
+                }
+            }
             Self::Send { .. }
             | Self::Recv { .. }
             | Self::Publish { .. }
-            | Self::Acknowledged { .. }
             | Self::Promised { .. }
             | Self::Cut { .. }
             | Self::Stable { .. }
@@ -564,6 +570,7 @@ impl Note {
             | Self::Follows { .. }
             | Self::StepDown { .. }
             | Self::Deliver { .. }
+            | Self::Acknowledged { .. }
             | Self::StateTransfer { .. }
             | Self::Merged { .. }
             | Self::Leave
