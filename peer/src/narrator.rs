@@ -101,7 +101,7 @@ impl Voice {
 
 /// Whether a note tells of a single reading.
 pub(crate) fn is_of_reading(note: &Note) -> bool {
-    matches!(note, Note::Publish { .. } | Note::Deliver { .. })
+    matches!(note, Note::Publish { .. } | Note::Acknowledged { .. } | Note::Deliver { .. })
 }
 
 /// The level of a note in the human log.
@@ -120,5 +120,45 @@ pub(crate) fn describe(info: &PanicHookInfo<'_>) -> String {
     match info.location() {
         Some(place) => format!("{what} ({}:{})", place.file(), place.line()),
         None => what.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Incarnation, Narrator, Note, Path, PeerId, failure};
+    use crate::events::EventFile;
+    use crate::journal;
+    use log::LevelFilter;
+    use protocol::note::Event;
+    use std::process::Command;
+
+    /// Names the event file to the process that is to panic.
+    const EVENTS: &str = "NARRATOR_TEST_EVENTS";
+
+    /// The hook ends the process, so it needs one of its own: this very test, run again with a variable set.
+    #[test]
+    fn a_panic_of_any_thread_is_told_three_times_and_ends_the_process() {
+        if let Some(events) = std::env::var_os(EVENTS) {
+            journal::start(LevelFilter::Info);
+            let events = EventFile::open(Path::new(&events)).unwrap();
+            let narrator = Narrator::new(PeerId::new("peer1").unwrap(), Incarnation(1), Some(events), true);
+            narrator.tell(Note::Ready);
+            narrator.tell_panics(Some(Path::new("inputs/peer1.bin")));
+            let outcome = std::thread::spawn(|| panic!("out of cheese")).join();
+            unreachable!("the process goes on after a panic: {outcome:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let events = folder.path().join("events.jsonl");
+        let own = std::env::current_exe().unwrap();
+        let name = "narrator::tests::a_panic_of_any_thread_is_told_three_times_and_ends_the_process";
+        let output = Command::new(own).args(["--exact", name, "--nocapture"]).env(EVENTS, &events).output().unwrap();
+        let (log, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(failure::BUG.into()), "{log}{said}");
+        assert!(said.contains("peer: a bug: out of cheese (") && said.contains("narrator.rs:"), "{said}");
+        assert!(said.contains("peer: what led to it: peer replay inputs/peer1.bin --trace"), "{said}");
+        assert!(log.contains(" ERROR Bug: out of cheese ("), "{log}");
+        let text = std::fs::read_to_string(events).unwrap();
+        let last: Event = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert!(matches!(&last.note, Note::Panic { message } if message.starts_with("out of cheese")) && last.n == 2, "{text}");
     }
 }
