@@ -11,6 +11,7 @@ use protocol::id::PeerId;
 
 use crate::failure::{Failure, OK, UNAVAILABLE, USAGE};
 use crate::journal;
+use crate::recover;
 use crate::replay;
 use crate::settings::{Raw, Settings};
 use crate::shell::Shell;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
     Replay(replay::Request),
+    /// Mode `primary`, when most of the group will never come back: have this peer's next start found a new log, alone
+    Recover(recover::Request),
 }
 
 /// What the command `peer` does.
@@ -82,6 +85,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Replay(request) => replay::run(&request),
+        Command::Recover(request) => recover::run(&request),
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Life {
     pub readings: bool,
     /// Whether the incarnation was stored.
     pub stores: bool,
+    /// Whether the peer knew of an earlier life that was in a view.
+    pub veteran: bool,
     /// How much the human log told.
     pub log_level: LevelFilter,
     /// How many bytes of a torn record were cut off in front of this life.

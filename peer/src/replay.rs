@@ -53,6 +53,7 @@ impl Twin {
     /// The knobs are none that this build takes.
     pub fn new(life: Box<Life>) -> Result<Self, protocol::error::ConfigError> {
         let node = Node::new(life.me.clone(), Config::try_from(life.knobs.clone())?, life.seed, life.now);
+        let node = if life.veteran { node.veteran() } else { node };
         Ok(Self { life, node, outputs: 0, strayed: false })
     }
 

@@ -1,5 +1,6 @@
 //! What `peer run` is told: flags and a file of the same names, raw as given, then checked. Flags win.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub config: Config,
     /// What to measure.
     pub sensors: Vec<SensorName>,
+    /// Whether lines of standard input may begin with a command.
+    pub stdin_commands: bool,
     /// How often to measure.
     pub interval: Duration,
     /// Where to keep what is delivered.
@@ -101,6 +104,9 @@ impl Settings {
             }
             sensors.clear();
         }
+        if raw.stdin_commands == Some(true) && !sensors.contains(&SensorName::Stdin) {
+            return Err("stdin_commands: there are no lines without the sensor `stdin`".to_owned());
+        }
         sensors.sort_unstable();
         sensors.dedup();
         Ok(Self {
@@ -111,6 +117,7 @@ impl Settings {
             broadcast_port,
             seeds: raw.seeds,
             config: Config::try_from(knobs).map_err(|error| error.to_string())?,
+            stdin_commands: raw.stdin_commands.unwrap_or(false),
             sensors,
             interval,
             data: raw.data_dir.map(|folder| DataSettings {
@@ -170,7 +177,7 @@ impl Raw {
             delivery: self.delivery.unwrap_or(profile.delivery),
             preempt: self.preempt.unwrap_or(profile.preempt),
             late_join: self.late_join.unwrap_or(profile.late_join),
-            bootstrap: self.bootstrap.clone(),
+            bootstrap: self.bootstrap.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
         }
     }
 }
@@ -179,6 +186,8 @@ impl Raw {
 mod tests {
     use super::{BAD_FILE, Raw, SensorName, Settings, USAGE};
     use clap::Parser;
+    use protocol::config::{Guarantee, LateJoin, Mode};
+    use protocol::id::PeerId;
     use std::time::Duration;
 
     #[derive(Parser)]
@@ -236,6 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn guarantees_are_knobs_like_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer.toml");
+        let text = "mode = 'primary'\nbootstrap = ['p2', 'p1', 'p2']\ndelivery = 'safe'\nlate_join = 'last 7'\npreempt = true\n";
+        std::fs::write(&path, text).unwrap();
+        let mut raw = flags(&["--delivery", "agreed", "--late-join", "from_now"]);
+        raw.config = Some(path);
+        let settings = Settings::gather(raw).unwrap();
+        let knobs = settings.config.knobs();
+        assert_eq!((knobs.mode, knobs.delivery, knobs.late_join), (Mode::Primary, Guarantee::Agreed, LateJoin::FromNow));
+        let founders: Vec<&str> = knobs.bootstrap.iter().map(PeerId::as_str).collect();
+        assert_eq!((founders, knobs.preempt), (vec!["p1", "p2"], true), "a name that is given twice is one founder");
+        let listed = Settings::gather(flags(&["--mode", "primary", "--bootstrap", "a,b"])).unwrap();
+        assert_eq!(listed.config.knobs().bootstrap.len(), 2);
+    }
+
+    #[test]
     fn mistakes_are_named_and_placed() {
         check_refused(&["--id", "a b"], None, USAGE, "' '");
         check_refused(&["--heartbeat-interval", "1h"], None, USAGE, "heartbeat_timeout");
@@ -244,6 +270,13 @@ mod tests {
         check_refused(&["--broadcast-port", "0"], None, USAGE, "broadcast_port");
         check_refused(&["--rotate-bytes", "1"], None, USAGE, "rotate_bytes");
         check_refused(&["--sensor", "none", "--sensor", "host"], None, USAGE, "none");
+        check_refused(&["--stdin-commands"], None, USAGE, "sensor `stdin`");
+        check_refused(&["--mode", "primary"], None, USAGE, "bootstrap names nobody");
+        check_refused(&["--bootstrap", "p1"], None, USAGE, "mode is available");
+        check_refused(&[], Some("mode = 'primary'"), BAD_FILE, "bootstrap = [\"peer1\"");
+        check_refused(&[], Some("mode = 'both'"), BAD_FILE, "available");
+        check_refused(&[], Some("late_join = 'last ten'"), BAD_FILE, "last 100");
+        check_refused(&[], Some("delivery = 'exactly-once'"), BAD_FILE, "safe");
         check_refused(&[], Some("id = 'a'\nheartbeat_intervall = '1s'"), BAD_FILE, "line 2, column 1");
         check_refused(&[], Some("interval = 'soon'"), BAD_FILE, "line 1");
         check_refused(&[], Some("payload_max = '7 apples'"), BAD_FILE, "KiB");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use protocol::config::{Guarantee, Mode};
 use protocol::id::PeerId;
 use protocol::status::Status;
 use serde::{Deserialize, Serialize};
@@ -30,16 +31,30 @@ pub struct Report {
     pub pid: u32,
     /// Its build.
     pub build: String,
-    /// Its cluster.
-    pub cluster: String,
+    /// What it and its group were told to be.
+    #[serde(flatten)]
+    pub choices: Choices,
     /// For how long it has been running, in milliseconds.
     pub uptime_ms: u64,
     /// How many TCP links it has.
     pub links: usize,
     /// How much it has turned away unread.
     pub rejected: u64,
+    /// How many of its own readings were refused.
+    pub refused: u64,
     /// What it has handed over so far, in order.
     pub deliveries: Deliveries,
+}
+
+/// What a peer and its group were told to be: alike everywhere in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    /// Its cluster.
+    pub cluster: String,
+    /// What a partition does to the group.
+    pub mode: Mode,
+    /// When a reading is handed over.
+    pub delivery: Guarantee,
 }
 
 /// The sequence of what was delivered, as numbers that can be compared between peers that joined at the same place.
@@ -62,9 +77,11 @@ impl fmt::Display for Report {
         writeln!(f, "Role: {}{}", status.role, if status.leaving { " (leaving)" } else { "" })?;
         writeln!(f, "Epoch: {} (promised {})", status.epoch, status.promised)?;
         writeln!(f, "Log: holds up to #{}, delivered #{}, stable #{}", status.contiguous, status.delivered, status.stable)?;
-        writeln!(f, "Own readings: {} published, {} ordered", status.published, status.ordered)?;
+        writeln!(f, "Own readings: {} published, {} ordered, {} refused", status.published, status.ordered, self.refused)?;
         writeln!(f, "Delivered here: {} readings, {} bytes", self.deliveries.count, self.deliveries.bytes)?;
-        writeln!(f, "Cluster: {}, links: {}, turned away: {}", self.cluster, self.links, self.rejected)?;
+        let Choices { cluster, mode, delivery } = &self.choices;
+        writeln!(f, "Cluster: {cluster}, mode: {mode}, delivery: {delivery}")?;
+        writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
     }
@@ -208,7 +225,7 @@ const ANSWER_MAX_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockingStream, Deliveries, PeerId, Report, STATUS, Server, ask_all, choose};
+    use super::{BlockingStream, Choices, Deliveries, Guarantee, Mode, PeerId, Report, STATUS, Server, ask_all, choose};
     use crate::failure::{UNAVAILABLE, USAGE};
     use protocol::id::{Incarnation, Oseq, Seq, ViewId};
     use protocol::status::Status;
@@ -234,8 +251,18 @@ mod tests {
             published: Oseq(0),
             ordered: Oseq(0),
         };
-        let (build, cluster) = (crate::BUILD.to_owned(), "sensors".to_owned());
-        Report { status, pid: 7, build, cluster, uptime_ms: 61_000, links: 0, rejected: 0, deliveries: Deliveries::default() }
+        let choices = Choices { cluster: "sensors".to_owned(), mode: Mode::Available, delivery: Guarantee::Agreed };
+        Report {
+            status,
+            pid: 7,
+            build: crate::BUILD.to_owned(),
+            choices,
+            uptime_ms: 61_000,
+            links: 0,
+            rejected: 0,
+            refused: 0,
+            deliveries: Deliveries::default(),
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn life(torn: u64) -> Life {
         utc: 5_000_000,
         readings: true,
         stores: false,
+        veteran: true,
         log_level: LevelFilter::Info,
         torn,
     }

@@ -47,6 +47,9 @@ pub struct Raw {
     /// What to measure; may be given several times [default: host]
     #[arg(long, value_enum, value_name = "NAME")]
     pub sensor: Vec<SensorName>,
+    /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as that says; `!!` stands for one `!`
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub stdin_commands: Option<bool>,
     /// How often to measure [default: 15s]
     #[arg(long)]
     pub interval: Option<Span>,
@@ -194,7 +197,7 @@ impl Raw {
             };
         }
         first! {
-            id address port cluster priority broadcast_port timing config interval data_dir rotate_bytes rotate_keep events
+            id address port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
             inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join;

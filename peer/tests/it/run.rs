@@ -253,3 +253,47 @@ fn a_peer_dies_with_its_parent() {
     // Gone, or a zombie that nobody has reaped yet.
     until("it to die", || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
 }
+
+#[test]
+fn a_second_signal_ends_a_peer_that_waits_for_an_answer() {
+    let bench = Bench::new();
+    // Patient enough that nothing but the signal ends the wait.
+    let patience = ["--election-timeout", "30s", "--heartbeat-timeout", "60s"];
+    let [mut one, mut two] = ["peer1", "peer2"].map(|id| bench.start(id, &patience));
+    until("one view", || one.members() == 2 && two.members() == 2);
+    let leader = bench.report("peer1").unwrap().status.leader.unwrap();
+    let (leads, follows) = if leader.as_str() == "peer1" { (&mut one, &mut two) } else { (&mut two, &mut one) };
+    leads.signal(Signal::SIGSTOP);
+    follows.signal(Signal::SIGTERM);
+    until("it to say that it leaves", || follows.has(|note| matches!(note, Note::Leave)));
+    assert_eq!(follows.child.try_wait().unwrap(), None, "nobody has let it go");
+    follows.signal(Signal::SIGINT);
+    assert!(follows.wait().success());
+    assert!(follows.log().contains("A second signal: stopping at once"), "{}", follows.log());
+    let last = follows.events().pop().unwrap().note;
+    assert!(matches!(&last, Note::Stop { reason } if reason.contains("second signal")), "{last:?}");
+    leads.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn lines_may_say_when_they_are_to_be_handed_over() {
+    let bench = Bench::new();
+    let mut one = bench.start("peer1", &["--sensor", "stdin", "--stdin-commands"]);
+    let mut plain = bench.start("peer2", &["--sensor", "stdin"]);
+    until("one view", || one.members() == 2 && plain.members() == 2);
+    one.child.stdin.take().unwrap().write_all(b"!safe one\n!!two\n!saef three\nfour\n").unwrap();
+    until("three readings", || plain.delivered().len() == 3);
+    plain.child.stdin.take().unwrap().write_all(b"!safe five\n").unwrap();
+    until("one more", || one.delivered().len() == 4);
+    let handed: Vec<(String, bool)> = one
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Note::Deliver { digest, safe, .. } = event.note { Some((digest, safe)) } else { None })
+        .collect();
+    let digest = |text: &str| protocol::note::hex_digest(text.as_bytes());
+    let expected = [("one", true), ("!two", false), ("four", false), ("!safe five", false)].map(|(text, safe)| (digest(text), safe));
+    assert_eq!(handed, expected);
+    assert!(one.log().contains("no command is called !saef"), "{}", one.log());
+    let report = bench.command(&["status", "--id", "peer1"]).output().unwrap();
+    assert!(String::from_utf8(report.stdout).unwrap().contains("mode: available, delivery: agreed"));
+}
