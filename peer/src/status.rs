@@ -235,6 +235,8 @@ mod tests {
     fn report(name: &str, members: usize) -> Report {
         let peer_id = PeerId::new(name).unwrap();
         let status = Status {
+            mode: protocol::config::Mode::Available,
+            blocked: None,
             peer_id: peer_id.clone(),
             incarnation: Incarnation(1),
             address: "127.0.0.1:5001".parse().unwrap(),

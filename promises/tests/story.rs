@@ -86,6 +86,8 @@ fn start() -> Note {
 
 fn status(published: u64, ordered: u64) -> Note {
     Note::Status(Box::new(Status {
+        mode: protocol::config::Mode::Available,
+        blocked: None,
         peer_id: id("p1"),
         incarnation: Incarnation(1),
         address: std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1),

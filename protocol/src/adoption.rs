@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 
 use crate::building::{Base, Building, Purpose};
-use crate::id::{Member, Oseq, Seq};
+use crate::id::{Member, Seq};
 use crate::log::Log;
 use crate::member::RUN_BYTES;
-use crate::message::{Entry, Message, MissingAnswer, MissingRequest, Ordered, SyncFinal};
+use crate::message::{Message, MissingAnswer, MissingRequest, Ordered, SyncFinal};
 use crate::node::Node;
 use crate::note::Note;
 use crate::role::{Phase, Role};
@@ -214,6 +214,10 @@ impl Node {
             let (from, to) = (fork.next(), self.log.contiguous());
             out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));
         }
+        if purpose != Purpose::Lead {
+            // Before anything of it is acknowledged.
+            self.remember_view(out);
+        }
         let log = building.finish(&self.log);
         self.replace_log(log);
         // An admission may be to an epoch that began long ago.
@@ -253,8 +257,8 @@ impl Node {
         let mut unstable = VecDeque::new();
         let mut seq = self.log.stable().next();
         while seq <= self.log.contiguous() {
-            if let Some(oseq) = self.log.get(seq).and_then(|entry| own_number(entry, &self.me.member)) {
-                unstable.push_back((seq, oseq));
+            if let Some((oseq, guarantee)) = self.log.get(seq).and_then(|entry| entry.number_of(&self.me.member)) {
+                unstable.push_back((seq, oseq, guarantee));
             }
             seq = seq.next();
         }
@@ -268,14 +272,6 @@ impl Node {
         self.log.push_row(epoch.clone());
         let log_id = if log_id.is_none() { epoch.clone() } else { log_id };
         out.push(Output::Note(Note::Cut { epoch, seq: cut, log_id: format!("{log_id:?}") }));
-    }
-}
-
-fn own_number(entry: &Entry, me: &Member) -> Option<Oseq> {
-    match entry {
-        Entry::Data { origin, oseq, .. } if origin == me => Some(*oseq),
-        Entry::Lost { origin, to, .. } if origin == me => Some(*to),
-        Entry::Data { .. } | Entry::Lost { .. } | Entry::View(_) => None,
     }
 }
 

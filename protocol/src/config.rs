@@ -156,6 +156,13 @@ impl Config {
         self.knobs.election_timeout.min(self.knobs.sync_timeout) / 2
     }
 
+    /// Mode `primary`: a leader that no quorum has answered for that long steps down; four fifths of `heartbeat_timeout`, so that
+    /// it has before its members' own deadlines pass.
+    #[must_use]
+    pub fn quorum_timeout(&self) -> Duration {
+        self.knobs.heartbeat_timeout * 4 / 5
+    }
+
     /// How long a peer waits for the outcome of somebody else's claim.
     #[must_use]
     pub fn outcome_timeout(&self) -> Duration {

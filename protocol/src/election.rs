@@ -55,20 +55,19 @@ impl Node {
 
     /// The facts of a candidate: it asks the members of its newest view, or, without one, the joiners it has heard.
     pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Candidate {
-        let (first_view, asked): (bool, Vec<Contact>) = match &self.role {
-            Role::Joining(joining) => (true, joining.heard.values().map(|(contact, _)| contact.clone()).collect()),
-            Role::Candidate(before) => (before.first_view, before.asked.values().cloned().collect()),
-            Role::Member(_) | Role::Leader(_) => {
-                (self.log.view().is_none(), self.log.view().map_or_else(Vec::new, |view| view.members.iter().cloned().collect()))
-            }
+        let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
+            Role::Joining(_) if self.is_elector() => (false, self.electorate()),
+            Role::Joining(joining) => (true, joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone())).collect()),
+            Role::Candidate(before) => (before.first_view, before.asked.clone()),
+            Role::Member(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
         };
         let ask = self.fresh_ask();
-        let asked = asked.into_iter().filter(|contact| *contact.id() != self.me.member.id);
+        asked.remove(&self.me.member.id);
         Candidate {
             first_view,
             ask,
             asked_at: now,
-            asked: asked.map(|contact| (contact.id().clone(), contact)).collect(),
+            asked,
             answered: BTreeSet::new(),
             suspects: missed.iter().cloned().collect(),
             missed,
@@ -97,7 +96,10 @@ impl Node {
         candidate.phase = Phase::Asking { until };
         self.building = None;
         self.wants_changed = true;
-        self.tell_election(cause, out);
+        // Who is blocked asks for as long as it takes, and says so once.
+        if cause != Cause::Again || self.blocked.is_none() {
+            self.tell_election(cause, out);
+        }
         self.put_question_to_all(now, out);
         self.claim_if_clear(now, out);
     }
@@ -123,7 +125,7 @@ impl Node {
             candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member) && !candidate.dropped.contains(&member.id);
         let (ask, first_view) = (candidate.ask, candidate.first_view);
         match &candidate.phase {
-            Phase::Asking { .. } if asked => {
+            Phase::Asking { .. } | Phase::Blocked { .. } if asked => {
                 // In a claim on a first view the log does not matter, and saying none says that it is one.
                 let none = LogEnd { epoch: Epoch::none(), contiguous: crate::id::Seq::ZERO, log_id: Epoch::none() };
                 let end = if first_view { none } else { self.log.end() };
@@ -139,14 +141,21 @@ impl Node {
                 self.send(now, member, Message::SeqSyncRequest(request), out);
             }
             Phase::Adopting { .. } => self.ask_missing(now, out),
-            Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Syncing(_) => {}
+            Phase::Asking { .. } | Phase::Blocked { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Syncing(_) => {}
         }
     }
 
     /// Claims as soon as everybody that is waited for has answered, and nobody better has.
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
         let witness_timeout = self.config.witness_timeout();
+        let enough = self.lacks_to_claim().is_none();
         let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.is_blocked() {
+            if enough {
+                self.claim(now, out);
+            }
+            return;
+        }
         let has_spoken = |contact: &Contact| candidate.answered.contains(contact.id()) || candidate.busy.contains(contact.id());
         let clear = candidate.awaited().all(has_spoken);
         let Phase::Asking { until } = &mut candidate.phase else { return };
@@ -178,6 +187,12 @@ impl Node {
             Role::Candidate(candidate) if candidate.is_standing() => {
                 let word = self.own_word(Some(ask), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(_) if first_view && self.founds_nothing() => self.refuse(now, from, Some(ask), Reason::NotMember, out),
+            Role::Joining(joining) if !first_view && joining.target.is_none() && self.is_elector() && self.knows(from, &election.end) => {
+                // Its log may be needed for a quorum; and with nobody to admit it, it misses a leader like everybody else.
+                self.become_candidate(now, Cause::Again, None, out);
+                self.answer(now, from, &election.candidate, ask, out);
             }
             Role::Joining(joining) => {
                 if !first_view {
@@ -225,7 +240,7 @@ impl Node {
     /// may be named by a view that is still to come.
     fn knows(&self, member: &Member, end: &LogEnd) -> bool {
         let ahead = self.log.is_in(&end.epoch) && end.contiguous > self.log.contiguous();
-        ahead || self.log.view().is_some_and(|view| view.names(member))
+        ahead || self.counts(member)
     }
 
     /// OK if this peer outranks the candidate, else CLEAR.
@@ -239,7 +254,15 @@ impl Node {
         let until = now + self.config.outcome_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.revive(&from.id);
-        if candidate.ask != ask || !matches!(candidate.phase, Phase::Asking { .. }) || candidate.suspects.contains(&from.id) {
+        if candidate.ask != ask || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. }) {
+            return;
+        }
+        if candidate.suspects.contains(&from.id) {
+            // It has let this candidate down before and is not waited for; but it answers, and counts for a quorum.
+            if self.config.is_primary() {
+                candidate.answered.insert(from.id.clone());
+                self.claim_if_clear(now, out);
+            }
             return;
         }
         candidate.phase = Phase::Waiting { on: from.id.clone(), until };
@@ -294,7 +317,7 @@ impl Node {
     }
 
     /// Somebody has just had an answer from the leader: this peer asks it itself, and claims nothing in this round.
-    fn on_veto(&mut self, now: Time, by: &Member, leader: Contact, out: &mut Vec<Output>) {
+    pub(crate) fn on_veto(&mut self, now: Time, by: &Member, leader: Contact, out: &mut Vec<Output>) {
         let until = now + self.config.knobs().election_timeout;
         let me = self.me.member.clone();
         let Role::Candidate(candidate) = &mut self.role else { return };
@@ -402,7 +425,7 @@ impl Node {
         }
         match &candidate.phase {
             Phase::Asking { .. } => self.claim(now, out),
-            Phase::Vetoed { .. } => self.ask(now, Cause::Again, out),
+            Phase::Vetoed { .. } | Phase::Blocked { .. } => self.ask(now, Cause::Again, out),
             Phase::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
             Phase::Waiting { on, .. } => {
                 // This one deadline cures an OK without a COORDINATOR, and every cascade of deaths.
@@ -434,7 +457,7 @@ impl Node {
             Phase::Syncing(_) => self.close_if_complete(now, out),
             Phase::Waiting { on, .. } if *on == member.id => self.ask(now, Cause::Again, out),
             Phase::Adopting { .. } if source_gone => self.adoption_failed(now, out),
-            Phase::Waiting { .. } | Phase::Vetoed { .. } | Phase::Adopting { .. } => {}
+            Phase::Waiting { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. } | Phase::Adopting { .. } => {}
         }
     }
 

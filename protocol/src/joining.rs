@@ -53,6 +53,7 @@ impl Node {
             reported: None,
             deferring: None,
             let_down: BTreeSet::new(),
+            veterans: BTreeSet::new(),
         });
         self.wants_changed = true;
         if let Some(member) = asked {
@@ -106,9 +107,14 @@ impl Node {
         let own = self.me.priority();
         let Role::Joining(joining) = &mut self.role else { return };
         joining.heard.retain(|_, (_, at)| now.since(*at) < HEARD_FOR);
+        joining.veterans.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
         self.building = None;
+        if !self.may_found(now, out) {
+            return;
+        }
+        let Role::Joining(joining) = &mut self.role else { return };
         if let Some((better, _)) = joining.deferring.take() {
             joining.let_down.insert(better);
         }
@@ -131,11 +137,16 @@ impl Node {
     }
 
     /// Another joiner is there.
-    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact) {
+    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, veteran: bool) {
         let soon = now + self.jitter(FIRST_WAIT / 4);
         let Role::Joining(joining) = &mut self.role else { return };
         if *contact.id() == self.me.member.id || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id())) {
             return;
+        }
+        if veteran {
+            joining.veterans.insert(contact.id().clone());
+        } else {
+            joining.veterans.remove(contact.id());
         }
         let news = joining.heard.insert(contact.id().clone(), (contact.clone(), now)).is_none_or(|(before, _)| before != contact);
         if news {
@@ -161,6 +172,10 @@ impl Node {
                 }
             }
             Role::Leader(_) if word.leader.member == from => self.court(now, word, out),
+            // Everyone it could ask may be gone from a group that has gone on without it.
+            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == from => {
+                self.on_veto(now, &from, word.leader.clone(), out);
+            }
             Role::Leader(_) | Role::Member(_) | Role::Candidate(_) => {}
         }
     }

@@ -50,6 +50,7 @@
 //! ```
 
 mod adoption;
+mod blocked;
 mod building;
 mod delivery;
 mod detector;
@@ -65,6 +66,7 @@ mod membership;
 mod outbox;
 mod preempt;
 mod proof;
+mod quorum;
 mod role;
 mod sequencer;
 mod slow;

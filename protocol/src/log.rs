@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::message::{Entry, LogEnd, Row, Snapshot, Table};
 use crate::view::View;
@@ -25,6 +26,8 @@ pub(crate) struct Log {
     table: Table,
     /// The view entries among the retained ones.
     views: VecDeque<(Seq, View)>,
+    /// Where readings stand that are to be handed over only when they are stable, and are not.
+    unsafe_yet: VecDeque<Seq>,
     stable: Seq,
 }
 
@@ -39,6 +42,7 @@ impl Log {
             weight: 0,
             table: Table::new(),
             views: VecDeque::new(),
+            unsafe_yet: VecDeque::new(),
             stable: Seq::ZERO,
         }
     }
@@ -126,7 +130,7 @@ impl Log {
         self.views.back().map_or(self.base, |(seq, _)| *seq)
     }
 
-    /// The newest two views held, newest first.
+    /// The newest two views held and where they stand, newest first; a view that is not retained any more stands at the base.
     pub(crate) fn last_views(&self) -> Vec<(Seq, View)> {
         let below = self.base_view.iter().map(|view| (self.base, view.clone()));
         self.views.iter().rev().cloned().chain(below).take(2).collect()
@@ -175,6 +179,9 @@ impl Log {
         if let Entry::View(view) = &entry {
             self.views.push_back((seq, view.clone()));
         }
+        if matches!(&entry, Entry::Data { guarantee: Guarantee::Safe, .. }) && seq > self.stable {
+            self.unsafe_yet.push_back(seq);
+        }
         self.weight += entry.weight();
         self.entries.push_back(entry);
         seq
@@ -205,6 +212,9 @@ impl Log {
         self.entries.truncate(keep);
         while self.views.back().is_some_and(|(at, _)| *at > seq) {
             self.views.pop_back();
+        }
+        while self.unsafe_yet.back().is_some_and(|at| *at > seq) {
+            self.unsafe_yet.pop_back();
         }
         self.weight = self.entries.iter().map(Entry::weight).sum();
         self.table = self.base_table.clone();
@@ -245,7 +255,20 @@ impl Log {
         let seq = seq.min(self.contiguous());
         let news = seq > self.stable;
         self.stable = self.stable.max(seq);
+        while self.unsafe_yet.front().is_some_and(|at| *at <= self.stable) {
+            self.unsafe_yet.pop_front();
+        }
         news
+    }
+
+    /// The last position up to `limit` before which nothing waits to be safe.
+    pub(crate) fn safe_up_to(&self, limit: Seq) -> Seq {
+        self.unsafe_yet.front().map_or(limit, |at| limit.min(at.previous()))
+    }
+
+    /// The first position that waits to be safe.
+    pub(crate) fn unsafe_from(&self) -> Option<Seq> {
+        self.unsafe_yet.front().copied()
     }
 
     /// Forgets entries at or below `floor`, but keeps so many entries and bytes more.

@@ -1,6 +1,7 @@
 //! A member: follows a leader, sends it readings to be numbered, holds what it numbers.
 
 use crate::detector::{Liveness, Started};
+use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Seq};
 use crate::message::{Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
 use crate::node::Node;
@@ -14,6 +15,7 @@ impl Node {
     pub(crate) fn become_member(&mut self, now: Time, proven_at: Time, leader: Contact, epoch: Epoch, out: &mut Vec<Output>) {
         out.push(Output::Note(Note::Follows { leader: leader.id().clone(), epoch: epoch.clone() }));
         self.been_member = true;
+        self.blocked = None;
         self.witness = None;
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
         self.role = Role::Member(Following {
@@ -114,8 +116,15 @@ impl Node {
         if !self.log.raise_stable(seq) {
             return;
         }
-        if let Some(oseq) = self.outbox.on_stable(self.log.stable(), self.config.knobs()) {
-            out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Stable });
+        if matches!(self.role, Role::Leader(_)) {
+            self.remember_view(out);
+        }
+        let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
+        if let Some((_, oseq, _)) = news.last() {
+            out.push(Output::Published { oseq: Some(*oseq), outcome: Outcome::Stable });
+        }
+        for (seq, oseq, _) in news.into_iter().filter(|(_, _, guarantee)| *guarantee == Guarantee::Safe) {
+            out.push(Output::Note(Note::Acknowledged { oseq, seq, epoch: self.log.epoch() }));
         }
     }
 

@@ -4,8 +4,10 @@
 //! and leaves within `join_batch` share one view; a failure is told at once. A peer that is out leaves no tombstone: it
 //! may come back as soon as it asks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::blocked::survives;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row};
@@ -44,7 +46,7 @@ impl Node {
                 let word = Message::Coordinator(Coordinator { leader, epoch, size, ask: Some(join.ask), names_you: false });
                 self.reply(now, via, &join.from, word, out);
             }
-            Role::Joining(_) if via.is_none() => self.on_fellow_joiner(now, join.from),
+            Role::Joining(_) if via.is_none() => self.on_fellow_joiner(now, join.from, join.veteran),
             Role::Joining(_) | Role::Candidate(_) => {
                 if let Some(from) = via {
                     self.refuse(now, from, Some(join.ask), Reason::Busy, out);
@@ -172,11 +174,15 @@ impl Node {
 
     /// Numbers the next view, if one is due and may be numbered.
     pub(crate) fn change_view(&mut self, now: Time, out: &mut Vec<Output>) {
+        let primary = self.config.is_primary();
+        if primary && matches!(&self.role, Role::Leader(leader) if !leader.failed.is_empty()) && self.doubt_quorum(now, out) {
+            return;
+        }
         let Role::Leader(leader) = &mut self.role else { return };
         // Whoever has failed cannot clear the doubt, so it stops counting for it.
         leader.clear_doubt();
         let batch_due = leader.batch_at.is_some_and(|at| at <= now);
-        if leader.failed.is_empty() && !batch_due || !leader.is_numbering() {
+        if leader.failed.is_empty() && !batch_due || !leader.is_numbering() || leader.unsettled {
             return;
         }
         let Some(view) = self.log.view().cloned() else { return };
@@ -186,6 +192,10 @@ impl Node {
         if batch_due {
             leader.batch_at = None;
             left = std::mem::take(&mut leader.leavers).into_iter().collect();
+            if primary {
+                leader.leavers = hold_back(&view, &failed, &mut left);
+                leader.batch_at = leader.leavers.first().map(|_| now);
+            }
             let is_gone =
                 |id: &PeerId| view.find(id).is_none() || failed.iter().any(|(contact, _)| contact.id() == id) || left.contains(id);
             entrants = leader.entrants.values().filter(|entrant| entrant.ready && is_gone(entrant.contact.id())).cloned().collect();
@@ -214,6 +224,7 @@ impl Node {
             return;
         }
         self.append(Entry::View(next), out);
+        self.unsettle();
         self.follow_members(now, entrants, out);
     }
 
@@ -227,6 +238,7 @@ impl Node {
             leader.followers.values().filter(|f| !view.names(&f.contact.member)).map(|f| f.contact.id().clone()).collect();
         for id in out_of_it {
             if let Some(follower) = leader.followers.remove(&id).filter(|follower| follower.adopted) {
+                leader.depart(&follower);
                 let (member, cursor) = (follower.contact.member, follower.cursor);
                 leader.parting.push(Parting { member, cursor, until: view_at, forget_at });
             }
@@ -279,7 +291,8 @@ impl Node {
         let until = now + self.config.knobs().election_timeout;
         let Role::Leader(leader) = &self.role else { return };
         let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
-        if !outranked || leader.courting.is_some() || !leader.is_numbering() || self.leaving.is_some() {
+        // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
+        if self.config.is_primary() || !outranked || leader.courting.is_some() || !leader.is_numbering() || self.leaving.is_some() {
             return;
         }
         let ask = self.fresh_ask();
@@ -322,7 +335,7 @@ impl Node {
         let size = self.log.view().map_or(1, |view| view.size() as u64);
         let Role::Leader(leader) = &self.role else { return };
         let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
-        if outranks && leader.courting.is_none() && leader.is_numbering() && self.leaving.is_none() {
+        if outranks && !self.config.is_primary() && leader.courting.is_none() && leader.is_numbering() && self.leaving.is_none() {
             let word = self.own_word(Some(join.ask), Some(from));
             self.send(now, from, Message::Coordinator(word), out);
         } else {
@@ -390,6 +403,17 @@ fn start_for(log: &Log, past: &Past) -> Seq {
     }
     let fork = log.fork(&past.lineage, past.contiguous).min(stable);
     if fork > Seq::ZERO && log.retains_above(fork) { fork } else { stable }
+}
+
+/// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view; returns the others.
+fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) -> BTreeSet<PeerId> {
+    let mut later = BTreeSet::new();
+    let gone =
+        |left: &[PeerId], contact: &Contact| left.contains(contact.id()) || failed.iter().any(|(other, _)| other.member == contact.member);
+    while !left.is_empty() && !survives(view, |contact| gone(left, contact)) {
+        later.extend(left.pop());
+    }
+    later
 }
 
 /// An entrant asks at least every two seconds; one that has not for that long has gone.

@@ -273,8 +273,6 @@ pub struct SyncAnswer {
     /// The newest two view entries held and where they stand, newest first; a view that is not retained any more stands
     /// at the position below which nothing is.
     pub views: Vec<(Seq, View)>,
-    /// Whether the answerer has been in a view, in this life or, as far as it knows, in an earlier one (mode `primary`).
-    pub veteran: bool,
 }
 
 /// The cut.
@@ -385,6 +383,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// The last number of a member's that it takes up, if it is one of that member's, and when it is to be handed over.
+    pub(crate) fn number_of(&self, member: &Member) -> Option<(Oseq, Guarantee)> {
+        match self {
+            Self::Data { origin, oseq, guarantee, .. } if origin == member => Some((*oseq, *guarantee)),
+            Self::Lost { origin, to, .. } if origin == member => Some((*to, Guarantee::Agreed)),
+            Self::Data { .. } | Self::Lost { .. } | Self::View(_) => None,
+        }
+    }
+
     /// Roughly how many bytes it takes on the wire and in memory.
     #[must_use]
     pub fn weight(&self) -> usize {

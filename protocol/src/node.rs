@@ -56,14 +56,16 @@ pub struct Node {
     pub(crate) been_member: bool,
     /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode `primary`).
     pub(crate) veteran: bool,
+    /// What it lacks to go on, while it lacks something (mode `primary`).
+    pub(crate) blocked: Option<String>,
     /// Whether the role or the view has changed, and with it who is wanted.
     pub(crate) wants_changed: bool,
     /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later beat.
     pub(crate) beats: u64,
     rejects: BTreeMap<&'static str, u64>,
     refused: u64,
-    /// What the status block said last: whether this peer leads or is part of a group, whom it follows, and the view.
-    told: Option<(bool, bool, Option<PeerId>, ViewId)>,
+    /// What the status block said last: whether this peer leads, is part of a group or is blocked, whom it follows, and the view.
+    told: Option<(bool, bool, bool, Option<PeerId>, ViewId)>,
     /// Set while a call has left something over that the next one is to do at once.
     pub(crate) more_at: Option<Time>,
     /// How late this node has been called at worst since it last told its leader.
@@ -101,6 +103,7 @@ impl Node {
                 reported: None,
                 deferring: None,
                 let_down: BTreeSet::new(),
+                veterans: BTreeSet::new(),
             }),
             building: None,
             witness: None,
@@ -109,6 +112,7 @@ impl Node {
             merging: false,
             been_member: false,
             veteran: false,
+            blocked: None,
             wants_changed: false,
             beats: 0,
             rejects: BTreeMap::new(),
@@ -192,6 +196,8 @@ impl Node {
             incarnation: self.me.member.inc,
             address: self.me.address,
             role: self.role_name().to_owned(),
+            mode: self.config.knobs().mode,
+            blocked: self.blocked.clone(),
             leaving: self.leaving.is_some(),
             leader: self.leader_id(),
             epoch: self.log.epoch().to_string(),
@@ -229,6 +235,7 @@ impl Node {
             merging,
             been_member,
             veteran,
+            blocked,
             wants_changed,
             beats,
             rejects: _,
@@ -240,7 +247,8 @@ impl Node {
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let does = (role, building, witness, leaving, preempted, merging, been_member, veteran, wants_changed, beats);
+        let goes = (leaving, preempted, merging, been_member, veteran, blocked.is_some());
+        let does = (role, building, witness, goes, wants_changed, beats);
         situation(&(holds, does, more_at, lag, excused, stopped), now)
     }
 
@@ -319,7 +327,7 @@ impl Node {
     }
 
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
-        self.deliver_up_to(self.deliverable(), out);
+        self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
         self.stopped = true;
         out.push(Output::Stop(reason));
     }
@@ -457,6 +465,8 @@ impl Node {
         let size_digest = crate::note::hex_digest(&payload);
         let taken = if self.leaving.is_some() {
             Err(crate::note::Refusal::Leaving)
+        } else if self.blocked.is_some() && self.been_member {
+            Err(crate::note::Refusal::NoQuorum)
         } else {
             self.outbox.publish(payload, time, guarantee, self.config.knobs())
         };
@@ -528,7 +538,7 @@ impl Node {
 
     /// Hands over what may be, a bounded part of it per call: a burst must not keep a shell from its heartbeats.
     fn deliver(&mut self, now: Time, out: &mut Vec<Output>) {
-        let limit = self.deliverable();
+        let limit = self.log.safe_up_to(self.deliverable());
         let part = limit.min(self.sinks.delivered().plus(DELIVERED_AT_ONCE));
         if part < limit {
             self.more_at = Some(now);
@@ -562,7 +572,8 @@ impl Node {
     fn tell_status(&mut self, out: &mut Vec<Output>) {
         let view_id = self.log.view().map_or(ViewId::ZERO, |view| view.view_id);
         let leads = matches!(self.role, Role::Leader(_));
-        let now = (leads, leads || matches!(self.role, Role::Member(_)), self.leader_id(), view_id);
+        let part = leads || matches!(self.role, Role::Member(_));
+        let now = (leads, part, self.blocked.is_some(), self.leader_id(), view_id);
         if self.told.as_ref() != Some(&now) {
             self.told = Some(now);
             out.push(Output::Note(Note::Status(Box::new(self.status()))));

@@ -29,8 +29,8 @@ pub(crate) struct Outbox {
     waiting_bytes: u64,
     /// The last number sent to the present leader over the present link.
     sent: Oseq,
-    /// Own entries that stand in the log and are not stable yet.
-    unstable: VecDeque<(Seq, Oseq)>,
+    /// Own entries that stand in the log and are not stable yet, and whether they are to be safe.
+    unstable: VecDeque<(Seq, Oseq, Guarantee)>,
     /// The last number that is stable.
     stable: Oseq,
 }
@@ -105,8 +105,8 @@ impl Outbox {
     }
 
     /// One of this peer's numbers has appeared in the log.
-    pub(crate) fn on_ordered(&mut self, seq: Seq, oseq: Oseq) {
-        self.unstable.push_back((seq, oseq));
+    pub(crate) fn on_ordered(&mut self, seq: Seq, oseq: Oseq, guarantee: Guarantee) {
+        self.unstable.push_back((seq, oseq, guarantee));
         while self.ordered < oseq {
             self.ordered = self.ordered.next();
             self.waiting_bytes -= self.item(self.ordered).map_or(0, weight);
@@ -115,7 +115,7 @@ impl Outbox {
     }
 
     /// The log has become another one, in which this peer's numbers end at `ordered`, and `unstable` are not stable.
-    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, unstable: VecDeque<(Seq, Oseq)>) {
+    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, unstable: VecDeque<(Seq, Oseq, Guarantee)>) {
         self.ordered = ordered;
         self.sent = ordered.min(self.last());
         self.unstable = unstable;
@@ -123,16 +123,11 @@ impl Outbox {
         self.waiting_bytes = self.items.range(skip..).map(weight).sum();
     }
 
-    /// Everything up to `seq` is stable: what is far enough behind may go. Returns the last own number that is news.
-    pub(crate) fn on_stable(&mut self, seq: Seq, knobs: &Knobs) -> Option<Oseq> {
-        let mut news = None;
-        while let Some(&(at, oseq)) = self.unstable.front() {
-            if at > seq {
-                break;
-            }
-            self.unstable.pop_front();
-            self.stable = self.stable.max(oseq);
-            news = Some(oseq);
+    /// Everything up to `seq` is stable: what is far enough behind may go. Returns the own entries for which that is news.
+    pub(crate) fn on_stable(&mut self, seq: Seq, knobs: &Knobs) -> Vec<(Seq, Oseq, Guarantee)> {
+        let news: Vec<_> = self.unstable.drain(..self.unstable.partition_point(|(at, _, _)| *at <= seq)).collect();
+        if let Some((_, oseq, _)) = news.last() {
+            self.stable = self.stable.max(*oseq);
         }
         loop {
             let behind = self.stable.next().above(self.first);
@@ -185,7 +180,7 @@ mod tests {
         let knobs = Knobs { window_entries: 2, payload_max: 4, ..Knobs::default() };
         let mut outbox = filled(2, &knobs);
         assert_eq!(outbox.publish(Bytes::new(), 0, Agreed, &knobs), Err(Refusal::WindowFull));
-        outbox.on_ordered(Seq(1), Oseq(1));
+        outbox.on_ordered(Seq(1), Oseq(1), Agreed);
         assert_eq!(outbox.publish(Bytes::new(), 0, Agreed, &knobs), Ok(Oseq(3)));
         assert_eq!(outbox.publish(Bytes::from_static(b"12345"), 0, Agreed, &knobs), Err(Refusal::TooLarge));
     }
@@ -203,9 +198,9 @@ mod tests {
         let mut outbox = filled(3, &knobs);
         assert_eq!(outbox.next_run(u64::MAX).expect("three").1.len(), 3);
         assert!(outbox.next_run(u64::MAX).is_none());
-        outbox.on_ordered(Seq(7), Oseq(1));
-        outbox.on_ordered(Seq(8), Oseq(2));
-        outbox.on_log_replaced(Oseq(1), VecDeque::from([(Seq(7), Oseq(1))]));
+        outbox.on_ordered(Seq(7), Oseq(1), Agreed);
+        outbox.on_ordered(Seq(8), Oseq(2), Agreed);
+        outbox.on_log_replaced(Oseq(1), VecDeque::from([(Seq(7), Oseq(1), Agreed)]));
         let (first, run) = outbox.next_run(u64::MAX).expect("two");
         assert_eq!((first, run.len()), (Oseq(2), 2));
     }
@@ -215,9 +210,9 @@ mod tests {
         let knobs = Knobs { merge_retain_entries: 0, ..Knobs::default() };
         let mut outbox = filled(3, &knobs);
         for n in 1..=2 {
-            outbox.on_ordered(Seq(n), Oseq(n));
+            outbox.on_ordered(Seq(n), Oseq(n), Agreed);
         }
-        assert_eq!(outbox.on_stable(Seq(2), &knobs), Some(Oseq(2)));
+        assert_eq!(outbox.on_stable(Seq(2), &knobs), [(Seq(1), Oseq(1), Agreed), (Seq(2), Oseq(2), Agreed)]);
         outbox.on_log_replaced(Oseq::ZERO, VecDeque::new());
         let (first, run) = outbox.next_run(u64::MAX).expect("the declaration");
         assert_eq!((first, &run.first().expect("one").what), (Oseq(1), &Wish::Lost { to: Oseq(2) }));

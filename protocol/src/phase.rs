@@ -20,6 +20,8 @@ pub enum Phase {
     Member,
     /// A candidate that asks who else misses the leader, or has been told that nobody does.
     Asking,
+    /// A candidate that reaches no quorum (mode `primary`).
+    Blocked,
     /// A candidate that waits for somebody else's outcome.
     Waiting,
     /// A candidate that collects promises.
@@ -32,7 +34,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 7] = [Self::Joining, Self::Member, Self::Asking, Self::Waiting, Self::Syncing, Self::Building, Self::Leader];
+    pub const ALL: [Self; 8] =
+        [Self::Joining, Self::Member, Self::Asking, Self::Blocked, Self::Waiting, Self::Syncing, Self::Building, Self::Leader];
 
     /// Its name.
     #[must_use]
@@ -41,6 +44,7 @@ impl Phase {
             Self::Joining => "joining",
             Self::Member => "member",
             Self::Asking => "asking",
+            Self::Blocked => "blocked",
             Self::Waiting => "waiting",
             Self::Syncing => "syncing",
             Self::Building => "building",
@@ -66,6 +70,7 @@ impl Node {
             Role::Leader(_) => Phase::Leader,
             Role::Candidate(candidate) => match candidate.phase {
                 Turn::Asking { .. } | Turn::Vetoed { .. } => Phase::Asking,
+                Turn::Blocked { .. } => Phase::Blocked,
                 Turn::Waiting { .. } => Phase::Waiting,
                 Turn::Syncing(_) => Phase::Syncing,
                 Turn::Adopting { .. } => Phase::Building,

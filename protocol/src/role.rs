@@ -43,6 +43,8 @@ pub(crate) struct Joining {
     pub(crate) deferring: Option<(PeerId, Time)>,
     /// Better joiners that have not.
     pub(crate) let_down: BTreeSet<PeerId>,
+    /// Joiners that have been in a view and lost its log.
+    pub(crate) veterans: BTreeSet<PeerId>,
 }
 
 /// The facts of a member.
@@ -101,6 +103,8 @@ pub(crate) enum Phase {
     Asking { until: Time },
     /// Somebody knows a working leader.
     Vetoed { until: Time },
+    /// Mode `primary`: too few answer; asks again then, and whoever comes back before.
+    Blocked { until: Time },
     /// Somebody better asks, or has its promise.
     Waiting { on: PeerId, until: Time },
     /// Collects promises.
@@ -119,6 +123,8 @@ pub(crate) struct Claim {
     pub(crate) outdone: BTreeSet<PeerId>,
     /// Set where a working leader only moves to a higher epoch: what it keeps.
     pub(crate) standing: Option<Box<Leader>>,
+    /// The last position of the adopted log that is known to be stable (mode `primary`).
+    pub(crate) stable: Seq,
 }
 
 impl Candidate {
@@ -138,16 +144,22 @@ impl Candidate {
 
     pub(crate) fn deadline(&self) -> Time {
         match &self.phase {
-            Phase::Asking { until } | Phase::Vetoed { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => *until,
+            Phase::Asking { until }
+            | Phase::Vetoed { until }
+            | Phase::Blocked { until }
+            | Phase::Waiting { until, .. }
+            | Phase::Adopting { until, .. } => *until,
             Phase::Syncing(claim) => claim.until,
         }
     }
 
     pub(crate) fn excuse(&mut self, lag: Duration) {
         match &mut self.phase {
-            Phase::Asking { until } | Phase::Vetoed { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => {
-                *until += lag
-            }
+            Phase::Asking { until }
+            | Phase::Vetoed { until }
+            | Phase::Blocked { until }
+            | Phase::Waiting { until, .. }
+            | Phase::Adopting { until, .. } => *until += lag,
             Phase::Syncing(claim) => claim.until += lag,
         }
     }
@@ -174,7 +186,7 @@ impl Candidate {
     pub(crate) fn is_asking(&self, ask: Option<u64>) -> bool {
         let round = match &self.phase {
             Phase::Syncing(claim) => Some(claim.epoch.round),
-            Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Adopting { .. } => None,
+            Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. } | Phase::Waiting { .. } | Phase::Adopting { .. } => None,
         };
         ask.is_some() && (ask == Some(self.ask) || ask == round)
     }

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use crate::detector::{Liveness, Started};
 use crate::id::{Contact, Epoch, LinkId, Member, Oseq, PeerId, Seq};
+use crate::log::Log;
 use crate::member::{RUN_BYTES, millis};
 use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests, SyncFinal, Wish};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
+use crate::quorum::stable_by_quorum;
 use crate::role::Role;
 use crate::seam::{Outcome, Output};
+use crate::sync::FirstEntry;
 use crate::time::Time;
 
 /// The facts of a leader.
@@ -54,6 +57,12 @@ pub(crate) struct Leader {
     /// The group that it asks to be merged into.
     pub(crate) courting: Option<Courting>,
     told_stable: Seq,
+    /// The first view of this epoch, while it waits for the adopted one to become stable (mode `primary`).
+    pub(crate) first: Option<FirstEntry>,
+    /// Whether the newest view is still to become stable, so that no other may follow (mode `primary`).
+    pub(crate) unsettled: bool,
+    /// Members that the newest view does not name any more, and how far they were; they count until it is stable.
+    departed: BTreeMap<Member, Seq>,
 }
 
 /// What a leader knows of a member.
@@ -139,6 +148,13 @@ impl Follower {
     }
 }
 
+impl Follower {
+    /// When it has been silent for that long.
+    pub(crate) fn lost_at(&self, patience: Duration) -> Time {
+        self.liveness.lost_at(patience)
+    }
+}
+
 impl Leader {
     pub(crate) fn new(now: Time, beat: u64, announced: SyncFinal, followers: BTreeMap<PeerId, Follower>, patience: Duration) -> Self {
         Self {
@@ -161,6 +177,9 @@ impl Leader {
             retiring: None,
             courting: None,
             told_stable: Seq::ZERO,
+            first: None,
+            unsettled: false,
+            departed: BTreeMap::new(),
         }
     }
 
@@ -169,7 +188,7 @@ impl Leader {
         let parting = self.parting.iter().map(|parting| parting.forget_at).min();
         let retiring = self.retiring.as_ref().map(|retiring| retiring.until);
         // A view that may not be numbered now is looked at again when that changes; its time wakes nobody.
-        let batch = self.batch_at.filter(|_| self.is_numbering());
+        let batch = self.batch_at.filter(|_| self.is_numbering() && !self.unsettled);
         let soonest = batch.into_iter().chain(courting).chain(parting).chain(retiring).min();
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
@@ -220,7 +239,7 @@ impl Leader {
 
     /// Whether it may number now.
     pub(crate) fn is_numbering(&self) -> bool {
-        self.doubt.is_none() && self.retiring.is_none()
+        self.doubt.is_none() && self.retiring.is_none() && self.first.is_none()
     }
 
     pub(crate) fn wanted(&self) -> Vec<Contact> {
@@ -234,9 +253,33 @@ impl Leader {
         self.followers.values().map(|follower| follower.acked).max().unwrap_or(contiguous)
     }
 
+    /// The last position that is stable: everyone in the newest view holds it, its own entry included, or a quorum does.
+    fn stable(&self, log: &Log, by_quorum: bool, me: &Member) -> Seq {
+        let contiguous = log.contiguous();
+        if by_quorum {
+            return stable_by_quorum(log, |member| {
+                let follower = self.followers.get(&member.id).filter(|follower| follower.contact.member == *member);
+                let held = follower.map(|follower| follower.acked).or(self.departed_with(member));
+                if member == me { contiguous } else { held.unwrap_or(Seq::ZERO) }
+            });
+        }
+        let acked = self.all_acked(contiguous);
+        if acked >= log.view_at() { acked } else { Seq::ZERO }
+    }
+
     /// The last position that everyone in the newest view holds.
     pub(crate) fn all_acked(&self, contiguous: Seq) -> Seq {
         self.followers.values().map(|follower| follower.acked).min().unwrap_or(contiguous)
+    }
+
+    /// How far a member is that the newest view does not name any more, while it still counts.
+    pub(crate) fn departed_with(&self, member: &Member) -> Option<Seq> {
+        self.departed.get(member).copied()
+    }
+
+    /// A member is in the newest view no more.
+    pub(crate) fn depart(&mut self, follower: &Follower) {
+        self.departed.insert(follower.contact.member.clone(), follower.acked);
     }
 
     /// Whether everybody has acknowledged everything.
@@ -279,14 +322,10 @@ impl Node {
 
     /// Appends one entry to the log, with all that follows from it for this peer's own readings.
     pub(crate) fn append(&mut self, entry: Entry, out: &mut Vec<Output>) {
-        let own = match &entry {
-            Entry::Data { origin, oseq, .. } if *origin == self.me.member => Some(*oseq),
-            Entry::Lost { origin, to, .. } if *origin == self.me.member => Some(*to),
-            Entry::Data { .. } | Entry::Lost { .. } | Entry::View(_) => None,
-        };
+        let own = entry.number_of(&self.me.member);
         let seq = self.log.append(entry);
-        if let Some(oseq) = own {
-            self.outbox.on_ordered(seq, oseq);
+        if let Some((oseq, guarantee)) = own {
+            self.outbox.on_ordered(seq, oseq, guarantee);
             out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Ordered });
         }
     }
@@ -307,10 +346,13 @@ impl Node {
     pub(crate) fn on_ordered_ack(&mut self, from: &Member, epoch: &Epoch, contiguous: Seq) {
         let end = self.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
         if *epoch != leader.epoch || contiguous > end {
             return;
         }
+        if let Some(held) = leader.departed.get_mut(from) {
+            *held = contiguous.max(*held);
+        }
+        let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
         if !follower.adopted && contiguous >= leader.announced.cut {
             follower.adopted = true;
             follower.cursor = contiguous;
@@ -320,6 +362,9 @@ impl Node {
 
     /// Beats, watches, batches.
     pub(crate) fn lead_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.doubt_quorum(now, out) {
+            return;
+        }
         self.watch(now, out);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.parting.retain(|parting| parting.forget_at > now);
@@ -356,7 +401,9 @@ impl Node {
                 ));
             }
         }
-        let soonest = leader.followers.values().map(|follower| follower.liveness.lost_at(timeout)).filter(|at| *at > now).min();
+        // A leader that needs a quorum has to notice before its members do that it has none.
+        let patience = if self.config.is_primary() { self.config.quorum_timeout() } else { timeout };
+        let soonest = leader.followers.values().map(|follower| follower.lost_at(patience)).filter(|at| *at > now).min();
         leader.watch_at = soonest.unwrap_or(now + timeout);
         for (contact, evidence) in overdue {
             self.evict(&contact, &evidence, out);
@@ -447,14 +494,52 @@ impl Node {
             }
         }
         self.stream(now, out);
-        let contiguous = self.log.contiguous();
         let Role::Leader(leader) = &self.role else { return };
-        // Everyone in the newest view holds it, its own entry included: then it is stable, and so is all before it.
-        let acked = leader.all_acked(contiguous);
-        if acked >= self.log.view_at() {
-            self.learn_stable(acked, out);
+        let awaited = self.log.unsafe_from();
+        let stable = leader.stable(&self.log, self.config.is_primary(), &self.me.member);
+        self.learn_stable(stable, out);
+        if awaited.is_some_and(|at| at <= self.log.stable()) {
+            self.spread_stable(out);
         }
+        self.settle_view(now, out);
         self.retire(now, out);
+    }
+
+    /// Somebody waits for what has just become stable: it is said at once, not with whatever is streamed next.
+    fn spread_stable(&mut self, out: &mut Vec<Output>) {
+        let (contiguous, stable) = (self.log.contiguous(), self.log.stable());
+        let Role::Leader(leader) = &self.role else { return };
+        let level = leader.followers.values().filter(|follower| follower.adopted && follower.cursor == contiguous);
+        let links: Vec<LinkId> = level.filter_map(|follower| self.links.to(&follower.contact.member)).collect();
+        if !links.is_empty() {
+            let word = Ordered { epoch: leader.epoch.clone(), first: contiguous.next(), run: Vec::new(), stable, repair: None };
+            self.links.fan(links, Message::Ordered(word), out);
+        }
+    }
+
+    /// Mode `primary`: a view has been numbered, and no other may follow until it is stable.
+    pub(crate) fn unsettle(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.unsettled = self.config.is_primary();
+        }
+    }
+
+    /// Mode `primary`: the newest view has become stable, so the next one may follow.
+    fn settle_view(&mut self, now: Time, out: &mut Vec<Output>) {
+        let settled = self.log.view_at() <= self.log.stable();
+        let Role::Leader(leader) = &mut self.role else { return };
+        if !settled {
+            return;
+        }
+        if leader.unsettled {
+            leader.unsettled = false;
+            leader.departed.clear();
+            self.more_at = Some(now);
+        }
+        if let Some(first) = leader.first.take() {
+            self.more_at = Some(now);
+            self.first_entry(first, out);
+        }
     }
 
     /// Sends every follower what it lacks, one frame for all that stand at the same position.

@@ -5,6 +5,7 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guarantee::Mode;
 use crate::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
 use crate::view::Names;
 
@@ -19,6 +20,10 @@ pub struct Status {
     pub address: SocketAddrV4,
     /// `joining`, `member`, `candidate` or `leader`.
     pub role: String,
+    /// What a partition does to its group.
+    pub mode: Mode,
+    /// What it lacks to go on, where it is blocked (mode `primary`).
+    pub blocked: Option<String>,
     /// Whether it is about to leave.
     pub leaving: bool,
     /// Whom it follows, itself included.
@@ -55,6 +60,7 @@ impl fmt::Display for Status {
         writeln!(f, "Leader ID: {}", self.leader.as_ref().map_or("None", PeerId::as_str))?;
         writeln!(f, "Group View: {{{}}}", Names(&self.members))?;
         writeln!(f, "View ID: {}", self.view_id)?;
-        write!(f, "Ordered Peer List: [{}]", Names(&self.members))
+        write!(f, "Ordered Peer List: [{}]", Names(&self.members))?;
+        self.blocked.as_ref().map_or(Ok(()), |why| write!(f, "\nBlocked: {why}"))
     }
 }

@@ -12,7 +12,7 @@ use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncFinal, SyncRequest};
 use crate::node::Node;
 use crate::note::{Cause, Note};
-use crate::role::{Claim, Phase, Role};
+use crate::role::{Candidate, Claim, Phase, Role};
 use crate::seam::{Output, StopReason};
 use crate::sequencer::{Follower, Leader};
 use crate::time::Time;
@@ -26,6 +26,8 @@ impl Node {
         } else if matches!(&self.role, Role::Candidate(candidate) if candidate.disowned && candidate.answered.is_empty()) {
             // The others have gone on without this peer, and nobody else is left: it is the one that has to join.
             self.become_joining(now, None, out);
+        } else if let Some(why) = self.lacks_to_claim() {
+            self.block(now, why, out);
         } else {
             self.claim_next(now, out);
         }
@@ -60,7 +62,8 @@ impl Node {
         let until = now + self.config.knobs().sync_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.asked_at = now;
-        candidate.phase = Phase::Syncing(Claim { epoch, until, answers: BTreeMap::new(), outdone: BTreeSet::new(), standing });
+        candidate.phase =
+            Phase::Syncing(Claim { epoch, until, answers: BTreeMap::new(), outdone: BTreeSet::new(), standing, stable: Seq::ZERO });
         let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
         for member in members {
             self.put_question(now, &member, out);
@@ -95,6 +98,10 @@ impl Node {
                 Some((leader, _)) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
                     self.promise(now, from, &request.epoch, out);
                 }
+                None if !first_view && self.is_elector() && self.shares_view(from, request.view.as_ref()) => {
+                    self.promise(now, from, &request.epoch, out);
+                }
+                _ if first_view && self.founds_nothing() => self.refuse(now, from, Some(round), Reason::NotMember, out),
                 _ if !first_view => self.refuse(now, from, Some(round), Reason::Busy, out),
                 Some((leader, _)) => {
                     let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
@@ -138,7 +145,7 @@ impl Node {
         let newer = |own: &View| {
             theirs.is_some_and(|view| view.view_id > own.view_id && self.log.is_in(&view.epoch) && view.names(&self.me.member))
         };
-        self.log.view().is_some_and(|own| own.names(claimant) || newer(own))
+        self.counts(claimant) || self.log.view().is_some_and(newer)
     }
 
     /// Notes that a promise was made, if it is news.
@@ -164,7 +171,6 @@ impl Node {
             lineage: self.log.lineage().to_vec(),
             stable: self.log.stable(),
             views: self.log.last_views(),
-            veteran: self.veteran,
         };
         self.send(now, to, Message::SeqSyncResponse(answer), out);
     }
@@ -202,9 +208,34 @@ impl Node {
     pub(crate) fn close_if_complete(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
         let Phase::Syncing(claim) = &candidate.phase else { return };
-        if candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id())) {
+        let all = candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id()));
+        if all && self.lacks_to_lead().is_none() {
             self.close_claim(now, out);
         }
+    }
+
+    /// The newest views of the log that this claim would adopt, and how far that log is known to be stable.
+    fn adopted_views(&self) -> (Vec<(Seq, View)>, Seq) {
+        let (mut end, mut views, mut log_id) = ((self.log.epoch(), self.log.contiguous()), self.log.last_views(), self.log.log_id());
+        let Role::Candidate(Candidate { phase: Phase::Syncing(claim), .. }) = &self.role else { return (views, self.log.stable()) };
+        let name = |answer: &SyncAnswer| answer.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone());
+        for (_, answer) in claim.answers.values() {
+            if end_of(answer) > end {
+                (end, views, log_id) = (end_of(answer), answer.views.clone(), name(answer));
+            }
+        }
+        // What is stable in one log says nothing of another one.
+        let stable = claim.answers.values().filter(|(_, answer)| name(answer) == log_id).map(|(_, answer)| answer.stable);
+        let own = if self.log.log_id() == log_id { self.log.stable() } else { Seq::ZERO };
+        (views, stable.max().unwrap_or(Seq::ZERO).max(own))
+    }
+
+    /// Mode `primary`: what the answers lack to make this claimant the leader.
+    fn lacks_to_lead(&self) -> Option<String> {
+        let Role::Candidate(Candidate { phase: Phase::Syncing(claim), .. }) = &self.role else { return None };
+        let (views, stable) = self.adopted_views();
+        let answers = |member: &Member| claim.answers.get(&member.id).is_some_and(|(other, _)| other == member);
+        self.lacks(&views, stable, answers)
     }
 
     /// Closes the list and chooses the cut.
@@ -216,20 +247,32 @@ impl Node {
             return;
         }
         let mut claim = claim.clone();
+        if let Some(why) = self.lacks_to_lead() {
+            self.claim_in_vain(now, why, out);
+            return;
+        }
+        claim.stable = self.adopted_views().1;
+        let Role::Candidate(candidate) = &mut self.role else { return };
         let own = (self.log.epoch(), self.log.contiguous());
         // What is stable is not given up for the log of one that went on alone and was only about to come back. Whoever
         // is left out is not listed, and asks to be admitted with what it has.
         let fellows =
             claim.answers.values().filter(|(_, answer)| answer.lineage.last().is_some_and(|row| Some(row) == self.log.lineage().last()));
         let stable = fellows.map(|(_, answer)| answer.stable).chain([self.log.stable()]).max().unwrap_or(Seq::ZERO).min(own.1);
-        let keeps = |answer: &SyncAnswer| end_of(answer) <= own || self.log.fork(&answer.lineage, answer.contiguous) >= stable;
+        let primary = self.config.is_primary();
+        let keeps = |answer: &SyncAnswer| primary || end_of(answer) <= own || self.log.fork(&answer.lineage, answer.contiguous) >= stable;
         let (kept, outdone) = std::mem::take(&mut claim.answers).into_iter().partition(|(_, (_, answer))| keeps(answer));
         let outdone: BTreeMap<PeerId, (Member, SyncAnswer)> = outdone;
         claim.answers = kept;
         claim.outdone = outdone.into_keys().collect();
         // Whoever follows a standing leader holds a part of its log, and nothing better.
-        let answers = claim.answers.values().filter(|(_, answer)| claim.standing.is_none() && end_of(answer) > own);
+        let answers = claim.answers.values().filter(|(_, answer)| (primary || claim.standing.is_none()) && end_of(answer) > own);
         let best = answers.max_by_key(|(_, answer)| end_of(answer)).cloned();
+        if let Some((holder, _)) = best.as_ref().filter(|_| claim.standing.is_some()) {
+            let why = format!("{} holds more than its leader", holder.id);
+            self.claim_in_vain(now, why, out);
+            return;
+        }
         let (epoch, until) = (claim.epoch.clone(), now + self.config.knobs().sync_timeout);
         match best {
             None => {
@@ -289,6 +332,7 @@ impl Node {
         }
         self.role = Role::Leader(Box::new(leader));
         self.been_member = true;
+        self.blocked = None;
         self.witness = None;
         self.wants_changed = true;
         let size = listed.len() as u64 + 1;
@@ -302,12 +346,25 @@ impl Node {
         for contact in &listed {
             self.send(now, &contact.member, Message::SeqSyncFinal(announced.clone()), out);
         }
-        self.first_entry(epoch, listed, &silent, out);
+        if self.config.is_primary() {
+            self.learn_stable(claim.stable, out);
+        }
+        let first = FirstEntry { listed, silent };
+        if self.config.is_primary() && self.log.view().is_some() && self.log.view_at() > self.log.stable() {
+            // One view may be unstable at a time, so this epoch's first one waits until the adopted one is stable.
+            if let Role::Leader(leader) = &mut self.role {
+                leader.first = Some(first);
+            }
+        } else {
+            self.first_entry(first, out);
+        }
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
     }
 
-    /// The first entry of an epoch is the view of those who are in it. Of those who are not, some have only been `silent`.
-    fn first_entry(&mut self, epoch: Epoch, listed: Vec<Contact>, silent: &BTreeSet<PeerId>, out: &mut Vec<Output>) {
+    /// The first entry of an epoch is the view of those who are in it. Of those who are not, some have only been silent.
+    pub(crate) fn first_entry(&mut self, first: FirstEntry, out: &mut Vec<Output>) {
+        let FirstEntry { listed, silent } = first;
+        let epoch = self.log.epoch();
         let before = self.log.view().cloned();
         let members = listed.into_iter().chain([self.me.clone()]).collect();
         let view_id = before.as_ref().map_or(crate::id::ViewId(1), |view| view.view_id.next());
@@ -318,7 +375,17 @@ impl Node {
             out.push(Output::Note(Note::Failed { peer, peer_inc, silent, ordered: view.ids() }));
         }
         self.append(Entry::View(view), out);
+        self.unsettle();
     }
+}
+
+/// What the first entry of an epoch will say.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct FirstEntry {
+    /// Who has answered, besides the leader itself.
+    listed: Vec<Contact>,
+    /// Who has not, and was only silent.
+    silent: BTreeSet<PeerId>,
 }
 
 fn end_of(answer: &SyncAnswer) -> (Epoch, Seq) {

@@ -236,11 +236,11 @@ fn a_lying_count_costs_nothing() {
     lying[count] = 100;
     assert!(matches!(decode(&Bytes::from(lying)), Err(WireError::Annex { .. })));
 
-    let answer = SyncAnswer { epoch: epoch(3), contiguous: Seq(0), lineage: Vec::new(), stable: Seq(0), views: Vec::new(), veteran: false };
+    let answer = SyncAnswer { epoch: epoch(3), contiguous: Seq(0), lineage: Vec::new(), stable: Seq(0), views: Vec::new() };
     let frame = frame_of(&Message::SeqSyncResponse(answer));
     let annex = open(&frame).map(|(_, annex, _)| annex.left()).unwrap();
     let mut lying = frame.to_vec();
-    let rows = HEADER + annex - 4;
+    let rows = HEADER + annex - 3;
     lying.splice(rows..=rows, [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]);
     lying[HEADER - 1] += 8;
     assert!(matches!(decode(&Bytes::from(lying)), Err(WireError::Annex { .. })));

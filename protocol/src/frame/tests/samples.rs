@@ -141,7 +141,6 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 lineage: lineage(),
                 stable: Seq(300),
                 views: vec![(Seq(297), view())],
-                veteran: true,
             }),
             "SEQ_SYNC_RESPONSE:305",
         ),

@@ -1,0 +1,226 @@
+//! Mode `primary`: who may go on, and what a peer does that may not.
+//!
+//! A candidate claims only with a quorum of the views that count (see `quorum`); without one it is *blocked*: it raises no
+//! round, takes no readings, and asks again whenever somebody comes back. A leader that no quorum has answered for four fifths
+//! of `heartbeat_timeout` steps down before its members' own deadlines pass. The first view needs every peer that
+//! `bootstrap` names, and none of them may have been in a view before: who has forgotten what a view knew founds nothing.
+//!
+//! Safety does not rest on any of these deadlines: what a leader without a quorum numbers never becomes stable.
+
+use std::collections::BTreeMap;
+
+use crate::id::{Contact, Member, PeerId, Seq};
+use crate::message::{Message, Reason, Rejected};
+use crate::node::Node;
+use crate::note::{Cause, Note};
+use crate::quorum::{is_quorum, may_go_on, required};
+use crate::role::{Candidate, Joining, Phase, Role};
+use crate::seam::Output;
+use crate::sequencer::Leader;
+use crate::time::Time;
+use crate::view::{Names, View};
+
+impl Node {
+    /// Whom a candidate asks: the members of its newest view; in mode `primary` also those of the one before, as long as
+    /// the newest is not known to be stable.
+    pub(crate) fn electorate(&self) -> BTreeMap<PeerId, Contact> {
+        let views = self.log.last_views();
+        let counted = if self.config.is_primary() { required(&views, self.log.stable()) } else { views.get(..1).unwrap_or_default() };
+        // Of two lives of one name the later one is asked.
+        let contacts = counted.iter().rev().flat_map(|(_, view)| view.members.iter());
+        contacts.map(|contact| (contact.id().clone(), contact.clone())).collect()
+    }
+
+    /// Whether a view that counts names somebody.
+    pub(crate) fn counts(&self, member: &Member) -> bool {
+        if !self.config.is_primary() {
+            return self.log.view().is_some_and(|view| view.names(member));
+        }
+        required(&self.log.last_views(), self.log.stable()).iter().any(|(_, view)| view.names(member))
+    }
+
+    /// Mode `primary`: whether this peer's log may be needed for a quorum, whatever its role.
+    pub(crate) fn is_elector(&self) -> bool {
+        self.config.is_primary() && self.counts(&self.me.member)
+    }
+
+    /// What a candidate lacks to claim; nothing in mode `available`.
+    pub(crate) fn lacks_to_claim(&self) -> Option<String> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        let answers = |member: &Member| {
+            candidate.answered.contains(&member.id) && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+        };
+        self.lacks(&self.log.last_views(), self.log.stable(), answers)
+    }
+
+    /// What those who answer and this candidate lack to go on from a log with these newest views; without any, to found the group.
+    pub(crate) fn lacks(&self, views: &[(Seq, View)], stable: Seq, answers: impl Fn(&Member) -> bool) -> Option<String> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        if !self.config.is_primary() {
+            return None;
+        }
+        if candidate.first_view && views.is_empty() {
+            let answered = |id: &PeerId| candidate.asked.get(id).is_some_and(|contact| answers(&contact.member));
+            let missing = self.config.knobs().bootstrap.iter().filter(|id| **id != self.me.member.id && !answered(id));
+            let missing: Vec<PeerId> = missing.cloned().collect();
+            return (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(&missing)));
+        }
+        shortfall(views, stable, |member| *member == self.me.member || answers(member))
+    }
+
+    /// Cannot go on, and asks again when somebody comes back, or after a while.
+    pub(crate) fn block(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().election_timeout;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.first_view || candidate.disowned {
+            // Nobody counts on it, or it is not counted on any more: whoever leads admits it.
+            self.become_joining(now, None, out);
+        } else {
+            candidate.phase = Phase::Blocked { until };
+        }
+        self.tell_blocked(why, out);
+    }
+
+    fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
+        if self.blocked.is_none() {
+            out.push(Output::Note(Note::Blocked { why: why.clone() }));
+        }
+        self.blocked = Some(why);
+    }
+
+    /// A standing leader, or a candidate, has not got what it needs.
+    pub(crate) fn claim_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Phase::Syncing(claim) = &mut candidate.phase
+            && let Some(standing) = claim.standing.take()
+        {
+            self.tell_stepped_down(now, &standing, why.clone(), out);
+        }
+        self.block(now, why, out);
+    }
+
+    /// Leads no longer, because no quorum answers; says so, and asks around.
+    fn yield_lead(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let leader = leader.clone();
+        self.tell_stepped_down(now, &leader, why, out);
+        self.become_candidate(now, Cause::SteppedDown, None, out);
+    }
+
+    fn tell_stepped_down(&mut self, now: Time, leader: &Leader, why: String, out: &mut Vec<Output>) {
+        out.push(Output::Note(Note::StepDown { epoch: leader.epoch.clone(), why }));
+        for follower in leader.followers.values() {
+            // Dated by the epoch, like every word of a leader's own.
+            let word = Message::Rejected(Rejected { ask: Some(leader.epoch.round), reason: Reason::NotLeader });
+            self.send(now, &follower.contact.member, word, out);
+        }
+    }
+
+    /// Mode `primary`: steps down as soon as no quorum can be counted on. True if it did.
+    pub(crate) fn doubt_quorum(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        let patience = self.config.quorum_timeout();
+        let Role::Leader(leader) = &self.role else { return false };
+        if !self.config.is_primary() {
+            return false;
+        }
+        let view_at = self.log.view_at();
+        let counted_on = |member: &Member| {
+            *member == self.me.member || leader.is_answering(member, now, patience) || leader.departed_with(member) >= Some(view_at)
+        };
+        match shortfall(&self.log.last_views(), self.log.stable(), counted_on) {
+            Some(why) => {
+                self.yield_lead(now, why, out);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told once.
+    pub(crate) fn may_found(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        if !self.config.is_primary() {
+            return true;
+        }
+        if self.is_elector() {
+            // It holds a part of a group that has lost its leader, so there is nothing to found.
+            self.become_candidate(now, Cause::Again, None, out);
+            return false;
+        }
+        let Role::Joining(joining) = &mut self.role else { return false };
+        joining.since = now;
+        let Some(why) = lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran) else { return true };
+        self.tell_blocked(why, out);
+        false
+    }
+
+    /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a view.
+    pub(crate) fn remember_view(&mut self, out: &mut Vec<Output>) {
+        if self.config.is_primary() && !self.veteran {
+            self.veteran = true;
+            out.push(Output::Persist { incarnation: self.me.member.inc, veteran: true });
+        }
+    }
+
+    /// Whether this peer stands for a group that has been founded: it founds no other, and helps nobody to.
+    pub(crate) fn founds_nothing(&self) -> bool {
+        self.config.is_primary() && (self.veteran || !self.log.is_none())
+    }
+}
+
+impl Leader {
+    /// Whether a member has completed a round trip lately, and is not about to be removed.
+    fn is_answering(&self, member: &Member, now: Time, patience: std::time::Duration) -> bool {
+        let failed = self.failed.iter().any(|(contact, _)| contact.member == *member);
+        self.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member && follower.lost_at(patience) > now)
+            && !failed
+    }
+}
+
+impl Candidate {
+    /// Whether it waits for somebody to come back.
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self.phase, Phase::Blocked { .. })
+    }
+}
+
+/// Whether removing some leaves a quorum of the view that can make the removal stable.
+pub(crate) fn survives(view: &View, gone: impl Fn(&Contact) -> bool) -> bool {
+    is_quorum(view, |member| view.find(&member.id).is_some_and(|contact| !gone(contact)))
+}
+
+/// Why those for whom `holds` is true may not go on from a log, if they may not.
+fn shortfall(views: &[(Seq, View)], stable: Seq, holds: impl Fn(&Member) -> bool) -> Option<String> {
+    if may_go_on(views, stable, &holds) {
+        return None;
+    }
+    let lacking = required(views, stable).iter().map(|(_, view)| view).find(|view| !is_quorum(view, &holds));
+    Some(lacking.map_or_else(
+        || "it has been in no view".to_owned(),
+        |view| {
+            let count = view.members.iter().filter(|contact| holds(&contact.member)).count();
+            format!("{count} of the {} members of view {} can be reached, and that is no quorum", view.size(), view.view_id)
+        },
+    ))
+}
+
+/// What a joining peer lacks to found the group.
+fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran: bool) -> Option<String> {
+    if veteran {
+        return Some(
+            "it has been in the group and lost its log; waiting for a leader (`peer recover --new-log` if there will be none)".to_owned(),
+        );
+    }
+    if !bootstrap.contains(me) {
+        return Some(format!("waiting for a leader; {} found the group", Names(bootstrap)));
+    }
+    let others = || bootstrap.iter().filter(|id| *id != me);
+    let forgetful: Vec<PeerId> = others().filter(|id| joining.veterans.contains(*id)).cloned().collect();
+    if !forgetful.is_empty() {
+        let names = Names(&forgetful);
+        return Some(format!(
+            "waiting for a leader; {names} lost the log of an earlier group (`peer recover --new-log` if there will be none)"
+        ));
+    }
+    let missing: Vec<PeerId> = others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
+    (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(&missing)))
+}
