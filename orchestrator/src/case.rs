@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use chaos::RunFolder;
-use promises::judge::{Mode, Options, judge};
+use promises::judge::{Options, judge};
 use promises::world::World as Truth;
 use serde_json::json;
 
@@ -154,8 +154,6 @@ impl Bench {
             .map_err(|error| BenchError::Files { doing: "open the folder of the run", source: io::Error::other(error) })?;
         let history = left.history().map_err(files("read the events back"))?;
         let options = Options {
-            mode: Mode::Available,
-            preempt: false,
             knobs: scenario.cluster.knobs.clone(),
             required: required(scenario),
             publish_known: true,

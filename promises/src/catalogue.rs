@@ -1,6 +1,6 @@
 //! The catalogue: every promise with its stable id, the invariants of the protocol it stands for, and its check.
 
-use crate::check::{delivery, leadership, membership, order, process, succession, views};
+use crate::check::{delivery, leadership, membership, order, process, stability, succession, views};
 use crate::judge::{Case, Sheet};
 
 /// One promise.
@@ -114,14 +114,14 @@ pub static CATALOGUE: &[Promise] = &[
         invariants: &["I2"],
         statement: "one position of one log has one stable entry, and no cut goes below it",
         safety: true,
-        check: order::stable_agreement,
+        check: stability::stable_agreement,
     },
     Promise {
         id: "safe-kept",
         invariants: &["I13", "I22"],
         statement: "what is stable is never taken back",
         safety: true,
-        check: order::safe_kept,
+        check: stability::safe_kept,
     },
     Promise {
         id: "accounted",

@@ -4,6 +4,7 @@
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, PeerId};
 
+use crate::fault::Table;
 use crate::history::{History, Hole};
 
 mod builder;
@@ -20,7 +21,9 @@ pub(crate) struct Index<'a> {
     pub(crate) views: Vec<ViewFact<'a>>,
     /// What every life said of every position, sorted by epoch and position.
     pub(crate) placed: Vec<Placed>,
-    pub(crate) troubles: Vec<Trouble>,
+    /// Every publication, sorted by origin and number.
+    pub(crate) published: Vec<Publication>,
+    pub(crate) troubles: Vec<Trouble<'a>>,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) unconfirmed: Vec<&'a str>,
     /// How long the group may feel a fault after it is over.
@@ -61,23 +64,76 @@ pub(crate) struct Fact<'a> {
 /// What it said, as far as promises are concerned.
 pub(crate) enum What<'a> {
     Entry(Entry),
-    Gap { from: u64, to: u64 },
-    Transfer { resume: u64, epoch: EpochId },
-    Diverged { from: u64, to: u64 },
-    Merged,
-    Cut { epoch: EpochId, seq: u64, log: &'a str },
-    Promised { epoch: EpochId },
-    Stable { seq: u64 },
-    Elected { epoch: EpochId, renewed: bool },
-    Follows { leader: &'a PeerId, epoch: EpochId },
+    Gap {
+        from: u64,
+        to: u64,
+    },
+    Transfer {
+        resume: u64,
+        epoch: EpochId,
+    },
+    Diverged {
+        from: u64,
+        to: u64,
+    },
+    /// Its group has become part of another: the range that only the old one has, and that of the new one.
+    Merged {
+        old: (u64, u64),
+        new: (u64, u64),
+    },
+    Cut {
+        epoch: EpochId,
+        seq: u64,
+        log: &'a str,
+    },
+    Promised {
+        epoch: EpochId,
+    },
+    Stable {
+        seq: u64,
+    },
+    Elected {
+        epoch: EpochId,
+        renewed: bool,
+    },
+    Follows {
+        leader: &'a PeerId,
+        epoch: EpochId,
+    },
     StepDown,
     ElectionStarted,
-    Publish { oseq: u64, digest: u64 },
-    Slow { life: LifeId },
+    Publish {
+        oseq: u64,
+    },
+    Acknowledged {
+        oseq: u64,
+        seq: u64,
+    },
+    Slow {
+        life: LifeId,
+        lag: Lag,
+    },
+    Reject {
+        why: &'a str,
+        count: u64,
+    },
     Start,
     Ready,
-    Panic { message: &'a str },
-    Unordered { count: u64 },
+    Panic {
+        message: &'a str,
+    },
+    Unordered {
+        count: u64,
+    },
+}
+
+/// With which numbers a member is said to lag.
+#[derive(Clone, Copy)]
+pub(crate) struct Lag {
+    pub(crate) behind: u64,
+    pub(crate) acked: u64,
+    pub(crate) high: u64,
+    pub(crate) for_ms: u64,
 }
 
 /// What a life says of one position of the log.
@@ -91,8 +147,8 @@ pub(crate) struct Entry {
 /// What stands at a position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A reading; `digest` is there unless it was suppressed as a repeat.
-    Data { origin: LifeId, oseq: u64, view_id: u64, digest: Option<u64> },
+    /// A reading; `digest` is there unless it was suppressed as a repeat; `safe` says that it was handed over as such.
+    Data { origin: LifeId, oseq: u64, view_id: u64, digest: Option<u64>, safe: bool },
     /// A declaration of loss.
     Lost { origin: LifeId, from: u64, to: u64 },
     /// A view, by its number in `Index::views`.
@@ -106,6 +162,15 @@ pub(crate) struct Placed {
     pub(crate) at: usize,
     /// The epoch of the entry that this life had just before, where it had that one.
     pub(crate) before: Option<(EpochId, usize)>,
+}
+
+/// A reading, as its origin told of it.
+pub(crate) struct Publication {
+    pub(crate) origin: LifeId,
+    pub(crate) oseq: u64,
+    pub(crate) digest: u64,
+    pub(crate) at: usize,
+    pub(crate) t: u64,
 }
 
 /// A view as one life reported it.
@@ -135,7 +200,7 @@ impl ViewFact<'_> {
 }
 
 /// Something that was done to somebody, or that happened to it, with its time.
-pub(crate) struct Trouble {
+pub(crate) struct Trouble<'a> {
     pub(crate) from: u64,
     /// Open ends are `u64::MAX`.
     pub(crate) to: u64,
@@ -143,8 +208,10 @@ pub(crate) struct Trouble {
     pub(crate) kind: TroubleKind,
     /// The lives concerned; for the machine's own lateness nobody in particular.
     pub(crate) lives: Vec<LifeId>,
-    id: String,
-    processes: Vec<String>,
+    /// Which links, where it is one of links.
+    pub(crate) table: Option<&'a Table>,
+    id: &'a str,
+    processes: &'a [String],
 }
 
 /// Of what kind.
@@ -180,13 +247,25 @@ impl<'a> Index<'a> {
         &rest[..rest.partition_point(|placed| key(placed) == (epoch, seq))]
     }
 
+    /// What an origin told of a reading.
+    pub(crate) fn publication(&self, origin: LifeId, oseq: u64) -> Option<&Publication> {
+        let found = self.published.binary_search_by_key(&(origin, oseq), |known| (known.origin, known.oseq));
+        found.ok().map(|at| &self.published[at])
+    }
+
+    /// Whether an origin told of any reading from that number on.
+    pub(crate) fn published_from(&self, origin: LifeId, oseq: u64) -> bool {
+        let at = self.published.partition_point(|known| (known.origin, known.oseq) < (origin, oseq));
+        self.published.get(at).is_some_and(|known| known.origin == origin)
+    }
+
     /// The groups of `placed` that speak of one position each.
     pub(crate) fn positions(&self) -> impl Iterator<Item = &[Placed]> {
         self.placed.chunk_by(|a, b| a.entry.epoch == b.entry.epoch && a.entry.seq == b.entry.seq)
     }
 
     /// The troubles that were in force, or could still be felt, at some moment between the two.
-    pub(crate) fn troubles_in(&self, from: u64, to: u64) -> impl Iterator<Item = &Trouble> {
+    pub(crate) fn troubles_in(&self, from: u64, to: u64) -> impl Iterator<Item = &Trouble<'a>> {
         self.troubles.iter().filter(move |trouble| trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from)
     }
 
@@ -201,12 +280,25 @@ impl<'a> Index<'a> {
         self.feels(life, t, |trouble| trouble.kind == TroubleKind::Paused && trouble.to.min(t).saturating_sub(trouble.from) >= span)
     }
 
-    fn feels(&self, life: LifeId, t: u64, counts: impl Fn(&Trouble) -> bool) -> bool {
-        let is_own = |trouble: &Trouble| trouble.lives.contains(&life) && trouble.kind != TroubleKind::Machine;
+    fn feels(&self, life: LifeId, t: u64, counts: impl Fn(&Trouble<'_>) -> bool) -> bool {
+        let is_own = |trouble: &Trouble<'_>| trouble.lives.contains(&life) && trouble.kind != TroubleKind::Machine;
         let mut own = self.troubles.iter().filter(|trouble| trouble.from <= t && is_own(trouble) && counts(trouble));
         own.any(|trouble| {
             let meanwhile = self.troubles_in(trouble.from, t).filter(|other| other.to >= trouble.from && !is_own(other)).count() as u64;
             t <= trouble.to.saturating_add(self.aftermath.saturating_mul(meanwhile + 1))
+        })
+    }
+
+    /// Whether the links between these two were cut or bad, or the machine late, at a moment, or just before.
+    pub(crate) fn is_cut_between(&self, [one, other]: [LifeId; 2], t: u64) -> bool {
+        let names = self.lives[one].process.zip(self.lives[other].process);
+        self.troubles_in(t, t).any(|trouble| match trouble.kind {
+            TroubleKind::Machine => true,
+            TroubleKind::Links => match trouble.table.zip(names) {
+                Some((table, (one, other))) => table.has(one, other) || table.has(other, one),
+                None => self.concerns(trouble, one) || self.concerns(trouble, other),
+            },
+            TroubleKind::Down | TroubleKind::Paused => false,
         })
     }
 
@@ -220,7 +312,7 @@ impl<'a> Index<'a> {
     }
 
     /// Whether a trouble is one of that life, or of the process that it runs in: a cut outlives those whom it met.
-    fn concerns(&self, trouble: &Trouble, life: LifeId) -> bool {
+    fn concerns(&self, trouble: &Trouble<'_>, life: LifeId) -> bool {
         let process = self.lives[life].process;
         trouble.lives.contains(&life) || process.is_some_and(|process| trouble.processes.iter().any(|name| name == process))
     }

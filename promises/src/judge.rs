@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use protocol::config::Knobs;
+use protocol::config::{Knobs, Mode};
 
 use crate::catalogue::{CATALOGUE, Promise};
 use crate::disk::Disk;
@@ -12,11 +12,7 @@ use crate::index::Index;
 /// What has to be known of a run besides its history.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// In which mode the group ran.
-    pub mode: Mode,
-    /// Whether a higher latecomer takes over (`preempt`).
-    pub preempt: bool,
-    /// The knobs it ran with; bounds on time are reckoned from them.
+    /// The knobs it ran with: what is promised depends on the mode among them, and bounds on time are reckoned from them.
     pub knobs: Knobs,
     /// Promises that must have had something to look at, by id.
     pub required: Vec<String>,
@@ -31,25 +27,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            mode: Mode::Available,
-            preempt: false,
-            knobs: Knobs::default(),
-            required: vec![],
-            publish_known: true,
-            settled: false,
-            disks: vec![],
-        }
+        Self { knobs: Knobs::default(), required: vec![], publish_known: true, settled: false, disks: vec![] }
     }
-}
-
-/// What a group does when it is cut in two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Every part goes on; they become one again afterwards.
-    Available,
-    /// One part goes on.
-    Primary,
 }
 
 /// What the judge says.
@@ -213,6 +192,13 @@ pub(crate) struct Case<'a> {
     pub(crate) history: &'a History,
     pub(crate) index: &'a Index<'a>,
     pub(crate) options: &'a Options,
+}
+
+impl Case<'_> {
+    /// Whether only a side with a quorum may go on.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.options.knobs.mode == Mode::Primary
+    }
 }
 
 /// What a check writes down.

@@ -21,7 +21,7 @@ pub mod world;
 pub use catalogue::{CATALOGUE, Promise};
 pub use fault::{Fault, Identity, Table};
 pub use history::{History, Record};
-pub use judge::{Broken, Finding, Judgement, Mode, Options, Outcome, judge};
+pub use judge::{Broken, Finding, Judgement, Options, Outcome, judge};
 pub use selector::{Bindings, Draw, Selector, SelectorError};
 pub use standing::{Stand, Standing};
 pub use world::{World, WorldEvent};

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::index::{Index, Kind, LifeId, What};
+use crate::index::{Entry, Index, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
 
 /// Everything delivered was published by the origin it names, with those bytes, and comes at most once to each peer.
 pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
-    let published = published(index);
     let mut delivered: Vec<(LifeId, LifeId, u64, usize)> = vec![];
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
@@ -19,13 +18,13 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
             if !case.options.publish_known || index.lives[origin].first.is_none() || index.lives[origin].holed {
                 continue;
             }
-            match published.get(&(origin, oseq)) {
-                Some((known, _)) if *known == digest => {}
-                Some((_, at)) => sheet.breach(&[*at, fact.at], || {
+            match index.publication(origin, oseq) {
+                Some(known) if known.digest == digest => {}
+                Some(known) => sheet.breach(&[known.at, fact.at], || {
                     format!("reading {oseq} of {} reaches {} with other bytes", index.name(origin), index.name(id))
                 }),
                 // A killed process takes the event it was about to write with it.
-                None if cut_off(index, origin) && published.range((origin, oseq)..=(origin, u64::MAX)).next().is_none() => {}
+                None if cut_off(index, origin) && !index.published_from(origin, oseq) => {}
                 None => sheet.breach(&[fact.at], || {
                     format!("{} delivers reading {oseq} of {}, which never published it", index.name(id), index.name(origin))
                 }),
@@ -43,18 +42,6 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
 
 fn cut_off(index: &Index<'_>, life: LifeId) -> bool {
     index.lives[life].ended.is_some() && !index.lives[life].stopped
-}
-
-fn published(index: &Index<'_>) -> BTreeMap<(LifeId, u64), (u64, usize)> {
-    let mut published = BTreeMap::new();
-    for (id, life) in index.lives.iter().enumerate() {
-        for fact in &life.facts {
-            if let What::Publish { oseq, digest } = fact.what {
-                published.insert((id, oseq), (digest, fact.at));
-            }
-        }
-    }
-    published
 }
 
 /// What comes from one origin comes in the order in which it was published.
@@ -79,45 +66,118 @@ pub(crate) fn fifo(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Once the group is at rest, every reading of a peer that still lives has been delivered or declared lost.
+/// Once the group is at rest, every reading of a peer that still lives stands once in the log that the group has then,
+/// or was declared lost there: also those of a side that has lost a merge. And every merge names what it takes back.
 pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    merges_name_their_ranges(index, sheet);
     if !case.options.settled {
         return;
     }
-    let index = case.index;
+    let core = index.core();
     let mut ordered: Vec<(LifeId, u64)> = vec![];
-    let mut lost: Vec<(LifeId, u64, u64)> = vec![];
-    for placed in &index.placed {
-        match placed.entry.kind {
-            Kind::Data { origin, oseq, .. } => ordered.push((origin, oseq)),
-            Kind::Lost { origin, from, to } => lost.push((origin, from, to)),
-            Kind::View(_) => {}
-        }
+    for id in &core {
+        let log = log_at_rest(index, *id);
+        twice(index, *id, &log, sheet);
+        ordered.extend(log.iter().filter_map(|(_, kind, _)| match kind {
+            Kind::Data { origin, oseq, .. } => Some((*origin, *oseq)),
+            Kind::Lost { .. } | Kind::View(_) => None,
+        }));
     }
     ordered.sort_unstable();
-    for id in index.core() {
+    // Only those tell of a loss who have not had the readings themselves; they need not be there any more.
+    let lost = index.placed.iter().filter_map(|placed| match placed.entry.kind {
+        Kind::Lost { origin, from, to } => Some((origin, from, to)),
+        Kind::Data { .. } | Kind::View(_) => None,
+    });
+    let lost: Vec<(LifeId, u64, u64)> = lost.collect();
+    for id in core {
         for fact in index.said_by_rest(id) {
             let What::Publish { oseq, .. } = fact.what else { continue };
             sheet.look();
             let is_lost = || lost.iter().any(|(origin, from, to)| *origin == id && (*from..=*to).contains(&oseq));
             if ordered.binary_search(&(id, oseq)).is_err() && !is_lost() {
-                sheet.breach(&[fact.at], || format!("reading {oseq} of {} was neither delivered nor declared lost", index.name(id)));
+                sheet.breach(&[fact.at], || {
+                    format!("reading {oseq} of {} is not in the log that is left, nor declared lost there", index.name(id))
+                });
             }
         }
     }
 }
 
-/// A peer's unordered readings stay within its window.
+/// What a life has of the log at rest: position, what stands there, record; lowest first.
+fn log_at_rest(index: &Index<'_>, life: LifeId) -> Vec<(u64, Kind, usize)> {
+    let mut log: Vec<(u64, Kind, usize)> = vec![];
+    for fact in index.said_by_rest(life) {
+        let above = match fact.what {
+            What::Entry(entry) => entry.seq,
+            What::Diverged { from, .. } => from,
+            _ => continue,
+        };
+        while log.last().is_some_and(|(seq, ..)| *seq >= above) {
+            log.pop();
+        }
+        if let What::Entry(entry) = fact.what {
+            log.push((entry.seq, entry.kind, fact.at));
+        }
+    }
+    log
+}
+
+/// A log has each reading once. Where both were handed over that is said of the peer; here one was suppressed as a repeat.
+fn twice(index: &Index<'_>, life: LifeId, log: &[(u64, Kind, usize)], sheet: &mut Sheet) {
+    let readings = log.iter().filter_map(|(seq, kind, at)| match kind {
+        Kind::Data { origin, oseq, digest, .. } => Some((*origin, *oseq, *seq, *at, digest.is_some())),
+        Kind::Lost { .. } | Kind::View(_) => None,
+    });
+    let mut readings: Vec<(LifeId, u64, u64, usize, bool)> = readings.collect();
+    readings.sort_unstable();
+    for pair in readings.windows(2) {
+        let ((origin, oseq, seq, at, sunk), (other_origin, other_oseq, other_seq, other_at, other_sunk)) = (pair[0], pair[1]);
+        if (origin, oseq) == (other_origin, other_oseq) && !(sunk && other_sunk) {
+            sheet.breach(&[at, other_at], || {
+                format!("the log of {} has reading {oseq} of {} at #{seq} and at #{other_seq}", index.name(life), index.name(origin))
+            });
+        }
+    }
+}
+
+/// A range that was taken back or lost is not empty; a merge names where the two logs parted, once for each.
+fn merges_name_their_ranges(index: &Index<'_>, sheet: &mut Sheet) {
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            let (named, what) = match fact.what {
+                What::Merged { old: (from, to), new: (new_from, _) } => (from == new_from && from <= to.saturating_add(1), "merges"),
+                What::Diverged { from, to } => (from <= to, "takes back readings"),
+                What::Entry(Entry { kind: Kind::Lost { from, to, .. }, .. }) => (from <= to, "tells of lost readings"),
+                _ => continue,
+            };
+            sheet.look();
+            if !named {
+                sheet.breach(&[fact.at], || format!("{} {what}, and the range that it names is none", index.name(id)));
+            }
+        }
+    }
+}
+
+/// A peer's unordered readings stay within its window, and a group within the number that it admits.
 pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let bound = case.options.knobs.window_entries;
+    for view in &index.views {
+        sheet.look();
+        let most = usize::try_from(case.options.knobs.members_max).unwrap_or(usize::MAX);
+        if view.members.len() > most {
+            sheet.breach(&[view.at], || format!("{} is in a view of {}; {most} are admitted", index.name(view.life), view.members.len()));
+        }
+    }
     for (id, life) in index.lives.iter().enumerate() {
         // A log that is replaced may take back what was ordered and not yet stable; that is sent again, whatever its number.
         let mut taken_back = false;
         for fact in &life.facts {
             let count = match fact.what {
                 What::Unordered { count } => count,
-                What::Cut { .. } | What::Diverged { .. } | What::Merged | What::Transfer { .. } => {
+                What::Cut { .. } | What::Diverged { .. } | What::Merged { .. } | What::Transfer { .. } => {
                     taken_back = true;
                     continue;
                 }
@@ -217,7 +277,7 @@ impl Reach {
                     reach.end = reach.end.min(from.saturating_sub(1));
                     reach.last_reading = reach.last_reading.filter(|(seq, _)| *seq < from);
                 }
-                What::Merged => joined = false,
+                What::Merged { .. } => joined = false,
                 _ => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::index::{EpochId, LifeId, What};
+use crate::index::{Entry, EpochId, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
 
 /// Nobody but its owner leads an epoch, and everybody who follows somebody in it follows the owner.
@@ -64,17 +64,34 @@ pub(crate) fn epoch_monotonic(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Who has promised an epoch takes part in no older one: it adopts none, leads none and is admitted to none.
+/// Who has promised an epoch takes part in no older one: it adopts none, leads none, is admitted to none, and takes in no
+/// reading of one, unless it comes with a cut or a snapshot. What a peer takes in and when is its own business; but a
+/// reading that was published after the promise cannot have been there before it.
 pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate() {
         let mut promised: Option<(EpochId, usize)> = None;
+        // When it promised, until it adopts something.
+        let mut fenced: Option<u64> = None;
         for fact in &life.facts {
             let (epoch, verb) = match fact.what {
                 What::Promised { epoch } => {
                     sheet.look();
                     if promised.is_none_or(|(before, _)| index.epochs[before] <= index.epochs[epoch]) {
                         promised = Some((epoch, fact.at));
+                        fenced = Some(fact.t);
+                    }
+                    continue;
+                }
+                What::Entry(Entry { epoch, seq, kind: Kind::Data { origin, oseq, .. } }) => {
+                    let (Some(since), Some((bound, at))) = (fenced, promised) else { continue };
+                    let Some(publication) = index.publication(origin, oseq) else { continue };
+                    sheet.look();
+                    if publication.t > since && index.epochs[epoch] < index.epochs[bound] {
+                        sheet.breach(&[at, publication.at, fact.at], || {
+                            let (old, new) = (index.epochs[epoch], index.epochs[bound]);
+                            format!("{} took in #{seq} of epoch {old} after it had promised {new}", index.name(id))
+                        });
                     }
                     continue;
                 }
@@ -83,6 +100,7 @@ pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
                 What::Elected { epoch, .. } => (epoch, "led"),
                 _ => continue,
             };
+            fenced = None;
             sheet.look();
             if let Some((bound, at)) = promised
                 && index.epochs[epoch] < index.epochs[bound]

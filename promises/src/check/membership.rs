@@ -1,6 +1,6 @@
 //! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes back in.
 
-use crate::index::{Index, Kind, LifeId, TroubleKind, ViewFact, What};
+use crate::index::{Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 
 /// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done to it, not by what
@@ -21,7 +21,7 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
                         removals(case, id, old, view, sheet);
                     }
                 }
-                What::Transfer { .. } | What::Diverged { .. } | What::Merged => before = None,
+                What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } => before = None,
                 _ => {}
             }
         }
@@ -37,8 +37,9 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     }
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
         let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some()) else { continue };
-        // Links of either that are cut or bad prove nothing against anybody.
-        if index.is_stormy([leader, removed], new.t) {
+        // A leader that stands judges by its own link to a member; one that has just been elected, by who could be asked.
+        let stands = old.epoch == new.epoch;
+        if if stands { index.is_cut_between([leader, removed], new.t) } else { index.is_stormy([leader, removed], new.t) } {
             continue;
         }
         sheet.look();
@@ -48,7 +49,7 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         let silent = life.last < new.at;
         // Admitted, but never arrived: its leader died before it had the log, so it asks the next one again.
         let arrived = index.views.iter().any(|view| view.life == removed && view.seq < new.seq);
-        if gone || silent || !arrived || is_slow(index, leader, removed, new.at) || !follows(index, removed, old, new) {
+        if gone || silent || !arrived || is_slow(case, leader, removed, (old.at, new.at)) || !follows(index, removed, old, new) {
             continue;
         }
         sheet.breach(&[old.at, new.at, life.last], || {
@@ -63,9 +64,18 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     }
 }
 
-fn is_slow(index: &Index<'_>, leader: LifeId, removed: LifeId, by: usize) -> bool {
-    let facts = index.lives[leader].facts.iter().take_while(|fact| fact.at <= by);
-    facts.into_iter().any(|fact| matches!(fact.what, What::Slow { life } if life == removed))
+/// Whether the leader said, between the two records, that a member lags, and with numbers that allow to evict it.
+fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, (from, to): (usize, usize)) -> bool {
+    let mut facts = case.index.lives[leader].facts.iter().filter(|fact| (from..=to).contains(&fact.at));
+    facts.any(|fact| matches!(fact.what, What::Slow { life, lag } if life == removed && may_evict(case, lag)))
+}
+
+fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms }: Lag) -> bool {
+    let knobs = &case.options.knobs;
+    // Few large readings weigh as much as many small ones; how large they were is not in the history.
+    let heavy = high.saturating_mul(knobs.payload_max) > knobs.retain_bytes;
+    let far = behind > knobs.max_lag_entries || heavy && behind > 0;
+    far && behind <= high.saturating_sub(acked) && u128::from(for_ms) >= knobs.slow_timeout.as_millis()
 }
 
 /// Whether a life was, by its own word, in the group that passes from one view to the other, when the other came: it
@@ -75,7 +85,7 @@ fn follows(index: &Index<'_>, life: LifeId, old: &ViewFact<'_>, new: &ViewFact<'
     let epochs = said.filter_map(|fact| match fact.what {
         What::Entry(entry) => matches!(entry.kind, Kind::View(_)).then_some(Some(entry.epoch)),
         What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } => Some(Some(epoch)),
-        What::Merged => Some(None),
+        What::Merged { .. } => Some(None),
         _ => None,
     });
     epochs.last().flatten().is_some_and(|epoch| epoch == old.epoch || epoch == new.epoch)

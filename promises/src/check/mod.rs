@@ -1,9 +1,11 @@
 //! The checks behind the promises, by noun. Each is a walk over the index, and writes what it saw into a sheet.
 
 pub(crate) mod delivery;
+pub(crate) mod founding;
 pub(crate) mod leadership;
 pub(crate) mod membership;
 pub(crate) mod order;
 pub(crate) mod process;
+pub(crate) mod stability;
 pub(crate) mod succession;
 pub(crate) mod views;

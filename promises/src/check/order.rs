@@ -1,8 +1,6 @@
 //! The numbered log: one entry a position, one order, no silent holes.
 
-use std::collections::BTreeMap;
-
-use crate::index::{EpochId, Fact, Index, Kind, Life, LifeId, Placed, What};
+use crate::index::{EpochId, Index, Kind, Life, LifeId, Placed, What};
 use crate::judge::{Case, Sheet};
 
 /// One position of one epoch holds one entry, whoever speaks of it.
@@ -166,15 +164,21 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
             }
             // What a snapshot leaves out has to be told as a gap all the same.
             (What::Transfer { resume, .. }, Some(known)) => known.floor = known.floor.min(resume + 1),
-            // Nothing that it has had is in the log that it takes over: it joins anew.
-            (What::Diverged { from: 0..=1, .. }, Some(_)) => point = None,
-            (What::Diverged { from, .. }, Some(known)) => {
+            (What::Diverged { from, to }, Some(known)) => {
+                sheet.look();
+                if from > to || *to < known.last {
+                    let words = || format!("{} takes back #{from} to #{to}, and is at #{}", index.name(id), known.last);
+                    sheet.breach(&[known.at, fact.at], words);
+                }
+                if *from <= 1 {
+                    // Nothing that it has had is in the log that it takes over: it joins anew.
+                    point = None;
+                    continue;
+                }
                 *known = Point { last: known.last.min(from.saturating_sub(1)), floor: known.floor.min(*from), at: fact.at };
             }
             (What::Gap { to, .. }, None) => point = Some(Point { last: *to, floor: to + 1, at: fact.at }),
             (What::Transfer { resume, .. }, None) => point = Some(Point { last: *resume, floor: resume + 1, at: fact.at }),
-            // The log of another group: its positions say nothing about those of the old one.
-            (What::Merged, _) => point = None,
             _ => {}
         }
     }
@@ -193,254 +197,4 @@ fn reading_between<'a>(index: &'a Index<'_>, epoch: EpochId, seq: u64, last: u64
         }
     }
     None
-}
-
-/// What is stable stays: no later cut goes below it, and one position of one log has one stable entry.
-pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let mut stable: Vec<(&str, u64, EpochId, usize, LifeId)> = vec![];
-    for (id, life) in index.lives.iter().enumerate() {
-        let (mut log, mut known): (&str, Option<(u64, usize)>) = ("", None);
-        let mut held: Vec<(u64, EpochId, usize)> = vec![];
-        for (turn, fact) in life.facts.iter().enumerate() {
-            match fact.what {
-                What::Entry(entry) => {
-                    if let Kind::View(view) = entry.kind {
-                        log = index.views[view].log;
-                    }
-                    held.push((entry.seq, entry.epoch, fact.at));
-                }
-                What::Stable { seq } => {
-                    if unforked(case, fact.t) {
-                        sheet.look();
-                    }
-                    known = Some((seq, fact.at));
-                    held.retain(|(at, epoch, record)| {
-                        let is_stable = *at <= seq;
-                        if is_stable {
-                            stable.push((log, *at, *epoch, *record, id));
-                        }
-                        !is_stable
-                    });
-                }
-                What::Cut { seq, log: cut_log, .. } => {
-                    // One that takes a snapshot names the snapshot's position; what is above comes with it.
-                    let snapshot = matches!(life.facts.get(turn + 1).map(|next| &next.what), Some(What::Transfer { .. }));
-                    if let Some((bound, at)) = known
-                        && seq < bound
-                        && !snapshot
-                        && cut_log == log
-                        && unforked(case, fact.t)
-                    {
-                        sheet.breach(&[at, fact.at], || {
-                            format!("{} knew everything up to #{bound} to be stable, and its log is cut at #{seq}", index.name(id))
-                        });
-                    }
-                    log = cut_log;
-                    held.retain(|(at, ..)| *at <= seq);
-                }
-                What::Diverged { from, .. } => held.retain(|(at, ..)| *at < from),
-                What::Transfer { .. } | What::Merged => {
-                    held.clear();
-                    known = None;
-                }
-                _ => {}
-            }
-        }
-    }
-    if !unforked(case, index.end) {
-        return;
-    }
-    stable.sort_unstable();
-    for pair in stable.windows(2) {
-        let ((log, seq, epoch, at, life), (other_log, other_seq, other_epoch, other_at, other)) = (pair[0], pair[1]);
-        if (log, seq) == (other_log, other_seq) && epoch != other_epoch {
-            sheet.breach(&[at, other_at], || {
-                format!(
-                    "two stable entries at #{seq} of log {log}: one of epoch {} at {}, one of epoch {} at {}",
-                    index.epochs[epoch],
-                    index.name(life),
-                    index.epochs[other_epoch],
-                    index.name(other)
-                )
-            });
-        }
-    }
-}
-
-/// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by whoever founds an
-/// epoch; and nobody takes back what the log that it goes over to has, too.
-pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
-    let index = case.index;
-    let foundings = foundings(index);
-    let stable = stable_positions(index);
-    founders_keep(index, &foundings, &stable, sheet);
-    for (id, life) in index.lives.iter().enumerate() {
-        let mut known: Option<(u64, usize)> = None;
-        let mut adopted: Option<EpochId> = None;
-        let (mut log, mut held) = ("", Held::default());
-        for fact in &life.facts {
-            match fact.what {
-                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
-                What::Cut { epoch, log: cut_log, .. } => {
-                    adopted = Some(epoch);
-                    // Groups that were founded apart have nothing in common, and one of them goes.
-                    if std::mem::replace(&mut log, cut_log) != cut_log {
-                        known = None;
-                    }
-                }
-                What::Stable { seq } => {
-                    if unforked(case, fact.t) {
-                        sheet.look();
-                    }
-                    known = Some((seq, fact.at));
-                }
-                What::Diverged { from, to } => {
-                    if let Some((bound, at)) = known
-                        && from <= bound
-                        && unforked(case, fact.t)
-                    {
-                        let words =
-                            || format!("{} knew everything up to #{bound} to be stable, and takes back #{from} to #{to}", index.name(id));
-                        sheet.breach(&[at, fact.at], words);
-                    }
-                    if let Some(founding) = adopted.and_then(|epoch| foundings[epoch].as_ref()) {
-                        sheet.look();
-                        let kept = |(seq, epoch): (u64, EpochId)| seq <= to && founding.kept.has(seq, epoch);
-                        if let Some((seq, _, at)) = held.from(from).find(|&(seq, epoch, _)| kept((seq, epoch))) {
-                            sheet.breach(&[at, founding.at, fact.at], || {
-                                format!("{} takes back #{seq}, and the log that it goes over to has the very same entry", index.name(id))
-                            });
-                        }
-                    }
-                    held.cut(from.saturating_sub(1));
-                }
-                What::Transfer { .. } | What::Merged => known = None,
-                _ => {}
-            }
-        }
-    }
-}
-
-/// What a life holds, lowest position first: position, epoch, record.
-#[derive(Clone, Default)]
-struct Held(Vec<(u64, EpochId, usize)>);
-
-impl Held {
-    fn add(&mut self, seq: u64, epoch: EpochId, at: usize) {
-        self.cut(seq.saturating_sub(1));
-        self.0.push((seq, epoch, at));
-    }
-
-    /// Only what stands at or below that position is left.
-    fn cut(&mut self, seq: u64) {
-        self.0.truncate(self.0.partition_point(|row| row.0 <= seq));
-    }
-
-    /// What stands at or above that position.
-    fn from(&self, seq: u64) -> impl Iterator<Item = (u64, EpochId, usize)> {
-        self.0[self.0.partition_point(|row| row.0 < seq)..].iter().copied()
-    }
-
-    fn has(&self, seq: u64, epoch: EpochId) -> bool {
-        self.0.binary_search_by_key(&seq, |row| row.0).is_ok_and(|at| self.0[at].1 == epoch)
-    }
-}
-
-/// How an epoch began, by its owner's word.
-struct Founding {
-    owner: LifeId,
-    at: usize,
-    /// What the owner had delivered and kept.
-    kept: Held,
-    /// What it had delivered and did not keep.
-    dropped: Vec<(u64, EpochId, usize)>,
-}
-
-/// How each epoch began, where its owner has told it.
-fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
-    let mut foundings: Vec<Option<Founding>> = (0..index.epochs.len()).map(|_| None).collect();
-    for (owner, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        let (mut log, mut held) = ("", Held::default());
-        for (turn, fact) in life.facts.iter().enumerate() {
-            match fact.what {
-                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
-                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
-                What::Cut { epoch, seq, log: cut_log } => {
-                    let name = &index.epochs[epoch].owner;
-                    if std::mem::replace(&mut log, cut_log) != cut_log {
-                        // The log of a group that was founded apart: nothing of the old one is in it.
-                        held.cut(0);
-                    }
-                    if name.inc == life.inc && name.id == *life.peer && foundings[epoch].is_none() {
-                        // What it takes back with the cut, it does not keep.
-                        let taken_back = life.facts.get(turn + 1).and_then(|next| match next.what {
-                            What::Diverged { from, .. } => Some(from.saturating_sub(1)),
-                            _ => None,
-                        });
-                        let seq = taken_back.map_or(seq, |above| above.min(seq));
-                        let dropped = held.from(seq + 1).collect();
-                        let mut kept = held.clone();
-                        kept.cut(seq);
-                        foundings[epoch] = Some(Founding { owner, at: fact.at, kept, dropped });
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    foundings
-}
-
-/// Every entry that anybody has held and known to be stable, with the record that says so.
-fn stable_positions(index: &Index<'_>) -> BTreeMap<(EpochId, u64), usize> {
-    let mut stable = BTreeMap::new();
-    for life in &index.lives {
-        let mut held = Held::default();
-        let mut settled = 0;
-        for fact in &life.facts {
-            match fact.what {
-                What::Entry(entry) => {
-                    held.add(entry.seq, entry.epoch, fact.at);
-                    settled = settled.min(held.0.len() - 1);
-                }
-                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
-                What::Stable { seq } => {
-                    settled = settled.min(held.0.len());
-                    while let Some((at, epoch, _)) = held.0.get(settled).filter(|row| row.0 <= seq) {
-                        stable.entry((*epoch, *at)).or_insert(fact.at);
-                        settled += 1;
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    stable
-}
-
-/// Who has had an entry that is stable, and asks to lead, goes on above it.
-fn founders_keep(index: &Index<'_>, foundings: &[Option<Founding>], stable: &BTreeMap<(EpochId, u64), usize>, sheet: &mut Sheet) {
-    for founding in foundings.iter().flatten() {
-        sheet.look();
-        let lost = founding.dropped.iter().find_map(|&(seq, epoch, at)| stable.get(&(epoch, seq)).map(|known| (seq, at, *known)));
-        if let Some((seq, at, known)) = lost {
-            sheet.breach(&[at, known, founding.at], || {
-                format!("{} had #{seq}, which is stable, and founds an epoch without it", index.name(founding.owner))
-            });
-        }
-    }
-}
-
-/// Whether the group cannot have been in two parts before `t`: always so in mode primary; in mode available each part
-/// goes on, and "everyone in the view has it" is then said of two views. Whoever is evicted for lagging is a part, too.
-fn unforked(case: &Case<'_>, t: u64) -> bool {
-    use crate::index::TroubleKind::{Down, Links, Machine, Paused};
-    let index = case.index;
-    let is_slow = |fact: &Fact<'_>| fact.t <= t && matches!(fact.what, What::Slow { .. });
-    case.options.mode == crate::judge::Mode::Primary
-        || index.troubles.iter().all(|trouble| match trouble.kind {
-            Down => true,
-            Links | Machine | Paused => trouble.from > t,
-        }) && !index.lives.iter().any(|life| life.facts.iter().any(is_slow))
 }

@@ -161,8 +161,9 @@ fn describe(what: &What<'_>) -> String {
     }
 }
 
-/// Descriptors and memory stay flat once the group is at rest: the second half of a window holds little more than the first.
+/// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once the group is at rest: the second half of a window holds little more than the first.
 pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
+    rejects_are_counted(case.index, sheet);
     let mut samples: BTreeMap<(&str, u32), Vec<Sample>> = BTreeMap::new();
     for (at, record) in case.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
@@ -184,6 +185,21 @@ pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
         let (before, after) = (median(early, |sample| sample.memory), median(late, |sample| sample.memory));
         if after > before * 2 + MEMORY_SLACK {
             sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} bytes of memory, and later {after}"));
+        }
+    }
+}
+
+fn rejects_are_counted(index: &Index<'_>, sheet: &mut Sheet) {
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut counts: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+        for fact in &life.facts {
+            let What::Reject { why, count } = fact.what else { continue };
+            sheet.look();
+            if let Some((before, at)) = counts.insert(why, (count, fact.at))
+                && count <= before
+            {
+                sheet.breach(&[at, fact.at], || format!("{} has turned away {before} for {why:?}, and later only {count}", index.name(id)));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::world::World;
 
 /// The leader of a group that is well is not unseated: not by a joiner, not by the death of another.
 pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
-    if case.options.preempt {
+    if case.options.knobs.preempt {
         return;
     }
     let index = case.index;
@@ -23,7 +23,7 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                         before = Some(&index.views[view]);
                     }
                 }
-                What::Merged | What::Transfer { .. } => before = None,
+                What::Merged { .. } | What::Transfer { .. } => before = None,
                 What::Elected { renewed: false, .. } => {
                     let Some(view) = before.filter(|view| view.leader != life.peer) else { continue };
                     let leader = view.lives().find(|(peer, _)| *peer == view.leader).and_then(|(peer, inc)| index.life(peer, inc));
@@ -47,7 +47,7 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
 
 fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
     let life = &index.lives[leader];
-    let merged = life.facts.iter().any(|fact| fact.at <= at && matches!(fact.what, What::Merged | What::Transfer { .. }));
+    let merged = life.facts.iter().any(|fact| fact.at <= at && matches!(fact.what, What::Merged { .. } | What::Transfer { .. }));
     life.ended.is_none_or(|ended| ended > t) && !index.excused(leader, t) && !merged && life.last >= at
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
 }
 
 /// Whether it takes a process away at once; one that leaves goes when it has handed over.
-fn takes_away(case: &Case<'_>, trouble: &Trouble) -> bool {
+fn takes_away(case: &Case<'_>, trouble: &Trouble<'_>) -> bool {
     let leaves = match &case.history.records[trouble.at] {
         Record::Peer(event) => matches!(event.note, Note::Leave),
         Record::World(event) => matches!(event.what, World::Fault { fault: Fault::Stop, .. }),
@@ -133,7 +133,7 @@ pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
         sheet.look();
         let last = index.said_by_rest(*id).iter().rev().find_map(|fact| match fact.what {
             What::Elected { .. } => Some((true, fact.at)),
-            What::StepDown | What::Merged | What::Transfer { .. } => Some((false, fact.at)),
+            What::StepDown | What::Merged { .. } | What::Transfer { .. } => Some((false, fact.at)),
             What::Follows { leader, .. } => Some((leader == index.lives[*id].peer, fact.at)),
             _ => None,
         });

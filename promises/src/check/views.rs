@@ -91,7 +91,7 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passa
                 Kind::Lost { .. } => {}
             },
             // It did not go there with the others.
-            What::Gap { .. } | What::Transfer { .. } | What::Diverged { .. } | What::Merged => open = None,
+            What::Gap { .. } | What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } => open = None,
             _ => {}
         }
     }

@@ -7,8 +7,8 @@ use protocol::id::{Epoch, Incarnation, PeerId};
 use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
 
-use super::{Entry, EpochId, Fact, Index, Kind, Life, LifeId, Placed, Quiet, Trouble, TroubleKind, ViewFact, What};
-use crate::fault::{Fault, Hurt};
+use super::{Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, Quiet, Trouble, TroubleKind, ViewFact, What};
+use crate::fault::{Fault, Hurt, Table, Weather};
 use crate::history::{History, Hole, Record};
 use crate::world::World;
 
@@ -21,6 +21,8 @@ pub(super) struct Builder<'a> {
     /// The present life of each process, and the process of each peer that was not started under another name.
     present: BTreeMap<&'a str, LifeId>,
     late: u64,
+    /// The longest extra delay that nobody can take for a death.
+    mild: u64,
 }
 
 impl<'a> Builder<'a> {
@@ -32,6 +34,7 @@ impl<'a> Builder<'a> {
             epochs: vec![],
             views: vec![],
             placed: vec![],
+            published: vec![],
             troubles: vec![],
             quiet: None,
             unconfirmed: vec![],
@@ -45,6 +48,7 @@ impl<'a> Builder<'a> {
             spawned: BTreeMap::new(),
             present: BTreeMap::new(),
             late: micros(knobs.heartbeat_timeout) / 4,
+            mild: micros(knobs.election_timeout.min(knobs.sync_timeout)) / 8,
         }
     }
 
@@ -73,6 +77,7 @@ impl<'a> Builder<'a> {
             }
         }
         self.place();
+        self.index.published.sort_unstable_by_key(|known| (known.origin, known.oseq, known.at));
         self.index
     }
 
@@ -163,13 +168,14 @@ impl<'a> Builder<'a> {
 
     fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
         Some(match note {
-            Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, .. } => {
+            Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, .. } => {
                 let origin = self.life(origin, *origin_inc);
-                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(number(digest)) };
+                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(number(digest)), safe: *safe };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
             Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq } => {
-                let kind = Kind::Data { origin: self.life(origin, *origin_inc), oseq: oseq.0, view_id: view_id.0, digest: None };
+                let kind =
+                    Kind::Data { origin: self.life(origin, *origin_inc), oseq: oseq.0, view_id: view_id.0, digest: None, safe: false };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
             Note::Lost { epoch, seq, origin, origin_inc, from, to, .. } => {
@@ -185,7 +191,7 @@ impl<'a> Builder<'a> {
             Note::Gap { from, to, .. } => What::Gap { from: from.0, to: to.0 },
             Note::StateTransfer { resume, epoch, .. } => What::Transfer { resume: resume.0, epoch: self.epoch(epoch) },
             Note::Diverged { from, to } => What::Diverged { from: from.0, to: to.0 },
-            Note::Merged { .. } => What::Merged,
+            Note::Merged { from, to, new_from, new_to, .. } => What::Merged { old: (from.0, to.0), new: (new_from.0, new_to.0) },
             Note::Cut { epoch, seq, log_id } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log: log_id },
             Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
             Note::Stable { seq, .. } => What::Stable { seq: seq.0 },
@@ -193,25 +199,33 @@ impl<'a> Builder<'a> {
             Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
-            Note::Publish { oseq, digest, .. } => What::Publish { oseq: oseq.0, digest: number(digest) },
-            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { .. } } => What::Slow { life: self.life(peer, *peer_inc) },
+            Note::Publish { oseq, digest, .. } => {
+                let (origin, oseq, digest) = (life, oseq.0, number(digest));
+                self.index.published.push(Publication { origin, oseq, digest, at, t });
+                What::Publish { oseq }
+            }
+            Note::Acknowledged { oseq, seq, .. } => What::Acknowledged { oseq: oseq.0, seq: seq.0 },
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms } } => {
+                let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms };
+                What::Slow { life: self.life(peer, *peer_inc), lag }
+            }
+            Note::Reject { why, count, .. } => What::Reject { why, count: *count },
             Note::Start { .. } => What::Start,
             Note::Ready => What::Ready,
             Note::Panic { message } => What::Panic { message },
             Note::Status(status) => What::Unordered { count: status.published.above(status.ordered) },
             Note::Leave => {
-                self.trouble(at, t, TroubleKind::Down, "", vec![], vec![life]);
+                self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
                 return None;
             }
             Note::Stop { .. } => {
-                self.trouble(at, t, TroubleKind::Down, "", vec![], vec![life]);
+                self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
                 self.index.lives[life].ended = Some(t);
                 self.index.lives[life].stopped = true;
                 return None;
             }
             Note::Send { .. }
             | Note::Recv { .. }
-            | Note::Reject { .. }
             | Note::Suspect { .. }
             | Note::PeerAdded { .. }
             | Note::PeerRemoved { .. }
@@ -222,7 +236,6 @@ impl<'a> Builder<'a> {
             | Note::Claim { .. }
             | Note::Coordinator { .. }
             | Note::Refused { .. }
-            | Note::Acknowledged { .. }
             | Note::Blocked { .. }
             | Note::StaleEpoch { .. }
             | Note::Persist { .. }
@@ -240,7 +253,7 @@ impl<'a> Builder<'a> {
                 for life in &lives {
                     self.index.lives[*life].ended.get_or_insert(t);
                 }
-                self.trouble(at, t, TroubleKind::Down, "", vec![process.clone()], lives);
+                self.trouble(at, t, TroubleKind::Down, ("", std::slice::from_ref(process)), lives);
             }
             World::Fault { id, fault, who, confirmed } => {
                 if !confirmed {
@@ -261,7 +274,7 @@ impl<'a> Builder<'a> {
                 self.index.quiet = Some(Quiet { from, to, core: core.clone() });
             }
             World::Lag { us } if *us > self.late => {
-                self.trouble(at, t.saturating_sub(*us), TroubleKind::Machine, "", vec![], vec![]);
+                self.trouble(at, t.saturating_sub(*us), TroubleKind::Machine, ("", &[]), vec![]);
                 if let Some(trouble) = self.index.troubles.last_mut() {
                     trouble.to = t;
                 }
@@ -270,7 +283,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn fault(&mut self, at: usize, t: u64, id: &str, fault: &Fault, who: &[String]) {
+    fn fault(&mut self, at: usize, t: u64, id: &'a str, fault: &'a Fault, who: &'a [String]) {
         let lives = self.lives_of(who);
         let kind = match fault {
             Fault::Kill => {
@@ -290,11 +303,12 @@ impl<'a> Builder<'a> {
                 }
                 return;
             }
+            Fault::Link { weather, .. } if self.is_mild(*weather) => return,
             // Who can open no connection, or takes long over each frame, is as badly connected as over a bad link.
             Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor } => TroubleKind::Links,
             // Whose clock has jumped has stood still, as far as it can tell.
             Fault::Host { hurt: Hurt::Clock { jump_us } } => {
-                self.trouble(at, t.saturating_sub(*jump_us), TroubleKind::Paused, id, who.to_vec(), lives);
+                self.trouble(at, t.saturating_sub(*jump_us), TroubleKind::Paused, (id, who), lives);
                 if let Some(trouble) = self.index.troubles.last_mut() {
                     trouble.to = t;
                 }
@@ -302,11 +316,20 @@ impl<'a> Builder<'a> {
             }
             Fault::Restart { .. } | Fault::Spawn | Fault::Host { hurt: Hurt::Disk } => return,
         };
-        self.trouble(at, t, kind, id, who.to_vec(), lives);
+        self.trouble(at, t, kind, (id, who), lives);
+        if let (Fault::Partition { table } | Fault::Link { table, .. }, Some(trouble)) = (fault, self.index.troubles.last_mut()) {
+            trouble.table = Some(table).filter(|table| **table != Table::default());
+        }
     }
 
-    fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, id: &str, processes: Vec<String>, lives: Vec<LifeId>) {
-        self.index.troubles.push(Trouble { from: t, to: u64::MAX, at, kind, lives, id: id.to_owned(), processes });
+    /// Whether links so bad are still good enough: what connections carry arrives, and in time for every answer that is
+    /// waited for, there and back and twice over. Lost and damaged datagrams are the usual state of a network.
+    fn is_mild(&self, weather: Weather) -> bool {
+        weather.reset == 0 && weather.delay_us <= self.mild
+    }
+
+    fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, (id, processes): (&'a str, &'a [String]), lives: Vec<LifeId>) {
+        self.index.troubles.push(Trouble { from: t, to: u64::MAX, at, kind, lives, table: None, id, processes });
     }
 
     fn lives_of(&self, processes: &[String]) -> Vec<LifeId> {
@@ -317,7 +340,7 @@ impl<'a> Builder<'a> {
     fn resolve_late_names(&mut self) {
         let Index { lives, troubles, .. } = &mut self.index;
         for trouble in troubles.iter_mut().filter(|trouble| trouble.lives.len() < trouble.processes.len()) {
-            for process in &trouble.processes {
+            for process in trouble.processes {
                 if trouble.lives.iter().any(|life| lives[*life].process == Some(process)) {
                     continue;
                 }

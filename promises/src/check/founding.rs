@@ -1,0 +1,158 @@
+//! How epochs begin: what a founder had, what it keeps, and that it keeps what is stable, whatever the network did.
+
+use std::collections::BTreeMap;
+
+use crate::check::stability::Known;
+use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::judge::Sheet;
+
+/// What a life holds, lowest position first: position, epoch, record.
+#[derive(Clone, Default)]
+pub(crate) struct Held(pub(crate) Vec<(u64, EpochId, usize)>);
+
+impl Held {
+    pub(crate) fn add(&mut self, seq: u64, epoch: EpochId, at: usize) {
+        self.cut(seq.saturating_sub(1));
+        self.0.push((seq, epoch, at));
+    }
+
+    /// Only what stands at or below that position is left.
+    pub(crate) fn cut(&mut self, seq: u64) {
+        if self.0.last().is_some_and(|row| row.0 > seq) {
+            self.0.truncate(self.0.partition_point(|row| row.0 <= seq));
+        }
+    }
+
+    /// What stands at or above that position.
+    pub(crate) fn from(&self, seq: u64) -> impl Iterator<Item = (u64, EpochId, usize)> {
+        self.0[self.0.partition_point(|row| row.0 < seq)..].iter().copied()
+    }
+
+    /// The epoch of what stands at that position, and its record.
+    pub(crate) fn at(&self, seq: u64) -> Option<(EpochId, usize)> {
+        self.0.binary_search_by_key(&seq, |row| row.0).ok().map(|at| (self.0[at].1, self.0[at].2))
+    }
+
+    pub(crate) fn has(&self, seq: u64, epoch: EpochId) -> bool {
+        self.at(seq).is_some_and(|(known, _)| known == epoch)
+    }
+}
+
+/// How an epoch began, by its owner's word.
+pub(crate) struct Founding {
+    owner: LifeId,
+    pub(crate) at: usize,
+    /// The last position before it.
+    cut: u64,
+    /// In which epoch its owner was before, if in any.
+    before: Option<EpochId>,
+    /// What the owner had delivered and kept.
+    pub(crate) kept: Held,
+    /// What it had delivered and did not keep.
+    dropped: Vec<(u64, EpochId, usize)>,
+}
+
+/// How each epoch began, where its owner has told it.
+pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
+    let mut foundings: Vec<Option<Founding>> = (0..index.epochs.len()).map(|_| None).collect();
+    for (owner, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        let (mut log, mut held, mut before) = ("", Held::default(), None);
+        for (turn, fact) in life.facts.iter().enumerate() {
+            match fact.what {
+                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
+                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                What::Cut { epoch, seq, log: cut_log } => {
+                    let name = &index.epochs[epoch].owner;
+                    if std::mem::replace(&mut log, cut_log) != cut_log {
+                        // The log of a group that was founded apart: nothing of the old one is in it.
+                        held.cut(0);
+                        before = None;
+                    }
+                    if name.inc == life.inc && name.id == *life.peer && foundings[epoch].is_none() {
+                        // What it takes back with the cut, it does not keep.
+                        let taken_back = life.facts.get(turn + 1).and_then(|next| match next.what {
+                            What::Diverged { from, .. } => Some(from.saturating_sub(1)),
+                            _ => None,
+                        });
+                        let cut = taken_back.map_or(seq, |above| above.min(seq));
+                        let dropped = held.from(cut + 1).collect();
+                        let mut kept = held.clone();
+                        kept.cut(cut);
+                        foundings[epoch] = Some(Founding { owner, at: fact.at, cut, before, kept, dropped });
+                    }
+                    before = Some(epoch);
+                }
+                _ => {}
+            }
+        }
+    }
+    foundings
+}
+
+/// Who has had an entry that is stable, and asks to lead, goes on above it.
+pub(crate) fn founders_keep(
+    index: &Index<'_>,
+    foundings: &[Option<Founding>],
+    stable: &BTreeMap<(EpochId, u64), Known<'_>>,
+    sheet: &mut Sheet,
+) {
+    for founding in foundings.iter().flatten() {
+        sheet.look();
+        let lost = founding.dropped.iter().find_map(|&(seq, epoch, at)| stable.get(&(epoch, seq)).map(|known| (seq, at, known.at)));
+        if let Some((seq, at, known)) = lost {
+            sheet.breach(&[at, known, founding.at], || {
+                format!("{} had #{seq}, which is stable, and founds an epoch without it", index.name(founding.owner))
+            });
+        }
+    }
+}
+
+/// Who was in the view in which something became stable, has it, whether it has handed it over or not; if it has followed
+/// nobody else since, and no other group has come up, it founds no epoch below.
+pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sheet: &mut Sheet) {
+    // The highest position that each epoch's leader told to be stable, when, and in which view.
+    let mut highest: Vec<Option<(u64, usize, usize)>> = vec![None; index.epochs.len()];
+    for life in &index.lives {
+        let (mut adopted, mut view) = (None, None);
+        for fact in &life.facts {
+            match fact.what {
+                What::Cut { epoch, .. } => (adopted, view) = (Some(epoch), None),
+                What::Entry(entry) => {
+                    if let Kind::View(number) = entry.kind {
+                        view = Some(number);
+                    }
+                }
+                What::Stable { seq } => {
+                    let (Some(epoch), Some(view)) = (adopted, view) else { continue };
+                    if index.views[view].seq <= seq {
+                        highest[epoch] = Some((seq, view, fact.at));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    for (epoch, founding) in foundings.iter().enumerate() {
+        let Some((founding, before)) = founding.as_ref().and_then(|founding| Some((founding, founding.before?))) else { continue };
+        let Some((seq, view, at)) = highest[before] else { continue };
+        let owner = &index.lives[founding.owner];
+        let others = foundings.iter().enumerate().filter_map(|(other, founding)| Some((other, founding.as_ref()?)));
+        let mut rivals =
+            others.filter(|(other, rival)| *other != epoch && rival.at < founding.at && index.epochs[*other] > index.epochs[before]);
+        if at > founding.at || !index.views[view].names(owner.peer, owner.inc) || rivals.next().is_some() {
+            continue;
+        }
+        sheet.look();
+        if founding.cut < seq {
+            sheet.breach(&[index.views[view].at, at, founding.at], || {
+                format!(
+                    "everyone in view {} had everything up to #{seq}, and {}, which was in it, founds epoch {} above #{}",
+                    index.views[view].view_id,
+                    index.name(founding.owner),
+                    index.epochs[epoch],
+                    founding.cut
+                )
+            });
+        }
+    }
+}

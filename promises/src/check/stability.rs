@@ -1,0 +1,343 @@
+//! What is stable stays: in mode `primary` for ever, in mode `available` for everybody who goes on with that log.
+//!
+//! Mode `available` lets both sides of a cut go on, and "everyone in the view has it" is then said of two views. So what
+//! one side knew to be stable may be taken back by whoever goes over to the other side. Three things hold all the same,
+//! whatever the network did: who founds an epoch keeps what it had and anybody knew to be stable; who was in the view that
+//! made something stable, and has followed nobody else since, founds nothing below it while there is no other group; and
+//! nobody takes back what the log that it goes over to has, too. As long as nothing could have divided the group, and in
+//! mode `primary` always, there is one stable entry at a position, and nobody takes any of them back.
+
+use std::collections::BTreeMap;
+
+use crate::check::founding::{Held, founders_keep, foundings, members_keep};
+use crate::index::{EpochId, Index, Kind, LifeId, Trouble, TroubleKind, What};
+use crate::judge::{Case, Sheet};
+
+/// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there is one log.
+pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let one_from = divided_from(case);
+    if case.is_primary() {
+        one_log(index, sheet);
+    }
+    let mut agreed: BTreeMap<(&str, u64), (EpochId, Known<'_>)> = BTreeMap::new();
+    each_stable(index, |seq, epoch, known| {
+        if known.t >= one_from {
+            return;
+        }
+        sheet.look();
+        let (first_epoch, first) = *agreed.entry((known.log, seq)).or_insert((epoch, known));
+        if first_epoch != epoch {
+            sheet.breach(&[first.held, first.at, known.held, known.at], || {
+                format!(
+                    "two stable entries at #{seq} of log {}: one of epoch {} at {}, one of epoch {} at {}",
+                    known.log,
+                    index.epochs[first_epoch],
+                    index.name(first.life),
+                    index.epochs[epoch],
+                    index.name(known.life)
+                )
+            });
+        }
+    });
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut known: Option<(&str, u64, usize)> = None;
+        let mut log = "";
+        for (turn, fact) in life.facts.iter().enumerate() {
+            match fact.what {
+                What::Entry(entry) => {
+                    if let Kind::View(view) = entry.kind {
+                        log = index.views[view].log;
+                    }
+                }
+                What::Stable { seq } => known = Some((log, seq, fact.at)),
+                What::Cut { seq, log: cut_log, .. } => {
+                    log = cut_log;
+                    // One that takes a snapshot names the snapshot's position; what is above comes with it.
+                    let mut rest = life.facts[turn + 1..].iter().map(|next| &next.what);
+                    let snapshot = rest.find(|what| !matches!(what, What::Diverged { .. } | What::Gap { .. }));
+                    if matches!(snapshot, Some(What::Transfer { .. })) {
+                        continue;
+                    }
+                    if let Some((known_log, bound, at)) = known
+                        && known_log == cut_log
+                        && seq < bound
+                        && fact.t < one_from
+                    {
+                        sheet.breach(&[at, fact.at], || {
+                            format!("{} knew everything up to #{bound} to be stable, and its log is cut at #{seq}", index.name(id))
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// There is one log, and so one first view, for ever.
+fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
+    let mut first: Option<(&str, usize, LifeId)> = None;
+    for (id, life) in index.lives.iter().enumerate() {
+        for fact in &life.facts {
+            let log = match fact.what {
+                What::Entry(entry) => match entry.kind {
+                    Kind::View(view) => index.views[view].log,
+                    Kind::Data { .. } | Kind::Lost { .. } => continue,
+                },
+                What::Cut { log, .. } => log,
+                _ => continue,
+            };
+            sheet.look();
+            let (known, at, holder) = *first.get_or_insert((log, fact.at, id));
+            if known != log {
+                sheet.breach(&[at, fact.at], || {
+                    format!("two logs in mode primary: {known} at {}, and {log} at {}", index.name(holder), index.name(id))
+                });
+            }
+        }
+    }
+}
+
+/// From when on the group may have been in two parts: never in mode primary; in mode available from the first cut, bad
+/// link or long stillness on, and from the first eviction of one that lags.
+fn divided_from(case: &Case<'_>) -> u64 {
+    let index = case.index;
+    if case.is_primary() {
+        return u64::MAX;
+    }
+    // Who stands still so shortly is asked again before anybody goes on without it.
+    let short = u64::try_from(case.options.knobs.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX) / 2;
+    let divides = |trouble: &&Trouble<'_>| match trouble.kind {
+        TroubleKind::Down => false,
+        TroubleKind::Paused => trouble.to.saturating_sub(trouble.from) >= short,
+        TroubleKind::Links | TroubleKind::Machine => true,
+    };
+    let troubles = index.troubles.iter().filter(divides).map(|trouble| trouble.from);
+    let lags = index.lives.iter().flat_map(|life| &life.facts).filter(|fact| matches!(fact.what, What::Slow { .. })).map(|fact| fact.t);
+    troubles.chain(lags).min().unwrap_or(u64::MAX)
+}
+
+/// Who knew of an entry that it is stable, and which records say so.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    life: LifeId,
+    /// The record of the entry, and the one that makes it stable.
+    held: usize,
+    pub(crate) at: usize,
+    t: u64,
+    log: &'a str,
+}
+
+/// Calls `found` for every entry that some life held and knew to be stable: with the position and the epoch.
+fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Known<'a>)) {
+    for (life, told) in index.lives.iter().enumerate() {
+        let (mut log, mut held, mut settled): (&str, Held, usize) = ("", Held::default(), 0);
+        let mut bound: Option<(u64, usize)> = None;
+        for fact in &told.facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    if let Kind::View(view) = entry.kind {
+                        log = index.views[view].log;
+                    }
+                    held.add(entry.seq, entry.epoch, fact.at);
+                    settled = settled.min(held.0.len() - 1);
+                    if matches!(entry.kind, Kind::Data { safe: true, .. }) && bound.is_none_or(|(bound, _)| bound < entry.seq) {
+                        bound = Some((entry.seq, fact.at));
+                    }
+                }
+                What::Stable { seq } | What::Acknowledged { seq, .. } if bound.is_none_or(|(bound, _)| bound < seq) => {
+                    bound = Some((seq, fact.at));
+                }
+                What::Cut { log: cut_log, .. } => {
+                    if std::mem::replace(&mut log, cut_log) != cut_log {
+                        (held, settled, bound) = (Held::default(), 0, None);
+                    }
+                    continue;
+                }
+                What::Diverged { from, .. } => {
+                    held.cut(from.saturating_sub(1));
+                    bound = bound.filter(|(bound, _)| *bound < from);
+                    settled = settled.min(held.0.len());
+                    continue;
+                }
+                What::Transfer { .. } | What::Merged { .. } => {
+                    bound = None;
+                    continue;
+                }
+                _ => continue,
+            }
+            // What is handed over late was stable before.
+            let Some((bound, at)) = bound else { continue };
+            while let Some((seq, epoch, record)) = held.0.get(settled).filter(|row| row.0 <= bound) {
+                found(*seq, *epoch, Known { life, held: *record, at, t: fact.t, log });
+                settled += 1;
+            }
+        }
+    }
+}
+
+/// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by whoever founds an
+/// epoch; and nobody takes back what the log that it goes over to has, too.
+pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let foundings = foundings(index);
+    let mut stable: BTreeMap<(EpochId, u64), Known<'_>> = BTreeMap::new();
+    each_stable(index, |seq, epoch, known| {
+        stable.entry((epoch, seq)).or_insert(known);
+    });
+    founders_keep(index, &foundings, &stable, sheet);
+    members_keep(index, &foundings, sheet);
+    let one_from = divided_from(case);
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut adopted: Option<EpochId> = None;
+        let (mut log, mut held) = ("", Held::default());
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
+                What::Cut { epoch, log: cut_log, .. } => {
+                    adopted = Some(epoch);
+                    // Groups that were founded apart have nothing in common, and one of them goes.
+                    if std::mem::replace(&mut log, cut_log) != cut_log && !case.is_primary() {
+                        held = Held::default();
+                    }
+                }
+                What::Diverged { from, to } => {
+                    if fact.t < one_from {
+                        sheet.look();
+                        let known = held.from(from).find_map(|(seq, epoch, at)| Some((seq, at, stable.get(&(epoch, seq))?)));
+                        if let Some((seq, at, known)) = known.filter(|(_, _, known)| known.at < fact.at) {
+                            let who = index.name(known.life);
+                            let words = || format!("{who} knew #{seq} to be stable, and {} takes back #{from} to #{to}", index.name(id));
+                            sheet.breach(&[at, known.at, fact.at], words);
+                        }
+                    }
+                    if let Some(founding) = adopted.and_then(|epoch| foundings[epoch].as_ref()) {
+                        sheet.look();
+                        let kept = |(seq, epoch): (u64, EpochId)| seq <= to && founding.kept.has(seq, epoch);
+                        if let Some((seq, _, at)) = held.from(from).find(|&(seq, epoch, _)| kept((seq, epoch))) {
+                            sheet.breach(&[at, founding.at, fact.at], || {
+                                format!("{} takes back #{seq}, and the log that it goes over to has the very same entry", index.name(id))
+                            });
+                        }
+                    }
+                    held.cut(from.saturating_sub(1));
+                }
+                _ => {}
+            }
+        }
+    }
+    let acknowledged = acknowledged(index, sheet);
+    if case.options.settled && one_from == u64::MAX {
+        survivors_have(case, &stable, &acknowledged, sheet);
+    }
+}
+
+/// A reading that its origin was told to be safe.
+struct Acknowledgement<'a> {
+    origin: LifeId,
+    oseq: u64,
+    seq: u64,
+    at: usize,
+    log: &'a str,
+}
+
+impl Acknowledgement<'_> {
+    /// A breach, if something else stands at its position.
+    fn compare(&self, index: &Index<'_>, holder: LifeId, kind: Kind, record: usize, sheet: &mut Sheet) {
+        sheet.look();
+        if !matches!(kind, Kind::Data { origin, oseq, .. } if (origin, oseq) == (self.origin, self.oseq)) {
+            sheet.breach(&[self.at, record], || {
+                let Self { oseq, seq, .. } = self;
+                let (origin, holder) = (index.name(self.origin), index.name(holder));
+                format!("reading {oseq} of {origin} was acknowledged at #{seq}, and {holder} has something else there")
+            });
+        }
+    }
+}
+
+/// Every acknowledgement, held against what its origin has at that position.
+fn acknowledged<'a>(index: &Index<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'a>> {
+    let mut all = vec![];
+    for (id, life) in index.lives.iter().enumerate() {
+        let (mut log, mut own): (&str, BTreeMap<u64, (Kind, usize)>) = ("", BTreeMap::new());
+        if !life.facts.iter().any(|fact| matches!(fact.what, What::Acknowledged { .. })) {
+            continue;
+        }
+        let first = all.len();
+        for fact in &life.facts {
+            match fact.what {
+                What::Cut { log: name, .. } => log = name,
+                What::Diverged { from, .. } => drop(own.split_off(&from)),
+                What::Entry(entry) => {
+                    own.insert(entry.seq, (entry.kind, fact.at));
+                    let waiting = all[first..].iter().rfind(|known: &&Acknowledgement<'_>| known.seq == entry.seq && known.log == log);
+                    if let Some(known) = waiting {
+                        known.compare(index, id, entry.kind, fact.at, sheet);
+                    }
+                }
+                What::Acknowledged { oseq, seq } => {
+                    let known = Acknowledgement { origin: id, oseq, seq, at: fact.at, log };
+                    if let Some((kind, at)) = own.get(&seq) {
+                        known.compare(index, id, *kind, *at, sheet);
+                    }
+                    all.push(known);
+                }
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
+/// At rest, who has come through has all that is stable, from its join point on.
+fn survivors_have(case: &Case<'_>, stable: &BTreeMap<(EpochId, u64), Known<'_>>, acknowledged: &[Acknowledgement<'_>], sheet: &mut Sheet) {
+    let index = case.index;
+    let core = index.core();
+    // Whoever is left after everybody died at once begins another log.
+    let Some(log) = core.iter().find_map(|life| index.last_view(*life)).map(|view| view.log) else { return };
+    let of_log = stable.iter().filter(|(_, known)| known.log == log);
+    let at_position: BTreeMap<u64, (EpochId, &Known<'_>)> = of_log.map(|(&(epoch, seq), known)| (seq, (epoch, known))).collect();
+    let mut furthest = 0;
+    for &id in core.iter().filter(|id| !index.lives[**id].holed) {
+        let mut held = Held::default();
+        for fact in index.said_by_rest(id) {
+            match fact.what {
+                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
+                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                _ => {}
+            }
+        }
+        furthest = furthest.max(held.0.last().map_or(0, |row| row.0));
+        sheet.look_at(held.0.len());
+        for &(seq, epoch, at) in &held.0 {
+            let Some((stable_epoch, known)) = at_position.get(&seq).filter(|(stable_epoch, _)| *stable_epoch != epoch) else { continue };
+            sheet.breach(&[known.held, known.at, at], || {
+                format!(
+                    "{} knew #{seq} of epoch {} to be stable, and {} has one of epoch {} there",
+                    index.name(known.life),
+                    index.epochs[*stable_epoch],
+                    index.name(id),
+                    index.epochs[epoch]
+                )
+            });
+        }
+        for known in acknowledged.iter().filter(|known| known.log == log) {
+            let Some((epoch, at)) = held.at(known.seq) else { continue };
+            if let Some(placed) = index.at_position(epoch, known.seq).first() {
+                known.compare(index, id, placed.entry.kind, at, sheet);
+            }
+        }
+    }
+    // Whether each of them has all of it is asked elsewhere; here, that somebody has.
+    let stable = at_position.iter().filter(|(seq, (epoch, _))| **seq > furthest && holds_reading(index, *epoch, **seq));
+    let stable = stable.map(|(seq, (_, known))| (*seq, known.held, known.at));
+    let told = acknowledged.iter().filter(|known| known.log == log && known.seq > furthest).map(|known| (known.seq, known.at, known.at));
+    if let Some((seq, held, at)) = stable.chain(told).max() {
+        sheet.breach(&[held, at], || format!("#{seq} was known to be stable, and those who are left have nothing above #{furthest}"));
+    }
+}
+
+fn holds_reading(index: &Index<'_>, epoch: EpochId, seq: u64) -> bool {
+    index.at_position(epoch, seq).iter().any(|placed| matches!(placed.entry.kind, Kind::Data { .. }))
+}
