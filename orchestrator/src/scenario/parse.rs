@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use promises::selector::Selector;
-use protocol::config::{Config, Knobs};
+use protocol::config::{Config, Knobs, Mode};
 use protocol::id::PeerId;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
@@ -14,7 +14,7 @@ use super::expectation::expectation;
 use super::references::numbered;
 use super::span_of_time::SpanOfTime;
 use super::step::{peer_id, selector, step};
-use super::tree::{Table, Walk};
+use super::tree::{Table, Value, Walk};
 use super::{Cluster, Ids, Profile, Scenario, Workload};
 
 /// One combination of the values of `[matrix]`: what `${name}` stands for.
@@ -128,11 +128,23 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
     for table in changes.iter().chain(options.iter()) {
         read_options(table, &mut knobs, &mut flags, walk);
     }
+    let ids = read_ids(table, peers.as_ref(), ids, walk);
+    if knobs.mode == Mode::Primary && knobs.bootstrap.is_empty() {
+        // Where nobody says who founds the group, all do that are there at the start.
+        knobs.bootstrap = ids.as_ref().map_or_else(|| vec![numbered_peer(1)], Ids::in_order);
+        let names: Vec<&str> = knobs.bootstrap.iter().map(PeerId::as_str).collect();
+        flags.push(("bootstrap".to_owned(), names.join(",")));
+    }
     if let Err(error) = Config::try_from(knobs.clone()) {
         walk.diagnostics.error("S020", &table.span, error.to_string());
     }
     let stagger = stagger.map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| walk.range_of_time(&text));
-    let ids = match ids {
+    Some(Cluster { ids: ids?, stagger: stagger?, knobs, profile, flags })
+}
+
+/// Which peers there are.
+fn read_ids(table: &Table<'_, '_>, peers: Option<&Placed<u64>>, ids: Option<&Value<'_>>, walk: &mut Walk<'_>) -> Option<Ids> {
+    match ids {
         None => {
             let Some(peers) = peers else {
                 if table.get("peers").is_none() {
@@ -140,7 +152,7 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
                 }
                 return None;
             };
-            Ids::Given((1..=peers.value).map(numbered_peer).collect())
+            Some(Ids::Given((1..=peers.value).map(numbered_peer).collect()))
         }
         Some(value) if value.get_ref().is_str() => {
             let word = walk.string(value)?;
@@ -149,7 +161,7 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
                 walk.missing(&table.span, "peers", "peers = 3");
                 return None;
             };
-            Ids::Random(peers.value)
+            Some(Ids::Random(peers.value))
         }
         Some(value) => {
             let names = walk.strings(value)?;
@@ -165,10 +177,19 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
             {
                 walk.diagnostics.error("S005", &peers.span, format!("peers = {}, and {} ids are given", peers.value, names.len()));
             }
-            Ids::Given(given)
+            Some(Ids::Given(given))
         }
-    };
-    Some(Cluster { ids, stagger: stagger?, knobs, profile, flags })
+    }
+}
+
+impl Ids {
+    /// All of them, whoever starts first.
+    fn in_order(&self) -> Vec<PeerId> {
+        match self {
+            Self::Given(given) => given.clone(),
+            Self::Random(count) => (1..=*count).map(numbered_peer).collect(),
+        }
+    }
 }
 
 /// The profile, and the table of changes to it if the file gives one.
@@ -194,12 +215,17 @@ fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(Strin
     for (key, value) in table.entries() {
         let text = match value.get_ref() {
             DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::Boolean(is) => is.to_string(),
             DeValue::String(_) => match walk.string(value) {
                 Some(text) => text.value,
                 None => continue,
             },
+            DeValue::Array(_) => match walk.strings(value) {
+                Some(texts) => texts.into_iter().map(|text| text.value).collect::<Vec<_>>().join(","),
+                None => continue,
+            },
             _ => {
-                walk.wrong_type(value, "a number or a string");
+                walk.wrong_type(value, "a number, a string, a boolean, or a list of strings");
                 continue;
             }
         };
@@ -215,8 +241,13 @@ fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(Strin
                 .suggest(&key.value, known.collect::<Vec<_>>());
             continue;
         };
-        let new =
-            if old.is_number() { text.parse::<u64>().map_or(Json::String(text.clone()), Json::from) } else { Json::String(text.clone()) };
+        let plain = || Json::String(text.clone());
+        let new = match old {
+            Json::Number(_) => text.parse::<u64>().map_or_else(|_| plain(), Json::from),
+            Json::Bool(_) => text.parse::<bool>().map_or_else(|_| plain(), Json::from),
+            Json::Array(_) => text.split(',').map(str::to_owned).collect(),
+            _ => plain(),
+        };
         raw.insert(key.value.clone(), new);
         match serde_json::from_value::<Knobs>(Json::Object(raw.clone())) {
             Ok(changed) => {
