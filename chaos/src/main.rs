@@ -8,7 +8,7 @@ use std::time::Duration;
 use chaos::{Group, Hand, HandError, LogWatch, Report, RunFolder, patience, table::Table};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand};
+use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand, exit};
 use protocol::config::Knobs;
 use regex::Regex;
 
@@ -106,7 +106,7 @@ impl Failure {
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let _told = writeln!(io::stderr(), "chaos: this is a bug of chaos: {panic}");
-        std::process::exit(i32::from(BUG));
+        std::process::exit(i32::from(exit::BROKEN));
     }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -114,7 +114,7 @@ fn main() -> ExitCode {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // Nobody may be there to read it.
             let _printed = error.print();
-            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
         }
     };
     let done = match cli.command {
@@ -135,14 +135,14 @@ fn main() -> ExitCode {
 }
 
 fn open(run: PathBuf) -> Result<Group, Failure> {
-    let folder = RunFolder::open(&run).map_err(|error| Failure::new(NO_TARGET, error))?;
+    let folder = RunFolder::open(&run).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
     let mut group = Group::new(folder);
     read(&mut group)?;
     Ok(group)
 }
 
 fn read(group: &mut Group) -> Result<(), Failure> {
-    group.read().map(drop).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read the events: {error}")))
+    group.read().map(drop).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the events: {error}")))
 }
 
 fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
@@ -152,34 +152,38 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
         Some(on) => select(&mut group, on, act)?,
         None => group.standing().all().cloned().collect(),
     };
-    let watch = LogWatch::new(group.folder(), &watched).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read a log: {error}")));
-    let mut hand = Hand::new(group.folder()).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    let watch =
+        LogWatch::new(group.folder(), &watched).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")));
+    let mut hand = Hand::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
     for stand in &targets {
         let seen = hand.act(stand, fault, act.within).map_err(|error| {
-            let code = if matches!(error, HandError::Gone { .. }) { NO_TARGET } else { FAILED };
+            let code = if matches!(error, HandError::Gone { .. }) { exit::UNAVAILABLE } else { exit::FAIL };
             Failure::new(code, error)
         })?;
         if !seen {
             let words = format!("{} (pid {}): {fault} did not work within {:?}", stand.process, stand.pid, act.within);
-            return Err(Failure::new(FAILED, words));
+            return Err(Failure::new(exit::FAIL, words));
         }
         say(&format!("{fault} {} (pid {})", stand.process, stand.pid));
     }
-    let Some(pattern) = &act.expect else { return Ok(DONE) };
-    let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read a log: {error}")))?;
+    let Some(pattern) = &act.expect else { return Ok(exit::PASS) };
+    let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")))?;
     match found {
         Some(found) => {
             say(&format!("{}: {}", found.process, found.text));
-            Ok(DONE)
+            Ok(exit::PASS)
         }
-        None => Err(Failure::new(FAILED, format!("no line matched {:?} within {:?}", pattern.as_str(), act.within))),
+        None => Err(Failure::new(exit::FAIL, format!("no line matched {:?} within {:?}", pattern.as_str(), act.within))),
     }
 }
 
 /// The processes that a selector means; waits for somebody who fits.
 fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure> {
     let processes: Vec<String> = group.standing().all().map(|stand| stand.process.clone()).collect();
-    let selector = Selector::parse(who, &processes).map_err(|error| Failure::new(NO_TARGET, error))?;
+    let selector = Selector::parse(who, &processes).map_err(|error| {
+        let there = if processes.is_empty() { "nobody".to_owned() } else { processes.join(", ") };
+        Failure::new(exit::UNAVAILABLE, format!("{error}; in this run there is: {there}"))
+    })?;
     let seed = act.seed.unwrap_or_else(|| chaos::clock::now().as_micros());
     let draw = Draw { seed, purpose: "chaos", counter: 0 };
     let mut last = None;
@@ -191,12 +195,12 @@ fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure
                 last = Some(error);
                 Ok(None)
             }
-            Err(error) => Err(Failure::new(NO_TARGET, error)),
+            Err(error) => Err(Failure::new(exit::UNAVAILABLE, error)),
         }
     })?;
     let Some(names) = found else {
         let words = last.map_or_else(String::new, |error| error.to_string());
-        return Err(Failure::new(NO_TARGET, words));
+        return Err(Failure::new(exit::UNAVAILABLE, words));
     };
     Ok(names.iter().filter_map(|name| group.standing().find(name)).cloned().collect())
 }
@@ -209,31 +213,31 @@ fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
     } else {
         say(&table.to_string());
     }
-    Ok(DONE)
+    Ok(exit::PASS)
 }
 
 fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
     if let Some(unknown) = arguments.require.iter().find(|id| promises::CATALOGUE.iter().all(|promise| promise.id != id.as_str())) {
         let known: Vec<&str> = promises::CATALOGUE.iter().map(|promise| promise.id).collect();
-        return Err(Failure::new(USAGE, format!("no promise is called {unknown:?}; there are: {}", known.join(", "))));
+        return Err(Failure::new(exit::USAGE, format!("no promise is called {unknown:?}; there are: {}", known.join(", "))));
     }
-    let folder = RunFolder::open(&arguments.dir.unwrap_or(run)).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    let folder = RunFolder::open(&arguments.dir.unwrap_or(run)).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
     let knobs = match arguments.timing {
         Some(Timing::Fast) => Knobs::fast(),
         Some(Timing::Default) => Knobs::default(),
         None => folder.knobs().unwrap_or_default(),
     };
     let options = Options { knobs, settled: arguments.settled, required: arguments.require, ..Options::default() };
-    let report = Report::of(&folder, options).map_err(|error| Failure::new(BAD_INPUT, format!("cannot read the run: {error}")))?;
+    let report = Report::of(&folder, options).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the run: {error}")))?;
     let (unreadable, lines) = report.unreadable();
     say(&if arguments.json { report.json() } else { report.to_string() });
     if unreadable > 0 && unreadable == lines {
-        return Err(Failure::new(BAD_INPUT, "there is not one event in these files"));
+        return Err(Failure::new(exit::BAD_INPUT, "there is not one event in these files"));
     }
     Ok(match report.judgement().outcome() {
-        Outcome::Held => DONE,
-        Outcome::Broken => FAILED,
-        Outcome::Unknown => UNKNOWN,
+        Outcome::Held => exit::PASS,
+        Outcome::Broken => exit::FAIL,
+        Outcome::Unknown => exit::UNKNOWN,
     })
 }
 
@@ -241,11 +245,3 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
 fn say(text: &str) {
     let _told = writeln!(io::stdout(), "{text}");
 }
-
-const DONE: u8 = 0;
-const FAILED: u8 = 1;
-const UNKNOWN: u8 = 2;
-const USAGE: u8 = 64;
-const BAD_INPUT: u8 = 65;
-const NO_TARGET: u8 = 69;
-const BUG: u8 = 70;

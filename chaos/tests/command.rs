@@ -159,6 +159,7 @@ fn only_lines_written_after_the_act_count() {
 fn mistakes_are_told_with_the_way_out() {
     let run = Run::new();
     check(&run.chaos(&["kill", "leeder"]), 69, "did you mean `leader`?");
+    check(&run.chaos(&["kill", "nobody"]), 69, "in this run there is: p1, p2, p3");
     check(&run.chaos(&["kil", "leader"]), 64, "unrecognized subcommand");
     check(&run.chaos(&["kill", "p1", "--expect", "("]), 64, "regex parse error");
     check(&run.chaos(&["judge", "/nowhere/at/all"]), 65, "no run at");

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use promises::exit;
 use protocol::draw::draw;
 
 use crate::case::{Bench, BenchError, Case};
@@ -146,10 +147,10 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Nothing => USAGE,
-            Self::Unreadable { .. } | Self::Invalid { .. } => INVALID,
-            Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => UNAVAILABLE,
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) => BENCH_BROKEN,
+            Self::Nothing => exit::USAGE,
+            Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
+            Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) => exit::BROKEN,
         }
     }
 }
@@ -162,7 +163,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way, too, and are no mistakes. A closed stdout is none of our business.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };
     let done = match cli.command {
@@ -363,8 +364,3 @@ fn drawn_seed() -> u64 {
 fn tell(to: &mut impl std::io::Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
-
-const USAGE: u8 = 64;
-const INVALID: u8 = 65;
-const UNAVAILABLE: u8 = 69;
-const BENCH_BROKEN: u8 = 70;

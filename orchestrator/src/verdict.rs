@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chaos::RunFolder;
+use promises::exit;
 use promises::history::History;
 use promises::judge::{Judgement, Outcome as Kept};
 use serde::Serialize;
@@ -31,10 +32,10 @@ impl Outcome {
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
-            Self::Pass => 0,
-            Self::Fail => 1,
-            Self::Unknown => 2,
-            Self::Interrupted => 130,
+            Self::Pass => exit::PASS,
+            Self::Fail => exit::FAIL,
+            Self::Unknown => exit::UNKNOWN,
+            Self::Interrupted => exit::INTERRUPTED,
         }
     }
 

@@ -10,6 +10,7 @@
 mod catalogue;
 mod check;
 pub mod disk;
+pub mod exit;
 pub mod fault;
 pub mod history;
 mod index;

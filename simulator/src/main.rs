@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use promises::exit;
 use simulator::plan::Plan;
 use simulator::run::{Breach, run};
 use simulator::shrink::shrink;
@@ -16,7 +17,7 @@ use simulator::watch::Unwatched;
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
-            std::process::exit(i32::from(UNKNOWN));
+            std::process::exit(i32::from(exit::UNKNOWN));
         }
     };
 }
@@ -109,7 +110,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // If the terminal is gone there is nobody left to tell.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match cli.command {
@@ -129,14 +130,14 @@ fn sweep(sweep: &Sweep) -> ExitCode {
         sweep.run(|seed, breaches| print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay --seed {seed} --trace")));
     say!("{report}");
     if !report.failures.is_empty() {
-        return ExitCode::from(BROKEN);
+        return ExitCode::from(exit::FAIL);
     }
     let unseen = report.unseen();
     if unseen.is_empty() {
         return ExitCode::SUCCESS;
     }
     say!("unknown: in {} seeds there was not one case of: {}", report.seeds, unseen.join(", "));
-    ExitCode::from(UNKNOWN)
+    ExitCode::from(exit::UNKNOWN)
 }
 
 fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
@@ -153,7 +154,7 @@ fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
         }
         Ok(verdict) => {
             print_breaches(&verdict.breaches, &format!("seed {}", plan.seed), command);
-            ExitCode::from(BROKEN)
+            ExitCode::from(exit::FAIL)
         }
     }
 }
@@ -182,7 +183,7 @@ fn smaller(plan: &Plan) -> ExitCode {
         Ok(Some((plan, breach, runs))) => {
             say!("# {}: {} (after {runs} runs)", breach.promise, breach.words);
             say!("{}", toml::to_string(&plan).expect("a plan is TOML").trim_end());
-            ExitCode::from(BROKEN)
+            ExitCode::from(exit::FAIL)
         }
     }
 }
@@ -197,10 +198,5 @@ fn print_breaches(breaches: &[Breach], what: &str, command: &str) {
 
 fn bad_input(words: &str) -> ExitCode {
     eprintln!("error: {words}");
-    ExitCode::from(BAD_INPUT)
+    ExitCode::from(exit::BAD_INPUT)
 }
-
-const BROKEN: u8 = 1;
-const UNKNOWN: u8 = 2;
-const USAGE: u8 = 64;
-const BAD_INPUT: u8 = 65;
