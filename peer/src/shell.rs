@@ -8,7 +8,6 @@ use std::io;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
-use protocol::config::Guarantee;
 use protocol::draw::digest;
 use protocol::id::Incarnation;
 use protocol::node::Node;
@@ -28,7 +27,7 @@ use crate::narrator::Narrator;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
-use crate::status::{CLIENT, Report, STATUS, Server};
+use crate::status::{CLIENT, Choices, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
 mod publishing;
@@ -57,8 +56,7 @@ pub struct Shell {
     /// Why the reading that was just published was not taken.
     refused: Option<Refusal>,
     refusals: Refusals,
-    cluster: String,
-    delivery: Guarantee,
+    choices: Choices,
     started: Time,
     leaving: bool,
     /// Set by a second signal.
@@ -278,8 +276,7 @@ impl Shell {
             status: self.node.status(),
             pid: std::process::id(),
             build: crate::BUILD.to_owned(),
-            cluster: self.cluster.clone(),
-            delivery: self.delivery,
+            choices: self.choices.clone(),
             refused: self.refusals.total(),
             uptime_ms: u64::try_from(clock::now().since(self.started).as_millis()).unwrap_or(u64::MAX),
             links: self.links.len(),

@@ -123,8 +123,7 @@ pub(crate) enum What<'a> {
         message: &'a str,
     },
     Unordered {
-        published: u64,
-        ordered: u64,
+        count: u64,
     },
 }
 

@@ -52,7 +52,6 @@
 mod adoption;
 mod blocked;
 mod building;
-mod courtship;
 mod delivery;
 mod detector;
 mod election;

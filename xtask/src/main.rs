@@ -17,6 +17,7 @@ mod children;
 mod ci;
 mod demo;
 mod failure;
+mod mutation;
 mod scenario;
 mod stage;
 mod suite;
@@ -61,6 +62,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Search the core exhaustively within bounds: nothing for the planned searches, `--deep`, `explore` with bounds of your own
+    #[command(disable_help_flag = true)]
+    Model {
+        /// Instead, show that it finds a core that skips a comparison with what was promised
+        #[arg(long, exclusive = true)]
+        mutation: bool,
+        /// Arguments of `model`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Measure: `failover [--json]`
     #[command(disable_help_flag = true)]
     Bench {
@@ -102,6 +113,8 @@ fn main() -> ExitCode {
         Command::Ci { extent } => ci::run(&workshop, &extent),
         Command::Scenario { names, flags } => scenario::run(&workshop, &names, &flags),
         Command::Sim { arguments } => workshop.become_simulator(&arguments),
+        Command::Model { mutation: true, .. } => mutation::run(&workshop),
+        Command::Model { arguments, .. } => workshop.become_program("model", &["model"], &arguments),
         Command::Bench { arguments } => workshop.become_program("bench", &["bench", "peer"], &arguments),
         Command::Chaos { arguments } => workshop.become_program("chaos", &["chaos"], &arguments),
         Command::Child { parent, command } => children::become_child(parent, &command),

@@ -5,6 +5,5 @@
 mod bench;
 mod discovery;
 mod links;
-mod primary;
 mod replay;
 mod run;

@@ -1,0 +1,238 @@
+//! What happened, as far as the laws need to remember it, and the ledger that remembers it along a path.
+//!
+//! A search compares situations, not histories, so whatever a law has to know of the past is a part of the situation:
+//! which entry stood where, in which epoch; who led; which views there were; what was stable. Two paths that end alike
+//! but wrote different ledgers are two situations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::id::{Epoch, PeerId, Seq, ViewId};
+use protocol::node::Node;
+
+use crate::peer::digest;
+
+/// Something that must always be true was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which promise, by the name that the catalogue of promises gives it.
+    pub promise: &'static str,
+    /// What happened.
+    pub words: String,
+}
+
+impl Breach {
+    pub(crate) fn new(promise: &'static str, words: String) -> Self {
+        Self { promise, words }
+    }
+}
+
+/// Something that a later event may contradict.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fact {
+    /// An entry stands there.
+    Entry { epoch: Epoch, seq: Seq, digest: u128 },
+    /// A view came into force.
+    View { epoch: Epoch, view_id: ViewId, digest: u128 },
+    /// Somebody leads.
+    Leads { epoch: Epoch, peer: PeerId },
+    /// An entry is stable there.
+    Stable { seq: Seq, epoch: Epoch, digest: u128 },
+    /// A log of that name has begun.
+    Log { id: Epoch },
+    /// Something that a search wants to have seen.
+    Mark(Mark),
+}
+
+/// What must happen somewhere in a search, or it has shown nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mark {
+    /// A second leader was elected.
+    SecondLeader,
+    /// A reading was delivered by everybody.
+    DeliveredByAll,
+    /// A log lost entries that it had.
+    TakenBack,
+    /// What had been delivered is not in the log any more.
+    Diverged,
+    /// A frame of an epoch below the promise was turned away.
+    StaleRefused,
+    /// A claim below the promise was turned away.
+    ClaimRefused,
+    /// A working leader stopped an election.
+    Vetoed,
+    /// A leader stepped down.
+    SteppedDown,
+    /// A member was evicted for its silence.
+    Evicted,
+    /// A reading came again, and was not delivered twice.
+    DupSuppressed,
+    /// A group became part of another one.
+    Merged,
+    /// A peer was admitted by a snapshot.
+    Admitted,
+    /// A peer that has no quorum refuses to go on.
+    Blocked,
+}
+
+impl Mark {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::SecondLeader,
+        Self::DeliveredByAll,
+        Self::TakenBack,
+        Self::Diverged,
+        Self::StaleRefused,
+        Self::ClaimRefused,
+        Self::Vetoed,
+        Self::SteppedDown,
+        Self::Evicted,
+        Self::DupSuppressed,
+        Self::Merged,
+        Self::Admitted,
+        Self::Blocked,
+    ];
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SecondLeader => "a second leader elected",
+            Self::DeliveredByAll => "a reading delivered by everybody",
+            Self::TakenBack => "a cut that takes something back",
+            Self::Diverged => "something delivered is not in the log any more",
+            Self::StaleRefused => "a frame below the promise turned away",
+            Self::ClaimRefused => "a claim below the promise turned away",
+            Self::Vetoed => "an election stopped by a working leader",
+            Self::SteppedDown => "a leader steps down",
+            Self::Evicted => "a silent member evicted",
+            Self::DupSuppressed => "a repeat told apart",
+            Self::Merged => "two groups merged",
+            Self::Admitted => "a peer admitted by a snapshot",
+            Self::Blocked => "a peer without quorum blocked",
+        }
+    }
+}
+
+/// What a node's log says, position by position.
+pub(crate) fn held(node: &Node) -> BTreeMap<Seq, (Epoch, u128)> {
+    node.entries().map(|(seq, epoch, entry)| (seq, (epoch, digest(entry)))).collect()
+}
+
+/// Everything that was ever so, along one path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ledger {
+    entries: BTreeMap<(Epoch, Seq), u128>,
+    views: BTreeMap<(Epoch, ViewId), u128>,
+    leaders: BTreeMap<Epoch, PeerId>,
+    stable: BTreeMap<Seq, (Epoch, u128)>,
+    logs: BTreeSet<Epoch>,
+}
+
+impl Ledger {
+    /// Notes a fact; a breach if it contradicts an earlier one. `one_log` says that there may be one log only, so that
+    /// what is stable in it is so for good.
+    pub(crate) fn note(&mut self, fact: &Fact, one_log: bool) -> Result<(), Breach> {
+        match fact {
+            Fact::Entry { epoch, seq, digest } => {
+                let before = *self.entries.entry((epoch.clone(), *seq)).or_insert(*digest);
+                (before == *digest)
+                    .then_some(())
+                    .ok_or_else(|| Breach::new("no-duplicate-seq", format!("two different entries at #{seq} of epoch {epoch}")))
+            }
+            Fact::View { epoch, view_id, digest } => {
+                let before = *self.views.entry((epoch.clone(), *view_id)).or_insert(*digest);
+                (before == *digest)
+                    .then_some(())
+                    .ok_or_else(|| Breach::new("view-legal", format!("two different views are view {view_id} of epoch {epoch}")))
+            }
+            Fact::Leads { epoch, peer } => match self.leaders.insert(epoch.clone(), peer.clone()) {
+                Some(before) => {
+                    Err(Breach::new("one-leader-per-epoch", format!("epoch {epoch} has been led by {before}, and {peer} leads it now")))
+                }
+                None => Ok(()),
+            },
+            Fact::Stable { seq, epoch, digest } if one_log => {
+                let before = self.stable.entry(*seq).or_insert_with(|| (epoch.clone(), *digest));
+                if *before == (epoch.clone(), *digest) {
+                    return Ok(());
+                }
+                let words = format!("two different entries of epochs {} and {epoch} are stable at #{seq}", before.0);
+                Err(Breach::new("stable-agreement", words))
+            }
+            Fact::Log { id } if one_log => {
+                self.logs.insert(id.clone());
+                if self.logs.len() == 1 {
+                    return Ok(());
+                }
+                Err(Breach::new("stable-agreement", format!("a second log begins: {:?}", self.logs)))
+            }
+            Fact::Stable { .. } | Fact::Log { .. } | Fact::Mark(_) => Ok(()),
+        }
+    }
+
+    /// Whether somebody has led before.
+    pub(crate) fn has_led(&self) -> bool {
+        self.leaders.len() > 1
+    }
+
+    /// What is stable and not in a log that goes on without it.
+    pub(crate) fn lost_from(&self, log: &BTreeMap<Seq, (Epoch, u128)>) -> Option<Seq> {
+        let first = log.keys().next().copied().unwrap_or(Seq::ZERO);
+        self.stable.iter().find(|(seq, entry)| **seq >= first && log.get(seq) != Some(entry)).map(|(seq, _)| *seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fact, Ledger};
+    use crate::peer::contact;
+    use protocol::id::{Epoch, Seq, ViewId};
+    use std::collections::BTreeMap;
+
+    fn epoch(round: u64) -> Epoch {
+        Epoch { round, owner: contact(0).member }
+    }
+
+    #[track_caller]
+    fn check_broken(one_log: bool, first: &Fact, second: &Fact, promise: &str) {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.note(first, one_log), Ok(()));
+        assert_eq!(ledger.note(first, one_log).is_ok(), !matches!(first, Fact::Leads { .. }), "what was so may be so again");
+        assert_eq!(ledger.note(second, one_log).expect_err("a contradiction").promise, promise);
+    }
+
+    #[test]
+    fn a_contradiction_is_a_breach() {
+        let entry = |digest| Fact::Entry { epoch: epoch(1), seq: Seq(2), digest };
+        check_broken(false, &entry(1), &entry(2), "no-duplicate-seq");
+        let view = |digest| Fact::View { epoch: epoch(1), view_id: ViewId(2), digest };
+        check_broken(false, &view(1), &view(2), "view-legal");
+        let leads = |index| Fact::Leads { epoch: epoch(1), peer: contact(index).member.id };
+        check_broken(false, &leads(0), &leads(1), "one-leader-per-epoch");
+        let stable = |round| Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1 };
+        check_broken(true, &stable(1), &stable(2), "stable-agreement");
+        check_broken(true, &Fact::Log { id: epoch(1) }, &Fact::Log { id: epoch(2) }, "stable-agreement");
+    }
+
+    #[test]
+    fn two_sides_may_go_on_where_the_mode_allows_it() {
+        let mut ledger = Ledger::default();
+        for round in [1, 2] {
+            assert_eq!(ledger.note(&Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1 }, false), Ok(()));
+            assert_eq!(ledger.note(&Fact::Log { id: epoch(round) }, false), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_log_that_lacks_what_is_stable_is_found() {
+        let mut ledger = Ledger::default();
+        ledger.note(&Fact::Stable { seq: Seq(2), epoch: epoch(1), digest: 7 }, true).expect("the first fact");
+        let log = |entries: &[(u64, u128)]| -> BTreeMap<Seq, (Epoch, u128)> {
+            entries.iter().map(|(seq, digest)| (Seq(*seq), (epoch(1), *digest))).collect()
+        };
+        assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 7)])), None);
+        assert_eq!(ledger.lost_from(&log(&[(1, 6)])), Some(Seq(2)));
+        assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 8)])), Some(Seq(2)));
+        assert_eq!(ledger.lost_from(&log(&[(3, 9)])), None, "discarded, so it was there");
+    }
+}

@@ -1,0 +1,269 @@
+//! What must be true of every single step of a peer, whatever the others do.
+//!
+//! Each law is a promise of the catalogue, or an invariant of the core (`ARCHITECTURE.md`), said about one call: what the
+//! peer was before it, what it is after it, and what it asked for. What only several peers together can break is left
+//! behind as facts, for the ledger.
+
+use std::collections::BTreeMap;
+
+use protocol::id::{Epoch, Seq};
+use protocol::inspect::identity;
+use protocol::message::{Entry, Message, Reason};
+use protocol::note::Note;
+use protocol::seam::{Delivery, Output};
+
+use crate::fact::{Breach, Fact, Mark};
+use crate::peer::{Peer, reading};
+
+/// What a peer was before a call.
+pub(crate) struct Before {
+    promised: Epoch,
+    epoch: Epoch,
+    log_id: Epoch,
+    held: BTreeMap<Seq, (Epoch, u128)>,
+    contiguous: Seq,
+    stable: Seq,
+    delivered: Seq,
+}
+
+impl Before {
+    pub(crate) fn of(peer: &Peer) -> Self {
+        let status = peer.node.status();
+        Self {
+            promised: peer.node.promised().clone(),
+            epoch: peer.node.epoch(),
+            log_id: peer.node.log_id(),
+            held: peer.held(),
+            contiguous: status.contiguous,
+            stable: status.stable,
+            delivered: status.delivered,
+        }
+    }
+}
+
+/// Holds one call to the laws, and notes what it leaves behind. `after` is the peer as the call left it, except that
+/// what its sinks got is entered here.
+pub(crate) fn hold(before: &Before, after: &mut Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
+    fenced(before, after, out)?;
+    logged(before, after, facts);
+    noted(after, out, facts)?;
+    delivered(before, after, out)
+}
+
+/// Nothing is accepted, appended, acknowledged or promised below the promise.
+fn fenced(before: &Before, after: &Peer, out: &[Output]) -> Result<(), Breach> {
+    let promised = &before.promised;
+    let breach = |words: String| Err(Breach::new("fenced-sequencer", words));
+    let (epoch, now_promised) = (after.node.epoch(), after.node.promised());
+    if now_promised < promised {
+        return breach(format!("the promise falls from {promised} to {now_promised}"));
+    }
+    let grown = after.node.status().contiguous > before.contiguous;
+    if epoch == before.epoch && grown && epoch < *promised {
+        return breach(format!("an entry of epoch {epoch} is appended after the promise of {promised}"));
+    }
+    if epoch != before.epoch && !epoch.is_none() && epoch < *promised {
+        return breach(format!("a log of epoch {epoch} is adopted after the promise of {promised}"));
+    }
+    for output in out {
+        let (Output::Send { message, .. } | Output::Fan { message, .. }) = output else { continue };
+        let binding = match message {
+            Message::HeartbeatAck(ack) => ack.contiguous > Seq::ZERO,
+            Message::Ordered(ordered) => ordered.repair.is_none(),
+            Message::Heartbeat(_) | Message::OrderedAck { .. } | Message::SeqSyncFinal(_) | Message::SeqSyncResponse(_) => true,
+            _ => false,
+        };
+        if let Some(epoch) = message.epoch().filter(|epoch| binding && *epoch < promised) {
+            return breach(format!("{} of epoch {epoch} is sent after the promise of {promised}", message.verb()));
+        }
+    }
+    Ok(())
+}
+
+/// What the log says now that it did not say before.
+fn logged(before: &Before, after: &Peer, facts: &mut Vec<Fact>) {
+    let held = after.held();
+    for (seq, (epoch, digest)) in &held {
+        if before.held.get(seq) != Some(&(epoch.clone(), *digest)) {
+            facts.push(Fact::Entry { epoch: epoch.clone(), seq: *seq, digest: *digest });
+        }
+    }
+    let first = held.keys().next().copied().unwrap_or(Seq::ZERO);
+    if before.held.iter().any(|(seq, entry)| *seq >= first && held.get(seq) != Some(entry)) {
+        facts.push(Fact::Mark(Mark::TakenBack));
+    }
+    let id = after.node.log_id();
+    if id != before.log_id && !held.is_empty() {
+        facts.push(Fact::Log { id });
+    }
+    let stable = after.node.status().stable;
+    for (seq, (epoch, digest)) in held.range(before.stable.next()..).take_while(|(seq, _)| **seq <= stable) {
+        facts.push(Fact::Stable { seq: *seq, epoch: epoch.clone(), digest: *digest });
+    }
+}
+
+/// What the peer said of itself.
+fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
+    let me = &after.node.contact().member;
+    for output in out {
+        match output {
+            Output::Note(Note::View { view_id, epoch, leader, members, incs, log_id, .. }) => {
+                if !members.contains(leader) || !members.contains(&me.id) {
+                    return Err(Breach::new(
+                        "view-legal",
+                        format!("{} holds view {view_id} of epoch {epoch}: {members:?} under {leader}", me.id),
+                    ));
+                }
+                let digest = identity(&(leader, members, incs, log_id));
+                facts.push(Fact::View { epoch: epoch.clone(), view_id: *view_id, digest });
+            }
+            Output::Note(Note::LeaderElected { epoch, .. }) => {
+                if epoch.owner != *me {
+                    return Err(Breach::new("one-leader-per-epoch", format!("{} leads epoch {epoch}, which is not its own", me.id)));
+                }
+                facts.push(Fact::Leads { epoch: epoch.clone(), peer: me.id.clone() });
+            }
+            Output::Note(Note::StaleEpoch { .. }) => facts.push(Fact::Mark(Mark::StaleRefused)),
+            Output::Note(Note::Vetoed { .. }) => facts.push(Fact::Mark(Mark::Vetoed)),
+            Output::Note(Note::StepDown { .. }) => facts.push(Fact::Mark(Mark::SteppedDown)),
+            Output::Note(Note::Failed { silent: true, .. }) => facts.push(Fact::Mark(Mark::Evicted)),
+            Output::Note(Note::DupSuppressed { .. }) => facts.push(Fact::Mark(Mark::DupSuppressed)),
+            Output::Note(Note::Diverged { .. }) => facts.push(Fact::Mark(Mark::Diverged)),
+            Output::Note(Note::Merged { .. }) => facts.push(Fact::Mark(Mark::Merged)),
+            Output::Note(Note::StateTransfer { .. }) => facts.push(Fact::Mark(Mark::Admitted)),
+            Output::Note(Note::Blocked { .. }) => facts.push(Fact::Mark(Mark::Blocked)),
+            Output::Send { message: Message::Rejected(rejected), .. } if rejected.ask.is_some() => {
+                if matches!(rejected.reason, Reason::Stale { .. }) {
+                    facts.push(Fact::Mark(Mark::ClaimRefused));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The sinks get every reading of the log in its order, each once, as it was published; what is left out is told.
+fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Breach> {
+    let mut at = before.delivered;
+    let end = after.node.status().delivered;
+    let data: Vec<Seq> = after.node.entries().filter(|(_, _, entry)| matches!(entry, Entry::Data { .. })).map(|(seq, _, _)| seq).collect();
+    let leap = |from: Seq, to: Seq| match data.iter().find(|seq| **seq > from && **seq < to) {
+        Some(seq) => Err(Breach::new("gap-free", format!("#{seq} is passed over in silence, between #{from} and #{to}"))),
+        None => Ok(()),
+    };
+    for output in out {
+        match output {
+            Output::Deliver(Delivery::Reading(delivery)) => {
+                let (origin, oseq) = (&delivery.origin, delivery.oseq);
+                if delivery.seq <= at {
+                    return Err(Breach::new("gap-free", format!("#{} is delivered behind #{at}", delivery.seq)));
+                }
+                leap(at, delivery.seq)?;
+                if delivery.payload[..] != *reading(&origin.id, oseq).as_bytes() {
+                    return Err(Breach::new(
+                        "integrity",
+                        format!("#{}, number {oseq} of {origin}, is not what it published", delivery.seq),
+                    ));
+                }
+                let last = after.sunk.insert(origin.clone(), oseq);
+                if let Some(last) = last.filter(|last| *last >= oseq) {
+                    return Err(Breach::new("fifo", format!("number {oseq} of {origin} is delivered after number {last}")));
+                }
+                at = delivery.seq;
+            }
+            Output::Note(Note::DupSuppressed { seq, .. }) => {
+                leap(at, *seq)?;
+                at = *seq;
+            }
+            Output::Note(Note::Diverged { from, .. }) => at = at.min(from.previous()),
+            Output::Deliver(Delivery::Gap { to, .. }) => at = at.max(*to),
+            // Only a newcomer's sinks have nothing to miss.
+            Output::Note(Note::StateTransfer { resume, .. }) if at == Seq::ZERO => at = *resume,
+            _ => {}
+        }
+    }
+    leap(at, end.next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Before, hold};
+    use crate::peer::Peer;
+    use protocol::config::{Config, Knobs};
+    use protocol::id::{Epoch, LinkId, Oseq, Seq};
+    use protocol::message::Message;
+    use protocol::note::Note;
+    use protocol::seam::{Delivery, Input, Output, Reading};
+
+    /// A peer that has founded a group of its own, with a reading in its log.
+    fn peer() -> Peer {
+        let mut peer = Peer::new(0, &Config::try_from(Knobs::fast()).unwrap());
+        while peer.node.status().role != "leader" {
+            peer = peer.pass().expect("lawful").expect("something shows").peer;
+        }
+        peer.take(peer.next_reading()).expect("lawful").peer
+    }
+
+    fn above(peer: &Peer) -> Epoch {
+        peer.node.epoch().next(peer.node.contact().member.clone())
+    }
+
+    #[track_caller]
+    fn check(before: &Before, after: &Peer, out: &[Output], promise: &str) {
+        let breach = hold(before, &mut after.clone(), out, &mut Vec::new()).expect_err("a breach");
+        assert_eq!(breach.promise, promise, "{breach:?}");
+    }
+
+    fn reading(peer: &Peer, seq: u64, oseq: u64, payload: &str) -> Output {
+        let origin = peer.node.contact().member.clone();
+        let view_id = peer.node.status().view_id;
+        let payload = payload.as_bytes().to_vec().into();
+        let guarantee = protocol::config::Guarantee::Agreed;
+        let (epoch, seq, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
+        Output::Deliver(Delivery::Reading(Reading { epoch, view_id, seq, origin, oseq, time: 0, guarantee, payload }))
+    }
+
+    #[test]
+    fn nothing_happens_below_the_promise() {
+        let peer = peer();
+        let lawful = Before::of(&peer);
+        assert!(hold(&lawful, &mut peer.clone(), &[], &mut Vec::new()).is_ok());
+        let promised = Before { promised: above(&peer), ..Before::of(&peer) };
+        check(&promised, &peer, &[], "fenced-sequencer");
+        let ack = Message::OrderedAck { epoch: Epoch::none(), contiguous: Seq(1) };
+        check(&lawful, &peer, &[Output::Send { link: LinkId::dialled(1), message: ack }], "fenced-sequencer");
+    }
+
+    #[test]
+    fn sinks_get_each_reading_once_in_order_and_as_it_was() {
+        let peer = peer();
+        let before = || Before { delivered: Seq(1), ..Before::of(&peer) };
+        let fresh = Peer { sunk: std::collections::BTreeMap::new(), ..peer.clone() };
+        assert!(hold(&before(), &mut fresh.clone(), &[reading(&peer, 2, 1, "peer1/1")], &mut Vec::new()).is_ok());
+        check(&before(), &fresh, &[], "gap-free");
+        check(&before(), &fresh, &[reading(&peer, 2, 1, "peer1/2")], "integrity");
+        check(&before(), &peer, &[reading(&peer, 2, 1, "peer1/1")], "fifo");
+        check(&Before::of(&peer), &fresh, &[reading(&peer, 2, 1, "peer1/1")], "gap-free");
+    }
+
+    #[test]
+    fn who_leads_owns_the_epoch_and_stands_in_the_view() {
+        let peer = peer();
+        let me = peer.node.contact().member.id.clone();
+        let mut epoch = above(&peer);
+        epoch.owner.inc = epoch.owner.inc.max(protocol::id::Incarnation(99));
+        let elected = Note::LeaderElected { peer: me, epoch, size: 1, renewed: false };
+        check(&Before::of(&peer), &peer, &[Output::Note(elected)], "one-leader-per-epoch");
+    }
+
+    #[test]
+    fn who_is_never_woken_in_vain_is_not_stuck() {
+        let peer = peer();
+        assert!(!peer.is_due());
+        let late = peer.pause(std::time::Duration::from_secs(60));
+        assert!(late.is_due());
+        let read_first = late.take(Input::Publish { payload: "peer1/2".into(), time: 0, guarantee: None }).expect("lawful").peer;
+        assert!(read_first.is_due(), "it has not looked at its clock yet");
+    }
+}

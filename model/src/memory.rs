@@ -1,0 +1,61 @@
+//! What has been met before, each once: a table from identities to numbers.
+//!
+//! A situation of the group is a short list of numbers, because its peers, its messages and its ledger are kept here
+//! and shared by all situations that have them. That is what makes millions of situations fit (SPIN calls it collapse
+//! compression), and it is why a peer's answer to an input has to be worked out once only.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Values by number.
+#[derive(Debug)]
+pub(crate) struct Memory<T> {
+    values: Vec<T>,
+    numbers: HashMap<u128, u32, Trusting>,
+}
+
+impl<T> Memory<T> {
+    pub(crate) fn new() -> Self {
+        Self { values: Vec::new(), numbers: HashMap::default() }
+    }
+
+    /// The number of the value with that identity, which is made if it is new.
+    pub(crate) fn number(&mut self, identity: u128, value: impl FnOnce() -> T) -> u32 {
+        *self.numbers.entry(identity).or_insert_with(|| {
+            let number = u32::try_from(self.values.len()).expect("memory ends long before the numbers do");
+            self.values.push(value());
+            number
+        })
+    }
+
+    pub(crate) fn get(&self, number: u32) -> &T {
+        &self.values[number as usize]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+/// Identities are as good as drawn, so nothing is gained by hashing them again.
+pub(crate) type Trusting = BuildHasherDefault<Passing>;
+
+/// Takes the number that it is given for the hash of it.
+#[derive(Debug, Default)]
+pub(crate) struct Passing(u64);
+
+impl Hasher for Passing {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, identity: u128) {
+        self.0 = (identity ^ identity >> 64) as u64;
+    }
+}

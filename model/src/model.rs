@@ -1,0 +1,391 @@
+//! The transition system: what can happen in a situation, and what becomes of it.
+//!
+//! What a peer makes of an input depends on the peer and the input and on nothing else, so it is worked out once and
+//! looked up ever after; most of a search is putting known answers together in new ways.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use protocol::config::Config;
+use protocol::config::Mode;
+use protocol::id::LinkId;
+use protocol::inspect::identity;
+use protocol::message::{Datagram, Message};
+use protocol::seam::{Down, Input};
+use protocol::time::Time;
+
+use crate::bounds::Bounds;
+use crate::fact::{Breach, Fact, Ledger, Mark};
+use crate::group::{Action, End, Group, Item, Line, Spent};
+use crate::memory::Memory;
+use crate::peer::{Effect, Peer, Wish, contact};
+
+/// The group, as something that can be searched.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) bounds: Bounds,
+    one_log: bool,
+    /// Longer than anybody waits for a sign of life.
+    long: Duration,
+    pub(crate) peers: Memory<Peer>,
+    pub(crate) messages: Memory<Message>,
+    pub(crate) datagrams: Memory<Datagram>,
+    ledgers: Memory<Ledger>,
+    answers: HashMap<(u32, Stimulus), Option<u32>>,
+    effects: Vec<Answer>,
+    /// What became of a ledger by an effect.
+    entered: HashMap<(u32, u32), u32>,
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// What a peer can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stimulus {
+    Frame {
+        link: LinkId,
+        message: u32,
+    },
+    Heard {
+        from: u8,
+        datagram: u32,
+    },
+    Up {
+        link: LinkId,
+    },
+    Accept,
+    Down {
+        link: LinkId,
+        reset: bool,
+    },
+    Unreached {
+        link: LinkId,
+        refused: bool,
+    },
+    Publish,
+    /// Its deadline is now: for scripts, in which all clocks go alike.
+    Wake,
+    Pass,
+    Pause,
+}
+
+/// What it makes of it.
+#[derive(Debug)]
+struct Answer {
+    /// What it is then; nobody if it has stopped.
+    peer: Option<u32>,
+    wishes: Vec<Told>,
+    facts: Vec<Fact>,
+    /// Whether nothing shows of it but that somebody is dialled.
+    quiet: bool,
+}
+
+/// A wish, with what is said by number.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Dial { link: LinkId, to: u8 },
+    HangUp { link: LinkId },
+    Send { link: LinkId, message: u32 },
+    Shout { to: Option<u8>, datagram: u32 },
+}
+
+impl Model {
+    pub(crate) fn new(config: &Config, bounds: Bounds) -> Self {
+        let knobs = config.knobs();
+        Self {
+            bounds,
+            one_log: knobs.mode == Mode::Primary,
+            long: 4 * (knobs.heartbeat_timeout + knobs.heartbeat_interval),
+            peers: Memory::new(),
+            messages: Memory::new(),
+            datagrams: Memory::new(),
+            ledgers: Memory::new(),
+            answers: HashMap::new(),
+            effects: Vec::new(),
+            entered: HashMap::new(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// A group of peers that have just started.
+    pub(crate) fn boot(&mut self, config: &Config, size: usize) -> Group {
+        let peers = (0..size).map(|index| Some(self.remember(Peer::new(index, config)))).collect();
+        let ledger = self.record(Ledger::default());
+        Group { peers, lines: vec![], air: std::collections::BTreeMap::new(), spent: Spent::default(), ledger }
+    }
+
+    pub(crate) fn remember(&mut self, peer: Peer) -> u32 {
+        self.peers.number(peer.identity(), || peer)
+    }
+
+    fn record(&mut self, ledger: Ledger) -> u32 {
+        self.ledgers.number(identity(&ledger), || ledger)
+    }
+
+    /// Sets a peer's clock, which never goes back.
+    pub(crate) fn set_clock(&mut self, group: &mut Group, index: u8, now: Time) {
+        let Some(peer) = group.peers[usize::from(index)].map(|peer| self.peers.get(peer).clone()) else { return };
+        let now = peer.now.max(now);
+        group.peers[usize::from(index)] = Some(self.remember(Peer { now, ..peer }));
+    }
+
+    /// Makes a situation the one that everything begins with: what led to it is neither spent nor seen.
+    pub(crate) fn begin_at(&mut self, group: &mut Group, bounds: Bounds) {
+        self.bounds = bounds;
+        self.answers.clear();
+        self.effects.clear();
+        self.entered.clear();
+        self.marks.clear();
+        group.spent = Spent::default();
+        group.air.clear();
+        group.tidy();
+    }
+
+    /// How many answers had to be worked out.
+    pub(crate) fn worked_out(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Whether a situation lies beyond the rounds that are searched.
+    pub(crate) fn is_beyond(&self, group: &Group) -> bool {
+        group.peers.iter().flatten().any(|peer| self.peers.get(*peer).node.promised().round > self.bounds.rounds)
+    }
+
+    /// Everything that can happen.
+    pub(crate) fn actions(&self, group: &Group) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let (bounds, spent) = (&self.bounds, &group.spent);
+        for (at, line) in (0_u8..).zip(&group.lines) {
+            if !line.up {
+                actions.push(Action::Answer { line: at });
+                continue;
+            }
+            for (own, end) in (0_u8..).zip(&line.ends) {
+                if !end.inbox.is_empty() {
+                    actions.push(Action::Arrive { line: at, end: own });
+                }
+            }
+            let breaks = line.ends.iter().all(|end| end.open && !matches!(end.inbox.last(), Some(Item::Closed | Item::Reset)));
+            if breaks && spent.resets < bounds.resets {
+                actions.push(Action::Reset { line: at });
+            }
+        }
+        actions.extend(group.air.keys().map(|(from, to)| Action::Hear { from: *from, to: *to }));
+        for (index, peer) in (0_u8..).zip(&group.peers) {
+            let Some(peer) = peer.map(|peer| self.peers.get(peer)) else { continue };
+            actions.push(Action::Pass { peer: index });
+            if spent.readings < bounds.readings {
+                actions.push(Action::Publish { peer: index });
+            }
+            if spent.crashes < bounds.crashes {
+                actions.push(Action::Crash { peer: index });
+            }
+            if spent.pauses < bounds.pauses && !peer.is_due() {
+                actions.push(Action::Pause { peer: index });
+            }
+        }
+        actions
+    }
+
+    /// What becomes of a situation by an action; nothing where the bounds do not allow it, or nothing would come of it.
+    pub(crate) fn step(&mut self, group: &Group, action: Action) -> Result<Option<Group>, Breach> {
+        let mut next = group.clone();
+        match action {
+            Action::Arrive { line, end } => {
+                let place = &mut next.lines[usize::from(line)].ends[usize::from(end)];
+                let (peer, link) = (place.peer, place.link);
+                let stimulus = match place.inbox.remove(0) {
+                    Item::Message(message) => Stimulus::Frame { link, message },
+                    item @ (Item::Closed | Item::Reset) => {
+                        place.open = false;
+                        Stimulus::Down { link, reset: item == Item::Reset }
+                    }
+                };
+                self.tell(&mut next, peer, stimulus)?;
+            }
+            Action::Answer { line } => self.answer_dial(&mut next, usize::from(line))?,
+            Action::Hear { from, to } => {
+                let Some(datagram) = next.air.remove(&(from, to)) else { return Ok(None) };
+                self.tell(&mut next, to, Stimulus::Heard { from, datagram })?;
+            }
+            Action::Pass { peer } => {
+                let due = next.peers[usize::from(peer)].is_some_and(|peer| self.peers.get(peer).is_due());
+                let Some(quiet) = self.tell(&mut next, peer, Stimulus::Pass)? else { return Ok(None) };
+                if !due && !quiet && !next.spent.afford_pass(&self.bounds, group.is_at_rest()) {
+                    return Ok(None);
+                }
+            }
+            Action::Pause { peer } => {
+                next.spent.pauses += 1;
+                self.tell(&mut next, peer, Stimulus::Pause)?;
+            }
+            Action::Crash { peer } => {
+                next.spent.crashes += 1;
+                next.bury(peer);
+            }
+            Action::Publish { peer } => {
+                next.spent.readings += 1;
+                self.tell(&mut next, peer, Stimulus::Publish)?;
+            }
+            Action::Reset { line } => {
+                next.spent.resets += 1;
+                next.reset(usize::from(line));
+            }
+        }
+        next.tidy();
+        Ok(Some(next))
+    }
+
+    fn answer_dial(&mut self, next: &mut Group, at: usize) -> Result<(), Breach> {
+        let [own, other] = &next.lines[at].ends;
+        let (dialler, link, acceptor) = (own.peer, own.link, other.peer);
+        let Some(peer) = next.peers[usize::from(acceptor)] else {
+            next.lines.remove(at);
+            self.tell(next, dialler, Stimulus::Unreached { link, refused: true })?;
+            return Ok(());
+        };
+        let accepted = LinkId::accepted(self.peers.get(peer).accepted + 1);
+        let line = &mut next.lines[at];
+        line.up = true;
+        line.ends[1].link = accepted;
+        self.tell(next, acceptor, Stimulus::Accept)?;
+        self.tell(next, dialler, Stimulus::Up { link })?;
+        Ok(())
+    }
+
+    /// Tells a peer something, and does what it asks for. Says whether nothing shows of it; nothing if nothing came of it.
+    pub(crate) fn tell(&mut self, group: &mut Group, index: u8, stimulus: Stimulus) -> Result<Option<bool>, Breach> {
+        let Some(before) = group.peers[usize::from(index)] else { return Ok(None) };
+        let Some(answer) = self.answer(before, stimulus)? else { return Ok(None) };
+        group.ledger = self.enter(group.ledger, answer)?;
+        let Answer { peer, wishes, quiet, .. } = &self.effects[answer as usize];
+        group.peers[usize::from(index)] = *peer;
+        for wish in wishes {
+            match *wish {
+                Told::Dial { link, to } => {
+                    let own = End { peer: index, link, open: true, inbox: vec![] };
+                    let other = End { peer: to, link: NOT_YET, open: true, inbox: vec![] };
+                    group.lines.push(Line { ends: [own, other], up: false });
+                }
+                Told::HangUp { link } => group.hang_up(index, link),
+                Told::Send { link, message } => group.send(index, link, message),
+                Told::Shout { to, datagram } if self.bounds.datagrams => {
+                    for (other, _) in (0_u8..).zip(&group.peers).filter(|(_, peer)| peer.is_some()) {
+                        if other != index && to.is_none_or(|to| to == other) {
+                            group.air.insert((index, other), datagram);
+                        }
+                    }
+                }
+                Told::Shout { .. } => {}
+            }
+        }
+        let (gone, quiet) = (peer.is_none(), *quiet);
+        if gone {
+            group.bury(index);
+        } else if !self.marks.contains(&Mark::DeliveredByAll) && self.is_delivered_by_all(group) {
+            self.marks.push(Mark::DeliveredByAll);
+        }
+        Ok(Some(quiet))
+    }
+
+    fn is_delivered_by_all(&self, group: &Group) -> bool {
+        let mut living = group.peers.iter().flatten().map(|peer| &self.peers.get(*peer).sunk);
+        let Some(first) = living.next() else { return false };
+        let others: Vec<_> = living.collect();
+        !others.is_empty() && first.keys().any(|origin| others.iter().all(|sunk| sunk.contains_key(origin)))
+    }
+
+    /// What a peer makes of something, worked out at most once; nothing if nothing comes of it.
+    fn answer(&mut self, before: u32, stimulus: Stimulus) -> Result<Option<u32>, Breach> {
+        if let Some(known) = self.answers.get(&(before, stimulus)) {
+            return Ok(*known);
+        }
+        let number = self.work_out(before, stimulus)?.map(|effect| self.keep(before, effect));
+        self.answers.insert((before, stimulus), number);
+        Ok(number)
+    }
+
+    /// What a peer makes of something, with everything that it tells.
+    pub(crate) fn work_out(&self, before: u32, stimulus: Stimulus) -> Result<Option<Effect>, Breach> {
+        let peer = self.peers.get(before);
+        let input = match stimulus {
+            Stimulus::Frame { link, message } => Input::Received { link, messages: vec![self.messages.get(message).clone()] },
+            Stimulus::Heard { from, datagram } => {
+                let from = contact(usize::from(from)).address;
+                Input::Heard { from, datagram: Box::new(self.datagrams.get(datagram).clone()) }
+            }
+            Stimulus::Up { link } => Input::LinkUp { link },
+            Stimulus::Accept => return peer.accept().map(Some),
+            Stimulus::Down { link, reset } => Input::LinkDown { link, how: if reset { Down::Reset } else { Down::Closed } },
+            Stimulus::Unreached { link, refused } => Input::DialFailed { link, refused },
+            Stimulus::Publish => peer.next_reading(),
+            Stimulus::Wake => Input::Wake,
+            Stimulus::Pass => return peer.pass(),
+            Stimulus::Pause => {
+                let peer = peer.pause(self.long);
+                return Ok(Some(Effect { peer, wishes: vec![], facts: vec![], stopped: false, notes: vec![] }));
+            }
+        };
+        peer.take(input).map(Some)
+    }
+
+    fn keep(&mut self, before: u32, effect: Effect) -> u32 {
+        let Effect { peer, wishes, facts, stopped, notes: _ } = effect;
+        let role = |peer: &Peer| peer.node.status().role;
+        let quiet = wishes.iter().all(|wish| matches!(wish, Wish::Dial { .. })) && role(&peer) == role(self.peers.get(before));
+        let wishes = wishes.into_iter().map(|wish| self.by_number(wish)).collect();
+        let mut kept = Vec::new();
+        for fact in facts {
+            match fact {
+                Fact::Mark(mark) if self.marks.contains(&mark) => {}
+                Fact::Mark(mark) => self.marks.push(mark),
+                fact => kept.push(fact),
+            }
+        }
+        let peer = if stopped { None } else { Some(self.remember(peer)) };
+        self.effects.push(Answer { peer, wishes, facts: kept, quiet });
+        u32::try_from(self.effects.len() - 1).expect("memory ends long before the numbers do")
+    }
+
+    fn by_number(&mut self, wish: Wish) -> Told {
+        let index = |to: usize| u8::try_from(to).expect("a group that is searched has a handful of peers");
+        match wish {
+            Wish::Dial { link, to } => Told::Dial { link, to: index(to) },
+            Wish::HangUp { link } => Told::HangUp { link },
+            Wish::Send { link, message } => Told::Send { link, message: self.messages.number(identity(&message), || message) },
+            Wish::Shout { to, datagram } => {
+                Told::Shout { to: to.map(index), datagram: self.datagrams.number(identity(&datagram), || *datagram) }
+            }
+        }
+    }
+
+    /// Enters what an answer leaves behind into a ledger.
+    fn enter(&mut self, ledger: u32, answer: u32) -> Result<u32, Breach> {
+        let Answer { facts, peer, .. } = &self.effects[answer as usize];
+        if facts.is_empty() {
+            return Ok(ledger);
+        }
+        if let Some(known) = self.entered.get(&(ledger, answer)) {
+            return Ok(*known);
+        }
+        let mut next = self.ledgers.get(ledger).clone();
+        for fact in facts {
+            next.note(fact, self.one_log)?;
+            if !matches!(fact, Fact::Leads { .. }) {
+                continue;
+            }
+            if next.has_led() && !self.marks.contains(&Mark::SecondLeader) {
+                self.marks.push(Mark::SecondLeader);
+            }
+            let lost = peer.and_then(|peer| next.lost_from(&self.peers.get(peer).held()));
+            if let Some(seq) = lost {
+                return Err(Breach::new("safe-kept", format!("#{seq} is stable, and the new leader's log does not have it")));
+            }
+        }
+        let number = self.record(next);
+        self.entered.insert((ledger, answer), number);
+        Ok(number)
+    }
+}
+
+/// The other end of a connection has no number before it is accepted.
+const NOT_YET: LinkId = LinkId(u64::MAX);

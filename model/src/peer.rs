@@ -1,0 +1,218 @@
+//! One peer of the group that is searched: the real node, its clock, and what its sinks have had.
+//!
+//! Each peer has a clock of its own, which stands still except where the search lets it go on. So whoever waits for a
+//! silence may find it at any point, however many messages are on their way: slow networks, drifting clocks and pauses
+//! are all the same thing here, and safety must not rest on any of them. What is due at once is done at once, as a shell
+//! does that has drained its sockets.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use protocol::config::Config;
+use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq};
+use protocol::inspect::identity;
+use protocol::message::{Datagram, Entry, Message};
+use protocol::node::Node;
+use protocol::note::Note;
+use protocol::seam::{Input, Output};
+use protocol::time::Time;
+
+use crate::fact::{Breach, Fact, held};
+use crate::law;
+
+/// A peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) node: Node,
+    pub(crate) now: Time,
+    /// Connections accepted so far, from which the shell numbers them.
+    pub(crate) accepted: u64,
+    /// The last number of each origin that its sinks have had.
+    pub(crate) sunk: BTreeMap<Member, Oseq>,
+}
+
+/// What one input made of a peer, and what it asks of the world for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Effect {
+    pub(crate) peer: Peer,
+    pub(crate) wishes: Vec<Wish>,
+    pub(crate) facts: Vec<Fact>,
+    /// Whether it has become nobody: it stopped by itself.
+    pub(crate) stopped: bool,
+    /// What it told of it.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// What a peer asks of the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Wish {
+    Dial { link: LinkId, to: usize },
+    HangUp { link: LinkId },
+    Send { link: LinkId, message: Message },
+    Shout { to: Option<usize>, datagram: Box<Datagram> },
+}
+
+impl Peer {
+    /// The `index`-th peer, in no group yet.
+    pub(crate) fn new(index: usize, config: &Config) -> Self {
+        let me = contact(index);
+        let node = Node::new(me, config.clone(), SEED, Time::ZERO);
+        Self { node, now: Time::ZERO, accepted: 0, sunk: BTreeMap::new() }
+    }
+
+    /// What tells this peer from every other one.
+    pub(crate) fn identity(&self) -> u128 {
+        identity(&(self.node.identity(self.now), self.accepted, &self.sunk))
+    }
+
+    /// What its log says, position by position.
+    pub(crate) fn held(&self) -> BTreeMap<Seq, (Epoch, u128)> {
+        held(&self.node)
+    }
+
+    /// Whether something of its own is due, so that a shell would wake it as soon as its sockets are drained.
+    pub(crate) fn is_due(&self) -> bool {
+        self.node.deadline().is_some_and(|deadline| deadline <= self.now)
+    }
+
+    /// The reading that it would publish next: it says whose it is, and which.
+    pub(crate) fn next_reading(&self) -> Input {
+        let oseq = self.node.status().published.next();
+        let payload = reading(&self.node.contact().member.id, oseq);
+        Input::Publish { payload: payload.into_bytes().into(), time: 0, guarantee: None }
+    }
+
+    /// Stands still for `span`; what came of it shows when it is called again.
+    pub(crate) fn pause(&self, span: Duration) -> Self {
+        Self { now: self.now + span, ..self.clone() }
+    }
+
+    /// Somebody has connected.
+    pub(crate) fn accept(&self) -> Result<Effect, Breach> {
+        let accepted = self.accepted + 1;
+        Self { accepted, ..self.clone() }.take(Input::LinkUp { link: LinkId::accepted(accepted) })
+    }
+
+    /// Lets the peer handle an input, and then whatever is due at once.
+    pub(crate) fn take(&self, input: Input) -> Result<Effect, Breach> {
+        // Who was late before has more to read before it looks at its clock.
+        let late = self.is_due();
+        let mut step = Step::of(self);
+        step.handle(input)?;
+        if !late {
+            step.do_what_is_due()?;
+        }
+        Ok(step.effect)
+    }
+
+    /// Lets its next deadline pass; those at which nothing shows are passed as well.
+    pub(crate) fn pass(&self) -> Result<Option<Effect>, Breach> {
+        let mut step = Step::of(self);
+        for _ in 0..QUIET_WAKES {
+            let Some(deadline) = step.effect.peer.node.deadline() else { return Ok(None) };
+            step.effect.peer.now = step.effect.peer.now.max(deadline);
+            let role = step.effect.peer.node.status().role;
+            step.handle(Input::Wake)?;
+            step.do_what_is_due()?;
+            let shows = !step.effect.wishes.is_empty() || step.effect.peer.node.status().role != role;
+            if shows || step.effect.stopped {
+                return Ok(Some(step.effect));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// An effect in the making.
+struct Step {
+    effect: Effect,
+}
+
+impl Step {
+    fn of(peer: &Peer) -> Self {
+        let effect = Effect { peer: peer.clone(), wishes: vec![], facts: vec![], stopped: false, notes: vec![] };
+        Self { effect }
+    }
+
+    fn do_what_is_due(&mut self) -> Result<(), Breach> {
+        for _ in 0..RINGS_MAX {
+            if self.effect.stopped || !self.effect.peer.is_due() {
+                return Ok(());
+            }
+            self.handle(Input::Wake)?;
+        }
+        Err(Breach::new("no-crash", format!("woken {RINGS_MAX} times, it still wants to be woken at once")))
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), Breach> {
+        let Effect { peer, wishes, facts, stopped, notes } = &mut self.effect;
+        let before = law::Before::of(peer);
+        let mut out = Vec::new();
+        peer.node.handle(peer.now, input, &mut out);
+        law::hold(&before, peer, &out, facts)?;
+        // A shell writes control before bulk at the end of each turn.
+        let mut bulk = Vec::new();
+        for output in out {
+            match output {
+                Output::Dial { link, to } => wishes.push(Wish::Dial { link, to: index_of(to) }),
+                Output::HangUp { link } => {
+                    wishes.append(&mut bulk);
+                    wishes.push(Wish::HangUp { link });
+                }
+                Output::Send { link, message } => {
+                    let queue = if message.is_bulk() { &mut bulk } else { &mut *wishes };
+                    queue.push(Wish::Send { link, message });
+                }
+                Output::Fan { links, message } => {
+                    bulk.extend(links.into_iter().map(|link| Wish::Send { link, message: message.clone() }));
+                }
+                Output::Broadcast { datagram } => wishes.push(Wish::Shout { to: None, datagram: uncounted(datagram) }),
+                Output::Whisper { to, datagram } => {
+                    wishes.push(Wish::Shout { to: Some(index_of(to)), datagram: uncounted(datagram) });
+                }
+                Output::Stop(_) => *stopped = true,
+                Output::Note(note) => notes.push(note),
+                Output::Deliver(_) | Output::Published { .. } | Output::Persist { .. } => {}
+            }
+        }
+        wishes.append(&mut bulk);
+        Ok(())
+    }
+}
+
+/// The count only names a datagram in event logs.
+fn uncounted(datagram: Box<Datagram>) -> Box<Datagram> {
+    Box::new(Datagram { count: 0, ..*datagram })
+}
+
+/// What is said of the peer with that index.
+pub(crate) fn contact(index: usize) -> Contact {
+    let number = u8::try_from(index + 1).expect("a group that is searched has a handful of peers");
+    let id = PeerId::new(&format!("peer{number}")).expect("a valid name");
+    let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, number), PORT);
+    Contact { member: Member { id, inc: Incarnation(1) }, birth: u64::from(number), address, explicit: 0 }
+}
+
+/// The peer that listens there.
+pub(crate) fn index_of(address: SocketAddrV4) -> usize {
+    usize::from(address.ip().octets()[3]) - 1
+}
+
+/// The words of a reading.
+pub(crate) fn reading(origin: &PeerId, oseq: Oseq) -> String {
+    format!("{origin}/{oseq}")
+}
+
+/// What an entry says, as a number.
+pub(crate) fn digest(entry: &Entry) -> u128 {
+    identity(entry)
+}
+
+const PORT: u16 = 5_000;
+/// Draws nothing that matters here: the names of questions.
+const SEED: u64 = 1;
+/// Wakes at which nothing shows, in a row.
+const QUIET_WAKES: u32 = 32;
+/// Wakes at one moment.
+const RINGS_MAX: u32 = 200;

@@ -1,0 +1,57 @@
+//! The searches that are run when none is described: each starts somewhere else or lets something else go wrong, because
+//! the bounds of all of them together in one search would be out of reach.
+
+use crate::bounds::Bounds;
+use crate::start::Start;
+
+/// A search with a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it starts.
+    pub start: Start,
+    /// How far it goes.
+    pub bounds: Bounds,
+}
+
+/// How far the plan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// A minute or two in all.
+    Usual,
+    /// As far as some gigabytes and an hour go; not every search comes to its end.
+    Deep,
+}
+
+/// The searches of a plan.
+#[must_use]
+pub fn plan(depth: Depth) -> Vec<Planned> {
+    let deep = depth == Depth::Deep;
+    let (states, seconds) = if deep { (120_000_000, 900) } else { (20_000_000, 300) };
+    let all = Bounds {
+        peers: 3,
+        crashes: 0,
+        readings: 0,
+        resets: 0,
+        passes: 0,
+        rests: 0,
+        pauses: 0,
+        rounds: 4,
+        datagrams: false,
+        states,
+        seconds,
+    };
+    let either = |usual: u8, further: u8| if deep { further } else { usual };
+    let planned = |name, start, bounds| Planned { name, start, bounds };
+    vec![
+        planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..all }),
+        planned("silence", Start::Formed, Bounds { readings: either(1, 2), passes: 2, ..all }),
+        planned("crashes_and_silence", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..all }),
+        planned("broken_connections", Start::Formed, Bounds { crashes: 1, readings: either(0, 1), resets: 1, ..all }),
+        planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: 1, passes: 1, pauses: 1, ..all }),
+        planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, passes: either(1, 2), rests: 6, datagrams: true, ..all }),
+        planned("boot_of_three", Start::Boot, Bounds { passes: either(0, 1), rests: either(3, 6), datagrams: true, ..all }),
+        planned("merge", Start::Torn, Bounds { crashes: either(0, 1), passes: 2, datagrams: true, ..all }),
+    ]
+}
