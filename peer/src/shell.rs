@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
+use protocol::config::Guarantee;
 use protocol::draw::digest;
 use protocol::id::Incarnation;
 use protocol::node::Node;
@@ -27,7 +28,7 @@ use crate::narrator::Narrator;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
-use crate::status::{CLIENT, Choices, Report, STATUS, Server};
+use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
 mod publishing;
@@ -56,7 +57,8 @@ pub struct Shell {
     /// Why the reading that was just published was not taken.
     refused: Option<Refusal>,
     refusals: Refusals,
-    choices: Choices,
+    cluster: String,
+    delivery: Guarantee,
     started: Time,
     leaving: bool,
     /// Set by a second signal.
@@ -276,7 +278,8 @@ impl Shell {
             status: self.node.status(),
             pid: std::process::id(),
             build: crate::BUILD.to_owned(),
-            choices: self.choices.clone(),
+            cluster: self.cluster.clone(),
+            delivery: self.delivery,
             refused: self.refusals.total(),
             uptime_ms: u64::try_from(clock::now().since(self.started).as_millis()).unwrap_or(u64::MAX),
             links: self.links.len(),

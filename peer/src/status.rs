@@ -10,11 +10,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use protocol::config::{Guarantee, Mode};
+use protocol::config::Guarantee;
 use protocol::id::PeerId;
 use protocol::status::Status;
 use serde::{Deserialize, Serialize};
@@ -31,9 +33,10 @@ pub struct Report {
     pub pid: u32,
     /// Its build.
     pub build: String,
-    /// What it and its group were told to be.
-    #[serde(flatten)]
-    pub choices: Choices,
+    /// Its cluster.
+    pub cluster: String,
+    /// When a reading is handed over, unless its publisher says otherwise.
+    pub delivery: Guarantee,
     /// For how long it has been running, in milliseconds.
     pub uptime_ms: u64,
     /// How many TCP links it has.
@@ -44,17 +47,6 @@ pub struct Report {
     pub refused: u64,
     /// What it has handed over so far, in order.
     pub deliveries: Deliveries,
-}
-
-/// What a peer and its group were told to be: alike everywhere in a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choices {
-    /// Its cluster.
-    pub cluster: String,
-    /// What a partition does to the group.
-    pub mode: Mode,
-    /// When a reading is handed over.
-    pub delivery: Guarantee,
 }
 
 /// The sequence of what was delivered, as numbers that can be compared between peers that joined at the same place.
@@ -79,8 +71,7 @@ impl fmt::Display for Report {
         writeln!(f, "Log: holds up to #{}, delivered #{}, stable #{}", status.contiguous, status.delivered, status.stable)?;
         writeln!(f, "Own readings: {} published, {} ordered, {} refused", status.published, status.ordered, self.refused)?;
         writeln!(f, "Delivered here: {} readings, {} bytes", self.deliveries.count, self.deliveries.bytes)?;
-        let Choices { cluster, mode, delivery } = &self.choices;
-        writeln!(f, "Cluster: {cluster}, mode: {mode}, delivery: {delivery}")?;
+        writeln!(f, "Cluster: {}, mode: {}, delivery: {}", self.cluster, status.mode, self.delivery)?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
@@ -155,18 +146,31 @@ impl Drop for Server {
 /// Asks the peer of that name, or the only one there is.
 ///
 /// # Errors
-/// [`Failure`]: there is none, or there are several and none was named.
+/// [`Failure`]: there is none, or there are several and none was named, or it does not answer.
 pub fn ask(id: Option<&PeerId>) -> Result<Report, Failure> {
-    choose(ask_all(&folder()), id)
+    choose(ask_all(&folder(), id), id)
 }
 
-fn choose(mut reports: Vec<Report>, id: Option<&PeerId>) -> Result<Report, Failure> {
+/// What came of asking everyone.
+#[derive(Debug, Default)]
+struct Answers {
+    reports: Vec<Report>,
+    /// How many took the question and said nothing: they stand still, or are very busy.
+    silent: usize,
+}
+
+fn choose(answers: Answers, id: Option<&PeerId>) -> Result<Report, Failure> {
+    let Answers { mut reports, silent } = answers;
     if let Some(id) = id {
         reports.retain(|report| report.status.peer_id == *id);
     }
     let Some(last) = reports.pop() else {
         let who = id.map_or_else(|| "No peer".to_owned(), |id| format!("No peer called {id}"));
-        return Err(Failure::new(UNAVAILABLE, format!("{who} of this user runs on this machine; start one with `peer run`.")));
+        let text = match silent {
+            0 => format!("{who} of this user runs on this machine; start one with `peer run`."),
+            silent => format!("{who} of this user answers on this machine; {silent} of those that run said nothing for {PATIENCE:?}."),
+        };
+        return Err(Failure::new(UNAVAILABLE, text));
     };
     if reports.is_empty() {
         return Ok(last);
@@ -176,27 +180,38 @@ fn choose(mut reports: Vec<Report>, id: Option<&PeerId>) -> Result<Report, Failu
     Err(Failure::new(USAGE, format!("Several peers run here; choose one with --id:\n{}", list.join("\n"))))
 }
 
-/// What every peer says whose socket lies in this folder.
-fn ask_all(folder: &Path) -> Vec<Report> {
-    let mut reports: Vec<Report> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
-        .filter_map(|path| match ask_one(&path) {
-            Ok(report) => Some(report),
-            Err(error) => {
-                if error.kind() == ErrorKind::ConnectionRefused {
-                    // Its process was killed.
-                    let _somebody_else_did = fs::remove_file(&path);
+/// What every peer says whose socket lies in this folder. All are asked at once, so that one that stands still holds up
+/// nobody; once the wanted one has answered, the rest has little time to turn out to have the same name.
+fn ask_all(folder: &Path, id: Option<&PeerId>) -> Answers {
+    let (sender, answers) = mpsc::channel();
+    let sockets = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in sockets.filter(|path| path.extension().is_some_and(|extension| extension == "sock")) {
+        let sender = sender.clone();
+        // Whoever is not awaited any more ends with the process.
+        thread::spawn(move || {
+            let _nobody_waits_any_more = sender.send(ask_one(&path).map_err(|error| (path, error)));
+        });
+    }
+    drop(sender);
+    let mut found = Answers::default();
+    let mut until = Instant::now() + PATIENCE + GRACE;
+    while let Ok(answer) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match answer {
+            Ok(report) => {
+                if id.is_some_and(|id| report.status.peer_id == *id) {
+                    until = until.min(Instant::now() + GRACE);
                 }
-                None
+                found.reports.push(report);
             }
-        })
-        .collect();
-    reports.sort_by(|a, b| a.status.peer_id.cmp(&b.status.peer_id).then(a.pid.cmp(&b.pid)));
-    reports
+            Err((path, error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                // Its process was killed; if the file is gone already, somebody else has cleared it away.
+                let _cleared_away = fs::remove_file(path);
+            }
+            Err((_, error)) => found.silent += usize::from(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        }
+    }
+    found.reports.sort_by(|a, b| a.status.peer_id.cmp(&b.status.peer_id).then(a.pid.cmp(&b.pid)));
+    found
 }
 
 fn ask_one(path: &Path) -> io::Result<Report> {
@@ -221,21 +236,25 @@ pub const STATUS: Token = Token(3);
 pub const CLIENT: Token = Token(4);
 const CLIENTS_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the others have once the wanted one has answered.
+const GRACE: Duration = Duration::from_millis(100);
 const ANSWER_MAX_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockingStream, Choices, Deliveries, Guarantee, Mode, PeerId, Report, STATUS, Server, ask_all, choose};
+    use super::{Answers, BlockingStream, Deliveries, Guarantee, PeerId, Report, STATUS, Server, ask_all, choose};
     use crate::failure::{UNAVAILABLE, USAGE};
+    use protocol::config::Mode;
     use protocol::id::{Incarnation, Oseq, Seq, ViewId};
     use protocol::status::Status;
+    use std::io::Write as _;
     use std::os::unix::net::UnixListener;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn report(name: &str, members: usize) -> Report {
         let peer_id = PeerId::new(name).unwrap();
         let status = Status {
-            mode: protocol::config::Mode::Available,
+            mode: Mode::Available,
             blocked: None,
             peer_id: peer_id.clone(),
             incarnation: Incarnation(1),
@@ -253,12 +272,12 @@ mod tests {
             published: Oseq(0),
             ordered: Oseq(0),
         };
-        let choices = Choices { cluster: "sensors".to_owned(), mode: Mode::Available, delivery: Guarantee::Agreed };
         Report {
             status,
             pid: 7,
             build: crate::BUILD.to_owned(),
-            choices,
+            cluster: "sensors".to_owned(),
+            delivery: Guarantee::Agreed,
             uptime_ms: 61_000,
             links: 0,
             rejected: 0,
@@ -277,7 +296,7 @@ mod tests {
         // Large enough that one write does not take it all.
         let expected = report("p1", 100_000);
         let asked = folder.path().to_owned();
-        let client = std::thread::spawn(move || ask_all(&asked));
+        let client = std::thread::spawn(move || ask_all(&asked, None).reports);
         let mut events = mio::Events::with_capacity(8);
         while !client.is_finished() {
             poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
@@ -309,14 +328,31 @@ mod tests {
 
     #[test]
     fn several_peers_need_a_name() {
-        let all = || vec![report("p1", 1), report("p2", 1)];
+        let all = || Answers { reports: vec![report("p1", 1), report("p2", 1)], silent: 0 };
         let p2 = PeerId::new("p2").unwrap();
         assert_eq!(choose(all(), Some(&p2)).unwrap().status.peer_id, p2);
         let failure = choose(all(), None).unwrap_err();
         assert_eq!(failure.code, USAGE);
         assert!(failure.text.contains("p1 (process 7)"), "{failure}");
-        assert_eq!(choose(vec![], None).unwrap_err().code, UNAVAILABLE);
+        assert_eq!(choose(Answers::default(), None).unwrap_err().code, UNAVAILABLE);
         assert_eq!(choose(all(), Some(&PeerId::new("p3").unwrap())).unwrap_err().code, UNAVAILABLE);
+    }
+
+    #[test]
+    fn who_stands_still_holds_up_nobody_and_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        // The kernel takes connections for a process that stands still.
+        let _silent = UnixListener::bind(folder.path().join("1-00000000.sock")).unwrap();
+        let answering = UnixListener::bind(folder.path().join("2-00000000.sock")).unwrap();
+        let answer = serde_json::to_vec(&report("p2", 1)).unwrap();
+        let server = std::thread::spawn(move || (0..2).for_each(|_| answering.accept().unwrap().0.write_all(&answer).unwrap()));
+        let [p1, p2] = ["p1", "p2"].map(|name| PeerId::new(name).unwrap());
+        let start = Instant::now();
+        assert_eq!(choose(ask_all(folder.path(), Some(&p2)), Some(&p2)).unwrap().status.peer_id, p2);
+        assert!(start.elapsed() < super::PATIENCE, "nobody waits for the silent one");
+        let failure = choose(ask_all(folder.path(), Some(&p1)), Some(&p1)).unwrap_err();
+        assert!(failure.code == UNAVAILABLE && failure.text.contains("1 of those that run said nothing"), "{failure}");
+        server.join().unwrap();
     }
 
     #[test]

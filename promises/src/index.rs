@@ -123,7 +123,8 @@ pub(crate) enum What<'a> {
         message: &'a str,
     },
     Unordered {
-        count: u64,
+        published: u64,
+        ordered: u64,
     },
 }
 

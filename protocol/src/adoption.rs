@@ -12,7 +12,7 @@ use crate::log::Log;
 use crate::member::RUN_BYTES;
 use crate::message::{Message, MissingAnswer, MissingRequest, Ordered, SyncFinal};
 use crate::node::Node;
-use crate::note::Note;
+use crate::note::{Cause, Note};
 use crate::role::{Phase, Role};
 use crate::seam::Output;
 use crate::time::Time;
@@ -198,6 +198,12 @@ impl Node {
     /// Replaces the log in one step, once the new one is complete.
     pub(crate) fn install_if_complete(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         if !self.building.as_ref().is_some_and(Building::is_complete) {
+            return false;
+        }
+        if matches!(&self.role, Role::Candidate(candidate) if candidate.has_overslept()) {
+            // The list is closed, and those on it may have gone on under somebody else.
+            self.building = None;
+            self.ask(now, Cause::Again, out);
             return false;
         }
         let Some(building) = self.building.take() else { return false };

@@ -110,7 +110,8 @@ impl Node {
         out.push(Output::Note(Note::ElectionStarted { cause, higher, missed: candidate.missed.clone() }));
     }
 
-    fn put_question_to_all(&mut self, now: Time, out: &mut Vec<Output>) {
+    /// Repeats the open question to everybody who is asked.
+    pub(crate) fn put_question_to_all(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
         let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
         for member in members {

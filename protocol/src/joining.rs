@@ -200,13 +200,7 @@ impl Node {
         if added.ask != joining.ask || added.epoch < self.promised || added.view_at < added.snapshot.seq {
             return;
         }
-        let leader = added.snapshot.view.as_ref().and_then(|view| view.find(&from.id)).filter(|contact| contact.member == *from).cloned();
-        let target = joining.target.as_ref().map(|(contact, _)| contact).filter(|contact| contact.member == *from).cloned();
-        let heard = joining.heard.get(&from.id).map(|(contact, _)| contact).filter(|contact| contact.member == *from).cloned();
-        let Some(source) = leader.or(target).or(heard) else {
-            self.reject(Some(&from.id), "ADDED TO NETWORK", "from a peer whose address is not known", out);
-            return;
-        };
+        let Some(source) = self.links.contact(from).cloned() else { return };
         if let Role::Joining(joining) = &mut self.role {
             joining.target = Some((source.clone(), now));
         }

@@ -52,6 +52,7 @@
 mod adoption;
 mod blocked;
 mod building;
+mod courtship;
 mod delivery;
 mod detector;
 mod election;

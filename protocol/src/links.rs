@@ -32,7 +32,7 @@ pub(crate) enum Proof {
 #[derive(Clone, Debug)]
 struct Link {
     /// The other end, once it has said who it is.
-    peer: Option<Member>,
+    peer: Option<Contact>,
     /// Whom this end meant to reach.
     target: Option<Contact>,
     /// `<dialler>:<k>`: names the link at both ends.
@@ -126,7 +126,12 @@ impl Links {
     }
 
     pub(crate) fn peer(&self, link: LinkId) -> Option<&Member> {
-        self.links.get(&link)?.peer.as_ref()
+        Some(&self.links.get(&link)?.peer.as_ref()?.member)
+    }
+
+    /// What a member has said of itself on the link to it.
+    pub(crate) fn contact(&self, member: &Member) -> Option<&Contact> {
+        self.links.get(&self.to(member)?)?.peer.as_ref()
     }
 
     /// Says which members a link is wanted to, and nobody else.
@@ -241,7 +246,7 @@ impl Links {
             l.dialler = hello.from.id().clone();
             l.k = hello.link;
         }
-        l.peer = Some(hello.from.member.clone());
+        l.peer = Some(hello.from.clone());
         l.used = now;
         if !link.is_dialled() {
             self.hello(link, end, knows, out);
@@ -272,7 +277,7 @@ impl Links {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
         }
-        if let Some(member) = l.peer
+        if let Some(Contact { member, .. }) = l.peer
             && let Some(links) = self.named.get_mut(&member)
         {
             links.remove(&link);
@@ -292,7 +297,7 @@ impl Links {
     /// Closes a link from this side.
     pub(crate) fn hang_up(&mut self, link: LinkId, out: &mut Vec<Output>) {
         let Some(l) = self.links.remove(&link) else { return };
-        if let Some(member) = l.peer
+        if let Some(Contact { member, .. }) = l.peer
             && let Some(links) = self.named.get_mut(&member)
         {
             links.remove(&link);
@@ -325,7 +330,7 @@ impl Links {
         }
         l.sent += 1;
         if !message.is_routine() {
-            let to = l.peer.as_ref().map(|member| &member.id).or(l.target.as_ref().map(Contact::id));
+            let to = l.peer.as_ref().map(Contact::id).or(l.target.as_ref().map(Contact::id));
             out.push(Output::Note(Note::Send {
                 m: format!("{}/{}/{}:{}/{}", self.me.member.id, self.me.member.inc, l.dialler, l.k, l.sent),
                 to: to.map_or("?", PeerId::as_str).to_owned(),
@@ -350,7 +355,7 @@ impl Links {
         l.received += 1;
         if !message.is_routine() {
             let (sender, dialler, k) = match (&l.peer, message) {
-                (Some(member), _) => (member.clone(), &l.dialler, l.k),
+                (Some(contact), _) => (contact.member.clone(), &l.dialler, l.k),
                 (None, Message::Hello(hello)) if l.target.is_none() => (hello.from.member.clone(), hello.from.id(), hello.link),
                 (None, Message::Hello(hello)) => (hello.from.member.clone(), &l.dialler, l.k),
                 (None, _) => return,

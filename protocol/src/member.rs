@@ -207,6 +207,7 @@ impl Node {
             }
         } else if let Some(successor) = view.successor.clone() {
             self.merging = true;
+            self.put_off_dissolving(now, successor.id());
             self.become_joining(now, Some(successor), out);
         }
     }

@@ -276,11 +276,10 @@ impl Node {
         let epoch = self.log.epoch();
         let snapshot = self.log.snapshot(start);
         let cursor = snapshot.seq;
-        let view_at = self.log.view_at();
+        let (view_at, high) = (self.log.view_at(), self.log.contiguous());
         let Role::Leader(leader) = &mut self.role else { return };
         if let Some(follower) = leader.followers.get_mut(&member.id) {
-            follower.adopted = true;
-            follower.cursor = cursor;
+            follower.admit(ask, cursor, high, now);
         }
         self.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
     }
@@ -293,6 +292,9 @@ impl Node {
         let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
         // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
         if self.config.is_primary() || !outranked || leader.courting.is_some() || !leader.is_numbering() || self.leaving.is_some() {
+            return;
+        }
+        if !self.courtship.may_ask(now, word.leader.id()) {
             return;
         }
         let ask = self.fresh_ask();
@@ -352,10 +354,12 @@ impl Node {
             return;
         }
         let Some(courting) = leader.courting.take() else { return };
+        let into = courting.leader.id().clone();
         leader.retiring = Some(Retiring { until, into: Successor::Group(courting.leader.clone()) });
         let mut last = View { view_id: view.view_id.next(), epoch: leader.epoch.clone(), ..view };
         last.successor = Some(courting.leader);
         self.append(Entry::View(last), out);
+        self.put_off_dissolving(now, &into);
     }
 
     /// The probed incarnation of that name is gone, or has been replaced.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::building::Building;
 use crate::config::Config;
+use crate::courtship::Courtship;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
 use crate::guarantee::Guarantee;
@@ -50,6 +51,8 @@ pub struct Node {
     pub(crate) leaving: Option<Leaving>,
     /// How long it waits before it hands over (again) to a better one.
     pub(crate) preempted: Hesitation,
+    /// The other groups that it asked to take its own in.
+    pub(crate) courtship: Courtship,
     /// Set while its group dissolves into another one, until it is admitted there.
     pub(crate) merging: bool,
     /// Whether it has ever been in a view.
@@ -109,6 +112,7 @@ impl Node {
             witness: None,
             leaving: None,
             preempted: Hesitation::default(),
+            courtship: Courtship::default(),
             merging: false,
             been_member: false,
             veteran: false,
@@ -232,6 +236,7 @@ impl Node {
             witness,
             leaving,
             preempted,
+            courtship,
             merging,
             been_member,
             veteran,
@@ -247,7 +252,7 @@ impl Node {
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let goes = (leaving, preempted, merging, been_member, veteran, blocked.is_some());
+        let goes = (leaving, preempted, courtship, merging, been_member, veteran, blocked.is_some());
         let does = (role, building, witness, goes, wants_changed, beats);
         situation(&(holds, does, more_at, lag, excused, stopped), now)
     }

@@ -101,8 +101,8 @@ impl Node {
                 }
             }
             (Role::Leader(leader), Reason::Busy) => {
-                if leader.courting.as_ref().is_some_and(|courting| Some(courting.ask) == ask) {
-                    leader.courting = None;
+                if let Some(courting) = leader.courting.take_if(|courting| Some(courting.ask) == ask) {
+                    self.put_off_courting(now, courting.leader.id());
                     self.wants_changed = true;
                 }
             }

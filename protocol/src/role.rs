@@ -121,6 +121,8 @@ pub(crate) struct Claim {
     pub(crate) answers: BTreeMap<PeerId, (Member, SyncAnswer)>,
     /// Those whose promise came, but whose log would take back what is stable: they rejoin instead.
     pub(crate) outdone: BTreeSet<PeerId>,
+    /// Set after a pause in the middle of it: whoever has promised may have gone on without it meanwhile.
+    pub(crate) overslept: bool,
     /// Set where a working leader only moves to a higher epoch: what it keeps.
     pub(crate) standing: Option<Box<Leader>>,
     /// The last position of the adopted log that is known to be stable (mode `primary`).
@@ -131,6 +133,11 @@ impl Candidate {
     /// Whether it is a working leader that only moves to a higher epoch.
     pub(crate) fn is_standing(&self) -> bool {
         matches!(&self.phase, Phase::Syncing(claim) | Phase::Adopting { claim, .. } if claim.standing.is_some())
+    }
+
+    /// Whether there was a pause after its list was closed.
+    pub(crate) fn has_overslept(&self) -> bool {
+        matches!(&self.phase, Phase::Adopting { claim, .. } if claim.overslept)
     }
 
     /// What to say to a candidate of the other kind: who has a group says that the other is not in it, who has none says nothing.
@@ -161,6 +168,9 @@ impl Candidate {
             | Phase::Waiting { until, .. }
             | Phase::Adopting { until, .. } => *until += lag,
             Phase::Syncing(claim) => claim.until += lag,
+        }
+        if let Phase::Syncing(claim) | Phase::Adopting { claim, .. } = &mut self.phase {
+            claim.overslept = true;
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) struct Follower {
     pub(crate) echo: Option<u64>,
     /// The heartbeat that it was sent when its link was new, out of turn, and when.
     greeting: Option<(u64, Time)>,
+    /// The question by which it came in; none where it was in the group before this leader led.
+    pub(crate) ask: Option<u64>,
     /// Since when it has been too far behind.
     pub(crate) lag_since: Option<Time>,
     /// With how many heartbeats in a row it has kept up.
@@ -140,10 +142,24 @@ impl Follower {
             liveness: Liveness::new(now),
             echo: None,
             greeting: None,
+            ask: None,
             lag_since: None,
             steady: 0,
             turned_away: false,
             stuck: (Seq::ZERO, 0),
+        }
+    }
+
+    /// Admitted by that question, and sent everything above `start` up to `high`. By another question than before it has
+    /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first.
+    pub(crate) fn admit(&mut self, ask: u64, start: Seq, high: Seq, now: Time) {
+        self.adopted = true;
+        self.cursor = start;
+        if self.ask != Some(ask) {
+            self.ask = Some(ask);
+            self.acked = Seq::ZERO;
+            self.since = high;
+            self.liveness = Liveness::new(now);
         }
     }
 }
@@ -368,8 +384,8 @@ impl Node {
         self.watch(now, out);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.parting.retain(|parting| parting.forget_at > now);
-        if leader.courting.as_ref().is_some_and(|courting| courting.until <= now) {
-            leader.courting = None;
+        if let Some(courting) = leader.courting.take_if(|courting| courting.until <= now) {
+            self.put_off_courting(now, courting.leader.id());
             self.wants_changed = true;
         }
         self.forget_entrants(now);

@@ -62,12 +62,16 @@ impl Node {
         let until = now + self.config.knobs().sync_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.asked_at = now;
-        candidate.phase =
-            Phase::Syncing(Claim { epoch, until, answers: BTreeMap::new(), outdone: BTreeSet::new(), standing, stable: Seq::ZERO });
-        let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
-        for member in members {
-            self.put_question(now, &member, out);
-        }
+        candidate.phase = Phase::Syncing(Claim {
+            epoch,
+            until,
+            answers: BTreeMap::new(),
+            outdone: BTreeSet::new(),
+            overslept: false,
+            standing,
+            stable: Seq::ZERO,
+        });
+        self.put_question_to_all(now, out);
         self.close_if_complete(now, out);
     }
 
@@ -238,8 +242,25 @@ impl Node {
         self.lacks(&views, stable, answers)
     }
 
+    /// Asks everybody for the same promise again, once, after a pause: the answers of before it mean nothing any more.
+    fn wake_claim(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        let until = now + self.config.knobs().sync_timeout;
+        let Role::Candidate(candidate) = &mut self.role else { return false };
+        let Phase::Syncing(claim) = &mut candidate.phase else { return false };
+        if !std::mem::take(&mut claim.overslept) {
+            return false;
+        }
+        claim.answers.clear();
+        claim.until = until;
+        self.put_question_to_all(now, out);
+        true
+    }
+
     /// Closes the list and chooses the cut.
     pub(crate) fn close_claim(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.wake_claim(now, out) {
+            return;
+        }
         let Role::Candidate(candidate) = &mut self.role else { return };
         let Phase::Syncing(claim) = &candidate.phase else { return };
         if candidate.disowned && claim.answers.is_empty() && claim.standing.is_none() {

@@ -33,7 +33,7 @@ use crate::rejects::Rejects;
 use crate::sensors::Sensor;
 use crate::settings::{SensorName, Settings};
 use crate::sinks::Sinks;
-use crate::status::{Choices, Server};
+use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
 /// Files that outlive the process.
@@ -123,7 +123,7 @@ impl Shell {
             });
         }
         let knobs = settings.config.knobs();
-        let choices = Choices { cluster: knobs.cluster.clone(), mode: knobs.mode, delivery: knobs.delivery };
+        let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
         let node = Node::new(me.clone(), settings.config, me.birth, now);
         let shell = Self {
             poll,
@@ -143,7 +143,8 @@ impl Shell {
             deliveries: Tally::default(),
             refused: None,
             refusals: Refusals::default(),
-            choices,
+            cluster,
+            delivery,
             started: now,
             leaving: false,
             hurry: false,

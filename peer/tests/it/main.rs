@@ -5,5 +5,6 @@
 mod bench;
 mod discovery;
 mod links;
+mod primary;
 mod replay;
 mod run;

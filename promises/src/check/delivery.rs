@@ -172,22 +172,30 @@ pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
         }
     }
     for (id, life) in index.lives.iter().enumerate() {
-        // A log that is replaced may take back what was ordered and not yet stable; that is sent again, whatever its number.
-        let mut taken_back = false;
+        // How much of its own it has seen ordered; a log that is replaced may take that back, and it is sent again,
+        // whatever its number. What was ordered and taken back unseen is known to nobody until the next count.
+        let (mut ordered, mut had_log, mut taken_back) = (0, false, false);
         for fact in &life.facts {
-            let count = match fact.what {
-                What::Unordered { count } => count,
-                What::Cut { .. } | What::Diverged { .. } | What::Merged { .. } | What::Transfer { .. } => {
-                    taken_back = true;
-                    continue;
+            match fact.what {
+                What::Entry(Entry { kind: Kind::Data { origin, oseq, .. }, .. }) => {
+                    had_log = true;
+                    if origin == id {
+                        ordered = ordered.max(oseq);
+                    }
                 }
-                _ => continue,
-            };
-            sheet.look();
-            taken_back &= count > bound;
-            if count > bound && !taken_back {
-                sheet
-                    .breach(&[fact.at], || format!("{} holds {count} unordered readings; its window has room for {bound}", index.name(id)));
+                What::Cut { .. } | What::Diverged { .. } | What::Transfer { .. } => taken_back |= had_log,
+                What::Unordered { published, ordered: now } => {
+                    sheet.look();
+                    ordered = ordered.max(now);
+                    let count = published.saturating_sub(ordered);
+                    taken_back &= count > bound;
+                    if count > bound && !taken_back {
+                        sheet.breach(&[fact.at], || {
+                            format!("{} holds {count} unordered readings; its window has room for {bound}", index.name(id))
+                        });
+                    }
+                }
+                _ => {}
             }
         }
     }

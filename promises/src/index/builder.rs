@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
             Note::Start { .. } => What::Start,
             Note::Ready => What::Ready,
             Note::Panic { message } => What::Panic { message },
-            Note::Status(status) => What::Unordered { count: status.published.above(status.ordered) },
+            Note::Status(status) => What::Unordered { published: status.published.0, ordered: status.ordered.0 },
             Note::Leave => {
                 self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
                 return None;

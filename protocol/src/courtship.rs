@@ -1,0 +1,78 @@
+//! How often a group asks another one to take it in.
+//!
+//! Two groups that hear each other's beacons are not yet two that can become one: a link may carry one way only, or
+//! break as soon as the merge has begun. A leader that asks in vain asks less and less often, and is free meanwhile to
+//! take in others that ask it; a group that has dissolved, and stands alone again soon afterwards, waits longer before it
+//! dissolves into the same one again. So nothing flaps faster than ever more slowly. Each other leader is remembered by
+//! itself: one that cannot be reached does not stand in the way of one that can.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::hesitation::Hesitation;
+use crate::id::PeerId;
+use crate::node::Node;
+use crate::time::Time;
+
+/// The other leaders that were asked lately.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Courtship {
+    asked: BTreeMap<PeerId, Hesitation>,
+}
+
+impl Courtship {
+    /// Whether that leader may be asked (again).
+    pub(crate) fn may_ask(&self, now: Time, leader: &PeerId) -> bool {
+        self.asked.get(leader).is_none_or(|hesitation| hesitation.is_over(now))
+    }
+
+    fn put_off(&mut self, now: Time, leader: &PeerId, first: Duration, most: Duration) {
+        self.asked.retain(|_, hesitation| !hesitation.is_forgotten(now));
+        if self.asked.len() < ASKED_MOST || self.asked.contains_key(leader) {
+            self.asked.entry(leader.clone()).or_default().begin(now, first, most);
+        }
+    }
+}
+
+impl Node {
+    /// That leader was asked in vain.
+    pub(crate) fn put_off_courting(&mut self, now: Time, leader: &PeerId) {
+        let (first, most) = (self.config.knobs().heartbeat_interval, self.patience());
+        self.courtship.put_off(now, leader, first, most);
+    }
+
+    /// The group of this peer dissolves into that leader's: should that come to nothing, the next time is not soon.
+    pub(crate) fn put_off_dissolving(&mut self, now: Time, leader: &PeerId) {
+        let (first, most) = (self.patience(), 4 * self.patience());
+        self.courtship.put_off(now, leader, first, most);
+    }
+}
+
+/// Leaders remembered.
+const ASKED_MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::{ASKED_MOST, Courtship};
+    use crate::id::PeerId;
+    use crate::time::Time;
+    use std::time::Duration;
+
+    #[test]
+    fn one_that_does_not_answer_is_asked_less_often_and_bars_nobody_else() {
+        let id = |n: usize| PeerId::new(&format!("p{n}")).expect("a valid name");
+        let at = |second: u64| Time::from_micros(second * 1_000_000);
+        let (first, most) = (Duration::from_secs(1), Duration::from_secs(60));
+        let mut courtship = Courtship::default();
+        courtship.put_off(at(10), &id(1), first, most);
+        assert!(!courtship.may_ask(at(10), &id(1)) && courtship.may_ask(at(10), &id(2)));
+        courtship.put_off(at(11), &id(1), first, most);
+        assert!(!courtship.may_ask(at(12), &id(1)) && courtship.may_ask(at(13), &id(1)));
+        for n in 2..2 * ASKED_MOST {
+            courtship.put_off(at(13), &id(n), first, most);
+        }
+        assert_eq!(courtship.asked.len(), ASKED_MOST);
+        courtship.put_off(at(1_000), &id(1), first, most);
+        assert_eq!(courtship.asked.len(), 1, "what is long ago is forgotten");
+    }
+}
