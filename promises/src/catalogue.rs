@@ -1,6 +1,6 @@
 //! The catalogue: every promise with its stable id, the invariants of the protocol it stands for, and its check.
 
-use crate::check::{delivery, leadership, membership, order, process, stability, succession, views};
+use crate::check::{delivery, leadership, membership, order, process, quorum, stability, succession, views};
 use crate::judge::{Case, Sheet};
 
 /// One promise.
@@ -98,7 +98,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "disk-matches",
         invariants: &["I6", "I7", "I8"],
-        statement: "a peer's file holds what the peer delivered, in that order",
+        statement: "a peer's files hold what the peer delivered, in that order",
         safety: true,
         check: process::disk_matches,
     },
@@ -112,27 +112,34 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "stable-agreement",
         invariants: &["I2"],
-        statement: "one position of one log has one stable entry, and no cut goes below it",
+        statement: "one position of one log has one stable entry, and no cut goes below it; in mode primary there is one log",
         safety: true,
         check: stability::stable_agreement,
     },
     Promise {
+        id: "steps-down",
+        invariants: &["I2"],
+        statement: "mode primary: a leader that is cut off from every quorum does not lead any more when the others give it up",
+        safety: true,
+        check: quorum::steps_down,
+    },
+    Promise {
         id: "safe-kept",
         invariants: &["I13", "I22"],
-        statement: "what is stable is never taken back",
+        statement: "what is stable, or acknowledged as safe, is never taken back",
         safety: true,
         check: stability::safe_kept,
     },
     Promise {
         id: "accounted",
         invariants: &["I12", "I20"],
-        statement: "every reading of a living peer ends delivered or declared lost",
+        statement: "every reading of a living peer stands once in the log that is left, or is declared lost there",
         safety: true,
         check: delivery::accounted,
     },
     Promise {
         id: "contained",
-        invariants: &["I16", "I18"],
+        invariants: &["I16", "I18", "I21"],
         statement: "a leader that is well is not unseated, whoever joins or dies",
         safety: true,
         check: succession::contained,
@@ -140,7 +147,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "bounded",
         invariants: &["I17"],
-        statement: "a peer's unordered readings stay within its window",
+        statement: "a peer's unordered readings stay within its window, and a group within the number that it admits",
         safety: true,
         check: delivery::bounded,
     },
@@ -154,7 +161,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "hygiene",
         invariants: &["I17", "I21"],
-        statement: "descriptors and memory stay flat",
+        statement: "what is turned away is counted; descriptors and memory stay flat",
         safety: true,
         check: process::hygiene,
     },
@@ -168,7 +175,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "bully-order",
         invariants: &["I15"],
-        statement: "when only the leader is gone, the highest of the rest takes its place",
+        statement: "when only the leader is gone, the highest of the rest takes its place; with preempt, the highest leads",
         safety: false,
         check: succession::bully_order,
     },
@@ -189,7 +196,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "late-join",
         invariants: &["I15"],
-        statement: "a peer that starts undisturbed is in a view within the bound",
+        statement: "a peer that starts undisturbed is in a view within the bound, and gets as much of the past as `late_join` says",
         safety: false,
         check: membership::late_join,
     },

@@ -256,7 +256,9 @@ fn the_story_keeps_every_promise_and_shows_something_for_each() {
     let judgement = judge(&history, &options);
     assert_eq!(judgement.outcome(), Outcome::Held, "{:#?}", judgement.broken().collect::<Vec<_>>());
     for finding in &judgement.findings {
-        assert_eq!(finding.outcome(), Outcome::Held, "{}", finding.promise);
+        // What is promised in mode primary only has nothing to look at in a story of the other mode.
+        let expected = if finding.promise == "steps-down" { Outcome::Unknown } else { Outcome::Held };
+        assert_eq!(finding.outcome(), expected, "{}", finding.promise);
     }
 }
 

@@ -126,7 +126,8 @@ pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A peer that starts, and to which nothing happens, is in a view within the bound.
+/// A peer that starts, and to which nothing happens, is in a view within the bound; and who joins for the first time gets
+/// as much of the past as `late_join` says.
 pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
@@ -146,6 +147,41 @@ pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
         } else if deadline <= index.end && !disturbed {
             sheet.breach(&[start.at, life.last], || format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000));
         }
+    }
+    for id in 0..index.lives.len() {
+        the_past_as_asked(case, id, sheet);
+    }
+}
+
+/// Who joins a group that it did not found begins so many entries before the view that admits it; with fewer only where
+/// there are none, or where they need not be retained.
+fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
+    let (index, knobs) = (case.index, &case.options.knobs);
+    let asked = knobs.late_join.entries();
+    let mut facts = index.lives[id].facts.iter();
+    let Some(transfer) = facts.find(|fact| matches!(fact.what, What::Entry(_) | What::Transfer { .. } | What::Diverged { .. })) else {
+        return;
+    };
+    let What::Transfer { resume, .. } = transfer.what else { return };
+    let view = facts.find_map(|fact| match fact.what {
+        What::Entry(entry) => match entry.kind {
+            Kind::View(view) => Some(&index.views[view]),
+            Kind::Data { .. } | Kind::Lost { .. } => None,
+        },
+        _ => None,
+    });
+    let Some(view) = view else { return };
+    sheet.look();
+    let got = view.seq.saturating_sub(resume + 1);
+    let leader = index.life(view.leader, index.epochs[view.epoch].owner.inc);
+    // Who has been there since the first entry retains them all, as long as they are few.
+    let founder = leader.and_then(|leader| index.views.iter().find(|view| view.life == leader)).is_some_and(|first| first.seq == 1);
+    let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(knobs.payload_max) < knobs.retain_bytes;
+    let due = if founder && few { asked.min(view.seq - 1) } else { 0 };
+    if got > asked || got < due {
+        sheet.breach(&[transfer.at, view.at], || {
+            format!("{} joins with {got} earlier entries, and is to have {asked} where there are so many", index.name(id))
+        });
     }
 }
 

@@ -156,9 +156,13 @@ pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// When nothing but the leader is gone, the highest of the rest takes its place.
+/// When nothing but the leader is gone, the highest of the rest takes its place; with `preempt`, the highest member leads
+/// when it has been there for a while.
 pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
+    if case.options.settled && case.options.knobs.preempt {
+        highest_leads(index, sheet);
+    }
     for trouble in index.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Down && takes_away(case, trouble)) {
         let [leader] = trouble.lives[..] else { continue };
         let gone = &index.lives[leader];
@@ -188,6 +192,21 @@ pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
                 format!("{} is gone; {} takes its place, and {peer}#{inc} ranks higher", index.name(leader), index.name(winner))
             });
         }
+    }
+}
+
+/// A hand-over that a fault has disturbed is tried again, ever later; so it is asked for where there was none but deaths,
+/// and none lately.
+fn highest_leads(index: &Index<'_>, sheet: &mut Sheet) {
+    for view in index.core().into_iter().filter_map(|life| index.last_view(life)) {
+        let deaths_only =
+            index.troubles.iter().all(|trouble| trouble.kind == TroubleKind::Down && trouble.from <= view.t || trouble.from > index.rest());
+        if !deaths_only || index.rest() < view.t.saturating_add(4 * index.aftermath) {
+            continue;
+        }
+        sheet.look();
+        let Some(highest) = view.members.last().filter(|highest| *highest != view.leader) else { continue };
+        sheet.breach(&[view.at], || format!("{highest} ranks highest in view {}, and {} still leads", view.view_id, view.leader));
     }
 }
 
