@@ -312,4 +312,4 @@ const RECORD_MAX: u64 = 2 * FRAME_MAX as u64;
 const PREFIX: usize = 4;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

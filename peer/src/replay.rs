@@ -41,6 +41,7 @@ pub struct Request {
 pub struct Twin {
     life: Box<Life>,
     node: Node,
+    /// How many outputs have been told.
     outputs: u64,
     /// Whether it has been told that the twin goes another way.
     strayed: bool,
@@ -74,7 +75,6 @@ impl Twin {
     pub fn give(&mut self, at: Time, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         self.node.handle(at, input, &mut out);
-        self.outputs += out.len() as u64;
         out
     }
 
@@ -104,14 +104,24 @@ impl Twin {
 /// # Errors
 /// [`Failure`]: the file cannot be read; or the core panicked, as it may have done in the run.
 pub fn run(request: &Request) -> Result<(), Failure> {
-    let mut teller = Teller { out: io::stdout().lock(), remarks: io::stderr(), trace: request.trace, number: 0 };
     // The hook of the process would only say where; what matters here is at which input.
     panic::set_hook(Box::new(|info| {
         let _closed = writeln!(io::stderr(), "peer replay: the core panics: {}", narrator::describe(info));
     }));
-    let done = panic::catch_unwind(AssertUnwindSafe(|| teller.tell_all(request)));
+    let done = go_through(request, io::stdout().lock(), io::stderr(), Twin::give);
     let _default = panic::take_hook();
-    match done {
+    done
+}
+
+/// `give` is what gives a twin its inputs.
+fn go_through(
+    request: &Request,
+    out: impl Write,
+    remarks: impl Write,
+    give: impl FnMut(&mut Twin, Time, Input) -> Vec<Output>,
+) -> Result<(), Failure> {
+    let mut teller = Teller { out, remarks, give, trace: request.trace, number: 0 };
+    match panic::catch_unwind(AssertUnwindSafe(|| teller.tell_all(request))) {
         Ok(Err(End::Bad(bad))) => Err(Failure::new(BAD_FILE, bad.to_string())),
         Ok(Err(End::Knobs(text))) => Err(Failure::new(BAD_FILE, format!("{}: {text}", request.inputs.display()))),
         // Whoever cuts the text short, such as `head`, has seen enough.
@@ -145,15 +155,16 @@ impl From<io::Error> for End {
 }
 
 /// Puts a replay into lines.
-struct Teller<O, R> {
+struct Teller<O, R, G> {
     out: O,
     remarks: R,
+    give: G,
     trace: bool,
     /// How many inputs there have been, over all lives.
     number: u64,
 }
 
-impl<O: Write, R: Write> Teller<O, R> {
+impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller<O, R, G> {
     fn tell_all(&mut self, request: &Request) -> Result<(), End> {
         let mut reader = Reader::open(&request.inputs)?;
         let mut twin: Option<Twin> = None;
@@ -212,7 +223,8 @@ impl<O: Write, R: Write> Teller<O, R> {
                 self.line(twin.life(), at, "<-", &line)?;
             }
         }
-        let out = twin.give(at, input);
+        let out = (self.give)(twin, at, input);
+        twin.outputs += out.len() as u64;
         for output in &out {
             match twin.note_of(output) {
                 Some(note) => self.note(twin.life(), at, &note)?,
@@ -249,5 +261,56 @@ impl<O: Write, R: Write> Teller<O, R> {
 
     fn remark(&mut self, text: &str) {
         let _closed = writeln!(self.remarks, "peer replay: {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUG, Failure, Input, Output, Request, Time, Twin, go_through};
+    use crate::inputs::Recorder;
+    use crate::inputs::tests::life;
+    use protocol::note::Note;
+
+    /// What replaying five wake-ups, recorded as if nothing came of them, says on standard output and on standard error.
+    fn replay(build: &str, give: impl FnMut(&mut Twin, Time, Input) -> Vec<Output>) -> (Result<(), Failure>, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = folder.path().join("peer1.bin");
+        let mut life = life(0);
+        if let Note::Start { build: recorded, .. } = &mut life.start {
+            build.clone_into(recorded);
+        }
+        let mut recorder = Recorder::open(&inputs).unwrap();
+        recorder.begin(&life);
+        (0..5).for_each(|at| recorder.give(Time::from_micros(at), &Input::Wake));
+        let request = Request { inputs, trace: true, until: None };
+        let (mut out, mut remarks) = (Vec::new(), Vec::new());
+        let done = go_through(&request, &mut out, &mut remarks, give);
+        (done, String::from_utf8(out).unwrap(), String::from_utf8(remarks).unwrap())
+    }
+
+    #[test]
+    fn the_input_that_makes_the_core_panic_is_named() {
+        let mut left = 3;
+        let (done, out, _) = replay(crate::BUILD, |_, _, _| {
+            left -= 1;
+            assert!(left > 0, "out of cheese");
+            Vec::new()
+        });
+        let failure = done.unwrap_err();
+        assert!(failure.code == BUG && failure.text.contains("input 3 makes the core panic"), "{failure}");
+        assert!(failure.text.contains("--trace --until 2"), "{failure}");
+        assert!(out.contains("#3      ") && !out.contains("#4      "), "{out}");
+    }
+
+    #[test]
+    fn another_build_and_another_story_are_said_once() {
+        let same = |_: &mut Twin, _, _| Vec::new();
+        assert_eq!(replay(crate::BUILD, same).2, "");
+        let (done, _, remarks) = replay("0.0.0+another", same);
+        assert!(done.is_ok() && remarks.lines().count() == 1, "{remarks}");
+        assert!(remarks.contains("recorded by build 0.0.0+another"), "{remarks}");
+        let (done, _, remarks) = replay(crate::BUILD, |_, _, _| vec![Output::Note(Note::Leave)]);
+        assert!(done.is_ok() && remarks.lines().count() == 1, "{remarks}");
+        assert!(remarks.contains("by input 1 the recorded peer had put out 0 outputs, this one 1"), "{remarks}");
     }
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{BadInputs, BadRecord, Entry, FORMAT, Life, Reader, Recorder};
 
-fn life(torn: u64) -> Life {
+pub(crate) fn life(torn: u64) -> Life {
     let me = Contact {
         member: Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(7) },
         birth: u64::MAX,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,11 @@ impl Bench {
         Running { child: command.spawn().unwrap(), events, log: self.path(&format!("{id}.log")) }
     }
 
+    /// Everything that the lives of a peer have told.
+    pub(crate) fn events(&self, id: &str) -> Vec<Event> {
+        read_events(&self.path(&format!("{id}.jsonl")))
+    }
+
     pub(crate) fn report(&self, id: &str) -> Option<Report> {
         let output = self.command(&["status", "--id", id, "--json"]).output().unwrap();
         output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
@@ -91,8 +96,7 @@ impl Running {
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
-        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        read_events(&self.events)
     }
 
     pub(crate) fn log(&self) -> String {
@@ -137,6 +141,11 @@ impl Drop for Running {
             eprintln!("--- {}\n{}", self.log.display(), self.log());
         }
     }
+}
+
+fn read_events(path: &Path) -> Vec<Event> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Waits for something to become true.

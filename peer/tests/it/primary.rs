@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use protocol::note::{Note, Refusal};
 
 use crate::bench::{Bench, Running, until};
+use crate::replay::check_retold;
 
 const GROUP: [&str; 3] = ["peer1", "peer2", "peer3"];
 
@@ -14,10 +15,14 @@ fn data(bench: &Bench, id: &str) -> PathBuf {
     bench.path(&format!("{id}.data"))
 }
 
+fn inputs(bench: &Bench, id: &str) -> PathBuf {
+    bench.path(&format!("{id}.bin"))
+}
+
 fn start(bench: &Bench, id: &str) -> Running {
-    let data = data(bench, id);
-    let flags = ["--mode", "primary", "--bootstrap", "peer1,peer2,peer3", "--sensor", "stdin", "--data-dir", data.to_str().unwrap()];
-    bench.start(id, &flags)
+    let (data, inputs) = (data(bench, id), inputs(bench, id));
+    let files = ["--data-dir", data.to_str().unwrap(), "--inputs", inputs.to_str().unwrap()];
+    bench.start(id, &[["--mode", "primary", "--bootstrap", "peer1,peer2,peer3"].as_slice(), &["--sensor", "stdin"], &files].concat())
 }
 
 fn founded(bench: &Bench) -> [Running; 3] {
@@ -48,6 +53,11 @@ fn who_is_blocked_says_why_and_accounts_for_what_it_refuses() {
     until("a reading to be handed over", || two.has(|note| matches!(note, Note::Deliver { .. })));
     assert!(one.log().contains("taken again; 100 were refused"), "{}", one.log());
     assert_eq!(bench.report("peer1").unwrap().status.blocked, None);
+    for mut ended in [one, two, three] {
+        ended.signal(Signal::SIGTERM);
+        assert!(ended.wait().success());
+    }
+    GROUP.iter().for_each(|id| check_retold(&bench.events(id), &inputs(&bench, id)));
 }
 
 #[test]
@@ -78,6 +88,7 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
     // The mark has served its purpose: from now on it is a member of a group like any other.
     founder.signal(Signal::SIGKILL);
     founder.wait();
+    check_retold(&founder.events(), &inputs(&bench, "peer1"));
     let memory = std::fs::read_to_string(folder.join("incarnation")).unwrap();
     assert!(memory.trim_end().ends_with(" veteran"), "{memory}");
 }

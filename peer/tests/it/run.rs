@@ -294,6 +294,13 @@ fn lines_may_say_when_they_are_to_be_handed_over() {
     let expected = [("one", true), ("!two", false), ("four", false), ("!safe five", false)].map(|(text, safe)| (digest(text), safe));
     assert_eq!(handed, expected);
     assert!(one.log().contains("no command is called !saef"), "{}", one.log());
+    let acknowledged: Vec<u64> = one
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Note::Acknowledged { oseq, .. } = event.note { Some(oseq.0) } else { None })
+        .collect();
+    assert_eq!(acknowledged, [1], "whoever asked for it to be safe hears that it is");
+    assert!(one.log().contains("Reading 1 is safe at #"), "{}", one.log());
     let report = bench.command(&["status", "--id", "peer1"]).output().unwrap();
     assert!(String::from_utf8(report.stdout).unwrap().contains("mode: available, delivery: agreed"));
 }
