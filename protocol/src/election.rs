@@ -38,7 +38,10 @@ impl Node {
         let until = now + self.config.outcome_timeout();
         let phase = Phase::Waiting { on: on.clone(), until };
         match &mut self.role {
-            Role::Candidate(candidate) => candidate.phase = phase,
+            Role::Candidate(candidate) => {
+                candidate.phase = phase;
+                candidate.handed_over = None;
+            }
             Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
                 let missed = match &self.role {
                     Role::Member(following) if following.leader.id() != on => Some(following.leader.id().clone()),
@@ -78,6 +81,7 @@ impl Node {
             disowned: false,
             named: None,
             floor: Epoch::none(),
+            handed_over: None,
             phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
         }
     }
@@ -141,6 +145,12 @@ impl Node {
                 let request = SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
                 self.send(now, member, Message::SeqSyncRequest(request), out);
             }
+            Phase::Waiting { on, .. } if asked => {
+                if let Some(epoch) = candidate.handed_over.clone() {
+                    let successor = on.clone();
+                    self.send(now, member, Message::Handover { successor, epoch }, out);
+                }
+            }
             Phase::Adopting { .. } => self.ask_missing(now, out),
             Phase::Asking { .. } | Phase::Blocked { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Syncing(_) => {}
         }
@@ -159,12 +169,16 @@ impl Node {
         }
         let has_spoken = |contact: &Contact| candidate.answered.contains(contact.id()) || candidate.busy.contains(contact.id());
         let clear = candidate.awaited().all(has_spoken);
-        let Phase::Asking { until } = &mut candidate.phase else { return };
-        let missed = candidate.missed.as_ref().and_then(|missed| candidate.asked.get(missed));
-        let may_answer = missed.is_some_and(|leader| self.links.is_linked(&leader.member) && !candidate.dropped.contains(leader.id()));
-        if clear && candidate.answered.is_empty() && candidate.only_silent && may_answer {
-            // Nobody else can say whether the leader lives; it has been asked, and a working one answers at once.
-            *until = (*until).min(candidate.asked_at + witness_timeout);
+        if !matches!(candidate.phase, Phase::Asking { .. }) {
+            return;
+        }
+        let only_silent = |id: &PeerId| candidate.is_silent(id) && !candidate.revived.contains(id);
+        let suspects = candidate.suspects.iter().filter(|id| only_silent(id)).filter_map(|id| candidate.asked.get(id));
+        let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
+        if clear && candidate.answered.is_empty() && may_answer {
+            // Nobody else can say whether they live; they have been asked, and whoever works answers at once.
+            let soon = candidate.asked_at + witness_timeout;
+            candidate.phase = Phase::Asking { until: candidate.deadline().min(soon) };
         } else if clear {
             self.claim(now, out);
         }
@@ -195,11 +209,11 @@ impl Node {
                 self.become_candidate(now, Cause::Again, None, out);
                 self.answer(now, from, &election.candidate, ask, out);
             }
-            Role::Joining(joining) => {
+            Role::Joining(_) => {
                 if !first_view {
                     // It follows no view, so it can speak neither for the leader nor against it.
                     self.refuse(now, from, Some(ask), Reason::Busy, out);
-                } else if let Some((target, _)) = joining.target.clone() {
+                } else if let Some(target) = self.vouched_for(now) {
                     let word = hearsay(target, Epoch::none(), 0, ask);
                     self.send(now, from, Message::Coordinator(word), out);
                 } else {

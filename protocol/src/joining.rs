@@ -126,6 +126,15 @@ impl Node {
         }
     }
 
+    /// The leader that this peer asks to admit it, as long as that may still be about to answer. Nobody vouches for
+    /// longer for a leader that has not: it may be deaf.
+    pub(crate) fn vouched_for(&self, now: Time) -> Option<Contact> {
+        let Role::Joining(joining) = &self.role else { return None };
+        let (leader, since) = joining.target.as_ref()?;
+        let fresh = now.since(*since) <= self.config.knobs().join_timeout;
+        (fresh || self.building.is_some()).then(|| leader.clone())
+    }
+
     /// Asks a leader to be admitted, if a link to it stands.
     pub(crate) fn ask_to_join(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
         let Role::Joining(joining) = &self.role else { return };
@@ -160,8 +169,11 @@ impl Node {
     pub(crate) fn on_beacon(&mut self, now: Time, from: Member, word: &Coordinator, out: &mut Vec<Output>) {
         match &mut self.role {
             Role::Joining(joining) => {
-                joining.reported = joining.reported.or(Some(now));
                 let own_word = word.leader.member == from;
+                if joining.let_down.contains(word.leader.id()) && !(own_word && word.ask.is_some()) {
+                    return;
+                }
+                joining.reported = joining.reported.or(Some(now));
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
                     own_word && target.member != from && now.since(*since) > self.config.knobs().join_timeout
                 });

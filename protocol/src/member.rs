@@ -202,8 +202,17 @@ impl Node {
             if self.leaving.is_some() {
                 self.stop(StopReason::Left, out);
             } else {
+                // Who hears of it for as long as it was not heard has a leader that is deaf, to it at least: asking that
+                // one is in vain, but the others may be in the same plight.
+                let knobs = self.config.knobs();
+                let unheard = now.since(following.liveness.proven_at()) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
                 let leader = following.leader.clone();
-                self.become_joining(now, Some(leader), out);
+                self.become_joining(now, Some(leader.clone()).filter(|_| !unheard), out);
+                if let Role::Joining(joining) = &mut self.role
+                    && unheard
+                {
+                    joining.let_down.insert(leader.id().clone());
+                }
             }
         } else if let Some(successor) = view.successor.clone() {
             self.merging = true;

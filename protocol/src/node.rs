@@ -73,8 +73,8 @@ pub struct Node {
     pub(crate) more_at: Option<Time>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
-    /// Whether the lag of the deadline that is still overdue has been allowed for.
-    excused: bool,
+    /// When it was called last.
+    called_at: Time,
     stopped: bool,
 }
 
@@ -124,7 +124,7 @@ impl Node {
             told: None,
             more_at: None,
             lag: Duration::ZERO,
-            excused: false,
+            called_at: now,
             stopped: false,
         };
         let ask = node.fresh_ask();
@@ -248,13 +248,15 @@ impl Node {
             told: _,
             more_at,
             lag,
-            excused,
+            called_at,
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
         let goes = (leaving, preempted, courtship, merging, been_member, veteran, blocked.is_some());
         let does = (role, building, witness, goes, wants_changed, beats);
-        situation(&(holds, does, more_at, lag, excused, stopped), now)
+        // When it was called last matters only while something is overdue.
+        let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *called_at).then_some(called_at);
+        situation(&(holds, does, more_at, lag, overdue_since, stopped), now)
     }
 
     /// Who this peer is.
@@ -348,13 +350,14 @@ impl Node {
     /// A peer doubts itself first: if it has been called late by more than an interval, nobody could have been heard
     /// meanwhile, so every deadline moves by the lag and nobody is accused for it.
     fn doubt_self(&mut self, now: Time) {
-        let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline));
+        // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read; so what
+        // counts is the time since the last call, of which there may be several, with a pause before each.
+        let called_at = std::mem::replace(&mut self.called_at, now);
+        let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline.max(called_at)));
         self.lag = self.lag.max(lag);
-        if lag <= self.config.knobs().heartbeat_interval || self.excused {
+        if lag <= self.config.knobs().heartbeat_interval {
             return;
         }
-        // The deadline stays overdue until the next wake-up, which comes after everything that waits has been read.
-        self.excused = true;
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Member(following) => following.liveness.excuse(lag),
@@ -493,7 +496,6 @@ impl Node {
 
     /// Deadlines are looked at only here, and shells call this after they have drained their sockets.
     fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.excused = false;
         self.leave_in_time(now, out);
         if self.stopped {
             return;

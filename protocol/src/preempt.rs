@@ -84,6 +84,9 @@ impl Node {
             self.send(now, &member, Message::Handover { successor: successor.id.clone(), epoch: epoch.clone() }, out);
         }
         self.become_waiting(now, &successor.id, out);
+        if let Role::Candidate(candidate) = &mut self.role {
+            candidate.handed_over = Some(epoch);
+        }
     }
 
     /// Waits for the claim of the one that the leader has handed over to, without missing that leader.

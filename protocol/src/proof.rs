@@ -91,13 +91,15 @@ impl Node {
         match (&mut self.role, &reason) {
             (Role::Leader(leader), Reason::Stale { promised }) => {
                 // Only a member of the present view can unseat its leader; an outsider belongs to another group.
-                // An entrant that has acknowledged nothing yet does not count: it may have gone on alone before it asked.
-                let listed = leader.announced.list.contains(from);
+                // An entrant that has acknowledged nothing yet does not count: it has gone on elsewhere since it asked.
                 let follower = leader.followers.get(&from.id).filter(|follower| follower.contact.member == *from);
-                let follows = follower.is_some_and(|follower| listed || follower.acked > Seq::ZERO);
-                if follows && *promised > leader.epoch {
+                let Some(follower) = follower.filter(|_| *promised > leader.epoch) else { return };
+                if follower.ask.is_none() || follower.acked > Seq::ZERO {
                     let why = format!("{} has promised epoch {promised}", from.id);
                     self.step_down(now, why, out);
+                } else {
+                    let contact = follower.contact.clone();
+                    self.evict(&contact, &own_word(&reason), out);
                 }
             }
             (Role::Leader(leader), Reason::Busy) => {

@@ -41,7 +41,7 @@ pub(crate) struct Joining {
     pub(crate) reported: Option<Time>,
     /// A better joiner, which is given until then to found the group.
     pub(crate) deferring: Option<(PeerId, Time)>,
-    /// Better joiners that have not.
+    /// Better joiners that have not, and a leader that has evicted this peer because it does not hear it.
     pub(crate) let_down: BTreeSet<PeerId>,
     /// Joiners that have been in a view and lost its log.
     pub(crate) veterans: BTreeSet<PeerId>,
@@ -93,6 +93,8 @@ pub(crate) struct Candidate {
     pub(crate) named: Option<Contact>,
     /// The highest epoch that a refusal has named.
     pub(crate) floor: Epoch,
+    /// The epoch that has been handed over, while the one to claim the next is waited for.
+    pub(crate) handed_over: Option<Epoch>,
     pub(crate) phase: Phase,
 }
 

@@ -97,9 +97,9 @@ impl Node {
                 let word = self.own_word(Some(round), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
             }
-            Role::Joining(joining) => match joining.target.clone() {
+            Role::Joining(joining) => match joining.target.as_ref().map(|(leader, _)| leader) {
                 // The leader that it asks to admit it moves above what it promised. Its log counts where it is that leader's.
-                Some((leader, _)) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
+                Some(leader) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
                     self.promise(now, from, &request.epoch, out);
                 }
                 None if !first_view && self.is_elector() && self.shares_view(from, request.view.as_ref()) => {
@@ -107,11 +107,11 @@ impl Node {
                 }
                 _ if first_view && self.founds_nothing() => self.refuse(now, from, Some(round), Reason::NotMember, out),
                 _ if !first_view => self.refuse(now, from, Some(round), Reason::Busy, out),
-                Some((leader, _)) => {
+                _ if let Some(leader) = self.vouched_for(now) => {
                     let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
                     self.send(now, from, Message::Coordinator(word), out);
                 }
-                None => self.promise(now, from, &request.epoch, out),
+                _ => self.promise(now, from, &request.epoch, out),
             },
             // Asked again, because the answer was lost with a link.
             Role::Candidate(candidate) if request.epoch == self.promised && candidate.is_waiting_on(&from.id) => {
