@@ -40,7 +40,7 @@ impl Node {
         match &mut self.role {
             Role::Candidate(candidate) => {
                 candidate.phase = phase;
-                candidate.handed_over = None;
+                candidate.handed_over = false;
             }
             Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
                 let missed = match &self.role {
@@ -81,7 +81,7 @@ impl Node {
             disowned: false,
             named: None,
             floor: Epoch::none(),
-            handed_over: None,
+            handed_over: false,
             phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
         }
     }
@@ -146,8 +146,8 @@ impl Node {
                 self.send(now, member, Message::SeqSyncRequest(request), out);
             }
             Phase::Waiting { on, .. } if asked => {
-                if let Some(epoch) = candidate.handed_over.clone() {
-                    let successor = on.clone();
+                if candidate.handed_over {
+                    let (successor, epoch) = (on.clone(), self.log.epoch());
                     self.send(now, member, Message::Handover { successor, epoch }, out);
                 }
             }

@@ -85,7 +85,7 @@ impl Node {
         }
         self.become_waiting(now, &successor.id, out);
         if let Role::Candidate(candidate) = &mut self.role {
-            candidate.handed_over = Some(epoch);
+            candidate.handed_over = true;
         }
     }
 

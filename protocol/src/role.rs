@@ -93,8 +93,8 @@ pub(crate) struct Candidate {
     pub(crate) named: Option<Contact>,
     /// The highest epoch that a refusal has named.
     pub(crate) floor: Epoch,
-    /// The epoch that has been handed over, while the one to claim the next is waited for.
-    pub(crate) handed_over: Option<Epoch>,
+    /// Whether it led, and has handed over to the one that it waits for.
+    pub(crate) handed_over: bool,
     pub(crate) phase: Phase,
 }
 
