@@ -24,6 +24,8 @@ pub(crate) struct Index<'a> {
     /// Every publication, sorted by origin and number.
     pub(crate) published: Vec<Publication>,
     pub(crate) troubles: Vec<Trouble<'a>>,
+    /// When somebody said that it is blocked (mode `primary`), oldest first.
+    pub(crate) blocked: Vec<u64>,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) unconfirmed: Vec<&'a str>,
     /// How long the group may feel a fault after it is over.
@@ -122,9 +124,11 @@ pub(crate) enum What<'a> {
     Panic {
         message: &'a str,
     },
+    /// Where it stood: how many of its readings had no place yet, and whether it was in no group.
     Unordered {
         published: u64,
         ordered: u64,
+        outside: bool,
     },
 }
 
@@ -326,6 +330,11 @@ impl<'a> Index<'a> {
     /// being told to stop, is another story.
     pub(crate) fn rest(&self) -> u64 {
         self.quiet.as_ref().map_or(self.end, |quiet| quiet.to)
+    }
+
+    /// Whether anybody has been blocked by then: whether it may go on again nobody outside can tell.
+    pub(crate) fn was_blocked(&self, by: u64) -> bool {
+        self.blocked.first().is_some_and(|first| *first <= by)
     }
 
     /// The lives that could all talk to each other at that moment.

@@ -9,9 +9,10 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::id::{Epoch, Seq};
+use crate::id::{Epoch, Member, Seq};
 use crate::message::Entry;
 use crate::node::Node;
+use crate::quorum;
 use crate::time::Time;
 
 /// The identity of a value that holds no moments: a message, say.
@@ -44,6 +45,18 @@ impl Node {
     #[must_use]
     pub fn log_id(&self) -> Epoch {
         self.log.log_id()
+    }
+
+    /// Whether those for whom `holds` is true could go on from its log, as far as it knows (mode `primary`); never without
+    /// a log.
+    pub fn may_go_on(&self, holds: impl Fn(&Member) -> bool) -> bool {
+        quorum::may_go_on(&self.log.last_views(), self.log.stable(), holds)
+    }
+
+    /// Whether it has never been in a view, as far as it knows (mode `primary`): only such peers found a group.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        !self.veteran && self.log.is_none()
     }
 
     /// The entries that its log retains, each with its position and its epoch.

@@ -70,6 +70,10 @@ pub(crate) struct Stream {
     /// A flow is on the agenda for this moment.
     pub(crate) scheduled: Option<Time>,
     pub(crate) stalled_until: Time,
+    /// The time between two pieces, where it drips.
+    pub(crate) drip: Duration,
+    /// Whether nobody is there to take what is written, and nobody says so.
+    void: bool,
     pub(crate) cutter: Cutter,
 }
 
@@ -88,6 +92,8 @@ impl Stream {
             last_due: Time::ZERO,
             scheduled: None,
             stalled_until: Time::ZERO,
+            drip: Duration::ZERO,
+            void: false,
             cutter: Cutter::new(),
         }
     }
@@ -111,7 +117,7 @@ impl Stream {
 
     /// Puts something on the wire; it can be read after `delay`, and never before what was put there earlier.
     pub(crate) fn put(&mut self, now: Time, delay: Duration, weight: usize, parcel: Parcel) {
-        self.last_due = self.last_due.max(now + delay);
+        self.last_due = (self.last_due + self.drip).max(now + delay);
         self.wire_weight += weight;
         self.wire.push_back((self.last_due, weight, parcel));
     }
@@ -153,6 +159,36 @@ impl Stream {
         lost
     }
 
+    /// Whether what is written goes nowhere.
+    pub(crate) fn is_deaf_to_writes(&self) -> bool {
+        self.void || self.end.is_some()
+    }
+
+    /// Nothing drips any more: whatever was put there can be read now.
+    pub(crate) fn flood(&mut self, now: Time) {
+        self.drip = Duration::ZERO;
+        self.wire.iter_mut().for_each(|parcel| parcel.0 = parcel.0.min(now));
+        self.last_due = self.last_due.min(now);
+    }
+
+    /// The writer is gone without a word: what the kernel had not taken goes with it. Returns how many frames were lost.
+    pub(crate) fn fall_silent(&mut self) -> u64 {
+        let lost = self.frames_waiting();
+        self.control.clear();
+        self.bulk.clear();
+        self.waiting_weight = 0;
+        self.void = true;
+        lost
+    }
+
+    /// Nobody is there to read, and nobody says so. Returns how many frames were lost.
+    pub(crate) fn vanish(&mut self) -> u64 {
+        let lost = self.fall_silent() + self.wire.len() as u64;
+        self.wire.clear();
+        self.wire_weight = 0;
+        lost
+    }
+
     /// Nobody reads any more. Returns how many frames were lost.
     pub(crate) fn discard(&mut self) -> u64 {
         let lost = self.frames_waiting() + self.wire.len() as u64;
@@ -162,7 +198,9 @@ impl Stream {
         self.wire_weight = 0;
         self.waiting_weight = 0;
         // Who writes on does not know yet; what ends the stream for it comes the other way, unless this one is broken.
-        self.end.get_or_insert((Down::Closed, Time::ZERO));
+        if !self.void {
+            self.end.get_or_insert((Down::Closed, Time::ZERO));
+        }
         lost
     }
 

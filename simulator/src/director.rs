@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use promises::fault::Identity;
-use protocol::config::{Config, Knobs};
-use protocol::draw::draw;
+use protocol::config::{Config, Guarantee};
 use protocol::error::ConfigError;
 use protocol::id::PeerId;
 use protocol::status::Status;
 use protocol::time::Time;
 use thiserror::Error;
 
-use crate::plan::{Act, Back, Load, Plan, Who};
+use crate::plan::{Act, Back, Fate, Load, Plan, Who};
 use crate::watch::Watch;
+use crate::weather::OneIn;
 use crate::world::{Settings, Step, World};
 
 /// A plan that cannot be run. Nothing was started.
@@ -34,6 +34,12 @@ pub enum BadPlan {
     /// It speaks of a peer that it does not have.
     #[error("the plan speaks of peer number {0}, and its peers are counted from 0 to {1}")]
     Nobody(usize, usize),
+    /// It leaves nobody in the core.
+    #[error("the plan leaves no peer in the core when the chaos ends; take one out of `outside`")]
+    NoCore,
+    /// One who is outside of the core reaches somebody in it who reaches it.
+    #[error("the plan has peer number {0} outside of the core, and number {1} both hears it and is heard by it")]
+    NotApart(usize, usize),
 }
 
 /// The most peers that a plan may have.
@@ -61,26 +67,9 @@ enum Cue {
     Calm,
 }
 
-/// How a run ended, as far as progress goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// One leader, one view of all who live, and everything published delivered everywhere.
-    Settled,
-    /// The group did not become one within the bound.
-    Divided {
-        /// The bound.
-        within: Duration,
-        /// Where each peer stood at its end.
-        stands: Vec<Status>,
-    },
-    /// It became one, but what was published after that was not delivered everywhere within the bound.
-    Undelivered {
-        /// The bound.
-        within: Duration,
-        /// Where each peer stood at its end.
-        stands: Vec<Status>,
-    },
-}
+mod quiet;
+
+pub use quiet::Progress;
 
 impl<'a, W: Watch> Director<'a, W> {
     /// A world for this plan, at time zero.
@@ -95,6 +84,9 @@ impl<'a, W: Watch> Director<'a, W> {
         if let Some(load) = plan.loads.iter().find(|load| load.peer >= plan.peers.len()) {
             return Err(BadPlan::Nobody(load.peer, plan.peers.len() - 1));
         }
+        if let Some(bad) = bad_outside(plan) {
+            return Err(bad);
+        }
         let mut settings = Settings::calm(plan.seed, config);
         settings.weather = plan.weather;
         settings.bytes = plan.bytes;
@@ -102,9 +94,12 @@ impl<'a, W: Watch> Director<'a, W> {
         settings.rude = plan.rude;
         settings.timer_late_us = plan.timer_late_us;
         settings.turn_us = plan.turn_us;
+        settings.datagrams = plan.datagrams;
+        settings.lost = plan.lost.iter().map(|lost| (lost.from, lost.nth)).collect();
         let mut director = Self { plan, world: World::new(settings, watch), cues: Vec::new(), published: 0, healed: false };
         for (peer, start) in plan.peers.iter().enumerate() {
-            director.world.add_host(PeerId::new(&start.name)?, start.priority);
+            let host = director.world.add_host(PeerId::new(&start.name)?, start.priority);
+            director.world.set_drift(host, start.drift_ppm);
             director.cue(start.at_us, Cue::Start(peer));
         }
         for (at, load) in plan.loads.iter().enumerate().filter(|(_, load)| load.bursts > 0) {
@@ -133,7 +128,8 @@ impl<'a, W: Watch> Director<'a, W> {
         self.heal();
         let progress = self.await_progress();
         if progress == Progress::Settled {
-            self.world.record_quiet(Time::from_micros(self.plan.chaos_us));
+            let core = if self.plan.outside.is_empty() { vec![] } else { self.core() };
+            self.world.record_quiet(Time::from_micros(self.plan.chaos_us), &core);
         }
         progress
     }
@@ -144,9 +140,20 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     fn run_until(&mut self, end: Time) {
-        while let Step::Cue(number) = self.world.run_until(end) {
-            let cue = self.cues[usize::try_from(number).expect("an index")].clone();
-            self.on_cue(cue);
+        loop {
+            match self.world.run_until(end) {
+                Step::Cue(number) => {
+                    let cue = self.cues[usize::try_from(number).expect("an index")].clone();
+                    self.on_cue(cue);
+                }
+                Step::Struck { number, host } => {
+                    if !self.healed {
+                        let plan = self.plan;
+                        self.commit(&plan.faults[usize::try_from(number).expect("an index")].act, Some(host));
+                    }
+                }
+                Step::Moved | Step::Over => return,
+            }
         }
     }
 
@@ -157,18 +164,21 @@ impl<'a, W: Watch> Director<'a, W> {
         match cue {
             Cue::Start(peer) => self.world.start(peer),
             Cue::Load { load, nth } => {
-                let Load { peer, every_us, bursts, burst, bytes, .. } = self.plan.loads[load];
-                (0..burst).for_each(|_| self.publish(peer, bytes));
+                let Load { peer, every_us, bursts, burst, bytes, otherwise, .. } = self.plan.loads[load];
+                (0..burst).for_each(|_| self.publish(peer, bytes, otherwise));
                 if nth + 1 < bursts {
                     self.cue_after(every_us, Cue::Load { load, nth: nth + 1 });
                 }
             }
             Cue::Fault(fault) => {
                 let plan = self.plan;
-                self.commit(&plan.faults[fault].act);
+                match plan.faults[fault].when {
+                    Some(phase) => self.world.await_phase(phase, fault as u64),
+                    None => self.commit(&plan.faults[fault].act, None),
+                }
             }
             Cue::Resume(peer) => self.world.resume(peer),
-            Cue::Revive(peer, identity) => self.world.restart(peer, identity),
+            Cue::Revive(peer, identity) => self.revive(peer, identity),
             Cue::Mend { cut, breaks, pairs } => {
                 if breaks {
                     pairs
@@ -186,47 +196,55 @@ impl<'a, W: Watch> Director<'a, W> {
         self.cue(self.world.now().as_micros() + after_us, cue);
     }
 
-    fn publish(&mut self, peer: usize, bytes: usize) {
+    fn publish(&mut self, peer: usize, bytes: usize, otherwise: OneIn) {
         self.published += 1;
         let mut payload = self.published.to_be_bytes().to_vec();
         payload.resize(bytes.max(8), b'.');
-        self.world.publish(peer, Bytes::from(payload));
+        let other = match self.plan.knobs.delivery {
+            Guarantee::Agreed => Guarantee::Safe,
+            Guarantee::Safe => Guarantee::Agreed,
+        };
+        let guarantee = otherwise.happens(self.plan.seed, "otherwise", self.published).then_some(other);
+        self.world.publish(peer, Bytes::from(payload), guarantee);
     }
 
-    fn commit(&mut self, act: &Act) {
+    /// Does it; `it` is who has begun what the fault has waited for.
+    fn commit(&mut self, act: &Act, it: Option<usize>) {
+        let span = Duration::from_micros;
         match act {
-            Act::Kill { who, back } => {
-                if let Some(peer) = self.find(*who) {
-                    self.world.kill(peer);
-                    self.come_back(peer, *back);
-                }
-            }
-            Act::Leave { who, back } => {
-                if let Some(peer) = self.find(*who) {
-                    self.world.leave(peer);
-                    self.come_back(peer, *back);
-                }
-            }
+            Act::Kill { who, back } => self.take(*who, it, *back, World::kill),
+            Act::Outage { who, back } => self.take(*who, it, *back, World::power_down),
+            Act::Leave { who, back } => self.take(*who, it, *back, World::leave),
             Act::Pause { who, span_us } => {
-                if let Some(peer) = self.find(*who).filter(|&peer| !self.world.is_paused(peer)) {
+                if let Some(peer) = self.find(*who, it).filter(|&peer| !self.world.is_paused(peer)) {
                     self.world.pause(peer);
                     self.cue_after(*span_us, Cue::Resume(peer));
                 }
             }
-            Act::Reset { who, other } => {
-                if let Some((peer, other)) = self.find_two(*who, *other) {
-                    self.world.reset(peer, other);
+            Act::Reset { who, other } => self.between(*who, *other, it, World::reset),
+            Act::Stall { who, other, span_us } => self.between(*who, *other, it, |world, a, b| world.stall(a, b, span(*span_us))),
+            Act::Drip { who, other, gap_us, span_us } => {
+                self.between(*who, *other, it, |world, a, b| world.drip(a, b, span(*gap_us), span(*span_us)));
+            }
+            Act::HalfOpen { who, other, span_us } => self.between(*who, *other, it, |world, a, b| world.half_open(a, b, span(*span_us))),
+            Act::Lose { kind, from, to, times, span_us } => {
+                let named = |who: &Option<Who>| who.map_or(Some(None), |who| self.find(who, it).map(Some));
+                if let (Some(from), Some(to)) = (named(from), named(to)) {
+                    self.world.lose(kind, from, to, *times, span(*span_us));
                 }
             }
-            Act::Stall { who, other, span_us } => {
-                if let Some((peer, other)) = self.find_two(*who, *other) {
-                    self.world.stall(peer, other, Duration::from_micros(*span_us));
+            Act::Clock { who, jump_us } => self.at(*who, it, |world, peer| world.jump_clock(peer, span(*jump_us))),
+            Act::Disk { who, span_us } => {
+                if let Some(peer) = self.find(*who, it).filter(|&peer| !self.may_not_forget(peer)) {
+                    self.world.fill_disk(peer, span(*span_us));
                 }
             }
-            Act::Cut { shape, span_us, breaks } => {
-                let pairs = shape.pairs(self.world.hosts(), |who| self.find(who));
+            Act::Descriptors { who, span_us } => self.at(*who, it, |world, peer| world.starve(peer, span(*span_us))),
+            Act::Slow { who, step_us, span_us } => self.at(*who, it, |world, peer| world.slow(peer, span(*step_us), span(*span_us))),
+            Act::Cut { shape, over, span_us, breaks } => {
+                let pairs = shape.pairs(self.world.hosts(), |who| self.find(who, it));
                 if !pairs.is_empty() {
-                    let cut = self.world.cut(&pairs);
+                    let cut = self.world.cut_over(&pairs, *over);
                     self.cue_after(*span_us, Cue::Mend { cut, breaks: *breaks, pairs });
                 }
             }
@@ -237,6 +255,38 @@ impl<'a, W: Watch> Director<'a, W> {
         }
     }
 
+    fn take(&mut self, who: Who, it: Option<usize>, back: Option<Back>, take: impl FnOnce(&mut World<W>, usize)) {
+        if let Some(peer) = self.find(who, it) {
+            take(&mut self.world, peer);
+            self.come_back(peer, back);
+        }
+    }
+
+    fn at(&mut self, who: Who, it: Option<usize>, act: impl FnOnce(&mut World<W>, usize)) {
+        if let Some(peer) = self.find(who, it) {
+            act(&mut self.world, peer);
+        }
+    }
+
+    fn between(&mut self, who: Who, other: Who, it: Option<usize>, act: impl FnOnce(&mut World<W>, usize, usize)) {
+        if let (Some(one), Some(two)) = (self.find(who, it), self.find(other, it))
+            && one != two
+        {
+            act(&mut self.world, one, two);
+        }
+    }
+
+    /// Starts it again; with what it has stored, if it may not forget that.
+    fn revive(&mut self, peer: usize, identity: Identity) {
+        self.world.restart(peer, if self.may_not_forget(peer) { Identity::Same } else { identity });
+    }
+
+    /// Whether its disk has to keep what it stores: in mode `primary` those who have founded the group must not all forget
+    /// it, because they would found another one.
+    fn may_not_forget(&self, peer: usize) -> bool {
+        self.plan.knobs.bootstrap.iter().any(|id| id == self.world.id(peer))
+    }
+
     fn come_back(&mut self, peer: usize, back: Option<Back>) {
         if let Some(Back { after_us, identity }) = back {
             self.cue_after(after_us, Cue::Revive(peer, identity));
@@ -244,8 +294,9 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     /// Who is meant, if somebody is and lives.
-    fn find(&self, who: Who) -> Option<usize> {
+    fn find(&self, who: Who, it: Option<usize>) -> Option<usize> {
         let living = (0..self.world.hosts()).filter(|&peer| self.world.is_live(peer));
+        let rank = |peer: &usize| (self.plan.peers[*peer].priority, self.world.id(*peer).clone());
         match who {
             Who::Peer(peer) => (peer < self.world.hosts() && self.world.is_live(peer)).then_some(peer),
             // Of several who think they lead, the one in the latest epoch, as far as their words tell.
@@ -253,120 +304,33 @@ impl<'a, W: Watch> Director<'a, W> {
                 .filter_map(|peer| self.world.status(peer).filter(|status| status.role == "leader").map(|status| (round(&status), peer)))
                 .max()
                 .map(|(_, peer)| peer),
-            Who::Successor => living
-                .filter(|&peer| self.world.status(peer).is_some_and(|status| status.role != "leader"))
-                .max_by_key(|&peer| (self.plan.peers[peer].priority, self.world.id(peer).clone())),
+            Who::Successor => living.filter(|&peer| self.world.status(peer).is_some_and(|status| status.role != "leader")).max_by_key(rank),
+            Who::Highest => living.max_by_key(rank),
+            Who::Lowest => living.min_by_key(rank),
+            Who::It => it.filter(|&peer| self.world.is_live(peer)),
         }
     }
+}
 
-    fn find_two(&self, who: Who, other: Who) -> Option<(usize, usize)> {
-        let (one, two) = (self.find(who)?, self.find(other)?);
-        (one != two).then_some((one, two))
+/// What is wrong with those who are to be outside of the core.
+fn bad_outside(plan: &Plan) -> Option<BadPlan> {
+    let last = plan.peers.len() - 1;
+    let is_outside = |peer: usize| plan.outside.iter().any(|outside| outside.peer == peer);
+    if (0..=last).all(is_outside) {
+        return Some(BadPlan::NoCore);
     }
-
-    /// Ends every fault: what was cut is whole, who was stopped goes on, and of the dead all or none come back.
-    fn heal(&mut self) {
-        self.healed = true;
-        self.world.mend_all();
-        self.world.end_stalls();
-        self.world.calm();
-        (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
-        if self.plan.revive || self.is_deserted() {
-            self.revive_all();
-        }
-    }
-
-    fn is_deserted(&self) -> bool {
-        !(0..self.world.hosts()).any(|peer| self.world.is_live(peer))
-    }
-
-    fn revive_all(&mut self) {
-        for peer in 0..self.world.hosts() {
-            // A twin has had its say; two living holders of one name are no group that could settle.
-            if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name) {
-                let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 { Identity::Same } else { Identity::Fresh };
-                self.world.restart(peer, identity);
-            }
-        }
-    }
-
-    /// After the healing: the group becomes one, then everything published reaches everybody.
-    fn await_progress(&mut self) -> Progress {
-        let within = self.bound();
-        if !self.await_that(within, Self::is_one) {
-            return Progress::Divided { within, stands: self.stands() };
-        }
-        for peer in (0..self.world.hosts()).filter(|&peer| self.world.is_live(peer)).collect::<Vec<_>>() {
-            self.publish(peer, 16);
-        }
-        if !self.await_that(within, |director| director.is_one() && director.is_drained()) {
-            return Progress::Undelivered { within, stands: self.stands() };
-        }
-        // Calm has to last: two more time-outs, in which anything late shows itself.
-        let rest = self.world.now() + 2 * self.plan.knobs.heartbeat_timeout;
-        self.run_until(rest);
-        if self.is_one() { Progress::Settled } else { Progress::Divided { within, stands: self.stands() } }
-    }
-
-    fn await_that(&mut self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
-        let give_up = self.world.now() + within;
-        while !holds(self) {
-            if self.world.now() >= give_up {
-                return false;
-            }
-            let next = self.world.now() + self.plan.knobs.heartbeat_interval;
-            self.run_until(next.min(give_up));
-            // Those who were leaving when the chaos ended may have been the last.
-            if self.is_deserted() {
-                self.revive_all();
-            }
-        }
-        true
-    }
-
-    /// How long the group may take, generously: several rounds of everything that may have to be waited for.
-    fn bound(&self) -> Duration {
-        let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } =
-            self.plan.knobs;
-        let round = heartbeat_timeout + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience;
-        round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
-    }
-
-    fn stands(&self) -> Vec<Status> {
-        (0..self.world.hosts()).filter_map(|peer| self.world.status(peer)).collect()
-    }
-
-    /// One leader, followed by all who live, in one view of exactly them; and nobody is about to go.
-    fn is_one(&self) -> bool {
-        let stands = self.stands();
-        let Some(first) = stands.first() else { return false };
-        let mut living: Vec<&PeerId> = stands.iter().map(|status| &status.peer_id).collect();
-        living.sort();
-        let mut members: Vec<&PeerId> = first.members.iter().collect();
-        members.sort();
-        living == members
-            && stands.iter().filter(|status| status.role == "leader").count() == 1
-            && stands.iter().all(|status| {
-                matches!(status.role.as_str(), "leader" | "member")
-                    && !status.leaving
-                    && status.leader == first.leader
-                    && status.epoch == first.epoch
-                    && status.view_id == first.view_id
-                    && status.members == first.members
-            })
-    }
-
-    /// Everything published stands in the log and was handed over everywhere.
-    fn is_drained(&self) -> bool {
-        let stands = self.stands();
-        stands.iter().all(|status| status.ordered == status.published && status.delivered == stands[0].delivered)
-    }
+    plan.outside.iter().find_map(|outside| {
+        let (hears, heard_by): (&[usize], &[usize]) = match &outside.fate {
+            Fate::Dead => (&[], &[]),
+            Fate::Apart { hears, heard_by } => (hears, heard_by),
+        };
+        let stranger = [&[outside.peer], hears, heard_by].concat().into_iter().find(|peer| *peer > last);
+        let stranger = stranger.map(|peer| BadPlan::Nobody(peer, last));
+        stranger.or_else(|| hears.iter().find(|peer| heard_by.contains(peer)).map(|peer| BadPlan::NotApart(outside.peer, *peer)))
+    })
 }
 
 /// The round of the epoch that a status names.
 fn round(status: &Status) -> u64 {
     status.epoch.split('.').next().and_then(|round| round.parse().ok()).unwrap_or(0)
 }
-
-/// The longest pause between two announcements of a joining peer.
-const BACK_OFF_MAX: Duration = Duration::from_secs(2);

@@ -1,40 +1,35 @@
 //! Drawing a plan from a seed, the swarm's way: each seed first draws *which* kinds of fault exist for it and how often
 //! they come, then the faults themselves. A little of everything, everywhere, finds less.
 
+mod dice;
+mod faults;
+
 use std::time::Duration;
 
-use promises::fault::Identity;
-use protocol::config::Knobs;
-use protocol::draw::draw_below;
+use protocol::config::{Guarantee, Knobs, LateJoin, Mode};
+use protocol::id::PeerId;
 
-use crate::plan::{Act, Back, Load, Plan, Shape, Start, Timed, Who};
+use crate::plan::{Fate, Load, Outside, Plan, Start};
 use crate::weather::{OneIn, Weather};
+use dice::Dice;
 
 impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn drawn(seed: u64) -> Self {
         let dice = Dice { seed };
-        let knobs = dice.knobs();
+        let mut knobs = dice.knobs();
         let unit = micros(knobs.heartbeat_timeout);
-        let size = dice.pick("size", 0, &[1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 7, 8, 9]);
+        let size = if dice.one_in("alone", 0, 40) { 1 } else { dice.pick("size", 0, &SIZES) };
         let chaos_us = unit * (6 + dice.below("chaos", 0, 20));
-        let boot_us = if dice.one_in("boot slowly", 0, 3) { chaos_us / 2 } else { unit / 4 };
-        let mut peers: Vec<Start> = (0..size)
-            .map(|n| Start {
-                name: format!("p{}", n + 1),
-                priority: if dice.one_in("explicit", 0, 5) { dice.below("priority", n as u64, 3).cast_signed() - 1 } else { 0 },
-                at_us: if dice.one_in("at once", 0, 3) { 0 } else { dice.below("start", n as u64, boot_us) },
-            })
-            .collect();
-        if dice.one_in("latecomers", 0, 4) {
-            for (n, peer) in peers.iter_mut().enumerate().filter(|(n, _)| dice.one_in("latecomer", *n as u64, 3)) {
-                peer.at_us = chaos_us / 2 + dice.below("late by", n as u64, chaos_us / 2);
-            }
+        let mut peers = dice.peers(size, unit, chaos_us);
+        if knobs.mode == Mode::Primary {
+            knobs.bootstrap = dice.bootstrap(&peers, chaos_us);
         }
         let faults = dice.faults(size, unit, chaos_us);
         let flood = dice.one_in("flood", 0, 16);
-        if size > 1 && dice.one_in("twin", 0, 16) {
+        let has_twin = size > 1 && dice.one_in("twin", 0, 16);
+        if has_twin {
             let of = dice.host("twin of", 0, size);
             let at_us = unit * 2 + dice.below("twin at", 0, chaos_us);
             peers.push(Start { name: peers[of].name.clone(), at_us, ..peers[of] });
@@ -48,8 +43,12 @@ impl Plan {
             rude: OneIn(dice.pick("rude", 0, &[0, 1, 2])),
             timer_late_us: dice.pick("timer", 0, &[0, 1_000, 1_000, 5_000]),
             turn_us: dice.pick("turn", 0, &[0, 0, 20, 500]),
+            datagrams: dice.pick("datagrams", 0, &[0, 0, 0, 0, 2, 8]),
+            lost: vec![],
             weather: dice.weather("usual", 0, 20_000),
             loads: if flood { dice.flood(peers.len(), unit, chaos_us) } else { dice.loads(peers.len(), chaos_us) },
+            // Two living holders of one name, one of them out of reach, are no group that could settle.
+            outside: if has_twin { vec![] } else { dice.outside(size) },
             knobs,
             peers,
             faults,
@@ -57,33 +56,63 @@ impl Plan {
     }
 }
 
-struct Dice {
-    seed: u64,
-}
-
 impl Dice {
-    fn below(&self, purpose: &str, counter: u64, bound: u64) -> u64 {
-        draw_below(self.seed, purpose, counter, bound)
-    }
-
-    fn one_in(&self, purpose: &str, counter: u64, n: u64) -> bool {
-        self.below(purpose, counter, n) == 0
-    }
-
-    fn pick<T: Copy>(&self, purpose: &str, counter: u64, from: &[T]) -> T {
-        from[usize::try_from(self.below(purpose, counter, from.len() as u64)).expect("below a length")]
-    }
-
-    fn host(&self, purpose: &str, counter: u64, hosts: usize) -> usize {
-        usize::try_from(self.below(purpose, counter, hosts as u64)).expect("below a count of hosts")
-    }
-
-    fn who(&self, purpose: &str, counter: u64, hosts: usize) -> Who {
-        match self.below(purpose, counter, 6) {
-            0 | 1 => Who::Leader,
-            2 => Who::Successor,
-            _ => Who::Peer(self.host(purpose, counter + 1_000, hosts)),
+    fn peers(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Start> {
+        let boot_us = if self.one_in("boot slowly", 0, 3) { chaos_us / 2 } else { unit / 4 };
+        let drifts = self.one_in("clocks drift", 0, 4);
+        let mut peers: Vec<Start> = (0..size)
+            .map(|n| Start {
+                name: format!("p{}", n + 1),
+                priority: if self.one_in("explicit", 0, 5) { self.below("priority", n as u64, 3).cast_signed() - 1 } else { 0 },
+                at_us: if self.one_in("at once", 0, 3) { 0 } else { self.below("start", n as u64, boot_us) },
+                drift_ppm: if drifts { self.pick("drift", n as u64, &[0, 200, -200, 20_000, -20_000]) } else { 0 },
+            })
+            .collect();
+        if self.one_in("latecomers", 0, 4) {
+            for (n, peer) in peers.iter_mut().enumerate().filter(|(n, _)| self.one_in("latecomer", *n as u64, 3)) {
+                peer.at_us = chaos_us / 2 + self.below("late by", n as u64, chaos_us / 2);
+            }
         }
+        peers
+    }
+
+    /// Who founds the group: everybody who is there in time, or some of them.
+    fn bootstrap(&self, peers: &[Start], chaos_us: u64) -> Vec<PeerId> {
+        let some = self.one_in("some found", 0, 4);
+        let soonest = peers.iter().map(|peer| peer.at_us).min();
+        let founds = |(n, peer): &(usize, &Start)| {
+            Some(peer.at_us) == soonest || peer.at_us < chaos_us / 2 && !(some && self.one_in("founds not", *n as u64, 2))
+        };
+        let founders = peers.iter().enumerate().filter(founds);
+        founders.map(|(_, peer)| PeerId::new(&peer.name).expect("a drawn name is one")).collect()
+    }
+
+    /// Some seeds leave some peers dead, or out of reach in every lopsided way there is, for good.
+    fn outside(&self, size: usize) -> Vec<Outside> {
+        if size < 2 || !self.one_in("outside", 0, 3) {
+            return vec![];
+        }
+        let one = self.host("first outside", 0, size);
+        let share = self.pick("share outside", 0, &[2, 4, 8]);
+        let is_outside = |peer: usize| peer == one || self.one_in("is outside", peer as u64, share);
+        let (out, core): (Vec<usize>, Vec<usize>) = (0..size).partition(|peer| is_outside(*peer));
+        let (out, core) = if core.is_empty() { (core, out) } else { (out, core) };
+        let fate = |peer: usize| {
+            let n = peer as u64;
+            let (hears, heard_by) = match self.below("fate", n, 6) {
+                0 => return Fate::Dead,
+                1 => (vec![], vec![]),
+                2 => (vec![], core.clone()),
+                3 => (core.clone(), vec![]),
+                _ => {
+                    let side = |other: &usize| self.below("which way", n << 8 | *other as u64, 3);
+                    let (hears, rest): (Vec<usize>, Vec<usize>) = core.iter().partition(|other| side(other) == 0);
+                    (hears, rest.into_iter().filter(|other| side(other) == 1).collect())
+                }
+            };
+            Fate::Apart { hears, heard_by }
+        };
+        out.into_iter().map(|peer| Outside { peer, fate: fate(peer) }).collect()
     }
 
     fn knobs(&self) -> Knobs {
@@ -105,6 +134,16 @@ impl Dice {
         if self.one_in("no join batch", 0, 6) {
             knobs.join_batch = Duration::ZERO;
         }
+        if self.one_in("primary", 0, 3) {
+            knobs.mode = Mode::Primary;
+        }
+        if self.one_in("safe", 0, 4) {
+            knobs.delivery = Guarantee::Safe;
+        }
+        knobs.preempt = self.one_in("preempt", 0, 6);
+        if self.one_in("join late", 0, 5) {
+            knobs.late_join = LateJoin::Last(self.pick("last", 0, &[1, 10, 100, 10_000]));
+        }
         knobs
     }
 
@@ -118,6 +157,8 @@ impl Dice {
             loss: OneIn(self.pick(purpose, key + 4, &[0, 0, 100, 10, 3])),
             repeat: OneIn(self.pick(purpose, key + 5, &[0, 0, 50, 5])),
             corruption: OneIn(self.pick(purpose, key + 6, &[0, 0, 50, 5])),
+            // It ends a connection each time: too much for every day.
+            damage: OneIn(if purpose == "usual" { 0 } else { self.pick(purpose, key + 7, &[0, 0, 500, 50, 5]) }),
         }
     }
 
@@ -134,6 +175,7 @@ impl Dice {
                 bursts: each,
                 burst,
                 bytes: self.pick("bytes", peer as u64, &[1, 20, 100, 100, 100, 1_500]),
+                otherwise: OneIn(self.pick("otherwise", peer as u64, &[0, 0, 0, 10, 2, 1])),
             })
             .collect()
     }
@@ -149,115 +191,9 @@ impl Dice {
                 bursts: 100 + self.below("flood for", n, 300),
                 burst: self.pick("flood burst", n, &[2, 5, 10]),
                 bytes: self.pick("flood bytes", n, &[100, 500, 1_500]),
+                otherwise: OneIn(0),
             })
             .collect()
-    }
-
-    /// First which kinds there are, then how many, then each.
-    fn faults(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
-        if self.one_in("no faults", 0, 40) {
-            return vec![];
-        }
-        let mut kinds: Vec<u64> = (0..KINDS).filter(|kind| self.one_in("kind", *kind, 3)).collect();
-        if kinds.is_empty() {
-            kinds.push(KILL);
-        }
-        let count = 1 + self.below("count", 0, 12);
-        let first = unit.min(chaos_us / 4);
-        let mut faults: Vec<Timed> = (0..count)
-            .map(|n| Timed {
-                at_us: first + self.below("at", n, chaos_us - first),
-                act: self.act(self.pick("which", n, &kinds), n, size, unit),
-            })
-            .collect();
-        // A group that never loses its leader tests little; nearly every seed takes it away at least once.
-        if !self.one_in("leader stays", 0, 40) {
-            // Late enough for there to be one.
-            let at_us = chaos_us / 3 + self.below("behead", 0, chaos_us - chaos_us / 3);
-            let act = if kinds.contains(&PAUSE) && self.one_in("behead by pause", 0, 2) {
-                Act::Pause { who: Who::Leader, span_us: unit + self.below("behead for", 0, unit * 2) }
-            } else {
-                Act::Kill { who: Who::Leader, back: self.back(1_000, unit) }
-            };
-            faults.push(Timed { at_us, act });
-        }
-        if self.one_in("all together", 0, 10) {
-            faults.extend(self.all_together(size, unit, chaos_us));
-        }
-        faults.sort_by_key(|fault| fault.at_us);
-        faults
-    }
-
-    /// The same thing happens to everybody within moments: a power cut, a roll-out, a machine that is suspended.
-    fn all_together(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
-        let at_us = chaos_us / 3 + self.below("together at", 0, chaos_us / 2);
-        let within = self.pick("together within", 0, &[1, 1, 20_000, unit / 2]);
-        let kind = self.pick("together", 0, &[KILL, PAUSE, LEAVE, LEAVE]);
-        let return_all = self.one_in("together back", 0, 2);
-        let span_us = unit / 4 + self.below("together for", 0, unit * 3);
-        (0..size)
-            .map(|peer| {
-                let (who, n) = (Who::Peer(peer), peer as u64 + 2_000);
-                let back = self.back(n, unit).filter(|_| return_all);
-                let act = match kind {
-                    KILL => Act::Kill { who, back },
-                    PAUSE => Act::Pause { who, span_us: span_us + self.below("together each", n, within) },
-                    _ => Act::Leave { who, back },
-                };
-                Timed { at_us: at_us + self.below("together later", n, within), act }
-            })
-            .collect()
-    }
-
-    fn act(&self, kind: u64, n: u64, size: usize, unit: u64) -> Act {
-        let who = self.who("who", n, size);
-        let other = self.who("other", n, size);
-        // Mostly around the time-outs, sometimes far shorter or longer.
-        let span_us = match self.below("span", n, 4) {
-            0 => self.below("short", n, unit / 4),
-            1 | 2 => unit / 4 + self.below("middle", n, unit * 2),
-            _ => self.below("long", n, unit * 8),
-        };
-        match kind {
-            KILL => Act::Kill { who, back: self.back(n, unit) },
-            PAUSE => Act::Pause { who, span_us },
-            LEAVE => Act::Leave { who, back: self.back(n, unit) },
-            RESET => Act::Reset { who, other },
-            STALL => Act::Stall { who, other, span_us },
-            CUT => Act::Cut { shape: self.shape(n, size), span_us, breaks: self.one_in("breaks", n, 4) },
-            ONE_WAY => {
-                let shape = match self.below("one way", n, 4) {
-                    0 => Shape::Deaf(who),
-                    1 => Shape::Mute(who),
-                    2 => Shape::Deaf(Who::Leader),
-                    _ => Shape::Pairs(vec![(self.host("from", n, size), self.host("to", n, size))]),
-                };
-                Act::Cut { shape, span_us, breaks: self.one_in("breaks", n, 4) }
-            }
-            STORM => Act::Storm { weather: self.weather("storm", n, unit / 4), span_us },
-            _ => unreachable!("kinds end at {KINDS}"),
-        }
-    }
-
-    fn shape(&self, n: u64, size: usize) -> Shape {
-        match self.below("shape", n, 6) {
-            0 => Shape::Isolate(self.who("isolated", n, size)),
-            1 if size > 3 => Shape::Bridge(self.host("bridge", n, size)),
-            2 if size > 3 => Shape::Ring,
-            _ => Shape::Split((0..size).filter(|&host| self.one_in("side", n << 8 | host as u64, 2)).collect()),
-        }
-    }
-
-    fn back(&self, n: u64, unit: u64) -> Option<Back> {
-        let after_us = match self.below("back", n, 6) {
-            0 | 1 => return None,
-            // No process starts faster than that.
-            2 => 2_000 + self.below("back at once", n, 50_000),
-            3 => 2_000 + self.below("back soon", n, unit),
-            _ => 2_000 + self.below("back late", n, unit * 4),
-        };
-        let identity = if self.one_in("fresh", n, 3) { Identity::Fresh } else { Identity::Same };
-        Some(Back { after_us, identity })
     }
 }
 
@@ -265,19 +201,12 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).expect("a checked knob is at most a day")
 }
 
-const KILL: u64 = 0;
-const PAUSE: u64 = 1;
-const LEAVE: u64 = 2;
-const RESET: u64 = 3;
-const STALL: u64 = 4;
-const CUT: u64 = 5;
-const ONE_WAY: u64 = 6;
-const STORM: u64 = 7;
-const KINDS: u64 = 8;
+/// How large groups are, the likelier sizes more often.
+const SIZES: [usize; 25] = [2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 7, 8, 9];
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::{Act, Plan};
+    use crate::plan::{Act, Fate, Plan};
     use protocol::config::Config;
     use std::collections::BTreeSet;
 
@@ -286,7 +215,7 @@ mod tests {
         for seed in 0..200 {
             let plan = Plan::drawn(seed);
             assert_eq!(plan, Plan::drawn(seed));
-            let text = toml::to_string(&plan).expect("a plan can be printed");
+            let text = plan.text();
             assert_eq!(toml::from_str::<Plan>(&text).expect("and read"), plan, "{text}");
             assert!(Config::try_from(plan.knobs.clone()).is_ok(), "seed {seed} drew knobs that are refused");
         }
@@ -300,10 +229,34 @@ mod tests {
             .flat_map(|plan| &plan.faults)
             .map(|fault| toml::Value::try_from(fault).unwrap()["do"].as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["cut", "kill", "leave", "pause", "reset", "stall", "storm"]);
+        assert_eq!(
+            kinds.into_iter().collect::<Vec<_>>(),
+            [
+                "clock",
+                "cut",
+                "descriptors",
+                "disk",
+                "drip",
+                "half_open",
+                "kill",
+                "leave",
+                "lose",
+                "outage",
+                "pause",
+                "reset",
+                "slow",
+                "stall",
+                "storm"
+            ]
+        );
         let sizes: BTreeSet<usize> = plans.iter().map(|plan| plan.peers.len()).collect();
         assert!((1..=9).all(|size| sizes.contains(&size)), "{sizes:?}");
         assert!(plans.iter().any(|plan| plan.faults.is_empty()) && plans.iter().any(|plan| plan.bytes));
+        let fates: Vec<&Fate> = plans.iter().flat_map(|plan| &plan.outside).map(|outside| &outside.fate).collect();
+        let is_one_way = |fate: &&Fate| matches!(fate, Fate::Apart { hears, heard_by } if hears.is_empty() != heard_by.is_empty());
+        assert!(fates.contains(&&Fate::Dead) && fates.iter().any(is_one_way), "{fates:?}");
+        let waits: BTreeSet<_> = plans.iter().flat_map(|plan| &plan.faults).filter_map(|fault| fault.when).collect();
+        assert_eq!(waits.len(), 5, "{waits:?}");
         let backs = plans.iter().flat_map(|plan| &plan.faults).filter(|fault| matches!(fault.act, Act::Kill { back: Some(_), .. }));
         assert!(backs.count() > 100);
     }

@@ -5,13 +5,17 @@
 //! here reads a clock or opens a socket; what takes time here is the processor's.
 
 mod agenda;
+mod clock;
 mod connection;
 pub mod director;
 mod drawn;
 pub mod guard;
+mod knobs;
+pub mod marks;
 pub mod plan;
 pub mod run;
 pub mod script;
+pub mod shape;
 pub mod shrink;
 pub mod sweep;
 mod table;

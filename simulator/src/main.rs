@@ -81,6 +81,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Which {
+    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>.
+    token: Option<String>,
     /// The seed.
     #[arg(long)]
     seed: Option<u64>,
@@ -91,17 +93,37 @@ struct Which {
 
 impl Which {
     fn plan(&self) -> Result<Plan, ExitCode> {
+        if let Some(token) = &self.token {
+            return plan_of(token).map_err(|words| bad_input(&words));
+        }
         let Some(path) = &self.plan else { return Ok(Plan::drawn(self.seed.unwrap_or_default())) };
         let text = std::fs::read_to_string(path).map_err(|error| bad_input(&format!("{}: {error}", path.display())))?;
         toml::from_str(&text).map_err(|error| bad_input(&format!("{}: {error}", path.display())))
     }
 
-    fn replay(&self) -> String {
-        match (&self.plan, self.seed) {
-            (Some(path), _) => format!("simulator replay --plan {} --trace", path.display()),
-            (None, seed) => format!("simulator replay --seed {} --trace", seed.unwrap_or_default()),
+    fn replay(&self, plan: &Plan) -> String {
+        match &self.plan {
+            Some(path) => format!("simulator replay --plan {} --trace", path.display()),
+            None => format!("simulator replay {} --trace", plan.token()),
         }
     }
+}
+
+/// The plan of a token, if the seed still draws it; else where it may be kept.
+fn plan_of(token: &str) -> Result<Plan, String> {
+    let seed = token.strip_prefix("S1-").and_then(|rest| rest.split_once('-')).and_then(|(seed, _)| seed.parse().ok());
+    let Some(seed) = seed else { return Err(format!("{token:?} names no seed: S1-<seed>-<sum of the plan>")) };
+    let plan = Plan::drawn(seed);
+    if plan.token() == token {
+        return Ok(plan);
+    }
+    let kept = Path::new(KEPT).join(format!("{token}.toml"));
+    let offer = if kept.exists() {
+        format!("what it drew then is kept: simulator replay --plan {}", kept.display())
+    } else {
+        format!("and what it drew then is not kept in {KEPT}; run the simulator of that time, or the seed as it is now")
+    };
+    Err(format!("seed {seed} draws another plan now, {}: the generator has changed; {offer}", plan.token()))
 }
 
 fn main() -> ExitCode {
@@ -115,10 +137,10 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run { seeds, from, jobs, check, failures } => sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1) }),
-        Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay())),
+        Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay(&plan))),
         Command::Script { file } => script(&file),
         Command::Plan { seed } => {
-            say!("{}", toml::to_string(&Plan::drawn(seed)).expect("a plan is TOML").trim_end());
+            say!("{}", Plan::drawn(seed).text().trim_end());
             ExitCode::SUCCESS
         }
         Command::Shrink { which } => which.plan().map_or_else(|code| code, |plan| smaller(&plan)),
@@ -126,8 +148,12 @@ fn main() -> ExitCode {
 }
 
 fn sweep(sweep: &Sweep) -> ExitCode {
-    let report =
-        sweep.run(|seed, breaches| print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay --seed {seed} --trace")));
+    let report = sweep.run(|seed, breaches| {
+        let plan = Plan::drawn(seed);
+        let token = plan.token();
+        print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay {token} --trace"));
+        keep(&plan, &token);
+    });
     say!("{report}");
     if !report.failures.is_empty() {
         return ExitCode::from(exit::FAIL);
@@ -138,6 +164,16 @@ fn sweep(sweep: &Sweep) -> ExitCode {
     }
     say!("unknown: in {} seeds there was not one case of: {}", report.seeds, unseen.join(", "));
     ExitCode::from(exit::UNKNOWN)
+}
+
+/// Keeps the plan of a seed that failed: the generator may be another one tomorrow.
+fn keep(plan: &Plan, token: &str) {
+    let file = Path::new(KEPT).join(format!("{token}.toml"));
+    let kept = std::fs::create_dir_all(KEPT).and_then(|()| std::fs::write(&file, plan.text()));
+    match kept {
+        Ok(()) => say!("    plan: {}", file.display()),
+        Err(error) => eprintln!("warning: the plan is not kept in {}: {error}", file.display()),
+    }
 }
 
 fn replay(plan: &Plan, trace: bool, command: &str) -> ExitCode {
@@ -181,11 +217,19 @@ fn smaller(plan: &Plan) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Some((plan, breach, runs))) => {
-            say!("# {}: {} (after {runs} runs)", breach.promise, breach.words);
-            say!("{}", toml::to_string(&plan).expect("a plan is TOML").trim_end());
+            say!("# {} is broken: {}", breach.promise, breach.words.replace('\n', " "));
+            say!("# Drawn by seed {}, made small in {runs} runs at commit {}.", plan.seed, commit());
+            say!("{}", plan.text().trim_end());
             ExitCode::from(exit::FAIL)
         }
     }
+}
+
+/// The commit of the sources around, where there are any.
+fn commit() -> String {
+    let output = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let said = output.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    said.map_or_else(|| "unknown".to_owned(), |said| said.trim().to_owned())
 }
 
 fn print_breaches(breaches: &[Breach], what: &str, command: &str) {
@@ -200,3 +244,6 @@ fn bad_input(words: &str) -> ExitCode {
     eprintln!("error: {words}");
     ExitCode::from(exit::BAD_INPUT)
 }
+
+/// Where the plans of seeds that failed are kept.
+const KEPT: &str = "target/seeds";

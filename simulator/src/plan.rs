@@ -6,8 +6,11 @@
 
 use promises::fault::Identity;
 use protocol::config::Knobs;
+use protocol::draw::digest;
+use protocol::phase::Phase;
 use serde::{Deserialize, Serialize};
 
+use crate::shape::{Over, Shape};
 use crate::weather::{OneIn, Weather};
 
 /// What is done to a world, and when.
@@ -30,16 +33,78 @@ pub struct Plan {
     pub timer_late_us: u32,
     /// How long a turn of a peer's loop takes; what it has to say is written at its end.
     pub turn_us: u32,
+    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is any number.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub datagrams: usize,
+    /// The datagrams that are lost whatever the weather: how a shrunk plan says which ones mattered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
     /// The usual weather.
     pub weather: Weather,
     /// The knobs of every peer.
+    #[serde(with = "crate::knobs")]
     pub knobs: Knobs,
     /// Who there is.
     pub peers: Vec<Start>,
     /// Who publishes what.
     pub loads: Vec<Load>,
     /// What happens to them.
+    #[serde(default)]
     pub faults: Vec<Timed>,
+    /// Who is not in the core when the chaos ends: dead, or cut off for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<Outside>,
+}
+
+impl Plan {
+    /// The plan as it is kept and edited.
+    #[must_use]
+    pub fn text(&self) -> String {
+        toml::to_string(self).expect("a plan is made of numbers, words and lists of them")
+    }
+
+    /// The name of a seed together with what it draws: `S1-<seed>-<sum of the plan>`. A later generator draws another
+    /// plan from the same seed, and the name tells.
+    #[must_use]
+    pub fn token(&self) -> String {
+        let sum = digest(self.text().as_bytes());
+        format!("S1-{}-{:08x}", self.seed, sum >> 32 ^ sum & 0xFFFF_FFFF)
+    }
+}
+
+/// A datagram that is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    /// The peer that sends it, counted from 0.
+    pub from: usize,
+    /// Which of those that it sends, each receiver of a broadcast counted for itself.
+    pub nth: u64,
+}
+
+/// A peer that is not in the core when the chaos ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outside {
+    /// Which, counted from 0.
+    pub peer: usize,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a peer outside of the core.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It is dead, and stays so.
+    Dead,
+    /// It lives, and never again reaches anybody in the core who reaches it.
+    Apart {
+        /// Those in the core that it still hears.
+        hears: Vec<usize>,
+        /// Those in the core that still hear it.
+        heard_by: Vec<usize>,
+    },
 }
 
 /// A peer's first start.
@@ -52,6 +117,9 @@ pub struct Start {
     pub priority: i64,
     /// When it starts.
     pub at_us: u64,
+    /// How much faster than time its clock runs, in millionths.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift_ppm: i32,
 }
 
 /// Readings of one peer, in bursts.
@@ -70,13 +138,19 @@ pub struct Load {
     pub burst: u64,
     /// How long a reading is, in bytes.
     pub bytes: usize,
+    /// How often a reading asks for the other guarantee than the cluster's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub otherwise: OneIn,
 }
 
 /// A fault and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed {
-    /// When.
+    /// When, or not before when.
     pub at_us: u64,
+    /// What it waits for, if it does: the next peer that begins this is meant by [`Who::It`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Phase>,
     /// What.
     #[serde(flatten)]
     pub act: Act,
@@ -92,6 +166,12 @@ pub enum Who {
     Leader,
     /// The best of the living that do not lead.
     Successor,
+    /// The best of the living.
+    Highest,
+    /// The last of the living.
+    Lowest,
+    /// The one whose doing this fault has waited for.
+    It,
 }
 
 /// What is done.
@@ -100,6 +180,14 @@ pub enum Who {
 pub enum Act {
     /// Killed, and started again after a while or not.
     Kill {
+        /// Whom.
+        who: Who,
+        /// When it comes back, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        back: Option<Back>,
+    },
+    /// Its machine loses power: nobody's connection ends, and dials meet silence until it is there again.
+    Outage {
         /// Whom.
         who: Who,
         /// When it comes back, if it does.
@@ -137,10 +225,78 @@ pub enum Act {
         /// For how long nothing arrives.
         span_us: u64,
     },
+    /// What it sends to another peer arrives a little at a time.
+    Drip {
+        /// The sender.
+        who: Who,
+        /// The receiver.
+        other: Who,
+        /// The time between two pieces.
+        gap_us: u64,
+        /// For how long.
+        span_us: u64,
+    },
+    /// Its connections to another peer break, and that one is not told for a while.
+    HalfOpen {
+        /// Who knows.
+        who: Who,
+        /// Who does not.
+        other: Who,
+        /// For how long not.
+        span_us: u64,
+    },
+    /// Messages of one kind are lost; a connection that loses one breaks there.
+    Lose {
+        /// The kind: a verb, as on the wire.
+        kind: String,
+        /// From whom; anybody if nobody is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Who>,
+        /// To whom; anybody if nobody is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Who>,
+        /// How many.
+        times: u32,
+        /// For how long at most.
+        span_us: u64,
+    },
+    /// Its clock jumps ahead.
+    Clock {
+        /// Whose.
+        who: Who,
+        /// How far.
+        jump_us: u64,
+    },
+    /// It can store nothing for a while.
+    Disk {
+        /// Who.
+        who: Who,
+        /// For how long.
+        span_us: u64,
+    },
+    /// It has no descriptors left for a while: it opens no connection, and accepts none.
+    Descriptors {
+        /// Who.
+        who: Who,
+        /// For how long.
+        span_us: u64,
+    },
+    /// Its processor is busy with something else: every step takes long.
+    Slow {
+        /// Who.
+        who: Who,
+        /// How long a step takes.
+        step_us: u64,
+        /// For how long.
+        span_us: u64,
+    },
     /// Some cannot reach some others for a while.
     Cut {
         /// Who cannot reach whom.
         shape: Shape,
+        /// By which means.
+        #[serde(default, skip_serializing_if = "is_default")]
+        over: Over,
         /// For how long.
         span_us: u64,
         /// Whether the connections concerned break when it is over, as behind a router that has forgotten them.
@@ -164,64 +320,6 @@ pub struct Back {
     pub identity: Identity,
 }
 
-/// Who cannot reach whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shape {
-    /// These and all others: neither way.
-    Split(Vec<usize>),
-    /// This one and all others: neither way.
-    Isolate(Who),
-    /// It speaks, and hears nobody.
-    Deaf(Who),
-    /// It hears, and nobody hears it.
-    Mute(Who),
-    /// Two halves, joined by this one only.
-    Bridge(usize),
-    /// Everybody reaches only the next and the one before, in a ring.
-    Ring,
-    /// From the first of each pair to the second.
-    Pairs(Vec<(usize, usize)>),
-}
-
-impl Shape {
-    /// The directed pairs, for so many hosts; `find` resolves who is meant.
-    #[must_use]
-    pub fn pairs(&self, hosts: usize, find: impl Fn(Who) -> Option<usize>) -> Vec<(usize, usize)> {
-        let all = (0..hosts).flat_map(|from| (0..hosts).filter(move |to| *to != from).map(move |to| (from, to)));
-        match self {
-            Self::Split(side) => all.filter(|(from, to)| side.contains(from) != side.contains(to)).collect(),
-            Self::Isolate(who) => find(*who).map_or(vec![], |one| all.filter(|&(from, to)| from == one || to == one).collect()),
-            Self::Deaf(who) => find(*who).map_or(vec![], |one| all.filter(|&(_, to)| to == one).collect()),
-            Self::Mute(who) => find(*who).map_or(vec![], |one| all.filter(|&(from, _)| from == one).collect()),
-            Self::Bridge(one) => {
-                let left = |host: usize| host < hosts / 2;
-                all.filter(|&(from, to)| from != *one && to != *one && left(from) != left(to)).collect()
-            }
-            Self::Ring => all.filter(|&(from, to)| (from + 1) % hosts != to && (to + 1) % hosts != from).collect(),
-            Self::Pairs(pairs) => pairs.iter().copied().filter(|&(from, to)| from < hosts && to < hosts && from != to).collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Shape, Who};
-
-    #[track_caller]
-    fn check(shape: Shape, pairs: &[(usize, usize)]) {
-        assert_eq!(shape.pairs(4, |who| if let Who::Peer(n) = who { Some(n) } else { None }), pairs);
-    }
-
-    #[test]
-    fn shapes_are_directed_pairs() {
-        check(Shape::Deaf(Who::Peer(1)), &[(0, 1), (2, 1), (3, 1)]);
-        check(Shape::Mute(Who::Peer(1)), &[(1, 0), (1, 2), (1, 3)]);
-        check(Shape::Split(vec![3]), &[(0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)]);
-        check(Shape::Isolate(Who::Peer(3)), &[(0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)]);
-        check(Shape::Bridge(0), &[(1, 2), (1, 3), (2, 1), (3, 1)]);
-        check(Shape::Ring, &[(0, 2), (1, 3), (2, 0), (3, 1)]);
-        check(Shape::Pairs(vec![(0, 1), (0, 9), (2, 2)]), &[(0, 1)]);
-        check(Shape::Isolate(Who::Leader), &[]);
-    }
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

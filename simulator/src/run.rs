@@ -12,9 +12,10 @@ use protocol::config::Knobs;
 use protocol::note::{Cause, Note};
 
 use crate::director::{BadPlan, Director, Progress};
-use crate::plan::Plan;
+use crate::marks::Marks;
+use crate::plan::{Lost, Plan};
 use crate::tally::Tally;
-use crate::watch::Watch;
+use crate::watch::{Unwatched, Watch};
 
 /// What became of a run.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Verdict {
     pub breaches: Vec<Breach>,
     /// What was counted.
     pub tally: Tally,
+    /// What rare things happened, and what the faults met.
+    pub marks: Marks,
     /// Whether a leader was missed after the first one was found.
     pub later_election: bool,
 }
@@ -38,6 +41,16 @@ pub struct Breach {
     pub evidence: Vec<String>,
 }
 
+impl Breach {
+    /// The promise and the kind of the evidence: two breaches of one kind differ in names and numbers only.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let named = |word: &str| word.chars().any(|letter| letter.is_ascii_digit());
+        let words: Vec<&str> = self.words.split([' ', '#', ',']).filter(|word| !named(word)).collect();
+        format!("{}: {}", self.promise, words.join(" "))
+    }
+}
+
 /// Plays a plan under the eyes of a watcher and judges it. A panic of the core is caught and is a breach of `no-crash`.
 ///
 /// # Errors
@@ -46,8 +59,8 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     let mut director = Director::new(plan, watch)?;
     let played = catch(move || {
         let progress = director.play();
-        let (records, tally, watch) = director.into_world().into_parts();
-        (assess(records, tally, &progress, &plan.knobs), watch)
+        let (records, tally, marks, watch) = director.into_world().into_parts();
+        (assess(records, tally, marks, &progress, &plan.knobs), watch)
     });
     Ok(match played {
         Ok((verdict, watch)) => (verdict, Some(watch)),
@@ -55,10 +68,25 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     })
 }
 
-fn assess(records: Vec<Record>, tally: Tally, progress: &Progress, knobs: &Knobs) -> Verdict {
+/// Plays a plan and says which datagrams the weather took; those until its end where it ends in a panic are not known.
+///
+/// # Errors
+/// [`BadPlan`], if it was edited into one.
+pub fn losses(plan: &Plan) -> Result<Vec<Lost>, BadPlan> {
+    let mut director = Director::new(plan, Unwatched)?;
+    director.world().keep_losses();
+    let played = catch(move || {
+        director.play();
+        director.into_world().losses().to_vec()
+    });
+    Ok(played.unwrap_or_default())
+}
+
+fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progress, knobs: &Knobs) -> Verdict {
     let later_election = records.iter().any(|record| {
         matches!(record, Record::Peer(event) if matches!(event.note, Note::ElectionStarted { cause, .. } if cause != Cause::FirstView))
     });
+    tally.hopeless += u64::from(*progress == Progress::Hopeless);
     let history = History::new(records);
     let options = Options { knobs: knobs.clone(), settled: *progress == Progress::Settled, ..Options::default() };
     let judgement = judge(&history, &options);
@@ -78,12 +106,12 @@ fn assess(records: Vec<Record>, tally: Tally, progress: &Progress, knobs: &Knobs
         evidence: vec![],
     }));
     breaches.extend(lack_of_progress(progress));
-    Verdict { breaches, tally, later_election }
+    Verdict { breaches, tally, marks, later_election }
 }
 
 fn lack_of_progress(progress: &Progress) -> Option<Breach> {
     let (promise, words, stands) = match progress {
-        Progress::Settled => return None,
+        Progress::Settled | Progress::Hopeless => return None,
         Progress::Divided { within, stands } => {
             ("converges", format!("{within:?} after the last fault was healed the group is not one"), stands)
         }

@@ -139,7 +139,7 @@ impl Stage {
             "publish" => {
                 let host = self.named(words)?;
                 let text = words.collect::<Vec<_>>().join(" ");
-                self.world.publish(host, Bytes::from(text));
+                self.world.publish(host, Bytes::from(text), None);
                 Ok(())
             }
             "reset" => {

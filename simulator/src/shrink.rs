@@ -1,11 +1,15 @@
-//! Shrinking: taking away from a failing plan whatever it does not need to fail.
+//! Shrinking: taking away from a failing plan whatever it does not need to fail, and saying the rest more simply.
 //!
 //! Every decision of a run is keyed, so the rest of the plan means the same without the part. A smaller plan is taken
-//! only if it breaks the *same* promise; another failure is another matter.
+//! only if it breaks the *same* promise on the same kind of evidence; another failure is another matter.
+
+mod cut;
+
+use protocol::config::Knobs;
 
 use crate::director::BadPlan;
-use crate::plan::Plan;
-use crate::run::{Breach, run};
+use crate::plan::{Act, Fate, Plan};
+use crate::run::{Breach, losses, run};
 use crate::watch::Unwatched;
 use crate::weather::Weather;
 
@@ -16,15 +20,19 @@ use crate::weather::Weather;
 /// [`BadPlan`], if it was edited into one.
 pub fn shrink(plan: &Plan) -> Result<Option<(Plan, Breach, u64)>, BadPlan> {
     let Some(breach) = run(plan, Unwatched)?.0.breaches.into_iter().next() else { return Ok(None) };
-    let mut search = Search { best: plan.clone(), breach, runs: 1 };
+    let mut search = Search { best: plan.clone(), kind: breach.kind(), breach, runs: 1 };
     loop {
         let before = search.best.clone();
-        search.fewer_faults();
-        search.fewer_loads();
         search.fewer_peers();
+        search.fewer(|plan| &mut plan.faults);
+        search.fewer(|plan| &mut plan.outside);
+        search.fewer_loads();
         search.simpler();
         search.shorter();
-        if search.best == before || search.runs > RUNS_MAX {
+        search.rounder();
+        search.exact_losses();
+        search.simpler_shapes();
+        if search.best == before || search.is_spent() {
             return Ok(Some((search.best, search.breach, search.runs)));
         }
     }
@@ -33,99 +41,178 @@ pub fn shrink(plan: &Plan) -> Result<Option<(Plan, Breach, u64)>, BadPlan> {
 struct Search {
     best: Plan,
     breach: Breach,
+    kind: String,
     runs: u64,
 }
 
 impl Search {
     /// Takes the plan if it still fails in the same way.
     fn offer(&mut self, plan: Plan) -> bool {
-        if plan == self.best || self.runs > RUNS_MAX {
+        if plan == self.best || self.is_spent() {
             return false;
         }
         self.runs += 1;
         let Ok((verdict, _)) = run(&plan, Unwatched) else { return false };
-        let Some(breach) = verdict.breaches.into_iter().find(|breach| breach.promise == self.breach.promise) else { return false };
+        let Some(breach) = verdict.breaches.into_iter().find(|breach| breach.kind() == self.kind) else { return false };
         self.breach = breach;
         self.best = plan;
         true
     }
 
-    fn fewer_faults(&mut self) {
-        // Runs of faults first, halving: most of a plan is usually beside the point.
-        let mut run = self.best.faults.len().max(1);
+    /// Offers the best plan with a change.
+    fn offer_with(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
+        let mut plan = self.best.clone();
+        change(&mut plan);
+        self.offer(plan)
+    }
+
+    fn is_spent(&self) -> bool {
+        self.runs > RUNS_MAX
+    }
+
+    fn fewer_peers(&mut self) {
+        for peer in (0..self.best.peers.len()).rev() {
+            if self.best.peers.len() > 1 {
+                self.offer(cut::without(&self.best, peer));
+            }
+        }
+    }
+
+    /// Whole runs of a list first, halving: most of a plan is usually beside the point.
+    fn fewer<T>(&mut self, list: fn(&mut Plan) -> &mut Vec<T>) {
+        let mut size = list(&mut self.best).len().max(1);
         loop {
             let mut at = 0;
-            while at < self.best.faults.len() {
-                let mut plan = self.best.clone();
-                plan.faults.drain(at..(at + run).min(plan.faults.len()));
-                if !self.offer(plan) {
-                    at += run;
+            while at < list(&mut self.best).len() && !self.is_spent() {
+                let taken = self.offer_with(|plan| {
+                    let list = list(plan);
+                    list.drain(at..(at + size).min(list.len()));
+                });
+                if !taken {
+                    at += size;
                 }
             }
-            if run == 1 {
+            if size == 1 {
                 return;
             }
-            run = run.div_ceil(2);
+            size = size.div_ceil(2);
         }
     }
 
     fn fewer_loads(&mut self) {
-        for at in (0..self.best.loads.len()).rev() {
-            let mut plan = self.best.clone();
-            plan.loads.remove(at);
-            self.offer(plan);
-        }
+        self.fewer(|plan| &mut plan.loads);
         for at in 0..self.best.loads.len() {
             for shrunk in [|n: u64| n.min(1), |n: u64| n / 2] {
-                let mut plan = self.best.clone();
-                plan.loads[at].bursts = shrunk(plan.loads[at].bursts);
-                self.offer(plan);
-                let mut plan = self.best.clone();
-                plan.loads[at].burst = shrunk(plan.loads[at].burst);
-                self.offer(plan);
+                self.offer_with(|plan| plan.loads[at].bursts = shrunk(plan.loads[at].bursts));
+                self.offer_with(|plan| plan.loads[at].burst = shrunk(plan.loads[at].burst));
             }
-        }
-    }
-
-    /// The last peer goes, with its readings; faults that name it find nobody.
-    fn fewer_peers(&mut self) {
-        while self.best.peers.len() > 1 {
-            let mut plan = self.best.clone();
-            plan.peers.pop();
-            let peers = plan.peers.len();
-            plan.loads.retain(|load| load.peer < peers);
-            if !self.offer(plan) {
-                return;
-            }
+            self.offer_with(|plan| plan.loads[at].bytes = plan.loads[at].bytes.min(8));
+            self.offer_with(|plan| plan.loads[at].otherwise.0 = 0);
         }
     }
 
     fn simpler(&mut self) {
-        let simplifications: [fn(&mut Plan); 8] = [
+        let simplifications: [fn(&mut Plan); 15] = [
+            |plan| plan.weather = Weather { loss: plan.weather.loss, ..Weather::calm() },
             |plan| plan.weather = Weather::calm(),
             |plan| plan.bytes = false,
             |plan| plan.capacity = 1 << 20,
             |plan| plan.rude.0 = 0,
             |plan| plan.timer_late_us = 0,
             |plan| plan.turn_us = 0,
+            |plan| plan.datagrams = 0,
             |plan| plan.revive = false,
             |plan| plan.peers.iter_mut().for_each(|peer| peer.priority = 0),
+            |plan| plan.peers.iter_mut().for_each(|peer| peer.drift_ppm = 0),
+            |plan| plan.knobs = plain(&plan.knobs),
+            |plan| plan.knobs.preempt = false,
+            |plan| plan.knobs.late_join = Knobs::default().late_join,
+            |plan| plan.knobs.delivery = Knobs::default().delivery,
         ];
         for simplify in simplifications {
-            let mut plan = self.best.clone();
-            simplify(&mut plan);
-            self.offer(plan);
+            self.offer_with(simplify);
+        }
+        for at in 0..self.best.outside.len() {
+            self.offer_with(|plan| plan.outside[at].fate = Fate::Dead);
+            self.offer_with(|plan| plan.outside[at].fate = Fate::Apart { hears: vec![], heard_by: vec![] });
         }
     }
 
     fn shorter(&mut self) {
         let last = self.best.faults.iter().map(|fault| fault.at_us).max().unwrap_or(0);
         for chaos_us in [last + 1_000_000, self.best.chaos_us / 2 + last / 2] {
-            let mut plan = self.best.clone();
-            plan.chaos_us = chaos_us.min(plan.chaos_us);
-            self.offer(plan);
+            self.offer_with(|plan| plan.chaos_us = chaos_us.min(plan.chaos_us));
+        }
+        for at in 0..self.best.faults.len() {
+            while cut::span(&mut self.best.faults[at].act).is_some_and(|span| *span > 1_000) {
+                let halve = |plan: &mut Plan| cut::span(&mut plan.faults[at].act).into_iter().for_each(|span| *span /= 2);
+                if !self.offer_with(halve) {
+                    break;
+                }
+            }
         }
     }
+
+    /// Round numbers, as round as the failure allows.
+    fn rounder(&mut self) {
+        for grid in [1_000_000, 100_000, 10_000, 1_000] {
+            self.offer_with(|plan| cut::times(plan).into_iter().for_each(|time| cut::snap(time, grid)));
+        }
+        for nth in 0..cut::times(&mut self.best.clone()).len() {
+            for grid in [1_000_000, 100_000, 10_000, 1_000] {
+                if self.offer_with(|plan| cut::times(plan).into_iter().skip(nth).take(1).for_each(|time| cut::snap(time, grid))) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The very datagrams that mattered instead of a chance.
+    fn exact_losses(&mut self) {
+        let by_chance = self.best.weather.loss.0 > 0
+            || self.best.faults.iter().any(|fault| matches!(fault.act, Act::Storm { weather, .. } if weather.loss.0 > 0));
+        if by_chance {
+            self.runs += 1;
+            let Ok(lost) = losses(&self.best) else { return };
+            let taken = self.offer_with(|plan| {
+                plan.lost.extend(lost);
+                plan.weather.loss.0 = 0;
+                for fault in &mut plan.faults {
+                    if let Act::Storm { weather, .. } = &mut fault.act {
+                        weather.loss.0 = 0;
+                    }
+                }
+            });
+            if !taken {
+                return;
+            }
+        }
+        self.fewer(|plan| &mut plan.lost);
+    }
+
+    fn simpler_shapes(&mut self) {
+        let hosts = self.best.peers.len();
+        for at in 0..self.best.faults.len() {
+            let Act::Cut { shape, .. } = &self.best.faults[at].act else { continue };
+            for simpler in shape.simpler(hosts) {
+                let change = |plan: &mut Plan| {
+                    if let Act::Cut { shape, .. } = &mut plan.faults[at].act {
+                        *shape = simpler;
+                    }
+                };
+                if self.offer_with(change) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The profile's knobs, with what the group is about left as it is.
+fn plain(knobs: &Knobs) -> Knobs {
+    let Knobs { mode, delivery, preempt, late_join, bootstrap, .. } = knobs.clone();
+    let base = if knobs.heartbeat_interval == Knobs::fast().heartbeat_interval { Knobs::fast() } else { Knobs::default() };
+    Knobs { mode, delivery, preempt, late_join, bootstrap, ..base }
 }
 
 /// Enough for any plan that is drawn, and an end for any other.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::guard::Guard;
+use crate::marks::Marks;
 use crate::plan::Plan;
 use crate::run::{Breach, Verdict, run};
 use crate::tally::Tally;
@@ -37,6 +38,8 @@ pub struct Report {
     pub later_elections: u64,
     /// What was counted.
     pub tally: Tally,
+    /// What rare things happened, and what the faults met.
+    pub marks: Marks,
     /// How long it took.
     pub took: Duration,
 }
@@ -96,19 +99,22 @@ impl Report {
         self.seeds += 1;
         self.later_elections += u64::from(verdict.later_election);
         self.tally += verdict.tally;
+        self.marks += &verdict.marks;
         if !verdict.breaches.is_empty() {
             told(seed, &verdict.breaches);
             self.failures.push((seed, verdict.breaches));
         }
     }
 
-    /// What a large sweep has to have seen and has not; such a sweep has tested too little to be a pass.
+    /// What a sweep of this size has to have seen and has not; such a sweep has tested too little to be a pass.
     #[must_use]
-    pub fn unseen(&self) -> Vec<&'static str> {
-        if self.seeds < LARGE {
-            return vec![];
+    pub fn unseen(&self) -> Vec<String> {
+        let never = self.tally.musts().into_iter().filter(|(_, count)| *count == 0).map(|(what, _)| what.to_owned());
+        let mut unseen: Vec<String> = never.filter(|_| self.seeds >= LARGE).collect();
+        if self.seeds >= COMPLETE {
+            unseen.extend(self.marks.unseen());
         }
-        self.tally.musts().into_iter().filter(|(_, count)| *count == 0).map(|(what, _)| what).collect()
+        unseen
     }
 }
 
@@ -130,14 +136,26 @@ impl fmt::Display for Report {
         for (at, (what, count)) in self.tally.musts().into_iter().enumerate() {
             write!(f, "{}{what} {count}", if at == 0 { "" } else { ", " })?;
         }
-        let Tally { delivered, refused, leaders, snapshots, corrupted, .. } = self.tally;
+        let Tally { delivered, refused, leaders, snapshots, corrupted, hopeless, .. } = self.tally;
         writeln!(f, "\ndelivered {delivered}, refused {refused}, leaders {leaders}, snapshots {snapshots}, datagrams damaged {corrupted}")?;
+        writeln!(f, "runs in which no progress could be demanded {hopeless}")?;
+        writeln!(f, "{}", self.marks)?;
+        let unseen = self.marks.unseen();
+        if self.seeds < COMPLETE && !unseen.is_empty() {
+            let (count, some) = (unseen.len(), unseen.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>());
+            let more = if count > TOLD { ", and more" } else { "" };
+            writeln!(f, "not seen in so few seeds: {count} marks ({}{more})", some.join(", "))?;
+        }
         write!(f, "{} seeds failed", self.failures.len())
     }
 }
 
-/// A sweep of so many seeds has to have seen everything at least once.
+/// A sweep of so many seeds has to have seen everything that is counted at least once.
 const LARGE: u64 = 1_000;
+/// A sweep of so many seeds has to have seen every mark, and every fault in every phase.
+const COMPLETE: u64 = 20_000;
+/// So many missing marks are named; of more it is said that there are more.
+const TOLD: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -151,8 +169,12 @@ mod tests {
         let Tally { elections, vetoes, .. } = &mut report.tally;
         (*elections, *vetoes) = (1, 1);
         let unseen = report.unseen();
-        assert!(!unseen.contains(&"vetoes") && unseen.contains(&"slow evictions"), "{unseen:?}");
+        let has = |words: &str| unseen.iter().any(|one| one == words);
+        assert!(!has("vetoes") && has("slow evictions") && !has("stale epoch rejected"), "{unseen:?}");
         report.seeds = 999;
         assert!(report.unseen().is_empty());
+        report.seeds = 20_000;
+        assert!(report.unseen().iter().any(|one| one == "stale epoch rejected"));
+        assert!(report.unseen().iter().any(|one| one == "kill while building"));
     }
 }

@@ -22,6 +22,14 @@ pub struct Tally {
     pub cut_at_byte: u64,
     /// Datagrams whose bytes were changed on the way, and that were turned away.
     pub corrupted: u64,
+    /// Frames whose bytes were changed on the way, which ended their connections.
+    pub damaged: u64,
+    /// Datagrams that were lost because there was no room for them.
+    pub crowded_out: u64,
+    /// Messages lost because they were of a certain kind.
+    pub filtered: u64,
+    /// Runs in which progress was not demanded, because what was left of the group could make none.
+    pub hopeless: u64,
     /// Elections started.
     pub elections: u64,
     /// Leaders elected, first ones and renewals included.
@@ -71,12 +79,15 @@ impl Tally {
 
     /// What a large sweep must have seen, by name.
     #[must_use]
-    pub fn musts(&self) -> [(&'static str, u64); 13] {
+    pub fn musts(&self) -> [(&'static str, u64); 16] {
         [
             ("frames lost", self.lost),
             ("delayed", self.delayed),
             ("duplicated", self.repeated),
             ("cut at a byte", self.cut_at_byte),
+            ("frames damaged", self.damaged),
+            ("datagrams crowded out", self.crowded_out),
+            ("messages of a kind lost", self.filtered),
             ("elections", self.elections),
             ("vetoes", self.vetoes),
             ("cuts", self.cuts),
@@ -99,6 +110,10 @@ impl AddAssign for Tally {
         self.repeated += other.repeated;
         self.cut_at_byte += other.cut_at_byte;
         self.corrupted += other.corrupted;
+        self.damaged += other.damaged;
+        self.crowded_out += other.crowded_out;
+        self.filtered += other.filtered;
+        self.hopeless += other.hopeless;
         self.elections += other.elections;
         self.leaders += other.leaders;
         self.vetoes += other.vetoes;

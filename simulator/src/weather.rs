@@ -44,13 +44,25 @@ pub struct Weather {
     pub repeat: OneIn,
     /// How often a datagram arrives with a byte changed (where bytes travel at all).
     pub corruption: OneIn,
+    /// How often a frame arrives damaged, which ends its connection (where bytes travel at all).
+    #[serde(default)]
+    pub damage: OneIn,
 }
 
 impl Weather {
     /// A quiet local network.
     #[must_use]
     pub fn calm() -> Self {
-        Self { delay_us: 100, spread_us: 100, slow: OneIn(0), slow_us: 0, loss: OneIn(0), repeat: OneIn(0), corruption: OneIn(0) }
+        Self {
+            delay_us: 100,
+            spread_us: 100,
+            slow: OneIn(0),
+            slow_us: 0,
+            loss: OneIn(0),
+            repeat: OneIn(0),
+            corruption: OneIn(0),
+            damage: OneIn(0),
+        }
     }
 
     /// How long the `counter`-th thing of a sender takes, and whether it took the slow way.

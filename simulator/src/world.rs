@@ -6,122 +6,47 @@
 //! what happens when is the plan's business, and whether it was right is the promises'.
 
 mod hand;
+mod host;
+mod lookout;
+mod settings;
+mod spell;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
 use promises::history::Record;
-use protocol::config::Config;
+use protocol::config::Guarantee;
 use protocol::draw::draw;
-use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
+use protocol::id::{Contact, Incarnation, Member, PeerId};
 use protocol::node::Node;
 use protocol::note::{EVENT_VERSION, Event, Note, hex_digest};
+use protocol::phase::Phase;
 use protocol::seam::{Delivery, Input, Output, Reading};
 use protocol::status::Status;
 use protocol::time::Time;
 
 use crate::agenda::Agenda;
+use crate::clock::Clock;
 use crate::connection::{Connection, Side};
+use crate::marks::Marks;
+use crate::plan::Lost;
+use crate::shape::Over;
 use crate::table::Table;
 use crate::tally::Tally;
 use crate::watch::Watch;
-use crate::weather::{OneIn, Weather};
+use crate::weather::Weather;
+use host::{Host, Process};
+use lookout::Lookout;
+use spell::{Filter, Spell};
 use udp::Flying;
 
-/// What a world is made with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Of every draw.
-    pub seed: u64,
-    /// The knobs of every node.
-    pub config: Config,
-    /// How the network behaves at first.
-    pub weather: Weather,
-    /// Whether bytes travel, cut at drawn places, or messages as values.
-    pub bytes: bool,
-    /// How much a kernel buffers for one direction of a connection, in bytes.
-    pub capacity: usize,
-    /// How often a dying process's last frames are lost.
-    pub rude: OneIn,
-    /// How long a kernel tries to connect before it gives up.
-    pub connect_timeout: Duration,
-    /// How late a timer may be, in microseconds.
-    pub timer_late_us: u32,
-    /// How long a turn of a process's loop takes, in microseconds: what it has to say is written at its end, control
-    /// before bulk. At 0 every input is a turn of its own.
-    pub turn_us: u32,
-}
-
-impl Settings {
-    /// Settings of a calm world.
-    #[must_use]
-    pub fn calm(seed: u64, config: Config) -> Self {
-        let connect_timeout = config.knobs().election_timeout;
-        Self {
-            seed,
-            config,
-            weather: Weather::calm(),
-            bytes: false,
-            capacity: 1 << 20,
-            rude: OneIn(0),
-            connect_timeout,
-            timer_late_us: 0,
-            turn_us: 0,
-        }
-    }
-}
-
-/// A place where a process may run: an address, a name, and what is on its disk.
-#[derive(Debug)]
-struct Host {
-    id: PeerId,
-    address: SocketAddrV4,
-    explicit: i64,
-    /// The incarnation that the last process stored.
-    stored: Incarnation,
-    /// Counts the processes that have run here.
-    life: u32,
-    process: Option<Box<Process>>,
-    /// Whether it bears another host's name.
-    twin: bool,
-    /// The record of its last pause.
-    pause: u64,
-    /// The seed of its datagrams' draws, and how many there were.
-    datagram_seed: u64,
-    datagrams: u64,
-}
-
-/// A running process.
-#[derive(Debug)]
-struct Process {
-    /// Tells processes of one name apart in the records.
-    pid: u32,
-    node: Node,
-    contact: Contact,
-    links: BTreeMap<LinkId, (usize, Side)>,
-    accepted: u64,
-    /// Links with something to write at the end of this turn.
-    to_write: Vec<(usize, Side)>,
-    /// When its timer is set to.
-    alarm: Option<Time>,
-    /// When the timer rang last, and how often it has since, without the clock moving.
-    rang_at: Time,
-    rings: u32,
-    paused: bool,
-    /// Whether it was asked to leave, so that its end is no surprise.
-    may_stop: bool,
-    /// What waits in the kernel while it is paused.
-    waiting: VecDeque<Moment>,
-    datagrams_waiting: usize,
-    /// Counts its events.
-    told: u64,
-}
+pub use settings::Settings;
 
 /// Something on the agenda.
 #[derive(Debug)]
@@ -132,10 +57,12 @@ enum Moment {
     Accept { connection: usize },
     Flow { connection: usize, side: Side },
     Backlog { connection: usize, side: Side, full: bool },
-    Heard { to: usize, from: usize, datagram: Flying },
+    Heard { to: usize, from: usize, number: u64, again: bool, datagram: Flying },
     TurnOver { host: usize, life: u32 },
-    StallOver(u64),
+    StepOver { host: usize, life: u32 },
+    SpellOver(u64),
     Cue(u64),
+    Struck { number: u64, host: usize },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +79,13 @@ pub enum Step {
     Moved,
     /// A cue fell due (see [`World::cue`]).
     Cue(u64),
+    /// A host has begun what was waited for (see [`World::await_phase`]).
+    Struck {
+        /// The number of the wait.
+        number: u64,
+        /// The host.
+        host: usize,
+    },
     /// Nothing is left to happen.
     Over,
 }
@@ -164,11 +98,23 @@ pub struct World<W> {
     agenda: Agenda<Moment>,
     hosts: Vec<Host>,
     by_address: BTreeMap<SocketAddrV4, usize>,
-    table: Table,
+    /// Between whom no connection carries anything, and no datagram.
+    streams_cut: Table,
+    datagrams_cut: Table,
     /// The cuts in force, by the number of their record.
-    cuts: BTreeMap<u64, Vec<(usize, usize)>>,
-    /// The stalls in force, by the number of their record.
-    stalls: BTreeSet<u64>,
+    cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
+    /// What else is in force for a while, by the number of its record.
+    spells: BTreeMap<u64, Spell>,
+    /// Which messages are lost next.
+    filters: Vec<Filter>,
+    /// What is waited for: a phase, and the number of the wait.
+    awaited: Vec<(Phase, u64)>,
+    /// The datagrams that the weather took, where they are kept.
+    losses: Vec<Lost>,
+    keeps_losses: bool,
+    /// Counts the datagrams.
+    flown: u64,
+    lookout: Lookout,
     weather: Weather,
     /// The record of the present weather, where it is not the usual one.
     weather_fault: Option<u64>,
@@ -192,9 +138,16 @@ impl<W: Watch> World<W> {
             agenda: Agenda::new(draw(settings.seed, "agenda", 0)),
             hosts: Vec::new(),
             by_address: BTreeMap::new(),
-            table: Table::new(),
+            streams_cut: Table::new(),
+            datagrams_cut: Table::new(),
             cuts: BTreeMap::new(),
-            stalls: BTreeSet::new(),
+            spells: BTreeMap::new(),
+            filters: Vec::new(),
+            awaited: Vec::new(),
+            losses: Vec::new(),
+            keeps_losses: false,
+            flown: 0,
+            lookout: Lookout::new(),
             weather: settings.weather,
             weather_fault: None,
             connections: Vec::new(),
@@ -218,11 +171,16 @@ impl<W: Watch> World<W> {
         let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, number), 5_000 + u16::from(number));
         self.by_address.insert(address, host);
         let datagram_seed = draw(self.settings.seed, "datagrams of", host as u64);
-        let stored = Incarnation(0);
         let twin = self.hosts.iter().any(|other| other.id == id);
-        self.hosts.push(Host { id, address, explicit, stored, life: 0, process: None, twin, pause: 0, datagram_seed, datagrams: 0 });
-        self.table.grow();
+        self.hosts.push(Host::new(id, address, explicit, datagram_seed, twin));
+        self.streams_cut.grow();
+        self.datagrams_cut.grow();
         host
+    }
+
+    /// A host's clock is not the world's, but so many millionths faster. To be said before anything runs there.
+    pub fn set_drift(&mut self, host: usize, drift_ppm: i32) {
+        self.hosts[host].clock = Clock::new(drift_ppm);
     }
 
     /// The time.
@@ -260,6 +218,23 @@ impl<W: Watch> World<W> {
         self.hosts[host].process.is_some()
     }
 
+    /// What the rare things were that happened, and what the faults met.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        self.lookout.marks()
+    }
+
+    /// From now on the datagrams that the weather takes are kept.
+    pub fn keep_losses(&mut self) {
+        self.keeps_losses = true;
+    }
+
+    /// The datagrams that the weather took while they were kept.
+    #[must_use]
+    pub fn losses(&self) -> &[Lost] {
+        &self.losses
+    }
+
     /// Whether a process is stopped there, and will go on.
     #[must_use]
     pub fn is_paused(&self, host: usize) -> bool {
@@ -284,15 +259,20 @@ impl<W: Watch> World<W> {
         &self.records
     }
 
-    /// Ends the world; what happened in it, and its watcher.
+    /// Ends the world; what happened in it, what was counted and marked, and its watcher.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<Record>, Tally, W) {
-        (self.records, self.tally, self.watch)
+    pub fn into_parts(self) -> (Vec<Record>, Tally, Marks, W) {
+        (self.records, self.tally, self.lookout.into_marks(), self.watch)
     }
 
     /// Has [`World::step`] return [`Step::Cue`] with this number at that time.
     pub fn cue(&mut self, at: Time, number: u64) {
         self.agenda.add(at.max(self.now), Moment::Cue(number));
+    }
+
+    /// Has [`World::step`] return [`Step::Struck`] with this number when next a node begins that phase.
+    pub fn await_phase(&mut self, phase: Phase, number: u64) {
+        self.awaited.push((phase, number));
     }
 
     /// When the next thing will happen.
@@ -306,25 +286,35 @@ impl<W: Watch> World<W> {
         let Some((at, moment)) = self.agenda.take() else { return Step::Over };
         self.now = self.now.max(at);
         match moment {
+            Moment::Cue(number) => return Step::Cue(number),
+            Moment::Struck { number, host } => return Step::Struck { number, host },
+            moment => self.happen(moment),
+        }
+        Step::Moved
+    }
+
+    fn happen(&mut self, moment: Moment) {
+        match moment {
             Moment::Alarm { host, life, at } => self.on_alarm(host, life, at),
             Moment::Syn { connection, since } => self.on_syn(connection, since),
             Moment::Answer { connection, answer } => self.on_answer(connection, answer),
             Moment::Accept { connection } => self.on_accept(connection),
             Moment::Flow { connection, side } => self.on_flow(connection, side),
             Moment::Backlog { connection, side, full } => self.on_backlog(connection, side, full),
-            Moment::Heard { to, from, datagram } => self.on_heard(to, from, datagram),
+            Moment::Heard { to, from, number, again, datagram } => self.on_heard(to, from, number, again, datagram),
             Moment::TurnOver { host, life } => self.on_turn_over(host, life),
-            Moment::StallOver(id) => self.on_stall_over(id),
-            Moment::Cue(number) => return Step::Cue(number),
+            Moment::StepOver { host, life } => self.on_step_over(host, life),
+            Moment::SpellOver(id) => self.end_spell(id),
+            // Whoever plays the world is told of these.
+            Moment::Cue(_) | Moment::Struck { .. } => {}
         }
-        Step::Moved
     }
 
-    /// Steps until nothing more happens up to `end`, then moves the clock there. Stops early at a cue.
+    /// Steps until nothing more happens up to `end`, then moves the clock there. Stops early at what somebody waits for.
     pub fn run_until(&mut self, end: Time) -> Step {
         while self.agenda.next_at().is_some_and(|at| at <= end) {
-            if let cue @ Step::Cue(_) = self.step() {
-                return cue;
+            if let step @ (Step::Cue(_) | Step::Struck { .. }) = self.step() {
+                return step;
             }
         }
         self.now = self.now.max(end);
@@ -336,36 +326,25 @@ impl<W: Watch> World<W> {
         if self.is_live(host) {
             return;
         }
+        self.power_up(host);
         let seed = self.settings.seed;
         let now = self.now;
-        let Host { id, address, explicit, stored, life, .. } = &mut self.hosts[host];
+        let Host { id, address, explicit, stored, veteran, life, clock, disk_full, .. } = &mut self.hosts[host];
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
         let inc = Incarnation((stored.0 + 1).max(wall(now) / 1_000));
-        *stored = inc;
+        if !*disk_full {
+            *stored = inc;
+        }
         let key = (host as u64) << 32 | u64::from(*life);
         let birth = draw(seed, "birth", key);
         let contact = Contact { member: Member { id: id.clone(), inc }, birth, address: *address, explicit: *explicit };
         let priority = *explicit;
-        let node = Node::new(contact.clone(), self.settings.config.clone(), draw(seed, "node", key), now);
+        let node = Node::new(contact.clone(), self.settings.config.clone(), draw(seed, "node", key), clock.read(now));
+        let node = if *veteran { node.veteran() } else { node };
         self.processes += 1;
         let pid = self.processes;
-        let process = Process {
-            pid,
-            node,
-            contact,
-            links: BTreeMap::new(),
-            accepted: 0,
-            to_write: Vec::new(),
-            alarm: None,
-            rang_at: now,
-            rings: 0,
-            paused: false,
-            may_stop: false,
-            waiting: VecDeque::new(),
-            datagrams_waiting: 0,
-            told: 0,
-        };
+        let process = Process::new(pid, node, contact, now);
         let address = process.contact.address.to_string();
         self.hosts[host].process = Some(Box::new(process));
         self.record_spawn(host);
@@ -386,11 +365,12 @@ impl<W: Watch> World<W> {
         self.set_alarm(host);
     }
 
-    /// A peer publishes a reading of its own; nothing happens where no process runs or it is stopped.
-    pub fn publish(&mut self, host: usize, payload: Bytes) {
+    /// A peer publishes a reading of its own, with the cluster's guarantee or another; nothing happens where no process
+    /// runs or it is stopped.
+    pub fn publish(&mut self, host: usize, payload: Bytes, guarantee: Option<Guarantee>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
-            self.handle(host, None, Input::Publish { payload, time, guarantee: None });
+            self.handle(host, None, Input::Publish { payload, time, guarantee });
         }
     }
 
@@ -402,15 +382,19 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Lets a node handle an input, then does what it asks for.
-    fn handle(&mut self, host: usize, from: Option<usize>, input: Input) {
+    /// Lets a node handle an input, then does what it asks for; how many things that were.
+    fn handle(&mut self, host: usize, from: Option<usize>, input: Input) -> usize {
+        self.look_at_input(host, &input);
         let Self { hosts, watch, out, now, tally, .. } = self;
         let from = from.map(|from| hosts[from].id.clone());
-        let Some(process) = hosts[host].process.as_mut() else { return };
+        let Host { process: Some(process), clock, .. } = &mut hosts[host] else { return 0 };
         tally.inputs += 1;
         watch.input(*now, &process.contact.member.id, from.as_ref(), &input);
         let mut out = std::mem::take(out);
-        process.node.handle(*now, input, &mut out);
+        process.node.handle(clock.read(*now), input, &mut out);
+        let asked = out.len();
+        let phase = process.node.phase();
+        let before = std::mem::replace(&mut process.phase, phase);
         for output in out.drain(..) {
             self.perform(host, output);
         }
@@ -418,7 +402,12 @@ impl<W: Watch> World<W> {
         if self.settings.turn_us == 0 {
             self.write_out(host);
         }
+        if phase != before {
+            self.look_at_phase(host, phase);
+        }
         self.set_alarm(host);
+        self.keep_busy(host);
+        asked
     }
 
     fn perform(&mut self, host: usize, output: Output) {
@@ -439,9 +428,12 @@ impl<W: Watch> World<W> {
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
             Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } => {}
-            Output::Persist { incarnation, .. } => {
-                self.hosts[host].stored = incarnation;
-                if let Some(process) = self.hosts[host].process.as_mut() {
+            Output::Persist { incarnation, veteran } => {
+                let Host { stored, veteran: was, disk_full, process, .. } = &mut self.hosts[host];
+                if !*disk_full {
+                    (*stored, *was) = (incarnation, veteran);
+                }
+                if let Some(process) = process {
                     process.contact.member.inc = incarnation;
                 }
             }
@@ -453,6 +445,7 @@ impl<W: Watch> World<W> {
     /// Records what a peer tells.
     fn tell(&mut self, host: usize, note: Note) {
         self.tally.note(&note);
+        self.look_at_note(host, &note);
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         process.told += 1;
         let Member { id, inc } = process.contact.member.clone();
@@ -461,9 +454,9 @@ impl<W: Watch> World<W> {
 
     /// Sets a process's timer to its node's deadline, if that is sooner than what it is set to.
     fn set_alarm(&mut self, host: usize) {
-        let Host { life, process: Some(process), .. } = &mut self.hosts[host] else { return };
+        let Host { life, process: Some(process), clock, .. } = &mut self.hosts[host] else { return };
         let Some(deadline) = process.node.deadline() else { return };
-        let mut at = deadline.max(self.now);
+        let mut at = clock.when(deadline).max(self.now);
         if process.alarm.is_some_and(|alarm| alarm <= at) {
             return;
         }
@@ -477,16 +470,13 @@ impl<W: Watch> World<W> {
 
     fn on_alarm(&mut self, host: usize, life: u32, at: Time) {
         let now = self.now;
+        let shown = self.hosts[host].clock.read(now);
         let Some(process) = self.process_of(host, life) else { return };
-        if process.alarm != Some(at) {
-            return; // superseded by an earlier one
-        }
-        if process.paused {
-            process.waiting.push_back(Moment::Alarm { host, life, at });
-            return;
+        if process.alarm != Some(at) || process.keep(Moment::Alarm { host, life, at }).is_none() {
+            return; // superseded by an earlier one, or kept for later
         }
         process.alarm = None;
-        if process.node.deadline().is_some_and(|deadline| deadline <= now) {
+        if process.node.deadline().is_some_and(|deadline| deadline <= shown) {
             process.rings = if process.rang_at == now { process.rings + 1 } else { 0 };
             process.rang_at = now;
             assert!(process.rings < RINGS_MAX, "the node is stuck: woken {RINGS_MAX} times, it still wants to be woken at {now}");
@@ -506,7 +496,7 @@ impl<W: Watch> World<W> {
 /// The note of a delivery, without the words that only a log would print: half of a run's time would go into them.
 fn untold(reading: Reading) -> Note {
     let Reading { epoch, view_id, seq, origin, oseq, payload, guarantee, time: _ } = reading;
-    let safe = guarantee == protocol::config::Guarantee::Safe;
+    let safe = guarantee == Guarantee::Safe;
     let digest = hex_digest(&payload);
     Note::Deliver { epoch, seq, view_id, origin: origin.id, origin_inc: origin.inc, oseq, digest, safe, text: String::new() }
 }

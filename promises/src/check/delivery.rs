@@ -184,7 +184,7 @@ pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
                     }
                 }
                 What::Cut { .. } | What::Diverged { .. } | What::Transfer { .. } => taken_back |= had_log,
-                What::Unordered { published, ordered: now } => {
+                What::Unordered { published, ordered: now, .. } => {
                     sheet.look();
                     ordered = ordered.max(now);
                     let count = published.saturating_sub(ordered);

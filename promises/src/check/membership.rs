@@ -79,13 +79,14 @@ fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms }: Lag) -> bool 
 }
 
 /// Whether a life was, by its own word, in the group that passes from one view to the other, when the other came: it
-/// had gone on neither to another leader's epoch nor to another group.
+/// had gone on neither to another leader's epoch nor to another group, nor was it outside of any.
 fn follows(index: &Index<'_>, life: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
     let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
     let epochs = said.filter_map(|fact| match fact.what {
         What::Entry(entry) => matches!(entry.kind, Kind::View(_)).then_some(Some(entry.epoch)),
         What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } => Some(Some(epoch)),
-        What::Merged { .. } => Some(None),
+        // It has been told that it is not in the group, and asks to be let in again.
+        What::Merged { .. } | What::Unordered { outside: true, .. } => Some(None),
         _ => None,
     });
     epochs.last().flatten().is_some_and(|epoch| epoch == old.epoch || epoch == new.epoch)
@@ -126,8 +127,8 @@ pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A peer that starts, and to which nothing happens, is in a view within the bound; and who joins for the first time gets
-/// as much of the past as `late_join` says.
+/// A peer that starts, and to which nothing happens, is in a view within the bound, unless the group is blocked; and who
+/// joins for the first time gets as much of the past as `late_join` says.
 pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
@@ -144,7 +145,7 @@ pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
         let joined = |view: &&ViewFact<'_>| index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t);
         if index.views.iter().any(|view| joined(&view)) {
             sheet.look();
-        } else if deadline <= index.end && !disturbed {
+        } else if deadline <= index.end && !disturbed && !index.was_blocked(deadline) {
             sheet.breach(&[start.at, life.last], || format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000));
         }
     }

@@ -227,7 +227,7 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
             }
         }
     }
-    let acknowledged = acknowledged(index, sheet);
+    let acknowledged = acknowledged(case, sheet);
     if case.options.settled && one_from == u64::MAX {
         survivors_have(case, &stable, &acknowledged, sheet);
     }
@@ -257,8 +257,9 @@ impl Acknowledgement<'_> {
 }
 
 /// Every acknowledgement, held against what its origin has at that position.
-fn acknowledged<'a>(index: &Index<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'a>> {
-    let mut all = vec![];
+fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'a>> {
+    let index = case.index;
+    let mut all: Vec<Acknowledgement<'a>> = vec![];
     for (id, life) in index.lives.iter().enumerate() {
         let (mut log, mut own): (&str, BTreeMap<u64, (Kind, usize)>) = ("", BTreeMap::new());
         if !life.facts.iter().any(|fact| matches!(fact.what, What::Acknowledged { .. })) {
@@ -268,7 +269,13 @@ fn acknowledged<'a>(index: &Index<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement
         for fact in &life.facts {
             match fact.what {
                 What::Cut { log: name, .. } => log = name,
-                What::Diverged { from, .. } => drop(own.split_off(&from)),
+                What::Diverged { from, .. } => {
+                    own.split_off(&from);
+                    // It was alone with what it was told, and has gone over to those who went on without it: that side of a
+                    // partition is what `available` gives up, in so many words. In `primary` there is no such side.
+                    let kept = |known: &Acknowledgement<'_>| case.is_primary() || known.origin != id || known.seq < from;
+                    all.retain(kept);
+                }
                 What::Entry(entry) => {
                     own.insert(entry.seq, (entry.kind, fact.at));
                     let waiting = all[first..].iter().rfind(|known: &&Acknowledgement<'_>| known.seq == entry.seq && known.log == log);

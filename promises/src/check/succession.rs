@@ -63,7 +63,7 @@ fn stepped_down(index: &Index<'_>, view: &ViewFact<'_>) -> bool {
     life.is_some_and(|life| index.lives[life].facts.iter().any(|fact| matches!(fact.what, What::StepDown)))
 }
 
-/// A group whose leader is gone has another one within the bound of the protocol.
+/// A group whose leader is gone has another one within the bound of the protocol, unless it is blocked.
 pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
@@ -77,7 +77,7 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
         }
         // One more round of election and sync for each further loss, and one to fetch what the new log has.
         let deadline = trouble.from.saturating_add(index.aftermath).saturating_add(again.saturating_mul(losses + 1));
-        if disturbed || trouble.to < deadline {
+        if disturbed || trouble.to < deadline || index.was_blocked(deadline) {
             continue;
         }
         for leader in &trouble.lives {
@@ -86,11 +86,11 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether it takes a process away at once; one that leaves goes when it has handed over.
+/// Whether it takes a process away at once; one that leaves goes when it has handed over, and one whose clock jumps is there.
 fn takes_away(case: &Case<'_>, trouble: &Trouble<'_>) -> bool {
     let leaves = match &case.history.records[trouble.at] {
         Record::Peer(event) => matches!(event.note, Note::Leave),
-        Record::World(event) => matches!(event.what, World::Fault { fault: Fault::Stop, .. }),
+        Record::World(event) => matches!(event.what, World::Fault { fault: Fault::Stop | Fault::Host { .. }, .. }),
     };
     !leaves && matches!(trouble.kind, TroubleKind::Down | TroubleKind::Paused)
 }

@@ -37,6 +37,7 @@ impl<'a> Builder<'a> {
             published: vec![],
             troubles: vec![],
             quiet: None,
+            blocked: vec![],
             unconfirmed: vec![],
             aftermath,
             end: 0,
@@ -213,7 +214,13 @@ impl<'a> Builder<'a> {
             Note::Start { .. } => What::Start,
             Note::Ready => What::Ready,
             Note::Panic { message } => What::Panic { message },
-            Note::Status(status) => What::Unordered { published: status.published.0, ordered: status.ordered.0 },
+            Note::Status(status) => {
+                What::Unordered { published: status.published.0, ordered: status.ordered.0, outside: status.role == "joining" }
+            }
+            Note::Blocked { .. } => {
+                self.index.blocked.push(t);
+                return None;
+            }
             Note::Leave => {
                 self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
                 return None;
@@ -236,7 +243,6 @@ impl<'a> Builder<'a> {
             | Note::Claim { .. }
             | Note::Coordinator { .. }
             | Note::Refused { .. }
-            | Note::Blocked { .. }
             | Note::StaleEpoch { .. }
             | Note::Persist { .. }
             | Note::Sometimes { .. } => return None,

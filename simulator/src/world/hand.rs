@@ -10,6 +10,9 @@ use protocol::note::Note;
 use protocol::seam::StopReason;
 
 use super::{Moment, World};
+use crate::connection::Side;
+use crate::marks::Class;
+use crate::shape::Over;
 use crate::watch::Watch;
 use crate::weather::Weather;
 
@@ -20,18 +23,44 @@ impl<W: Watch> World<W> {
             return;
         }
         self.watch.act(self.now, format_args!("kill {}", self.hosts[host].id));
+        self.look_at_fault(Class::Kill, host);
         self.record_fault(Fault::Kill, &[host]);
         self.record_exit(host, None, Some(9), true);
         self.end_process(host, false);
     }
 
+    /// A host loses power: its process is gone, and no connection ends. Until it is started again it does not even refuse.
+    pub fn power_down(&mut self, host: usize) {
+        if !self.is_live(host) {
+            return;
+        }
+        self.watch.act(self.now, format_args!("power down {}", self.hosts[host].id));
+        self.look_at_fault(Class::Outage, host);
+        self.record_fault(Fault::Kill, &[host]);
+        self.record_exit(host, None, Some(9), true);
+        let Some(process) = self.hosts[host].process.take() else { return };
+        let calling = process
+            .waiting
+            .iter()
+            .filter_map(|moment| if let Moment::Accept { connection } = moment { Some((*connection, 1)) } else { None });
+        let calling: Vec<(usize, Side)> =
+            calling.chain(std::mem::take(&mut self.hosts[host].unaccepted).into_iter().map(|connection| (connection, 1))).collect();
+        for (connection, side) in process.links.into_values().chain(calling) {
+            self.abandon_end(connection, side);
+            self.hosts[host].orphans.push((connection, side));
+        }
+        self.hosts[host].dark = true;
+    }
+
     /// A process stands still; its kernel goes on accepting connections and keeping what comes.
     pub fn pause(&mut self, host: usize) {
         let now = self.now;
-        let Some(process) = self.hosts[host].process.as_mut() else { return };
-        if std::mem::replace(&mut process.paused, true) {
+        if !self.is_live(host) || self.is_paused(host) {
             return;
         }
+        self.look_at_fault(Class::Pause, host);
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        process.paused = true;
         self.watch.act(now, format_args!("pause {}", self.hosts[host].id));
         let id = self.record_fault(Fault::Pause, &[host]);
         self.hosts[host].pause = id;
@@ -59,6 +88,7 @@ impl<W: Watch> World<W> {
         }
         if identity == Identity::Fresh {
             self.hosts[host].stored = Incarnation(0);
+            self.hosts[host].veteran = false;
         }
         self.watch.act(self.now, format_args!("restart {}", self.hosts[host].id));
         self.record_fault(Fault::Restart { identity }, &[host]);
@@ -67,24 +97,51 @@ impl<W: Watch> World<W> {
 
     /// Nothing passes from the first of each pair to the second; the number to mend it by.
     pub fn cut(&mut self, pairs: &[(usize, usize)]) -> u64 {
-        let name = |host: usize| self.hosts[host].id.to_string();
-        let links = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
-        self.watch.act(self.now, format_args!("cut {links}"));
+        self.cut_over(pairs, Over::All)
+    }
+
+    /// Nothing of that sort passes from the first of each pair to the second; the number to mend it by.
+    pub fn cut_over(&mut self, pairs: &[(usize, usize)], over: Over) -> u64 {
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
         who.sort_unstable();
         who.dedup();
-        let id = self.record_fault(Fault::Partition { table: links }, &who);
-        self.table.cut(pairs);
-        self.cuts.insert(id, pairs.to_vec());
+        let both_ways = pairs.iter().all(|&(from, to)| pairs.contains(&(to, from)));
+        let class = if both_ways { Class::Cut } else { Class::OneWay };
+        who.iter().for_each(|&host| self.look_at_fault(class, host));
+        self.sever(pairs, over, &who)
+    }
+
+    /// Nothing passes from the first of each pair to the second any more, and it is these that are cut off from the rest.
+    pub fn cut_off(&mut self, these: &[usize], pairs: &[(usize, usize)]) {
+        self.sever(pairs, Over::All, these);
+    }
+
+    fn sever(&mut self, pairs: &[(usize, usize)], over: Over, who: &[usize]) -> u64 {
+        let name = |host: usize| self.hosts[host].id.to_string();
+        let links = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
+        self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
+        let id = self.record_fault(Fault::Partition { table: links }, who);
+        if over != Over::Datagrams {
+            self.streams_cut.cut(pairs);
+        }
+        if over != Over::Streams {
+            self.datagrams_cut.cut(pairs);
+        }
+        self.cuts.insert(id, (pairs.to_vec(), over));
         id
     }
 
     /// Takes a cut back; what was held up flows at once.
     pub fn mend(&mut self, cut: u64) {
-        let Some(pairs) = self.cuts.remove(&cut) else { return };
+        let Some((pairs, over)) = self.cuts.remove(&cut) else { return };
         self.watch.act(self.now, format_args!("mend"));
-        self.table.mend(&pairs);
-        self.flow_again();
+        if over != Over::Streams {
+            self.datagrams_cut.mend(&pairs);
+        }
+        if over != Over::Datagrams {
+            self.streams_cut.mend(&pairs);
+            self.flow_again();
+        }
         self.record_heal(cut);
     }
 
@@ -97,35 +154,10 @@ impl<W: Watch> World<W> {
     /// Every connection between two peers breaks, at both ends.
     pub fn reset(&mut self, a: usize, b: usize) {
         self.watch.act(self.now, format_args!("reset {} {}", self.hosts[a].id, self.hosts[b].id));
+        [a, b].into_iter().for_each(|host| self.look_at_fault(Class::Reset, host));
         for connection in self.between(a, b) {
             self.break_connection(connection);
         }
-    }
-
-    /// What is sent from one peer to another over connections that stand arrives no sooner than after `span`, then all at once.
-    pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
-        self.watch.act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
-        let table = Links::directed([(self.hosts[from].id.to_string(), self.hosts[to].id.to_string())]);
-        let delay_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        let id = self.record_fault(Fault::Link { table, weather: LinkWeather { delay_us, ..LinkWeather::default() } }, &[from, to]);
-        self.hold_back(from, to, self.now + span);
-        self.stalls.insert(id);
-        self.agenda.add(self.now + span, Moment::StallOver(id));
-    }
-
-    /// A stall is over, if it was not ended before.
-    pub(super) fn on_stall_over(&mut self, id: u64) {
-        if self.stalls.remove(&id) {
-            self.record_heal(id);
-        }
-    }
-
-    /// Ends every stall.
-    pub fn end_stalls(&mut self) {
-        if !self.stalls.is_empty() {
-            self.release();
-        }
-        std::mem::take(&mut self.stalls).into_iter().for_each(|id| self.record_heal(id));
     }
 
     /// From now on the network behaves like this.
@@ -136,6 +168,7 @@ impl<W: Watch> World<W> {
         }
         if weather != self.settings.weather {
             let all: Vec<usize> = (0..self.hosts.len()).collect();
+            all.iter().for_each(|&host| self.look_at_fault(Class::Storm, host));
             let name = |host: usize| self.hosts[host].id.to_string();
             let pairs = all.iter().flat_map(|&from| all.iter().filter(move |&&to| to != from).map(move |&to| (from, to)));
             let table = Links::directed(pairs.map(|(from, to)| (name(from), name(to))));
@@ -145,7 +178,7 @@ impl<W: Watch> World<W> {
                     loss: weather.loss.thousandths(),
                     duplicate: weather.repeat.thousandths(),
                     corrupt: weather.corruption.thousandths(),
-                    reset: 0,
+                    reset: weather.damage.thousandths(),
                     delay_us: u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(weather.slow_us),
                 },
             };
@@ -161,10 +194,11 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Records that nothing was done to anybody since `from`.
-    pub fn record_quiet(&mut self, from: protocol::time::Time) {
+    /// Records that nothing was done since `from` to anybody of the core, or to anybody if no core is named.
+    pub fn record_quiet(&mut self, from: protocol::time::Time, core: &[usize]) {
         let to = self.now;
-        self.record(Fact::Quiet { from, to, core: vec![] });
+        let core = core.iter().map(|&host| self.process_name(host)).collect();
+        self.record(Fact::Quiet { from, to, core });
     }
 
     /// A process has ended by itself: it flushes what it has to say, and exits.
@@ -192,6 +226,7 @@ impl<W: Watch> World<W> {
 
     pub(super) fn record_leave(&mut self, host: usize) {
         self.watch.act(self.now, format_args!("leave {}", self.hosts[host].id));
+        self.look_at_fault(Class::Leave, host);
         self.record_fault(Fault::Stop, &[host]);
         if let Some(process) = self.hosts[host].process.as_mut() {
             process.may_stop = true;
@@ -205,14 +240,14 @@ impl<W: Watch> World<W> {
         self.record(Fact::Exit { peer, process, pid, status, signal, expected });
     }
 
-    fn record_fault(&mut self, fault: Fault, who: &[usize]) -> u64 {
+    pub(super) fn record_fault(&mut self, fault: Fault, who: &[usize]) -> u64 {
         let id = self.told;
         let who = who.iter().map(|&host| self.process_name(host)).collect();
         self.record(Fact::Fault { id: id.to_string(), fault, who, confirmed: true });
         id
     }
 
-    fn record_heal(&mut self, id: u64) {
+    pub(super) fn record_heal(&mut self, id: u64) {
         self.record(Fact::Heal { id: id.to_string() });
     }
 
@@ -241,7 +276,8 @@ impl<W: Watch> World<W> {
             if gently { self.close(connection, side) } else { self.break_end(connection, side) }
         }
         // What waited for it meets nobody: connections not yet accepted are reset, the rest is lost.
-        self.put_back(process.waiting);
+        let callers = std::mem::take(&mut self.hosts[host].unaccepted).into_iter().map(|connection| Moment::Accept { connection });
+        self.put_back(process.waiting.into_iter().chain(callers));
     }
 
     /// What has waited for a process comes to it now: first what the kernel holds, in any order, then its timer, as in

@@ -4,8 +4,10 @@ use std::net::SocketAddrV4;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::draw::{draw, draw_below};
-use protocol::frame;
+use protocol::error::WireError;
+use protocol::frame::{self, Cutter};
 use protocol::id::LinkId;
 use protocol::message::Message;
 use protocol::seam::{Down, Input};
@@ -27,6 +29,11 @@ impl<W: Watch> World<W> {
         self.connections.push(Connection { ends: [dialler, acceptor], streams: [stream(0), stream(1)] });
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         process.links.insert(link, (connection, 0));
+        if self.hosts[host].starved {
+            // No descriptor for a socket: the process is told at once, and it is no proof of anything.
+            self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
+            return;
+        }
         let at = self.now + self.delay(connection, 0);
         self.agenda.add(at, Moment::Syn { connection, since: self.now });
     }
@@ -38,7 +45,7 @@ impl<W: Watch> World<W> {
             return;
         }
         let (from, to) = (dialler.host, acceptor.host);
-        if to == NOWHERE || self.table.is_cut(from, to) || self.table.is_cut(to, from) {
+        if to == NOWHERE || self.hosts[to].dark || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
             let give_up = since + self.settings.connect_timeout;
             if self.now >= give_up {
                 self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
@@ -65,8 +72,7 @@ impl<W: Watch> World<W> {
             return;
         }
         let Some(process) = self.process_of(host, life) else { return };
-        if process.paused {
-            process.waiting.push_back(Moment::Answer { connection, answer });
+        if process.keep(Moment::Answer { connection, answer }).is_none() {
             return;
         }
         let input = match answer {
@@ -96,10 +102,14 @@ impl<W: Watch> World<W> {
             self.schedule_flow(connection, 1);
             return;
         };
-        if process.paused {
-            process.waiting.push_back(Moment::Accept { connection });
+        if process.keep(Moment::Accept { connection }).is_none() {
             return;
         }
+        if self.hosts[host].starved {
+            self.hosts[host].unaccepted.push(connection);
+            return;
+        }
+        let Some(process) = self.process_of(host, life) else { return };
         let link = LinkId::accepted(process.accepted);
         process.accepted += 1;
         process.links.insert(link, (connection, 1));
@@ -127,11 +137,17 @@ impl<W: Watch> World<W> {
         );
         let other = ends[1 - side].host;
         self.watch.sent(self.now, &self.hosts[host].id, &self.hosts[other].id, &message);
-        if streams[side].end.is_some() {
+        if streams[side].is_deaf_to_writes() {
             self.tally.lost += 1;
             return;
         }
-        streams[side].queue(message);
+        if self.is_filtered_frame(host, other, &message) {
+            // TCP never loses one frame alone: the connection goes with it.
+            self.tally.lost += 1;
+            self.break_connection(connection);
+            return;
+        }
+        self.connections[connection].streams[side].queue(message);
         let Host { life, process: Some(process), .. } = &mut self.hosts[host] else { return };
         if process.to_write.is_empty() && self.settings.turn_us > 0 {
             let at = self.now + Duration::from_micros(u64::from(self.settings.turn_us));
@@ -145,9 +161,7 @@ impl<W: Watch> World<W> {
     /// A turn of a process's loop ends: what it has to say is written.
     pub(super) fn on_turn_over(&mut self, host: usize, life: u32) {
         let Some(process) = self.process_of(host, life) else { return };
-        if process.paused {
-            process.waiting.push_back(Moment::TurnOver { host, life });
-        } else {
+        if process.keep(Moment::TurnOver { host, life }).is_some() {
             self.write_out(host);
         }
     }
@@ -178,6 +192,9 @@ impl<W: Watch> World<W> {
             }
             let mut bytes = Vec::new();
             frame::encode(&message, &mut bytes);
+            if weather.damage.happens(stream.seed, "damage", stream.count) && damage(&mut bytes, stream.seed, stream.count) {
+                tally.damaged += 1;
+            }
             // Up to three pieces, cut anywhere; later pieces may be later.
             let mut start = 0;
             let pieces = draw_below(stream.seed, "pieces", stream.count, 3);
@@ -204,8 +221,7 @@ impl<W: Watch> World<W> {
             return;
         }
         let Some(process) = self.process_of(host, life) else { return };
-        if process.paused {
-            process.waiting.push_back(Moment::Backlog { connection, side, full });
+        if process.keep(Moment::Backlog { connection, side, full }).is_none() {
             return;
         }
         self.handle(host, None, Input::Backlog { link, full });
@@ -227,12 +243,11 @@ impl<W: Watch> World<W> {
             }
             EndState::Up => {}
         }
-        if self.table.is_cut(writer.host, reader.host) {
+        if self.streams_cut.is_cut(writer.host, reader.host) {
             return; // mending the cut lets it flow again
         }
         let process = self.hosts[reader.host].process.as_mut().expect("an end that is up has its process");
-        if process.paused {
-            process.waiting.push_back(Moment::Flow { connection, side });
+        if process.keep(Moment::Flow { connection, side }).is_none() {
             return;
         }
         if now < stream.stalled_until {
@@ -240,16 +255,16 @@ impl<W: Watch> World<W> {
             return;
         }
         let mut messages = Vec::new();
-        while let Some(parcel) = stream.take_due(now) {
+        let mut is_garbage = false;
+        while !is_garbage && let Some(parcel) = stream.take_due(now) {
             match parcel {
                 Parcel::Whole(message) => messages.push(Rc::unwrap_or_clone(message)),
-                Parcel::Piece(bytes) => {
-                    stream.cutter.push(&bytes);
-                    while let Some(body) = stream.cutter.next().expect("what was encoded can be cut") {
-                        messages.push(frame::decode(&body).expect("what was encoded can be decoded"));
-                    }
-                }
+                Parcel::Piece(bytes) => is_garbage = read(&mut stream.cutter, &bytes, &mut messages).is_err(),
             }
+        }
+        if is_garbage {
+            self.give_up(connection, 1 - side, messages);
+            return;
         }
         self.pump(connection, side);
         let input = if !messages.is_empty() {
@@ -266,6 +281,21 @@ impl<W: Watch> World<W> {
             return;
         };
         self.handle(reader.host, Some(writer.host), input);
+    }
+
+    /// A process cannot read what it got: it hears what came before that, and closes, as the shell does.
+    fn give_up(&mut self, connection: usize, side: Side, messages: Vec<Message>) {
+        let End { host, life, link, .. } = self.connections[connection].ends[side];
+        let from = self.connections[connection].ends[1 - side].host;
+        if !messages.is_empty() {
+            self.handle(host, Some(from), Input::Received { link, messages });
+        }
+        let Some(process) = self.process_of(host, life) else { return };
+        // Unless what came before was reason enough to hang up.
+        if process.links.remove(&link).is_some() {
+            self.close(connection, side);
+            self.handle(host, Some(from), Input::LinkDown { link, how: Down::Garbage });
+        }
     }
 
     /// Puts the next moment of a stream on the agenda, unless one as early is there.
@@ -330,6 +360,14 @@ impl<W: Watch> World<W> {
         self.schedule_flow(connection, side);
     }
 
+    /// One end is gone and says nothing: what it has sent still arrives, and then nothing more.
+    pub(super) fn abandon_end(&mut self, connection: usize, side: Side) {
+        let Connection { ends, streams } = &mut self.connections[connection];
+        ends[side].state = EndState::Gone;
+        self.tally.lost += streams[side].fall_silent();
+        self.tally.lost += streams[1 - side].vanish();
+    }
+
     /// Both ends of a connection learn that it is broken; what was on the way is lost.
     pub(super) fn break_connection(&mut self, connection: usize) {
         for side in 0..2 {
@@ -341,7 +379,7 @@ impl<W: Watch> World<W> {
     }
 
     /// The delay of something that is no frame: an opening, an answer, an end.
-    fn delay(&self, connection: usize, side: Side) -> Duration {
+    pub(super) fn delay(&self, connection: usize, side: Side) -> Duration {
         let stream = &self.connections[connection].streams[side];
         self.weather.delay(stream.seed, stream.count << 8 | 0x80).0
     }
@@ -365,6 +403,27 @@ impl<W: Watch> World<W> {
         }
     }
 
+    /// Lets one piece through after each `gap` of what flows from one host to another.
+    pub(super) fn slow_down(&mut self, from: usize, to: usize, gap: Duration) {
+        for connection in self.between(from, to) {
+            let side = usize::from(self.connections[connection].ends[1].host == from);
+            self.connections[connection].streams[side].drip = gap;
+        }
+    }
+
+    /// Nothing drips any more; what was held up by that flows at once.
+    pub(super) fn speed_up(&mut self) {
+        for connection in 0..self.connections.len() {
+            for side in 0..2 {
+                let stream = &mut self.connections[connection].streams[side];
+                if stream.drip > Duration::ZERO {
+                    stream.flood(self.now);
+                    self.schedule_flow(connection, side);
+                }
+            }
+        }
+    }
+
     /// Holds nothing back any more.
     pub(super) fn release(&mut self) {
         for connection in 0..self.connections.len() {
@@ -378,6 +437,42 @@ impl<W: Watch> World<W> {
         }
     }
 }
+
+/// Turns a bit of a frame over, or takes its end away. TCP's checksum stops that on a real network; what it lets through
+/// has to be refused by whoever reads it. A frame that would still be read is left as it was.
+fn damage(bytes: &mut Vec<u8>, seed: u64, count: u64) -> bool {
+    let at = usize::try_from(draw_below(seed, "damaged byte", count, bytes.len() as u64)).expect("below a length");
+    let Some((prefix, frame)) = bytes.split_at_mut_checked(PREFIX) else { return false };
+    if at < PREFIX {
+        // A length beyond all bounds; any other would only be found out frames later.
+        prefix[0] |= 0x80;
+        return true;
+    }
+    let mut damaged = frame.to_vec();
+    if draw(seed, "truncated", count) & 3 == 0 {
+        // Whatever follows is not the rest of it.
+        damaged[at - PREFIX..].fill(0);
+    } else {
+        damaged[at - PREFIX] ^= 1 << draw_below(seed, "damaged bit", count, 8);
+    }
+    let is_refused = frame::decode(&Bytes::from(damaged.clone())).is_err();
+    if is_refused {
+        frame.copy_from_slice(&damaged);
+    }
+    is_refused
+}
+
+/// Reads what has arrived.
+fn read(cutter: &mut Cutter, bytes: &[u8], messages: &mut Vec<Message>) -> Result<(), WireError> {
+    cutter.push(bytes);
+    while let Some(body) = cutter.next()? {
+        messages.push(frame::decode(&body)?);
+    }
+    Ok(())
+}
+
+/// The length in front of a frame, in bytes.
+const PREFIX: usize = 4;
 
 /// The host of an address that nobody has.
 const NOWHERE: usize = usize::MAX;

@@ -159,7 +159,7 @@ fn datagrams_are_lost_and_repeated_for_each_receiver_on_its_own() {
 fn bytes_cut_anywhere_say_the_same_as_messages() {
     let view = |bytes| {
         let mut world = group(3, |settings| settings.bytes = bytes);
-        world.publish(0, bytes::Bytes::from_static(b"a reading"));
+        world.publish(0, bytes::Bytes::from_static(b"a reading"), None);
         run(&mut world, 500);
         assert_eq!(world.tally().cut_at_byte > 0, bytes);
         (0..3).map(|host| world.status(host).unwrap().delivered).collect::<Vec<_>>()

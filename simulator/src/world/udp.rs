@@ -4,12 +4,13 @@ use std::net::SocketAddrV4;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use protocol::draw::draw_below;
+use protocol::draw::{draw, draw_below};
 use protocol::frame;
 use protocol::message::Datagram;
 use protocol::seam::Input;
 
-use super::{Moment, World};
+use super::{Host, Moment, World};
+use crate::plan::Lost;
 use crate::watch::Watch;
 
 /// A datagram on its way: a value that all its receivers share, or bytes.
@@ -46,20 +47,16 @@ impl<W: Watch> World<W> {
         let host = &mut self.hosts[from];
         host.datagrams += 1;
         let (seed, key) = (host.datagram_seed, host.datagrams);
-        if self.table.is_cut(from, to) || self.weather.loss.happens(seed, "loss", key) {
+        if self.is_taken(from, to, seed, key) || self.is_filtered(from, to, flying) {
             self.tally.lost += 1;
             return;
         }
-        let mut flying = flying.clone();
-        if let Flying::Bytes(bytes) = &mut flying
+        if let Flying::Bytes(bytes) = flying
             && self.weather.corruption.happens(seed, "corruption", key)
         {
-            let mut damaged = bytes.to_vec();
-            let at = usize::try_from(draw_below(seed, "damaged byte", key, bytes.len() as u64)).expect("below a length");
-            damaged[at] ^= 1 << draw_below(seed, "damaged bit", key, 8);
-            // UDP's checksum stops what is damaged on a real network; what it would let through is the decoder's to refuse.
             self.tally.corrupted += 1;
-            if frame::decode_datagram(&Bytes::from(damaged)).is_err() {
+            // UDP's checksum stops what is damaged on a real network; what it would let through is the decoder's to refuse.
+            if frame::decode_datagram(&damaged(bytes, seed, key)).is_err() {
                 return;
             }
         }
@@ -68,29 +65,80 @@ impl<W: Watch> World<W> {
         for copy in 0..copies {
             let (delay, slow) = self.weather.delay(seed, key << 1 | copy);
             self.tally.delayed += u64::from(slow);
-            self.agenda.add(self.now + delay, Moment::Heard { to, from, datagram: flying.clone() });
+            let number = self.admit(to, seed, key << 1 | copy);
+            self.agenda.add(self.now + delay, Moment::Heard { to, from, number, again: copy > 0, datagram: flying.clone() });
         }
     }
 
-    pub(super) fn on_heard(&mut self, to: usize, from: usize, datagram: Flying) {
-        let Some(process) = self.hosts[to].process.as_mut() else { return };
-        if process.paused {
+    /// Whether a datagram is lost on the way: by a cut, by decree, or by the weather.
+    fn is_taken(&mut self, from: usize, to: usize, seed: u64, key: u64) -> bool {
+        if self.datagrams_cut.is_cut(from, to) || !self.settings.lost.is_empty() && self.settings.lost.contains(&(from, key)) {
+            return true;
+        }
+        let taken = self.weather.loss.happens(seed, "loss", key);
+        if taken && self.keeps_losses {
+            self.losses.push(Lost { from, nth: key });
+        }
+        taken
+    }
+
+    /// Makes room for one more datagram at a host, if there is only so much; the number of the new one.
+    fn admit(&mut self, to: usize, seed: u64, key: u64) -> u64 {
+        self.flown += 1;
+        if self.settings.datagrams > 0 {
+            let held = &mut self.hosts[to].held;
+            held.push(self.flown);
+            if held.len() > self.settings.datagrams {
+                let out = draw_below(seed, "crowded out", key, held.len() as u64);
+                held.swap_remove(usize::try_from(out).expect("below a length"));
+                self.tally.crowded_out += 1;
+            }
+        }
+        self.flown
+    }
+
+    pub(super) fn on_heard(&mut self, to: usize, from: usize, number: u64, again: bool, datagram: Flying) {
+        let Host { process, held, .. } = &mut self.hosts[to];
+        let place = held.iter().position(|one| *one == number);
+        if self.settings.datagrams > 0 && place.is_none() {
+            return; // crowded out
+        }
+        let Some(process) = process.as_mut() else {
+            place.map(|place| held.swap_remove(place));
+            return;
+        };
+        if process.paused || process.busy {
             // A socket's buffer is small; what does not fit is lost.
             if process.datagrams_waiting < DATAGRAMS_WAITING_MAX {
                 process.datagrams_waiting += 1;
-                process.waiting.push_back(Moment::Heard { to, from, datagram });
+                process.waiting.push_back(Moment::Heard { to, from, number, again, datagram });
             } else {
                 self.tally.lost += 1;
             }
             return;
         }
+        place.map(|place| held.swap_remove(place));
         let datagram = match datagram {
             Flying::Whole(datagram) => Rc::unwrap_or_clone(datagram),
             Flying::Bytes(bytes) => frame::decode_datagram(&bytes).expect("what was encoded can be decoded"),
         };
         let address = self.hosts[from].address;
-        self.handle(to, Some(from), Input::Heard { from: address, datagram: Box::new(datagram) });
+        let asked = self.handle(to, Some(from), Input::Heard { from: address, datagram: Box::new(datagram) });
+        if again && asked == 0 {
+            self.look_at_repeat();
+        }
     }
+}
+
+/// A datagram with a bit turned over, or without its end.
+fn damaged(bytes: &Bytes, seed: u64, key: u64) -> Bytes {
+    let at = usize::try_from(draw_below(seed, "damaged byte", key, bytes.len() as u64)).expect("below a length");
+    if draw(seed, "truncated", key) & 3 == 0 {
+        return bytes.slice(..at);
+    }
+    let mut damaged = bytes.to_vec();
+    damaged[at] ^= 1 << draw_below(seed, "damaged bit", key, 8);
+    damaged.into()
 }
 
 /// How many datagrams wait at most for a process that is stopped.

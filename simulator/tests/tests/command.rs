@@ -41,6 +41,21 @@ fn a_plan_can_be_kept_and_replayed() {
 }
 
 #[test]
+fn a_token_names_a_seed_and_what_it_drew() {
+    let plan = text(&simulator(&["plan", "--seed", "7"]));
+    let token = simulator::plan::Plan::drawn(7).token();
+    assert_eq!(plan.trim_end(), simulator::plan::Plan::drawn(7).text().trim_end());
+    let replayed = simulator(&["replay", &token]);
+    assert_eq!(text(&replayed), text(&simulator(&["replay", "--seed", "7"])));
+    let changed = simulator(&["replay", "S1-7-00000000"]);
+    assert_eq!(changed.status.code(), Some(65));
+    let words = String::from_utf8_lossy(&changed.stderr).into_owned();
+    assert!(words.contains("the generator has changed") && words.contains(&token), "{words}");
+    assert_eq!(simulator(&["replay", "seven"]).status.code(), Some(65));
+    assert_eq!(simulator(&["replay", &token, "--seed", "7"]).status.code(), Some(64));
+}
+
+#[test]
 fn mistakes_have_their_own_exit_codes() {
     assert_eq!(simulator(&["run", "--seeds", "many"]).status.code(), Some(64));
     assert_eq!(simulator(&["replay"]).status.code(), Some(64));

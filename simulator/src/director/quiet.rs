@@ -1,0 +1,189 @@
+//! After the chaos: what is to be whole is healed, what is to stay broken is broken for good, and the core owes progress.
+
+use std::time::Duration;
+
+use promises::fault::Identity;
+use protocol::config::{Knobs, Mode};
+use protocol::draw::draw;
+use protocol::id::{Member, PeerId};
+use protocol::node::Node;
+use protocol::status::Status;
+use protocol::time::Time;
+
+use super::Director;
+use crate::plan::Fate;
+use crate::watch::Watch;
+use crate::weather::OneIn;
+
+/// How a run ended, as far as progress goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// One leader, one view of all who live, and everything published delivered everywhere.
+    Settled,
+    /// The group did not become one within the bound.
+    Divided {
+        /// The bound.
+        within: Duration,
+        /// Where each peer stood at its end.
+        stands: Vec<Status>,
+    },
+    /// It became one, but what was published after that was not delivered everywhere within the bound.
+    Undelivered {
+        /// The bound.
+        within: Duration,
+        /// Where each peer stood at its end.
+        stands: Vec<Status>,
+    },
+    /// It did not become one, and could not: what is left of it is no quorum (mode `primary`).
+    Hopeless,
+}
+
+impl<W: Watch> Director<'_, W> {
+    /// Ends every fault: what was cut is whole, who was stopped goes on, and of the dead in the core all or none come back.
+    /// Whoever is outside of the core dies, or is cut off, for good.
+    pub(super) fn heal(&mut self) {
+        self.healed = true;
+        self.world.mend_all();
+        self.world.end_spells();
+        self.world.calm();
+        (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
+        self.leave_outside();
+        if self.plan.revive || self.is_deserted() {
+            self.revive_all();
+        }
+    }
+
+    fn leave_outside(&mut self) {
+        let core = self.core();
+        for outside in &self.plan.outside {
+            let peer = outside.peer;
+            match &outside.fate {
+                Fate::Dead => self.world.kill(peer),
+                Fate::Apart { hears, heard_by } => {
+                    let from_core = core.iter().filter(|one| !hears.contains(one)).map(|&one| (one, peer));
+                    let to_core = core.iter().filter(|one| !heard_by.contains(one)).map(|&one| (peer, one));
+                    let pairs: Vec<(usize, usize)> = from_core.chain(to_core).collect();
+                    self.world.cut_off(&[peer], &pairs);
+                }
+            }
+        }
+    }
+
+    /// The hosts that can all reach one another from now on.
+    pub(super) fn core(&self) -> Vec<usize> {
+        (0..self.world.hosts()).filter(|peer| !self.plan.outside.iter().any(|outside| outside.peer == *peer)).collect()
+    }
+
+    fn living(&self) -> Vec<usize> {
+        self.core().into_iter().filter(|&peer| self.world.is_live(peer)).collect()
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.living().is_empty()
+    }
+
+    fn revive_all(&mut self) {
+        for peer in self.core() {
+            // A twin has had its say; two living holders of one name are no group that could settle.
+            if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name) {
+                let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 { Identity::Same } else { Identity::Fresh };
+                self.revive(peer, identity);
+            }
+        }
+    }
+
+    /// After the healing: the group becomes one, then everything published reaches everybody.
+    pub(super) fn await_progress(&mut self) -> Progress {
+        let within = self.bound();
+        if !self.await_that(within, Self::is_one) {
+            return if self.is_hopeful() { Progress::Divided { within, stands: self.stands() } } else { Progress::Hopeless };
+        }
+        for peer in self.living() {
+            self.publish(peer, 16, OneIn(0));
+        }
+        if !self.await_that(within, |director| director.is_one() && director.is_drained()) {
+            return Progress::Undelivered { within, stands: self.stands() };
+        }
+        // Calm has to last: two more time-outs, in which anything late shows itself, and at least half as long as it took
+        // to come, so that the last third of the whole has nothing to do with what was before.
+        let took = self.world.now().since(Time::from_micros(self.plan.chaos_us));
+        let rest = self.world.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
+        self.run_until(rest);
+        if self.is_one() { Progress::Settled } else { Progress::Divided { within, stands: self.stands() } }
+    }
+
+    fn await_that(&mut self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let give_up = self.world.now() + within;
+        while !holds(self) {
+            if self.world.now() >= give_up {
+                return false;
+            }
+            let next = self.world.now() + self.plan.knobs.heartbeat_interval;
+            self.run_until(next.min(give_up));
+            // Those who were leaving when the chaos ended may have been the last.
+            if self.is_deserted() {
+                self.revive_all();
+            }
+        }
+        true
+    }
+
+    /// How long the group may take, generously: several rounds of everything that may have to be waited for.
+    fn bound(&self) -> Duration {
+        let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } =
+            self.plan.knobs;
+        let round = heartbeat_timeout + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience;
+        round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
+    }
+
+    fn stands(&self) -> Vec<Status> {
+        self.living().into_iter().filter_map(|peer| self.world.status(peer)).collect()
+    }
+
+    /// Whether the mode lets what is left of the core go on. In mode `primary` that takes a quorum of the newest views of
+    /// the newest log there, or, where nobody has one, everybody who is to found the group, none of whom has forgotten it.
+    fn is_hopeful(&self) -> bool {
+        let knobs = &self.plan.knobs;
+        if knobs.mode == Mode::Available {
+            return true;
+        }
+        let nodes: Vec<&Node> = self.living().into_iter().filter_map(|peer| self.world.node(peer)).collect();
+        let is_there = |member: &Member| nodes.iter().any(|node| node.contact().member == *member);
+        match nodes.iter().filter(|node| !node.epoch().is_none()).max_by_key(|node| (node.epoch(), node.status().contiguous)) {
+            Some(newest) => newest.may_go_on(is_there),
+            None => knobs.bootstrap.iter().all(|id| nodes.iter().any(|node| node.contact().id() == id && node.is_fresh())),
+        }
+    }
+
+    /// One leader, followed by all who live, in one view of exactly them; and nobody is about to go, or to take over.
+    fn is_one(&self) -> bool {
+        let stands = self.stands();
+        let Some(first) = stands.first() else { return false };
+        let mut living: Vec<&PeerId> = stands.iter().map(|status| &status.peer_id).collect();
+        living.sort();
+        let mut members: Vec<&PeerId> = first.members.iter().collect();
+        members.sort();
+        // Views list their members lowest priority first.
+        let is_settled = !self.plan.knobs.preempt || first.leader.as_ref() == first.members.last();
+        living == members
+            && is_settled
+            && stands.iter().filter(|status| status.role == "leader").count() == 1
+            && stands.iter().all(|status| {
+                matches!(status.role.as_str(), "leader" | "member")
+                    && !status.leaving
+                    && status.leader == first.leader
+                    && status.epoch == first.epoch
+                    && status.view_id == first.view_id
+                    && status.members == first.members
+            })
+    }
+
+    /// Everything published stands in the log and was handed over everywhere.
+    fn is_drained(&self) -> bool {
+        let stands = self.stands();
+        stands.iter().all(|status| status.ordered == status.published && status.delivered == stands[0].delivered)
+    }
+}
+
+/// The longest pause between two announcements of a joining peer.
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);

@@ -1,0 +1,236 @@
+//! Coverage: what a sweep must have met to be worth anything.
+//!
+//! A sweep that never saw two peers ask at once, or never killed one that was building its log, has not tested that, however
+//! many seeds it ran. Marks are seen from outside, from inputs, outputs and notes; a large sweep without one of
+//! them is no pass.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+use protocol::phase::Phase;
+
+/// Something rare that a sweep has to have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Two peers ask for the leader's place at the same time.
+    TwoInitiators,
+    /// A leader dies with entries that not everybody has.
+    OrdersInFlight,
+    /// An `OK` comes when the election is over.
+    LateOk,
+    /// A datagram comes twice, and the second one changes nothing.
+    RepeatSuppressed,
+    /// A leader returns to find a later one, and steps down.
+    OldLeader,
+    /// A member is removed and added again within a heartbeat.
+    RemovedAndAdded,
+    /// Something of an epoch that is over is turned away.
+    StaleEpoch,
+    /// Somebody asks to be let in during an election.
+    JoinerInElection,
+    /// The view changes while somebody in it still fetches its log.
+    ViewInTransfer,
+}
+
+impl Mark {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 9] = [
+        Self::TwoInitiators,
+        Self::OrdersInFlight,
+        Self::LateOk,
+        Self::RepeatSuppressed,
+        Self::OldLeader,
+        Self::RemovedAndAdded,
+        Self::StaleEpoch,
+        Self::JoinerInElection,
+        Self::ViewInTransfer,
+    ];
+
+    /// What it is, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::TwoInitiators => "two simultaneous initiators",
+            Self::OrdersInFlight => "leader dies with orders in flight",
+            Self::LateOk => "OK arrives after COORDINATOR",
+            Self::RepeatSuppressed => "duplicate broadcast suppressed",
+            Self::OldLeader => "old leader returns and steps down",
+            Self::RemovedAndAdded => "member removed and re-added inside one heartbeat",
+            Self::StaleEpoch => "stale epoch rejected",
+            Self::JoinerInElection => "joiner during an election",
+            Self::ViewInTransfer => "view change during state transfer",
+        }
+    }
+}
+
+/// A class of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A process is killed.
+    Kill,
+    /// A machine loses power.
+    Outage,
+    /// A process stands still.
+    Pause,
+    /// A process is asked to leave.
+    Leave,
+    /// Connections break.
+    Reset,
+    /// Connections break, and one end is not told.
+    HalfOpen,
+    /// What is sent arrives late, all at once.
+    Stall,
+    /// What is sent arrives a little at a time.
+    Drip,
+    /// Neither reaches the other.
+    Cut,
+    /// One does not reach the other.
+    OneWay,
+    /// Everything is lost, late and damaged more often.
+    Storm,
+    /// Messages of one kind are lost.
+    Lose,
+    /// A clock jumps.
+    Clock,
+    /// A disk is full.
+    Disk,
+    /// Descriptors have run out.
+    Descriptors,
+    /// A processor is slow.
+    Slow,
+}
+
+impl Class {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 16] = [
+        Self::Kill,
+        Self::Outage,
+        Self::Pause,
+        Self::Leave,
+        Self::Reset,
+        Self::HalfOpen,
+        Self::Stall,
+        Self::Drip,
+        Self::Cut,
+        Self::OneWay,
+        Self::Storm,
+        Self::Lose,
+        Self::Clock,
+        Self::Disk,
+        Self::Descriptors,
+        Self::Slow,
+    ];
+
+    /// What it is, in a word or two.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Outage => "outage",
+            Self::Pause => "pause",
+            Self::Leave => "leave",
+            Self::Reset => "reset",
+            Self::HalfOpen => "half-open",
+            Self::Stall => "stall",
+            Self::Drip => "drip",
+            Self::Cut => "cut",
+            Self::OneWay => "one way",
+            Self::Storm => "storm",
+            Self::Lose => "message lost",
+            Self::Clock => "clock jump",
+            Self::Disk => "disk full",
+            Self::Descriptors => "descriptors",
+            Self::Slow => "slow steps",
+        }
+    }
+}
+
+/// How often each mark was seen, and how often each class of faults met each phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    seen: [u64; Mark::ALL.len()],
+    met: [[u64; Phase::ALL.len()]; Class::ALL.len()],
+}
+
+impl Marks {
+    /// Something rare has happened.
+    pub fn see(&mut self, mark: Mark) {
+        self.seen[mark as usize] += 1;
+    }
+
+    /// A fault has met a peer in the middle of something.
+    pub fn meet(&mut self, class: Class, phase: Phase) {
+        self.met[class as usize][phase as usize] += 1;
+    }
+
+    /// How often something rare has happened.
+    #[must_use]
+    pub fn seen(&self, mark: Mark) -> u64 {
+        self.seen[mark as usize]
+    }
+
+    /// How often such a fault met such a phase.
+    #[must_use]
+    pub fn met(&self, class: Class, phase: Phase) -> u64 {
+        self.met[class as usize][phase as usize]
+    }
+
+    /// What has never happened, in words.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<String> {
+        let marks = Mark::ALL.into_iter().filter(|mark| self.seen(*mark) == 0).map(|mark| mark.words().to_owned());
+        let pairs = Class::ALL.into_iter().flat_map(|class| Phase::ALL.map(|phase| (class, phase)));
+        let never = pairs.filter(|(class, phase)| self.met(*class, *phase) == 0);
+        marks.chain(never.map(|(class, phase)| format!("{} while {phase}", class.words()))).collect()
+    }
+}
+
+impl AddAssign<&Self> for Marks {
+    fn add_assign(&mut self, other: &Self) {
+        self.seen.iter_mut().zip(other.seen).for_each(|(sum, more)| *sum += more);
+        let (met, more) = (self.met.iter_mut().flatten(), other.met.iter().flatten());
+        met.zip(more).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// As a table.
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mark in Mark::ALL {
+            writeln!(f, "{:>9}  {}", self.seen(mark), mark.words())?;
+        }
+        write!(f, "{:14}", "fault met")?;
+        Phase::ALL.into_iter().try_for_each(|phase| write!(f, "{phase:>9}"))?;
+        for class in Class::ALL {
+            write!(f, "\n  {:12}", class.words())?;
+            Phase::ALL.into_iter().try_for_each(|phase| write!(f, "{:>9}", self.met(class, phase)))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Mark, Marks};
+    use protocol::phase::Phase;
+
+    #[test]
+    fn what_was_never_seen_is_named() {
+        let mut marks = Marks::default();
+        assert_eq!(marks.unseen().len(), Mark::ALL.len() + Class::ALL.len() * Phase::ALL.len());
+        marks.see(Mark::LateOk);
+        marks.meet(Class::Drip, Phase::Syncing);
+        let unseen = marks.unseen();
+        assert!(!unseen.iter().any(|words| words == "OK arrives after COORDINATOR" || words == "drip while syncing"), "{unseen:?}");
+        assert!(unseen.iter().any(|words| words == "kill while building"), "{unseen:?}");
+        let mut sum = marks.clone();
+        sum += &marks;
+        assert_eq!((sum.seen(Mark::LateOk), sum.met(Class::Drip, Phase::Syncing)), (2, 2));
+    }
+
+    #[test]
+    fn each_has_its_place() {
+        assert!(Mark::ALL.into_iter().enumerate().all(|(at, mark)| mark as usize == at));
+        assert!(Class::ALL.into_iter().enumerate().all(|(at, class)| class as usize == at));
+    }
+}

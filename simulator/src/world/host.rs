@@ -1,0 +1,142 @@
+//! A host and the process on it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddrV4;
+
+use protocol::id::{Contact, Incarnation, LinkId, PeerId};
+use protocol::node::Node;
+use protocol::phase::Phase;
+use protocol::time::Time;
+
+use super::Moment;
+use crate::clock::Clock;
+use crate::connection::Side;
+
+/// A place where a process may run: an address, a name, and what is on its disk.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) id: PeerId,
+    pub(super) address: SocketAddrV4,
+    pub(super) explicit: i64,
+    /// The incarnation that the last process stored.
+    pub(super) stored: Incarnation,
+    /// Whether it stored that it has been in a view.
+    pub(super) veteran: bool,
+    /// Counts the processes that have run here.
+    pub(super) life: u32,
+    pub(super) process: Option<Box<Process>>,
+    /// Whether it bears another host's name.
+    pub(super) twin: bool,
+    /// The record of its last pause.
+    pub(super) pause: u64,
+    /// The seed of its datagrams' draws, and how many there were.
+    pub(super) datagram_seed: u64,
+    pub(super) datagrams: u64,
+    /// What time it is there.
+    pub(super) clock: Clock,
+    /// Whether it is without power: nobody answers, not even to refuse.
+    pub(super) dark: bool,
+    /// Ends of connections that its last processes never closed, because the power went.
+    pub(super) orphans: Vec<(usize, Side)>,
+    /// Whether it can store nothing at the moment.
+    pub(super) disk_full: bool,
+    /// Whether it has no descriptors left at the moment.
+    pub(super) starved: bool,
+    /// Connections that nobody can accept for want of a descriptor.
+    pub(super) unaccepted: Vec<usize>,
+    /// How long each step of its process takes, in microseconds, beyond what a step takes anyway.
+    pub(super) step_us: u64,
+    /// The datagrams that it has not read yet, by number, where there is only room for some.
+    pub(super) held: Vec<u64>,
+}
+
+impl Host {
+    /// A host on which nothing runs yet.
+    pub(super) fn new(id: PeerId, address: SocketAddrV4, explicit: i64, datagram_seed: u64, twin: bool) -> Self {
+        Self {
+            id,
+            address,
+            explicit,
+            stored: Incarnation(0),
+            veteran: false,
+            life: 0,
+            process: None,
+            twin,
+            pause: 0,
+            datagram_seed,
+            datagrams: 0,
+            clock: Clock::new(0),
+            dark: false,
+            orphans: vec![],
+            disk_full: false,
+            starved: false,
+            unaccepted: vec![],
+            step_us: 0,
+            held: vec![],
+        }
+    }
+}
+
+/// A running process.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Tells processes of one name apart in the records.
+    pub(super) pid: u32,
+    pub(super) node: Node,
+    pub(super) contact: Contact,
+    pub(super) links: BTreeMap<LinkId, (usize, Side)>,
+    pub(super) accepted: u64,
+    /// Links with something to write at the end of this turn.
+    pub(super) to_write: Vec<(usize, Side)>,
+    /// When its timer is set to.
+    pub(super) alarm: Option<Time>,
+    /// When the timer rang last, and how often it has since, without the clock moving.
+    pub(super) rang_at: Time,
+    pub(super) rings: u32,
+    pub(super) paused: bool,
+    /// Whether it is still busy with its last step.
+    pub(super) busy: bool,
+    /// What its node is in the middle of.
+    pub(super) phase: Phase,
+    /// Whether it was asked to leave, so that its end is no surprise.
+    pub(super) may_stop: bool,
+    /// What waits in the kernel while it is paused or busy.
+    pub(super) waiting: VecDeque<Moment>,
+    pub(super) datagrams_waiting: usize,
+    /// Counts its events.
+    pub(super) told: u64,
+}
+
+impl Process {
+    /// One that has just been started.
+    pub(super) fn new(pid: u32, node: Node, contact: Contact, now: Time) -> Self {
+        let phase = node.phase();
+        Self {
+            pid,
+            node,
+            contact,
+            links: BTreeMap::new(),
+            accepted: 0,
+            to_write: Vec::new(),
+            alarm: None,
+            rang_at: now,
+            rings: 0,
+            paused: false,
+            busy: false,
+            phase,
+            may_stop: false,
+            waiting: VecDeque::new(),
+            datagrams_waiting: 0,
+            told: 0,
+        }
+    }
+
+    /// Keeps for later what it cannot be told now; gives back what it can.
+    pub(super) fn keep(&mut self, moment: Moment) -> Option<Moment> {
+        if self.paused || self.busy {
+            self.waiting.push_back(moment);
+            return None;
+        }
+        Some(moment)
+    }
+}

@@ -1,0 +1,251 @@
+//! What is wrong for a while: it begins, is recorded, and ends when its time is over or when everything is healed.
+
+use std::time::Duration;
+
+use promises::fault::{Fault, Hurt, Table as Links, Weather as LinkWeather};
+use protocol::message::Message;
+use protocol::seam::Down;
+
+use super::udp::Flying;
+use super::{Moment, World};
+use crate::connection::{EndState, Side};
+use crate::marks::Class;
+use crate::watch::Watch;
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spell {
+    /// Connections stand still in one direction.
+    Stall,
+    /// Connections drip in one direction.
+    Drip,
+    /// These ends have not been told that their connections are broken.
+    HalfOpen(Vec<(usize, Side)>),
+    /// Messages are lost (see [`Filter`]).
+    Lose,
+    /// A host can store nothing.
+    Disk(usize),
+    /// A host has no descriptors left.
+    Descriptors(usize),
+    /// A host's processor is slow.
+    Slow(usize),
+}
+
+/// Which messages are lost next.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    spell: u64,
+    kind: String,
+    from: Option<usize>,
+    to: Option<usize>,
+    left: u32,
+}
+
+impl<W: Watch> World<W> {
+    /// What is sent from one peer to another over connections that stand arrives no sooner than after `span`, then all at once.
+    pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
+        self.watch.act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
+        self.begin_link_spell(Spell::Stall, Class::Stall, (from, to), span, span);
+        self.hold_back(from, to, self.now + span);
+    }
+
+    /// What is sent from one peer to another over connections that stand arrives one piece after each `gap`.
+    pub fn drip(&mut self, from: usize, to: usize, gap: Duration, span: Duration) {
+        self.watch.act(self.now, format_args!("drip {} > {}", self.hosts[from].id, self.hosts[to].id));
+        self.begin_link_spell(Spell::Drip, Class::Drip, (from, to), gap, span);
+        self.slow_down(from, to, gap);
+    }
+
+    /// Every connection between two peers breaks; `knows` is told, and `other` is not for a while.
+    pub fn half_open(&mut self, knows: usize, other: usize, span: Duration) {
+        self.watch.act(self.now, format_args!("half-open {} > {}", self.hosts[knows].id, self.hosts[other].id));
+        let mut untold = vec![];
+        for connection in self.between(knows, other) {
+            let side = usize::from(self.connections[connection].ends[1].host == other);
+            let at = self.now + self.delay(connection, side);
+            // What the other end writes is what this end reads: it learns, and the other one writes into the void.
+            let lost = self.connections[connection].streams[side].break_off(Down::Reset, at, 0);
+            self.tally.lost += lost + self.connections[connection].streams[1 - side].vanish();
+            self.schedule_flow(connection, side);
+            untold.push((connection, 1 - side));
+        }
+        self.begin_link_spell(Spell::HalfOpen(untold), Class::HalfOpen, (knows, other), span, span);
+    }
+
+    /// The next messages of a kind are lost, as many as said; a connection that loses one breaks there.
+    pub fn lose(&mut self, kind: &str, from: Option<usize>, to: Option<usize>, times: u32, span: Duration) {
+        self.watch.act(self.now, format_args!("lose {times} {kind}"));
+        let hosts = 0..self.hosts.len();
+        let is = |named: Option<usize>, host: usize| named.is_none_or(|named| named == host);
+        let pairs = hosts.clone().flat_map(|a| hosts.clone().map(move |b| (a, b))).filter(|&(a, b)| a != b && is(from, a) && is(to, b));
+        let pairs: Vec<(usize, usize)> = pairs.collect();
+        let weather = LinkWeather { loss: 1_000, reset: 1_000, ..LinkWeather::default() };
+        let spell = self.begin_links(Spell::Lose, Class::Lose, &pairs, weather, span);
+        self.filters.push(Filter { spell, kind: kind.to_owned(), from, to, left: times });
+    }
+
+    /// A host can store nothing for a while.
+    pub fn fill_disk(&mut self, host: usize, span: Duration) {
+        self.begin_host_spell(Spell::Disk(host), Class::Disk, Hurt::Disk, host, span);
+        self.hosts[host].disk_full = true;
+    }
+
+    /// A host has no descriptors left for a while: it opens no connection, and whoever calls waits to be accepted.
+    pub fn starve(&mut self, host: usize, span: Duration) {
+        self.begin_host_spell(Spell::Descriptors(host), Class::Descriptors, Hurt::Descriptors, host, span);
+        self.hosts[host].starved = true;
+    }
+
+    /// Every step of a host's process takes that long for a while.
+    pub fn slow(&mut self, host: usize, step: Duration, span: Duration) {
+        self.begin_host_spell(Spell::Slow(host), Class::Slow, Hurt::Processor, host, span);
+        self.hosts[host].step_us = u64::try_from(step.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    /// A host's clock jumps ahead.
+    pub fn jump_clock(&mut self, host: usize, by: Duration) {
+        self.watch.act(self.now, format_args!("clock of {} ahead by {by:?}", self.hosts[host].id));
+        self.look_at_fault(Class::Clock, host);
+        let jump_us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.record_fault(Fault::Host { hurt: Hurt::Clock { jump_us } }, &[host]);
+        self.hosts[host].clock.jump(self.now, by);
+        self.set_alarm(host);
+    }
+
+    fn begin_link_spell(&mut self, spell: Spell, class: Class, (from, to): (usize, usize), delay: Duration, span: Duration) {
+        let delay_us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        self.begin_links(spell, class, &[(from, to)], LinkWeather { delay_us, ..LinkWeather::default() }, span);
+    }
+
+    fn begin_links(&mut self, spell: Spell, class: Class, pairs: &[(usize, usize)], weather: LinkWeather, span: Duration) -> u64 {
+        let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
+        who.sort_unstable();
+        who.dedup();
+        who.iter().for_each(|&host| self.look_at_fault(class, host));
+        let name = |host: usize| self.hosts[host].id.to_string();
+        let table = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
+        let id = self.record_fault(Fault::Link { table, weather }, &who);
+        self.begin_spell(id, spell, span)
+    }
+
+    fn begin_host_spell(&mut self, spell: Spell, class: Class, hurt: Hurt, host: usize, span: Duration) {
+        self.watch.act(self.now, format_args!("{} of {}", hurt.name(), self.hosts[host].id));
+        self.look_at_fault(class, host);
+        let id = self.record_fault(Fault::Host { hurt }, &[host]);
+        self.begin_spell(id, spell, span);
+    }
+
+    fn begin_spell(&mut self, id: u64, spell: Spell, span: Duration) -> u64 {
+        self.spells.insert(id, spell);
+        self.agenda.add(self.now + span, Moment::SpellOver(id));
+        id
+    }
+
+    /// A spell is over, if it was not ended before.
+    pub(super) fn end_spell(&mut self, id: u64) {
+        let Some(spell) = self.spells.remove(&id) else { return };
+        let again = self.spells.values().any(|other| *other == spell);
+        match spell {
+            // What was held back has its own time; what is ended early is released by whoever ends everything.
+            Spell::Stall => {}
+            Spell::Drip => self.speed_up(),
+            Spell::HalfOpen(untold) => untold.into_iter().for_each(|(connection, side)| self.tell_end(connection, side)),
+            Spell::Lose => self.filters.retain(|filter| filter.spell != id),
+            Spell::Disk(host) => self.hosts[host].disk_full = again,
+            Spell::Descriptors(host) => {
+                self.hosts[host].starved = again;
+                let callers = if again { vec![] } else { std::mem::take(&mut self.hosts[host].unaccepted) };
+                callers.into_iter().for_each(|connection| self.agenda.add(self.now, Moment::Accept { connection }));
+            }
+            Spell::Slow(host) => {
+                if !again {
+                    self.hosts[host].step_us = 0;
+                }
+            }
+        }
+        self.record_heal(id);
+    }
+
+    /// Ends everything that is wrong for a while.
+    pub fn end_spells(&mut self) {
+        if self.spells.values().any(|spell| *spell == Spell::Stall) {
+            self.release();
+        }
+        let ids: Vec<u64> = self.spells.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.end_spell(id));
+    }
+
+    /// The end of a stream that nobody knew to be broken is known at last.
+    fn tell_end(&mut self, connection: usize, side: Side) {
+        if self.connections[connection].ends[1 - side].state != EndState::Gone {
+            let at = self.now + self.delay(connection, side);
+            self.connections[connection].streams[side].break_off(Down::Reset, at, 0);
+            self.schedule_flow(connection, side);
+        }
+    }
+
+    /// Power returns to a host: what it never closed is reset as soon as somebody writes to it.
+    pub(super) fn power_up(&mut self, host: usize) {
+        self.hosts[host].dark = false;
+        for (connection, side) in std::mem::take(&mut self.hosts[host].orphans) {
+            self.tell_end(connection, side);
+        }
+    }
+
+    /// Whether a frame is one of those that are to be lost.
+    pub(super) fn is_filtered_frame(&mut self, from: usize, to: usize, message: &Message) -> bool {
+        !self.filters.is_empty() && self.filter(from, to, message)
+    }
+
+    /// Whether a datagram is one of those that are to be lost.
+    pub(super) fn is_filtered(&mut self, from: usize, to: usize, flying: &Flying) -> bool {
+        if self.filters.is_empty() {
+            return false;
+        }
+        match flying {
+            Flying::Whole(datagram) => self.filter(from, to, &datagram.message),
+            Flying::Bytes(bytes) => {
+                let datagram = protocol::frame::decode_datagram(bytes).expect("what was encoded can be decoded");
+                self.filter(from, to, &datagram.message)
+            }
+        }
+    }
+
+    fn filter(&mut self, from: usize, to: usize, message: &Message) -> bool {
+        let is = |named: Option<usize>, host: usize| named.is_none_or(|named| named == host);
+        let found = self.filters.iter_mut().find(|filter| filter.kind == message.verb() && is(filter.from, from) && is(filter.to, to));
+        let Some(filter) = found else { return false };
+        filter.left = filter.left.saturating_sub(1);
+        if filter.left == 0 {
+            let spell = filter.spell;
+            self.end_spell(spell);
+        }
+        self.tally.filtered += 1;
+        true
+    }
+
+    /// A process that is slow has its hands full for a while after each step.
+    pub(super) fn keep_busy(&mut self, host: usize) {
+        let step_us = self.hosts[host].step_us;
+        if step_us == 0 {
+            return;
+        }
+        let life = self.hosts[host].life;
+        let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.busy) else { return };
+        process.busy = true;
+        self.agenda.add(self.now + Duration::from_micros(step_us), Moment::StepOver { host, life });
+    }
+
+    /// A slow process is ready for the next thing.
+    pub(super) fn on_step_over(&mut self, host: usize, life: u32) {
+        let Some(process) = self.process_of(host, life) else { return };
+        process.busy = false;
+        while let Some(process) = self.process_of(host, life).filter(|process| !process.paused && !process.busy) {
+            let Some(moment) = process.waiting.pop_front() else { return };
+            if matches!(moment, Moment::Heard { .. }) {
+                process.datagrams_waiting = process.datagrams_waiting.saturating_sub(1);
+            }
+            self.happen(moment);
+        }
+    }
+}
