@@ -318,7 +318,8 @@ impl Node {
     pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
         let rows = self.log.lineage();
         let lineage = rows.iter().skip(rows.len().saturating_sub(LINEAGE_SENT)).cloned().collect();
-        let contiguous = self.log.contiguous();
+        // What it holds and has not handed over (`safe`) comes again: no more than this is its past.
+        let contiguous = self.log.contiguous().min(self.sinks.delivered());
         let recent = self.config.knobs().late_join.entries();
         JoinRequest {
             ask,

@@ -135,7 +135,7 @@ pub struct JoinRequest {
     pub from: Contact,
     /// The highest epoch that the asker promised.
     pub promised: Epoch,
-    /// The last contiguous position that the asker holds.
+    /// The last position that the asker holds and has handed over.
     pub contiguous: Seq,
     /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it lacks and no more;
     /// none where it has no log.
