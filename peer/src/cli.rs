@@ -19,7 +19,7 @@ use crate::status;
 
 /// One peer of a group that orders sensor readings.
 ///
-/// Exit codes: 0 done, 1 refused by the group, 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug.
+/// Exit codes: 0 done, 1 refused (by the group, or nothing to recover), 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug.
 #[derive(Parser)]
 #[command(name = "peer", version = crate::BUILD)]
 struct Cli {
