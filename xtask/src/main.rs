@@ -55,7 +55,7 @@ enum Command {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
-    /// Run the group in virtual time: `--seeds N`, `--from N`, `--check`; or `replay --seed N --trace`
+    /// Run the group in virtual time: `--seeds N`, `--from N`, `--check`; or `replay S1-… --trace`, `shrink S1-…`
     #[command(disable_help_flag = true)]
     Sim {
         /// Arguments of `simulator run`, or a command of `simulator` with its own

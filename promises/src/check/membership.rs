@@ -16,6 +16,8 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
                     let view = &index.views[view];
                     if let Some(old) = before.replace(view)
                         && old.log == view.log
+                        // A view between the two did not name this life, and was another's work.
+                        && old.view_id + 1 == view.view_id
                         && view.leader == life.peer
                     {
                         removals(case, id, old, view, sheet);

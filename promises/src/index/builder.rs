@@ -323,7 +323,8 @@ impl<'a> Builder<'a> {
             Fault::Restart { .. } | Fault::Spawn | Fault::Host { hurt: Hurt::Disk } => return,
         };
         self.trouble(at, t, kind, (id, who), lives);
-        if let (Fault::Partition { table } | Fault::Link { table, .. }, Some(trouble)) = (fault, self.index.troubles.last_mut()) {
+        // Over a bad link something gets through: it proves nothing about who reaches whom.
+        if let (Fault::Partition { table }, Some(trouble)) = (fault, self.index.troubles.last_mut()) {
             trouble.table = Some(table).filter(|table| **table != Table::default());
         }
     }
@@ -331,7 +332,7 @@ impl<'a> Builder<'a> {
     /// Whether links so bad are still good enough: what connections carry arrives, and in time for every answer that is
     /// waited for, there and back and twice over. Lost and damaged datagrams are the usual state of a network.
     fn is_mild(&self, weather: Weather) -> bool {
-        weather.reset == 0 && weather.delay_us <= self.mild
+        weather.loss < ALL && weather.reset == 0 && weather.delay_us <= self.mild
     }
 
     fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, (id, processes): (&'a str, &'a [String]), lives: Vec<LifeId>) {
@@ -361,3 +362,6 @@ impl<'a> Builder<'a> {
 fn number(hex: &str) -> u64 {
     u64::from_str_radix(hex, 16).unwrap_or_else(|_| protocol::draw::digest(hex.as_bytes()))
 }
+
+/// All of them, in thousandths.
+const ALL: u64 = 1_000;

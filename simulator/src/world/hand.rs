@@ -120,7 +120,12 @@ impl<W: Watch> World<W> {
         let name = |host: usize| self.hosts[host].id.to_string();
         let links = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
         self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
-        let id = self.record_fault(Fault::Partition { table: links }, who);
+        let fault = match over {
+            // Who can talk, but not be found, is not cut off.
+            Over::Datagrams => Fault::Link { table: links, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } },
+            Over::All | Over::Streams => Fault::Partition { table: links },
+        };
+        let id = self.record_fault(fault, who);
         if over != Over::Datagrams {
             self.streams_cut.cut(pairs);
         }

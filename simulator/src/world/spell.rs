@@ -45,14 +45,15 @@ impl<W: Watch> World<W> {
     /// What is sent from one peer to another over connections that stand arrives no sooner than after `span`, then all at once.
     pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
         self.watch.act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
-        self.begin_link_spell(Spell::Stall, Class::Stall, (from, to), span, span);
+        self.begin_link_spell(Spell::Stall, Class::Stall, (from, to), span);
         self.hold_back(from, to, self.now + span);
     }
 
     /// What is sent from one peer to another over connections that stand arrives one piece after each `gap`.
     pub fn drip(&mut self, from: usize, to: usize, gap: Duration, span: Duration) {
         self.watch.act(self.now, format_args!("drip {} > {}", self.hosts[from].id, self.hosts[to].id));
-        self.begin_link_spell(Spell::Drip, Class::Drip, (from, to), gap, span);
+        // What drips in too fast waits: at worst for as long as it drips.
+        self.begin_link_spell(Spell::Drip, Class::Drip, (from, to), span);
         self.slow_down(from, to, gap);
     }
 
@@ -69,7 +70,7 @@ impl<W: Watch> World<W> {
             self.schedule_flow(connection, side);
             untold.push((connection, 1 - side));
         }
-        self.begin_link_spell(Spell::HalfOpen(untold), Class::HalfOpen, (knows, other), span, span);
+        self.begin_link_spell(Spell::HalfOpen(untold), Class::HalfOpen, (knows, other), span);
     }
 
     /// The next messages of a kind are lost, as many as said; a connection that loses one breaks there.
@@ -112,8 +113,8 @@ impl<W: Watch> World<W> {
         self.set_alarm(host);
     }
 
-    fn begin_link_spell(&mut self, spell: Spell, class: Class, (from, to): (usize, usize), delay: Duration, span: Duration) {
-        let delay_us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+    fn begin_link_spell(&mut self, spell: Spell, class: Class, (from, to): (usize, usize), span: Duration) {
+        let delay_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         self.begin_links(spell, class, &[(from, to)], LinkWeather { delay_us, ..LinkWeather::default() }, span);
     }
 
