@@ -220,11 +220,11 @@ impl Node {
             let (from, to) = (fork.next(), self.log.contiguous());
             out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));
         }
-        if purpose != Purpose::Lead {
+        let log = building.finish(&self.log);
+        if purpose != Purpose::Lead && log.view().is_some() {
             // Before anything of it is acknowledged.
             self.remember_view(out);
         }
-        let log = building.finish(&self.log);
         self.replace_log(log);
         // An admission may be to an epoch that began long ago.
         let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());

@@ -44,6 +44,11 @@ impl Node {
         self.config.is_primary() && self.counts(&self.me.member)
     }
 
+    /// Mode `primary`: whether this peer holds nothing, and has lost nothing, so that its promise is worth one all the same.
+    pub(crate) fn votes_empty(&self) -> bool {
+        self.config.is_primary() && self.log.is_none() && !self.veteran
+    }
+
     /// What a candidate lacks to claim; nothing in mode `available`.
     pub(crate) fn lacks_to_claim(&self) -> Option<String> {
         let Role::Candidate(candidate) = &self.role else { return None };

@@ -204,10 +204,14 @@ impl Node {
                 self.send(now, from, Message::Coordinator(word), out);
             }
             Role::Joining(_) if first_view && self.founds_nothing() => self.refuse(now, from, Some(ask), Reason::NotMember, out),
-            Role::Joining(joining) if !first_view && joining.target.is_none() && self.is_elector() && self.knows(from, &election.end) => {
+            Role::Joining(_) if !first_view && self.is_elector() && self.vouched_for(now).is_none() && self.knows(from, &election.end) => {
                 // Its log may be needed for a quorum; and with nobody to admit it, it misses a leader like everybody else.
                 self.become_candidate(now, Cause::Again, None, out);
                 self.answer(now, from, &election.candidate, ask, out);
+            }
+            Role::Joining(_) if !first_view && self.votes_empty() && self.vouched_for(now).is_none() => {
+                // A view may name it that it has not got yet; it stands in nobody's way.
+                self.send(now, from, Message::Clear { ask }, out);
             }
             Role::Joining(_) => {
                 if !first_view {

@@ -3,7 +3,7 @@
 use crate::detector::{Liveness, Started};
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Seq};
-use crate::message::{Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
+use crate::message::{Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
 use crate::node::Node;
 use crate::note::{Cause, Evidence, Note};
 use crate::role::{Following, Role};
@@ -90,6 +90,9 @@ impl Node {
         }
         let skip = usize::try_from(next.above(ordered.first)).unwrap_or(usize::MAX);
         for entry in ordered.run.into_iter().skip(skip) {
+            if matches!(entry, Entry::View(_)) {
+                self.remember_view(out);
+            }
             self.append(entry, out);
         }
         self.learn_stable(ordered.stable, out);

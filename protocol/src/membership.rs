@@ -401,7 +401,9 @@ impl Past {
 /// entries since are still retained, so that a member that was away for a while misses nothing. One that has no log gets
 /// as many of the entries before the newest view as it asks for, and as are retained.
 fn start_for(log: &Log, past: &Past) -> Seq {
-    let stable = log.stable();
+    // Never above the view that admits it: in mode `primary` that may be stable before the newcomer holds it.
+    let below_view = log.view_at().previous();
+    let stable = if log.retains_above(below_view) { log.stable().min(below_view) } else { log.stable() };
     if past.lineage.is_empty() {
         let wanted = Seq(log.view_at().previous().0.saturating_sub(past.recent));
         return wanted.max(log.base()).min(stable);

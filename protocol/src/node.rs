@@ -345,6 +345,10 @@ impl Node {
         self.links.rename(self.me.clone());
         out.push(Output::Persist { incarnation, veteran: self.veteran });
         out.push(Output::Note(Note::Persist { incarnation }));
+        // What it has published so far will be ordered under its new name.
+        for (oseq, payload, safe) in self.outbox.readings() {
+            out.push(Output::Note(Note::Publish { oseq, digest: crate::note::hex_digest(payload), safe }));
+        }
     }
 
     /// A peer doubts itself first: if it has been called late by more than an interval, nobody could have been heard

@@ -141,6 +141,14 @@ impl Outbox {
         }
     }
 
+    /// The readings that are held, with their numbers, and whether they are to be safe.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (Oseq, &Bytes, bool)> {
+        self.items.iter().enumerate().filter_map(|(at, request)| match &request.what {
+            Wish::Data { payload, guarantee } => Some((self.first.plus(at as u64), payload, *guarantee == Guarantee::Safe)),
+            Wish::Lost { .. } => None,
+        })
+    }
+
     fn item(&self, oseq: Oseq) -> Option<&Request> {
         self.items.get(usize::try_from(oseq.0.checked_sub(self.first.0)?).ok()?)
     }

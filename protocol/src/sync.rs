@@ -102,7 +102,18 @@ impl Node {
                 Some(leader) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
                     self.promise(now, from, &request.epoch, out);
                 }
-                None if !first_view && self.is_elector() && self.shares_view(from, request.view.as_ref()) => {
+                _ if self.vouched_for(now).is_none()
+                    && !first_view
+                    && self.is_elector()
+                    && self.shares_view(from, request.view.as_ref()) =>
+                {
+                    self.promise(now, from, &request.epoch, out);
+                }
+                // The first view names it, and got lost on its way: it has acknowledged nothing, and says so.
+                _ if self.vouched_for(now).is_none()
+                    && self.votes_empty()
+                    && request.view.as_ref().is_some_and(|view| view.names(&self.me.member)) =>
+                {
                     self.promise(now, from, &request.epoch, out);
                 }
                 _ if first_view && self.founds_nothing() => self.refuse(now, from, Some(round), Reason::NotMember, out),

@@ -85,7 +85,7 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
                     Kind::View(view) => index.views[view].log,
                     Kind::Data { .. } | Kind::Lost { .. } => continue,
                 },
-                What::Cut { log, .. } => log,
+                // A founder may have cut a log that nobody got to know of; what counts is who held a view.
                 _ => continue,
             };
             sheet.look();
