@@ -20,7 +20,7 @@ use crate::scenario::{Cell, Scenario, Workload};
 use crate::signals::Interrupts;
 use crate::strays::reap;
 use crate::teller::{Teller, Voice};
-use crate::verdict::{Findings, Verdict};
+use crate::verdict::{Findings, Verdict, case_name};
 use crate::world::{World as _, WorldError};
 
 /// The build id of a `peer` made from the sources that this program was made from.
@@ -125,7 +125,7 @@ impl Bench {
         }
         let mut world = Processes::new(folder.clone(), self.peer.clone(), arguments, STOP_GRACE).map_err(files("prepare the run"))?;
         let world_name = world.name();
-        let mut teller = Teller::new(&format!("{} (seed {seed})", scenario.name), self.voice);
+        let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice);
         let mut engine = Engine::new(&mut world, scenario, seed, &mut teller, interrupts);
         let ran = engine.run();
         // What happens while everything is taken down is no part of the story.
@@ -179,6 +179,7 @@ impl Bench {
             outcome: reasoning.outcome,
             class: reasoning.class,
             scenario: scenario.name.clone(),
+            matrix: case.cell.clone(),
             file: source.path.display().to_string(),
             seed,
             world: world_name,
@@ -241,7 +242,8 @@ fn required(scenario: &Scenario) -> Vec<String> {
 
 fn replay(case: &Case<'_>) -> String {
     let timing = case.timing.map(|timing| format!(" --timing {timing}")).unwrap_or_default();
-    format!("orchestrator run {} --seed {}{timing}", case.source.path.display(), case.seed)
+    let cell: String = case.cell.iter().map(|(name, value)| format!(" --cell {name}={value}")).collect();
+    format!("orchestrator run {}{cell} --seed {}{timing}", case.source.path.display(), case.seed)
 }
 
 /// A path as seen from here, where it lies below.

@@ -18,7 +18,7 @@ use crate::scenario::{Cell, Profile, Scenario, cells, parse};
 use crate::signals::Interrupts;
 use crate::strays::reap;
 use crate::teller::Voice;
-use crate::verdict::{Outcome, Verdict};
+use crate::verdict::{Outcome, Verdict, case_name};
 
 /// Runs scenarios against a real group of peers, judges what happened, and tells it.
 ///
@@ -65,6 +65,9 @@ struct Run {
     /// The seed of the first run; drawn if not given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Of a scenario with a matrix, only the cases in which this name has this value.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    cell: Vec<(String, String)>,
     /// Runs with this timing, whatever the file says.
     #[arg(long)]
     timing: Option<Timing>,
@@ -136,7 +139,7 @@ enum Failure {
     Unreadable { path: String, source: std::io::Error },
     #[error("{errors} in {files}")]
     Invalid { errors: String, files: String },
-    #[error("no scenario is left to run: look at the files and tags that were asked for")]
+    #[error("no scenario is left to run: look at the files, tags and cells that were asked for")]
     Nothing,
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -239,9 +242,10 @@ impl Files {
 
     fn list(&self) -> Result<u8, Failure> {
         let loaded = self.load(None)?;
-        let wide = loaded.iter().map(|one| one.scenario.name.len()).max().unwrap_or(0);
-        for Loaded { scenario, .. } in &loaded {
-            tell(&mut std::io::stdout(), &format!("{:<wide$}  [{}]  {}\n", scenario.name, scenario.tags.join(", "), scenario.about));
+        let titles: Vec<String> = loaded.iter().map(|one| case_name(&one.scenario.name, &one.cell)).collect();
+        let wide = titles.iter().map(String::len).max().unwrap_or(0);
+        for (title, Loaded { scenario, .. }) in titles.iter().zip(&loaded) {
+            tell(&mut std::io::stdout(), &format!("{title:<wide$}  [{}]  {}\n", scenario.tags.join(", "), scenario.about));
         }
         Ok(0)
     }
@@ -281,7 +285,11 @@ fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usi
 
 impl Run {
     fn perform(&self) -> Result<u8, Failure> {
-        let loaded = self.files.load(self.timing.map(Timing::profile))?;
+        let mut loaded = self.files.load(self.timing.map(Timing::profile))?;
+        loaded.retain(|one| self.cell.iter().all(|(name, value)| one.cell.get(name) == Some(value)));
+        if loaded.is_empty() {
+            return Err(Failure::Nothing);
+        }
         let json = self.format == Format::Json;
         let voice = match (self.follow, json) {
             (true, _) => Voice::Follow,
@@ -351,6 +359,11 @@ impl Clean {
         tell(&mut std::io::stdout(), &format!("{cleaned} dead runs cleaned\n"));
         0
     }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as mode=primary")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Different each time, and short enough to be typed.

@@ -142,7 +142,14 @@ impl World for Processes {
 
     fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError> {
         match fault {
-            Fault::Kill => self.signal(processes, Signal::SIGKILL),
+            Fault::Kill => {
+                // Between two signals this process may lose its time, and those that still run could react to the first
+                // death. So all stand still before the first one dies.
+                if processes.len() > 1 {
+                    self.signal(processes, Signal::SIGSTOP)?;
+                }
+                self.signal(processes, Signal::SIGKILL)
+            }
             Fault::Stop => self.signal(processes, Signal::SIGTERM),
             Fault::Pause => self.signal(processes, Signal::SIGSTOP),
             Fault::Resume => self.signal(processes, Signal::SIGCONT),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::verdict::{Class, Outcome, Verdict};
+use crate::verdict::{Class, Outcome, Verdict, case_name};
 
 /// How results look.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Style {
         format!(
             "{word} [{:>8.3}s] {}  seed {}  {expected}{held} of {} promises held over {looked} looks\n",
             std::time::Duration::from_millis(verdict.took_ms).as_secs_f64(),
-            verdict.scenario,
+            case_name(&verdict.scenario, &verdict.matrix),
             verdict.seed,
             verdict.promises.len()
         )

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::engine::Halt;
 use crate::expect::{Outcome as Fulfilled, title};
-use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Source, Span};
+use crate::scenario::{Cell, Scenario};
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,6 +111,8 @@ pub struct Verdict {
     pub class: Option<Class>,
     /// The scenario.
     pub scenario: String,
+    /// Which combination of the values of its `[matrix]`.
+    pub matrix: Cell,
     /// Its file.
     pub file: String,
     /// The run's seed.
@@ -139,6 +141,12 @@ pub struct Verdict {
     pub folder: String,
     /// The command that runs it again.
     pub replay: String,
+}
+
+/// What a run is called: its scenario, and which combination of the matrix it is.
+#[must_use]
+pub fn case_name(scenario: &str, cell: &Cell) -> String {
+    cell.iter().fold(scenario.to_owned(), |title, (name, value)| format!("{title} {name}={value}"))
 }
 
 /// All that a verdict is made of.

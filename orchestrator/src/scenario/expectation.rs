@@ -10,7 +10,7 @@ use super::tree::{Table, Value, Walk};
 use super::{EventPattern, Expectation, LogPattern, Point, What};
 
 /// Every event that a peer or the bench itself can tell of; a test keeps it in step with the types.
-pub(super) const EVENTS: [&str; 50] = [
+pub(super) const EVENTS: [&str; 52] = [
     "start",
     "ready",
     "stop",
@@ -33,6 +33,8 @@ pub(super) const EVENTS: [&str; 50] = [
     "follows",
     "step_down",
     "publish",
+    "acknowledged",
+    "blocked",
     "refused",
     "deliver",
     "dup_suppressed",
