@@ -44,7 +44,8 @@ impl Engine<'_> {
         self.observed.starving.extend(who.iter().cloned());
         let starvation = Starvation { who, still: period - runs, runs, stands: false, next: now, ends, fault: name_of(step), occurrence };
         self.starvations.push(starvation);
-        Ok(())
+        // At once, so that the next step finds those that nothing was done to without them.
+        self.go_on_starving(now)
     }
 
     /// Stops and continues whose turn it is, and ends what is over.
