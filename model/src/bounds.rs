@@ -23,6 +23,8 @@ pub struct Bounds {
     pub rounds: u64,
     /// Whether datagrams arrive; otherwise all of them are lost.
     pub datagrams: bool,
+    /// Whether readings are to be safe (the knob `delivery`).
+    pub safe: bool,
     /// Situations visited at most.
     pub states: usize,
     /// Seconds at most.
@@ -31,8 +33,12 @@ pub struct Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, .. } = self;
-        write!(f, "{peers} peers, {crashes} crashes, {readings} readings, {resets} resets, {passes} early and {rests} late deadlines, ")?;
+        let Self { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, .. } = self;
+        write!(
+            f,
+            "{peers} peers, {crashes} crashes, {readings}{} readings, {resets} resets, {passes} early and {rests} late deadlines, ",
+            if *safe { " safe" } else { "" }
+        )?;
         write!(f, "{pauses} pauses, epochs up to {rounds}")?;
         f.write_str(if *datagrams { ", datagrams heard" } else { ", datagrams lost" })
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::config::Guarantee;
 use protocol::id::{Epoch, Seq};
 use protocol::inspect::identity;
 use protocol::message::{Entry, Message, Reason};
@@ -146,7 +147,7 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
 /// The sinks get every reading of the log in its order, each once, as it was published; what is left out is told.
 fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Breach> {
     let mut at = before.delivered;
-    let end = after.node.status().delivered;
+    let (end, stable) = (after.node.status().delivered, after.node.status().stable);
     let data: Vec<Seq> = after.node.entries().filter(|(_, _, entry)| matches!(entry, Entry::Data { .. })).map(|(seq, _, _)| seq).collect();
     let leap = |from: Seq, to: Seq| match data.iter().find(|seq| **seq > from && **seq < to) {
         Some(seq) => Err(Breach::new("gap-free", format!("#{seq} is passed over in silence, between #{from} and #{to}"))),
@@ -165,6 +166,9 @@ fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Br
                         "integrity",
                         format!("#{}, number {oseq} of {origin}, is not what it published", delivery.seq),
                     ));
+                }
+                if delivery.guarantee == Guarantee::Safe && delivery.seq > stable {
+                    return Err(Breach::new("safe-kept", format!("#{} is safe, and delivered while #{stable} is stable", delivery.seq)));
                 }
                 let last = after.sunk.insert(origin.clone(), oseq);
                 if let Some(last) = last.filter(|last| *last >= oseq) {
@@ -190,7 +194,7 @@ fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Br
 mod tests {
     use super::{Before, hold};
     use crate::peer::Peer;
-    use protocol::config::{Config, Knobs};
+    use protocol::config::{Config, Guarantee, Knobs};
     use protocol::id::{Epoch, LinkId, Oseq, Seq};
     use protocol::message::Message;
     use protocol::note::Note;
@@ -219,7 +223,7 @@ mod tests {
         let origin = peer.node.contact().member.clone();
         let view_id = peer.node.status().view_id;
         let payload = payload.as_bytes().to_vec().into();
-        let guarantee = protocol::config::Guarantee::Agreed;
+        let guarantee = Guarantee::Agreed;
         let (epoch, seq, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
         Output::Deliver(Delivery::Reading(Reading { epoch, view_id, seq, origin, oseq, time: 0, guarantee, payload }))
     }
@@ -245,6 +249,11 @@ mod tests {
         check(&before(), &fresh, &[reading(&peer, 2, 1, "peer1/2")], "integrity");
         check(&before(), &peer, &[reading(&peer, 2, 1, "peer1/1")], "fifo");
         check(&Before::of(&peer), &fresh, &[reading(&peer, 2, 1, "peer1/1")], "gap-free");
+        let early = match reading(&peer, 3, 1, "peer1/1") {
+            Output::Deliver(Delivery::Reading(reading)) => Reading { guarantee: Guarantee::Safe, ..reading },
+            other => unreachable!("{other:?}"),
+        };
+        check(&Before::of(&peer), &fresh, &[Output::Deliver(Delivery::Reading(early))], "safe-kept");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `model`: the core searched exhaustively, within bounds that it prints.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use model::{Bounds, Depth, Mark, Planned, Report, Start, plan, search};
-use protocol::config::Mode;
-use protocol::config::{Config, Knobs};
+use protocol::config::{Config, Guarantee, Knobs, Mode};
 use protocol::id::PeerId;
 
 /// Prints a line. Where nobody reads any more, nobody waits for the rest.
@@ -40,9 +41,12 @@ struct Choice {
     /// Only the searches of these names.
     #[arg(long = "search", value_name = "NAME")]
     names: Vec<String>,
-    /// In which mode.
-    #[arg(long, value_enum, default_value = "available")]
-    mode: ModeName,
+    /// Only in this mode.
+    #[arg(long, value_enum)]
+    mode: Option<ModeName>,
+    /// Searches at a time, each on a thread of its own.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +96,9 @@ struct Explore {
     /// Let datagrams arrive
     #[arg(long)]
     datagrams: bool,
+    /// Ask for safe delivery
+    #[arg(long)]
+    safe: bool,
     /// Situations at most
     #[arg(long, default_value_t = 20_000_000)]
     states: usize,
@@ -108,6 +115,22 @@ enum ModeName {
     Primary,
 }
 
+impl ModeName {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Available => Mode::Available,
+            Self::Primary => Mode::Primary,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Primary => "primary",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -121,8 +144,11 @@ fn main() -> ExitCode {
         None => run_planned(&cli.planned),
         Some(Command::Explore(explore)) => run_one(&explore),
         Some(Command::List { deep }) => {
-            for planned in plan(if deep { Depth::Deep } else { Depth::Usual }) {
-                say!("{:<20} from {:<6} {}", planned.name, planned.start.name(), planned.bounds);
+            let depth = if deep { Depth::Deep } else { Depth::Usual };
+            for mode in [ModeName::Available, ModeName::Primary] {
+                for planned in plan(depth, mode.mode()) {
+                    say!("{:<9} {:<20} from {:<6} {}", mode.name(), planned.name, planned.start.name(), planned.bounds);
+                }
             }
             ExitCode::SUCCESS
         }
@@ -130,35 +156,60 @@ fn main() -> ExitCode {
 }
 
 fn run_planned(choice: &Choice) -> ExitCode {
-    let planned = plan(if choice.deep { Depth::Deep } else { Depth::Usual });
-    if let Some(name) = choice.names.iter().find(|name| planned.iter().all(|planned| planned.name != name.as_str())) {
-        let names: Vec<&str> = planned.iter().map(|planned| planned.name).collect();
+    let depth = if choice.deep { Depth::Deep } else { Depth::Usual };
+    let modes = choice.mode.map_or_else(|| vec![ModeName::Available, ModeName::Primary], |mode| vec![mode]);
+    let planned: Vec<(ModeName, Planned)> =
+        modes.iter().flat_map(|mode| plan(depth, mode.mode()).into_iter().map(|planned| (*mode, planned))).collect();
+    if let Some(name) = choice.names.iter().find(|name| planned.iter().all(|(_, planned)| planned.name != name.as_str())) {
+        let names: BTreeSet<&str> = planned.iter().map(|(_, planned)| planned.name).collect();
+        let names: Vec<&str> = names.into_iter().collect();
         eprintln!("there is no search `{name}`; there are: {}", names.join(", "));
         return ExitCode::from(USAGE);
     }
-    let chosen = |planned: &&Planned| choice.names.is_empty() || choice.names.iter().any(|name| name == planned.name);
-    let mut seen: Vec<Mark> = Vec::new();
-    let (mut states, mut cut) = (0, 0);
-    for planned in planned.iter().filter(chosen) {
-        let report = look(planned, choice.mode);
-        if report.breach.is_some() {
-            return ExitCode::from(BROKEN);
-        }
-        states += report.states;
-        cut += usize::from(report.cut.is_some());
-        seen.extend(report.marks);
+    let chosen = |planned: &Planned| choice.names.is_empty() || choice.names.iter().any(|name| name == planned.name);
+    let tasks: Vec<(ModeName, Planned)> = planned.into_iter().filter(|(_, planned)| chosen(planned)).collect();
+    let reports = look_at_all(&tasks, usize::from(choice.jobs));
+    if reports.iter().any(|(_, report)| report.breach.is_some()) {
+        return ExitCode::from(BROKEN);
     }
+    let states: usize = reports.iter().map(|(_, report)| report.states).sum();
     say!("{states} situations visited, every law held in each");
-    // Only all of them together have to show everything.
-    let missing: Vec<&str> =
-        expected(choice.mode).filter(|mark| choice.names.is_empty() && !seen.contains(mark)).map(Mark::words).collect();
-    if !missing.is_empty() {
-        say!("unknown: never seen: {}", missing.join("; "));
+    let mut unknown = false;
+    for mode in modes {
+        let seen: Vec<Mark> = reports.iter().filter(|(of, _)| *of == mode).flat_map(|(_, report)| report.marks.clone()).collect();
+        // Only all of them together have to show everything.
+        let missing: Vec<&str> = expected(mode).filter(|mark| choice.names.is_empty() && !seen.contains(mark)).map(Mark::words).collect();
+        if !missing.is_empty() {
+            unknown = true;
+            say!("unknown: never seen in mode {}: {}", mode.name(), missing.join("; "));
+        }
     }
+    let cut = reports.iter().filter(|(_, report)| report.cut.is_some()).count();
     if cut > 0 {
-        say!("unknown: {cut} cut short");
+        say!("unknown: {cut} searches were cut short");
     }
-    if missing.is_empty() && cut == 0 { ExitCode::SUCCESS } else { ExitCode::from(UNKNOWN) }
+    if unknown || cut > 0 { ExitCode::from(UNKNOWN) } else { ExitCode::SUCCESS }
+}
+
+/// Runs searches beside each other; none is begun any more once a counterexample is found.
+fn look_at_all(tasks: &[(ModeName, Planned)], jobs: usize) -> Vec<(ModeName, Report)> {
+    let (next, found) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        let mut reports = Vec::new();
+        while let Some((mode, planned)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if found.load(Ordering::Relaxed) {
+                break;
+            }
+            let report = look(planned, *mode);
+            found.fetch_or(report.breach.is_some(), Ordering::Relaxed);
+            reports.push((*mode, report));
+        }
+        reports
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a search does not panic")).collect()
+    })
 }
 
 /// What the planned searches have to show, or they have shown nothing.
@@ -171,8 +222,9 @@ fn expected(mode: ModeName) -> impl Iterator<Item = Mark> {
 }
 
 fn run_one(explore: &Explore) -> ExitCode {
-    let Explore { start, mode, peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, states, seconds } = *explore;
-    let bounds = Bounds { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, states, seconds };
+    let Explore { start, mode, peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, states, seconds } =
+        *explore;
+    let bounds = Bounds { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, states, seconds };
     let report = look(&Planned { name: "explore", start, bounds }, mode);
     say!("seen: {}", report.marks.iter().map(|mark| mark.words()).collect::<Vec<_>>().join("; "));
     match report {
@@ -184,41 +236,33 @@ fn run_one(explore: &Explore) -> ExitCode {
 
 /// Runs a search and tells what it found.
 fn look(planned: &Planned, mode: ModeName) -> Report {
-    let terminal = std::io::stderr().is_terminal();
-    let report = search(planned.start, &config(mode, planned.bounds.peers), planned.bounds, |states, depth| {
-        if terminal {
-            eprint!("\r{} {states} situations, depth {depth} ", planned.name);
-        }
-    });
-    if terminal {
-        eprint!("\r{:60}\r", "");
-    }
+    let report = search(planned.start, &config(mode, &planned.bounds), planned.bounds);
     let Report { states, steps, depth, local: (peers, answers), took, beyond, .. } = &report;
-    say!("{} from {}: {}", planned.name, planned.start.name(), planned.bounds);
-    say!(
+    let mut words = vec![format!("{} in mode {}, from {}: {}", planned.name, mode.name(), planned.start.name(), planned.bounds)];
+    words.push(format!(
         "  {states} situations in {steps} steps, depth {depth}, {:.1} s; {peers} situations of single peers, {answers} answers of theirs",
         took.as_secs_f64()
-    );
+    ));
     if *beyond > 0 {
-        say!("  {beyond} situations had a promise above round {} and were not gone on from", planned.bounds.rounds);
+        words.push(format!("  {beyond} situations had a promise above round {} and were not gone on from", planned.bounds.rounds));
     }
     match (&report.cut, &report.breach) {
         (_, Some(found)) => {
-            say!("  BROKEN {}: {}", found.breach.promise, found.breach.words);
-            found.path.iter().for_each(|line| say!("  {line}"));
+            words.push(format!("  BROKEN {}: {}", found.breach.promise, found.breach.words));
+            words.extend(found.path.iter().map(|line| format!("  {line}")));
         }
-        (Some(cut), None) => say!("  cut short by {cut}; no counterexample so far"),
-        (None, None) => say!("  everything within the bounds visited, every law held"),
+        (Some(cut), None) => words.push(format!("  cut short by {cut}; no counterexample so far")),
+        (None, None) => words.push("  everything within the bounds visited, every law held".to_owned()),
     }
+    // In one piece, so that two searches do not talk into each other.
+    say!("{}", words.join("\n"));
     report
 }
 
-fn config(mode: ModeName, peers: u8) -> Config {
+fn config(mode: ModeName, bounds: &Bounds) -> Config {
     let name = |number: u8| PeerId::new(&format!("peer{number}")).expect("a valid name");
-    let (mode, bootstrap) = match mode {
-        ModeName::Available => (Mode::Available, vec![]),
-        ModeName::Primary => (Mode::Primary, (1..=peers).map(name).collect()),
-    };
+    let mode = mode.mode();
+    let bootstrap = if mode == Mode::Primary { (1..=bounds.peers).map(name).collect() } else { vec![] };
     // The order of deadlines is the default's; but joins wait for nobody, and an idle link is nobody's business here.
     let knobs = Knobs {
         join_batch: Duration::ZERO,
@@ -226,6 +270,7 @@ fn config(mode: ModeName, peers: u8) -> Config {
         link_idle: Duration::from_secs(86_400),
         mode,
         bootstrap,
+        delivery: if bounds.safe { Guarantee::Safe } else { Guarantee::Agreed },
         ..Knobs::default()
     };
     Config::try_from(knobs).expect("these knobs are within their bounds")

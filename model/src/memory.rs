@@ -40,7 +40,7 @@ impl<T> Memory<T> {
 /// Identities are as good as drawn, so nothing is gained by hashing them again.
 pub(crate) type Trusting = BuildHasherDefault<Passing>;
 
-/// Takes the number that it is given for the hash of it.
+/// Takes an identity for the hash of it, and mixes small numbers in a hurry.
 #[derive(Debug, Default)]
 pub(crate) struct Passing(u64);
 
@@ -51,8 +51,24 @@ impl Hasher for Passing {
 
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+            self.write_u64(u64::from(*byte));
         }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(26) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
     fn write_u128(&mut self, identity: u128) {

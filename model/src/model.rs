@@ -17,7 +17,7 @@ use protocol::time::Time;
 use crate::bounds::Bounds;
 use crate::fact::{Breach, Fact, Ledger, Mark};
 use crate::group::{Action, End, Group, Item, Line, Spent};
-use crate::memory::Memory;
+use crate::memory::{Memory, Trusting};
 use crate::peer::{Effect, Peer, Wish, contact};
 
 /// The group, as something that can be searched.
@@ -31,10 +31,10 @@ pub(crate) struct Model {
     pub(crate) messages: Memory<Message>,
     pub(crate) datagrams: Memory<Datagram>,
     ledgers: Memory<Ledger>,
-    answers: HashMap<(u32, Stimulus), Option<u32>>,
+    answers: HashMap<(u32, Stimulus), Option<u32>, Trusting>,
     effects: Vec<Answer>,
     /// What became of a ledger by an effect.
-    entered: HashMap<(u32, u32), u32>,
+    entered: HashMap<(u32, u32), u32, Trusting>,
     pub(crate) marks: Vec<Mark>,
 }
 
@@ -99,9 +99,9 @@ impl Model {
             messages: Memory::new(),
             datagrams: Memory::new(),
             ledgers: Memory::new(),
-            answers: HashMap::new(),
+            answers: HashMap::default(),
             effects: Vec::new(),
-            entered: HashMap::new(),
+            entered: HashMap::default(),
             marks: Vec::new(),
         }
     }

@@ -1,6 +1,8 @@
 //! The searches that are run when none is described: each starts somewhere else or lets something else go wrong, because
 //! the bounds of all of them together in one search would be out of reach.
 
+use protocol::config::Mode;
+
 use crate::bounds::Bounds;
 use crate::start::Start;
 
@@ -26,7 +28,7 @@ pub enum Depth {
 
 /// The searches of a plan.
 #[must_use]
-pub fn plan(depth: Depth) -> Vec<Planned> {
+pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
     let deep = depth == Depth::Deep;
     let (states, seconds) = if deep { (120_000_000, 900) } else { (20_000_000, 300) };
     let all = Bounds {
@@ -39,19 +41,29 @@ pub fn plan(depth: Depth) -> Vec<Planned> {
         pauses: 0,
         rounds: 4,
         datagrams: false,
+        safe: false,
         states,
         seconds,
     };
     let either = |usual: u8, further: u8| if deep { further } else { usual };
+    // In mode `primary` a blocked peer dials by itself and needs no datagram; with them the search would be a long one.
+    let primary = mode == Mode::Primary;
+    let merge_passes = if primary { 1 } else { 2 };
     let planned = |name, start, bounds| Planned { name, start, bounds };
     vec![
         planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..all }),
         planned("silence", Start::Formed, Bounds { readings: either(1, 2), passes: 2, ..all }),
         planned("crashes_and_silence", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..all }),
         planned("broken_connections", Start::Formed, Bounds { crashes: 1, readings: either(0, 1), resets: 1, ..all }),
-        planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: 1, passes: 1, pauses: 1, ..all }),
+        planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: either(0, 1), passes: 1, pauses: 1, ..all }),
+        planned("pause_of_two", Start::Formed, Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all }),
+        planned("safe", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(0, 1), rests: 2, safe: true, ..all }),
         planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, passes: either(1, 2), rests: 6, datagrams: true, ..all }),
         planned("boot_of_three", Start::Boot, Bounds { passes: either(0, 1), rests: either(3, 6), datagrams: true, ..all }),
-        planned("merge", Start::Torn, Bounds { crashes: either(0, 1), passes: 2, datagrams: true, ..all }),
+        planned(
+            "merge",
+            Start::Torn,
+            Bounds { crashes: either(0, 1), passes: either(merge_passes, 2), datagrams: deep || !primary, ..all },
+        ),
     ]
 }

@@ -47,11 +47,11 @@ pub struct Counterexample {
 
 /// Visits everything that can happen to a group within the bounds.
 #[must_use]
-pub fn search(start: Start, config: &Config, bounds: Bounds, progress: impl FnMut(usize, u32)) -> Report {
+pub fn search(start: Start, config: &Config, bounds: Bounds) -> Report {
     let mut model = Model::new(config, bounds);
     let started = Instant::now();
     match start.reach(&mut model, config, bounds) {
-        Ok(root) => Search::new(model, root, started).run(progress),
+        Ok(root) => Search::new(model, root, started).run(),
         Err(breach) => {
             let path = vec![format!("on the way to the start `{}`, before anything was searched", start.name())];
             Search::empty_report(started, Some(Counterexample { breach, path }))
@@ -79,10 +79,9 @@ impl Search {
         Self { model, root, visited, trail: vec![(0, 0)], layer, started, steps: 0, beyond: 0 }
     }
 
-    fn run(mut self, mut progress: impl FnMut(usize, u32)) -> Report {
+    fn run(mut self) -> Report {
         let mut depth = 0;
         while !self.layer.is_empty() {
-            progress(self.trail.len(), depth);
             let mut next = Vec::new();
             for (number, group) in std::mem::take(&mut self.layer) {
                 if let Some(cut) = self.exhausted() {
@@ -173,15 +172,22 @@ mod tests {
     use crate::fact::Mark;
     use crate::plan::{Depth, plan};
     use crate::start::Start;
-    use protocol::config::{Config, Knobs};
+    use protocol::config::{Config, Knobs, Mode};
+    use protocol::id::PeerId;
     use std::time::Duration;
 
     fn run(start: Start, change: impl Fn(&mut Bounds)) -> Report {
-        let knobs = Knobs { join_batch: Duration::ZERO, link_idle: Duration::from_secs(86_400), ..Knobs::default() };
-        let mut bounds = plan(Depth::Usual)[0].bounds;
+        run_in(Mode::Available, start, change)
+    }
+
+    fn run_in(mode: Mode, start: Start, change: impl Fn(&mut Bounds)) -> Report {
+        let ids = ["peer1", "peer2", "peer3"].map(|id| PeerId::new(id).unwrap());
+        let bootstrap = if mode == Mode::Primary { ids.to_vec() } else { vec![] };
+        let knobs = Knobs { join_batch: Duration::ZERO, link_idle: Duration::from_secs(86_400), mode, bootstrap, ..Knobs::default() };
+        let mut bounds = plan(Depth::Usual, Mode::Available)[0].bounds;
         (bounds.crashes, bounds.readings, bounds.rests) = (0, 0, 0);
         change(&mut bounds);
-        search(start, &Config::try_from(knobs).unwrap(), bounds, |_, _| {})
+        search(start, &Config::try_from(knobs).unwrap(), bounds)
     }
 
     #[track_caller]
@@ -205,6 +211,16 @@ mod tests {
         let report = run(Start::Torn, |bounds| (bounds.passes, bounds.datagrams) = (1, true));
         check_exhausted(&report);
         assert!([Mark::Merged, Mark::Diverged, Mark::DupSuppressed].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
+    }
+
+    #[test]
+    fn the_side_without_quorum_gives_in_in_any_order() {
+        let report = run_in(Mode::Primary, Start::Torn, |bounds| bounds.rests = 1);
+        check_exhausted(&report);
+        assert!([Mark::Diverged, Mark::DeliveredByAll].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
+        let report = run_in(Mode::Primary, Start::Formed, |bounds| (bounds.crashes, bounds.readings) = (2, 1));
+        check_exhausted(&report);
+        assert!(report.marks.contains(&Mark::Blocked), "{report:?}");
     }
 
     #[test]

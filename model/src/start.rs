@@ -5,6 +5,7 @@
 //! all clocks going alike and nothing lost, and the search begins where the script ends.
 
 use protocol::config::Config;
+use protocol::status::Status;
 use protocol::time::Time;
 
 use crate::bounds::Bounds;
@@ -19,8 +20,8 @@ pub enum Start {
     Boot,
     /// A group of three that has come to rest.
     Formed,
-    /// A group that was torn apart, the leader from the other two; each side has ordered a reading that the other lacks,
-    /// and each can reach the other again.
+    /// A group that was torn apart, the leader from the other two; each side has ordered a reading that the other lacks (or
+    /// would have, had it a quorum), and each can reach the other again.
     Torn,
 }
 
@@ -89,10 +90,12 @@ impl Script<'_> {
             self.model.tell(self.group, peer, Stimulus::Publish)?;
         }
         self.run_until("the group has been torn", |script| {
-            let sizes: Vec<usize> = script.statuses().map(|status| status.members.len()).collect();
-            let (last, others) = sizes.split_last().expect("there are peers");
-            let apart = *last == 1 && others.iter().all(|others| *others == size - 1);
-            apart && script.statuses().all(|status| status.stable == status.contiguous && status.published == status.ordered)
+            let at_rest = |status: &Status| status.stable == status.contiguous && status.published == status.ordered;
+            let statuses: Vec<Status> = script.statuses().collect();
+            let (last, others) = statuses.split_last().expect("there are peers");
+            // Whoever does not lead any more waits for the others, in mode `primary`.
+            let apart = last.members.len() == 1 && at_rest(last) || last.role == "candidate";
+            apart && others.iter().all(|status| status.members.len() == size - 1 && at_rest(status))
         })?;
         self.torn = false;
         self.give_up_dials()
@@ -107,7 +110,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn statuses(&self) -> impl Iterator<Item = protocol::status::Status> {
+    fn statuses(&self) -> impl Iterator<Item = Status> {
         self.group.peers.iter().flatten().map(|peer| self.model.peers.get(*peer).node.status())
     }
 
