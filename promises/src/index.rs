@@ -24,8 +24,6 @@ pub(crate) struct Index<'a> {
     /// Every publication, sorted by origin and number.
     pub(crate) published: Vec<Publication>,
     pub(crate) troubles: Vec<Trouble<'a>>,
-    /// When somebody said that it is blocked (mode `primary`), oldest first.
-    pub(crate) blocked: Vec<u64>,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) unconfirmed: Vec<&'a str>,
     /// How long the group may feel a fault after it is over.
@@ -124,12 +122,14 @@ pub(crate) enum What<'a> {
     Panic {
         message: &'a str,
     },
-    /// Where it stood: how many of its readings had no place yet, and whether it was in no group.
+    /// Where it stood: how many readings it had, how many of them had their place, and whether it was in no group.
     Unordered {
         published: u64,
         ordered: u64,
         outside: bool,
     },
+    /// It can do nothing before it reaches others.
+    Blocked,
 }
 
 /// With which numbers a member is said to lag.
@@ -332,9 +332,25 @@ impl<'a> Index<'a> {
         self.quiet.as_ref().map_or(self.end, |quiet| quiet.to)
     }
 
-    /// Whether anybody has been blocked by then: whether it may go on again nobody outside can tell.
-    pub(crate) fn was_blocked(&self, by: u64) -> bool {
-        self.blocked.first().is_some_and(|first| *first <= by)
+    /// Whether anybody was blocked at some moment between the two (mode `primary`): from when it said so until it leads or
+    /// follows, or gets a view.
+    pub(crate) fn was_blocked(&self, from: u64, to: u64) -> bool {
+        self.lives.iter().any(|life| {
+            let mut since = None;
+            for fact in life.facts.iter().take_while(|fact| fact.t <= to) {
+                match fact.what {
+                    What::Blocked => since = since.or(Some(fact.t)),
+                    What::Elected { .. } | What::Follows { .. } | What::Entry(Entry { kind: Kind::View(_), .. }) if since.is_some() => {
+                        if fact.t >= from {
+                            return true;
+                        }
+                        since = None;
+                    }
+                    _ => {}
+                }
+            }
+            since.is_some() && life.ended.is_none_or(|ended| ended >= from)
+        })
     }
 
     /// The lives that could all talk to each other at that moment.

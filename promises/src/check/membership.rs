@@ -147,7 +147,7 @@ pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
         let joined = |view: &&ViewFact<'_>| index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t);
         if index.views.iter().any(|view| joined(&view)) {
             sheet.look();
-        } else if deadline <= index.end && !disturbed && !index.was_blocked(deadline) {
+        } else if deadline <= index.end && !disturbed && !index.was_blocked(start.t, deadline) {
             sheet.breach(&[start.at, life.last], || format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000));
         }
     }
@@ -165,7 +165,7 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
     let Some(transfer) = facts.find(|fact| matches!(fact.what, What::Entry(_) | What::Transfer { .. } | What::Diverged { .. })) else {
         return;
     };
-    let What::Transfer { resume, .. } = transfer.what else { return };
+    let What::Transfer { resume, epoch } = transfer.what else { return };
     let view = facts.find_map(|fact| match fact.what {
         What::Entry(entry) => match entry.kind {
             Kind::View(view) => Some(&index.views[view]),
@@ -173,12 +173,17 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
         },
         _ => None,
     });
-    let Some(view) = view else { return };
+    // Its leader may die before it is admitted, and the next one admits it later.
+    let Some(view) = view.filter(|view| view.epoch == epoch) else { return };
     sheet.look();
     let got = view.seq.saturating_sub(resume + 1);
     let leader = index.life(view.leader, index.epochs[view.epoch].owner.inc);
     // Who has been there since the first entry retains them all, as long as they are few.
-    let founder = leader.and_then(|leader| index.views.iter().find(|view| view.life == leader)).is_some_and(|first| first.seq == 1);
+    let founder = leader.is_some_and(|leader| {
+        let first = index.views.iter().find(|view| view.life == leader);
+        let mut facts = index.lives[leader].facts.iter();
+        first.is_some_and(|first| first.seq == 1) && !facts.any(|fact| matches!(fact.what, What::Transfer { .. }))
+    });
     let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(knobs.payload_max) < knobs.retain_bytes;
     let due = if founder && few { asked.min(view.seq - 1) } else { 0 };
     if got > asked || got < due {

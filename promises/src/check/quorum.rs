@@ -1,7 +1,10 @@
 //! Mode `primary`: who reaches no quorum of its group does not lead it.
 
+use crate::fault::Fault;
+use crate::history::Record;
 use crate::index::{Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
+use crate::world::World;
 
 /// A leader that is cut off from every quorum of its view has stepped down before the others give it up.
 ///
@@ -14,7 +17,9 @@ pub(crate) fn steps_down(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
     let patience = u64::try_from((knobs.heartbeat_timeout + knobs.heartbeat_interval).as_micros()).unwrap_or(u64::MAX);
-    let cuts = index.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Links && trouble.table.is_some());
+    // A bad link is no cut: something passes.
+    let is_cut = |at: usize| matches!(&case.history.records[at], Record::World(event) if matches!(event.what, World::Fault { fault: Fault::Partition { .. }, .. }));
+    let cuts = index.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Links && is_cut(trouble.at));
     for cut in cuts {
         let deadline = cut.from.saturating_add(patience);
         if cut.to < deadline || index.end < deadline {
@@ -69,7 +74,9 @@ fn leads<'a>(index: &'a Index<'_>, life: LifeId, t: u64) -> Option<&'a ViewFact<
 /// Whether the leader and those that a cut leaves to it are more than half of its view, or half of it: its leader counts.
 fn has_quorum(index: &Index<'_>, view: &ViewFact<'_>, leader: LifeId, cut: &Trouble<'_>) -> bool {
     let Some((table, own)) = cut.table.zip(index.lives[leader].process) else { return true };
-    let reached = |life: LifeId| index.lives[life].process.is_some_and(|name| !table.has(own, name) && !table.has(name, own));
+    // Where two processes bear one name, the table does not say which of them is meant.
+    let reaches = |name: &str| table.has(name, name) || !table.has(own, name) && !table.has(name, own);
+    let reached = |life: LifeId| index.lives[life].process.is_some_and(reaches);
     let count = view.lives().filter_map(|(peer, inc)| index.life(peer, inc)).filter(|life| *life == leader || reached(*life)).count();
     2 * count >= view.members.len()
 }

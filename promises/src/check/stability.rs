@@ -261,38 +261,45 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
     let index = case.index;
     let mut all: Vec<Acknowledgement<'a>> = vec![];
     for (id, life) in index.lives.iter().enumerate() {
-        let (mut log, mut own): (&str, BTreeMap<u64, (Kind, usize)>) = ("", BTreeMap::new());
         if !life.facts.iter().any(|fact| matches!(fact.what, What::Acknowledged { .. })) {
             continue;
         }
-        let first = all.len();
+        let (mut log, mut held): (&str, BTreeMap<u64, (Kind, usize)>) = ("", BTreeMap::new());
+        // What it was told, and from where on it may still get the entry.
+        let (mut told, mut open): (Vec<Acknowledgement<'a>>, usize) = (vec![], 0);
         for fact in &life.facts {
             match fact.what {
-                What::Cut { log: name, .. } => log = name,
+                What::Cut { log: name, .. } => {
+                    log = name;
+                    // In mode available it may go over to a group that knows nothing of what it has not handed over yet.
+                    if !case.is_primary() {
+                        open = told.len();
+                    }
+                }
                 What::Diverged { from, .. } => {
-                    own.split_off(&from);
+                    held.split_off(&from);
                     // It was alone with what it was told, and has gone over to those who went on without it: that side of a
                     // partition is what `available` gives up, in so many words. In `primary` there is no such side.
-                    let kept = |known: &Acknowledgement<'_>| case.is_primary() || known.origin != id || known.seq < from;
-                    all.retain(kept);
+                    told.retain(|known| case.is_primary() || known.seq < from);
+                    open = open.min(told.len());
                 }
                 What::Entry(entry) => {
-                    own.insert(entry.seq, (entry.kind, fact.at));
-                    let waiting = all[first..].iter().rfind(|known: &&Acknowledgement<'_>| known.seq == entry.seq && known.log == log);
-                    if let Some(known) = waiting {
+                    held.insert(entry.seq, (entry.kind, fact.at));
+                    if let Some(known) = told[open..].iter().rfind(|known| known.seq == entry.seq && known.log == log) {
                         known.compare(index, id, entry.kind, fact.at, sheet);
                     }
                 }
                 What::Acknowledged { oseq, seq } => {
                     let known = Acknowledgement { origin: id, oseq, seq, at: fact.at, log };
-                    if let Some((kind, at)) = own.get(&seq) {
+                    if let Some((kind, at)) = held.get(&seq) {
                         known.compare(index, id, *kind, *at, sheet);
                     }
-                    all.push(known);
+                    told.push(known);
                 }
                 _ => {}
             }
         }
+        all.extend(told);
     }
     all
 }

@@ -77,7 +77,7 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
         }
         // One more round of election and sync for each further loss, and one to fetch what the new log has.
         let deadline = trouble.from.saturating_add(index.aftermath).saturating_add(again.saturating_mul(losses + 1));
-        if disturbed || trouble.to < deadline || index.was_blocked(deadline) {
+        if disturbed || trouble.to < deadline || index.was_blocked(trouble.from, deadline) {
             continue;
         }
         for leader in &trouble.lives {

@@ -37,7 +37,6 @@ impl<'a> Builder<'a> {
             published: vec![],
             troubles: vec![],
             quiet: None,
-            blocked: vec![],
             unconfirmed: vec![],
             aftermath,
             end: 0,
@@ -215,12 +214,10 @@ impl<'a> Builder<'a> {
             Note::Ready => What::Ready,
             Note::Panic { message } => What::Panic { message },
             Note::Status(status) => {
-                What::Unordered { published: status.published.0, ordered: status.ordered.0, outside: status.role == "joining" }
+                let (published, ordered) = (status.published.0, status.ordered.0);
+                What::Unordered { published, ordered, outside: status.role == "joining" }
             }
-            Note::Blocked { .. } => {
-                self.index.blocked.push(t);
-                return None;
-            }
+            Note::Blocked { .. } => What::Blocked,
             Note::Leave => {
                 self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
                 return None;
