@@ -5,6 +5,7 @@
 mod bench;
 mod discovery;
 mod links;
+mod panic;
 mod primary;
 mod replay;
 mod run;
