@@ -209,7 +209,8 @@ impl Node {
         let Some(building) = self.building.take() else { return false };
         let (purpose, epoch, target, source) = (building.purpose, building.epoch.clone(), building.target, building.source.clone());
         let snapshot = match &building.base {
-            Base::Own(_) => None,
+            // An admission starts there whatever it stands on.
+            Base::Own(fork) => Some(*fork).filter(|_| purpose == Purpose::Join),
             Base::Snapshot(snapshot) => Some(snapshot.seq),
         };
         let had_log = !self.log.is_none();

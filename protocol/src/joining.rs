@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::building::{Base, Building, Purpose};
 use crate::id::{Contact, Member};
 use crate::log::Log;
-use crate::message::{Added, Coordinator, Message, Ordered};
+use crate::message::{Added, Coordinator, Message, Ordered, Snapshot};
 use crate::node::Node;
 use crate::note::Cause;
 use crate::role::{Joining, Role};
@@ -222,7 +222,7 @@ impl Node {
             purpose: Purpose::Join,
             epoch: added.epoch,
             source,
-            base: Base::Snapshot(Box::new(added.snapshot)),
+            base: self.base_for(added.snapshot),
             lineage,
             entries: Vec::new(),
             target,
@@ -232,6 +232,14 @@ impl Node {
         });
         self.wants_changed = true;
         self.install_if_complete(now, out);
+    }
+
+    /// What an admission stands on: this peer's own log, where that is the leader's up to there, so that it keeps what it
+    /// retains for whoever has been away for longer; else the snapshot.
+    fn base_for(&self, snapshot: Snapshot) -> Base {
+        let (seq, held) = (snapshot.seq, self.log.contiguous());
+        let is_ours = !self.log.is_none() && self.log.fork(&snapshot.lineage, held) >= seq && self.log.retains_above(seq);
+        if is_ours { Base::Own(seq) } else { Base::Snapshot(Box::new(snapshot)) }
     }
 
     /// An entry that a joiner is waiting for. True if it was taken.

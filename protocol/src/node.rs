@@ -359,7 +359,14 @@ impl Node {
         let called_at = std::mem::replace(&mut self.called_at, now);
         let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline.max(called_at)));
         self.lag = self.lag.max(lag);
-        if lag <= self.config.knobs().heartbeat_interval {
+        let interval = self.config.knobs().heartbeat_interval;
+        let short = interval.min(self.config.witness_timeout());
+        if let Some(witness) = self.witness.as_mut().filter(|_| lag > short) {
+            witness.until += lag;
+        }
+        // Who waits for answers gives less time than who waits for heartbeats, so a shorter pause matters to it.
+        let tolerated = if matches!(self.role, Role::Joining(_) | Role::Candidate(_)) { short } else { interval };
+        if lag <= tolerated {
             return;
         }
         match &mut self.role {
@@ -367,9 +374,6 @@ impl Node {
             Role::Member(following) => following.liveness.excuse(lag),
             Role::Candidate(candidate) => candidate.excuse(lag),
             Role::Leader(leader) => leader.excuse(now, lag),
-        }
-        if let Some(witness) = &mut self.witness {
-            witness.until += lag;
         }
     }
 
