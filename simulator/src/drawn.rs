@@ -29,8 +29,10 @@ impl Plan {
         let faults = dice.faults(size, unit, chaos_us);
         let flood = dice.one_in("flood", 0, 16);
         let has_twin = size > 1 && dice.one_in("twin", 0, 16);
+        // A founder's twin has an empty disk, and would found another group (see `Director::may_not_forget`).
+        let of = dice.host("twin of", 0, size);
+        let has_twin = has_twin && knobs.bootstrap.iter().all(|id| id.as_str() != peers[of].name);
         if has_twin {
-            let of = dice.host("twin of", 0, size);
             let at_us = unit * 2 + dice.below("twin at", 0, chaos_us);
             peers.push(Start { name: peers[of].name.clone(), at_us, ..peers[of] });
         }

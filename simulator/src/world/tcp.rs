@@ -440,7 +440,7 @@ impl<W: Watch> World<W> {
 
 /// Turns a bit of a frame over, or takes its end away. TCP's checksum stops that on a real network; what it lets through
 /// has to be refused by whoever reads it. A frame that would still be read is left as it was.
-fn damage(bytes: &mut Vec<u8>, seed: u64, count: u64) -> bool {
+fn damage(bytes: &mut [u8], seed: u64, count: u64) -> bool {
     let at = usize::try_from(draw_below(seed, "damaged byte", count, bytes.len() as u64)).expect("below a length");
     let Some((prefix, frame)) = bytes.split_at_mut_checked(PREFIX) else { return false };
     if at < PREFIX {
