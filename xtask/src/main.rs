@@ -17,6 +17,7 @@ mod children;
 mod ci;
 mod demo;
 mod failure;
+mod mutants;
 mod mutation;
 mod scenario;
 mod stage;
@@ -72,6 +73,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Change the core in one place at a time and see whether the tests notice: `--shard 0/40`, then `--report`
+    Mutants {
+        #[command(flatten)]
+        which: mutants::Which,
+    },
     /// Measure: `failover [--json]`
     #[command(disable_help_flag = true)]
     Bench {
@@ -115,6 +121,7 @@ fn main() -> ExitCode {
         Command::Sim { arguments } => workshop.become_simulator(&arguments),
         Command::Model { mutation: true, .. } => mutation::run(&workshop),
         Command::Model { arguments, .. } => workshop.become_program("model", &["model"], &arguments),
+        Command::Mutants { which } => mutants::run(&workshop, &which),
         Command::Bench { arguments } => workshop.become_program("bench", &["bench", "peer"], &arguments),
         Command::Chaos { arguments } => workshop.become_program("chaos", &["chaos"], &arguments),
         Command::Child { parent, command } => children::become_child(parent, &command),

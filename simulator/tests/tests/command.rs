@@ -11,6 +11,13 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
+#[ignore = "takes a while; the judge of `cargo xtask mutants`"]
+fn hundreds_of_seeds_pass() {
+    let output = simulator(&["run", "--seeds", "300", "--jobs", "1", "--failures", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn a_sweep_says_what_it_saw() {
     let output = simulator(&["run", "--seeds", "40"]);
     let text = text(&output);
