@@ -25,7 +25,7 @@ use protocol::time::Time;
 use crate::expect::{Examiner, Outcome, Window, shown};
 use crate::observed::{Observed, Occurrence};
 use crate::scenario::diagnostic::Span;
-use crate::scenario::{Ids, Scenario, Spawn, Step, Verb, Workload};
+use crate::scenario::{Scenario, Spawn, Step, Verb, Workload};
 use crate::signals::Interrupts;
 use crate::teller::Teller;
 use crate::workload::Readings;
@@ -227,10 +227,7 @@ impl<'a> Engine<'a> {
     fn start_group(&mut self) -> Result<(), Halt> {
         self.teller.phase("starts");
         let cluster = &self.scenario.cluster;
-        let ids = match &cluster.ids {
-            Ids::Given(ids) => ids.clone(),
-            Ids::Random(count) => shuffled(*count, self.seed),
-        };
+        let ids = cluster.ids.in_starting_order(self.seed);
         let (least, most) = (cluster.stagger.0.under(&cluster.knobs), cluster.stagger.1.under(&cluster.knobs));
         for (at, id) in (0_u64..).zip(&ids) {
             if at > 0 && !most.is_zero() {
@@ -437,19 +434,6 @@ impl<'a> Engine<'a> {
 
 fn name_of(step: &Step) -> String {
     step.id.clone().unwrap_or_else(|| format!("{}-{}", step.verb.name(), step.span.start))
-}
-
-/// `peer1` to `peer<count>` in an order that the seed draws.
-#[must_use]
-pub fn shuffled(count: u64, seed: u64) -> Vec<PeerId> {
-    let mut left: Vec<u64> = (1..=count).collect();
-    let mut ids = Vec::new();
-    while !left.is_empty() {
-        let at = draw_below(seed, "ids", ids.len() as u64, left.len() as u64);
-        let number = left.remove(usize::try_from(at).expect("an index of a list in memory"));
-        ids.push(PeerId::new(&format!("peer{number}")).expect("letters and digits are a legal id"));
-    }
-    ids
 }
 
 /// How often the flow asks who is to publish.

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::engine::{describe, shuffled};
+use crate::engine::describe;
 use crate::expect::{shown, title};
-use crate::scenario::{Expectation, Ids, Scenario, Step, Verb, Workload};
+use crate::scenario::{Expectation, Scenario, Step, Verb, Workload};
 
 /// Tells what a run with this seed will do.
 #[must_use]
@@ -17,10 +17,7 @@ pub fn tell(scenario: &Scenario, seed: u64) -> String {
 fn write_plan(scenario: &Scenario, seed: u64, text: &mut String) -> std::fmt::Result {
     let cluster = &scenario.cluster;
     let knobs = &cluster.knobs;
-    let ids = match &cluster.ids {
-        Ids::Given(ids) => ids.clone(),
-        Ids::Random(count) => shuffled(*count, seed),
-    };
+    let ids = cluster.ids.in_starting_order(seed);
     let names: Vec<&str> = ids.iter().map(protocol::id::PeerId::as_str).collect();
     writeln!(text, "scenario   {}: {}", scenario.name, scenario.about)?;
     writeln!(text, "seed       {seed}")?;

@@ -180,6 +180,10 @@ impl World for Processes {
         self.tails.iter().map(|(process, tails)| (process.clone(), tails.log.length())).collect()
     }
 
+    fn pass(&mut self, span: Duration) {
+        std::thread::sleep(span);
+    }
+
     fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
         let before = seen.len();
         let ended = self.supervisor.turn().map_err(|source| error("wait for children", source))?;

@@ -2,6 +2,8 @@
 //!
 //! [`crate::processes`] is the world of real peers on loopback.
 
+use std::time::Duration;
+
 use promises::fault::Fault;
 use promises::history::Record;
 use promises::world::WorldEvent;
@@ -113,6 +115,9 @@ pub trait World {
 
     /// How long the human log of each process is just now.
     fn marks(&self) -> Vec<(String, u64)>;
+
+    /// Lets so much time pass, and looks at nothing meanwhile.
+    fn pass(&mut self, span: Duration);
 
     /// Lets a little time pass and appends what was seen.
     ///

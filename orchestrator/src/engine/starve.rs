@@ -65,8 +65,16 @@ impl Engine<'_> {
             // Counted from now: a late turn makes the period longer, and the share stays what it is.
             starvation.next = now + if starvation.stands { starvation.still } else { starvation.runs };
             let (fault, id) = (if starvation.stands { Fault::Pause } else { Fault::Resume }, starvation.fault.clone());
-            let who = starvation.who.clone();
+            let (who, stands, runs) = (starvation.who.clone(), starvation.stands, starvation.runs);
             self.act_on_living(&id, &who, &fault)?;
+            // A short time to run is over before this loop would look again, if it has much to read.
+            if !stands && runs <= AT_ONCE {
+                self.world.pass(runs);
+                self.act_on_living(&id, &who, &Fault::Pause)?;
+                let now = self.world.now();
+                let starvation = &mut self.starvations[at - 1];
+                (starvation.stands, starvation.next) = (true, now + starvation.still);
+            }
         }
         Ok(())
     }
@@ -98,3 +106,6 @@ impl Engine<'_> {
         self.signal(id, &who, fault)
     }
 }
+
+/// The longest time to run that is waited for and not looked after with everything else.
+const AT_ONCE: Duration = Duration::from_millis(20);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use promises::selector::Selector;
 use protocol::config::{Config, Knobs, Mode};
+use protocol::draw::draw_below;
 use protocol::id::PeerId;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
@@ -183,6 +184,21 @@ fn read_ids(table: &Table<'_, '_>, peers: Option<&Placed<u64>>, ids: Option<&Val
 }
 
 impl Ids {
+    /// All of them, in the order in which they are started.
+    #[must_use]
+    pub fn in_starting_order(&self, seed: u64) -> Vec<PeerId> {
+        let mut left = self.in_order();
+        match self {
+            Self::Given(_) => left,
+            Self::Random(count) => (0..*count)
+                .map(|turn| {
+                    let at = draw_below(seed, "ids", turn, left.len() as u64);
+                    left.remove(usize::try_from(at).expect("an index of a list in memory"))
+                })
+                .collect(),
+        }
+    }
+
     /// All of them, whoever starts first.
     fn in_order(&self) -> Vec<PeerId> {
         match self {
