@@ -64,6 +64,8 @@ pub struct Shell {
     /// Set by a second signal.
     hurry: bool,
     stop: Option<StopReason>,
+    /// Why it cannot go on, although the group has nothing against it.
+    broken: Option<Failure>,
 }
 
 impl Shell {
@@ -73,7 +75,7 @@ impl Shell {
     /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot fail.
     pub fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        while self.stop.is_none() {
+        while self.stop.is_none() && self.broken.is_none() {
             self.wait(&mut events).map_err(|error| failed("waiting for events", &error))?;
             self.take_events(&events);
             if self.hurry {
@@ -209,7 +211,10 @@ impl Shell {
             recorder.count(out.len());
         }
         for output in out.drain(..) {
-            self.perform(output);
+            // What rests on something that could not be stored is not said.
+            if self.broken.is_none() {
+                self.perform(output);
+            }
         }
         self.out = out;
     }
@@ -256,14 +261,19 @@ impl Shell {
     }
 
     /// Written by the loop itself, although it may block: it happens once or twice in a life, and nothing may be sent before.
-    fn persist(&self, incarnation: Incarnation) {
+    fn persist(&mut self, incarnation: Incarnation) {
         let Some(store) = &self.store else { return };
         match store.save(Memory { incarnation, past: self.past }) {
             Ok(()) => self.narrator.tell(Note::Persist { incarnation }),
-            Err(error) => log::warn!(
-                "Cannot store the incarnation: {error}. After a restart the clock alone has to tell the lives apart{}.",
-                if self.past == Past::Veteran { ", and nothing says that this peer has been in the group" } else { "" }
-            ),
+            // It might found a second group after a restart, so it takes no part in the first one.
+            Err(error) if self.past == Past::Veteran => {
+                let mend = "make room for it, or give another data folder, and start again";
+                let why = format!("cannot store that this peer has been in the group, which mode primary rests on: {error}; {mend}");
+                self.broken.get_or_insert(Failure::new(UNAVAILABLE, why));
+            }
+            Err(error) => {
+                log::warn!("Cannot store the incarnation: {error}. After a restart the clock alone has to tell the lives apart.");
+            }
         }
     }
 
@@ -303,7 +313,10 @@ impl Shell {
         if !self.worker.finish(SINKS_PATIENCE) {
             log::warn!("The disk is too slow; the last readings are not kept.");
         }
-        let (words, outcome) = farewell(reason);
+        let (words, outcome) = match self.broken.take() {
+            Some(failure) => (failure.text.clone(), Err(failure)),
+            None => farewell(reason),
+        };
         self.tell(Note::Stop { reason: words });
         outcome
     }

@@ -65,6 +65,9 @@ impl Node {
             return None;
         }
         if candidate.first_view && views.is_empty() {
+            if !self.may_lead() {
+                return Some(format!("waiting for a leader; {} found the group", Names(&self.config.knobs().bootstrap)));
+            }
             let answered = |id: &PeerId| candidate.asked.get(id).is_some_and(|contact| answers(&contact.member));
             let missing = self.config.knobs().bootstrap.iter().filter(|id| **id != self.me.member.id && !answered(id));
             let missing: Vec<PeerId> = missing.cloned().collect();
@@ -139,6 +142,11 @@ impl Node {
             }
             None => false,
         }
+    }
+
+    /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its founders.
+    pub(crate) fn may_lead(&self) -> bool {
+        !self.config.is_primary() || self.log.view().is_some() || self.config.knobs().bootstrap.contains(&self.me.member.id)
     }
 
     /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told once.

@@ -221,7 +221,7 @@ impl Node {
                     let word = hearsay(target, Epoch::none(), 0, ask);
                     self.send(now, from, Message::Coordinator(word), out);
                 } else {
-                    let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none();
+                    let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none() && self.may_lead();
                     self.answer(now, from, &election.candidate, ask, out);
                     if outranks {
                         self.become_candidate(now, Cause::FirstView, None, out);
@@ -265,7 +265,11 @@ impl Node {
     /// OK if this peer outranks the candidate, else CLEAR.
     fn answer(&mut self, now: Time, to: &Member, candidate: &Contact, ask: u64, out: &mut Vec<Output>) {
         // Who is leaving does not stand in anybody's way.
-        let message = if self.me.outranks(candidate) && self.leaving.is_none() { Message::Ok { ask } } else { Message::Clear { ask } };
+        let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
+            Message::Ok { ask }
+        } else {
+            Message::Clear { ask }
+        };
         self.send(now, to, message, out);
     }
 

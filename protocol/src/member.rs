@@ -119,9 +119,6 @@ impl Node {
         if !self.log.raise_stable(seq) {
             return;
         }
-        if matches!(self.role, Role::Leader(_)) {
-            self.remember_view(out);
-        }
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
         if let Some((_, oseq, _)) = news.last() {
             out.push(Output::Published { oseq: Some(*oseq), outcome: Outcome::Stable });

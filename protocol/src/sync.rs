@@ -356,6 +356,8 @@ impl Node {
         let announced = SyncFinal { epoch: epoch.clone(), leader: self.me.clone(), cut, lineage, list };
         let followers: BTreeMap<PeerId, Follower> =
             listed.iter().map(|contact| (contact.id().clone(), Follower::new(contact.clone(), cut, now))).collect();
+        // Before anybody hears of the view that it is about to number.
+        self.remember_view(out);
         let mut leader = Leader::new(now, self.beats, announced.clone(), followers, self.config.knobs().heartbeat_timeout);
         let renewed = claim.standing.is_some();
         if let Some(standing) = claim.standing {

@@ -125,7 +125,7 @@ impl Shell {
         let knobs = settings.config.knobs();
         let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
         let node = Node::new(me.clone(), settings.config, me.birth, now);
-        let shell = Self {
+        let mut shell = Self {
             poll,
             signals,
             out: Vec::new(),
@@ -142,6 +142,7 @@ impl Shell {
             delivered: Vec::new(),
             deliveries: Tally::default(),
             refused: None,
+            broken: None,
             refusals: Refusals::default(),
             cluster,
             delivery,

@@ -88,7 +88,8 @@ impl<W: Watch> World<W> {
         }
         if identity == Identity::Fresh {
             self.hosts[host].stored = Incarnation(0);
-            self.hosts[host].veteran = false;
+            // In mode `primary` a name outlives its folder: who replaces a founder's disk says so, or gives another name.
+            self.hosts[host].veteran |= self.settings.config.is_primary();
         }
         self.watch.act(self.now, format_args!("restart {}", self.hosts[host].id));
         self.record_fault(Fault::Restart { identity }, &[host]);
