@@ -20,7 +20,7 @@ impl Plan {
         let dice = Dice { seed };
         let mut knobs = dice.knobs();
         let unit = micros(knobs.heartbeat_timeout);
-        let size = if dice.one_in("alone", 0, 40) { 1 } else { dice.pick("size", 0, &SIZES) };
+        let size = if dice.one_in("alone", 0, 80) { 1 } else { dice.pick("size", 0, &SIZES) };
         let chaos_us = unit * (6 + dice.below("chaos", 0, 20));
         let mut peers = dice.peers(size, unit, chaos_us);
         if knobs.mode == Mode::Primary {
@@ -140,7 +140,7 @@ impl Dice {
         if self.one_in("no join batch", 0, 6) {
             knobs.join_batch = Duration::ZERO;
         }
-        if self.one_in("primary", 0, 3) {
+        if self.one_in("primary", 0, 4) {
             knobs.mode = Mode::Primary;
         }
         if self.one_in("safe", 0, 4) {

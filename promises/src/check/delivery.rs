@@ -96,13 +96,24 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
             let What::Publish { oseq, .. } = fact.what else { continue };
             sheet.look();
             let is_lost = || lost.iter().any(|(origin, from, to)| *origin == id && (*from..=*to).contains(&oseq));
-            if ordered.binary_search(&(id, oseq)).is_err() && !is_lost() {
+            if ordered.binary_search(&(id, oseq)).is_err() && !is_lost() && !is_behind_a_gap(index, id, oseq) {
                 sheet.breach(&[fact.at], || {
                     format!("reading {oseq} of {} is not in the log that is left, nor declared lost there", index.name(id))
                 });
             }
         }
     }
+}
+
+/// Whether somebody has delivered a reading where its origin was told of a hole: it stood in the log, and whoever is left
+/// of the group came in after it, so that nobody can show it any more.
+fn is_behind_a_gap(index: &Index<'_>, origin: LifeId, oseq: u64) -> bool {
+    let is_it = |kind: Kind| matches!(kind, Kind::Data { origin: whose, oseq: number, .. } if (whose, number) == (origin, oseq));
+    let mut delivered = index.placed.iter().filter(|placed| placed.life != origin && is_it(placed.entry.kind));
+    delivered.any(|placed| {
+        let told = index.said_by_rest(origin).iter();
+        told.into_iter().any(|fact| matches!(fact.what, What::Gap { from, to } if (from..=to).contains(&placed.entry.seq)))
+    })
 }
 
 /// What a life has of the log at rest: position, what stands there, record; lowest first.

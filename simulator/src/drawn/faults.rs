@@ -10,7 +10,7 @@ use crate::shape::{Over, Shape};
 impl Dice {
     /// First which kinds there are, then how many, then each.
     pub(super) fn faults(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
-        if self.one_in("no faults", 0, 60) {
+        if self.one_in("no faults", 0, 100) {
             return vec![];
         }
         let mut kinds: Vec<u64> = (0..KINDS).filter(|kind| self.one_in("kind", *kind, 4)).collect();
@@ -30,7 +30,7 @@ impl Dice {
             })
             .collect();
         // A group that never loses its leader tests little; nearly every seed takes it away at least once.
-        if !self.one_in("leader stays", 0, 60) {
+        if !self.one_in("leader stays", 0, 100) {
             // Late enough for there to be one.
             let at_us = chaos_us / 3 + self.below("behead", 0, chaos_us - chaos_us / 3);
             let act = if kinds.contains(&PAUSE) && self.one_in("behead by pause", 0, 2) {
