@@ -21,11 +21,24 @@ use crate::time::Time;
 use crate::view::{Names, View};
 
 impl Node {
-    /// Whom a candidate asks: the members of its newest view; in mode `primary` also those of the one before, as long as
-    /// the newest is not known to be stable.
+    /// The views that count in an election, newest first: the newest held; in mode `primary` also the one before, as long
+    /// as the newest is not known to be stable; in mode `available` also the one before, if it is the last that names this
+    /// peer: a leader that heard nobody may have sent everybody away.
+    fn counted_views(&self) -> Vec<(Seq, View)> {
+        let mut views = self.log.last_views();
+        let counted = if self.config.is_primary() {
+            required(&views, self.log.stable()).len()
+        } else {
+            let named = views.iter().position(|(_, view)| view.names(&self.me.member));
+            named.map_or(1, |at| at + 1)
+        };
+        views.truncate(counted);
+        views
+    }
+
+    /// Whom a candidate asks: the members of the views that count.
     pub(crate) fn electorate(&self) -> BTreeMap<PeerId, Contact> {
-        let views = self.log.last_views();
-        let counted = if self.config.is_primary() { required(&views, self.log.stable()) } else { views.get(..1).unwrap_or_default() };
+        let counted = self.counted_views();
         // Of two lives of one name the later one is asked.
         let contacts = counted.iter().rev().flat_map(|(_, view)| view.members.iter());
         contacts.map(|contact| (contact.id().clone(), contact.clone())).collect()
@@ -33,10 +46,7 @@ impl Node {
 
     /// Whether a view that counts names somebody.
     pub(crate) fn counts(&self, member: &Member) -> bool {
-        if !self.config.is_primary() {
-            return self.log.view().is_some_and(|view| view.names(member));
-        }
-        required(&self.log.last_views(), self.log.stable()).iter().any(|(_, view)| view.names(member))
+        self.counted_views().iter().any(|(_, view)| view.names(member))
     }
 
     /// Mode `primary`: whether this peer's log may be needed for a quorum, whatever its role.

@@ -169,11 +169,8 @@ impl Node {
     pub(crate) fn on_beacon(&mut self, now: Time, from: Member, word: &Coordinator, out: &mut Vec<Output>) {
         match &mut self.role {
             Role::Joining(joining) => {
-                let own_word = word.leader.member == from;
-                if joining.let_down.contains(word.leader.id()) && !(own_word && word.ask.is_some()) {
-                    return;
-                }
                 joining.reported = joining.reported.or(Some(now));
+                let own_word = word.leader.member == from;
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
                     own_word && target.member != from && now.since(*since) > self.config.knobs().join_timeout
                 });

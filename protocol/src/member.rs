@@ -164,9 +164,14 @@ impl Node {
         let (patience, interval) = (self.patience(), self.config.knobs().heartbeat_interval);
         let Role::Member(following) = &mut self.role else { return };
         following.tick_at = now + 2 * interval;
-        if following.liveness.lost_at(patience) > now {
-            return;
+        if following.liveness.lost_at(patience) <= now {
+            self.miss_silent(now, out);
         }
+    }
+
+    /// Misses the leader for its silence.
+    fn miss_silent(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
         let proven_at = following.liveness.proven_at();
         let evidence = Evidence::Silence {
             last_round_trip_ms: millis(now.since(proven_at)),
@@ -203,15 +208,14 @@ impl Node {
                 self.stop(StopReason::Left, out);
             } else {
                 // Who hears of it for as long as it was not heard has a leader that is deaf, to it at least: asking that
-                // one is in vain, but the others may be in the same plight.
+                // one is in vain, and the others may be in the same plight. If they are not, they say so.
                 let knobs = self.config.knobs();
                 let unheard = now.since(following.liveness.proven_at()) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
-                let leader = following.leader.clone();
-                self.become_joining(now, Some(leader.clone()).filter(|_| !unheard), out);
-                if let Role::Joining(joining) = &mut self.role
-                    && unheard
-                {
-                    joining.let_down.insert(leader.id().clone());
+                if unheard {
+                    self.miss_silent(now, out);
+                } else {
+                    let leader = following.leader.clone();
+                    self.become_joining(now, Some(leader), out);
                 }
             }
         } else if let Some(successor) = view.successor.clone() {

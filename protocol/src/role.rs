@@ -41,7 +41,7 @@ pub(crate) struct Joining {
     pub(crate) reported: Option<Time>,
     /// A better joiner, which is given until then to found the group.
     pub(crate) deferring: Option<(PeerId, Time)>,
-    /// Better joiners that have not, and a leader that has evicted this peer because it does not hear it.
+    /// Better joiners that have not.
     pub(crate) let_down: BTreeSet<PeerId>,
     /// Joiners that have been in a view and lost its log.
     pub(crate) veterans: BTreeSet<PeerId>,
