@@ -24,6 +24,8 @@ pub(crate) struct Index<'a> {
     /// Every publication, sorted by origin and number.
     pub(crate) published: Vec<Publication>,
     pub(crate) troubles: Vec<Trouble<'a>>,
+    /// Whether a peer says that it runs in mode `primary`.
+    pub(crate) primary: bool,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) unconfirmed: Vec<&'a str>,
     /// How long the group may feel a fault after it is over.

@@ -195,9 +195,9 @@ pub(crate) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether only a side with a quorum may go on.
+    /// Whether only a side with a quorum may go on: by the knobs, or, where nobody knows them, by what the peers say.
     pub(crate) fn is_primary(&self) -> bool {
-        self.options.knobs.mode == Mode::Primary
+        self.options.knobs.mode == Mode::Primary || self.index.primary
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::config::Knobs;
+use protocol::config::{Knobs, Mode};
 use protocol::id::{Epoch, Incarnation, PeerId};
 use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
@@ -36,6 +36,7 @@ impl<'a> Builder<'a> {
             placed: vec![],
             published: vec![],
             troubles: vec![],
+            primary: false,
             quiet: None,
             unconfirmed: vec![],
             aftermath,
@@ -214,6 +215,7 @@ impl<'a> Builder<'a> {
             Note::Ready => What::Ready,
             Note::Panic { message } => What::Panic { message },
             Note::Status(status) => {
+                self.index.primary |= status.mode == Mode::Primary;
                 let (published, ordered) = (status.published.0, status.ordered.0);
                 What::Unordered { published, ordered, outside: status.role == "joining" }
             }
