@@ -30,7 +30,7 @@ pub enum Depth {
 #[must_use]
 pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
     let deep = depth == Depth::Deep;
-    let (states, seconds) = if deep { (120_000_000, 900) } else { (20_000_000, 300) };
+    let (states, seconds) = if deep { (120_000_000, 1_800) } else { (20_000_000, 1_200) };
     let all = Bounds {
         peers: 3,
         crashes: 0,
