@@ -23,7 +23,10 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
                         removals(case, id, old, view, sheet);
                     }
                 }
-                What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } => before = None,
+                // Whoever was outside meanwhile has no group to remove anybody from.
+                What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } | What::Unordered { outside: true, .. } => {
+                    before = None;
+                }
                 _ => {}
             }
         }
