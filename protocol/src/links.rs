@@ -311,6 +311,13 @@ impl Links {
         out.push(Output::HangUp { link });
     }
 
+    /// Closes all links to a member, so that whoever speaks with it again has proven that both directions work.
+    pub(crate) fn hang_up_on(&mut self, member: &Member, out: &mut Vec<Output>) {
+        for link in self.named.get(member).cloned().unwrap_or_default() {
+            self.hang_up(link, out);
+        }
+    }
+
     /// Sends to a member; false where there is no link.
     pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
         let Some(link) = self.to(to) else { return false };

@@ -236,9 +236,15 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         let out_of_it: Vec<PeerId> =
             leader.followers.values().filter(|f| !view.names(&f.contact.member)).map(|f| f.contact.id().clone()).collect();
+        let timeout = self.config.knobs().heartbeat_timeout;
         for id in out_of_it {
             if let Some(follower) = leader.followers.remove(&id).filter(|follower| follower.adopted) {
                 leader.depart(&follower);
+                if !follower.has_answered() && follower.lost_at(timeout) <= now {
+                    // Let in, and never heard of again: it may be heard and not hear, and would be let in for ever.
+                    self.links.hang_up_on(&follower.contact.member, out);
+                    continue;
+                }
                 let (member, cursor) = (follower.contact.member, follower.cursor);
                 leader.parting.push(Parting { member, cursor, until: view_at, forget_at });
             }

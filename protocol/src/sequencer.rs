@@ -84,6 +84,8 @@ pub(crate) struct Follower {
     greeting: Option<(u64, Time)>,
     /// The question by which it came in; none where it was in the group before this leader led.
     pub(crate) ask: Option<u64>,
+    /// Whether it was given time anew without having answered.
+    renewed: bool,
     /// Since when it has been too far behind.
     pub(crate) lag_since: Option<Time>,
     /// With how many heartbeats in a row it has kept up.
@@ -143,6 +145,7 @@ impl Follower {
             echo: None,
             greeting: None,
             ask: None,
+            renewed: false,
             lag_since: None,
             steady: 0,
             turned_away: false,
@@ -151,20 +154,29 @@ impl Follower {
     }
 
     /// Admitted by that question, and sent everything above `start` up to `high`. By another question than before it has
-    /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first.
+    /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first. But only once
+    /// without a word of its own: one that does not hear us asks again and again.
     pub(crate) fn admit(&mut self, ask: u64, start: Seq, high: Seq, now: Time) {
         self.adopted = true;
         self.cursor = start;
         if self.ask != Some(ask) {
+            if self.has_answered() || !self.renewed {
+                self.renewed = !self.has_answered();
+                self.liveness = Liveness::new(now);
+            }
             self.ask = Some(ask);
             self.acked = Seq::ZERO;
             self.since = high;
-            self.liveness = Liveness::new(now);
         }
     }
 }
 
 impl Follower {
+    /// Whether it has acknowledged anything since it came in.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.acked > Seq::ZERO
+    }
+
     /// When it has been silent for that long.
     pub(crate) fn lost_at(&self, patience: Duration) -> Time {
         self.liveness.lost_at(patience)
