@@ -157,33 +157,45 @@ impl RunFolder {
         let mut disks = Vec::new();
         for (process, folders) in of_process {
             let mut text = Vec::new();
+            let mut tables: BTreeMap<String, Vec<u8>> = BTreeMap::new();
             for folder in folders.values() {
-                for part in parts(folder)? {
-                    text.extend(fs::read(part)?);
+                for (name, part) in parts(folder)? {
+                    let content = fs::read(part)?;
+                    match name.strip_suffix(".csv") {
+                        Some(sensor) => tables.entry(sensor.to_owned()).or_default().extend(content),
+                        None => text.extend(content),
+                    }
                 }
             }
             if !text.is_empty() {
-                disks.push(Disk::read(&process, &String::from_utf8_lossy(&text)));
+                let mut disk = Disk::read(&process, &String::from_utf8_lossy(&text));
+                for (sensor, text) in tables {
+                    disk.read_table(&sensor, &String::from_utf8_lossy(&text));
+                }
+                disks.push(disk);
             }
         }
         Ok(disks)
     }
 }
 
-/// `ordered.jsonl` and what was put aside of it (`ordered.jsonl.1` is the newest of those), oldest first.
-fn parts(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut parts: Vec<(u32, PathBuf)> = Vec::new();
+/// What the sinks keep in a folder, `ordered.jsonl` and the tables, and what was put aside of each (`ordered.jsonl.1` is the
+/// newest of those): the name of the file without the number, oldest first.
+fn parts(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut parts: Vec<(String, u32, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        match name.strip_prefix(ORDERED) {
-            Some("") => parts.push((0, path)),
-            Some(rest) => parts.extend(rest.strip_prefix('.').and_then(|number| number.parse().ok()).map(|number: u32| (number, path))),
-            None => {}
+        let (name, number) = match name.rsplit_once('.').map(|(stem, end)| (stem, end.parse())) {
+            Some((stem, Ok(number))) => (stem.to_owned(), number),
+            _ => (name, 0),
+        };
+        if name == ORDERED || name.ends_with(".csv") {
+            parts.push((name, number, path));
         }
     }
-    parts.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-    Ok(parts.into_iter().map(|(_, path)| path).collect())
+    parts.sort_by_key(|(_, number, _)| std::cmp::Reverse(*number));
+    Ok(parts.into_iter().map(|(name, _, path)| (name, path)).collect())
 }
 
 const EVENTS: &str = "events";

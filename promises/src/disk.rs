@@ -1,10 +1,16 @@
-//! What a peer's sink has written (`ordered.jsonl`), as data: the caller reads the file.
+//! What a peer's sinks have written (`ordered.jsonl`, and a CSV for each sensor), as data: the caller reads the files.
+
+use std::collections::BTreeMap;
 
 use protocol::draw::digest;
 use protocol::id::{Incarnation, Oseq, PeerId, Seq};
 use serde::Deserialize;
 
 use crate::history::{BadLine, Torn};
+
+mod table;
+
+pub use self::table::{Measured, Row};
 
 /// The sink of one process, over all of its lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +23,10 @@ pub struct Disk {
     pub torn: Vec<Torn>,
     /// Lines that cannot be read.
     pub unreadable: Vec<BadLine>,
+    /// The rows of each sensor's table, in order.
+    pub tables: BTreeMap<String, Vec<Row>>,
+    /// How many records of the tables cannot be read.
+    pub tables_unreadable: usize,
 }
 
 /// One line of it.
@@ -36,6 +46,8 @@ pub enum DiskLine {
         oseq: Oseq,
         /// The digest of its payload.
         digest: u64,
+        /// What it measured, if it has the form of a reading that has a table.
+        measured: Option<Measured>,
     },
     /// A hole.
     Gap {
@@ -75,6 +87,13 @@ impl Disk {
         }
         disk
     }
+
+    /// Takes in the text of a sensor's table, after what there is of it already.
+    pub fn read_table(&mut self, sensor: &str, text: &str) {
+        let (rows, unreadable) = table::read(text);
+        self.tables.entry(sensor.to_owned()).or_default().extend(rows);
+        self.tables_unreadable += unreadable;
+    }
 }
 
 fn parse(line: &str) -> Result<DiskLine, String> {
@@ -110,11 +129,12 @@ fn parse(line: &str) -> Result<DiskLine, String> {
         Written::Gap { gap: (from, to) } => DiskLine::Gap { from, to },
         Written::Lost { .. } => DiskLine::Lost,
         Written::Reading { epoch, seq, origin, inc, oseq, payload } => {
-            let digest = match payload {
-                Payload::Text(text) => digest(text.as_bytes()),
-                Payload::Base64(text) => digest(&base64(&text).ok_or("payload_base64 is not base64")?),
+            let (digest, measured) = match payload {
+                Payload::Text(text) => (digest(text.as_bytes()), Measured::read(&text)),
+                // What is no UTF-8 has no table.
+                Payload::Base64(text) => (digest(&base64(&text).ok_or("payload_base64 is not base64")?), None),
             };
-            DiskLine::Reading { epoch, seq, origin, inc, oseq, digest }
+            DiskLine::Reading { epoch, seq, origin, inc, oseq, digest, measured }
         }
     })
 }

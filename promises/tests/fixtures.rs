@@ -2,7 +2,7 @@
 //! `fixtures/<id>.good.jsonl` and `fixtures/<id>.bad.jsonl`.
 //!
 //! Lines that begin with `#` say what the history is about, with which options it is judged (`# options: settled,
-//! mode=primary`), what stands in a peer's file (`# file p1: …`), and, in a bad one, what the judge has to say: the words,
+//! mode=primary`), what stands in a peer's files (`# file p1: …`, `# table s1: …`), and, in a bad one, what the judge has to say: the words,
 //! and which of its lines show it. With `UPDATE=1` the judge's words and lines are written into the bad ones; read the
 //! difference before you keep it.
 
@@ -30,20 +30,23 @@ impl Fixture {
         let text =
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("promise {id} has no {kind} fixture: {}: {error}", path.display()));
         let mut options = Options { knobs: Knobs::fast(), ..Options::default() };
-        let (mut breaks, mut evidence, mut file) = (None, None, String::new());
+        let (mut breaks, mut evidence, mut file, mut table) = (None, None, String::new(), String::new());
         let comments: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).collect();
         assert!(comments.first().is_some_and(|about| about.ends_with('.')), "{}: begin with what it is about", path.display());
         for comment in &comments[1..] {
             match comment.split_once(": ") {
                 Some(("options", list)) => list.split(", ").for_each(|option| set(&mut options, option)),
                 Some(("file p1", line)) => file += &format!("{line}\n"),
+                Some(("table s1", line)) => table += &format!("{line}\n"),
                 Some(("breaks", words)) => breaks = Some(words.to_owned()),
                 Some(("evidence", lines)) => evidence = Some(lines.to_owned()),
                 _ => panic!("{}: what is `# {comment}`?", path.display()),
             }
         }
         if !file.is_empty() {
-            options.disks.push(Disk::read("p1", &file));
+            let mut disk = Disk::read("p1", &file);
+            disk.read_table("s1", &table);
+            options.disks.push(disk);
         }
         let events: String = text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
         let history = History::read([(id, events.as_str())]);

@@ -9,4 +9,5 @@ pub(crate) mod process;
 pub(crate) mod quorum;
 pub(crate) mod stability;
 pub(crate) mod succession;
+pub(crate) mod tables;
 pub(crate) mod views;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::id::PeerId;
 
+use crate::check::tables::tables_match;
 use crate::disk::{Disk, DiskLine};
 use crate::fault::Fault;
 use crate::history::Record;
@@ -67,15 +68,17 @@ fn is_crash(signal: i32) -> bool {
     [4, 5, 6, 7, 8, 11, 31].contains(&signal)
 }
 
-/// What stands in a process's file is what it delivered, in that order. A life that was cut off may lack the end of
+/// What stands in a process's files is what it delivered, in that order. A life that was cut off may lack the end of
 /// its file, or of its events.
 pub(crate) fn disk_matches(case: &Case<'_>, sheet: &mut Sheet) {
     for disk in &case.options.disks {
         for bad in &disk.unreadable {
             sheet.breach(&[], || format!("the file of {bad}"));
         }
-        if let Err(broken) = compare(case, disk, sheet) {
-            sheet.breach(&broken.evidence, || broken.words);
+        match compare(case, disk, sheet) {
+            Ok(()) => tables_match(case, disk, sheet),
+            // What the tables should have is read from the ordered file.
+            Err(broken) => sheet.breach(&broken.evidence, || broken.words),
         }
     }
 }
@@ -141,7 +144,7 @@ fn position(what: &What<'_>) -> Option<u64> {
 fn says_the_same(index: &Index<'_>, line: &DiskLine, what: &What<'_>) -> bool {
     match (line, what) {
         (DiskLine::Gap { from: a, to: b }, What::Gap { from, to }) => (a.0, b.0) == (*from, *to),
-        (DiskLine::Reading { epoch, seq, origin, inc, oseq, digest }, What::Entry(entry)) => match entry.kind {
+        (DiskLine::Reading { epoch, seq, origin, inc, oseq, digest, .. }, What::Entry(entry)) => match entry.kind {
             Kind::Data { origin: life, oseq: number, digest: Some(known), .. } => {
                 let life = &index.lives[life];
                 (seq.0, oseq.0, *digest, inc, origin) == (entry.seq, number, known, &life.inc, life.peer)

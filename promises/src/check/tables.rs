@@ -1,0 +1,88 @@
+//! The tables of the sensors: the same readings as in the ordered file, in the same order.
+
+use std::collections::BTreeMap;
+
+use crate::disk::{Disk, DiskLine, Row};
+use crate::index::{Kind, Life, What};
+use crate::judge::{Case, Sheet};
+
+/// Every table has the rows of the readings that its process delivered, in that order. Where all lives of the process ended
+/// by their own will it has them all; one that was cut off may have kept a reading in one file and not in the other.
+pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
+    if disk.tables_unreadable > 0 {
+        sheet.breach(&[], || format!("{} records in the tables of {} cannot be read", disk.tables_unreadable, disk.process));
+    }
+    let lives: Vec<&Life<'_>> = case.index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
+    let is_whole = disk.torn.is_empty()
+        && lives.iter().all(|life| life.stopped && !life.holed)
+        && !disk.lines.iter().any(|line| matches!(line, DiskLine::Gap { .. }));
+    let due = due(disk);
+    for (sensor, rows) in &disk.tables {
+        let (mut next, none) = (0, vec![]);
+        let due = due.get(sensor.as_str()).unwrap_or(&none);
+        let places: BTreeMap<&Row, usize> = due.iter().enumerate().map(|(place, row)| (row, place)).collect();
+        for row in rows {
+            sheet.look();
+            let place = places.get(row).copied();
+            let words = match place {
+                Some(place) if place < next => "again, or too late",
+                Some(place) if place > next && is_whole => "before one that is missing",
+                None if is_whole || disk.lines.iter().any(|line| stands_at(line, row)) => "which was not delivered so",
+                _ => {
+                    next = place.map_or(next, |place| place + 1);
+                    continue;
+                }
+            };
+            let evidence: Vec<usize> = lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
+            sheet.breach(&evidence, || {
+                format!("the table {sensor} of {} has {} of #{} of epoch {} {words}", disk.process, row.field, row.seq, row.epoch)
+            });
+            break;
+        }
+        if is_whole && next < due.len() && rows.len() < due.len() {
+            let row = &due[next];
+            let evidence: Vec<usize> = lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
+            sheet.breach(&evidence, || format!("the table {sensor} of {} lacks #{} of epoch {}", disk.process, row.seq, row.epoch));
+        }
+    }
+    if let Some(sensor) = due.keys().find(|sensor| is_whole && disk.tables.len() < TABLES_MAX && !disk.tables.contains_key(**sensor)) {
+        sheet.breach(&[], || format!("{} has delivered readings of {sensor}, and has no table of it", disk.process));
+    }
+}
+
+/// The rows that each table should have, by what the ordered file says.
+fn due(disk: &Disk) -> BTreeMap<&str, Vec<Row>> {
+    let mut due: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
+    for line in &disk.lines {
+        let DiskLine::Reading { epoch, seq, origin, measured: Some(measured), .. } = line else { continue };
+        let row = |(field, value): &(String, String)| Row {
+            epoch: epoch.clone(),
+            seq: *seq,
+            origin: origin.to_string(),
+            field: field.clone(),
+            value: value.clone(),
+        };
+        due.entry(measured.sensor.as_str()).or_default().extend(measured.fields.iter().map(row));
+    }
+    due
+}
+
+/// Whether the ordered file has this very reading.
+fn stands_at(line: &DiskLine, row: &Row) -> bool {
+    matches!(line, DiskLine::Reading { epoch, seq, .. } if *seq == row.seq && *epoch == row.epoch)
+}
+
+fn delivery(case: &Case<'_>, life: &Life<'_>, row: &Row) -> Option<usize> {
+    let found = life.facts.iter().find(|fact| match fact.what {
+        What::Entry(entry) => {
+            matches!(entry.kind, Kind::Data { digest: Some(_), .. })
+                && entry.seq == row.seq.0
+                && case.index.epochs[entry.epoch].to_string() == row.epoch
+        }
+        _ => false,
+    });
+    found.map(|fact| fact.at)
+}
+
+/// So many sensors have a table; of further ones there is none.
+const TABLES_MAX: usize = 1_024;
