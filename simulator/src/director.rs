@@ -178,7 +178,7 @@ impl<'a, W: Watch> Director<'a, W> {
                 }
             }
             Cue::Resume(peer) => self.world.resume(peer),
-            Cue::Revive(peer, identity) => self.revive(peer, identity),
+            Cue::Revive(peer, identity) => self.world.restart(peer, identity),
             Cue::Mend { cut, breaks, pairs } => {
                 if breaks {
                     pairs
@@ -234,11 +234,7 @@ impl<'a, W: Watch> Director<'a, W> {
                 }
             }
             Act::Clock { who, jump_us } => self.at(*who, it, |world, peer| world.jump_clock(peer, span(*jump_us))),
-            Act::Disk { who, span_us } => {
-                if let Some(peer) = self.find(*who, it).filter(|&peer| !self.may_not_forget(peer)) {
-                    self.world.fill_disk(peer, span(*span_us));
-                }
-            }
+            Act::Disk { who, span_us } => self.at(*who, it, |world, peer| world.fill_disk(peer, span(*span_us))),
             Act::Descriptors { who, span_us } => self.at(*who, it, |world, peer| world.starve(peer, span(*span_us))),
             Act::Slow { who, step_us, span_us } => self.at(*who, it, |world, peer| world.slow(peer, span(*step_us), span(*span_us))),
             Act::Cut { shape, over, span_us, breaks } => {
@@ -274,17 +270,6 @@ impl<'a, W: Watch> Director<'a, W> {
         {
             act(&mut self.world, one, two);
         }
-    }
-
-    /// Starts it again; with what it has stored, if it may not forget that.
-    fn revive(&mut self, peer: usize, identity: Identity) {
-        self.world.restart(peer, if self.may_not_forget(peer) { Identity::Same } else { identity });
-    }
-
-    /// Whether its disk has to keep what it stores: in mode `primary` those who have founded the group must not all forget
-    /// it, because they would found another one.
-    fn may_not_forget(&self, peer: usize) -> bool {
-        self.plan.knobs.bootstrap.iter().any(|id| id == self.world.id(peer))
     }
 
     fn come_back(&mut self, peer: usize, back: Option<Back>) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::config::{Guarantee, Knobs, LateJoin, Mode};
 use protocol::id::PeerId;
 
-use crate::plan::{Act, Fate, Load, Outside, Plan, Start};
+use crate::plan::{Fate, Load, Outside, Plan, Start};
 use crate::weather::{OneIn, Weather};
 use dice::Dice;
 
@@ -26,14 +26,10 @@ impl Plan {
         if knobs.mode == Mode::Primary {
             knobs.bootstrap = dice.bootstrap(&peers, chaos_us);
         }
-        let mut faults = dice.faults(size, unit, chaos_us);
-        if knobs.mode == Mode::Primary {
-            // A founder that cannot store that it has been in a view stops, and a second one of its name has another memory.
-            faults.retain(|fault| !matches!(fault.act, Act::Disk { .. }));
-        }
+        let faults = dice.faults(size, unit, chaos_us);
         let flood = dice.one_in("flood", 0, 16);
         let has_twin = size > 1 && dice.one_in("twin", 0, 16);
-        // A founder's twin has an empty disk, and would found another group (see `Director::may_not_forget`).
+        // A founder's twin has an empty disk, and would found another group.
         let of = dice.host("twin of", 0, size);
         let has_twin = has_twin && knobs.bootstrap.iter().all(|id| id.as_str() != peers[of].name);
         if has_twin {

@@ -321,9 +321,11 @@ impl<W: Watch> World<W> {
         if self.agenda.next_at().is_some() { Step::Moved } else { Step::Over }
     }
 
-    /// A process starts on a host; nothing happens if one runs there already.
+    /// A process starts on a host; nothing happens if one runs there already, or cannot.
     pub fn start(&mut self, host: usize) {
-        if self.is_live(host) {
+        let Host { disk_full, veteran, .. } = &self.hosts[host];
+        // It could not store its next incarnation, and who has been in a view rests on that.
+        if self.is_live(host) || *disk_full && *veteran {
             return;
         }
         self.power_up(host);
@@ -396,7 +398,10 @@ impl<W: Watch> World<W> {
         let phase = process.node.phase();
         let before = std::mem::replace(&mut process.phase, phase);
         for output in out.drain(..) {
-            self.perform(host, output);
+            // A process that could not store something has ended, and says nothing that rests on it.
+            if self.is_live(host) {
+                self.perform(host, output);
+            }
         }
         self.out = out;
         if self.settings.turn_us == 0 {
@@ -428,17 +433,22 @@ impl<W: Watch> World<W> {
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
             Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } => {}
-            Output::Persist { incarnation, veteran } => {
-                let Host { stored, veteran: was, disk_full, process, .. } = &mut self.hosts[host];
-                if !*disk_full {
-                    (*stored, *was) = (incarnation, veteran);
-                }
-                if let Some(process) = process {
-                    process.contact.member.inc = incarnation;
-                }
-            }
+            Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),
+        }
+    }
+
+    /// A process stores its incarnation, and whether it has been in a view; without the latter it cannot go on.
+    fn persist(&mut self, host: usize, incarnation: Incarnation, veteran: bool) {
+        let Host { stored, veteran: was, disk_full, process, .. } = &mut self.hosts[host];
+        if let Some(process) = process {
+            process.contact.member.inc = incarnation;
+        }
+        if !*disk_full {
+            (*stored, *was) = (incarnation, veteran);
+        } else if veteran {
+            self.fail(host);
         }
     }
 

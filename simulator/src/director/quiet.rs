@@ -87,7 +87,7 @@ impl<W: Watch> Director<'_, W> {
             // A twin has had its say; two living holders of one name are no group that could settle.
             if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name) {
                 let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 { Identity::Same } else { Identity::Fresh };
-                self.revive(peer, identity);
+                self.world.restart(peer, identity);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use promises::exit;
 use promises::fault::{Fault, Identity, Table as Links, Weather as LinkWeather};
 use promises::history::Record;
 use promises::world::{World as Fact, WorldEvent};
@@ -221,6 +222,14 @@ impl<W: Watch> World<W> {
         self.tell(host, Note::Stop { reason: format!("{reason:?}") });
         self.record_exit(host, Some(status), None, expected);
         self.end_process(host, true);
+    }
+
+    /// A process cannot store what it has to remember, and ends rather than go on without.
+    pub(super) fn fail(&mut self, host: usize) {
+        self.watch.act(self.now, format_args!("{} gives up: its disk is full", self.hosts[host].id));
+        self.tell(host, Note::Stop { reason: "nothing can be stored".to_owned() });
+        self.record_exit(host, Some(i32::from(exit::UNAVAILABLE)), None, true);
+        self.end_process(host, false);
     }
 
     pub(super) fn record_spawn(&mut self, host: usize) {
