@@ -148,7 +148,9 @@ impl<W: Watch> Director<'_, W> {
             return true;
         }
         let nodes: Vec<&Node> = self.living().into_iter().filter_map(|peer| self.world.node(peer)).collect();
-        let is_there = |member: &Member| nodes.iter().any(|node| node.contact().member == *member);
+        // Who has been in a view and lost its log has no vote: it cannot tell what it knew.
+        let votes = |node: &&&Node| !node.epoch().is_none() || node.is_fresh();
+        let is_there = |member: &Member| nodes.iter().filter(votes).any(|node| node.contact().member == *member);
         match nodes.iter().filter(|node| !node.epoch().is_none()).max_by_key(|node| (node.epoch(), node.status().contiguous)) {
             Some(newest) => newest.may_go_on(is_there),
             None => knobs.bootstrap.iter().all(|id| nodes.iter().any(|node| node.contact().id() == id && node.is_fresh())),
