@@ -76,14 +76,21 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
     }
     let core = index.core();
     let mut ordered: Vec<(LifeId, u64)> = vec![];
+    // Where those who are left have joined, first of all: what stands below is known from those who were there.
+    let mut joined = u64::MAX;
     for id in &core {
         let log = log_at_rest(index, *id);
         twice(index, *id, &log, sheet);
+        joined = joined.min(log.first().map_or(u64::MAX, |(seq, ..)| *seq));
         ordered.extend(log.iter().filter_map(|(_, kind, _)| match kind {
             Kind::Data { origin, oseq, .. } => Some((*origin, *oseq)),
             Kind::Lost { .. } | Kind::View(_) => None,
         }));
     }
+    ordered.extend(index.placed.iter().filter(|placed| placed.entry.seq < joined).filter_map(|placed| match placed.entry.kind {
+        Kind::Data { origin, oseq, .. } => Some((origin, oseq)),
+        Kind::Lost { .. } | Kind::View(_) => None,
+    }));
     ordered.sort_unstable();
     // Only those tell of a loss who have not had the readings themselves; they need not be there any more.
     let lost = index.placed.iter().filter_map(|placed| match placed.entry.kind {

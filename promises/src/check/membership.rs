@@ -1,6 +1,6 @@
 //! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes back in.
 
-use crate::index::{Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
+use crate::index::{Entry, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 
 /// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done to it, not by what
@@ -84,12 +84,15 @@ fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms }: Lag) -> bool 
 }
 
 /// Whether a life was, by its own word, in the group that passes from one view to the other, when the other came: it
-/// had gone on neither to another leader's epoch nor to another group, nor was it outside of any.
+/// had gone on neither to another leader's epoch nor to another group, nor was it outside of any or waited for the outcome of
+/// somebody else's claim.
 fn follows(index: &Index<'_>, life: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
     let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
     let epochs = said.filter_map(|fact| match fact.what {
         What::Entry(entry) => matches!(entry.kind, Kind::View(_)).then_some(Some(entry.epoch)),
-        What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } => Some(Some(epoch)),
+        What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } | What::Promised { epoch } => {
+            Some(Some(epoch))
+        }
         // It has been told that it is not in the group, and asks to be let in again.
         What::Merged { .. } | What::Unordered { outside: true, .. } => Some(None),
         _ => None,
@@ -169,15 +172,14 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
         return;
     };
     let What::Transfer { resume, epoch } = transfer.what else { return };
-    let view = facts.find_map(|fact| match fact.what {
-        What::Entry(entry) => match entry.kind {
-            Kind::View(view) => Some(&index.views[view]),
-            Kind::Data { .. } | Kind::Lost { .. } => None,
-        },
+    // Who is let in a second time before it has seen its first view is told of the second one.
+    let next = facts.find_map(|fact| match fact.what {
+        What::Entry(Entry { kind: Kind::View(view), .. }) => Some(Some(&index.views[view])),
+        What::Cut { .. } | What::Transfer { .. } => Some(None),
         _ => None,
     });
     // Its leader may die before it is admitted, and the next one admits it later.
-    let Some(view) = view.filter(|view| view.epoch == epoch) else { return };
+    let Some(view) = next.flatten().filter(|view| view.epoch == epoch) else { return };
     sheet.look();
     let got = view.seq.saturating_sub(resume + 1);
     let leader = index.life(view.leader, index.epochs[view.epoch].owner.inc);
