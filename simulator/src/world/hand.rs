@@ -228,6 +228,8 @@ impl<W: Watch> World<W> {
     pub(super) fn fail(&mut self, host: usize) {
         self.watch.act(self.now, format_args!("{} gives up: its disk is full", self.hosts[host].id));
         self.tell(host, Note::Stop { reason: "nothing can be stored".to_owned() });
+        // Whether it was about to leave or not: it is its machine that takes it away.
+        self.record_fault(Fault::Kill, &[host]);
         self.record_exit(host, Some(i32::from(exit::UNAVAILABLE)), None, true);
         self.end_process(host, false);
     }
