@@ -82,7 +82,9 @@ impl Sinks {
     /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`, and views
     /// are told from `tell_from` on.
     pub(crate) fn on_log_replaced(&mut self, log: &Log, fork: Seq, resume: Seq, tell_from: Seq, out: &mut Vec<Output>) {
-        self.tell_from = tell_from;
+        // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
+        let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&self.tell_from);
+        self.tell_from = if joined_before { self.tell_from.min(tell_from) } else { tell_from };
         if self.delivered > fork {
             out.push(Output::Note(Note::Diverged { from: fork.next(), to: self.delivered }));
             self.delivered = fork;
