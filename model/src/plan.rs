@@ -50,7 +50,7 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
     let primary = mode == Mode::Primary;
     let merge_passes = if primary { 1 } else { 2 };
     let planned = |name, start, bounds| Planned { name, start, bounds };
-    vec![
+    let mut plan = vec![
         planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..all }),
         planned("silence", Start::Formed, Bounds { readings: either(1, 2), passes: 2, ..all }),
         planned("crashes_and_silence", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..all }),
@@ -59,11 +59,15 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
         planned("pause_of_two", Start::Formed, Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all }),
         planned("safe", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(0, 1), rests: 2, safe: true, ..all }),
         planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, passes: either(1, 2), rests: 6, datagrams: true, ..all }),
-        planned("boot_of_three", Start::Boot, Bounds { passes: either(0, 1), rests: either(3, 6), datagrams: true, ..all }),
         planned(
             "merge",
             Start::Torn,
             Bounds { crashes: either(0, 1), passes: either(merge_passes, 2), datagrams: deep || !primary, ..all },
         ),
-    ]
+    ];
+    // In mode `available` any of three may found a group of its own; to see them all become one takes a deep search.
+    if deep || primary {
+        plan.push(planned("boot_of_three", Start::Boot, Bounds { passes: either(0, 1), rests: either(3, 6), datagrams: true, ..all }));
+    }
+    plan
 }
