@@ -149,6 +149,10 @@ impl Node {
                 if candidate.handed_over {
                     let (successor, epoch) = (on.clone(), self.log.epoch());
                     self.send(now, member, Message::Handover { successor, epoch }, out);
+                } else if *on == member.id && self.promised.owner == *member {
+                    // The promise may have gone with the other link.
+                    let epoch = self.promised.clone();
+                    self.answer_sync(now, member, epoch, out);
                 }
             }
             Phase::Adopting { .. } => self.ask_missing(now, out),
@@ -259,7 +263,8 @@ impl Node {
     /// may be named by a view that is still to come.
     fn knows(&self, member: &Member, end: &LogEnd) -> bool {
         let ahead = self.log.is_in(&end.epoch) && end.contiguous > self.log.contiguous();
-        ahead || self.counts(member)
+        // Whoever has its promise was known when it got it.
+        ahead || self.counts(member) || self.promised.owner == *member
     }
 
     /// OK if this peer outranks the candidate, else CLEAR.

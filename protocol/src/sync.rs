@@ -160,7 +160,7 @@ impl Node {
         let newer = |own: &View| {
             theirs.is_some_and(|view| view.view_id > own.view_id && self.log.is_in(&view.epoch) && view.names(&self.me.member))
         };
-        self.counts(claimant) || self.log.view().is_some_and(newer)
+        self.counts(claimant) || self.log.view().is_some_and(newer) || self.promised.owner == *claimant
     }
 
     /// Notes that a promise was made, if it is news.
@@ -180,8 +180,13 @@ impl Node {
     fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
         self.promise_to(epoch, &to.id, out);
         self.become_waiting(now, &to.id, out);
+        self.answer_sync(now, to, epoch.clone(), out);
+    }
+
+    /// Says where the log of this peer ends, which has promised that epoch.
+    pub(crate) fn answer_sync(&mut self, now: Time, to: &Member, epoch: Epoch, out: &mut Vec<Output>) {
         let answer = SyncAnswer {
-            epoch: epoch.clone(),
+            epoch,
             contiguous: self.log.contiguous(),
             lineage: self.log.lineage().to_vec(),
             stable: self.log.stable(),
