@@ -113,19 +113,28 @@ pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sh
     // The highest position that each epoch's leader told to be stable, when, and in which view.
     let mut highest: Vec<Option<(u64, usize, usize)>> = vec![None; index.epochs.len()];
     for life in &index.lives {
-        let (mut adopted, mut view) = (None, None);
+        let (mut adopted, mut view, mut own) = (None, None, None);
         for fact in &life.facts {
             match fact.what {
                 What::Cut { epoch, .. } => (adopted, view) = (Some(epoch), None),
                 What::Entry(entry) => {
                     if let Kind::View(number) = entry.kind {
                         view = Some(number);
+                        // What is safe is told to be stable first and handed over then, a view like anything else: an
+                        // entry at or below that position was stable in the view that it brings.
+                        if let Some((seq, by, at)) = adopted.and_then(|epoch: EpochId| highest[epoch].as_mut())
+                            && entry.seq <= *seq
+                            && own == Some(*at)
+                        {
+                            *by = number;
+                        }
                     }
                 }
                 What::Stable { seq } => {
                     let (Some(epoch), Some(view)) = (adopted, view) else { continue };
                     if index.views[view].seq <= seq {
                         highest[epoch] = Some((seq, view, fact.at));
+                        own = Some(fact.at);
                     }
                 }
                 _ => {}

@@ -33,11 +33,22 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
+/// Whether the group had removed a leader, by the word of others, before that one led again: it was alone by then.
+fn is_sent_away(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
+    let own = &index.lives[leader];
+    index.views.iter().any(|view| {
+        let between = view.at < new.at && view.view_id > old.view_id && view.epoch == old.epoch;
+        between && view.life != leader && !view.names(own.peer, own.inc)
+    })
+}
+
 fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>, sheet: &mut Sheet) {
     let index = case.index;
-    // While the leader itself stood still for long, the others may have gone on without it.
-    let patience = u64::try_from(case.options.knobs.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX) / 2;
-    if index.stood_still(leader, new.t, patience) {
+    // While the leader itself stood still for as long as it waits for answers, the others may have gone on without it, and
+    // it may not have heard them.
+    let knobs = &case.options.knobs;
+    let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
+    if index.stood_still(leader, new.t, patience) || is_sent_away(index, leader, old, new) {
         return;
     }
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
