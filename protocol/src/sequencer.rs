@@ -552,16 +552,16 @@ impl Node {
         }
     }
 
-    /// Mode `primary`: the newest view has become stable, so the next one may follow.
+    /// The newest view has become stable: whoever it does not name counts no more, and in mode `primary` the next one may follow.
     fn settle_view(&mut self, now: Time, out: &mut Vec<Output>) {
         let settled = self.log.view_at() <= self.log.stable();
         let Role::Leader(leader) = &mut self.role else { return };
         if !settled {
             return;
         }
+        leader.departed.clear();
         if leader.unsettled {
             leader.unsettled = false;
-            leader.departed.clear();
             self.more_at = Some(now);
         }
         if let Some(first) = leader.first.take() {

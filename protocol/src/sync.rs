@@ -133,8 +133,7 @@ impl Node {
                 self.refuse(now, from, Some(round), reason, out);
             }
             Role::Candidate(candidate) if candidate.first_view => self.promise(now, from, &request.epoch, out),
-            // Its own leader moves to a higher epoch. Its
-            // first view may still be on its way.
+            // Its own leader moves to a higher epoch. Its first view may still be on its way.
             Role::Member(following) if following.leader.member == *from => {
                 if request.epoch > following.epoch {
                     self.promise(now, from, &request.epoch, out);
