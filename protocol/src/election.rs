@@ -20,6 +20,10 @@ impl Node {
     /// Misses its leader from now on, and asks around; after a hand-over there is nobody to ask.
     pub(crate) fn become_candidate(&mut self, now: Time, cause: Cause, missed: Option<PeerId>, out: &mut Vec<Output>) {
         let mut candidate = self.candidate(now, missed);
+        if cause == Cause::OwnWord {
+            // It lives and does not lead: nothing to wait for when asking, but it keeps its place if it promises.
+            candidate.revived.extend(candidate.missed.clone());
+        }
         candidate.only_silent = matches!(cause, Cause::Silence | Cause::Witnessed);
         self.role = Role::Candidate(candidate);
         self.building = None;

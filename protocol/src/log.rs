@@ -271,6 +271,11 @@ impl Log {
         self.unsafe_yet.front().copied()
     }
 
+    /// The last position that waits to be safe.
+    pub(crate) fn unsafe_to(&self) -> Option<Seq> {
+        self.unsafe_yet.back().copied()
+    }
+
     /// Forgets entries at or below `floor`, but keeps so many entries and bytes more.
     pub(crate) fn discard(&mut self, floor: Seq, entries: u64, bytes: u64) {
         let mut behind = floor.above(self.base);

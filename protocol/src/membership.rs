@@ -230,7 +230,7 @@ impl Node {
 
     /// The followers become those of the newest view; whoever is new is told so, whoever is out is sent the entry that says it.
     fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, out: &mut Vec<Output>) {
-        let view_at = self.log.view_at();
+        let (view_at, awaits) = (self.log.view_at(), self.log.unsafe_to());
         let Some(view) = self.log.view().cloned() else { return };
         let forget_at = now + self.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
@@ -246,7 +246,7 @@ impl Node {
                     continue;
                 }
                 let (member, cursor) = (follower.contact.member, follower.cursor);
-                leader.parting.push(Parting { member, cursor, until: view_at, forget_at });
+                leader.parting.push(Parting { member, cursor, until: view_at, awaits, forget_at });
             }
         }
         leader.clear_doubt();

@@ -103,6 +103,8 @@ pub(crate) struct Parting {
     pub(crate) cursor: Seq,
     /// The entry that removes it.
     pub(crate) until: Seq,
+    /// The last reading before it that has to be safe, and has not been told to be.
+    pub(crate) awaits: Option<Seq>,
     pub(crate) forget_at: Time,
 }
 
@@ -528,6 +530,7 @@ impl Node {
         self.learn_stable(stable, out);
         if awaited.is_some_and(|at| at <= self.log.stable()) {
             self.spread_stable(out);
+            self.stream_parting(now, out);
         }
         self.settle_view(now, out);
         self.retire(now, out);
@@ -619,32 +622,32 @@ impl Node {
         self.stream_parting(now, out);
     }
 
+    /// Whoever is out gets everything up to the view that says so, and is told when the readings before it are safe: it
+    /// hands over neither before, and would wait for good.
     fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let epoch = leader.epoch.clone();
         let mut left = VecDeque::from(std::mem::take(&mut leader.parting));
         let mut kept = Vec::new();
+        let stable = self.log.stable();
         while let Some(mut parting) = left.pop_front() {
             for _ in 0..STREAMED_AT_ONCE {
                 let link = self.links.to(&parting.member);
-                if parting.cursor >= parting.until || link.is_none_or(|link| self.links.is_full(link)) {
+                let settled = parting.awaits.is_some_and(|at| at <= stable);
+                if !(parting.cursor < parting.until || settled) || link.is_none_or(|link| self.links.is_full(link)) {
                     break;
                 }
                 let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES as usize);
                 let end = parting.cursor.plus(run.len() as u64);
-                let message = Message::Ordered(Ordered {
-                    epoch: epoch.clone(),
-                    first: parting.cursor.next(),
-                    run,
-                    stable: self.log.stable(),
-                    repair: None,
-                });
-                if end == parting.cursor || !self.send(now, &parting.member, message, out) {
+                let message = Message::Ordered(Ordered { epoch: epoch.clone(), first: parting.cursor.next(), run, stable, repair: None });
+                let gone = end == parting.cursor && parting.cursor < parting.until;
+                if gone || !self.send(now, &parting.member, message, out) {
                     break;
                 }
                 parting.cursor = end;
+                parting.awaits = parting.awaits.filter(|_| !settled);
             }
-            if parting.cursor < parting.until {
+            if parting.cursor < parting.until || parting.awaits.is_some() {
                 kept.push(parting);
             }
         }
