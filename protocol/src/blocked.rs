@@ -76,12 +76,12 @@ impl Node {
         }
         if candidate.first_view && views.is_empty() {
             if !self.may_lead() {
-                return Some(format!("waiting for a leader; {} found the group", Names(&self.config.knobs().bootstrap)));
+                return Some(others_found(&self.config.knobs().bootstrap));
             }
             let answered = |id: &PeerId| candidate.asked.get(id).is_some_and(|contact| answers(&contact.member));
             let missing = self.config.knobs().bootstrap.iter().filter(|id| **id != self.me.member.id && !answered(id));
             let missing: Vec<PeerId> = missing.cloned().collect();
-            return (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(&missing)));
+            return awaited_to_found(&missing);
         }
         shortfall(views, stable, |member| *member == self.me.member || answers(member))
     }
@@ -234,7 +234,7 @@ fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran:
         );
     }
     if !bootstrap.contains(me) {
-        return Some(format!("waiting for a leader; {} found the group", Names(bootstrap)));
+        return Some(others_found(bootstrap));
     }
     let others = || bootstrap.iter().filter(|id| *id != me);
     let forgetful: Vec<PeerId> = others().filter(|id| joining.veterans.contains(*id)).cloned().collect();
@@ -245,5 +245,15 @@ fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran:
         ));
     }
     let missing: Vec<PeerId> = others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
-    (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(&missing)))
+    awaited_to_found(&missing)
+}
+
+/// Said by who is not named in `bootstrap`.
+fn others_found(bootstrap: &[PeerId]) -> String {
+    format!("waiting for a leader; {} found the group", Names(bootstrap))
+}
+
+/// Said by a founder, as long as some are missing.
+fn awaited_to_found(missing: &[PeerId]) -> Option<String> {
+    (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(missing)))
 }

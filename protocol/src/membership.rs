@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::blocked::survives;
+use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row};
@@ -15,7 +16,8 @@ use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::role::Role;
 use crate::seam::Output;
-use crate::sequencer::{Courting, Follower, Leader, Parting, Retiring, Successor};
+use crate::sequencer::{Courting, Leader, Retiring, Successor};
+use crate::stream::Parting;
 use crate::time::Time;
 use crate::view::View;
 

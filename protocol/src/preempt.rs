@@ -9,13 +9,14 @@
 //! A hand-over that comes to nothing costs no leader: before `HANDOVER` the old one just goes on, after it everybody
 //! waits for the claim for as long as for any other, and then elects. Either way the next attempt hesitates, ever longer.
 
+use crate::follower::Follower;
 use crate::id::{Member, PeerId};
 use crate::message::Message;
 use crate::node::Node;
 use crate::note::Note;
 use crate::role::Role;
 use crate::seam::Output;
-use crate::sequencer::{Follower, Leader, Retiring, Successor};
+use crate::sequencer::{Leader, Retiring, Successor};
 use crate::time::Time;
 
 impl Leader {

@@ -1,23 +1,24 @@
 //! The leader: numbers what members send, streams it to everyone, knows who has what.
 //!
-//! A fixed sequencer (Défago, Schiper, Urbán 2004, variant UB) on a log. Each follower has a cursor; what lies between
-//! it and the end of the log is streamed as runs, as fast as its link takes them, and starts again at what the follower
-//! says it holds whenever its link is new. So there is no resend timer and no hold-back queue: a hole cannot last
-//! longer than a link. A position is *stable* when everyone in the newest view holds it.
+//! A fixed sequencer (Défago, Schiper, Urbán 2004, variant UB) on a log. What is numbered is streamed from a cursor for
+//! each follower (see `stream`), so there is no hold-back queue: a hole cannot last longer than a link. A position is
+//! *stable* when everyone in the newest view holds it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::detector::{Liveness, Started};
-use crate::id::{Contact, Epoch, LinkId, Member, Oseq, PeerId, Seq};
+use crate::detector::Started;
+use crate::follower::Follower;
+use crate::id::{Contact, Epoch, Member, Oseq, PeerId, Seq};
 use crate::log::Log;
-use crate::member::{RUN_BYTES, millis};
-use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests, SyncFinal, Wish};
+use crate::member::millis;
+use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::quorum::stable_by_quorum;
 use crate::role::Role;
 use crate::seam::{Outcome, Output};
+use crate::stream::Parting;
 use crate::sync::FirstEntry;
 use crate::time::Time;
 
@@ -65,49 +66,6 @@ pub(crate) struct Leader {
     departed: BTreeMap<Member, Seq>,
 }
 
-/// What a leader knows of a member.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Follower {
-    pub(crate) contact: Contact,
-    /// The last position that it has acknowledged in this epoch.
-    pub(crate) acked: Seq,
-    /// The last position that it has been sent on the present link.
-    pub(crate) cursor: Seq,
-    /// Whether it has adopted this epoch, so that entries may be streamed to it.
-    pub(crate) adopted: bool,
-    /// Where it came in: from there on it is to keep up.
-    pub(crate) since: Seq,
-    liveness: Liveness,
-    /// The last beat that it has answered.
-    pub(crate) echo: Option<u64>,
-    /// The heartbeat that it was sent when its link was new, out of turn, and when.
-    greeting: Option<(u64, Time)>,
-    /// The question by which it came in; none where it was in the group before this leader led.
-    pub(crate) ask: Option<u64>,
-    /// Whether it was given time anew without having answered.
-    renewed: bool,
-    /// Since when it has been too far behind.
-    pub(crate) lag_since: Option<Time>,
-    /// With how many heartbeats in a row it has kept up.
-    pub(crate) steady: u32,
-    /// Whether readings of its have not been taken, so that it is to send them again.
-    pub(crate) turned_away: bool,
-    /// What it had acknowledged at the last beat, and for how many beats nothing has come of what it was sent.
-    stuck: (Seq, u32),
-}
-
-/// A member that is out.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Parting {
-    pub(crate) member: Member,
-    pub(crate) cursor: Seq,
-    /// The entry that removes it.
-    pub(crate) until: Seq,
-    /// The last reading before it that has to be safe, and has not been told to be.
-    pub(crate) awaits: Option<Seq>,
-    pub(crate) forget_at: Time,
-}
-
 /// What comes after this leader.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Retiring {
@@ -133,56 +91,6 @@ pub(crate) struct Courting {
     pub(crate) leader: Contact,
     pub(crate) ask: u64,
     pub(crate) until: Time,
-}
-
-impl Follower {
-    pub(crate) fn new(contact: Contact, since: Seq, now: Time) -> Self {
-        Self {
-            contact,
-            acked: Seq::ZERO,
-            cursor: Seq::ZERO,
-            adopted: false,
-            since,
-            liveness: Liveness::new(now),
-            echo: None,
-            greeting: None,
-            ask: None,
-            renewed: false,
-            lag_since: None,
-            steady: 0,
-            turned_away: false,
-            stuck: (Seq::ZERO, 0),
-        }
-    }
-
-    /// Admitted by that question, and sent everything above `start` up to `high`. By another question than before it has
-    /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first. But only once
-    /// without a word of its own: one that does not hear us asks again and again.
-    pub(crate) fn admit(&mut self, ask: u64, start: Seq, high: Seq, now: Time) {
-        self.adopted = true;
-        self.cursor = start;
-        if self.ask != Some(ask) {
-            if self.has_answered() || !self.renewed {
-                self.renewed = !self.has_answered();
-                self.liveness = Liveness::new(now);
-            }
-            self.ask = Some(ask);
-            self.acked = Seq::ZERO;
-            self.since = high;
-        }
-    }
-}
-
-impl Follower {
-    /// Whether it has acknowledged anything since it came in.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.acked > Seq::ZERO
-    }
-
-    /// When it has been silent for that long.
-    pub(crate) fn lost_at(&self, patience: Duration) -> Time {
-        self.liveness.lost_at(patience)
-    }
 }
 
 impl Leader {
@@ -536,18 +444,6 @@ impl Node {
         self.retire(now, out);
     }
 
-    /// Somebody waits for what has just become stable: it is said at once, not with whatever is streamed next.
-    fn spread_stable(&mut self, out: &mut Vec<Output>) {
-        let (contiguous, stable) = (self.log.contiguous(), self.log.stable());
-        let Role::Leader(leader) = &self.role else { return };
-        let level = leader.followers.values().filter(|follower| follower.adopted && follower.cursor == contiguous);
-        let links: Vec<LinkId> = level.filter_map(|follower| self.links.to(&follower.contact.member)).collect();
-        if !links.is_empty() {
-            let word = Ordered { epoch: leader.epoch.clone(), first: contiguous.next(), run: Vec::new(), stable, repair: None };
-            self.links.fan(links, Message::Ordered(word), out);
-        }
-    }
-
     /// Mode `primary`: a view has been numbered, and no other may follow until it is stable.
     pub(crate) fn unsettle(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
@@ -573,119 +469,8 @@ impl Node {
         }
     }
 
-    /// Sends every follower what it lacks, one frame for all that stand at the same position.
-    fn stream(&mut self, now: Time, out: &mut Vec<Output>) {
-        let contiguous = self.log.contiguous();
-        let stable = self.log.stable();
-        for round in 0.. {
-            let Role::Leader(leader) = &mut self.role else { return };
-            let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
-            for follower in leader.followers.values().filter(|follower| follower.adopted && follower.cursor < contiguous) {
-                if let Some(link) = self.links.to(&follower.contact.member)
-                    && !self.links.is_full(link)
-                {
-                    behind.entry(follower.cursor).or_default().push((link, follower.contact.id().clone()));
-                }
-            }
-            if behind.is_empty() {
-                break;
-            }
-            if round == STREAMED_AT_ONCE {
-                // Between two calls the shell can say that a link is full, and heartbeats can go out.
-                self.more_at = Some(now);
-                break;
-            }
-            for (cursor, group) in behind {
-                let run = self.log.run(cursor.next(), contiguous, RUN_BYTES as usize);
-                let Role::Leader(leader) = &mut self.role else { return };
-                if run.is_empty() {
-                    // What it lacks has been discarded; only a snapshot helps, and it gets one when it asks to join.
-                    for (_, id) in &group {
-                        if let Some(follower) = leader.followers.get_mut(id) {
-                            follower.adopted = false;
-                        }
-                    }
-                    continue;
-                }
-                let end = cursor.plus(run.len() as u64);
-                for (_, id) in &group {
-                    if let Some(follower) = leader.followers.get_mut(id) {
-                        follower.cursor = end;
-                    }
-                }
-                let epoch = leader.epoch.clone();
-                let links = group.into_iter().map(|(link, _)| link).collect();
-                let message = Message::Ordered(Ordered { epoch, first: cursor.next(), run, stable, repair: None });
-                self.links.fan(links, message, out);
-            }
-        }
-        self.stream_parting(now, out);
-    }
-
-    /// Whoever is out gets everything up to the view that says so, and is told when the readings before it are safe: it
-    /// hands over neither before, and would wait for good.
-    fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let epoch = leader.epoch.clone();
-        let mut left = VecDeque::from(std::mem::take(&mut leader.parting));
-        let mut kept = Vec::new();
-        let stable = self.log.stable();
-        while let Some(mut parting) = left.pop_front() {
-            for _ in 0..STREAMED_AT_ONCE {
-                let link = self.links.to(&parting.member);
-                let settled = parting.awaits.is_some_and(|at| at <= stable);
-                if !(parting.cursor < parting.until || settled) || link.is_none_or(|link| self.links.is_full(link)) {
-                    break;
-                }
-                let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES as usize);
-                let end = parting.cursor.plus(run.len() as u64);
-                let message = Message::Ordered(Ordered { epoch: epoch.clone(), first: parting.cursor.next(), run, stable, repair: None });
-                let gone = end == parting.cursor && parting.cursor < parting.until;
-                if gone || !self.send(now, &parting.member, message, out) {
-                    break;
-                }
-                parting.cursor = end;
-                parting.awaits = parting.awaits.filter(|_| !settled);
-            }
-            if parting.cursor < parting.until || parting.awaits.is_some() {
-                kept.push(parting);
-            }
-        }
-        if let Role::Leader(leader) = &mut self.role {
-            leader.parting = kept;
-        }
-    }
-
-    /// A follower's link is new: it goes on where it says that it is, in this epoch; otherwise it hears the cut again.
-    pub(crate) fn relink(&mut self, now: Time, member: &Member, end: &crate::message::LogEnd, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
-        if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
-            follower.adopted = true;
-            follower.acked = follower.acked.max(end.contiguous);
-            follower.cursor = end.contiguous;
-        } else if !follower.adopted && leader.announced.list.contains(member) && end.epoch < leader.epoch {
-            let announced = leader.announced.clone();
-            self.send(now, member, Message::SeqSyncFinal(announced), out);
-        }
-        self.greet(now, member, out);
-    }
-
-    /// One of a follower's links is gone: what has not been acknowledged may have gone with it.
-    pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
-        if follower.adopted && follower.acked > Seq::ZERO {
-            follower.cursor = follower.acked;
-        } else if !follower.adopted && leader.announced.list.contains(member) {
-            let announced = leader.announced.clone();
-            self.send(now, member, Message::SeqSyncFinal(announced), out);
-        }
-        self.greet(now, member, out);
-    }
-
     /// One heartbeat out of turn: whatever the old link swallowed must not cost a round trip.
-    fn greet(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+    pub(crate) fn greet(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let (high, stable, last_oseq) = (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&member.id) else { return };
@@ -707,5 +492,3 @@ fn entry(origin: Member, oseq: Oseq, what: Wish, time: u64) -> Entry {
 
 /// Beats after which unacknowledged entries are sent again.
 const STUCK_BEATS: u32 = 2;
-/// Frames streamed to one follower in one call at most.
-const STREAMED_AT_ONCE: u32 = 16;

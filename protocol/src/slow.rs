@@ -9,6 +9,7 @@
 //!
 //! Silence is another matter (see `detector`).
 
+use crate::follower::Follower;
 use crate::id::{Member, Seq};
 use crate::member::millis;
 use crate::message::Reason;
@@ -16,7 +17,7 @@ use crate::node::Node;
 use crate::note::Evidence;
 use crate::role::Role;
 use crate::seam::Output;
-use crate::sequencer::{Follower, Leader};
+use crate::sequencer::Leader;
 use crate::time::Time;
 
 impl Follower {

@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::building::{Building, Purpose};
+use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncFinal, SyncRequest};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::role::{Candidate, Claim, Phase, Role};
 use crate::seam::{Output, StopReason};
-use crate::sequencer::{Follower, Leader};
+use crate::sequencer::Leader;
 use crate::time::Time;
 use crate::view::View;
 

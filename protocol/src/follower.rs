@@ -1,0 +1,89 @@
+//! What a leader knows of a member: how far it is, when it last answered, and how it came in.
+//!
+//! Here are the facts and what they say by themselves. Who is too slow is judged in `slow`, who is silent in `sequencer`, and
+//! what is sent to whom in `stream`.
+
+use std::time::Duration;
+
+use crate::detector::Liveness;
+use crate::id::{Contact, Seq};
+use crate::time::Time;
+
+/// What a leader knows of a member.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Follower {
+    pub(crate) contact: Contact,
+    /// The last position that it has acknowledged in this epoch.
+    pub(crate) acked: Seq,
+    /// The last position that it has been sent on the present link.
+    pub(crate) cursor: Seq,
+    /// Whether it has adopted this epoch, so that entries may be streamed to it.
+    pub(crate) adopted: bool,
+    /// Where it came in: from there on it is to keep up.
+    pub(crate) since: Seq,
+    pub(crate) liveness: Liveness,
+    /// The last beat that it has answered.
+    pub(crate) echo: Option<u64>,
+    /// The heartbeat that it was sent when its link was new, out of turn, and when.
+    pub(crate) greeting: Option<(u64, Time)>,
+    /// The question by which it came in; none where it was in the group before this leader led.
+    pub(crate) ask: Option<u64>,
+    /// Whether it was given time anew without having answered.
+    renewed: bool,
+    /// Since when it has been too far behind.
+    pub(crate) lag_since: Option<Time>,
+    /// With how many heartbeats in a row it has kept up.
+    pub(crate) steady: u32,
+    /// Whether readings of its have not been taken, so that it is to send them again.
+    pub(crate) turned_away: bool,
+    /// What it had acknowledged at the last beat, and for how many beats nothing has come of what it was sent.
+    pub(crate) stuck: (Seq, u32),
+}
+
+impl Follower {
+    pub(crate) fn new(contact: Contact, since: Seq, now: Time) -> Self {
+        Self {
+            contact,
+            acked: Seq::ZERO,
+            cursor: Seq::ZERO,
+            adopted: false,
+            since,
+            liveness: Liveness::new(now),
+            echo: None,
+            greeting: None,
+            ask: None,
+            renewed: false,
+            lag_since: None,
+            steady: 0,
+            turned_away: false,
+            stuck: (Seq::ZERO, 0),
+        }
+    }
+
+    /// Admitted by that question, and sent everything above `start` up to `high`. By another question than before it has
+    /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first. But only once
+    /// without a word of its own: one that does not hear us asks again and again.
+    pub(crate) fn admit(&mut self, ask: u64, start: Seq, high: Seq, now: Time) {
+        self.adopted = true;
+        self.cursor = start;
+        if self.ask != Some(ask) {
+            if self.has_answered() || !self.renewed {
+                self.renewed = !self.has_answered();
+                self.liveness = Liveness::new(now);
+            }
+            self.ask = Some(ask);
+            self.acked = Seq::ZERO;
+            self.since = high;
+        }
+    }
+
+    /// Whether it has acknowledged anything since it came in.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.acked > Seq::ZERO
+    }
+
+    /// When it has been silent for that long.
+    pub(crate) fn lost_at(&self, patience: Duration) -> Time {
+        self.liveness.lost_at(patience)
+    }
+}

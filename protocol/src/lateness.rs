@@ -1,0 +1,82 @@
+//! A peer doubts itself first: whoever was called late could hear nobody meanwhile, and accuses nobody for it.
+//!
+//! The core reads no clock. It knows when it wanted to be called and when it was, and that tells a pause of the process, a
+//! busy machine, or a jump of the clock from silence of the others.
+
+use std::time::Duration;
+
+use crate::node::Node;
+use crate::role::Role;
+use crate::time::Time;
+
+impl Node {
+    /// If it has been called late by more than an interval, nobody could have been heard
+    /// meanwhile, so every deadline moves by the lag and nobody is accused for it.
+    pub(crate) fn doubt_self(&mut self, now: Time) {
+        // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read. There may
+        // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
+        let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline.max(self.excused_until)));
+        self.lag = self.lag.max(lag);
+        let interval = self.config.knobs().heartbeat_interval;
+        // Who waits for answers gives less time than who waits for heartbeats, so a shorter pause matters to it.
+        let waits = self.witness.is_some() || matches!(self.role, Role::Joining(_) | Role::Candidate(_));
+        let tolerated = if waits { interval.min(self.config.witness_timeout()) } else { interval };
+        if lag <= tolerated {
+            return;
+        }
+        self.excused_until = now;
+        match &mut self.role {
+            Role::Joining(joining) => joining.excuse(lag),
+            Role::Member(following) => following.liveness.excuse(lag),
+            Role::Candidate(candidate) => candidate.excuse(lag),
+            Role::Leader(leader) => leader.excuse(now, lag),
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.until += lag;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Knobs};
+    use crate::id::{Contact, Incarnation, Member, PeerId};
+    use crate::node::Node;
+    use crate::note::Note;
+    use crate::seam::{Input, Output};
+    use crate::time::Time;
+
+    fn at(milli: u64) -> Time {
+        Time::from_micros(milli * 1_000)
+    }
+
+    /// Calls a lone newcomer with that at these moments, and wakes it at last; whether it has claimed by then.
+    #[track_caller]
+    fn check_claims(call: &Input, at_millis: impl IntoIterator<Item = u64>, last: u64, claims: bool) {
+        let me = Contact {
+            member: Member { id: PeerId::new("p1").expect("a valid name"), inc: Incarnation(1) },
+            birth: 1,
+            address: "127.0.0.1:5001".parse().expect("an address"),
+            explicit: 0,
+        };
+        let mut node = Node::new(me, Config::try_from(Knobs::fast()).expect("sound"), 1, at(0));
+        let mut out = Vec::new();
+        for milli in at_millis {
+            node.handle(at(milli), call.clone(), &mut out);
+        }
+        node.handle(at(last), Input::Wake, &mut out);
+        let claimed = out.iter().any(|output| matches!(output, Output::Note(Note::Claim { .. })));
+        assert_eq!(claimed, claims);
+    }
+
+    #[test]
+    fn a_late_call_excuses_itself_once_for_each_moment() {
+        // Woken in time, it founds its group after `join_timeout`, which is 200 ms.
+        check_claims(&Input::Wake, (0..10).map(|n| n * 60), 600, true);
+        // One long pause, two in a row, and one that is made of many short ones: nobody could have been heard.
+        let publish = Input::Publish { payload: "x".into(), time: 0, guarantee: None };
+        check_claims(&publish, [], 600, false);
+        check_claims(&publish, [300], 600, false);
+        check_claims(&publish, (0..10).map(|n| n * 60), 600, false);
+    }
+}
