@@ -208,9 +208,11 @@ impl Node {
         }
         let Some(building) = self.building.take() else { return false };
         let (purpose, epoch, target, source) = (building.purpose, building.epoch.clone(), building.target, building.source.clone());
+        // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no admission.
+        let newcomer = self.sinks.delivered() == Seq::ZERO;
         let snapshot = match &building.base {
-            // An admission starts there whatever it stands on.
-            Base::Own(fork) => Some(*fork).filter(|_| purpose == Purpose::Join),
+            // An admission starts there whatever it stands on, and so does a newcomer.
+            Base::Own(fork) => Some(*fork).filter(|_| purpose == Purpose::Join || newcomer && target > Seq::ZERO),
             Base::Snapshot(snapshot) => Some(snapshot.seq),
         };
         let had_log = !self.log.is_none();
@@ -230,15 +232,17 @@ impl Node {
         // An admission may be to an epoch that began long ago.
         let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
         out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log_id: format!("{:?}", self.log.log_id()) }));
-        let resume = match (snapshot, purpose) {
-            (None, _) => Seq::ZERO,
-            // A newcomer's first delivery is the view that admits it, or as many entries before it as it asked for.
-            (Some(at), Purpose::Join) if self.sinks.delivered() == Seq::ZERO => {
-                let before = self.log.view_at().previous().0;
-                at.max(Seq(before.saturating_sub(self.config.knobs().late_join.entries())))
+        let resume = match snapshot {
+            None => Seq::ZERO,
+            // A newcomer's first delivery is the view that lets it in, or as many entries before it as it asked for.
+            Some(at) if newcomer => {
+                let first_view = match purpose {
+                    Purpose::Join => self.log.view_at(),
+                    Purpose::Follow | Purpose::Lead => self.log.first_view_of(&self.me.member).unwrap_or(target.next()),
+                };
+                at.max(Seq(first_view.previous().0.saturating_sub(self.config.knobs().late_join.entries())))
             }
-            (Some(_), Purpose::Follow | Purpose::Lead) if self.sinks.delivered() == Seq::ZERO => target,
-            (Some(at), _) => at,
+            Some(at) => at,
         };
         // Whoever was away gets the readings since, but joins with the view that admits it.
         let tell_from = if purpose == Purpose::Join { self.log.view_at() } else { Seq::ZERO };

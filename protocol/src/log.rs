@@ -141,6 +141,11 @@ impl Log {
         self.views.iter().rev().find(|(at, _)| *at <= seq).map(|(_, view)| view).or(self.base_view.as_ref())
     }
 
+    /// Where the first of the retained views stands that names a member.
+    pub(crate) fn first_view_of(&self, member: &Member) -> Option<Seq> {
+        self.views.iter().find(|(_, view)| view.names(member)).map(|(at, _)| *at)
+    }
+
     /// The epoch that covers a position.
     pub(crate) fn epoch_at(&self, seq: Seq) -> Epoch {
         self.lineage.iter().rev().find(|row| row.first <= seq).map_or_else(Epoch::none, |row| row.epoch.clone())

@@ -204,6 +204,10 @@ impl Node {
         following.viewed = Some(self.log.view_at());
         let Some(view) = self.log.view() else { return };
         if !view.names(&self.me.member) {
+            if view.epoch != following.epoch {
+                // The cut has been adopted, and the list of the new epoch has this peer; the view that says so is on its way.
+                return;
+            }
             if self.leaving.is_some() {
                 self.stop(StopReason::Left, out);
             } else {

@@ -406,13 +406,13 @@ impl Past {
 }
 
 /// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there and the
-/// entries since are still retained, so that a member that was away for a while misses nothing. One that has no log gets
+/// entries since are still retained, so that a member that was away for a while misses nothing. One that has had nothing gets
 /// as many of the entries before the newest view as it asks for, and as are retained.
 fn start_for(log: &Log, past: &Past) -> Seq {
     // Never above the view that admits it: in mode `primary` that may be stable before the newcomer holds it.
     let below_view = log.view_at().previous();
     let stable = if log.retains_above(below_view) { log.stable().min(below_view) } else { log.stable() };
-    if past.lineage.is_empty() {
+    if past.contiguous == Seq::ZERO {
         let wanted = Seq(log.view_at().previous().0.saturating_sub(past.recent));
         return wanted.max(log.base()).min(stable);
     }
