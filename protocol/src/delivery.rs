@@ -54,8 +54,9 @@ impl Sinks {
                     }
                 }
                 Entry::Lost { origin, from, to } => {
-                    if !self.has_sunk(&origin.id, origin.inc, *to) {
-                        self.sink(&origin.id, origin.inc, *to);
+                    let had = self.has_sunk(&origin.id, origin.inc, *to);
+                    // Its origin says it in any case: whoever else could may be gone.
+                    if !had || (&origin.id, origin.inc) == me {
                         out.push(Output::Note(Note::Lost {
                             epoch: log.epoch_at(seq),
                             seq,
@@ -65,6 +66,9 @@ impl Sinks {
                             from: *from,
                             to: *to,
                         }));
+                    }
+                    if !had {
+                        self.sink(&origin.id, origin.inc, *to);
                         out.push(Output::Deliver(Delivery::Lost { seq, origin: origin.clone(), from: *from, to: *to }));
                     }
                 }
