@@ -204,7 +204,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "rejoins",
         invariants: &["I4", "I15"],
-        statement: "a restarted peer comes back with a higher incarnation, and nobody goes back to the old one",
+        statement: "a restarted peer comes back with a higher incarnation, and nobody goes back to the old one in the same log",
         safety: false,
         check: membership::rejoins,
     },

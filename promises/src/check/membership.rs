@@ -1,5 +1,9 @@
 //! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes back in.
 
+use std::collections::BTreeMap;
+
+use protocol::id::{Incarnation, PeerId};
+
 use crate::index::{Entry, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 
@@ -212,7 +216,8 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
     }
 }
 
-/// A process that is started again comes in with a higher incarnation, and no view goes back to the old one.
+/// A process that is started again comes in with a higher incarnation, and no view goes back to the old one, unless it is
+/// of another group, whose log took the place of the one that knew better.
 pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let core = index.core();
@@ -233,25 +238,35 @@ pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
 }
 
 /// Whether the older of two lives was over when the younger began.
-fn succeeded(index: &Index<'_>, peer: &protocol::id::PeerId, older: protocol::id::Incarnation, younger: protocol::id::Incarnation) -> bool {
+fn succeeded(index: &Index<'_>, peer: &PeerId, older: Incarnation, younger: Incarnation) -> bool {
     let ended = index.life(peer, older).and_then(|life| index.lives[life].ended);
     let began = index.life(peer, younger).and_then(|life| index.lives[life].facts.first()).map(|fact| fact.t);
     ended.zip(began).is_some_and(|(ended, began)| ended <= began)
 }
 
 fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
-    let mut known: Vec<(&protocol::id::PeerId, protocol::id::Incarnation, usize)> = vec![];
-    for view in index.views.iter().filter(|view| view.life == id) {
+    // The lives of each peer that its views have named, newest last, and where: what another log takes back is unseen.
+    let mut known: BTreeMap<&PeerId, Vec<(Incarnation, &ViewFact<'_>)>> = BTreeMap::new();
+    for fact in &index.lives[id].facts {
+        let view = match fact.what {
+            What::Diverged { from, .. } => {
+                known.values_mut().for_each(|seen| seen.retain(|(_, view)| view.seq < from));
+                continue;
+            }
+            What::Entry(Entry { kind: Kind::View(view), .. }) => &index.views[view],
+            _ => continue,
+        };
         for (peer, inc) in view.lives() {
-            match known.iter_mut().find(|(name, ..)| *name == peer) {
+            let seen = known.entry(peer).or_default();
+            match seen.last() {
                 // Two processes of one name that both live are twins, and either may be the one that stays after a partition.
-                Some((_, newest, _)) if *newest > inc && !succeeded(index, peer, inc, *newest) => {}
-                Some((_, newest, at)) if *newest > inc => {
+                Some((newest, _)) if *newest > inc && !succeeded(index, peer, inc, *newest) => {}
+                Some((newest, before)) if *newest > inc => {
                     let words = || format!("{} sees {peer}#{inc} in view {} after {peer}#{newest}", index.name(id), view.view_id);
-                    sheet.breach(&[*at, view.at], words);
+                    sheet.breach(&[before.at, view.at], words);
                 }
-                Some(row) => (row.1, row.2) = (inc, view.at),
-                None => known.push((peer, inc, view.at)),
+                Some((newest, _)) if *newest == inc => {}
+                Some(_) | None => seen.push((inc, view)),
             }
         }
     }
