@@ -96,6 +96,8 @@ pub(crate) enum What<'a> {
     },
     Elected {
         epoch: EpochId,
+        /// How many had answered, itself included.
+        size: u64,
         renewed: bool,
     },
     Follows {

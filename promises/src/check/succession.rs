@@ -4,7 +4,7 @@ use protocol::note::Note;
 
 use crate::fault::Fault;
 use crate::history::Record;
-use crate::index::{Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
+use crate::index::{EpochId, Fact, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 use crate::world::World;
 
@@ -229,6 +229,7 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
     let last_third = quiet.to.saturating_sub(quiet.to.saturating_sub(quiet.from) / 3);
     let core = index.core();
     let mut elections: Vec<usize> = vec![];
+    let mut outrun: Vec<EpochId> = vec![];
     for id in &core {
         sheet.look();
         for fact in index.lives[*id].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
@@ -236,13 +237,18 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
             if is_election && fact.t >= last_third {
                 sheet.breach(&[fact.at], || format!("{} holds an election when the group has long been at rest", index.name(*id)));
             }
-            if matches!(fact.what, What::Elected { renewed: false, .. }) {
+            let What::Elected { epoch, size, renewed: false } = fact.what else { continue };
+            // Of two claims at once, one may be announced to those who have promised the other by then: it leads nobody.
+            if size > 1 && !is_followed(index, epoch) {
+                outrun.push(epoch);
+            } else {
                 elections.push(fact.at);
             }
         }
     }
     let within = index.views.iter().filter(|view| core.contains(&view.life) && (quiet.from..=quiet.to).contains(&view.t));
-    let mut views: Vec<(usize, u64)> = within.map(|view| (view.epoch, view.view_id)).collect();
+    let mut views: Vec<(EpochId, u64)> =
+        within.filter(|view| !outrun.contains(&view.epoch)).map(|view| (view.epoch, view.view_id)).collect();
     views.sort_unstable();
     views.dedup();
     // Each election makes one view of its own; a change of the group makes another. With `preempt`, the one who is elected
@@ -253,6 +259,12 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
         elections.truncate(EVIDENCE);
         sheet.breach(&elections.clone(), || format!("{} elections for {} views in a quiet window", elections.len(), views.len()));
     }
+}
+
+/// Whether anybody has followed the leader of that epoch.
+fn is_followed(index: &Index<'_>, epoch: EpochId) -> bool {
+    let follows = |fact: &Fact<'_>| matches!(fact.what, What::Follows { epoch: its, .. } if its == epoch);
+    index.lives.iter().any(|life| life.facts.iter().any(follows))
 }
 
 const EVIDENCE: usize = 6;

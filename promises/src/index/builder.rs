@@ -196,7 +196,7 @@ impl<'a> Builder<'a> {
             Note::Cut { epoch, seq, log_id } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log: log_id },
             Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
             Note::Stable { seq, .. } => What::Stable { seq: seq.0 },
-            Note::LeaderElected { epoch, renewed, .. } => What::Elected { epoch: self.epoch(epoch), renewed: *renewed },
+            Note::LeaderElected { epoch, size, renewed, .. } => What::Elected { epoch: self.epoch(epoch), size: *size, renewed: *renewed },
             Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
