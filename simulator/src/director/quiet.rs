@@ -34,7 +34,7 @@ pub enum Progress {
         /// Where each peer stood at its end.
         stands: Vec<Status>,
     },
-    /// It did not become one, and could not: what is left of it is no quorum (mode `primary`).
+    /// It did not become or stay one, and could not: what is left of it is no quorum (mode `primary`).
     Hopeless,
 }
 
@@ -96,20 +96,25 @@ impl<W: Watch> Director<'_, W> {
     pub(super) fn await_progress(&mut self) -> Progress {
         let within = self.bound();
         if !self.await_that(within, Self::is_one) {
-            return if self.is_hopeful() { Progress::Divided { within, stands: self.stands() } } else { Progress::Hopeless };
+            return self.unless_hopeless(Progress::Divided { within, stands: self.stands() });
         }
         for peer in self.living() {
             self.publish(peer, 16, OneIn(0));
         }
+        // Somebody outside may have been let in on the last message that came through, and be one too many to lose.
         if !self.await_that(within, |director| director.is_one() && director.is_drained()) {
-            return Progress::Undelivered { within, stands: self.stands() };
+            return self.unless_hopeless(Progress::Undelivered { within, stands: self.stands() });
         }
         // Calm has to last: two more time-outs, in which anything late shows itself, and at least half as long as it took
         // to come, so that the last third of the whole has nothing to do with what was before.
         let took = self.world.now().since(Time::from_micros(self.plan.chaos_us));
         let rest = self.world.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
         self.run_until(rest);
-        if self.is_one() { Progress::Settled } else { Progress::Divided { within, stands: self.stands() } }
+        if self.is_one() { Progress::Settled } else { self.unless_hopeless(Progress::Divided { within, stands: self.stands() }) }
+    }
+
+    fn unless_hopeless(&self, failed: Progress) -> Progress {
+        if self.is_hopeful() { failed } else { Progress::Hopeless }
     }
 
     fn await_that(&mut self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
