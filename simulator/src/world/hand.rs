@@ -89,8 +89,13 @@ impl<W: Watch> World<W> {
         }
         if identity == Identity::Fresh {
             self.hosts[host].stored = Incarnation(0);
-            // In mode `primary` a name outlives its folder: who replaces a founder's disk says so, or gives another name.
-            self.hosts[host].veteran |= self.settings.config.is_primary();
+            // Mode `primary`: the founders' folders are what remembers that the group was founded, so their owner does not
+            // throw away the last of them.
+            let founders = &self.settings.config.knobs().bootstrap;
+            let mut others = (0..self.hosts.len()).filter(|other| *other != host).map(|other| &self.hosts[other]);
+            if others.any(|other| other.veteran && founders.contains(&other.id)) {
+                self.hosts[host].veteran = false;
+            }
         }
         self.watch.act(self.now, format_args!("restart {}", self.hosts[host].id));
         self.record_fault(Fault::Restart { identity }, &[host]);
