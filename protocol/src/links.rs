@@ -96,8 +96,14 @@ impl Links {
         }
     }
 
-    pub(crate) fn rename(&mut self, me: Contact) {
+    /// Goes by another name from now on. A link is introduced once, so those on which the old name was said are closed:
+    /// whatever came on them would count as the old one's.
+    pub(crate) fn rename(&mut self, me: Contact, out: &mut Vec<Output>) {
         self.me = me;
+        let introduced = self.links.iter().filter(|(id, l)| l.peer.is_some() || id.is_dialled() && l.up);
+        for link in introduced.map(|(id, _)| *id).collect::<Vec<LinkId>>() {
+            self.hang_up(link, out);
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -123,6 +129,11 @@ impl Links {
         if let Some(l) = self.links.get_mut(&link) {
             l.full = full;
         }
+    }
+
+    /// Whether there is such a link, from this side.
+    pub(crate) fn has(&self, link: LinkId) -> bool {
+        self.links.contains_key(&link)
     }
 
     pub(crate) fn peer(&self, link: LinkId) -> Option<&Member> {

@@ -150,7 +150,8 @@ impl Node {
         match input {
             Input::Received { link, messages } => {
                 for message in messages {
-                    if !self.stopped {
+                    // One of them may end the link, or this peer.
+                    if !self.stopped && self.links.has(link) {
                         self.on_frame(now, link, message, out);
                     }
                 }
@@ -342,7 +343,8 @@ impl Node {
     /// Takes a later incarnation, as long as it has never been in a view under the present one.
     pub(crate) fn renumber(&mut self, incarnation: Incarnation, out: &mut Vec<Output>) {
         self.me.member.inc = incarnation;
-        self.links.rename(self.me.clone());
+        self.links.rename(self.me.clone(), out);
+        self.wants_changed = true;
         out.push(Output::Persist { incarnation, veteran: self.veteran });
         out.push(Output::Note(Note::Persist { incarnation }));
         // What it has published so far will be ordered under its new name.
