@@ -69,7 +69,7 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         let silent = life.last < new.at;
         // Admitted, but never arrived: its leader died before it had the log, so it asks the next one again.
         let arrived = index.views.iter().any(|view| view.life == removed && view.seq < new.seq);
-        if gone || silent || !arrived || is_slow(case, leader, removed, (old, new)) || !follows(index, removed, old, new) {
+        if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, old, new) {
             continue;
         }
         sheet.breach(&[old.at, new.at, life.last], || {
@@ -84,13 +84,15 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     }
 }
 
-/// Whether the leader said, between the two views, that a member lags, and with numbers that allow to evict it.
-fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, (old, new): (&ViewFact<'_>, &ViewFact<'_>)) -> bool {
-    let mut facts = case.index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
-    // A view that waits for safe readings may come into force long after it was numbered, and together with the next one;
-    // where the leader's log ended when it said so tells what came first.
-    let between = |at: usize, high: u64| at >= old.at || (old.epoch == new.epoch && (old.seq..new.seq).contains(&high));
-    facts.any(|fact| matches!(fact.what, What::Slow { life, lag } if life == removed && may_evict(case, lag) && between(fact.at, lag.high)))
+/// Whether the leader said, while its log ended between the two views, that a member lags, and with numbers that allow to
+/// evict it. It says so when it numbers the second one; both are told of when they are handed over, which under `safe` may
+/// be much later.
+fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
+    let mut said = case.index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
+    said.any(|fact| {
+        let What::Slow { life, lag } = fact.what else { return false };
+        life == removed && (old.seq..new.seq).contains(&lag.high) && may_evict(case, lag)
+    })
 }
 
 fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms }: Lag) -> bool {
