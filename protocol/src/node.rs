@@ -67,8 +67,9 @@ pub struct Node {
     pub(crate) beats: u64,
     rejects: BTreeMap<&'static str, u64>,
     refused: u64,
-    /// What the status block said last: whether this peer leads, is part of a group or is blocked, whom it follows, and the view.
-    told: Option<(bool, bool, bool, Option<PeerId>, ViewId)>,
+    /// What the status block said last: whether this peer leads, is part of a group, asks for one or is blocked, whom it
+    /// follows, and the view.
+    told: Option<(bool, bool, bool, bool, Option<PeerId>, ViewId)>,
     /// Set while a call has left something over that the next one is to do at once.
     pub(crate) more_at: Option<Time>,
     /// How late this node has been called at worst since it last told its leader.
@@ -564,7 +565,8 @@ impl Node {
         let view_id = self.log.view().map_or(ViewId::ZERO, |view| view.view_id);
         let leads = matches!(self.role, Role::Leader(_));
         let part = leads || matches!(self.role, Role::Member(_));
-        let now = (leads, part, self.blocked.is_some(), self.leader_id(), view_id);
+        let joins = matches!(self.role, Role::Joining(_));
+        let now = (leads, part, joins, self.blocked.is_some(), self.leader_id(), view_id);
         if self.told.as_ref() != Some(&now) {
             self.told = Some(now);
             out.push(Output::Note(Note::Status(Box::new(self.status()))));
