@@ -156,6 +156,11 @@ impl Config {
         self.knobs.election_timeout.min(self.knobs.sync_timeout) / 2
     }
 
+    /// How often a peer that waits for answers wants to be woken, to see whether it stood still.
+    pub(crate) fn tick(&self) -> Duration {
+        self.witness_timeout() / 4
+    }
+
     /// Mode `primary`: a leader that no quorum has answered for that long steps down; four fifths of `heartbeat_timeout`, so that
     /// it has before its members' own deadlines pass.
     #[must_use]

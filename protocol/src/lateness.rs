@@ -17,10 +17,14 @@ impl Node {
         // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
         let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline.max(self.excused_until)));
         self.lag = self.lag.max(lag);
-        let interval = self.config.knobs().heartbeat_interval;
         // Who waits for answers gives less time than who waits for heartbeats, so a shorter pause matters to it.
-        let waits = self.witness.is_some() || matches!(self.role, Role::Joining(_) | Role::Candidate(_));
-        let tolerated = if waits { interval.min(self.config.witness_timeout()) } else { interval };
+        let knobs = self.config.knobs();
+        let noticed = knobs.heartbeat_interval.min(self.config.witness_timeout());
+        let tolerated = match &self.role {
+            _ if self.waits() => self.config.tick(),
+            Role::Joining(_) => noticed,
+            Role::Member(_) | Role::Candidate(_) | Role::Leader(_) => knobs.heartbeat_interval,
+        };
         if lag <= tolerated {
             return;
         }
@@ -28,12 +32,23 @@ impl Node {
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Member(following) => following.liveness.excuse(lag),
-            Role::Candidate(candidate) => candidate.excuse(lag),
+            Role::Candidate(candidate) => candidate.excuse(lag, noticed),
             Role::Leader(leader) => leader.excuse(now, lag),
         }
         if let Some(witness) = &mut self.witness {
             witness.until += lag;
         }
+    }
+
+    /// Sees to it that it is called often while it waits for answers.
+    pub(crate) fn expect_a_tick(&mut self, now: Time) {
+        let next = self.tick_at.unwrap_or(now + self.config.tick());
+        self.tick_at = self.waits().then_some(next);
+    }
+
+    /// Whether it waits for answers that decide who leads.
+    fn waits(&self) -> bool {
+        self.witness.is_some() || matches!(self.role, Role::Candidate(_))
     }
 }
 

@@ -70,6 +70,9 @@ pub struct Node {
     /// What the status block said last: whether this peer leads, is part of a group, asks for one or is blocked, whom it
     /// follows, and the view.
     told: Option<(bool, bool, bool, bool, Option<PeerId>, ViewId)>,
+    /// While it waits for answers: woken then at the latest, because only a peer that expects to be called often can tell
+    /// that it was not.
+    pub(crate) tick_at: Option<Time>,
     /// Set while a call has left something over that the next one is to do at once.
     pub(crate) more_at: Option<Time>,
     /// How late this node has been called at worst since it last told its leader.
@@ -123,6 +126,7 @@ impl Node {
             rejects: BTreeMap::new(),
             refused: 0,
             told: None,
+            tick_at: None,
             more_at: None,
             lag: Duration::ZERO,
             excused_until: now,
@@ -190,7 +194,8 @@ impl Node {
             Role::Leader(_) | Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => leaving.until,
         });
         let building = self.building.as_ref().map(|building| building.retry_at);
-        self.links.deadline().into_iter().chain(self.more_at).chain(witness).chain(leaving).chain(building).chain([role]).min()
+        let soon = self.more_at.into_iter().chain(self.tick_at);
+        self.links.deadline().into_iter().chain(soon).chain(witness).chain(leaving).chain(building).chain([role]).min()
     }
 
     /// Where it stands.
@@ -248,6 +253,7 @@ impl Node {
             rejects: _,
             refused: _,
             told: _,
+            tick_at,
             more_at,
             lag,
             excused_until,
@@ -258,7 +264,7 @@ impl Node {
         let does = (role, building, witness, goes, wants_changed, beats);
         // What was allowed for matters only while something is overdue.
         let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *excused_until).then_some(excused_until);
-        situation(&(holds, does, more_at, lag, overdue_since, stopped), now)
+        situation(&(holds, does, tick_at, more_at, lag, overdue_since, stopped), now)
     }
 
     /// Who this peer is.
@@ -481,6 +487,7 @@ impl Node {
 
     /// Deadlines are looked at only here, and shells call this after they have drained their sockets.
     fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.tick_at = None;
         self.leave_in_time(now, out);
         if self.stopped {
             return;
@@ -516,6 +523,7 @@ impl Node {
             self.links.want(now, wanted);
         }
         self.links.tend(now, out);
+        self.expect_a_tick(now);
         self.tell_status(out);
     }
 

@@ -123,7 +123,9 @@ pub(crate) struct Claim {
     pub(crate) answers: BTreeMap<PeerId, (Member, SyncAnswer)>,
     /// Those whose promise came, but whose log would take back what is stable: they rejoin instead.
     pub(crate) outdone: BTreeSet<PeerId>,
-    /// Set after a pause in the middle of it: whoever has promised may have gone on without it meanwhile.
+    /// How long this peer has stood still in the middle of it.
+    pub(crate) slept: Duration,
+    /// Set when that was so long that whoever has promised may have gone on without it meanwhile.
     pub(crate) overslept: bool,
     /// Set where a working leader only moves to a higher epoch: what it keeps.
     pub(crate) standing: Option<Box<Leader>>,
@@ -162,7 +164,8 @@ impl Candidate {
         }
     }
 
-    pub(crate) fn excuse(&mut self, lag: Duration) {
+    /// This peer stood still for so long; a claim that has lasted longer by more than `tolerated` is to be doubted.
+    pub(crate) fn excuse(&mut self, lag: Duration, tolerated: Duration) {
         match &mut self.phase {
             Phase::Asking { until }
             | Phase::Vetoed { until }
@@ -172,7 +175,8 @@ impl Candidate {
             Phase::Syncing(claim) => claim.until += lag,
         }
         if let Phase::Syncing(claim) | Phase::Adopting { claim, .. } = &mut self.phase {
-            claim.overslept = true;
+            claim.slept += lag;
+            claim.overslept |= claim.slept > tolerated;
         }
     }
 

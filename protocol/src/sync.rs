@@ -6,6 +6,7 @@
 //! but itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::building::{Building, Purpose};
 use crate::follower::Follower;
@@ -68,6 +69,7 @@ impl Node {
             until,
             answers: BTreeMap::new(),
             outdone: BTreeSet::new(),
+            slept: Duration::ZERO,
             overslept: false,
             standing,
             stable: Seq::ZERO,
@@ -266,6 +268,7 @@ impl Node {
         if !std::mem::take(&mut claim.overslept) {
             return false;
         }
+        claim.slept = Duration::ZERO;
         claim.answers.clear();
         claim.until = until;
         self.put_question_to_all(now, out);
