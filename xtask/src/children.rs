@@ -6,9 +6,9 @@
 //! starts as this program again, arranges that for itself, and then becomes what it is meant to be.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -47,8 +47,16 @@ pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     run_with(command, |_| ()).map(|(status, ())| status)
 }
 
+/// Runs a command to its end; what it says on standard output comes back, line by line.
+pub(crate) fn lines(command: &mut Command) -> io::Result<(ExitStatus, Vec<String>)> {
+    run_with(command.stdout(Stdio::piped()), |child| {
+        let output = child.stdout.take().expect("its standard output was piped a line above");
+        BufReader::new(output).lines().map_while(Result::ok).collect()
+    })
+}
+
 /// Runs a command to its end; `meanwhile` may read what it says.
-pub(crate) fn run_with<T>(command: &mut Command, meanwhile: impl FnOnce(&mut Child) -> T) -> io::Result<(ExitStatus, T)> {
+fn run_with<T>(command: &mut Command, meanwhile: impl FnOnce(&mut Child) -> T) -> io::Result<(ExitStatus, T)> {
     listen()?;
     let (mut child, pid) = {
         // Held while the child starts: a signal that comes now is passed on as soon as there is somebody to pass it to.

@@ -15,6 +15,7 @@ use crate::workshop::Workshop;
 
 mod children;
 mod ci;
+mod copy;
 mod demo;
 mod failure;
 mod mutants;
@@ -73,7 +74,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
-    /// Change the core in one place at a time and see whether the tests notice: `--shard 0/40`, then `--report`
+    /// Change the core in one place at a time and see whether the tests notice; `--shard 0/40` for a sample
     Mutants {
         #[command(flatten)]
         which: mutants::Which,

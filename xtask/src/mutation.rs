@@ -6,11 +6,11 @@
 //! has to follow it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 
 use crate::children;
+use crate::copy;
 use crate::failure::{Failure, ending};
 use crate::workshop::Workshop;
 
@@ -52,57 +52,13 @@ const MUTATIONS: [Mutation; 3] = [
 pub(crate) fn run(workshop: &Workshop) -> Result<ExitCode, Failure> {
     let copy = workshop.root().join("target").join("mutation");
     for mutation in &MUTATIONS {
-        make_copy(workshop.root(), &copy)?;
+        copy::make(workshop.root(), &copy, &MEMBERS)?;
         mutate(&copy, mutation)?;
         eprintln!("\n== {}: {} without `{}`", mutation.name, mutation.file, mutation.before);
         search(workshop, &copy, mutation)?;
     }
     eprintln!("\nall {} mutations found", MUTATIONS.len());
     Ok(ExitCode::SUCCESS)
-}
-
-/// A workspace of the core and the model and nothing else.
-fn make_copy(root: &Path, copy: &Path) -> Result<(), Failure> {
-    let io = |path: &Path| Failure::io(path.display().to_string());
-    fs::create_dir_all(copy).map_err(io(copy))?;
-    for member in MEMBERS {
-        let folder = copy.join(member);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(io(&folder))?;
-        }
-        copy_folder(&root.join(member), &folder).map_err(io(&folder))?;
-    }
-    let manifest = root.join("Cargo.toml");
-    let text = fs::read_to_string(&manifest).map_err(io(&manifest))?;
-    let to = copy.join("Cargo.toml");
-    fs::write(&to, workspace_of_two(&text)).map_err(io(&to))?;
-    let lock = copy.join("Cargo.lock");
-    fs::copy(root.join("Cargo.lock"), &lock).map_err(io(&lock))?;
-    Ok(())
-}
-
-/// The manifest of the workspace, with only two members left.
-fn workspace_of_two(manifest: &str) -> String {
-    let line = |line: &str| match line.split_once(" = ") {
-        Some(("members", _)) => format!("members = {MEMBERS:?}\n"),
-        Some(("default-members", _)) => String::new(),
-        _ => format!("{line}\n"),
-    };
-    manifest.lines().map(line).collect()
-}
-
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target: PathBuf = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }
 
 fn mutate(copy: &Path, mutation: &Mutation) -> Result<(), Failure> {
@@ -125,12 +81,8 @@ fn search(workshop: &Workshop, copy: &Path, mutation: &Mutation) -> Result<(), F
     let arguments = ["run", "--offline", "--quiet", "--package", "model", "--", "--search", mutation.search];
     let mut command = workshop.cargo(arguments);
     // Its lock file names packages that it does not have, so it cannot be `--locked`; nothing is fetched for it.
-    command.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target")).stdout(Stdio::piped());
-    let (status, said) = children::run_with(&mut command, |child| {
-        let output = child.stdout.take().expect("its standard output was piped a line above");
-        BufReader::new(output).lines().map_while(Result::ok).collect::<Vec<_>>()
-    })
-    .map_err(Failure::io("cannot run cargo"))?;
+    command.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
+    let (status, said) = children::lines(&mut command).map_err(Failure::io("cannot run cargo"))?;
     if children::interrupted() {
         return Err(Failure::Interrupted);
     }
@@ -147,7 +99,7 @@ const MEMBERS: [&str; 2] = ["protocol", "model"];
 
 #[cfg(test)]
 mod tests {
-    use super::{MUTATIONS, replace_once, workspace_of_two};
+    use super::{MUTATIONS, replace_once};
     use std::path::Path;
 
     #[test]
@@ -157,11 +109,5 @@ mod tests {
             let text = std::fs::read_to_string(root.join(mutation.file)).unwrap();
             assert!(replace_once(&text, mutation.before, mutation.after).is_some(), "{}: {}", mutation.file, mutation.before);
         }
-    }
-
-    #[test]
-    fn the_copy_has_two_members() {
-        let manifest = "[workspace]\nmembers = [\"a\", \"b\"]\ndefault-members = [\"a\"]\n\n[profile.dev]\nopt-level = 1\n";
-        assert_eq!(workspace_of_two(manifest), "[workspace]\nmembers = [\"protocol\", \"model\"]\n\n[profile.dev]\nopt-level = 1\n");
     }
 }

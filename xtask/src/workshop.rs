@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use crate::children;
 use crate::failure::Failure;
@@ -30,10 +29,19 @@ pub(crate) enum Profile {
 }
 
 /// The programs of one build, by name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Programs(BTreeMap<String, PathBuf>);
 
 impl Programs {
+    /// By a build that tells in JSON what it makes.
+    pub(crate) fn built_by(command: &mut Command, what: String) -> Result<Self, Failure> {
+        let (status, lines) = children::lines(command).map_err(Failure::io("cannot run cargo"))?;
+        if children::interrupted() {
+            return Err(Failure::Interrupted);
+        }
+        if status.success() { Ok(Self(lines.iter().filter_map(|line| executable(line)).collect())) } else { Err(Failure::Build { what }) }
+    }
+
     /// Where a program is.
     pub(crate) fn path(&self, name: &str) -> Result<&Path, Failure> {
         self.0.get(name).map(PathBuf::as_path).ok_or_else(|| Failure::Build { what: format!("the program `{name}`") })
@@ -75,16 +83,7 @@ impl Workshop {
         if profile == Profile::Release {
             command.arg("--release");
         }
-        let what = packages.join(", ");
-        let (status, programs) = children::run_with(command.stdout(Stdio::piped()), |child| {
-            let output = child.stdout.take().expect("its standard output was piped a line above");
-            BufReader::new(output).lines().map_while(Result::ok).filter_map(|line| executable(&line)).collect()
-        })
-        .map_err(Failure::io("cannot run cargo"))?;
-        if children::interrupted() {
-            return Err(Failure::Interrupted);
-        }
-        if status.success() { Ok(Programs(programs)) } else { Err(Failure::Build { what }) }
+        Programs::built_by(&mut command, packages.join(", "))
     }
 
     /// Builds a program for speed and becomes it: signals reach it directly, its exit code is ours.
