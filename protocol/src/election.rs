@@ -68,6 +68,11 @@ impl Node {
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
             Role::Member(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
         };
+        let seen = match &self.role {
+            Role::Leader(leader) => Some(leader.seen_elsewhere(self.log.contiguous())),
+            Role::Candidate(before) => before.seen,
+            Role::Joining(_) | Role::Member(_) => None,
+        };
         let ask = self.fresh_ask();
         asked.remove(&self.me.member.id);
         Candidate {
@@ -85,6 +90,7 @@ impl Node {
             disowned: false,
             named: None,
             floor: Epoch::none(),
+            seen,
             handed_over: false,
             phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
         }

@@ -532,7 +532,8 @@ impl Node {
         match &self.role {
             // Amoeba's resilience of one: what only the leader has seen is nobody's order yet.
             Role::Leader(leader) => leader.seen_elsewhere(self.log.contiguous()),
-            Role::Member(_) | Role::Joining(_) | Role::Candidate(_) => self.log.contiguous(),
+            Role::Candidate(candidate) => candidate.seen.unwrap_or(self.log.contiguous()),
+            Role::Member(_) | Role::Joining(_) => self.log.contiguous(),
         }
     }
 

@@ -93,6 +93,8 @@ pub(crate) struct Candidate {
     pub(crate) named: Option<Contact>,
     /// The highest epoch that a refusal has named.
     pub(crate) floor: Epoch,
+    /// Where it led before: the last position that somebody else had. What comes after it is nobody's order yet.
+    pub(crate) seen: Option<Seq>,
     /// Whether it led, and has handed over to the one that it waits for.
     pub(crate) handed_over: bool,
     pub(crate) phase: Phase,
