@@ -211,8 +211,9 @@ impl Node {
         // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no admission.
         let newcomer = self.sinks.delivered() == Seq::ZERO;
         let snapshot = match &building.base {
-            // An admission starts there whatever it stands on, and so does a newcomer.
-            Base::Own(fork) => Some(*fork).filter(|_| purpose == Purpose::Join || newcomer && target > Seq::ZERO),
+            // The own log has everything that is still to be handed over.
+            Base::Own(fork) if purpose == Purpose::Join => Some(self.sinks.delivered().min(*fork)),
+            Base::Own(fork) => Some(*fork).filter(|_| newcomer && target > Seq::ZERO),
             Base::Snapshot(snapshot) => Some(snapshot.seq),
         };
         let had_log = !self.log.is_none();

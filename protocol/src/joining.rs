@@ -231,12 +231,12 @@ impl Node {
         self.install_if_complete(now, out);
     }
 
-    /// What an admission stands on: this peer's own log, where that is the leader's up to there, so that it keeps what it
-    /// retains for whoever has been away for longer; else the snapshot.
+    /// What an admission stands on: this peer's own log, as far as that is the leader's, so that it takes nothing back that
+    /// it has acknowledged, and keeps what it retains for whoever has been away for longer; else the snapshot.
     fn base_for(&self, snapshot: Snapshot) -> Base {
-        let (seq, held) = (snapshot.seq, self.log.contiguous());
-        let is_ours = !self.log.is_none() && self.log.fork(&snapshot.lineage, held) >= seq && self.log.retains_above(seq);
-        if is_ours { Base::Own(seq) } else { Base::Snapshot(Box::new(snapshot)) }
+        let fork = self.log.fork(&snapshot.lineage, self.log.contiguous());
+        let is_ours = !self.log.is_none() && fork >= snapshot.seq && self.log.retains_above(fork);
+        if is_ours { Base::Own(fork) } else { Base::Snapshot(Box::new(snapshot)) }
     }
 
     /// An entry that a joiner is waiting for. True if it was taken.
