@@ -12,6 +12,8 @@ use std::time::Duration;
 use crate::hesitation::Hesitation;
 use crate::id::PeerId;
 use crate::node::Node;
+use crate::role::Role;
+use crate::sequencer::Courting;
 use crate::time::Time;
 
 /// The other leaders that were asked lately.
@@ -35,10 +37,15 @@ impl Courtship {
 }
 
 impl Node {
-    /// That leader was asked in vain.
-    pub(crate) fn put_off_courting(&mut self, now: Time, leader: &PeerId) {
-        let (first, most) = (self.config.knobs().heartbeat_interval, self.patience());
-        self.courtship.put_off(now, leader, first, most);
+    /// Asks no more, if it is so with the leader that is being asked, and that one not again for a while.
+    pub(crate) fn stop_courting(&mut self, now: Time, so: impl FnOnce(&mut Courting) -> bool) {
+        let first = self.config.knobs().heartbeat_interval;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(courting) = leader.courting.take_if(so) else { return };
+        // By no fixed measure: everything else has the beat of the heartbeats, and two that ask always find each other busy.
+        let most = self.jitter(2 * self.patience());
+        self.courtship.put_off(now, courting.leader.id(), first, most);
+        self.wants_changed = true;
     }
 
     /// The group of this peer dissolves into that leader's: should that come to nothing, the next time is not soon.

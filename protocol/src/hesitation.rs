@@ -2,7 +2,7 @@
 //!
 //! What would otherwise be tried at every heartbeat (asking a group that hears nothing of us, handing over to somebody
 //! who keeps dying) is tried ever less often, so that it does not stand in the way of what would succeed. After a quiet
-//! of as long as the last pause it starts small again.
+//! of as long as the longest pause it starts small again; a shorter one may be no more than an attempt that takes its time.
 
 use std::time::Duration;
 
@@ -11,26 +11,27 @@ use crate::time::Time;
 /// Until when the next attempt waits; nothing while there was none lately.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Hesitation {
-    /// When the pause ends, and how long it is.
-    pause: Option<(Time, Duration)>,
+    /// When the pause ends, how long it is, and for how much longer it counts.
+    pause: Option<(Time, Duration, Duration)>,
 }
 
 impl Hesitation {
     /// Whether the next attempt may be made.
     pub(crate) fn is_over(&self, now: Time) -> bool {
-        self.pause.is_none_or(|(until, _)| until <= now)
+        self.pause.is_none_or(|(until, ..)| until <= now)
     }
 
     /// Whether the last attempt is so long ago that it does not count any more.
     pub(crate) fn is_forgotten(&self, now: Time) -> bool {
-        self.pause.is_none_or(|(until, pause)| until + pause <= now)
+        self.pause.is_none_or(|(until, _, counts)| until + counts <= now)
     }
 
     /// An attempt is made, or has come to nothing: the next one waits for `first`, or twice as long as the last one did.
     pub(crate) fn begin(&mut self, now: Time, first: Duration, most: Duration) {
         let last = self.pause.filter(|_| !self.is_forgotten(now));
-        let pause = last.map_or(first, |(_, pause)| (pause * 2).clamp(first, most.max(first)));
-        self.pause = Some((now + pause, pause));
+        let most = most.max(first);
+        let pause = last.map_or(first, |(_, pause, _)| (pause * 2).clamp(first, most));
+        self.pause = Some((now + pause, pause, most));
     }
 }
 
@@ -51,11 +52,11 @@ mod tests {
         assert!(hesitation.is_over(at(0)) && hesitation.is_forgotten(at(0)));
         hesitation.begin(at(10), first, most);
         assert!(!hesitation.is_over(at(11)) && hesitation.is_over(at(12)) && !hesitation.is_forgotten(at(13)));
-        hesitation.begin(at(12), first, most);
-        assert!(!hesitation.is_over(at(15)) && hesitation.is_over(at(16)));
-        hesitation.begin(at(16), first, most);
-        assert!(!hesitation.is_over(at(20)) && hesitation.is_over(at(21)), "5 s at most");
-        assert!(hesitation.is_forgotten(at(26)));
+        hesitation.begin(at(15), first, most);
+        assert!(!hesitation.is_over(at(18)) && hesitation.is_over(at(19)), "an attempt of 3 s is no quiet");
+        hesitation.begin(at(19), first, most);
+        assert!(!hesitation.is_over(at(23)) && hesitation.is_over(at(24)), "5 s at most");
+        assert!(!hesitation.is_forgotten(at(28)) && hesitation.is_forgotten(at(29)));
         hesitation.begin(at(30), first, most);
         assert!(hesitation.is_over(at(32)), "small again");
     }

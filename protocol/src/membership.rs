@@ -349,7 +349,10 @@ impl Node {
         let size = self.log.view().map_or(1, |view| view.size() as u64);
         let Role::Leader(leader) = &self.role else { return };
         let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
-        if outranks && !self.config.is_primary() && leader.courting.is_none() && leader.is_numbering() && self.leaving.is_none() {
+        // One that it would like to ask, and cannot reach, is nobody to wait for.
+        let asks = leader.courting.as_ref().is_some_and(|courting| self.links.is_linked(&courting.leader.member));
+        if outranks && !self.config.is_primary() && !asks && leader.is_numbering() && self.leaving.is_none() {
+            self.stop_courting(now, |_| true);
             let word = self.own_word(Some(join.ask), Some(from));
             self.send(now, from, Message::Coordinator(word), out);
         } else {

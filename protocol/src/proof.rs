@@ -102,12 +102,7 @@ impl Node {
                     self.evict(&contact, &own_word(&reason), out);
                 }
             }
-            (Role::Leader(leader), Reason::Busy) => {
-                if let Some(courting) = leader.courting.take_if(|courting| Some(courting.ask) == ask) {
-                    self.put_off_courting(now, courting.leader.id());
-                    self.wants_changed = true;
-                }
-            }
+            (Role::Leader(_), Reason::Busy) => self.stop_courting(now, |courting| Some(courting.ask) == ask),
             // Links of one pair may overtake each other, so a leader's own word counts only with a date: it answers the
             // open question, names the epoch followed, or a later one.
             (Role::Member(following), Reason::Stale { promised }) if following.leader.member == *from => {

@@ -306,10 +306,7 @@ impl Node {
         self.watch(now, out);
         let Role::Leader(leader) = &mut self.role else { return };
         leader.parting.retain(|parting| parting.forget_at > now);
-        if let Some(courting) = leader.courting.take_if(|courting| courting.until <= now) {
-            self.put_off_courting(now, courting.leader.id());
-            self.wants_changed = true;
-        }
+        self.stop_courting(now, |courting| courting.until <= now);
         self.forget_entrants(now);
         let Role::Leader(leader) = &self.role else { return };
         if leader.beat_at <= now {
