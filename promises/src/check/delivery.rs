@@ -112,15 +112,28 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether somebody has delivered a reading where its origin was told of a hole: it stood in the log, and whoever is left
-/// of the group came in after it, so that nobody can show it any more.
+/// Whether a reading stands where its origin was told of a hole, and whoever is left of the group came in after it, so that
+/// nobody can show it any more: somebody has delivered it there, or its origin's earlier readings stand below the hole and
+/// the later ones above, because a log takes the numbers of one origin one after the other.
 fn is_behind_a_gap(index: &Index<'_>, origin: LifeId, oseq: u64) -> bool {
-    let is_it = |kind: Kind| matches!(kind, Kind::Data { origin: whose, oseq: number, .. } if (whose, number) == (origin, oseq));
+    let of_origin = |kind: Kind| match kind {
+        Kind::Data { origin: whose, oseq, .. } if whose == origin => Some(oseq),
+        Kind::Lost { origin: whose, from, .. } if whose == origin => Some(from),
+        Kind::Data { .. } | Kind::Lost { .. } | Kind::View(_) => None,
+    };
+    let told = index.said_by_rest(origin).iter();
+    let gaps: Vec<(u64, u64)> =
+        told.filter_map(|fact| if let What::Gap { from, to } = fact.what { Some((from, to)) } else { None }).collect();
+    let log = log_at_rest(index, origin);
+    let numbers = || log.iter().filter_map(|(seq, kind, _)| Some((*seq, of_origin(*kind)?)));
+    let below = numbers().filter(|(_, number)| *number < oseq).map(|(seq, _)| seq).max().unwrap_or(0);
+    let above = numbers().filter(|(_, number)| *number > oseq).map(|(seq, _)| seq).min();
+    if above.is_some_and(|above| gaps.iter().any(|(from, to)| *from > below && *to < above)) {
+        return true;
+    }
+    let is_it = |kind: Kind| matches!(kind, Kind::Data { .. }) && of_origin(kind) == Some(oseq);
     let mut delivered = index.placed.iter().filter(|placed| placed.life != origin && is_it(placed.entry.kind));
-    delivered.any(|placed| {
-        let told = index.said_by_rest(origin).iter();
-        told.into_iter().any(|fact| matches!(fact.what, What::Gap { from, to } if (from..=to).contains(&placed.entry.seq)))
-    })
+    delivered.any(|placed| gaps.iter().any(|(from, to)| (*from..=*to).contains(&placed.entry.seq)))
 }
 
 /// What a life has of the log at rest: position, what stands there, record; lowest first.
