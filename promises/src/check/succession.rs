@@ -33,7 +33,10 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                         continue;
                     }
                     sheet.look();
-                    if is_well(index, leader, fact.t, fact.at) && !is_founding(index, view, fact.t) {
+                    if is_well(index, leader, fact.t, fact.at)
+                        && !is_founding(index, view, fact.t)
+                        && !is_left_by_its_quorum(case, leader, fact.at)
+                    {
                         sheet.breach(&[view.at, fact.at, index.lives[leader].last], || {
                             format!("{} takes the place of {}, and nothing was wrong with that one", index.name(id), index.name(leader))
                         });
@@ -49,6 +52,20 @@ fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
     let life = &index.lives[leader];
     let merged = life.facts.iter().any(|fact| fact.at <= at && matches!(fact.what, What::Merged { .. } | What::Transfer { .. }));
     life.ended.is_none_or(|ended| ended > t) && !index.excused(leader, t) && !merged && life.last >= at
+}
+
+/// Whether a leader of mode `primary` has stepped down because of others: so many of its view were dead or stood still by
+/// then that the rest was no quorum.
+fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
+    let (index, knobs) = (case.index, &case.options.knobs);
+    let steps = index.lives[leader].facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
+    let Some(steps) = steps.filter(|_| case.is_primary()) else { return false };
+    let Some(view) = index.views.iter().rfind(|view| view.life == leader && view.at < steps.at) else { return false };
+    let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
+    let is_gone =
+        |life: LifeId| index.lives[life].ended.is_some_and(|ended| ended <= steps.t) || index.stood_still(life, steps.t, patience);
+    let rest = view.lives().filter_map(|(peer, inc)| index.life(peer, inc)).filter(|life| *life == leader || !is_gone(*life)).count();
+    2 * rest < view.members.len()
 }
 
 /// Several may found a group at once, and all but one of them give way.
@@ -173,8 +190,10 @@ pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
         let elected = index.lives.iter().enumerate().flat_map(|(id, life)| life.facts.iter().map(move |fact| (id, fact)));
         let elected = elected.filter(|(_, fact)| fact.t >= trouble.from && matches!(fact.what, What::Elected { renewed: false, .. }));
         let Some((winner, fact)) = elected.min_by_key(|(_, fact)| fact.at) else { continue };
-        // A view that was on its way when the leader went may have reached the winner, and changed who ranks highest.
-        let newest = index.views.iter().rfind(|view| view.life == winner && view.at < fact.at);
+        let What::Elected { epoch, .. } = fact.what else { continue };
+        // A view that was on its way when the leader went may have reached the winner, and changed who ranks highest: it tells
+        // of it before the first view of its own, if after its election.
+        let newest = index.views.iter().filter(|view| view.life == winner).take_while(|view| view.epoch != epoch).last();
         let is_newest = |view: &&ViewFact<'_>| newest.is_some_and(|newest| (newest.epoch, newest.view_id) == (view.epoch, view.view_id));
         let Some(view) = common_view(index, leader, trouble.from).filter(is_newest) else { continue };
         let clean = index.troubles_in(trouble.from, fact.t).all(|other| {
