@@ -101,16 +101,29 @@ impl<W: Watch> Director<'_, W> {
         for peer in self.living() {
             self.publish(peer, 16, OneIn(0));
         }
-        // Somebody outside may have been let in on the last message that came through, and be one too many to lose.
+        // What was under way when the last links were cut may change the group once more: somebody outside may be let in, or
+        // say yes to a merge. Were it one too many to lose, nothing more could be asked for.
+        let calm = self.stays_one(within);
+        if calm != Some(true) && (calm.is_none() || self.stays_one(within) != Some(true)) {
+            let (stands, is_one) = (self.stands(), self.is_one());
+            let failed = if is_one { Progress::Undelivered { within, stands } } else { Progress::Divided { within, stands } };
+            return self.unless_hopeless(failed);
+        }
+        Progress::Settled
+    }
+
+    /// Waits until the group is one and has delivered everything, and for a while longer: whether it is one still. Nothing
+    /// when it does not come to that within the bound.
+    fn stays_one(&mut self, within: Duration) -> Option<bool> {
         if !self.await_that(within, |director| director.is_one() && director.is_drained()) {
-            return self.unless_hopeless(Progress::Undelivered { within, stands: self.stands() });
+            return None;
         }
         // Calm has to last: two more time-outs, in which anything late shows itself, and at least half as long as it took
         // to come, so that the last third of the whole has nothing to do with what was before.
         let took = self.world.now().since(Time::from_micros(self.plan.chaos_us));
         let rest = self.world.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
         self.run_until(rest);
-        if self.is_one() { Progress::Settled } else { self.unless_hopeless(Progress::Divided { within, stands: self.stands() }) }
+        Some(self.is_one())
     }
 
     fn unless_hopeless(&self, failed: Progress) -> Progress {
