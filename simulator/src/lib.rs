@@ -5,6 +5,7 @@
 //! here reads a clock or opens a socket; what takes time here is the processor's.
 
 mod agenda;
+mod answers;
 mod clock;
 mod connection;
 pub mod director;

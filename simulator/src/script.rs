@@ -14,7 +14,8 @@
 //!
 //! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
 //! `resume P…`, `restart P… [fresh]`, `leave P…`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
-//! `cut P > P`, `heal`, `advance SPAN`, `status [P…]`, `trace on|off`.
+//! `cut P > P`, `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P` (what the first would do with each word that
+//! the second could say at this moment; nobody learns of it).
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
@@ -26,9 +27,12 @@ use bytes::Bytes;
 use promises::fault::Identity;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
+use protocol::node::Node;
+use protocol::phase::Phase;
 use thiserror::Error;
 use toml::{Table, Value};
 
+use crate::answers::Asked;
 use crate::transcript::Transcript;
 use crate::world::{Settings, Step, World};
 
@@ -171,9 +175,11 @@ impl Stage {
                 while let Step::Cue(_) = self.world.run_until(end) {}
                 Ok(())
             }
+            "await" => self.await_phase(words),
             "status" => self.status(words),
+            "answers" => self.answers(words),
             "trace" => {
-                self.world.watch().all = words.next() == Some("on");
+                self.world.watch_mut().all = words.next() == Some("on");
                 Ok(())
             }
             other => Err(format!("{other:?} is no command")),
@@ -209,6 +215,37 @@ impl Stage {
             .filter(|&(from, to)| side_of(from).is_some() && side_of(to).is_some() && side_of(from) != side_of(to))
             .collect();
         self.world.cut(&pairs);
+        Ok(())
+    }
+
+    /// Steps until that node is in the middle of that.
+    fn await_phase(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+        let host = self.named(words)?;
+        let name = words.next().unwrap_or_default();
+        let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name).ok_or_else(|| format!("{name:?} is no phase"))?;
+        let end = self.world.now() + AWAITED;
+        while self.world.node(host).map(Node::phase) != Some(phase) {
+            if self.world.now() > end || self.world.step() == Step::Over {
+                return Err(format!("{} never is {phase}", self.world.id(host)));
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+        let host = self.named(words)?;
+        if words.next() != Some("to") {
+            return Err("`answers P to P`".to_owned());
+        }
+        let speaker = self.named(words)?;
+        let node = |host: usize| self.world.node(host).ok_or("nobody runs there");
+        let (asked, speaking, now) = (node(host)?, node(speaker)?, self.world.now());
+        let third = (0..self.world.hosts()).filter(|other| ![host, speaker].contains(other)).find_map(|other| self.world.node(other));
+        let third = third.ok_or("it takes three")?;
+        let links = self.world.links(host).into_iter().map(|(link, other)| (link, self.world.id(other).clone())).collect();
+        let said = self.world.watch().said.get(asked.contact().id()).copied().unwrap_or_default();
+        let asked = Asked::new(asked, now, links, (speaking, third.contact()), said, self.world.cluster());
+        self.heard.borrow_mut().push_str(&asked.tell());
         Ok(())
     }
 
@@ -256,6 +293,9 @@ fn span(words: &mut SplitWhitespace<'_>) -> Result<Duration, String> {
     humantime::parse_duration(word).map_err(|error| format!("{word:?}: {error}"))
 }
 
+/// Nothing is waited for longer than this.
+const AWAITED: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
     use super::{BadScript, replay};
@@ -274,6 +314,10 @@ mod tests {
         check("peers 2 heartbeats=5\n", 1, "heartbeats");
         check("peers 2 payload_max=0\n", 1, "payload_max");
         check("peers 2 slow_timeout=soon\n", 1, "slow_timeout");
+        check("peers 2\nawait p1 dancing\n", 2, "no phase");
+        check("peers 2\nstart p1\nawait p1 blocked\n", 3, "never is blocked");
+        check("peers 3\nanswers p1 to p2\n", 2, "nobody runs there");
+        check("peers 2\nstart p1 p2\nanswers p1 to p2\n", 3, "it takes three");
     }
 
     #[test]

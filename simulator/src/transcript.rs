@@ -3,6 +3,7 @@
 //! Two degrees: what people follow (the nodes' own sentences and their control messages), and everything, with the
 //! time in front, which is what one wants of a run that failed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::id::PeerId;
@@ -18,13 +19,37 @@ use crate::watch::Watch;
 pub struct Transcript<F> {
     /// Whether everything is told, with its time.
     pub all: bool,
+    /// What each peer has asked and counted last.
+    pub(crate) said: BTreeMap<PeerId, Said>,
     tell: F,
+}
+
+/// What a peer has said last that others refer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said {
+    /// Its question.
+    pub(crate) ask: u64,
+    /// Its beat.
+    pub(crate) beat: u64,
+}
+
+impl Said {
+    fn hear(&mut self, message: &Message) {
+        match message {
+            Message::NewPeerRequest(join) => self.ask = join.ask,
+            Message::Election(election) => self.ask = election.ask,
+            Message::ViewSyncRequest { ask } => self.ask = *ask,
+            Message::MissingSeqRequest(missing) => self.ask = missing.ask,
+            Message::Heartbeat(beat) => self.beat = beat.beat,
+            _ => {}
+        }
+    }
 }
 
 impl<F: FnMut(fmt::Arguments<'_>)> Transcript<F> {
     /// A transcript whose lines go to `tell`.
     pub fn new(all: bool, tell: F) -> Self {
-        Self { all, tell }
+        Self { all, said: BTreeMap::new(), tell }
     }
 
     fn line(&mut self, now: Time, what: fmt::Arguments<'_>) {
@@ -79,12 +104,14 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
     }
 
     fn sent(&mut self, now: Time, who: &PeerId, to: &PeerId, message: &Message) {
+        self.said.entry(who.clone()).or_default().hear(message);
         if self.all || !message.is_routine() && !matches!(message, Message::Hello(_)) {
             self.line(now, format_args!("{who}->{to} {message}"));
         }
     }
 
     fn called(&mut self, now: Time, who: &PeerId, to: Option<&PeerId>, datagram: &Datagram) {
+        self.said.entry(who.clone()).or_default().hear(&datagram.message);
         let beacon = matches!(datagram.message, Message::Coordinator(Coordinator { ask: None, .. }));
         if self.all || !beacon {
             self.line(now, format_args!("{who}~>{} {}", to.map_or("*", PeerId::as_str), datagram.message));
@@ -99,6 +126,6 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
 }
 
 /// Whether a note says more than the transcript says anyway.
-fn is_told(note: &Note) -> bool {
+pub(crate) fn is_told(note: &Note) -> bool {
     !matches!(note, Note::Send { .. } | Note::Recv { .. } | Note::Status(_) | Note::Deliver { .. } | Note::Publish { .. })
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use promises::history::Record;
 use protocol::config::Guarantee;
 use protocol::draw::draw;
-use protocol::id::{Contact, Incarnation, Member, PeerId};
+use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use protocol::node::Node;
 use protocol::note::{EVENT_VERSION, Event, Note, hex_digest};
 use protocol::phase::Phase;
@@ -33,7 +33,7 @@ use protocol::time::Time;
 
 use crate::agenda::Agenda;
 use crate::clock::Clock;
-use crate::connection::{Connection, Side};
+use crate::connection::{Connection, EndState, Side};
 use crate::marks::Marks;
 use crate::plan::Lost;
 use crate::shape::Over;
@@ -196,7 +196,13 @@ impl<W: Watch> World<W> {
     }
 
     /// The watcher.
-    pub fn watch(&mut self) -> &mut W {
+    #[must_use]
+    pub fn watch(&self) -> &W {
+        &self.watch
+    }
+
+    /// The watcher, to be told something.
+    pub fn watch_mut(&mut self) -> &mut W {
         &mut self.watch
     }
 
@@ -251,6 +257,23 @@ impl<W: Watch> World<W> {
     #[must_use]
     pub fn node(&self, host: usize) -> Option<&Node> {
         self.hosts[host].process.as_ref().map(|process| &process.node)
+    }
+
+    /// The digest of the cluster that all nodes are of.
+    #[must_use]
+    pub fn cluster(&self) -> u64 {
+        self.settings.config.cluster()
+    }
+
+    /// The links of the node there that stand, and the hosts at their other ends.
+    #[must_use]
+    pub fn links(&self, host: usize) -> BTreeMap<LinkId, usize> {
+        let links = self.hosts[host].process.iter().flat_map(|process| &process.links);
+        let other = |(link, &(connection, side)): (&LinkId, &(usize, Side))| {
+            let ends = &self.connections[connection].ends;
+            (ends[side].state == EndState::Up).then_some((*link, ends[1 - side].host))
+        };
+        links.filter_map(other).collect()
     }
 
     /// What happened so far, in order.

@@ -1,28 +1,36 @@
-//! Every script in `protocol/scripts` is replayed, and has to come out as it stands there. `UPDATE=1` rewrites them;
-//! the difference is what gets reviewed.
+//! Every script in `protocol/scripts` and every table of answers in `protocol/answers` is replayed, and has to come out as it
+//! stands there. `UPDATE=1` rewrites them; the difference is what gets reviewed.
 
 use std::fs;
 use std::path::Path;
 
-#[test]
-fn every_script_comes_out_as_it_stands() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/scripts");
-    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+/// Replays what is in a folder of the core.
+#[track_caller]
+fn check(folder: &str, least: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol").join(folder);
+    let mut paths: Vec<_> = fs::read_dir(&path).expect("the folder is there").flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
-    assert!(paths.len() >= 12, "there should be a good dozen scripts in {}", folder.display());
+    assert!(paths.len() >= least, "there should be at least {least} scripts in {}", path.display());
     let update = std::env::var_os("UPDATE").is_some();
     for path in paths {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path).unwrap();
-        let replayed = simulator::script::replay(&text).unwrap_or_else(|error| panic!("protocol/scripts/{name}, {error}"));
+        let name = format!("protocol/{folder}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        let text = fs::read_to_string(&path).expect("a script can be read");
+        let replayed = simulator::script::replay(&text).unwrap_or_else(|error| panic!("{name}, {error}"));
         if update {
-            fs::write(&path, replayed).unwrap();
+            fs::write(&path, replayed).expect("a script can be written");
         } else {
-            assert_eq!(
-                replayed, text,
-                "\nprotocol/scripts/{name} comes out differently; if that is right: UPDATE=1 cargo test -p simulator"
-            );
+            assert_eq!(replayed, text, "\n{name} comes out differently; if that is right: UPDATE=1 cargo test -p simulator");
         }
     }
+}
+
+#[test]
+fn every_script_comes_out_as_it_stands() {
+    check("scripts", 12);
+}
+
+#[test]
+fn every_answer_comes_out_as_it_stands() {
+    check("answers", 10);
 }
