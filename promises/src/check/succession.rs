@@ -248,7 +248,7 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
     let last_third = quiet.to.saturating_sub(quiet.to.saturating_sub(quiet.from) / 3);
     let core = index.core();
     let mut elections: Vec<usize> = vec![];
-    let mut outrun: Vec<EpochId> = vec![];
+    let mut foreign: Vec<EpochId> = vec![];
     for id in &core {
         sheet.look();
         for fact in index.lives[*id].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
@@ -257,9 +257,12 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
                 sheet.breach(&[fact.at], || format!("{} holds an election when the group has long been at rest", index.name(*id)));
             }
             let What::Elected { epoch, size, renewed: false } = fact.what else { continue };
+            let claimed = |before: &Fact<'_>| matches!(before.what, What::Promised { epoch: its } if its == epoch);
+            let claimed_at = index.lives[*id].facts.iter().find(|before| claimed(before)).map_or(fact.t, |claim| claim.t);
             // Of two claims at once, one may be announced to those who have promised the other by then: it leads nobody.
-            if size > 1 && !is_followed(index, epoch) {
-                outrun.push(epoch);
+            // And what was claimed before everything was quiet is no election of that time.
+            if size > 1 && !is_followed(index, epoch) || claimed_at < quiet.from {
+                foreign.push(epoch);
             } else {
                 elections.push(fact.at);
             }
@@ -267,7 +270,7 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
     }
     let within = index.views.iter().filter(|view| core.contains(&view.life) && (quiet.from..=quiet.to).contains(&view.t));
     let mut views: Vec<(EpochId, u64)> =
-        within.filter(|view| !outrun.contains(&view.epoch)).map(|view| (view.epoch, view.view_id)).collect();
+        within.filter(|view| !foreign.contains(&view.epoch)).map(|view| (view.epoch, view.view_id)).collect();
     views.sort_unstable();
     views.dedup();
     // Each election makes one view of its own; a change of the group makes another. With `preempt`, the one who is elected
