@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// The facts of a candidate: it asks the members of its newest view, or, without one, the joiners it has heard.
-    pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Candidate {
+    pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Box<Candidate> {
         let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
             Role::Joining(_) if self.is_elector() => (false, self.electorate()),
             Role::Joining(joining) => (true, joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone())).collect()),
@@ -75,7 +75,7 @@ impl Node {
         };
         let ask = self.fresh_ask();
         asked.remove(&self.me.member.id);
-        Candidate {
+        Box::new(Candidate {
             first_view,
             ask,
             asked_at: now,
@@ -93,7 +93,7 @@ impl Node {
             seen,
             handed_over: false,
             phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
-        }
+        })
     }
 
     /// Asks everybody (again).

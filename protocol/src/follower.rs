@@ -19,8 +19,11 @@ pub(crate) struct Follower {
     pub(crate) cursor: Seq,
     /// Whether it has adopted this epoch, so that entries may be streamed to it.
     pub(crate) adopted: bool,
-    /// Where it came in: from there on it is to keep up.
+    /// Where it came in, and when: from there on it is to keep up.
     pub(crate) since: Seq,
+    since_at: Time,
+    /// Whether it has said in this epoch, since it came in, how far it is.
+    said: bool,
     pub(crate) liveness: Liveness,
     /// The last beat that it has answered.
     pub(crate) echo: Option<u64>,
@@ -48,6 +51,8 @@ impl Follower {
             cursor: Seq::ZERO,
             adopted: false,
             since,
+            since_at: now,
+            said: false,
             liveness: Liveness::new(now),
             echo: None,
             greeting: None,
@@ -73,7 +78,31 @@ impl Follower {
             }
             self.ask = Some(ask);
             self.acked = Seq::ZERO;
-            self.since = high;
+            self.said = false;
+            (self.since, self.since_at) = (high, now);
+        }
+    }
+
+    /// It has this epoch's log up to there, and is sent what comes after.
+    pub(crate) fn begin_at(&mut self, contiguous: Seq) {
+        self.adopted = true;
+        self.cursor = contiguous;
+    }
+
+    /// It holds everything up to there. The first time that this is where it came in, it has answered what it was sent then.
+    pub(crate) fn acknowledge(&mut self, contiguous: Seq) {
+        if !self.has_answered() && contiguous >= self.since {
+            self.liveness.prove(self.since_at);
+        }
+        self.acked = self.acked.max(contiguous);
+        self.said = true;
+    }
+
+    /// Sends again what it has been sent and does not say that it has. Who is silent about it builds its log still, and asks
+    /// for it again by itself.
+    pub(crate) fn resume(&mut self) {
+        if self.said {
+            self.cursor = self.acked;
         }
     }
 

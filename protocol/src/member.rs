@@ -39,7 +39,8 @@ impl Node {
         let lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
         // A peer that is still building its log is alive, and holds nothing that would count in this epoch.
         let building = self.building.as_ref().is_some_and(|building| building.epoch == beat.epoch && building.source.member == *from);
-        let ack = HeartbeatAck { contiguous: if building { Seq::ZERO } else { contiguous }, epoch, beat: beat.beat, lag };
+        let (contiguous, epoch) = if building { (Seq::ZERO, Epoch::none()) } else { (contiguous, epoch) };
+        let ack = HeartbeatAck { contiguous, epoch, beat: beat.beat, lag };
         match &mut self.role {
             Role::Member(following) if following.leader.member == *from && following.epoch == beat.epoch => {
                 following.acks.note(beat.beat, now);

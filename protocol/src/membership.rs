@@ -255,10 +255,7 @@ impl Node {
         for entrant in entrants {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.entrants.remove(entrant.contact.id());
-            let mut follower = Follower::new(entrant.contact.clone(), view_at, now);
-            // Its time begins now: by this question it does not begin anew.
-            follower.ask = Some(entrant.ask);
-            leader.followers.insert(entrant.contact.id().clone(), follower);
+            leader.followers.insert(entrant.contact.id().clone(), Follower::new(entrant.contact.clone(), view_at, now));
             let start = start_for(&self.log, &entrant.past);
             self.admit(now, &entrant.contact.member, entrant.ask, start, out);
         }

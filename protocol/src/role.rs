@@ -18,7 +18,7 @@ pub(crate) enum Role {
     /// Follows a leader.
     Member(Following),
     /// Misses the leader: asks around, waits for somebody else's outcome, or claims.
-    Candidate(Candidate),
+    Candidate(Box<Candidate>),
     /// Numbers the entries, beats, watches everyone else.
     Leader(Box<Leader>),
 }

@@ -292,10 +292,9 @@ impl Node {
         }
         let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
         if !follower.adopted && contiguous >= leader.announced.cut {
-            follower.adopted = true;
-            follower.cursor = contiguous;
+            follower.begin_at(contiguous);
         }
-        follower.acked = follower.acked.max(contiguous);
+        follower.acknowledge(contiguous);
     }
 
     /// Beats, watches, batches.
@@ -365,9 +364,9 @@ impl Node {
             let stuck = follower.adopted && follower.cursor > follower.acked && follower.stuck.0 == follower.acked;
             follower.stuck = (follower.acked, if stuck { follower.stuck.1 + 1 } else { 0 });
             let full = self.links.to(&follower.contact.member).is_some_and(|link| self.links.is_full(link));
-            if follower.stuck.1 > STUCK_BEATS && follower.acked > Seq::ZERO && !full {
+            if follower.stuck.1 > STUCK_BEATS && !full {
                 follower.stuck.1 = 0;
-                follower.cursor = follower.acked;
+                follower.resume();
             }
             beats.push((follower.contact.member.clone(), follower.echo, follower.adopted));
         }

@@ -127,9 +127,8 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
         if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
-            follower.adopted = true;
-            follower.acked = follower.acked.max(end.contiguous);
-            follower.cursor = end.contiguous;
+            follower.begin_at(end.contiguous);
+            follower.acknowledge(end.contiguous);
         } else if !follower.adopted && leader.announced.list.contains(member) && end.epoch < leader.epoch {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);
@@ -141,8 +140,8 @@ impl Node {
     pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
-        if follower.adopted && follower.acked > Seq::ZERO {
-            follower.cursor = follower.acked;
+        if follower.adopted {
+            follower.resume();
         } else if !follower.adopted && leader.announced.list.contains(member) {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);

@@ -14,7 +14,7 @@ use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncFinal, SyncRequest};
 use crate::node::Node;
 use crate::note::{Cause, Note};
-use crate::role::{Candidate, Claim, Phase, Role};
+use crate::role::{Claim, Phase, Role};
 use crate::seam::{Output, StopReason};
 use crate::sequencer::Leader;
 use crate::time::Time;
@@ -236,10 +236,17 @@ impl Node {
         }
     }
 
+    /// The claim for which promises are being collected.
+    fn open_claim(&self) -> Option<&Claim> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        let Phase::Syncing(claim) = &candidate.phase else { return None };
+        Some(claim)
+    }
+
     /// The newest views of the log that this claim would adopt, and how far that log is known to be stable.
     fn adopted_views(&self) -> (Vec<(Seq, View)>, Seq) {
         let (mut end, mut views, mut log_id) = ((self.log.epoch(), self.log.contiguous()), self.log.last_views(), self.log.log_id());
-        let Role::Candidate(Candidate { phase: Phase::Syncing(claim), .. }) = &self.role else { return (views, self.log.stable()) };
+        let Some(claim) = self.open_claim() else { return (views, self.log.stable()) };
         let name = |answer: &SyncAnswer| answer.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone());
         for (_, answer) in claim.answers.values() {
             if end_of(answer) > end {
@@ -254,7 +261,7 @@ impl Node {
 
     /// Mode `primary`: what the answers lack to make this claimant the leader.
     fn lacks_to_lead(&self) -> Option<String> {
-        let Role::Candidate(Candidate { phase: Phase::Syncing(claim), .. }) = &self.role else { return None };
+        let claim = self.open_claim()?;
         let (views, stable) = self.adopted_views();
         let answers = |member: &Member| claim.answers.get(&member.id).is_some_and(|(other, _)| other == member);
         self.lacks(&views, stable, answers)
