@@ -136,22 +136,28 @@ impl Node {
 
     /// Mode `primary`: steps down as soon as no quorum can be counted on. True if it did.
     pub(crate) fn doubt_quorum(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        let patience = self.config.quorum_timeout();
-        let Role::Leader(leader) = &self.role else { return false };
-        if !self.config.is_primary() {
-            return false;
-        }
-        let view_at = self.log.view_at();
-        let counted_on = |member: &Member| {
-            *member == self.me.member || leader.is_answering(member, now, patience) || leader.departed_with(member) >= Some(view_at)
-        };
-        match shortfall(&self.log.last_views(), self.log.stable(), counted_on) {
+        match self.lacks_without(now, None) {
             Some(why) => {
                 self.yield_lead(now, why, out);
                 true
             }
             None => false,
         }
+    }
+
+    /// Mode `primary`: what this leader would lack to go on, without a member if one is named.
+    pub(crate) fn lacks_without(&self, now: Time, gone: Option<&Member>) -> Option<String> {
+        let patience = self.config.quorum_timeout();
+        let Role::Leader(leader) = &self.role else { return None };
+        if !self.config.is_primary() {
+            return None;
+        }
+        let view_at = self.log.view_at();
+        let counted_on = |member: &Member| {
+            let answers = || leader.is_answering(member, now, patience) || leader.departed_with(member) >= Some(view_at);
+            Some(member) != gone && (*member == self.me.member || answers())
+        };
+        shortfall(&self.log.last_views(), self.log.stable(), counted_on)
     }
 
     /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its founders.

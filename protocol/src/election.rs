@@ -151,7 +151,9 @@ impl Node {
                 self.send(now, member, Message::ViewSyncRequest { ask }, out);
             }
             Phase::Syncing(claim) if asked => {
-                let view = if first_view { None } else { self.log.view().cloned() };
+                // An answer may have shown a newer view: whoever only that one names knows by it that it is asked rightly.
+                let newest = self.adopted_views().0.into_iter().next().map(|(_, view)| view);
+                let view = newest.filter(|_| !first_view);
                 let request = SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
                 self.send(now, member, Message::SeqSyncRequest(request), out);
             }
@@ -272,7 +274,10 @@ impl Node {
     /// Whether somebody belongs to this group: the newest view held names it, or it is further in the same log, where it
     /// may be named by a view that is still to come.
     fn knows(&self, member: &Member, end: &LogEnd) -> bool {
-        let ahead = self.log.is_in(&end.epoch) && end.contiguous > self.log.contiguous();
+        let own = self.log.end();
+        // In mode `primary` there is one log, and whoever is further in it may know of views that this peer lacks.
+        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
+        let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
         // Whoever has its promise was known when it got it.
         ahead || self.counts(member) || self.promised.owner == *member
     }

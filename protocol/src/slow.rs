@@ -5,7 +5,8 @@
 //! as long as the entries are retained. Until then the log grows, so beyond the middle between `max_lag_entries` and
 //! `retain_entries` (or beyond twice `retain_bytes`) the leader takes no more readings before the slowest has come back
 //! below the lower bound or is out: the senders' windows fill, and their sensors hear that. So no member, stopped or slow,
-//! makes anybody hold more than that and what was in flight.
+//! makes anybody hold more than that and what was in flight. In mode `primary` the slowest go first, and none without whom
+//! there would be no quorum: the group goes as slowly as those.
 //!
 //! Silence is another matter (see `detector`).
 
@@ -50,11 +51,15 @@ impl Node {
             follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
             if let Some(since) = follower.lag_since.filter(|since| now.since(*since) >= knobs.slow_timeout) {
                 let evidence = Evidence::Slow { behind: lag, acked: follower.acked, high, for_ms: millis(now.since(since)) };
-                slow.push((follower.contact.clone(), evidence));
+                slow.push((lag, follower.contact.clone(), evidence));
             }
         }
-        for (contact, evidence) in slow {
-            self.evict(&contact, &evidence, out);
+        slow.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
+        for (_, contact, evidence) in slow {
+            // A leader that sent its quorum away would have to go itself. It waits, and takes no more readings than they do.
+            if self.lacks_without(now, Some(&contact.member)).is_none() {
+                self.evict(&contact, &evidence, out);
+            }
         }
     }
 

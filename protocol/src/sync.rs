@@ -157,10 +157,15 @@ impl Node {
         }
     }
 
-    /// Whether a claimant and this peer are in one view: the newest held here, or a newer one of the same log.
+    /// Whether a claimant and this peer are in one view: the newest held here, or a newer one of the same log. In mode
+    /// `primary` there is no other log, so that the view may be of an epoch that this peer has not got to yet.
     fn shares_view(&self, claimant: &Member, theirs: Option<&View>) -> bool {
         let newer = |own: &View| {
-            theirs.is_some_and(|view| view.view_id > own.view_id && self.log.is_in(&view.epoch) && view.names(&self.me.member))
+            let follows = |view: &View| {
+                let later_epoch = self.config.is_primary() && view.epoch > own.epoch;
+                later_epoch || view.view_id > own.view_id && self.log.is_in(&view.epoch)
+            };
+            theirs.is_some_and(|view| view.names(&self.me.member) && follows(view))
         };
         self.counts(claimant) || self.log.view().is_some_and(newer) || self.promised.owner == *claimant
     }
@@ -244,7 +249,7 @@ impl Node {
     }
 
     /// The newest views of the log that this claim would adopt, and how far that log is known to be stable.
-    fn adopted_views(&self) -> (Vec<(Seq, View)>, Seq) {
+    pub(crate) fn adopted_views(&self) -> (Vec<(Seq, View)>, Seq) {
         let (mut end, mut views, mut log_id) = ((self.log.epoch(), self.log.contiguous()), self.log.last_views(), self.log.log_id());
         let Some(claim) = self.open_claim() else { return (views, self.log.stable()) };
         let name = |answer: &SyncAnswer| answer.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone());
