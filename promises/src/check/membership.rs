@@ -67,8 +67,9 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
-        // Admitted, but never arrived: its leader died before it had the log, so it asks the next one again.
-        let arrived = index.views.iter().any(|view| view.life == removed && view.seq < new.seq);
+        // Admitted, but never arrived in this log: its leader died before it had that, so it asks the next one again.
+        let mut before = life.facts.iter().take_while(|fact| fact.at < new.at);
+        let arrived = before.any(|fact| matches!(fact.what, What::Cut { log, .. } if log == old.log));
         if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, old, new) {
             continue;
         }
