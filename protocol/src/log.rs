@@ -184,7 +184,7 @@ impl Log {
         if let Entry::View(view) = &entry {
             self.views.push_back((seq, view.clone()));
         }
-        if matches!(&entry, Entry::Data { guarantee: Guarantee::Safe, .. }) && seq > self.stable {
+        if matches!(&entry, Entry::Data { guarantee: Guarantee::Safe, .. }) {
             self.unsafe_yet.push_back(seq);
         }
         self.weight += entry.weight();
@@ -366,8 +366,9 @@ const TABLE_ABSENT: usize = 1_024;
 mod tests {
     use super::Log;
     use crate::guarantee::Guarantee;
-    use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+    use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
     use crate::message::{Entry, Row};
+    use crate::view::View;
     use bytes::Bytes;
 
     fn member(name: &str) -> Member {
@@ -449,5 +450,140 @@ mod tests {
         full.discard(Seq(7), 2, u64::MAX);
         assert!(full.retains_above(Seq(5)) && !full.retains_above(Seq(4)));
         assert_eq!(full.snapshot(Seq(7)).table, copy.snapshot(Seq(7)).table);
+    }
+
+    fn view(id: u64, names: &[(&str, u64)]) -> Entry {
+        let contact = |(name, inc): &(&str, u64)| Contact {
+            member: Member { inc: Incarnation(*inc), ..member(name) },
+            birth: 1,
+            address: "127.0.0.1:5001".parse().expect("an address"),
+            explicit: 0,
+        };
+        let members = names.iter().map(contact).collect();
+        Entry::View(View::new(ViewId(id), epoch(1), member("p1").id, members))
+    }
+
+    fn safe(oseq: u64) -> Entry {
+        let Entry::Data { origin, oseq, time, payload, .. } = data(oseq) else { unreachable!("a reading") };
+        Entry::Data { origin, oseq, time, guarantee: Guarantee::Safe, payload }
+    }
+
+    #[test]
+    fn a_run_is_bounded_and_never_empty() {
+        let log = log(&[(1, 1)], 1_030);
+        let one = data(1).weight();
+        let check = |first: u64, last: u64, bytes: usize, run: usize| {
+            assert_eq!(log.run(Seq(first), Seq(last), bytes).len(), run, "{first}-{last} in {bytes} bytes");
+        };
+        check(1, 5, usize::MAX, 5);
+        check(1, 5, 3 * one, 3);
+        check(1, 5, 3 * one - 1, 2);
+        check(2, 5, 0, 1);
+        check(1_029, 1_040, usize::MAX, 2);
+        check(3, 2, usize::MAX, 0);
+        check(1, 1_030, usize::MAX, super::RUN_ENTRIES);
+    }
+
+    #[test]
+    fn a_row_that_covers_nothing_is_replaced_unless_it_names_the_log() {
+        let row = |round: u64, first: u64| Row { epoch: epoch(round), first: Seq(first) };
+        let check = |rows: &[(u64, u64)], contiguous: u64, lineage: &[Row]| {
+            let mut log = log(rows, contiguous);
+            log.push_row(epoch(9));
+            assert_eq!(log.lineage(), lineage);
+            assert!(log.is_in(&epoch(9)) && !log.is_in(&epoch(1)));
+        };
+        check(&[(1, 1)], 0, &[row(1, 1), row(9, 1)]);
+        check(&[(1, 1), (2, 4)], 3, &[row(1, 1), row(9, 4)]);
+        check(&[(1, 1), (2, 4)], 4, &[row(1, 1), row(2, 4), row(9, 5)]);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_no_trace_anywhere() {
+        let mut log = log(&[(1, 1)], 0);
+        for entry in [view(1, &[("p1", 1)]), safe(1), data(2), view(2, &[("p1", 1), ("p3", 7)]), safe(3)] {
+            log.append(entry);
+        }
+        log.push_row(epoch(2));
+        log.raise_stable(Seq(1));
+        let weight = log.weight();
+        log.truncate(Seq(5));
+        assert_eq!((log.weight(), log.epoch()), (weight, epoch(2)), "nothing stood above");
+        log.truncate(Seq(4));
+        assert_eq!((log.view_at(), log.unsafe_to(), log.epoch()), (Seq(4), Some(Seq(2)), epoch(1)));
+        log.truncate(Seq(3));
+        assert_eq!((log.view_at(), log.unsafe_from(), log.stable()), (Seq(1), Some(Seq(2)), Seq(1)));
+        assert!(log.remembers(&member("p1").id) && !log.remembers(&member("p3").id));
+        assert_eq!(log.weight(), (view(1, &[("p1", 1)]).weight() + safe(1).weight() + data(2).weight()) as u64);
+        log.truncate(Seq(2));
+        assert_eq!(log.unsafe_to(), Some(Seq(2)), "it still stands");
+        log.truncate(Seq(0));
+        assert_eq!((log.unsafe_to(), log.stable(), log.view()), (None, Seq::ZERO, None));
+    }
+
+    #[test]
+    fn what_is_stable_waits_no_more() {
+        let mut log = log(&[(1, 1)], 1);
+        log.append(safe(2));
+        log.append(safe(3));
+        assert!(log.raise_stable(Seq(1)) && !log.raise_stable(Seq(1)));
+        assert_eq!((log.unsafe_from(), log.safe_up_to(Seq(3))), (Some(Seq(2)), Seq(1)));
+        assert!(log.raise_stable(Seq(2)));
+        assert_eq!((log.unsafe_from(), log.safe_up_to(Seq(3))), (Some(Seq(3)), Seq(2)));
+        assert!(log.raise_stable(Seq(9)), "no more than there is");
+        assert_eq!((log.stable(), log.unsafe_from(), log.safe_up_to(Seq(3))), (Seq(3), None, Seq(3)));
+    }
+
+    #[test]
+    fn as_many_are_kept_as_are_asked_for_in_entries_and_in_bytes() {
+        let one = data(1).weight() as u64;
+        let check = |floor: u64, entries: u64, bytes: u64, base: u64| {
+            let mut log = log(&[(1, 1)], 10);
+            log.discard(Seq(floor), entries, bytes);
+            assert_eq!((log.base(), log.weight()), (Seq(base), one * (10 - base)), "{floor} {entries} {bytes}");
+            assert_eq!(log.contiguous(), Seq(10));
+        };
+        check(6, 2, u64::MAX, 4);
+        check(6, 6, u64::MAX, 0);
+        check(6, 0, u64::MAX, 6);
+        check(6, 9, 7 * one, 3);
+        check(6, 9, 0, 6);
+        check(0, 0, 0, 0);
+        let mut log = log(&[(1, 1)], 0);
+        log.append(view(1, &[("p1", 1)]));
+        log.append(view(2, &[("p1", 1), ("p3", 1)]));
+        log.append(data(1));
+        log.discard(Seq(3), 0, u64::MAX);
+        let view = log.view().expect("the state at the base").view_id;
+        assert_eq!((view, log.view_at(), log.last_views().len()), (ViewId(2), Seq(3), 1));
+    }
+
+    #[test]
+    fn a_view_brings_a_new_life_and_keeps_the_numbers_of_an_old_one() {
+        let mut log = log(&[(1, 1)], 5);
+        let later = Member { inc: Incarnation(2), ..member("p2") };
+        log.append(view(1, &[("p2", 1)]));
+        assert_eq!((log.last_oseq(&member("p2")), log.later_incarnation(&member("p2"))), (Oseq(5), None));
+        log.append(view(2, &[("p2", 2)]));
+        assert_eq!((log.last_oseq(&later), log.last_oseq(&member("p2"))), (Oseq::ZERO, Oseq::ZERO));
+        assert_eq!((log.later_incarnation(&member("p2")), log.later_incarnation(&later)), (Some(Incarnation(2)), None));
+        log.append(view(3, &[("p2", 1)]));
+        assert_eq!(log.later_incarnation(&member("p2")), Some(Incarnation(2)), "a ghost brings nothing back");
+    }
+
+    #[test]
+    fn of_many_who_are_gone_the_oldest_are_forgotten() {
+        let mut log = log(&[(1, 1)], 0);
+        let many = super::TABLE_ABSENT as u64 + 3;
+        for n in 1..=many {
+            let origin = Member { inc: Incarnation(n), ..member(&format!("gone{n}")) };
+            log.append(Entry::Lost { origin, from: Oseq(1), to: Oseq(1) });
+        }
+        let remembers = |log: &Log, n: u64| log.remembers(&member(&format!("gone{n}")).id);
+        assert!((1..=many).all(|n| remembers(&log, n)), "only a view forgets");
+        log.append(view(1, &[("p1", 1), ("gone1", 1)]));
+        // Two are present, and three of the others were one more than two too many.
+        assert!(remembers(&log, 1) && !remembers(&log, 2) && !remembers(&log, 3) && remembers(&log, 4), "{}", log.table.len());
+        assert_eq!(log.table.len(), super::TABLE_ABSENT + 2);
     }
 }

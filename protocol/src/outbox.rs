@@ -226,4 +226,67 @@ mod tests {
         assert_eq!((first, &run.first().expect("one").what), (Oseq(1), &Wish::Lost { to: Oseq(2) }));
         assert_eq!(outbox.next_run(u64::MAX).expect("the rest").0, Oseq(3));
     }
+
+    #[test]
+    fn a_run_is_bounded_and_never_empty() {
+        let check = |bytes: u64, runs: &[(u64, usize)]| {
+            let mut outbox = filled(3, &Knobs::default());
+            let mut seen = vec![];
+            while let Some((first, run)) = outbox.next_run(bytes) {
+                assert_eq!(outbox.sent(), first.plus(run.len() as u64 - 1));
+                seen.push((first.0, run.len()));
+            }
+            assert_eq!(seen, runs, "{bytes} bytes");
+            assert!(!outbox.is_unsent());
+        };
+        // Each weighs its four bytes and sixteen more.
+        check(60, &[(1, 3)]);
+        check(59, &[(1, 2), (3, 1)]);
+        check(40, &[(1, 2), (3, 1)]);
+        check(0, &[(1, 1), (2, 1), (3, 1)]);
+        let mut outbox = filled(1, &Knobs::default());
+        assert!(outbox.is_unsent());
+        outbox.next_run(u64::MAX);
+        outbox.rewind(Oseq::ZERO);
+        assert!(outbox.is_unsent(), "to be sent again");
+    }
+
+    #[test]
+    fn bytes_wait_until_they_are_ordered_and_a_lone_reading_always_fits() {
+        let knobs = Knobs { window_bytes: 8, ..Knobs::default() };
+        let publish = |outbox: &mut Outbox, text: &'static str| outbox.publish(Bytes::from_static(text.as_bytes()), 0, Agreed, &knobs);
+        let mut outbox = Outbox::new();
+        assert_eq!(publish(&mut outbox, "larger than all"), Ok(Oseq(1)));
+        assert_eq!(publish(&mut outbox, ""), Err(Refusal::WindowFull));
+        outbox.on_ordered(Seq(1), Oseq(1), Agreed);
+        assert_eq!(publish(&mut outbox, "1234"), Ok(Oseq(2)));
+        assert_eq!(publish(&mut outbox, "12345"), Err(Refusal::WindowFull));
+        assert_eq!(publish(&mut outbox, "1234"), Ok(Oseq(3)));
+        assert_eq!(publish(&mut outbox, "1"), Err(Refusal::WindowFull));
+        outbox.on_ordered(Seq(2), Oseq(2), Agreed);
+        assert_eq!(publish(&mut outbox, "12345"), Err(Refusal::WindowFull));
+        assert_eq!(publish(&mut outbox, "1234"), Ok(Oseq(4)));
+    }
+
+    #[test]
+    fn what_is_stable_is_kept_for_a_while_in_entries_and_in_bytes() {
+        let check = |entries: u64, bytes: u64, kept: &[u64]| {
+            let knobs = Knobs { merge_retain_entries: entries, merge_retain_bytes: bytes, window_bytes: 4, ..Knobs::default() };
+            let mut outbox = filled(5, &Knobs::default());
+            for n in 1..=5 {
+                outbox.on_ordered(Seq(n), Oseq(n), Agreed);
+            }
+            outbox.on_stable(Seq(4), &knobs);
+            let held: Vec<u64> = outbox.readings().map(|(oseq, _, _)| oseq.0).collect();
+            assert_eq!(held, kept, "{entries} entries, {bytes} bytes");
+        };
+        check(9, 99, &[1, 2, 3, 4, 5]);
+        check(4, 99, &[1, 2, 3, 4, 5]);
+        check(3, 99, &[2, 3, 4, 5]);
+        check(0, 99, &[5]);
+        check(9, 20, &[1, 2, 3, 4, 5]);
+        check(9, 19, &[2, 3, 4, 5]);
+        check(9, 12, &[3, 4, 5]);
+        check(9, 0, &[5]);
+    }
 }
