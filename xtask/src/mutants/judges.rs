@@ -34,10 +34,11 @@ struct Judge {
 }
 
 /// In this order; the first that fails has caught the mutant.
-const JUDGES: [Judge; 5] = [
+const JUDGES: [Judge; 6] = [
     Judge { package: "protocol", program: "protocol", arguments: &[] },
-    Judge { package: "simulator", program: "tests", arguments: &["scripts::"] },
+    Judge { package: "simulator", program: "tests", arguments: &["every_script_"] },
     Judge { package: "simulator", program: "tests", arguments: &["regressions::"] },
+    Judge { package: "simulator", program: "tests", arguments: &["every_answer_"] },
     // Among them the hundreds of seeds, a test that only runs here.
     Judge { package: "simulator", program: "tests", arguments: &["command::", "--include-ignored"] },
     Judge { package: "model", program: "model", arguments: &["search::"] },
