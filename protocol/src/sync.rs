@@ -158,14 +158,13 @@ impl Node {
     }
 
     /// Whether a claimant and this peer are in one view: the newest held here, or a newer one of the same log. In mode
-    /// `primary` there is no other log, so that the view may be of an epoch that this peer has not got to yet.
+    /// `primary` there is no other log, so that the view may be of an epoch that this peer has not got to yet; and those are
+    /// asked, too, who are in the view before that one only, because it may need their quorum.
     fn shares_view(&self, claimant: &Member, theirs: Option<&View>) -> bool {
+        let primary = self.config.is_primary();
         let newer = |own: &View| {
-            let follows = |view: &View| {
-                let later_epoch = self.config.is_primary() && view.epoch > own.epoch;
-                later_epoch || view.view_id > own.view_id && self.log.is_in(&view.epoch)
-            };
-            theirs.is_some_and(|view| view.names(&self.me.member) && follows(view))
+            let follows = |view: &View| primary && view.epoch > own.epoch || view.view_id > own.view_id && self.log.is_in(&view.epoch);
+            theirs.is_some_and(|view| (primary || view.names(&self.me.member)) && follows(view))
         };
         self.counts(claimant) || self.log.view().is_some_and(newer) || self.promised.owner == *claimant
     }
