@@ -574,7 +574,7 @@ mod tests {
             assert!(dials(&out).is_empty(), "one dial at a time");
             assert!(links.on_down(now, link, false).is_none(), "silence proves nothing");
             assert_eq!(links.deadline(), Some(now + wait));
-            now = now + wait;
+            now += wait;
         }
         // Wanted at another address, it is another one to dial.
         let moved = Contact { address: contact(3).address, ..contact(2) };
