@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::id::{Incarnation, PeerId};
 
-use crate::index::{Entry, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
+use crate::index::{Entry, Fact, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 
 /// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done to it, not by what
@@ -68,9 +68,10 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
         // Admitted, but never arrived in this log: its leader died before it had that, so it asks the next one again.
-        let mut before = life.facts.iter().take_while(|fact| fact.at < new.at);
+        let decided = if stands { new.at } else { elected_at(index, leader, new) };
+        let mut before = life.facts.iter().take_while(|fact| fact.at < decided);
         let arrived = before.any(|fact| matches!(fact.what, What::Cut { log, .. } if log == old.log));
-        if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, old, new) {
+        if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, (old, new), decided) {
             continue;
         }
         sheet.breach(&[old.at, new.at, life.last], || {
@@ -83,6 +84,14 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
             )
         });
     }
+}
+
+/// When a new leader chose the members of its first view: when it said that it leads. It tells of the view when it hands it
+/// over, and whoever is not in it may have come in again by then.
+fn elected_at(index: &Index<'_>, leader: LifeId, first: &ViewFact<'_>) -> usize {
+    let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= first.at);
+    let is_word = |fact: &Fact<'_>| matches!(fact.what, What::Elected { epoch, .. } if epoch == first.epoch);
+    said.filter(|fact| is_word(fact)).last().map_or(first.at, |fact| fact.at)
 }
 
 /// Whether the leader said, while its log ended between the two views, that a member lags, and with numbers that allow to
@@ -107,8 +116,8 @@ fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms }: Lag) -> bool 
 /// Whether a life was, by its own word, in the group that passes from one view to the other, when the other came: it
 /// had gone on neither to another leader's epoch nor to another group, nor was it outside of any or waited for the outcome of
 /// somebody else's claim.
-fn follows(index: &Index<'_>, life: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
-    let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
+fn follows(index: &Index<'_>, life: LifeId, (old, new): (&ViewFact<'_>, &ViewFact<'_>), decided: usize) -> bool {
+    let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= decided);
     let epochs = said.filter_map(|fact| match fact.what {
         What::Entry(entry) => matches!(entry.kind, Kind::View(_)).then_some(Some(entry.epoch)),
         What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } | What::Promised { epoch } => {
