@@ -585,3 +585,73 @@ impl Node {
 
 /// Entries handed over in one call at most.
 const DELIVERED_AT_ONCE: u64 = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::Node;
+    use crate::config::{Config, Knobs};
+    use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
+    use crate::message::{Hello, LogEnd, Message, Reason, Rejected};
+    use crate::note::Note;
+    use crate::role::Role;
+    use crate::seam::{Input, Outcome, Output};
+    use crate::time::Time;
+    use std::collections::BTreeSet;
+
+    fn contact(n: u16) -> Contact {
+        let id = PeerId::new(&format!("p{n}")).expect("a valid name");
+        let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5_000 + n);
+        Contact { member: Member { id, inc: Incarnation(1) }, birth: n.into(), address, explicit: 0 }
+    }
+
+    fn newcomer(knobs: Knobs, seed: u64) -> Node {
+        Node::new(contact(1), Config::try_from(knobs).expect("sound"), seed, Time::ZERO)
+    }
+
+    #[test]
+    fn a_question_has_a_name_of_its_own_and_is_no_round() {
+        let mut asks = BTreeSet::new();
+        for seed in 0..2 {
+            let mut node = newcomer(Knobs::fast(), seed);
+            asks.extend((0..100).map(|_| node.fresh_ask()));
+        }
+        assert!(asks.len() == 200 && asks.iter().all(|ask| *ask >= 1 << 63), "{asks:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_after_the_end() {
+        let (mut node, mut out, link) = (newcomer(Knobs::fast(), 1), Vec::new(), LinkId::accepted(0));
+        let cluster = node.config.cluster();
+        let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
+        let hello = Message::Hello(Hello { cluster, from: contact(2), link: 1, end, knows: None });
+        node.handle(Time::ZERO, Input::LinkUp { link }, &mut out);
+        node.handle(Time::ZERO, Input::Received { link, messages: vec![hello] }, &mut out);
+        let Role::Joining(joining) = &node.role else { panic!("it is in no group") };
+        let no = Rejected { ask: Some(joining.ask), reason: Reason::DuplicateId { holder: contact(3).address } };
+        let question = Message::ViewSyncRequest { ask: 1 };
+        let answers = |out: &[Output]| out.iter().any(|output| matches!(output, Output::Send { message: Message::Rejected(_), .. }));
+        out.clear();
+        node.clone().handle(Time::ZERO, Input::Received { link, messages: vec![question.clone()] }, &mut out);
+        assert!(answers(&out), "it would answer");
+        out.clear();
+        node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no), question] }, &mut out);
+        assert!(out.iter().any(|output| matches!(output, Output::Stop(_))) && !answers(&out), "{out:?}");
+        assert_eq!(node.deadline(), None);
+    }
+
+    #[test]
+    fn a_full_window_is_told_now_and_then_and_any_other_refusal_each_time() {
+        let check = |knobs: Knobs, payload: &'static str, refused: usize, counts: &[u64]| {
+            let (mut node, mut out) = (newcomer(knobs, 1), Vec::new());
+            for _ in 0..7 {
+                node.handle(Time::ZERO, Input::Publish { payload: payload.into(), time: 0, guarantee: None }, &mut out);
+            }
+            let is_refused = |output: &&Output| matches!(output, Output::Published { outcome: Outcome::Refused(_), .. });
+            assert_eq!(out.iter().filter(is_refused).count(), refused, "the sensor hears it each time");
+            let count = |output: &Output| if let Output::Note(Note::Refused { count, .. }) = output { Some(*count) } else { None };
+            assert_eq!(out.iter().filter_map(count).collect::<Vec<_>>(), counts);
+        };
+        check(Knobs { window_entries: 1, ..Knobs::fast() }, "x", 6, &[1, 2, 4]);
+        check(Knobs { payload_max: 1, ..Knobs::fast() }, "xx", 7, &[1, 2, 3, 4, 5, 6, 7]);
+    }
+}

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use protocol::config::Guarantee;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use protocol::message::{
-    Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
+    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
     MissingRequest, Ordered, Reason, Rejected, Request, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use protocol::node::Node;
@@ -26,6 +26,8 @@ use crate::transcript::{Said, is_told};
 pub(crate) struct Asked<'a> {
     node: Node,
     now: Time,
+    /// The digest of its cluster.
+    cluster: u64,
     /// Who speaks to it, and on which of its links.
     speaker: &'a Contact,
     link: LinkId,
@@ -59,16 +61,15 @@ impl<'a> Asked<'a> {
             links.insert(link, speaker.id().clone());
             link
         });
-        Self { node, now, speaker, link, links, said, third }
+        Self { node, now, cluster, speaker, link, links, said, third }
     }
 
     /// A paragraph for each effect, with the words that have it; those that have none are not named.
     pub(crate) fn tell(&self) -> String {
         let silence = self.effect(None);
         let mut effects: Vec<(Effect, Named)> = Vec::new();
-        for (detail, message) in self.words() {
-            let verb = message.verb();
-            let effect = self.effect(Some(message));
+        for (verb, detail, input) in self.inputs() {
+            let effect = self.effect(Some(input));
             if effect == silence {
                 continue;
             }
@@ -95,11 +96,27 @@ impl<'a> Asked<'a> {
         text
     }
 
-    fn effect(&self, message: Option<Message>) -> Effect {
+    /// All the words as they reach the node; those that datagrams bring, too, are marked so.
+    fn inputs(&self) -> Vec<(String, String, Input)> {
+        let (link, from, cluster) = (self.link, self.speaker.address, self.cluster);
+        let mut inputs = Vec::new();
+        for (detail, message) in self.words() {
+            if matches!(message, Message::Coordinator(_) | Message::NewPeerRequest(_)) {
+                let datagram = Datagram { cluster, from: self.speaker.clone(), count: NEW_LINK, message: message.clone() };
+                let input = Input::Heard { from, datagram: Box::new(datagram) };
+                inputs.push((format!("~{}", message.verb()), detail.clone(), input));
+            }
+            inputs.push((message.verb().to_owned(), detail, Input::Received { link, messages: vec![message] }));
+        }
+        inputs.sort_by_key(|(verb, _, _)| verb.starts_with('~'));
+        inputs
+    }
+
+    fn effect(&self, input: Option<Input>) -> Effect {
         let mut node = self.node.clone();
         let mut out = Vec::new();
-        if let Some(message) = message {
-            node.handle(self.now, Input::Received { link: self.link, messages: vec![message] }, &mut out);
+        if let Some(input) = input {
+            node.handle(self.now, input, &mut out);
         }
         let said = out.iter().filter_map(|output| self.line(output, true)).collect();
         let then = state(&node);
@@ -154,7 +171,7 @@ impl<'a> Asked<'a> {
 }
 
 /// Words by their verbs, each with what tells it from others of that verb.
-type Named = Vec<(&'static str, Vec<String>)>;
+type Named = Vec<(String, Vec<String>)>;
 
 /// Adds a paragraph, in lines of bearable length.
 fn wrap(text: &mut String, paragraph: &str) {
