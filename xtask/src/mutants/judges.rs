@@ -166,7 +166,7 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
 /// What the judges are made of, and need.
 const MEMBERS: [&str; 4] = ["protocol", "promises", "simulator", "model"];
 /// Many times what the slowest judge takes.
-const SECONDS: u32 = 60;
+const SECONDS: u32 = 30;
 /// Many times what the largest judge takes.
 const MEMORY_KIB: u32 = 6 << 20;
 
