@@ -420,10 +420,12 @@ impl Facts {
         }
         let stable = Ordered { epoch: self.own.clone(), first: self.end.next(), run: vec![], stable: self.end, repair: None };
         words.push(("nothing, all stable".to_owned(), Message::Ordered(stable)));
-        self.as_answers(words, "repair ", |repair| {
-            let (epoch, first, run) = (self.own.clone(), Seq(1), vec![data(Oseq(1))]);
-            Message::Ordered(Ordered { epoch, first, run, stable: self.stable, repair })
-        });
+        for (what, first) in [("of the first", Seq(1)), ("of the next", self.end.next())] {
+            self.as_answers(words, &format!("repair {what} "), |repair| {
+                let (epoch, run) = (self.own.clone(), vec![data(self.speaker_oseq.next())]);
+                Message::Ordered(Ordered { epoch, first, run, stable: self.stable, repair })
+            });
+        }
         for (what, origin, first) in [
             ("the next", &self.speaker, self.speaker_oseq.next()),
             ("repeated", &self.speaker, self.speaker_oseq),
@@ -440,7 +442,17 @@ impl Facts {
                 Message::MissingSeqRequest(MissingRequest { ask: 1 << 63 | 1, epoch: epoch.clone(), from, to })
             });
         }
-        self.as_answers(words, "", |ask| Message::MissingSeqNotFound(MissingAnswer { ask: ask.unwrap_or_default(), snapshot: None }));
+        let none = MissingRequest { ask: 1 << 63 | 1, epoch: self.own.clone(), from: Seq::ZERO, to: self.end };
+        words.push(("from nothing own".to_owned(), Message::MissingSeqRequest(none)));
+        for (what, at) in
+            [("", None), ("with a snapshot at the next ", Some(self.end.next())), ("with a snapshot far ahead ", Some(self.end.plus(9)))]
+        {
+            self.as_answers(words, what, |ask| {
+                let rows = vec![Row { epoch: self.log_id.clone(), first: Seq(1) }];
+                let snapshot = at.map(|seq| Snapshot { seq, view: self.view.clone(), table: BTreeMap::new(), lineage: rows });
+                Message::MissingSeqNotFound(MissingAnswer { ask: ask.unwrap_or_default(), snapshot })
+            });
+        }
     }
 
     fn say_refusals(&self, words: &mut Words) {
