@@ -62,6 +62,9 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         if if stands { index.is_cut_between([leader, removed], new.t) } else { index.is_stormy([leader, removed], new.t) } {
             continue;
         }
+        if !stands && is_handed_over_in_a_storm(index, old, new) {
+            continue;
+        }
         sheet.look();
         let life = &index.lives[removed];
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
@@ -84,6 +87,17 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
             )
         });
     }
+}
+
+/// Whether the old leader handed over while its own links were bad: its heir may not have heard of it, and has then let down
+/// everybody who waited for it.
+fn is_handed_over_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
+    let mut lives = old.lives().filter(|(peer, _)| **peer == *old.leader).filter_map(|(peer, inc)| index.life(peer, inc));
+    lives.any(|life| {
+        let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
+        let word = said.filter(|fact| matches!(fact.what, What::StepDown)).last();
+        word.is_some_and(|word| index.is_stormy([life, life], word.t))
+    })
 }
 
 /// When a new leader chose the members of its first view: when it said that it leads. It tells of the view when it hands it
