@@ -157,3 +157,128 @@ impl Sinks {
 
 /// Names whose last number is remembered, beyond those that the log remembers.
 const SUNK_MOST: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use super::{SUNK_MOST, Sinks};
+    use crate::guarantee::Guarantee;
+    use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use crate::log::Log;
+    use crate::message::Entry;
+    use crate::note::Note;
+    use crate::seam::{Delivery, Output};
+    use crate::view::View;
+    use bytes::Bytes;
+
+    fn member(name: &str, inc: u64) -> Member {
+        Member { id: PeerId::new(name).expect("a valid name"), inc: Incarnation(inc) }
+    }
+
+    fn epoch(round: u64) -> Epoch {
+        Epoch { round, owner: member("p1", 1) }
+    }
+
+    fn data(origin: &Member, oseq: u64) -> Entry {
+        let (origin, oseq, payload) = (origin.clone(), Oseq(oseq), Bytes::from_static(b"x"));
+        Entry::Data { origin, oseq, time: 0, guarantee: Guarantee::Agreed, payload }
+    }
+
+    fn view(id: u64, members: &[Member]) -> Entry {
+        let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5_001);
+        let contact = |member: &Member| Contact { member: member.clone(), birth: 1, address, explicit: 0 };
+        Entry::View(View::new(ViewId(id), epoch(1), member("p1", 1).id, members.iter().map(contact).collect()))
+    }
+
+    fn log(entries: Vec<Entry>) -> Log {
+        let mut log = Log::empty();
+        log.push_row(epoch(1));
+        for entry in entries {
+            log.append(entry);
+        }
+        log
+    }
+
+    /// Hands over all of a log to the sinks of `p1`.
+    fn deliver(sinks: &mut Sinks, log: &Log) -> Vec<Output> {
+        let (mut out, me) = (Vec::new(), member("p1", 1));
+        sinks.deliver(log, log.contiguous(), (&me.id, me.inc), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_view_tells_who_came_and_who_went() {
+        let (p1, p2, p3) = (member("p1", 1), member("p2", 1), member("p3", 1));
+        let later = member("p2", 2);
+        let log = log(vec![view(1, &[p1.clone(), p2]), view(2, &[p1.clone(), later, p3.clone()]), view(3, &[p3]), view(4, &[p1])]);
+        let said: Vec<String> = deliver(&mut Sinks::new(), &log)
+            .iter()
+            .filter_map(|output| match output {
+                Output::Note(Note::PeerAdded { peer, peer_inc, view_id }) => Some(format!("{view_id} +{peer}#{peer_inc}")),
+                Output::Note(Note::PeerRemoved { peer, peer_inc, view_id }) => Some(format!("{view_id} -{peer}#{peer_inc}")),
+                Output::Note(Note::View { view_id, .. }) => Some(format!("view {view_id}")),
+                _ => None,
+            })
+            .collect();
+        // The third one does not name this peer, and is none of its business.
+        let wanted = ["1 +p1#1", "1 +p2#1", "view 1", "2 +p2#2", "2 +p3#1", "2 -p2#1", "view 2", "4 -p2#2", "4 -p3#1", "view 4"];
+        assert_eq!(said, wanted);
+    }
+
+    #[test]
+    fn a_declaration_is_handed_over_once_and_its_origin_tells_it_each_time() {
+        let check = |origin: &Member, told: usize| {
+            let lost = |from: u64, to: u64| Entry::Lost { origin: origin.clone(), from: Oseq(from), to: Oseq(to) };
+            let out = deliver(&mut Sinks::new(), &log(vec![data(origin, 1), lost(2, 3), lost(2, 3), data(origin, 3), data(origin, 4)]));
+            let notes = out.iter().filter(|output| matches!(output, Output::Note(Note::Lost { .. }))).count();
+            let lost = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Lost { .. }))).count();
+            let readings = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Reading(_)))).count();
+            let again = out.iter().filter(|output| matches!(output, Output::Note(Note::DupSuppressed { .. }))).count();
+            assert_eq!((notes, lost, readings, again), (told, 1, 2, 1), "{origin}");
+        };
+        check(&member("p1", 1), 2);
+        check(&member("p2", 1), 1);
+    }
+
+    #[test]
+    fn of_very_many_who_are_gone_the_oldest_are_forgotten() {
+        let mut sinks = Sinks::new();
+        for n in 1..=SUNK_MOST as u64 + 2 {
+            let gone = member(&format!("gone{n}"), n);
+            sinks.sink(&gone.id, gone.inc, Oseq(1));
+        }
+        let keeps = |sinks: &Sinks, n: u64| sinks.sunk.contains_key(&member(&format!("gone{n}"), 1).id);
+        // The log remembers the first: only another one may go in its place.
+        sinks.forget(&log(vec![view(1, &[member("gone1", 1)])]));
+        assert_eq!(sinks.sunk.len(), SUNK_MOST);
+        assert!(keeps(&sinks, 1) && !keeps(&sinks, 2) && !keeps(&sinks, 3) && keeps(&sinks, 4));
+        let before = sinks.sunk.len();
+        sinks.forget(&log(vec![]));
+        assert_eq!(sinks.sunk.len(), before, "nobody more than has to");
+    }
+
+    #[test]
+    fn what_only_the_old_log_had_is_told_and_what_is_gone_is_a_gap() {
+        let p2 = member("p2", 1);
+        let log = log((1..=6).map(|n| data(&p2, n)).collect());
+        let check = |delivered: u64, fork: u64, resume: u64, diverged: Option<(u64, u64)>, gap: Option<(u64, u64)>| {
+            let (mut sinks, mut out) = (Sinks::new(), Vec::new());
+            sinks.delivered = Seq(delivered);
+            sinks.on_log_replaced(&log, Seq(fork), Seq(resume), Seq::ZERO, &mut out);
+            let said = out.iter().find_map(|output| match output {
+                Output::Note(Note::Diverged { from, to }) => Some((from.0, to.0)),
+                _ => None,
+            });
+            let missed = out.iter().find_map(|output| match output {
+                Output::Deliver(Delivery::Gap { from, to }) => Some((from.0, to.0)),
+                _ => None,
+            });
+            assert_eq!((said, missed), (diverged, gap), "delivered {delivered}, fork {fork}, resume {resume}");
+        };
+        check(0, 0, 4, None, None);
+        check(3, 3, 3, None, None);
+        check(3, 4, 0, None, None);
+        check(3, 2, 0, Some((3, 3)), None);
+        check(3, 3, 5, None, Some((4, 5)));
+        check(4, 2, 5, Some((3, 4)), Some((3, 5)));
+    }
+}

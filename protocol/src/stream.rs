@@ -142,7 +142,7 @@ impl Node {
         let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
         if follower.adopted {
             follower.resume();
-        } else if !follower.adopted && leader.announced.list.contains(member) {
+        } else if leader.announced.list.contains(member) {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);
         }

@@ -29,7 +29,7 @@ pub(crate) struct Asked<'a> {
     /// The digest of its cluster.
     cluster: u64,
     /// Who speaks to it, and on which of its links.
-    speaker: &'a Contact,
+    speaker: Contact,
     link: LinkId,
     /// Who is behind each of its links.
     links: BTreeMap<LinkId, PeerId>,
@@ -45,12 +45,18 @@ impl<'a> Asked<'a> {
         node: &Node,
         now: Time,
         mut links: BTreeMap<LinkId, PeerId>,
-        (speaking, third): (&'a Node, &'a Contact),
+        (speaking, third): (&Node, &'a Contact),
+        ghost: bool,
         said: Said,
         cluster: u64,
     ) -> Self {
-        let (mut node, speaker) = (node.clone(), speaking.contact());
-        let known = links.iter().find(|(_, other)| *other == speaker.id()).map(|(link, _)| *link);
+        let (mut node, mut speaker) = (node.clone(), speaking.contact().clone());
+        let mut known = links.iter().find(|(_, other)| *other == speaker.id()).map(|(link, _)| *link);
+        if ghost {
+            speaker.member.inc = Incarnation(speaker.member.inc.0 - 1);
+            speaker.birth += 1;
+            known = None;
+        }
         let link = known.unwrap_or_else(|| {
             let (link, mut out) = (LinkId::accepted(NEW_LINK), Vec::new());
             let end = LogEnd { epoch: speaking.epoch(), contiguous: speaking.status().contiguous, log_id: speaking.log_id() };

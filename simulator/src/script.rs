@@ -14,8 +14,8 @@
 //!
 //! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
 //! `resume P…`, `restart P… [fresh]`, `leave P…`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
-//! `cut P > P`, `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P` (what the first would do with each word that
-//! the second could say at this moment; nobody learns of it).
+//! `cut P > P`, `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P [ghost]` (what the first would do with each
+//! word that the second, or an earlier life of it, could say at this moment; nobody learns of it).
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
@@ -244,7 +244,8 @@ impl Stage {
         let third = third.ok_or("it takes three")?;
         let links = self.world.links(host).into_iter().map(|(link, other)| (link, self.world.id(other).clone())).collect();
         let said = self.world.watch().said.get(asked.contact().id()).copied().unwrap_or_default();
-        let asked = Asked::new(asked, now, links, (speaking, third.contact()), said, self.world.cluster());
+        let ghost = words.next() == Some("ghost");
+        let asked = Asked::new(asked, now, links, (speaking, third.contact()), ghost, said, self.world.cluster());
         self.heard.borrow_mut().push_str(&asked.tell());
         Ok(())
     }
