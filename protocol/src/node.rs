@@ -619,6 +619,17 @@ mod tests {
     }
 
     #[test]
+    fn each_datagram_has_a_count_of_its_own() {
+        let (mut node, mut out) = (newcomer(Knobs::fast(), 1), Vec::new());
+        for milli in 1..=150 {
+            node.handle(Time::from_micros(milli * 1_000), Input::Wake, &mut out);
+        }
+        let count = |output: &Output| if let Output::Broadcast { datagram } = output { Some(datagram.count) } else { None };
+        let counts: Vec<u64> = out.iter().filter_map(count).collect();
+        assert!(counts.len() > 1 && counts.is_sorted_by(|one, next| one < next), "{counts:?}");
+    }
+
+    #[test]
     fn nothing_is_said_after_the_end() {
         let (mut node, mut out, link) = (newcomer(Knobs::fast(), 1), Vec::new(), LinkId::accepted(0));
         let cluster = node.config.cluster();
