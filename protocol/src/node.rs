@@ -590,6 +590,7 @@ const DELIVERED_AT_ONCE: u64 = 512;
 mod tests {
     use super::Node;
     use crate::config::{Config, Knobs};
+    use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
     use crate::message::{Hello, LogEnd, Message, Reason, Rejected};
     use crate::note::Note;
@@ -627,6 +628,27 @@ mod tests {
         let count = |output: &Output| if let Output::Broadcast { datagram } = output { Some(datagram.count) } else { None };
         let counts: Vec<u64> = out.iter().filter_map(count).collect();
         assert!(counts.len() > 1 && counts.is_sorted_by(|one, next| one < next), "{counts:?}");
+    }
+
+    #[test]
+    fn where_it_stands_is_told_when_that_changes() {
+        let (mut node, mut out) = (newcomer(Knobs::fast(), 1), Vec::new());
+        for milli in 1..=1_000 {
+            node.handle(Time::from_micros(milli * 1_000), Input::Wake, &mut out);
+        }
+        let role = |output: &Output| if let Output::Note(Note::Status(status)) = output { Some(status.role.clone()) } else { None };
+        let roles: Vec<String> = out.iter().filter_map(role).collect();
+        assert_eq!(roles, ["joining", "leader"], "once each");
+    }
+
+    #[test]
+    fn a_reading_is_noted_with_what_was_asked_for_it() {
+        let (mut node, mut out) = (newcomer(Knobs { delivery: Guarantee::Safe, ..Knobs::fast() }, 1), Vec::new());
+        for guarantee in [Some(Guarantee::Agreed), Some(Guarantee::Safe), None] {
+            node.handle(Time::ZERO, Input::Publish { payload: "x".into(), time: 0, guarantee }, &mut out);
+        }
+        let safe = |output: &Output| if let Output::Note(Note::Publish { safe, .. }) = output { Some(*safe) } else { None };
+        assert_eq!(out.iter().filter_map(safe).collect::<Vec<_>>(), [false, true, true]);
     }
 
     #[test]
