@@ -91,7 +91,7 @@ impl Follower {
 
     /// It holds everything up to there. The first time that this is where it came in, it has answered what it was sent then.
     pub(crate) fn acknowledge(&mut self, contiguous: Seq) {
-        if !self.has_answered() && contiguous >= self.since {
+        if self.acked < self.since && contiguous >= self.since {
             self.liveness.prove(self.since_at);
         }
         self.acked = self.acked.max(contiguous);

@@ -62,7 +62,7 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         if if stands { index.is_cut_between([leader, removed], new.t) } else { index.is_stormy([leader, removed], new.t) } {
             continue;
         }
-        if !stands && is_handed_over_in_a_storm(index, old, new) {
+        if !stands && was_led_in_a_storm(index, old, new) {
             continue;
         }
         sheet.look();
@@ -71,8 +71,8 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
         // Admitted, but never arrived in this log: its leader died before it had that, so it asks the next one again.
-        let decided = if stands { new.at } else { elected_at(index, leader, new) };
-        let mut before = life.facts.iter().take_while(|fact| fact.at < decided);
+        let (asked, decided) = if stands { (new.at, new.at) } else { claimed_and_elected_at(index, leader, new) };
+        let mut before = life.facts.iter().take_while(|fact| fact.at < asked);
         let arrived = before.any(|fact| matches!(fact.what, What::Cut { log, .. } if log == old.log));
         if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, (old, new), decided) {
             continue;
@@ -89,23 +89,27 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     }
 }
 
-/// Whether the old leader handed over while its own links were bad: its heir may not have heard of it, and has then let down
-/// everybody who waited for it.
-fn is_handed_over_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
+/// Whether the old leader's own links were bad in its last days. It may have evicted some by a view that others have not
+/// heard of; and its heir may not have heard that it is to lead, and has then let down everybody who waited for it.
+fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
     let mut lives = old.lives().filter(|(peer, _)| **peer == *old.leader).filter_map(|(peer, inc)| index.life(peer, inc));
     lives.any(|life| {
         let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
-        let word = said.filter(|fact| matches!(fact.what, What::StepDown)).last();
-        word.is_some_and(|word| index.is_stormy([life, life], word.t))
+        let step_down = said.filter(|fact| matches!(fact.what, What::StepDown)).last();
+        index.is_stormy([life, life], step_down.map_or(new.t, |fact| fact.t))
     })
 }
 
-/// When a new leader chose the members of its first view: when it said that it leads. It tells of the view when it hands it
-/// over, and whoever is not in it may have come in again by then.
-fn elected_at(index: &Index<'_>, leader: LifeId, first: &ViewFact<'_>) -> usize {
-    let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= first.at);
+/// When a new leader asked who could be in its first view, and when it chose. It asks with its own promise; whoever arrives
+/// after that was not there to be asked. It chooses when it says that it leads, and tells of the view when it hands it over;
+/// whoever is not in it may have come in again by then.
+fn claimed_and_elected_at(index: &Index<'_>, leader: LifeId, first: &ViewFact<'_>) -> (usize, usize) {
+    let said = || index.lives[leader].facts.iter().take_while(|fact| fact.at <= first.at);
+    let is_claim = |fact: &Fact<'_>| matches!(fact.what, What::Promised { epoch, .. } if epoch == first.epoch);
     let is_word = |fact: &Fact<'_>| matches!(fact.what, What::Elected { epoch, .. } if epoch == first.epoch);
-    said.filter(|fact| is_word(fact)).last().map_or(first.at, |fact| fact.at)
+    let elected = said().filter(|fact| is_word(fact)).last().map_or(first.at, |fact| fact.at);
+    let claimed = said().find(|fact| is_claim(fact)).map_or(elected, |fact| fact.at);
+    (claimed, elected)
 }
 
 /// Whether the leader said, while its log ended between the two views, that a member lags, and with numbers that allow to
