@@ -40,12 +40,12 @@ impl Held {
 
 /// How an epoch began, by its owner's word.
 pub(crate) struct Founding {
-    owner: LifeId,
+    pub(crate) owner: LifeId,
     pub(crate) at: usize,
     /// The last position before it.
-    cut: u64,
+    pub(crate) cut: u64,
     /// In which epoch its owner was before, if in any.
-    before: Option<EpochId>,
+    pub(crate) before: Option<EpochId>,
     /// What the owner had delivered and kept.
     pub(crate) kept: Held,
     /// What it had delivered and did not keep.

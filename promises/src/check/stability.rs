@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::founding::{Held, founders_keep, foundings, members_keep};
-use crate::index::{EpochId, Index, Kind, LifeId, Trouble, TroubleKind, What};
+use crate::index::{EpochId, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 
 /// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there is one log.
@@ -100,7 +100,7 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
 }
 
 /// From when on the group may have been in two parts: never in mode primary; in mode available from the first cut, bad
-/// link or long stillness on, and from the first eviction of one that lags.
+/// link or long stillness on, from the first eviction of one that lags, and from the first admission that died with its leader.
 fn divided_from(case: &Case<'_>) -> u64 {
     let index = case.index;
     if case.is_primary() {
@@ -115,7 +115,21 @@ fn divided_from(case: &Case<'_>) -> u64 {
     };
     let troubles = index.troubles.iter().filter(divides).map(|trouble| trouble.from);
     let lags = index.lives.iter().flat_map(|life| &life.facts).filter(|fact| matches!(fact.what, What::Slow { .. })).map(|fact| fact.t);
-    troubles.chain(lags).min().unwrap_or(u64::MAX)
+    troubles.chain(lags).chain(unknown_newcomers(index)).min().unwrap_or(u64::MAX)
+}
+
+/// When somebody founded an epoch without a view that lets a newcomer in, and that others hold: its leader died too soon. The
+/// newcomer knows of the founder, and not the other way round, so each may go on without the other.
+fn unknown_newcomers<'a>(index: &'a Index<'_>) -> impl Iterator<Item = u64> + 'a {
+    foundings(index).into_iter().flatten().filter_map(|founding| {
+        let own = index.views.iter().rfind(|view| view.life == founding.owner && view.at < founding.at)?;
+        let is_unknown = |view: &ViewFact<'_>| {
+            let missed = Some(view.epoch) == founding.before && view.seq > founding.cut && view.life != founding.owner;
+            missed && view.lives().any(|(peer, inc)| !own.names(peer, inc))
+        };
+        let told = index.lives[founding.owner].facts.iter().find(|fact| fact.at == founding.at)?;
+        index.views.iter().any(is_unknown).then_some(told.t)
+    })
 }
 
 /// Who knew of an entry that it is stable, and which records say so.
