@@ -20,11 +20,7 @@ impl Node {
         // Who waits for answers gives less time than who waits for heartbeats, so a shorter pause matters to it.
         let knobs = self.config.knobs();
         let noticed = knobs.heartbeat_interval.min(self.config.witness_timeout());
-        let tolerated = match &self.role {
-            _ if self.waits() => self.config.tick(),
-            Role::Joining(_) => noticed,
-            Role::Member(_) | Role::Candidate(_) | Role::Leader(_) => knobs.heartbeat_interval,
-        };
+        let tolerated = if self.waits() { self.config.tick() } else { knobs.heartbeat_interval };
         if lag <= tolerated {
             return;
         }
@@ -48,7 +44,7 @@ impl Node {
 
     /// Whether it waits for answers that decide who leads.
     fn waits(&self) -> bool {
-        self.witness.is_some() || matches!(self.role, Role::Candidate(_))
+        self.witness.is_some() || matches!(self.role, Role::Candidate(_) | Role::Joining(_))
     }
 }
 
