@@ -354,10 +354,16 @@ impl<W: Watch> World<W> {
         self.power_up(host);
         let seed = self.settings.seed;
         let now = self.now;
+        let twins = self.hosts.iter().enumerate().filter(|(other, twin)| *other != host && twin.id == self.hosts[host].id);
+        let taken: Vec<Incarnation> = twins.map(|(_, twin)| twin.stored).collect();
         let Host { id, address, explicit, stored, veteran, life, clock, disk_full, .. } = &mut self.hosts[host];
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
-        let inc = Incarnation((stored.0 + 1).max(wall(now) / 1_000));
+        let mut inc = Incarnation((stored.0 + 1).max(wall(now) / 1_000));
+        // The records tell lives apart by name and incarnation, so two of one name do not begin in the same millisecond.
+        if taken.contains(&inc) {
+            inc.0 += 1;
+        }
         if !*disk_full {
             *stored = inc;
         }
