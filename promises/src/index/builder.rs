@@ -164,7 +164,10 @@ impl<'a> Builder<'a> {
     fn goes_on(&self, event: &Event) -> Option<&'a str> {
         let lives = &self.index.lives;
         let mut present = self.present.iter().filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
-        present.find(|(_, life)| lives[**life].told.checked_add(1) == Some(event.n)).map(|(process, _)| *process)
+        // Two of one name may have said equally much; only one that holds nothing yet may take another number.
+        let holds = |life: LifeId| lives[life].facts.iter().any(|fact| matches!(fact.what, What::Cut { .. } | What::Entry(_)));
+        let went_on = |life: LifeId| lives[life].told.checked_add(1) == Some(event.n) && !holds(life);
+        present.find(|(_, life)| went_on(**life)).map(|(process, _)| *process)
     }
 
     fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
