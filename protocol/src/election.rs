@@ -104,7 +104,9 @@ impl Node {
         candidate.ask = ask;
         candidate.asked_at = now;
         candidate.answered.clear();
-        candidate.busy.clear();
+        // Who was only between two groups may have arrived since.
+        let arriving = std::mem::take(&mut candidate.busy);
+        candidate.dropped.retain(|id| !arriving.contains(id));
         candidate.disowned = false;
         candidate.named = None;
         candidate.phase = Phase::Asking { until };

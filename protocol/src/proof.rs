@@ -139,10 +139,11 @@ impl Node {
             }
             // It is between two groups itself, and says nothing about this one.
             (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => {
-                if matches!(candidate.phase, Phase::Syncing(_)) {
+                let syncing = matches!(candidate.phase, Phase::Syncing(_));
+                candidate.busy.insert(from.id.clone());
+                if syncing {
                     self.on_asked_gone(now, from, out);
                 } else {
-                    candidate.busy.insert(from.id.clone());
                     self.claim_if_clear(now, out);
                 }
             }

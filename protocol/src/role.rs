@@ -83,7 +83,7 @@ pub(crate) struct Candidate {
     pub(crate) revived: BTreeSet<PeerId>,
     /// Those between two groups: nothing to wait for when asking, but they may have arrived by the time of the sync.
     pub(crate) busy: BTreeSet<PeerId>,
-    /// Proven gone, or not of the group.
+    /// Proven gone, or not of the group; in a sync also who is busy, until everybody is asked again.
     pub(crate) dropped: BTreeSet<PeerId>,
     /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
     pub(crate) only_silent: bool,
