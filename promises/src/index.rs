@@ -326,6 +326,11 @@ impl<'a> Index<'a> {
         trouble.lives.contains(&life) || process.is_some_and(|process| trouble.processes.iter().any(|name| name == process))
     }
 
+    /// Where a life promised an epoch; the owner of the epoch does so as it claims it.
+    pub(crate) fn promise_of(&self, life: LifeId, epoch: EpochId) -> Option<&Fact<'a>> {
+        self.lives[life].facts.iter().find(|fact| matches!(fact.what, What::Promised { epoch: its } if its == epoch))
+    }
+
     pub(crate) fn life(&self, peer: &PeerId, inc: Incarnation) -> Option<LifeId> {
         self.lives.iter().position(|life| life.inc == inc && life.peer == peer)
     }

@@ -10,17 +10,16 @@ use crate::role::Role;
 use crate::time::Time;
 
 impl Node {
-    /// If it has been called late by more than an interval, nobody could have been heard
-    /// meanwhile, so every deadline moves by the lag and nobody is accused for it.
+    /// If it has been called too late, nobody could have been heard meanwhile, so every deadline moves by the lag and nobody
+    /// is accused for it.
     pub(crate) fn doubt_self(&mut self, now: Time) {
         // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read. There may
         // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
         let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline.max(self.excused_until)));
         self.lag = self.lag.max(lag);
         // Who waits for answers gives less time than who waits for heartbeats, so a shorter pause matters to it.
-        let knobs = self.config.knobs();
-        let noticed = knobs.heartbeat_interval.min(self.config.witness_timeout());
-        let tolerated = if self.waits() { self.config.tick() } else { knobs.heartbeat_interval };
+        let interval = self.config.knobs().heartbeat_interval;
+        let tolerated = if self.waits() { self.config.tick() } else { interval };
         if lag <= tolerated {
             return;
         }
@@ -28,7 +27,8 @@ impl Node {
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Member(following) => following.liveness.excuse(lag),
-            Role::Candidate(candidate) => candidate.excuse(lag, noticed),
+            // The others go on without a claimant that stands still for longer than they give a question.
+            Role::Candidate(candidate) => candidate.excuse(lag, interval.min(self.config.witness_timeout())),
             Role::Leader(leader) => leader.excuse(now, lag),
         }
         if let Some(witness) = &mut self.witness {

@@ -4,7 +4,7 @@
 //! the same position, and starts again at what the follower says it holds whenever its link is new. So there is no resend
 //! timer here; what a link swallowed without breaking is noticed at the heartbeats (see `sequencer`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::id::{LinkId, Member, PeerId, Seq};
 use crate::member::RUN_BYTES;
@@ -81,10 +81,10 @@ impl Node {
     pub(crate) fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let epoch = leader.epoch.clone();
-        let mut left = VecDeque::from(std::mem::take(&mut leader.parting));
+        let left = std::mem::take(&mut leader.parting);
         let mut kept = Vec::new();
         let stable = self.log.stable();
-        while let Some(mut parting) = left.pop_front() {
+        for mut parting in left {
             for _ in 0..STREAMED_AT_ONCE {
                 let link = self.links.to(&parting.member);
                 let settled = parting.awaits.is_some_and(|at| at <= stable);

@@ -104,11 +104,10 @@ fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>)
 /// after that was not there to be asked. It chooses when it says that it leads, and tells of the view when it hands it over;
 /// whoever is not in it may have come in again by then.
 fn claimed_and_elected_at(index: &Index<'_>, leader: LifeId, first: &ViewFact<'_>) -> (usize, usize) {
-    let said = || index.lives[leader].facts.iter().take_while(|fact| fact.at <= first.at);
-    let is_claim = |fact: &Fact<'_>| matches!(fact.what, What::Promised { epoch, .. } if epoch == first.epoch);
+    let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= first.at);
     let is_word = |fact: &Fact<'_>| matches!(fact.what, What::Elected { epoch, .. } if epoch == first.epoch);
-    let elected = said().filter(|fact| is_word(fact)).last().map_or(first.at, |fact| fact.at);
-    let claimed = said().find(|fact| is_claim(fact)).map_or(elected, |fact| fact.at);
+    let elected = said.filter(|fact| is_word(fact)).last().map_or(first.at, |fact| fact.at);
+    let claimed = index.promise_of(leader, first.epoch).map_or(elected, |fact| fact.at);
     (claimed, elected)
 }
 

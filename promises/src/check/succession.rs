@@ -257,8 +257,7 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
                 sheet.breach(&[fact.at], || format!("{} holds an election when the group has long been at rest", index.name(*id)));
             }
             let What::Elected { epoch, size, renewed: false } = fact.what else { continue };
-            let claimed = |before: &Fact<'_>| matches!(before.what, What::Promised { epoch: its } if its == epoch);
-            let claimed_at = index.lives[*id].facts.iter().find(|before| claimed(before)).map_or(fact.t, |claim| claim.t);
+            let claimed_at = index.promise_of(*id, epoch).map_or(fact.t, |claim| claim.t);
             // Of two claims at once, one may be announced to those who have promised the other by then: it leads nobody.
             // And what was claimed before everything was quiet is no election of that time.
             if size > 1 && !is_followed(index, epoch) || claimed_at < quiet.from {
