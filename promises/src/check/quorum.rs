@@ -74,8 +74,7 @@ fn leads<'a>(index: &'a Index<'_>, life: LifeId, t: u64) -> Option<&'a ViewFact<
 /// Whether the leader and those that a cut leaves to it are more than half of its view, or half of it: its leader counts.
 fn has_quorum(index: &Index<'_>, view: &ViewFact<'_>, leader: LifeId, cut: &Trouble<'_>) -> bool {
     let Some((table, own)) = cut.table.zip(index.lives[leader].process) else { return true };
-    // Where two processes bear one name, the table does not say which of them is meant.
-    let reaches = |name: &str| table.has(name, name) || !table.has(own, name) && !table.has(name, own);
+    let reaches = |name: &str| !table.has(own, name) && !table.has(name, own);
     let reached = |life: LifeId| index.lives[life].process.is_some_and(reaches);
     let count = view.lives().filter_map(|(peer, inc)| index.life(peer, inc)).filter(|life| *life == leader || reached(*life)).count();
     2 * count >= view.members.len()

@@ -124,8 +124,7 @@ impl<W: Watch> World<W> {
     }
 
     fn sever(&mut self, pairs: &[(usize, usize)], over: Over, who: &[usize]) -> u64 {
-        let name = |host: usize| self.hosts[host].id.to_string();
-        let links = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
+        let links = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
         self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
         let fault = match over {
             // Who can talk, but not be found, is not cut off.
@@ -181,9 +180,8 @@ impl<W: Watch> World<W> {
         if weather != self.settings.weather {
             let all: Vec<usize> = (0..self.hosts.len()).collect();
             all.iter().for_each(|&host| self.look_at_fault(Class::Storm, host));
-            let name = |host: usize| self.hosts[host].id.to_string();
             let pairs = all.iter().flat_map(|&from| all.iter().filter(move |&&to| to != from).map(move |&to| (from, to)));
-            let table = Links::directed(pairs.map(|(from, to)| (name(from), name(to))));
+            let table = Links::directed(pairs.map(|(from, to)| (self.process_name(from), self.process_name(to))));
             let fault = Fault::Link {
                 table,
                 weather: LinkWeather {
