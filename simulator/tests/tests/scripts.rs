@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use similar::TextDiff;
+
 /// Replays what is in a folder of the core.
 #[track_caller]
 fn check(folder: &str, least: usize) {
@@ -20,10 +22,26 @@ fn check(folder: &str, least: usize) {
         if update {
             fs::write(&path, replayed).expect("a script can be written");
         } else {
-            assert_eq!(replayed, text, "\n{name} comes out differently; if that is right: UPDATE=1 cargo test -p simulator");
+            let verdict = "comes out differently; if that is right: UPDATE=1 cargo test -p simulator --test tests every_";
+            assert!(replayed == text, "{name} {verdict}\n{}", difference(&text, &replayed));
         }
     }
 }
+
+/// The first lines that differ, each with its neighbours.
+fn difference(expected: &str, replayed: &str) -> String {
+    let difference = TextDiff::from_lines(expected, replayed).unified_diff().context_radius(3).to_string();
+    let mut lines = difference.lines();
+    let mut shown: Vec<String> = lines.by_ref().take(SHOWN).map(str::to_owned).collect();
+    let more = lines.count();
+    if more > 0 {
+        shown.push(format!("… and {more} lines more"));
+    }
+    shown.join("\n")
+}
+
+/// Lines of a difference that fit a screen.
+const SHOWN: usize = 60;
 
 #[test]
 fn every_script_comes_out_as_it_stands() {
