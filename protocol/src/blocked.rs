@@ -90,13 +90,26 @@ impl Node {
     pub(crate) fn block(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let until = now + self.config.knobs().election_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if candidate.first_view || candidate.disowned {
-            // Nobody counts on it, or it is not counted on any more: whoever leads admits it.
+        if candidate.first_view {
+            // Nobody counts on it: whoever leads admits it.
             self.become_joining(now, None, out);
+        } else if candidate.disowned {
+            self.give_way(now, out);
         } else {
             candidate.phase = Phase::Blocked { until };
         }
         self.tell_blocked(why, out);
+    }
+
+    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its promise may still be needed,
+    /// so it hears claims as before; but a better claimant that can never win would keep the others waiting for ever, so it
+    /// leaves them the time for two claims of their own.
+    pub(crate) fn give_way(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout() * 2;
+        self.become_joining(now, None, out);
+        if let Role::Joining(joining) = &mut self.role {
+            joining.gives_way_until = Some(until);
+        }
     }
 
     fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
@@ -170,13 +183,17 @@ impl Node {
         if !self.config.is_primary() {
             return true;
         }
-        if self.is_elector() {
+        let is_elector = self.is_elector();
+        if is_elector && !self.gives_way(now) {
             // It holds a part of a group that has lost its leader, so there is nothing to found.
             self.become_candidate(now, Cause::Again, None, out);
             return false;
         }
         let Role::Joining(joining) = &mut self.role else { return false };
         joining.since = now;
+        if is_elector {
+            return false;
+        }
         let Some(why) = lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran) else { return true };
         self.tell_blocked(why, out);
         false

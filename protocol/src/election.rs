@@ -223,6 +223,10 @@ impl Node {
             }
             Role::Joining(_) if first_view && self.founds_nothing() => self.refuse(now, from, Some(ask), Reason::NotMember, out),
             Role::Joining(_) if !first_view && self.is_elector() && self.vouched_for(now).is_none() && self.knows(from, &election.end) => {
+                if self.gives_way(now) {
+                    self.send(now, from, Message::Clear { ask }, out);
+                    return;
+                }
                 // Its log may be needed for a quorum; and with nobody to admit it, it misses a leader like everybody else.
                 self.become_candidate(now, Cause::Again, None, out);
                 self.answer(now, from, &election.candidate, ask, out);

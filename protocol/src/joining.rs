@@ -24,8 +24,8 @@ impl Joining {
         if let Some((_, since)) = &mut self.target {
             *since += lag;
         }
-        if let Some(reported) = &mut self.reported {
-            *reported += lag;
+        for at in [&mut self.reported, &mut self.gives_way_until].into_iter().flatten() {
+            *at += lag;
         }
     }
 }
@@ -54,6 +54,7 @@ impl Node {
             deferring: None,
             let_down: BTreeSet::new(),
             veterans: BTreeSet::new(),
+            gives_way_until: None,
         });
         self.wants_changed = true;
         if let Some(member) = asked {
@@ -124,6 +125,11 @@ impl Node {
             Some(better) => joining.deferring = Some((better.id().clone(), until)),
             None => self.become_candidate(now, Cause::FirstView, None, out),
         }
+    }
+
+    /// Whether this peer leaves it to others to claim.
+    pub(crate) fn gives_way(&self, now: Time) -> bool {
+        matches!(&self.role, Role::Joining(joining) if joining.gives_way_until.is_some_and(|until| until > now))
     }
 
     /// The leader that this peer asks to admit it, as long as that may still be about to answer. Nobody vouches for

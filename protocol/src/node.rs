@@ -111,6 +111,7 @@ impl Node {
                 deferring: None,
                 let_down: BTreeSet::new(),
                 veterans: BTreeSet::new(),
+                gives_way_until: None,
             }),
             building: None,
             witness: None,

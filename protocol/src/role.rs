@@ -45,6 +45,8 @@ pub(crate) struct Joining {
     pub(crate) let_down: BTreeSet<PeerId>,
     /// Joiners that have been in a view and lost its log.
     pub(crate) veterans: BTreeSet<PeerId>,
+    /// Set where the views have gone on without it: it votes, but leaves it to the others to claim until then.
+    pub(crate) gives_way_until: Option<Time>,
 }
 
 /// The facts of a member.

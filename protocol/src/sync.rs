@@ -27,7 +27,7 @@ impl Node {
             self.stop(StopReason::LeftUnconfirmed, out);
         } else if matches!(&self.role, Role::Candidate(candidate) if candidate.disowned && candidate.answered.is_empty()) {
             // The others have gone on without this peer, and nobody else is left: it is the one that has to join.
-            self.become_joining(now, None, out);
+            self.give_way(now, out);
         } else if let Some(why) = self.lacks_to_claim() {
             self.block(now, why, out);
         } else {
@@ -294,7 +294,7 @@ impl Node {
         let Role::Candidate(candidate) = &mut self.role else { return };
         let Phase::Syncing(claim) = &candidate.phase else { return };
         if candidate.disowned && claim.answers.is_empty() && claim.standing.is_none() {
-            self.become_joining(now, None, out);
+            self.give_way(now, out);
             return;
         }
         let mut claim = claim.clone();
