@@ -98,7 +98,7 @@ impl Node {
     pub(crate) fn on_handover(&mut self, now: Time, from: &Member, successor: &PeerId, epoch: &Epoch, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
         let meant = following.leader.member == *from && following.epoch == *epoch;
-        if !meant || self.building.is_some() || *epoch < self.promised {
+        if !meant || self.building.is_some() {
             return;
         }
         // The old leader is alive, missed by nobody, and gives its promise like everybody else.
