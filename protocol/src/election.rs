@@ -47,11 +47,8 @@ impl Node {
                 candidate.handed_over = false;
             }
             Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
-                let missed = match &self.role {
-                    Role::Member(following) if following.leader.id() != on => Some(following.leader.id().clone()),
-                    Role::Member(_) | Role::Joining(_) | Role::Leader(_) | Role::Candidate(_) => None,
-                };
-                let mut candidate = self.candidate(now, missed);
+                // A member promises to nobody but the leader that it follows, so nobody is missed here.
+                let mut candidate = self.candidate(now, None);
                 candidate.phase = phase;
                 self.role = Role::Candidate(candidate);
             }
