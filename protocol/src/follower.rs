@@ -89,9 +89,9 @@ impl Follower {
         self.cursor = contiguous;
     }
 
-    /// It holds everything up to there. The first time that this is where it came in, it has answered what it was sent then.
+    /// It holds everything up to there. If this is where it came in, it has answered what it was sent then.
     pub(crate) fn acknowledge(&mut self, contiguous: Seq) {
-        if self.acked < self.since && contiguous >= self.since {
+        if contiguous >= self.since {
             self.liveness.prove(self.since_at);
         }
         self.acked = self.acked.max(contiguous);
