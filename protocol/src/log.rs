@@ -227,7 +227,8 @@ impl Log {
             apply(&mut self.table, entry);
         }
         self.stable = self.stable.min(seq);
-        while self.lineage.len() > 1 && self.lineage.last().is_some_and(|row| row.first > seq.next()) {
+        // The first row begins with the log, so it stays.
+        while self.lineage.last().is_some_and(|row| row.first > seq.next()) {
             self.lineage.pop();
         }
     }
