@@ -67,9 +67,9 @@ pub struct Node {
     pub(crate) beats: u64,
     rejects: BTreeMap<&'static str, u64>,
     refused: u64,
-    /// What the status block said last: whether this peer leads, is part of a group, asks for one or is blocked, whom it
-    /// follows, and the view.
-    told: Option<(bool, bool, bool, bool, Option<PeerId>, ViewId)>,
+    /// What the status block said last: whether this peer asks for a group or is blocked, who leads it (nobody, unless it is part of
+    /// one), and the view.
+    told: Option<(bool, bool, Option<PeerId>, ViewId)>,
     /// While it waits for answers: woken then at the latest, because only a peer that expects to be called often can tell
     /// that it was not.
     pub(crate) tick_at: Option<Time>,
@@ -550,10 +550,8 @@ impl Node {
     }
 
     fn deliver_up_to(&mut self, limit: Seq, out: &mut Vec<Output>) {
-        if self.sinks.delivered() < limit {
-            let (id, inc) = (self.me.member.id.clone(), self.me.member.inc);
-            self.sinks.deliver(&self.log, limit, (&id, inc), out);
-        }
+        let Member { id, inc } = &self.me.member;
+        self.sinks.deliver(&self.log, limit, (id, *inc), out);
     }
 
     /// Whom a link is wanted to.
@@ -573,10 +571,8 @@ impl Node {
 
     fn tell_status(&mut self, out: &mut Vec<Output>) {
         let view_id = self.log.view().map_or(ViewId::ZERO, |view| view.view_id);
-        let leads = matches!(self.role, Role::Leader(_));
-        let part = leads || matches!(self.role, Role::Member(_));
         let joins = matches!(self.role, Role::Joining(_));
-        let now = (leads, part, joins, self.blocked.is_some(), self.leader_id(), view_id);
+        let now = (joins, self.blocked.is_some(), self.leader_id(), view_id);
         if self.told.as_ref() != Some(&now) {
             self.told = Some(now);
             out.push(Output::Note(Note::Status(Box::new(self.status()))));
