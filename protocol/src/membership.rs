@@ -368,7 +368,7 @@ impl Node {
         let Some(courting) = leader.courting.take() else { return };
         let into = courting.leader.id().clone();
         leader.retiring = Some(Retiring { until, into: Successor::Group(courting.leader.clone()) });
-        let mut last = View { view_id: view.view_id.next(), epoch: leader.epoch.clone(), ..view };
+        let mut last = View { view_id: view.view_id.next(), ..view };
         last.successor = Some(courting.leader);
         self.append(Entry::View(last), out);
         self.put_off_dissolving(now, &into);
