@@ -281,4 +281,24 @@ mod tests {
         check(3, 3, 5, None, Some((4, 5)));
         check(4, 2, 5, Some((3, 4)), Some((3, 5)));
     }
+
+    #[test]
+    fn views_are_told_from_the_first_that_let_it_in_and_still_stands() {
+        let check = |told: bool, before: u64, fork: u64, let_in: u64, from: u64| {
+            let log = log(vec![view(1, &[member("p1", 1)])]);
+            let (mut sinks, mut out) = (Sinks::new(), Vec::new());
+            if told {
+                deliver(&mut sinks, &log);
+            }
+            sinks.tell_from = Seq(before);
+            sinks.on_log_replaced(&log, Seq(fork), Seq::ZERO, Seq(let_in), &mut out);
+            assert_eq!(sinks.tell_from, Seq(from), "told {told}, let in at {before} and {let_in}, fork {fork}");
+        };
+        check(false, 2, 3, 5, 2);
+        check(false, 2, 2, 5, 2);
+        check(false, 2, 1, 5, 5);
+        check(true, 2, 3, 5, 5);
+        check(false, 0, 3, 5, 5);
+        check(false, 4, 4, 2, 2);
+    }
 }

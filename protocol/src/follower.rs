@@ -116,3 +116,64 @@ impl Follower {
         self.liveness.lost_at(patience)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Follower;
+    use crate::id::Seq;
+    use crate::puppet::peer;
+    use crate::time::Time;
+    use std::time::Duration;
+
+    fn at(second: u64) -> Time {
+        Time::from_micros(second * 1_000_000)
+    }
+
+    #[track_caller]
+    fn check_proven(follower: &Follower, second: u64) {
+        assert_eq!(follower.lost_at(Duration::ZERO), at(second));
+    }
+
+    #[test]
+    fn who_asks_again_without_a_word_gets_time_anew_but_once() {
+        let mut follower = Follower::new(peer(2), Seq(4), at(0));
+        follower.admit(1, Seq(3), Seq(4), at(1));
+        check_proven(&follower, 1);
+        follower.admit(1, Seq(3), Seq(4), at(2));
+        check_proven(&follower, 1);
+        follower.admit(2, Seq(3), Seq(4), at(3));
+        check_proven(&follower, 1);
+        follower.acknowledge(Seq(4));
+        check_proven(&follower, 3);
+        for (ask, second, proven) in [(3, 20, 20), (4, 21, 21), (5, 22, 21)] {
+            follower.admit(ask, Seq(3), Seq(4), at(second));
+            check_proven(&follower, proven);
+            assert!(!follower.has_answered(), "it has begun anew");
+        }
+    }
+
+    #[test]
+    fn who_holds_less_than_what_let_it_in_has_proven_nothing() {
+        let mut follower = Follower::new(peer(2), Seq(4), at(0));
+        follower.admit(1, Seq(3), Seq(9), at(5));
+        follower.admit(2, Seq(3), Seq(9), at(7));
+        follower.acknowledge(Seq(8));
+        check_proven(&follower, 5);
+        follower.acknowledge(Seq(9));
+        check_proven(&follower, 7);
+        follower.acknowledge(Seq(3));
+        assert_eq!(follower.acked, Seq(9), "an old word takes nothing back");
+    }
+
+    #[test]
+    fn what_is_sent_again_begins_at_what_it_says_it_holds() {
+        let mut follower = Follower::new(peer(2), Seq(4), at(0));
+        follower.admit(1, Seq(3), Seq(9), at(5));
+        follower.cursor = Seq(9);
+        follower.resume();
+        assert_eq!(follower.cursor, Seq(9), "it says nothing: it builds its log, and asks by itself");
+        follower.acknowledge(Seq(6));
+        follower.resume();
+        assert_eq!(follower.cursor, Seq(6));
+    }
+}

@@ -265,3 +265,88 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const HEARD_FOR: Duration = Duration::from_secs(5);
 /// Joiners remembered.
 const HEARD_MOST: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::HEARD_MOST;
+    use crate::config::{Knobs, Mode};
+    use crate::id::{Contact, Epoch, Seq};
+    use crate::message::{Message, Ordered};
+    use crate::phase::Phase;
+    use crate::puppet::{Puppet, first_view, nothing, peer, wish};
+    use crate::role::{Joining, Role};
+    use std::time::Duration;
+
+    fn joining(puppet: &Puppet) -> &Joining {
+        let Role::Joining(joining) = &puppet.node.role else { panic!("it is in a group") };
+        joining
+    }
+
+    /// `p3` is about to let it in.
+    fn being_let_in() -> Puppet {
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        puppet.greet(&peer(2), nothing());
+        puppet.greet(&peer(3), nothing());
+        puppet.let_in(Seq::ZERO, Seq(1));
+        assert_eq!(puppet.node.phase(), Phase::Building);
+        puppet
+    }
+
+    #[test]
+    fn nobody_waits_for_a_twin_of_its_own_or_remembers_more_than_a_bound() {
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let twin = Contact { birth: 99, ..peer(1) };
+        puppet.hear(&twin, wish(&twin));
+        assert!(joining(&puppet).heard.is_empty());
+        for n in 0..=u16::try_from(HEARD_MOST).expect("a few thousand") {
+            puppet.hear(&peer(n + 2), wish(&peer(n + 2)));
+        }
+        let last = u16::try_from(HEARD_MOST).expect("a few thousand") + 2;
+        assert!(joining(&puppet).heard.len() == HEARD_MOST && !joining(&puppet).heard.contains_key(peer(last).id()));
+        puppet.now = puppet.now + Duration::from_millis(1);
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(joining(&puppet).heard[peer(2).id()].1, puppet.now, "who is known is heard again");
+    }
+
+    #[test]
+    fn who_was_about_to_let_it_in_and_is_gone_is_not_waited_for() {
+        let mut puppet = being_let_in();
+        puppet.fail(&peer(3));
+        assert_eq!(puppet.node.phase(), Phase::Joining);
+    }
+
+    #[test]
+    fn only_the_leader_that_lets_it_in_tells_it_the_entries_since() {
+        let mut puppet = being_let_in();
+        puppet.say(&peer(2), first_view());
+        assert_eq!(puppet.node.phase(), Phase::Building, "they come from somebody else");
+        let Message::Ordered(ordered) = first_view() else { unreachable!("entries") };
+        let later: Epoch = ordered.epoch.next(peer(3).member);
+        puppet.say(&peer(3), Message::Ordered(Ordered { epoch: later, ..ordered }));
+        assert_eq!(puppet.node.phase(), Phase::Building, "they are of another epoch");
+        puppet.say(&peer(3), first_view());
+        assert_eq!(puppet.node.phase(), Phase::Member);
+    }
+
+    #[test]
+    fn a_snapshot_may_stand_at_the_view_that_lets_it_in_but_not_above() {
+        for (snapshot, view_at, phase) in [(5, 4, Phase::Joining), (5, 5, Phase::Member), (5, 6, Phase::Building)] {
+            let mut puppet = Puppet::newcomer(Knobs::fast());
+            puppet.greet(&peer(3), nothing());
+            puppet.let_in(Seq(snapshot), Seq(view_at));
+            assert_eq!(puppet.node.phase(), phase, "{snapshot} and {view_at}");
+        }
+    }
+
+    #[test]
+    fn who_holds_a_part_of_a_group_that_lost_its_leader_claims_unless_it_gives_way() {
+        let knobs = Knobs { mode: Mode::Primary, bootstrap: vec![peer(1).id().clone(), peer(2).id().clone()], ..Knobs::fast() };
+        let mut puppet = Puppet::member(knobs);
+        puppet.node.become_joining(puppet.now, None, &mut puppet.out);
+        puppet.rest(Duration::from_millis(300));
+        assert!(matches!(puppet.node.role, Role::Candidate(_)), "{:?}", puppet.node.phase());
+        puppet.node.give_way(puppet.now, &mut puppet.out);
+        puppet.rest(Duration::from_millis(300));
+        assert!(puppet.node.gives_way(puppet.now) && matches!(puppet.node.role, Role::Joining(_)), "{:?}", puppet.node.phase());
+    }
+}

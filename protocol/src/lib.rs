@@ -69,6 +69,8 @@ mod membership;
 mod outbox;
 mod preempt;
 mod proof;
+#[cfg(test)]
+mod puppet;
 mod quorum;
 mod role;
 mod sequencer;

@@ -528,7 +528,7 @@ mod tests {
 
     #[test]
     fn a_greeting_has_to_be_one_and_of_the_right_one() {
-        let check = |hello: &Hello, known: Option<Option<Incarnation>>| {
+        let check = |hello: &Hello, ours: bool, known: Option<Option<Incarnation>>| {
             let (mut links, mut out) = (links(1), Vec::new());
             links.want(at(0), vec![contact(2)]);
             links.tend(at(0), &mut out);
@@ -541,13 +541,15 @@ mod tests {
             });
             assert_eq!(gone, known, "{hello:?}");
             assert_eq!(links.is_linked(&contact(2).member), gone.is_none());
+            let up = proofs.iter().any(|proof| matches!(proof, Proof::Up { .. }));
+            assert_eq!((up, links.is_linked(&hello.from.member), links.has(link)), (ours, ours, ours), "{hello:?}");
         };
-        check(&hello(contact(2)), None);
-        check(&hello(contact(3)), Some(None));
+        check(&hello(contact(2)), true, None);
+        check(&hello(contact(3)), true, Some(None));
         let later = Contact { member: Member { inc: Incarnation(2), ..contact(2).member }, ..contact(2) };
-        check(&hello(later.clone()), Some(Some(Incarnation(2))));
-        check(&Hello { cluster: 8, ..hello(later) }, Some(None));
-        check(&hello(contact(1)), Some(None));
+        check(&hello(later.clone()), true, Some(Some(Incarnation(2))));
+        check(&Hello { cluster: 8, ..hello(later) }, false, Some(None));
+        check(&hello(contact(1)), false, Some(None));
         let (mut links, mut out) = (links(1), Vec::new());
         let mut accept = |hello: &Hello, k: u64| {
             links.on_up(at(1), LinkId::accepted(k), end(), |_| None, &mut out);

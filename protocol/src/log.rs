@@ -587,4 +587,26 @@ mod tests {
         assert!(remembers(&log, 1) && !remembers(&log, 2) && !remembers(&log, 3) && remembers(&log, 4), "{}", log.table.len());
         assert_eq!(log.table.len(), super::TABLE_ABSENT + 2);
     }
+
+    #[test]
+    fn what_is_taken_back_takes_only_its_own_rows() {
+        let mut log = log(&[(1, 1), (2, 3), (3, 5)], 6);
+        for (seq, rows) in [(5, 3), (4, 3), (3, 2), (2, 2), (1, 1), (0, 1)] {
+            log.truncate(Seq(seq));
+            assert_eq!((log.lineage().len(), log.log_id()), (rows, epoch(1)), "{seq}");
+        }
+    }
+
+    #[test]
+    fn the_first_view_of_a_member_is_the_first_that_is_held() {
+        let mut log = log(&[(1, 1)], 0);
+        for entry in [view(1, &[("p1", 1)]), data(1), view(2, &[("p1", 1), ("p3", 7)]), view(3, &[("p3", 7)])] {
+            log.append(entry);
+        }
+        let later = Member { inc: Incarnation(7), ..member("p3") };
+        let first = |log: &Log| [&member("p1"), &later, &member("p3")].map(|member| log.first_view_of(member));
+        assert_eq!(first(&log), [Some(Seq(1)), Some(Seq(3)), None]);
+        log.discard(Seq(1), 0, 0);
+        assert_eq!(first(&log), [Some(Seq(3)), Some(Seq(3)), None]);
+    }
 }

@@ -240,3 +240,64 @@ pub(crate) fn millis(span: std::time::Duration) -> u64 {
 pub(crate) const RUN_BYTES: u64 = 64 << 10;
 /// Beats after which unordered requests are sent again.
 const STALLED_BEATS: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Knobs;
+    use crate::id::{Epoch, Seq};
+    use crate::message::{Heartbeat, Message};
+    use crate::puppet::{Puppet, beat, epoch_of, first_view, nothing, peer};
+    use crate::seam::Input;
+
+    /// How many frames of readings the leader has been sent.
+    fn sent(puppet: &mut Puppet) -> usize {
+        puppet.told(&peer(3)).iter().filter(|message| matches!(message, Message::SequencerRequest(_))).count()
+    }
+
+    #[test]
+    fn readings_wait_for_a_link_that_takes_no_more() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        let link = puppet.link(&peer(3));
+        puppet.give(Input::Backlog { link, full: true });
+        puppet.publish("x");
+        assert_eq!(sent(&mut puppet), 0);
+        puppet.give(Input::Backlog { link, full: false });
+        assert_eq!(sent(&mut puppet), 1);
+    }
+
+    #[test]
+    fn what_has_not_been_ordered_after_two_more_beats_is_sent_again() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        for n in 1..9 {
+            puppet.say(&peer(3), beat(n, 0));
+        }
+        puppet.publish("x");
+        assert_eq!(sent(&mut puppet), 1);
+        for (n, ordered, again) in [(9, 0, 0), (10, 0, 0), (11, 0, 1), (12, 0, 0), (13, 1, 0), (14, 0, 0), (15, 0, 0), (16, 0, 1)] {
+            puppet.say(&peer(3), beat(n, ordered));
+            assert_eq!(sent(&mut puppet), again, "beat {n}");
+        }
+    }
+
+    #[test]
+    fn who_is_being_let_in_answers_its_own_leader_and_holds_nothing_yet() {
+        let acks = |puppet: &mut Puppet, from: u16, message: Message| {
+            puppet.out.clear();
+            puppet.say(&peer(from), message);
+            let ack = |message| if let Message::HeartbeatAck(ack) = message { Some((ack.epoch, ack.contiguous)) } else { None };
+            puppet.told(&peer(from)).into_iter().filter_map(ack).collect::<Vec<_>>()
+        };
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        puppet.greet(&peer(2), nothing());
+        puppet.greet(&peer(3), nothing());
+        assert_eq!(acks(&mut puppet, 3, beat(1, 0)), []);
+        puppet.let_in(Seq::ZERO, Seq(1));
+        assert_eq!(acks(&mut puppet, 3, beat(2, 0)), [(Epoch::none(), Seq::ZERO)]);
+        assert_eq!(acks(&mut puppet, 2, beat(3, 0)), [], "somebody else");
+        let Message::Heartbeat(later) = beat(4, 0) else { unreachable!("a heartbeat") };
+        let later = Heartbeat { epoch: later.epoch.next(peer(3).member), ..later };
+        assert_eq!(acks(&mut puppet, 3, Message::Heartbeat(later)), [], "another epoch");
+        puppet.say(&peer(3), first_view());
+        assert_eq!(acks(&mut puppet, 3, beat(5, 0)), [(epoch_of(&peer(3)), Seq(1))]);
+    }
+}

@@ -436,3 +436,150 @@ fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) ->
 
 /// An entrant asks at least every two seconds; one that has not for that long has gone.
 const ASKED_AGAIN: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::ASKED_AGAIN;
+    use crate::config::Knobs;
+    use crate::id::{Contact, Epoch, Incarnation, Member, Seq};
+    use crate::message::{Coordinator, HeartbeatAck, Message, Reason, Rejected};
+    use crate::note::Evidence;
+    use crate::puppet::{Puppet, nothing, peer, reborn, wish};
+    use crate::seam::{Input, Output};
+    use std::time::Duration;
+
+    const MICRO: Duration = Duration::from_micros(1);
+
+    /// The refusals that have gone out by datagram since somebody last looked.
+    fn refusals(puppet: &mut Puppet) -> Vec<Reason> {
+        let refusal = |output| match output {
+            Output::Whisper { datagram, .. } => match datagram.message {
+                Message::Rejected(Rejected { reason, .. }) => Some(reason),
+                _ => None,
+            },
+            _ => None,
+        };
+        std::mem::take(&mut puppet.out).into_iter().filter_map(refusal).collect()
+    }
+
+    fn admissions(puppet: &mut Puppet, to: &Contact) -> usize {
+        puppet.told(to).iter().filter(|message| matches!(message, Message::Added(_))).count()
+    }
+
+    #[test]
+    fn who_stops_asking_is_forgotten_and_dialled_no_more() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.hear(&peer(2), wish(&peer(2)));
+        let until = puppet.now + ASKED_AGAIN;
+        let mut dials = 0;
+        while puppet.now + MICRO < until {
+            dials += puppet.refuse_dials(false);
+            puppet.out.clear();
+            let rest = until.since(puppet.now + MICRO);
+            puppet.rest(rest.min(Duration::from_millis(5)));
+        }
+        puppet.give(Input::Wake);
+        assert!(dials > 10 && puppet.leads().entrants.len() == 1);
+        puppet.refuse_dials(false);
+        puppet.now = until;
+        puppet.give(Input::Wake);
+        assert!(puppet.leads().entrants.is_empty());
+        puppet.refuse_dials(false);
+        puppet.rest(Duration::from_secs(1));
+        assert_eq!(puppet.dialled(), [], "nobody wants a link to it");
+    }
+
+    #[test]
+    fn no_more_ask_at_a_time_than_a_group_may_have() {
+        let mut puppet = Puppet::leader(Knobs { members_max: 2, ..Knobs::fast() });
+        for (n, refused) in [(2, vec![]), (3, vec![]), (4, vec![Reason::Busy]), (2, vec![])] {
+            puppet.hear(&peer(n), wish(&peer(n)));
+            assert_eq!(refusals(&mut puppet), refused, "p{n}");
+        }
+    }
+
+    #[test]
+    fn the_older_life_is_probed_once_for_each_newcomer() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), Seq(2));
+        let probing = |puppet: &mut Puppet| puppet.leads().entrants[peer(2).id()].probing.expect("an older life is in the view");
+        puppet.hear(&reborn(2), wish(&reborn(2)));
+        let probe = probing(&mut puppet);
+        puppet.rest(Duration::from_millis(1));
+        puppet.hear(&reborn(2), wish(&reborn(2)));
+        assert_eq!(probing(&mut puppet), probe, "the same one");
+        let third = Contact { member: Member { inc: Incarnation(3), ..peer(2).member }, birth: 3_000, ..peer(2) };
+        puppet.hear(&third, wish(&third));
+        assert!(probing(&mut puppet) > probe, "another one");
+        let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
+        puppet.out.clear();
+        puppet.say(&peer(2), ack(probe));
+        assert_eq!(refusals(&mut puppet), [], "that was the answer to an earlier probe");
+        puppet.rest(Duration::from_millis(1));
+        puppet.say(&peer(2), ack(probe + 1));
+        assert_eq!(refusals(&mut puppet), [Reason::DuplicateId { holder: peer(2).address }]);
+    }
+
+    #[test]
+    fn who_has_asked_by_datagram_is_admitted_when_a_link_stands() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.hear(&peer(2), wish(&peer(2)));
+        puppet.rest(Duration::from_millis(50));
+        assert_eq!(puppet.node.log.contiguous(), Seq(1), "nothing proves that it can be reached");
+        puppet.greet(&peer(2), nothing());
+        puppet.out.clear();
+        puppet.rest(Duration::from_millis(20));
+        assert_eq!(admissions(&mut puppet, &peer(2)), 1);
+    }
+
+    #[test]
+    fn one_view_replaces_an_older_life_that_is_gone() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), Seq(2));
+        puppet.greet(&reborn(2), nothing());
+        puppet.say(&reborn(2), wish(&reborn(2)));
+        puppet.rest(Duration::from_millis(20) - MICRO);
+        puppet.node.evict(&peer(2), &Evidence::Refused, &mut puppet.out);
+        puppet.now = puppet.now + MICRO;
+        puppet.give(Input::Wake);
+        let view = puppet.node.log.view().expect("a view");
+        assert!(view.view_id.0 == 3 && view.names(&reborn(2).member), "{view}");
+    }
+
+    #[test]
+    fn who_asks_again_without_a_link_keeps_what_it_has_acknowledged() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), Seq(2));
+        puppet.cut(&peer(2));
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(puppet.leads().followers[peer(2).id()].acked, Seq(2));
+        puppet.greet(&peer(2), nothing());
+        puppet.out.clear();
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(admissions(&mut puppet, &peer(2)), 1, "now it can be told");
+    }
+
+    #[test]
+    fn a_courted_leader_that_is_gone_is_not_waited_for() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), Seq(2));
+        let beacon = |n: u16| {
+            let epoch = Epoch { round: 5, owner: peer(n).member };
+            Message::Coordinator(Coordinator { leader: peer(n), epoch, size: 9, ask: None, names_you: false })
+        };
+        puppet.out.clear();
+        puppet.hear(&peer(8), beacon(8));
+        let dials = puppet.dialled();
+        puppet.fail(&peer(2));
+        let courted = |puppet: &mut Puppet| puppet.leads().courting.as_ref().map(|courting| courting.leader.clone());
+        assert_eq!(courted(&mut puppet), Some(peer(8)), "somebody else is gone");
+        puppet.give(Input::DialFailed { link: dials[0], refused: true });
+        assert_eq!(courted(&mut puppet), None);
+        puppet.hear(&peer(9), beacon(9));
+        assert_eq!(courted(&mut puppet), Some(peer(9)));
+    }
+}

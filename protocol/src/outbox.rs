@@ -163,7 +163,7 @@ const RUN_REQUESTS: usize = 1_024;
 mod tests {
     use super::Outbox;
     use crate::config::Knobs;
-    use crate::guarantee::Guarantee::Agreed;
+    use crate::guarantee::Guarantee::{self, Agreed};
     use crate::id::{Oseq, Seq};
     use crate::message::Wish;
     use crate::note::Refusal;
@@ -281,5 +281,15 @@ mod tests {
         check(9, 19, &[2, 3, 4, 5]);
         check(9, 12, &[3, 4, 5]);
         check(9, 0, &[5]);
+    }
+
+    #[test]
+    fn what_is_held_says_what_was_asked_for_it() {
+        let (mut outbox, knobs) = (Outbox::new(), Knobs::default());
+        for guarantee in [Agreed, Guarantee::Safe] {
+            outbox.publish(Bytes::from_static(b"1"), 0, guarantee, &knobs).expect("room");
+        }
+        let held: Vec<(u64, bool)> = outbox.readings().map(|(oseq, _, safe)| (oseq.0, safe)).collect();
+        assert_eq!(held, [(1, false), (2, true)]);
     }
 }

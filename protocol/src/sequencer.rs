@@ -488,3 +488,26 @@ fn entry(origin: Member, oseq: Oseq, what: Wish, time: u64) -> Entry {
 
 /// Beats after which unacknowledged entries are sent again.
 const STUCK_BEATS: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Knobs;
+    use crate::id::Seq;
+    use crate::message::Message;
+    use crate::puppet::{Puppet, peer};
+
+    #[test]
+    fn what_all_have_is_said_once_all_have_acknowledged_something() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        let said = |puppet: &mut Puppet| {
+            puppet.out.clear();
+            puppet.rest(puppet.node.config.knobs().heartbeat_interval);
+            let all_have = |message| if let Message::Heartbeat(beat) = message { Some(beat.all_have) } else { None };
+            puppet.told(&peer(2)).into_iter().filter_map(all_have).collect::<Vec<Option<Seq>>>()
+        };
+        assert_eq!(said(&mut puppet), [None]);
+        puppet.acknowledge(&peer(2), Seq(2));
+        assert_eq!(said(&mut puppet), [Some(Seq(2))]);
+    }
+}

@@ -90,3 +90,86 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Knobs};
+    use crate::id::Seq;
+    use crate::puppet::{Puppet, peer};
+
+    /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how much.
+    fn three() -> (Puppet, u64) {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        for n in [2, 3] {
+            puppet.admit(&peer(n));
+        }
+        let texts = ["12345", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1"];
+        for text in texts {
+            puppet.publish(text);
+            if puppet.node.log.weight().is_multiple_of(6) {
+                break;
+            }
+        }
+        let weight = puppet.node.log.weight();
+        assert!(weight.is_multiple_of(6), "{weight}");
+        (puppet, weight)
+    }
+
+    fn acknowledge(puppet: &mut Puppet, n: u16, behind: u64) {
+        let high = puppet.node.log.contiguous();
+        puppet.acknowledge(&peer(n), Seq(high.0 - behind));
+    }
+
+    fn retain(puppet: &mut Puppet, retain_bytes: u64) {
+        puppet.node.config = Config::try_from(Knobs { retain_bytes, payload_max: 64, ..Knobs::fast() }).expect("sound");
+    }
+
+    #[test]
+    fn the_slowest_is_evicted_for_half_as_much_again_as_is_retained() {
+        let evicted = |retained: fn(u64) -> u64, behind: &[(u16, u64)]| {
+            let (mut puppet, weight) = three();
+            for (n, behind) in behind {
+                acknowledge(&mut puppet, *n, *behind);
+            }
+            retain(&mut puppet, retained(weight));
+            for at in [puppet.now, puppet.now + puppet.node.config.knobs().slow_timeout] {
+                puppet.node.evict_slow(at, &mut puppet.out);
+            }
+            puppet.leads().failed.iter().map(|(contact, _)| contact.id().to_string()).collect::<Vec<_>>()
+        };
+        let (bound, less) = (|weight| weight / 3 * 2, |weight| weight / 3 * 2 - 2);
+        assert!(evicted(bound, &[(2, 1), (3, 0)]).is_empty());
+        assert_eq!(evicted(less, &[(2, 1), (3, 0)]), ["p2"]);
+        assert_eq!(evicted(less, &[(2, 0), (3, 1)]), ["p3"]);
+        assert!(evicted(less, &[(2, 0), (3, 0)]).is_empty(), "nobody lags");
+    }
+
+    #[test]
+    fn no_readings_are_taken_while_twice_as_much_is_held_as_is_retained() {
+        let pressed = |puppet: &mut Puppet, retained: u64| {
+            retain(puppet, retained);
+            puppet.node.feel_pressure(puppet.now, &mut puppet.out);
+            puppet.leads().pressed
+        };
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.publish("a reading that is not small at all, so that it weighs something beside a view of two and what is said of them");
+        puppet.publish("another one like that, for the same purpose: all of these are to be more than twice what is to be retained");
+        puppet.admit(&peer(2));
+        let weight = puppet.node.log.weight();
+        assert!(!pressed(&mut puppet, weight / 2 - 1), "it has just come in, and lags by nothing");
+        let (mut puppet, _) = three();
+        acknowledge(&mut puppet, 3, 0);
+        puppet.publish("x");
+        let weight = puppet.node.log.weight() / 2 * 2;
+        assert!(!pressed(&mut puppet, weight / 2 + 1));
+        assert!(pressed(&mut puppet, weight / 2 - 1));
+        assert!(pressed(&mut puppet, weight - 1), "until no more is held than is retained");
+        assert!(!pressed(&mut puppet, weight + 1));
+        assert!(pressed(&mut puppet, weight / 2 - 1));
+        acknowledge(&mut puppet, 2, 1);
+        acknowledge(&mut puppet, 3, 1);
+        retain(&mut puppet, weight / 2 - 1);
+        puppet.node.feel_pressure(puppet.now, &mut puppet.out);
+        assert!(!puppet.leads().pressed && puppet.node.log.weight() < weight / 2, "what all have is let go at once");
+    }
+}

@@ -152,3 +152,99 @@ impl Node {
 
 /// Frames streamed to one follower in one call at most.
 const STREAMED_AT_ONCE: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Knobs;
+    use crate::id::Seq;
+    use crate::message::LogEnd;
+    use crate::puppet::{Puppet, nothing, peer};
+    use crate::seam::{Input, Output};
+
+    #[test]
+    fn a_new_link_to_one_that_has_not_adopted_the_cut_brings_it_again_and_counts_for_nothing() {
+        let (mut puppet, announced) = Puppet::heir(Knobs::fast());
+        let old =
+            LogEnd { epoch: announced.lineage[0].epoch.clone(), contiguous: announced.cut, log_id: announced.lineage[0].epoch.clone() };
+        let state = |puppet: &mut Puppet| {
+            let follower = &puppet.leads().followers[peer(2).id()];
+            (follower.adopted, follower.acked)
+        };
+        for _ in 0..2 {
+            puppet.cut(&peer(2));
+            puppet.greet(&peer(2), old.clone());
+            assert_eq!(puppet.finals(&peer(2)), std::slice::from_ref(&announced));
+            assert_eq!(state(&mut puppet), (false, Seq::ZERO));
+        }
+        let beyond = LogEnd { epoch: announced.epoch.clone(), contiguous: Seq(99), ..old.clone() };
+        puppet.greet(&peer(2), beyond);
+        assert_eq!(puppet.finals(&peer(2)), [], "nonsense");
+        assert_eq!(state(&mut puppet), (false, Seq::ZERO));
+        let adopted = LogEnd { epoch: announced.epoch.clone(), contiguous: announced.cut, ..old.clone() };
+        puppet.greet(&peer(2), adopted);
+        assert_eq!(puppet.entries(&peer(2)), [(2, 1)], "the view of the new epoch");
+        assert_eq!(state(&mut puppet), (true, Seq(1)));
+        puppet.greet(&peer(2), old);
+        assert_eq!(puppet.finals(&peer(2)), [], "said before it adopted, and overtaken since");
+        puppet.greet(&peer(4), nothing());
+        assert_eq!(puppet.finals(&peer(4)), [], "not on the list");
+    }
+
+    /// `p1` leads `p2` and `p3`, which hold everything.
+    fn three() -> Puppet {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        for n in [2, 3] {
+            puppet.admit(&peer(n));
+            for n in 2..=n {
+                let high = puppet.node.log.contiguous();
+                puppet.acknowledge(&peer(n), high);
+            }
+        }
+        puppet.out.clear();
+        puppet
+    }
+
+    #[test]
+    fn who_is_out_is_told_so_as_soon_as_it_can_be_reached() {
+        let mut puppet = three();
+        puppet.fail(&peer(2));
+        let out_at = puppet.node.log.view_at();
+        assert_eq!(puppet.leads().parting.len(), 1, "it cannot be reached");
+        let end = puppet.node.log.end();
+        puppet.greet(&peer(2), end);
+        assert_eq!(puppet.entries(&peer(2)), [(out_at.0, 1)]);
+        assert!(puppet.leads().parting.is_empty(), "it has been told");
+    }
+
+    #[test]
+    fn who_is_out_and_cannot_be_told_any_more_is_told_nothing() {
+        let mut puppet = three();
+        puppet.fail(&peer(2));
+        for text in ["one", "two", "three"] {
+            puppet.publish(text);
+        }
+        let high = puppet.node.log.contiguous();
+        puppet.acknowledge(&peer(3), high);
+        puppet.node.log.discard(high, 0, 0);
+        let end = puppet.node.log.end();
+        puppet.greet(&peer(2), end);
+        assert_eq!(puppet.entries(&peer(2)), []);
+        assert_eq!(puppet.leads().parting.len(), 1);
+    }
+
+    #[test]
+    fn that_something_is_stable_is_told_to_those_who_hold_it() {
+        let mut puppet = three();
+        let link = puppet.link(&peer(2));
+        puppet.give(Input::Backlog { link, full: true });
+        puppet.publish("x");
+        puppet.out.clear();
+        puppet.node.spread_stable(&mut puppet.out);
+        let links: Vec<_> = puppet
+            .out
+            .iter()
+            .filter_map(|output| if let Output::Fan { links, .. } = output { Some(links.clone()) } else { None })
+            .collect();
+        assert_eq!(links, [[puppet.link(&peer(3))]], "the other one has still to be sent it");
+    }
+}
