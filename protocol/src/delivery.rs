@@ -228,12 +228,15 @@ mod tests {
     fn a_declaration_is_handed_over_once_and_its_origin_tells_it_each_time() {
         let check = |origin: &Member, told: usize| {
             let lost = |from: u64, to: u64| Entry::Lost { origin: origin.clone(), from: Oseq(from), to: Oseq(to) };
+            let lost_once = lost(1, 3);
             let out = deliver(&mut Sinks::new(), &log(vec![data(origin, 1), lost(2, 3), lost(2, 3), data(origin, 3), data(origin, 4)]));
             let notes = out.iter().filter(|output| matches!(output, Output::Note(Note::Lost { .. }))).count();
             let lost = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Lost { .. }))).count();
             let readings = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Reading(_)))).count();
             let again = out.iter().filter(|output| matches!(output, Output::Note(Note::DupSuppressed { .. }))).count();
             assert_eq!((notes, lost, readings, again), (told, 1, 2, 1), "{origin}");
+            let first = deliver(&mut Sinks::new(), &log(vec![lost_once]));
+            assert!(matches!(&first[..], [Output::Note(Note::Lost { .. }), Output::Deliver(_)]), "the first time");
         };
         check(&member("p1", 1), 2);
         check(&member("p2", 1), 1);

@@ -271,10 +271,11 @@ mod tests {
     use super::HEARD_MOST;
     use crate::config::{Knobs, Mode};
     use crate::id::{Contact, Epoch, Seq};
-    use crate::message::{Message, Ordered};
+    use crate::message::{Coordinator, Message, Ordered};
     use crate::phase::Phase;
     use crate::puppet::{Puppet, first_view, nothing, peer, wish};
     use crate::role::{Joining, Role};
+    use crate::time::Time;
     use std::time::Duration;
 
     fn joining(puppet: &Puppet) -> &Joining {
@@ -303,7 +304,7 @@ mod tests {
         }
         let last = u16::try_from(HEARD_MOST).expect("a few thousand") + 2;
         assert!(joining(&puppet).heard.len() == HEARD_MOST && !joining(&puppet).heard.contains_key(peer(last).id()));
-        puppet.now = puppet.now + Duration::from_millis(1);
+        puppet.now += Duration::from_millis(1);
         puppet.hear(&peer(2), wish(&peer(2)));
         assert_eq!(joining(&puppet).heard[peer(2).id()].1, puppet.now, "who is known is heard again");
     }
@@ -348,5 +349,23 @@ mod tests {
         puppet.node.give_way(puppet.now, &mut puppet.out);
         puppet.rest(Duration::from_millis(300));
         assert!(puppet.node.gives_way(puppet.now) && matches!(puppet.node.role, Role::Joining(_)), "{:?}", puppet.node.phase());
+    }
+
+    #[test]
+    fn a_leader_that_does_not_answer_is_left_for_one_that_speaks_for_itself() {
+        let beacon = |leader: u16| {
+            let (leader, epoch) = (peer(leader), Epoch { round: 1, owner: peer(leader).member });
+            Message::Coordinator(Coordinator { leader, epoch, size: 1, ask: None, names_you: false })
+        };
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        puppet.hear(&peer(3), beacon(3));
+        let asks = |puppet: &Puppet| joining(puppet).target.as_ref().map(|(contact, _)| contact.id().to_string());
+        let patience = puppet.node.config.knobs().join_timeout;
+        for (from, leader, after, asked) in [(2, 2, 0, "p3"), (2, 2, 0, "p3"), (4, 2, 1, "p3"), (3, 3, 1, "p3"), (2, 2, 1, "p2")] {
+            let at = Time::ZERO + patience + Duration::from_micros(after);
+            puppet.rest(at.since(puppet.now));
+            puppet.hear(&peer(from), beacon(leader));
+            assert_eq!(asks(&puppet).as_deref(), Some(asked), "p{from} names p{leader}");
+        }
     }
 }

@@ -439,13 +439,14 @@ const ASKED_AGAIN: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
-    use super::ASKED_AGAIN;
+    use super::{ASKED_AGAIN, hold_back};
     use crate::config::Knobs;
-    use crate::id::{Contact, Epoch, Incarnation, Member, Seq};
+    use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
     use crate::message::{Coordinator, HeartbeatAck, Message, Reason, Rejected};
     use crate::note::Evidence;
     use crate::puppet::{Puppet, nothing, peer, reborn, wish};
     use crate::seam::{Input, Output};
+    use crate::view::View;
     use std::time::Duration;
 
     const MICRO: Duration = Duration::from_micros(1);
@@ -542,7 +543,7 @@ mod tests {
         puppet.say(&reborn(2), wish(&reborn(2)));
         puppet.rest(Duration::from_millis(20) - MICRO);
         puppet.node.evict(&peer(2), &Evidence::Refused, &mut puppet.out);
-        puppet.now = puppet.now + MICRO;
+        puppet.now += MICRO;
         puppet.give(Input::Wake);
         let view = puppet.node.log.view().expect("a view");
         assert!(view.view_id.0 == 3 && view.names(&reborn(2).member), "{view}");
@@ -581,5 +582,30 @@ mod tests {
         assert_eq!(courted(&mut puppet), None);
         puppet.hear(&peer(9), beacon(9));
         assert_eq!(courted(&mut puppet), Some(peer(9)));
+    }
+
+    #[test]
+    fn a_newcomer_that_is_gone_is_not_waited_for_and_its_older_life_is_another() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), Seq(2));
+        puppet.hear(&reborn(2), wish(&reborn(2)));
+        let dials = puppet.dialled();
+        puppet.fail(&peer(2));
+        assert!(puppet.leads().entrants.contains_key(peer(2).id()), "only its older life is gone");
+        puppet.give(Input::DialFailed { link: dials[0], refused: true });
+        assert!(puppet.leads().entrants.is_empty());
+    }
+
+    #[test]
+    fn of_those_who_leave_at_once_as_many_go_as_leave_a_quorum() {
+        let (failed, ids) = ([(peer(5), true)], |peers: &[u16]| peers.iter().map(|n| peer(*n).id().clone()).collect::<Vec<_>>());
+        let view = View::new(ViewId(1), Epoch { round: 1, owner: peer(1).member }, peer(1).id().clone(), (1..=5).map(peer).collect());
+        for (wish, failed, now) in [(vec![4, 3], &failed[..], vec![4]), (vec![4], &failed[..], vec![4]), (vec![4, 3, 2], &[], vec![4, 3])] {
+            let mut left = ids(&wish);
+            let later = hold_back(&view, failed, &mut left);
+            assert_eq!(left, ids(&now), "{wish:?}");
+            assert_eq!(later, ids(&wish[now.len()..]).into_iter().collect(), "{wish:?}");
+        }
     }
 }

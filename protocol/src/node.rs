@@ -595,6 +595,7 @@ mod tests {
     use crate::seam::{Input, Outcome, Output};
     use crate::time::Time;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     fn contact(n: u16) -> Contact {
         let id = PeerId::new(&format!("p{n}")).expect("a valid name");
@@ -604,6 +605,23 @@ mod tests {
 
     fn newcomer(knobs: Knobs, seed: u64) -> Node {
         Node::new(contact(1), Config::try_from(knobs).expect("sound"), seed, Time::ZERO)
+    }
+
+    #[test]
+    fn two_peers_of_one_seed_ask_under_different_names() {
+        for seed in 0..2 {
+            let config = Config::try_from(Knobs::fast()).expect("sound");
+            let [one, other] = [2, 4].map(|n| Node::new(contact(n), config.clone(), seed, Time::ZERO).fresh_ask());
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_drawn_between_half_of_the_span_and_all_of_it() {
+        let mut node = newcomer(Knobs::fast(), 1);
+        let drawn: BTreeSet<Duration> = (0..100).map(|_| node.jitter(Duration::from_micros(4))).collect();
+        assert_eq!(drawn, [2, 3, 4].map(Duration::from_micros).into());
+        assert_eq!(node.jitter(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
