@@ -268,7 +268,7 @@ const HEARD_MOST: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
-    use super::HEARD_MOST;
+    use super::{HEARD_FOR, HEARD_MOST};
     use crate::config::{Knobs, Mode};
     use crate::id::{Contact, Epoch, Seq};
     use crate::message::{Coordinator, Message, Ordered};
@@ -366,6 +366,16 @@ mod tests {
             puppet.rest(at.since(puppet.now));
             puppet.hear(&peer(from), beacon(leader));
             assert_eq!(asks(&puppet).as_deref(), Some(asked), "p{from} names p{leader}");
+        }
+    }
+
+    #[test]
+    fn a_better_one_is_given_the_time_to_found_the_group_as_long_as_it_is_heard() {
+        for (since, waits) in [(HEARD_FOR - Duration::from_micros(1), true), (HEARD_FOR, false)] {
+            let mut puppet = Puppet::newcomer(Knobs::fast());
+            puppet.hear(&peer(2), wish(&peer(2)));
+            puppet.node.found(puppet.now + since, &mut puppet.out);
+            assert_eq!(matches!(puppet.node.role, Role::Joining(_)), waits, "{since:?}");
         }
     }
 }

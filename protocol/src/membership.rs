@@ -150,7 +150,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         let before = leader.entrants.len();
         leader.entrants.retain(|_, entrant| now.since(entrant.seen) < patience);
-        self.wants_changed |= leader.entrants.len() < before;
+        self.wants_changed |= leader.entrants.len() != before;
     }
 
     pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
@@ -485,9 +485,7 @@ mod tests {
         puppet.now = until;
         puppet.give(Input::Wake);
         assert!(puppet.leads().entrants.is_empty());
-        puppet.refuse_dials(false);
-        puppet.rest(Duration::from_secs(1));
-        assert_eq!(puppet.dialled(), [], "nobody wants a link to it");
+        assert_eq!(puppet.node.links.deadline(), None, "nobody wants a link to it");
     }
 
     #[test]

@@ -585,33 +585,28 @@ const DELIVERED_AT_ONCE: u64 = 512;
 
 #[cfg(test)]
 mod tests {
-    use super::Node;
+    use super::{DELIVERED_AT_ONCE, Node};
     use crate::config::{Config, Knobs};
     use crate::guarantee::Guarantee;
-    use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
-    use crate::message::{Hello, LogEnd, Message, Reason, Rejected};
+    use crate::id::{Epoch, LinkId, Oseq, Seq};
+    use crate::message::{Entry, Hello, LogEnd, Message, Ordered, Reason, Rejected};
     use crate::note::Note;
+    use crate::puppet::{Puppet, epoch_of, peer};
     use crate::role::Role;
     use crate::seam::{Input, Outcome, Output};
     use crate::time::Time;
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    fn contact(n: u16) -> Contact {
-        let id = PeerId::new(&format!("p{n}")).expect("a valid name");
-        let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5_000 + n);
-        Contact { member: Member { id, inc: Incarnation(1) }, birth: n.into(), address, explicit: 0 }
-    }
-
     fn newcomer(knobs: Knobs, seed: u64) -> Node {
-        Node::new(contact(1), Config::try_from(knobs).expect("sound"), seed, Time::ZERO)
+        Node::new(peer(1), Config::try_from(knobs).expect("sound"), seed, Time::ZERO)
     }
 
     #[test]
     fn two_peers_of_one_seed_ask_under_different_names() {
         for seed in 0..2 {
             let config = Config::try_from(Knobs::fast()).expect("sound");
-            let [one, other] = [2, 4].map(|n| Node::new(contact(n), config.clone(), seed, Time::ZERO).fresh_ask());
+            let [one, other] = [2, 4].map(|n| Node::new(peer(n), config.clone(), seed, Time::ZERO).fresh_ask());
             assert_ne!(one, other);
         }
     }
@@ -632,6 +627,24 @@ mod tests {
             asks.extend((0..100).map(|_| node.fresh_ask()));
         }
         assert!(asks.len() == 200 && asks.iter().all(|ask| *ask >= 1 << 63), "{asks:?}");
+    }
+
+    #[test]
+    fn a_burst_is_handed_over_in_parts_without_a_rest() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        let burst = DELIVERED_AT_ONCE + 100;
+        let data = |oseq| {
+            let (origin, guarantee, payload) = (peer(2).member, Guarantee::Agreed, "x".into());
+            Entry::Data { origin, oseq: Oseq(oseq), time: 0, guarantee, payload }
+        };
+        let run = (1..=burst).map(data).collect();
+        puppet.say(&peer(3), Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(2), run, stable: Seq::ZERO, repair: None }));
+        // The first position is the view's.
+        assert_eq!(puppet.node.status().delivered, Seq(1 + DELIVERED_AT_ONCE));
+        assert_eq!(puppet.node.deadline(), Some(puppet.now));
+        puppet.give(Input::Wake);
+        assert_eq!(puppet.node.status().delivered, Seq(1 + burst));
+        assert!(puppet.node.deadline() > Some(puppet.now));
     }
 
     #[test]
@@ -671,11 +684,11 @@ mod tests {
         let (mut node, mut out, link) = (newcomer(Knobs::fast(), 1), Vec::new(), LinkId::accepted(0));
         let cluster = node.config.cluster();
         let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
-        let hello = Message::Hello(Hello { cluster, from: contact(2), link: 1, end, knows: None });
+        let hello = Message::Hello(Hello { cluster, from: peer(2), link: 1, end, knows: None });
         node.handle(Time::ZERO, Input::LinkUp { link }, &mut out);
         node.handle(Time::ZERO, Input::Received { link, messages: vec![hello] }, &mut out);
         let Role::Joining(joining) = &node.role else { panic!("it is in no group") };
-        let no = Rejected { ask: Some(joining.ask), reason: Reason::DuplicateId { holder: contact(3).address } };
+        let no = Rejected { ask: Some(joining.ask), reason: Reason::DuplicateId { holder: peer(3).address } };
         let question = Message::ViewSyncRequest { ask: 1 };
         let answers = |out: &[Output]| out.iter().any(|output| matches!(output, Output::Send { message: Message::Rejected(_), .. }));
         out.clear();
