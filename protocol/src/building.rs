@@ -102,3 +102,38 @@ impl Building {
         log
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, Building, Purpose};
+    use crate::guarantee::Guarantee;
+    use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+    use crate::message::Entry;
+    use crate::time::Time;
+
+    #[test]
+    fn only_what_continues_a_log_counts_as_progress() {
+        let member = Member { id: PeerId::new("p1").expect("a valid name"), inc: Incarnation(1) };
+        let source = Contact { member: member.clone(), birth: 1, address: "127.0.0.1:5001".parse().expect("an address"), explicit: 0 };
+        let data =
+            |oseq| Entry::Data { origin: member.clone(), oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: "x".into() };
+        let mut building = Building {
+            purpose: Purpose::Follow,
+            epoch: Epoch::none(),
+            source,
+            base: Base::Own(Seq(3)),
+            lineage: Vec::new(),
+            entries: Vec::new(),
+            target: Seq(5),
+            ask: 1,
+            bursts: 0,
+            retry_at: Time::ZERO,
+        };
+        assert!(!building.extend(Seq(5), vec![data(5)]), "a hole");
+        assert!(building.extend(Seq(3), vec![data(3), data(4)]) && !building.is_complete());
+        assert!(!building.extend(Seq(3), vec![data(3), data(4)]), "a repeat");
+        assert!(!building.extend(Seq(5), Vec::new()), "nothing");
+        assert!(building.extend(Seq(5), vec![data(5)]) && building.is_complete());
+        assert_eq!(building.entries, [data(4), data(5)]);
+    }
+}

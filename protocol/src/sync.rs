@@ -444,3 +444,115 @@ pub(crate) struct FirstEntry {
 fn end_of(answer: &SyncAnswer) -> (Epoch, Seq) {
     (answer.lineage.last().map_or_else(Epoch::none, |row| row.epoch.clone()), answer.contiguous)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Knobs};
+    use crate::guarantee::Guarantee;
+    use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
+    use crate::message::{Entry, Hello, LogEnd, Message, Ordered, Row, SyncAnswer};
+    use crate::node::Node;
+    use crate::note::{Cause, Note};
+    use crate::role::Role;
+    use crate::seam::{Input, Output};
+    use crate::time::Time;
+    use crate::view::View;
+
+    fn contact(n: u16) -> Contact {
+        let id = PeerId::new(&format!("p{n}")).expect("a valid name");
+        let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5_000 + n);
+        Contact { member: Member { id, inc: Incarnation(1) }, birth: n.into(), address, explicit: 0 }
+    }
+
+    fn epoch(round: u64, owner: u16) -> Epoch {
+        Epoch { round, owner: contact(owner).member }
+    }
+
+    fn at(milli: u64) -> Time {
+        Time::from_micros(milli * 1_000)
+    }
+
+    fn data(oseq: u64) -> Entry {
+        Entry::Data { origin: contact(4).member, oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: "x".into() }
+    }
+
+    /// p3 of a group of four, whose leader p4 is gone: it holds three entries, and asks p1 and p2 for their promise.
+    fn claimant() -> Node {
+        let (mut node, mut out) = (Node::new(contact(3), Config::try_from(Knobs::fast()).expect("sound"), 1, at(0)), Vec::new());
+        let (link, cluster) = (LinkId::accepted(0), node.config.cluster());
+        let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
+        let hello = Message::Hello(Hello { cluster, from: contact(2), link: 1, end, knows: None });
+        node.handle(at(0), Input::LinkUp { link }, &mut out);
+        node.handle(at(0), Input::Received { link, messages: vec![hello] }, &mut out);
+        node.promise_to(&epoch(1, 4), contact(4).id(), &mut out);
+        node.log.push_row(epoch(1, 4));
+        let members = (1..=4).map(contact).collect();
+        node.log.append(Entry::View(View::new(ViewId(1), epoch(1, 4), contact(4).id().clone(), members)));
+        node.log.append(data(1));
+        node.log.append(data(2));
+        node.become_member(at(0), at(0), contact(4), epoch(1, 4), &mut out);
+        node.become_candidate(at(0), Cause::Connection, Some(contact(4).id().clone()), &mut out);
+        node.claim_next(at(0), &mut out);
+        node
+    }
+
+    /// What somebody answers to that claim.
+    fn answer(node: &Node, contiguous: u64, stable: u64, rows: &[(Epoch, u64)]) -> SyncAnswer {
+        let lineage = rows.iter().map(|(epoch, first)| Row { epoch: epoch.clone(), first: Seq(*first) }).collect();
+        SyncAnswer { epoch: epoch(2, 3), contiguous: Seq(contiguous), lineage, stable: Seq(stable), views: node.log.last_views() }
+    }
+
+    #[test]
+    fn what_a_fellow_knows_to_be_stable_is_not_given_up_for_a_lonely_log() {
+        let (mut node, mut out) = (claimant(), Vec::new());
+        let lonely = answer(&node, 4, 2, &[(epoch(1, 4), 1), (epoch(2, 1), 3)]);
+        let fellow = answer(&node, 3, 3, &[(epoch(1, 4), 1)]);
+        node.on_sync_answer(at(1), &contact(1).member, lonely, &mut out);
+        node.on_sync_answer(at(1), &contact(2).member, fellow, &mut out);
+        assert!(matches!(node.role, Role::Leader(_)), "it has nothing to fetch");
+        assert_eq!(node.log.view().map(View::ids), Some(vec![contact(2).id().clone(), contact(3).id().clone()]), "p1 rejoins");
+        assert_eq!(node.log.epoch_at(Seq(3)), epoch(1, 4), "#3 stands");
+    }
+
+    #[test]
+    fn a_log_that_begins_at_nothing_is_no_answer() {
+        let (mut node, mut out) = (claimant(), Vec::new());
+        for first in [0, 1] {
+            let answer = answer(&node, 3, 1, &[(epoch(1, 4), first)]);
+            node.on_sync_answer(at(1), &contact(2).member, answer, &mut out);
+            assert_eq!(node.open_claim().map(|claim| claim.answers.len() as u64), Some(first));
+        }
+    }
+
+    #[test]
+    fn a_promise_is_noted_once() {
+        let (mut node, mut out) = (claimant(), Vec::new());
+        for _ in 0..2 {
+            node.promise_to(&epoch(3, 4), contact(4).id(), &mut out);
+        }
+        assert_eq!(out.iter().filter(|output| matches!(output, Output::Note(Note::Promised { .. }))).count(), 1);
+    }
+
+    #[test]
+    fn whoever_sends_a_long_log_is_asked_on_and_given_the_time() {
+        let (mut node, mut out) = (claimant(), Vec::new());
+        for n in [1, 2] {
+            let answer = answer(&node, if n == 2 { 200 } else { 3 }, 1, &[(epoch(1, 4), 1)]);
+            node.on_sync_answer(at(1), &contact(n).member, answer, &mut out);
+        }
+        let asked = |out: &[Output]| {
+            out.iter().filter(|output| matches!(output, Output::Send { message: Message::MissingSeqRequest(_), .. })).count()
+        };
+        assert_eq!(asked(&out), 1);
+        let ask = node.building.as_ref().expect("it fetches the log of p2").ask;
+        let sync_timeout = node.config.knobs().sync_timeout;
+        for n in 0..100 {
+            // Nothing more is asked for before all is there that one question brings.
+            assert_eq!(asked(&out), if n < 64 { 1 } else { 2 }, "after {n} frames");
+            let ordered = Ordered { epoch: epoch(1, 4), first: Seq(4 + n), run: vec![data(3 + n)], stable: Seq(1), repair: Some(ask) };
+            node.on_repair(at(10 * n), ask, ordered, &mut out);
+            let Role::Candidate(candidate) = &node.role else { panic!("it is not done yet") };
+            assert_eq!(candidate.deadline(), at(10 * n) + sync_timeout, "it is coming");
+        }
+    }
+}
