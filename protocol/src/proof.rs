@@ -170,3 +170,42 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Knobs};
+    use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
+    use crate::message::{Hello, LogEnd, Message};
+    use crate::node::Node;
+    use crate::role::Role;
+    use crate::seam::{Input, Output};
+    use crate::time::Time;
+
+    fn contact(n: u16, inc: u64) -> Contact {
+        let id = PeerId::new(&format!("p{n}")).expect("a valid name");
+        let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5_000 + n);
+        Contact { member: Member { id, inc: Incarnation(inc) }, birth: inc, address, explicit: 0 }
+    }
+
+    /// A peer that follows p3 is answered by a later life of somebody whom it still dials; whether it goes on following.
+    #[track_caller]
+    fn check_follows(dialled: u16, follows: bool) {
+        let (mut node, mut out) = (Node::new(contact(1, 1), Config::try_from(Knobs::fast()).expect("sound"), 1, Time::ZERO), Vec::new());
+        node.become_joining(Time::ZERO, Some(contact(dialled, 7)), &mut out);
+        node.handle(Time::ZERO, Input::Wake, &mut out);
+        let dial = |output: &Output| if let Output::Dial { link, .. } = output { Some(*link) } else { None };
+        let link = out.iter().find_map(dial).expect("it dials");
+        node.become_member(Time::ZERO, Time::ZERO, contact(3, 7), Epoch { round: 1, owner: contact(3, 7).member }, &mut out);
+        let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
+        let hello = Hello { cluster: node.config.cluster(), from: contact(dialled, 8), link: 1, end, knows: None };
+        node.handle(Time::ZERO, Input::LinkUp { link }, &mut out);
+        node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Hello(hello)] }, &mut out);
+        assert_eq!(matches!(node.role, Role::Member(_)), follows);
+    }
+
+    #[test]
+    fn only_the_end_of_its_leader_concerns_a_member() {
+        check_follows(2, true);
+        check_follows(3, false);
+    }
+}
