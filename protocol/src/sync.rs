@@ -148,7 +148,8 @@ impl Node {
             Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
             Role::Member(_) => {
                 self.witness(now, |witness| {
-                    if witness.claim.as_ref().is_none_or(|before| before.epoch < request.epoch) {
+                    // Said again, it may show a newer view.
+                    if witness.claim.as_ref().is_none_or(|before| before.epoch <= request.epoch) {
                         witness.claim = Some(request);
                     }
                 });
