@@ -442,7 +442,7 @@ mod tests {
     use super::{ASKED_AGAIN, hold_back};
     use crate::config::Knobs;
     use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
-    use crate::message::{Coordinator, HeartbeatAck, Message, Reason, Rejected};
+    use crate::message::{Coordinator, HeartbeatAck, JoinRequest, Message, Reason, Rejected};
     use crate::note::Evidence;
     use crate::puppet::{Puppet, nothing, peer, reborn, wish};
     use crate::seam::{Input, Output};
@@ -553,7 +553,8 @@ mod tests {
         puppet.admit(&peer(2));
         puppet.acknowledge(&peer(2), Seq(2));
         puppet.cut(&peer(2));
-        puppet.hear(&peer(2), wish(&peer(2)));
+        let Message::NewPeerRequest(join) = wish(&peer(2)) else { unreachable!("a wish") };
+        puppet.hear(&peer(2), Message::NewPeerRequest(JoinRequest { ask: join.ask + 1, ..join }));
         assert_eq!(puppet.leads().followers[peer(2).id()].acked, Seq(2));
         puppet.greet(&peer(2), nothing());
         puppet.out.clear();
