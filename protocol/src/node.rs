@@ -632,6 +632,8 @@ mod tests {
     #[test]
     fn a_burst_is_handed_over_in_parts_without_a_rest() {
         let mut puppet = Puppet::member(Knobs::fast());
+        puppet.give(Input::Wake);
+        assert!(puppet.node.deadline() > Some(puppet.now), "nothing is left to do");
         let burst = DELIVERED_AT_ONCE + 100;
         let data = |oseq| {
             let (origin, guarantee, payload) = (peer(2).member, Guarantee::Agreed, "x".into());
