@@ -175,7 +175,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "bully-order",
         invariants: &["I15"],
-        statement: "when only the leader is gone, the highest of the rest takes its place; with preempt, the highest leads",
+        statement: "when only the leader is gone, the highest of the rest that is not blocked takes its place; with preempt, the highest leads",
         safety: false,
         check: succession::bully_order,
     },

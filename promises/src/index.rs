@@ -344,22 +344,26 @@ impl<'a> Index<'a> {
     /// Whether anybody was blocked at some moment between the two (mode `primary`): from when it said so until it leads or
     /// follows, or gets a view.
     pub(crate) fn was_blocked(&self, from: u64, to: u64) -> bool {
-        self.lives.iter().any(|life| {
-            let mut since = None;
-            for fact in life.facts.iter().take_while(|fact| fact.t <= to) {
-                match fact.what {
-                    What::Blocked => since = since.or(Some(fact.t)),
-                    What::Elected { .. } | What::Follows { .. } | What::Entry(Entry { kind: Kind::View(_), .. }) if since.is_some() => {
-                        if fact.t >= from {
-                            return true;
-                        }
-                        since = None;
+        (0..self.lives.len()).any(|life| self.is_blocked(life, from, to))
+    }
+
+    /// Whether one was, at some moment between the two.
+    pub(crate) fn is_blocked(&self, life: LifeId, from: u64, to: u64) -> bool {
+        let life = &self.lives[life];
+        let mut since = None;
+        for fact in life.facts.iter().take_while(|fact| fact.t <= to) {
+            match fact.what {
+                What::Blocked => since = since.or(Some(fact.t)),
+                What::Elected { .. } | What::Follows { .. } | What::Entry(Entry { kind: Kind::View(_), .. }) if since.is_some() => {
+                    if fact.t >= from {
+                        return true;
                     }
-                    _ => {}
+                    since = None;
                 }
+                _ => {}
             }
-            since.is_some() && life.ended.is_none_or(|ended| ended >= from)
-        })
+        }
+        since.is_some() && life.ended.is_none_or(|ended| ended >= from)
     }
 
     /// The lives that could all talk to each other at that moment.

@@ -203,8 +203,10 @@ pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
             continue;
         }
         sheet.look();
-        // Views list their members lowest priority first.
-        let highest = view.lives().filter(|(peer, inc)| *peer != gone.peer || *inc != gone.inc).last();
+        // Views list their members lowest priority first. Whoever knows of no quorum leaves it to the next one, who may know
+        // that a view is stable of which it does not.
+        let blocked = |peer, inc| index.life(peer, inc).is_some_and(|life| index.is_blocked(life, trouble.from, fact.t));
+        let highest = view.lives().filter(|(peer, inc)| (*peer != gone.peer || *inc != gone.inc) && !blocked(peer, *inc)).last();
         let Some((peer, inc)) = highest else { continue };
         if (peer, inc) != (index.lives[winner].peer, index.lives[winner].inc) {
             sheet.breach(&[view.at, trouble.at, fact.at], || {
