@@ -30,6 +30,11 @@ impl Started {
         self.ring.iter().rev().find(|(noted, _)| *noted == beat).map(|(_, at)| *at)
     }
 
+    /// Whether one was sent after that moment, and so long ago at least.
+    pub(crate) fn between(&self, after: Time, now: Time, age: Duration) -> bool {
+        self.ring.iter().any(|(_, sent)| *sent > after && *sent + age <= now)
+    }
+
     /// How many were sent after `at`.
     pub(crate) fn since(&self, at: Time) -> u64 {
         self.ring.iter().filter(|(_, sent)| *sent > at).count() as u64
@@ -59,9 +64,10 @@ impl Liveness {
         self.proven_at + patience
     }
 
-    /// This peer's own loop ran late: whoever it judges could not have been heard meanwhile.
-    pub(crate) fn excuse(&mut self, lag: Duration) {
-        self.proven_at += lag;
+    /// This peer's own loop ran late until now: whoever it judges could not have been heard meanwhile. Who has come in during
+    /// that time has lost less of it.
+    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
+        self.proven_at = (self.proven_at + lag).min(now).max(self.proven_at);
     }
 }
 
@@ -90,7 +96,11 @@ mod tests {
         liveness.prove(started.of(180).expect("remembered"));
         assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(200));
         assert_eq!(started.since(at(190)), 9);
-        liveness.excuse(Duration::from_secs(5));
+        liveness.excuse(at(199), Duration::from_secs(5));
         assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(205));
+        liveness.excuse(at(197), Duration::from_secs(5));
+        assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(207), "nobody has answered later than now");
+        liveness.excuse(at(190), Duration::from_secs(5));
+        assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(207), "nor is anything taken back");
     }
 }

@@ -26,7 +26,7 @@ impl Node {
         self.excused_until = now;
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
-            Role::Member(following) => following.liveness.excuse(lag),
+            Role::Member(following) => following.liveness.excuse(now, lag),
             // The others go on without a claimant that stands still for longer than they give a question.
             Role::Candidate(candidate) => candidate.excuse(lag, interval.min(self.config.witness_timeout())),
             Role::Leader(leader) => leader.excuse(now, lag),

@@ -214,10 +214,13 @@ impl Node {
                 self.stop(StopReason::Left, out);
             } else {
                 // Who hears of it for as long as it was not heard has a leader that is deaf, to it at least: asking that
-                // one is in vain, and the others may be in the same plight. If they are not, they say so.
+                // one is in vain, and the others may be in the same plight. If they are not, they say so. But who has heard
+                // nothing either may just have stood still, for less than makes itself felt.
                 let knobs = self.config.knobs();
-                let unheard = now.since(following.liveness.proven_at()) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
-                if unheard {
+                let proven_at = following.liveness.proven_at();
+                let unheard = now.since(proven_at) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
+                let heard = following.acks.between(proven_at, now, knobs.heartbeat_interval / 2);
+                if unheard && heard {
                     self.miss_silent(now, out);
                 } else {
                     let leader = following.leader.clone();

@@ -135,7 +135,7 @@ impl Leader {
     /// where it stands, because the others may have elected somebody else meanwhile.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         for follower in self.followers.values_mut() {
-            follower.liveness.excuse(lag);
+            follower.liveness.excuse(now, lag);
             follower.steady = 0;
         }
         if let Some(retiring) = &mut self.retiring {
