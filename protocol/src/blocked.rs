@@ -59,9 +59,14 @@ impl Node {
         self.config.is_primary() && self.log.is_none() && !self.veteran
     }
 
-    /// What a candidate lacks to claim; nothing in mode `available`.
-    pub(crate) fn lacks_to_claim(&self) -> Option<String> {
+    /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain lacks the same as long as nobody
+    /// answers but those who promised then: they know of views that it does not, and another claim would only raise the round.
+    pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
         let Role::Candidate(candidate) = &self.role else { return None };
+        let in_vain = candidate.vain.as_ref().is_some_and(|(promised, until)| *until > now && candidate.answered.is_subset(promised));
+        if let Some(why) = self.blocked.as_ref().filter(|_| in_vain) {
+            return Some(why.clone());
+        }
         let answers = |member: &Member| {
             candidate.answered.contains(&member.id) && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
         };
@@ -117,6 +122,17 @@ impl Node {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }
         self.blocked = Some(why);
+    }
+
+    /// Those who have promised are not enough to lead.
+    pub(crate) fn promised_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout() * VAIN_ROUNDS;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Phase::Syncing(claim) = &candidate.phase {
+            // Who only wanted to lead on asks as a candidate first.
+            candidate.vain = claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
+        }
+        self.claim_in_vain(now, why, out);
     }
 
     /// A standing leader, or a candidate, has not got what it needs.
@@ -212,6 +228,9 @@ impl Node {
         self.config.is_primary() && (self.veteran || !self.log.is_none())
     }
 }
+
+/// After so many rounds of asking a claim is tried again with the very same peers: what one of them held may have gone.
+const VAIN_ROUNDS: u32 = 4;
 
 impl Leader {
     /// Whether a member has completed a round trip lately, and is not about to be removed.

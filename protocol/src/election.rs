@@ -87,6 +87,7 @@ impl Node {
             disowned: false,
             named: None,
             floor: Epoch::none(),
+            vain: None,
             seen,
             handed_over: false,
             phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
@@ -174,7 +175,7 @@ impl Node {
     /// Claims as soon as everybody that is waited for has answered, and nobody better has.
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
         let witness_timeout = self.config.witness_timeout();
-        let enough = self.lacks_to_claim().is_none();
+        let enough = self.lacks_to_claim(now).is_none();
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.is_blocked() {
             if enough {

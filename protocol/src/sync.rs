@@ -28,7 +28,7 @@ impl Node {
         } else if matches!(&self.role, Role::Candidate(candidate) if candidate.disowned && candidate.answered.is_empty()) {
             // The others have gone on without this peer, and nobody else is left: it is the one that has to join.
             self.give_way(now, out);
-        } else if let Some(why) = self.lacks_to_claim() {
+        } else if let Some(why) = self.lacks_to_claim(now) {
             self.block(now, why, out);
         } else {
             self.claim_next(now, out);
@@ -300,7 +300,7 @@ impl Node {
         }
         let mut claim = claim.clone();
         if let Some(why) = self.lacks_to_lead() {
-            self.claim_in_vain(now, why, out);
+            self.promised_in_vain(now, why, out);
             return;
         }
         claim.stable = self.adopted_views().1;
