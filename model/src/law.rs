@@ -198,7 +198,7 @@ mod tests {
     use protocol::id::{Epoch, LinkId, Oseq, Seq};
     use protocol::message::Message;
     use protocol::note::Note;
-    use protocol::seam::{Delivery, Input, Output, Reading};
+    use protocol::seam::{Delivery, Input, Output, Publication, Reading};
 
     /// A peer that has founded a group of its own, with a reading in its log.
     fn peer() -> Peer {
@@ -272,7 +272,10 @@ mod tests {
         assert!(!peer.is_due());
         let late = peer.pause(std::time::Duration::from_secs(60));
         assert!(late.is_due());
-        let read_first = late.take(Input::Publish { payload: "peer1/2".into(), time: 0, guarantee: None }).expect("lawful").peer;
+        let read_first = late
+            .take(Input::Publish { readings: vec![Publication { payload: "peer1/2".into(), time: 0, guarantee: None }] })
+            .expect("lawful")
+            .peer;
         assert!(read_first.is_due(), "it has not looked at its clock yet");
     }
 }

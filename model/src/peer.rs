@@ -15,7 +15,7 @@ use protocol::inspect::identity;
 use protocol::message::{Datagram, Entry, Message};
 use protocol::node::Node;
 use protocol::note::Note;
-use protocol::seam::{Input, Output};
+use protocol::seam::{Input, Output, Publication};
 use protocol::time::Time;
 
 use crate::fact::{Breach, Fact, held};
@@ -80,7 +80,7 @@ impl Peer {
     pub(crate) fn next_reading(&self) -> Input {
         let oseq = self.node.status().published.next();
         let payload = reading(&self.node.contact().member.id, oseq);
-        Input::Publish { payload: payload.into_bytes().into(), time: 0, guarantee: None }
+        Input::Publish { readings: vec![Publication { payload: payload.into_bytes().into(), time: 0, guarantee: None }] }
     }
 
     /// Stands still for `span`; what came of it shows when it is called again.
@@ -173,7 +173,7 @@ impl Step {
                 }
                 Output::Stop(_) => *stopped = true,
                 Output::Note(note) => notes.push(note),
-                Output::Deliver(_) | Output::Published { .. } | Output::Persist { .. } => {}
+                Output::Deliver(_) | Output::Published { .. } | Output::Refused { .. } | Output::Persist { .. } => {}
             }
         }
         wishes.append(&mut bulk);

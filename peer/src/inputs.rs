@@ -21,7 +21,7 @@ use protocol::frame::{self, FRAME_MAX};
 use protocol::id::{Contact, LinkId};
 use protocol::message::{Message, WIRE_VERSION};
 use protocol::note::Note;
-use protocol::seam::{Down, Input};
+use protocol::seam::{Down, Input, Publication};
 use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -185,9 +185,7 @@ enum Given {
         full: bool,
     },
     Publish {
-        payload: Bytes,
-        time: u64,
-        guarantee: Option<Guarantee>,
+        readings: Vec<(Bytes, u64, Option<Guarantee>)>,
     },
     Leave,
     Wake,
@@ -220,7 +218,10 @@ impl Given {
             }
             Input::DialFailed { link, refused } => Self::DialFailed { link: link.0, refused: *refused },
             Input::Backlog { link, full } => Self::Backlog { link: link.0, full: *full },
-            Input::Publish { payload, time, guarantee } => Self::Publish { payload: payload.clone(), time: *time, guarantee: *guarantee },
+            Input::Publish { readings } => {
+                let parts = |reading: &Publication| (reading.payload.clone(), reading.time, reading.guarantee);
+                Self::Publish { readings: readings.iter().map(parts).collect() }
+            }
             Input::Leave => Self::Leave,
             Input::Wake => Self::Wake,
         }
@@ -241,7 +242,10 @@ impl Given {
             }
             Self::DialFailed { link, refused } => Input::DialFailed { link: LinkId(link), refused },
             Self::Backlog { link, full } => Input::Backlog { link: LinkId(link), full },
-            Self::Publish { payload, time, guarantee } => Input::Publish { payload, time, guarantee },
+            Self::Publish { readings } => {
+                let whole = |(payload, time, guarantee)| Publication { payload, time, guarantee };
+                Input::Publish { readings: readings.into_iter().map(whole).collect() }
+            }
             Self::Leave => Input::Leave,
             Self::Wake => Input::Wake,
         })
@@ -305,7 +309,7 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// The version of this format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The largest record: what one read of a link can bring at most is one frame and a little more.
 const RECORD_MAX: u64 = 2 * FRAME_MAX as u64;
 /// The length in front of a record, in bytes.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mio::Waker;
 use protocol::config::{Config, Guarantee};
-use protocol::time::Time;
 
 use crate::sensors::stdin::Lines;
 
@@ -16,10 +15,6 @@ use crate::sensors::stdin::Lines;
 pub struct Publisher {
     /// What has been read.
     pub lines: Lines,
-    /// How many readings may wait to be ordered.
-    pub window: u64,
-    /// Set while the window is full by bytes: when to try again, if nothing else has moved it.
-    pub retry_at: Option<Time>,
     /// Whether there were more lines than one turn takes.
     pub more: bool,
     commands: bool,
@@ -37,7 +32,7 @@ impl Publisher {
         let payload_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
         let line_max = if commands { payload_max.saturating_add(COMMAND_MAX) } else { payload_max };
         let lines = Lines::start(io::stdin(), line_max, Arc::clone(waker))?;
-        Ok(Self { lines, window: knobs.window_entries, retry_at: None, more: false, commands, mistaken: 0 })
+        Ok(Self { lines, more: false, commands, mistaken: 0 })
     }
 
     /// What a line asks for: the reading, and when it is to be handed over if that is said. None for a line that begins with a

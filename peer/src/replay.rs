@@ -93,6 +93,7 @@ impl Twin {
             | Output::Broadcast { .. }
             | Output::Whisper { .. }
             | Output::Published { .. }
+            | Output::Refused { .. }
             | Output::Stop(_) => None,
         }
         .filter(|note| self.life.readings || !narrator::is_of_reading(note))

@@ -13,7 +13,7 @@ use protocol::draw::digest;
 use protocol::id::Incarnation;
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
-use protocol::seam::{Delivery, Input, Outcome, Output, StopReason};
+use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
 use protocol::time::Time;
 use signal_hook_mio::v1_0::Signals;
 
@@ -54,8 +54,8 @@ pub struct Shell {
     /// Delivered in this turn, and on its way to the sinks.
     delivered: Vec<Delivery>,
     deliveries: Tally,
-    /// Why the reading that was just published was not taken.
-    refused: Option<Refusal>,
+    /// Which of the readings that were just given were not taken, and why.
+    refused: Vec<(usize, Refusal)>,
     refusals: Refusals,
     cluster: String,
     delivery: Guarantee,
@@ -95,8 +95,7 @@ impl Shell {
 
     /// Waits for the next event, or until something is due.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let retry = self.lines.as_ref().and_then(|lines| lines.retry_at);
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(retry).min();
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
         let busy = more_lines || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
@@ -137,11 +136,7 @@ impl Shell {
         }
         while let Some(finding) = self.worker.finding() {
             match finding {
-                Finding::Measured { payload, time } => {
-                    if let Some(why) = self.publish(payload, time, None) {
-                        self.refusals.refuse(why);
-                    }
-                }
+                Finding::Measured { payload, time } => self.publish_measured(Publication { payload, time, guarantee: None }),
                 Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
             }
         }
@@ -228,11 +223,8 @@ impl Shell {
             Output::Broadcast { datagram } => self.discovery.broadcast(&datagram),
             Output::Whisper { to, datagram } => self.discovery.whisper(to, &datagram),
             Output::Deliver(delivery) => self.deliver(delivery),
-            Output::Published { outcome, .. } => {
-                if let Outcome::Refused(why) = outcome {
-                    self.refused = Some(why);
-                }
-            }
+            Output::Published { .. } => {}
+            Output::Refused { place, why } => self.refused.push((place, why)),
             Output::Persist { incarnation, veteran } => {
                 self.narrator.set_incarnation(incarnation);
                 if veteran {

@@ -5,8 +5,9 @@ use promises::disk::Disk;
 use promises::fault::Weather;
 use promises::{Fault, History, Identity, Options, Outcome, Record, Table, World, WorldEvent, judge};
 use protocol::config::Knobs;
+use protocol::digest::Digest;
 use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-use protocol::note::{Cause, EVENT_VERSION, Event, Evidence, Note, hex_digest};
+use protocol::note::{Cause, EVENT_VERSION, Event, Evidence, Note};
 use protocol::status::Status;
 use protocol::time::Time;
 
@@ -55,13 +56,13 @@ fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name, oseq: u64)
         origin: id(origin),
         origin_inc: Incarnation(inc),
         oseq: Oseq(oseq),
-        digest: hex_digest(format!("{origin} says {oseq}").as_bytes()),
+        digest: Digest::of(&format!("{origin} says {oseq}").into()),
         text: String::new(),
     }
 }
 
 fn publish((origin, _): Name, oseq: u64) -> Note {
-    Note::Publish { oseq: Oseq(oseq), digest: hex_digest(format!("{origin} says {oseq}").as_bytes()), safe: false }
+    Note::Publish { oseq: Oseq(oseq), digest: Digest::of(&format!("{origin} says {oseq}").into()), safe: false }
 }
 
 fn cut(epoch: Epoch, seq: u64) -> Note {
@@ -343,7 +344,7 @@ fn gap_free() {
 fn integrity() {
     check_breaks("integrity", |story| {
         story.untell(400, P1);
-        story.tell(400, P1, Note::Publish { oseq: Oseq(1), digest: hex_digest(b"something else"), safe: false });
+        story.tell(400, P1, Note::Publish { oseq: Oseq(1), digest: Digest::of(&"something else".into()), safe: false });
     });
     check_breaks("integrity", |story| {
         for peer in [P1, P2, P3B] {

@@ -114,7 +114,7 @@ mod tests {
     use crate::id::{Contact, Incarnation, Member, PeerId};
     use crate::message::Message;
     use crate::node::Node;
-    use crate::seam::Input;
+    use crate::seam::{Input, Publication};
     use crate::time::Time;
     use std::collections::BTreeSet;
     use std::time::Duration;
@@ -137,7 +137,8 @@ mod tests {
         let now = Time::ZERO;
         let mut node = node(now);
         let mut seen = BTreeSet::from([node.identity(now)]);
-        node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0, guarantee: None }, &mut Vec::new());
+        let readings = vec![Publication { payload: "21.5 C".into(), time: 0, guarantee: None }];
+        node.handle(now, Input::Publish { readings }, &mut Vec::new());
         assert!(seen.insert(node.identity(now)));
         while let Some(at) = node.deadline().filter(|_| node.status().role != "leader") {
             node.handle(at, Input::Wake, &mut Vec::new());

@@ -20,7 +20,7 @@
 //! use protocol::config::{Config, Knobs};
 //! use protocol::id::{Contact, Incarnation, Member, PeerId};
 //! use protocol::node::Node;
-//! use protocol::seam::{Delivery, Input, Output};
+//! use protocol::seam::{Delivery, Input, Output, Publication};
 //! use protocol::time::Time;
 //!
 //! let me = Contact {
@@ -32,7 +32,8 @@
 //! let mut now = Time::ZERO;
 //! let mut node = Node::new(me, Config::try_from(Knobs::fast())?, 1, now);
 //! let mut out = Vec::new();
-//! node.handle(now, Input::Publish { payload: "21.5 C".into(), time: 0, guarantee: None }, &mut out);
+//! let readings = vec![Publication { payload: "21.5 C".into(), time: 0, guarantee: None }];
+//! node.handle(now, Input::Publish { readings }, &mut out);
 //! let reading = 'group: loop {
 //!     for output in out.drain(..) {
 //!         // A shell dials, sends, logs and stores here.
@@ -79,6 +80,7 @@ mod stream;
 mod sync;
 
 pub mod config;
+pub mod digest;
 pub mod draw;
 pub mod error;
 pub mod frame;

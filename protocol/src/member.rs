@@ -121,8 +121,8 @@ impl Node {
             return;
         }
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
-        if let Some((_, oseq, _)) = news.last() {
-            out.push(Output::Published { oseq: Some(*oseq), outcome: Outcome::Stable });
+        if let Some((first, last)) = news.first().zip(news.last()) {
+            out.push(Output::Published { first: first.1, last: last.1, outcome: Outcome::Stable });
         }
         for (seq, oseq, _) in news.into_iter().filter(|(_, _, guarantee)| *guarantee == Guarantee::Safe) {
             out.push(Output::Note(Note::Acknowledged { oseq, seq, epoch: self.log.epoch() }));

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::building::Building;
 use crate::config::Config;
 use crate::courtship::Courtship;
 use crate::delivery::Sinks;
+use crate::digest::Digest;
 use crate::draw::{draw, draw_below};
 use crate::guarantee::Guarantee;
 use crate::hesitation::Hesitation;
@@ -22,10 +21,10 @@ use crate::inspect::situation;
 use crate::links::{Links, Proof};
 use crate::log::Log;
 use crate::message::{Datagram, Message, Reason, Rejected};
-use crate::note::Note;
+use crate::note::{Note, Refusal};
 use crate::outbox::Outbox;
 use crate::role::{Leaving, Role, Witness};
-use crate::seam::{Input, Outcome, Output, StopReason};
+use crate::seam::{Input, Outcome, Output, Publication, StopReason};
 use crate::status::Status;
 use crate::time::Time;
 
@@ -170,7 +169,7 @@ impl Node {
             Input::LinkDown { link, .. } => self.on_link_down(now, link, false, out),
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
             Input::Backlog { link, full } => self.links.set_full(link, full),
-            Input::Publish { payload, time, guarantee } => self.on_publish(payload, time, guarantee, out),
+            Input::Publish { readings } => self.on_publish(readings, out),
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -197,6 +196,12 @@ impl Node {
         let building = self.building.as_ref().map(|building| building.retry_at);
         let soon = self.more_at.into_iter().chain(self.tick_at);
         self.links.deadline().into_iter().chain(soon).chain(witness).chain(leaving).chain(building).chain([role]).min()
+    }
+
+    /// How many more readings the window takes now, by their number.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.config.knobs().window_entries.saturating_sub(self.outbox.last().above(self.outbox.ordered()))
     }
 
     /// Where it stands.
@@ -357,7 +362,7 @@ impl Node {
         out.push(Output::Note(Note::Persist { incarnation }));
         // What it has published so far will be ordered under its new name.
         for (oseq, payload, safe) in self.outbox.readings() {
-            out.push(Output::Note(Note::Publish { oseq, digest: crate::note::hex_digest(payload), safe }));
+            out.push(Output::Note(Note::Publish { oseq, digest: Digest::of(payload), safe }));
         }
     }
 
@@ -460,29 +465,38 @@ impl Node {
         }
     }
 
-    fn on_publish(&mut self, payload: Bytes, time: u64, guarantee: Option<Guarantee>, out: &mut Vec<Output>) {
-        let guarantee = guarantee.unwrap_or(self.config.knobs().delivery);
-        let size_digest = crate::note::hex_digest(&payload);
-        let taken = if self.leaving.is_some() {
-            Err(crate::note::Refusal::Leaving)
-        } else if self.blocked.is_some() && self.been_member {
-            Err(crate::note::Refusal::NoQuorum)
-        } else {
-            self.outbox.publish(payload, time, guarantee, self.config.knobs())
-        };
-        match taken {
-            Ok(oseq) => {
-                out.push(Output::Note(Note::Publish { oseq, digest: size_digest, safe: guarantee == Guarantee::Safe }));
-                out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Accepted });
-            }
-            Err(why) => {
-                self.refused += 1;
-                // A full window is asked again and again; any other refusal is the end of a reading, and is accounted for.
-                if why != crate::note::Refusal::WindowFull || self.refused.is_power_of_two() {
-                    out.push(Output::Note(Note::Refused { why, count: self.refused }));
+    fn on_publish(&mut self, readings: Vec<Publication>, out: &mut Vec<Output>) {
+        let mut accepted = None;
+        for (place, Publication { payload, time, guarantee }) in readings.into_iter().enumerate() {
+            let guarantee = guarantee.unwrap_or(self.config.knobs().delivery);
+            let digest = Digest::of(&payload);
+            let taken = if self.leaving.is_some() {
+                Err(Refusal::Leaving)
+            } else if self.blocked.is_some() && self.been_member {
+                Err(Refusal::NoQuorum)
+            } else {
+                self.outbox.publish(payload, time, guarantee, self.config.knobs())
+            };
+            match taken {
+                Ok(oseq) => {
+                    out.push(Output::Note(Note::Publish { oseq, digest, safe: guarantee == Guarantee::Safe }));
+                    accepted = Some((accepted.map_or(oseq, |(first, _)| first), oseq));
                 }
-                out.push(Output::Published { oseq: None, outcome: Outcome::Refused(why) });
+                Err(why) => {
+                    self.refused += 1;
+                    // A full window is asked again and again; any other refusal is the end of a reading, and is accounted for.
+                    if why != Refusal::WindowFull || self.refused.is_power_of_two() {
+                        out.push(Output::Note(Note::Refused { why, count: self.refused }));
+                    }
+                    out.push(Output::Refused { place, why });
+                    if why == Refusal::WindowFull {
+                        break;
+                    }
+                }
             }
+        }
+        if let Some((first, last)) = accepted {
+            out.push(Output::Published { first, last, outcome: Outcome::Accepted });
         }
     }
 
@@ -593,7 +607,7 @@ mod tests {
     use crate::note::Note;
     use crate::puppet::{Puppet, epoch_of, peer};
     use crate::role::Role;
-    use crate::seam::{Input, Outcome, Output};
+    use crate::seam::{Input, Output, Publication};
     use crate::time::Time;
     use std::collections::BTreeSet;
     use std::time::Duration;
@@ -675,7 +689,8 @@ mod tests {
     fn a_reading_is_noted_with_what_was_asked_for_it() {
         let (mut node, mut out) = (newcomer(Knobs { delivery: Guarantee::Safe, ..Knobs::fast() }, 1), Vec::new());
         for guarantee in [Some(Guarantee::Agreed), Some(Guarantee::Safe), None] {
-            node.handle(Time::ZERO, Input::Publish { payload: "x".into(), time: 0, guarantee }, &mut out);
+            let readings = vec![Publication { payload: "x".into(), time: 0, guarantee }];
+            node.handle(Time::ZERO, Input::Publish { readings }, &mut out);
         }
         let safe = |output: &Output| if let Output::Note(Note::Publish { safe, .. }) = output { Some(*safe) } else { None };
         assert_eq!(out.iter().filter_map(safe).collect::<Vec<_>>(), [false, true, true]);
@@ -707,9 +722,10 @@ mod tests {
         let check = |knobs: Knobs, payload: &'static str, refused: usize, counts: &[u64]| {
             let (mut node, mut out) = (newcomer(knobs, 1), Vec::new());
             for _ in 0..7 {
-                node.handle(Time::ZERO, Input::Publish { payload: payload.into(), time: 0, guarantee: None }, &mut out);
+                let readings = vec![Publication { payload: payload.into(), time: 0, guarantee: None }];
+                node.handle(Time::ZERO, Input::Publish { readings }, &mut out);
             }
-            let is_refused = |output: &&Output| matches!(output, Output::Published { outcome: Outcome::Refused(_), .. });
+            let is_refused = |output: &&Output| matches!(output, Output::Refused { .. });
             assert_eq!(out.iter().filter(is_refused).count(), refused, "the sensor hears it each time");
             let count = |output: &Output| if let Output::Note(Note::Refused { count, .. }) = output { Some(*count) } else { None };
             assert_eq!(out.iter().filter_map(count).collect::<Vec<_>>(), counts);

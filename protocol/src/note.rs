@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::draw::digest;
+use crate::digest::Digest;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId, epoch_fields};
 use crate::seam::Reading;
@@ -233,8 +233,8 @@ pub enum Note {
     Publish {
         /// The number.
         oseq: Oseq,
-        /// Digest of the payload, hex.
-        digest: String,
+        /// Digest of the payload.
+        digest: Digest,
         /// Whether it is to be handed over only when it is safe.
         #[serde(default, skip_serializing_if = "is_false")]
         safe: bool,
@@ -277,8 +277,8 @@ pub enum Note {
         origin_inc: Incarnation,
         /// Its number among the origin's.
         oseq: Oseq,
-        /// Digest of the payload, hex.
-        digest: String,
+        /// Digest of the payload.
+        digest: Digest,
         /// Whether it was handed over only when it was safe.
         #[serde(default, skip_serializing_if = "is_false")]
         safe: bool,
@@ -518,7 +518,7 @@ impl Note {
             origin: reading.origin.id.clone(),
             origin_inc: reading.origin.inc,
             oseq: reading.oseq,
-            digest: hex_digest(&reading.payload),
+            digest: Digest::of(&reading.payload),
             safe: reading.guarantee == Guarantee::Safe,
             text: escape(&reading.payload),
         }
@@ -584,11 +584,6 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// The digest of a payload as events carry it.
-#[must_use]
-pub fn hex_digest(payload: &[u8]) -> String {
-    format!("{:016x}", digest(payload))
-}
 #[cfg(test)]
 mod tests {
     use super::{Event, Note};

@@ -55,19 +55,27 @@ pub enum Input {
         /// Whether bulk should wait.
         full: bool,
     },
-    /// A reading of this peer's own.
+    /// Readings of this peer's own, oldest first. What is there together is best given together: it goes to the sequencer in
+    /// one frame. Where the window is full, the rest is left as it is, so that nothing overtakes.
     Publish {
-        /// Any bytes.
-        payload: Bytes,
-        /// Microseconds since 1970 (UTC).
-        time: u64,
-        /// When it is to be handed over; as the knob `delivery` says where nothing is said.
-        guarantee: Option<Guarantee>,
+        /// The readings.
+        readings: Vec<Publication>,
     },
     /// Leave the group, then stop.
     Leave,
     /// The deadline has passed.
     Wake,
+}
+
+/// A reading of this peer's own that has no number yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Any bytes.
+    pub payload: Bytes,
+    /// Microseconds since 1970 (UTC).
+    pub time: u64,
+    /// When it is to be handed over; as the knob `delivery` says where nothing is said.
+    pub guarantee: Option<Guarantee>,
 }
 
 /// In what way a connection went.
@@ -124,12 +132,21 @@ pub enum Output {
     },
     /// Hand an ordered reading, or the absence of one, to the sinks.
     Deliver(Delivery),
-    /// What became of a reading of this peer's own.
+    /// What became of readings of this peer's own.
     Published {
-        /// Its number; none where it was refused before it got one.
-        oseq: Option<Oseq>,
-        /// What became of it.
+        /// The number of the first.
+        first: Oseq,
+        /// The number of the last.
+        last: Oseq,
+        /// What became of them.
         outcome: Outcome,
+    },
+    /// A reading that was just given was not taken; nothing will become of it.
+    Refused {
+        /// Its place among those that were given together, from 0.
+        place: usize,
+        /// Why. After a full window, those behind it were not looked at.
+        why: Refusal,
     },
     /// Store this, so that the next start takes a larger incarnation and knows whether it has been here before.
     Persist {
@@ -190,17 +207,25 @@ pub struct Reading {
     pub payload: Bytes,
 }
 
-/// What became of a reading of this peer's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What became of readings of this peer's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has a number, and waits to be ordered.
+    /// They have numbers, and wait to be ordered.
     Accepted,
-    /// It stands in the log.
+    /// They stand in the log.
     Ordered,
-    /// Everyone in the view has it.
+    /// They are stable, and all before them.
     Stable,
-    /// It was not taken; nothing will become of it.
-    Refused(Refusal),
+}
+
+impl Output {
+    /// Says what became of a reading, together with those before it where the same was just said of them.
+    pub(crate) fn published(oseq: Oseq, outcome: Outcome, out: &mut Vec<Self>) {
+        match out.last_mut() {
+            Some(Self::Published { last, outcome: same, .. }) if *same == outcome && last.next() == oseq => *last = oseq,
+            _ => out.push(Self::Published { first: oseq, last: oseq, outcome }),
+        }
+    }
 }
 
 /// Why a node is done.

@@ -264,7 +264,7 @@ impl Node {
         let seq = self.log.append(entry);
         if let Some((oseq, guarantee)) = own {
             self.outbox.on_ordered(seq, oseq, guarantee);
-            out.push(Output::Published { oseq: Some(oseq), outcome: Outcome::Ordered });
+            Output::published(oseq, Outcome::Ordered, out);
         }
     }
 

@@ -79,7 +79,9 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
             Input::Backlog { link, full } => {
                 self.line(now, format_args!("{who} backlog of {link}: {}", if *full { "full" } else { "drained" }))
             }
-            Input::Publish { payload, .. } => self.line(now, format_args!("{who} publishes {} bytes", payload.len())),
+            Input::Publish { readings } => {
+                readings.iter().for_each(|reading| self.line(now, format_args!("{who} publishes {} bytes", reading.payload.len())))
+            }
             Input::Leave => self.line(now, format_args!("{who} is asked to leave")),
             Input::Wake => self.line(now, format_args!("{who} wakes")),
         }
@@ -98,7 +100,10 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
             Output::Stop(reason) => self.line(now, format_args!("{who} stops: {reason:?}")),
             Output::Dial { link, to } if self.all => self.line(now, format_args!("{who} dials {to} as {link}")),
             Output::HangUp { link } if self.all => self.line(now, format_args!("{who} hangs up {link}")),
-            Output::Published { oseq, outcome } if self.all => self.line(now, format_args!("{who} reading {oseq:?}: {outcome:?}")),
+            Output::Published { first, last, outcome } if self.all => {
+                self.line(now, format_args!("{who} readings {first} to {last}: {outcome:?}"))
+            }
+            Output::Refused { why, .. } if self.all => self.line(now, format_args!("{who} reading refused: {why:?}")),
             _ => {}
         }
     }

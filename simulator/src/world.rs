@@ -22,12 +22,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use promises::history::Record;
 use protocol::config::Guarantee;
+use protocol::digest::Digest;
 use protocol::draw::draw;
 use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use protocol::node::Node;
-use protocol::note::{EVENT_VERSION, Event, Note, hex_digest};
+use protocol::note::{EVENT_VERSION, Event, Note};
 use protocol::phase::Phase;
-use protocol::seam::{Delivery, Input, Output, Reading};
+use protocol::seam::{Delivery, Input, Output, Publication, Reading};
 use protocol::status::Status;
 use protocol::time::Time;
 
@@ -401,7 +402,8 @@ impl<W: Watch> World<W> {
     pub fn publish(&mut self, host: usize, payload: Bytes, guarantee: Option<Guarantee>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
-            self.handle(host, None, Input::Publish { payload, time, guarantee });
+            let readings = vec![Publication { payload, time, guarantee }];
+            self.handle(host, None, Input::Publish { readings });
         }
     }
 
@@ -461,7 +463,7 @@ impl<W: Watch> World<W> {
                 self.tell(host, untold(reading));
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
-            Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } => {}
+            Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } | Output::Refused { .. } => {}
             Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),
@@ -536,7 +538,7 @@ impl<W: Watch> World<W> {
 fn untold(reading: Reading) -> Note {
     let Reading { epoch, view_id, seq, origin, oseq, payload, guarantee, time: _ } = reading;
     let safe = guarantee == Guarantee::Safe;
-    let digest = hex_digest(&payload);
+    let digest = Digest::of(&payload);
     Note::Deliver { epoch, seq, view_id, origin: origin.id, origin_inc: origin.inc, oseq, digest, safe, text: String::new() }
 }
 

@@ -9,7 +9,7 @@ use protocol::config::Knobs;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
 use protocol::message::{Datagram, Message, WIRE_VERSION};
 use protocol::note::Note;
-use protocol::seam::{Down, Input};
+use protocol::seam::{Down, Input, Publication};
 use protocol::time::Time;
 use tempfile::TempDir;
 
@@ -56,7 +56,16 @@ fn inputs() -> Vec<Input> {
         Input::LinkDown { link: LinkId::dialled(4), how: Down::Garbage },
         Input::DialFailed { link: LinkId::dialled(5), refused: true },
         Input::Backlog { link: LinkId::accepted(1), full: true },
-        Input::Publish { payload: Bytes::from_static(b"\x00any\xff"), time: u64::MAX, guarantee: Some(protocol::config::Guarantee::Safe) },
+        Input::Publish {
+            readings: vec![
+                Publication {
+                    payload: Bytes::from_static(b"\x00any\xff"),
+                    time: u64::MAX,
+                    guarantee: Some(protocol::config::Guarantee::Safe),
+                },
+                Publication { payload: Bytes::new(), time: 0, guarantee: None },
+            ],
+        },
         Input::Wake,
         Input::Leave,
     ]

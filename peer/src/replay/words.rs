@@ -14,7 +14,7 @@ pub(super) fn of_input(input: &Input) -> Vec<String> {
             vec![format!("[{link}] never came up: {}", if *refused { "refused" } else { "no answer" })]
         }
         Input::Backlog { link, full } => vec![format!("[{link}] backlog {}", if *full { "full" } else { "drained" })],
-        Input::Publish { payload, .. } => vec![format!("publish {}", escape(payload))],
+        Input::Publish { readings } => readings.iter().map(|reading| format!("publish {}", escape(&reading.payload))).collect(),
         Input::Leave => vec!["leave".to_owned()],
         Input::Wake => vec!["wake".to_owned()],
     }
@@ -39,15 +39,15 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         Output::Deliver(Delivery::Lost { seq, origin, from, to }) => {
             format!("deliver #{seq}: readings {from} to {to} of {origin} are lost")
         }
-        Output::Published { oseq, outcome } => {
-            let which = oseq.map_or_else(|| "a reading".to_owned(), |oseq| format!("reading {oseq}"));
-            match outcome {
-                Outcome::Accepted => format!("{which} is accepted"),
-                Outcome::Ordered => format!("{which} is ordered"),
-                Outcome::Stable => format!("{which} is stable"),
-                Outcome::Refused(why) => format!("{which} is refused: {why}"),
-            }
+        Output::Published { first, last, outcome } => {
+            let outcome = match outcome {
+                Outcome::Accepted => "accepted",
+                Outcome::Ordered => "ordered",
+                Outcome::Stable => "stable",
+            };
+            if first == last { format!("reading {first} is {outcome}") } else { format!("readings {first} to {last} are {outcome}") }
         }
+        Output::Refused { place, why } => format!("reading {} of those given is refused: {why}", place + 1),
         Output::Persist { incarnation, veteran } => {
             format!("store incarnation {incarnation}{}", if *veteran { ", and that it has been in a view" } else { "" })
         }

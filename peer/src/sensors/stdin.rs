@@ -37,8 +37,8 @@ impl Lines {
         Ok(Self { batches, batch: VecDeque::new(), ended: false })
     }
 
-    /// The next line, which stays until it is [taken](Self::take).
-    pub fn peek(&mut self) -> Option<&Bytes> {
+    /// The next line.
+    pub fn take(&mut self) -> Option<Bytes> {
         if self.batch.is_empty() && !self.ended {
             match self.batches.try_recv() {
                 Ok(batch) => self.batch = batch.into(),
@@ -49,12 +49,12 @@ impl Lines {
                 }
             }
         }
-        self.batch.front()
+        self.batch.pop_front()
     }
 
-    /// Takes the line that has been looked at.
-    pub fn take(&mut self) {
-        self.batch.pop_front();
+    /// Puts lines back that were taken last, oldest first.
+    pub fn put_back(&mut self, lines: Vec<Bytes>) {
+        lines.into_iter().rev().for_each(|line| self.batch.push_front(line));
     }
 }
 

@@ -1,22 +1,22 @@
 //! This peer's own readings on their way to the node, and what becomes of those that it does not take.
+//!
+//! Readings that are there together are given together, so that they travel together: a frame for each of them would cost
+//! a hundred times as much.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use protocol::config::Guarantee;
 use protocol::note::Refusal;
-use protocol::seam::Input;
+use protocol::seam::{Input, Publication};
 
 use super::Shell;
 use crate::clock;
 
 impl Shell {
-    /// Publishes a reading; why it was not taken, if it was not.
-    pub(super) fn publish(&mut self, payload: Bytes, time: u64, guarantee: Option<Guarantee>) -> Option<Refusal> {
-        self.refused = None;
-        self.feed(Input::Publish { payload, time, guarantee });
-        let refused = self.refused.take();
-        if refused.is_none()
+    /// Publishes readings, oldest first; the places of those that were not taken, and why.
+    pub(super) fn publish(&mut self, readings: Vec<Publication>) -> Vec<(usize, Refusal)> {
+        let given = readings.len();
+        self.feed(Input::Publish { readings });
+        let refused = std::mem::take(&mut self.refused);
+        if refused.len() < given
+            && !refused.iter().any(|(_, why)| *why == Refusal::NoQuorum)
             && let Some(count) = self.refusals.take()
         {
             log::info!("Readings of this peer are taken again; {count} were refused while it was blocked, and are not kept.");
@@ -24,41 +24,40 @@ impl Shell {
         refused
     }
 
-    /// Publishes lines while there is room for them.
+    /// Publishes what was measured; what is not taken is gone, and counted.
+    pub(super) fn publish_measured(&mut self, reading: Publication) {
+        for (_, why) in self.publish(vec![reading]) {
+            self.refusals.refuse(why);
+        }
+    }
+
+    /// Publishes lines while there is room for them. Only what others say makes room, and that is another turn.
     pub(super) fn publish_lines(&mut self) {
         let Some(mut publisher) = self.lines.take() else { return };
-        let now = clock::now();
-        if publisher.retry_at.is_none_or(|at| at <= now) {
-            publisher.retry_at = None;
-            let mut room = 0;
-            for _ in 0..LINES_PER_TURN {
-                let Some(line) = publisher.lines.peek().cloned() else { break };
-                if room == 0 {
-                    let status = self.node.status();
-                    room = publisher.window.saturating_sub(status.published.above(status.ordered));
-                }
-                if room == 0 {
-                    publisher.retry_at = Some(now + RETRY);
-                    break;
-                }
-                room -= 1;
-                let wish = publisher.read(&line);
-                let refused = wish.and_then(|(payload, guarantee)| self.publish(payload, clock::utc_micros(), guarantee));
-                match refused {
-                    Some(Refusal::WindowFull) => {
-                        publisher.retry_at = Some(now + RETRY);
-                        break;
-                    }
-                    Some(why @ (Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum)) => self.refusals.refuse(why),
-                    None => {}
-                }
-                publisher.lines.take();
+        let room = usize::try_from(self.node.room()).unwrap_or(usize::MAX).min(LINES_PER_TURN);
+        let time = clock::utc_micros();
+        let (mut lines, mut readings) = (Vec::new(), Vec::new());
+        while readings.len() < room
+            && let Some(line) = publisher.lines.take()
+        {
+            if let Some((payload, guarantee)) = publisher.read(&line) {
+                lines.push(line);
+                readings.push(Publication { payload, time, guarantee });
             }
-            publisher.more = publisher.retry_at.is_none() && publisher.lines.peek().is_some();
         }
+        let mut left = lines.len();
+        if !readings.is_empty() {
+            for (place, why) in self.publish(readings) {
+                match why {
+                    Refusal::WindowFull => left = place,
+                    Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => self.refusals.refuse(why),
+                }
+            }
+        }
+        publisher.more = room == LINES_PER_TURN && lines.len() == room && left == room;
+        publisher.lines.put_back(lines.split_off(left));
         self.lines = Some(publisher);
     }
 }
 
 const LINES_PER_TURN: usize = 1_024;
-const RETRY: Duration = Duration::from_millis(10);

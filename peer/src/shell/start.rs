@@ -141,7 +141,7 @@ impl Shell {
             recorder,
             delivered: Vec::new(),
             deliveries: Tally::default(),
-            refused: None,
+            refused: Vec::new(),
             broken: None,
             refusals: Refusals::default(),
             cluster,

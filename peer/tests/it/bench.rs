@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::status::Report;
+use protocol::digest::Digest;
 use protocol::note::{Event, Note};
 use tempfile::TempDir;
 
@@ -117,7 +118,7 @@ impl Running {
     }
 
     /// The digests of what has been delivered, in order.
-    pub(crate) fn delivered(&self) -> Vec<String> {
+    pub(crate) fn delivered(&self) -> Vec<Digest> {
         let digest = |event: Event| if let Note::Deliver { digest, .. } = event.note { Some(digest) } else { None };
         self.events().into_iter().filter_map(digest).collect()
     }

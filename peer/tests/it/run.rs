@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use protocol::digest::Digest;
 use protocol::note::{Event, Note};
 
 use crate::bench::{Bench, PEER, Running, until};
@@ -69,7 +70,7 @@ fn lines_of_standard_input_are_readings_and_none_is_lost() {
     input.write_all(text.as_bytes()).unwrap();
     drop(input);
     until("all lines to be delivered", || one.delivered().len() == 5_000);
-    let expected: Vec<String> = (0..5_000).map(|number| protocol::note::hex_digest(format!("line {number}").as_bytes())).collect();
+    let expected: Vec<Digest> = (0..5_000).map(|number| Digest::of(&format!("line {number}").into())).collect();
     assert!(one.delivered() == expected, "in order");
     assert!(!one.has(|note| matches!(note, Note::Refused { .. })), "whoever waits for room is not refused");
     assert_eq!(one.child.try_wait().unwrap(), None, "the end of the input is not the end of the peer");
@@ -285,12 +286,12 @@ fn lines_may_say_when_they_are_to_be_handed_over() {
     until("three readings", || plain.delivered().len() == 3);
     plain.child.stdin.take().unwrap().write_all(b"!safe five\n").unwrap();
     until("one more", || one.delivered().len() == 4);
-    let handed: Vec<(String, bool)> = one
+    let handed: Vec<(Digest, bool)> = one
         .events()
         .into_iter()
         .filter_map(|event| if let Note::Deliver { digest, safe, .. } = event.note { Some((digest, safe)) } else { None })
         .collect();
-    let digest = |text: &str| protocol::note::hex_digest(text.as_bytes());
+    let digest = |text: &str| Digest::of(&text.to_owned().into());
     let expected = [("one", true), ("!two", false), ("four", false), ("!safe five", false)].map(|(text, safe)| (digest(text), safe));
     assert_eq!(handed, expected);
     assert!(one.log().contains("no command is called !saef"), "{}", one.log());

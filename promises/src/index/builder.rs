@@ -174,7 +174,7 @@ impl<'a> Builder<'a> {
         Some(match note {
             Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, .. } => {
                 let origin = self.life(origin, *origin_inc);
-                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(number(digest)), safe: *safe };
+                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(digest.value()), safe: *safe };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
             Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq } => {
@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
             Note::Publish { oseq, digest, .. } => {
-                let (origin, oseq, digest) = (life, oseq.0, number(digest));
+                let (origin, oseq, digest) = (life, oseq.0, digest.value());
                 self.index.published.push(Publication { origin, oseq, digest, at, t });
                 What::Publish { oseq }
             }
@@ -358,11 +358,6 @@ impl<'a> Builder<'a> {
             }
         }
     }
-}
-
-/// The digest of an event as a number; a text that is no hex digest is digested itself.
-fn number(hex: &str) -> u64 {
-    u64::from_str_radix(hex, 16).unwrap_or_else(|_| protocol::draw::digest(hex.as_bytes()))
 }
 
 /// All of them, in thousandths.
