@@ -10,6 +10,7 @@ use crate::clock::Stamp;
 use crate::settings::SensorName;
 
 pub mod host;
+pub mod load;
 pub mod payload;
 pub mod stdin;
 pub mod synthetic;
@@ -34,7 +35,7 @@ impl Sensor {
         let (kind, source) = match name {
             SensorName::Host => ("host", Source::Host(Box::default())),
             SensorName::Synthetic => ("synthetic", Source::Synthetic(Synthetic::new(seed))),
-            SensorName::Stdin | SensorName::None => return None,
+            SensorName::Stdin | SensorName::Load | SensorName::None => return None,
         };
         Some(Self { id: payload::sensor_id(peer, kind), source })
     }

@@ -10,8 +10,10 @@ use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 
 pub use self::raw::{Raw, SensorName, Switch, Timing};
+use self::value::Size;
 use crate::failure::{BAD_FILE, Failure, USAGE};
 use crate::seeds::Seed;
+use crate::sensors::load::{LoadSettings, STAMP};
 
 mod raw;
 mod value;
@@ -37,6 +39,10 @@ pub struct Settings {
     pub sensors: Vec<SensorName>,
     /// Whether lines of standard input may begin with a command.
     pub stdin_commands: bool,
+    /// What synthetic load to make.
+    pub load: Option<LoadSettings>,
+    /// Whether to measure how long synthetic load takes.
+    pub load_latency: bool,
     /// How often to measure.
     pub interval: Duration,
     /// Where to keep what is delivered.
@@ -107,6 +113,7 @@ impl Settings {
         if raw.stdin_commands == Some(true) && !sensors.contains(&SensorName::Stdin) {
             return Err("stdin_commands: there are no lines without the sensor `stdin`".to_owned());
         }
+        let load = load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, sensors.contains(&SensorName::Load))?;
         sensors.sort_unstable();
         sensors.dedup();
         Ok(Self {
@@ -119,6 +126,8 @@ impl Settings {
             config: Config::try_from(knobs).map_err(|error| error.to_string())?,
             stdin_commands: raw.stdin_commands.unwrap_or(false),
             sensors,
+            load,
+            load_latency: raw.load_latency.unwrap_or(false),
             interval,
             data: raw.data_dir.map(|folder| DataSettings {
                 folder,
@@ -133,6 +142,26 @@ impl Settings {
     }
 }
 
+/// The load that is wanted, if any is.
+fn load(
+    bytes: &Option<Size>,
+    [rate, count]: [Option<u64>; 2],
+    members: Option<usize>,
+    wanted: bool,
+) -> Result<Option<LoadSettings>, String> {
+    if !wanted {
+        let given = bytes.is_some() || rate.is_some() || count.is_some() || members.is_some();
+        return if given { Err("load_…: there is no load without the sensor `load`".to_owned()) } else { Ok(None) };
+    }
+    let bytes = bytes.map_or(DEFAULT_LOAD_BYTES, u64::from);
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes >= STAMP);
+    let bytes = bytes.ok_or_else(|| format!("load_bytes: a reading begins with a moment of {STAMP} bytes; make it larger"))?;
+    if rate == Some(0) {
+        return Err("load_rate is 0; leave the sensor `load` out, or make it at least 1".to_owned());
+    }
+    Ok(Some(LoadSettings { bytes, rate, count, members: members.unwrap_or(1) }))
+}
+
 fn read(path: &Path) -> Result<Raw, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))?;
     // The reader's own words carry line, column and the line itself.
@@ -143,6 +172,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 const DEFAULT_BROADCAST_PORT: u16 = 9_999;
+const DEFAULT_LOAD_BYTES: u64 = 100;
 const DEFAULT_ROTATE_BYTES: u64 = 64 << 20;
 const ROTATE_BYTES_MIN: u64 = 4 << 10;
 const DEFAULT_ROTATE_KEEP: u32 = 8;
@@ -152,7 +182,7 @@ impl Raw {
     fn knobs(&self) -> Knobs {
         let profile = if self.timing == Some(Timing::Fast) { Knobs::fast() } else { Knobs::default() };
         let span = |given: Option<value::Span>, usual| given.map_or(usual, Duration::from);
-        let size = |given: Option<value::Size>, usual| given.map_or(usual, u64::from);
+        let size = |given: Option<Size>, usual| given.map_or(usual, u64::from);
         Knobs {
             heartbeat_interval: span(self.heartbeat_interval, profile.heartbeat_interval),
             heartbeat_timeout: span(self.heartbeat_timeout, profile.heartbeat_timeout),
@@ -271,6 +301,9 @@ mod tests {
         check_refused(&["--rotate-bytes", "1"], None, USAGE, "rotate_bytes");
         check_refused(&["--sensor", "none", "--sensor", "host"], None, USAGE, "none");
         check_refused(&["--stdin-commands"], None, USAGE, "sensor `stdin`");
+        check_refused(&["--load-rate", "5"], None, USAGE, "sensor `load`");
+        check_refused(&["--sensor", "load", "--load-rate", "0"], None, USAGE, "at least 1");
+        check_refused(&["--sensor", "load", "--load-bytes", "15"], None, USAGE, "16 bytes");
         check_refused(&["--mode", "primary"], None, USAGE, "bootstrap names nobody");
         check_refused(&["--bootstrap", "p1"], None, USAGE, "mode is available");
         check_refused(&[], Some("mode = 'primary'"), BAD_FILE, "bootstrap = [\"peer1\"");

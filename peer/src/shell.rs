@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
-use protocol::draw::digest;
 use protocol::id::Incarnation;
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
@@ -28,6 +27,7 @@ use crate::narrator::Narrator;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::sensors::load::Load;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
@@ -41,10 +41,13 @@ pub struct Shell {
     signals: Signals,
     node: Node,
     out: Vec<Output>,
+    /// When the node was given what it is doing now.
+    now: Time,
     links: Links,
     discovery: Discovery,
     worker: Worker,
     lines: Option<Publisher>,
+    load: Option<Load>,
     status: Option<Server>,
     narrator: Narrator,
     rejects: Rejects,
@@ -95,9 +98,10 @@ impl Shell {
 
     /// Waits for the next event, or until something is due.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).min();
+        let load = self.load.as_ref().and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.node.room() > 0));
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(load).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
-        let busy = more_lines || self.links.is_busy() || self.discovery.is_busy();
+        let busy = more_lines || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
         poll(&mut self.poll, events, patience)
     }
@@ -141,6 +145,7 @@ impl Shell {
             }
         }
         self.publish_lines();
+        self.publish_load();
     }
 
     /// Whether a deadline passed so long ago that others may have spoken meanwhile without being heard.
@@ -198,6 +203,7 @@ impl Shell {
     fn feed(&mut self, input: Input) {
         let mut out = std::mem::take(&mut self.out);
         let now = clock::now();
+        self.now = now;
         if let Some(recorder) = &mut self.recorder {
             recorder.give(now, &input);
         }
@@ -240,9 +246,7 @@ impl Shell {
     fn deliver(&mut self, delivery: Delivery) {
         if let Delivery::Reading(reading) = &delivery {
             let tells = self.narrator.tells_readings();
-            self.deliveries.count(reading.seq, reading.payload.len(), || {
-                (!tells).then(|| [digest(reading.origin.id.as_str().as_bytes()), reading.oseq.0, digest(&reading.payload)])
-            });
+            self.deliveries.count(self.now, reading, !tells);
             if tells {
                 self.narrator.tell(Note::delivered(reading));
             }
@@ -286,7 +290,7 @@ impl Shell {
             uptime_ms: u64::try_from(clock::now().since(self.started).as_millis()).unwrap_or(u64::MAX),
             links: self.links.len(),
             rejected: self.rejects.total(),
-            deliveries: self.deliveries.report(!self.narrator.tells_readings()),
+            deliveries: self.deliveries.report(),
         }
     }
 

@@ -19,6 +19,7 @@ use mio::{Interest, Registry, Token};
 use protocol::config::Guarantee;
 use protocol::id::PeerId;
 use protocol::status::Status;
+use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
@@ -58,8 +59,30 @@ pub struct Deliveries {
     pub bytes: u64,
     /// The position of the first; 0 before it.
     pub first: u64,
+    /// When the first was delivered (CLOCK_MONOTONIC, in microseconds).
+    pub first_at: Time,
+    /// When the last was.
+    pub last_at: Time,
     /// A rolling hash over position, origin, number and payload, hex; kept where single readings are not told.
     pub hash: Option<String>,
+    /// How long synthetic load took, from when it was due; where that is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+}
+
+/// How long readings took, in microseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many.
+    pub count: u64,
+    /// Half of them no longer than this.
+    pub p50_us: u64,
+    /// 99 of 100.
+    pub p99_us: u64,
+    /// 999 of 1,000.
+    pub p999_us: u64,
+    /// The longest.
+    pub max_us: u64,
 }
 
 impl fmt::Display for Report {

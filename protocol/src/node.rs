@@ -204,6 +204,12 @@ impl Node {
         self.config.knobs().window_entries.saturating_sub(self.outbox.last().above(self.outbox.ordered()))
     }
 
+    /// How many members the newest view has.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.log.view().map_or(0, crate::view::View::size)
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn status(&self) -> Status {

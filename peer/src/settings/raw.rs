@@ -50,6 +50,21 @@ pub struct Raw {
     /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as that says; `!!` stands for one `!`
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub stdin_commands: Option<bool>,
+    /// The sensor `load`: bytes of each reading [default: 100]
+    #[arg(long, value_name = "SIZE", help_heading = LOAD)]
+    pub load_bytes: Option<Size>,
+    /// The sensor `load`: readings a second [default: as many as the group takes]
+    #[arg(long, value_name = "COUNT", help_heading = LOAD)]
+    pub load_rate: Option<u64>,
+    /// The sensor `load`: how many readings in all [default: without end]
+    #[arg(long, value_name = "COUNT", help_heading = LOAD)]
+    pub load_count: Option<u64>,
+    /// The sensor `load`: begin when the view has so many members [default: 1]
+    #[arg(long, value_name = "COUNT", help_heading = LOAD)]
+    pub load_members: Option<usize>,
+    /// Measure how long the readings of any `load` on this machine take until they are delivered here; `peer status` tells it
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = LOAD)]
+    pub load_latency: Option<bool>,
     /// How often to measure [default: 15s]
     #[arg(long)]
     pub interval: Option<Span>,
@@ -170,6 +185,8 @@ pub enum SensorName {
     Synthetic,
     /// Each line of standard input is a reading, as it stands
     Stdin,
+    /// Synthetic load, for measuring: as many readings as the group takes, or as the flags --load-… say
+    Load,
     /// Nothing: a peer that only listens
     None,
 }
@@ -200,10 +217,12 @@ impl Raw {
             id address port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
             inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
-            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join;
+            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
+            load_latency;
             seeds sensor bootstrap
         }
     }
 }
 
 const KNOBS: &str = "Knobs of the protocol";
+const LOAD: &str = "Synthetic load";

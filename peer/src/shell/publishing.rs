@@ -58,6 +58,33 @@ impl Shell {
         publisher.lines.put_back(lines.split_off(left));
         self.lines = Some(publisher);
     }
+
+    /// Publishes what synthetic load is due, while there is room for it.
+    pub(super) fn publish_load(&mut self) {
+        let Some(mut load) = self.load.take() else { return };
+        let now = clock::now();
+        if load.waits() {
+            load.begin(now, self.node.members());
+        }
+        let room = usize::try_from(self.node.room()).unwrap_or(usize::MAX).min(LOAD_PER_TURN);
+        if room > 0 && load.is_due(now) {
+            let readings = load.make(now, clock::utc_micros(), room);
+            let given = readings.len();
+            for (place, why) in self.publish(readings) {
+                match why {
+                    Refusal::WindowFull => load.take_back(given - place),
+                    Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => self.refusals.refuse(why),
+                }
+            }
+        }
+        self.load = Some(load);
+    }
+
+    /// Whether synthetic load is due, and there is room for it.
+    pub(super) fn has_load(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| !load.is_stalled() && load.is_due(clock::now())) && self.node.room() > 0
+    }
 }
 
+const LOAD_PER_TURN: usize = 1_024;
 const LINES_PER_TURN: usize = 1_024;
