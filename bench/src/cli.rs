@@ -1,19 +1,24 @@
 //! The command line of `bench`.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chaos::{Report, RunFolder};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use promises::{Options, Outcome};
 
+use crate::bare::{self, Part};
 use crate::failover::{Course, Measured};
+use crate::reference;
 use crate::spread::{heads, milliseconds};
+use crate::throughput::{self, Case};
 
 /// Measures real groups of peers on this machine.
 ///
 /// A number that misses its mark is told and is no failure. Exit codes: 0 measured, 1 the group failed or broke a promise, 64 usage, 69 no `peer` to run or no folder to run it in.
-/// Logs and events of the last run stay in logs/bench_failover.
+/// Logs and events of the last run stay in logs/bench_….
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Cli {
@@ -23,6 +28,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// How many readings a second are delivered in order at every member, beside a bare sequencer
+    Throughput {
+        #[command(flatten)]
+        how: How,
+        /// Only cases whose name has this in it (`a member sends`, `100 B`)
+        #[arg(long, value_name = "WORDS")]
+        only: Option<String>,
+    },
+    /// What one process writes to three sockets in pieces of 64 KiB: no design writes more on this machine
+    Ceiling,
     /// From the SIGKILL of a leader under load to each survivor's next delivery of a reading published after it
     Failover {
         /// How many leaders to kill
@@ -41,6 +56,46 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         peer: Option<PathBuf>,
     },
+    /// A process of the reference: for our own use
+    #[command(hide = true)]
+    Bare {
+        /// What it does, as JSON
+        #[arg(long)]
+        part: String,
+        /// Where the sequencer listens; of all but the sequencer
+        #[arg(long)]
+        port: Option<u16>,
+        /// The process that it does not outlive
+        #[arg(long)]
+        die_with: u32,
+    },
+    /// A process that only reads: for our own use
+    #[command(hide = true)]
+    Drain {
+        /// From there
+        #[arg(long)]
+        port: u16,
+        /// The process that it does not outlive
+        #[arg(long)]
+        die_with: u32,
+    },
+}
+
+/// How a bench with a reference is run.
+#[derive(Debug, Args)]
+struct How {
+    /// How many times the product and its reference are measured, in turn
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// One short pair, to see that the bench works; its numbers mean nothing
+    #[arg(long, conflicts_with = "pairs")]
+    short: bool,
+    /// Print a JSON object for each row, after the table
+    #[arg(long)]
+    json: bool,
+    /// The program to measure [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
 }
 
 /// What the command `bench` does.
@@ -54,22 +109,79 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let Command::Failover { kills, peers, rate, json, peer } = cli.command;
-    let Some(program) = peer.or_else(beside) else {
-        eprintln!("bench: there is no `peer` beside this program; build it (cargo build --release -p peer) or name it with --peer");
-        return ExitCode::from(UNAVAILABLE);
-    };
-    let folder = Path::new(FOLDER);
-    if let Err(error) = std::fs::remove_dir_all(folder)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        eprintln!("bench: cannot remove what the last run left in {FOLDER}: {error}");
-        return ExitCode::from(UNAVAILABLE);
+    match cli.command {
+        Command::Failover { kills, peers, rate, json, peer } => failover(&Course { peers, rate, kills }, peer, json),
+        Command::Throughput { how, only } => throughput(how, only.as_deref()),
+        Command::Ceiling => finish(reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9))),
+        Command::Bare { part, port, die_with } => bare(&part, port, die_with),
+        Command::Drain { port, die_with } => finish(tie(die_with).and_then(|()| reference::drain(port)).map(|all| println!("{all}"))),
     }
-    let course = Course { peers, rate, kills };
+}
+
+fn throughput(how: How, only: Option<&str>) -> ExitCode {
+    let cases: Vec<Case> = Case::all().into_iter().filter(|case| only.is_none_or(|words| case.name().contains(words))).collect();
+    if cases.is_empty() {
+        let names: Vec<String> = Case::all().iter().map(Case::name).collect();
+        eprintln!("bench: no case has {:?} in its name; there are:\n  {}", only.unwrap_or_default(), names.join("\n  "));
+        return ExitCode::from(USAGE);
+    }
+    let folder = "logs/bench_throughput";
+    let Some(program) = prepare(how.peer, folder) else { return ExitCode::from(UNAVAILABLE) };
+    let (pairs, share) = if how.short { (1, SHORT) } else { (how.pairs, 1.0) };
+    let measured = throughput::measure(&program, Path::new(folder), pairs, share, &cases, |row| println!("{row}"));
+    finish(measured.map(|lines| lines.iter().filter(|_| how.json).for_each(|line| println!("{}", line.text()))))
+}
+
+fn bare(part: &str, port: Option<u16>, parent: u32) -> ExitCode {
+    let run = || {
+        tie(parent)?;
+        let part: Part = serde_json::from_str(part)?;
+        let seen = match port {
+            None => bare::sequence(&part, |port| println!("{port}"))?,
+            Some(port) => bare::follow(&part, port)?,
+        };
+        println!("{}", serde_json::to_string(&seen)?);
+        Ok(())
+    };
+    finish(run())
+}
+
+/// This process does not outlive that one.
+fn tie(parent: u32) -> io::Result<()> {
+    peer::cli::die_with(parent).map_err(|failure| io::Error::other(failure.text))
+}
+
+fn finish(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The program to measure, with an empty folder to run in; none where one of the two is not to be had, which is told.
+fn prepare(given: Option<PathBuf>, folder: &str) -> Option<PathBuf> {
+    let Some(program) = given.or_else(beside) else {
+        eprintln!("bench: there is no `peer` beside this program; build it (cargo build --release -p peer) or name it with --peer");
+        return None;
+    };
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            eprintln!("bench: cannot remove what the last run left in {folder}: {error}");
+            None
+        }
+        Ok(()) | Err(_) => Some(program),
+    }
+}
+
+fn failover(course: &Course, given: Option<PathBuf>, json: bool) -> ExitCode {
+    let folder = Path::new(FOLDER);
+    let Some(program) = prepare(given, FOLDER) else { return ExitCode::from(UNAVAILABLE) };
     match course.run(&program, folder, |words| eprintln!("{words}")) {
         Ok(measured) => {
-            println!("{}", table(&course, &measured));
+            println!("{}", table(course, &measured));
             if let Err(words) = judge(folder) {
                 eprintln!("bench: {words}");
                 return ExitCode::FAILURE;
@@ -89,7 +201,7 @@ pub fn main() -> ExitCode {
 
 fn table(course: &Course, measured: &Measured) -> String {
     let (median, max) = (measured.waits.median(), measured.waits.max());
-    let verdict = |value: std::time::Duration, mark: f64| if milliseconds(value) <= mark { "met" } else { "MISSED" };
+    let verdict = |value: Duration, mark: f64| if milliseconds(value) <= mark { "met" } else { "MISSED" };
     format!(
         "\n{} kills of the leader of {} peers, default knobs, {:.0} readings a second written ({} held back)\n\
          {:<36}{}\n{:<36}{} ms  ({} waits)\n{:<36}{} ms\n\
@@ -134,5 +246,8 @@ const FOLDER: &str = "logs/bench_failover";
 const MEDIAN_MS: f64 = 10.0;
 /// What is wanted of the worst, in milliseconds.
 const MAX_MS: f64 = 50.0;
+const CEILING_SPAN: Duration = Duration::from_secs(2);
+/// The share of the readings that the short form sends.
+const SHORT: f64 = 0.02;
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;

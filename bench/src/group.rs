@@ -5,31 +5,27 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lease::{BROADCAST_PORT, Lease};
+use crate::sight::{EventFile, Seen, View};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::clock;
 use promises::{Fault, Record, World, WorldEvent};
 use protocol::id::PeerId;
 use protocol::time::Time;
-use socket2::{Domain, Socket, Type};
-
-use crate::sight::{EventFile, Seen, View};
 
 /// The group.
 #[derive(Debug)]
 pub struct Group {
     program: PathBuf,
     folder: PathBuf,
-    /// Holds the discovery port, so that no other run on this machine uses it; the peers bind it beside us.
-    lease: SocketAddrV4,
-    _held: Socket,
+    lease: Lease,
     peers: BTreeMap<PeerId, Inmate>,
     /// What is done to the peers, for the judge of the run.
     truth: File,
@@ -54,11 +50,8 @@ impl Group {
     pub fn new(program: &Path, folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder.join("events"))?;
         let truth = File::options().create(true).append(true).open(folder.join("events").join(format!("{WRITER}.jsonl")))?;
-        let held = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-        held.set_reuse_address(true)?;
-        held.bind(&SocketAddrV4::new(LOOPBACK_BROADCAST, 0).into())?;
-        let lease = held.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("an IPv4 socket without an IPv4 address"))?;
-        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease, _held: held, peers: BTreeMap::new(), truth, written: 0 })
+        let lease = Lease::take()?;
+        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease, peers: BTreeMap::new(), truth, written: 0 })
     }
 
     /// Starts a process under this name, at the product's own settings; gives the pipe to its sensor.
@@ -70,14 +63,11 @@ impl Group {
         let log = File::options().create(true).append(true).open(self.folder.join(format!("{id}_log.txt")))?;
         let at = clock::now();
         let mut child = Command::new(&self.program)
-            .args(["run", "--id", id.as_str(), "--address", "127.0.0.1", "--port", "0", "--sensor", "stdin"])
-            .args(["--broadcast-port", &self.lease.port().to_string()])
-            .args(["--cluster", &format!("bench-{}", std::process::id())])
-            .args(["--die-with", &std::process::id().to_string()])
+            .args(["run", "--id", id.as_str(), "--sensor", "stdin"])
+            .args(self.lease.flags())
             .arg("--events")
             .arg(&events)
-            // A peer reads this, and the bench means the default.
-            .env_remove("BROADCAST_PORT")
+            .env_remove(BROADCAST_PORT)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -233,7 +223,6 @@ impl Drop for Group {
 
 /// The name under which the bench writes events.
 const WRITER: &str = "_bench";
-const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 /// How long a peer may take to leave.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often an unmet condition is looked at. Nothing is timed by it: times come from the events.

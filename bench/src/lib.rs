@@ -3,10 +3,17 @@
 //! Everything is read from the event files of the peers, whose clock (CLOCK_MONOTONIC) is one for the whole machine. The
 //! bench itself is no part of what it measures: it only writes lines to the peers' standard input and, now and then, kills one.
 
+pub mod bare;
 pub mod cli;
+pub mod crew;
 pub mod failover;
 pub mod feed;
 pub mod group;
+pub mod lease;
 pub mod outage;
+pub mod pairs;
+pub mod reference;
 pub mod sight;
 pub mod spread;
+pub mod throughput;
+pub mod usage;

@@ -90,7 +90,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Has the kernel kill this process when its parent dies, and makes sure that it has not died already.
-fn die_with(parent: u32) -> Result<(), Failure> {
+pub fn die_with(parent: u32) -> Result<(), Failure> {
     set_pdeathsig(Signal::SIGKILL).map_err(|error| Failure::new(UNAVAILABLE, format!("--die-with: {error}")))?;
     if getppid().as_raw().unsigned_abs() == parent {
         return Ok(());

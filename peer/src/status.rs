@@ -174,6 +174,18 @@ pub fn ask(id: Option<&PeerId>) -> Result<Report, Failure> {
     choose(ask_all(&folder(), id), id)
 }
 
+/// What the peer says that runs as this process.
+///
+/// # Errors
+/// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
+pub fn ask_process(pid: u32) -> io::Result<Report> {
+    let of_process =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&format!("{pid}-")));
+    let sockets = fs::read_dir(folder())?.flatten().map(|entry| entry.path());
+    let path = sockets.filter(of_process).max().ok_or(ErrorKind::NotFound)?;
+    ask_one(&path)
+}
+
 /// What came of asking everyone.
 #[derive(Debug, Default)]
 struct Answers {

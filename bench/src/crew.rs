@@ -1,0 +1,130 @@
+//! Peers that are measured: the program that ships, without events, watched through its status socket and `/proc`.
+//!
+//! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use peer::status::{Report, ask_process};
+
+use crate::lease::{BROADCAST_PORT, Lease};
+use crate::usage::{self, Usage};
+
+/// Some peers.
+#[derive(Debug)]
+pub struct Crew {
+    program: PathBuf,
+    folder: PathBuf,
+    lease: Lease,
+    peers: Vec<(String, Child)>,
+}
+
+impl Crew {
+    /// Nobody yet; the logs go to this folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or there is no free port.
+    pub fn new(program: &Path, folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease: Lease::take()?, peers: Vec::new() })
+    }
+
+    /// Starts one more.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start(&mut self, id: &str, flags: &[String]) -> io::Result<()> {
+        let log = File::create(self.folder.join(format!("{id}_log.txt")))?;
+        let child = Command::new(&self.program)
+            .args(["run", "--id", id])
+            .args(self.lease.flags())
+            .args(flags)
+            .env_remove(BROADCAST_PORT)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.peers.push((id.to_owned(), child));
+        Ok(())
+    }
+
+    /// What each says of itself; none of one that does not answer yet.
+    ///
+    /// # Errors
+    /// One has ended that nobody told to.
+    pub fn reports(&mut self) -> io::Result<Vec<Option<Report>>> {
+        let folder = self.folder.display().to_string();
+        self.peers
+            .iter_mut()
+            .map(|(id, child)| match ask_process(child.id()) {
+                Ok(report) => Ok(Some(report)),
+                Err(error) => match child.try_wait()? {
+                    Some(status) => Err(io::Error::other(format!("{id} ended by itself ({status}); see {folder}/{id}_log.txt"))),
+                    // It has not begun to listen, or is busy.
+                    None if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::WouldBlock) => Ok(None),
+                    None => Err(error),
+                },
+            })
+            .collect()
+    }
+
+    /// Waits until all reports are as they should be, and gives them.
+    ///
+    /// # Errors
+    /// They were not in time; `what` says what was waited for.
+    pub fn wait(&mut self, what: &str, patience: Duration, is_so: impl Fn(&[Report]) -> bool) -> io::Result<Vec<Report>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let reports: Option<Vec<Report>> = self.reports()?.into_iter().collect();
+            if let Some(reports) = reports.as_ref().filter(|reports| is_so(reports)) {
+                return Ok(reports.clone());
+            }
+            if Instant::now() >= deadline {
+                let said: Vec<String> =
+                    reports.iter().flatten().map(|report| format!("{} of {}", report.status, report.deliveries.count)).collect();
+                let folder = self.folder.display();
+                return Err(io::Error::other(format!("{what} took longer than {patience:?}; see {folder}\n{}", said.join("\n"))));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What each has used so far.
+    ///
+    /// # Errors
+    /// One is not there any more.
+    pub fn usage(&self) -> io::Result<Vec<Usage>> {
+        self.peers.iter().map(|(_, child)| usage::of(child.id())).collect()
+    }
+
+    /// Sends one a signal.
+    ///
+    /// # Errors
+    /// There is none of that name, or it has ended.
+    pub fn signal(&self, id: &str, signal: Signal) -> io::Result<()> {
+        let (_, child) = self.peers.iter().find(|(name, _)| name == id).ok_or(ErrorKind::NotFound)?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        Ok(kill(Pid::from_raw(pid), signal)?)
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.peers {
+            // It may be dead already, and that is what is wanted.
+            let _ = child.kill();
+        }
+        for (_, child) in &mut self.peers {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How often an unmet condition is looked at. Nothing is timed by it: times come from the peers.
+const POLL: Duration = Duration::from_millis(20);

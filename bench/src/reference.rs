@@ -1,0 +1,109 @@
+//! Runs the reference: the processes of a bare sequencer (`bare`), and what one process can write at all (`ceiling`).
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::bare::{Part, Seen};
+
+/// Runs a bare group with these parts, the sequencer's first; what each process saw.
+///
+/// # Errors
+/// A process could not be started, or failed.
+pub fn run(parts: &[Part]) -> io::Result<Vec<Seen>> {
+    let Some((first, rest)) = parts.split_first() else { return Ok(Vec::new()) };
+    let mut sequencer = Process::start(&["bare", "--part", &text(first)])?;
+    let port = sequencer.line()?;
+    let mut all = vec![sequencer];
+    for part in rest {
+        all.push(Process::start(&["bare", "--part", &text(part), "--port", port.trim()])?);
+    }
+    all.iter_mut().map(|process| Ok(serde_json::from_str(&process.line()?)?)).collect()
+}
+
+/// How many bytes a second one process writes to `sockets` sockets in pieces of 64 KiB, where each is read by a process that
+/// does nothing else.
+///
+/// # Errors
+/// A process could not be started, or a socket failed.
+pub fn ceiling(sockets: usize, span: Duration) -> io::Result<f64> {
+    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port().to_string();
+    let mut readers = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..sockets {
+        readers.push(Process::start(&["drain", "--port", &port])?);
+        let stream = listener.accept()?.0;
+        stream.set_nodelay(true)?;
+        streams.push(stream);
+    }
+    let piece = vec![b'.'; 64 << 10];
+    let (begun, mut written) = (Instant::now(), 0);
+    while begun.elapsed() < span {
+        for stream in &mut streams {
+            stream.write_all(&piece)?;
+            written += piece.len();
+        }
+    }
+    drop(streams);
+    for reader in &mut readers {
+        reader.line()?;
+    }
+    Ok(written as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Reads everything from that port, and says how much it was.
+///
+/// # Errors
+/// Those of the socket.
+pub fn drain(port: u16) -> io::Result<u64> {
+    let mut stream = TcpStream::connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    let mut piece = vec![0; 256 << 10];
+    let mut all = 0;
+    loop {
+        match stream.read(&mut piece)? {
+            0 => return Ok(all),
+            count => all += count as u64,
+        }
+    }
+}
+
+fn text(part: &Part) -> String {
+    serde_json::to_string(part).expect("numbers are JSON")
+}
+
+/// A process of this very program.
+struct Process {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .args(["--die-with", &std::process::id().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = BufReader::new(child.stdout.take().expect("it was piped two lines above"));
+        Ok(Self { child, output })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line)? {
+            0 => Err(io::Error::other("a process of the reference ended without a word; its own words are above")),
+            _ => Ok(line),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It ends by itself where all goes well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,207 @@
+//! How many readings a second a group delivers in order at *every* member.
+//!
+//! Fresh groups, the product's own knobs, synthetic load as fast as the window takes it; between the first delivery anywhere
+//! and the last one. After each run the rolling hashes and the counts of all peers are compared. Beside each run, the same
+//! through the bare sequencer.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use peer::status::Report;
+use protocol::time::Time;
+
+use crate::bare::Part;
+use crate::crew::Crew;
+use crate::pairs::{Line, Pair, Pairs, median};
+use crate::reference;
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// The leader alone.
+    Leader,
+    /// One member alone.
+    Member,
+    /// Everybody, the same number each.
+    All,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// How many peers.
+    pub peers: u32,
+    /// Bytes of each reading.
+    pub bytes: usize,
+    /// Who sends.
+    pub senders: Senders,
+    /// Whether they are delivered only when they are safe.
+    pub safe: bool,
+}
+
+/// One run of the product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    /// Readings a second at the slowest member.
+    pub rate: f64,
+    /// Processor time of all peers together for one reading, in microseconds.
+    pub cpu_us: f64,
+    /// The most memory that one peer had, in MiB.
+    pub peak_mib: f64,
+}
+
+impl Case {
+    /// The cases that are measured.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let agreed = |peers, bytes, senders| Self { peers, bytes, senders, safe: false };
+        let sizes = [16, 100, 1 << 10, 16 << 10].into_iter();
+        let three = sizes.flat_map(|bytes| [Senders::Leader, Senders::Member, Senders::All].map(|senders| agreed(3, bytes, senders)));
+        three.chain([5, 10].map(|peers| agreed(peers, 100, Senders::Member))).collect()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let who = match self.senders {
+            Senders::Leader => "the leader sends",
+            Senders::Member => "a member sends",
+            Senders::All => "all send",
+        };
+        format!("{} peers, {} B, {who}{}", self.peers, self.bytes, if self.safe { ", safe" } else { "" })
+    }
+
+    fn sends(&self, number: u32) -> bool {
+        match self.senders {
+            Senders::Leader => number == 0,
+            Senders::Member => number == 1,
+            Senders::All => true,
+        }
+    }
+
+    /// How many readings each sender sends: about as many as take a second or two, `share` of that for a short form.
+    fn count(&self, share: f64) -> u64 {
+        let senders = (0..self.peers).filter(|number| self.sends(*number)).count() as f64;
+        let all = (300_000_000.0 / (self.bytes as f64 + 100.0)).min(2_000_000.0) * share;
+        (all / senders) as u64
+    }
+
+    /// Runs the product.
+    ///
+    /// # Errors
+    /// The group failed, was too slow by far, or did not deliver the same everywhere.
+    pub fn run(&self, program: &Path, folder: &Path, share: f64) -> io::Result<Run> {
+        let count = self.count(share);
+        let mut crew = Crew::new(program, folder)?;
+        let mut total = 0;
+        for number in 0..self.peers {
+            let mut flags: Vec<String> = ["--log-deliveries", "off", "--delivery", if self.safe { "safe" } else { "agreed" }]
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            if number == 0 {
+                flags.extend(["--priority", "1"].map(str::to_owned));
+            }
+            if self.sends(number) {
+                total += count;
+                let load = ["--sensor", "load", "--load-bytes", &self.bytes.to_string(), "--load-count", &count.to_string()];
+                flags.extend(load.map(str::to_owned));
+                flags.extend(["--load-members".to_owned(), self.peers.to_string()]);
+            } else {
+                flags.extend(["--sensor", "none"].map(str::to_owned));
+            }
+            crew.start(&format!("peer{}", number + 1), &flags)?;
+        }
+        let delivered = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= total);
+        let reports = crew.wait(&self.name(), PATIENCE, delivered)?;
+        alike(&reports, total)?;
+        let usage = crew.usage()?;
+        let cpu: Duration = usage.iter().map(|usage| usage.cpu).sum();
+        Ok(Run {
+            rate: rate(total, reports.iter().map(|report| (report.deliveries.first_at, report.deliveries.last_at))),
+            cpu_us: cpu.as_secs_f64() * 1e6 / total as f64,
+            peak_mib: usage.iter().map(|usage| usage.peak).max().unwrap_or(0) as f64 / f64::from(1 << 20),
+        })
+    }
+
+    /// Runs the reference.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn run_bare(&self, share: f64) -> io::Result<f64> {
+        let count = self.count(share);
+        let total = count * (0..self.peers).filter(|number| self.sends(*number)).count() as u64;
+        let part = |number| Part { number, processes: self.peers, sends: self.sends(number), count, total, bytes: self.bytes, rate: None };
+        let parts: Vec<Part> = (0..self.peers).map(part).collect();
+        let seen = reference::run(&parts)?;
+        Ok(rate(total, seen.iter().map(|seen| (seen.first_at, seen.last_at))))
+    }
+
+    /// Bytes a second that the sequencer of the reference writes at a rate.
+    #[must_use]
+    pub fn written(&self, rate: f64) -> f64 {
+        rate * (self.bytes + 16) as f64 * f64::from(self.peers - 1)
+    }
+}
+
+/// Everything was delivered to everybody, once, in one order.
+fn alike(reports: &[Report], total: u64) -> io::Result<()> {
+    let first = reports.first().map(|report| &report.deliveries);
+    let differs = |report: &&Report| {
+        let (own, first) = (&report.deliveries, first.expect("there is one that differs"));
+        own.count != total || own.hash.is_none() || (&own.hash, own.bytes) != (&first.hash, first.bytes)
+    };
+    match reports.iter().find(differs) {
+        None => Ok(()),
+        Some(other) => {
+            Err(io::Error::other(format!("{} delivered {:?}, and {:?} was expected", other.status.peer_id, other.deliveries, first)))
+        }
+    }
+}
+
+/// Readings a second between the first delivery anywhere and the last one.
+fn rate(total: u64, spans: impl Iterator<Item = (Time, Time)>) -> f64 {
+    let (first, last) = spans.fold((Time::from_micros(u64::MAX), Time::ZERO), |(first, last), (from, to)| (first.min(from), last.max(to)));
+    total as f64 / last.since(first).as_secs_f64()
+}
+
+/// Measures all cases, in turn with the reference; a line for each.
+///
+/// # Errors
+/// See [`Case::run`].
+pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, cases: &[Case], mut tell: impl FnMut(&str)) -> io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    tell(&format!("{:<42}{:>12}{:>12}{:>8}{:>16}{:>9}{:>9}{:>9}", "", "ours /s", "bare /s", "ratio", "spread", "CPU µs", "MiB", "ceiling"));
+    for case in cases {
+        let (mut all, mut runs, mut share_of_ceiling) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..pairs {
+            let most = reference::ceiling(3, CEILING_SPAN)?;
+            let reference = case.run_bare(share)?;
+            let run = case.run(program, folder, share)?;
+            all.push(Pair { ours: run.rate, reference });
+            runs.push(run);
+            share_of_ceiling.push(case.written(reference) / most);
+        }
+        let pairs = Pairs::new(all);
+        let (cpu, peak) = (median(runs.iter().map(|run| run.cpu_us)), runs.iter().map(|run| run.peak_mib).fold(0.0, f64::max));
+        let (least, most) = pairs.spread();
+        let of_ceiling = median(share_of_ceiling.into_iter());
+        tell(&format!(
+            "{:<42}{:>12.0}{:>12.0}{:>8.3}{:>16}{cpu:>9.3}{peak:>9.1}{of_ceiling:>9.2}",
+            case.name(),
+            pairs.ours(),
+            pairs.reference(),
+            pairs.ratio(),
+            format!("{least:.3} to {most:.3}"),
+        ));
+        lines.push(
+            pairs.line("throughput", &case.name(), "readings/s").with("cpu_us", cpu).with("peak_mib", peak).with("of_ceiling", of_ceiling),
+        );
+    }
+    Ok(lines)
+}
+
+/// Many times what the slowest case takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+const CEILING_SPAN: Duration = Duration::from_millis(300);

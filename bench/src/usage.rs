@@ -1,0 +1,58 @@
+//! What a process has used: processor time, memory. Read from `/proc`.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// What one process has used since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// On a processor, in user and kernel mode; in steps of 10 ms.
+    pub cpu: Duration,
+    /// Resident at most, in bytes.
+    pub peak: u64,
+}
+
+/// Of the process with this number.
+///
+/// # Errors
+/// There is none, or `/proc` is not there.
+pub fn of(pid: u32) -> io::Result<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let cpu = ticks(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not of the form that proc(5) says")))?;
+    Ok(Usage { cpu: TICK * cpu, peak: kibibytes(&status, "VmHWM:").unwrap_or(0) << 10 })
+}
+
+/// The sum of the times in user and in kernel mode. The name of the program, in brackets, may hold anything.
+fn ticks(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u32>().ok();
+    Some(next()? + next()?)
+}
+
+fn kibibytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The unit of `/proc/PID/stat` (`USER_HZ`), which Linux promises to be a hundredth of a second on all that we run on.
+const TICK: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::{kibibytes, of, ticks};
+
+    #[test]
+    fn a_name_with_brackets_moves_no_field() {
+        assert_eq!(ticks("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0"), Some(42));
+        assert_eq!(ticks("7"), None);
+        assert_eq!(kibibytes("Name:\tx\nVmHWM:\t  42 kB\n", "VmHWM:"), Some(42));
+    }
+
+    #[test]
+    fn this_very_process_uses_something() {
+        assert!(of(std::process::id()).unwrap().peak > 0);
+    }
+}
