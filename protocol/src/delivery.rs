@@ -6,9 +6,10 @@
 
 use crate::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
 use crate::log::Log;
-use crate::message::{Entry, Table};
+use crate::message::Entry;
 use crate::note::Note;
 use crate::seam::{Delivery, Output, Reading};
+use crate::table::Table;
 use crate::view::View;
 
 /// How far this peer's sinks are.
@@ -47,7 +48,7 @@ impl Sinks {
                         let (origin, origin_inc, oseq) = (origin.id.clone(), origin.inc, *oseq);
                         out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
                     } else {
-                        self.sink(&origin.id, origin.inc, *oseq);
+                        self.sunk.set(&origin.id, (origin.inc, *oseq));
                         let (origin, payload) = (origin.clone(), payload.clone());
                         let reading = Reading { epoch, view_id, seq, origin, oseq: *oseq, time: *time, guarantee: *guarantee, payload };
                         out.push(Output::Deliver(Delivery::Reading(reading)));
@@ -68,7 +69,7 @@ impl Sinks {
                         }));
                     }
                     if !had {
-                        self.sink(&origin.id, origin.inc, *to);
+                        self.sunk.set(&origin.id, (origin.inc, *to));
                         out.push(Output::Deliver(Delivery::Lost { seq, origin: origin.clone(), from: *from, to: *to }));
                     }
                 }
@@ -142,16 +143,7 @@ impl Sinks {
     }
 
     fn has_sunk(&self, origin: &PeerId, inc: Incarnation, oseq: Oseq) -> bool {
-        self.sunk.get(origin).is_some_and(|(known, last)| (*known, *last) >= (inc, oseq))
-    }
-
-    fn sink(&mut self, origin: &PeerId, inc: Incarnation, oseq: Oseq) {
-        match self.sunk.get_mut(origin) {
-            Some(row) => *row = (inc, oseq),
-            None => {
-                self.sunk.insert(origin.clone(), (inc, oseq));
-            }
-        }
+        self.sunk.get(origin).is_some_and(|last| last >= (inc, oseq))
     }
 }
 
@@ -247,9 +239,9 @@ mod tests {
         let mut sinks = Sinks::new();
         for n in 1..=SUNK_MOST as u64 + 2 {
             let gone = member(&format!("gone{n}"), n);
-            sinks.sink(&gone.id, gone.inc, Oseq(1));
+            sinks.sunk.set(&gone.id, (gone.inc, Oseq(1)));
         }
-        let keeps = |sinks: &Sinks, n: u64| sinks.sunk.contains_key(&member(&format!("gone{n}"), 1).id);
+        let keeps = |sinks: &Sinks, n: u64| sinks.sunk.contains(&member(&format!("gone{n}"), 1).id);
         // The log remembers the first: only another one may go in its place.
         sinks.forget(&log(vec![view(1, &[member("gone1", 1)])]));
         assert_eq!(sinks.sunk.len(), SUNK_MOST);

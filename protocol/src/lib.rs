@@ -92,5 +92,6 @@ pub mod note;
 pub mod phase;
 pub mod seam;
 pub mod status;
+pub mod table;
 pub mod time;
 pub mod view;

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
-use crate::message::{Entry, LogEnd, Row, Snapshot, Table};
+use crate::message::{Entry, LogEnd, Row, Snapshot};
+use crate::table::Table;
 use crate::view::View;
 
 /// A log, or the part of it that is retained.
@@ -105,19 +106,19 @@ impl Log {
     /// The last of a member's numbers that stands in the log; 0 for one that the log does not know.
     pub(crate) fn last_oseq(&self, member: &Member) -> Oseq {
         match self.table.get(&member.id) {
-            Some((inc, oseq)) if *inc == member.inc => *oseq,
+            Some((inc, oseq)) if inc == member.inc => oseq,
             Some(_) | None => Oseq::ZERO,
         }
     }
 
     /// Whether the table has a row of that name.
     pub(crate) fn remembers(&self, id: &PeerId) -> bool {
-        self.table.contains_key(id)
+        self.table.contains(id)
     }
 
     /// The later incarnation of that name, where the log knows one.
     pub(crate) fn later_incarnation(&self, member: &Member) -> Option<Incarnation> {
-        self.table.get(&member.id).map(|(inc, _)| *inc).filter(|inc| *inc > member.inc)
+        self.table.get(&member.id).map(|(inc, _)| inc).filter(|inc| *inc > member.inc)
     }
 
     /// The newest view held.
@@ -315,28 +316,16 @@ impl Log {
 /// What an entry does to the dedupe table.
 fn apply(table: &mut Table, entry: &Entry) {
     match entry {
-        Entry::Data { origin, oseq, .. } => record(table, origin, *oseq),
-        Entry::Lost { origin, to, .. } => record(table, origin, *to),
+        Entry::Data { origin, oseq, .. } => table.set(&origin.id, (origin.inc, *oseq)),
+        Entry::Lost { origin, to, .. } => table.set(&origin.id, (origin.inc, *to)),
         Entry::View(view) => {
             for contact in view.members.iter() {
                 match table.get(contact.id()) {
-                    Some((inc, _)) if *inc >= contact.member.inc => {}
-                    Some(_) | None => {
-                        table.insert(contact.id().clone(), (contact.member.inc, Oseq::ZERO));
-                    }
+                    Some((inc, _)) if inc >= contact.member.inc => {}
+                    Some(_) | None => table.set(contact.id(), (contact.member.inc, Oseq::ZERO)),
                 }
             }
             forget(table, view);
-        }
-    }
-}
-
-fn record(table: &mut Table, origin: &Member, oseq: Oseq) {
-    // One look-up in the steady state, and no clone of the name.
-    match table.get_mut(&origin.id) {
-        Some(row) => *row = (origin.inc, oseq),
-        None => {
-            table.insert(origin.id.clone(), (origin.inc, oseq));
         }
     }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+use crate::table::Table;
 use crate::view::View;
 
 /// The wire version that this build speaks.
@@ -159,9 +160,6 @@ pub struct Leading {
     /// How many are in its view.
     pub size: u64,
 }
-
-/// The table from which repeats are told: for each id, its incarnation and the last of its numbers in the log.
-pub type Table = std::collections::BTreeMap<PeerId, (Incarnation, Oseq)>;
 
 /// The state of a log at one position: what a peer needs to go on from there without the entries before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

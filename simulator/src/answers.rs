@@ -17,6 +17,7 @@ use protocol::message::{
 use protocol::node::Node;
 use protocol::note::Level;
 use protocol::seam::{Delivery, Input, Output};
+use protocol::table::Table;
 use protocol::time::Time;
 use protocol::view::View;
 
@@ -456,7 +457,7 @@ impl Facts {
         {
             self.as_answers(words, what, |ask| {
                 let rows = vec![Row { epoch: self.log_id.clone(), first: Seq(1) }];
-                let snapshot = at.map(|seq| Snapshot { seq, view: self.view.clone(), table: BTreeMap::new(), lineage: rows });
+                let snapshot = at.map(|seq| Snapshot { seq, view: self.view.clone(), table: Table::new(), lineage: rows });
                 Message::MissingSeqNotFound(MissingAnswer { ask: ask.unwrap_or_default(), snapshot })
             });
         }
@@ -501,7 +502,7 @@ impl Facts {
         }
         for (how, ask) in &self.asks {
             self.in_epochs(words, &format!("{how} "), |epoch| {
-                let (table, lineage, view) = (BTreeMap::new(), vec![Row { epoch: epoch.clone(), first: Seq(1) }], self.view.clone());
+                let (table, lineage, view) = (Table::new(), vec![Row { epoch: epoch.clone(), first: Seq(1) }], self.view.clone());
                 let snapshot = Snapshot { seq: Seq::ZERO, view, table, lineage };
                 Message::Added(Added { ask: ask.unwrap_or_default(), epoch: epoch.clone(), snapshot, view_at: Seq(1) })
             });

@@ -8,8 +8,9 @@ use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
     Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
-    MissingRequest, Ordered, Reason, Rejected, Request, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Table, Wish,
+    MissingRequest, Ordered, Reason, Rejected, Request, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
+use crate::table::Table;
 use crate::view::View;
 
 pub(in crate::frame) fn id(n: u64) -> PeerId {
