@@ -4,10 +4,11 @@
 //! that looks first at the row it found last; a tree of names would be searched, name by name, a million times a second.
 //! On the wire it is a map, in the order of the ids.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
 
 use crate::id::{Incarnation, Oseq, PeerId};
 
@@ -15,7 +16,7 @@ use crate::id::{Incarnation, Oseq, PeerId};
 pub type Row = (Incarnation, Oseq);
 
 /// For each id, its incarnation and the last of its numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Table {
     rows: Vec<(PeerId, Row)>,
     /// The place of the row that was found last.
@@ -99,6 +100,12 @@ impl From<BTreeMap<PeerId, Row>> for Table {
 }
 
 // Which row was found last is no part of what it says.
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.rows.iter().map(|(id, row)| (id, row))).finish()
+    }
+}
 
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {

@@ -12,6 +12,16 @@ pub(super) fn put(value: &impl Serialize, out: &mut Vec<u8>) {
     postcard::to_io(value, out).expect("a Vec takes any bytes, and all our lists know their length");
 }
 
+/// Appends an integer, as [`put`] would: seven bits a byte, lowest first. There are several for each reading of a run, and
+/// the general way is several times slower.
+pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
+
 /// The part of an annex that is still unread.
 pub(super) struct Annex<'a> {
     verb: Verb,
@@ -35,6 +45,30 @@ impl<'a> Annex<'a> {
         Ok(value)
     }
 
+    /// Reads an integer, as [`Self::take`] would.
+    pub(super) fn take_number(&mut self) -> Result<u64, WireError> {
+        let mut number = 0;
+        for (at, &byte) in self.rest.iter().enumerate().take(NUMBER_MOST) {
+            let bits = u64::from(byte & 0x7F);
+            // Of the tenth byte only one bit has a place.
+            if at + 1 == NUMBER_MOST && byte > 1 {
+                break;
+            }
+            number |= bits << (7 * at);
+            if byte < 0x80 {
+                self.rest = &self.rest[at + 1..];
+                return Ok(number);
+            }
+        }
+        Err(self.error("an integer that does not end where the largest one would"))
+    }
+
+    /// Reads an integer of 32 bits.
+    pub(super) fn take_small(&mut self) -> Result<u32, WireError> {
+        let number = self.take_number()?;
+        u32::try_from(number).map_err(|_| self.error(&format!("{number} where no more than {} can stand", u32::MAX)))
+    }
+
     /// There must be nothing left.
     pub(super) fn end(&self) -> Result<(), WireError> {
         match self.left() {
@@ -45,5 +79,39 @@ impl<'a> Annex<'a> {
 
     pub(super) fn error(&self, why: &str) -> WireError {
         WireError::Annex { verb: self.verb.name(), why: why.to_owned() }
+    }
+}
+
+/// Bytes of the longest integer.
+const NUMBER_MOST: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::{Annex, put, put_number};
+    use crate::frame::verb::Verb;
+
+    #[test]
+    fn integers_are_those_of_everything_else() {
+        let bounds = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]);
+        for number in bounds {
+            let (mut general, mut quick) = (Vec::new(), Vec::new());
+            put(&number, &mut general);
+            put_number(number, &mut quick);
+            assert_eq!(quick, general, "{number}");
+            let mut annex = Annex::new(Verb::Leave, &quick);
+            assert_eq!((annex.take_number(), annex.left()), (Ok(number), 0));
+            let mut annex = Annex::new(Verb::Leave, &quick);
+            assert_eq!(annex.take_small().is_ok(), u32::try_from(number).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_does_not_end_is_no_integer() {
+        let past = [[0xFF; 9].as_slice(), &[2]].concat();
+        for wrong in [&[][..], &[0x80], &[0xFF; 9], &[0xFF; 11], &past] {
+            let mut annex = Annex::new(Verb::Leave, wrong);
+            assert!(annex.take_number().is_err(), "{wrong:?}");
+            assert!(Annex::new(Verb::Leave, wrong).take::<u64>().is_err(), "nor is it elsewhere");
+        }
     }
 }

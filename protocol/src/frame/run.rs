@@ -3,55 +3,53 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::WireError;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Oseq};
 use crate::message::{Entry, Message, Ordered, Request, Requests, Wish};
 
-use super::annex::{Annex, put};
+use super::annex::{Annex, put, put_number};
 use super::body::{Body, Text, write_ordered_prefix, write_requests_prefix};
 use super::{RUN_MAX, group};
 
-/// An entry without its payload.
-#[derive(Serialize, Deserialize)]
-enum EntryItem {
-    Data { origin: u32, oseq: Oseq, time: u64, length: u32 },
-    View { epoch: Epoch, successor: Option<Contact>, length: u32 },
-    Lost { origin: u32, from: Oseq, to: Oseq },
-    SafeData { origin: u32, oseq: Oseq, time: u64, length: u32 },
-}
+// Which kind an item is of, in front of it: an entry, or a request.
 
-/// A request without its payload.
-#[derive(Serialize, Deserialize)]
-enum RequestItem {
-    Data { time: u64, length: u32 },
-    Lost { time: u64, to: Oseq },
-    SafeData { time: u64, length: u32 },
-}
+/// origin, oseq, time, length
+const DATA: u64 = 0;
+/// epoch, successor, length
+const VIEW: u64 = 1;
+/// origin, from, to
+const LOST: u64 = 2;
+/// as [`DATA`]
+const SAFE_DATA: u64 = 3;
+/// time, length
+const WISH_DATA: u64 = 0;
+/// time, to
+const WISH_LOST: u64 = 1;
+/// as [`WISH_DATA`]
+const WISH_SAFE_DATA: u64 = 2;
 
 /// Writes the annex of an ORDERED.
 pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
     put(&(&ordered.epoch, ordered.first, ordered.stable, ordered.repair), out);
-    let origins = Origins::of(&ordered.run);
+    let mut origins = Origins::of(&ordered.run);
     put(&origins.table, out);
     put(&count_of(&ordered.run), out);
     for entry in &ordered.run {
-        let item = match entry {
+        match entry {
             Entry::Data { origin, oseq, time, guarantee, payload } => {
-                let (origin, oseq, time, length) = (origins.place(origin), *oseq, *time, length_of(payload.len()));
-                match guarantee {
-                    Guarantee::Agreed => EntryItem::Data { origin, oseq, time, length },
-                    Guarantee::Safe => EntryItem::SafeData { origin, oseq, time, length },
-                }
+                let kind = if *guarantee == Guarantee::Safe { SAFE_DATA } else { DATA };
+                let numbers = [kind, origins.place(origin), oseq.0, *time, length_of(payload.len()).into()];
+                numbers.into_iter().for_each(|number| put_number(number, out));
             }
             Entry::View(view) => {
-                EntryItem::View { epoch: view.epoch.clone(), successor: view.successor.clone(), length: length_of(group::length(view)) }
+                put_number(VIEW, out);
+                put(&(&view.epoch, &view.successor, length_of(group::length(view))), out);
             }
-            Entry::Lost { origin, from, to } => EntryItem::Lost { origin: origins.place(origin), from: *from, to: *to },
-        };
-        put(&item, out);
+            Entry::Lost { origin, from, to } => {
+                [LOST, origins.place(origin), from.0, to.0].into_iter().for_each(|number| put_number(number, out));
+            }
+        }
     }
 }
 
@@ -60,12 +58,14 @@ pub(super) fn write_requests(requests: &Requests, out: &mut Vec<u8>) {
     put(&(&requests.origin, requests.first), out);
     put(&count_of(&requests.run), out);
     for Request { what, time } in &requests.run {
-        let item = match what {
-            Wish::Data { payload, guarantee: Guarantee::Agreed } => RequestItem::Data { time: *time, length: length_of(payload.len()) },
-            Wish::Data { payload, guarantee: Guarantee::Safe } => RequestItem::SafeData { time: *time, length: length_of(payload.len()) },
-            Wish::Lost { to } => RequestItem::Lost { time: *time, to: *to },
+        let numbers = match what {
+            Wish::Data { payload, guarantee } => {
+                let kind = if *guarantee == Guarantee::Safe { WISH_SAFE_DATA } else { WISH_DATA };
+                [kind, *time, length_of(payload.len()).into()]
+            }
+            Wish::Lost { to } => [WISH_LOST, *time, to.0],
         };
-        put(&item, out);
+        numbers.into_iter().for_each(|number| put_number(number, out));
     }
 }
 
@@ -99,17 +99,23 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     body.expect(|out| write_ordered_prefix(first, count, out))?;
     let mut run = Vec::with_capacity(count);
     for _ in 0..count {
-        run.push(match annex.take()? {
-            EntryItem::Data { origin: place, oseq, time, length } => {
-                let (origin, guarantee) = (origin(annex, place)?, Guarantee::Agreed);
+        run.push(match annex.take_number()? {
+            kind @ (DATA | SAFE_DATA) => {
+                let guarantee = if kind == SAFE_DATA { Guarantee::Safe } else { Guarantee::Agreed };
+                let place = annex.take_small()?;
+                let origin = origin(annex, place)?;
+                let (oseq, time, length) = (Oseq(annex.take_number()?), annex.take_number()?, annex.take_small()?);
                 Entry::Data { origin, oseq, time, guarantee, payload: body.take(length as usize)? }
             }
-            EntryItem::SafeData { origin: place, oseq, time, length } => {
-                let (origin, guarantee) = (origin(annex, place)?, Guarantee::Safe);
-                Entry::Data { origin, oseq, time, guarantee, payload: body.take(length as usize)? }
+            VIEW => {
+                let (epoch, successor, length): (Epoch, Option<Contact>, u32) = annex.take()?;
+                Entry::View(group::read(&body.take(length as usize)?, epoch, successor)?)
             }
-            EntryItem::View { epoch, successor, length } => Entry::View(group::read(&body.take(length as usize)?, epoch, successor)?),
-            EntryItem::Lost { origin: place, from, to } => Entry::Lost { origin: origin(annex, place)?, from, to },
+            LOST => {
+                let place = annex.take_small()?;
+                Entry::Lost { origin: origin(annex, place)?, from: Oseq(annex.take_number()?), to: Oseq(annex.take_number()?) }
+            }
+            kind => return Err(annex.error(&format!("an entry of kind {kind}"))),
         });
     }
     annex.end()?;
@@ -124,15 +130,16 @@ pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result
     body.expect(write_requests_prefix)?;
     let mut run = Vec::with_capacity(count);
     for _ in 0..count {
-        run.push(match annex.take()? {
-            RequestItem::Data { time, length } => {
-                Request { what: Wish::Data { payload: body.take(length as usize)?, guarantee: Guarantee::Agreed }, time }
+        let (kind, time) = (annex.take_number()?, annex.take_number()?);
+        let what = match kind {
+            WISH_DATA | WISH_SAFE_DATA => {
+                let guarantee = if kind == WISH_SAFE_DATA { Guarantee::Safe } else { Guarantee::Agreed };
+                Wish::Data { payload: body.take(annex.take_small()? as usize)?, guarantee }
             }
-            RequestItem::SafeData { time, length } => {
-                Request { what: Wish::Data { payload: body.take(length as usize)?, guarantee: Guarantee::Safe }, time }
-            }
-            RequestItem::Lost { time, to } => Request { what: Wish::Lost { to }, time },
-        });
+            WISH_LOST => Wish::Lost { to: Oseq(annex.take_number()?) },
+            kind => return Err(annex.error(&format!("a request of kind {kind}"))),
+        };
+        run.push(Request { what, time });
     }
     annex.end()?;
     body.end()?;
@@ -142,25 +149,30 @@ pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result
 /// The members that a run names, each once, in the order in which they appear.
 struct Origins<'a> {
     table: Vec<&'a Member>,
-    places: BTreeMap<&'a Member, u32>,
+    places: BTreeMap<&'a Member, usize>,
+    /// The place that was asked for last.
+    last: usize,
 }
 
 impl<'a> Origins<'a> {
     fn of(run: &'a [Entry]) -> Self {
-        let mut origins = Self { table: Vec::new(), places: BTreeMap::new() };
+        let mut origins = Self { table: Vec::new(), places: BTreeMap::new(), last: 0 };
         for entry in run {
             let (Entry::Data { origin, .. } | Entry::Lost { origin, .. }) = entry else { continue };
             // Mostly the one before; the tree is for the rest.
             if origins.table.last() != Some(&origin) && !origins.places.contains_key(origin) {
-                origins.places.insert(origin, length_of(origins.table.len()));
+                origins.places.insert(origin, origins.table.len());
                 origins.table.push(origin);
             }
         }
         origins
     }
 
-    fn place(&self, origin: &Member) -> u32 {
-        self.places[origin]
+    fn place(&mut self, origin: &Member) -> u64 {
+        if self.table.get(self.last) != Some(&origin) {
+            self.last = self.places[origin];
+        }
+        self.last as u64
     }
 }
 
