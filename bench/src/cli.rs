@@ -11,6 +11,8 @@ use promises::{Options, Outcome};
 
 use crate::bare::{self, Part};
 use crate::failover::{Course, Measured};
+use crate::latency;
+use crate::pairs::Line;
 use crate::reference;
 use crate::spread::{heads, milliseconds};
 use crate::throughput::{self, Case};
@@ -35,6 +37,11 @@ enum Command {
         /// Only cases whose name has this in it (`a member sends`, `100 B`)
         #[arg(long, value_name = "WORDS")]
         only: Option<String>,
+    },
+    /// How long a reading takes until it is delivered, at several rates, beside a bare sequencer
+    Latency {
+        #[command(flatten)]
+        how: How,
     },
     /// What one process writes to three sockets in pieces of 64 KiB: no design writes more on this machine
     Ceiling,
@@ -112,6 +119,9 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Failover { kills, peers, rate, json, peer } => failover(&Course { peers, rate, kills }, peer, json),
         Command::Throughput { how, only } => throughput(how, only.as_deref()),
+        Command::Latency { how } => with_reference(how, "logs/bench_latency", |program, folder, pairs, share| {
+            latency::measure(program, folder, pairs, share, |row| println!("{row}"))
+        }),
         Command::Ceiling => finish(reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9))),
         Command::Bare { part, port, die_with } => bare(&part, port, die_with),
         Command::Drain { port, die_with } => finish(tie(die_with).and_then(|()| reference::drain(port)).map(|all| println!("{all}"))),
@@ -125,10 +135,16 @@ fn throughput(how: How, only: Option<&str>) -> ExitCode {
         eprintln!("bench: no case has {:?} in its name; there are:\n  {}", only.unwrap_or_default(), names.join("\n  "));
         return ExitCode::from(USAGE);
     }
-    let folder = "logs/bench_throughput";
+    with_reference(how, "logs/bench_throughput", |program, folder, pairs, share| {
+        throughput::measure(program, folder, pairs, share, &cases, |row| println!("{row}"))
+    })
+}
+
+/// Runs a bench of pairs: so many of them, each with that share of the readings.
+fn with_reference(how: How, folder: &str, measure: impl FnOnce(&Path, &Path, u32, f64) -> io::Result<Vec<Line>>) -> ExitCode {
     let Some(program) = prepare(how.peer, folder) else { return ExitCode::from(UNAVAILABLE) };
     let (pairs, share) = if how.short { (1, SHORT) } else { (how.pairs, 1.0) };
-    let measured = throughput::measure(&program, Path::new(folder), pairs, share, &cases, |row| println!("{row}"));
+    let measured = measure(&program, Path::new(folder), pairs, share);
     finish(measured.map(|lines| lines.iter().filter(|_| how.json).for_each(|line| println!("{}", line.text()))))
 }
 

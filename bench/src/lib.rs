@@ -9,6 +9,7 @@ pub mod crew;
 pub mod failover;
 pub mod feed;
 pub mod group;
+pub mod latency;
 pub mod lease;
 pub mod outage;
 pub mod pairs;

@@ -120,6 +120,10 @@ impl Node {
         if !self.log.raise_stable(seq) {
             return;
         }
+        if !self.config.is_primary() {
+            // What is stable here is what everybody has; the next heartbeat may be a million entries away.
+            self.discard(self.log.stable());
+        }
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
         if let Some((first, last)) = news.first().zip(news.last()) {
             out.push(Output::Published { first: first.1, last: last.1, outcome: Outcome::Stable });

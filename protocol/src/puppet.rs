@@ -9,12 +9,13 @@ use bytes::Bytes;
 use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
 use crate::message::{
-    Added, Datagram, Entry, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered, Row, Snapshot, SyncAnswer, SyncFinal, Table,
+    Added, Datagram, Entry, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered, Row, Snapshot, SyncAnswer, SyncFinal,
 };
 use crate::node::Node;
 use crate::role::Role;
-use crate::seam::{Down, Input, Output};
+use crate::seam::{Down, Input, Output, Publication};
 use crate::sequencer::Leader;
+use crate::table::Table;
 use crate::time::Time;
 use crate::view::View;
 
@@ -156,7 +157,9 @@ impl Puppet {
     }
 
     pub(crate) fn publish(&mut self, payload: &'static str) {
-        self.give(Input::Publish { payload: Bytes::from_static(payload.as_bytes()), time: 0, guarantee: None });
+        self.give(Input::Publish {
+            readings: vec![Publication { payload: Bytes::from_static(payload.as_bytes()), time: 0, guarantee: None }],
+        });
     }
 
     /// Somebody's link breaks, without a word.
