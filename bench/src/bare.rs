@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use peer::clock;
+use peer::pacer::Pacer;
 use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
@@ -70,10 +71,11 @@ pub fn sequence(part: &Part, tell_port: impl FnOnce(u16)) -> io::Result<Seen> {
     }
     let (mut events, mut batch, mut number) = (Events::with_capacity(64), Vec::with_capacity(PIECE), 0_u64);
     let (mut source, mut sink) = (Source::new(part), Sink::new());
+    let mut pacer = Pacer::start(poll.registry(), PACER)?;
     while sink.count < part.total || ends.iter().any(|end| end.queued > 0) {
         let backed_up = ends.iter().any(|end| end.queued > BACKLOG);
         let busy = !backed_up && (source.is_due() || ends.iter().any(|end| end.readable));
-        wait(&mut poll, &mut events, busy, source.due_in(), &mut ends)?;
+        wait(&mut poll, &mut events, busy, source.next_at(), &mut pacer, &mut ends)?;
         if !backed_up {
             for at in 0..ends.len() {
                 if !ends[at].readable || !ends[at].read()? {
@@ -116,10 +118,11 @@ pub fn follow(part: &Part, port: u16) -> io::Result<Seen> {
     let mut ends = vec![End::of(stream, part.number, &poll, 1)?];
     let mut events = Events::with_capacity(64);
     let (mut source, mut sink, mut returned) = (Source::new(part), Sink::new(), 0);
+    let mut pacer = Pacer::start(poll.registry(), PACER)?;
     while sink.count < part.total {
         let open = source.made - returned < WINDOW;
-        let due_in = source.due_in().filter(|_| open);
-        wait(&mut poll, &mut events, ends[0].readable || open && source.is_due(), due_in, &mut ends)?;
+        let next_at = source.next_at().filter(|_| open);
+        wait(&mut poll, &mut events, ends[0].readable || open && source.is_due(), next_at, &mut pacer, &mut ends)?;
         let end = &mut ends[0];
         if end.readable && end.read()? {
             while let Some(message) = end.take(PREFIX + NUMBER) {
@@ -156,13 +159,15 @@ fn write_numbered(number: u64, origin: u32, payload: &[u8], batch: &mut Vec<u8>)
     batch.extend_from_slice(payload);
 }
 
-fn wait(poll: &mut Poll, events: &mut Events, busy: bool, due_in: Option<Duration>, ends: &mut [End]) -> io::Result<()> {
-    let patience = if busy { Some(Duration::ZERO) } else { due_in };
-    match poll.poll(events, patience) {
+fn wait(poll: &mut Poll, events: &mut Events, busy: bool, next: Option<Time>, pacer: &mut Pacer, ends: &mut [End]) -> io::Result<()> {
+    if let Some(at) = next.filter(|_| !busy) {
+        pacer.set(at)?;
+    }
+    match poll.poll(events, busy.then_some(Duration::ZERO)) {
         Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    for event in events.iter() {
+    for event in events.iter().filter(|event| event.token() != PACER) {
         let end = &mut ends[event.token().0 - 1];
         end.readable |= event.is_readable() || event.is_read_closed();
     }
@@ -296,8 +301,9 @@ impl Source {
         self.left > 0 && self.due_at().is_none_or(|at| at <= clock::now())
     }
 
-    fn due_in(&self) -> Option<Duration> {
-        self.due_at().filter(|_| self.left > 0).map(|at| at.since(clock::now()))
+    /// When the next one is due, where there is a rate and one is left.
+    fn next_at(&self) -> Option<Time> {
+        self.due_at().filter(|_| self.left > 0)
     }
 
     fn next(&mut self) -> &[u8] {
@@ -343,6 +349,7 @@ impl Sink {
     }
 }
 
+const PACER: Token = Token(0);
 /// What goes out together, in bytes.
 const PIECE: usize = 64 << 10;
 /// What may come on top of it.

@@ -23,6 +23,7 @@ pub mod inputs;
 pub mod journal;
 pub mod links;
 pub mod narrator;
+pub mod pacer;
 pub mod publisher;
 pub mod recover;
 pub mod refusals;

@@ -24,6 +24,7 @@ use crate::incarnation::{Memory, Past, Store};
 use crate::inputs::Recorder;
 use crate::links::{Found, Links};
 use crate::narrator::Narrator;
+use crate::pacer::Pacer;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
@@ -48,6 +49,8 @@ pub struct Shell {
     worker: Worker,
     lines: Option<Publisher>,
     load: Option<Load>,
+    /// Wakes the loop for load that comes at a rate.
+    pacer: Option<Pacer>,
     status: Option<Server>,
     narrator: Narrator,
     rejects: Rejects,
@@ -99,7 +102,10 @@ impl Shell {
     /// Waits for the next event, or until something is due.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let load = self.load.as_ref().and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.node.room() > 0));
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(load).min();
+        if let Some((pacer, at)) = self.pacer.as_mut().zip(load) {
+            pacer.set(at)?;
+        }
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
         let busy = more_lines || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
@@ -122,7 +128,7 @@ impl Shell {
                 OWN | SHARED => self.discovery.note(event),
                 STATUS | CLIENT => self.answer_status(),
                 // Whatever woke the loop is looked for in every turn.
-                WAKER => {}
+                WAKER | PACER => {}
                 _listener_or_link => self.links.note(event),
             }
         }
@@ -330,7 +336,7 @@ fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io:
 }
 
 fn is_link(token: Token) -> bool {
-    !matches!(token, SIGNALS | OWN | SHARED | STATUS | CLIENT | WAKER)
+    !matches!(token, SIGNALS | OWN | SHARED | STATUS | CLIENT | WAKER | PACER)
 }
 
 /// The last event's words, and how the command ends.
@@ -356,6 +362,7 @@ fn failed(what: &str, error: &io::Error) -> Failure {
 
 const SIGNALS: Token = Token(5);
 const WAKER: Token = Token(6);
+const PACER: Token = Token(7);
 const EVENTS_MAX: usize = 1_024;
 /// A loop that runs later than this reads everything before it judges a deadline.
 const LATE: Duration = Duration::from_millis(20);

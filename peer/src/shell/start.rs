@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::tally::Tally;
-use super::{SIGNALS, Shell, WAKER, failed};
+use super::{PACER, SIGNALS, Shell, WAKER, failed};
 use crate::address;
 use crate::clock;
 use crate::descriptors;
@@ -27,10 +27,12 @@ use crate::incarnation::{self, NoStore, Past, Store};
 use crate::inputs::{self, Life, Recorder};
 use crate::links::{Limits, Links};
 use crate::narrator::Narrator;
+use crate::pacer::Pacer;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::sensors::Sensor;
+use crate::sensors::load::Load;
 use crate::settings::{SensorName, Settings};
 use crate::sinks::Sinks;
 use crate::status::Server;
@@ -97,6 +99,8 @@ impl Shell {
             sinks: settings.data.map(Sinks::new),
             seeds: settings.seeds,
         };
+        let paced = settings.load.is_some_and(|load| load.rate.is_some());
+        let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
         let worker = Worker::start(duties, Arc::clone(&waker))?;
         let lines = settings
             .sensors
@@ -134,7 +138,8 @@ impl Shell {
             discovery,
             worker,
             lines,
-            load: settings.load.map(crate::sensors::load::Load::new),
+            load: settings.load.map(Load::new),
+            pacer,
             status,
             narrator,
             rejects: Rejects::default(),
