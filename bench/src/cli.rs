@@ -14,6 +14,8 @@ use crate::failover::{Course, Measured};
 use crate::latency;
 use crate::pairs::Line;
 use crate::reference;
+use crate::restart;
+use crate::scale;
 use crate::spread::{heads, milliseconds};
 use crate::throughput::{self, Case};
 
@@ -40,6 +42,19 @@ enum Command {
     },
     /// How long a reading takes until it is delivered, at several rates, beside a bare sequencer
     Latency {
+        #[command(flatten)]
+        how: How,
+    },
+    /// How a group grows: time to one view, time without who is killed, memory, idle processor time, messages of a join
+    Scale {
+        /// How many peers, several times
+        #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 50, 100, 300], value_parser = clap::value_parser!(u32).range(3..=2_000))]
+        peers: Vec<u32>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// A rejoin under load, and how fast a newcomer is given the past
+    Restart {
         #[command(flatten)]
         how: How,
     },
@@ -121,6 +136,15 @@ pub fn main() -> ExitCode {
         Command::Throughput { how, only } => throughput(how, only.as_deref()),
         Command::Latency { how } => with_reference(how, "logs/bench_latency", |program, folder, pairs, share| {
             latency::measure(program, folder, pairs, share, |row| println!("{row}"))
+        }),
+        Command::Scale { peers, how } => {
+            let peers = if how.short { vec![3, 10] } else { peers };
+            with_reference(how, "logs/bench_scale", |program, folder, pairs, share| {
+                scale::measure(program, folder, &peers, pairs, share, |row| println!("{row}"))
+            })
+        }
+        Command::Restart { how } => with_reference(how, "logs/bench_restart", |program, folder, pairs, share| {
+            restart::measure(program, folder, pairs, share, |row| println!("{row}"))
         }),
         Command::Ceiling => finish(reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9))),
         Command::Bare { part, port, die_with } => bare(&part, port, die_with),

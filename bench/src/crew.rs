@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use peer::clock;
 use peer::status::{Report, ask_process};
+use protocol::time::Time;
 
 use crate::lease::{BROADCAST_PORT, Lease};
 use crate::usage::{self, Usage};
@@ -66,8 +68,7 @@ impl Crew {
                 Ok(report) => Ok(Some(report)),
                 Err(error) => match child.try_wait()? {
                     Some(status) => Err(io::Error::other(format!("{id} ended by itself ({status}); see {folder}/{id}_log.txt"))),
-                    // It has not begun to listen, or is busy.
-                    None if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::WouldBlock) => Ok(None),
+                    None if is_busy(&error) => Ok(None),
                     None => Err(error),
                 },
             })
@@ -103,6 +104,24 @@ impl Crew {
         self.peers.iter().map(|(_, child)| usage::of(child.id())).collect()
     }
 
+    /// The processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.peers.iter().map(|(_, child)| child.id())
+    }
+
+    /// Kills one, which is no part of the crew any more; gives the moment right before.
+    ///
+    /// # Errors
+    /// There is none of that name, or it cannot be killed.
+    pub fn kill(&mut self, id: &str) -> io::Result<Time> {
+        let at = self.peers.iter().position(|(name, _)| name == id).ok_or(ErrorKind::NotFound)?;
+        let (_, mut child) = self.peers.swap_remove(at);
+        let before = clock::now();
+        child.kill()?;
+        child.wait()?;
+        Ok(before)
+    }
+
     /// Sends one a signal.
     ///
     /// # Errors
@@ -124,6 +143,11 @@ impl Drop for Crew {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether it has not begun to listen, or has no time.
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// How often an unmet condition is looked at. Nothing is timed by it: times come from the peers.

@@ -14,6 +14,8 @@ pub mod lease;
 pub mod outage;
 pub mod pairs;
 pub mod reference;
+pub mod restart;
+pub mod scale;
 pub mod sight;
 pub mod spread;
 pub mod throughput;

@@ -69,6 +69,36 @@ pub fn drain(port: u16) -> io::Result<u64> {
     }
 }
 
+/// How long after the SIGKILL of a process another one reads the end of its stream.
+///
+/// # Errors
+/// A process could not be started or killed.
+pub fn end_of_stream() -> io::Result<Duration> {
+    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    let mut process = Process::start(&["drain", "--port", &listener.local_addr()?.port().to_string()])?;
+    let mut stream = listener.accept()?.0;
+    let before = Instant::now();
+    process.child.kill()?;
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(before.elapsed()),
+        // Killed over unread bytes, or in the middle of something: an end all the same.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(before.elapsed()),
+        Ok(_) => Err(io::Error::other("a process that only reads has said something")),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long it takes from the first process until all of a bare group have got one reading.
+///
+/// # Errors
+/// A process could not be started, or failed.
+pub fn gather(processes: u32) -> io::Result<Duration> {
+    let part = |number| Part { number, processes, sends: number == 0, count: 1, total: 1, bytes: 16, rate: None };
+    let before = peer::clock::now();
+    let seen = run(&(0..processes).map(part).collect::<Vec<_>>())?;
+    Ok(seen.iter().map(|seen| seen.last_at.since(before)).max().unwrap_or_default())
+}
+
 fn text(part: &Part) -> String {
     serde_json::to_string(part).expect("numbers are JSON")
 }

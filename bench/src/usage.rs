@@ -24,6 +24,28 @@ pub fn of(pid: u32) -> io::Result<Usage> {
     Ok(Usage { cpu: TICK * cpu, peak: kibibytes(&status, "VmHWM:").unwrap_or(0) << 10 })
 }
 
+/// The time of a process on a processor, in nanoseconds; finer than [`of`], and without the time of threads that have ended.
+///
+/// # Errors
+/// There is no such process.
+pub fn nanoseconds(pid: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let text = fs::read_to_string(task.path().join("schedstat"))?;
+        sum += text.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+/// The memory of a process, with its share of what it has in common with others, in bytes.
+///
+/// # Errors
+/// There is no such process.
+pub fn pss(pid: u32) -> io::Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    Ok(kibibytes(&rollup, "Pss:").unwrap_or(0) << 10)
+}
+
 /// The sum of the times in user and in kernel mode. The name of the program, in brackets, may hold anything.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -42,7 +64,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
-    use super::{kibibytes, of, ticks};
+    use super::{kibibytes, nanoseconds, of, pss, ticks};
 
     #[test]
     fn a_name_with_brackets_moves_no_field() {
@@ -53,6 +75,7 @@ mod tests {
 
     #[test]
     fn this_very_process_uses_something() {
-        assert!(of(std::process::id()).unwrap().peak > 0);
+        let own = std::process::id();
+        assert!(of(own).unwrap().peak > 0 && nanoseconds(own).unwrap() > 0 && pss(own).unwrap() > 0);
     }
 }

@@ -20,6 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::links::Found;
 use crate::rejects::{Reject, RejectReason};
+use crate::status::Traffic;
 
 /// The sockets.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Discovery {
     seeds: Vec<SocketAddrV4>,
     /// Whether the last sending failed, so that a lasting failure is told once.
     failing: bool,
+    sent: Traffic,
     reads_left: usize,
     buffer: Box<[u8]>,
 }
@@ -86,6 +88,7 @@ impl Discovery {
             broadcast: target.map(SocketAddr::V4),
             seeds: Vec::new(),
             failing: false,
+            sent: Traffic::default(),
             reads_left: 0,
             buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
         })
@@ -138,6 +141,12 @@ impl Discovery {
         self.sockets.iter().any(|ear| ear.ready)
     }
 
+    /// What has been sent so far.
+    #[must_use]
+    pub fn sent(&self) -> Traffic {
+        self.sent
+    }
+
     /// Sends to everyone on the network, and to the seeds.
     pub fn broadcast(&mut self, datagram: &Datagram) {
         let bytes = encode_datagram(datagram);
@@ -160,7 +169,10 @@ impl Discovery {
             sent => sent,
         };
         match sent {
-            Ok(_) => self.failing = false,
+            Ok(_) => {
+                self.failing = false;
+                self.sent.add(bytes.len(), true);
+            }
             // A full socket loses a datagram, as any network may.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {}
             Err(error) => {

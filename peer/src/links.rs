@@ -28,6 +28,7 @@ use protocol::time::Time;
 use self::link::{Link, State};
 use crate::clock;
 use crate::rejects::{Reject, RejectReason};
+use crate::status::Traffic;
 
 mod link;
 mod outgoing;
@@ -84,6 +85,7 @@ pub struct Links {
     /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
+    sent: Traffic,
 }
 
 impl Links {
@@ -110,6 +112,7 @@ impl Links {
             found: VecDeque::new(),
             expiring: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            sent: Traffic::default(),
         })
     }
 
@@ -177,6 +180,12 @@ impl Links {
     #[must_use]
     pub fn len(&self) -> usize {
         self.links.len()
+    }
+
+    /// What has been queued for links so far.
+    #[must_use]
+    pub fn sent(&self) -> Traffic {
+        self.sent
     }
 
     /// Whether there are none.
@@ -254,6 +263,7 @@ impl Links {
         if link.broken || matches!(link.state, State::Closing(_)) {
             return;
         }
+        self.sent.add(frame.len(), false);
         link.queue.push(frame, bulk);
         mark(&mut link.dirty, &mut self.dirty, id);
         let queued = link.queue.bytes();

@@ -44,6 +44,8 @@ pub struct Shell {
     out: Vec<Output>,
     /// When the node was given what it is doing now.
     now: Time,
+    /// When the newest view came into force.
+    view_since: Time,
     links: Links,
     discovery: Discovery,
     worker: Worker,
@@ -244,7 +246,12 @@ impl Shell {
                 }
                 self.persist(incarnation);
             }
-            Output::Note(note) => self.narrator.tell(note),
+            Output::Note(note) => {
+                if matches!(note, Note::View { .. }) {
+                    self.view_since = self.now;
+                }
+                self.narrator.tell(note);
+            }
             Output::Stop(reason) => self.stop = Some(reason),
         }
     }
@@ -295,6 +302,8 @@ impl Shell {
             refused: self.refusals.total(),
             uptime_ms: u64::try_from(clock::now().since(self.started).as_millis()).unwrap_or(u64::MAX),
             links: self.links.len(),
+            traffic: self.links.sent().plus(self.discovery.sent()),
+            view_since: self.view_since,
             rejected: self.rejects.total(),
             deliveries: self.deliveries.report(),
         }

@@ -42,12 +42,42 @@ pub struct Report {
     pub uptime_ms: u64,
     /// How many TCP links it has.
     pub links: usize,
+    /// What it has said so far.
+    pub traffic: Traffic,
+    /// When the newest view came into force here (CLOCK_MONOTONIC, in microseconds); 0 before the first.
+    pub view_since: Time,
     /// How much it has turned away unread.
     pub rejected: u64,
     /// How many of its own readings were refused.
     pub refused: u64,
     /// What it has handed over so far, in order.
     pub deliveries: Deliveries,
+}
+
+/// What a peer has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Frames, on links.
+    pub frames: u64,
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// One message more.
+    pub(crate) fn add(&mut self, bytes: usize, datagram: bool) {
+        *if datagram { &mut self.datagrams } else { &mut self.frames } += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let (frames, datagrams) = (self.frames + other.frames, self.datagrams + other.datagrams);
+        Self { frames, datagrams, bytes: self.bytes + other.bytes }
+    }
 }
 
 /// The sequence of what was delivered, as numbers that can be compared between peers that joined at the same place.
@@ -95,6 +125,8 @@ impl fmt::Display for Report {
         writeln!(f, "Own readings: {} published, {} ordered, {} refused", status.published, status.ordered, self.refused)?;
         writeln!(f, "Delivered here: {} readings, {} bytes", self.deliveries.count, self.deliveries.bytes)?;
         writeln!(f, "Cluster: {}, mode: {}, delivery: {}", self.cluster, status.mode, self.delivery)?;
+        let Traffic { frames, datagrams, bytes } = self.traffic;
+        writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
@@ -277,7 +309,7 @@ const ANSWER_MAX_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{Answers, BlockingStream, Deliveries, Guarantee, PeerId, Report, STATUS, Server, ask_all, choose};
+    use super::{Answers, BlockingStream, Deliveries, Guarantee, PeerId, Report, STATUS, Server, Time, Traffic, ask_all, choose};
     use crate::failure::{UNAVAILABLE, USAGE};
     use protocol::config::Mode;
     use protocol::id::{Incarnation, Oseq, Seq, ViewId};
@@ -315,6 +347,8 @@ mod tests {
             delivery: Guarantee::Agreed,
             uptime_ms: 61_000,
             links: 0,
+            traffic: Traffic::default(),
+            view_since: Time::ZERO,
             rejected: 0,
             refused: 0,
             deliveries: Deliveries::default(),

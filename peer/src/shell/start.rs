@@ -11,6 +11,7 @@ use protocol::id::{Contact, Member, PeerId};
 use protocol::message::WIRE_VERSION;
 use protocol::node::Node;
 use protocol::note::Note;
+use protocol::time::Time;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
@@ -134,6 +135,7 @@ impl Shell {
             signals,
             out: Vec::new(),
             now,
+            view_since: Time::ZERO,
             links,
             discovery,
             worker,

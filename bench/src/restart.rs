@@ -1,0 +1,124 @@
+//! What it takes to come back: a rejoin under load, and how fast a newcomer is given the past.
+//!
+//! The product's own knobs. A rejoin runs from the start of the process to the moment at which it was told its view, while a
+//! member sends at a steady rate. A catch-up is measured in a group at rest: the newcomer asks for as much of the past as the
+//! leader retains, and its speed is that of its deliveries; who asks for nothing gets a snapshot. Beside it, in the same run,
+//! what the machine needs to start a process that gets one reading from a bare sequencer, and the speed of that sequencer.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use peer::clock;
+use peer::status::Report;
+use protocol::time::Time;
+
+use crate::crew::Crew;
+use crate::pairs::{Line, Pair, Pairs};
+use crate::reference;
+use crate::spread::milliseconds;
+use crate::throughput::{Case, Senders};
+
+/// Measures; a line for each of the three.
+///
+/// # Errors
+/// A group did not become what it should in time.
+pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: impl FnMut(&str)) -> io::Result<Vec<Line>> {
+    let (mut rejoins, mut pasts, mut snapshots) = (Vec::new(), Vec::new(), Vec::new());
+    let bare = Case { peers: 3, bytes: BYTES, senders: Senders::Member, safe: false };
+    for _ in 0..pairs {
+        let start = milliseconds(reference::gather(2)?);
+        let speed = bare.run_bare(share)?;
+        rejoins.push(Pair { ours: rejoin(program, folder)?, reference: start });
+        let (entries, snapshot) = catch_up(program, folder)?;
+        pasts.push(Pair { ours: entries, reference: speed });
+        snapshots.push(Pair { ours: snapshot, reference: start });
+    }
+    tell(&format!("{:<44}{:>14}{:>14}{:>9}{:>18}", "", "ours", "bare", "ratio", "spread"));
+    let rows = [
+        (rejoins, format!("a rejoin at {RATE} readings/s"), "ms"),
+        (snapshots, "a newcomer with a snapshot".to_owned(), "ms"),
+        (pasts, format!("{PAST} entries of the past"), "entries/s"),
+    ];
+    let mut row = |(pairs, name, unit): (Vec<Pair>, String, &'static str)| {
+        let pairs = Pairs::new(pairs);
+        let (least, most) = pairs.spread();
+        tell(&format!(
+            "{:<44}{:>14.1}{:>14.1}{:>9.3}{:>18}",
+            format!("{name}, {unit}"),
+            pairs.ours(),
+            pairs.reference(),
+            pairs.ratio(),
+            format!("{least:.3} to {most:.3}")
+        ));
+        pairs.line("restart", &name, unit)
+    };
+    Ok(rows.into_iter().map(&mut row).collect())
+}
+
+/// A member is killed and started again while another one sends; milliseconds from its start to its view.
+fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
+    let mut crew = Crew::new(program, folder)?;
+    crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
+    let (bytes, rate) = (BYTES.to_string(), RATE.to_string());
+    let load = ["--sensor", "load", "--load-bytes", &bytes, "--load-rate", &rate, "--load-members", "3"];
+    crew.start("peer2", &flags(&load))?;
+    crew.start("peer3", &flags(&["--sensor", "none"]))?;
+    let flows = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count > RATE / 2);
+    crew.wait("load to flow", PATIENCE, flows)?;
+    crew.kill("peer3")?;
+    crew.wait("a killed member to be out of every view", PATIENCE, |reports| is_whole(reports, 2))?;
+    let before = clock::now();
+    crew.start("peer3", &flags(&["--sensor", "none"]))?;
+    let reports =
+        crew.wait("it to be back", PATIENCE, |reports| is_whole(reports, 3) && reports.iter().all(|report| report.deliveries.count > 0))?;
+    Ok(view_of(&reports, "peer3", before))
+}
+
+/// Entries a second that a newcomer is given of the past, and the milliseconds to the view of one that is given none of it.
+fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
+    let mut crew = Crew::new(program, folder)?;
+    crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
+    let (bytes, count) = (BYTES.to_string(), (PAST + PAST / 8).to_string());
+    let load = ["--sensor", "load", "--load-bytes", &bytes, "--load-count", &count, "--load-members", "2"];
+    crew.start("peer2", &flags(&load))?;
+    let over = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= PAST + PAST / 8);
+    crew.wait("the past to be made", PATIENCE, over)?;
+    let before = clock::now();
+    crew.start("peer3", &flags(&["--sensor", "none"]))?;
+    let snapshot = view_of(&crew.wait("one more to be in the view", PATIENCE, |reports| is_whole(reports, 3))?, "peer3", before);
+    crew.start("peer4", &flags(&["--sensor", "none", "--late-join", &format!("last {PAST}")]))?;
+    let given = |reports: &[Report]| {
+        let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
+        is_whole(reports, 4) && newcomer.is_some_and(|report| report.status.delivered == report.status.contiguous)
+    };
+    let reports = crew.wait("the past to be given", PATIENCE, given)?;
+    let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
+    let deliveries = &newcomer.ok_or_else(|| io::Error::other("the newcomer has gone"))?.deliveries;
+    if deliveries.count + DELIVERED_OTHERWISE < PAST {
+        return Err(io::Error::other(format!("the newcomer asked for {PAST} entries of the past and was given {}", deliveries.count)));
+    }
+    Ok((deliveries.count as f64 / deliveries.last_at.since(deliveries.first_at).as_secs_f64(), snapshot))
+}
+
+fn flags(own: &[&str]) -> Vec<String> {
+    ["--log-deliveries", "off"].iter().chain(own).map(|&flag| flag.to_owned()).collect()
+}
+
+fn is_whole(reports: &[Report], size: usize) -> bool {
+    reports.len() == size && reports.iter().all(|report| report.status.members.len() == size)
+}
+
+/// From that moment until this peer was told its view, in milliseconds.
+fn view_of(reports: &[Report], id: &str, before: Time) -> f64 {
+    let view_since = reports.iter().find(|report| report.status.peer_id.as_str() == id).map(|report| report.view_since);
+    milliseconds(view_since.unwrap_or(before).since(before))
+}
+
+const BYTES: usize = 100;
+const RATE: u64 = 10_000;
+/// Fewer than `retain_entries`, so that they are all there.
+const PAST: u64 = 60_000;
+/// Views among the entries of the past.
+const DELIVERED_OTHERWISE: u64 = 16;
+const PATIENCE: Duration = Duration::from_secs(60);
