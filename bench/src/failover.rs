@@ -2,7 +2,8 @@
 //!
 //! Peers at the product's own settings, under load; the leader is killed with SIGKILL, over and over; each survivor's
 //! wait is measured from the kill to its next delivery of a reading that was published after the kill. Between two kills
-//! the dead peer is started again and the group is whole.
+//! the dead peer is started again and the group is whole. Beside each kill, how soon a bare socket tells the end of another
+//! process: no design hears of it earlier.
 
 use std::path::Path;
 use std::thread;
@@ -14,6 +15,7 @@ use thiserror::Error;
 use crate::feed::Feed;
 use crate::group::{Group, POLL};
 use crate::outage::Outage;
+use crate::reference;
 use crate::sight::View;
 use crate::spread::{Spread, milliseconds};
 
@@ -24,8 +26,19 @@ pub struct Course {
     pub peers: u32,
     /// How many readings a second, all peers together.
     pub rate: u32,
-    /// How many leaders are killed.
-    pub kills: u32,
+    /// How many leaders are lost.
+    pub losses: u32,
+    /// In what way.
+    pub blow: Blow,
+}
+
+/// How a leader is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// SIGKILL: its sockets say so. The knobs are the product's defaults.
+    Kill,
+    /// SIGSTOP: nothing says so but its silence. The knobs are those of the profile `fast`. It goes on when the others have gone on.
+    Freeze,
 }
 
 /// What came out.
@@ -33,8 +46,10 @@ pub struct Course {
 pub struct Measured {
     /// Each survivor's wait, of all kills.
     pub waits: Spread,
-    /// The worst wait of each kill.
+    /// The worst wait of each loss.
     pub worst: Spread,
+    /// Beside each loss: how long after a SIGKILL another process reads the end of a bare stream.
+    pub ends: Spread,
     /// Readings a second that were really written.
     pub rate: f64,
     /// Readings that were not written because a peer did not read.
@@ -89,31 +104,36 @@ impl Course {
     /// # Errors
     /// See [`CourseError`].
     pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> Result<Measured, CourseError> {
-        let mut group = Group::new(program, folder).map_err(CourseError::io(folder.display().to_string()))?;
+        let flags: &[&str] = if self.blow == Blow::Freeze { &["--timing", "fast"] } else { &[] };
+        let mut group = Group::new(program, folder, flags).map_err(CourseError::io(folder.display().to_string()))?;
         let feed = Feed::start(self.rate).map_err(CourseError::io("the feed"))?;
         for number in 1..=self.peers {
             let id = PeerId::new(&format!("peer{number}")).expect("a short name of letters and digits");
             start(&mut group, &feed, &id)?;
         }
-        let (mut all, mut worst) = (Vec::new(), Vec::new());
+        let (mut all, mut worst, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         await_whole(&mut group, "at the start")?;
         let (begun, before) = (Instant::now(), feed.written());
-        for number in 1..=self.kills {
-            let kill = format!("kill {number} of {}", self.kills);
+        for number in 1..=self.losses {
+            let kill = format!("{} {number} of {}", if self.blow == Blow::Kill { "kill" } else { "freeze" }, self.losses);
+            ends.push(reference::end_of_stream().map_err(CourseError::io("a bare stream"))?);
             let view = await_whole(&mut group, &format!("before {kill}"))?;
-            let waits = behead(&mut group, &view, &kill)?;
+            let waits = behead(&mut group, self.blow, &view, &kill)?;
             let words: Vec<String> = waits.iter().map(|(peer, wait)| format!("{peer} {:.1} ms", milliseconds(*wait))).collect();
             tell(&format!("{kill}: {} led; news at {}", view.leader, words.join(", ")));
             worst.extend(waits.iter().map(|(_, wait)| *wait).max());
             all.extend(waits.into_iter().map(|(_, wait)| wait));
-            start(&mut group, &feed, &view.leader)?;
+            match self.blow {
+                Blow::Kill => start(&mut group, &feed, &view.leader)?,
+                Blow::Freeze => group.thaw(&view.leader).map_err(CourseError::io(kill))?,
+            }
         }
         await_whole(&mut group, "at the end")?;
         let rate = (feed.written() - before) as f64 / begun.elapsed().as_secs_f64();
         let held_back = feed.held_back();
         drop(feed);
         group.stop().map_err(CourseError::io("stopping the peers"))?;
-        Ok(Measured { waits: Spread::new(all), worst: Spread::new(worst), rate, held_back })
+        Ok(Measured { waits: Spread::new(all), worst: Spread::new(worst), ends: Spread::new(ends), rate, held_back })
     }
 }
 
@@ -136,9 +156,13 @@ fn await_whole(group: &mut Group, when: &str) -> Result<View, CourseError> {
     }
 }
 
-/// Kills the leader; waits until every survivor has had news.
-fn behead(group: &mut Group, view: &View, kill: &str) -> Result<Vec<(PeerId, Duration)>, CourseError> {
-    let began = group.kill(&view.leader).map_err(CourseError::io(kill.to_owned()))?;
+/// Kills or freezes the leader; waits until every survivor has had news.
+fn behead(group: &mut Group, blow: Blow, view: &View, kill: &str) -> Result<Vec<(PeerId, Duration)>, CourseError> {
+    let began = match blow {
+        Blow::Kill => group.kill(&view.leader),
+        Blow::Freeze => group.freeze(&view.leader),
+    };
+    let began = began.map_err(CourseError::io(kill.to_owned()))?;
     let mut outage = Outage::new(began, view.epoch.clone(), group.living().into_iter().cloned());
     let deadline = Instant::now() + PATIENCE;
     loop {

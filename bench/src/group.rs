@@ -25,6 +25,7 @@ use protocol::time::Time;
 pub struct Group {
     program: PathBuf,
     folder: PathBuf,
+    flags: Vec<String>,
     lease: Lease,
     peers: BTreeMap<PeerId, Inmate>,
     /// What is done to the peers, for the judge of the run.
@@ -40,18 +41,27 @@ struct Inmate {
     view: Option<View>,
     /// Readings handed over since the view came into force.
     delivered: u64,
+    /// Whether it stands still, because it was told to.
+    frozen: bool,
+}
+
+impl Inmate {
+    fn lives(&self) -> bool {
+        self.process.is_some() && !self.frozen
+    }
 }
 
 impl Group {
-    /// An empty group, whose files go to this folder.
+    /// An empty group, whose files go to this folder; each peer is started with these flags besides its own.
     ///
     /// # Errors
     /// The folder cannot be made, or there is no free port.
-    pub fn new(program: &Path, folder: &Path) -> io::Result<Self> {
+    pub fn new(program: &Path, folder: &Path, flags: &[&str]) -> io::Result<Self> {
         fs::create_dir_all(folder.join("events"))?;
         let truth = File::options().create(true).append(true).open(folder.join("events").join(format!("{WRITER}.jsonl")))?;
         let lease = Lease::take()?;
-        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease, peers: BTreeMap::new(), truth, written: 0 })
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), flags, lease, peers: BTreeMap::new(), truth, written: 0 })
     }
 
     /// Starts a process under this name, at the product's own settings; gives the pipe to its sensor.
@@ -65,6 +75,7 @@ impl Group {
         let mut child = Command::new(&self.program)
             .args(["run", "--id", id.as_str(), "--sensor", "stdin"])
             .args(self.lease.flags())
+            .args(&self.flags)
             .arg("--events")
             .arg(&events)
             .env_remove(BROADCAST_PORT)
@@ -78,6 +89,7 @@ impl Group {
             events: EventFile::new(&events),
             view: None,
             delivered: 0,
+            frozen: false,
         });
         let pid = child.id();
         inmate.process = Some(child);
@@ -117,14 +129,14 @@ impl Group {
     /// The view in which all that live agree that exactly they are the group, once each was handed `readings` in it.
     #[must_use]
     pub fn settled(&self, readings: u64) -> Option<&View> {
-        let mut living = self.peers.values().filter(|inmate| inmate.process.is_some());
+        let mut living = self.peers.values().filter(|inmate| inmate.lives());
         let view = living.next()?.view.as_ref()?;
         let members: Vec<&PeerId> = self.living();
         let same_members = view.members.len() == members.len() && members.iter().all(|id| view.members.contains(id));
         let agreed = self
             .peers
             .values()
-            .filter(|inmate| inmate.process.is_some())
+            .filter(|inmate| inmate.lives())
             .all(|inmate| inmate.view.as_ref() == Some(view) && inmate.delivered >= readings);
         (same_members && agreed).then_some(view)
     }
@@ -132,7 +144,7 @@ impl Group {
     /// Who lives.
     #[must_use]
     pub fn living(&self) -> Vec<&PeerId> {
-        self.peers.iter().filter(|(_, inmate)| inmate.process.is_some()).map(|(id, _)| id).collect()
+        self.peers.iter().filter(|(_, inmate)| inmate.lives()).map(|(id, _)| id).collect()
     }
 
     /// What each believes, in words, for a report that it did not settle.
@@ -165,6 +177,34 @@ impl Group {
         self.record(at, World::Fault { id: format!("kill-{id}"), fault: Fault::Kill, who: vec![id.to_string()], confirmed: true })?;
         self.record_end(id, process.id(), status, true)?;
         Ok(at)
+    }
+
+    /// Has one stand still (SIGSTOP); gives the moment right before.
+    ///
+    /// # Errors
+    /// It is dead, or cannot be told.
+    pub fn freeze(&mut self, id: &PeerId) -> io::Result<Time> {
+        let at = clock::now();
+        self.tell(id, Signal::SIGSTOP, true)?;
+        self.record(at, World::Fault { id: format!("freeze-{id}"), fault: Fault::Pause, who: vec![id.to_string()], confirmed: true })?;
+        Ok(at)
+    }
+
+    /// Has one that stands still go on.
+    ///
+    /// # Errors
+    /// It is dead, or cannot be told.
+    pub fn thaw(&mut self, id: &PeerId) -> io::Result<()> {
+        self.tell(id, Signal::SIGCONT, false)?;
+        self.record(clock::now(), World::Heal { id: format!("freeze-{id}") })
+    }
+
+    fn tell(&mut self, id: &PeerId, signal: Signal, frozen: bool) -> io::Result<()> {
+        let inmate = self.peers.get_mut(id).ok_or_else(|| io::Error::other(format!("there is no {id}")))?;
+        let process = inmate.process.as_ref().ok_or_else(|| io::Error::other(format!("{id} is dead already")))?;
+        kill(Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits")), signal)?;
+        inmate.frozen = frozen;
+        Ok(())
     }
 
     /// Stops all that live, politely at first.
