@@ -79,7 +79,7 @@ enum Command {
         #[command(flatten)]
         which: mutants::Which,
     },
-    /// Measure: `failover [--json]`
+    /// Measure: `throughput`, `latency`, `failover`, `scale`, `restart`, each beside its reference and with `--json`
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of `bench`

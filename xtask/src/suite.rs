@@ -35,5 +35,20 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
     stages.command(
         "scenarios",
         workshop.program(programs.path("orchestrator")?).args(["run", "scenarios", "--skip-tag", "endless", "--skip-tag", "nightly"]),
-    )
+    )?;
+    // That they work, and that all peers were handed the same; what they measure here means nothing.
+    for bench in BENCHES {
+        stages.command(bench, workshop.program(programs.path("bench")?).args(bench.split(' ').skip(1)))?;
+    }
+    Ok(())
 }
+
+/// The short forms of all benches, each as a stage.
+const BENCHES: [&str; 6] = [
+    "bench throughput --short",
+    "bench latency --short",
+    "bench restart --short",
+    "bench scale --short",
+    "bench failover --kills 1",
+    "bench failover --kills 1 --freeze",
+];
