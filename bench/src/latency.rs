@@ -66,8 +66,8 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
             bare.push(run_bare(rate, share)?);
             ours.push(run(program, folder, rate, share)?);
         }
-        let places: [(&str, fn(&Places) -> Waits); 2] = [("at the slowest other", |at| at.slowest), ("at the leader", |at| at.leader)];
-        for (place, at) in places {
+        for (place, is_leader) in [("at the slowest other", false), ("at the leader", true)] {
+            let at = |places: &Places| if is_leader { places.leader } else { places.slowest };
             let name = format!("{rate}/s, {BYTES} B, {place}");
             let pair = |(ours, bare): (&Places, &Places)| Pair { ours: at(ours).p50_us as f64, reference: at(bare).p50_us as f64 };
             let pairs = Pairs::new(ours.iter().zip(&bare).map(pair).collect());

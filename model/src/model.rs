@@ -351,7 +351,7 @@ impl Model {
         match wish {
             Wish::Dial { link, to } => Told::Dial { link, to: index(to) },
             Wish::HangUp { link } => Told::HangUp { link },
-            Wish::Send { link, message } => Told::Send { link, message: self.messages.number(identity(&message), || message) },
+            Wish::Send { link, message } => Told::Send { link, message: self.messages.number(identity(&*message), || *message) },
             Wish::Shout { to, datagram } => {
                 Told::Shout { to: to.map(index), datagram: self.datagrams.number(identity(&datagram), || *datagram) }
             }

@@ -49,7 +49,7 @@ pub(crate) struct Effect {
 pub(crate) enum Wish {
     Dial { link: LinkId, to: usize },
     HangUp { link: LinkId },
-    Send { link: LinkId, message: Message },
+    Send { link: LinkId, message: Box<Message> },
     Shout { to: Option<usize>, datagram: Box<Datagram> },
 }
 
@@ -162,10 +162,10 @@ impl Step {
                 }
                 Output::Send { link, message } => {
                     let queue = if message.is_bulk() { &mut bulk } else { &mut *wishes };
-                    queue.push(Wish::Send { link, message });
+                    queue.push(Wish::Send { link, message: Box::new(message) });
                 }
                 Output::Fan { links, message } => {
-                    bulk.extend(links.into_iter().map(|link| Wish::Send { link, message: message.clone() }));
+                    bulk.extend(links.into_iter().map(|link| Wish::Send { link, message: Box::new(message.clone()) }));
                 }
                 Output::Broadcast { datagram } => wishes.push(Wish::Shout { to: None, datagram: uncounted(datagram) }),
                 Output::Whisper { to, datagram } => {
