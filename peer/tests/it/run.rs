@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use peer::status::Deliveries;
 use protocol::digest::Digest;
 use protocol::note::{Event, Note};
 
@@ -187,7 +188,11 @@ fn without_telling_readings_their_hash_is_kept() {
     (0..1_000).for_each(|number| writeln!(input, "{number}").unwrap());
     let deliveries = |id: &str| bench.report(id).unwrap().deliveries;
     until("all to be delivered", || deliveries("peer1").count == 1_000 && deliveries("peer2").count == 1_000);
-    assert_eq!(deliveries("peer1"), deliveries("peer2"));
+    let same = |id: &str| {
+        let Deliveries { count, bytes, first, hash, .. } = deliveries(id);
+        (count, bytes, first, hash)
+    };
+    assert_eq!(same("peer1"), same("peer2"));
     assert!(deliveries("peer1").hash.is_some());
     for running in [&mut one, &mut two] {
         running.signal(Signal::SIGTERM);
@@ -304,4 +309,24 @@ fn lines_may_say_when_they_are_to_be_handed_over() {
     assert!(one.log().contains("Reading 1 is safe at #"), "{}", one.log());
     let report = bench.command(&["status", "--id", "peer1"]).output().unwrap();
     assert!(String::from_utf8(report.stdout).unwrap().contains("mode: available, delivery: agreed"));
+}
+
+#[test]
+fn synthetic_load_begins_with_its_members_is_counted_and_timed() {
+    let bench = Bench::new();
+    let listens = ["--log-deliveries", "off", "--load-latency", "--sensor", "none"];
+    let one = bench.start("peer1", &listens);
+    let load = ["--log-deliveries", "off", "--load-latency", "--sensor", "load", "--load-bytes", "64", "--load-count", "2000"];
+    let two = bench.start("peer2", &[&load[..], &["--load-members", "3"]].concat());
+    until("one view", || one.members() == 2 && two.members() == 2);
+    let deliveries = |id: &str| bench.report(id).unwrap().deliveries;
+    assert_eq!(deliveries("peer2").count, 0, "it waits for a third one");
+    let _three = bench.start("peer3", &listens);
+    until("all to be delivered", || ["peer1", "peer2", "peer3"].iter().all(|id| deliveries(id).count == 2_000));
+    for id in ["peer1", "peer2", "peer3"] {
+        let Deliveries { bytes, hash, latency, .. } = deliveries(id);
+        let latency = latency.unwrap();
+        assert_eq!((bytes, hash), (2_000 * 64, deliveries("peer1").hash), "{id}");
+        assert!(latency.count == 2_000 && latency.p50_us <= latency.p99_us && latency.p99_us <= latency.max_us, "{latency:?}");
+    }
 }
