@@ -3,6 +3,7 @@
 //! Both lists are closed. Within one call the node asks in the order *persist, send, deliver*; a shell that performs
 //! the outputs one by one keeps that order.
 
+use std::fmt;
 use std::net::SocketAddrV4;
 
 use bytes::Bytes;
@@ -218,7 +219,23 @@ pub enum Outcome {
     Stable,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accepted => "accepted",
+            Self::Ordered => "ordered",
+            Self::Stable => "stable",
+        })
+    }
+}
+
 impl Output {
+    /// What became of readings with these numbers, in words.
+    #[must_use]
+    pub fn words(first: Oseq, last: Oseq, outcome: Outcome) -> String {
+        if first == last { format!("reading {first} is {outcome}") } else { format!("readings {first} to {last} are {outcome}") }
+    }
+
     /// Says what became of a reading, together with those before it where the same was just said of them.
     pub(crate) fn published(oseq: Oseq, outcome: Outcome, out: &mut Vec<Self>) {
         match out.last_mut() {

@@ -153,7 +153,7 @@ impl<'a> Asked<'a> {
             Output::HangUp { link } => Some(format!("hangs up on {}", to(link))),
             Output::Deliver(Delivery::Reading(reading)) => Some(format!("hands over #{}", reading.seq)),
             Output::Deliver(other) => Some(format!("hands over {other:?}")),
-            Output::Published { first, last, outcome } => Some(format!("readings {first} to {last}: {outcome:?}")),
+            Output::Published { first, last, outcome } => Some(Output::words(*first, *last, *outcome)),
             Output::Refused { place, why } => Some(format!("reading at place {place} is refused: {why:?}")),
             Output::Note(note) if is_told(note) && note.level() != Level::Debug => {
                 Some(note.sentence(self.node.contact().id()).lines().next().unwrap_or_default().to_owned())

@@ -101,7 +101,7 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
             Output::Dial { link, to } if self.all => self.line(now, format_args!("{who} dials {to} as {link}")),
             Output::HangUp { link } if self.all => self.line(now, format_args!("{who} hangs up {link}")),
             Output::Published { first, last, outcome } if self.all => {
-                self.line(now, format_args!("{who} readings {first} to {last}: {outcome:?}"))
+                self.line(now, format_args!("{who} {}", Output::words(*first, *last, *outcome)))
             }
             Output::Refused { why, .. } if self.all => self.line(now, format_args!("{who} reading refused: {why:?}")),
             _ => {}

@@ -1,7 +1,7 @@
 //! Inputs and outputs in words, for a trace: a line for each message.
 
 use protocol::note::escape;
-use protocol::seam::{Delivery, Input, Outcome, Output};
+use protocol::seam::{Delivery, Input, Output};
 
 /// What a node is given; nothing but a run of messages has more than one line.
 pub(super) fn of_input(input: &Input) -> Vec<String> {
@@ -39,14 +39,7 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         Output::Deliver(Delivery::Lost { seq, origin, from, to }) => {
             format!("deliver #{seq}: readings {from} to {to} of {origin} are lost")
         }
-        Output::Published { first, last, outcome } => {
-            let outcome = match outcome {
-                Outcome::Accepted => "accepted",
-                Outcome::Ordered => "ordered",
-                Outcome::Stable => "stable",
-            };
-            if first == last { format!("reading {first} is {outcome}") } else { format!("readings {first} to {last} are {outcome}") }
-        }
+        Output::Published { first, last, outcome } => Output::words(*first, *last, *outcome),
         Output::Refused { place, why } => format!("reading {} of those given is refused: {why}", place + 1),
         Output::Persist { incarnation, veteran } => {
             format!("store incarnation {incarnation}{}", if *veteran { ", and that it has been in a view" } else { "" })
