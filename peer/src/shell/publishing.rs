@@ -10,31 +10,38 @@ use super::Shell;
 use crate::clock;
 
 impl Shell {
-    /// Publishes readings, oldest first; the places of those that were not taken, and why.
-    pub(super) fn publish(&mut self, readings: Vec<Publication>) -> Vec<(usize, Refusal)> {
-        let given = readings.len();
+    /// Publishes readings, oldest first; how many were dealt with. The rest found no room. What was not taken for another reason
+    /// is gone, and counted.
+    fn publish(&mut self, readings: Vec<Publication>) -> usize {
+        let mut dealt_with = readings.len();
         self.feed(Input::Publish { readings });
         let refused = std::mem::take(&mut self.refused);
-        if refused.len() < given
+        if refused.len() < dealt_with
             && !refused.iter().any(|(_, why)| *why == Refusal::NoQuorum)
             && let Some(count) = self.refusals.take()
         {
             log::info!("Readings of this peer are taken again; {count} were refused while it was blocked, and are not kept.");
         }
-        refused
+        for (place, why) in refused {
+            match why {
+                Refusal::WindowFull => dealt_with = place,
+                Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => self.refusals.refuse(why),
+            }
+        }
+        dealt_with
     }
 
-    /// Publishes what was measured; what is not taken is gone, and counted.
+    /// Publishes what was measured. It does not wait for room: the next one will be newer.
     pub(super) fn publish_measured(&mut self, reading: Publication) {
-        for (_, why) in self.publish(vec![reading]) {
-            self.refusals.refuse(why);
+        if self.publish(vec![reading]) == 0 {
+            self.refusals.refuse(Refusal::WindowFull);
         }
     }
 
-    /// Publishes lines while there is room for them. Only what others say makes room, and that is another turn.
+    /// Publishes lines while there is room for them.
     pub(super) fn publish_lines(&mut self) {
         let Some(mut publisher) = self.lines.take() else { return };
-        let room = usize::try_from(self.node.room()).unwrap_or(usize::MAX).min(LINES_PER_TURN);
+        let room = self.room(LINES_PER_TURN);
         let time = clock::utc_micros();
         let (mut lines, mut readings) = (Vec::new(), Vec::new());
         while readings.len() < room
@@ -45,17 +52,11 @@ impl Shell {
                 readings.push(Publication { payload, time, guarantee });
             }
         }
-        let mut left = lines.len();
         if !readings.is_empty() {
-            for (place, why) in self.publish(readings) {
-                match why {
-                    Refusal::WindowFull => left = place,
-                    Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => self.refusals.refuse(why),
-                }
-            }
+            publisher.lines.put_back(lines.split_off(self.publish(readings)));
         }
-        publisher.more = room == LINES_PER_TURN && lines.len() == room && left == room;
-        publisher.lines.put_back(lines.split_off(left));
+        // A leader orders its own at once, and has room again without anybody's word.
+        publisher.more = lines.len() == room && self.node.room() > 0;
         self.lines = Some(publisher);
     }
 
@@ -66,18 +67,21 @@ impl Shell {
         if load.waits() {
             load.begin(now, self.node.members());
         }
-        let room = usize::try_from(self.node.room()).unwrap_or(usize::MAX).min(LOAD_PER_TURN);
+        let room = self.room(LOAD_PER_TURN);
         if room > 0 && load.is_due(now) {
             let readings = load.make(now, clock::utc_micros(), room);
             let given = readings.len();
-            for (place, why) in self.publish(readings) {
-                match why {
-                    Refusal::WindowFull => load.take_back(given - place),
-                    Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => self.refusals.refuse(why),
-                }
+            let left = given - self.publish(readings);
+            if left > 0 {
+                load.take_back(left);
             }
         }
         self.load = Some(load);
+    }
+
+    /// How many readings the window takes now, of so many at most.
+    fn room(&self, most: usize) -> usize {
+        usize::try_from(self.node.room()).unwrap_or(usize::MAX).min(most)
     }
 
     /// Whether synthetic load is due, and there is room for it.
