@@ -115,7 +115,7 @@ impl Mark {
 
 /// What a node's log says, position by position.
 pub(crate) fn held(node: &Node) -> BTreeMap<Seq, (Epoch, u128)> {
-    node.entries().map(|(seq, epoch, entry)| (seq, (epoch, digest(entry)))).collect()
+    node.entries().map(|(seq, epoch, entry)| (seq, (epoch, digest(&entry)))).collect()
 }
 
 /// Everything that was ever so, along one path.

@@ -11,7 +11,7 @@ use protocol::id::{Epoch, Seq};
 use protocol::inspect::identity;
 use protocol::message::{Entry, Message, Reason};
 use protocol::note::Note;
-use protocol::seam::{Delivery, Output};
+use protocol::seam::{Delivery, Output, Reading};
 
 use crate::fact::{Breach, Fact, Mark};
 use crate::peer::{Peer, reading};
@@ -148,33 +148,33 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
 fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Breach> {
     let mut at = before.delivered;
     let (end, stable) = (after.node.status().delivered, after.node.status().stable);
-    let data: Vec<Seq> = after.node.entries().filter(|(_, _, entry)| matches!(entry, Entry::Data { .. })).map(|(seq, _, _)| seq).collect();
+    let data: Vec<Seq> =
+        after.node.entries().filter(|(_, _, entry)| matches!(entry, Entry::Readings { .. })).map(|(seq, _, _)| seq).collect();
     let leap = |from: Seq, to: Seq| match data.iter().find(|seq| **seq > from && **seq < to) {
         Some(seq) => Err(Breach::new("gap-free", format!("#{seq} is passed over in silence, between #{from} and #{to}"))),
         None => Ok(()),
     };
     for output in out {
         match output {
-            Output::Deliver(Delivery::Reading(delivery)) => {
-                let (origin, oseq) = (&delivery.origin, delivery.oseq);
-                if delivery.seq <= at {
-                    return Err(Breach::new("gap-free", format!("#{} is delivered behind #{at}", delivery.seq)));
+            Output::Deliver(Delivery::Run(run)) => {
+                for Reading { seq, oseq, payload, .. } in run.iter() {
+                    let origin = &run.origin;
+                    if seq <= at {
+                        return Err(Breach::new("gap-free", format!("#{seq} is delivered behind #{at}")));
+                    }
+                    leap(at, seq)?;
+                    if *payload != *reading(&origin.id, oseq).as_bytes() {
+                        return Err(Breach::new("integrity", format!("#{seq}, number {oseq} of {origin}, is not what it published")));
+                    }
+                    if run.guarantee == Guarantee::Safe && seq > stable {
+                        return Err(Breach::new("safe-kept", format!("#{seq} is safe, and delivered while #{stable} is stable")));
+                    }
+                    let last = after.sunk.insert(origin.clone(), oseq);
+                    if let Some(last) = last.filter(|last| *last >= oseq) {
+                        return Err(Breach::new("fifo", format!("number {oseq} of {origin} is delivered after number {last}")));
+                    }
+                    at = seq;
                 }
-                leap(at, delivery.seq)?;
-                if delivery.payload[..] != *reading(&origin.id, oseq).as_bytes() {
-                    return Err(Breach::new(
-                        "integrity",
-                        format!("#{}, number {oseq} of {origin}, is not what it published", delivery.seq),
-                    ));
-                }
-                if delivery.guarantee == Guarantee::Safe && delivery.seq > stable {
-                    return Err(Breach::new("safe-kept", format!("#{} is safe, and delivered while #{stable} is stable", delivery.seq)));
-                }
-                let last = after.sunk.insert(origin.clone(), oseq);
-                if let Some(last) = last.filter(|last| *last >= oseq) {
-                    return Err(Breach::new("fifo", format!("number {oseq} of {origin} is delivered after number {last}")));
-                }
-                at = delivery.seq;
             }
             Output::Note(Note::DupSuppressed { seq, .. }) => {
                 leap(at, *seq)?;
@@ -198,7 +198,8 @@ mod tests {
     use protocol::id::{Epoch, LinkId, Oseq, Seq};
     use protocol::message::Message;
     use protocol::note::Note;
-    use protocol::seam::{Delivery, Input, Output, Publication, Reading};
+    use protocol::readings::Readings;
+    use protocol::seam::{Delivery, Input, Output, Publication, Run};
 
     /// A peer that has founded a group of its own, with a reading in its log.
     fn peer() -> Peer {
@@ -222,10 +223,10 @@ mod tests {
     fn reading(peer: &Peer, seq: u64, oseq: u64, payload: &str) -> Output {
         let origin = peer.node.contact().member.clone();
         let view_id = peer.node.status().view_id;
-        let payload = payload.as_bytes().to_vec().into();
+        let readings = Readings::one(payload.as_bytes().to_vec().into(), 0);
         let guarantee = Guarantee::Agreed;
-        let (epoch, seq, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
-        Output::Deliver(Delivery::Reading(Reading { epoch, view_id, seq, origin, oseq, time: 0, guarantee, payload }))
+        let (epoch, first, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
+        Output::Deliver(Delivery::Run(Run { epoch, view_id, first, origin, oseq, guarantee, readings }))
     }
 
     #[test]
@@ -250,10 +251,10 @@ mod tests {
         check(&before(), &peer, &[reading(&peer, 2, 1, "peer1/1")], "fifo");
         check(&Before::of(&peer), &fresh, &[reading(&peer, 2, 1, "peer1/1")], "gap-free");
         let early = match reading(&peer, 3, 1, "peer1/1") {
-            Output::Deliver(Delivery::Reading(reading)) => Reading { guarantee: Guarantee::Safe, ..reading },
+            Output::Deliver(Delivery::Run(run)) => Run { guarantee: Guarantee::Safe, ..run },
             other => unreachable!("{other:?}"),
         };
-        check(&Before::of(&peer), &fresh, &[Output::Deliver(Delivery::Reading(early))], "safe-kept");
+        check(&Before::of(&peer), &fresh, &[Output::Deliver(Delivery::Run(early))], "safe-kept");
     }
 
     #[test]
@@ -272,10 +273,8 @@ mod tests {
         assert!(!peer.is_due());
         let late = peer.pause(std::time::Duration::from_secs(60));
         assert!(late.is_due());
-        let read_first = late
-            .take(Input::Publish { readings: vec![Publication { payload: "peer1/2".into(), time: 0, guarantee: None }] })
-            .expect("lawful")
-            .peer;
+        let read_first =
+            late.take(Input::Publish { publications: vec![Publication::one("peer1/2".into(), 0, None)] }).expect("lawful").peer;
         assert!(read_first.is_due(), "it has not looked at its clock yet");
     }
 }

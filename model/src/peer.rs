@@ -80,7 +80,7 @@ impl Peer {
     pub(crate) fn next_reading(&self) -> Input {
         let oseq = self.node.status().published.next();
         let payload = reading(&self.node.contact().member.id, oseq);
-        Input::Publish { readings: vec![Publication { payload: payload.into_bytes().into(), time: 0, guarantee: None }] }
+        Input::Publish { publications: vec![Publication::one(payload.into_bytes().into(), 0, None)] }
     }
 
     /// Stands still for `span`; what came of it shows when it is called again.
@@ -173,7 +173,12 @@ impl Step {
                 }
                 Output::Stop(_) => *stopped = true,
                 Output::Note(note) => notes.push(note),
-                Output::Deliver(_) | Output::Published { .. } | Output::Refused { .. } | Output::Persist { .. } => {}
+                Output::Deliver(_)
+                | Output::Accepted { .. }
+                | Output::Acknowledged { .. }
+                | Output::Published { .. }
+                | Output::Refused { .. }
+                | Output::Persist { .. } => {}
             }
         }
         wishes.append(&mut bulk);

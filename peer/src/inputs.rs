@@ -21,6 +21,7 @@ use protocol::frame::{self, FRAME_MAX};
 use protocol::id::{Contact, LinkId};
 use protocol::message::{Message, WIRE_VERSION};
 use protocol::note::Note;
+use protocol::readings::Readings;
 use protocol::seam::{Down, Input, Publication};
 use protocol::time::Time;
 use serde::{Deserialize, Serialize};
@@ -185,7 +186,7 @@ enum Given {
         full: bool,
     },
     Publish {
-        readings: Vec<(Bytes, u64, Option<Guarantee>)>,
+        publications: Vec<(Readings, Option<Guarantee>)>,
     },
     Leave,
     Wake,
@@ -218,9 +219,9 @@ impl Given {
             }
             Input::DialFailed { link, refused } => Self::DialFailed { link: link.0, refused: *refused },
             Input::Backlog { link, full } => Self::Backlog { link: link.0, full: *full },
-            Input::Publish { readings } => {
-                let parts = |reading: &Publication| (reading.payload.clone(), reading.time, reading.guarantee);
-                Self::Publish { readings: readings.iter().map(parts).collect() }
+            Input::Publish { publications } => {
+                let parts = |publication: &Publication| (publication.readings.clone(), publication.guarantee);
+                Self::Publish { publications: publications.iter().map(parts).collect() }
             }
             Input::Leave => Self::Leave,
             Input::Wake => Self::Wake,
@@ -242,9 +243,9 @@ impl Given {
             }
             Self::DialFailed { link, refused } => Input::DialFailed { link: LinkId(link), refused },
             Self::Backlog { link, full } => Input::Backlog { link: LinkId(link), full },
-            Self::Publish { readings } => {
-                let whole = |(payload, time, guarantee)| Publication { payload, time, guarantee };
-                Input::Publish { readings: readings.into_iter().map(whole).collect() }
+            Self::Publish { publications } => {
+                let whole = |(readings, guarantee)| Publication { readings, guarantee };
+                Input::Publish { publications: publications.into_iter().map(whole).collect() }
             }
             Self::Leave => Input::Leave,
             Self::Wake => Input::Wake,
@@ -309,7 +310,7 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// The version of this format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The largest record: what one read of a link can bring at most is one frame and a little more.
 const RECORD_MAX: u64 = 2 * FRAME_MAX as u64;
 /// The length in front of a record, in bytes.

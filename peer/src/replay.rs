@@ -12,7 +12,7 @@ use clap::Args;
 use protocol::config::Config;
 use protocol::node::Node;
 use protocol::note::Note;
-use protocol::seam::{Delivery, Input, Output};
+use protocol::seam::{Input, Output};
 use protocol::time::Time;
 
 use crate::clock::Stamp;
@@ -78,14 +78,24 @@ impl Twin {
         out
     }
 
-    /// The note that the peer told of an output, if it told one.
+    /// The notes that the peer told of an output.
     #[must_use]
-    pub fn note_of(&self, output: &Output) -> Option<Note> {
+    pub fn notes_of(&self, output: &Output) -> Vec<Note> {
+        let mut notes = Vec::new();
+        if self.life.readings {
+            output.notes_of_readings(|note| notes.push(note));
+        }
+        notes.extend(self.note_of(output));
+        notes
+    }
+
+    fn note_of(&self, output: &Output) -> Option<Note> {
         match output {
             Output::Note(note) => Some(note.clone()),
-            Output::Deliver(Delivery::Reading(reading)) => Some(Note::delivered(reading)),
             Output::Persist { incarnation, .. } => self.life.stores.then_some(Note::Persist { incarnation: *incarnation }),
-            Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. })
+            Output::Deliver(_)
+            | Output::Accepted { .. }
+            | Output::Acknowledged { .. }
             | Output::Dial { .. }
             | Output::HangUp { .. }
             | Output::Send { .. }
@@ -96,7 +106,6 @@ impl Twin {
             | Output::Refused { .. }
             | Output::Stop(_) => None,
         }
-        .filter(|note| self.life.readings || !narrator::is_of_reading(note))
     }
 }
 
@@ -227,14 +236,11 @@ impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller
         let out = (self.give)(twin, at, input);
         twin.outputs += out.len() as u64;
         for output in &out {
-            match twin.note_of(output) {
-                Some(note) => self.note(twin.life(), at, &note)?,
-                None if self.trace => {
-                    if let Some(line) = words::of_output(output) {
-                        self.line(twin.life(), at, "->", &line)?;
-                    }
-                }
-                None => {}
+            let notes = twin.notes_of(output);
+            notes.iter().try_for_each(|note| self.note(twin.life(), at, note))?;
+            let told = matches!(output, Output::Persist { .. }) && !notes.is_empty();
+            if let Some(line) = words::of_output(output).filter(|_| self.trace && !told) {
+                self.line(twin.life(), at, "->", &line)?;
             }
         }
         Ok(())

@@ -63,7 +63,7 @@ pub struct Shell {
     delivered: Vec<Delivery>,
     deliveries: Tally,
     /// Which of the readings that were just given were not taken, and why.
-    refused: Vec<(usize, Refusal)>,
+    refused: Vec<(u64, Refusal)>,
     refusals: Refusals,
     cluster: String,
     delivery: Guarantee,
@@ -148,7 +148,7 @@ impl Shell {
         }
         while let Some(finding) = self.worker.finding() {
             match finding {
-                Finding::Measured { payload, time } => self.publish_measured(Publication { payload, time, guarantee: None }),
+                Finding::Measured { payload, time } => self.publish_measured(Publication::one(payload, time, None)),
                 Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
             }
         }
@@ -229,6 +229,9 @@ impl Shell {
     }
 
     fn perform(&mut self, output: Output) {
+        if self.narrator.tells_readings() {
+            output.notes_of_readings(|note| self.narrator.tell(note));
+        }
         match output {
             Output::Dial { link, to } => self.links.dial(link, to),
             Output::HangUp { link } => self.links.hang_up(link),
@@ -237,7 +240,7 @@ impl Shell {
             Output::Broadcast { datagram } => self.discovery.broadcast(&datagram),
             Output::Whisper { to, datagram } => self.discovery.whisper(to, &datagram),
             Output::Deliver(delivery) => self.deliver(delivery),
-            Output::Published { .. } => {}
+            Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } => {}
             Output::Refused { place, why } => self.refused.push((place, why)),
             Output::Persist { incarnation, veteran } => {
                 self.narrator.set_incarnation(incarnation);
@@ -257,12 +260,9 @@ impl Shell {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
-        if let Delivery::Reading(reading) = &delivery {
-            let tells = self.narrator.tells_readings();
-            self.deliveries.count(self.now, reading, !tells);
-            if tells {
-                self.narrator.tell(Note::delivered(reading));
-            }
+        if let Delivery::Run(run) = &delivery {
+            // Where each reading is told, whoever wants to compare can.
+            self.deliveries.count(self.now, run, !self.narrator.tells_readings());
         }
         if self.worker.keeps() {
             self.delivered.push(delivery);

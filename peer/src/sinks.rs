@@ -54,7 +54,7 @@ impl Sinks {
     /// Keeps these, in order.
     pub fn keep(&mut self, deliveries: &[Delivery]) {
         let now = clock::now();
-        for part in deliveries.chunks(CHUNK) {
+        for part in deliveries.chunk_by(fits_together()) {
             self.keep_ordered(now, part);
             self.keep_tables(now, part);
         }
@@ -64,14 +64,15 @@ impl Sinks {
     }
 
     fn keep_ordered(&mut self, now: Time, part: &[Delivery]) {
-        let mut lines = Vec::with_capacity(part.len() * 256);
+        let count = part.iter().map(lines_of).sum();
+        let mut lines = Vec::with_capacity(count * 256);
         if let Some((from, to)) = self.hole {
             ordered::write_gap(from.0, to.0, &mut lines);
         }
         part.iter().for_each(|delivery| ordered::write(delivery, &mut lines));
         let (ordered, folder) = (&mut self.ordered, &self.settings.folder);
         let path = ordered.path().to_owned();
-        let kept = self.ordered_health.attempt(now, &path, part.len(), || {
+        let kept = self.ordered_health.attempt(now, &path, count, || {
             fs::create_dir_all(folder)?;
             ordered.append(&lines)
         });
@@ -79,9 +80,8 @@ impl Sinks {
             self.hole = None;
             return;
         }
-        let first = part.first().map(|delivery| range(delivery).0);
-        let last = part.last().map(|delivery| range(delivery).1);
-        if let (Some(first), Some(last)) = (first, last) {
+        if let Some((first, last)) = part.first().zip(part.last()) {
+            let (first, last) = (first.range().0, last.range().1);
             let from = self.hole.map_or(first, |(from, _)| from.min(first));
             self.hole = Some((from, last));
         }
@@ -90,8 +90,8 @@ impl Sinks {
     fn keep_tables(&mut self, now: Time, part: &[Delivery]) {
         let mut rows: BTreeMap<&str, String> = BTreeMap::new();
         for delivery in part {
-            let Delivery::Reading(reading) = delivery else { continue };
-            if let Some((sensor, more)) = csv::rows(reading) {
+            let Delivery::Run(run) = delivery else { continue };
+            for (sensor, more) in run.iter().filter_map(|reading| csv::rows(&reading)) {
                 rows.entry(sensor).or_default().push_str(&more);
             }
         }
@@ -113,12 +113,22 @@ impl Sinks {
     }
 }
 
-/// The positions that a delivery speaks of.
-fn range(delivery: &Delivery) -> (Seq, Seq) {
+/// How many lines of `ordered.jsonl` a delivery takes.
+fn lines_of(delivery: &Delivery) -> usize {
     match delivery {
-        Delivery::Reading(reading) => (reading.seq, reading.seq),
-        Delivery::Gap { from, to } => (*from, *to),
-        Delivery::Lost { seq, .. } => (*seq, *seq),
+        Delivery::Run(run) => usize::try_from(run.readings.len()).expect("they are in memory"),
+        Delivery::Gap { .. } | Delivery::Lost { .. } => 1,
+    }
+}
+
+/// Whether the next delivery is written together with the ones before it.
+fn fits_together() -> impl FnMut(&Delivery, &Delivery) -> bool {
+    let mut lines = 0;
+    move |before, next| {
+        lines += lines_of(before);
+        let fits = lines + lines_of(next) <= CHUNK;
+        lines = if fits { lines } else { 0 };
+        fits
     }
 }
 
@@ -159,7 +169,7 @@ impl Health {
     }
 }
 
-/// How many deliveries are written together.
+/// How many lines are written together, unless a single delivery has more.
 const CHUNK: usize = 256;
 const RETRY: Duration = Duration::from_secs(5);
 /// How many sensors get a table; their ids come from others, so their number needs a bound.
@@ -172,23 +182,22 @@ mod tests {
     use super::{DataSettings, Health, Sinks, Time};
     use bytes::Bytes;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-    use protocol::seam::{Delivery, Reading};
+    use protocol::readings::Readings;
+    use protocol::seam::{Delivery, Run};
     use std::path::Path;
     use std::time::Duration;
 
     fn reading(seq: u64, payload: &str) -> Delivery {
         let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
         let epoch = Epoch { round: 1, owner: origin.clone() };
-        let payload = Bytes::copy_from_slice(payload.as_bytes());
-        Delivery::Reading(Reading {
+        Delivery::Run(Run {
             epoch,
             view_id: ViewId(1),
-            seq: Seq(seq),
+            first: Seq(seq),
             origin,
             oseq: Oseq(seq),
-            time: 0,
             guarantee: protocol::config::Guarantee::Agreed,
-            payload,
+            readings: Readings::one(Bytes::copy_from_slice(payload.as_bytes()), 0),
         })
     }
 

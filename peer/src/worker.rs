@@ -97,7 +97,7 @@ impl Worker {
         if !self.keeps {
             return;
         }
-        let ends = deliveries.first().map(first_of).zip(deliveries.last().map(last_of));
+        let ends = deliveries.first().zip(deliveries.last()).map(|(first, last)| (first.range().0, last.range().1));
         let Some((first, last)) = ends else { return };
         let hole = self.hole.take();
         if let Some((from, to)) = hole {
@@ -213,24 +213,8 @@ impl Shift {
 
 fn weight(delivery: &Delivery) -> u64 {
     match delivery {
-        Delivery::Reading(reading) => reading.payload.len() as u64 + READING_BYTES,
+        Delivery::Run(run) => run.readings.bytes() + run.readings.len() * READING_BYTES,
         Delivery::Gap { .. } | Delivery::Lost { .. } => READING_BYTES,
-    }
-}
-
-fn first_of(delivery: &Delivery) -> Seq {
-    match delivery {
-        Delivery::Reading(reading) => reading.seq,
-        Delivery::Gap { from, .. } => *from,
-        Delivery::Lost { seq, .. } => *seq,
-    }
-}
-
-fn last_of(delivery: &Delivery) -> Seq {
-    match delivery {
-        Delivery::Reading(reading) => reading.seq,
-        Delivery::Gap { to, .. } => *to,
-        Delivery::Lost { seq, .. } => *seq,
     }
 }
 

@@ -4,8 +4,6 @@
 //! then does it belong to the new epoch. What it lacks it asks for by lineage, not by position: a holder answers only
 //! where its own lineage covers the range by the epoch named.
 
-use std::collections::VecDeque;
-
 use crate::building::{Base, Building, Purpose};
 use crate::id::{Member, Seq};
 use crate::log::Log;
@@ -13,8 +11,10 @@ use crate::member::RUN_BYTES;
 use crate::message::{Message, MissingAnswer, MissingRequest, Ordered, SyncFinal};
 use crate::node::Node;
 use crate::note::{Cause, Note};
+use crate::outbox::Stretch;
 use crate::role::{Phase, Role};
 use crate::seam::Output;
+use crate::tail::Tail;
 use crate::time::Time;
 
 impl Node {
@@ -54,9 +54,9 @@ impl Node {
             purpose: Purpose::Follow,
             epoch: last.epoch,
             source: last.leader,
+            entries: Tail::new(base.end()),
             base,
             lineage: last.lineage,
-            entries: Vec::new(),
             target: last.cut,
             ask,
             bursts: 0,
@@ -137,10 +137,9 @@ impl Node {
             if next > to {
                 return;
             }
-            let run = self.log.run(next, to, RUN_BYTES as usize);
-            let first = next;
-            next = next.plus(run.len() as u64);
-            let message = Ordered { epoch: missing.epoch.clone(), first, run, stable: self.log.stable().min(to), repair: Some(ask) };
+            let run = self.log.run(next, to, RUN_BYTES);
+            let message = Ordered { epoch: missing.epoch.clone(), first: next, run, stable: self.log.stable().min(to), repair: Some(ask) };
+            next = next.plus(message.positions());
             self.send(now, from, Message::Ordered(message), out);
         }
     }
@@ -149,7 +148,7 @@ impl Node {
         let Some(building) = self.building.as_mut().filter(|building| building.ask == ask && building.purpose != Purpose::Join) else {
             return;
         };
-        if !building.extend(ordered.first, ordered.run) {
+        if !building.extend(ordered) {
             return;
         }
         building.bursts += 1;
@@ -266,14 +265,8 @@ impl Node {
     /// Puts another log in the place of the present one, with what follows from it for this peer's own readings.
     fn replace_log(&mut self, log: Log) {
         self.log = log;
-        let mut unstable = VecDeque::new();
-        let mut seq = self.log.stable().next();
-        while seq <= self.log.contiguous() {
-            if let Some((oseq, guarantee)) = self.log.get(seq).and_then(|entry| entry.number_of(&self.me.member)) {
-                unstable.push_back((seq, oseq, guarantee));
-            }
-            seq = seq.next();
-        }
+        let unstable = self.log.between(self.log.stable().next(), self.log.contiguous());
+        let unstable = unstable.filter_map(|(seq, entry)| Stretch::of(&entry, seq, &self.me.member)).collect();
         self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), unstable);
     }
 

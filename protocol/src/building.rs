@@ -5,7 +5,8 @@
 
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;
-use crate::message::{Entry, Row, Snapshot};
+use crate::message::{Ordered, Row, Snapshot};
+use crate::tail::Tail;
 use crate::time::Time;
 
 /// On what the entries stand.
@@ -39,7 +40,8 @@ pub(crate) struct Building {
     pub(crate) base: Base,
     /// The rows that it will have, without the one for `epoch` where that is still to be added.
     pub(crate) lineage: Vec<Row>,
-    pub(crate) entries: Vec<Entry>,
+    /// What stands above the base so far.
+    pub(crate) entries: Tail,
     /// The last position needed.
     pub(crate) target: Seq,
     /// The open question, if entries have to be asked for.
@@ -50,14 +52,20 @@ pub(crate) struct Building {
     pub(crate) retry_at: Time,
 }
 
+impl Base {
+    /// The last position of it.
+    pub(crate) fn end(&self) -> Seq {
+        match self {
+            Self::Own(fork) => *fork,
+            Self::Snapshot(snapshot) => snapshot.seq,
+        }
+    }
+}
+
 impl Building {
     /// The first position that is still missing.
     pub(crate) fn next(&self) -> Seq {
-        let base = match &self.base {
-            Base::Own(fork) => *fork,
-            Base::Snapshot(snapshot) => snapshot.seq,
-        };
-        base.plus(self.entries.len() as u64).next()
+        self.entries.end().next()
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -65,20 +73,20 @@ impl Building {
     }
 
     /// Takes what continues it, and nothing else. True if something did.
-    pub(crate) fn extend(&mut self, first: Seq, run: Vec<Entry>) -> bool {
+    pub(crate) fn extend(&mut self, ordered: Ordered) -> bool {
         let next = self.next();
-        if first > next {
+        if ordered.first > next {
             return false;
         }
-        let skip = usize::try_from(next.above(first)).unwrap_or(usize::MAX);
-        let before = self.entries.len();
-        self.entries.extend(run.into_iter().skip(skip));
-        self.entries.len() > before
+        ordered.from(next).for_each(|entry| {
+            self.entries.push(entry);
+        });
+        self.next() > next
     }
 
     /// Goes on from a snapshot instead.
     pub(crate) fn rebase(&mut self, snapshot: Snapshot) {
-        self.entries.clear();
+        self.entries = Tail::new(snapshot.seq);
         self.base = Base::Snapshot(Box::new(snapshot));
     }
 
@@ -92,7 +100,7 @@ impl Building {
             }
             Base::Snapshot(snapshot) => Log::from_snapshot(snapshot),
         };
-        for entry in self.entries {
+        for (_, entry) in self.entries.from(Seq::ZERO) {
             log.append(entry);
         }
         log.set_lineage(self.lineage);
@@ -108,32 +116,33 @@ mod tests {
     use super::{Base, Building, Purpose};
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
-    use crate::message::Entry;
+    use crate::message::{Entry, Ordered};
+    use crate::tail::Tail;
     use crate::time::Time;
 
     #[test]
     fn only_what_continues_a_log_counts_as_progress() {
         let member = Member { id: PeerId::new("p1").expect("a valid name"), inc: Incarnation(1) };
         let source = Contact { member: member.clone(), birth: 1, address: "127.0.0.1:5001".parse().expect("an address"), explicit: 0 };
-        let data =
-            |oseq| Entry::Data { origin: member.clone(), oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: "x".into() };
+        let data = |oseq| Entry::one(member.clone(), Oseq(oseq), Guarantee::Agreed, "x".into(), 0);
+        let ordered = |first, run| Ordered { epoch: Epoch::none(), first: Seq(first), run, stable: Seq::ZERO, repair: None };
         let mut building = Building {
             purpose: Purpose::Follow,
             epoch: Epoch::none(),
             source,
             base: Base::Own(Seq(3)),
             lineage: Vec::new(),
-            entries: Vec::new(),
+            entries: Tail::new(Seq(3)),
             target: Seq(5),
             ask: 1,
             bursts: 0,
             retry_at: Time::ZERO,
         };
-        assert!(!building.extend(Seq(5), vec![data(5)]), "a hole");
-        assert!(building.extend(Seq(3), vec![data(3), data(4)]) && !building.is_complete());
-        assert!(!building.extend(Seq(3), vec![data(3), data(4)]), "a repeat");
-        assert!(!building.extend(Seq(5), Vec::new()), "nothing");
-        assert!(building.extend(Seq(5), vec![data(5)]) && building.is_complete());
-        assert_eq!(building.entries, [data(4), data(5)]);
+        assert!(!building.extend(ordered(5, vec![data(5)])), "a hole");
+        assert!(building.extend(ordered(3, vec![data(3), data(4)])) && !building.is_complete());
+        assert!(!building.extend(ordered(3, vec![data(3), data(4)])), "a repeat");
+        assert!(!building.extend(ordered(5, Vec::new())), "nothing");
+        assert!(building.extend(ordered(5, vec![data(5)])) && building.is_complete());
+        assert_eq!(building.entries.from(Seq(1)).collect::<Vec<_>>(), [(Seq(4), data(4)), (Seq(5), data(5))]);
     }
 }

@@ -4,11 +4,11 @@
 //! is never rolled back and never shipped, so a reading that comes again in another log is told apart and not handed
 //! over twice. Views come into force here, at their place among the readings (virtual synchrony).
 
-use crate::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
+use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::log::Log;
 use crate::message::Entry;
 use crate::note::Note;
-use crate::seam::{Delivery, Output, Reading};
+use crate::seam::{Delivery, Output, Run};
 use crate::table::Table;
 use crate::view::View;
 
@@ -36,49 +36,54 @@ impl Sinks {
 
     /// Hands over everything up to `limit` that the log holds.
     pub(crate) fn deliver(&mut self, log: &Log, limit: Seq, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
-        while self.delivered < limit {
-            let seq = self.delivered.next();
-            let Some(entry) = log.get(seq) else { return };
-            self.delivered = seq;
-            match entry {
-                Entry::Data { origin, oseq, time, guarantee, payload } => {
-                    let epoch = log.epoch_at(seq);
-                    let view_id = self.in_force;
-                    if self.has_sunk(&origin.id, origin.inc, *oseq) {
-                        let (origin, origin_inc, oseq) = (origin.id.clone(), origin.inc, *oseq);
-                        out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
-                    } else {
-                        self.sunk.set(&origin.id, (origin.inc, *oseq));
-                        let (origin, payload) = (origin.clone(), payload.clone());
-                        let reading = Reading { epoch, view_id, seq, origin, oseq: *oseq, time: *time, guarantee: *guarantee, payload };
-                        out.push(Output::Deliver(Delivery::Reading(reading)));
-                    }
+        // Whatever stands together was numbered in one epoch; but that is another peer's word.
+        while self.delivered < limit && self.delivered < log.contiguous() {
+            let first = self.delivered.next();
+            let mut held = log.between(first, limit.min(log.same_epoch_up_to(first))).peekable();
+            if held.peek().is_none() {
+                return;
+            }
+            let epoch = log.epoch_at(first);
+            for (seq, entry) in held {
+                self.delivered = seq.plus(entry.positions()).previous();
+                self.deliver_entry(log, &epoch, seq, entry, me, out);
+            }
+        }
+    }
+
+    fn deliver_entry(&mut self, log: &Log, epoch: &Epoch, seq: Seq, entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+        match entry {
+            Entry::Readings { origin, first, guarantee, readings } => {
+                let sunk = self.sunk_up_to(&origin).next().above(first).min(readings.len());
+                for past in 0..sunk {
+                    let (epoch, seq, view_id, oseq) = (epoch.clone(), seq.plus(past), self.in_force, first.plus(past));
+                    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
+                    out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
                 }
-                Entry::Lost { origin, from, to } => {
-                    let had = self.has_sunk(&origin.id, origin.inc, *to);
-                    // Its origin says it in any case: whoever else could may be gone.
-                    if !had || (&origin.id, origin.inc) == me {
-                        out.push(Output::Note(Note::Lost {
-                            epoch: log.epoch_at(seq),
-                            seq,
-                            view_id: self.in_force,
-                            origin: origin.id.clone(),
-                            origin_inc: origin.inc,
-                            from: *from,
-                            to: *to,
-                        }));
-                    }
-                    if !had {
-                        self.sunk.set(&origin.id, (origin.inc, *to));
-                        out.push(Output::Deliver(Delivery::Lost { seq, origin: origin.clone(), from: *from, to: *to }));
-                    }
+                if sunk < readings.len() {
+                    self.sunk.set(&origin.id, (origin.inc, first.plus(readings.len()).previous()));
+                    let readings = readings.slice(sunk..readings.len());
+                    let (epoch, view_id, first, oseq) = (epoch.clone(), self.in_force, seq.plus(sunk), first.plus(sunk));
+                    out.push(Output::Deliver(Delivery::Run(Run { epoch, view_id, first, origin, oseq, guarantee, readings })));
                 }
-                Entry::View(view) => {
-                    self.in_force = view.view_id;
-                    self.forget(log);
-                    if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
-                        self.tell(log, view, seq, out);
-                    }
+            }
+            Entry::Lost { origin, from, to } => {
+                let had = self.sunk_up_to(&origin) >= to;
+                // Its origin says it in any case: whoever else could may be gone.
+                if !had || (&origin.id, origin.inc) == me {
+                    let (epoch, view_id, origin, origin_inc) = (epoch.clone(), self.in_force, origin.id.clone(), origin.inc);
+                    out.push(Output::Note(Note::Lost { epoch, seq, view_id, origin, origin_inc, from, to }));
+                }
+                if !had {
+                    self.sunk.set(&origin.id, (origin.inc, to));
+                    out.push(Output::Deliver(Delivery::Lost { seq, origin, from, to }));
+                }
+            }
+            Entry::View(view) => {
+                self.in_force = view.view_id;
+                self.forget(log);
+                if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
+                    self.tell(log, &view, seq, out);
                 }
             }
         }
@@ -142,8 +147,13 @@ impl Sinks {
         }
     }
 
-    fn has_sunk(&self, origin: &PeerId, inc: Incarnation, oseq: Oseq) -> bool {
-        self.sunk.get(origin).is_some_and(|last| last >= (inc, oseq))
+    /// The last of a member's numbers that the sinks have had; all of them where they have had some of a later life.
+    fn sunk_up_to(&self, origin: &Member) -> Oseq {
+        match self.sunk.get(&origin.id) {
+            Some((inc, oseq)) if inc == origin.inc => oseq,
+            Some((inc, _)) if inc > origin.inc => Oseq(u64::MAX),
+            Some(_) | None => Oseq::ZERO,
+        }
     }
 }
 
@@ -171,8 +181,7 @@ mod tests {
     }
 
     fn data(origin: &Member, oseq: u64) -> Entry {
-        let (origin, oseq, payload) = (origin.clone(), Oseq(oseq), Bytes::from_static(b"x"));
-        Entry::Data { origin, oseq, time: 0, guarantee: Guarantee::Agreed, payload }
+        Entry::one(origin.clone(), Oseq(oseq), Guarantee::Agreed, Bytes::from_static(b"x"), 0)
     }
 
     fn view(id: u64, members: &[Member]) -> Entry {
@@ -224,7 +233,7 @@ mod tests {
             let out = deliver(&mut Sinks::new(), &log(vec![data(origin, 1), lost(2, 3), lost(2, 3), data(origin, 3), data(origin, 4)]));
             let notes = out.iter().filter(|output| matches!(output, Output::Note(Note::Lost { .. }))).count();
             let lost = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Lost { .. }))).count();
-            let readings = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Reading(_)))).count();
+            let readings = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Run(_)))).count();
             let again = out.iter().filter(|output| matches!(output, Output::Note(Note::DupSuppressed { .. }))).count();
             assert_eq!((notes, lost, readings, again), (told, 1, 2, 1), "{origin}");
             let first = deliver(&mut Sinks::new(), &log(vec![lost_once]));

@@ -1,54 +1,35 @@
 //! What a payload is called in events: 64 bits of FNV-1a, as sixteen hex digits.
 //!
 //! Events name a payload instead of repeating it, so that whoever judges a run can tell whether two peers were handed the
-//! same bytes. Most events are never looked at, so the digest is taken when somebody asks for it; until then this is a share
-//! of the payload, which costs next to nothing. Not for secrets: whoever wants two payloads of one digest finds them.
+//! same bytes. Not for secrets: whoever wants two payloads of one digest finds them.
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::draw::digest;
 
-/// The digest of a payload, taken when it is needed.
-#[derive(Clone)]
-pub struct Digest(Source);
-
-#[derive(Clone)]
-enum Source {
-    Payload(Bytes),
-    Number(u64),
-}
+/// The digest of a payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest(u64);
 
 impl Digest {
     /// Of this payload.
     #[must_use]
-    pub fn of(payload: &Bytes) -> Self {
-        Self(Source::Payload(payload.clone()))
+    pub fn of(payload: &[u8]) -> Self {
+        Self(digest(payload))
     }
 
     /// The number.
     #[must_use]
     pub fn value(&self) -> u64 {
-        match &self.0 {
-            Source::Payload(payload) => digest(payload),
-            Source::Number(number) => *number,
-        }
+        self.0
     }
 }
-
-impl PartialEq for Digest {
-    fn eq(&self, other: &Self) -> bool {
-        self.value() == other.value()
-    }
-}
-
-impl Eq for Digest {}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.value())
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -82,22 +63,21 @@ impl de::Visitor<'_> for Digits {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
         let number = u64::from_str_radix(text, 16).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
-        Ok(Digest(Source::Number(number)))
+        Ok(Digest(number))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Digest;
-    use bytes::Bytes;
 
     #[test]
     fn a_digest_survives_the_file() {
-        let digest = Digest::of(&Bytes::from_static(b"21.5 C"));
+        let digest = Digest::of(b"21.5 C");
         let text = serde_json::to_string(&digest).expect("it is a text");
         assert_eq!(text.len(), 18, "{text}");
         assert_eq!(serde_json::from_str::<Digest>(&text).expect("and back"), digest);
-        assert_ne!(digest, Digest::of(&Bytes::new()));
+        assert_ne!(digest, Digest::of(b""));
         assert!(serde_json::from_str::<Digest>("\"none\"").is_err());
     }
 }

@@ -41,7 +41,8 @@ pub const FRAME_MAX: usize = 32 << 20;
 /// The largest first frame of a stream: a HELLO or a refusal. Nobody gets more memory than this before a HELLO.
 pub const FIRST_FRAME_MAX: usize = 4 << 10;
 
-/// The most entries, or requests, in one run. With [`FRAME_MAX`] it is what whoever builds runs has to keep to.
+/// The most entries, or requests, in one run; one entry may hold many readings. With [`FRAME_MAX`] it is what whoever builds
+/// runs has to keep to.
 pub const RUN_MAX: usize = 1 << 16;
 
 /// Appends one whole frame, with its length in front.
@@ -50,6 +51,7 @@ pub const RUN_MAX: usize = 1 << 16;
 /// If the frame would be larger than [`FRAME_MAX`], or a run longer than [`RUN_MAX`]: the builder of the run forgot its bound.
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     let prefix = out.len();
+    out.reserve(run::weight(message));
     out.extend_from_slice(&[0; PREFIX]);
     write_frame(message, None, out);
     let length = out.len() - prefix - PREFIX;
@@ -122,7 +124,7 @@ fn open(frame: &Bytes) -> Result<(Header, Annex<'_>, Body<'_>), WireError> {
     }
     let announced = u32::from_be_bytes([a0, a1, a2, a3]) as usize;
     let annex = rest.get(..announced).ok_or(WireError::Truncated { verb: verb.name(), announced, held: rest.len() })?;
-    Ok((Header { verb, flags }, Annex::new(verb, annex), Body::new(verb, frame, HEADER + announced)))
+    Ok((Header { verb, flags }, Annex::new(verb, frame, annex), Body::new(verb, frame, HEADER + announced)))
 }
 
 /// Header, annex and body; with the facts of a datagram first in the annex where it is one.

@@ -59,15 +59,16 @@ impl Node {
         !self.veteran && self.log.is_none()
     }
 
-    /// The entries that its log retains, each with its position and its epoch.
-    pub fn entries(&self) -> impl Iterator<Item = (Seq, Epoch, &Entry)> {
-        let end = self.log.contiguous();
-        let retained = usize::try_from(end.0).unwrap_or(usize::MAX);
-        let newest_first = (0..retained).map_while(move |back| {
-            let seq = Seq(end.0 - back as u64);
-            self.log.get(seq).map(|entry| (seq, self.log.epoch_at(seq), entry))
-        });
-        newest_first.collect::<Vec<_>>().into_iter().rev()
+    /// What its log retains, position by position, with the epoch of each.
+    pub fn entries(&self) -> impl Iterator<Item = (Seq, Epoch, Entry)> {
+        let retained = self.log.between(self.log.base(), self.log.contiguous());
+        retained.flat_map(move |(first, entry)| {
+            let positions: Vec<Entry> = entry.singly().collect();
+            (0_u64..).zip(positions).map(move |(place, entry)| {
+                let seq = first.plus(place);
+                (seq, self.log.epoch_at(seq), entry)
+            })
+        })
     }
 }
 
@@ -137,8 +138,8 @@ mod tests {
         let now = Time::ZERO;
         let mut node = node(now);
         let mut seen = BTreeSet::from([node.identity(now)]);
-        let readings = vec![Publication { payload: "21.5 C".into(), time: 0, guarantee: None }];
-        node.handle(now, Input::Publish { readings }, &mut Vec::new());
+        let publications = vec![Publication::one("21.5 C".into(), 0, None)];
+        node.handle(now, Input::Publish { publications }, &mut Vec::new());
         assert!(seen.insert(node.identity(now)));
         while let Some(at) = node.deadline().filter(|_| node.status().role != "leader") {
             node.handle(at, Input::Wake, &mut Vec::new());

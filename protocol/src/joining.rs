@@ -15,6 +15,7 @@ use crate::node::Node;
 use crate::note::Cause;
 use crate::role::{Joining, Role};
 use crate::seam::Output;
+use crate::tail::Tail;
 use crate::time::Time;
 
 impl Joining {
@@ -221,13 +222,14 @@ impl Node {
         }
         self.promise_to(&added.epoch, &from.id, out);
         let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
+        let base = self.base_for(added.snapshot);
         self.building = Some(Building {
             purpose: Purpose::Join,
             epoch: added.epoch,
             source,
-            base: self.base_for(added.snapshot),
+            entries: Tail::new(base.end()),
+            base,
             lineage,
-            entries: Vec::new(),
             target,
             ask: 0,
             bursts: 0,
@@ -245,17 +247,22 @@ impl Node {
         if is_ours { Base::Own(fork) } else { Base::Snapshot(Box::new(snapshot)) }
     }
 
-    /// An entry that a joiner is waiting for. True if it was taken.
-    pub(crate) fn extend_admission(&mut self, now: Time, from: &Member, ordered: &Ordered, out: &mut Vec<Output>) -> bool {
-        let Some(building) = &mut self.building else { return false };
-        if building.purpose != Purpose::Join || building.source.member != *from || building.epoch != ordered.epoch {
-            return false;
-        }
-        if building.extend(ordered.first, ordered.run.clone()) {
-            building.retry_at = now + self.config.knobs().join_patience;
+    /// Whether these are entries that a joiner is waiting for.
+    pub(crate) fn is_admission(&self, from: &Member, ordered: &Ordered) -> bool {
+        let awaits =
+            |building: &Building| building.purpose == Purpose::Join && building.source.member == *from && building.epoch == ordered.epoch;
+        self.building.as_ref().is_some_and(awaits)
+    }
+
+    /// Some of the entries that a joiner is waiting for.
+    pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
+        let patience = self.config.knobs().join_patience;
+        if let Some(building) = &mut self.building
+            && building.extend(ordered)
+        {
+            building.retry_at = now + patience;
         }
         self.install_if_complete(now, out);
-        true
     }
 }
 

@@ -85,7 +85,7 @@ mod tests {
         // Woken in time, it founds its group after `join_timeout`, which is 200 ms.
         check_claims(&Input::Wake, (0..10).map(|n| n * 60), 600, true);
         // One long pause, two in a row, and one that is made of many short ones: nobody could have been heard.
-        let publish = Input::Publish { readings: vec![Publication { payload: "x".into(), time: 0, guarantee: None }] };
+        let publish = Input::Publish { publications: vec![Publication::one("x".into(), 0, None)] };
         check_claims(&publish, [], 600, false);
         check_claims(&publish, [300], 600, false);
         check_claims(&publish, (0..10).map(|n| n * 60), 600, false);

@@ -32,20 +32,20 @@
 //! let mut now = Time::ZERO;
 //! let mut node = Node::new(me, Config::try_from(Knobs::fast())?, 1, now);
 //! let mut out = Vec::new();
-//! let readings = vec![Publication { payload: "21.5 C".into(), time: 0, guarantee: None }];
-//! node.handle(now, Input::Publish { readings }, &mut out);
-//! let reading = 'group: loop {
+//! let publications = vec![Publication::one("21.5 C".into(), 0, None)];
+//! node.handle(now, Input::Publish { publications }, &mut out);
+//! let run = 'group: loop {
 //!     for output in out.drain(..) {
 //!         // A shell dials, sends, logs and stores here.
-//!         if let Output::Deliver(Delivery::Reading(reading)) = output {
-//!             break 'group reading;
+//!         if let Output::Deliver(Delivery::Run(run)) = output {
+//!             break 'group run;
 //!         }
 //!     }
 //!     // A shell waits for its sockets until then; here nobody else is there, so time just passes.
 //!     now = node.deadline().expect("a living node always wants to be woken");
 //!     node.handle(now, Input::Wake, &mut out);
 //! };
-//! assert_eq!((&reading.payload[..], reading.seq.0), (&b"21.5 C"[..], 2));
+//! assert_eq!((&run.readings.payloads()[..], run.first.0), (&b"21.5 C"[..], 2));
 //! assert_eq!(node.status().role, "leader");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -78,6 +78,7 @@ mod sequencer;
 mod slow;
 mod stream;
 mod sync;
+mod tail;
 
 pub mod config;
 pub mod digest;
@@ -90,6 +91,7 @@ pub mod message;
 pub mod node;
 pub mod note;
 pub mod phase;
+pub mod readings;
 pub mod seam;
 pub mod status;
 pub mod table;

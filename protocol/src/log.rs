@@ -12,23 +12,22 @@ use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::message::{Entry, LogEnd, Row, Snapshot};
 use crate::table::Table;
+use crate::tail::Tail;
 use crate::view::View;
 
 /// A log, or the part of it that is retained.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
     lineage: Vec<Row>,
-    /// Position of the last entry that is *not* retained; the state there follows.
-    base: Seq,
+    /// The retained entries; the state at their base follows.
+    tail: Tail,
     base_view: Option<View>,
     base_table: Table,
-    entries: VecDeque<Entry>,
-    weight: usize,
     table: Table,
     /// The view entries among the retained ones.
     views: VecDeque<(Seq, View)>,
-    /// Where readings stand that are to be handed over only when they are stable, and are not.
-    unsafe_yet: VecDeque<Seq>,
+    /// Where readings stand that are to be handed over only when they are stable, and are not: first and last positions.
+    unsafe_yet: VecDeque<(Seq, Seq)>,
     stable: Seq,
 }
 
@@ -36,11 +35,9 @@ impl Log {
     pub(crate) fn empty() -> Self {
         Self {
             lineage: Vec::new(),
-            base: Seq::ZERO,
+            tail: Tail::new(Seq::ZERO),
             base_view: None,
             base_table: Table::new(),
-            entries: VecDeque::new(),
-            weight: 0,
             table: Table::new(),
             views: VecDeque::new(),
             unsafe_yet: VecDeque::new(),
@@ -51,7 +48,7 @@ impl Log {
     pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
         let mut log = Self::empty();
         log.lineage = snapshot.lineage.iter().take_while(|row| row.first <= snapshot.seq.next()).cloned().collect();
-        log.base = snapshot.seq;
+        log.tail = Tail::new(snapshot.seq);
         log.base_view = snapshot.view.clone();
         log.base_table = snapshot.table.clone();
         log.table = snapshot.table.clone();
@@ -82,17 +79,17 @@ impl Log {
     }
 
     pub(crate) fn contiguous(&self) -> Seq {
-        self.base.plus(self.entries.len() as u64)
+        self.tail.end()
     }
 
     /// How many bytes the retained entries weigh.
     pub(crate) fn weight(&self) -> u64 {
-        self.weight as u64
+        self.tail.weight()
     }
 
     /// The position above which entries are retained.
     pub(crate) fn base(&self) -> Seq {
-        self.base
+        self.tail.base()
     }
 
     pub(crate) fn stable(&self) -> Seq {
@@ -128,12 +125,12 @@ impl Log {
 
     /// Where the newest view stands; the base where it stands at or below it.
     pub(crate) fn view_at(&self) -> Seq {
-        self.views.back().map_or(self.base, |(seq, _)| *seq)
+        self.views.back().map_or(self.base(), |(seq, _)| *seq)
     }
 
     /// The newest two views held and where they stand, newest first; a view that is not retained any more stands at the base.
     pub(crate) fn last_views(&self) -> Vec<(Seq, View)> {
-        let below = self.base_view.iter().map(|view| (self.base, view.clone()));
+        let below = self.base_view.iter().map(|view| (self.base(), view.clone()));
         self.views.iter().rev().cloned().chain(below).take(2).collect()
     }
 
@@ -152,45 +149,54 @@ impl Log {
         self.lineage.iter().rev().find(|row| row.first <= seq).map_or_else(Epoch::none, |row| row.epoch.clone())
     }
 
-    pub(crate) fn get(&self, seq: Seq) -> Option<&Entry> {
-        let at = seq.0.checked_sub(self.base.0 + 1)?;
-        self.entries.get(usize::try_from(at).ok()?)
+    /// The last position up to which the epoch that covers `seq` does.
+    pub(crate) fn same_epoch_up_to(&self, seq: Seq) -> Seq {
+        self.lineage.iter().find(|row| row.first > seq).map_or(self.contiguous(), |row| row.first.previous())
+    }
+
+    /// The retained entries that stand there, cut where the first or the last position is in the middle of one.
+    pub(crate) fn between(&self, first: Seq, last: Seq) -> impl Iterator<Item = (Seq, Entry)> {
+        self.tail.between(first, last)
     }
 
     /// Whether all entries above `seq` are still here.
     pub(crate) fn retains_above(&self, seq: Seq) -> bool {
-        seq >= self.base
+        seq >= self.base()
     }
 
-    /// Consecutive entries from `first` on, at most `bytes` of them but at least one.
-    pub(crate) fn run(&self, first: Seq, last: Seq, bytes: usize) -> Vec<Entry> {
+    /// Consecutive entries from `first` on for one frame, at most `bytes` of them but at least one position.
+    pub(crate) fn run(&self, first: Seq, last: Seq, bytes: u64) -> Vec<Entry> {
         let mut run = Vec::new();
-        let mut weight = 0;
-        let mut seq = first;
-        while seq <= last && run.len() < RUN_ENTRIES {
-            let Some(entry) = self.get(seq) else { break };
-            weight += entry.weight();
-            if !run.is_empty() && weight > bytes {
+        if first <= self.base() {
+            return run;
+        }
+        let mut left = bytes;
+        for (_, entry) in self.between(first, last).take(RUN_ENTRIES) {
+            let weight = entry.frame_weight();
+            if weight > left {
+                let fits = entry.fitting(left).max(u64::from(run.is_empty()));
+                if fits > 0 {
+                    run.push(entry.part(0..fits.min(entry.positions())));
+                }
                 break;
             }
-            run.push(entry.clone());
-            seq = seq.next();
+            left -= weight;
+            run.push(entry);
         }
         run
     }
 
+    /// Appends an entry; gives its first position.
     pub(crate) fn append(&mut self, entry: Entry) -> Seq {
-        let seq = self.contiguous().next();
         apply(&mut self.table, &entry);
+        let first = self.contiguous().next();
         if let Entry::View(view) = &entry {
-            self.views.push_back((seq, view.clone()));
+            self.views.push_back((first, view.clone()));
         }
-        if matches!(&entry, Entry::Data { guarantee: Guarantee::Safe, .. }) {
-            self.unsafe_yet.push_back(seq);
+        if let Entry::Readings { guarantee: Guarantee::Safe, readings, .. } = &entry {
+            self.unsafe_yet.push_back((first, first.plus(readings.len()).previous()));
         }
-        self.weight += entry.weight();
-        self.entries.push_back(entry);
-        seq
+        self.tail.push(entry)
     }
 
     /// From here on, entries belong to `epoch`.
@@ -210,23 +216,20 @@ impl Log {
 
     /// Drops everything above `seq`, and what follows from it.
     pub(crate) fn truncate(&mut self, seq: Seq) {
-        assert!(seq >= self.base, "nothing at or below the base can be taken back");
+        assert!(seq >= self.base(), "nothing at or below the base can be taken back");
         if seq >= self.contiguous() {
             return;
         }
-        let keep = usize::try_from(seq.above(self.base)).expect("no more than what is retained");
-        self.entries.truncate(keep);
+        self.tail.truncate(seq);
         while self.views.back().is_some_and(|(at, _)| *at > seq) {
             self.views.pop_back();
         }
-        while self.unsafe_yet.back().is_some_and(|at| *at > seq) {
-            self.unsafe_yet.pop_back();
+        while let Some((first, last)) = self.unsafe_yet.pop_back_if(|(_, last)| *last > seq) {
+            if first <= seq {
+                self.unsafe_yet.push_back((first, seq.min(last)));
+            }
         }
-        self.weight = self.entries.iter().map(Entry::weight).sum();
-        self.table = self.base_table.clone();
-        for entry in &self.entries {
-            apply(&mut self.table, entry);
-        }
+        self.table = self.table_at(seq);
         self.stable = self.stable.min(seq);
         // The first row begins with the log, so it stays.
         while self.lineage.last().is_some_and(|row| row.first > seq.next()) {
@@ -249,12 +252,15 @@ impl Log {
     /// The state of the log at a position that is retained.
     pub(crate) fn snapshot(&self, seq: Seq) -> Snapshot {
         assert!(self.retains_above(seq) && seq <= self.contiguous(), "a snapshot stands on what is retained");
-        let mut table = self.base_table.clone();
-        for entry in self.entries.iter().take(usize::try_from(seq.above(self.base)).expect("no more than what is retained")) {
-            apply(&mut table, entry);
-        }
+        let table = self.table_at(seq);
         let view = self.view_in_force(seq).cloned();
         Snapshot { seq, view, table, lineage: self.lineage.clone() }
+    }
+
+    fn table_at(&self, seq: Seq) -> Table {
+        let mut table = self.base_table.clone();
+        self.between(self.base(), seq).for_each(|(_, entry)| apply(&mut table, &entry));
+        table
     }
 
     /// Notes that everything up to `seq` is stable; true if that is news.
@@ -262,41 +268,43 @@ impl Log {
         let seq = seq.min(self.contiguous());
         let news = seq > self.stable;
         self.stable = self.stable.max(seq);
-        while self.unsafe_yet.front().is_some_and(|at| *at <= self.stable) {
-            self.unsafe_yet.pop_front();
+        while let Some((first, last)) = self.unsafe_yet.pop_front_if(|(first, _)| *first <= self.stable) {
+            if last > self.stable {
+                self.unsafe_yet.push_front((self.stable.next().max(first), last));
+            }
         }
         news
     }
 
     /// The last position up to `limit` before which nothing waits to be safe.
     pub(crate) fn safe_up_to(&self, limit: Seq) -> Seq {
-        self.unsafe_yet.front().map_or(limit, |at| limit.min(at.previous()))
+        self.unsafe_from().map_or(limit, |at| limit.min(at.previous()))
     }
 
     /// The first position that waits to be safe.
     pub(crate) fn unsafe_from(&self) -> Option<Seq> {
-        self.unsafe_yet.front().copied()
+        self.unsafe_yet.front().map(|(first, _)| *first)
     }
 
     /// The last position that waits to be safe.
     pub(crate) fn unsafe_to(&self) -> Option<Seq> {
-        self.unsafe_yet.back().copied()
+        self.unsafe_yet.back().map(|(_, last)| *last)
     }
 
     /// Forgets entries at or below `floor`, but keeps so many entries and bytes more.
     pub(crate) fn discard(&mut self, floor: Seq, entries: u64, bytes: u64) {
-        let mut behind = floor.above(self.base);
         // Bytes are judged over the whole log: above the floor little is held as long as everybody keeps up.
-        while behind > 0 && (behind > entries || self.weight as u64 > bytes) {
-            let Some(entry) = self.entries.pop_front() else { break };
-            self.base = self.base.next();
-            self.weight -= entry.weight();
+        let too_many = Seq(floor.0.saturating_sub(entries));
+        let to = too_many.max(self.tail.heavier_than(bytes)).min(floor);
+        if to <= self.base() {
+            return;
+        }
+        for entry in self.tail.forget(to) {
             apply(&mut self.base_table, &entry);
             if let Entry::View(view) = entry {
                 self.base_view = Some(view);
                 self.views.pop_front();
             }
-            behind -= 1;
         }
         self.merge_rows();
     }
@@ -304,7 +312,7 @@ impl Log {
     /// Bounds the lineage: of very many rows, the oldest below the base become one that names no epoch. The first stays,
     /// because it names the log; and the merged one keeps it from seeming to cover what it did not.
     fn merge_rows(&mut self) {
-        while self.lineage.len() > LINEAGE_MOST && self.lineage.get(3).is_some_and(|row| row.first <= self.base) {
+        while self.lineage.len() > LINEAGE_MOST && self.lineage.get(3).is_some_and(|row| row.first <= self.tail.base()) {
             if let Some(row) = self.lineage.get_mut(1) {
                 row.epoch = Epoch::none();
             }
@@ -316,7 +324,7 @@ impl Log {
 /// What an entry does to the dedupe table.
 fn apply(table: &mut Table, entry: &Entry) {
     match entry {
-        Entry::Data { origin, oseq, .. } => table.set(&origin.id, (origin.inc, *oseq)),
+        Entry::Readings { origin, first, readings, .. } => table.set(&origin.id, (origin.inc, first.plus(readings.len()).previous())),
         Entry::Lost { origin, to, .. } => table.set(&origin.id, (origin.inc, *to)),
         Entry::View(view) => {
             for contact in view.members.iter() {
@@ -370,7 +378,7 @@ mod tests {
     }
 
     fn data(oseq: u64) -> Entry {
-        Entry::Data { origin: member("p2"), oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: Bytes::from_static(b"x") }
+        Entry::one(member("p2"), Oseq(oseq), Guarantee::Agreed, Bytes::from_static(b"x"), 0)
     }
 
     fn log(rows: &[(u64, u64)], contiguous: u64) -> Log {
@@ -432,8 +440,8 @@ mod tests {
     fn a_snapshot_and_what_follows_make_the_same_log() {
         let mut full = log(&[(1, 1), (2, 4)], 9);
         let mut copy = Log::from_snapshot(&full.snapshot(Seq(5)));
-        for seq in 6..=9 {
-            copy.append(full.get(Seq(seq)).expect("retained").clone());
+        for (_, entry) in full.between(Seq(6), Seq(9)) {
+            copy.append(entry);
         }
         assert_eq!(copy.end(), full.end());
         assert_eq!(copy.last_oseq(&member("p2")), Oseq(9));
@@ -454,24 +462,23 @@ mod tests {
     }
 
     fn safe(oseq: u64) -> Entry {
-        let Entry::Data { origin, oseq, time, payload, .. } = data(oseq) else { unreachable!("a reading") };
-        Entry::Data { origin, oseq, time, guarantee: Guarantee::Safe, payload }
+        Entry::one(member("p2"), Oseq(oseq), Guarantee::Safe, Bytes::from_static(b"x"), 0)
     }
 
     #[test]
     fn a_run_is_bounded_and_never_empty() {
         let log = log(&[(1, 1)], 1_030);
-        let one = data(1).weight();
-        let check = |first: u64, last: u64, bytes: usize, run: usize| {
+        let one = data(1).frame_weight();
+        let check = |first: u64, last: u64, bytes: u64, run: usize| {
             assert_eq!(log.run(Seq(first), Seq(last), bytes).len(), run, "{first}-{last} in {bytes} bytes");
         };
-        check(1, 5, usize::MAX, 5);
+        check(1, 5, u64::MAX, 5);
         check(1, 5, 3 * one, 3);
         check(1, 5, 3 * one - 1, 2);
         check(2, 5, 0, 1);
-        check(1_029, 1_040, usize::MAX, 2);
-        check(3, 2, usize::MAX, 0);
-        check(1, 1_030, usize::MAX, super::RUN_ENTRIES);
+        check(1_029, 1_040, u64::MAX, 2);
+        check(3, 2, u64::MAX, 0);
+        check(1, 1_030, u64::MAX, super::RUN_ENTRIES);
     }
 
     #[test]
@@ -504,7 +511,7 @@ mod tests {
         log.truncate(Seq(3));
         assert_eq!((log.view_at(), log.unsafe_from(), log.stable()), (Seq(1), Some(Seq(2)), Seq(1)));
         assert!(log.remembers(&member("p1").id) && !log.remembers(&member("p3").id));
-        assert_eq!(log.weight(), (view(1, &[("p1", 1)]).weight() + safe(1).weight() + data(2).weight()) as u64);
+        assert_eq!(log.weight(), view(1, &[("p1", 1)]).weight() + safe(1).weight() + data(2).weight());
         log.truncate(Seq(2));
         assert_eq!(log.unsafe_to(), Some(Seq(2)), "it still stands");
         log.truncate(Seq(0));
@@ -526,7 +533,7 @@ mod tests {
 
     #[test]
     fn as_many_are_kept_as_are_asked_for_in_entries_and_in_bytes() {
-        let one = data(1).weight() as u64;
+        let one = data(1).weight();
         let check = |floor: u64, entries: u64, bytes: u64, base: u64| {
             let mut log = log(&[(1, 1)], 10);
             log.discard(Seq(floor), entries, bytes);

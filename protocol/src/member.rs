@@ -6,6 +6,7 @@ use crate::id::{Contact, Epoch, Member, Seq};
 use crate::message::{Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
 use crate::node::Node;
 use crate::note::{Cause, Evidence, Note};
+use crate::outbox::Stretch;
 use crate::role::{Following, Role};
 use crate::seam::{Outcome, Output, StopReason};
 use crate::time::Time;
@@ -76,7 +77,8 @@ impl Node {
         if self.is_stale(now, from, &ordered.epoch, "ORDERED", out) {
             return;
         }
-        if self.extend_admission(now, from, &ordered, out) {
+        if self.is_admission(from, &ordered) {
+            self.extend_admission(now, ordered, out);
             return;
         }
         let Role::Member(following) = &self.role else { return };
@@ -89,14 +91,14 @@ impl Node {
             self.reject(Some(&from.id), "hole", &format!("#{} where #{next} was due", ordered.first), out);
             return;
         }
-        let skip = usize::try_from(next.above(ordered.first)).unwrap_or(usize::MAX);
-        for entry in ordered.run.into_iter().skip(skip) {
+        let stable = ordered.stable;
+        for entry in ordered.from(next) {
             if matches!(entry, Entry::View(_)) {
                 self.remember_view(out);
             }
             self.append(entry, out);
         }
-        self.learn_stable(ordered.stable, out);
+        self.learn_stable(stable, out);
     }
 
     /// Drops what is below the promise, and says so to whoever may act on it.
@@ -126,10 +128,10 @@ impl Node {
         }
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
         if let Some((first, last)) = news.first().zip(news.last()) {
-            out.push(Output::Published { first: first.1, last: last.1, outcome: Outcome::Stable });
+            out.push(Output::Published { first: first.oseq, last: last.last(), outcome: Outcome::Stable });
         }
-        for (seq, oseq, _) in news.into_iter().filter(|(_, _, guarantee)| *guarantee == Guarantee::Safe) {
-            out.push(Output::Note(Note::Acknowledged { oseq, seq, epoch: self.log.epoch() }));
+        for Stretch { seq, oseq, count, .. } in news.into_iter().filter(|stretch| stretch.guarantee == Guarantee::Safe) {
+            out.push(Output::Acknowledged { first: oseq, seq, count, epoch: self.log.epoch() });
         }
     }
 

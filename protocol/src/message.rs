@@ -14,17 +14,19 @@
 
 use std::fmt;
 use std::net::SocketAddrV4;
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+use crate::readings::{MARK, Readings};
 use crate::table::Table;
 use crate::view::View;
 
 /// The wire version that this build speaks.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -295,28 +297,27 @@ pub struct Requests {
     pub origin: Member,
     /// The number of the first.
     pub first: Oseq,
-    /// The readings, consecutive.
-    pub run: Vec<Request>,
+    /// What it asks for, with consecutive numbers.
+    pub run: Vec<Wish>,
 }
 
-/// One reading on its way to the sequencer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Request {
-    /// What to order.
-    pub what: Wish,
-    /// When the origin published it, in microseconds since 1970 (UTC), by the origin's clock.
-    pub time: u64,
+impl Requests {
+    /// The last of the sender's numbers that it takes up.
+    #[must_use]
+    pub fn last(&self) -> Oseq {
+        self.run.iter().fold(self.first, |own, wish| wish.last(own).next()).previous()
+    }
 }
 
 /// What a member asks to have numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wish {
-    /// A reading.
-    Data {
-        /// Any bytes.
-        payload: Bytes,
-        /// When it is to be handed over.
+    /// Readings, on their way to the sequencer.
+    Readings {
+        /// When they are to be handed over.
         guarantee: Guarantee,
+        /// The readings.
+        readings: Readings,
     },
     /// "My numbers up to here are lost": a declaration of its own readings that it cannot send again.
     Lost {
@@ -326,12 +327,20 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// How many of the sender's numbers this takes up, given its own number.
+    /// The last of the sender's numbers that this takes up, given the first.
     #[must_use]
-    pub fn last(&self, own: Oseq) -> Oseq {
+    pub fn last(&self, first: Oseq) -> Oseq {
         match self {
-            Self::Data { .. } => own,
-            Self::Lost { to } => (*to).max(own),
+            Self::Readings { readings, .. } => first.plus(readings.len()).previous(),
+            Self::Lost { to } => (*to).max(first),
+        }
+    }
+
+    /// How many bytes it takes in a frame, roughly.
+    pub(crate) fn frame_weight(&self) -> u64 {
+        match self {
+            Self::Readings { readings, .. } => readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD,
+            Self::Lost { .. } => RUN_HEAD,
         }
     }
 }
@@ -351,21 +360,41 @@ pub struct Ordered {
     pub repair: Option<u64>,
 }
 
+impl Ordered {
+    /// How many positions it takes up.
+    #[must_use]
+    pub fn positions(&self) -> u64 {
+        self.run.iter().map(Entry::positions).sum()
+    }
+
+    /// What it says from `next` on, in order; nothing if that lies behind its end. It must not lie before its beginning.
+    pub fn from(self, next: Seq) -> impl Iterator<Item = Entry> {
+        let mut skip = next.above(self.first);
+        self.run.into_iter().filter_map(move |entry| {
+            let positions = entry.positions();
+            let skipped = skip.min(positions);
+            skip -= skipped;
+            match skipped {
+                0 => Some(entry),
+                _ => (skipped < positions).then(|| entry.part(skipped..positions)),
+            }
+        })
+    }
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// A reading.
-    Data {
-        /// Who published it.
+    /// Readings of one origin; each takes up a position of its own.
+    Readings {
+        /// Who published them.
         origin: Member,
-        /// Its number among the origin's.
-        oseq: Oseq,
-        /// When the origin published it, in microseconds since 1970 (UTC), by the origin's clock.
-        time: u64,
-        /// When it is to be handed over.
+        /// The number of the first among the origin's; those of the others follow.
+        first: Oseq,
+        /// When they are to be handed over.
         guarantee: Guarantee,
-        /// Any bytes.
-        payload: Bytes,
+        /// The readings.
+        readings: Readings,
     },
     /// A change of the group.
     View(View),
@@ -381,25 +410,98 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// The last number of a member's that it takes up, if it is one of that member's, and when it is to be handed over.
-    pub(crate) fn number_of(&self, member: &Member) -> Option<(Oseq, Guarantee)> {
+    /// A single reading; `time` is in microseconds since 1970 (UTC).
+    #[must_use]
+    pub fn one(origin: Member, number: Oseq, guarantee: Guarantee, payload: Bytes, time: u64) -> Self {
+        Self::Readings { origin, first: number, guarantee, readings: Readings::one(payload, time) }
+    }
+
+    /// How many positions of the log it takes up.
+    #[must_use]
+    pub fn positions(&self) -> u64 {
         match self {
-            Self::Data { origin, oseq, guarantee, .. } if origin == member => Some((*oseq, *guarantee)),
-            Self::Lost { origin, to, .. } if origin == member => Some((*to, Guarantee::Agreed)),
-            Self::Data { .. } | Self::Lost { .. } | Self::View(_) => None,
+            Self::Readings { readings, .. } => readings.len(),
+            Self::View(_) | Self::Lost { .. } => 1,
         }
     }
 
-    /// Roughly how many bytes it takes on the wire and in memory.
+    /// What stands at some of its positions, counted from 0.
+    ///
+    /// # Panics
+    /// If the range is empty, or not a part of what there is.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn part(&self, range: Range<u64>) -> Self {
         match self {
-            Self::Data { payload, .. } => payload.len() + 48,
-            Self::View(view) => 64 + view.size() * 160,
+            Self::Readings { origin, first, guarantee, readings } => Self::Readings {
+                origin: origin.clone(),
+                first: first.plus(range.start),
+                guarantee: *guarantee,
+                readings: readings.slice(range),
+            },
+            Self::View(_) | Self::Lost { .. } => {
+                assert!(range == (0..1), "{range:?} of one position");
+                self.clone()
+            }
+        }
+    }
+
+    /// What stands at each of its positions.
+    pub fn singly(&self) -> impl Iterator<Item = Self> {
+        (0..self.positions()).map(|at| self.part(at..at + 1))
+    }
+
+    /// The numbers of a member's that it takes up, if it is one of that member's: the last one at its first position, the last
+    /// one of all, and when it is to be handed over.
+    pub(crate) fn numbers_of(&self, member: &Member) -> Option<(Oseq, Oseq, Guarantee)> {
+        match self {
+            Self::Readings { origin, first, guarantee, readings } if origin == member => {
+                Some((*first, first.plus(readings.len()).previous(), *guarantee))
+            }
+            Self::Lost { origin, to, .. } if origin == member => Some((*to, *to, Guarantee::Agreed)),
+            Self::Readings { .. } | Self::Lost { .. } | Self::View(_) => None,
+        }
+    }
+
+    /// Roughly how many bytes it takes in memory; of readings, the sum of what each would take.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Readings { readings, .. } => readings.bytes() + READING_WEIGHT * readings.len(),
+            Self::View(view) => 64 + view.size() as u64 * 160,
             Self::Lost { .. } => 64,
         }
     }
+
+    /// How many of its first positions weigh that much, at least.
+    pub(crate) fn least_weighing(&self, weight: u64) -> u64 {
+        match self {
+            Self::Readings { readings, .. } if weight > 0 => readings.fitting(weight - 1, READING_WEIGHT) + 1,
+            Self::Readings { .. } => 0,
+            Self::View(_) | Self::Lost { .. } => 1,
+        }
+    }
+
+    /// How many of its first positions a frame takes that has so many bytes left, roughly.
+    pub(crate) fn fitting(&self, bytes: u64) -> u64 {
+        match self {
+            Self::Readings { readings, .. } => bytes.checked_sub(RUN_HEAD).map_or(0, |left| readings.fitting(left, MARK as u64)),
+            Self::View(_) | Self::Lost { .. } => u64::from(self.weight() <= bytes),
+        }
+    }
+
+    /// How many bytes it takes in a frame, roughly.
+    pub(crate) fn frame_weight(&self) -> u64 {
+        match self {
+            Self::Readings { readings, .. } => readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD,
+            Self::View(_) | Self::Lost { .. } => self.weight(),
+        }
+    }
 }
+
+/// What a reading takes in memory besides its payload, where it stands alone.
+const READING_WEIGHT: u64 = 48;
+/// What readings take in a frame besides their marks and payloads.
+const RUN_HEAD: u64 = 32;
 
 /// A question for entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -590,14 +692,12 @@ impl fmt::Display for Message {
                 write!(f, "{verb}:{} in {} for", last.cut, last.epoch)?;
                 last.list.iter().try_for_each(|member| write!(f, " {}", member.id))
             }
-            Self::SequencerRequest(requests) => match requests.run.len() {
-                1 => write!(f, "{verb} {}", requests.first),
-                n => write!(f, "{verb} {}-{}", requests.first, requests.first.plus(n as u64 - 1)),
-            },
+            Self::SequencerRequest(requests) if requests.last() == requests.first => write!(f, "{verb} {}", requests.first),
+            Self::SequencerRequest(requests) => write!(f, "{verb} {}-{}", requests.first, requests.last()),
             Self::Ordered(ordered) => {
                 write!(f, "{verb}:{}", ordered.first)?;
-                if ordered.run.len() > 1 {
-                    write!(f, "-{}", ordered.first.plus(ordered.run.len() as u64 - 1))?;
+                if ordered.positions() > 1 {
+                    write!(f, "-{}", ordered.first.plus(ordered.positions()).previous())?;
                 }
                 write!(f, " in {}", ordered.epoch)?;
                 for view in ordered.run.iter().filter_map(|entry| if let Entry::View(view) = entry { Some(view) } else { None }) {

@@ -12,11 +12,9 @@ use crate::building::Building;
 use crate::config::Config;
 use crate::courtship::Courtship;
 use crate::delivery::Sinks;
-use crate::digest::Digest;
 use crate::draw::{draw, draw_below};
-use crate::guarantee::Guarantee;
 use crate::hesitation::Hesitation;
-use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
+use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use crate::inspect::situation;
 use crate::links::{Links, Proof};
 use crate::log::Log;
@@ -24,7 +22,7 @@ use crate::message::{Datagram, Message, Reason, Rejected};
 use crate::note::{Note, Refusal};
 use crate::outbox::Outbox;
 use crate::role::{Leaving, Role, Witness};
-use crate::seam::{Input, Outcome, Output, Publication, StopReason};
+use crate::seam::{Input, Output, Publication, StopReason};
 use crate::status::Status;
 use crate::time::Time;
 
@@ -169,7 +167,7 @@ impl Node {
             Input::LinkDown { link, .. } => self.on_link_down(now, link, false, out),
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
             Input::Backlog { link, full } => self.links.set_full(link, full),
-            Input::Publish { readings } => self.on_publish(readings, out),
+            Input::Publish { publications } => self.on_publish(publications, out),
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -367,8 +365,8 @@ impl Node {
         out.push(Output::Persist { incarnation, veteran: self.veteran });
         out.push(Output::Note(Note::Persist { incarnation }));
         // What it has published so far will be ordered under its new name.
-        for (oseq, payload, safe) in self.outbox.readings() {
-            out.push(Output::Note(Note::Publish { oseq, digest: Digest::of(payload), safe }));
+        for (first, guarantee, readings) in self.outbox.readings() {
+            out.push(Output::Accepted { first, guarantee, readings: readings.clone() });
         }
     }
 
@@ -471,39 +469,47 @@ impl Node {
         }
     }
 
-    fn on_publish(&mut self, readings: Vec<Publication>, out: &mut Vec<Output>) {
-        let mut accepted = None;
-        for (place, Publication { payload, time, guarantee }) in readings.into_iter().enumerate() {
+    fn on_publish(&mut self, publications: Vec<Publication>, out: &mut Vec<Output>) {
+        let refuses = if self.leaving.is_some() {
+            Some(Refusal::Leaving)
+        } else if self.blocked.is_some() && self.been_member {
+            Some(Refusal::NoQuorum)
+        } else {
+            None
+        };
+        let mut place = 0;
+        for Publication { readings, guarantee } in publications {
             let guarantee = guarantee.unwrap_or(self.config.knobs().delivery);
-            let digest = Digest::of(&payload);
-            let taken = if self.leaving.is_some() {
-                Err(Refusal::Leaving)
-            } else if self.blocked.is_some() && self.been_member {
-                Err(Refusal::NoQuorum)
-            } else {
-                self.outbox.publish(payload, time, guarantee, self.config.knobs())
-            };
-            match taken {
-                Ok(oseq) => {
-                    out.push(Output::Note(Note::Publish { oseq, digest, safe: guarantee == Guarantee::Safe }));
-                    accepted = Some((accepted.map_or(oseq, |(first, _)| first), oseq));
+            let (mut at, end) = (0, readings.len());
+            while at < end {
+                let rest = readings.slice(at..end);
+                let (taken, why) = match refuses {
+                    None => self.outbox.publish(&rest, guarantee, self.config.knobs()),
+                    why => (0, why),
+                };
+                if taken > 0 {
+                    let first = self.outbox.last().plus(1).0 - taken;
+                    out.push(Output::Accepted { first: Oseq(first), guarantee, readings: rest.slice(0..taken) });
                 }
-                Err(why) => {
-                    self.refused += 1;
-                    // A full window is asked again and again; any other refusal is the end of a reading, and is accounted for.
-                    if why != Refusal::WindowFull || self.refused.is_power_of_two() {
-                        out.push(Output::Note(Note::Refused { why, count: self.refused }));
-                    }
-                    out.push(Output::Refused { place, why });
-                    if why == Refusal::WindowFull {
-                        break;
-                    }
+                at += taken;
+                let Some(why) = why else { continue };
+                self.refuse_reading(place + at, why, out);
+                if why == Refusal::WindowFull {
+                    return;
                 }
+                at += 1;
             }
+            place += end;
         }
-        if let Some((first, last)) = accepted {
-            out.push(Output::Published { first, last, outcome: Outcome::Accepted });
+    }
+
+    fn refuse_reading(&mut self, place: u64, why: Refusal, out: &mut Vec<Output>) {
+        self.refused += 1;
+        // A full window is asked again and again; any other refusal is the end of a reading, and is accounted for.
+        if why != Refusal::WindowFull || self.refused.is_power_of_two() {
+            out.push(Output::Note(Note::Refused { why, count: self.refused }));
         }
+        out.push(Output::Refused { place, why });
     }
 
     /// Deadlines are looked at only here, and shells call this after they have drained their sockets.
@@ -600,8 +606,8 @@ impl Node {
     }
 }
 
-/// Entries handed over in one call at most.
-const DELIVERED_AT_ONCE: u64 = 512;
+/// Positions handed over in one call at most.
+const DELIVERED_AT_ONCE: u64 = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -655,10 +661,7 @@ mod tests {
         puppet.give(Input::Wake);
         assert!(puppet.node.deadline() > Some(puppet.now), "nothing is left to do");
         let burst = DELIVERED_AT_ONCE + 100;
-        let data = |oseq| {
-            let (origin, guarantee, payload) = (peer(2).member, Guarantee::Agreed, "x".into());
-            Entry::Data { origin, oseq: Oseq(oseq), time: 0, guarantee, payload }
-        };
+        let data = |oseq| Entry::one(peer(2).member, Oseq(oseq), Guarantee::Agreed, "x".into(), 0);
         let run = (1..=burst).map(data).collect();
         puppet.say(&peer(3), Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(2), run, stable: Seq::ZERO, repair: None }));
         // The first position is the view's.
@@ -695,11 +698,18 @@ mod tests {
     fn a_reading_is_noted_with_what_was_asked_for_it() {
         let (mut node, mut out) = (newcomer(Knobs { delivery: Guarantee::Safe, ..Knobs::fast() }, 1), Vec::new());
         for guarantee in [Some(Guarantee::Agreed), Some(Guarantee::Safe), None] {
-            let readings = vec![Publication { payload: "x".into(), time: 0, guarantee }];
-            node.handle(Time::ZERO, Input::Publish { readings }, &mut out);
+            let publications = vec![Publication::one("x".into(), 0, guarantee)];
+            node.handle(Time::ZERO, Input::Publish { publications }, &mut out);
         }
-        let safe = |output: &Output| if let Output::Note(Note::Publish { safe, .. }) = output { Some(*safe) } else { None };
-        assert_eq!(out.iter().filter_map(safe).collect::<Vec<_>>(), [false, true, true]);
+        let mut noted = Vec::new();
+        out.iter().for_each(|output| {
+            output.notes_of_readings(|note| {
+                if let Note::Publish { safe, .. } = note {
+                    noted.push(safe)
+                }
+            });
+        });
+        assert_eq!(noted, [false, true, true]);
     }
 
     #[test]
@@ -728,8 +738,8 @@ mod tests {
         let check = |knobs: Knobs, payload: &'static str, refused: usize, counts: &[u64]| {
             let (mut node, mut out) = (newcomer(knobs, 1), Vec::new());
             for _ in 0..7 {
-                let readings = vec![Publication { payload: payload.into(), time: 0, guarantee: None }];
-                node.handle(Time::ZERO, Input::Publish { readings }, &mut out);
+                let publications = vec![Publication::one(payload.into(), 0, None)];
+                node.handle(Time::ZERO, Input::Publish { publications }, &mut out);
             }
             let is_refused = |output: &&Output| matches!(output, Output::Refused { .. });
             assert_eq!(out.iter().filter(is_refused).count(), refused, "the sensor hears it each time");

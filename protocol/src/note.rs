@@ -510,17 +510,18 @@ pub enum Level {
 impl Note {
     /// What is told of a delivery.
     #[must_use]
-    pub fn delivered(reading: &Reading) -> Self {
+    pub fn delivered(reading: &Reading<'_>) -> Self {
+        let Reading { run, seq, oseq, payload, .. } = *reading;
         Self::Deliver {
-            epoch: reading.epoch.clone(),
-            seq: reading.seq,
-            view_id: reading.view_id,
-            origin: reading.origin.id.clone(),
-            origin_inc: reading.origin.inc,
-            oseq: reading.oseq,
-            digest: Digest::of(&reading.payload),
-            safe: reading.guarantee == Guarantee::Safe,
-            text: escape(&reading.payload),
+            epoch: run.epoch.clone(),
+            seq,
+            view_id: run.view_id,
+            origin: run.origin.id.clone(),
+            origin_inc: run.origin.inc,
+            oseq,
+            digest: Digest::of(payload),
+            safe: run.guarantee == Guarantee::Safe,
+            text: escape(payload),
         }
     }
 

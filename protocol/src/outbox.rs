@@ -7,86 +7,145 @@
 //! Does not decide when to send (see `sequencer` and `member`).
 
 use std::collections::VecDeque;
-
-use bytes::Bytes;
+use std::hash::{Hash, Hasher};
 
 use crate::config::Knobs;
 use crate::guarantee::Guarantee;
-use crate::id::{Oseq, Seq};
-use crate::message::{Request, Wish};
+use crate::id::{Member, Oseq, Seq};
+use crate::message::{Entry, Wish};
 use crate::note::Refusal;
+use crate::readings::Readings;
 
 /// Own readings that may still be needed.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    /// The number of the front item.
+    /// The number of the first one held.
     first: Oseq,
-    items: VecDeque<Request>,
+    /// The last number given.
+    last: Oseq,
+    batches: VecDeque<Batch>,
     bytes: u64,
     /// The last number that stands in the log; falls back when the log does.
     ordered: Oseq,
-    /// Bytes of the items above `ordered`.
+    /// Bytes of the readings above `ordered`.
     waiting_bytes: u64,
     /// The last number sent to the present leader over the present link.
     sent: Oseq,
-    /// Own entries that stand in the log and are not stable yet, and whether they are to be safe.
-    unstable: VecDeque<(Seq, Oseq, Guarantee)>,
+    /// Own entries that stand in the log and are not stable yet.
+    unstable: VecDeque<Stretch>,
     /// The last number that is stable.
     stable: Oseq,
 }
 
+/// Readings that were published together, or what is left of them.
+#[derive(Clone, Debug)]
+struct Batch {
+    first: Oseq,
+    guarantee: Guarantee,
+    readings: Readings,
+}
+
+/// Consecutive numbers at consecutive positions of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stretch {
+    /// The first position.
+    pub(crate) seq: Seq,
+    /// The number that stands there.
+    pub(crate) oseq: Oseq,
+    pub(crate) count: u64,
+    /// Whether they are to be safe.
+    pub(crate) guarantee: Guarantee,
+}
+
+impl Stretch {
+    /// What stands at `seq`, if it is a member's own.
+    pub(crate) fn of(entry: &Entry, seq: Seq, member: &Member) -> Option<Self> {
+        let (oseq, _, guarantee) = entry.numbers_of(member)?;
+        Some(Self { seq, oseq, count: entry.positions(), guarantee })
+    }
+
+    /// The last number.
+    pub(crate) fn last(&self) -> Oseq {
+        self.oseq.plus(self.count).previous()
+    }
+}
+
 impl Outbox {
     pub(crate) fn new() -> Self {
-        Self { first: Oseq(1), ..Self::default() }
+        Self {
+            first: Oseq(1),
+            last: Oseq::ZERO,
+            batches: VecDeque::new(),
+            bytes: 0,
+            ordered: Oseq::ZERO,
+            waiting_bytes: 0,
+            sent: Oseq::ZERO,
+            unstable: VecDeque::new(),
+            stable: Oseq::ZERO,
+        }
     }
 
     /// The last number given.
     pub(crate) fn last(&self) -> Oseq {
-        self.first.plus(self.items.len() as u64).previous()
+        self.last
     }
 
     pub(crate) fn ordered(&self) -> Oseq {
         self.ordered
     }
 
-    /// Gives a reading its number.
-    pub(crate) fn publish(&mut self, payload: Bytes, time: u64, guarantee: Guarantee, knobs: &Knobs) -> Result<Oseq, Refusal> {
-        let size = payload.len() as u64;
-        if size > knobs.payload_max {
-            return Err(Refusal::TooLarge);
+    /// Gives readings their numbers, as many of the first ones as the window takes; how many that were. The one behind them, if
+    /// there is one, was refused.
+    pub(crate) fn publish(&mut self, readings: &Readings, guarantee: Guarantee, knobs: &Knobs) -> (u64, Option<Refusal>) {
+        let waiting = self.last.above(self.ordered);
+        let mut refusal = Refusal::WindowFull;
+        let mut count = knobs.window_entries.saturating_sub(waiting).min(readings.len());
+        // One that is larger than the window goes through it alone.
+        let room = knobs.window_bytes.checked_sub(self.waiting_bytes);
+        count = count.min(room.map_or(0, |room| readings.fitting(room, 0)).max(u64::from(waiting == 0)));
+        // Mostly all of them together are smaller than one may be.
+        if readings.bytes_of_first((count + 1).min(readings.len())) > knobs.payload_max {
+            let too_large = readings.iter().position(|(payload, _)| payload.len() as u64 > knobs.payload_max);
+            if let Some(place) = too_large.map(|place| place as u64).filter(|place| *place <= count) {
+                (count, refusal) = (place, Refusal::TooLarge);
+            }
         }
-        let waiting = self.last().above(self.ordered);
-        if waiting >= knobs.window_entries || (waiting > 0 && self.waiting_bytes + size > knobs.window_bytes) {
-            return Err(Refusal::WindowFull);
+        if count > 0 {
+            let first = self.last.next();
+            let readings = readings.slice(0..count);
+            self.last = self.last.plus(count);
+            self.bytes += readings.bytes();
+            self.waiting_bytes += readings.bytes();
+            self.batches.push_back(Batch { first, guarantee, readings });
         }
-        self.items.push_back(Request { what: Wish::Data { payload, guarantee }, time });
-        self.bytes += size;
-        self.waiting_bytes += size;
-        Ok(self.last())
+        (count, (count < readings.len()).then_some(refusal))
     }
 
     /// The next run to send, after the last one sent: first number and requests. Nothing when all is sent.
-    pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Request>)> {
+    pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
         let next = self.sent.next();
-        if next > self.last() {
+        if next > self.last {
             return None;
         }
         if next < self.first {
             let to = self.first.previous();
             self.sent = to;
-            return Some((next, vec![Request { what: Wish::Lost { to }, time: 0 }]));
+            return Some((next, vec![Wish::Lost { to }]));
         }
-        let mut run = Vec::new();
-        let mut size = 0;
-        let skip = usize::try_from(next.above(self.first)).expect("an index into what is held");
-        for request in self.items.range(skip..).take(RUN_REQUESTS) {
-            size += weight(request) + 16;
-            if !run.is_empty() && size > bytes {
+        let (mut run, mut end, mut left) = (Vec::new(), self.sent, bytes);
+        for Batch { first, guarantee, readings } in self.above(self.sent).take(RUN_BATCHES) {
+            let fits = readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty()));
+            if fits > 0 {
+                let readings = readings.slice(0..fits);
+                left = left.saturating_sub(readings.bytes() + READING_BYTES * fits);
+                end = first.plus(fits).previous();
+                run.push(Wish::Readings { guarantee, readings });
+            }
+            if fits < readings.len() {
                 break;
             }
-            run.push(request.clone());
         }
-        self.sent = next.plus(run.len() as u64 - 1);
+        self.sent = end;
         Some((next, run))
     }
 
@@ -96,84 +155,157 @@ impl Outbox {
 
     /// Everything above `oseq` has to be sent (again).
     pub(crate) fn rewind(&mut self, oseq: Oseq) {
-        self.sent = oseq.min(self.last());
+        self.sent = oseq.min(self.last);
     }
 
-    /// One of this peer's numbers has appeared in the log.
-    pub(crate) fn on_ordered(&mut self, seq: Seq, oseq: Oseq, guarantee: Guarantee) {
-        self.unstable.push_back((seq, oseq, guarantee));
-        while self.ordered < oseq {
-            self.ordered = self.ordered.next();
-            self.waiting_bytes -= self.item(self.ordered).map_or(0, weight);
+    /// Some of this peer's numbers have appeared in the log.
+    pub(crate) fn on_ordered(&mut self, stretch: Stretch) {
+        self.unstable.push_back(stretch);
+        let last = stretch.last();
+        if last > self.ordered {
+            self.waiting_bytes -= self.bytes_between(self.ordered, last);
+            self.ordered = last;
         }
-        self.sent = self.sent.max(oseq);
+        self.sent = self.sent.max(last);
     }
 
     /// The log has become another one, in which this peer's numbers end at `ordered`, and `unstable` are not stable.
-    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, unstable: VecDeque<(Seq, Oseq, Guarantee)>) {
+    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, unstable: VecDeque<Stretch>) {
         self.ordered = ordered;
-        self.sent = ordered.min(self.last());
+        self.sent = ordered.min(self.last);
         self.unstable = unstable;
-        let skip = usize::try_from(ordered.next().above(self.first)).unwrap_or(usize::MAX).min(self.items.len());
-        self.waiting_bytes = self.items.range(skip..).map(weight).sum();
+        self.waiting_bytes = self.bytes_between(ordered, self.last);
     }
 
     /// Everything up to `seq` is stable: what is far enough behind may go. Returns the own entries for which that is news.
-    pub(crate) fn on_stable(&mut self, seq: Seq, knobs: &Knobs) -> Vec<(Seq, Oseq, Guarantee)> {
-        let news: Vec<_> = self.unstable.drain(..self.unstable.partition_point(|(at, _, _)| *at <= seq)).collect();
-        if let Some((_, oseq, _)) = news.last() {
-            self.stable = self.stable.max(*oseq);
-        }
-        loop {
-            let behind = self.stable.next().above(self.first);
-            let too_many = behind > knobs.merge_retain_entries || self.bytes > knobs.merge_retain_bytes.max(knobs.window_bytes);
-            if behind == 0 || !too_many {
-                return news;
+    pub(crate) fn on_stable(&mut self, seq: Seq, knobs: &Knobs) -> Vec<Stretch> {
+        let mut news = Vec::new();
+        while let Some(stretch) = self.unstable.pop_front_if(|stretch| stretch.seq <= seq) {
+            let count = seq.next().above(stretch.seq);
+            if count < stretch.count {
+                let rest = Stretch {
+                    seq: stretch.seq.plus(count),
+                    oseq: stretch.oseq.plus(count),
+                    count: stretch.count - count,
+                    guarantee: stretch.guarantee,
+                };
+                self.unstable.push_front(rest);
+                news.push(Stretch { count, ..stretch });
+            } else {
+                news.push(stretch);
             }
-            let Some(gone) = self.items.pop_front() else { return news };
-            self.bytes -= weight(&gone);
-            self.first = self.first.next();
+        }
+        if let Some(last) = news.last() {
+            self.stable = self.stable.max(last.last());
+        }
+        self.forget(knobs);
+        news
+    }
+
+    /// Gives up what is stable, except for the last of it.
+    fn forget(&mut self, knobs: &Knobs) {
+        let bytes = knobs.merge_retain_bytes.max(knobs.window_bytes);
+        while let Some(batch) = self.batches.front_mut() {
+            let readings = &batch.readings;
+            let behind = self.stable.next().above(self.first);
+            let too_many = behind.saturating_sub(knobs.merge_retain_entries);
+            let over = self.bytes.saturating_sub(bytes);
+            let too_heavy = if over > 0 { readings.fitting(over - 1, 0) + 1 } else { 0 };
+            let count = too_many.max(too_heavy).min(behind).min(readings.len());
+            if count == 0 {
+                return;
+            }
+            self.bytes -= readings.bytes_of_first(count);
+            self.first = self.first.plus(count);
+            if count == readings.len() {
+                self.batches.pop_front();
+            } else {
+                batch.readings = readings.slice(count..readings.len());
+                batch.first = self.first;
+            }
         }
     }
 
-    /// The readings that are held, with their numbers, and whether they are to be safe.
-    pub(crate) fn readings(&self) -> impl Iterator<Item = (Oseq, &Bytes, bool)> {
-        self.items.iter().enumerate().filter_map(|(at, request)| match &request.what {
-            Wish::Data { payload, guarantee } => Some((self.first.plus(at as u64), payload, *guarantee == Guarantee::Safe)),
-            Wish::Lost { .. } => None,
+    /// What is held, with the number of the first and when they are to be handed over.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (Oseq, Guarantee, &Readings)> {
+        self.batches.iter().map(|batch| (batch.first, batch.guarantee, &batch.readings))
+    }
+
+    /// What is held above a number.
+    fn above(&self, oseq: Oseq) -> impl Iterator<Item = Batch> {
+        let place = self.batches.partition_point(|batch| batch.first <= oseq.next()).saturating_sub(1);
+        self.batches.range(place..).filter_map(move |Batch { first, guarantee, readings }| {
+            let past = oseq.next().above(*first);
+            (past < readings.len()).then(|| Batch {
+                first: first.plus(past),
+                guarantee: *guarantee,
+                readings: readings.slice(past..readings.len()),
+            })
         })
     }
 
-    fn item(&self, oseq: Oseq) -> Option<&Request> {
-        self.items.get(usize::try_from(oseq.0.checked_sub(self.first.0)?).ok()?)
+    /// How many of the bytes held have numbers above the one, up to the other.
+    fn bytes_between(&self, above: Oseq, last: Oseq) -> u64 {
+        let batches = self.above(above).take_while(|batch| batch.first <= last);
+        batches.map(|batch| batch.readings.bytes_of_first(last.next().above(batch.first).min(batch.readings.len()))).sum()
     }
 }
 
-fn weight(request: &Request) -> u64 {
-    match &request.what {
-        Wish::Data { payload, .. } => payload.len() as u64,
-        Wish::Lost { .. } => 0,
+/// By what it holds for each number, however that came together.
+impl Hash for Outbox {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { first, last, batches, bytes, ordered, waiting_bytes, sent, unstable, stable } = self;
+        (first, last, bytes, ordered, waiting_bytes, sent, stable).hash(state);
+        for Batch { guarantee, readings, .. } in batches {
+            readings.iter().for_each(|reading| (guarantee, reading).hash(state));
+        }
+        for stretch in unstable {
+            (0..stretch.count).for_each(|past| (stretch.seq.plus(past), stretch.oseq.plus(past), stretch.guarantee).hash(state));
+        }
     }
 }
 
-/// Requests in one frame at most.
-const RUN_REQUESTS: usize = 1_024;
+/// Batches in one frame at most.
+const RUN_BATCHES: usize = 1_024;
+/// What a reading takes in a frame besides its payload, roughly.
+const READING_BYTES: u64 = 16;
 
 #[cfg(test)]
 mod tests {
-    use super::Outbox;
+    use super::{Outbox, Stretch};
     use crate::config::Knobs;
     use crate::guarantee::Guarantee::{self, Agreed};
     use crate::id::{Oseq, Seq};
+    use crate::inspect::identity;
     use crate::message::Wish;
     use crate::note::Refusal;
+    use crate::readings::{Collector, Readings};
     use bytes::Bytes;
     use std::collections::VecDeque;
+
+    /// Publishes one; its number.
+    fn publish(outbox: &mut Outbox, text: &'static str, knobs: &Knobs) -> Result<Oseq, Refusal> {
+        let (taken, refusal) = outbox.publish(&Readings::one(Bytes::from_static(text.as_bytes()), 0), Agreed, knobs);
+        refusal.map_or(Ok(outbox.last()), Err).inspect(|_| assert_eq!(taken, 1))
+    }
+
+    /// One of its numbers has appeared in the log.
+    fn ordered(outbox: &mut Outbox, seq: u64, oseq: u64) {
+        outbox.on_ordered(stretch(seq, oseq));
+    }
+
+    fn stretch(seq: u64, oseq: u64) -> Stretch {
+        Stretch { seq: Seq(seq), oseq: Oseq(oseq), count: 1, guarantee: Agreed }
+    }
+
+    fn count(run: &[Wish]) -> u64 {
+        run.iter().map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 }).sum()
+    }
 
     fn filled(count: u64, knobs: &Knobs) -> Outbox {
         let mut outbox = Outbox::new();
         for _ in 0..count {
-            outbox.publish(Bytes::from_static(b"1234"), 0, Agreed, knobs).expect("room");
+            assert_eq!(publish(&mut outbox, "1234", knobs), Ok(Oseq(outbox.last().0)));
         }
         outbox
     }
@@ -182,30 +314,30 @@ mod tests {
     fn a_full_window_refuses_and_an_ordered_reading_makes_room() {
         let knobs = Knobs { window_entries: 2, payload_max: 4, ..Knobs::default() };
         let mut outbox = filled(2, &knobs);
-        assert_eq!(outbox.publish(Bytes::new(), 0, Agreed, &knobs), Err(Refusal::WindowFull));
-        outbox.on_ordered(Seq(1), Oseq(1), Agreed);
-        assert_eq!(outbox.publish(Bytes::new(), 0, Agreed, &knobs), Ok(Oseq(3)));
-        assert_eq!(outbox.publish(Bytes::from_static(b"12345"), 0, Agreed, &knobs), Err(Refusal::TooLarge));
+        assert_eq!(publish(&mut outbox, "", &knobs), Err(Refusal::WindowFull));
+        ordered(&mut outbox, 1, 1);
+        assert_eq!(publish(&mut outbox, "", &knobs), Ok(Oseq(3)));
+        assert_eq!(publish(&mut outbox, "12345", &knobs), Err(Refusal::TooLarge));
     }
 
     #[test]
     fn a_window_is_bounded_in_bytes_too() {
         let knobs = Knobs { window_bytes: 8, ..Knobs::default() };
         let mut outbox = filled(2, &knobs);
-        assert_eq!(outbox.publish(Bytes::from_static(b"1"), 0, Agreed, &knobs), Err(Refusal::WindowFull));
+        assert_eq!(publish(&mut outbox, "1", &knobs), Err(Refusal::WindowFull));
     }
 
     #[test]
     fn what_the_log_forgot_is_sent_again() {
         let knobs = Knobs::default();
         let mut outbox = filled(3, &knobs);
-        assert_eq!(outbox.next_run(u64::MAX).expect("three").1.len(), 3);
+        assert_eq!(count(&outbox.next_run(u64::MAX).expect("three").1), 3);
         assert!(outbox.next_run(u64::MAX).is_none());
-        outbox.on_ordered(Seq(7), Oseq(1), Agreed);
-        outbox.on_ordered(Seq(8), Oseq(2), Agreed);
-        outbox.on_log_replaced(Oseq(1), VecDeque::from([(Seq(7), Oseq(1), Agreed)]));
+        ordered(&mut outbox, 7, 1);
+        ordered(&mut outbox, 8, 2);
+        outbox.on_log_replaced(Oseq(1), VecDeque::from([stretch(7, 1)]));
         let (first, run) = outbox.next_run(u64::MAX).expect("two");
-        assert_eq!((first, run.len()), (Oseq(2), 2));
+        assert_eq!((first, count(&run)), (Oseq(2), 2));
     }
 
     #[test]
@@ -213,23 +345,23 @@ mod tests {
         let knobs = Knobs { merge_retain_entries: 0, ..Knobs::default() };
         let mut outbox = filled(3, &knobs);
         for n in 1..=2 {
-            outbox.on_ordered(Seq(n), Oseq(n), Agreed);
+            ordered(&mut outbox, n, n);
         }
-        assert_eq!(outbox.on_stable(Seq(2), &knobs), [(Seq(1), Oseq(1), Agreed), (Seq(2), Oseq(2), Agreed)]);
+        assert_eq!(outbox.on_stable(Seq(2), &knobs), [stretch(1, 1), stretch(2, 2)]);
         outbox.on_log_replaced(Oseq::ZERO, VecDeque::new());
         let (first, run) = outbox.next_run(u64::MAX).expect("the declaration");
-        assert_eq!((first, &run.first().expect("one").what), (Oseq(1), &Wish::Lost { to: Oseq(2) }));
+        assert_eq!((first, run), (Oseq(1), vec![Wish::Lost { to: Oseq(2) }]));
         assert_eq!(outbox.next_run(u64::MAX).expect("the rest").0, Oseq(3));
     }
 
     #[test]
     fn a_run_is_bounded_and_never_empty() {
-        let check = |bytes: u64, runs: &[(u64, usize)]| {
+        let check = |bytes: u64, runs: &[(u64, u64)]| {
             let mut outbox = filled(3, &Knobs::default());
             let mut seen = vec![];
             while let Some((first, run)) = outbox.next_run(bytes) {
-                assert_eq!(outbox.sent(), first.plus(run.len() as u64 - 1));
-                seen.push((first.0, run.len()));
+                assert_eq!(outbox.sent(), first.plus(count(&run)).previous());
+                seen.push((first.0, count(&run)));
             }
             assert_eq!(seen, runs, "{bytes} bytes");
         };
@@ -247,16 +379,16 @@ mod tests {
     #[test]
     fn bytes_wait_until_they_are_ordered_and_a_lone_reading_always_fits() {
         let knobs = Knobs { window_bytes: 8, ..Knobs::default() };
-        let publish = |outbox: &mut Outbox, text: &'static str| outbox.publish(Bytes::from_static(text.as_bytes()), 0, Agreed, &knobs);
+        let publish = |outbox: &mut Outbox, text: &'static str| publish(outbox, text, &knobs);
         let mut outbox = Outbox::new();
         assert_eq!(publish(&mut outbox, "larger than all"), Ok(Oseq(1)));
         assert_eq!(publish(&mut outbox, ""), Err(Refusal::WindowFull));
-        outbox.on_ordered(Seq(1), Oseq(1), Agreed);
+        ordered(&mut outbox, 1, 1);
         assert_eq!(publish(&mut outbox, "1234"), Ok(Oseq(2)));
         assert_eq!(publish(&mut outbox, "12345"), Err(Refusal::WindowFull));
         assert_eq!(publish(&mut outbox, "1234"), Ok(Oseq(3)));
         assert_eq!(publish(&mut outbox, "1"), Err(Refusal::WindowFull));
-        outbox.on_ordered(Seq(2), Oseq(2), Agreed);
+        ordered(&mut outbox, 2, 2);
         assert_eq!(publish(&mut outbox, "12345"), Err(Refusal::WindowFull));
         assert_eq!(publish(&mut outbox, "1234"), Ok(Oseq(4)));
     }
@@ -267,10 +399,10 @@ mod tests {
             let knobs = Knobs { merge_retain_entries: entries, merge_retain_bytes: bytes, window_bytes: 4, ..Knobs::default() };
             let mut outbox = filled(5, &Knobs::default());
             for n in 1..=5 {
-                outbox.on_ordered(Seq(n), Oseq(n), Agreed);
+                ordered(&mut outbox, n, n);
             }
             outbox.on_stable(Seq(4), &knobs);
-            let held: Vec<u64> = outbox.readings().map(|(oseq, _, _)| oseq.0).collect();
+            let held: Vec<u64> = outbox.readings().flat_map(|(first, _, readings)| first.0..first.0 + readings.len()).collect();
             assert_eq!(held, kept, "{entries} entries, {bytes} bytes");
         };
         check(9, 99, &[1, 2, 3, 4, 5]);
@@ -287,9 +419,78 @@ mod tests {
     fn what_is_held_says_what_was_asked_for_it() {
         let (mut outbox, knobs) = (Outbox::new(), Knobs::default());
         for guarantee in [Agreed, Guarantee::Safe] {
-            outbox.publish(Bytes::from_static(b"1"), 0, guarantee, &knobs).expect("room");
+            assert_eq!(outbox.publish(&Readings::one(Bytes::from_static(b"1"), 0), guarantee, &knobs), (1, None));
         }
-        let held: Vec<(u64, bool)> = outbox.readings().map(|(oseq, _, safe)| (oseq.0, safe)).collect();
-        assert_eq!(held, [(1, false), (2, true)]);
+        let held: Vec<(u64, Guarantee)> = outbox.readings().map(|(first, guarantee, _)| (first.0, guarantee)).collect();
+        assert_eq!(held, [(1, Agreed), (2, Guarantee::Safe)]);
+    }
+
+    /// Readings of these sizes, together.
+    fn together(sizes: &[usize]) -> Readings {
+        let mut collector = Collector::default();
+        sizes.iter().for_each(|size| collector.push(&vec![b'x'; *size], 0));
+        collector.finish().expect("some")
+    }
+
+    #[test]
+    fn of_many_at_once_as_many_are_taken_as_one_by_one() {
+        let sizes: [&[usize]; 6] = [&[1, 2, 3, 4], &[5, 1], &[1, 5, 1], &[4, 4, 1, 0], &[0, 0, 0, 0, 0], &[9, 1]];
+        for (entries, bytes, largest) in [(4, 8, 4), (3, 100, 100), (100, 6, 100), (100, 5, 5), (2, 0, 9), (0, 8, 4)] {
+            let knobs = Knobs { window_entries: entries, window_bytes: bytes, payload_max: largest, ..Knobs::default() };
+            for before in sizes {
+                for sizes in sizes {
+                    let (mut one_by_one, mut at_once) = (Outbox::new(), Outbox::new());
+                    let mut expected = (0, None);
+                    for (outbox, single) in [(&mut one_by_one, true), (&mut at_once, false)] {
+                        outbox.publish(&together(before), Agreed, &knobs);
+                        if !single {
+                            let taken = outbox.publish(&together(sizes), Agreed, &knobs);
+                            assert_eq!(taken, expected, "{sizes:?} behind {before:?}, {entries} entries, {bytes} bytes, {largest}");
+                            continue;
+                        }
+                        for single in together(sizes).singly() {
+                            let (taken, refusal) = outbox.publish(&single, Agreed, &knobs);
+                            expected = (expected.0 + taken, refusal);
+                            if refusal.is_some() {
+                                break;
+                            }
+                        }
+                    }
+                    assert_eq!((one_by_one.last(), one_by_one.waiting_bytes), (at_once.last(), at_once.waiting_bytes));
+                    assert_eq!(identity(&one_by_one), identity(&at_once));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_together_is_ordered_made_stable_and_forgotten_in_any_parts() {
+        let knobs = Knobs { merge_retain_entries: 3, ..Knobs::default() };
+        let mut outbox = Outbox::new();
+        outbox.publish(&together(&[1, 2, 3, 4, 5]), Agreed, &knobs);
+        outbox.publish(&together(&[6, 7]), Agreed, &knobs);
+        outbox.on_ordered(Stretch { seq: Seq(11), oseq: Oseq(1), count: 3, guarantee: Agreed });
+        assert_eq!(outbox.waiting_bytes, 4 + 5 + 6 + 7);
+        outbox.on_ordered(Stretch { seq: Seq(20), oseq: Oseq(4), count: 3, guarantee: Agreed });
+        assert_eq!((outbox.waiting_bytes, outbox.ordered(), outbox.sent()), (7, Oseq(6), Oseq(6)));
+        let news = |first: u64, oseq: u64, count: u64| Stretch { seq: Seq(first), oseq: Oseq(oseq), count, guarantee: Agreed };
+        assert_eq!(outbox.on_stable(Seq(10), &knobs), []);
+        assert_eq!(outbox.on_stable(Seq(12), &knobs), [news(11, 1, 2)]);
+        assert_eq!(outbox.on_stable(Seq(21), &knobs), [news(13, 3, 1), news(20, 4, 2)]);
+        let held: Vec<(u64, u64)> = outbox.readings().map(|(first, _, readings)| (first.0, readings.len())).collect();
+        assert_eq!((held, outbox.bytes), (vec![(3, 3), (6, 2)], 3 + 4 + 5 + 6 + 7), "three that are stable, and the rest");
+        // Back to the beginning: what is gone is lost, and the rest goes out again.
+        outbox.on_log_replaced(Oseq::ZERO, VecDeque::new());
+        assert_eq!(outbox.next_run(u64::MAX), Some((Oseq(1), vec![Wish::Lost { to: Oseq(2) }])));
+        let (first, run) = outbox.next_run(u64::MAX).expect("the rest");
+        assert_eq!((first, run.len(), count(&run), outbox.waiting_bytes), (Oseq(3), 2, 5, 25));
+        assert!(outbox.next_run(u64::MAX).is_none());
+        outbox.rewind(Oseq(4));
+        let (first, run) = outbox.next_run(u64::MAX).expect("from the middle");
+        assert_eq!((first, run), (Oseq(5), vec![readings(&[5]), readings(&[6, 7])]));
+    }
+
+    fn readings(sizes: &[usize]) -> Wish {
+        Wish::Readings { guarantee: Agreed, readings: together(sizes) }
     }
 }

@@ -157,9 +157,7 @@ impl Puppet {
     }
 
     pub(crate) fn publish(&mut self, payload: &'static str) {
-        self.give(Input::Publish {
-            readings: vec![Publication { payload: Bytes::from_static(payload.as_bytes()), time: 0, guarantee: None }],
-        });
+        self.give(Input::Publish { publications: vec![Publication::one(Bytes::from_static(payload.as_bytes()), 0, None)] });
     }
 
     /// Somebody's link breaks, without a word.
@@ -210,8 +208,8 @@ impl Puppet {
     }
 
     /// Of that, the entries: each frame's first position, and how many.
-    pub(crate) fn entries(&mut self, to: &Contact) -> Vec<(u64, usize)> {
-        let run = |message| if let Message::Ordered(ordered) = message { Some((ordered.first.0, ordered.run.len())) } else { None };
+    pub(crate) fn entries(&mut self, to: &Contact) -> Vec<(u64, u64)> {
+        let run = |message| if let Message::Ordered(ordered) = message { Some((ordered.first.0, ordered.positions())) } else { None };
         self.told(to).into_iter().filter_map(run).collect()
     }
 

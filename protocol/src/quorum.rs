@@ -122,7 +122,7 @@ mod tests {
     fn stability_crosses_a_view_only_with_quorums_of_both() {
         let mut log = Log::empty();
         log.push_row(Epoch { round: 1, owner: member(3) });
-        let data = |oseq| Entry::Data { origin: member(3), oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: Bytes::new() };
+        let data = |oseq| Entry::one(member(3), Oseq(oseq), Guarantee::Agreed, Bytes::new(), 0);
         log.append(Entry::View(view(1, 3, &[1, 2, 3])));
         log.append(data(1));
         log.append(Entry::View(view(2, 3, &[1, 2, 3, 4, 5])));

@@ -3,15 +3,16 @@
 //! Both lists are closed. Within one call the node asks in the order *persist, send, deliver*; a shell that performs
 //! the outputs one by one keeps that order.
 
-use std::fmt;
 use std::net::SocketAddrV4;
 
 use bytes::Bytes;
 
+use crate::digest::Digest;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, Seq, ViewId};
 use crate::message::{Datagram, Message};
 use crate::note::{Note, Refusal};
+use crate::readings::{Collector, Readings};
 
 /// Everything that can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub enum Input {
     /// one frame. Where the window is full, the rest is left as it is, so that nothing overtakes.
     Publish {
         /// The readings.
-        readings: Vec<Publication>,
+        publications: Vec<Publication>,
     },
     /// Leave the group, then stop.
     Leave,
@@ -68,15 +69,37 @@ pub enum Input {
     Wake,
 }
 
-/// A reading of this peer's own that has no number yet.
+/// Readings of this peer's own that have no numbers yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Any bytes.
-    pub payload: Bytes,
-    /// Microseconds since 1970 (UTC).
-    pub time: u64,
-    /// When it is to be handed over; as the knob `delivery` says where nothing is said.
+    /// The readings.
+    pub readings: Readings,
+    /// When they are to be handed over; as the knob `delivery` says where nothing is said.
     pub guarantee: Option<Guarantee>,
+}
+
+impl Publication {
+    /// A single reading; `time` is in microseconds since 1970 (UTC).
+    #[must_use]
+    pub fn one(payload: Bytes, time: u64, guarantee: Option<Guarantee>) -> Self {
+        Self { readings: Readings::one(payload, time), guarantee }
+    }
+
+    /// Readings, each with its time and with when it is to be handed over; those that are alike in it stand together.
+    pub fn together<P: AsRef<[u8]>>(readings: impl IntoIterator<Item = (P, u64, Option<Guarantee>)>) -> Vec<Self> {
+        let mut publications = Vec::new();
+        let (mut collector, mut alike) = (Collector::default(), None);
+        for (payload, time, guarantee) in readings {
+            let payload = payload.as_ref();
+            if guarantee != alike || !collector.takes(payload.len(), time) {
+                publications.extend(std::mem::take(&mut collector).finish().map(|readings| Self { readings, guarantee: alike }));
+                alike = guarantee;
+            }
+            collector.push(payload, time);
+        }
+        publications.extend(collector.finish().map(|readings| Self { readings, guarantee: alike }));
+        publications
+    }
 }
 
 /// In what way a connection went.
@@ -131,8 +154,29 @@ pub enum Output {
         /// What to say.
         datagram: Box<Datagram>,
     },
-    /// Hand an ordered reading, or the absence of one, to the sinks.
+    /// Hand ordered readings, or the absence of some, to the sinks.
     Deliver(Delivery),
+    /// Readings of this peer's own have numbers, and wait to be ordered. Said again if it takes another incarnation before they
+    /// are.
+    Accepted {
+        /// The number of the first.
+        first: Oseq,
+        /// When they are to be handed over.
+        guarantee: Guarantee,
+        /// The readings.
+        readings: Readings,
+    },
+    /// Readings of this peer's own that were to be safe are.
+    Acknowledged {
+        /// The number of the first.
+        first: Oseq,
+        /// Where it stands; the others follow.
+        seq: Seq,
+        /// How many.
+        count: u64,
+        /// In which epoch.
+        epoch: Epoch,
+    },
     /// What became of readings of this peer's own.
     Published {
         /// The number of the first.
@@ -145,7 +189,7 @@ pub enum Output {
     /// A reading that was just given was not taken; nothing will become of it.
     Refused {
         /// Its place among those that were given together, from 0.
-        place: usize,
+        place: u64,
         /// Why. After a full window, those behind it were not looked at.
         why: Refusal,
     },
@@ -165,8 +209,8 @@ pub enum Output {
 /// What the sinks get, in the order of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// A reading.
-    Reading(Reading),
+    /// Readings.
+    Run(Run),
     /// This peer will never hand over what stood here.
     Gap {
         /// The first position missing.
@@ -187,60 +231,118 @@ pub enum Delivery {
     },
 }
 
-/// An ordered reading.
+/// Ordered readings: of one origin, with consecutive numbers, at consecutive positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// The epoch of the entry.
+pub struct Run {
+    /// The epoch of the entries.
     pub epoch: Epoch,
     /// The view in force there.
     pub view_id: ViewId,
+    /// The position of the first.
+    pub first: Seq,
+    /// Who published them.
+    pub origin: Member,
+    /// The number of the first among the origin's.
+    pub oseq: Oseq,
+    /// When they were to be handed over.
+    pub guarantee: Guarantee,
+    /// The readings.
+    pub readings: Readings,
+}
+
+impl Run {
+    /// The position of the last.
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        self.first.plus(self.readings.len()).previous()
+    }
+
+    /// Each by itself.
+    pub fn iter(&self) -> impl Iterator<Item = Reading<'_>> {
+        (0_u64..).zip(self.readings.iter()).map(|(place, (payload, time))| Reading {
+            run: self,
+            seq: self.first.plus(place),
+            oseq: self.oseq.plus(place),
+            time,
+            payload,
+        })
+    }
+}
+
+impl Delivery {
+    /// The first and the last position that it speaks of.
+    #[must_use]
+    pub fn range(&self) -> (Seq, Seq) {
+        match self {
+            Self::Run(run) => (run.first, run.last()),
+            Self::Gap { from, to } => (*from, *to),
+            Self::Lost { seq, .. } => (*seq, *seq),
+        }
+    }
+}
+
+/// An ordered reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Those with which it was handed over.
+    pub run: &'a Run,
     /// Its position in the log.
     pub seq: Seq,
-    /// Who published it.
-    pub origin: Member,
     /// Its number among the origin's.
     pub oseq: Oseq,
     /// When the origin published it, in microseconds since 1970 (UTC), by the origin's clock.
     pub time: u64,
-    /// When it was to be handed over.
-    pub guarantee: Guarantee,
     /// Any bytes.
-    pub payload: Bytes,
+    pub payload: &'a [u8],
 }
 
 /// What became of readings of this peer's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// They have numbers, and wait to be ordered.
-    Accepted,
     /// They stand in the log.
     Ordered,
     /// They are stable, and all before them.
     Stable,
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Accepted => "accepted",
-            Self::Ordered => "ordered",
-            Self::Stable => "stable",
-        })
-    }
-}
-
 impl Output {
-    /// What became of readings with these numbers, in words.
+    /// What has become of readings of this peer's own, in words; none where it says nothing of that.
     #[must_use]
-    pub fn words(first: Oseq, last: Oseq, outcome: Outcome) -> String {
-        if first == last { format!("reading {first} is {outcome}") } else { format!("readings {first} to {last} are {outcome}") }
+    pub fn fate(&self) -> Option<String> {
+        let (first, last, fate) = match self {
+            Self::Accepted { first, readings, .. } => (*first, first.plus(readings.len()).previous(), "accepted"),
+            Self::Acknowledged { first, count, .. } => (*first, first.plus(*count).previous(), "safe"),
+            Self::Published { first, last, outcome: Outcome::Ordered } => (*first, *last, "ordered"),
+            Self::Published { first, last, outcome: Outcome::Stable } => (*first, *last, "stable"),
+            Self::Refused { place, why } => return Some(format!("reading {} of those given is refused: {why}", place + 1)),
+            _ => return None,
+        };
+        Some(if first == last { format!("reading {first} is {fate}") } else { format!("readings {first} to {last} are {fate}") })
     }
 
-    /// Says what became of a reading, together with those before it where the same was just said of them.
-    pub(crate) fn published(oseq: Oseq, outcome: Outcome, out: &mut Vec<Self>) {
+    /// Says what became of readings, together with those before them where the same was just said of those.
+    pub(crate) fn published(first: Oseq, last: Oseq, outcome: Outcome, out: &mut Vec<Self>) {
         match out.last_mut() {
-            Some(Self::Published { last, outcome: same, .. }) if *same == outcome && last.next() == oseq => *last = oseq,
-            _ => out.push(Self::Published { first: oseq, last: oseq, outcome }),
+            Some(Self::Published { last: before, outcome: same, .. }) if *same == outcome && before.next() == first => *before = last,
+            _ => out.push(Self::Published { first, last, outcome }),
+        }
+    }
+
+    /// What it says of single readings, one note each: that they were published, handed over, or are safe. All other notes are
+    /// outputs of their own; these are only made for those who want to know each.
+    pub fn notes_of_readings(&self, tell: impl FnMut(Note)) {
+        match self {
+            Self::Accepted { first, guarantee, readings } => {
+                let safe = *guarantee == Guarantee::Safe;
+                let publish = |(place, (payload, _))| Note::Publish { oseq: first.plus(place), digest: Digest::of(payload), safe };
+                (0..).zip(readings.iter()).map(publish).for_each(tell);
+            }
+            Self::Deliver(Delivery::Run(run)) => run.iter().map(|reading| Note::delivered(&reading)).for_each(tell),
+            Self::Acknowledged { first, seq, count, epoch } => {
+                let acknowledged = |past| Note::Acknowledged { oseq: first.plus(past), seq: seq.plus(past), epoch: epoch.clone() };
+                (0..*count).map(acknowledged).for_each(tell);
+            }
+            _ => {}
         }
     }
 }

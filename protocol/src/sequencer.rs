@@ -15,6 +15,7 @@ use crate::member::millis;
 use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
+use crate::outbox::Stretch;
 use crate::quorum::stable_by_quorum;
 use crate::role::Role;
 use crate::seam::{Outcome, Output};
@@ -246,26 +247,33 @@ impl Node {
             }
             return;
         }
-        let mut last = self.log.last_oseq(from);
         let mut own = requests.first;
-        for request in requests.run {
-            let end = request.what.last(own);
-            if own == last.next() {
-                last = end;
-                self.append(entry(from.clone(), own, request.what, request.time), out);
-            }
+        for wish in requests.run {
+            let (first, end) = (own, wish.last(own));
             own = end.next();
+            // Readings that it has sent before, and has sent again together with new ones.
+            let known = self.log.last_oseq(from).next().above(first);
+            match wish {
+                Wish::Readings { guarantee, readings } if known < readings.len() && self.log.last_oseq(from) >= first.previous() => {
+                    let (first, readings) = (first.plus(known), readings.slice(known..readings.len()));
+                    self.append(Entry::Readings { origin: from.clone(), first, guarantee, readings }, out);
+                }
+                Wish::Lost { .. } if self.log.last_oseq(from) == first.previous() => {
+                    self.append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
+                }
+                Wish::Readings { .. } | Wish::Lost { .. } => {}
+            }
         }
     }
 
     /// Appends one entry to the log, with all that follows from it for this peer's own readings.
     pub(crate) fn append(&mut self, entry: Entry, out: &mut Vec<Output>) {
-        let own = entry.number_of(&self.me.member);
-        let seq = self.log.append(entry);
-        if let Some((oseq, guarantee)) = own {
-            self.outbox.on_ordered(seq, oseq, guarantee);
-            Output::published(oseq, Outcome::Ordered, out);
+        let first = self.log.contiguous().next();
+        if let Some(stretch) = Stretch::of(&entry, first, &self.me.member) {
+            self.outbox.on_ordered(stretch);
+            Output::published(stretch.oseq, stretch.last(), Outcome::Ordered, out);
         }
+        self.log.append(entry);
     }
 
     pub(crate) fn on_heartbeat_ack(&mut self, now: Time, from: &Member, ack: &HeartbeatAck, out: &mut Vec<Output>) {
@@ -420,9 +428,10 @@ impl Node {
         if leader.takes_readings() {
             while let Some((first, run)) = self.outbox.next_run(u64::MAX) {
                 let mut own = first;
-                for request in run {
-                    let end = request.what.last(own);
-                    self.append(entry(self.me.member.clone(), own, request.what, request.time), out);
+                for wish in run {
+                    let (first, end) = (own, wish.last(own));
+                    let origin = self.me.member.clone();
+                    self.append(entry(origin, first, wish), out);
                     own = end.next();
                 }
             }
@@ -479,10 +488,10 @@ impl Node {
     }
 }
 
-fn entry(origin: Member, oseq: Oseq, what: Wish, time: u64) -> Entry {
-    match what {
-        Wish::Data { payload, guarantee } => Entry::Data { origin, oseq, time, guarantee, payload },
-        Wish::Lost { to } => Entry::Lost { origin, from: oseq, to: to.max(oseq) },
+fn entry(origin: Member, first: Oseq, wish: Wish) -> Entry {
+    match wish {
+        Wish::Readings { guarantee, readings } => Entry::Readings { origin, first, guarantee, readings },
+        Wish::Lost { to } => Entry::Lost { origin, from: first, to: to.max(first) },
     }
 }
 

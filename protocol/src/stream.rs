@@ -50,7 +50,7 @@ impl Node {
                 break;
             }
             for (cursor, group) in behind {
-                let run = self.log.run(cursor.next(), contiguous, RUN_BYTES as usize);
+                let run = self.log.run(cursor.next(), contiguous, RUN_BYTES);
                 let Role::Leader(leader) = &mut self.role else { return };
                 if run.is_empty() {
                     // What it lacks has been discarded; only a snapshot helps, and it gets one when it asks to join.
@@ -61,16 +61,15 @@ impl Node {
                     }
                     continue;
                 }
-                let end = cursor.plus(run.len() as u64);
+                let ordered = Ordered { epoch: leader.epoch.clone(), first: cursor.next(), run, stable, repair: None };
+                let end = cursor.plus(ordered.positions());
                 for (_, id) in &group {
                     if let Some(follower) = leader.followers.get_mut(id) {
                         follower.cursor = end;
                     }
                 }
-                let epoch = leader.epoch.clone();
                 let links = group.into_iter().map(|(link, _)| link).collect();
-                let message = Message::Ordered(Ordered { epoch, first: cursor.next(), run, stable, repair: None });
-                self.links.fan(links, message, out);
+                self.links.fan(links, Message::Ordered(ordered), out);
             }
         }
         self.stream_parting(now, out);
@@ -91,11 +90,11 @@ impl Node {
                 if !(parting.cursor < parting.until || settled) || link.is_none_or(|link| self.links.is_full(link)) {
                     break;
                 }
-                let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES as usize);
-                let end = parting.cursor.plus(run.len() as u64);
-                let message = Message::Ordered(Ordered { epoch: epoch.clone(), first: parting.cursor.next(), run, stable, repair: None });
+                let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
+                let ordered = Ordered { epoch: epoch.clone(), first: parting.cursor.next(), run, stable, repair: None };
+                let end = parting.cursor.plus(ordered.positions());
                 let gone = end == parting.cursor && parting.cursor < parting.until;
-                if gone || !self.send(now, &parting.member, message, out) {
+                if gone || !self.send(now, &parting.member, Message::Ordered(ordered), out) {
                     break;
                 }
                 parting.cursor = end;

@@ -17,6 +17,7 @@ use crate::note::{Cause, Note};
 use crate::role::{Claim, Phase, Role};
 use crate::seam::{Output, StopReason};
 use crate::sequencer::Leader;
+use crate::tail::Tail;
 use crate::time::Time;
 use crate::view::View;
 
@@ -341,8 +342,8 @@ impl Node {
                 let (base, ask) = (self.base_at(fork), self.fresh_ask());
                 let lineage = answer.lineage;
                 let purpose = Purpose::Lead;
-                let building =
-                    Building { purpose, epoch, source, base, lineage, entries: Vec::new(), target: cut, ask, bursts: 0, retry_at: now };
+                let entries = Tail::new(base.end());
+                let building = Building { purpose, epoch, source, base, lineage, entries, target: cut, ask, bursts: 0, retry_at: now };
                 self.build_to_lead(now, building, out);
             }
         }
@@ -474,7 +475,7 @@ mod tests {
     }
 
     fn data(oseq: u64) -> Entry {
-        Entry::Data { origin: contact(4).member, oseq: Oseq(oseq), time: 0, guarantee: Guarantee::Agreed, payload: "x".into() }
+        Entry::one(contact(4).member, Oseq(oseq), Guarantee::Agreed, "x".into(), 0)
     }
 
     /// p3 of a group of four, whose leader p4 is gone: it holds three entries, and asks p1 and p2 for their promise.

@@ -12,10 +12,11 @@ use protocol::config::Guarantee;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use protocol::message::{
     Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
-    MissingRequest, Ordered, Reason, Rejected, Request, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use protocol::node::Node;
 use protocol::note::Level;
+use protocol::readings::Readings;
 use protocol::seam::{Delivery, Input, Output};
 use protocol::table::Table;
 use protocol::time::Time;
@@ -151,9 +152,15 @@ impl<'a> Asked<'a> {
             Output::Whisper { to, datagram } => Some(format!("~> {to} {}", words(&datagram.message))),
             Output::Dial { to, .. } => Some(format!("dials {to}")),
             Output::HangUp { link } => Some(format!("hangs up on {}", to(link))),
-            Output::Deliver(Delivery::Reading(reading)) => Some(format!("hands over #{}", reading.seq)),
+            Output::Deliver(Delivery::Run(run)) if run.readings.len() > 1 => Some(format!("hands over #{} to #{}", run.first, run.last())),
+            Output::Deliver(Delivery::Run(run)) => Some(format!("hands over #{}", run.first)),
             Output::Deliver(other) => Some(format!("hands over {other:?}")),
-            Output::Published { first, last, outcome } => Some(Output::words(*first, *last, *outcome)),
+            Output::Accepted { .. } | Output::Published { .. } => output.fate(),
+            Output::Acknowledged { .. } => {
+                let mut sentences = Vec::new();
+                output.notes_of_readings(|note| sentences.push(note.sentence(self.node.contact().id())));
+                Some(sentences.join(" "))
+            }
             Output::Refused { place, why } => Some(format!("reading at place {place} is refused: {why:?}")),
             Output::Note(note) if is_told(note) && note.level() != Level::Debug => {
                 Some(note.sentence(self.node.contact().id()).lines().next().unwrap_or_default().to_owned())
@@ -293,10 +300,10 @@ impl Facts {
         let view = node.entries().filter_map(|(_, _, entry)| if let Entry::View(view) = entry { Some(view.clone()) } else { None }).last();
         let last_of = |member: &Member| {
             let number = |entry: &Entry| match entry {
-                Entry::Data { origin, oseq, .. } if origin == member => Some(*oseq),
-                Entry::Data { .. } | Entry::View(_) | Entry::Lost { .. } => None,
+                Entry::Readings { origin, first, .. } if origin == member => Some(*first),
+                Entry::Readings { .. } | Entry::View(_) | Entry::Lost { .. } => None,
             };
-            node.entries().filter_map(|(_, _, entry)| number(entry)).max().unwrap_or_default()
+            node.entries().filter_map(|(_, _, entry)| number(&entry)).max().unwrap_or_default()
         };
         Self {
             me: node.contact().clone(),
@@ -416,10 +423,7 @@ impl Facts {
     }
 
     fn say_entries(&self, words: &mut Words) {
-        let data = |oseq: Oseq| {
-            let (origin, guarantee, payload) = (self.speaker.member.clone(), Guarantee::Agreed, Bytes::from_static(b"x"));
-            Entry::Data { origin, oseq, time: 0, guarantee, payload }
-        };
+        let data = |oseq: Oseq| Entry::one(self.speaker.member.clone(), oseq, Guarantee::Agreed, Bytes::from_static(b"x"), 0);
         for (what, first) in [("next", self.end.next()), ("last", self.end), ("next but one", self.end.plus(2))] {
             self.in_epochs(words, &format!("the {what} "), |epoch| {
                 let (epoch, run) = (epoch.clone(), vec![data(self.speaker_oseq.next())]);
@@ -440,8 +444,7 @@ impl Facts {
             ("with a hole", &self.speaker, self.speaker_oseq.plus(3)),
             ("of a third", &self.third, Oseq(1)),
         ] {
-            let what_of = Wish::Data { payload: Bytes::from_static(b"y"), guarantee: Guarantee::Agreed };
-            let run = vec![Request { what: what_of, time: 0 }];
+            let run = vec![Wish::Readings { guarantee: Guarantee::Agreed, readings: Readings::one(Bytes::from_static(b"y"), 0) }];
             let requests = Requests { origin: origin.member.clone(), first, run };
             words.push((what.to_owned(), Message::SequencerRequest(requests)));
         }

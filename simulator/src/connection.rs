@@ -226,13 +226,18 @@ impl Stream {
 /// Roughly how many bytes a message takes; exact sizes matter to nobody here.
 fn weight(message: &Message) -> usize {
     match message {
-        Message::Ordered(ordered) => 48 + ordered.run.iter().map(protocol::message::Entry::weight).sum::<usize>(),
+        Message::Ordered(ordered) => 48 + ordered.run.iter().map(|entry| bytes(entry.weight())).sum::<usize>(),
         Message::SequencerRequest(requests) => {
-            let payload = |wish: &Wish| if let Wish::Data { payload, .. } = wish { payload.len() } else { 0 };
-            48 + requests.run.iter().map(|request| 16 + payload(&request.what)).sum::<usize>()
+            let readings =
+                |wish: &Wish| if let Wish::Readings { readings, .. } = wish { readings.bytes() + 16 * readings.len() } else { 16 };
+            48 + requests.run.iter().map(|wish| bytes(readings(wish))).sum::<usize>()
         }
         _ => 128,
     }
+}
+
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).expect("it is in memory")
 }
 
 /// Above this, the writer is asked to hold bulk back.
@@ -245,7 +250,8 @@ mod tests {
     use super::{Parcel, Stream};
     use bytes::Bytes;
     use protocol::id::{Incarnation, Member, Oseq, PeerId};
-    use protocol::message::{Message, Request, Requests, Wish};
+    use protocol::message::{Message, Requests, Wish};
+    use protocol::readings::Readings;
     use protocol::seam::Down;
     use protocol::time::Time;
     use std::rc::Rc;
@@ -253,10 +259,8 @@ mod tests {
 
     fn bulk(bytes: usize) -> Rc<Message> {
         let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
-        let run = vec![Request {
-            what: Wish::Data { payload: Bytes::from(vec![0; bytes]), guarantee: protocol::config::Guarantee::Agreed },
-            time: 0,
-        }];
+        let readings = Readings::one(Bytes::from(vec![0; bytes]), 0);
+        let run = vec![Wish::Readings { guarantee: protocol::config::Guarantee::Agreed, readings }];
         Rc::new(Message::SequencerRequest(Requests { origin, first: Oseq(1), run }))
     }
 

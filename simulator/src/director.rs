@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use promises::fault::Identity;
 use protocol::config::{Config, Guarantee};
+use protocol::draw::draw_below;
 use protocol::error::ConfigError;
 use protocol::id::PeerId;
 use protocol::status::Status;
@@ -165,7 +166,13 @@ impl<'a, W: Watch> Director<'a, W> {
             Cue::Start(peer) => self.world.start(peer),
             Cue::Load { load, nth } => {
                 let Load { peer, every_us, bursts, burst, bytes, otherwise, .. } = self.plan.loads[load];
-                (0..burst).for_each(|_| self.publish(peer, bytes, otherwise));
+                let readings: Vec<_> = (0..burst).map(|_| self.reading(bytes, otherwise)).collect();
+                // A shell gives its node what is there together, and that may be each by itself.
+                if draw_below(self.plan.seed, "together", self.published, 2) == 0 {
+                    self.world.publish_together(peer, readings);
+                } else {
+                    readings.into_iter().for_each(|(payload, guarantee)| self.world.publish(peer, payload, guarantee));
+                }
                 if nth + 1 < bursts {
                     self.cue_after(every_us, Cue::Load { load, nth: nth + 1 });
                 }
@@ -196,7 +203,7 @@ impl<'a, W: Watch> Director<'a, W> {
         self.cue(self.world.now().as_micros() + after_us, cue);
     }
 
-    fn publish(&mut self, peer: usize, bytes: usize, otherwise: OneIn) {
+    fn reading(&mut self, bytes: usize, otherwise: OneIn) -> (Bytes, Option<Guarantee>) {
         self.published += 1;
         let mut payload = self.published.to_be_bytes().to_vec();
         payload.resize(bytes.max(8), b'.');
@@ -205,7 +212,7 @@ impl<'a, W: Watch> Director<'a, W> {
             Guarantee::Safe => Guarantee::Agreed,
         };
         let guarantee = otherwise.happens(self.plan.seed, "otherwise", self.published).then_some(other);
-        self.world.publish(peer, Bytes::from(payload), guarantee);
+        (Bytes::from(payload), guarantee)
     }
 
     /// Does it; `it` is who has begun what the fault has waited for.

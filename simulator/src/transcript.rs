@@ -79,8 +79,10 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
             Input::Backlog { link, full } => {
                 self.line(now, format_args!("{who} backlog of {link}: {}", if *full { "full" } else { "drained" }))
             }
-            Input::Publish { readings } => {
-                readings.iter().for_each(|reading| self.line(now, format_args!("{who} publishes {} bytes", reading.payload.len())))
+            Input::Publish { publications } => {
+                for (payload, _) in publications.iter().flat_map(|publication| publication.readings.iter()) {
+                    self.line(now, format_args!("{who} publishes {} bytes", payload.len()));
+                }
             }
             Input::Leave => self.line(now, format_args!("{who} is asked to leave")),
             Input::Wake => self.line(now, format_args!("{who} wakes")),
@@ -94,17 +96,17 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
                     self.line(now, format_args!("{who}: {sentence}"));
                 }
             }
-            Output::Deliver(protocol::seam::Delivery::Reading(reading)) => {
-                self.line(now, format_args!("{who}: {}", Note::delivered(reading).sentence(who)));
+            Output::Deliver(protocol::seam::Delivery::Run(_)) | Output::Acknowledged { .. } => {
+                output.notes_of_readings(|note| self.line(now, format_args!("{who}: {}", note.sentence(who))));
             }
             Output::Stop(reason) => self.line(now, format_args!("{who} stops: {reason:?}")),
             Output::Dial { link, to } if self.all => self.line(now, format_args!("{who} dials {to} as {link}")),
             Output::HangUp { link } if self.all => self.line(now, format_args!("{who} hangs up {link}")),
-            Output::Published { first, last, outcome } if self.all => {
-                self.line(now, format_args!("{who} {}", Output::words(*first, *last, *outcome)))
+            _ => {
+                if let Some(fate) = output.fate().filter(|_| self.all) {
+                    self.line(now, format_args!("{who} {fate}"));
+                }
             }
-            Output::Refused { why, .. } if self.all => self.line(now, format_args!("{who} reading refused: {why:?}")),
-            _ => {}
         }
     }
 

@@ -28,7 +28,7 @@ use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use protocol::node::Node;
 use protocol::note::{EVENT_VERSION, Event, Note};
 use protocol::phase::Phase;
-use protocol::seam::{Delivery, Input, Output, Publication, Reading};
+use protocol::seam::{Delivery, Input, Output, Publication, Reading, Run};
 use protocol::status::Status;
 use protocol::time::Time;
 
@@ -402,8 +402,16 @@ impl<W: Watch> World<W> {
     pub fn publish(&mut self, host: usize, payload: Bytes, guarantee: Option<Guarantee>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
-            let readings = vec![Publication { payload, time, guarantee }];
-            self.handle(host, None, Input::Publish { readings });
+            self.handle(host, None, Input::Publish { publications: vec![Publication::one(payload, time, guarantee)] });
+        }
+    }
+
+    /// The same, of several readings that its shell gives it together.
+    pub fn publish_together(&mut self, host: usize, readings: Vec<(Bytes, Option<Guarantee>)>) {
+        if self.is_live(host) && !self.is_paused(host) {
+            let time = wall(self.now);
+            let publications = Publication::together(readings.into_iter().map(|(payload, guarantee)| (payload, time, guarantee)));
+            self.handle(host, None, Input::Publish { publications });
         }
     }
 
@@ -458,9 +466,12 @@ impl<W: Watch> World<W> {
             }
             Output::Broadcast { datagram } => self.broadcast(host, *datagram),
             Output::Whisper { to, datagram } => self.whisper(host, to, *datagram),
-            Output::Deliver(Delivery::Reading(reading)) => {
-                self.tally.delivered += 1;
-                self.tell(host, untold(reading));
+            Output::Deliver(Delivery::Run(run)) => {
+                self.tally.delivered += run.readings.len();
+                run.iter().for_each(|reading| self.tell(host, untold(&reading)));
+            }
+            output @ (Output::Accepted { .. } | Output::Acknowledged { .. }) => {
+                output.notes_of_readings(|note| self.tell(host, note));
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
             Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } | Output::Refused { .. } => {}
@@ -535,11 +546,12 @@ impl<W: Watch> World<W> {
 }
 
 /// The note of a delivery, without the words that only a log would print: half of a run's time would go into them.
-fn untold(reading: Reading) -> Note {
-    let Reading { epoch, view_id, seq, origin, oseq, payload, guarantee, time: _ } = reading;
-    let safe = guarantee == Guarantee::Safe;
-    let digest = Digest::of(&payload);
-    Note::Deliver { epoch, seq, view_id, origin: origin.id, origin_inc: origin.inc, oseq, digest, safe, text: String::new() }
+fn untold(reading: &Reading<'_>) -> Note {
+    let Reading { run, seq, oseq, payload, .. } = *reading;
+    let Run { epoch, view_id, origin, guarantee, .. } = run;
+    let (safe, digest) = (*guarantee == Guarantee::Safe, Digest::of(payload));
+    let (epoch, view_id, origin, origin_inc) = (epoch.clone(), *view_id, origin.id.clone(), origin.inc);
+    Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, text: String::new() }
 }
 
 /// The wall clock at a moment of virtual time, in microseconds since 1970.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use log::LevelFilter;
 use protocol::config::Knobs;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
@@ -57,14 +56,12 @@ fn inputs() -> Vec<Input> {
         Input::DialFailed { link: LinkId::dialled(5), refused: true },
         Input::Backlog { link: LinkId::accepted(1), full: true },
         Input::Publish {
-            readings: vec![
-                Publication {
-                    payload: Bytes::from_static(b"\x00any\xff"),
-                    time: u64::MAX,
-                    guarantee: Some(protocol::config::Guarantee::Safe),
-                },
-                Publication { payload: Bytes::new(), time: 0, guarantee: None },
-            ],
+            publications: Publication::together([
+                (&b"\x00any\xff"[..], 7, Some(protocol::config::Guarantee::Safe)),
+                (b"", u64::MAX, Some(protocol::config::Guarantee::Safe)),
+                (b"", u64::MAX, None),
+                (b"more", u64::MAX, None),
+            ]),
         },
         Input::Wake,
         Input::Leave,

@@ -14,7 +14,10 @@ pub(super) fn of_input(input: &Input) -> Vec<String> {
             vec![format!("[{link}] never came up: {}", if *refused { "refused" } else { "no answer" })]
         }
         Input::Backlog { link, full } => vec![format!("[{link}] backlog {}", if *full { "full" } else { "drained" })],
-        Input::Publish { readings } => readings.iter().map(|reading| format!("publish {}", escape(&reading.payload))).collect(),
+        Input::Publish { publications } => {
+            let readings = publications.iter().flat_map(|publication| publication.readings.iter());
+            readings.map(|(payload, _)| format!("publish {}", escape(payload))).collect()
+        }
         Input::Leave => vec!["leave".to_owned()],
         Input::Wake => vec!["wake".to_owned()],
     }
@@ -32,19 +35,16 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         }
         Output::Broadcast { datagram } => format!("[*] {}", datagram.message),
         Output::Whisper { to, datagram } => format!("[{to}] {}", datagram.message),
-        Output::Deliver(Delivery::Reading(reading)) => {
-            format!("deliver #{} of {}: {}", reading.seq, reading.origin, escape(&reading.payload))
-        }
         Output::Deliver(Delivery::Gap { from, to }) => format!("deliver a gap #{from} to #{to}"),
         Output::Deliver(Delivery::Lost { seq, origin, from, to }) => {
             format!("deliver #{seq}: readings {from} to {to} of {origin} are lost")
         }
-        Output::Published { first, last, outcome } => Output::words(*first, *last, *outcome),
-        Output::Refused { place, why } => format!("reading {} of those given is refused: {why}", place + 1),
+        Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } | Output::Refused { .. } => return output.fate(),
         Output::Persist { incarnation, veteran } => {
             format!("store incarnation {incarnation}{}", if *veteran { ", and that it has been in a view" } else { "" })
         }
         Output::Stop(reason) => format!("stop: {reason:?}"),
-        Output::Note(_) => return None,
+        // Each reading is told by itself.
+        Output::Deliver(Delivery::Run(_)) | Output::Note(_) => return None,
     })
 }

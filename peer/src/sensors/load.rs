@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use protocol::seam::Publication;
+use protocol::readings::{Collector, Readings};
 use protocol::time::Time;
 
 /// What load is wanted.
@@ -55,25 +54,28 @@ impl Load {
     }
 
     /// Readings that are due, at most so many, stamped with `time` for people.
-    pub fn make(&mut self, now: Time, time: u64, most: usize) -> Vec<Publication> {
-        let count = self.due(now).min(most as u64);
+    pub fn make(&mut self, now: Time, time: u64, most: usize) -> Option<Readings> {
+        let count = usize::try_from(self.due(now)).unwrap_or(usize::MAX).min(most);
         let size = self.settings.bytes;
-        // One piece of memory for all of them.
-        let mut piece = BytesMut::with_capacity(usize::try_from(count).unwrap_or(0) * size);
-        for number in self.made..self.made + count {
-            write_stamp(self.due_at(now, number), &mut piece);
-            piece.resize(piece.len() + size - STAMP, b'.');
+        let mut collector = Collector::with_capacity(count, count * size);
+        let mut payload = vec![b'.'; size];
+        let mut stamped = None;
+        for number in (self.made..).take(count) {
+            let due = self.due_at(now, number);
+            if stamped != Some(due) {
+                stamped = Some(due);
+                payload[..STAMP].copy_from_slice(&digits(due));
+            }
+            collector.push(&payload, time);
         }
-        self.made += count;
+        self.made += count as u64;
         self.stalled = false;
-        let mut piece = piece.freeze();
-        let reading = |_| Publication { payload: piece.split_to(size), time, guarantee: None };
-        (0..count).map(reading).collect()
+        collector.finish()
     }
 
     /// Takes back the last ones, which found no room.
-    pub fn take_back(&mut self, count: usize) {
-        self.made -= count as u64;
+    pub fn take_back(&mut self, count: u64) {
+        self.made -= count;
         self.stalled = true;
     }
 
@@ -119,7 +121,7 @@ impl Load {
 
 /// The moment at which a reading of such a load was due; none for any other reading.
 #[must_use]
-pub fn stamp(payload: &Bytes) -> Option<Time> {
+pub fn stamp(payload: &[u8]) -> Option<Time> {
     let digits = payload.get(..STAMP)?;
     let mut micros = 0;
     for digit in digits {
@@ -128,10 +130,9 @@ pub fn stamp(payload: &Bytes) -> Option<Time> {
     Some(Time::from_micros(micros))
 }
 
-fn write_stamp(at: Time, to: &mut BytesMut) {
+fn digits(at: Time) -> [u8; STAMP] {
     let micros = at.as_micros();
-    let digit = |place: u32| b"0123456789abcdef"[(micros >> (60 - 4 * place)) as usize & 15];
-    to.extend((0..).map_while(|place| (place < 16).then(|| digit(place))));
+    std::array::from_fn(|place| b"0123456789abcdef"[(micros >> (60 - 4 * place)) as usize & 15])
 }
 
 /// How many bytes the moment takes: the least size of a reading.
@@ -140,7 +141,6 @@ pub const STAMP: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::{Load, LoadSettings, stamp};
-    use bytes::Bytes;
     use protocol::time::Time;
 
     fn at(micros: u64) -> Time {
@@ -151,17 +151,17 @@ mod tests {
     fn a_rate_is_kept_whoever_calls_when() {
         let mut load = Load::new(LoadSettings { bytes: 20, rate: Some(1_000), count: Some(100), members: 2 });
         load.begin(at(0), 1);
-        assert!(load.waits() && load.make(at(0), 0, 10).is_empty());
+        assert!(load.waits() && load.make(at(0), 0, 10).is_none());
         load.begin(at(7), 2);
-        assert_eq!(load.make(at(7), 0, 10).len(), 1, "the first is due at once");
+        assert_eq!(load.make(at(7), 0, 10).expect("one").len(), 1, "the first is due at once");
         assert_eq!(load.deadline(), Some(at(1_007)));
-        assert!(load.make(at(1_006), 0, 10).is_empty());
-        let late = load.make(at(50_007), 0, 10);
-        let dues: Vec<Option<Time>> = late.iter().map(|reading| stamp(&reading.payload)).collect();
+        assert!(load.make(at(1_006), 0, 10).is_none());
+        let late = load.make(at(50_007), 0, 10).expect("ten");
+        let dues: Vec<Option<Time>> = late.iter().map(|(payload, _)| stamp(payload)).collect();
         assert_eq!(dues, (1..=10).map(|n| Some(at(n * 1_000 + 7))).collect::<Vec<_>>(), "due when it was due");
-        assert!(late.iter().all(|reading| reading.payload.len() == 20));
+        assert!(late.iter().all(|(payload, _)| payload.len() == 20));
         load.take_back(10);
-        assert_eq!(load.make(at(1_000_000), 0, 1_000).len(), 99);
+        assert_eq!(load.make(at(1_000_000), 0, 1_000).expect("the rest").len(), 99);
         assert_eq!((load.is_due(at(2_000_000)), load.deadline()), (false, None));
     }
 
@@ -169,15 +169,15 @@ mod tests {
     fn without_a_rate_there_is_always_more() {
         let mut load = Load::new(LoadSettings { bytes: 16, rate: None, count: None, members: 0 });
         load.begin(at(1), 1);
-        assert_eq!(load.make(at(5), 0, 1_000).len(), 1_000);
+        assert_eq!(load.make(at(5), 0, 1_000).expect("many").len(), 1_000);
         assert_eq!((load.deadline(), load.is_due(at(5))), (None, true));
-        assert_eq!(stamp(&load.make(at(6), 0, 1)[0].payload), Some(at(6)));
+        assert_eq!(stamp(load.make(at(6), 0, 1).expect("one").payloads()), Some(at(6)));
     }
 
     #[test]
     fn other_readings_have_no_stamp() {
         for other in ["", "0123", "DATA|p1.host|2026-11-23|cpu=1", "000000000000000g"] {
-            assert_eq!(stamp(&Bytes::from_static(other.as_bytes())), None, "{other}");
+            assert_eq!(stamp(other.as_bytes()), None, "{other}");
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::clock;
 impl Shell {
     /// Publishes readings, oldest first; how many were dealt with. The rest found no room. What was not taken for another reason
     /// is gone, and counted.
-    fn publish(&mut self, readings: Vec<Publication>) -> usize {
-        let mut dealt_with = readings.len();
-        self.feed(Input::Publish { readings });
+    fn publish(&mut self, publications: Vec<Publication>) -> u64 {
+        let mut dealt_with = publications.iter().map(|publication| publication.readings.len()).sum();
+        self.feed(Input::Publish { publications });
         let refused = std::mem::take(&mut self.refused);
-        if refused.len() < dealt_with
+        if (refused.len() as u64) < dealt_with
             && !refused.iter().any(|(_, why)| *why == Refusal::NoQuorum)
             && let Some(count) = self.refusals.take()
         {
@@ -44,16 +44,17 @@ impl Shell {
         let room = self.room(LINES_PER_TURN);
         let time = clock::utc_micros();
         let (mut lines, mut readings) = (Vec::new(), Vec::new());
-        while readings.len() < room
+        while lines.len() < room
             && let Some(line) = publisher.lines.take()
         {
             if let Some((payload, guarantee)) = publisher.read(&line) {
                 lines.push(line);
-                readings.push(Publication { payload, time, guarantee });
+                readings.push((payload, time, guarantee));
             }
         }
         if !readings.is_empty() {
-            publisher.lines.put_back(lines.split_off(self.publish(readings)));
+            let dealt_with = self.publish(Publication::together(readings));
+            publisher.lines.put_back(lines.split_off(usize::try_from(dealt_with).expect("no more than there were")));
         }
         // A leader orders its own at once, and has room again without anybody's word.
         publisher.more = lines.len() == room && self.node.room() > 0;
@@ -69,11 +70,12 @@ impl Shell {
         }
         let room = self.room(LOAD_PER_TURN);
         if room > 0 && load.is_due(now) {
-            let readings = load.make(now, clock::utc_micros(), room);
-            let given = readings.len();
-            let left = given - self.publish(readings);
-            if left > 0 {
-                load.take_back(left);
+            if let Some(readings) = load.make(now, clock::utc_micros(), room) {
+                let given = readings.len();
+                let left = given - self.publish(vec![Publication { readings, guarantee: None }]);
+                if left > 0 {
+                    load.take_back(left);
+                }
             }
         }
         self.load = Some(load);

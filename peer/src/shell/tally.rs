@@ -1,9 +1,9 @@
 //! What has been delivered, as numbers that can be compared between peers.
 
 use hdrhistogram::Histogram;
-use protocol::seam::Reading;
+use protocol::seam::Run;
 use protocol::time::Time;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::sensors::load::stamp;
 use crate::status::{Deliveries, Latency};
@@ -11,9 +11,17 @@ use crate::status::{Deliveries, Latency};
 /// What has been delivered, in numbers.
 pub(super) struct Tally {
     numbers: Deliveries,
-    hash: Option<u64>,
+    hash: Option<Hash>,
     /// How long synthetic load took, in microseconds, where that is measured.
     latency: Option<Histogram<u64>>,
+}
+
+/// Of everything that has been delivered, in its order.
+#[derive(Default)]
+struct Hash {
+    payloads: Xxh3,
+    /// Whose each reading was, where it stood, and how long it was.
+    places: u64,
 }
 
 impl Tally {
@@ -23,26 +31,28 @@ impl Tally {
         Self { numbers: Deliveries::default(), hash: None, latency: latency.then(histogram) }
     }
 
-    /// Counts a reading that is delivered now; with `hashed`, it goes into the hash.
-    pub(super) fn count(&mut self, now: Time, reading: &Reading, hashed: bool) {
+    /// Counts readings that are delivered now; with `hashed`, they go into the hash, which is the same however they come together.
+    pub(super) fn count(&mut self, now: Time, run: &Run, hashed: bool) {
         let numbers = &mut self.numbers;
         if numbers.count == 0 {
-            (numbers.first, numbers.first_at) = (reading.seq.0, now);
+            (numbers.first, numbers.first_at) = (run.first.0, now);
         }
         numbers.last_at = now;
-        numbers.count += 1;
-        numbers.bytes += reading.payload.len() as u64;
+        numbers.count += run.readings.len();
+        numbers.bytes += run.readings.bytes();
         if hashed {
-            let origin = xxh3_64(reading.origin.id.as_str().as_bytes());
-            let hash = self.hash.get_or_insert(0);
-            for part in [origin, reading.oseq.0, xxh3_64(&reading.payload), reading.seq.0] {
-                *hash = (hash.rotate_left(5) ^ part).wrapping_mul(ODD);
+            let hash = self.hash.get_or_insert_with(Hash::default);
+            hash.payloads.update(run.readings.payloads());
+            // The two numbers rise together; their distance says where this origin's readings stand.
+            let origin = xxh3_64(run.origin.id.as_str().as_bytes()) ^ run.first.0.wrapping_sub(run.oseq.0).wrapping_mul(ODD);
+            for (payload, _) in run.readings.iter() {
+                hash.places = (hash.places.rotate_left(5) ^ origin ^ payload.len() as u64).wrapping_mul(ODD);
             }
         }
-        if let Some(histogram) = &mut self.latency
-            && let Some(due) = stamp(&reading.payload)
-        {
-            histogram.saturating_record(u64::try_from(now.since(due).as_micros()).unwrap_or(LATENCY_MOST_US));
+        if let Some(histogram) = &mut self.latency {
+            for due in run.readings.iter().filter_map(|(payload, _)| stamp(payload)) {
+                histogram.saturating_record(u64::try_from(now.since(due).as_micros()).unwrap_or(LATENCY_MOST_US));
+            }
         }
     }
 
@@ -55,7 +65,8 @@ impl Tally {
             p999_us: histogram.value_at_quantile(0.999),
             max_us: histogram.max(),
         });
-        Deliveries { hash: self.hash.map(|hash| format!("{hash:016x}")), latency, ..self.numbers.clone() }
+        let hash = self.hash.as_ref().map(|hash| format!("{:016x}", hash.payloads.digest() ^ hash.places));
+        Deliveries { hash, latency, ..self.numbers.clone() }
     }
 }
 

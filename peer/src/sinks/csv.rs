@@ -12,13 +12,13 @@ use crate::sensors::payload;
 pub(super) const HEAD: &str = "time,epoch,seq,origin,sensor,field,value\n";
 
 /// The sensor of a reading and its rows; none if the payload is no `DATA|…`.
-pub(super) fn rows(reading: &Reading) -> Option<(&str, String)> {
-    let data = payload::read(&reading.payload)?;
+pub(super) fn rows<'a>(reading: &Reading<'a>) -> Option<(&'a str, String)> {
+    let data = payload::read(reading.payload)?;
     let mut rows = String::new();
     for (field, value) in data.fields {
-        let (time, origin) = (Stamp(reading.time), &reading.origin.id);
+        let (time, origin) = (Stamp(reading.time), &reading.run.origin.id);
         let (field, value) = (cell(field), cell(value));
-        writeln!(rows, "{time},{},{},{origin},{},{field},{value}", reading.epoch, reading.seq, data.sensor)
+        writeln!(rows, "{time},{},{},{origin},{},{field},{value}", reading.run.epoch, reading.seq, data.sensor)
             .expect("writing to a String cannot fail");
     }
     Some((data.sensor, rows))
@@ -34,26 +34,20 @@ mod tests {
     use super::{cell, rows};
     use bytes::Bytes;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-    use protocol::seam::Reading;
+    use protocol::readings::Readings;
+    use protocol::seam::{Reading, Run};
 
     #[test]
     fn a_row_for_each_field() {
         let origin = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(5) };
         let epoch = Epoch { round: 3, owner: origin.clone() };
-        let payload = Bytes::from_static(b"DATA|p2.host|2026|a=1|b=x,y");
-        let reading = Reading {
-            epoch,
-            view_id: ViewId(7),
-            seq: Seq(18),
-            origin,
-            oseq: Oseq(9),
-            time: 0,
-            guarantee: protocol::config::Guarantee::Agreed,
-            payload,
-        };
+        let readings = Readings::one(Bytes::from_static(b"DATA|p2.host|2026|a=1|b=x,y"), 0);
+        let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
+        let run = Run { epoch, view_id, first, origin, oseq, guarantee, readings };
+        let reading = run.iter().next().unwrap();
         let stem = "1970-01-01T00:00:00.000000Z,3.p2,18,p2,p2.host";
         assert_eq!(rows(&reading), Some(("p2.host", format!("{stem},a,1\n{stem},b,\"x,y\"\n"))));
-        assert_eq!(rows(&Reading { payload: Bytes::from_static(b"hello"), ..reading }), None);
+        assert_eq!(rows(&Reading { payload: b"hello", ..reading }), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::clock::Stamp;
 /// A reading as it stands in the file.
 #[derive(Serialize)]
 struct Line<'a> {
-    epoch: String,
+    epoch: &'a str,
     view_id: u64,
     seq: u64,
     origin: &'a str,
@@ -39,7 +39,10 @@ struct Lost<'a> {
 /// Appends the line of one delivery.
 pub(super) fn write(delivery: &Delivery, out: &mut Vec<u8>) {
     match delivery {
-        Delivery::Reading(reading) => put(&line(reading), out),
+        Delivery::Run(run) => {
+            let epoch = run.epoch.to_string();
+            run.iter().for_each(|reading| put(&line(&reading, &epoch), out));
+        }
         Delivery::Gap { from, to } => write_gap(from.0, to.0, out),
         Delivery::Lost { seq, origin, from, to } => {
             put(&Lost { seq: seq.0, origin: origin.id.as_str(), inc: origin.inc.0, lost: [from.0, to.0] }, out);
@@ -52,18 +55,19 @@ pub(super) fn write_gap(from: u64, to: u64, out: &mut Vec<u8>) {
     put(&Gap { gap: [from, to] }, out);
 }
 
-fn line(reading: &Reading) -> Line<'_> {
-    let text = std::str::from_utf8(&reading.payload).ok();
+fn line<'a>(reading: &Reading<'a>, epoch: &'a str) -> Line<'a> {
+    let Reading { run, seq, oseq, time, payload } = *reading;
+    let text = std::str::from_utf8(payload).ok();
     Line {
-        epoch: reading.epoch.to_string(),
-        view_id: reading.view_id.0,
-        seq: reading.seq.0,
-        origin: reading.origin.id.as_str(),
-        inc: reading.origin.inc.0,
-        oseq: reading.oseq.0,
-        time: Stamp(reading.time).to_string(),
+        epoch,
+        view_id: run.view_id.0,
+        seq: seq.0,
+        origin: run.origin.id.as_str(),
+        inc: run.origin.inc.0,
+        oseq: oseq.0,
+        time: Stamp(time).to_string(),
         payload: text,
-        payload_base64: text.is_none().then(|| base64(&reading.payload)),
+        payload_base64: text.is_none().then(|| base64(payload)),
     }
 }
 
@@ -92,7 +96,8 @@ mod tests {
     use super::{base64, write};
     use bytes::Bytes;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-    use protocol::seam::{Delivery, Reading};
+    use protocol::readings::Readings;
+    use protocol::seam::{Delivery, Run};
 
     #[track_caller]
     fn check(delivery: &Delivery, expected: &str) {
@@ -106,18 +111,9 @@ mod tests {
         let origin = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(5) };
         let epoch = Epoch { round: 3, owner: Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(4) } };
         let reading = |payload: &'static [u8]| {
-            let payload = Bytes::from_static(payload);
-            let (view_id, seq, oseq) = (ViewId(7), Seq(18), Oseq(9));
-            Delivery::Reading(Reading {
-                epoch: epoch.clone(),
-                view_id,
-                seq,
-                origin: origin.clone(),
-                oseq,
-                time: 0,
-                guarantee: protocol::config::Guarantee::Agreed,
-                payload,
-            })
+            let readings = Readings::one(Bytes::from_static(payload), 0);
+            let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
+            Delivery::Run(Run { epoch: epoch.clone(), view_id, first, origin: origin.clone(), oseq, guarantee, readings })
         };
         let head = r#"{"epoch":"3.p1","view_id":7,"seq":18,"origin":"p2","inc":5,"oseq":9,"time":"1970-01-01T00:00:00.000000Z","#;
         check(&reading(b"a\"b"), &format!(r#"{head}"payload":"a\"b"}}"#));

@@ -10,7 +10,8 @@ use peer::clock;
 use peer::links::{Found, Limits, Links};
 use protocol::frame::{Cutter, decode, encode};
 use protocol::id::{Incarnation, LinkId, Member, Oseq, PeerId};
-use protocol::message::{Message, Reason, Request, Requests, Wish};
+use protocol::message::{Message, Reason, Requests, Wish};
+use protocol::readings::Readings;
 use protocol::seam::{Down, Input};
 
 /// Links with a loop of their own, and all that they have told so far.
@@ -81,7 +82,7 @@ fn told(sides: &[&mut Side]) -> String {
 fn reading(number: u64, size: usize) -> Message {
     let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
     let run =
-        vec![Request { what: Wish::Data { payload: Bytes::from(vec![7; size]), guarantee: protocol::config::Guarantee::Agreed }, time: 0 }];
+        vec![Wish::Readings { guarantee: protocol::config::Guarantee::Agreed, readings: Readings::one(Bytes::from(vec![7; size]), 0) }];
     Message::SequencerRequest(Requests { origin, first: Oseq(number), run })
 }
 

@@ -48,7 +48,7 @@ fn retold(inputs: &Path) -> Vec<Vec<(u64, Value)>> {
             Entry::Given { at, input, .. } => {
                 given += 1;
                 let twin = twin.as_mut().unwrap();
-                twin.give(at, input).iter().filter_map(|output| twin.note_of(output)).collect()
+                twin.give(at, input).iter().flat_map(|output| twin.notes_of(output)).collect()
             }
         };
         lives.last_mut().unwrap().extend(notes.iter().map(|note| (given, serde_json::to_value(note).unwrap())));

@@ -71,7 +71,7 @@ fn lines_of_standard_input_are_readings_and_none_is_lost() {
     input.write_all(text.as_bytes()).unwrap();
     drop(input);
     until("all lines to be delivered", || one.delivered().len() == 5_000);
-    let expected: Vec<Digest> = (0..5_000).map(|number| Digest::of(&format!("line {number}").into())).collect();
+    let expected: Vec<Digest> = (0..5_000).map(|number| Digest::of(format!("line {number}").as_bytes())).collect();
     assert!(one.delivered() == expected, "in order");
     assert!(!one.has(|note| matches!(note, Note::Refused { .. })), "whoever waits for room is not refused");
     assert_eq!(one.child.try_wait().unwrap(), None, "the end of the input is not the end of the peer");
@@ -296,7 +296,7 @@ fn lines_may_say_when_they_are_to_be_handed_over() {
         .into_iter()
         .filter_map(|event| if let Note::Deliver { digest, safe, .. } = event.note { Some((digest, safe)) } else { None })
         .collect();
-    let digest = |text: &str| Digest::of(&text.to_owned().into());
+    let digest = |text: &str| Digest::of(text.as_bytes());
     let expected = [("one", true), ("!two", false), ("four", false), ("!safe five", false)].map(|(text, safe)| (digest(text), safe));
     assert_eq!(handed, expected);
     assert!(one.log().contains("no command is called !saef"), "{}", one.log());

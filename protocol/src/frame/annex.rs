@@ -1,9 +1,11 @@
 //! The binary part of a frame: values one after the other, in postcard's encoding. Lengths in it are not trusted: serde
 //! reserves at most a megabyte ahead, whatever a list says of itself.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
+use crate::readings::MARK;
 
 use super::verb::Verb;
 
@@ -25,12 +27,19 @@ pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
 /// The part of an annex that is still unread.
 pub(super) struct Annex<'a> {
     verb: Verb,
+    frame: &'a Bytes,
     rest: &'a [u8],
 }
 
 impl<'a> Annex<'a> {
-    pub(super) fn new(verb: Verb, rest: &'a [u8]) -> Self {
-        Self { verb, rest }
+    /// `rest` is a part of `frame`.
+    pub(super) fn new(verb: Verb, frame: &'a Bytes, rest: &'a [u8]) -> Self {
+        Self { verb, frame, rest }
+    }
+
+    /// The same, for somebody who looks ahead.
+    pub(super) fn rest(&self) -> Self {
+        Self { ..*self }
     }
 
     /// How many bytes are unread.
@@ -69,6 +78,17 @@ impl<'a> Annex<'a> {
         u32::try_from(number).map_err(|_| self.error(&format!("{number} where no more than {} can stand", u32::MAX)))
     }
 
+    /// The marks of so many readings, shared with the frame.
+    pub(super) fn take_marks(&mut self, count: u64) -> Result<Bytes, WireError> {
+        let length = usize::try_from(count).ok().and_then(|count| count.checked_mul(MARK)).filter(|length| *length <= self.left());
+        let Some(length) = length else {
+            return Err(self.error(&format!("the marks of {count} readings in {} bytes", self.left())));
+        };
+        let (marks, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        Ok(self.frame.slice_ref(marks))
+    }
+
     /// There must be nothing left.
     pub(super) fn end(&self) -> Result<(), WireError> {
         match self.left() {
@@ -89,6 +109,7 @@ const NUMBER_MOST: usize = 10;
 mod tests {
     use super::{Annex, put, put_number};
     use crate::frame::verb::Verb;
+    use bytes::Bytes;
 
     #[test]
     fn integers_are_those_of_everything_else() {
@@ -98,9 +119,10 @@ mod tests {
             put(&number, &mut general);
             put_number(number, &mut quick);
             assert_eq!(quick, general, "{number}");
-            let mut annex = Annex::new(Verb::Leave, &quick);
+            let quick = Bytes::from(quick);
+            let mut annex = Annex::new(Verb::Leave, &quick, &quick);
             assert_eq!((annex.take_number(), annex.left()), (Ok(number), 0));
-            let mut annex = Annex::new(Verb::Leave, &quick);
+            let mut annex = Annex::new(Verb::Leave, &quick, &quick);
             assert_eq!(annex.take_small().is_ok(), u32::try_from(number).is_ok());
         }
     }
@@ -109,9 +131,9 @@ mod tests {
     fn what_does_not_end_is_no_integer() {
         let past = [[0xFF; 9].as_slice(), &[2]].concat();
         for wrong in [&[][..], &[0x80], &[0xFF; 9], &[0xFF; 11], &past] {
-            let mut annex = Annex::new(Verb::Leave, wrong);
-            assert!(annex.take_number().is_err(), "{wrong:?}");
-            assert!(Annex::new(Verb::Leave, wrong).take::<u64>().is_err(), "nor is it elsewhere");
+            let wrong = Bytes::copy_from_slice(wrong);
+            assert!(Annex::new(Verb::Leave, &wrong, &wrong).take_number().is_err(), "{wrong:?}");
+            assert!(Annex::new(Verb::Leave, &wrong, &wrong).take::<u64>().is_err(), "nor is it elsewhere");
         }
     }
 }

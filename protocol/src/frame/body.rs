@@ -22,7 +22,7 @@ pub(super) fn write(message: &Message, out: &mut impl fmt::Write) -> fmt::Result
         Message::SeqSyncResponse(answer) => write!(out, "{verb}:{}", answer.contiguous),
         Message::SeqSyncFinal(last) => write!(out, "{verb}:{}", last.cut),
         Message::SequencerRequest(_) => write_requests_prefix(out),
-        Message::Ordered(ordered) => write_ordered_prefix(ordered.first, ordered.run.len(), out),
+        Message::Ordered(ordered) => write_ordered_prefix(ordered.first, ordered.positions(), out),
         Message::OrderedAck { contiguous, .. } => write!(out, "{verb}:{contiguous}"),
         Message::MissingSeqRequest(missing) => write!(out, "{verb}:{}-{}", missing.from, missing.to),
         Message::Rejected(no) => write!(out, "{verb}:{}", no.reason.name()),
@@ -45,10 +45,10 @@ pub(super) fn write_requests_prefix(out: &mut impl fmt::Write) -> fmt::Result {
 }
 
 /// What goes before the payloads of entries.
-pub(super) fn write_ordered_prefix(first: Seq, count: usize, out: &mut impl fmt::Write) -> fmt::Result {
+pub(super) fn write_ordered_prefix(first: Seq, count: u64, out: &mut impl fmt::Write) -> fmt::Result {
     write!(out, "{}:{first}", Verb::Ordered.name())?;
     if count != 1 {
-        write!(out, "-{}", first.plus(count as u64).previous())?;
+        write!(out, "-{}", first.plus(count).previous())?;
     }
     out.write_str(":")
 }

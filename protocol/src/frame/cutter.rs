@@ -78,7 +78,8 @@ mod tests {
     use crate::frame::tests::samples::samples;
     use crate::frame::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, decode, encode};
     use crate::id::{Incarnation, Member, Oseq, PeerId};
-    use crate::message::{Message, Request, Requests, Wish};
+    use crate::message::{Message, Requests, Wish};
+    use crate::readings::Readings;
 
     use super::{CHUNK, Cutter};
 
@@ -151,7 +152,7 @@ mod tests {
     fn a_large_frame_is_not_shared_with_the_cutter() {
         let payload = Bytes::from(vec![b'x'; 4 << 20]);
         let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
-        let run = vec![Request { what: Wish::Data { payload, guarantee: crate::guarantee::Guarantee::Agreed }, time: 0 }];
+        let run = vec![Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings: Readings::one(payload, 0) }];
         let mut stream = Vec::new();
         encode(&Message::Leave, &mut stream);
         encode(&Message::SequencerRequest(Requests { origin, first: Oseq(1), run }), &mut stream);

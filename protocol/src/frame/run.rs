@@ -1,12 +1,14 @@
-//! Runs: several log entries, or several requests of one sender, in one frame. The annex holds a few integers for each,
-//! its length among them; the payloads stand one after the other at the end of the body. Origins are named once a frame.
+//! Runs: several log entries, or several requests of one sender, in one frame. The annex holds a few integers for each, and
+//! for readings where each of them ends; the payloads stand one after the other at the end of the body. Origins are named
+//! once a frame. Readings are copied as a whole when they are written, and not at all when they are read.
 
 use std::collections::BTreeMap;
 
 use crate::error::WireError;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Oseq};
-use crate::message::{Entry, Message, Ordered, Request, Requests, Wish};
+use crate::message::{Entry, Message, Ordered, Requests, Wish};
+use crate::readings::Readings;
 
 use super::annex::{Annex, put, put_number};
 use super::body::{Body, Text, write_ordered_prefix, write_requests_prefix};
@@ -14,20 +16,20 @@ use super::{RUN_MAX, group};
 
 // Which kind an item is of, in front of it: an entry, or a request.
 
-/// origin, oseq, time, length
-const DATA: u64 = 0;
+/// origin, first, then as [`write_readings`] has it
+const READINGS: u64 = 0;
 /// epoch, successor, length
 const VIEW: u64 = 1;
 /// origin, from, to
 const LOST: u64 = 2;
-/// as [`DATA`]
-const SAFE_DATA: u64 = 3;
-/// time, length
-const WISH_DATA: u64 = 0;
-/// time, to
+/// as [`READINGS`]
+const SAFE_READINGS: u64 = 3;
+/// as [`write_readings`] has it
+const WISH_READINGS: u64 = 0;
+/// to
 const WISH_LOST: u64 = 1;
-/// as [`WISH_DATA`]
-const WISH_SAFE_DATA: u64 = 2;
+/// as [`WISH_READINGS`]
+const WISH_SAFE_READINGS: u64 = 2;
 
 /// Writes the annex of an ORDERED.
 pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
@@ -37,10 +39,10 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
     put(&count_of(&ordered.run), out);
     for entry in &ordered.run {
         match entry {
-            Entry::Data { origin, oseq, time, guarantee, payload } => {
-                let kind = if *guarantee == Guarantee::Safe { SAFE_DATA } else { DATA };
-                let numbers = [kind, origins.place(origin), oseq.0, *time, length_of(payload.len()).into()];
-                numbers.into_iter().for_each(|number| put_number(number, out));
+            Entry::Readings { origin, first, guarantee, readings } => {
+                let kind = if *guarantee == Guarantee::Safe { SAFE_READINGS } else { READINGS };
+                [kind, origins.place(origin), first.0].into_iter().for_each(|number| put_number(number, out));
+                write_readings(readings, out);
             }
             Entry::View(view) => {
                 put_number(VIEW, out);
@@ -57,16 +59,22 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
 pub(super) fn write_requests(requests: &Requests, out: &mut Vec<u8>) {
     put(&(&requests.origin, requests.first), out);
     put(&count_of(&requests.run), out);
-    for Request { what, time } in &requests.run {
-        let numbers = match what {
-            Wish::Data { payload, guarantee } => {
-                let kind = if *guarantee == Guarantee::Safe { WISH_SAFE_DATA } else { WISH_DATA };
-                [kind, *time, length_of(payload.len()).into()]
+    for wish in &requests.run {
+        match wish {
+            Wish::Readings { guarantee, readings } => {
+                put_number(if *guarantee == Guarantee::Safe { WISH_SAFE_READINGS } else { WISH_READINGS }, out);
+                write_readings(readings, out);
             }
-            Wish::Lost { to } => [WISH_LOST, *time, to.0],
-        };
-        numbers.into_iter().for_each(|number| put_number(number, out));
+            Wish::Lost { to } => [WISH_LOST, to.0].into_iter().for_each(|number| put_number(number, out)),
+        }
     }
+}
+
+/// The time of the first, how many, and their marks.
+fn write_readings(readings: &Readings, out: &mut Vec<u8>) {
+    put_number(readings.first_time(), out);
+    put_number(readings.len(), out);
+    readings.write_marks(out);
 }
 
 /// Appends the payloads, for the two verbs that have some.
@@ -74,18 +82,28 @@ pub(super) fn write_payloads(message: &Message, out: &mut Vec<u8>) {
     if let Message::Ordered(ordered) = message {
         for entry in &ordered.run {
             match entry {
-                Entry::Data { payload, .. } => out.extend_from_slice(payload),
+                Entry::Readings { readings, .. } => out.extend_from_slice(readings.payloads()),
                 Entry::View(view) => group::write(view, &mut Text(out)).expect("a Vec takes any text"),
                 Entry::Lost { .. } => {}
             }
         }
     } else if let Message::SequencerRequest(requests) = message {
-        for request in &requests.run {
-            if let Wish::Data { payload, .. } = &request.what {
-                out.extend_from_slice(payload);
+        for wish in &requests.run {
+            if let Wish::Readings { readings, .. } = wish {
+                out.extend_from_slice(readings.payloads());
             }
         }
     }
+}
+
+/// How many bytes the payloads and marks of a message take, so that room can be made for them at once.
+pub(super) fn weight(message: &Message) -> usize {
+    let weight = match message {
+        Message::Ordered(ordered) => ordered.run.iter().map(Entry::frame_weight).sum(),
+        Message::SequencerRequest(requests) => requests.run.iter().map(Wish::frame_weight).sum(),
+        _ => 0,
+    };
+    usize::try_from(weight).unwrap_or(0)
 }
 
 /// Reads an ORDERED.
@@ -96,16 +114,18 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
         origins.get(place as usize).cloned().ok_or_else(|| annex.error(&format!("origin {place} of {}", origins.len())))
     };
     let count = take_count(annex)?;
-    body.expect(|out| write_ordered_prefix(first, count, out))?;
+    // The text in front of the payloads says how many positions there are, and that stands further on in the annex.
+    let positions = count_positions(annex.rest(), count)?;
+    body.expect(|out| write_ordered_prefix(first, positions, out))?;
     let mut run = Vec::with_capacity(count);
     for _ in 0..count {
         run.push(match annex.take_number()? {
-            kind @ (DATA | SAFE_DATA) => {
-                let guarantee = if kind == SAFE_DATA { Guarantee::Safe } else { Guarantee::Agreed };
+            kind @ (READINGS | SAFE_READINGS) => {
+                let guarantee = if kind == SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
                 let place = annex.take_small()?;
                 let origin = origin(annex, place)?;
-                let (oseq, time, length) = (Oseq(annex.take_number()?), annex.take_number()?, annex.take_small()?);
-                Entry::Data { origin, oseq, time, guarantee, payload: body.take(length as usize)? }
+                let first = Oseq(annex.take_number()?);
+                Entry::Readings { origin, first, guarantee, readings: read_readings(annex, &mut body)? }
             }
             VIEW => {
                 let (epoch, successor, length): (Epoch, Option<Contact>, u32) = annex.take()?;
@@ -123,6 +143,31 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     Ok(Ordered { epoch, first, run, stable, repair })
 }
 
+/// How many positions the entries of an annex take up.
+fn count_positions(mut annex: Annex<'_>, count: usize) -> Result<u64, WireError> {
+    let mut positions = 0;
+    for _ in 0..count {
+        positions += match annex.take_number()? {
+            READINGS | SAFE_READINGS => {
+                let (_place, _first, _time) = (annex.take_number()?, annex.take_number()?, annex.take_number()?);
+                let readings = annex.take_number()?;
+                annex.take_marks(readings)?;
+                readings
+            }
+            VIEW => {
+                let _view: (Epoch, Option<Contact>, u32) = annex.take()?;
+                1
+            }
+            LOST => {
+                let _lost = (annex.take_number()?, annex.take_number()?, annex.take_number()?);
+                1
+            }
+            kind => return Err(annex.error(&format!("an entry of kind {kind}"))),
+        };
+    }
+    Ok(positions)
+}
+
 /// Reads a SEQUENCER_REQUEST.
 pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Requests, WireError> {
     let (origin, first) = annex.take()?;
@@ -130,20 +175,26 @@ pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result
     body.expect(write_requests_prefix)?;
     let mut run = Vec::with_capacity(count);
     for _ in 0..count {
-        let (kind, time) = (annex.take_number()?, annex.take_number()?);
-        let what = match kind {
-            WISH_DATA | WISH_SAFE_DATA => {
-                let guarantee = if kind == WISH_SAFE_DATA { Guarantee::Safe } else { Guarantee::Agreed };
-                Wish::Data { payload: body.take(annex.take_small()? as usize)?, guarantee }
+        run.push(match annex.take_number()? {
+            kind @ (WISH_READINGS | WISH_SAFE_READINGS) => {
+                let guarantee = if kind == WISH_SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
+                Wish::Readings { guarantee, readings: read_readings(annex, &mut body)? }
             }
             WISH_LOST => Wish::Lost { to: Oseq(annex.take_number()?) },
             kind => return Err(annex.error(&format!("a request of kind {kind}"))),
-        };
-        run.push(Request { what, time });
+        });
     }
     annex.end()?;
     body.end()?;
     Ok(Requests { origin, first, run })
+}
+
+/// Reads what [`write_readings`] wrote; marks and payloads stay where they are, in the frame.
+fn read_readings(annex: &mut Annex<'_>, body: &mut Body<'_>) -> Result<Readings, WireError> {
+    let (time, count) = (annex.take_number()?, annex.take_number()?);
+    let marks = annex.take_marks(count)?;
+    let length = Readings::check_marks(&marks).map_err(|why| annex.error(why))?;
+    Ok(Readings::from_frame(time, marks, body.take(length)?))
 }
 
 /// The members that a run names, each once, in the order in which they appear.
@@ -158,7 +209,7 @@ impl<'a> Origins<'a> {
     fn of(run: &'a [Entry]) -> Self {
         let mut origins = Self { table: Vec::new(), places: BTreeMap::new(), last: 0 };
         for entry in run {
-            let (Entry::Data { origin, .. } | Entry::Lost { origin, .. }) = entry else { continue };
+            let (Entry::Readings { origin, .. } | Entry::Lost { origin, .. }) = entry else { continue };
             // Mostly the one before; the tree is for the rest.
             if origins.table.last() != Some(&origin) && !origins.places.contains_key(origin) {
                 origins.places.insert(origin, origins.table.len());
@@ -183,7 +234,7 @@ fn count_of<T>(run: &[T]) -> u32 {
 
 fn take_count(annex: &mut Annex<'_>) -> Result<usize, WireError> {
     let count = annex.take::<u32>()? as usize;
-    // An item takes at least three bytes, so a count above what is left is a lie, whatever memory it asks for.
+    // An item takes at least two bytes, so a count above what is left is a lie, whatever memory it asks for.
     if count > RUN_MAX || count > annex.left() {
         return Err(annex.error(&format!("a run of {count}; {RUN_MAX} are allowed and {} bytes are left", annex.left())));
     }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use crate::draw::{draw, draw_below};
 use crate::error::WireError;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-use crate::message::{Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Request, Requests, SyncAnswer, WIRE_VERSION, Wish};
+use crate::message::{Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Requests, SyncAnswer, WIRE_VERSION, Wish};
+use crate::readings::Readings;
 use crate::view::View;
 
 use super::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, RUN_MAX, decode, decode_datagram, encode, encode_datagram, open};
@@ -86,7 +87,7 @@ fn the_edges_of_numbers_and_runs_come_back() {
 #[test]
 fn a_largest_payload_fits_and_a_hello_fits_the_first_frame() {
     let payload = Bytes::from(vec![b'x'; 16 << 20]);
-    let request = Request { what: Wish::Data { payload, guarantee: crate::guarantee::Guarantee::Agreed }, time: u64::MAX };
+    let request = Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings: Readings::one(payload, u64::MAX) };
     assert!(frame_of(&Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: vec![request] })).len() <= FRAME_MAX);
     let longest = Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(u64::MAX) };
     let epoch = Epoch { round: u64::MAX, owner: longest.clone() };
@@ -102,8 +103,8 @@ fn payloads_are_shares_of_the_frame() {
     let frame = frame_of(&ordered(301, vec![data(1, 18, b"one"), data(1, 19, b"two")]));
     let Ok(Message::Ordered(Ordered { run, .. })) = decode(&frame) else { panic!("no ORDERED") };
     for entry in run {
-        let Entry::Data { payload, .. } = entry else { panic!("no data") };
-        assert!(frame.as_ptr_range().contains(&payload.as_ptr()));
+        let Entry::Readings { readings, .. } = entry else { panic!("no data") };
+        assert!(frame.as_ptr_range().contains(&readings.payloads().as_ptr()));
     }
 }
 

@@ -99,7 +99,8 @@ impl<W: Watch> Director<'_, W> {
             return self.unless_hopeless(Progress::Divided { within, stands: self.stands() });
         }
         for peer in self.living() {
-            self.publish(peer, 16, OneIn(0));
+            let (payload, guarantee) = self.reading(16, OneIn(0));
+            self.world.publish(peer, payload, guarantee);
         }
         // What was under way when the last links were cut may change the group once more: somebody outside may be let in, or
         // say yes to a merge. Were it one too many to lose, nothing more could be asked for.

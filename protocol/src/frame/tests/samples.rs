@@ -8,8 +8,9 @@ use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
     Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
-    MissingRequest, Ordered, Reason, Rejected, Request, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
+use crate::readings::{Collector, Readings};
 use crate::table::Table;
 use crate::view::View;
 
@@ -48,23 +49,26 @@ pub(in crate::frame) fn snapshot() -> Snapshot {
 }
 
 pub(in crate::frame) fn data(n: u64, oseq: u64, payload: &'static [u8]) -> Entry {
-    let (time, payload) = (1_700_000_000_000_000 + oseq, Bytes::from_static(payload));
-    Entry::Data { origin: member(n), oseq: Oseq(oseq), time, guarantee: Guarantee::Agreed, payload }
+    Entry::one(member(n), Oseq(oseq), Guarantee::Agreed, Bytes::from_static(payload), 1_700_000_000_000_000 + oseq)
 }
 
-fn safe_wish(payload: &'static [u8]) -> Request {
-    Request { what: Wish::Data { payload: Bytes::from_static(payload), guarantee: Guarantee::Safe }, time: 4 }
+/// Readings that were published together, a few microseconds apart.
+fn together(payloads: &[&[u8]]) -> Readings {
+    let mut collector = Collector::default();
+    payloads.iter().zip([4, 4, 260]).for_each(|(payload, time)| collector.push(payload, 1_700_000_000_000_000 + time));
+    // Cut out of more, which shows nowhere.
+    collector.push(b"and more", 1_700_000_000_000_261);
+    collector.finish().unwrap().slice(0..payloads.len() as u64)
 }
 
-pub(in crate::frame) fn wish(payload: &'static [u8]) -> Request {
-    let what = Wish::Data { payload: Bytes::from_static(payload), guarantee: Guarantee::Agreed };
-    Request { what, time: 1_700_000_000_000_000 }
+pub(in crate::frame) fn wish(payload: &'static [u8]) -> Wish {
+    Wish::Readings { guarantee: Guarantee::Agreed, readings: Readings::one(Bytes::from_static(payload), 1_700_000_000_000_000) }
 }
 
 /// The same, to be handed over only when it is safe.
 fn safe(entry: Entry) -> Entry {
     match entry {
-        Entry::Data { origin, oseq, time, payload, .. } => Entry::Data { origin, oseq, time, guarantee: Guarantee::Safe, payload },
+        Entry::Readings { origin, first, readings, .. } => Entry::Readings { origin, first, guarantee: Guarantee::Safe, readings },
         other @ (Entry::View(_) | Entry::Lost { .. }) => other,
     }
 }
@@ -163,9 +167,13 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             Message::SequencerRequest(Requests {
                 origin: member(1),
                 first: Oseq(18),
-                run: vec![wish(b"a:b-c\n"), Request { what: Wish::Lost { to: Oseq(25) }, time: 3 }, wish(b""), safe_wish(b"\x00\xff")],
+                run: vec![
+                    wish(b"a:b-c\n"),
+                    Wish::Lost { to: Oseq(25) },
+                    Wish::Readings { guarantee: Guarantee::Safe, readings: together(&[b"", b"\x00\xff", b"z"]) },
+                ],
             }),
-            r"SEQUENCER_REQUEST:a:b-c\n\x00\xff",
+            r"SEQUENCER_REQUEST:a:b-c\n\x00\xffz",
         ),
         (ordered(301, vec![data(1, 18, b"21.5 C")]), "ORDERED:301:21.5 C"),
         (
@@ -176,9 +184,15 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                     data(2, 201, b""),
                     safe(data(1, 19, b"c")),
                     Entry::Lost { origin: member(2), from: Oseq(202), to: Oseq(209) },
+                    Entry::Readings {
+                        origin: member(1),
+                        first: Oseq(20),
+                        guarantee: Guarantee::Agreed,
+                        readings: together(&[b"d", b"ef", b""]),
+                    },
                 ],
             ),
-            "ORDERED:301-304:abc",
+            "ORDERED:301-307:abcdef",
         ),
         (ordered(305, vec![Entry::View(view())]), "ORDERED:305:<view>"),
         (
