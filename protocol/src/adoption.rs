@@ -55,6 +55,7 @@ impl Node {
             epoch: last.epoch,
             source: last.leader,
             entries: Tail::new(base.end()),
+            view: base.view(&self.log),
             base,
             lineage: last.lineage,
             target: last.cut,

@@ -5,9 +5,10 @@
 
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;
-use crate::message::{Ordered, Row, Snapshot};
+use crate::message::{Entry, Ordered, Row, Snapshot};
 use crate::tail::Tail;
 use crate::time::Time;
+use crate::view::View;
 
 /// On what the entries stand.
 #[derive(Clone, Debug, Hash)]
@@ -42,6 +43,8 @@ pub(crate) struct Building {
     pub(crate) lineage: Vec<Row>,
     /// What stands above the base so far.
     pub(crate) entries: Tail,
+    /// The newest view so far.
+    pub(crate) view: Option<View>,
     /// The last position needed.
     pub(crate) target: Seq,
     /// The open question, if entries have to be asked for.
@@ -53,6 +56,14 @@ pub(crate) struct Building {
 }
 
 impl Base {
+    /// The view in force there.
+    pub(crate) fn view(&self, own: &Log) -> Option<View> {
+        match self {
+            Self::Own(fork) => own.view_in_force(*fork).cloned(),
+            Self::Snapshot(snapshot) => snapshot.view.clone(),
+        }
+    }
+
     /// The last position of it.
     pub(crate) fn end(&self) -> Seq {
         match self {
@@ -78,15 +89,21 @@ impl Building {
         if ordered.first > next {
             return false;
         }
-        ordered.from(next).for_each(|entry| {
+        for entry in ordered.from(next) {
+            // Where it changes a view that is not this log's, what comes behind it is of no use either.
+            let Some(entry) = entry.resolve(self.view.as_ref()) else { break };
+            if let Entry::View(view) = &entry {
+                self.view = Some(view.clone());
+            }
             self.entries.push(entry);
-        });
+        }
         self.next() > next
     }
 
     /// Goes on from a snapshot instead.
     pub(crate) fn rebase(&mut self, snapshot: Snapshot) {
         self.entries = Tail::new(snapshot.seq);
+        self.view = snapshot.view.clone();
         self.base = Base::Snapshot(Box::new(snapshot));
     }
 
@@ -133,6 +150,7 @@ mod tests {
             base: Base::Own(Seq(3)),
             lineage: Vec::new(),
             entries: Tail::new(Seq(3)),
+            view: None,
             target: Seq(5),
             ask: 1,
             bursts: 0,

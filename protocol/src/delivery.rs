@@ -79,6 +79,7 @@ impl Sinks {
                     out.push(Output::Deliver(Delivery::Lost { seq, origin, from, to }));
                 }
             }
+            Entry::Change(_) => unreachable!("a log holds whole views"),
             Entry::View(view) => {
                 self.in_force = view.view_id;
                 self.forget(log);

@@ -228,6 +228,7 @@ impl Node {
             epoch: added.epoch,
             source,
             entries: Tail::new(base.end()),
+            view: base.view(&self.log),
             base,
             lineage,
             target,

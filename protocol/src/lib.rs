@@ -80,6 +80,7 @@ mod stream;
 mod sync;
 mod tail;
 
+pub mod change;
 pub mod config;
 pub mod digest;
 pub mod draw;

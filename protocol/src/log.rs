@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use crate::change::Change;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::message::{Entry, LogEnd, Row, Snapshot};
@@ -171,7 +172,13 @@ impl Log {
             return run;
         }
         let mut left = bytes;
-        for (_, entry) in self.between(first, last).take(RUN_ENTRIES) {
+        for (seq, entry) in self.between(first, last).take(RUN_ENTRIES) {
+            // Whoever is sent this holds everything before it, and so the view before.
+            let change = |view| self.view_in_force(seq.previous()).and_then(|before| Change::between(before, view));
+            let entry = match &entry {
+                Entry::View(view) => change(view).map_or(entry, Entry::Change),
+                Entry::Readings { .. } | Entry::Change(_) | Entry::Lost { .. } => entry,
+            };
             let weight = entry.frame_weight();
             if weight > left {
                 let fits = entry.fitting(left).max(u64::from(run.is_empty()));
@@ -188,6 +195,7 @@ impl Log {
 
     /// Appends an entry; gives its first position.
     pub(crate) fn append(&mut self, entry: Entry) -> Seq {
+        assert!(!matches!(entry, Entry::Change(_)), "a log holds whole views");
         apply(&mut self.table, &entry);
         let first = self.contiguous().next();
         if let Entry::View(view) = &entry {
@@ -326,6 +334,7 @@ fn apply(table: &mut Table, entry: &Entry) {
     match entry {
         Entry::Readings { origin, first, readings, .. } => table.set(&origin.id, (origin.inc, first.plus(readings.len()).previous())),
         Entry::Lost { origin, to, .. } => table.set(&origin.id, (origin.inc, *to)),
+        Entry::Change(_) => {}
         Entry::View(view) => {
             for contact in view.members.iter() {
                 match table.get(contact.id()) {

@@ -93,6 +93,13 @@ impl Node {
         }
         let stable = ordered.stable;
         for entry in ordered.from(next) {
+            let Some(entry) = entry.resolve(self.log.view()) else {
+                // Two logs of one epoch do not agree. That cannot be, and is no reason to hold another view than the others.
+                self.reject(Some(&from.id), "change", "of a view that this peer does not hold", out);
+                let leader = self.links.contact(from).cloned();
+                self.become_joining(now, leader, out);
+                return;
+            };
             if matches!(entry, Entry::View(_)) {
                 self.remember_view(out);
             }

@@ -19,6 +19,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Change;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::readings::{MARK, Readings};
@@ -398,6 +399,8 @@ pub enum Entry {
     },
     /// A change of the group.
     View(View),
+    /// The same, told to somebody who holds the view before it. It stands in no log.
+    Change(Change),
     /// Readings that their origin has declared lost.
     Lost {
         /// Whose.
@@ -410,6 +413,14 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// What it is in the log of somebody whose view there is `before`; none if it changes another view.
+    pub(crate) fn resolve(self, before: Option<&View>) -> Option<Self> {
+        match self {
+            Self::Change(change) => change.of(before?).map(Self::View),
+            Self::Readings { .. } | Self::View(_) | Self::Lost { .. } => Some(self),
+        }
+    }
+
     /// A single reading; `time` is in microseconds since 1970 (UTC).
     #[must_use]
     pub fn one(origin: Member, number: Oseq, guarantee: Guarantee, payload: Bytes, time: u64) -> Self {
@@ -421,7 +432,7 @@ impl Entry {
     pub fn positions(&self) -> u64 {
         match self {
             Self::Readings { readings, .. } => readings.len(),
-            Self::View(_) | Self::Lost { .. } => 1,
+            Self::View(_) | Self::Change(_) | Self::Lost { .. } => 1,
         }
     }
 
@@ -438,7 +449,7 @@ impl Entry {
                 guarantee: *guarantee,
                 readings: readings.slice(range),
             },
-            Self::View(_) | Self::Lost { .. } => {
+            Self::View(_) | Self::Change(_) | Self::Lost { .. } => {
                 assert!(range == (0..1), "{range:?} of one position");
                 self.clone()
             }
@@ -458,7 +469,7 @@ impl Entry {
                 Some((*first, first.plus(readings.len()).previous(), *guarantee))
             }
             Self::Lost { origin, to, .. } if origin == member => Some((*to, *to, Guarantee::Agreed)),
-            Self::Readings { .. } | Self::Lost { .. } | Self::View(_) => None,
+            Self::Readings { .. } | Self::Lost { .. } | Self::View(_) | Self::Change(_) => None,
         }
     }
 
@@ -468,6 +479,7 @@ impl Entry {
         match self {
             Self::Readings { readings, .. } => readings.bytes() + READING_WEIGHT * readings.len(),
             Self::View(view) => 64 + view.size() as u64 * 160,
+            Self::Change(change) => 64 + (change.gone.len() + change.come.len()) as u64 * 160,
             Self::Lost { .. } => 64,
         }
     }
@@ -477,7 +489,7 @@ impl Entry {
         match self {
             Self::Readings { readings, .. } if weight > 0 => readings.fitting(weight - 1, READING_WEIGHT) + 1,
             Self::Readings { .. } => 0,
-            Self::View(_) | Self::Lost { .. } => 1,
+            Self::View(_) | Self::Change(_) | Self::Lost { .. } => 1,
         }
     }
 
@@ -485,7 +497,7 @@ impl Entry {
     pub(crate) fn fitting(&self, bytes: u64) -> u64 {
         match self {
             Self::Readings { readings, .. } => bytes.checked_sub(RUN_HEAD).map_or(0, |left| readings.fitting(left, MARK as u64)),
-            Self::View(_) | Self::Lost { .. } => u64::from(self.weight() <= bytes),
+            Self::View(_) | Self::Change(_) | Self::Lost { .. } => u64::from(self.weight() <= bytes),
         }
     }
 
@@ -493,7 +505,7 @@ impl Entry {
     pub(crate) fn frame_weight(&self) -> u64 {
         match self {
             Self::Readings { readings, .. } => readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD,
-            Self::View(_) | Self::Lost { .. } => self.weight(),
+            Self::View(_) | Self::Change(_) | Self::Lost { .. } => self.weight(),
         }
     }
 }
@@ -700,8 +712,11 @@ impl fmt::Display for Message {
                     write!(f, "-{}", ordered.first.plus(ordered.positions()).previous())?;
                 }
                 write!(f, " in {}", ordered.epoch)?;
-                for view in ordered.run.iter().filter_map(|entry| if let Entry::View(view) = entry { Some(view) } else { None }) {
-                    write!(f, " VIEW_CHANGE {}", view.view_id)?;
+                for entry in &ordered.run {
+                    match entry {
+                        Entry::View(View { view_id, .. }) | Entry::Change(Change { view_id, .. }) => write!(f, " VIEW_CHANGE {view_id}")?,
+                        Entry::Readings { .. } | Entry::Lost { .. } => {}
+                    }
                 }
                 if ordered.repair.is_some() { f.write_str(" (repair)") } else { Ok(()) }
             }

@@ -342,8 +342,9 @@ impl Node {
                 let (base, ask) = (self.base_at(fork), self.fresh_ask());
                 let lineage = answer.lineage;
                 let purpose = Purpose::Lead;
-                let entries = Tail::new(base.end());
-                let building = Building { purpose, epoch, source, base, lineage, entries, target: cut, ask, bursts: 0, retry_at: now };
+                let (entries, view) = (Tail::new(base.end()), base.view(&self.log));
+                let building =
+                    Building { purpose, epoch, source, base, lineage, entries, view, target: cut, ask, bursts: 0, retry_at: now };
                 self.build_to_lead(now, building, out);
             }
         }

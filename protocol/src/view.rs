@@ -4,9 +4,11 @@
 //! Knows nothing of how a view comes about (see `membership`) or when it is believed (see `log`).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, ViewId};
 
@@ -20,7 +22,7 @@ pub struct View {
     /// Who leads it.
     pub leader: PeerId,
     /// Everyone in it, lowest priority first: the `orderedPeerList`, with what the `groupView` says of each.
-    pub members: Arc<Vec<Contact>>,
+    pub members: Roster,
     /// Set in the last view of a group that dissolves into another one: whom to join.
     pub successor: Option<Contact>,
 }
@@ -30,13 +32,13 @@ impl View {
     #[must_use]
     pub fn new(view_id: ViewId, epoch: Epoch, leader: PeerId, mut members: Vec<Contact>) -> Self {
         members.sort_by_key(Contact::priority);
-        Self { view_id, epoch, leader, members: Arc::new(members), successor: None }
+        Self { view_id, epoch, leader, members: Roster::new(members), successor: None }
     }
 
     /// What the view says of a peer of that name.
     #[must_use]
     pub fn find(&self, id: &PeerId) -> Option<&Contact> {
-        self.members.iter().find(|contact| contact.id() == id)
+        self.members.find(id)
     }
 
     /// Whether it names that very incarnation.
@@ -76,6 +78,76 @@ impl fmt::Display for View {
     }
 }
 
+/// Who is in a view, in its order, and found by name: a large group asks for a name with every message.
+#[derive(Clone)]
+pub struct Roster(Arc<Listed>);
+
+struct Listed {
+    contacts: Vec<Contact>,
+    /// Their places, by name.
+    by_name: Vec<u32>,
+}
+
+impl Roster {
+    /// Of these, in this order.
+    #[must_use]
+    pub fn new(contacts: Vec<Contact>) -> Self {
+        let mut by_name: Vec<u32> = (0..u32::try_from(contacts.len()).expect("a frame names no more")).collect();
+        by_name.sort_unstable_by(|a, b| contacts[*a as usize].id().cmp(contacts[*b as usize].id()));
+        Self(Arc::new(Listed { contacts, by_name }))
+    }
+
+    /// What it says of a peer of that name.
+    #[must_use]
+    pub fn find(&self, id: &PeerId) -> Option<&Contact> {
+        let Listed { contacts, by_name } = &*self.0;
+        let place = by_name.binary_search_by(|place| contacts[*place as usize].id().cmp(id)).ok()?;
+        Some(&contacts[by_name[place] as usize])
+    }
+}
+
+impl Deref for Roster {
+    type Target = [Contact];
+
+    fn deref(&self) -> &[Contact] {
+        &self.0.contacts
+    }
+}
+
+// It says what the list says; the places are only a way to find it.
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl PartialEq for Roster {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Roster {}
+
+impl Hash for Roster {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.contacts.hash(state);
+    }
+}
+
+impl Serialize for Roster {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.contacts.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Roster {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::new)
+    }
+}
+
 /// Names with commas between them; at most 16, then how many more.
 #[derive(Debug)]
 pub struct Names<'a>(pub &'a [PeerId]);
@@ -93,3 +165,22 @@ impl fmt::Display for Names<'_> {
 }
 
 const NAMES_SHOWN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::Roster;
+    use crate::id::PeerId;
+    use crate::puppet::peer;
+
+    #[test]
+    fn whoever_is_listed_is_found() {
+        for listed in [&[][..], &[4], &[4, 9, 1, 10, 7]] {
+            let roster = Roster::new(listed.iter().map(|n| peer(*n)).collect());
+            for n in 0..12 {
+                assert_eq!(roster.find(peer(n).id()).is_some(), listed.contains(&n), "{n} of {listed:?}");
+            }
+            assert!(listed.iter().all(|n| roster.find(peer(*n).id()) == Some(&peer(*n))));
+            assert!(roster.iter().map(|contact| contact.id().clone()).eq(listed.iter().map(|n| PeerId::new(&format!("p{n}")).unwrap())));
+        }
+    }
+}

@@ -301,7 +301,7 @@ impl Facts {
         let last_of = |member: &Member| {
             let number = |entry: &Entry| match entry {
                 Entry::Readings { origin, first, .. } if origin == member => Some(*first),
-                Entry::Readings { .. } | Entry::View(_) | Entry::Lost { .. } => None,
+                Entry::Readings { .. } | Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => None,
             };
             node.entries().filter_map(|(_, _, entry)| number(&entry)).max().unwrap_or_default()
         };

@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::WireError;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, ViewId};
-use crate::view::View;
+use crate::view::{Roster, View};
 
 /// Writes the text. Ids need no escaping: their alphabet has nothing that JSON minds.
 pub(super) fn write(view: &View, out: &mut impl fmt::Write) -> fmt::Result {
@@ -62,7 +61,7 @@ fn parse(text: &[u8], epoch: Epoch, successor: Option<Contact>) -> Option<View> 
         members.push(said.contact(id));
     }
     group.is_empty().then_some(())?;
-    Some(View { view_id: ViewId(view_id), epoch, leader: leader?, members: Arc::new(members), successor })
+    Some(View { view_id: ViewId(view_id), epoch, leader: leader?, members: Roster::new(members), successor })
 }
 
 /// The JSON value that `text` begins with, and what follows it.

@@ -3,7 +3,9 @@
 //! once a frame. Readings are copied as a whole when they are written, and not at all when they are read.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
+use crate::change::Change;
 use crate::error::WireError;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Oseq};
@@ -24,6 +26,8 @@ const VIEW: u64 = 1;
 const LOST: u64 = 2;
 /// as [`READINGS`]
 const SAFE_READINGS: u64 = 3;
+/// the [`Change`]
+const CHANGE: u64 = 4;
 /// as [`write_readings`] has it
 const WISH_READINGS: u64 = 0;
 /// to
@@ -47,6 +51,10 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
             Entry::View(view) => {
                 put_number(VIEW, out);
                 put(&(&view.epoch, &view.successor, length_of(group::length(view))), out);
+            }
+            Entry::Change(change) => {
+                put_number(CHANGE, out);
+                put(change, out);
             }
             Entry::Lost { origin, from, to } => {
                 [LOST, origins.place(origin), from.0, to.0].into_iter().for_each(|number| put_number(number, out));
@@ -84,6 +92,7 @@ pub(super) fn write_payloads(message: &Message, out: &mut Vec<u8>) {
             match entry {
                 Entry::Readings { readings, .. } => out.extend_from_slice(readings.payloads()),
                 Entry::View(view) => group::write(view, &mut Text(out)).expect("a Vec takes any text"),
+                Entry::Change(change) => write!(Text(out), "{change}").expect("a Vec takes any text"),
                 Entry::Lost { .. } => {}
             }
         }
@@ -131,6 +140,11 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
                 let (epoch, successor, length): (Epoch, Option<Contact>, u32) = annex.take()?;
                 Entry::View(group::read(&body.take(length as usize)?, epoch, successor)?)
             }
+            CHANGE => {
+                let change: Change = annex.take()?;
+                body.expect(|out| write!(out, "{change}"))?;
+                Entry::Change(change)
+            }
             LOST => {
                 let place = annex.take_small()?;
                 Entry::Lost { origin: origin(annex, place)?, from: Oseq(annex.take_number()?), to: Oseq(annex.take_number()?) }
@@ -156,6 +170,10 @@ fn count_positions(mut annex: Annex<'_>, count: usize) -> Result<u64, WireError>
             }
             VIEW => {
                 let _view: (Epoch, Option<Contact>, u32) = annex.take()?;
+                1
+            }
+            CHANGE => {
+                let _change: Change = annex.take()?;
                 1
             }
             LOST => {

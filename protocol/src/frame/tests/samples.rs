@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use bytes::Bytes;
 
+use crate::change::Change;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
@@ -69,7 +70,7 @@ pub(in crate::frame) fn wish(payload: &'static [u8]) -> Wish {
 fn safe(entry: Entry) -> Entry {
     match entry {
         Entry::Readings { origin, first, readings, .. } => Entry::Readings { origin, first, guarantee: Guarantee::Safe, readings },
-        other @ (Entry::View(_) | Entry::Lost { .. }) => other,
+        other @ (Entry::View(_) | Entry::Change(_) | Entry::Lost { .. }) => other,
     }
 }
 
@@ -204,6 +205,24 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 repair: Some(31),
             }),
             "ORDERED:305-306:<view>-7",
+        ),
+        (
+            ordered(
+                306,
+                vec![
+                    Entry::Change(Change {
+                        before: (epoch(2), ViewId(4)),
+                        view_id: ViewId(5),
+                        epoch: epoch(2),
+                        leader: id(2),
+                        gone: vec![id(1)],
+                        come: vec![contact(3)],
+                        successor: None,
+                    }),
+                    data(2, 210, b"21.5 C"),
+                ],
+            ),
+            r#"ORDERED:306-307:VIEW_CHANGE:+["peer3"]-["peer1"]-521.5 C"#,
         ),
         (Message::OrderedAck { epoch: epoch(2), contiguous: Seq(306) }, "ORDERED_ACK:306"),
         (
