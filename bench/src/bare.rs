@@ -180,6 +180,8 @@ struct End {
     /// The number of the process at the other end.
     other: u32,
     readable: bool,
+    /// Whether the other end may go before this one.
+    may_go: bool,
     input: Vec<u8>,
     /// What of it has come, and what of that has been taken.
     filled: usize,
@@ -195,7 +197,7 @@ impl End {
     fn new(mut stream: std::net::TcpStream, poll: &Poll, token: u32) -> io::Result<Self> {
         let mut number = [0; 4];
         stream.read_exact(&mut number)?;
-        Self::of(stream, u32::from_be_bytes(number), poll, token)
+        Ok(Self { may_go: true, ..Self::of(stream, u32::from_be_bytes(number), poll, token)? })
     }
 
     fn of(stream: std::net::TcpStream, other: u32, poll: &Poll, token: u32) -> io::Result<Self> {
@@ -207,6 +209,7 @@ impl End {
             stream,
             other,
             readable: true,
+            may_go: false,
             input: vec![0; INPUT],
             filled: 0,
             taken: 0,
@@ -221,6 +224,11 @@ impl End {
         self.input.copy_within(self.taken..self.filled, 0);
         (self.filled, self.taken) = (self.filled - self.taken, 0);
         match self.stream.read(&mut self.input[self.filled..]) {
+            // Whoever has got everything goes, while others are still being written to.
+            Ok(0) if self.may_go => {
+                self.readable = false;
+                Ok(false)
+            }
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 self.filled += count;

@@ -19,11 +19,12 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use protocol::error::WireError;
-use protocol::frame::{decode, encode};
+use protocol::frame::{decode, encode_shared};
 use protocol::id::LinkId;
 use protocol::message::{Message, Reason, Rejected, WIRE_VERSION};
 use protocol::seam::{Down, Input};
 use protocol::time::Time;
+use rustix::buffer::spare_capacity;
 
 use self::link::{Link, State};
 use crate::clock;
@@ -132,6 +133,7 @@ impl Links {
             mark(&mut link.dirty, &mut self.dirty, id);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
+            link.ending |= event.is_read_closed() || event.is_error();
             self.mark_ready(id);
         }
     }
@@ -234,13 +236,13 @@ impl Links {
     /// Queues a message for a link; one that is gone takes nothing, and the node is being told so.
     pub fn send(&mut self, id: LinkId, message: &Message) {
         if self.links.contains_key(&id) {
-            self.queue(id, frame(message), message.is_bulk());
+            self.queue(id, encode_shared(message), message.is_bulk());
         }
     }
 
     /// Queues a message, encoded once, for several links.
     pub fn fan(&mut self, ids: &[LinkId], message: &Message) {
-        let frame = frame(message);
+        let frame = encode_shared(message);
         for &id in ids {
             self.queue(id, frame.clone(), message.is_bulk());
         }
@@ -258,12 +260,12 @@ impl Links {
         }
     }
 
-    fn queue(&mut self, id: LinkId, frame: Bytes, bulk: bool) {
+    fn queue(&mut self, id: LinkId, frame: Vec<Bytes>, bulk: bool) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if link.broken || matches!(link.state, State::Closing(_)) {
             return;
         }
-        self.sent.add(frame.len(), false);
+        self.sent.add(frame.iter().map(Bytes::len).sum(), false);
         link.queue.push(frame, bulk);
         mark(&mut link.dirty, &mut self.dirty, id);
         let queued = link.queue.bytes();
@@ -312,15 +314,30 @@ impl Links {
     fn read(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.ready = false;
-        match link.stream.read(&mut self.buffer) {
+        let room = link.cutter.appetite().min(self.buffer.len());
+        // What belongs to a large frame goes right where it is to stay.
+        let (read, room) = match link.cutter.rest().filter(|_| link.state == State::Up) {
+            Some(place) => {
+                let room = place.capacity() - place.len();
+                (rustix::io::read(&link.stream, spare_capacity(place)).map_err(io::Error::from), room)
+            }
+            None => (link.stream.read(&mut self.buffer[..room]), room),
+        };
+        match read {
             Ok(0) => self.end(id, Down::Closed),
             Ok(count) => {
+                // There may be more. Where there was less than was asked for, more has an event of its own, unless the end has
+                // come already, in the same event as these bytes.
+                let more = count == room || link.ending || link.broken;
                 if link.state == State::Up {
-                    link.cutter.push(&self.buffer[..count]);
+                    if link.cutter.rest().is_none() {
+                        link.cutter.push(&self.buffer[..count]);
+                    }
                     self.cut(id);
                 }
-                // There may be more; and an end that came with these bytes has no event of its own.
-                self.mark_ready(id);
+                if more {
+                    self.mark_ready(id);
+                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock && !link.broken => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.mark_ready(id),
@@ -486,12 +503,6 @@ fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
     }
 }
 
-fn frame(message: &Message) -> Bytes {
-    let mut frame = Vec::with_capacity(FRAME_BYTES);
-    encode(message, &mut frame);
-    frame.into()
-}
-
 fn dial_failed(id: LinkId, error: &io::Error) -> Input {
     Input::DialFailed { link: id, refused: error.kind() == ErrorKind::ConnectionRefused }
 }
@@ -511,8 +522,7 @@ pub const LISTENER: Token = Token(0);
 /// The token of the first link; all above are links as well.
 pub const FIRST_LINK: Token = Token(1 << 10);
 const READ_BYTES: usize = 64 << 10;
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 8;
 const ACCEPTS_PER_TURN: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
-const FRAME_BYTES: usize = 256;

@@ -103,7 +103,7 @@ impl Shell {
 
     /// Waits for the next event, or until something is due.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let load = self.load.as_ref().and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.node.room() > 0));
+        let load = self.load.as_ref().and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.has_room()));
         if let Some((pacer, at)) = self.pacer.as_mut().zip(load) {
             pacer.set(at)?;
         }

@@ -59,6 +59,22 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
     patch(out, prefix, length);
 }
 
+/// The same in pieces, to be written one right behind the other: large payloads are shared with the message, not copied.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_shared(message: &Message) -> Vec<Bytes> {
+    let mut out = Vec::with_capacity(HEAD_BYTES + run::weight_copied(message));
+    out.extend_from_slice(&[0; PREFIX]);
+    write_head(message, None, &mut out);
+    let mut pieces = run::share_payloads(message, out);
+    let length = pieces.length - PREFIX;
+    assert!(length <= FRAME_MAX, "{}: a frame of {length} bytes; runs end at {FRAME_MAX}", message.verb());
+    patch(&mut pieces.first, 0, length);
+    std::iter::once(Bytes::from(pieces.first)).chain(pieces.others).collect()
+}
+
 /// Reads one frame, without its length.
 ///
 /// # Errors
@@ -129,6 +145,12 @@ fn open(frame: &Bytes) -> Result<(Header, Annex<'_>, Body<'_>), WireError> {
 
 /// Header, annex and body; with the facts of a datagram first in the annex where it is one.
 fn write_frame(message: &Message, datagram: Option<&Datagram>, out: &mut Vec<u8>) {
+    write_head(message, datagram, out);
+    run::write_payloads(message, out);
+}
+
+/// All but the payloads.
+fn write_head(message: &Message, datagram: Option<&Datagram>, out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
     let flags = if datagram.is_some() { FLAG_DATAGRAM } else { 0 };
     let tag_length = 0;
@@ -142,7 +164,6 @@ fn write_frame(message: &Message, datagram: Option<&Datagram>, out: &mut Vec<u8>
     let length = out.len() - at - 4;
     patch(out, at, length);
     body::write(message, &mut Text(out)).expect("a Vec takes any text");
-    run::write_payloads(message, out);
 }
 
 fn write_annex(message: &Message, out: &mut Vec<u8>) {
@@ -218,6 +239,8 @@ fn length_error(length: usize, most: usize) -> WireError {
 
 /// The size of a length.
 const PREFIX: usize = 4;
+/// What a frame takes without runs, mostly.
+const HEAD_BYTES: usize = 256;
 
 /// Set in datagrams, whose annex begins with who speaks. All other flags are reserved; 0x01 is for the tag.
 const FLAG_DATAGRAM: u8 = 0x02;

@@ -196,10 +196,11 @@ impl Node {
         self.links.deadline().into_iter().chain(soon).chain(witness).chain(leaving).chain(building).chain([role]).min()
     }
 
-    /// How many more readings the window takes now, by their number.
+    /// How many more readings the window takes now, and how many bytes of them; one that is larger than the window goes
+    /// through it alone.
     #[must_use]
-    pub fn room(&self) -> u64 {
-        self.config.knobs().window_entries.saturating_sub(self.outbox.last().above(self.outbox.ordered()))
+    pub fn room(&self) -> (u64, u64) {
+        self.outbox.room(self.config.knobs())
     }
 
     /// How many members the newest view has.

@@ -94,6 +94,12 @@ impl Outbox {
         self.ordered
     }
 
+    /// How many more readings the window takes, and how many bytes of them.
+    pub(crate) fn room(&self, knobs: &Knobs) -> (u64, u64) {
+        let entries = knobs.window_entries.saturating_sub(self.last.above(self.ordered));
+        (entries, knobs.window_bytes.saturating_sub(self.waiting_bytes))
+    }
+
     /// Gives readings their numbers, as many of the first ones as the window takes; how many that were. The one behind them, if
     /// there is one, was refused.
     pub(crate) fn publish(&mut self, readings: &Readings, guarantee: Guarantee, knobs: &Knobs) -> (u64, Option<Refusal>) {
@@ -112,7 +118,8 @@ impl Outbox {
         }
         if count > 0 {
             let first = self.last.next();
-            let readings = readings.slice(0..count);
+            // What was refused would be kept with what was not, as long as that is.
+            let readings = if count < readings.len() { readings.slice(0..count).alone() } else { readings.clone() };
             self.last = self.last.plus(count);
             self.bytes += readings.bytes();
             self.waiting_bytes += readings.bytes();

@@ -120,6 +120,12 @@ impl Readings {
         }
     }
 
+    /// The same in memory of their own, without whatever else is kept there for the sake of them.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self { marks: Bytes::copy_from_slice(&self.marks), payloads: Bytes::copy_from_slice(&self.payloads), ..*self }
+    }
+
     /// How many of the first ones weigh at most `limit`, where each weighs `each` on top of its payload.
     #[must_use]
     pub fn fitting(&self, limit: u64, each: u64) -> u64 {
@@ -323,6 +329,7 @@ mod tests {
                 };
                 assert_eq!(written(&part), written(&fresh), "whatever they were cut from");
                 assert_eq!(Readings::check_marks(&written(&part)), Ok(part.payloads().len()));
+                assert_eq!(part.alone(), fresh);
                 let singles: Vec<Readings> = part.singly().collect();
                 assert_eq!(singles, texts[from as usize..to as usize].iter().map(|one| readings(&[*one])).collect::<Vec<_>>());
             }

@@ -24,6 +24,8 @@ pub(super) struct Link {
     pub(super) full: bool,
     /// Whether a first message has come.
     pub(super) spoken: bool,
+    /// Whether the end of the stream has been told of, which may still have something before it.
+    pub(super) ending: bool,
     /// Set when writing has failed; what is left to read is still read.
     pub(super) broken: bool,
 }
@@ -49,6 +51,7 @@ impl Link {
             dirty: false,
             full: false,
             spoken: false,
+            ending: false,
             broken: false,
         }
     }

@@ -1,4 +1,7 @@
 //! What waits to be written to one link: control frames before bulk, and never one frame inside another.
+//!
+//! A frame is a few pieces of memory, shared with the other links that it goes to and with the log: see
+//! [`protocol::frame::encode_shared`].
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -9,16 +12,16 @@ use bytes::{Buf, Bytes};
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     /// The rest of the frame that has been written in part.
-    partial: Bytes,
-    control: VecDeque<Bytes>,
-    bulk: VecDeque<Bytes>,
+    partial: VecDeque<Bytes>,
+    control: VecDeque<Vec<Bytes>>,
+    bulk: VecDeque<Vec<Bytes>>,
     bytes: usize,
 }
 
 impl Outgoing {
     /// Queues a frame; bulk goes after everything else.
-    pub(super) fn push(&mut self, frame: Bytes, bulk: bool) {
-        self.bytes += frame.len();
+    pub(super) fn push(&mut self, frame: Vec<Bytes>, bulk: bool) {
+        self.bytes += frame.iter().map(Bytes::len).sum::<usize>();
         if bulk { self.bulk.push_back(frame) } else { self.control.push_back(frame) }
     }
 
@@ -37,9 +40,9 @@ impl Outgoing {
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let mut count = 0;
-            let whole = self.control.iter().chain(&self.bulk);
-            for frame in Some(&self.partial).into_iter().filter(|rest| !rest.is_empty()).chain(whole).take(SLICES_MAX) {
-                slices[count] = IoSlice::new(frame);
+            let whole = self.control.iter().chain(&self.bulk).flatten();
+            for piece in self.partial.iter().chain(whole).filter(|piece| !piece.is_empty()).take(SLICES_MAX) {
+                slices[count] = IoSlice::new(piece);
                 count += 1;
             }
             match to.write_vectored(&slices[..count]) {
@@ -55,18 +58,22 @@ impl Outgoing {
     fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while written > 0 {
-            if self.partial.is_empty() {
+            let Some(piece) = self.partial.front_mut() else {
                 let next = self.control.pop_front().or_else(|| self.bulk.pop_front());
-                self.partial = next.expect("no more was written than was queued");
-            }
-            let step = written.min(self.partial.len());
-            self.partial.advance(step);
+                self.partial = next.expect("no more was written than was queued").into();
+                continue;
+            };
+            let step = written.min(piece.len());
+            piece.advance(step);
             written -= step;
+            if piece.is_empty() {
+                self.partial.pop_front();
+            }
         }
     }
 }
 
-/// How many frames go into one system call.
+/// How many pieces go into one system call.
 const SLICES_MAX: usize = 64;
 
 #[cfg(test)]
@@ -99,12 +106,12 @@ mod tests {
     #[test]
     fn control_overtakes_bulk_but_never_cuts_a_frame() {
         let mut queue = Outgoing::default();
-        queue.push(Bytes::from_static(b"<bulk1>"), true);
-        queue.push(Bytes::from_static(b"<bulk2>"), true);
+        queue.push(["<bu", "", "lk1>"].map(|piece| Bytes::from_static(piece.as_bytes())).into(), true);
+        queue.push(vec![Bytes::from_static(b"<bulk2>")], true);
         let mut narrow = Narrow { taken: Vec::new(), room: 4 };
         let blocked = queue.write_to(&mut narrow).expect_err("no more room");
         assert_eq!(blocked.kind(), ErrorKind::WouldBlock);
-        queue.push(Bytes::from_static(b"<control>"), false);
+        queue.push(vec![Bytes::from_static(b"<control>")], false);
         assert_eq!(queue.bytes(), 3 + 7 + 9);
         narrow.room = 100;
         queue.write_to(&mut narrow).expect("room for all");
@@ -116,7 +123,7 @@ mod tests {
     fn more_frames_than_one_call_takes_all_arrive() {
         let mut queue = Outgoing::default();
         for _ in 0..1_000 {
-            queue.push(Bytes::from_static(b"12345"), true);
+            queue.push(vec![Bytes::from_static(b"12"), Bytes::from_static(b"345")], true);
         }
         let mut all = Vec::new();
         queue.write_to(&mut all).expect("a vector takes everything");

@@ -47,6 +47,12 @@ impl Load {
         }
     }
 
+    /// How many bytes each reading has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.settings.bytes
+    }
+
     /// Whether it waits for members.
     #[must_use]
     pub fn waits(&self) -> bool {

@@ -57,7 +57,7 @@ impl Shell {
             publisher.lines.put_back(lines.split_off(usize::try_from(dealt_with).expect("no more than there were")));
         }
         // A leader orders its own at once, and has room again without anybody's word.
-        publisher.more = lines.len() == room && self.node.room() > 0;
+        publisher.more = lines.len() == room && self.has_room();
         self.lines = Some(publisher);
     }
 
@@ -68,7 +68,7 @@ impl Shell {
         if load.waits() {
             load.begin(now, self.node.members());
         }
-        let room = self.room(LOAD_PER_TURN);
+        let room = self.room_for(LOAD_PER_TURN, load.bytes());
         if room > 0 && load.is_due(now) {
             if let Some(readings) = load.make(now, clock::utc_micros(), room) {
                 let given = readings.len();
@@ -83,12 +83,28 @@ impl Shell {
 
     /// How many readings the window takes now, of so many at most.
     fn room(&self, most: usize) -> usize {
-        usize::try_from(self.node.room()).unwrap_or(usize::MAX).min(most)
+        usize::try_from(self.node.room().0).unwrap_or(usize::MAX).min(most)
+    }
+
+    /// The same, where each is of that size; at least one where there is any room at all.
+    fn room_for(&self, most: usize, bytes: usize) -> usize {
+        let (readings, room) = self.node.room();
+        if room == 0 {
+            return 0;
+        }
+        let fits = (room / bytes.max(1) as u64).max(1).min(readings);
+        usize::try_from(fits).unwrap_or(usize::MAX).min(most)
+    }
+
+    /// Whether the window takes any more readings now.
+    pub(super) fn has_room(&self) -> bool {
+        let (readings, bytes) = self.node.room();
+        readings > 0 && bytes > 0
     }
 
     /// Whether synthetic load is due, and there is room for it.
     pub(super) fn has_load(&self) -> bool {
-        self.load.as_ref().is_some_and(|load| !load.is_stalled() && load.is_due(clock::now())) && self.node.room() > 0
+        self.load.as_ref().is_some_and(|load| !load.is_stalled() && load.is_due(clock::now())) && self.has_room()
     }
 }
 

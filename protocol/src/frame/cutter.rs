@@ -1,10 +1,12 @@
 //! Cuts a byte stream into frames, whatever pieces it arrives in.
 //!
-//! Frames are handed out as shares of the buffer they arrived in, so nothing is copied but the bytes themselves, once.
+//! Small frames are handed out as shares of the buffer they arrived in. A large one gets memory of its own as soon as its length
+//! is known, of just its size, and whoever reads from a socket can read the rest of it right into its place
+//! ([`Cutter::rest`]). So nothing is copied but what came before that was known, and a frame that is kept keeps nothing else.
 //! What is no stream of ours is refused as early as it can be told: at the fourth byte if the length is out of bounds,
 //! at the fifth if the magic is missing.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::error::WireError;
 
@@ -15,8 +17,18 @@ use super::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, length_error};
 #[derive(Debug, Default)]
 pub struct Cutter {
     buffer: BytesMut,
+    /// A large frame that has begun to arrive, without its length; nothing stands in the buffer then.
+    large: Option<Large>,
+    /// Whether the last frame was a large one: others may follow.
+    bulky: bool,
     /// Whether a first frame has passed; until then, lengths are bounded tightly.
     greeted: bool,
+}
+
+#[derive(Debug)]
+struct Large {
+    held: Vec<u8>,
+    length: usize,
 }
 
 impl Cutter {
@@ -27,11 +39,31 @@ impl Cutter {
     }
 
     /// Takes what has arrived.
-    pub fn push(&mut self, arrived: &[u8]) {
-        if self.buffer.capacity() == 0 {
-            self.buffer = BytesMut::with_capacity(CHUNK.max(arrived.len()));
+    pub fn push(&mut self, mut arrived: &[u8]) {
+        if let Some(large) = &mut self.large {
+            let missing = large.length.saturating_sub(large.held.len()).min(arrived.len());
+            large.held.extend_from_slice(&arrived[..missing]);
+            arrived = &arrived[missing..];
         }
-        self.buffer.extend_from_slice(arrived);
+        if !arrived.is_empty() {
+            if self.buffer.capacity() == 0 {
+                self.buffer = BytesMut::with_capacity(CHUNK.max(arrived.len()));
+            }
+            self.buffer.extend_from_slice(arrived);
+        }
+    }
+
+    /// Where the rest of a large frame belongs that has begun to arrive: there is capacity for all of it. Whatever is appended
+    /// there has been taken.
+    pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
+        self.large.as_mut().map(|large| &mut large.held)
+    }
+
+    /// How much to read, where the rest of no large frame is awaited: as much as there is, or, behind a large frame, no more
+    /// than it takes to see how long the next one is.
+    #[must_use]
+    pub fn appetite(&self) -> usize {
+        if self.bulky { PEEK } else { usize::MAX }
     }
 
     /// The next whole frame, without its length; nothing as long as it has not arrived in full.
@@ -40,6 +72,18 @@ impl Cutter {
     /// [`WireError::Length`] or [`WireError::Magic`]. They stay: the stream cannot be followed any further.
     #[expect(clippy::should_implement_trait, reason = "not an iterator: nothing now is not the end, and it can fail")]
     pub fn next(&mut self) -> Result<Option<Bytes>, WireError> {
+        if let Some(large) = &mut self.large {
+            if large.held.len() < large.length {
+                return Ok(None);
+            }
+            let behind = large.held.split_off(large.length);
+            let frame = std::mem::take(&mut large.held).into();
+            self.large = None;
+            if !behind.is_empty() {
+                self.buffer = BytesMut::from_iter(behind.into_iter().chain(std::mem::take(&mut self.buffer)));
+            }
+            return Ok(Some(frame));
+        }
         let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let length = u32::from_be_bytes(*prefix) as usize;
         let most = if self.greeted { FRAME_MAX } else { FIRST_FRAME_MAX };
@@ -51,23 +95,38 @@ impl Cutter {
             return Err(WireError::Magic);
         }
         if rest.len() < length {
+            if length > CHUNK && seen == MAGIC.len() {
+                let mut held = Vec::with_capacity(length);
+                held.extend_from_slice(rest);
+                self.large = Some(Large { held, length });
+                self.bulky = true;
+                self.empty_buffer();
+            }
             return Ok(None);
         }
         self.greeted = true;
-        let frame = self.buffer.split_to(PREFIX + length).freeze().slice(PREFIX..);
-        // The rest of the buffer shares the memory of the frame, and would keep it for reuse. After a large frame it is
-        // given back as soon as nobody holds the frame; what is copied is never more than the frame, so this stays linear.
-        if length > CHUNK && self.buffer.len() <= length {
-            let mut buffer = BytesMut::with_capacity(CHUNK.max(self.buffer.len()));
-            buffer.extend_from_slice(&self.buffer);
-            self.buffer = buffer;
+        self.bulky = length > CHUNK;
+        if length > CHUNK {
+            let frame = Bytes::copy_from_slice(&rest[..length]);
+            self.buffer.advance(PREFIX + length);
+            if self.buffer.is_empty() {
+                self.empty_buffer();
+            }
+            return Ok(Some(frame));
         }
-        Ok(Some(frame))
+        Ok(Some(self.buffer.split_to(PREFIX + length).freeze().slice(PREFIX..)))
+    }
+
+    /// Nothing of it is needed any more.
+    fn empty_buffer(&mut self) {
+        if self.buffer.capacity() > CHUNK { self.buffer = BytesMut::new() } else { self.buffer.clear() }
     }
 }
 
-/// What a quiet stream keeps in memory, in bytes.
+/// What a quiet stream keeps in memory, in bytes; larger frames get memory of their own.
 const CHUNK: usize = 16 << 10;
+/// What is read behind a large frame, in bytes.
+const PEEK: usize = 2 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -109,6 +168,42 @@ mod tests {
         }
         // A frame that is still on its way is no frame.
         assert_eq!(cut(&stream[..stream.len() - 1], 64).unwrap().len(), messages.len() - 1);
+    }
+
+    #[test]
+    fn the_rest_of_a_large_frame_can_be_put_right_into_its_place() {
+        let large = |n: u8| {
+            let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
+            let readings = Readings::one(Bytes::from(vec![n; 40_000]), 0);
+            let run = vec![Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }];
+            Message::SequencerRequest(Requests { origin, first: Oseq(1), run })
+        };
+        let messages = [Message::Leave, large(1), large(2), Message::Leave, Message::Leave, large(3), Message::Leave];
+        let mut stream = Vec::new();
+        messages.iter().for_each(|message| encode(message, &mut stream));
+        for (piece, beyond) in [(1_000, 0), (70_000, 0), (333, 17), (70_000, 50_000)] {
+            let (mut cutter, mut frames, mut rest) = (Cutter::new(), Vec::new(), &stream[..]);
+            while !rest.is_empty() {
+                let appetite = cutter.appetite();
+                let count = if let Some(place) = cutter.rest() {
+                    // A reader may find more capacity than there is of the frame.
+                    let missing = place.capacity() - place.len();
+                    let count = piece.min(missing + beyond).min(rest.len());
+                    place.extend_from_slice(&rest[..count]);
+                    count
+                } else {
+                    let count = piece.min(appetite).min(rest.len());
+                    cutter.push(&rest[..count]);
+                    count
+                };
+                rest = &rest[count..];
+                while let Some(frame) = cutter.next().unwrap() {
+                    frames.push(decode(&frame).unwrap());
+                }
+            }
+            assert_eq!(frames, messages, "{piece} bytes at a time");
+            assert!(cutter.buffer.capacity() <= CHUNK.max(piece), "{} bytes are kept", cutter.buffer.capacity());
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use bytes::Bytes;
+
 use crate::change::Change;
 use crate::error::WireError;
 use crate::guarantee::Guarantee;
@@ -91,9 +93,7 @@ pub(super) fn write_payloads(message: &Message, out: &mut Vec<u8>) {
         for entry in &ordered.run {
             match entry {
                 Entry::Readings { readings, .. } => out.extend_from_slice(readings.payloads()),
-                Entry::View(view) => group::write(view, &mut Text(out)).expect("a Vec takes any text"),
-                Entry::Change(change) => write!(Text(out), "{change}").expect("a Vec takes any text"),
-                Entry::Lost { .. } => {}
+                Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => write_text(entry, out),
             }
         }
     } else if let Message::SequencerRequest(requests) = message {
@@ -103,6 +103,95 @@ pub(super) fn write_payloads(message: &Message, out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// What stands in the body for an entry that is no reading.
+fn write_text(entry: &Entry, out: &mut Vec<u8>) {
+    match entry {
+        Entry::View(view) => group::write(view, &mut Text(out)),
+        Entry::Change(change) => write!(Text(out), "{change}"),
+        Entry::Readings { .. } | Entry::Lost { .. } => Ok(()),
+    }
+    .expect("a Vec takes any text");
+}
+
+/// A frame in pieces.
+pub(super) struct Pieces {
+    /// The beginning, whose length is still to be filled in.
+    pub(super) first: Vec<u8>,
+    /// What comes behind it.
+    pub(super) others: Vec<Bytes>,
+    /// Bytes of all.
+    pub(super) length: usize,
+}
+
+/// Appends the payloads to the head of a frame, and shares those that are worth it.
+pub(super) fn share_payloads(message: &Message, head: Vec<u8>) -> Pieces {
+    let mut pieces = Pieces { first: Vec::new(), others: Vec::new(), length: 0 };
+    // What is copied collects here, until something is shared.
+    let mut copied = Some(head);
+    let mut part = |pieces: &mut Pieces, payloads: &Bytes| {
+        if payloads.len() < SHARED_FROM {
+            copied.get_or_insert_default().extend_from_slice(payloads);
+        } else {
+            pieces.close(copied.take());
+            pieces.length += payloads.len();
+            pieces.others.push(payloads.clone());
+        }
+    };
+    match message {
+        Message::Ordered(ordered) => {
+            for entry in &ordered.run {
+                match entry {
+                    Entry::Readings { readings, .. } => part(&mut pieces, readings.payloads()),
+                    Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => {
+                        let mut text = Vec::new();
+                        write_text(entry, &mut text);
+                        part(&mut pieces, &text.into());
+                    }
+                }
+            }
+        }
+        Message::SequencerRequest(requests) => {
+            for wish in &requests.run {
+                if let Wish::Readings { readings, .. } = wish {
+                    part(&mut pieces, readings.payloads());
+                }
+            }
+        }
+        _ => {}
+    }
+    pieces.close(copied.take());
+    pieces
+}
+
+impl Pieces {
+    fn close(&mut self, copied: Option<Vec<u8>>) {
+        let Some(copied) = copied else { return };
+        self.length += copied.len();
+        if self.first.is_empty() {
+            self.first = copied;
+        } else {
+            self.others.push(copied.into());
+        }
+    }
+}
+
+/// How many bytes of the payloads and marks of a message [`share_payloads`] copies, at most.
+pub(super) fn weight_copied(message: &Message) -> usize {
+    let shared = |readings: &Readings| if readings.payloads().len() < SHARED_FROM { 0 } else { readings.payloads().len() };
+    let shared: usize = match message {
+        Message::Ordered(ordered) => {
+            let readings = |entry: &Entry| if let Entry::Readings { readings, .. } = entry { shared(readings) } else { 0 };
+            ordered.run.iter().map(readings).sum()
+        }
+        Message::SequencerRequest(requests) => {
+            let readings = |wish: &Wish| if let Wish::Readings { readings, .. } = wish { shared(readings) } else { 0 };
+            requests.run.iter().map(readings).sum()
+        }
+        _ => 0,
+    };
+    weight(message).saturating_sub(shared)
 }
 
 /// How many bytes the payloads and marks of a message take, so that room can be made for them at once.
@@ -258,6 +347,9 @@ fn take_count(annex: &mut Annex<'_>) -> Result<usize, WireError> {
     }
     Ok(count)
 }
+
+/// Payloads of so many bytes are shared with the message that is written: a smaller piece costs more than its copy.
+const SHARED_FROM: usize = 2 << 10;
 
 fn length_of(length: usize) -> u32 {
     u32::try_from(length).expect("larger frames are refused below four gigabytes")

@@ -14,7 +14,9 @@ use crate::message::{Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, R
 use crate::readings::Readings;
 use crate::view::View;
 
-use super::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, RUN_MAX, decode, decode_datagram, encode, encode_datagram, open};
+use super::{
+    FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, RUN_MAX, decode, decode_datagram, encode, encode_datagram, encode_shared, open,
+};
 
 use samples::{VIEW_TEXT, contact, data, epoch, id, member, ordered, rejected, samples, view};
 
@@ -47,6 +49,7 @@ fn check_wire(message: &Message, body: &str) {
     let frame = frame_of(message);
     assert_eq!(readable(&body_of(&frame)), body);
     assert_eq!(decode(&frame).as_ref(), Ok(message));
+    assert_eq!(encode_shared(message).concat()[PREFIX..], frame);
     // What is refused on a link is a datagram, and the other way round.
     assert!(matches!(decode_datagram(&frame), Err(WireError::Flags { flags: 0 })));
     let datagram = Datagram { cluster: 7, from: contact(3), count: 9, message: message.clone() };
@@ -106,6 +109,29 @@ fn payloads_are_shares_of_the_frame() {
         let Entry::Readings { readings, .. } = entry else { panic!("no data") };
         assert!(frame.as_ptr_range().contains(&readings.payloads().as_ptr()));
     }
+}
+
+#[test]
+fn large_payloads_are_shared_with_their_message() {
+    let large = Bytes::from(vec![b'x'; 5_000]);
+    let reading = |oseq: u64, payload: &Bytes| Entry::one(member(1), Oseq(oseq), crate::guarantee::Guarantee::Agreed, payload.clone(), 7);
+    let small = Bytes::from_static(b"small");
+    let run = [&small, &large, &small, &small, &large, &large].into_iter().zip(1..).map(|(payload, oseq)| reading(oseq, payload));
+    let message = ordered(1, run.chain([Entry::View(view())]).collect());
+    let pieces = encode_shared(&message);
+    assert_eq!(pieces.iter().filter(|piece| piece.as_ptr() == large.as_ptr()).count(), 3);
+    assert_eq!(pieces.len(), 1 + 3 + 1 + 1, "the head and the first; three large ones; the two between; the view");
+    let mut whole = Vec::new();
+    encode(&message, &mut whole);
+    assert_eq!(pieces.concat(), whole);
+    let requests = vec![
+        Wish::Lost { to: Oseq(3) },
+        Wish::Readings { guarantee: crate::guarantee::Guarantee::Safe, readings: Readings::one(large.clone(), 1) },
+    ];
+    let message = Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: requests });
+    let pieces = encode_shared(&message);
+    assert_eq!((pieces.len(), pieces[1].as_ptr()), (2, large.as_ptr()));
+    assert_eq!(pieces.concat()[PREFIX..], frame_of(&message));
 }
 
 #[test]
