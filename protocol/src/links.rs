@@ -243,8 +243,8 @@ impl Links {
                     want.dialling = None;
                 }
                 if !ours {
+                    self.schedule_too(&target.member);
                     self.hang_up(link, out);
-                    self.schedule(now);
                     return Ok(proofs);
                 }
             }
@@ -259,9 +259,14 @@ impl Links {
         }
         l.peer = Some(hello.from.clone());
         l.used = now;
+        if let Some(target) = l.target.clone() {
+            // It is somebody else who has answered.
+            self.schedule_too(&target.member);
+        }
         if !link.is_dialled() {
             self.hello(link, end, knows, out);
         }
+        let is_due = self.is_due(&hello.from.member);
         self.named.entry(hello.from.member.clone()).or_default().insert(link);
         if let Some(want) = self.wants.get_mut(&hello.from.member) {
             if want.dialling == Some(link) {
@@ -269,7 +274,9 @@ impl Links {
             }
             want.wait = Duration::ZERO;
         }
-        self.schedule(now);
+        if is_due {
+            self.schedule(now);
+        }
         proofs.push(Proof::Up { member: hello.from.member.clone(), end: hello.end.clone(), knows: hello.knows });
         Ok(proofs)
     }
@@ -283,6 +290,7 @@ impl Links {
             && want.dialling == Some(link)
         {
             want.dialling = None;
+            self.schedule_too(&target.member);
             // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
             if refused {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
@@ -297,11 +305,11 @@ impl Links {
                 if let Some(want) = self.wants.get_mut(&member) {
                     want.dial_at = now;
                 }
+                self.schedule_too(&member);
             } else {
                 proof = Some(Proof::Thinned { member });
             }
         }
-        self.schedule(now);
         proof
     }
 
@@ -314,10 +322,15 @@ impl Links {
             links.remove(&link);
             if links.is_empty() {
                 self.named.remove(&member);
+                self.schedule_too(&member);
             }
         }
-        for want in self.wants.values_mut().filter(|want| want.dialling == Some(link)) {
+        if let Some(Contact { member, .. }) = l.target
+            && let Some(want) = self.wants.get_mut(&member)
+            && want.dialling == Some(link)
+        {
             want.dialling = None;
+            self.schedule_too(&member);
         }
         out.push(Output::HangUp { link });
     }
@@ -393,6 +406,17 @@ impl Links {
             .filter(|want| want.dialling.is_none() && !self.named.contains_key(&want.contact.member))
             .map(|want| want.dial_at.max(now))
             .min();
+    }
+
+    /// Sees to it that one more is dialled in time. Who wants links to many does not look at all of them for each that fails.
+    fn schedule_too(&mut self, member: &Member) {
+        let due = self.wants.get(member).filter(|_| self.is_due(member)).map(|want| want.dial_at);
+        self.dial_at = self.dial_at.into_iter().chain(due).min();
+    }
+
+    /// Whether somebody is to be dialled, now or after a wait.
+    fn is_due(&self, member: &Member) -> bool {
+        self.wants.get(member).is_some_and(|want| want.dialling.is_none()) && !self.named.contains_key(member)
     }
 
     /// Closes links that have served nobody for `link_idle`: to members that are not wanted, surplus ones, and those on
