@@ -156,6 +156,12 @@ impl Config {
         self.knobs.election_timeout.min(self.knobs.sync_timeout) / 2
     }
 
+    /// How long a candidate asks only a few: a quarter of `election_timeout`, so that a witness that is asked then still has
+    /// the time for its verdict.
+    pub(crate) fn few_timeout(&self) -> Duration {
+        self.knobs.election_timeout / 4
+    }
+
     /// How often a peer that waits for answers wants to be woken, to see whether it stood still.
     pub(crate) fn tick(&self) -> Duration {
         self.witness_timeout() / 4

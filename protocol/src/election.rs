@@ -1,9 +1,10 @@
 //! Bully election: the best living peer asks to lead; the sync decides where its log continues.
 //!
-//! Intuition: ask everyone, and wait for whoever is better; if nobody better answers in time, nobody better is alive
-//! (Garcia-Molina 1982). Bully needs bounded delays to be safe, so here it only chooses who *asks*: a claim is fenced by
-//! its epoch, and a leader that works is protected by a question that only itself can answer (a veto never rests on
-//! memory; etcd's PreVote is a cousin). What a claimant may adopt is in `sync`.
+//! Intuition: ask around, and wait for whoever is better; if nobody better answers in time, nobody better is alive
+//! (Garcia-Molina 1982). A few of the better ones are asked first, and everybody before the asker claims (see `asking`).
+//! Bully needs bounded delays to be safe, so here it only chooses who *asks*: a claim is fenced by its epoch, and a leader
+//! that works is protected by a question that only itself can answer (a veto never rests on memory; etcd's PreVote is a
+//! cousin). What a claimant may adopt is in `sync`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +45,7 @@ impl Node {
         match &mut self.role {
             Role::Candidate(candidate) => {
                 candidate.phase = phase;
+                candidate.ask_too(on);
                 candidate.handed_over = false;
             }
             Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
@@ -77,6 +79,7 @@ impl Node {
             ask,
             asked_at: now,
             asked,
+            few: None,
             answered: BTreeSet::new(),
             suspects: missed.iter().cloned().collect(),
             missed,
@@ -90,14 +93,18 @@ impl Node {
             vain: None,
             seen,
             handed_over: false,
-            phase: Phase::Asking { until: now + self.config.knobs().election_timeout },
+            phase: self.asking(now),
         })
     }
 
-    /// Asks everybody (again).
+    fn asking(&self, now: Time) -> Phase {
+        Phase::Asking { until: now + self.config.knobs().election_timeout, few_until: now + self.config.few_timeout() }
+    }
+
+    /// Asks around (again).
     pub(crate) fn ask(&mut self, now: Time, cause: Cause, out: &mut Vec<Output>) {
         let ask = self.fresh_ask();
-        let until = now + self.config.knobs().election_timeout;
+        let asking = self.asking(now);
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.ask = ask;
         candidate.asked_at = now;
@@ -107,7 +114,8 @@ impl Node {
         candidate.dropped.retain(|id| !arriving.contains(id));
         candidate.disowned = false;
         candidate.named = None;
-        candidate.phase = Phase::Asking { until };
+        candidate.phase = asking;
+        self.choose_few();
         self.building = None;
         self.wants_changed = true;
         // Who is blocked asks for as long as it takes, and says so once.
@@ -136,8 +144,7 @@ impl Node {
     /// Repeats to one member whatever question is open to it; called whenever a link to it is new.
     pub(crate) fn put_question(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let asked =
-            candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member) && !candidate.dropped.contains(&member.id);
+        let asked = candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member) && candidate.asks(&member.id);
         let (ask, first_view) = (candidate.ask, candidate.first_view);
         match &candidate.phase {
             Phase::Asking { .. } | Phase::Blocked { .. } if asked => {
@@ -175,26 +182,29 @@ impl Node {
     /// Claims as soon as everybody that is waited for has answered, and nobody better has.
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
         let witness_timeout = self.config.witness_timeout();
-        let enough = self.lacks_to_claim(now).is_none();
-        let Role::Candidate(candidate) = &mut self.role else { return };
+        let Role::Candidate(candidate) = &self.role else { return };
         if candidate.is_blocked() {
-            if enough {
+            if self.lacks_to_claim(now).is_none() {
                 self.claim(now, out);
             }
             return;
         }
-        let has_spoken = |contact: &Contact| candidate.answered.contains(contact.id()) || candidate.busy.contains(contact.id());
-        let clear = candidate.awaited().all(has_spoken);
-        if !matches!(candidate.phase, Phase::Asking { .. }) {
+        if !matches!(candidate.phase, Phase::Asking { .. }) || self.ask_on(now, out) {
             return;
         }
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        // Each answer brings this question up again, so who still has many to wait for does not look at each of them.
+        let clear = candidate.heard_enough(candidate.answered.len() + candidate.busy.len())
+            && candidate.awaited().all(|contact| candidate.has_spoken(contact.id()));
         let only_silent = |id: &PeerId| candidate.is_silent(id) && !candidate.revived.contains(id);
         let suspects = candidate.suspects.iter().filter(|id| only_silent(id)).filter_map(|id| candidate.asked.get(id));
         let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
         if clear && candidate.answered.is_empty() && may_answer {
             // Nobody else can say whether they live; they have been asked, and whoever works answers at once.
             let soon = candidate.asked_at + witness_timeout;
-            candidate.phase = Phase::Asking { until: candidate.deadline().min(soon) };
+            if let Phase::Asking { until, .. } = &mut candidate.phase {
+                *until = (*until).min(soon);
+            }
         } else if clear {
             self.claim(now, out);
         }
@@ -471,6 +481,7 @@ impl Node {
             return;
         }
         match &candidate.phase {
+            Phase::Asking { .. } if candidate.few.is_some() => self.ask_everybody(now, out),
             Phase::Asking { .. } => self.claim(now, out),
             Phase::Vetoed { .. } | Phase::Blocked { .. } => self.ask(now, Cause::Again, out),
             Phase::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),

@@ -51,6 +51,7 @@
 //! ```
 
 mod adoption;
+mod asking;
 mod blocked;
 mod building;
 mod courtship;

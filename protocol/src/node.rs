@@ -586,10 +586,7 @@ impl Node {
         let mut wanted = match &self.role {
             Role::Joining(joining) => joining.target.iter().map(|(contact, _)| contact.clone()).collect(),
             Role::Member(following) => vec![following.leader.clone()],
-            Role::Candidate(candidate) => {
-                let asked = candidate.asked.values().filter(|contact| !candidate.dropped.contains(contact.id()));
-                asked.chain(&candidate.named).cloned().collect()
-            }
+            Role::Candidate(candidate) => candidate.asked_so_far().into_iter().chain(&candidate.named).cloned().collect(),
             Role::Leader(leader) => leader.wanted(),
         };
         wanted.extend(self.building.iter().map(|building| building.source.clone()));

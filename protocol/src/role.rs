@@ -78,6 +78,8 @@ pub(crate) struct Candidate {
     pub(crate) ask: u64,
     pub(crate) asked_at: Time,
     pub(crate) asked: BTreeMap<PeerId, Contact>,
+    /// Those of them to whom the question has been put so far; nothing where it has been put to all.
+    pub(crate) few: Option<BTreeSet<PeerId>>,
     pub(crate) answered: BTreeSet<PeerId>,
     /// Not waited for in this election: the missed leader, those that let it down.
     pub(crate) suspects: BTreeSet<PeerId>,
@@ -107,8 +109,8 @@ pub(crate) struct Candidate {
 /// What a candidate is doing.
 #[derive(Clone, Debug, Hash)]
 pub(crate) enum Phase {
-    /// Asks everybody.
-    Asking { until: Time },
+    /// Asks a few, then everybody.
+    Asking { until: Time, few_until: Time },
     /// Somebody knows a working leader.
     Vetoed { until: Time },
     /// Mode `primary`: too few answer; asks again then, and whoever comes back before.
@@ -161,7 +163,8 @@ impl Candidate {
 
     pub(crate) fn deadline(&self) -> Time {
         match &self.phase {
-            Phase::Asking { until }
+            Phase::Asking { until, few_until } if self.few.is_some() => *until.min(few_until),
+            Phase::Asking { until, .. }
             | Phase::Vetoed { until }
             | Phase::Blocked { until }
             | Phase::Waiting { until, .. }
@@ -173,11 +176,13 @@ impl Candidate {
     /// This peer stood still for so long; a claim that has lasted longer by more than `tolerated` is to be doubted.
     pub(crate) fn excuse(&mut self, lag: Duration, tolerated: Duration) {
         match &mut self.phase {
-            Phase::Asking { until }
-            | Phase::Vetoed { until }
-            | Phase::Blocked { until }
-            | Phase::Waiting { until, .. }
-            | Phase::Adopting { until, .. } => *until += lag,
+            Phase::Asking { until, few_until } => {
+                *until += lag;
+                *few_until += lag;
+            }
+            Phase::Vetoed { until } | Phase::Blocked { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => {
+                *until += lag;
+            }
             Phase::Syncing(claim) => claim.until += lag,
         }
         if let Phase::Syncing(claim) | Phase::Adopting { claim, .. } = &mut self.phase {
@@ -196,6 +201,11 @@ impl Candidate {
     /// Whether nothing is known of somebody but its silence.
     pub(crate) fn is_silent(&self, id: &PeerId) -> bool {
         !self.dropped.contains(id) && (self.only_silent || self.missed.as_ref() != Some(id))
+    }
+
+    /// Whether so many answers can be all that are waited for.
+    pub(crate) fn heard_enough(&self, answers: usize) -> bool {
+        answers + self.suspects.len() + self.dropped.len() >= self.asked.len()
     }
 
     /// Those whose promise is waited for.

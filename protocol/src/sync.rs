@@ -65,6 +65,7 @@ impl Node {
         let until = now + self.config.knobs().sync_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.asked_at = now;
+        candidate.few = None;
         candidate.phase = Phase::Syncing(Claim {
             epoch,
             until,
@@ -75,6 +76,7 @@ impl Node {
             standing,
             stable: Seq::ZERO,
         });
+        self.wants_changed = true;
         self.put_question_to_all(now, out);
         self.close_if_complete(now, out);
     }
@@ -236,8 +238,8 @@ impl Node {
     pub(crate) fn close_if_complete(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
         let Phase::Syncing(claim) = &candidate.phase else { return };
-        let all = candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id()));
-        if all && self.lacks_to_lead().is_none() {
+        let all = || candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id()));
+        if candidate.heard_enough(claim.answers.len()) && all() && self.lacks_to_lead().is_none() {
             self.close_claim(now, out);
         }
     }
