@@ -24,7 +24,7 @@ impl Node {
         let asks_everybody = self.blocked.is_some() || self.log.epoch().owner == self.me.member;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.few = None;
-        if !asks_everybody && !candidate.first_view {
+        if !asks_everybody {
             // Suspects are waited for by nobody, and whoever of them is alive answers.
             candidate.few = Some(candidate.suspects.clone());
             candidate.extend_few(&self.me, FIRST_ASKED);

@@ -52,6 +52,10 @@ impl Node {
                 // A member promises to nobody but the leader that it follows, so nobody is missed here.
                 let mut candidate = self.candidate(now, None);
                 candidate.phase = phase;
+                if !matches!(self.role, Role::Leader(_)) {
+                    // It has asked nobody, and needs a link to nobody else. Who led hands over to everybody.
+                    candidate.few = Some(BTreeSet::from([on.clone()]));
+                }
                 self.role = Role::Candidate(candidate);
             }
         }
