@@ -96,6 +96,36 @@ impl Crew {
         }
     }
 
+    /// Waits until each is as it should be, one after the other: to ask hundreds over and over would be most of what the machine
+    /// does.
+    ///
+    /// # Errors
+    /// One was not in time; `what` says what was waited for. One has ended that nobody told to.
+    pub fn wait_each(&mut self, what: &str, patience: Duration, is_so: impl Fn(&Report) -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        for (id, child) in &mut self.peers {
+            loop {
+                let report = match ask_process(child.id()) {
+                    Ok(report) => Some(report),
+                    Err(error) => match child.try_wait()? {
+                        Some(status) => return Err(io::Error::other(format!("{id} ended by itself ({status})"))),
+                        None if is_busy(&error) => None,
+                        None => return Err(error),
+                    },
+                };
+                if report.as_ref().is_some_and(&is_so) {
+                    break;
+                }
+                if Instant::now() >= deadline {
+                    let said = report.map_or_else(|| format!("{id} does not answer"), |report| report.status.to_string());
+                    return Err(io::Error::other(format!("{what} took longer than {patience:?}: {said}")));
+                }
+                thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+
     /// What each has used so far.
     ///
     /// # Errors

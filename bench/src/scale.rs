@@ -116,6 +116,10 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
     }
     let reports = whole(&mut crew, "all to be in one view", size as usize)?;
     let gathered_ms = since(before, &reports);
+    // Whoever has just joined closes links that it does not need; that is no idleness.
+    crew.wait_each("links that nobody needs to be closed", PATIENCE, |report| {
+        report.links == if report.status.role == "leader" { size as usize - 1 } else { 1 }
+    })?;
     let (idle_percent, pss_mib) = rest(&crew, size, Duration::from_secs_f64(IDLE_SECONDS * share.max(0.1)))?;
     let said = traffic(&crew.wait("an answer", PATIENCE, |_| true)?);
     let before = clock::now();
@@ -144,6 +148,7 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
 
 /// Waits until all are in one view of exactly so many.
 fn whole(crew: &mut Crew, what: &str, size: usize) -> io::Result<Vec<Report>> {
+    crew.wait_each(what, PATIENCE, |report| report.status.members.len() == size)?;
     crew.wait(what, PATIENCE, |reports| {
         let view = |report: &Report| (report.status.view_id, report.status.epoch.clone());
         let first = reports.first().map(view);
@@ -164,8 +169,6 @@ fn traffic(reports: &[Report]) -> Traffic {
 /// Leaves the group alone for a while: the share of a core that each uses, in percent, and the memory of each, in MiB.
 fn rest(crew: &Crew, size: u32, span: Duration) -> io::Result<(f64, f64)> {
     let all = |measure: fn(u32) -> io::Result<u64>| crew.pids().map(measure).sum::<io::Result<u64>>();
-    // Whoever has just joined closes links that it does not need; that is no idleness.
-    thread::sleep(span / 2);
     let (before, begun) = (all(usage::nanoseconds)?, clock::now());
     // A measurement of rest takes time, and nothing can be awaited.
     thread::sleep(span);
