@@ -49,6 +49,7 @@ impl Node {
             ask,
             ask_at: now + FIRST_WAIT,
             wait: FIRST_WAIT,
+            silent_until: None,
             heard: BTreeMap::new(),
             target,
             reported: None,
@@ -91,10 +92,13 @@ impl Node {
         }
         let (ask, target) = (joining.ask, joining.target.clone());
         let next = (joining.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
+        let crowd = crowd_pause(joining.heard.len());
         let pause = self.jitter(next);
+        let silent_until = crowd.map(|pause| now + self.jitter(pause));
         if let Role::Joining(joining) = &mut self.role {
             joining.wait = next;
-            joining.ask_at = now + pause;
+            joining.silent_until = silent_until;
+            joining.ask_at = (now + pause).max(silent_until.unwrap_or(now));
         }
         let request = self.join_request(ask, None);
         self.broadcast(Message::NewPeerRequest(request), out);
@@ -108,7 +112,8 @@ impl Node {
         let until = now + self.config.outcome_timeout();
         let own = self.me.priority();
         let Role::Joining(joining) = &mut self.role else { return };
-        joining.heard.retain(|_, (_, at)| now.since(*at) < HEARD_FOR);
+        let heard_for = crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
+        joining.heard.retain(|_, (_, at)| now.since(*at) < heard_for);
         joining.veterans.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
@@ -168,7 +173,7 @@ impl Node {
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
             joining.quiet_since = now;
-            joining.ask_at = joining.ask_at.min(soon);
+            joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
         }
     }
 
@@ -267,6 +272,18 @@ impl Node {
     }
 }
 
+/// How long a joiner that hears so many others leaves between two announcements: everybody hears each of them, so that of N joiners
+/// each is heard by N, and together they would be heard N³ times while they start one after the other. With this they are heard
+/// so often a second, however many they are.
+fn crowd_pause(heard: usize) -> Option<Duration> {
+    let heard = u64::try_from(heard).unwrap_or(u64::MAX);
+    (heard >= CROWD).then(|| Duration::from_micros(heard.saturating_mul(heard).saturating_mul(1_000_000 / HEARD_A_SECOND)))
+}
+
+/// A few joiners need not hold back.
+const CROWD: u64 = 16;
+/// How many receptions of announcements a second all joiners together cause, about.
+const HEARD_A_SECOND: u64 = 100_000;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// A joiner that has not been heard for that long is not counted on; more than two of the longest pauses.
@@ -283,6 +300,7 @@ mod tests {
     use crate::phase::Phase;
     use crate::puppet::{Puppet, first_view, nothing, peer, wish};
     use crate::role::{Joining, Role};
+    use crate::seam::Output;
     use crate::time::Time;
     use std::time::Duration;
 
@@ -385,5 +403,34 @@ mod tests {
             puppet.node.found(puppet.now + since, &mut puppet.out);
             assert_eq!(matches!(puppet.node.role, Role::Joining(_)), waits, "{since:?}");
         }
+    }
+
+    #[test]
+    fn in_a_crowd_nobody_announces_itself_often() {
+        let announced = |others: u16| {
+            let mut puppet = Puppet::newcomer(Knobs {
+                join_timeout: Duration::from_secs(60),
+                join_patience: Duration::from_secs(60),
+                ..Knobs::default()
+            });
+            // A new one every 5 ms, and then all of them are known.
+            for n in 0..others {
+                puppet.hear(&peer(1_000 + n), wish(&peer(1_000 + n)));
+                puppet.rest(Duration::from_millis(5));
+            }
+            let said = |puppet: &mut Puppet| {
+                let requests = |output: &&Output| matches!(output, Output::Broadcast { .. });
+                let said = puppet.out.iter().filter(requests).count();
+                puppet.out.clear();
+                said
+            };
+            let starting = said(&mut puppet);
+            puppet.rest(Duration::from_secs(10));
+            (starting, said(&mut puppet))
+        };
+        let (alone, crowd) = (announced(15), announced(800));
+        assert!(alone.0 >= 3 && alone.1 >= 5, "{alone:?}");
+        assert!(crowd.0 <= 40, "not for each of them: {crowd:?}");
+        assert!((1..=4).contains(&crowd.1), "every six seconds, about: {crowd:?}");
     }
 }

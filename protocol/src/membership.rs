@@ -45,6 +45,10 @@ impl Node {
                 // Whom to ask; the asker finds out for itself whether it is true.
                 let (leader, size) = (following.leader.clone(), self.log.view().map_or(0, |view| view.size() as u64));
                 let epoch = following.epoch.clone();
+                if via.is_none() && size > HINTS && self.drawn_below(size) >= HINTS {
+                    // Everybody has heard it, the leader too, most likely; a few hints are enough, and it asks again.
+                    return;
+                }
                 let word = Message::Coordinator(Coordinator { leader, epoch, size, ask: Some(join.ask), names_you: false });
                 self.reply(now, via, &join.from, word, out);
             }
@@ -436,15 +440,17 @@ fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) ->
 
 /// An entrant asks at least every two seconds; one that has not for that long has gone.
 const ASKED_AGAIN: Duration = Duration::from_secs(4);
+/// How many members of a large group tell whoever asks by datagram whom to ask, about.
+const HINTS: u64 = 16;
 
 #[cfg(test)]
 mod tests {
     use super::{ASKED_AGAIN, hold_back};
     use crate::config::Knobs;
     use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
-    use crate::message::{Coordinator, HeartbeatAck, JoinRequest, Message, Reason, Rejected};
+    use crate::message::{Coordinator, Entry, HeartbeatAck, JoinRequest, Message, Ordered, Reason, Rejected};
     use crate::note::Evidence;
-    use crate::puppet::{Puppet, nothing, peer, reborn, wish};
+    use crate::puppet::{Puppet, epoch_of, nothing, peer, reborn, wish};
     use crate::seam::{Input, Output};
     use crate::view::View;
     use std::time::Duration;
@@ -606,5 +612,27 @@ mod tests {
             assert_eq!(left, ids(&now), "{wish:?}");
             assert_eq!(later, ids(&wish[now.len()..]).into_iter().collect(), "{wish:?}");
         }
+    }
+
+    #[test]
+    fn a_few_of_a_large_group_tell_a_newcomer_whom_to_ask() {
+        let told = |members: u16| {
+            let mut puppet = Puppet::newcomer(Knobs::fast());
+            puppet.greet(&peer(3), nothing());
+            puppet.let_in(Seq::ZERO, Seq(1));
+            let all = (1..=members).map(peer).collect();
+            let view = View::new(ViewId(1), epoch_of(&peer(3)), peer(3).id().clone(), all);
+            let run = vec![Entry::View(view)];
+            puppet.say(
+                &peer(3),
+                Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(1), run, stable: Seq::ZERO, repair: None }),
+            );
+            puppet.out.clear();
+            (0..1_000).for_each(|_| puppet.hear(&peer(900), wish(&peer(900))));
+            puppet.out.iter().filter(|output| matches!(output, Output::Whisper { .. })).count()
+        };
+        assert_eq!(told(16), 1_000);
+        let of_many = told(160);
+        assert!((50..200).contains(&of_many), "{of_many} of 1,000 times, where each of 160 is to answer one time in ten");
     }
 }

@@ -102,6 +102,7 @@ impl Node {
                 ask: 0,
                 ask_at: now,
                 wait: Duration::ZERO,
+                silent_until: None,
                 heard: BTreeMap::new(),
                 target: None,
                 reported: None,
@@ -311,6 +312,12 @@ impl Node {
         self.draws += 1;
         // The top bit keeps questions apart from the rounds by which claims are named.
         draw(self.seed ^ self.me.birth, "ask", self.draws) | 1 << 63
+    }
+
+    /// A number below `bound`, another one each time.
+    pub(crate) fn drawn_below(&mut self, bound: u64) -> u64 {
+        self.draws += 1;
+        draw_below(self.seed ^ self.me.birth, "one of", self.draws, bound)
     }
 
     /// Somewhere between half of `span` and all of it.

@@ -33,6 +33,8 @@ pub(crate) struct Joining {
     pub(crate) ask: u64,
     pub(crate) ask_at: Time,
     pub(crate) wait: Duration,
+    /// In a crowd of joiners: it is not to announce itself again before.
+    pub(crate) silent_until: Option<Time>,
     /// Joiners in no view.
     pub(crate) heard: BTreeMap<PeerId, (Contact, Time)>,
     /// The leader that is being asked, and since when.
