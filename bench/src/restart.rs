@@ -2,8 +2,9 @@
 //!
 //! The product's own knobs. A rejoin runs from the start of the process to the moment at which it was told its view, while a
 //! member sends at a steady rate. A catch-up is measured in a group at rest: the newcomer asks for as much of the past as the
-//! leader retains, and its speed is that of its deliveries; who asks for nothing gets a snapshot. Beside it, in the same run,
-//! what the machine needs to start a process that gets one reading from a bare sequencer, and the speed of that sequencer.
+//! leader retains, and has caught up when it has handed over the last of it; who asks for nothing gets a snapshot. Beside it, in
+//! the same run, what the machine needs to start a process that gets one reading from a bare sequencer, or as many as there
+//! are of the past.
 
 use std::io;
 use std::path::Path;
@@ -30,15 +31,15 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
         let start = milliseconds(reference::gather(2)?);
         let speed = bare.run_bare(share)?;
         rejoins.push(Pair { ours: rejoin(program, folder)?, reference: start });
-        let (entries, snapshot) = catch_up(program, folder)?;
-        pasts.push(Pair { ours: entries, reference: speed });
+        let (past, snapshot) = catch_up(program, folder)?;
+        pasts.push(Pair { ours: past, reference: start + PAST as f64 / speed * 1e3 });
         snapshots.push(Pair { ours: snapshot, reference: start });
     }
     tell(&format!("{:<44}{:>14}{:>14}{:>9}{:>18}", "", "ours", "bare", "ratio", "spread"));
     let rows = [
         (rejoins, format!("a rejoin at {RATE} readings/s"), "ms"),
         (snapshots, "a newcomer with a snapshot".to_owned(), "ms"),
-        (pasts, format!("{PAST} entries of the past"), "entries/s"),
+        (pasts, format!("a newcomer with {PAST} entries of the past"), "ms"),
     ];
     let mut row = |(pairs, name, unit): (Vec<Pair>, String, &'static str)| {
         let pairs = Pairs::new(pairs);
@@ -75,7 +76,8 @@ fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
     Ok(view_of(&reports, "peer3", before))
 }
 
-/// Entries a second that a newcomer is given of the past, and the milliseconds to the view of one that is given none of it.
+/// Milliseconds from the start of a newcomer to the last of the past that it is given, and to the view of one that is given
+/// none of it.
 fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
     let mut crew = Crew::new(program, folder)?;
     crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
@@ -87,6 +89,7 @@ fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
     let before = clock::now();
     crew.start("peer3", &flags(&["--sensor", "none"]))?;
     let snapshot = view_of(&crew.wait("one more to be in the view", PATIENCE, |reports| is_whole(reports, 3))?, "peer3", before);
+    let begun = clock::now();
     crew.start("peer4", &flags(&["--sensor", "none", "--late-join", &format!("last {PAST}")]))?;
     let given = |reports: &[Report]| {
         let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
@@ -98,7 +101,7 @@ fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
     if deliveries.count + DELIVERED_OTHERWISE < PAST {
         return Err(io::Error::other(format!("the newcomer asked for {PAST} entries of the past and was given {}", deliveries.count)));
     }
-    Ok((deliveries.count as f64 / deliveries.last_at.since(deliveries.first_at).as_secs_f64(), snapshot))
+    Ok((milliseconds(deliveries.last_at.since(begun)), snapshot))
 }
 
 fn flags(own: &[&str]) -> Vec<String> {
