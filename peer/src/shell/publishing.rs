@@ -69,13 +69,14 @@ impl Shell {
             load.begin(now, self.node.members());
         }
         let room = self.room_for(LOAD_PER_TURN, load.bytes());
-        if room > 0 && load.is_due(now) {
-            if let Some(readings) = load.make(now, clock::utc_micros(), room) {
-                let given = readings.len();
-                let left = given - self.publish(vec![Publication { readings, guarantee: None }]);
-                if left > 0 {
-                    load.take_back(left);
-                }
+        if room > 0
+            && load.is_due(now)
+            && let Some(readings) = load.make(now, clock::utc_micros(), room)
+        {
+            let given = readings.len();
+            let left = given - self.publish(vec![Publication { readings, guarantee: None }]);
+            if left > 0 {
+                load.take_back(left);
             }
         }
         self.load = Some(load);
