@@ -461,14 +461,11 @@ impl Entry {
         (0..self.positions()).map(|at| self.part(at..at + 1))
     }
 
-    /// The numbers of a member's that it takes up, if it is one of that member's: the last one at its first position, the last
-    /// one of all, and when it is to be handed over.
-    pub(crate) fn numbers_of(&self, member: &Member) -> Option<(Oseq, Oseq, Guarantee)> {
+    /// The last number of a member's at its first position, if it is one of that member's, and when it is to be handed over.
+    pub(crate) fn number_of(&self, member: &Member) -> Option<(Oseq, Guarantee)> {
         match self {
-            Self::Readings { origin, first, guarantee, readings } if origin == member => {
-                Some((*first, first.plus(readings.len()).previous(), *guarantee))
-            }
-            Self::Lost { origin, to, .. } if origin == member => Some((*to, *to, Guarantee::Agreed)),
+            Self::Readings { origin, first, guarantee, .. } if origin == member => Some((*first, *guarantee)),
+            Self::Lost { origin, to, .. } if origin == member => Some((*to, Guarantee::Agreed)),
             Self::Readings { .. } | Self::Lost { .. } | Self::View(_) | Self::Change(_) => None,
         }
     }

@@ -60,7 +60,7 @@ pub(crate) struct Stretch {
 impl Stretch {
     /// What stands at `seq`, if it is a member's own.
     pub(crate) fn of(entry: &Entry, seq: Seq, member: &Member) -> Option<Self> {
-        let (oseq, _, guarantee) = entry.numbers_of(member)?;
+        let (oseq, guarantee) = entry.number_of(member)?;
         Some(Self { seq, oseq, count: entry.positions(), guarantee })
     }
 

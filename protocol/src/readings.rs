@@ -140,12 +140,6 @@ impl Readings {
         fits
     }
 
-    /// The only payload of a single reading, and of several the first.
-    #[must_use]
-    pub fn first_payload(&self) -> Bytes {
-        self.payloads.slice(..(self.mark(0).end - self.begin) as usize)
-    }
-
     /// When the first one was published, in microseconds since 1970 (UTC).
     #[must_use]
     pub fn first_time(&self) -> u64 {
@@ -321,7 +315,7 @@ mod tests {
                     said(&part),
                     texts[from as usize..to as usize].iter().map(|(text, time)| ((*text).to_owned(), *time)).collect::<Vec<_>>()
                 );
-                assert_eq!((part.first_payload(), part.first_time()), (texts[from as usize].0.into(), texts[from as usize].1));
+                assert_eq!(part.first_time(), texts[from as usize].1);
                 let written = |readings: &Readings| {
                     let mut marks = Vec::new();
                     readings.write_marks(&mut marks);

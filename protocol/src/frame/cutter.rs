@@ -53,10 +53,15 @@ impl Cutter {
         }
     }
 
-    /// Where the rest of a large frame belongs that has begun to arrive: there is capacity for all of it. Whatever is appended
-    /// there has been taken.
+    /// Where the rest of a large frame belongs that has begun to arrive: there is capacity for all of it, or, of a very large one,
+    /// for as much again as has come. Whatever is appended there has been taken.
     pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
-        self.large.as_mut().map(|large| &mut large.held)
+        let Large { held, length } = self.large.as_mut()?;
+        if held.len() == held.capacity() {
+            // A length alone is nobody's claim to memory.
+            held.reserve_exact((*length - held.len()).min(held.len()));
+        }
+        Some(held)
     }
 
     /// How much to read, where the rest of no large frame is awaited: as much as there is, or, behind a large frame, no more
@@ -96,7 +101,7 @@ impl Cutter {
         }
         if rest.len() < length {
             if length > CHUNK && seen == MAGIC.len() {
-                let mut held = Vec::with_capacity(length);
+                let mut held = Vec::with_capacity(length.min(AT_ONCE));
                 held.extend_from_slice(rest);
                 self.large = Some(Large { held, length });
                 self.bulky = true;
@@ -125,6 +130,8 @@ impl Cutter {
 
 /// What a quiet stream keeps in memory, in bytes; larger frames get memory of their own.
 const CHUNK: usize = 16 << 10;
+/// Memory that is taken for a frame on the strength of its length, in bytes.
+const AT_ONCE: usize = 256 << 10;
 /// What is read behind a large frame, in bytes.
 const PEEK: usize = 2 << 10;
 
@@ -140,7 +147,7 @@ mod tests {
     use crate::message::{Message, Requests, Wish};
     use crate::readings::Readings;
 
-    use super::{CHUNK, Cutter};
+    use super::{AT_ONCE, CHUNK, Cutter};
 
     /// Cuts `stream`, pushed in pieces of `piece` bytes.
     fn cut(stream: &[u8], piece: usize) -> Result<Vec<Bytes>, WireError> {
@@ -174,11 +181,11 @@ mod tests {
     fn the_rest_of_a_large_frame_can_be_put_right_into_its_place() {
         let large = |n: u8| {
             let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
-            let readings = Readings::one(Bytes::from(vec![n; 40_000]), 0);
+            let readings = Readings::one(Bytes::from(vec![n; 40_000 * usize::from(n)]), 0);
             let run = vec![Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }];
             Message::SequencerRequest(Requests { origin, first: Oseq(1), run })
         };
-        let messages = [Message::Leave, large(1), large(2), Message::Leave, Message::Leave, large(3), Message::Leave];
+        let messages = [Message::Leave, large(1), large(2), Message::Leave, Message::Leave, large(30), Message::Leave];
         let mut stream = Vec::new();
         messages.iter().for_each(|message| encode(message, &mut stream));
         for (piece, beyond) in [(1_000, 0), (70_000, 0), (333, 17), (70_000, 50_000)] {
@@ -203,6 +210,25 @@ mod tests {
             }
             assert_eq!(frames, messages, "{piece} bytes at a time");
             assert!(cutter.buffer.capacity() <= CHUNK.max(piece), "{} bytes are kept", cutter.buffer.capacity());
+        }
+    }
+
+    #[test]
+    fn a_length_alone_takes_little_memory() {
+        let mut stream = Vec::new();
+        encode(&Message::Leave, &mut stream);
+        stream.extend(u32::try_from(FRAME_MAX).unwrap().to_be_bytes());
+        stream.extend(MAGIC);
+        let mut cutter = Cutter::new();
+        cutter.push(&stream);
+        assert!(cutter.next().unwrap().is_some() && cutter.next().unwrap().is_none());
+        let mut held = MAGIC.len();
+        for _ in 0..3 {
+            let place = cutter.rest().expect("a large frame has begun");
+            assert!(place.len() == held && place.capacity() <= AT_ONCE.max(2 * held), "{} for {held}", place.capacity());
+            place.resize(place.capacity(), 0);
+            held = place.capacity();
+            assert!(cutter.next().unwrap().is_none());
         }
     }
 
