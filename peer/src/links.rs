@@ -129,8 +129,11 @@ impl Links {
             self.finish_dial(id);
             return;
         }
-        if event.is_writable() && link.queue.bytes() > 0 {
-            mark(&mut link.dirty, &mut self.dirty, id);
+        if event.is_writable() {
+            link.blocked = false;
+            if link.queue.bytes() > 0 {
+                mark(&mut link.dirty, &mut self.dirty, id);
+            }
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             link.ending |= event.is_read_closed() || event.is_error();
@@ -253,9 +256,8 @@ impl Links {
         for id in std::mem::take(&mut self.dirty) {
             let Some(link) = self.links.get_mut(&id) else { continue };
             link.dirty = false;
-            match link.state {
-                State::Connecting => {}
-                State::Up | State::Closing(_) => self.write(id),
+            if !link.blocked {
+                self.write(id);
             }
         }
     }
@@ -268,6 +270,11 @@ impl Links {
         self.sent.add(frame.iter().map(Bytes::len).sum(), false);
         link.queue.push(frame, bulk);
         mark(&mut link.dirty, &mut self.dirty, id);
+        // Whoever is to read it can do so while this peer goes on with its turn.
+        if bulk && !link.blocked && link.queue.bytes() >= PIECE_BYTES {
+            self.write(id);
+        }
+        let Some(link) = self.links.get_mut(&id) else { return };
         let queued = link.queue.bytes();
         if queued > self.limits.queue {
             self.end(id, Down::Reset);
@@ -279,6 +286,9 @@ impl Links {
 
     fn write(&mut self, id: LinkId) {
         let link = self.links.get_mut(&id).expect("the caller has just seen it");
+        if link.state == State::Connecting {
+            return;
+        }
         let queued = link.queue.bytes();
         let written = link.queue.write_to(&mut link.stream);
         if let State::Closing(until) = &mut link.state
@@ -294,7 +304,7 @@ impl Links {
                     let _already_gone = link.stream.shutdown(Shutdown::Write);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => link.blocked = true,
             Err(_) => {
                 // What the other end said before it went is still worth reading; reading also tells how it went.
                 link.queue.clear();
@@ -523,6 +533,8 @@ pub const LISTENER: Token = Token(0);
 pub const FIRST_LINK: Token = Token(1 << 10);
 const READ_BYTES: usize = 64 << 10;
 const READS_PER_TURN: usize = 8;
+/// So much is written at once, and does not wait for the end of the turn.
+const PIECE_BYTES: usize = 64 << 10;
 const ACCEPTS_PER_TURN: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);

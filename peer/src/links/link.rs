@@ -20,6 +20,8 @@ pub(super) struct Link {
     pub(super) ready: bool,
     /// Whether it stands in `Links::dirty`.
     pub(super) dirty: bool,
+    /// Whether the kernel takes no more; an event says when it does again.
+    pub(super) blocked: bool,
     /// Whether the node has been told that it is backed up.
     pub(super) full: bool,
     /// Whether a first message has come.
@@ -49,6 +51,7 @@ impl Link {
             queue: Outgoing::default(),
             ready: false,
             dirty: false,
+            blocked: false,
             full: false,
             spoken: false,
             ending: false,
