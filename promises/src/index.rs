@@ -117,6 +117,11 @@ pub(crate) enum What<'a> {
         life: LifeId,
         lag: Lag,
     },
+    /// It has numbered a view without somebody, and with these.
+    Removes {
+        life: LifeId,
+        ordered: &'a [PeerId],
+    },
     Reject {
         why: &'a str,
         count: u64,

@@ -404,6 +404,33 @@ fn send_away_and_let_in_again(story: &mut Story) {
     }
 }
 
+/// Whether p2 may send p1 away, having decided that at one moment and told of it half a second later, if p1 was outside
+/// until some moment.
+#[track_caller]
+fn check_outside(decided: u64, until: u64, outcome: Outcome) {
+    let mut story = Story::told();
+    let mut outside = status(2, 2);
+    let Note::Status(status) = &mut outside else { unreachable!() };
+    status.role = "joining".to_owned();
+    story.tell(8_900, P1, outside);
+    let ordered = vec![id("p2"), id("p3")];
+    story.tell(decided, P2, Note::Failed { peer: id("p1"), peer_inc: Incarnation(1), silent: true, ordered });
+    story.tell(until, P1, Note::Follows { leader: id("p2"), epoch: second() });
+    send_away_and_let_in_again(&mut story);
+    let (history, options) = story.history();
+    let judgement = judge(&history, &options);
+    assert_eq!(judgement.find("no-false-death").expect("it is in the catalogue").outcome(), outcome);
+}
+
+#[test]
+fn whom_a_leader_sends_away_is_judged_by_where_it_was_when_that_was_decided() {
+    for (decided, until, outcome) in
+        [(9_100, 9_200, Outcome::Held), (9_200, 9_100, Outcome::Broken), (9_100, 9_600, Outcome::Held), (8_800, 9_100, Outcome::Broken)]
+    {
+        check_outside(decided, until, outcome);
+    }
+}
+
 /// Whether p2 may send p1 away at #8, having said that it lags while its own log ended there.
 #[track_caller]
 fn check_too_slow(high: u64, outcome: Outcome) {

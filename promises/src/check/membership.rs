@@ -71,7 +71,12 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
         // Admitted, but never arrived in this log: its leader died before it had that, so it asks the next one again.
-        let (asked, decided) = if stands { (new.at, new.at) } else { claimed_and_elected_at(index, leader, new) };
+        let (asked, decided) = if stands {
+            let numbered = numbered_at(index, leader, removed, new);
+            (numbered, numbered)
+        } else {
+            claimed_and_elected_at(index, leader, new)
+        };
         let mut before = life.facts.iter().take_while(|fact| fact.at < asked);
         let arrived = before.any(|fact| matches!(fact.what, What::Cut { log, .. } if log == old.log));
         if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, (old, new), decided) {
@@ -98,6 +103,14 @@ fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>)
         let step_down = said.filter(|fact| matches!(fact.what, What::StepDown)).last();
         index.is_stormy([life, life], step_down.map_or(new.t, |fact| fact.t))
     })
+}
+
+/// When a standing leader decided that somebody is out. It says so when it numbers the view, and tells of that one when it is
+/// handed over; whoever did not answer until then may have come back in the meantime.
+fn numbered_at(index: &Index<'_>, leader: LifeId, removed: LifeId, new: &ViewFact<'_>) -> usize {
+    let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
+    let is_word = |fact: &&Fact<'_>| matches!(fact.what, What::Removes { life, ordered } if life == removed && ordered == new.members);
+    said.filter(is_word).last().map_or(new.at, |fact| fact.at)
 }
 
 /// When a new leader asked who could be in its first view, and when it chose. It asks with its own promise; whoever arrives

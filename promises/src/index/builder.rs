@@ -213,6 +213,9 @@ impl<'a> Builder<'a> {
                 let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms };
                 What::Slow { life: self.life(peer, *peer_inc), lag }
             }
+            Note::Failed { peer, peer_inc, ordered, .. } | Note::Left { peer, peer_inc, ordered } => {
+                What::Removes { life: self.life(peer, *peer_inc), ordered }
+            }
             Note::Reject { why, count, .. } => What::Reject { why, count: *count },
             Note::Start { .. } => What::Start,
             Note::Ready => What::Ready,
@@ -238,8 +241,6 @@ impl<'a> Builder<'a> {
             | Note::Suspect { .. }
             | Note::PeerAdded { .. }
             | Note::PeerRemoved { .. }
-            | Note::Failed { .. }
-            | Note::Left { .. }
             | Note::ElectionOk { .. }
             | Note::Vetoed { .. }
             | Note::Claim { .. }
