@@ -65,6 +65,11 @@ impl Follower {
         }
     }
 
+    /// A newcomer: let in by that question, with the view that stands at `since`.
+    pub(crate) fn newcomer(contact: Contact, ask: u64, since: Seq, now: Time) -> Self {
+        Self { ask: Some(ask), ..Self::new(contact, since, now) }
+    }
+
     /// Admitted by that question, and sent everything above `start` up to `high`. By another question than before it has
     /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first. But only once
     /// without a word of its own: one that does not hear us asks again and again.
@@ -136,16 +141,14 @@ mod tests {
 
     #[test]
     fn who_asks_again_without_a_word_gets_time_anew_but_once() {
-        let mut follower = Follower::new(peer(2), Seq(4), at(0));
-        follower.admit(1, Seq(3), Seq(4), at(1));
-        check_proven(&follower, 1);
-        follower.admit(1, Seq(3), Seq(4), at(2));
-        check_proven(&follower, 1);
-        follower.admit(2, Seq(3), Seq(4), at(3));
-        check_proven(&follower, 1);
+        let mut follower = Follower::newcomer(peer(2), 1, Seq(4), at(1));
+        for (ask, second, proven) in [(1, 1, 1), (1, 2, 1), (2, 3, 3), (3, 4, 3)] {
+            follower.admit(ask, Seq(3), Seq(4), at(second));
+            check_proven(&follower, proven);
+        }
         follower.acknowledge(Seq(4));
-        check_proven(&follower, 3);
-        for (ask, second, proven) in [(3, 20, 20), (4, 21, 21), (5, 22, 21)] {
+        check_proven(&follower, 4);
+        for (ask, second, proven) in [(4, 20, 20), (5, 21, 21), (6, 22, 21)] {
             follower.admit(ask, Seq(3), Seq(4), at(second));
             check_proven(&follower, proven);
             assert!(!follower.has_answered(), "it has begun anew");

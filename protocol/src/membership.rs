@@ -259,7 +259,8 @@ impl Node {
         for entrant in entrants {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.entrants.remove(entrant.contact.id());
-            leader.followers.insert(entrant.contact.id().clone(), Follower::new(entrant.contact.clone(), view_at, now));
+            let follower = Follower::newcomer(entrant.contact.clone(), entrant.ask, view_at, now);
+            leader.followers.insert(entrant.contact.id().clone(), follower);
             let start = start_for(&self.log, &entrant.past);
             self.admit(now, &entrant.contact.member, entrant.ask, start, out);
         }
