@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::building::{Base, Building, Purpose};
 use crate::id::{Contact, Member};
 use crate::log::Log;
-use crate::message::{Added, Coordinator, Message, Ordered, Snapshot};
+use crate::message::{Added, Coordinator, Message, Ordered, Reason, Snapshot};
 use crate::node::Node;
 use crate::note::Cause;
 use crate::role::{Joining, Role};
@@ -215,9 +215,20 @@ impl Node {
         }
     }
 
-    /// Admitted: the log goes on from the leader's snapshot.
+    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody else says so, or nothing
+    /// would become stable in the group of the other leader until that one misses it. To what is of an older epoch than its own
+    /// it says `STALE` anyway.
     pub(crate) fn on_added(&mut self, now: Time, from: &Member, added: Added, out: &mut Vec<Output>) {
-        let Role::Joining(joining) = &self.role else { return };
+        let joining = match &self.role {
+            Role::Joining(joining) => joining,
+            Role::Member(following) => {
+                if following.leader.member != *from && added.epoch >= self.promised {
+                    self.refuse(now, from, Some(added.ask), Reason::NotMember, out);
+                }
+                return;
+            }
+            Role::Candidate(_) | Role::Leader(_) => return,
+        };
         if added.ask != joining.ask || added.epoch < self.promised || added.view_at < added.snapshot.seq {
             return;
         }
@@ -296,11 +307,12 @@ mod tests {
     use super::{HEARD_FOR, HEARD_MOST};
     use crate::config::{Knobs, Mode};
     use crate::id::{Contact, Epoch, Seq};
-    use crate::message::{Coordinator, Message, Ordered};
+    use crate::message::{Added, Coordinator, Message, Ordered, Reason, Rejected, Snapshot};
     use crate::phase::Phase;
     use crate::puppet::{Puppet, first_view, nothing, peer, wish};
     use crate::role::{Joining, Role};
     use crate::seam::Output;
+    use crate::table::Table;
     use crate::time::Time;
     use std::time::Duration;
 
@@ -362,6 +374,26 @@ mod tests {
             puppet.greet(&peer(3), nothing());
             puppet.let_in(Seq(snapshot), Seq(view_at));
             assert_eq!(puppet.node.phase(), phase, "{snapshot} and {view_at}");
+        }
+    }
+
+    #[test]
+    fn who_follows_somebody_else_tells_a_leader_that_lets_it_in() {
+        for (mut puppet, round, from, refuses) in [
+            (Puppet::member(Knobs::fast()), 2, 3, false),
+            (Puppet::member(Knobs::fast()), 2, 2, true),
+            (Puppet::member(Knobs::fast()), 1, 4, true),
+            (Puppet::member(Knobs::fast()), 1, 2, false),
+            (Puppet::leader(Knobs::fast()), 1, 2, false),
+            (Puppet::newcomer(Knobs::fast()), 1, 2, false),
+        ] {
+            puppet.greet(&peer(from), nothing());
+            puppet.out.clear();
+            let epoch = Epoch { round, owner: peer(from).member };
+            let snapshot = Snapshot { seq: Seq(4), view: None, table: Table::new(), lineage: Vec::new() };
+            puppet.say(&peer(from), Message::Added(Added { ask: 7, epoch, snapshot, view_at: Seq(5) }));
+            let no = Message::Rejected(Rejected { ask: Some(7), reason: Reason::NotMember });
+            assert_eq!(puppet.told(&peer(from)).contains(&no), refuses, "{:?} to p{from} in {round}", puppet.node.phase());
         }
     }
 

@@ -570,6 +570,22 @@ mod tests {
     }
 
     #[test]
+    fn who_says_that_it_is_elsewhere_is_out_at_once_unless_it_has_asked_or_answered_since() {
+        for (ask, acked, stays) in
+            [(Some(1 << 63 | 1), None, false), (Some(1 << 63 | 2), None, true), (None, None, true), (Some(1 << 63 | 1), Some(Seq(2)), true)]
+        {
+            let mut puppet = Puppet::leader(Knobs::fast());
+            puppet.admit(&peer(2));
+            if let Some(acked) = acked {
+                puppet.acknowledge(&peer(2), acked);
+            }
+            puppet.say(&peer(2), Message::Rejected(Rejected { ask, reason: Reason::NotMember }));
+            let view = puppet.node.log.view().expect("a view");
+            assert_eq!(view.names(&peer(2).member), stays, "{ask:?}, {acked:?}");
+        }
+    }
+
+    #[test]
     fn a_courted_leader_that_is_gone_is_not_waited_for() {
         let mut puppet = Puppet::leader(Knobs::fast());
         puppet.admit(&peer(2));

@@ -102,6 +102,15 @@ impl Node {
                     self.evict(&contact, &own_word(&reason), out);
                 }
             }
+            // It follows somebody else, and does not answer the admission that this names.
+            (Role::Leader(leader), Reason::NotMember) => {
+                let follower = leader.followers.get(&from.id).filter(|follower| follower.contact.member == *from);
+                let Some(follower) = follower.filter(|follower| ask.is_some() && follower.ask == ask) else { return };
+                if !follower.has_answered() {
+                    let contact = follower.contact.clone();
+                    self.evict(&contact, &own_word(&reason), out);
+                }
+            }
             (Role::Leader(_), Reason::Busy) => self.stop_courting(now, |courting| Some(courting.ask) == ask),
             // Links of one pair may overtake each other, so a leader's own word counts only with a date: it answers the
             // open question, names the epoch followed, or a later one.
