@@ -61,18 +61,7 @@ impl Crew {
     /// # Errors
     /// One has ended that nobody told to.
     pub fn reports(&mut self) -> io::Result<Vec<Option<Report>>> {
-        let folder = self.folder.display().to_string();
-        self.peers
-            .iter_mut()
-            .map(|(id, child)| match ask_process(child.id()) {
-                Ok(report) => Ok(Some(report)),
-                Err(error) => match child.try_wait()? {
-                    Some(status) => Err(io::Error::other(format!("{id} ended by itself ({status}); see {folder}/{id}_log.txt"))),
-                    None if is_busy(&error) => Ok(None),
-                    None => Err(error),
-                },
-            })
-            .collect()
+        self.peers.iter_mut().map(|(id, child)| ask(id, child, &self.folder)).collect()
     }
 
     /// Waits until all reports are as they should be, and gives them.
@@ -105,14 +94,7 @@ impl Crew {
         let deadline = Instant::now() + patience;
         for (id, child) in &mut self.peers {
             loop {
-                let report = match ask_process(child.id()) {
-                    Ok(report) => Some(report),
-                    Err(error) => match child.try_wait()? {
-                        Some(status) => return Err(io::Error::other(format!("{id} ended by itself ({status})"))),
-                        None if is_busy(&error) => None,
-                        None => return Err(error),
-                    },
-                };
+                let report = ask(id, child, &self.folder)?;
                 if report.as_ref().is_some_and(&is_so) {
                     break;
                 }
@@ -172,6 +154,21 @@ impl Drop for Crew {
         for (_, child) in &mut self.peers {
             let _ = child.wait();
         }
+    }
+}
+
+/// Where a peer stands; nothing as long as it does not answer.
+fn ask(id: &str, child: &mut Child, folder: &Path) -> io::Result<Option<Report>> {
+    match ask_process(child.id()) {
+        Ok(report) => Ok(Some(report)),
+        Err(error) => match child.try_wait()? {
+            Some(status) => {
+                let folder = folder.display();
+                Err(io::Error::other(format!("{id} ended by itself ({status}); see {folder}/{id}_log.txt")))
+            }
+            None if is_busy(&error) => Ok(None),
+            None => Err(error),
+        },
     }
 }
 

@@ -58,6 +58,7 @@ mod courtship;
 mod delivery;
 mod detector;
 mod election;
+mod entry;
 mod follower;
 mod guarantee;
 mod hesitation;
