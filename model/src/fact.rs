@@ -170,9 +170,9 @@ impl Ledger {
         }
     }
 
-    /// Whether somebody has led before.
-    pub(crate) fn has_led(&self) -> bool {
-        self.leaders.len() > 1
+    /// How many have led, one after the other or each on a side of its own.
+    pub(crate) fn leaders(&self) -> usize {
+        self.leaders.len()
     }
 
     /// What is stable and not in a log that goes on without it.

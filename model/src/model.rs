@@ -36,6 +36,8 @@ pub(crate) struct Model {
     /// What became of a ledger by an effect.
     entered: HashMap<(u32, u32), u32, Trusting>,
     pub(crate) marks: Vec<Mark>,
+    /// How many had led when the search began.
+    led_before: usize,
 }
 
 /// What a peer can be told.
@@ -103,6 +105,7 @@ impl Model {
             effects: Vec::new(),
             entered: HashMap::default(),
             marks: Vec::new(),
+            led_before: 0,
         }
     }
 
@@ -135,6 +138,7 @@ impl Model {
         self.effects.clear();
         self.entered.clear();
         self.marks.clear();
+        self.led_before = self.ledgers.get(group.ledger).leaders();
         group.spent = Spent::default();
         group.air.clear();
         group.tidy();
@@ -373,7 +377,7 @@ impl Model {
             if !matches!(fact, Fact::Leads { .. }) {
                 continue;
             }
-            if next.has_led() && !self.marks.contains(&Mark::SecondLeader) {
+            if next.leaders() > self.led_before.max(1) && !self.marks.contains(&Mark::SecondLeader) {
                 self.marks.push(Mark::SecondLeader);
             }
             let lost = peer.and_then(|peer| next.lost_from(&self.peers.get(peer).held()));
