@@ -19,7 +19,7 @@ pub struct Bounds {
     pub rests: u8,
     /// Processes that stand still for longer than anybody waits.
     pub pauses: u8,
-    /// Rounds of epochs; a situation in which somebody has promised a higher one is not gone on from.
+    /// Rounds of epochs, those before the start among them; a situation in which somebody has promised a higher one is not gone on from.
     pub rounds: u64,
     /// Whether datagrams arrive; otherwise all of them are lost.
     pub datagrams: bool,

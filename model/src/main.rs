@@ -90,8 +90,8 @@ struct Explore {
     /// Processes that stand still for long
     #[arg(long, default_value_t = 0)]
     pauses: u8,
-    /// Rounds of epochs
-    #[arg(long, default_value_t = 4)]
+    /// Rounds of epochs, from the first of the group on
+    #[arg(long, default_value_t = 5)]
     rounds: u64,
     /// Let datagrams arrive
     #[arg(long)]

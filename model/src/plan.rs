@@ -45,19 +45,21 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
         states,
         seconds,
     };
+    // It starts in the second round, and may go as many further.
+    let elected = Bounds { rounds: all.rounds + 1, ..all };
     let either = |usual: u8, further: u8| if deep { further } else { usual };
     // In mode `primary` a blocked peer dials by itself and needs no datagram; with them the search would be a long one.
     let primary = mode == Mode::Primary;
     let merge_passes = if primary { 1 } else { 2 };
     let planned = |name, start, bounds| Planned { name, start, bounds };
     let mut plan = vec![
-        planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..all }),
-        planned("silence", Start::Formed, Bounds { readings: either(1, 2), passes: 2, ..all }),
-        planned("crashes_and_silence", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..all }),
-        planned("broken_connections", Start::Formed, Bounds { crashes: 1, readings: either(0, 1), resets: 1, ..all }),
-        planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: either(0, 1), passes: 1, pauses: 1, ..all }),
-        planned("pause_of_two", Start::Formed, Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all }),
-        planned("safe", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(0, 1), rests: 2, safe: true, ..all }),
+        planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..elected }),
+        planned("silence", Start::Formed, Bounds { readings: either(1, 2), passes: 2, ..elected }),
+        planned("crashes_and_silence", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..elected }),
+        planned("broken_connections", Start::Formed, Bounds { crashes: 1, readings: either(0, 1), resets: 1, ..elected }),
+        planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: either(0, 1), passes: 1, pauses: 1, ..elected }),
+        planned("pause_of_two", Start::Star, Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all }),
+        planned("safe", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(0, 1), rests: 2, safe: true, ..elected }),
         planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, passes: either(1, 2), rests: 6, datagrams: true, ..all }),
         planned(
             "merge",

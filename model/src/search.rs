@@ -234,7 +234,7 @@ mod tests {
     fn a_bound_that_is_reached_is_said() {
         let report = run(Start::Formed, |bounds| (bounds.crashes, bounds.states) = (1, 50));
         assert_eq!(report.cut, Some("the number of situations"));
-        let report = run(Start::Formed, |bounds| (bounds.crashes, bounds.rounds) = (1, 1));
+        let report = run(Start::Formed, |bounds| (bounds.crashes, bounds.rounds) = (1, 2));
         assert!(report.beyond > 0 && report.cut.is_none(), "{report:?}");
     }
 }

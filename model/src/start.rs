@@ -3,8 +3,13 @@
 //! A formed group is many steps away from three processes that have just started, and a group that was torn apart many
 //! more; to get there in every order would use up what a search can do. So a short script goes there in one order, with
 //! all clocks going alike and nothing lost, and the search begins where the script ends.
+//!
+//! Who joins is linked to the leader alone, and an election links everybody who takes part in it. The many orders in which
+//! those links come up would fill every search from a fresh group, so most begin where there has been an election already.
 
-use protocol::config::Config;
+use std::collections::BTreeSet;
+
+use protocol::config::{Config, Mode};
 use protocol::status::Status;
 use protocol::time::Time;
 
@@ -12,13 +17,16 @@ use crate::bounds::Bounds;
 use crate::fact::Breach;
 use crate::group::{Action, Group};
 use crate::model::{Model, Stimulus};
+use crate::peer::contact;
 
 /// Where a search starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Start {
     /// Three processes that have just started.
     Boot,
-    /// A group of three that has come to rest.
+    /// A group of three that has come to rest and has had no election yet: all are linked to the leader, and to nobody else.
+    Star,
+    /// A group of three whose first leader has died and that has come to rest under the next: all are linked to all.
     Formed,
     /// A group that was torn apart, the leader from the other two; each side has ordered a reading that the other lacks (or
     /// would have, had it a quorum), and each can reach the other again.
@@ -27,13 +35,14 @@ pub enum Start {
 
 impl Start {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Boot, Self::Formed, Self::Torn];
+    pub const ALL: [Self; 4] = [Self::Boot, Self::Star, Self::Formed, Self::Torn];
 
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Boot => "boot",
+            Self::Star => "star",
             Self::Formed => "formed",
             Self::Torn => "torn",
         }
@@ -42,12 +51,18 @@ impl Start {
     /// Goes there.
     pub(crate) fn reach(self, model: &mut Model, config: &Config, bounds: Bounds) -> Result<Group, Breach> {
         let size = usize::from(bounds.peers);
-        let mut group = model.boot(config, size);
+        // The first leader of a group that has had an election is one peer more.
+        let (config, booted) = if self == Self::Formed { (&founded_by(config, size), size + 1) } else { (config, size) };
+        let mut group = model.boot(config, booted);
         model.bounds = Bounds { datagrams: true, ..bounds };
         let mut script = Script { model, group: &mut group, clock: Time::ZERO, torn: false };
         match self {
             Self::Boot => {}
-            Self::Formed => script.form(size)?,
+            Self::Star => script.form(size)?,
+            Self::Formed => {
+                script.form(size + 1)?;
+                script.lose_the_leader(size)?;
+            }
             Self::Torn => {
                 script.form(size)?;
                 script.tear(size)?;
@@ -57,6 +72,19 @@ impl Start {
         model.begin_at(&mut group, bounds);
         Ok(group)
     }
+}
+
+/// The knobs of a group that is founded by the peers that are searched and the best of all, the one after them.
+fn founded_by(config: &Config, size: usize) -> Config {
+    let mut knobs = config.knobs().clone();
+    if knobs.mode == Mode::Primary {
+        knobs.bootstrap.push(contact(size).member.id);
+    }
+    Config::try_from(knobs).expect("one name more is within the bounds")
+}
+
+fn ordered([one, other]: [u8; 2]) -> [u8; 2] {
+    [one.min(other), one.max(other)]
 }
 
 /// One order of events: what is on its way arrives at once, then the earliest deadline passes.
@@ -74,6 +102,19 @@ impl Script<'_> {
         self.run_until("a group has formed", |script| {
             script.statuses().all(|status| status.members.len() == size && status.stable == status.contiguous && status.role != "candidate")
         })
+    }
+
+    /// The leader dies; runs until the others, which ask each other for it, are in one view, linked to each other and at rest.
+    fn lose_the_leader(&mut self, size: usize) -> Result<(), Breach> {
+        self.group.bury(u8::try_from(size).expect("a handful of peers"));
+        self.group.tidy();
+        self.form(size)?;
+        let pairs = size * (size - 1) / 2;
+        let linked: BTreeSet<[u8; 2]> = self.group.lines.iter().map(|line| line.ends.each_ref().map(|end| end.peer)).map(ordered).collect();
+        if linked.len() == pairs && self.group.lines.len() == pairs {
+            return Ok(());
+        }
+        Err(Breach::new("converges", format!("the election leaves links between {linked:?} of {size} peers")))
     }
 
     /// Cuts the leader off until it and the others have gone on without each other, then heals the cut.
@@ -174,3 +215,37 @@ impl Script<'_> {
 }
 
 const STEPS_MAX: u32 = 5_000;
+
+#[cfg(test)]
+mod tests {
+    use super::{Start, ordered};
+    use crate::model::Model;
+    use crate::plan::{Depth, plan};
+    use protocol::config::{Config, Knobs, Mode};
+    use std::time::Duration;
+
+    /// Goes to a start of three peers; who is linked to whom there, in which round, and what can happen.
+    #[track_caller]
+    fn check(mode: Mode, start: Start, links: &[[u8; 2]], round: u64) {
+        let bootstrap = if mode == Mode::Primary { (0..3).map(|index| super::contact(index).member.id).collect() } else { vec![] };
+        let knobs = Knobs { join_batch: Duration::ZERO, link_idle: Duration::from_secs(86_400), mode, bootstrap, ..Knobs::default() };
+        let (config, bounds) = (Config::try_from(knobs).unwrap(), plan(Depth::Usual, mode)[0].bounds);
+        let mut model = Model::new(&config, bounds);
+        let group = start.reach(&mut model, &config, bounds).expect("lawful");
+        let mut linked: Vec<[u8; 2]> = group.lines.iter().map(|line| ordered(line.ends.each_ref().map(|end| end.peer))).collect();
+        linked.sort_unstable();
+        assert_eq!(linked, links, "{mode:?} {start:?}");
+        assert!(group.is_at_rest());
+        let living: Vec<_> = group.peers.iter().flatten().map(|peer| &model.peers.get(*peer).node).collect();
+        assert_eq!(living.len(), 3);
+        assert!(living.iter().all(|node| node.promised().round == round), "{mode:?} {start:?}");
+    }
+
+    #[test]
+    fn an_election_links_all_to_all() {
+        for mode in [Mode::Available, Mode::Primary] {
+            check(mode, Start::Star, &[[0, 2], [1, 2]], 1);
+            check(mode, Start::Formed, &[[0, 1], [0, 2], [1, 2]], 2);
+        }
+    }
+}
