@@ -35,8 +35,8 @@ pub(crate) enum Fact {
     View { epoch: Epoch, view_id: ViewId, digest: u128 },
     /// Somebody leads.
     Leads { epoch: Epoch, peer: PeerId },
-    /// An entry is stable there.
-    Stable { seq: Seq, epoch: Epoch, digest: u128 },
+    /// An entry of that epoch is stable there; it is told by somebody who is `told_in` an epoch.
+    Stable { seq: Seq, epoch: Epoch, digest: u128, told_in: Epoch },
     /// A log of that name has begun.
     Log { id: Epoch },
     /// Something that a search wants to have seen.
@@ -118,13 +118,20 @@ pub(crate) fn held(node: &Node) -> BTreeMap<Seq, (Epoch, u128)> {
     node.entries().map(|(seq, epoch, entry)| (seq, (epoch, digest(&entry)))).collect()
 }
 
+/// An entry that is stable: the epoch it is of, what it says, and the first epoch in which it was so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Stable {
+    entry: (Epoch, u128),
+    since: Epoch,
+}
+
 /// Everything that was ever so, along one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ledger {
     entries: BTreeMap<(Epoch, Seq), u128>,
     views: BTreeMap<(Epoch, ViewId), u128>,
     leaders: BTreeMap<Epoch, PeerId>,
-    stable: BTreeMap<Seq, (Epoch, u128)>,
+    stable: BTreeMap<Seq, Stable>,
     logs: BTreeSet<Epoch>,
 }
 
@@ -151,12 +158,15 @@ impl Ledger {
                 }
                 None => Ok(()),
             },
-            Fact::Stable { seq, epoch, digest } if one_log => {
-                let before = self.stable.entry(*seq).or_insert_with(|| (epoch.clone(), *digest));
-                if *before == (epoch.clone(), *digest) {
+            Fact::Stable { seq, epoch, digest, told_in } if one_log => {
+                let entry = (epoch.clone(), *digest);
+                let before = self.stable.entry(*seq).or_insert_with(|| Stable { entry: entry.clone(), since: told_in.clone() });
+                if before.entry == entry {
+                    // Whoever leads an epoch may find late that its quorum had it.
+                    before.since = before.since.clone().min(told_in.clone());
                     return Ok(());
                 }
-                let words = format!("two different entries of epochs {} and {epoch} are stable at #{seq}", before.0);
+                let words = format!("two different entries of epochs {} and {epoch} are stable at #{seq}", before.entry.0);
                 Err(Breach::new("stable-agreement", words))
             }
             Fact::Log { id } if one_log => {
@@ -175,10 +185,12 @@ impl Ledger {
         self.leaders.len()
     }
 
-    /// What is stable and not in a log that goes on without it.
-    pub(crate) fn lost_from(&self, log: &BTreeMap<Seq, (Epoch, u128)>) -> Option<Seq> {
+    /// What is stable and not in the log that goes on in `epoch`. Who is late to lead an epoch may lack what has become
+    /// stable in a later one: the quorum of that one has promised it, and takes nothing from the late leader.
+    pub(crate) fn lost_from(&self, log: &BTreeMap<Seq, (Epoch, u128)>, epoch: &Epoch) -> Option<Seq> {
         let first = log.keys().next().copied().unwrap_or(Seq::ZERO);
-        self.stable.iter().find(|(seq, entry)| **seq >= first && log.get(seq) != Some(entry)).map(|(seq, _)| *seq)
+        let binding = self.stable.iter().filter(|(seq, stable)| **seq >= first && stable.since <= *epoch);
+        binding.filter(|(seq, stable)| log.get(seq) != Some(&stable.entry)).map(|(seq, _)| *seq).next()
     }
 }
 
@@ -209,7 +221,7 @@ mod tests {
         check_broken(false, &view(1), &view(2), "view-legal");
         let leads = |index| Fact::Leads { epoch: epoch(1), peer: contact(index).member.id };
         check_broken(false, &leads(0), &leads(1), "one-leader-per-epoch");
-        let stable = |round| Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1 };
+        let stable = |round| Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1, told_in: epoch(round) };
         check_broken(true, &stable(1), &stable(2), "stable-agreement");
         check_broken(true, &Fact::Log { id: epoch(1) }, &Fact::Log { id: epoch(2) }, "stable-agreement");
     }
@@ -218,7 +230,8 @@ mod tests {
     fn two_sides_may_go_on_where_the_mode_allows_it() {
         let mut ledger = Ledger::default();
         for round in [1, 2] {
-            assert_eq!(ledger.note(&Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1 }, false), Ok(()));
+            let stable = Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1, told_in: epoch(round) };
+            assert_eq!(ledger.note(&stable, false), Ok(()));
             assert_eq!(ledger.note(&Fact::Log { id: epoch(round) }, false), Ok(()));
         }
     }
@@ -226,13 +239,17 @@ mod tests {
     #[test]
     fn a_log_that_lacks_what_is_stable_is_found() {
         let mut ledger = Ledger::default();
-        ledger.note(&Fact::Stable { seq: Seq(2), epoch: epoch(1), digest: 7 }, true).expect("the first fact");
+        let stable = |told_in| Fact::Stable { seq: Seq(2), epoch: epoch(1), digest: 7, told_in: epoch(told_in) };
+        ledger.note(&stable(4), true).expect("the first fact");
         let log = |entries: &[(u64, u128)]| -> BTreeMap<Seq, (Epoch, u128)> {
             entries.iter().map(|(seq, digest)| (Seq(*seq), (epoch(1), *digest))).collect()
         };
-        assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 7)])), None);
-        assert_eq!(ledger.lost_from(&log(&[(1, 6)])), Some(Seq(2)));
-        assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 8)])), Some(Seq(2)));
-        assert_eq!(ledger.lost_from(&log(&[(3, 9)])), None, "discarded, so it was there");
+        assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 7)]), &epoch(5)), None);
+        assert_eq!(ledger.lost_from(&log(&[(1, 6)]), &epoch(5)), Some(Seq(2)));
+        assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 8)]), &epoch(5)), Some(Seq(2)));
+        assert_eq!(ledger.lost_from(&log(&[(3, 9)]), &epoch(5)), None, "discarded, so it was there");
+        assert_eq!(ledger.lost_from(&log(&[(1, 6)]), &epoch(3)), None, "a late leader, whom nobody follows");
+        ledger.note(&stable(2), true).expect("the same entry");
+        assert_eq!(ledger.lost_from(&log(&[(1, 6)]), &epoch(3)), Some(Seq(2)), "it was stable before");
     }
 }

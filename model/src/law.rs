@@ -99,7 +99,7 @@ fn logged(before: &Before, after: &Peer, facts: &mut Vec<Fact>) {
     }
     let stable = after.node.status().stable;
     for (seq, (epoch, digest)) in held.range(before.stable.next()..).take_while(|(seq, _)| **seq <= stable) {
-        facts.push(Fact::Stable { seq: *seq, epoch: epoch.clone(), digest: *digest });
+        facts.push(Fact::Stable { seq: *seq, epoch: epoch.clone(), digest: *digest, told_in: after.node.epoch() });
     }
 }
 

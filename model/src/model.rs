@@ -374,13 +374,11 @@ impl Model {
         let mut next = self.ledgers.get(ledger).clone();
         for fact in facts {
             next.note(fact, self.one_log)?;
-            if !matches!(fact, Fact::Leads { .. }) {
-                continue;
-            }
+            let Fact::Leads { epoch, .. } = fact else { continue };
             if next.leaders() > self.led_before.max(1) && !self.marks.contains(&Mark::SecondLeader) {
                 self.marks.push(Mark::SecondLeader);
             }
-            let lost = peer.and_then(|peer| next.lost_from(&self.peers.get(peer).held()));
+            let lost = peer.and_then(|peer| next.lost_from(&self.peers.get(peer).held(), epoch));
             if let Some(seq) = lost {
                 return Err(Breach::new("safe-kept", format!("#{seq} is stable, and the new leader's log does not have it")));
             }
