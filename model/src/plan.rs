@@ -60,6 +60,9 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
         planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: either(0, 1), passes: 1, pauses: 1, ..elected }),
         planned("pause_of_two", Start::Star, Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all }),
         planned("safe", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(0, 1), rests: 2, safe: true, ..elected }),
+        // A fresh group links up in its first election, in any order, so little else may happen.
+        planned("star_crashes", Start::Star, Bounds { crashes: 2, readings: 1, rests: either(0, 1), ..all }),
+        planned("star_silence", Start::Star, Bounds { readings: either(0, 1), passes: 2, ..all }),
         planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, passes: either(1, 2), rests: 6, datagrams: true, ..all }),
         planned(
             "merge",
