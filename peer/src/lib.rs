@@ -17,6 +17,7 @@ pub mod descriptors;
 pub mod discovery;
 pub mod events;
 pub mod failure;
+pub mod folder;
 mod identity;
 pub mod incarnation;
 pub mod inputs;

@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
-use protocol::id::Incarnation;
+use protocol::id::{Incarnation, PeerId};
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
 use protocol::time::Time;
+use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 
 use self::tally::Tally;
 use crate::clock;
 use crate::discovery::{Discovery, OWN, SHARED};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
-use crate::incarnation::{Memory, Past, Store};
+use crate::incarnation::{Memory, Past, Shared};
 use crate::inputs::Recorder;
 use crate::links::{Found, Links};
 use crate::narrator::Narrator;
@@ -32,6 +33,7 @@ use crate::sensors::load::Load;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
+mod memory;
 mod publishing;
 mod start;
 mod tally;
@@ -56,7 +58,8 @@ pub struct Shell {
     status: Option<Server>,
     narrator: Narrator,
     rejects: Rejects,
-    store: Option<Store>,
+    store: Option<Shared>,
+    id: PeerId,
     past: Past,
     recorder: Option<Recorder>,
     /// Delivered in this turn, and on its way to the sinks.
@@ -119,8 +122,10 @@ impl Shell {
         for event in events {
             match event.token() {
                 SIGNALS => {
-                    for _ in self.signals.pending() {
-                        if std::mem::replace(&mut self.leaving, true) {
+                    for signal in self.signals.pending() {
+                        if signal == SIGHUP {
+                            self.reopen();
+                        } else if std::mem::replace(&mut self.leaving, true) {
                             self.hurry = true;
                         } else {
                             self.feed(Input::Leave);
@@ -134,6 +139,11 @@ impl Shell {
                 _listener_or_link => self.links.note(event),
             }
         }
+    }
+
+    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs.
+    fn reopen(&mut self) {
+        self.worker.reopen();
     }
 
     /// Reads this turn's share of everything.
@@ -272,7 +282,10 @@ impl Shell {
     /// Written by the loop itself, although it may block: it happens once or twice in a life, and nothing may be sent before.
     fn persist(&mut self, incarnation: Incarnation) {
         let Some(store) = &self.store else { return };
-        match store.save(Memory { incarnation, past: self.past }) {
+        let memory = Memory { incarnation, past: self.past, name: Some(self.id.clone()) };
+        // Bound to a name, or the lock would be held for as long as the match lasts.
+        let saved = store.lock().save(memory);
+        match saved {
             Ok(()) => self.narrator.tell(Note::Persist { incarnation }),
             // It might found a second group after a restart, so it takes no part in the first one.
             Err(error) if self.past == Past::Veteran => {

@@ -15,6 +15,7 @@ use protocol::time::Time;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use super::memory::{self, Recalled};
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
 use crate::address;
@@ -24,7 +25,7 @@ use crate::discovery::{Discovery, Meeting};
 use crate::events::EventFile;
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::identity;
-use crate::incarnation::{self, NoStore, Past, Store};
+use crate::incarnation::Past;
 use crate::inputs::{self, Life, Recorder};
 use crate::links::{Limits, Links};
 use crate::narrator::Narrator;
@@ -39,13 +40,6 @@ use crate::sinks::Sinks;
 use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
-/// Files that outlive the process.
-struct Kept {
-    store: Option<Store>,
-    past: Past,
-    recorder: Option<Recorder>,
-}
-
 impl Shell {
     /// Binds everything, tells that it starts and that it is ready.
     ///
@@ -53,7 +47,6 @@ impl Shell {
     /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
     pub fn start(settings: Settings) -> Result<Self, Failure> {
         let birth = identity::random();
-        let id = settings.id.clone().unwrap_or_else(|| identity::generated_id(birth));
         let address = settings.address.unwrap_or_else(address::detect);
         let listener = TcpListener::bind((address, settings.port)).map_err(|error| {
             let at = SocketAddrV4::new(address, settings.port);
@@ -63,19 +56,24 @@ impl Shell {
             unreachable!("an IPv4 address was bound");
         };
         let listener = descriptors::on_top(listener, descriptors::raise_limit());
-        let store = settings.data.as_ref().map(|data| open_store(&data.folder)).transpose()?.flatten();
-        let memory = store.as_ref().and_then(Store::load);
-        let past = memory.map_or(Past::Fresh, |memory| memory.past);
-        let inc = incarnation::choose(memory.map(|memory| memory.incarnation), clock::utc_micros() / 1_000);
+        let recalled = memory::recall(&settings, birth)?;
+        let (id, inc) = (recalled.id.clone(), recalled.incarnation);
         let events = settings.events.as_deref().map(open_events).transpose()?;
         let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         let recorder = settings.inputs.as_deref().map(open_recorder).transpose()?;
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
-        let me = Contact { member: Member { id: id.clone(), inc }, birth, address: bound, explicit: settings.priority };
-        Self::assemble(settings, me, listener, narrator, Kept { store, past, recorder }).map_err(|error| failed("the peer", &error))
+        let me = Contact { member: Member { id, inc }, birth, address: bound, explicit: settings.priority };
+        Self::assemble(settings, me, listener, narrator, recalled, recorder).map_err(|error| failed("the peer", &error))
     }
 
-    fn assemble(mut settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, kept: Kept) -> io::Result<Self> {
+    fn assemble(
+        mut settings: Settings,
+        me: Contact,
+        listener: TcpListener,
+        narrator: Narrator,
+        recalled: Recalled,
+        mut recorder: Option<Recorder>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         let status = Server::start(registry, std::process::id(), me.birth)
@@ -84,7 +82,7 @@ impl Shell {
         let start = identity::start_note(&me, status.as_ref().map(Server::path));
         narrator.tell(start.clone());
         advise(&settings, &me);
-        if kept.past == Past::NewLog {
+        if recalled.past == Past::NewLog {
             settings.config = recover(settings.config, me.id());
         }
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
@@ -94,10 +92,11 @@ impl Shell {
         let broadcast = address::broadcast_of(*me.address.ip(), &address::interfaces().unwrap_or_default());
         let discovery = Discovery::new(registry, Meeting { own: me.address, broadcast, port: settings.broadcast_port })?;
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
+        let Recalled { store, past, stored, .. } = recalled;
         let duties = Duties {
             sensors: settings.sensors.iter().filter_map(sensor).collect(),
             interval: settings.interval,
-            sinks: settings.data.map(Sinks::new),
+            sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)),
             seeds: settings.seeds,
         };
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
@@ -108,7 +107,6 @@ impl Shell {
             .contains(&SensorName::Stdin)
             .then(|| Publisher::start(&settings.config, settings.stdin_commands, &waker))
             .transpose()?;
-        let Kept { store, past, mut recorder } = kept;
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&Life {
@@ -121,7 +119,7 @@ impl Shell {
                 now,
                 utc: clock::utc_micros(),
                 readings: settings.log_deliveries,
-                stores: store.is_some(),
+                stores: stored,
                 veteran: past == Past::Veteran,
                 log_level: settings.log_level,
                 torn: recorder.torn(),
@@ -130,7 +128,7 @@ impl Shell {
         let knobs = settings.config.knobs();
         let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
         let node = Node::new(me.clone(), settings.config, me.birth, now);
-        let mut shell = Self {
+        let shell = Self {
             poll,
             signals,
             out: Vec::new(),
@@ -146,6 +144,7 @@ impl Shell {
             narrator,
             rejects: Rejects::default(),
             store,
+            id: me.id().clone(),
             past,
             recorder,
             delivered: Vec::new(),
@@ -161,7 +160,9 @@ impl Shell {
             stop: None,
             node: if past == Past::Veteran { node.veteran() } else { node },
         };
-        shell.persist(me.member.inc);
+        if stored {
+            shell.narrator.tell(Note::Persist { incarnation: me.member.inc });
+        }
         shell.narrator.tell(Note::Ready);
         Ok(shell)
     }
@@ -206,20 +207,6 @@ fn recover(config: Config, me: &PeerId) -> Config {
     );
     let knobs = Knobs { bootstrap: vec![me.clone()], ..config.knobs().clone() };
     Config::try_from(knobs).expect("knobs that were sound are so with another founder")
-}
-
-/// None where the folder cannot be written: that is told, and the peer goes on without.
-fn open_store(folder: &Path) -> Result<Option<Store>, Failure> {
-    match Store::open(folder) {
-        Ok(store) => Ok(Some(store)),
-        Err(NoStore::Taken) => {
-            Err(Failure::new(UNAVAILABLE, format!("--data-dir {}: another running peer uses this folder", folder.display())))
-        }
-        Err(NoStore::Unwritable(error)) => {
-            log::warn!("Cannot use {}: {error}. The incarnation is not kept; the clock alone tells lives apart.", folder.display());
-            Ok(None)
-        }
-    }
 }
 
 fn open_events(path: &Path) -> Result<EventFile, Failure> {
