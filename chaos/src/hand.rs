@@ -5,9 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use promises::{Fault, Stand, World, WorldEvent};
@@ -74,7 +76,7 @@ impl Hand {
         let writer = format!("_chaos.{}", std::process::id());
         let path = folder.event_file(&writer);
         let name = path.display().to_string();
-        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
         let file = file.map_err(|source| HandError::Untold { path: name.clone(), source })?;
         Ok(Self { writer, path: name, file, told: 0 })
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -85,12 +86,13 @@ impl Supervisor {
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
     pub fn start(&mut self, process: &str, peer: &PeerId, port: u16) -> io::Result<u32> {
-        let mut log = OpenOptions::new().create(true).append(true).open(self.folder.log(process))?;
+        let mut log = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(self.folder.log(process))?;
         if log.metadata()?.len() > 0 {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
         }
         let data = self.folder.data(process);
-        fs::create_dir_all(&data)?;
+        // For its user alone, whatever the umask: the peer accepts no folder that others can write.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
         let mut child = Command::new(&self.outfit.program)
             .args(["run", "--id", peer.as_str(), "--address", "127.0.0.1", "--sensor", "stdin"])
             .args(["--port", &port.to_string(), "--broadcast-port", &self.outfit.discovery_port.to_string()])

@@ -42,7 +42,7 @@ enum Command {
     },
     /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
     Replay(replay::Request),
-    /// Mode `primary`, when most of the group will never come back: have this peer's next start found a new log, alone
+    /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
     Recover(recover::Request),
 }
 

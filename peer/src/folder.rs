@@ -329,6 +329,6 @@ mod tests {
         fs::rename(&path, base.path().join("moved")).unwrap();
         assert!(matches!(folder.presence(), Presence::Changed));
         fs::create_dir(&path).unwrap();
-        assert!(matches!(folder.presence(), Presence::Changed));
+        assert!(matches!(folder.presence(), Presence::Changed), "another one of the same name");
     }
 }

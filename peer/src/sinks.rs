@@ -68,7 +68,11 @@ impl Sinks {
 
     /// Sees whether the folder and its files are still where they were; to be called once a second, also if nothing is kept.
     pub fn look(&mut self) {
+        let was_usable = self.place.is_usable();
         let Ok(folder) = self.place.look(clock::now()) else { return };
+        if !was_usable {
+            self.try_at_once();
+        }
         self.ordered.look(&folder);
         self.tables.values_mut().for_each(|table| table.file.look(&folder));
     }
@@ -77,10 +81,14 @@ impl Sinks {
     pub fn reopen(&mut self) {
         self.look();
         self.ordered.close();
-        self.ordered_health.retry_at = self.ordered_health.retry_at.and(Some(Time::ZERO));
-        for table in self.tables.values_mut() {
-            table.file.close();
-            table.health.retry_at = table.health.retry_at.and(Some(Time::ZERO));
+        self.tables.values_mut().for_each(|table| table.file.close());
+        self.try_at_once();
+    }
+
+    /// What failed a moment ago is tried again by the next reading.
+    fn try_at_once(&mut self) {
+        for health in self.tables.values_mut().map(|table| &mut table.health).chain([&mut self.ordered_health]) {
+            health.retry_at = health.retry_at.and(Some(Time::ZERO));
         }
     }
 

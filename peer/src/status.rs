@@ -23,6 +23,7 @@ use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
+use crate::folder::Folder;
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +153,8 @@ impl Server {
 
     fn start_in(folder: &Path, registry: &Registry, pid: u32, birth: u64) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        // In /tmp somebody else may have made it before.
+        Folder::open(folder).map_err(|why| io::Error::other(format!("{}: {why}", folder.display())))?;
         // The birth keeps processes of several containers apart that share the folder and the number.
         let path = folder.join(format!("{pid}-{:08x}.sock", birth >> 32));
         let mut listener = UnixListener::bind(&path)?;

@@ -24,6 +24,11 @@ impl Place {
         Self { store, folder: None, looked_at: None }
     }
 
+    /// Whether there was a folder when it was last looked for.
+    pub(super) fn is_usable(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// The folder, as it was found within the last second.
     pub(super) fn folder(&mut self, now: Time) -> io::Result<Arc<Folder>> {
         let fresh = self.looked_at.is_some_and(|at| now < at + LOOK_INTERVAL);

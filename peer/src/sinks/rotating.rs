@@ -93,24 +93,20 @@ impl Rotating {
 
     /// How large the file is, which is opened if need be.
     fn size(&mut self, folder: &Arc<Folder>) -> io::Result<u64> {
-        if let Some(open) = &self.open {
-            if !Arc::ptr_eq(&open.folder, folder) {
-                self.open = None;
-            } else if open.file.metadata()?.nlink() == 0 {
-                if !matches!(folder.presence(), Presence::Changed) {
-                    self.look(folder);
-                }
-                self.open = None;
-                return Err(io::ErrorKind::NotFound.into());
-            }
-        }
-        let open = match self.open.take() {
+        let open = match self.open.take().filter(|open| Arc::ptr_eq(&open.folder, folder)) {
             Some(open) => open,
             None => Open::of(folder, &self.name)?,
         };
-        let size = open.file.metadata()?.len();
+        let meta = open.file.metadata()?;
         self.open = Some(open);
-        Ok(size)
+        if meta.nlink() == 0 {
+            if !matches!(folder.presence(), Presence::Changed) {
+                self.look(folder);
+            }
+            self.open = None;
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(meta.len())
     }
 
     /// Puts the file aside. Where that fails everything is as before, and the file grows on.

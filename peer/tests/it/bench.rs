@@ -1,7 +1,8 @@
 //! Where the tests of the command run: peers on loopback that no other test meets.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,13 @@ impl Bench {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A data folder as a peer accepts it, whatever the umask.
+    pub(crate) fn make_folder(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        path
     }
 
     /// The command, which sees the sockets of this bench only.

@@ -65,7 +65,8 @@ fn a_folder_that_is_removed_moved_or_replaced_is_gone_on_with_at_its_path() {
     keeper.until_kept(&data);
     assert!(keeper.told("was moved, removed or replaced"), "{}", keeper.running.log());
     fs::rename(&data, bench.path("moved")).unwrap();
-    fs::create_dir(&data).unwrap();
+    // Unless the peer was faster.
+    let _made = fs::create_dir(&data).and_then(|()| fs::set_permissions(&data, Permissions::from_mode(0o700)));
     keeper.until_kept(&data);
     let mut second = bench.start("peer2", &["--data-dir", data.to_str().unwrap()]);
     assert_eq!(second.wait().code(), Some(69), "the new folder is locked, too");
@@ -104,8 +105,7 @@ fn sighup_opens_the_files_again_and_is_no_wish_to_leave() {
 #[test]
 fn a_folder_of_others_is_refused_with_the_command_that_mends_it() {
     let bench = Bench::new();
-    let data = bench.path("data");
-    fs::create_dir(&data).unwrap();
+    let data = bench.make_folder("data");
     fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
     let mut one = bench.start("peer1", &["--data-dir", data.to_str().unwrap()]);
     assert_eq!(one.wait().code(), Some(69));
@@ -131,8 +131,7 @@ fn in_namespace(bench: &Bench, mounts: &str, data: &Path, flags: &[&str]) -> Opt
 #[test]
 fn files_that_others_cut_and_a_disk_that_is_full_leave_whole_lines() {
     let bench = Bench::new();
-    let disk = bench.path("disk");
-    fs::create_dir(&disk).unwrap();
+    let disk = bench.make_folder("disk");
     let mounts = format!("mount -t tmpfs -o size=4m none {}", disk.display());
     let Some((mut keeper, data)) = in_namespace(&bench, &mounts, &disk.join("data"), &[]) else { return };
     for _ in 0..40 {
@@ -157,8 +156,7 @@ fn files_that_others_cut_and_a_disk_that_is_full_leave_whole_lines() {
 #[test]
 fn a_file_that_cannot_be_renamed_costs_no_archive_and_no_reading() {
     let bench = Bench::new();
-    let data = bench.path("data");
-    fs::create_dir(&data).unwrap();
+    let data = bench.make_folder("data");
     fs::write(bench.path("current"), format!("{{\"current\":\"{}\"}}\n", "x".repeat(4_060))).unwrap();
     for (name, text) in [("ordered.jsonl", ""), ("ordered.jsonl.1", "newest"), ("ordered.jsonl.2", "oldest")] {
         fs::write(data.join(name), text).unwrap();

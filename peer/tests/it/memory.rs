@@ -72,9 +72,8 @@ fn in_mode_primary_a_memory_that_cannot_be_read_founds_nothing() {
 #[test]
 fn whatever_is_in_the_place_of_a_memory_is_no_first_start() {
     let bench = Bench::new();
-    let data = folder(&bench, "peer1");
+    let data = bench.make_folder("peer1.data");
     let memory = data.join("incarnation");
-    fs::create_dir(&data).unwrap();
     for (text, words) in [
         ("", "empty"),
         ("rubbish\n", "something else"),
@@ -120,8 +119,7 @@ fn mode_primary_does_not_start_without_a_folder_that_keeps_its_memory() {
 #[test]
 fn in_mode_available_a_bad_memory_is_put_aside_and_told() {
     let bench = Bench::new();
-    let data = bench.path("data");
-    fs::create_dir(&data).unwrap();
+    let data = bench.make_folder("data");
     let memory = data.join("incarnation");
     fs::write(&memory, [0; 14]).unwrap();
     let flags = ["--data-dir", data.to_str().unwrap()];

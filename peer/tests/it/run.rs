@@ -221,8 +221,7 @@ fn a_disk_that_takes_nothing_stops_nobody() {
 #[test]
 fn a_restart_takes_a_larger_incarnation_even_if_the_clock_was_set_back() {
     let bench = Bench::new();
-    let data = bench.path("data");
-    std::fs::create_dir(&data).unwrap();
+    let data = bench.make_folder("data");
     // Beyond 2026 and not beyond what a clock can have given; in the form that older builds have left.
     let future = 2_500_000_000_000_u64;
     std::fs::write(data.join("incarnation"), format!("{future}\n")).unwrap();
