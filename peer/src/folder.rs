@@ -244,7 +244,8 @@ fn judge(path: &Path, meta: &Metadata) -> Result<(), NoFolder> {
             format!("it belongs to user {}, and this peer runs as user {own}; `chown {own} {shown}`, or give another folder", meta.uid());
         return Err(NoFolder::Unfit(text));
     }
-    if meta.mode() & WRITABLE_BY_OTHERS != 0 {
+    // With the sticky bit others can add files, which are not opened, and neither rename nor remove this peer's own.
+    if meta.mode() & WRITABLE_BY_OTHERS != 0 && meta.mode() & STICKY == 0 {
         let text = format!(
             "others can write into it (mode {:04o}); `chmod go-w {shown}`, or give a folder below it, which the peer makes by itself",
             meta.mode() & 0o7777
@@ -264,6 +265,7 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
 
 #[cfg(test)]
 mod tests {
@@ -290,12 +292,15 @@ mod tests {
         symlink(&made, base.path().join("link")).unwrap();
         check_unfit(&base.path().join("link"), "symbolic link");
         check_unfit(&base.path().join("link/"), "symbolic link");
-        for mode in [0o777, 0o770, 0o702, 0o1777] {
+        for mode in [0o777, 0o770, 0o702] {
             fs::set_permissions(&made, Permissions::from_mode(mode)).unwrap();
             check_unfit(&made, "chmod go-w");
         }
-        fs::set_permissions(&made, Permissions::from_mode(0o755)).unwrap();
-        assert!(Folder::make(&made).is_ok(), "a folder that is there stays as it is");
+        for mode in [0o1777, 0o755] {
+            fs::set_permissions(&made, Permissions::from_mode(mode)).unwrap();
+            assert!(Folder::make(&made).is_ok());
+            assert_eq!(fs::metadata(&made).unwrap().mode() & 0o7777, mode, "a folder that is there stays as it is");
+        }
         symlink(base.path(), base.path().join("parent")).unwrap();
         assert!(Folder::make(&base.path().join("parent/deep/folder")).is_ok(), "the way there may lead over links");
         fs::write(base.path().join("file"), "").unwrap();

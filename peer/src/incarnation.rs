@@ -150,7 +150,8 @@ impl Store {
     /// # Errors
     /// Those of the operating system; the old memory stands then, and each look tries again.
     pub fn save(&mut self, memory: Memory) -> io::Result<()> {
-        self.memory = Some(memory);
+        let highest = self.memory.as_ref().map_or(memory.incarnation, |before| before.incarnation.max(memory.incarnation));
+        self.memory = Some(Memory { incarnation: highest, ..memory });
         self.hold()?;
         match (&mut self.held, &self.memory) {
             (Some(held), Some(memory)) => held.save(memory),
@@ -171,21 +172,14 @@ impl Store {
     /// There is no folder to be had.
     pub fn look(&mut self) -> io::Result<Arc<Folder>> {
         let looked = self.hold();
-        match &looked {
-            Ok(_) => {
-                if self.trouble.take().is_some() {
-                    log::warn!("The data folder {} can be used again.", self.path.display());
-                }
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if self.trouble.as_ref() != Some(&error) {
-                    log::error!(
-                        "The data folder {} cannot be used: {error}. Nothing is kept until that is mended; this peer looks again every second.",
-                        self.path.display()
-                    );
-                    self.trouble = Some(error);
-                }
+        if let Err(error) = &looked {
+            let error = error.to_string();
+            if self.trouble.as_ref() != Some(&error) {
+                log::error!(
+                    "The data folder {} cannot be used: {error}. Nothing is kept until that is mended; this peer looks again every second.",
+                    self.path.display()
+                );
+                self.trouble = Some(error);
             }
         }
         self.mend_memory();
@@ -204,11 +198,13 @@ impl Store {
         })?;
         let folder = Arc::clone(&held.folder);
         self.held = Some(held);
-        if let Some(before) = before {
+        let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
+        if self.trouble.take().is_some() {
+            log::warn!("The data folder {} can be used again; missing there: {missing}.", self.path.display());
+        } else if let Some(before) = before {
             self.moved += 1;
             let same = matches!(before.folder.presence(), Presence::Same);
             let what = if same { "has lost its file `lock`" } else { "was moved, removed or replaced while the peer runs" };
-            let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
             if self.moved.is_power_of_two() {
                 let (path, moved) = (self.path.display(), self.moved);
                 log::warn!("The data folder {path} {what} (time {moved}). The peer goes on at that path; missing there: {missing}.");
@@ -218,13 +214,13 @@ impl Store {
     }
 
     /// Takes what is at the path by now, and says what it lacks.
-    fn take_anew(&self) -> Result<(Held, Vec<&'static str>), NoStore> {
+    fn take_anew(&mut self) -> Result<(Held, Vec<&'static str>), NoStore> {
         let missing = |folder: &Folder| EXPECTED.into_iter().filter(|name| matches!(folder.stat(name), Ok(None))).collect();
         let missing = match Folder::open(&self.path) {
             Ok(folder) => missing(&folder),
             Err(_) => EXPECTED.to_vec(),
         };
-        let mut held = Held::take(&self.path)?;
+        let held = Held::take(&self.path)?;
         let Some(ours) = &self.memory else { return Ok((held, missing)) };
         match load(&held.folder, Some(&held.lock)) {
             Ok(Found::Memory(theirs)) => {
@@ -232,16 +228,11 @@ impl Store {
                 if let Some(other) = other {
                     return Err(NoStore::Foreign(other));
                 }
-                if theirs != *ours {
-                    held.save(&united(ours, &theirs))?;
-                }
+                self.memory = Some(united(ours, &theirs));
             }
-            Ok(Found::Nothing { .. }) => held.save(ours)?,
-            Err(why) => {
-                let aside = held.put_aside()?;
-                log::warn!("The memory {} cannot be used: {why}. It is kept as `{aside}`, and written anew.", self.file().display());
-                held.save(ours)?;
-            }
+            // It is written when the folder is ours.
+            Ok(Found::Nothing { .. }) => {}
+            Err(why) => log::warn!("The memory {} there cannot be used: {why}. It is put aside.", self.file().display()),
         }
         Ok((held, missing))
     }
@@ -253,8 +244,7 @@ impl Store {
         if now.as_ref().is_ok_and(|now| now.is_some() && *now == held.stamp) {
             return;
         }
-        if matches!(load(&held.folder, None), Ok(Found::Memory(found)) if found.incarnation >= memory.incarnation && found.past == memory.past)
-        {
+        if matches!(load(&held.folder, None), Ok(Found::Memory(found)) if found == *memory) {
             held.stamp = now.ok().flatten();
             return;
         }
@@ -264,7 +254,7 @@ impl Store {
         let done = if matches!(now, Ok(Some(_))) { held.put_aside().map(|_| ()) } else { Ok(()) }.and_then(|()| held.save(memory));
         let path = path.display();
         match done {
-            Ok(()) if !was_stored => log::warn!("The memory {path} is stored now."),
+            Ok(()) if !was_stored => log::info!("The memory {path} is stored."),
             Ok(()) if changed.is_power_of_two() => {
                 log::warn!("The memory {path} was removed or changed while the peer runs (time {changed}); it is written again.");
             }
@@ -313,7 +303,7 @@ impl Held {
     }
 
     fn save(&mut self, memory: &Memory) -> io::Result<()> {
-        let mut file = self.folder.create(BESIDE)?;
+        let mut file = self.folder.create(BESIDE).map_err(|error| io::Error::new(error.kind(), format!("{BESIDE}: {error}")))?;
         file.write_all(memory.encode().as_bytes())?;
         file.sync_all()?;
         let stamp = Stamp::of(&file)?;

@@ -110,9 +110,7 @@ fn unreadable(store: &Store, folder: &Path, mode: Mode, why: &Unreadable) -> Res
             Err(Failure::new(BAD_FILE, forgotten(folder, &format!("the memory {file} cannot be used: {why}"))))
         }
         Unreadable::Io(_) if mode == Mode::Primary => {
-            let what =
-                format!("the memory {file} cannot be read: {why}; make it readable for this peer's user and start again. If it is lost");
-            Err(Failure::new(UNAVAILABLE, forgotten(folder, &what)))
+            Err(Failure::new(UNAVAILABLE, forgotten(folder, &format!("the memory {file} cannot be read: {why}"))))
         }
         _ => {
             let kept = match store.put_aside() {
@@ -128,10 +126,10 @@ fn unreadable(store: &Store, folder: &Path, mode: Mode, why: &Unreadable) -> Res
 /// What to do where nobody knows whether this peer has been in the group. Never to remove the file: that makes a founder.
 fn forgotten(folder: &Path, what: &str) -> String {
     format!(
-        "{what}: mode primary rests on it, so this peer does not start; a peer without a memory may found a second group. \
-         Do not remove the file or the folder. Run `{}` and start again: then this peer founds nothing, and the peers that \
-         still have their group let it in. Only if no peer remembers the group any more, give it up, on one peer alone, with \
-         `peer recover --new-log --data-dir {}` after that",
+        "{what}. Mode primary rests on it, so this peer does not start: a peer without a memory may found a second group. \
+         If it can be made readable or brought back, do that. If it is lost, do not remove the file or the folder: run `{}` and \
+         start again. Then this peer founds nothing, and the peers that still have their group let it in. Only if no peer \
+         remembers the group any more, give it up after that, on one peer alone: `peer recover --new-log --data-dir {}`",
         command(folder),
         folder.display()
     )
