@@ -79,7 +79,7 @@ pub enum NoStore {
     #[error("another running peer uses this folder")]
     Taken,
     /// The folder holds the memory of another peer.
-    #[error("it holds the memory of peer {0}")]
+    #[error("it holds the memory of peer {0}; move that folder away, and this peer makes its own")]
     Foreign(PeerId),
     /// The folder must not be used.
     #[error("{0}")]
