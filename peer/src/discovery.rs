@@ -18,6 +18,7 @@ use protocol::message::Datagram;
 use protocol::seam::Input;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::doublings::Doublings;
 use crate::links::Found;
 use crate::rejects::{Reject, RejectReason};
 use crate::status::Traffic;
@@ -30,8 +31,9 @@ pub struct Discovery {
     own: SocketAddr,
     broadcast: Option<SocketAddr>,
     seeds: Vec<SocketAddrV4>,
-    /// Whether the last sending failed, so that a lasting failure is told once.
+    /// Whether the last sending failed, and how often that has begun.
     failing: bool,
+    failures: Doublings,
     sent: Traffic,
     reads_left: usize,
     buffer: Box<[u8]>,
@@ -88,6 +90,7 @@ impl Discovery {
             broadcast: target.map(SocketAddr::V4),
             seeds: Vec::new(),
             failing: false,
+            failures: Doublings::default(),
             sent: Traffic::default(),
             reads_left: 0,
             buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
@@ -176,8 +179,10 @@ impl Discovery {
             // A full socket loses a datagram, as any network may.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {}
             Err(error) => {
-                if !self.failing {
-                    log::warn!("Cannot send a datagram to {to}: {error}. Going on; this is told once until it works again.");
+                if !self.failing
+                    && let Some(count) = self.failures.count()
+                {
+                    log::warn!("Cannot send a datagram to {to}: {error}. Occurrence {count}; told at the 1st, 2nd, 4th, 8th ….");
                 }
                 self.failing = true;
             }

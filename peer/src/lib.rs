@@ -2,7 +2,7 @@
 //!
 //! The node decides everything that the protocol decides; this crate carries bytes. One thread runs a short `mio`
 //! loop and touches sockets only; what can block for long (host probes, files of sinks, name look-ups) lives on one
-//! worker thread, and standard input on one of its own, behind bounded queues.
+//! worker thread; standard input and every output that could block ([`outputs`]) have one of their own, behind bounded queues.
 //!
 //! Where to start reading: [`shell`] is the loop, [`settings`] what it is told, [`links`] and [`discovery`] its
 //! sockets, [`narrator`] what it tells people and machines, [`inputs`] and [`replay`] how a finished run is gone through again.
@@ -15,14 +15,18 @@ pub mod cli;
 pub mod clock;
 pub mod descriptors;
 pub mod discovery;
+pub mod doublings;
 pub mod events;
 pub mod failure;
+pub mod gate;
 mod identity;
 pub mod incarnation;
 pub mod inputs;
 pub mod journal;
 pub mod links;
 pub mod narrator;
+pub mod opening;
+pub mod outputs;
 pub mod pacer;
 pub mod publisher;
 pub mod recover;

@@ -28,6 +28,8 @@ use rustix::buffer::spare_capacity;
 
 use self::link::{Link, State};
 use crate::clock;
+use crate::doublings::Doublings;
+use crate::gate::Gate;
 use crate::rejects::{Reject, RejectReason};
 use crate::status::Traffic;
 
@@ -72,8 +74,9 @@ pub struct Links {
     calling: bool,
     /// When to accept again after descriptors ran out.
     accept_at: Option<Time>,
-    /// Whether it has been told that they ran out.
+    /// Whether they have run out, and how often they had before.
     starved: bool,
+    starvations: Doublings,
     accepted: u64,
     links: HashMap<LinkId, Link>,
     /// Links that may have bytes, or an end, to read.
@@ -87,6 +90,7 @@ pub struct Links {
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
     sent: Traffic,
+    gate: Gate,
 }
 
 impl Links {
@@ -105,6 +109,7 @@ impl Links {
             calling: true,
             accept_at: None,
             starved: false,
+            starvations: Doublings::default(),
             accepted: 0,
             links: HashMap::new(),
             ready: VecDeque::new(),
@@ -114,7 +119,13 @@ impl Links {
             expiring: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             sent: Traffic::default(),
+            gate: Gate::default(),
         })
+    }
+
+    /// From here on nothing is written to a link before this gate lets it pass.
+    pub fn wait_for(&mut self, gate: Gate) {
+        self.gate = gate;
     }
 
     /// Takes note of an event of the listener or of a link.
@@ -290,6 +301,9 @@ impl Links {
             return;
         }
         let queued = link.queue.bytes();
+        if queued > 0 {
+            self.gate.pass();
+        }
         let written = link.queue.write_to(&mut link.stream);
         if let State::Closing(until) = &mut link.state
             && link.queue.bytes() < queued
@@ -401,8 +415,13 @@ impl Links {
                 }
                 Err(error) if out_of_descriptors(&error) => {
                     // The caller stays in the kernel's queue, and the listener would report it for ever.
-                    if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}; this is told once.");
+                    if !std::mem::replace(&mut self.starved, true)
+                        && let Some(count) = self.starvations.count()
+                    {
+                        log::warn!(
+                            "Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}. Occurrence {count}; told at \
+                             the 1st, 2nd, 4th, 8th …. `ulimit -n` raises the number of descriptors."
+                        );
                     }
                     self.accept_at = Some(now + ACCEPT_PAUSE);
                     return;

@@ -4,7 +4,6 @@
 //! and the peer's next start founds a new log, alone, and forgets the mark once it has. What only the old group had is
 //! lost, and that cannot be undone; so it takes a command of its own, and says what it does.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -29,8 +28,8 @@ pub struct Request {
 /// [`Failure`]: there is nothing to give up, or the peer runs.
 pub fn run(request: &Request) -> Result<(), Failure> {
     let words = mark(&request.data_dir)?;
-    let _closed = writeln!(std::io::stdout(), "{words}");
-    Ok(())
+    // The folder is marked by then; that it could not be said does not undo it.
+    Ok(stdio::answer(&format!("{words}\n"))?)
 }
 
 fn mark(folder: &Path) -> Result<String, Failure> {

@@ -292,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_is_not_set_and_a_wrong_one_is_named() {
+        let with = |line: &[&str], value: &str| flags(line).with_environment(|name| (name == "BROADCAST_PORT").then(|| value.into()));
+        assert_eq!(with(&[], "").unwrap().broadcast_port, None);
+        assert_eq!(with(&[], "7001").unwrap().broadcast_port, Some(7_001));
+        assert_eq!(with(&["--broadcast-port", "7002"], "nonsense").unwrap().broadcast_port, Some(7_002), "flags win");
+        let refused = with(&[], "99999").unwrap_err();
+        assert!(refused.contains("variable BROADCAST_PORT") && refused.contains("99999"), "{refused}");
+    }
+
+    #[test]
     fn mistakes_are_named_and_placed() {
         check_refused(&["--id", "a b"], None, USAGE, "' '");
         check_refused(&["--heartbeat-interval", "1h"], None, USAGE, "heartbeat_timeout");

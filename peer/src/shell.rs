@@ -14,7 +14,9 @@ use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
 use protocol::time::Time;
+use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
+use stdio::signals::Requests;
 
 use self::tally::Tally;
 use crate::clock;
@@ -24,6 +26,7 @@ use crate::incarnation::{Memory, Past, Store};
 use crate::inputs::Recorder;
 use crate::links::{Found, Links};
 use crate::narrator::Narrator;
+use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
@@ -59,6 +62,7 @@ pub struct Shell {
     store: Option<Store>,
     past: Past,
     recorder: Option<Recorder>,
+    outputs: Outputs,
     /// Delivered in this turn, and on its way to the sinks.
     delivered: Vec<Delivery>,
     deliveries: Tally,
@@ -68,8 +72,9 @@ pub struct Shell {
     cluster: String,
     delivery: Guarantee,
     started: Time,
-    leaving: bool,
-    /// Set by a second signal.
+    /// How often somebody has asked this process to stop.
+    requests: Requests,
+    /// Set by a second request.
     hurry: bool,
     stop: Option<StopReason>,
     /// Why it cannot go on, although the group has nothing against it.
@@ -77,7 +82,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Runs until the node is done or a second signal comes.
+    /// Runs until the node is done or is asked a second time to stop.
     ///
     /// # Errors
     /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot fail.
@@ -118,15 +123,7 @@ impl Shell {
     fn take_events(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                SIGNALS => {
-                    for _ in self.signals.pending() {
-                        if std::mem::replace(&mut self.leaving, true) {
-                            self.hurry = true;
-                        } else {
-                            self.feed(Input::Leave);
-                        }
-                    }
-                }
+                SIGNALS => self.take_signals(),
                 OWN | SHARED => self.discovery.note(event),
                 STATUS | CLIENT => self.answer_status(),
                 // Whatever woke the loop is looked for in every turn.
@@ -134,6 +131,28 @@ impl Shell {
                 _listener_or_link => self.links.note(event),
             }
         }
+    }
+
+    fn take_signals(&mut self) {
+        let signals: Vec<i32> = self.signals.pending().collect();
+        for signal in signals {
+            if signal == SIGHUP {
+                self.reopen();
+                continue;
+            }
+            let before = self.requests.count();
+            match self.requests.note(Duration::from_micros(clock::now().as_micros())) {
+                1 if before == 0 => self.feed(Input::Leave),
+                1 => {}
+                _ => self.hurry = true,
+            }
+        }
+    }
+
+    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs.
+    fn reopen(&mut self) {
+        log::info!("SIGHUP: opening the files of this peer anew.");
+        self.outputs.reopen();
     }
 
     /// Reads this turn's share of everything.
@@ -184,7 +203,9 @@ impl Shell {
 
     fn close_turn(&mut self) {
         self.links.flush();
+        self.narrator.tell_losses();
         if !self.delivered.is_empty() {
+            self.outputs.gate().pass();
             self.worker.keep(std::mem::take(&mut self.delivered));
         }
     }
@@ -237,8 +258,14 @@ impl Shell {
             Output::HangUp { link } => self.links.hang_up(link),
             Output::Send { link, message } => self.links.send(link, &message),
             Output::Fan { links, message } => self.links.fan(&links, &message),
-            Output::Broadcast { datagram } => self.discovery.broadcast(&datagram),
-            Output::Whisper { to, datagram } => self.discovery.whisper(to, &datagram),
+            Output::Broadcast { datagram } => {
+                self.outputs.gate().pass();
+                self.discovery.broadcast(&datagram);
+            }
+            Output::Whisper { to, datagram } => {
+                self.outputs.gate().pass();
+                self.discovery.whisper(to, &datagram);
+            }
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } => {}
             Output::Refused { place, why } => self.refused.push((place, why)),
@@ -306,6 +333,7 @@ impl Shell {
             view_since: self.view_since,
             rejected: self.rejects.total(),
             deliveries: self.deliveries.report(),
+            outputs: self.outputs.report(),
         }
     }
 
@@ -329,6 +357,7 @@ impl Shell {
             None => farewell(reason),
         };
         self.tell(Note::Stop { reason: words });
+        self.outputs.settle(FAREWELL);
         outcome
     }
 }

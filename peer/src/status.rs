@@ -23,6 +23,7 @@ use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
+use crate::outputs::OutputReport;
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct Report {
     pub refused: u64,
     /// What it has handed over so far, in order.
     pub deliveries: Deliveries,
+    /// Outputs that take nothing, or have taken less than there was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputReport>,
 }
 
 /// What a peer has sent.
@@ -128,6 +132,7 @@ impl fmt::Display for Report {
         let Traffic { frames, datagrams, bytes } = self.traffic;
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
+        self.outputs.iter().try_for_each(|output| writeln!(f, "{output}"))?;
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
     }
@@ -352,6 +357,7 @@ mod tests {
             rejected: 0,
             refused: 0,
             deliveries: Deliveries::default(),
+            outputs: Vec::new(),
         }
     }
 

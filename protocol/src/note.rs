@@ -72,6 +72,11 @@ pub enum Note {
         /// What it said.
         message: String,
     },
+    /// Events were dropped, because nothing took them; their numbers are missing in front of this one.
+    EventsLost {
+        /// How many.
+        events: u64,
+    },
     /// A control message went out (routine ones are only counted).
     Send {
         /// `<sender>/<inc>/<dialler>:<k>/<frame>`: names the message at both ends.
@@ -535,6 +540,7 @@ impl Note {
             | Self::Gap { .. }
             | Self::Diverged { .. }
             | Self::Lost { .. }
+            | Self::EventsLost { .. }
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
             Self::Refused { count, .. } => {

@@ -207,6 +207,11 @@ impl Outlet {
         (takes && state.untold > 0).then(|| std::mem::take(&mut state.untold))
     }
 
+    /// Writes nothing that is put from here on.
+    pub fn end(&self) {
+        self.shared.lock().ended = true;
+    }
+
     /// Has the file opened anew by its path, before the next line is written.
     pub fn reopen(&self) {
         self.shared.lock().reopen = true;
@@ -288,16 +293,18 @@ enum Work {
 }
 
 impl<D: Drain> Writer<D> {
-    fn work(mut self) {
+    fn work(self) {
+        // Told last, when the drain has closed its file.
         let _gone = Gone(Arc::clone(&self.shared));
-        self.torn = self.drain.is_torn();
+        let mut writer = self;
+        writer.torn = writer.drain.is_torn();
         loop {
-            match self.next() {
+            match writer.next() {
                 Work::Reopen => {
-                    self.drain.reopen();
-                    self.torn = self.drain.is_torn();
+                    writer.drain.reopen();
+                    writer.torn = writer.drain.is_torn();
                 }
-                Work::Write(batch) => self.write(&batch),
+                Work::Write(batch) => writer.write(&batch),
                 Work::End => return,
             }
         }
@@ -333,8 +340,12 @@ impl<D: Drain> Writer<D> {
     }
 
     fn write(&mut self, batch: &Batch) {
-        if self.shared.lock().ended {
-            return;
+        if matches!(self.shared.manner.loss, Loss::End) {
+            let mut state = self.shared.lock();
+            if state.failing.is_some() {
+                state.dropped += batch.ends.len() as u64;
+                return;
+            }
         }
         let missing = self.carried + batch.lost_before;
         if let (Loss::Tell(words), true) = (self.shared.manner.loss, missing > 0) {

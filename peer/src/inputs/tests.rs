@@ -176,9 +176,10 @@ fn one_file_has_one_peer_at_a_time() {
 #[test]
 fn a_full_disk_ends_the_recording_and_nothing_else() {
     let mut recorder = Recorder::open(Path::new("/dev/full")).unwrap();
-    assert!(recorder.is_recording());
+    assert!(!recorder.outlet().health().ended);
     recorder.begin(&life(0));
-    assert!(!recorder.is_recording());
+    assert!(recorder.outlet().settle(std::time::Duration::from_secs(60)));
+    assert!(recorder.outlet().health().ended);
     recorder.give(Time::ZERO, &Input::Wake);
     recorder.tell(Time::ZERO, &Note::Ready);
 }

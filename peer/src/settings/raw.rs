@@ -1,5 +1,6 @@
 //! Settings as given: the flags of `peer run`, and the keys of its file, are this one struct.
 
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -31,8 +32,8 @@ pub struct Raw {
     /// Goes before the name when peers compare who should lead [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     pub priority: Option<i64>,
-    /// UDP port on which peers meet [default: 9999]
-    #[arg(long, env = "BROADCAST_PORT")]
+    /// UDP port on which peers meet [default: 9999] [env: BROADCAST_PORT]
+    #[arg(long)]
     pub broadcast_port: Option<u16>,
     /// Peers to ask by unicast, where the network carries no broadcast: host:port,…
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
@@ -202,6 +203,21 @@ pub enum Switch {
 }
 
 impl Raw {
+    /// These settings, with those of the environment where no flag says otherwise. A variable that is empty is not set.
+    ///
+    /// # Errors
+    /// Which variable is wrong, and how.
+    pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, String> {
+        if self.broadcast_port.is_none()
+            && let Some(value) = variable(BROADCAST_PORT).filter(|value| !value.is_empty())
+        {
+            let port = value.to_str().and_then(|text| text.trim().parse().ok());
+            let wrong = || format!("the variable {BROADCAST_PORT} is {value:?}, which is no port number (1 to 65535); correct or unset it");
+            self.broadcast_port = Some(port.ok_or_else(wrong)?);
+        }
+        Ok(self)
+    }
+
     /// These settings, with those of `under` where nothing is said here.
     #[must_use]
     pub fn over(self, under: Self) -> Self {
@@ -224,5 +240,6 @@ impl Raw {
     }
 }
 
+const BROADCAST_PORT: &str = "BROADCAST_PORT";
 const KNOBS: &str = "Knobs of the protocol";
 const LOAD: &str = "Synthetic load";

@@ -14,6 +14,7 @@ use protocol::note::Note;
 use protocol::time::Time;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
+use stdio::signals::{Requests, heeded};
 
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
@@ -28,6 +29,7 @@ use crate::incarnation::{self, NoStore, Past, Store};
 use crate::inputs::{self, Life, Recorder};
 use crate::links::{Limits, Links};
 use crate::narrator::Narrator;
+use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
@@ -44,6 +46,7 @@ struct Kept {
     store: Option<Store>,
     past: Past,
     recorder: Option<Recorder>,
+    outputs: Outputs,
 }
 
 impl Shell {
@@ -68,11 +71,13 @@ impl Shell {
         let past = memory.map_or(Past::Fresh, |memory| memory.past);
         let inc = incarnation::choose(memory.map(|memory| memory.incarnation), clock::utc_micros() / 1_000);
         let events = settings.events.as_deref().map(open_events).transpose()?;
-        let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         let recorder = settings.inputs.as_deref().map(open_recorder).transpose()?;
+        let outputs = Outputs::new(events.as_ref(), recorder.as_ref());
+        let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
         let me = Contact { member: Member { id: id.clone(), inc }, birth, address: bound, explicit: settings.priority };
-        Self::assemble(settings, me, listener, narrator, Kept { store, past, recorder }).map_err(|error| failed("the peer", &error))
+        Self::assemble(settings, me, listener, narrator, Kept { store, past, recorder, outputs })
+            .map_err(|error| failed("the peer", &error))
     }
 
     fn assemble(mut settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, kept: Kept) -> io::Result<Self> {
@@ -87,10 +92,11 @@ impl Shell {
         if kept.past == Past::NewLog {
             settings.config = recover(settings.config, me.id());
         }
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = listen()?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(registry, WAKER)?);
-        let links = Links::new(registry.try_clone()?, listener, Limits::default())?;
+        let mut links = Links::new(registry.try_clone()?, listener, Limits::default())?;
+        links.wait_for(kept.outputs.gate().clone());
         let broadcast = address::broadcast_of(*me.address.ip(), &address::interfaces().unwrap_or_default());
         let discovery = Discovery::new(registry, Meeting { own: me.address, broadcast, port: settings.broadcast_port })?;
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
@@ -108,7 +114,7 @@ impl Shell {
             .contains(&SensorName::Stdin)
             .then(|| Publisher::start(&settings.config, settings.stdin_commands, &waker))
             .transpose()?;
-        let Kept { store, past, mut recorder } = kept;
+        let Kept { store, past, mut recorder, outputs } = kept;
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&Life {
@@ -148,6 +154,7 @@ impl Shell {
             store,
             past,
             recorder,
+            outputs,
             delivered: Vec::new(),
             deliveries: Tally::new(settings.load_latency),
             refused: Vec::new(),
@@ -156,7 +163,7 @@ impl Shell {
             cluster,
             delivery,
             started: now,
-            leaving: false,
+            requests: Requests::default(),
             hurry: false,
             stop: None,
             node: if past == Past::Veteran { node.veteran() } else { node },
@@ -165,6 +172,16 @@ impl Shell {
         shell.narrator.tell(Note::Ready);
         Ok(shell)
     }
+}
+
+/// Signals that were ignored when the process started stay ignored: nohup, or a shell that started it in the background,
+/// has said so.
+fn listen() -> io::Result<Signals> {
+    let heeded = heeded(&[SIGTERM, SIGINT, SIGHUP]);
+    if !heeded.known {
+        log::warn!("Which signals were ignored at the start is unknown: /proc/self/status cannot be read. All are heeded.");
+    }
+    Signals::new(heeded.signals)
 }
 
 /// What there is to say before anything happens.

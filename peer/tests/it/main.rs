@@ -5,7 +5,9 @@
 mod bench;
 mod discovery;
 mod links;
+mod outputs;
 mod panic;
 mod primary;
 mod replay;
 mod run;
+mod signals;

@@ -247,6 +247,7 @@ impl<'a> Builder<'a> {
             | Note::Coordinator { .. }
             | Note::Refused { .. }
             | Note::StaleEpoch { .. }
+            | Note::EventsLost { .. }
             | Note::Persist { .. }
             | Note::Sometimes { .. } => return None,
         })

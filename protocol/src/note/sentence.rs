@@ -73,6 +73,7 @@ impl Note {
                 write!(f, "Turned away {kind} of epoch {epoch} from {from}: a later one is promised.")
             }
             Self::Persist { incarnation } => write!(f, "stored incarnation {incarnation}"),
+            Self::EventsLost { events } => write!(f, "{events} events were dropped: the event file took none for too long."),
             Self::Sometimes { mark } => write!(f, "sometimes: {mark}"),
             Self::Promised { epoch, to } => write!(f, "Promised epoch {epoch} to {to}."),
             Self::Cut { epoch, seq, .. } => write!(f, "The log goes on in epoch {epoch} after #{seq}."),
