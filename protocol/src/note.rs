@@ -60,6 +60,13 @@ pub enum Note {
         /// The path of its status socket, if it has one.
         status: Option<String>,
     },
+    /// This peer is to be found at another address from now on.
+    Moved {
+        /// Where it is.
+        address: String,
+        /// Where it was.
+        was: String,
+    },
     /// All sockets are bound; the peer announces itself from now on.
     Ready,
     /// The last event of a life that ended by itself.
@@ -558,6 +565,7 @@ impl Note {
             | Self::StaleEpoch { .. } => Level::Debug,
             Self::Start { .. }
             | Self::Ready
+            | Self::Moved { .. }
             | Self::Stop { .. }
             | Self::Failed { .. }
             | Self::Left { .. }

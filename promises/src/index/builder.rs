@@ -248,6 +248,7 @@ impl<'a> Builder<'a> {
             | Note::Refused { .. }
             | Note::StaleEpoch { .. }
             | Note::Persist { .. }
+            | Note::Moved { .. }
             | Note::Sometimes { .. } => return None,
         })
     }

@@ -20,6 +20,7 @@ impl Note {
     fn tell(&self, me: &PeerId, f: &mut String) -> fmt::Result {
         match self {
             Self::Start { pid, address, build, .. } => write!(f, "Peer {me} starts at {address} (pid {pid}, build {build})."),
+            Self::Moved { address, was } => write!(f, "Peer {me} is at {address} now. It was at {was}."),
             Self::Ready => write!(f, "Peer {me} is ready and looks for a group."),
             Self::Stop { reason } => write!(f, "Peer {me} stops: {reason}"),
             Self::Panic { message } => write!(f, "Bug: {}", escape(message.as_bytes())),
