@@ -155,6 +155,12 @@ impl Network {
         self.asked.is_none_or(|address| !address.is_loopback())
     }
 
+    /// The networks as they were last seen.
+    #[must_use]
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.around
+    }
+
     /// What others are told to dial.
     #[must_use]
     pub fn contact(&self) -> SocketAddrV4 {
@@ -238,6 +244,9 @@ impl Network {
 
     /// How things stand, if that has not been told yet.
     pub fn news(&mut self) -> Option<Situation> {
+        if !self.changes() {
+            return None;
+        }
         let situation = self.situation();
         let news = self.told.as_ref() != Some(&situation);
         news.then(|| {

@@ -67,6 +67,17 @@ pub enum Note {
         /// Where it was.
         was: String,
     },
+    /// A peer is heard by datagram, and no connection to it comes about.
+    Unreachable {
+        /// The peer.
+        peer: PeerId,
+        /// Where it says that it listens.
+        address: String,
+        /// For how long.
+        for_ms: u64,
+        /// What is wrong, and what to check.
+        why: String,
+    },
     /// All sockets are bound; the peer announces itself from now on.
     Ready,
     /// The last event of a life that ended by itself.
@@ -542,6 +553,7 @@ impl Note {
             | Self::Gap { .. }
             | Self::Diverged { .. }
             | Self::Lost { .. }
+            | Self::Unreachable { .. }
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
             Self::Refused { count, .. } => {

@@ -249,6 +249,7 @@ impl<'a> Builder<'a> {
             | Note::StaleEpoch { .. }
             | Note::Persist { .. }
             | Note::Moved { .. }
+            | Note::Unreachable { .. }
             | Note::Sometimes { .. } => return None,
         })
     }
