@@ -25,6 +25,8 @@ pub struct Settings {
     pub id: Option<PeerId>,
     /// Where to listen; detected where it is not given.
     pub address: Option<Ipv4Addr>,
+    /// What others are told to dial, where that is not an address of this machine.
+    pub advertise: Option<Seed>,
     /// The TCP port; 0 takes a free one.
     pub port: u16,
     /// The explicit priority.
@@ -119,6 +121,7 @@ impl Settings {
         Ok(Self {
             id,
             address: raw.address,
+            advertise: raw.advertise,
             port: raw.port.unwrap_or(0),
             priority: raw.priority.unwrap_or(0),
             broadcast_port,

@@ -20,21 +20,27 @@ use stdio::signals::Requests;
 
 use self::tally::Tally;
 use crate::clock;
-use crate::discovery::{Discovery, OWN, SHARED};
+use crate::contacts::Contacts;
+use crate::discovery::{self, Discovery};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
 use crate::incarnation::{Memory, Past, Store};
 use crate::inputs::Recorder;
 use crate::links::{Found, Links};
+use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::outputs::Outputs;
+use crate::network::Network;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
+use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::scout::Scout;
 use crate::sensors::load::Load;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
+mod moving;
 mod publishing;
 mod start;
 mod tally;
@@ -51,6 +57,13 @@ pub struct Shell {
     view_since: Time,
     links: Links,
     discovery: Discovery,
+    network: Network,
+    scout: Scout,
+    /// None where there is no name to look up.
+    names: Option<Names>,
+    reach: Reach,
+    /// Who was in the group.
+    contacts: Contacts,
     worker: Worker,
     lines: Option<Publisher>,
     load: Option<Load>,
@@ -70,6 +83,7 @@ pub struct Shell {
     refused: Vec<(u64, Refusal)>,
     refusals: Refusals,
     cluster: String,
+    cluster_digest: u64,
     delivery: Guarantee,
     started: Time,
     /// How often somebody has asked this process to stop.
@@ -112,7 +126,7 @@ impl Shell {
         if let Some((pacer, at)) = self.pacer.as_mut().zip(load) {
             pacer.set(at)?;
         }
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).min();
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
         let busy = more_lines || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
@@ -124,7 +138,7 @@ impl Shell {
         for event in events {
             match event.token() {
                 SIGNALS => self.take_signals(),
-                OWN | SHARED => self.discovery.note(event),
+                token if discovery::is_ours(token) => self.discovery.note(event),
                 STATUS | CLIENT => self.answer_status(),
                 // Whatever woke the loop is looked for in every turn.
                 WAKER | PACER => {}
@@ -168,9 +182,9 @@ impl Shell {
         while let Some(finding) = self.worker.finding() {
             match finding {
                 Finding::Measured { payload, time } => self.publish_measured(Publication::one(payload, time, None)),
-                Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
             }
         }
+        self.look_around();
         self.publish_lines();
         self.publish_load();
     }
@@ -212,7 +226,12 @@ impl Shell {
 
     fn take(&mut self, found: Found) {
         match found {
-            Found::Input(input) => self.feed(input),
+            Found::Input(input) => {
+                if let Input::Heard { datagram, .. } = &input {
+                    self.hear(datagram);
+                }
+                self.feed(input);
+            }
             Found::Reject(reject) => {
                 if let Some(note) = self.rejects.count(&reject) {
                     self.tell(note);
@@ -277,10 +296,12 @@ impl Shell {
                 self.persist(incarnation);
             }
             Output::Note(note) => {
-                if matches!(note, Note::View { .. }) {
-                    self.view_since = self.now;
-                }
+                let is_view = matches!(note, Note::View { .. });
                 self.narrator.tell(note);
+                if is_view {
+                    self.view_since = self.now;
+                    self.remember_contacts();
+                }
             }
             Output::Stop(reason) => self.stop = Some(reason),
         }
@@ -332,6 +353,8 @@ impl Shell {
             traffic: self.links.sent().plus(self.discovery.sent()),
             view_since: self.view_since,
             rejected: self.rejects.total(),
+            unreachable: self.reach.unreachable().to_vec(),
+            networks: self.network.situation().to_string(),
             deliveries: self.deliveries.report(),
             outputs: self.outputs.report(),
         }
@@ -374,7 +397,7 @@ fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io:
 }
 
 fn is_link(token: Token) -> bool {
-    !matches!(token, SIGNALS | OWN | SHARED | STATUS | CLIENT | WAKER | PACER)
+    !discovery::is_ours(token) && !matches!(token, SIGNALS | STATUS | CLIENT | WAKER | PACER)
 }
 
 /// The last event's words, and how the command ends.

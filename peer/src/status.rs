@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::outputs::OutputReport;
+use crate::reach::Unreachable;
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,12 @@ pub struct Report {
     pub view_since: Time,
     /// How much it has turned away unread.
     pub rejected: u64,
+    /// Peers that it hears and cannot reach.
+    #[serde(default)]
+    pub unreachable: Vec<Unreachable>,
+    /// How it stands with its networks.
+    #[serde(default)]
+    pub networks: String,
     /// How many of its own readings were refused.
     pub refused: u64,
     /// What it has handed over so far, in order.
@@ -133,6 +140,10 @@ impl fmt::Display for Report {
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
         self.outputs.iter().try_for_each(|output| writeln!(f, "{output}"))?;
+        writeln!(f, "Networks: {}", self.networks)?;
+        for Unreachable { peer, address, for_ms, why } in &self.unreachable {
+            writeln!(f, "Cannot reach: {peer} at {address}, heard by UDP, for {} s it {why}", for_ms / 1_000)?;
+        }
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
     }
@@ -162,6 +173,21 @@ impl Server {
         let mut listener = UnixListener::bind(&path)?;
         registry.register(&mut listener, STATUS, Interest::READABLE)?;
         Ok(Self { path, listener, clients: VecDeque::new() })
+    }
+
+    /// Listens anew: somebody has removed the file.
+    ///
+    /// # Errors
+    /// Those of the operating system; whoever is being answered is answered all the same.
+    pub fn restore(&mut self, registry: &Registry) -> io::Result<()> {
+        let folder = self.path.parent().map_or_else(folder, Path::to_owned);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        // Whatever lies there is not ours any more, and there may be nothing.
+        let _gone = fs::remove_file(&self.path);
+        let mut listener = UnixListener::bind(&self.path)?;
+        registry.register(&mut listener, STATUS, Interest::READABLE)?;
+        self.listener = listener;
+        Ok(())
     }
 
     /// Where it listens.
@@ -355,6 +381,8 @@ mod tests {
             traffic: Traffic::default(),
             view_since: Time::ZERO,
             rejected: 0,
+            unreachable: Vec::new(),
+            networks: String::new(),
             refused: 0,
             deliveries: Deliveries::default(),
             outputs: Vec::new(),

@@ -11,6 +11,7 @@ use crate::building::{Base, Building, Purpose};
 use crate::id::{Contact, Member};
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Message, Ordered, Reason, Snapshot};
+use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::Cause;
 use crate::role::{Joining, Role};
@@ -169,7 +170,14 @@ impl Node {
         } else {
             joining.veterans.remove(contact.id());
         }
-        let news = joining.heard.insert(contact.id().clone(), (contact.clone(), now)).is_none_or(|(before, _)| before != contact);
+        // A process with several addresses says each of them in its own network; it is heard anew, and is no news.
+        let process = |contact: &Contact| (contact.member.clone(), contact.birth);
+        let before = joining.heard.remove(contact.id());
+        let same = before.filter(|(before, _)| process(before) == process(&contact));
+        let news = same.is_none();
+        // Of one announcement the first copy counts.
+        let kept = same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
+        joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
             joining.quiet_since = now;

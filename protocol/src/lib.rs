@@ -69,6 +69,7 @@ mod links;
 mod log;
 mod member;
 mod membership;
+mod moving;
 mod outbox;
 mod preempt;
 mod proof;

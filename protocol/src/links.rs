@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
@@ -62,6 +63,8 @@ struct Want {
     dial_at: Time,
     wait: Duration,
     dialling: Option<LinkId>,
+    /// Where it was last heard from, if that is elsewhere: tried once, and proves nothing.
+    heard: Option<SocketAddrV4>,
 }
 
 /// All connections of a node.
@@ -104,6 +107,41 @@ impl Links {
         for link in introduced.map(|(id, _)| *id).collect::<Vec<LinkId>>() {
             self.hang_up(link, out);
         }
+    }
+
+    /// Is at another address from now on: what is said of it in each `HELLO` that follows.
+    pub(crate) fn move_to(&mut self, address: SocketAddrV4) {
+        self.me.address = address;
+    }
+
+    /// A datagram names an address of a process that is wanted and cannot be reached. The next dial tries it: the process may
+    /// have moved. A stranger can say so, too, hence a dial that fails there says nothing of the process.
+    pub(crate) fn hear(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
+        let is_linked = self.named.contains_key(&contact.member);
+        let Some(want) = self.wants.get_mut(&contact.member) else { return };
+        if is_linked || want.contact.birth != contact.birth || want.contact.address == contact.address {
+            return;
+        }
+        want.heard = Some(contact.address);
+        let stuck = |link: &LinkId| {
+            self.links.get(link).is_some_and(|l| {
+                let elsewhere = l.target.as_ref().is_some_and(|target| target.address != contact.address);
+                !l.up && elsewhere && now.since(l.used) >= REDIAL_STUCK
+            })
+        };
+        if let Some(link) = want.dialling.filter(stuck) {
+            want.dial_at = want.dial_at.min(now);
+            self.hang_up(link, out);
+        }
+    }
+
+    /// The address of a member, as it says itself on every link to it that is not `known`; none where one of them still says
+    /// the known address.
+    pub(crate) fn moved_to(&self, member: &Member, birth: u64, known: SocketAddrV4) -> Option<SocketAddrV4> {
+        let contacts = || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link)?.peer.as_ref());
+        let best = self.contact(member)?;
+        let is_there = contacts().any(|contact| contact.birth != birth || contact.address == known);
+        (!is_there).then_some(best.address)
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -154,7 +192,7 @@ impl Links {
             }
             let want = match self.wants.remove(&contact.member) {
                 Some(old) if old.contact.address == contact.address => old,
-                Some(_) | None => Want { contact, dial_at: now, wait: Duration::ZERO, dialling: None },
+                Some(_) | None => Want { contact, dial_at: now, wait: Duration::ZERO, dialling: None, heard: None },
             };
             wants.insert(want.contact.member.clone(), want);
         }
@@ -171,13 +209,14 @@ impl Links {
                 }
                 self.dials += 1;
                 let link = LinkId::dialled(self.dials);
-                let target = Some(want.contact.clone());
+                let address = want.heard.take().unwrap_or(want.contact.address);
+                let target = Some(Contact { address, ..want.contact.clone() });
                 let (dialler, k) = (self.me.member.id.clone(), self.dials);
                 self.links.insert(link, Link { peer: None, target, dialler, k, up: false, full: false, sent: 0, received: 0, used: now });
                 want.dialling = Some(link);
                 want.wait = (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST);
                 want.dial_at = now + want.wait;
-                out.push(Output::Dial { link, to: want.contact.address });
+                out.push(Output::Dial { link, to: address });
             }
             self.schedule(now);
         }
@@ -238,7 +277,10 @@ impl Links {
         if let Some(target) = l.target.clone() {
             if !ours || hello.from.member != target.member {
                 let replaced_by = (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
-                proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                let is_known = |want: &Want| want.contact.address == target.address;
+                if self.wants.get(&target.member).is_none_or(is_known) {
+                    proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                }
                 if let Some(want) = self.wants.get_mut(&target.member) {
                     want.dialling = None;
                 }
@@ -290,9 +332,10 @@ impl Links {
             && want.dialling == Some(link)
         {
             want.dialling = None;
+            let is_known = target.address == want.contact.address;
             self.schedule_too(&target.member);
             // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
-            if refused {
+            if refused && is_known {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
         }
@@ -443,6 +486,8 @@ impl Links {
 
 const REDIAL_FIRST: Duration = Duration::from_millis(10);
 const REDIAL_MOST: Duration = Duration::from_millis(100);
+/// A dial without an answer for that long is given up for another address that the peer was heard from.
+const REDIAL_STUCK: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row};
+use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::role::Role;
@@ -110,10 +111,14 @@ impl Node {
         }
         let ready = linked || self.links.is_linked(&contact.member);
         let Role::Leader(leader) = &mut self.role else { return };
-        let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact == contact);
+        let same = |entrant: &&Entrant| entrant.contact.member == contact.member && entrant.contact.birth == contact.birth;
+        let before = leader.entrants.get(contact.id()).filter(same);
+        // Of one announcement, said in each network of its speaker, the first copy counts.
+        let kept = before.filter(|entrant| !linked && now.since(entrant.seen) < ONE_ANNOUNCEMENT).map(|entrant| entrant.contact.clone());
         let probe_now = probing.is_some() && before.is_none();
         let probing = if probe_now { Some(leader.beat_now(now)) } else { before.map_or(probing, |entrant| entrant.probing) };
         let (ask, promised, past) = (join.ask, join.promised.clone(), Past::of(&join));
+        let contact = kept.unwrap_or(contact);
         let entrant = Entrant { ask, promised, past, ready, probing, seen: now, contact };
         leader.entrants.insert(entrant.contact.id().clone(), entrant);
         if ready && leader.batch_at.is_none() {
@@ -216,6 +221,9 @@ impl Node {
         }
         let gone = |contact: &&Contact| !failed.iter().any(|(other, _)| other.member == contact.member) && !left.contains(contact.id());
         let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
+        if batch_due {
+            self.renew_contacts(&mut members);
+        }
         members.extend(entrants.iter().map(|entrant| entrant.contact.clone()));
         let next = View::new(view.view_id.next(), self.log.epoch(), self.me.id().clone(), members);
         for (contact, silent) in &failed {
@@ -238,6 +246,7 @@ impl Node {
     fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, out: &mut Vec<Output>) {
         let (view_at, awaits) = (self.log.view_at(), self.log.unsafe_to());
         let Some(view) = self.log.view().cloned() else { return };
+        self.follow_moves(&view);
         let forget_at = now + self.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
         let out_of_it: Vec<PeerId> =

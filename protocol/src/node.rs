@@ -169,6 +169,7 @@ impl Node {
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
             Input::Backlog { link, full } => self.links.set_full(link, full),
             Input::Publish { publications } => self.on_publish(publications, out),
+            Input::Moved { address } => self.on_moved(now, address, out),
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -277,6 +278,12 @@ impl Node {
         // What was allowed for matters only while something is overdue.
         let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *excused_until).then_some(excused_until);
         situation(&(holds, does, tick_at, more_at, lag, overdue_since, stopped), now)
+    }
+
+    /// The newest view, with the contact of each member.
+    #[must_use]
+    pub fn view(&self) -> Option<&crate::view::View> {
+        self.log.view()
     }
 
     /// Who this peer is.
@@ -446,6 +453,7 @@ impl Node {
         if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
             return;
         }
+        self.links.hear(now, from, out);
         match datagram.message {
             Message::NewPeerRequest(join) if join.leading.is_none() => {
                 if self.is_ghost(&from.member) {

@@ -60,6 +60,24 @@ pub enum Note {
         /// The path of its status socket, if it has one.
         status: Option<String>,
     },
+    /// This peer is to be found at another address from now on.
+    Moved {
+        /// Where it is.
+        address: String,
+        /// Where it was.
+        was: String,
+    },
+    /// A peer is heard by datagram, and no connection to it comes about.
+    Unreachable {
+        /// The peer.
+        peer: PeerId,
+        /// Where it says that it listens.
+        address: String,
+        /// For how long.
+        for_ms: u64,
+        /// What is wrong, and what to check.
+        why: String,
+    },
     /// All sockets are bound; the peer announces itself from now on.
     Ready,
     /// The last event of a life that ended by itself.
@@ -541,6 +559,7 @@ impl Note {
             | Self::Diverged { .. }
             | Self::Lost { .. }
             | Self::EventsLost { .. }
+            | Self::Unreachable { .. }
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
             Self::Refused { count, .. } => {
@@ -564,6 +583,7 @@ impl Note {
             | Self::StaleEpoch { .. } => Level::Debug,
             Self::Start { .. }
             | Self::Ready
+            | Self::Moved { .. }
             | Self::Stop { .. }
             | Self::Failed { .. }
             | Self::Left { .. }

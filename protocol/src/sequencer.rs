@@ -393,6 +393,7 @@ impl Node {
             self.discard(all_have);
         }
         self.evict_slow(now, out);
+        self.notice_moves(now);
         self.yield_to_better(now);
         let beacon = Message::Coordinator(self.own_word(None, None));
         self.broadcast(beacon, out);

@@ -63,6 +63,7 @@ fn inputs() -> Vec<Input> {
                 (b"more", u64::MAX, None),
             ]),
         },
+        Input::Moved { address: "10.0.0.4:9001".parse().unwrap() },
         Input::Wake,
         Input::Leave,
     ]

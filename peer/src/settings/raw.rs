@@ -20,9 +20,12 @@ pub struct Raw {
     /// This peer's name: 1 to 64 of A-Z a-z 0-9 . _ - [default: generated from the host name]
     #[arg(long)]
     pub id: Option<String>,
-    /// IPv4 address to listen on and to be known by [default: that of the default route, else 127.0.0.1]
+    /// IPv4 address to listen on and to be known by; waited for while no interface has it [default: every network]
     #[arg(long)]
     pub address: Option<Ipv4Addr>,
+    /// What others dial instead of an address of this machine: the published port of a container, the outside of a NAT
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<Seed>,
     /// TCP port; UDP answers come to the same number [default: a free one]
     #[arg(long)]
     pub port: Option<u16>,
@@ -230,7 +233,7 @@ impl Raw {
             };
         }
         first! {
-            id address port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
+            id address advertise port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
             inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members

@@ -1,9 +1,10 @@
 //! How a peer starts: what has to be had before the loop can run, and what there is to say before anything happens.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::{Interest, Poll, Waker};
 use protocol::config::{Config, Knobs, Mode};
@@ -15,25 +16,32 @@ use protocol::time::Time;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use stdio::signals::{Requests, heeded};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
-use crate::address;
+use crate::address::Surroundings;
 use crate::clock;
+use crate::contacts::{self, Contacts};
 use crate::descriptors;
-use crate::discovery::{Discovery, Meeting};
+use crate::discovery::Discovery;
 use crate::events::EventFile;
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::identity;
 use crate::incarnation::{self, NoStore, Past, Store};
 use crate::inputs::{self, Life, Recorder};
 use crate::links::{Limits, Links};
+use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::outputs::Outputs;
+use crate::network::Network;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
+use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::scout::{Scout, Watch};
+use crate::seeds::Seed;
 use crate::sensors::Sensor;
 use crate::sensors::load::Load;
 use crate::settings::{SensorName, Settings};
@@ -57,9 +65,16 @@ impl Shell {
     pub fn start(settings: Settings) -> Result<Self, Failure> {
         let birth = identity::random();
         let id = settings.id.clone().unwrap_or_else(|| identity::generated_id(birth));
-        let address = settings.address.unwrap_or_else(address::detect);
-        let listener = TcpListener::bind((address, settings.port)).map_err(|error| {
-            let at = SocketAddrV4::new(address, settings.port);
+        let around =
+            if settings.address.is_some_and(|address| address.is_loopback()) { Ok(Surroundings::default()) } else { Surroundings::look() };
+        let around = around.unwrap_or_else(|error| {
+            log::warn!("Cannot look up the addresses of this machine: {error}. It is tried again.");
+            Surroundings::default()
+        });
+        let advertised = settings.advertise.as_ref().and_then(Seed::literal);
+        let mut network = Network::new(settings.address, advertised, around);
+        let listener = listen(network.listens_on(), settings.port).map_err(|error| {
+            let at = SocketAddrV4::new(network.listens_on(), settings.port);
             Failure::new(UNAVAILABLE, format!("cannot listen on {at}: {error}; choose another --port (0 takes a free one) or --address"))
         })?;
         let SocketAddr::V4(bound) = listener.local_addr().map_err(|error| failed("the listener", &error))? else {
@@ -75,12 +90,20 @@ impl Shell {
         let outputs = Outputs::new(events.as_ref(), recorder.as_ref());
         let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
-        let me = Contact { member: Member { id: id.clone(), inc }, birth, address: bound, explicit: settings.priority };
-        Self::assemble(settings, me, listener, narrator, Kept { store, past, recorder, outputs })
-            .map_err(|error| failed("the peer", &error))
+        network.listen(bound.port(), birth);
+        let me = Contact { member: Member { id: id.clone(), inc }, birth, address: network.contact(), explicit: settings.priority };
+        let kept = Kept { store, past, recorder, outputs };
+        Self::assemble(settings, me, listener, network, narrator, kept).map_err(|error| failed("the peer", &error))
     }
 
-    fn assemble(mut settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, kept: Kept) -> io::Result<Self> {
+    fn assemble(
+        mut settings: Settings,
+        me: Contact,
+        listener: TcpListener,
+        network: Network,
+        narrator: Narrator,
+        kept: Kept,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         let status = Server::start(registry, std::process::id(), me.birth)
@@ -92,19 +115,30 @@ impl Shell {
         if kept.past == Past::NewLog {
             settings.config = recover(settings.config, me.id());
         }
-        let mut signals = listen()?;
+        let mut signals = signals()?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(registry, WAKER)?);
-        let mut links = Links::new(registry.try_clone()?, listener, Limits::default())?;
+        let SocketAddr::V4(bound) = listener.local_addr()? else { unreachable!("an IPv4 address was bound") };
+        // TCP's own timer tries for two minutes; whoever has not answered for as long as a member may be silent is tried anew.
+        let timeout = settings.config.knobs().heartbeat_timeout;
+        let limits = Limits { dial: timeout.clamp(DIAL_FIRST, DIAL_MOST), ..Limits::default() };
+        let mut links = Links::new(registry.try_clone()?, listener, limits)?;
         links.wait_for(kept.outputs.gate().clone());
-        let broadcast = address::broadcast_of(*me.address.ip(), &address::interfaces().unwrap_or_default());
-        let discovery = Discovery::new(registry, Meeting { own: me.address, broadcast, port: settings.broadcast_port })?;
+        let discovery = Discovery::new(registry.try_clone()?, bound, settings.broadcast_port)?;
+        let kept_contacts = settings.data.as_ref().map(|data| data.folder.join(contacts::FILE));
+        let remembered = kept_contacts.as_deref().map(Contacts::load).unwrap_or_default();
+        let watch = Watch { around: network.changes().then(|| network.surroundings().clone()), contacts: kept_contacts };
+        let scout = Scout::start(watch, Arc::clone(&waker))?;
+        let named = !settings.seeds.is_empty() || settings.advertise.is_some();
+        let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
+        if let Some(server) = &status {
+            scout.watch_status(server.path());
+        }
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
         let duties = Duties {
             sensors: settings.sensors.iter().filter_map(sensor).collect(),
             interval: settings.interval,
             sinks: settings.data.map(Sinks::new),
-            seeds: settings.seeds,
         };
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
@@ -135,6 +169,7 @@ impl Shell {
         }
         let knobs = settings.config.knobs();
         let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
+        let cluster_digest = settings.config.cluster();
         let node = Node::new(me.clone(), settings.config, me.birth, now);
         let mut shell = Self {
             poll,
@@ -144,6 +179,11 @@ impl Shell {
             view_since: Time::ZERO,
             links,
             discovery,
+            network,
+            scout,
+            names,
+            reach: Reach::new(timeout),
+            contacts: remembered,
             worker,
             lines,
             load: settings.load.map(Load::new),
@@ -161,6 +201,7 @@ impl Shell {
             broken: None,
             refusals: Refusals::default(),
             cluster,
+            cluster_digest,
             delivery,
             started: now,
             requests: Requests::default(),
@@ -168,6 +209,8 @@ impl Shell {
             stop: None,
             node: if past == Past::Veteran { node.veteran() } else { node },
         };
+        shell.discovery.set_missing(shell.contacts.missing());
+        shell.settle_network();
         shell.persist(me.member.inc);
         shell.narrator.tell(Note::Ready);
         Ok(shell)
@@ -176,7 +219,7 @@ impl Shell {
 
 /// Signals that were ignored when the process started stay ignored: nohup, or a shell that started it in the background,
 /// has said so.
-fn listen() -> io::Result<Signals> {
+fn signals() -> io::Result<Signals> {
     let heeded = heeded(&[SIGTERM, SIGINT, SIGHUP]);
     if !heeded.known {
         log::warn!("Which signals were ignored at the start is unknown: /proc/self/status cannot be read. All are heeded.");
@@ -184,13 +227,23 @@ fn listen() -> io::Result<Signals> {
     Signals::new(heeded.signals)
 }
 
+/// Listens, also on an address that no interface has yet.
+fn listen(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_freebind_v4(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddrV4::new(address, port).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// What there is to say before anything happens.
 fn advise(settings: &Settings, me: &Contact) {
-    if !me.address.ip().is_loopback() {
+    if !settings.address.is_some_and(|address| address.is_loopback()) {
         log::warn!(
-            "NOTHING IS AUTHENTICATED YET: anyone who reaches {} can join this group, read it and publish. \
+            "NOTHING IS AUTHENTICATED YET: anyone who reaches port {} of this machine can join this group, read it and publish. \
              --address 127.0.0.1 keeps it on this machine.",
-            me.address
+            me.address.port()
         );
     }
     if settings.data.is_none() {
@@ -246,3 +299,7 @@ fn open_events(path: &Path) -> Result<EventFile, Failure> {
 fn open_recorder(path: &Path) -> Result<Recorder, Failure> {
     Recorder::open(path).map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
 }
+
+const DIAL_FIRST: Duration = Duration::from_secs(1);
+const DIAL_MOST: Duration = Duration::from_secs(5);
+const BACKLOG: i32 = 4_096;

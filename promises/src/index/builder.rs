@@ -249,6 +249,8 @@ impl<'a> Builder<'a> {
             | Note::StaleEpoch { .. }
             | Note::EventsLost { .. }
             | Note::Persist { .. }
+            | Note::Moved { .. }
+            | Note::Unreachable { .. }
             | Note::Sometimes { .. } => return None,
         })
     }

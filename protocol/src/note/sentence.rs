@@ -20,6 +20,10 @@ impl Note {
     fn tell(&self, me: &PeerId, f: &mut String) -> fmt::Result {
         match self {
             Self::Start { pid, address, build, .. } => write!(f, "Peer {me} starts at {address} (pid {pid}, build {build})."),
+            Self::Moved { address, was } => write!(f, "Peer {me} is at {address} now. It was at {was}."),
+            Self::Unreachable { peer, address, for_ms, why } => {
+                write!(f, "Peer {peer} at {address} is heard by UDP, but for {} s it {why}.", for_ms.div_ceil(1_000))
+            }
             Self::Ready => write!(f, "Peer {me} is ready and looks for a group."),
             Self::Stop { reason } => write!(f, "Peer {me} stops: {reason}"),
             Self::Panic { message } => write!(f, "Bug: {}", escape(message.as_bytes())),
