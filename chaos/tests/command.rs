@@ -38,6 +38,7 @@ impl Run {
                 birth: 0,
                 priority: 0,
                 status: None,
+                omits_readings: false,
             };
             let view = Note::View {
                 view_id: ViewId(1),

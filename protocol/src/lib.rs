@@ -61,6 +61,7 @@ mod election;
 mod entry;
 mod follower;
 mod guarantee;
+mod handed;
 mod hesitation;
 mod joining;
 mod lateness;

@@ -59,6 +59,9 @@ pub enum Note {
         priority: i64,
         /// The path of its status socket, if it has one.
         status: Option<String>,
+        /// Whether it tells no single readings (`log_deliveries` is off): none that is published, safe or delivered.
+        #[serde(default, skip_serializing_if = "is_false")]
+        omits_readings: bool,
     },
     /// This peer is to be found at another address from now on.
     Moved {

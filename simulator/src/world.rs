@@ -391,6 +391,7 @@ impl<W: Watch> World<W> {
                 birth,
                 priority,
                 status: None,
+                omits_readings: false,
             },
         );
         self.tell(host, Note::Ready);

@@ -22,7 +22,7 @@ pub(crate) fn life(torn: u64) -> Life {
         explicit: -3,
     };
     let now = Time::from_micros(1_000);
-    let (start, knobs, seed) = (crate::identity::start_note(&me, None), Knobs::fast(), me.birth);
+    let (start, knobs, seed) = (crate::identity::start_note(&me, None, false), Knobs::fast(), me.birth);
     Life {
         format: FORMAT,
         wire: WIRE_VERSION,

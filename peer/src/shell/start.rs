@@ -109,7 +109,7 @@ impl Shell {
         let status = Server::start(registry, std::process::id(), me.birth)
             .inspect_err(|error| log::warn!("`peer status` will not find this peer: {error}."))
             .ok();
-        let start = identity::start_note(&me, status.as_ref().map(Server::path));
+        let start = identity::start_note(&me, status.as_ref().map(Server::path), !settings.log_deliveries);
         narrator.tell(start.clone());
         advise(&settings, &me);
         if kept.past == Past::NewLog {
