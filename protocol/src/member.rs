@@ -240,7 +240,7 @@ impl Node {
                     self.become_joining(now, Some(leader), out);
                 }
             }
-        } else if let Some(successor) = view.successor.clone() {
+        } else if let Some(successor) = view.successor.clone().filter(|_| view.epoch == following.epoch) {
             self.merging = true;
             self.put_off_dissolving(now, successor.id());
             self.become_joining(now, Some(successor), out);

@@ -43,6 +43,8 @@ pub(crate) struct Joining {
     pub(crate) reported: Option<Time>,
     /// A better joiner, which is given until then to found the group.
     pub(crate) deferring: Option<(PeerId, Time)>,
+    /// Who has said that another living peer has this one's name, and is asked once more over a link.
+    pub(crate) accused_by: Option<Member>,
     /// Better joiners that have not.
     pub(crate) let_down: BTreeSet<PeerId>,
     /// Joiners that have been in a view and lost its log.
