@@ -66,7 +66,7 @@ impl Node {
         let id = word.leader.id();
         if !outranks
             || !is_free
-            || self.is_own(&word.leader.member)
+            || self.log.view().is_some_and(|view| view.names(&word.leader.member))
             || self.courtship.invited.get(id).is_some_and(|pause| !pause.is_over(now))
         {
             return;

@@ -90,8 +90,7 @@ impl Node {
             Role::Candidate(candidate) => candidate.is_blocked(),
             Role::Joining(_) | Role::Member(_) | Role::Leader(_) => true,
         };
-        // What somebody else says of a leader is as old as it is; the leader speaks for itself.
-        if !own_word || !speaks || !self.is_due(now, source) {
+        if !speaks || !self.is_due(now, source) {
             return;
         }
         match &self.role {
@@ -101,12 +100,11 @@ impl Node {
                 self.invite(now, word, out);
             }
             Role::Member(following) => {
-                let own = following.leader.clone();
-                let (epoch, size) = (following.epoch.clone(), self.log.view().map_or(0, |view| view.size() as u64));
-                let leader = own.member.clone();
-                let hint = Coordinator { leader: own, epoch, size, ask: None, names_you: false };
-                self.answer_to(now, source, Message::Coordinator(hint), out);
-                let passed = Coordinator { leader: as_heard(&word.leader, source), ask: None, names_you: false, ..word.clone() };
+                let leader = following.leader.member.clone();
+                let hint = self.leaders_word(None);
+                hint.into_iter().for_each(|hint| self.answer_to(now, source, Message::Coordinator(hint), out));
+                let about = if own_word { as_heard(&word.leader, source) } else { word.leader.clone() };
+                let passed = Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
                 self.send(now, &leader, Message::Coordinator(passed), out);
             }
             Role::Joining(joining) => {

@@ -45,16 +45,14 @@ impl Node {
         match (&self.role, via) {
             (Role::Leader(_), Via::Link(from)) if join.leading.is_some() => self.on_merge_request(now, from, &join, out),
             (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
-            (Role::Member(following), _) => {
+            (Role::Member(_), _) => {
                 // Whom to ask; the asker finds out for itself whether it is true.
-                let (leader, size) = (following.leader.clone(), self.log.view().map_or(0, |view| view.size() as u64));
-                let epoch = following.epoch.clone();
                 if matches!(via, Via::Datagram(_)) && !self.is_one_of_few() {
                     // Everybody has heard it, the leader too, most likely; a few hints are enough, and it asks again.
                     return;
                 }
-                let word = Message::Coordinator(Coordinator { leader, epoch, size, ask: Some(join.ask), names_you: false });
-                self.reply(now, via, word, out);
+                let word = self.leaders_word(Some(join.ask));
+                word.into_iter().for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
             }
             (Role::Joining(_), Via::Datagram(_)) => self.on_fellow_joiner(now, join.from, join.veteran),
             (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => self.refuse(now, from, Some(join.ask), Reason::Busy, out),
@@ -348,7 +346,7 @@ impl Node {
         if self.config.is_primary() || !outranked || leader.courting.is_some() || !leader.is_numbering() || self.leaving.is_some() {
             return;
         }
-        if !self.courtship.may_ask(now, word.leader.id()) || self.is_own(&word.leader.member) {
+        if !self.courtship.may_ask(now, word.leader.id()) {
             return;
         }
         let ask = self.fresh_ask();

@@ -67,6 +67,8 @@ pub(crate) struct Following {
     pub(crate) stalled_beats: u32,
     /// Where the newest view stood when it was last looked at.
     pub(crate) viewed: Option<Seq>,
+    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds that its leader has not.
+    pub(crate) call_at: Time,
     /// Woken then at the latest: only a peer that expects to be called often can tell that it was not.
     pub(crate) tick_at: Time,
 }

@@ -36,7 +36,7 @@ struct Heard {
 impl Strangers {
     /// A stranger is heard: whether it has been for so long that it is to be answered (again).
     pub(crate) fn is_due(&mut self, now: Time, source: SocketAddrV4, patience: Duration) -> bool {
-        let gap = GAP.max(2 * patience);
+        let gap = GAP.max(8 * patience);
         if !self.heard.contains_key(&source) && self.heard.len() >= HEARD_MOST {
             self.heard.retain(|_, heard| now.since(heard.last) <= gap);
             if self.heard.len() >= HEARD_MOST {
@@ -92,7 +92,8 @@ pub(crate) const DIALS_EACH: u32 = 3;
 const FORGOTTEN: Duration = Duration::from_secs(60);
 const DIALLED_MOST: usize = 1_024;
 const HEARD_MOST: usize = 64;
-/// Whoever has not been heard for that long is heard anew; a joining peer speaks every two seconds at least.
+/// Whoever has not been heard for that long is heard anew; a joining peer speaks every two seconds at least, and who answers
+/// pauses for four times its patience at most.
 const GAP: Duration = Duration::from_secs(4);
 const SECOND: Duration = Duration::from_secs(1);
 const ANSWERS_A_SECOND: u32 = 256;
