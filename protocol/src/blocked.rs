@@ -215,6 +215,12 @@ impl Node {
         false
     }
 
+    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
+    pub(crate) fn lacks_founders(&self) -> bool {
+        let Role::Joining(joining) = &self.role else { return false };
+        self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran).is_some()
+    }
+
     /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a view.
     pub(crate) fn remember_view(&mut self, out: &mut Vec<Output>) {
         if self.config.is_primary() && !self.veteran {

@@ -67,7 +67,12 @@ impl Node {
     pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Box<Candidate> {
         let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
             Role::Joining(_) if self.is_elector() => (false, self.electorate()),
-            Role::Joining(joining) => (true, joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone())).collect()),
+            Role::Joining(joining) => {
+                // A group that has dissolved into one that is silent comes together again: its members know each other.
+                let own = if self.merging { self.electorate() } else { BTreeMap::new() };
+                let heard = joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone()));
+                (true, heard.chain(own).collect())
+            }
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
             Role::Member(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
         };
@@ -255,6 +260,11 @@ impl Node {
                     let word = hearsay(target, Epoch::none(), 0, ask);
                     self.send(now, from, Message::Coordinator(word), out);
                 } else {
+                    // Who lacks a founder that the asker has heard stands in nobody's way.
+                    if self.lacks_founders() {
+                        self.send(now, from, Message::Clear { ask }, out);
+                        return;
+                    }
                     let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none() && self.may_lead();
                     self.answer(now, from, &election.candidate, ask, out);
                     if outranks {
@@ -345,12 +355,14 @@ impl Node {
         if word.ask.is_none() {
             if own_word {
                 out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
-                self.on_beacon(now, from.clone(), &word, out);
+                self.on_beacon(now, from, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
                 if left_out && matches!(&self.role, Role::Candidate(candidate) if candidate.is_waiting_on(&from.id)) {
                     self.become_joining(now, Some(word.leader), out);
                 }
+            } else {
+                self.on_passed_beacon(now, from, &word, out);
             }
             return;
         }
@@ -365,7 +377,7 @@ impl Node {
                     self.dissolve(now, out);
                 }
             }
-            Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from.clone(), &word, out),
+            Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from, &word, out),
             Role::Candidate(candidate) if candidate.is_asking(word.ask) && !candidate.is_standing() => {
                 if own_word {
                     self.end_candidacy(now, word, out);

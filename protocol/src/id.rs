@@ -99,6 +99,24 @@ impl de::Visitor<'_> for Name {
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
+impl Incarnation {
+    /// The next one.
+    #[must_use]
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Whether `other` may be a later life of the peer whose own incarnation this is: not further ahead than
+    /// [`INCARNATION_AHEAD_MAX`].
+    #[must_use]
+    pub fn may_be_followed_by(self, other: Self) -> bool {
+        other > self && other.0 <= self.0.saturating_add(INCARNATION_AHEAD_MAX)
+    }
+}
+
+/// How much later a later life may be, in milliseconds: about 35 years. Whoever names a larger number is wrong.
+pub const INCARNATION_AHEAD_MAX: u64 = 1 << 40;
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)

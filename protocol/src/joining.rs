@@ -55,6 +55,7 @@ impl Node {
             target,
             reported: None,
             deferring: None,
+            accused_by: None,
             let_down: BTreeSet::new(),
             veterans: BTreeSet::new(),
             gives_way_until: None,
@@ -127,7 +128,10 @@ impl Node {
             joining.let_down.insert(better);
         }
         let others = joining.heard.values().map(|(contact, _)| contact);
-        let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()));
+        // It may be somebody's word only that a better one is there: after one that did not found the group, those that are
+        // linked are waited for, and nobody else.
+        let is_there = |contact: &&Contact| joining.let_down.is_empty() || self.links.is_linked(&contact.member);
+        let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id())).filter(is_there);
         match better.max_by_key(|contact| contact.priority()) {
             Some(better) => joining.deferring = Some((better.id().clone(), until)),
             None => self.become_candidate(now, Cause::FirstView, None, out),
@@ -186,13 +190,13 @@ impl Node {
     }
 
     /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay. Either only says whom to ask.
-    pub(crate) fn on_beacon(&mut self, now: Time, from: Member, word: &Coordinator, out: &mut Vec<Output>) {
+    pub(crate) fn on_beacon(&mut self, now: Time, from: &Member, word: &Coordinator, out: &mut Vec<Output>) {
         match &mut self.role {
             Role::Joining(joining) => {
                 joining.reported = joining.reported.or(Some(now));
-                let own_word = word.leader.member == from;
+                let own_word = word.leader.member == *from;
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
-                    own_word && target.member != from && now.since(*since) > self.config.knobs().join_timeout
+                    own_word && target.member != *from && now.since(*since) > self.config.knobs().join_timeout
                 });
                 if better && self.building.is_none() {
                     joining.target = Some((word.leader.clone(), now));
@@ -200,12 +204,17 @@ impl Node {
                     self.ask_to_join(now, &word.leader.member, out);
                 }
             }
-            Role::Leader(_) if word.leader.member == from => self.court(now, word, out),
-            // Everyone it could ask may be gone from a group that has gone on without it.
-            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == from => {
-                self.on_veto(now, &from, word.leader.clone(), out);
+            Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
+            // Somebody who follows it speaks of it.
+            Role::Leader(_) => {
+                self.court(now, word, out);
+                self.invite(now, word, out);
             }
-            Role::Leader(_) | Role::Member(_) | Role::Candidate(_) => {}
+            // Everyone it could ask may be gone from a group that has gone on without it.
+            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
+                self.on_veto(now, from, word.leader.clone(), out);
+            }
+            Role::Member(_) | Role::Candidate(_) => {}
         }
     }
 

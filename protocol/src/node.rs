@@ -11,19 +11,21 @@ use std::time::Duration;
 use crate::building::Building;
 use crate::config::Config;
 use crate::courtship::Courtship;
+use crate::datagrams::Via;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
 use crate::hesitation::Hesitation;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use crate::inspect::situation;
-use crate::links::{Links, Proof};
+use crate::links::{Links, Proof, Wanted};
 use crate::log::Log;
-use crate::message::{Datagram, Message, Reason, Rejected};
+use crate::message::{Datagram, JoinRequest, Message, Reason, Rejected};
 use crate::note::{Note, Refusal};
 use crate::outbox::Outbox;
 use crate::role::{Leaving, Role, Witness};
 use crate::seam::{Input, Output, Publication, StopReason};
 use crate::status::Status;
+use crate::strangers::Strangers;
 use crate::time::Time;
 
 /// One peer of the group.
@@ -50,8 +52,14 @@ pub struct Node {
     pub(crate) preempted: Hesitation,
     /// The other groups that it asked to take its own in.
     pub(crate) courtship: Courtship,
+    /// Who is known by datagram alone.
+    pub(crate) strangers: Strangers,
     /// Set while its group dissolves into another one, until it is admitted there.
     pub(crate) merging: bool,
+    /// Who has said that this process is to end, and the question by which it is to say so again.
+    pub(crate) doubted: Option<(Member, u64, Time)>,
+    /// The incarnation that it started with.
+    pub(crate) first_inc: Incarnation,
     /// Whether it has ever been in a view.
     pub(crate) been_member: bool,
     /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode `primary`).
@@ -84,6 +92,7 @@ impl Node {
     /// `seed` feeds its jitter and the names of its questions, and nothing else.
     #[must_use]
     pub fn new(me: Contact, config: Config, seed: u64, now: Time) -> Self {
+        let first_inc = me.member.inc;
         let links = Links::new(me.clone(), config.cluster(), config.knobs().link_idle);
         let mut node = Self {
             me,
@@ -107,6 +116,7 @@ impl Node {
                 target: None,
                 reported: None,
                 deferring: None,
+                accused_by: None,
                 let_down: BTreeSet::new(),
                 veterans: BTreeSet::new(),
                 gives_way_until: None,
@@ -116,7 +126,10 @@ impl Node {
             leaving: None,
             preempted: Hesitation::default(),
             courtship: Courtship::default(),
+            strangers: Strangers::default(),
             merging: false,
+            doubted: None,
+            first_inc,
             been_member: false,
             veteran: false,
             blocked: None,
@@ -257,7 +270,10 @@ impl Node {
             leaving,
             preempted,
             courtship,
+            strangers,
             merging,
+            doubted,
+            first_inc,
             been_member,
             veteran,
             blocked,
@@ -273,7 +289,8 @@ impl Node {
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let goes = (leaving, preempted, courtship, merging, been_member, veteran, blocked.is_some());
+        let meets = (courtship, strangers, doubted, first_inc);
+        let goes = (leaving, preempted, meets, merging, been_member, veteran, blocked.is_some());
         let does = (role, building, witness, goes, wants_changed, beats);
         // What was allowed for matters only while something is overdue.
         let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *excused_until).then_some(excused_until);
@@ -404,9 +421,12 @@ impl Node {
             self.links.hang_up(link, out);
             return;
         };
-        if self.is_ghost(&from) {
+        if self.is_ghost(&from) && !self.is_between_groups(&message) {
             if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
-                let ask = if let Message::NewPeerRequest(join) = &message { Some(join.ask) } else { None };
+                let ask = match &message {
+                    Message::NewPeerRequest(JoinRequest { ask, .. }) | Message::ViewSyncRequest { ask } => Some(*ask),
+                    _ => None,
+                };
                 let known = self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
                 self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
             }
@@ -421,11 +441,22 @@ impl Node {
         self.log.view().and_then(|view| view.incarnation(&from.id)).is_some_and(|known| known > from.inc)
     }
 
+    /// Whether a leader speaks with another one about their groups: that is not about its own place in either.
+    fn is_between_groups(&self, message: &Message) -> bool {
+        let about = match message {
+            Message::NewPeerRequest(join) => join.leading.is_some(),
+            Message::Coordinator(_) => true,
+            _ => false,
+        };
+        about && matches!(self.role, Role::Leader(_))
+    }
+
     /// The single gate: every message of a member passes here, one line each.
     fn on_message(&mut self, now: Time, from: &Member, message: Message, out: &mut Vec<Output>) {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            Message::NewPeerRequest(join) => self.on_join_request(now, Some(from), join, out),
+            Message::NewPeerRequest(join) if join.from.member == *from => self.on_join_request(now, Via::Link(from), join, out),
+            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
             Message::Added(added) => self.on_added(now, from, added, out),
             Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
             Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
@@ -445,28 +476,6 @@ impl Node {
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
             Message::Leave => self.on_member_leaves(now, from),
             Message::Handover { successor, epoch } => self.on_handover(now, from, &successor, &epoch, out),
-        }
-    }
-
-    fn on_datagram(&mut self, now: Time, source: SocketAddrV4, datagram: Datagram, out: &mut Vec<Output>) {
-        let from = &datagram.from;
-        if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
-            return;
-        }
-        self.links.hear(now, from, out);
-        match datagram.message {
-            Message::NewPeerRequest(join) if join.leading.is_none() => {
-                if self.is_ghost(&from.member) {
-                    let known = self.log.view().and_then(|view| view.incarnation(from.id())).unwrap_or(from.member.inc);
-                    let reason = Reason::OldIncarnation { known };
-                    self.whisper(source, Message::Rejected(Rejected { ask: Some(join.ask), reason }), out);
-                } else {
-                    self.on_join_request(now, None, join, out);
-                }
-            }
-            Message::Coordinator(word) => self.on_beacon(now, from.member.clone(), &word, out),
-            Message::Rejected(rejected) => self.on_rejected(now, &from.member.clone(), rejected, out),
-            other => self.reject(Some(from.id()), "datagram", other.verb(), out),
         }
     }
 
@@ -597,14 +606,18 @@ impl Node {
     }
 
     /// Whom a link is wanted to.
-    fn wanted(&self) -> Vec<Contact> {
-        let mut wanted = match &self.role {
-            Role::Joining(joining) => joining.target.iter().map(|(contact, _)| contact.clone()).collect(),
-            Role::Member(following) => vec![following.leader.clone()],
-            Role::Candidate(candidate) => candidate.asked_so_far().into_iter().chain(&candidate.named).cloned().collect(),
+    fn wanted(&self) -> Vec<Wanted> {
+        let as_wanted = |contact: &Contact, by_word| Wanted { contact: contact.clone(), by_word };
+        let mut wanted: Vec<Wanted> = match &self.role {
+            Role::Joining(joining) => joining.target.iter().map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member))).collect(),
+            Role::Member(following) => vec![as_wanted(&following.leader, false)],
+            Role::Candidate(candidate) => {
+                let asked = candidate.asked_so_far().into_iter().map(|contact| as_wanted(contact, candidate.first_view));
+                asked.chain(candidate.named.iter().map(|contact| as_wanted(contact, true))).collect()
+            }
             Role::Leader(leader) => leader.wanted(),
         };
-        wanted.extend(self.building.iter().map(|building| building.source.clone()));
+        wanted.extend(self.building.iter().map(|building| as_wanted(&building.source, false)));
         wanted
     }
 
@@ -740,6 +753,12 @@ mod tests {
         out.clear();
         node.clone().handle(Time::ZERO, Input::Received { link, messages: vec![question.clone()] }, &mut out);
         assert!(answers(&out), "it would answer");
+        out.clear();
+        // Never at the first word: it asks the same peer once more, under another name.
+        node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no.clone())] }, &mut out);
+        let Role::Joining(joining) = &node.role else { panic!("it is in no group") };
+        assert!(Some(joining.ask) != no.ask && !out.iter().any(|output| matches!(output, Output::Stop(_))));
+        let no = Rejected { ask: Some(joining.ask), ..no };
         out.clear();
         node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no), question] }, &mut out);
         assert!(out.iter().any(|output| matches!(output, Output::Stop(_))) && !answers(&out), "{out:?}");

@@ -43,6 +43,8 @@ pub(crate) struct Joining {
     pub(crate) reported: Option<Time>,
     /// A better joiner, which is given until then to found the group.
     pub(crate) deferring: Option<(PeerId, Time)>,
+    /// Who has said that another living peer has this one's name, and is asked once more over a link.
+    pub(crate) accused_by: Option<Member>,
     /// Better joiners that have not.
     pub(crate) let_down: BTreeSet<PeerId>,
     /// Joiners that have been in a view and lost its log.
@@ -65,6 +67,8 @@ pub(crate) struct Following {
     pub(crate) stalled_beats: u32,
     /// Where the newest view stood when it was last looked at.
     pub(crate) viewed: Option<Seq>,
+    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds that its leader has not.
+    pub(crate) call_at: Time,
     /// Woken then at the latest: only a peer that expects to be called often can tell that it was not.
     pub(crate) tick_at: Time,
 }

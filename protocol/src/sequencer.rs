@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::detector::Started;
 use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Member, Oseq, PeerId, Seq};
+use crate::links::Wanted;
 use crate::log::Log;
 use crate::member::millis;
 use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish};
@@ -58,6 +59,8 @@ pub(crate) struct Leader {
     pub(crate) retiring: Option<Retiring>,
     /// The group that it asks to be merged into.
     pub(crate) courting: Option<Courting>,
+    /// The leader of a lesser group that it invites to ask, and until when a link to it is wanted.
+    pub(crate) inviting: Option<(Contact, Time)>,
     told_stable: Seq,
     /// The first view of this epoch, while it waits for the adopted one to become stable (mode `primary`).
     pub(crate) first: Option<FirstEntry>,
@@ -115,6 +118,7 @@ impl Leader {
             pressed: false,
             retiring: None,
             courting: None,
+            inviting: None,
             told_stable: Seq::ZERO,
             first: None,
             unsettled: false,
@@ -128,7 +132,8 @@ impl Leader {
         let retiring = self.retiring.as_ref().map(|retiring| retiring.until);
         // A view that may not be numbered now is looked at again when that changes; its time wakes nobody.
         let batch = self.batch_at.filter(|_| self.is_numbering() && !self.unsettled);
-        let soonest = batch.into_iter().chain(courting).chain(parting).chain(retiring).min();
+        let inviting = self.inviting.as_ref().map(|(_, until)| *until);
+        let soonest = batch.into_iter().chain(courting).chain(inviting).chain(parting).chain(retiring).min();
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
@@ -181,10 +186,14 @@ impl Leader {
         self.doubt.is_none() && self.retiring.is_none() && self.first.is_none()
     }
 
-    pub(crate) fn wanted(&self) -> Vec<Contact> {
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
         let entrants = self.entrants.values().map(|entrant| &entrant.contact);
         let courted = self.courting.iter().map(|courting| &courting.leader);
-        self.followers.values().map(|follower| &follower.contact).chain(entrants).chain(courted).cloned().collect()
+        let invited = self.inviting.iter().map(|(invited, _)| invited);
+        let as_wanted = |by_word| move |contact: &Contact| Wanted { contact: contact.clone(), by_word };
+        let followers = self.followers.values().map(|follower| &follower.contact).map(as_wanted(false));
+        // Of two wants for one member the last counts, and that is the one of the view.
+        entrants.chain(courted).chain(invited).map(as_wanted(true)).chain(followers).collect()
     }
 
     /// The last position that somebody else holds, or everything where there is nobody else.
@@ -314,6 +323,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         leader.parting.retain(|parting| parting.forget_at > now);
         self.stop_courting(now, |courting| courting.until <= now);
+        self.stop_inviting(now);
         self.forget_entrants(now);
         let Role::Leader(leader) = &self.role else { return };
         if leader.beat_at <= now {

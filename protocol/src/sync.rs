@@ -368,11 +368,14 @@ impl Node {
         let Role::Candidate(candidate) = &mut self.role else { return };
         let Phase::Adopting { claim, cut, .. } = &candidate.phase else { return };
         let (claim, cut) = (claim.clone(), *cut);
-        let asked = std::mem::take(&mut candidate.asked);
+        let (asked, first_view) = (std::mem::take(&mut candidate.asked), candidate.first_view);
         let is_silent = |id: &&PeerId| candidate.is_silent(id) && !claim.outdone.contains(*id);
         let mut silent: BTreeSet<PeerId> = asked.keys().filter(is_silent).cloned().collect();
         let (listed, unlisted): (Vec<Contact>, Vec<Contact>) =
             asked.into_values().partition(|contact| claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member));
+        // Who was known by words alone has said on its link where it is.
+        let said = |contact: Contact| self.links.contact(&contact.member).filter(|_| first_view).cloned().unwrap_or(contact);
+        let listed: Vec<Contact> = listed.into_iter().map(said).collect();
         let list: Vec<Member> = listed.iter().map(|contact| contact.member.clone()).chain([self.me.member.clone()]).collect();
         let rows = self.log.lineage();
         let lineage: Vec<Row> = rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();

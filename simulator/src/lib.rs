@@ -11,6 +11,7 @@ mod connection;
 pub mod director;
 mod drawn;
 pub mod guard;
+pub mod hearing;
 mod knobs;
 pub mod marks;
 pub mod plan;

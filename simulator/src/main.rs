@@ -51,6 +51,9 @@ enum Command {
         /// Stop after so many failures.
         #[arg(long, default_value_t = 10)]
         failures: u64,
+        /// Run only those that draw a network on which hearing is not the same both ways.
+        #[arg(long)]
+        one_way: bool,
     },
     /// Run one seed, or one plan.
     Replay {
@@ -136,7 +139,9 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run { seeds, from, jobs, check, failures } => sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1) }),
+        Command::Run { seeds, from, jobs, check, failures, one_way } => {
+            sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1), one_way })
+        }
         Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay(&plan))),
         Command::Script { file } => script(&file),
         Command::Plan { seed } => {

@@ -10,6 +10,7 @@ use protocol::draw::digest;
 use protocol::phase::Phase;
 use serde::{Deserialize, Serialize};
 
+use crate::hearing::Hearing;
 use crate::shape::{Over, Shape};
 use crate::weather::{OneIn, Weather};
 
@@ -51,6 +52,9 @@ pub struct Plan {
     /// What happens to them.
     #[serde(default)]
     pub faults: Vec<Timed>,
+    /// Who hears whom, and who can dial whom, from the start to the end.
+    #[serde(default, skip_serializing_if = "Hearing::is_whole")]
+    pub hearing: Hearing,
     /// Who is not in the core when the chaos ends: dead, or cut off for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<Outside>,

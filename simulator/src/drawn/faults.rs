@@ -197,7 +197,8 @@ const MOMENTS: [Phase; 8] =
     [Phase::Joining, Phase::Asking, Phase::Waiting, Phase::Waiting, Phase::Syncing, Phase::Syncing, Phase::Building, Phase::Building];
 
 /// Mostly everything is cut.
-const OVER: [Over; 6] = [Over::All, Over::All, Over::All, Over::All, Over::Datagrams, Over::Streams];
+const OVER: [Over; 10] =
+    [Over::All, Over::All, Over::All, Over::All, Over::All, Over::Datagrams, Over::Streams, Over::Broadcasts, Over::Unicasts, Over::Dials];
 
 /// What may be lost alone.
 const VERBS: [&str; 20] = [
