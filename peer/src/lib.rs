@@ -20,6 +20,7 @@ pub mod discovery;
 pub mod doublings;
 pub mod events;
 pub mod failure;
+pub mod folder;
 pub mod gate;
 mod identity;
 pub mod incarnation;

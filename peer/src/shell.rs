@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
-use protocol::id::Incarnation;
+use protocol::id::{Incarnation, PeerId};
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
@@ -23,7 +23,7 @@ use crate::clock;
 use crate::contacts::Contacts;
 use crate::discovery::{self, Discovery};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
-use crate::incarnation::{Memory, Past, Store};
+use crate::incarnation::{Memory, Past, Shared};
 use crate::inputs::Recorder;
 use crate::links::{Found, Links};
 use crate::names::Names;
@@ -40,6 +40,7 @@ use crate::sensors::load::Load;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
+mod memory;
 mod moving;
 mod publishing;
 mod start;
@@ -72,7 +73,8 @@ pub struct Shell {
     status: Option<Server>,
     narrator: Narrator,
     rejects: Rejects,
-    store: Option<Store>,
+    store: Option<Shared>,
+    id: PeerId,
     past: Past,
     recorder: Option<Recorder>,
     outputs: Outputs,
@@ -167,6 +169,7 @@ impl Shell {
     fn reopen(&mut self) {
         log::info!("SIGHUP: opening the files of this peer anew.");
         self.outputs.reopen();
+        self.worker.reopen();
     }
 
     /// Reads this turn's share of everything.
@@ -320,7 +323,10 @@ impl Shell {
     /// Written by the loop itself, although it may block: it happens once or twice in a life, and nothing may be sent before.
     fn persist(&mut self, incarnation: Incarnation) {
         let Some(store) = &self.store else { return };
-        match store.save(Memory { incarnation, past: self.past }) {
+        let memory = Memory { incarnation, past: self.past, name: Some(self.id.clone()) };
+        // Bound to a name, or the lock would be held for as long as the match lasts.
+        let saved = store.lock().save(memory);
+        match saved {
             Ok(()) => self.narrator.tell(Note::Persist { incarnation }),
             // It might found a second group after a restart, so it takes no part in the first one.
             Err(error) if self.past == Past::Veteran => {

@@ -18,7 +18,7 @@ use protocol::time::Time;
 
 use crate::clock::{self, Stamp, utc_micros};
 use crate::sensors::Sensor;
-use crate::sinks::Sinks;
+use crate::sinks::{LOOK_INTERVAL, Sinks};
 
 /// What the worker has to do, for as long as it lives.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ pub struct Worker {
 
 enum Job {
     Keep(Vec<Delivery>, u64),
+    Reopen,
     Finish(SyncSender<()>),
 }
 
@@ -116,6 +117,12 @@ impl Worker {
         }
     }
 
+    /// Opens the files of the sinks again, because somebody may have moved them.
+    pub fn reopen(&self) {
+        // With a queue that is full the worker is busy, and looks once a second anyway.
+        let _no_room = self.jobs.try_send(Job::Reopen);
+    }
+
     /// Waits until everything handed over is kept, or the patience is at its end.
     pub fn finish(&self, patience: Duration) -> bool {
         let (done, finished) = sync_channel(1);
@@ -138,19 +145,30 @@ impl Shift {
         let interval = self.duties.interval;
         // Soon, so that a person sees something; not at once, because CPU usage needs a moment to look back on.
         let mut measure_at = clock::now() + interval.min(FIRST_MEASURE);
+        let mut look_at = clock::now();
         loop {
             let now = clock::now();
+            if let Some(sinks) = self.duties.sinks.as_mut().filter(|_| now >= look_at) {
+                sinks.look();
+                look_at = clock::now() + LOOK_INTERVAL;
+            }
             if now >= measure_at && !self.duties.sensors.is_empty() {
                 self.measure();
                 // After a pause, one reading and not all those that were missed.
                 measure_at = (measure_at + interval).max(clock::now());
             }
-            match inbox.recv_timeout(self.patience(measure_at)) {
+            match inbox.recv_timeout(self.patience(measure_at, look_at)) {
                 Ok(Job::Keep(deliveries, weight)) => {
                     if let Some(sinks) = &mut self.duties.sinks {
                         sinks.keep(&deliveries);
                     }
                     self.waiting.fetch_sub(weight, Ordering::Relaxed);
+                }
+                Ok(Job::Reopen) => {
+                    log::info!("The data files are opened again.");
+                    if let Some(sinks) = &mut self.duties.sinks {
+                        sinks.reopen();
+                    }
                 }
                 Ok(Job::Finish(done)) => {
                     let _nobody_waits_any_more = done.send(());
@@ -163,8 +181,11 @@ impl Shift {
     }
 
     /// How long nothing is due.
-    fn patience(&self, measure_at: Time) -> Duration {
-        if self.duties.sensors.is_empty() { IDLE } else { measure_at.since(clock::now()) }
+    fn patience(&self, measure_at: Time, look_at: Time) -> Duration {
+        let now = clock::now();
+        let measure = (!self.duties.sensors.is_empty()).then(|| measure_at.since(now));
+        let look = self.duties.sinks.as_ref().map(|_| look_at.since(now));
+        measure.into_iter().chain(look).min().unwrap_or(IDLE)
     }
 
     fn measure(&mut self) {

@@ -18,6 +18,7 @@ use signal_hook_mio::v1_0::Signals;
 use stdio::signals::{Requests, heeded};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::memory::{self, Recalled};
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
 use crate::address::Surroundings;
@@ -28,7 +29,7 @@ use crate::discovery::Discovery;
 use crate::events::EventFile;
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::identity;
-use crate::incarnation::{self, NoStore, Past, Store};
+use crate::incarnation::Past;
 use crate::inputs::{self, Life, Recorder};
 use crate::links::{Limits, Links};
 use crate::names::Names;
@@ -49,10 +50,9 @@ use crate::sinks::Sinks;
 use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
-/// Files that outlive the process.
+/// What earlier lives have left behind, and the files that this one writes.
 struct Kept {
-    store: Option<Store>,
-    past: Past,
+    recalled: Recalled,
     recorder: Option<Recorder>,
     outputs: Outputs,
 }
@@ -64,7 +64,6 @@ impl Shell {
     /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
     pub fn start(settings: Settings) -> Result<Self, Failure> {
         let birth = identity::random();
-        let id = settings.id.clone().unwrap_or_else(|| identity::generated_id(birth));
         let around =
             if settings.address.is_some_and(|address| address.is_loopback()) { Ok(Surroundings::default()) } else { Surroundings::look() };
         let around = around.unwrap_or_else(|error| {
@@ -81,18 +80,16 @@ impl Shell {
             unreachable!("an IPv4 address was bound");
         };
         let listener = descriptors::on_top(listener, descriptors::raise_limit());
-        let store = settings.data.as_ref().map(|data| open_store(&data.folder)).transpose()?.flatten();
-        let memory = store.as_ref().and_then(Store::load);
-        let past = memory.map_or(Past::Fresh, |memory| memory.past);
-        let inc = incarnation::choose(memory.map(|memory| memory.incarnation), clock::utc_micros() / 1_000);
+        let recalled = memory::recall(&settings, birth)?;
+        let (id, inc) = (recalled.id.clone(), recalled.incarnation);
         let events = settings.events.as_deref().map(open_events).transpose()?;
         let recorder = settings.inputs.as_deref().map(open_recorder).transpose()?;
         let outputs = Outputs::new(events.as_ref(), recorder.as_ref());
         let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
         network.listen(bound.port(), birth);
-        let me = Contact { member: Member { id: id.clone(), inc }, birth, address: network.contact(), explicit: settings.priority };
-        let kept = Kept { store, past, recorder, outputs };
+        let me = Contact { member: Member { id, inc }, birth, address: network.contact(), explicit: settings.priority };
+        let kept = Kept { recalled, recorder, outputs };
         Self::assemble(settings, me, listener, network, narrator, kept).map_err(|error| failed("the peer", &error))
     }
 
@@ -112,7 +109,8 @@ impl Shell {
         let start = identity::start_note(&me, status.as_ref().map(Server::path), !settings.log_deliveries);
         narrator.tell(start.clone());
         advise(&settings, &me);
-        if kept.past == Past::NewLog {
+        let Kept { recalled, mut recorder, outputs } = kept;
+        if recalled.past == Past::NewLog {
             settings.config = recover(settings.config, me.id());
         }
         let mut signals = signals()?;
@@ -123,7 +121,7 @@ impl Shell {
         let timeout = settings.config.knobs().heartbeat_timeout;
         let limits = Limits { dial: timeout.clamp(DIAL_FIRST, DIAL_MOST), ..Limits::default() };
         let mut links = Links::new(registry.try_clone()?, listener, limits)?;
-        links.wait_for(kept.outputs.gate().clone());
+        links.wait_for(outputs.gate().clone());
         let discovery = Discovery::new(registry.try_clone()?, bound, settings.broadcast_port)?;
         let kept_contacts = settings.data.as_ref().map(|data| data.folder.join(contacts::FILE));
         let remembered = kept_contacts.as_deref().map(Contacts::load).unwrap_or_default();
@@ -135,10 +133,11 @@ impl Shell {
             scout.watch_status(server.path());
         }
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
+        let Recalled { store, past, stored, .. } = recalled;
         let duties = Duties {
             sensors: settings.sensors.iter().filter_map(sensor).collect(),
             interval: settings.interval,
-            sinks: settings.data.map(Sinks::new),
+            sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)),
         };
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
@@ -148,7 +147,6 @@ impl Shell {
             .contains(&SensorName::Stdin)
             .then(|| Publisher::start(&settings.config, settings.stdin_commands, &waker))
             .transpose()?;
-        let Kept { store, past, mut recorder, outputs } = kept;
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&Life {
@@ -161,7 +159,7 @@ impl Shell {
                 now,
                 utc: clock::utc_micros(),
                 readings: settings.log_deliveries,
-                stores: store.is_some(),
+                stores: stored,
                 veteran: past == Past::Veteran,
                 log_level: settings.log_level,
                 torn: recorder.torn(),
@@ -192,6 +190,7 @@ impl Shell {
             narrator,
             rejects: Rejects::default(),
             store,
+            id: me.id().clone(),
             past,
             recorder,
             outputs,
@@ -211,7 +210,9 @@ impl Shell {
         };
         shell.discovery.set_missing(shell.contacts.missing());
         shell.settle_network();
-        shell.persist(me.member.inc);
+        if stored {
+            shell.narrator.tell(Note::Persist { incarnation: me.member.inc });
+        }
         shell.narrator.tell(Note::Ready);
         Ok(shell)
     }
@@ -276,20 +277,6 @@ fn recover(config: Config, me: &PeerId) -> Config {
     );
     let knobs = Knobs { bootstrap: vec![me.clone()], ..config.knobs().clone() };
     Config::try_from(knobs).expect("knobs that were sound are so with another founder")
-}
-
-/// None where the folder cannot be written: that is told, and the peer goes on without.
-fn open_store(folder: &Path) -> Result<Option<Store>, Failure> {
-    match Store::open(folder) {
-        Ok(store) => Ok(Some(store)),
-        Err(NoStore::Taken) => {
-            Err(Failure::new(UNAVAILABLE, format!("--data-dir {}: another running peer uses this folder", folder.display())))
-        }
-        Err(NoStore::Unwritable(error)) => {
-            log::warn!("Cannot use {}: {error}. The incarnation is not kept; the clock alone tells lives apart.", folder.display());
-            Ok(None)
-        }
-    }
 }
 
 fn open_events(path: &Path) -> Result<EventFile, Failure> {

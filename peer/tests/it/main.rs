@@ -4,7 +4,9 @@
 
 mod bench;
 mod discovery;
+mod files;
 mod links;
+mod memory;
 mod outputs;
 mod panic;
 mod primary;

@@ -223,12 +223,14 @@ fn a_restart_takes_a_larger_incarnation_even_if_the_clock_was_set_back() {
     let bench = Bench::new();
     let data = bench.path("data");
     std::fs::create_dir(&data).unwrap();
-    let future = 9_000_000_000_000_u64;
-    std::fs::write(data.join("incarnation"), future.to_string()).unwrap();
+    // Beyond 2026 and not beyond what a clock can have given; in the form that older builds have left.
+    let future = 2_500_000_000_000_u64;
+    std::fs::write(data.join("incarnation"), format!("{future}\n")).unwrap();
     let one = bench.start("peer1", &["--data-dir", data.to_str().unwrap()]);
     until("it to be ready", || one.has(is_ready));
     assert_eq!(one.events()[0].inc.0, future + 1);
-    assert_eq!(std::fs::read_to_string(data.join("incarnation")).unwrap().trim(), (future + 1).to_string());
+    let memory = std::fs::read_to_string(data.join("incarnation")).unwrap();
+    assert!(memory.starts_with(&format!("peer-memory 2 {} fresh peer1 ", future + 1)), "{memory}");
 }
 
 #[test]
