@@ -152,7 +152,7 @@ impl Sinks {
     fn sunk_up_to(&self, origin: &Member) -> Oseq {
         match self.sunk.get(&origin.id) {
             Some((inc, oseq)) if inc == origin.inc => oseq,
-            Some((inc, _)) if inc > origin.inc => Oseq(u64::MAX),
+            Some((inc, _)) if inc > origin.inc => Oseq::MAX,
             Some(_) | None => Oseq::ZERO,
         }
     }

@@ -35,6 +35,13 @@ pub(crate) struct Entrant {
     seen: Time,
 }
 
+impl Entrant {
+    /// Whether it can be let in now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
+}
+
 impl Node {
     /// Somebody asks to be let in: over a link, or by datagram.
     pub(crate) fn on_join_request(&mut self, now: Time, via: Option<&Member>, join: JoinRequest, out: &mut Vec<Output>) {
@@ -212,6 +219,11 @@ impl Node {
                 leader.batch_at = Some(now);
                 self.renew(now, &above, out);
                 return;
+            }
+            if primary {
+                let is_left = |contact: &&Contact| !is_gone(contact.id());
+                let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
+                entrants.truncate(leader.bearable(&self.me.member, &kept));
             }
         }
         let gone = |contact: &&Contact| !failed.iter().any(|(other, _)| other.member == contact.member) && !left.contains(contact.id());
@@ -396,6 +408,18 @@ impl Node {
             let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.evict(&contact, &evidence, out);
         }
+    }
+}
+
+impl Leader {
+    /// Mode `primary`: how many may come into a view in which these stay. Those who have acknowledged something to this leader
+    /// have to be a quorum of it, the leader among them: newcomers that never say a word would block the group for good.
+    fn bearable(&self, me: &Member, kept: &[&Contact]) -> usize {
+        let acknowledges = |contact: &&&Contact| {
+            let follower = self.followers.get(contact.id()).filter(|follower| follower.contact.member == contact.member);
+            contact.member == *me || follower.is_some_and(Follower::has_answered)
+        };
+        (2 * kept.iter().filter(acknowledges).count()).saturating_sub(kept.len())
     }
 }
 

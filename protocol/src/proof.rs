@@ -134,8 +134,8 @@ impl Node {
                 self.outbox.rewind(self.log.last_oseq(&self.me.member));
             }
             (Role::Candidate(candidate), Reason::Stale { promised }) => {
-                let overtaken =
-                    matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
+                let overtaken = candidate.has_asked(from)
+                    && matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
                 if overtaken {
                     candidate.floor = candidate.floor.clone().max(promised.clone());
                     self.ask(now, Cause::Again, out);
@@ -147,7 +147,7 @@ impl Node {
                 }
             }
             // It is between two groups itself, and says nothing about this one.
-            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => {
+            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 let syncing = matches!(candidate.phase, Phase::Syncing(_));
                 candidate.busy.insert(from.id.clone());
                 if syncing {
@@ -156,7 +156,7 @@ impl Node {
                     self.claim_if_clear(now, out);
                 }
             }
-            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => {
+            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 candidate.disowned = true;
                 self.on_asked_gone(now, from, out);
             }
@@ -172,7 +172,7 @@ impl Node {
             }
             (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
                 joining.ask_at = now;
-                self.renumber(Incarnation(known.0.saturating_add(1)), out);
+                self.renumber(Incarnation(known.0 + 1), out);
             }
             // The rest means nothing to the role: an answer to a question that is no longer open.
             (Role::Leader(_) | Role::Member(_) | Role::Candidate(_) | Role::Joining(_), _) => {}
