@@ -153,6 +153,8 @@ pub(crate) struct Lag {
     pub(crate) acked: u64,
     pub(crate) high: u64,
     pub(crate) for_ms: u64,
+    /// The first position that waited to be safe, where it is sent away for that.
+    pub(crate) awaited: Option<u64>,
 }
 
 /// What a life says of one position of the log.

@@ -117,7 +117,7 @@ impl Node {
         }
     }
 
-    fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
+    pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
         if self.blocked.is_none() {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }

@@ -31,6 +31,11 @@ impl Node {
         if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
             return;
         }
+        if !self.reach().contact(&from) || !self.reach().holds(&datagram.message) {
+            let why = format!("a datagram {} names one that no peer can have got to", datagram.message.verb());
+            self.reject(Some(from.id()), "number", &why, out);
+            return;
+        }
         self.links.hear(now, &from, out);
         match datagram.message {
             Message::NewPeerRequest(join) if join.leading.is_none() && join.from == from => {
@@ -132,7 +137,7 @@ impl Node {
             (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.been_member => {
                 self.on_rejected(now, &from.member, rejected, out);
             }
-            (Role::Joining(_), Reason::Busy) => {}
+            (Role::Joining(_), Reason::Busy) => self.on_turned_away(now, from.id(), &rejected, out),
             _ => self.reject(Some(from.id()), "datagram", "REJECTED", out),
         }
     }

@@ -325,7 +325,7 @@ impl Node {
         let until = now + self.config.outcome_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.revive(&from.id);
-        if candidate.ask != ask || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. }) {
+        if candidate.ask != ask || !candidate.has_asked(from) || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. }) {
             return;
         }
         if candidate.suspects.contains(&from.id) {
@@ -343,7 +343,7 @@ impl Node {
     pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.revive(&from.id);
-        if candidate.ask == ask {
+        if candidate.ask == ask && candidate.has_asked(from) {
             candidate.answered.insert(from.id.clone());
             self.claim_if_clear(now, out);
         }
@@ -354,7 +354,10 @@ impl Node {
         let own_word = word.leader.member == *from;
         if word.ask.is_none() {
             if own_word {
-                out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                // What a stranger announces changes nothing, and is nothing to tell.
+                if word.epoch >= self.promised && (self.promised.owner == *from || self.counts(from)) {
+                    out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                }
                 self.on_beacon(now, from, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
@@ -378,7 +381,7 @@ impl Node {
                 }
             }
             Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from, &word, out),
-            Role::Candidate(candidate) if candidate.is_asking(word.ask) && !candidate.is_standing() => {
+            Role::Candidate(candidate) if candidate.is_asking(word.ask) && candidate.has_asked(from) && !candidate.is_standing() => {
                 if own_word {
                     self.end_candidacy(now, word, out);
                 } else {

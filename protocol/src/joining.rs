@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::building::{Base, Building, Purpose};
-use crate::id::{Contact, Member};
+use crate::id::{Contact, Member, PeerId};
 use crate::log::Log;
-use crate::message::{Added, Coordinator, Message, Ordered, Reason, Snapshot};
+use crate::message::{Added, Coordinator, Message, Ordered, Reason, Rejected, Snapshot};
 use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::Cause;
@@ -26,7 +26,7 @@ impl Joining {
         if let Some((_, since)) = &mut self.target {
             *since += lag;
         }
-        for at in [&mut self.reported, &mut self.gives_way_until].into_iter().flatten() {
+        for at in [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten() {
             *at += lag;
         }
     }
@@ -57,6 +57,7 @@ impl Node {
             deferring: None,
             accused_by: None,
             let_down: BTreeSet::new(),
+            full: None,
             veterans: BTreeSet::new(),
             gives_way_until: None,
         });
@@ -80,7 +81,9 @@ impl Node {
         let asked = joining.target.as_ref().map_or(alone, |(_, since)| *since + knobs.join_patience);
         let building = if self.building.is_some() { alone + knobs.join_patience } else { alone };
         let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
-        alone.max(believed).max(asked).max(building).max(deferred)
+        // A group that is there, and full, is no reason to found one beside it.
+        let turned_away = joining.full.map_or(alone, |at| at + knobs.join_patience.max(HEARD_FOR));
+        alone.max(believed).max(asked).max(building).max(deferred).max(turned_away)
     }
 
     pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -218,6 +221,15 @@ impl Node {
         }
     }
 
+    /// A leader has answered the open question by datagram: its group is full. Only leaders answer so in that way.
+    pub(crate) fn on_turned_away(&mut self, now: Time, by: &PeerId, rejected: &Rejected, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
+            joining.full = Some(now);
+            self.tell_blocked(format!("the group of {by} has members_max members and admits nobody; waiting for room"), out);
+        }
+    }
+
     /// The leader that was asked is gone, or does not lead.
     pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
         let Role::Joining(joining) = &mut self.role else { return };
@@ -291,6 +303,10 @@ impl Node {
     /// Some of the entries that a joiner is waiting for.
     pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
         let patience = self.config.knobs().join_patience;
+        if self.holds_too_much() {
+            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
         if let Some(building) = &mut self.building
             && building.extend(ordered)
         {

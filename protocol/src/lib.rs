@@ -53,6 +53,7 @@
 mod adoption;
 mod asking;
 mod blocked;
+mod bounded;
 mod building;
 mod courtship;
 mod datagrams;
@@ -78,6 +79,7 @@ mod proof;
 #[cfg(test)]
 mod puppet;
 mod quorum;
+mod reach;
 mod role;
 mod sequencer;
 mod slow;

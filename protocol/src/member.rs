@@ -94,7 +94,9 @@ impl Node {
 
     pub(crate) fn on_ordered(&mut self, now: Time, from: &Member, ordered: Ordered, out: &mut Vec<Output>) {
         if let Some(ask) = ordered.repair {
-            self.on_repair(now, ask, ordered, out);
+            if self.building.as_ref().is_some_and(|building| building.source.member == *from) {
+                self.on_repair(now, ask, ordered, out);
+            }
             return;
         }
         if self.is_stale(now, from, &ordered.epoch, "ORDERED", out) {
@@ -114,8 +116,16 @@ impl Node {
             self.reject(Some(&from.id), "hole", &format!("#{} where #{next} was due", ordered.first), out);
             return;
         }
+        if self.holds_too_much() {
+            self.reject(Some(&from.id), "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
         let stable = ordered.stable;
         for entry in ordered.from(next) {
+            if !self.log.knows_origin(&entry) {
+                self.reject(Some(&from.id), "ORDERED", "of an origin that was in no view", out);
+                return;
+            }
             let Some(entry) = entry.resolve(self.log.view()) else {
                 // Two logs of one epoch do not agree. That cannot be, and is no reason to hold another view than the others.
                 self.reject(Some(&from.id), "change", "of a view that this peer does not hold", out);
@@ -170,6 +180,19 @@ impl Node {
         let floor = all_have.min(self.log.stable()).min(self.sinks.delivered());
         let knobs = self.config.knobs();
         self.log.discard(floor, knobs.retain_entries, knobs.retain_bytes);
+    }
+
+    /// Whether what this peer keeps of the log, and builds of another one, is more than a leader lets anybody lag: such a leader
+    /// takes no more readings long before.
+    pub(crate) fn holds_too_much(&mut self) -> bool {
+        let knobs = self.config.knobs();
+        let most = 3 * knobs.retain_bytes + 2 * knobs.window_bytes;
+        let built = self.building.as_ref().map_or(0, |building| building.entries.weight());
+        if self.log.weight() + built > most {
+            // What everybody has may be known at the next heartbeat only; what is stable and handed over can be done without.
+            self.discard(self.log.stable());
+        }
+        self.log.weight() + built > most
     }
 
     /// Acknowledges what has come, and sends what waits.

@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::role::Role;
 use crate::seam::Output;
-use crate::sequencer::{Courting, Retiring, Successor};
+use crate::sequencer::{Courting, Leader, Retiring, Successor};
 use crate::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
 use crate::stream::Parting;
 use crate::time::Time;
@@ -38,6 +38,13 @@ pub(crate) struct Entrant {
     /// An older life of it is in the view, and is being probed: the beat whose ACK proves that life.
     probing: Option<u64>,
     seen: Time,
+}
+
+impl Entrant {
+    /// Whether it can be let in now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
 }
 
 impl Node {
@@ -257,6 +264,11 @@ impl Node {
                 self.renew(now, &above, out);
                 return;
             }
+            if primary {
+                let is_left = |contact: &&Contact| !is_gone(contact.id());
+                let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
+                entrants.truncate(leader.bearable(&self.me.member, &kept));
+            }
         }
         let gone = |contact: &&Contact| !failed.iter().any(|(other, _)| other.member == contact.member) && !left.contains(contact.id());
         let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
@@ -447,6 +459,18 @@ impl Node {
             let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.evict(&contact, &evidence, out);
         }
+    }
+}
+
+impl Leader {
+    /// Mode `primary`: how many may come into a view in which these stay. Those who have acknowledged something to this leader
+    /// have to be a quorum of it, the leader among them: newcomers that never say a word would block the group for good.
+    fn bearable(&self, me: &Member, kept: &[&Contact]) -> usize {
+        let acknowledges = |contact: &&&Contact| {
+            let follower = self.followers.get(contact.id()).filter(|follower| follower.contact.member == contact.member);
+            contact.member == *me || follower.is_some_and(Follower::has_answered)
+        };
+        (2 * kept.iter().filter(acknowledges).count()).saturating_sub(kept.len())
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Node {
     pub(crate) tick_at: Option<Time>,
     /// Set while a call has left something over that the next one is to do at once.
     pub(crate) more_at: Option<Time>,
+    /// Who has been sent entries in this call because it asked for them.
+    pub(crate) answered: BTreeSet<Member>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
     /// Up to when its own lateness has been allowed for.
@@ -118,6 +120,7 @@ impl Node {
                 deferring: None,
                 accused_by: None,
                 let_down: BTreeSet::new(),
+                full: None,
                 veterans: BTreeSet::new(),
                 gives_way_until: None,
             }),
@@ -140,6 +143,7 @@ impl Node {
             told: None,
             tick_at: None,
             more_at: None,
+            answered: BTreeSet::new(),
             lag: Duration::ZERO,
             excused_until: now,
             stopped: false,
@@ -284,6 +288,8 @@ impl Node {
             told: _,
             tick_at,
             more_at,
+            // Empty between two calls.
+            answered: _,
             lag,
             excused_until,
             stopped,
@@ -404,7 +410,21 @@ impl Node {
 
     fn on_frame(&mut self, now: Time, link: LinkId, message: Message, out: &mut Vec<Output>) {
         self.links.on_received(now, link, &message, out);
+        if !self.reach().holds(&message) {
+            let from = self.links.peer(link).map(|from| from.id.clone());
+            self.reject(from.as_ref(), "number", &format!("{} names one that no peer can have got to", message.verb()), out);
+            if matches!(message, Message::Hello(_)) {
+                self.links.hang_up(link, out);
+            }
+            return;
+        }
         if let Message::Hello(hello) = &message {
+            if self.is_taken(&hello.from) {
+                let why = format!("{} is a member, and this is another process of that name", hello.from.member);
+                self.reject(Some(hello.from.id()), "HELLO", &why, out);
+                self.links.hang_up(link, out);
+                return;
+            }
             let end = self.log.end();
             let knows = self.log.view().and_then(|view| view.incarnation(hello.from.id()));
             match self.links.on_hello(now, link, hello, end, knows, out) {
@@ -434,6 +454,13 @@ impl Node {
             return;
         }
         self.on_message(now, &from, message, out);
+    }
+
+    /// Whether another process than this one is what the newest view calls so. One that is the same process, and says that it
+    /// is to be reached at another address, has moved.
+    fn is_taken(&self, contact: &Contact) -> bool {
+        let known = self.log.view().and_then(|view| view.find(contact.id()));
+        known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
     }
 
     /// Whether the newest view knows a later life of that peer.
@@ -470,7 +497,7 @@ impl Node {
             Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
             Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
             Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(from, &epoch, contiguous),
+            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(now, from, &epoch, contiguous),
             Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
@@ -560,6 +587,7 @@ impl Node {
             return;
         }
         self.more_at = None;
+        self.answered.clear();
         match &self.role {
             Role::Leader(_) => self.settle_leader(now, out),
             Role::Member(_) => self.settle_member(now, out),

@@ -482,6 +482,17 @@ pub enum Evidence {
         /// For how long it has lagged too far, in milliseconds.
         for_ms: u64,
     },
+    /// A reading waits to be safe, and it acknowledges nothing.
+    Unacknowledged {
+        /// The last position that it has acknowledged.
+        acked: Seq,
+        /// The first position that waits.
+        awaited: Seq,
+        /// The last position of the log.
+        high: Seq,
+        /// For how long it has acknowledged nothing, in milliseconds.
+        for_ms: u64,
+    },
 }
 
 /// Why an election starts.

@@ -136,8 +136,8 @@ impl Node {
                 self.outbox.rewind(self.log.last_oseq(&self.me.member));
             }
             (Role::Candidate(candidate), Reason::Stale { promised }) => {
-                let overtaken =
-                    matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
+                let overtaken = candidate.has_asked(from)
+                    && matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
                 if overtaken {
                     candidate.floor = candidate.floor.clone().max(promised.clone());
                     self.ask(now, Cause::Again, out);
@@ -149,7 +149,7 @@ impl Node {
                 }
             }
             // It is between two groups itself, and says nothing about this one.
-            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => {
+            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 let syncing = matches!(candidate.phase, Phase::Syncing(_));
                 candidate.busy.insert(from.id.clone());
                 if syncing {
@@ -158,7 +158,7 @@ impl Node {
                     self.claim_if_clear(now, out);
                 }
             }
-            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => {
+            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 candidate.disowned = true;
                 self.on_asked_gone(now, from, out);
             }
@@ -182,8 +182,8 @@ impl Node {
                 }
             }
             (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
-                let next = Incarnation(known.0.saturating_add(1));
-                if self.first_inc.may_be_followed_by(next) && next > self.me.member.inc {
+                let next = known.next();
+                if *known <= self.first_inc.reach() && next > self.me.member.inc {
                     // Not at once: two that answer each other without a pause would do nothing else.
                     joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
                     self.renumber(next, out);

@@ -13,6 +13,7 @@ use crate::id::{Contact, Epoch, Member, Oseq, PeerId, Seq};
 use crate::links::Wanted;
 use crate::log::Log;
 use crate::member::millis;
+use crate::membership::Entrant;
 use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
@@ -42,7 +43,7 @@ pub(crate) struct Leader {
     /// Nobody can be overdue before this.
     watch_at: Time,
     /// Peers that ask to be admitted.
-    pub(crate) entrants: BTreeMap<PeerId, crate::membership::Entrant>,
+    pub(crate) entrants: BTreeMap<PeerId, Entrant>,
     /// Members that ask to leave.
     pub(crate) leavers: BTreeSet<PeerId>,
     /// Members to be removed because they failed.
@@ -256,6 +257,9 @@ impl Node {
             }
             return;
         }
+        // Kept as they are, the new ones would keep the memory of all that is known.
+        let repeats = self.log.last_oseq(from) >= requests.first;
+        let requests = if repeats { requests.alone() } else { requests };
         let mut own = requests.first;
         for wish in requests.run {
             let (first, end) = (own, wish.last(own));
@@ -295,10 +299,10 @@ impl Node {
         let holder = follower.contact.clone();
         leader.clear_doubt();
         self.refuse_duplicates(now, from, &holder, ack.beat, out);
-        self.on_ordered_ack(from, &ack.epoch, ack.contiguous);
+        self.on_ordered_ack(now, from, &ack.epoch, ack.contiguous);
     }
 
-    pub(crate) fn on_ordered_ack(&mut self, from: &Member, epoch: &Epoch, contiguous: Seq) {
+    pub(crate) fn on_ordered_ack(&mut self, now: Time, from: &Member, epoch: &Epoch, contiguous: Seq) {
         let end = self.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         if *epoch != leader.epoch || contiguous > end {
@@ -311,7 +315,12 @@ impl Node {
         if !follower.adopted && contiguous >= leader.announced.cut {
             follower.begin_at(contiguous);
         }
+        let is_first = !follower.has_answered();
         follower.acknowledge(contiguous);
+        if is_first && leader.entrants.values().any(Entrant::is_ready) {
+            // There may be as many more as it bears now.
+            leader.batch_at = leader.batch_at.or(Some(now));
+        }
     }
 
     /// Beats, watches, batches.

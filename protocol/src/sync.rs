@@ -355,6 +355,11 @@ impl Node {
     /// The log to be adopted cannot be had: the claim is void, its holder is not counted on, and everybody is asked again.
     pub(crate) fn adoption_failed(&mut self, now: Time, out: &mut Vec<Output>) {
         let source = self.building.take().map(|building| building.source);
+        self.give_up_on(now, source.as_ref(), out);
+    }
+
+    /// The same, where it is told whose log it was.
+    pub(crate) fn give_up_on(&mut self, now: Time, source: Option<&Contact>, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if let Some(source) = source {
             candidate.suspects.insert(source.id().clone());

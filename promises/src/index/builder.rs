@@ -225,7 +225,12 @@ impl<'a> Builder<'a> {
             }
             Note::Acknowledged { oseq, seq, .. } => What::Acknowledged { oseq: oseq.0, seq: seq.0 },
             Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms } } => {
-                let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms };
+                let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: None };
+                What::Slow { life: self.life(peer, *peer_inc), lag }
+            }
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Unacknowledged { acked, awaited, high, for_ms } } => {
+                let behind = high.0.saturating_sub(acked.0);
+                let lag = Lag { behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: Some(awaited.0) };
                 What::Slow { life: self.life(peer, *peer_inc), lag }
             }
             Note::Failed { peer, peer_inc, ordered, .. } | Note::Left { peer, peer_inc, ordered } => {

@@ -112,6 +112,9 @@ impl fmt::Display for Evidence {
             Self::Slow { behind, acked, high, for_ms } => {
                 write!(f, "{behind} entries behind, at #{acked} of #{high}, and too far for {for_ms} ms")
             }
+            Self::Unacknowledged { acked, awaited, high, for_ms } => {
+                write!(f, "it has acknowledged nothing for {for_ms} ms, at #{acked} of #{high}, and #{awaited} waits to be safe")
+            }
         }
     }
 }
