@@ -96,6 +96,8 @@ pub enum Change {
     NoAddress,
     /// It gets its address back, or its first one.
     OwnAddress,
+    /// It gets back the address that it had at first.
+    FirstAddress,
     /// It gets an address of another network.
     OtherSubnet,
 }
@@ -236,9 +238,10 @@ impl Network {
                 card.address = None;
                 vec![format!("addr flush dev {interface}")]
             }
-            Change::NewAddress | Change::OwnAddress | Change::OtherSubnet => {
+            Change::NewAddress | Change::OwnAddress | Change::FirstAddress | Change::OtherSubnet => {
                 match change {
                     Change::NewAddress => card.changes = card.changes % CHANGES_MAX + 1,
+                    Change::FirstAddress => card.changes = 0,
                     Change::OtherSubnet => card.subnet ^= OTHER_SUBNET,
                     _ => {}
                 }

@@ -11,6 +11,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, getgid, getuid};
 use thiserror::Error;
 
+use crate::network::{Network, Plan};
+
 /// Something that is missing, and how to get it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{what}: {why}; {help}")]
@@ -21,6 +23,25 @@ pub struct Missing {
     pub why: String,
     /// How to get it.
     pub help: &'static str,
+}
+
+/// Moves this process to where it may make hosts, and sees to it that everything is there. Loopback is up there, too. Once
+/// in the life of a process, before it starts a thread.
+///
+/// # Errors
+/// What is missing.
+pub fn ready() -> Result<(), Missing> {
+    tools()?;
+    acquire()?;
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).stdin(Stdio::null()).output();
+    match up {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(Missing { what: NAMESPACES, why: format!("`ip link set lo up`: {why}"), help: NAMESPACES_HELP })
+        }
+        Err(error) => Err(Missing { what: IP, why: error.to_string(), help: IP_HELP }),
+    }
 }
 
 /// Moves this process into namespaces of its own, in which it may make hosts: as root where it is root, else by a user
@@ -75,6 +96,15 @@ pub fn tools() -> Result<(), Missing> {
         Ok(status) => Err(Missing { what: IP, why: format!("`ip -V`: {status}"), help: IP_HELP }),
         Err(error) => Err(Missing { what: IP, why: error.to_string(), help: IP_HELP }),
     }
+}
+
+/// Makes a host and lets it go again, where namespaces are there already.
+///
+/// # Errors
+/// What is missing.
+pub fn ready_for_one() -> Result<(), Missing> {
+    let made = Network::new(0).and_then(|mut network| network.add("trial", &[Plan::plain()], 1));
+    made.map(drop).map_err(|error| Missing { what: "a host", why: error.to_string(), help: NAMESPACES_HELP })
 }
 
 const NAMESPACES: &str = "namespaces of its own";

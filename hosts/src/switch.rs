@@ -123,9 +123,10 @@ impl Switch {
         shared.rules.push(rule);
     }
 
-    /// Takes a rule away.
+    /// Takes a rule away, and those whose names are that one and a further word.
     pub fn take(&self, name: &str) {
-        lock(&self.shared).rules.retain(|rule| rule.name != name);
+        let is_its = |rule: &Rule| rule.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        lock(&self.shared).rules.retain(|rule| !is_its(rule));
     }
 
     /// The flows that begin or end at an address.

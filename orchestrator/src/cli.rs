@@ -1,4 +1,4 @@
-//! The command: `run`, `check`, `list`, `plan`, `clean`.
+//! The command: `run`, `check`, `list`, `plan`, `doctor`, `clean`.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use promises::exit;
 use protocol::draw::draw;
 
-use crate::case::{Bench, BenchError, Case};
+use crate::case::{Bench, BenchError, Case, Place};
 use crate::folder::locked_runs;
 use crate::plan;
 use crate::report::Style;
@@ -41,6 +41,8 @@ enum Command {
     List(Files),
     /// Shows what a run would do: what the seed draws, what every duration comes to.
     Plan(Plan),
+    /// Says what this machine lacks for the world `hosts`, and how to get it.
+    Doctor,
     /// Ends processes that outlived a run whose orchestrator died, and takes away its lock.
     Clean(Clean),
 }
@@ -71,6 +73,12 @@ struct Run {
     /// Runs with this timing, whatever the file says.
     #[arg(long)]
     timing: Option<Timing>,
+    /// Runs in this world; without it, each scenario runs in the first that can: `processes`, then `hosts`.
+    #[arg(long)]
+    world: Option<WorldName>,
+    /// Exits with 69 if a scenario could not be run here; without it that is said, and is no failure.
+    #[arg(long)]
+    strict: bool,
     /// The peer to run; the one beside this program if not given.
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
@@ -113,6 +121,23 @@ enum Timing {
     Fast,
     /// The product's own.
     Default,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WorldName {
+    /// Real peers on loopback.
+    Processes,
+    /// Real peers, each in a network namespace of its own.
+    Hosts,
+}
+
+impl WorldName {
+    fn place(self) -> Place {
+        match self {
+            Self::Processes => Place::Processes,
+            Self::Hosts => Place::Hosts,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -174,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Check(files) => files.check(),
         Command::List(files) => files.list(),
         Command::Plan(plan) => plan.perform(),
+        Command::Doctor => Ok(doctor()),
         Command::Clean(clean) => Ok(clean.perform()),
     };
     match done {
@@ -190,6 +216,27 @@ struct Loaded {
     source: Source,
     cell: Cell,
     scenario: Scenario,
+}
+
+impl Loaded {
+    /// In which worlds it runs, and why not in the others.
+    fn worlds(&self) -> String {
+        let path = self.source.path.display();
+        match self.scenario.needs_hosts.first() {
+            None => format!("{path} runs in processes and hosts"),
+            Some(need) => format!("{path} runs in hosts only: {} in line {}", need.value, self.source.locate(need.span.start).line),
+        }
+    }
+
+    /// Where it runs if this world was asked for; else why it cannot.
+    fn place(&self, asked: Option<Place>) -> Result<Place, String> {
+        match (asked, self.scenario.needs_hosts.is_empty()) {
+            (Some(Place::Processes), false) => Err(self.worlds()),
+            (Some(place), _) => Ok(place),
+            (None, true) => Ok(Place::Processes),
+            (None, false) => Ok(Place::Hosts),
+        }
+    }
 }
 
 impl Files {
@@ -236,7 +283,12 @@ impl Files {
 
     fn check(&self) -> Result<u8, Failure> {
         let loaded = self.load(None)?;
-        tell(&mut std::io::stdout(), &format!("{} scenarios, no errors\n", loaded.len()));
+        let only: Vec<&Loaded> = loaded.iter().filter(|one| !one.scenario.needs_hosts.is_empty()).collect();
+        let mut told: Vec<String> = only.iter().map(|one| one.worlds()).collect();
+        told.dedup();
+        told.iter().for_each(|line| tell(&mut std::io::stdout(), &format!("{line}\n")));
+        let words = format!("{} scenarios, no errors: {} run in processes and hosts", loaded.len(), loaded.len() - only.len());
+        tell(&mut std::io::stdout(), &format!("{words}, {} in hosts only\n", only.len()));
         Ok(0)
     }
 
@@ -290,6 +342,23 @@ impl Run {
         if loaded.is_empty() {
             return Err(Failure::Nothing);
         }
+        let asked = self.world.map(WorldName::place);
+        let all = loaded.len();
+        // Once, and before there is any thread.
+        let missing = loaded.iter().any(|one| one.place(asked) == Ok(Place::Hosts)).then(hosts::rights::ready).and_then(Result::err);
+        loaded.retain(|one| {
+            let why = match (one.place(asked), &missing) {
+                (Ok(Place::Hosts), Some(missing)) => format!("{}: {missing}", one.source.path.display()),
+                (Ok(_), _) => return true,
+                (Err(why), _) => why,
+            };
+            tell(&mut std::io::stderr(), &format!("not run: {why}\n"));
+            false
+        });
+        let left_out = all - loaded.len();
+        if loaded.is_empty() {
+            return Ok(if self.strict || asked.is_some() { exit::UNAVAILABLE } else { 0 });
+        }
         let json = self.format == Format::Json;
         let voice = match (self.follow, json) {
             (true, _) => Voice::Follow,
@@ -302,11 +371,13 @@ impl Run {
         let first = self.seed.unwrap_or_else(drawn_seed);
         let timing = self.timing.map(|timing| timing.profile().name());
         let mut verdicts: Vec<Verdict> = Vec::new();
-        'all: for Loaded { source, cell, scenario } in &loaded {
+        'all: for one in &loaded {
+            let Loaded { source, cell, scenario } = one;
+            let place = one.place(asked).unwrap_or(Place::Processes);
             // A seed that was given means one run, the one it replays.
             let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
             for turn in 0..repeat {
-                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing };
+                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
                 let verdict = bench.run(&case, &mut interrupts)?;
                 let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
                 let farewell = scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
@@ -323,7 +394,10 @@ impl Run {
             tell(&mut std::io::stdout(), &style.closing(&verdicts));
         }
         let worst = verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
-        Ok(worst.code())
+        if left_out > 0 {
+            tell(&mut std::io::stderr(), &format!("not run: {left_out} scenarios, as said above\n"));
+        }
+        Ok(if worst == Outcome::Pass && left_out > 0 && self.strict { exit::UNAVAILABLE } else { worst.code() })
     }
 }
 
@@ -359,6 +433,28 @@ impl Clean {
         tell(&mut std::io::stdout(), &format!("{cleaned} dead runs cleaned\n"));
         0
     }
+}
+
+/// Looks for all that hosts need, and tells what is there and what is missing.
+fn doctor() -> u8 {
+    let found = [
+        ("/dev/net/tun and the program `ip`", hosts::rights::tools()),
+        ("namespaces of its own", hosts::rights::acquire()),
+        ("a host on the network", hosts::rights::ready_for_one()),
+    ];
+    let mut code = 0;
+    for (what, result) in found {
+        match result {
+            Ok(()) => tell(&mut std::io::stdout(), &format!("ok       {what}\n")),
+            Err(missing) => {
+                code = exit::UNAVAILABLE;
+                tell(&mut std::io::stdout(), &format!("missing  {what}: {missing}\n"));
+            }
+        }
+    }
+    let words = if code == 0 { "worlds: processes, hosts, simulator" } else { "worlds: processes, simulator" };
+    tell(&mut std::io::stdout(), &format!("{words}\n"));
+    code
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod expect;
 pub mod folder;
 pub mod holdings;
+pub mod namespaces;
 pub mod observed;
 pub mod plan;
 pub mod processes;
