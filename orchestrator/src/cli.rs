@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
 use promises::exit;
 use protocol::draw::draw;
 
@@ -16,6 +19,7 @@ use crate::report::Style;
 use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
 use crate::scenario::{Cell, Profile, Scenario, cells, parse};
 use crate::signals::Interrupts;
+use crate::storm::{self, Orders};
 use crate::strays::reap;
 use crate::teller::Voice;
 use crate::verdict::{Outcome, Verdict, case_name};
@@ -41,6 +45,8 @@ enum Command {
     List(Files),
     /// Shows what a run would do: what the seed draws, what every duration comes to.
     Plan(Plan),
+    /// Draws scenarios from seeds and runs them; keeps the plan of each that does not pass, to be run again.
+    Storm(StormArguments),
     /// Says what this machine lacks for the world `hosts`, and how to get it.
     Doctor,
     /// Ends processes that outlived a run whose orchestrator died, and takes away its lock.
@@ -94,6 +100,37 @@ struct Run {
     /// How results are told.
     #[arg(long, default_value = "human")]
     format: Format,
+    /// Ends when this process, its parent, does.
+    #[arg(long, hide = true, value_name = "PID")]
+    die_with: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+struct StormArguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// The world.
+    #[arg(long, default_value = "hosts")]
+    world: WorldName,
+    /// The knobs.
+    #[arg(long, default_value = "fast")]
+    timing: Timing,
+    /// How many runs at a time.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// The peer to run; the one beside this program if not given.
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+    /// Where runs, and the plans of those that do not pass, are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "logs")]
+    logs: PathBuf,
+    /// Prints the scenario of the first seed, and runs nothing.
+    #[arg(long)]
+    show: bool,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +207,8 @@ enum Failure {
     Bench(#[from] BenchError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
+    #[error("cannot run a storm: {0}")]
+    Storm(std::io::Error),
 }
 
 impl Failure {
@@ -178,7 +217,7 @@ impl Failure {
             Self::Nothing => exit::USAGE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
             Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) => exit::BROKEN,
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) => exit::BROKEN,
         }
     }
 }
@@ -199,6 +238,7 @@ pub fn main() -> ExitCode {
         Command::Check(files) => files.check(),
         Command::List(files) => files.list(),
         Command::Plan(plan) => plan.perform(),
+        Command::Storm(storm) => storm.perform(),
         Command::Doctor => Ok(doctor()),
         Command::Clean(clean) => Ok(clean.perform()),
     };
@@ -335,6 +375,26 @@ fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usi
     Ok(if errors == 0 { Ok(loaded) } else { Err(errors) })
 }
 
+impl StormArguments {
+    fn perform(&self) -> Result<u8, Failure> {
+        let orders = Orders {
+            from: self.from,
+            seeds: self.seeds,
+            place: self.world.place(),
+            profile: self.timing.profile(),
+            jobs: self.jobs,
+            peer: self.peer.clone(),
+            logs: self.logs.clone(),
+        };
+        if self.show {
+            tell(&mut std::io::stdout(), &storm::draft(orders.from, orders.place, orders.profile));
+            return Ok(0);
+        }
+        let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
+        storm::perform(&orders, &mut interrupts).map_err(Failure::Storm)
+    }
+}
+
 impl Run {
     fn perform(&self) -> Result<u8, Failure> {
         let mut loaded = self.files.load(self.timing.map(Timing::profile))?;
@@ -366,6 +426,14 @@ impl Run {
             (false, false) => Voice::Normal,
         };
         let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice)?;
+        // Not before the namespaces are there: a process that gets rights of its own loses this wish.
+        if let Some(parent) = self.die_with {
+            set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;
+            // It may have ended before the kernel knew that it matters.
+            if getppid().as_raw() != parent {
+                return Ok(exit::INTERRUPTED);
+            }
+        }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
         let style = Style { colour: std::io::stdout().is_terminal(), annotate: std::env::var_os("GITHUB_ACTIONS").is_some() };
         let first = self.seed.unwrap_or_else(drawn_seed);

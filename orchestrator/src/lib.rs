@@ -21,6 +21,7 @@ pub mod processes;
 pub mod report;
 pub mod scenario;
 pub mod signals;
+pub mod storm;
 pub mod strays;
 pub mod supervisor;
 pub mod teller;
