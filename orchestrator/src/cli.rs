@@ -1,4 +1,4 @@
-//! The command: `run`, `check`, `list`, `plan`, `clean`.
+//! The command: `run`, `check`, `list`, `plan`, `doctor`, `clean`.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,20 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
 use promises::exit;
 use protocol::draw::draw;
 
-use crate::case::{Bench, BenchError, Case};
+use crate::case::{Bench, BenchError, Case, Place};
 use crate::folder::locked_runs;
 use crate::plan;
 use crate::report::Style;
 use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
 use crate::scenario::{Cell, Profile, Scenario, cells, parse};
 use crate::signals::Interrupts;
+use crate::storm::{self, Orders};
 use crate::strays::reap;
 use crate::teller::Voice;
 use crate::verdict::{Outcome, Verdict, case_name};
@@ -41,6 +45,10 @@ enum Command {
     List(Files),
     /// Shows what a run would do: what the seed draws, what every duration comes to.
     Plan(Plan),
+    /// Draws scenarios from seeds and runs them; keeps the plan of each that does not pass, to be run again.
+    Storm(StormArguments),
+    /// Says what this machine lacks for the world `hosts`, and how to get it.
+    Doctor,
     /// Ends processes that outlived a run whose orchestrator died, and takes away its lock.
     Clean(Clean),
 }
@@ -71,6 +79,12 @@ struct Run {
     /// Runs with this timing, whatever the file says.
     #[arg(long)]
     timing: Option<Timing>,
+    /// Runs in this world; without it, each scenario runs in the first that can: `processes`, then `hosts`.
+    #[arg(long)]
+    world: Option<WorldName>,
+    /// Exits with 69 if a scenario could not be run here; without it that is said, and is no failure.
+    #[arg(long)]
+    strict: bool,
     /// The peer to run; the one beside this program if not given.
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
@@ -86,6 +100,37 @@ struct Run {
     /// How results are told.
     #[arg(long, default_value = "human")]
     format: Format,
+    /// Ends when this process, its parent, does.
+    #[arg(long, hide = true, value_name = "PID")]
+    die_with: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+struct StormArguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// The world.
+    #[arg(long, default_value = "hosts")]
+    world: WorldName,
+    /// The knobs.
+    #[arg(long, default_value = "fast")]
+    timing: Timing,
+    /// How many runs at a time.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// The peer to run; the one beside this program if not given.
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+    /// Where runs, and the plans of those that do not pass, are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "logs")]
+    logs: PathBuf,
+    /// Prints the scenario of the first seed, and runs nothing.
+    #[arg(long)]
+    show: bool,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +158,23 @@ enum Timing {
     Fast,
     /// The product's own.
     Default,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WorldName {
+    /// Real peers on loopback.
+    Processes,
+    /// Real peers, each in a network namespace of its own.
+    Hosts,
+}
+
+impl WorldName {
+    fn place(self) -> Place {
+        match self {
+            Self::Processes => Place::Processes,
+            Self::Hosts => Place::Hosts,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -145,6 +207,8 @@ enum Failure {
     Bench(#[from] BenchError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
+    #[error("cannot run a storm: {0}")]
+    Storm(std::io::Error),
 }
 
 impl Failure {
@@ -153,7 +217,7 @@ impl Failure {
             Self::Nothing => exit::USAGE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
             Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) => exit::BROKEN,
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) => exit::BROKEN,
         }
     }
 }
@@ -174,6 +238,8 @@ pub fn main() -> ExitCode {
         Command::Check(files) => files.check(),
         Command::List(files) => files.list(),
         Command::Plan(plan) => plan.perform(),
+        Command::Storm(storm) => storm.perform(),
+        Command::Doctor => Ok(doctor()),
         Command::Clean(clean) => Ok(clean.perform()),
     };
     match done {
@@ -190,6 +256,27 @@ struct Loaded {
     source: Source,
     cell: Cell,
     scenario: Scenario,
+}
+
+impl Loaded {
+    /// In which worlds it runs, and why not in the others.
+    fn worlds(&self) -> String {
+        let path = self.source.path.display();
+        match self.scenario.needs_hosts.first() {
+            None => format!("{path} runs in processes and hosts"),
+            Some(need) => format!("{path} runs in hosts only: {} in line {}", need.value, self.source.locate(need.span.start).line),
+        }
+    }
+
+    /// Where it runs if this world was asked for; else why it cannot.
+    fn place(&self, asked: Option<Place>) -> Result<Place, String> {
+        match (asked, self.scenario.needs_hosts.is_empty()) {
+            (Some(Place::Processes), false) => Err(self.worlds()),
+            (Some(place), _) => Ok(place),
+            (None, true) => Ok(Place::Processes),
+            (None, false) => Ok(Place::Hosts),
+        }
+    }
 }
 
 impl Files {
@@ -236,7 +323,12 @@ impl Files {
 
     fn check(&self) -> Result<u8, Failure> {
         let loaded = self.load(None)?;
-        tell(&mut std::io::stdout(), &format!("{} scenarios, no errors\n", loaded.len()));
+        let only: Vec<&Loaded> = loaded.iter().filter(|one| !one.scenario.needs_hosts.is_empty()).collect();
+        let mut told: Vec<String> = only.iter().map(|one| one.worlds()).collect();
+        told.dedup();
+        told.iter().for_each(|line| tell(&mut std::io::stdout(), &format!("{line}\n")));
+        let words = format!("{} scenarios, no errors: {} run in processes and hosts", loaded.len(), loaded.len() - only.len());
+        tell(&mut std::io::stdout(), &format!("{words}, {} in hosts only\n", only.len()));
         Ok(0)
     }
 
@@ -283,12 +375,49 @@ fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usi
     Ok(if errors == 0 { Ok(loaded) } else { Err(errors) })
 }
 
+impl StormArguments {
+    fn perform(&self) -> Result<u8, Failure> {
+        let orders = Orders {
+            from: self.from,
+            seeds: self.seeds,
+            place: self.world.place(),
+            profile: self.timing.profile(),
+            jobs: self.jobs,
+            peer: self.peer.clone(),
+            logs: self.logs.clone(),
+        };
+        if self.show {
+            tell(&mut std::io::stdout(), &storm::draft(orders.from, orders.place, orders.profile));
+            return Ok(0);
+        }
+        let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
+        storm::perform(&orders, &mut interrupts).map_err(Failure::Storm)
+    }
+}
+
 impl Run {
     fn perform(&self) -> Result<u8, Failure> {
         let mut loaded = self.files.load(self.timing.map(Timing::profile))?;
         loaded.retain(|one| self.cell.iter().all(|(name, value)| one.cell.get(name) == Some(value)));
         if loaded.is_empty() {
             return Err(Failure::Nothing);
+        }
+        let asked = self.world.map(WorldName::place);
+        let all = loaded.len();
+        // Once, and before there is any thread.
+        let missing = loaded.iter().any(|one| one.place(asked) == Ok(Place::Hosts)).then(hosts::rights::ready).and_then(Result::err);
+        loaded.retain(|one| {
+            let why = match (one.place(asked), &missing) {
+                (Ok(Place::Hosts), Some(missing)) => format!("{}: {missing}", one.source.path.display()),
+                (Ok(_), _) => return true,
+                (Err(why), _) => why,
+            };
+            tell(&mut std::io::stderr(), &format!("not run: {why}\n"));
+            false
+        });
+        let left_out = all - loaded.len();
+        if loaded.is_empty() {
+            return Ok(if self.strict || asked.is_some() { exit::UNAVAILABLE } else { 0 });
         }
         let json = self.format == Format::Json;
         let voice = match (self.follow, json) {
@@ -297,16 +426,26 @@ impl Run {
             (false, false) => Voice::Normal,
         };
         let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice)?;
+        // Not before the namespaces are there: a process that gets rights of its own loses this wish.
+        if let Some(parent) = self.die_with {
+            set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;
+            // It may have ended before the kernel knew that it matters.
+            if getppid().as_raw() != parent {
+                return Ok(exit::INTERRUPTED);
+            }
+        }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
         let style = Style { colour: std::io::stdout().is_terminal(), annotate: std::env::var_os("GITHUB_ACTIONS").is_some() };
         let first = self.seed.unwrap_or_else(drawn_seed);
         let timing = self.timing.map(|timing| timing.profile().name());
         let mut verdicts: Vec<Verdict> = Vec::new();
-        'all: for Loaded { source, cell, scenario } in &loaded {
+        'all: for one in &loaded {
+            let Loaded { source, cell, scenario } = one;
+            let place = one.place(asked).unwrap_or(Place::Processes);
             // A seed that was given means one run, the one it replays.
             let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
             for turn in 0..repeat {
-                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing };
+                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
                 let verdict = bench.run(&case, &mut interrupts)?;
                 let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
                 let farewell = scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
@@ -323,7 +462,10 @@ impl Run {
             tell(&mut std::io::stdout(), &style.closing(&verdicts));
         }
         let worst = verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
-        Ok(worst.code())
+        if left_out > 0 {
+            tell(&mut std::io::stderr(), &format!("not run: {left_out} scenarios, as said above\n"));
+        }
+        Ok(if worst == Outcome::Pass && left_out > 0 && self.strict { exit::UNAVAILABLE } else { worst.code() })
     }
 }
 
@@ -359,6 +501,28 @@ impl Clean {
         tell(&mut std::io::stdout(), &format!("{cleaned} dead runs cleaned\n"));
         0
     }
+}
+
+/// Looks for all that hosts need, and tells what is there and what is missing.
+fn doctor() -> u8 {
+    let found = [
+        ("/dev/net/tun and the program `ip`", hosts::rights::tools()),
+        ("namespaces of its own", hosts::rights::acquire()),
+        ("a host on the network", hosts::rights::ready_for_one()),
+    ];
+    let mut code = 0;
+    for (what, result) in found {
+        match result {
+            Ok(()) => tell(&mut std::io::stdout(), &format!("ok       {what}\n")),
+            Err(missing) => {
+                code = exit::UNAVAILABLE;
+                tell(&mut std::io::stdout(), &format!("missing  {what}: {missing}\n"));
+            }
+        }
+    }
+    let words = if code == 0 { "worlds: processes, hosts, simulator" } else { "worlds: processes, simulator" };
+    tell(&mut std::io::stdout(), &format!("{words}\n"));
+    code
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

@@ -29,8 +29,6 @@ use crate::strays::RUN_ID;
 pub struct Outfit {
     /// The program.
     pub program: PathBuf,
-    /// The port that the run has leased for discovery.
-    pub discovery_port: u16,
     /// Further flags of `peer run`, the same for all.
     pub flags: Vec<String>,
 }
@@ -80,11 +78,12 @@ impl Supervisor {
         Ok(Self { outfit, folder, processes: BTreeMap::new() })
     }
 
-    /// Starts a process; one of that name that has ended gives way to it.
+    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags that say where it is on
+    /// the network.
     ///
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
-    pub fn start(&mut self, process: &str, peer: &PeerId, port: u16) -> io::Result<u32> {
+    pub fn start(&mut self, process: &str, peer: &PeerId, place: &[String]) -> io::Result<u32> {
         let mut log = OpenOptions::new().create(true).append(true).open(self.folder.log(process))?;
         if log.metadata()?.len() > 0 {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
@@ -92,8 +91,8 @@ impl Supervisor {
         let data = self.folder.data(process);
         fs::create_dir_all(&data)?;
         let mut child = Command::new(&self.outfit.program)
-            .args(["run", "--id", peer.as_str(), "--address", "127.0.0.1", "--sensor", "stdin"])
-            .args(["--port", &port.to_string(), "--broadcast-port", &self.outfit.discovery_port.to_string()])
+            .args(["run", "--id", peer.as_str(), "--sensor", "stdin"])
+            .args(place)
             .args(["--die-with", &std::process::id().to_string()])
             .arg("--events")
             .arg(self.folder.events(process))

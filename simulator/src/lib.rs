@@ -17,7 +17,6 @@ pub mod marks;
 pub mod plan;
 pub mod run;
 pub mod script;
-pub mod shape;
 pub mod shrink;
 pub mod sweep;
 mod table;

@@ -38,13 +38,13 @@ use crate::connection::{Connection, EndState, Side};
 use crate::hearing::Hearing;
 use crate::marks::Marks;
 use crate::plan::Lost;
-use crate::shape::Over;
 use crate::table::Table;
 use crate::tally::Tally;
 use crate::watch::Watch;
 use crate::weather::Weather;
 use host::{Host, Process};
 use lookout::Lookout;
+use promises::shape::Over;
 use spell::{Filter, Spell};
 use udp::Flying;
 

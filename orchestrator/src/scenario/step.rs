@@ -5,14 +5,33 @@ use protocol::id::PeerId;
 
 use super::diagnostic::Placed;
 use super::expectation::{event_pattern, log_pattern, point};
+use super::network::{firewall, heal, interface, link, partition};
 use super::span_of_time::SpanOfTime;
 use super::storm::storm;
 use super::tree::{Table, Value, Walk};
 use super::{Condition, IfNone, Spawn, Step, Target, Verb};
 
 /// The verbs, in the order of their introduction.
-const VERBS: [&str; 13] =
-    ["wait", "kill", "stop", "pause", "resume", "restart", "spawn", "starve", "storm", "publish", "quiesce", "do", "for"];
+const VERBS: [&str; 18] = [
+    "wait",
+    "kill",
+    "stop",
+    "pause",
+    "resume",
+    "restart",
+    "spawn",
+    "starve",
+    "storm",
+    "publish",
+    "quiesce",
+    "partition",
+    "link",
+    "interface",
+    "firewall",
+    "heal",
+    "do",
+    "for",
+];
 
 /// One step.
 pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
@@ -38,11 +57,11 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     if let (Some(lasts), Verb::Sleep) = (&lasts, &verb) {
         walk.diagnostics.warning("S031", &lasts.span, "fixed sleep").help(SLEEP_HELP);
     }
-    let can_last = matches!(verb, Verb::Sleep | Verb::Pause(_) | Verb::Starve { .. } | Verb::Storm(_) | Verb::Wait(_));
+    let can_last = verb.can_last();
     if let (Some(lasts), false) = (&lasts, can_last) {
         walk.diagnostics
             .error("S017", &lasts.span, format!("`for` has no meaning beside `{}`", verb.name()))
-            .help("a pause, a starvation and a storm can last, and a condition can have to hold that long");
+            .help("pauses, starvation, storms and faults of the network can last, and a condition can have to hold that long");
         return None;
     }
     if let (None, Verb::Storm(_)) = (&lasts, &verb) {
@@ -111,6 +130,11 @@ fn read_verb(verb: &str, value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb>
         "starve" => starve(value, walk),
         "storm" => storm(value, walk).map(Verb::Storm),
         "publish" => publish(value, walk),
+        "partition" => partition(value, walk).map(Verb::Partition),
+        "link" => link(value, walk).map(|link| Verb::Link(Box::new(link))),
+        "interface" => interface(value, walk).map(Verb::Interface),
+        "firewall" => firewall(value, walk).map(|(target, wall)| Verb::Firewall { target, wall }),
+        "heal" => heal(value, walk).map(Verb::Heal),
         "quiesce" => {
             walk.mentions.quiescences.push(value.span());
             walk.string(value).and_then(|word| walk.word(&word, &[("workload", ())])).map(|()| Verb::Quiesce)
@@ -160,7 +184,7 @@ fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
     target
 }
 
-fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
+pub(super) fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
     let bind = binding(table, walk);
     let if_none = table.string("if_none", walk);
     let if_none = if_none.map_or(Some(IfNone::Wait), |word| walk.word(&word, &IF_NONE));

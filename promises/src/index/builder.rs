@@ -340,7 +340,9 @@ impl<'a> Builder<'a> {
             }
             Fault::Link { weather, .. } if self.is_mild(*weather) => return,
             // Who can open no connection, or takes long over each frame, is as badly connected as over a bad link.
-            Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor } => TroubleKind::Links,
+            Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor | Hurt::Address } => {
+                TroubleKind::Links
+            }
             // Whose clock has jumped has stood still, as far as it can tell.
             Fault::Host { hurt: Hurt::Clock { jump_us } } => {
                 self.trouble(at, t.saturating_sub(*jump_us), TroubleKind::Paused, (id, who), lives);
@@ -361,7 +363,9 @@ impl<'a> Builder<'a> {
     /// Whether links so bad are still good enough: what connections carry arrives, and in time for every answer that is
     /// waited for, there and back and twice over. Lost and damaged datagrams are the usual state of a network.
     fn is_mild(&self, weather: Weather) -> bool {
-        weather.loss < ALL && weather.reset == 0 && weather.delay_us <= self.mild
+        // A connection waits for a lost segment at least as long as TCP does before it sends it again.
+        let streams_flow = weather.segments == 0 && weather.rate == 0 && weather.mtu == 0;
+        weather.loss < ALL && weather.reset == 0 && streams_flow && weather.delay_us <= self.mild
     }
 
     fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, (id, processes): (&'a str, &'a [String]), lives: Vec<LifeId>) {

@@ -5,7 +5,7 @@ use protocol::phase::Phase;
 
 use super::dice::Dice;
 use crate::plan::{Act, Back, Timed, Who};
-use crate::shape::{Over, Shape};
+use promises::shape::{Over, Shape};
 
 impl Dice {
     /// First which kinds there are, then how many, then each.

@@ -1,7 +1,7 @@
 //! Taking things out of a plan without breaking the rest of it.
 
 use crate::plan::{Act, Fate, Plan, Who};
-use crate::shape::Shape;
+use promises::shape::Shape;
 
 /// The plan without a peer, and without everything that speaks of it; the others move up.
 pub(super) fn without(plan: &Plan, gone: usize) -> Plan {

@@ -13,10 +13,10 @@ use protocol::seam::StopReason;
 use super::{Moment, World};
 use crate::connection::Side;
 use crate::marks::Class;
-use crate::shape::Over;
 use crate::table::Table;
 use crate::watch::Watch;
 use crate::weather::Weather;
+use promises::shape::Over;
 
 impl<W: Watch> World<W> {
     /// A process is gone at once. Its kernel closes its connections; what it had not sent is lost.
@@ -201,6 +201,7 @@ impl<W: Watch> World<W> {
                     corrupt: weather.corruption.thousandths(),
                     reset: weather.damage.thousandths(),
                     delay_us: u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(weather.slow_us),
+                    ..LinkWeather::default()
                 },
             };
             self.weather_fault = Some(self.record_fault(fault, &all));
