@@ -67,10 +67,20 @@ impl Reach {
         self.now.clear();
         let mut notes = Vec::new();
         let mut seen = BTreeMap::new();
-        for (address, since, obstacle) in failing {
+        let failing: Vec<_> = failing.collect();
+        let fails = |address: &SocketAddrV4| failing.iter().any(|(other, _, _)| other == address);
+        for (address, since, obstacle) in &failing {
+            let (address, since) = (*address, *since);
             let lasted = now.since(since);
             let Some((peer, heard_at)) = self.heard.get(&address) else { continue };
-            if lasted < self.after || now.since(*heard_at) > self.patience() || self.now.len() >= TOLD_MAX {
+            // Heard before the first attempt, it may have ended or moved since.
+            let is_there = *heard_at > since && now.since(*heard_at) <= self.patience();
+            // One that has several addresses need not be reached at each.
+            let elsewhere = self
+                .heard
+                .iter()
+                .any(|(other, (name, at))| name == peer && *other != address && now.since(*at) <= self.patience() && !fails(other));
+            if lasted < self.after || !is_there || elsewhere || self.now.len() >= TOLD_MAX {
                 continue;
             }
             let for_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);

@@ -243,8 +243,7 @@ fn a_peer_dies_with_its_parent() {
         bench.port,
         events.display()
     );
-    let mut shell =
-        Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).env("XDG_RUNTIME_DIR", bench.folder.path()).spawn().unwrap();
+    let mut shell = Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).env("PEER_SOCKETS", bench.folder.path()).spawn().unwrap();
     let mut pid = None;
     until("it to start", || {
         let text = std::fs::read_to_string(&events).unwrap_or_default();
