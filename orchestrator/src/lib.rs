@@ -16,6 +16,7 @@ pub mod folder;
 pub mod holdings;
 pub mod observed;
 pub mod plan;
+pub mod printer;
 pub mod processes;
 pub mod report;
 pub mod scenario;
