@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressDrawTarget, TermLike};
@@ -54,11 +54,14 @@ impl Printer {
         ProgressDrawTarget::term_like(Box::new(Screen { remarks: self.remarks.clone(), drawn: Mutex::default() }))
     }
 
-    /// Waits until the results are read, or somebody asks to stop; whether all of them were written.
+    /// Waits until the results are read, or somebody asks to stop; whether all of them were written. Whoever has asked to stop
+    /// before does not have to ask again.
     pub fn finish(&self, interrupts: &mut Interrupts) -> bool {
         let before = interrupts.count();
+        let began = Instant::now();
         while !self.results.settle(SIGNAL_PATIENCE) {
-            if interrupts.poll() && interrupts.count() > before {
+            let asked = interrupts.poll() && interrupts.count() > before;
+            if asked || before > 0 && began.elapsed() > INTERRUPTED_PATIENCE {
                 return false;
             }
         }
@@ -150,4 +153,6 @@ const REMARKS: Manner = Manner { bytes_max: 1 << 20, lines_max: 1 << 13, loss: L
 /// Results and remarks mostly go to the same terminal, and are to stand there in their order.
 const ORDER_PATIENCE: Duration = Duration::from_millis(200);
 const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
+/// How long the results of an interrupted command may take to be read.
+const INTERRUPTED_PATIENCE: Duration = Duration::from_secs(1);
 const REMARKS_PATIENCE: Duration = Duration::from_millis(500);
