@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use protocol::id::PeerId;
 
 use crate::folder::Folder;
-use crate::strays::RUN_ID;
+use crate::strays::{RUN_ID, end_helpers};
 
 /// What every peer of a run is started with.
 #[derive(Clone, Debug)]
@@ -248,14 +248,12 @@ impl Supervisor {
 
     /// A peer may have started helpers, which share its group: they go too, and are reaped here as orphans.
     fn empty_groups(&mut self) -> io::Result<()> {
-        for process in self.processes.values().filter(|process| process.ended.is_some()) {
-            let deadline = Instant::now() + KILL_GRACE;
-            while killpg(group(process.child.id()), Signal::SIGKILL).is_ok() && Instant::now() < deadline {
-                reap_orphans(group(process.child.id()))?;
-                std::thread::sleep(POLL);
-            }
+        let ended: Vec<u32> = self.processes.values().filter(|process| process.ended.is_some()).map(|process| process.child.id()).collect();
+        let deadline = Instant::now() + KILL_GRACE;
+        while end_helpers(&ended, self.folder.run_id()) > 0 && Instant::now() < deadline {
+            std::thread::sleep(POLL);
         }
-        Ok(())
+        ended.iter().try_for_each(|pid| reap_orphans(group(*pid)))
     }
 }
 
