@@ -13,15 +13,17 @@ use serde_json::json;
 
 use crate::engine::{Engine, Halt};
 use crate::folder::Folder;
+use crate::namespaces::Namespaces;
 use crate::plan;
+use crate::printer::Printer;
 use crate::processes::Processes;
 use crate::scenario::diagnostic::Source;
 use crate::scenario::{Cell, Scenario, Workload};
 use crate::signals::Interrupts;
 use crate::strays::reap;
 use crate::teller::{Teller, Voice};
-use crate::verdict::{Findings, Verdict, case_name};
-use crate::world::{World as _, WorldError};
+use crate::verdict::{Findings, Outcome, Verdict, case_name};
+use crate::world::{World, WorldError};
 
 /// The build id of a `peer` made from the sources that this program was made from.
 pub const BUILD: &str = env!("PEER_BUILD");
@@ -39,6 +41,28 @@ pub struct Case<'a> {
     pub seed: u64,
     /// The timing that was asked for on the command line.
     pub timing: Option<&'static str>,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// The worlds of real peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// All on loopback.
+    Processes,
+    /// Each on a host of its own.
+    Hosts,
+}
+
+impl Place {
+    /// Its name, as on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Hosts => "hosts",
+        }
+    }
 }
 
 /// Where runs are done and kept.
@@ -50,6 +74,8 @@ pub struct Bench {
     pub logs: PathBuf,
     /// How much is told on the way.
     pub voice: Voice,
+    /// Where it is told.
+    pub printer: Printer,
 }
 
 /// Why a run could not be made at all.
@@ -93,7 +119,7 @@ impl Bench {
     ///
     /// # Errors
     /// [`BenchError::NoPeer`], [`BenchError::OtherBuild`].
-    pub fn new(peer: Option<PathBuf>, logs: PathBuf, voice: Voice) -> Result<Self, BenchError> {
+    pub fn new(peer: Option<PathBuf>, logs: PathBuf, voice: Voice, printer: Printer) -> Result<Self, BenchError> {
         let peer = peer.unwrap_or_else(beside);
         let no_peer = |why: String| BenchError::NoPeer { path: peer.display().to_string(), why };
         let told = Command::new(&peer).arg("--version").output().map_err(|error| no_peer(error.to_string()))?;
@@ -102,7 +128,7 @@ impl Bench {
         if theirs != BUILD {
             return Err(BenchError::OtherBuild { path: peer.display().to_string(), theirs: theirs.to_owned(), ours: BUILD });
         }
-        Ok(Self { peer, logs, voice })
+        Ok(Self { peer, logs, voice, printer })
     }
 
     /// Does a run and judges it.
@@ -123,10 +149,10 @@ impl Bench {
             let interval = format!("{}ms", interval.under(&scenario.cluster.knobs).as_millis());
             arguments.extend(["--sensor".to_owned(), "host".to_owned(), "--interval".to_owned(), interval]);
         }
-        let mut world = Processes::new(folder.clone(), self.peer.clone(), arguments, STOP_GRACE).map_err(files("prepare the run"))?;
+        let mut world = self.world(case, &folder, arguments)?;
         let world_name = world.name();
-        let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice);
-        let mut engine = Engine::new(&mut world, scenario, seed, &mut teller, interrupts);
+        let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice, self.printer.clone());
+        let mut engine = Engine::new(world.as_mut(), scenario, seed, &mut teller, interrupts);
         let ran = engine.run();
         // What happens while everything is taken down is no part of the story.
         let curtain = crate::clock::now();
@@ -196,11 +222,31 @@ impl Bench {
             replay: replay(case),
         };
         engine.record_at(crate::clock::now(), Truth::Verdict { outcome: verdict.outcome.name().to_owned() })?;
+        if verdict.outcome != Outcome::Pass
+            && let Some(frames) = world.capture()
+        {
+            fs::write(folder.path().join("frames.pcapng"), frames).map_err(files("keep the last frames"))?;
+        }
         teller.finish();
         folder.write_json("verdict.json", &verdict).map_err(files("write the verdict"))?;
         folder.unlock().map_err(files("give the lock back"))?;
         folder.prune().map_err(files("prune old runs"))?;
         Ok(verdict)
+    }
+
+    /// The world of a case, in which nothing runs yet.
+    fn world(&self, case: &Case<'_>, folder: &Folder, arguments: Vec<String>) -> Result<Box<dyn World>, BenchError> {
+        let files = |source| BenchError::Files { doing: "prepare the run", source };
+        let (folder, peer) = (folder.clone(), self.peer.clone());
+        match case.place {
+            Place::Processes => Ok(Box::new(Processes::new(folder, peer, arguments, STOP_GRACE).map_err(files)?)),
+            Place::Hosts => {
+                let cluster = &case.scenario.cluster;
+                let processes = Processes::elsewhere(folder, peer, arguments, STOP_GRACE).map_err(files)?;
+                let names = cluster.ids.in_starting_order(case.seed).iter().map(ToString::to_string).collect();
+                Ok(Box::new(Namespaces::new(processes, &names, cluster.hosts.clone(), case.seed)?))
+            }
+        }
     }
 
     fn environment(&self, case: &Case<'_>) -> serde_json::Value {
@@ -243,7 +289,9 @@ fn required(scenario: &Scenario) -> Vec<String> {
 fn replay(case: &Case<'_>) -> String {
     let timing = case.timing.map(|timing| format!(" --timing {timing}")).unwrap_or_default();
     let cell: String = case.cell.iter().map(|(name, value)| format!(" --cell {name}={value}")).collect();
-    format!("orchestrator run {}{cell} --seed {}{timing}", case.source.path.display(), case.seed)
+    let world = format!(" --world {}", case.place.name());
+    let world = if case.place == Place::Processes { "" } else { &world };
+    format!("orchestrator run {}{cell} --seed {}{timing}{world}", case.source.path.display(), case.seed)
 }
 
 /// A path as seen from here, where it lies below.

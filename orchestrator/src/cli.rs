@@ -1,21 +1,27 @@
-//! The command: `run`, `check`, `list`, `plan`, `clean`.
+//! The command: `run`, `check`, `list`, `plan`, `doctor`, `clean`.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
 use promises::exit;
 use protocol::draw::draw;
+use stdio::{Unsaid, answer, last_words};
 
-use crate::case::{Bench, BenchError, Case};
+use crate::case::{Bench, BenchError, Case, Place};
 use crate::folder::locked_runs;
 use crate::plan;
+use crate::printer::Printer;
 use crate::report::Style;
 use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
 use crate::scenario::{Cell, Profile, Scenario, cells, parse};
 use crate::signals::Interrupts;
+use crate::storm::{self, Orders};
 use crate::strays::reap;
 use crate::teller::Voice;
 use crate::verdict::{Outcome, Verdict, case_name};
@@ -23,7 +29,10 @@ use crate::verdict::{Outcome, Verdict, case_name};
 /// Runs scenarios against a real group of peers, judges what happened, and tells it.
 ///
 /// Exit codes: 0 pass, 1 the product failed, 2 unknown, 64 usage, 65 a scenario is invalid, 69 no peer to run,
-/// 70 the bench itself failed, 130 interrupted.
+/// 70 the bench itself failed, 74 the answer could not be written, 130 interrupted.
+///
+/// SIGINT (Ctrl-C), SIGTERM and SIGHUP ask a run to stop: its peers are ended, and it is judged. Signals within one second
+/// are one request; a later one kills at once. A signal that was ignored at the start (nohup) stays ignored.
 #[derive(Debug, Parser)]
 #[command(name = "orchestrator", version = crate::case::BUILD)]
 struct Cli {
@@ -41,6 +50,10 @@ enum Command {
     List(Files),
     /// Shows what a run would do: what the seed draws, what every duration comes to.
     Plan(Plan),
+    /// Draws scenarios from seeds and runs them; keeps the plan of each that does not pass, to be run again.
+    Storm(StormArguments),
+    /// Says what this machine lacks for the world `hosts`, and how to get it.
+    Doctor,
     /// Ends processes that outlived a run whose orchestrator died, and takes away its lock.
     Clean(Clean),
 }
@@ -71,6 +84,12 @@ struct Run {
     /// Runs with this timing, whatever the file says.
     #[arg(long)]
     timing: Option<Timing>,
+    /// Runs in this world; without it, each scenario runs in the first that can: `processes`, then `hosts`.
+    #[arg(long)]
+    world: Option<WorldName>,
+    /// Exits with 69 if a scenario could not be run here; without it that is said, and is no failure.
+    #[arg(long)]
+    strict: bool,
     /// The peer to run; the one beside this program if not given.
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
@@ -86,6 +105,37 @@ struct Run {
     /// How results are told.
     #[arg(long, default_value = "human")]
     format: Format,
+    /// Ends when this process, its parent, does.
+    #[arg(long, hide = true, value_name = "PID")]
+    die_with: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+struct StormArguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// The world.
+    #[arg(long, default_value = "hosts")]
+    world: WorldName,
+    /// The knobs.
+    #[arg(long, default_value = "fast")]
+    timing: Timing,
+    /// How many runs at a time.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// The peer to run; the one beside this program if not given.
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+    /// Where runs, and the plans of those that do not pass, are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "logs")]
+    logs: PathBuf,
+    /// Prints the scenario of the first seed, and runs nothing.
+    #[arg(long)]
+    show: bool,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +163,23 @@ enum Timing {
     Fast,
     /// The product's own.
     Default,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WorldName {
+    /// Real peers on loopback.
+    Processes,
+    /// Real peers, each in a network namespace of its own.
+    Hosts,
+}
+
+impl WorldName {
+    fn place(self) -> Place {
+        match self {
+            Self::Processes => Place::Processes,
+            Self::Hosts => Place::Hosts,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -145,6 +212,12 @@ enum Failure {
     Bench(#[from] BenchError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
+    #[error("cannot run a storm: {0}")]
+    Storm(std::io::Error),
+    #[error("cannot take over standard output and standard error: {0}")]
+    Outputs(std::io::Error),
+    #[error(transparent)]
+    Unsaid(#[from] Unsaid),
 }
 
 impl Failure {
@@ -153,7 +226,10 @@ impl Failure {
             Self::Nothing => exit::USAGE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
             Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) => exit::BROKEN,
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) | Self::Outputs(_) => {
+                exit::BROKEN
+            }
+            Self::Unsaid(_) => exit::UNSAID,
         }
     }
 }
@@ -164,9 +240,13 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way, too, and are no mistakes. A closed stdout is none of our business.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+            // Help and version come this way, too, and are no mistakes.
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return ExitCode::from(match (error.use_stderr(), printed) {
+                (true, _) => exit::USAGE,
+                (false, Ok(())) => exit::PASS,
+                (false, Err(_)) => exit::UNSAID,
+            });
         }
     };
     let done = match cli.command {
@@ -174,12 +254,17 @@ pub fn main() -> ExitCode {
         Command::Check(files) => files.check(),
         Command::List(files) => files.list(),
         Command::Plan(plan) => plan.perform(),
-        Command::Clean(clean) => Ok(clean.perform()),
+        Command::Storm(storm) => storm.perform(),
+        Command::Doctor => doctor(),
+        Command::Clean(clean) => clean.perform(),
     };
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            tell(&mut std::io::stderr(), &format!("error: {failure}\n"));
+            // Whoever has closed the pipe does not want to hear of it.
+            if !matches!(&failure, Failure::Unsaid(unsaid) if unsaid.is_closed()) {
+                last_words(&format!("error: {failure}"), PATIENCE);
+            }
             ExitCode::from(failure.code())
         }
     }
@@ -190,6 +275,27 @@ struct Loaded {
     source: Source,
     cell: Cell,
     scenario: Scenario,
+}
+
+impl Loaded {
+    /// In which worlds it runs, and why not in the others.
+    fn worlds(&self) -> String {
+        let path = self.source.path.display();
+        match self.scenario.needs_hosts.first() {
+            None => format!("{path} runs in processes and hosts"),
+            Some(need) => format!("{path} runs in hosts only: {} in line {}", need.value, self.source.locate(need.span.start).line),
+        }
+    }
+
+    /// Where it runs if this world was asked for; else why it cannot.
+    fn place(&self, asked: Option<Place>) -> Result<Place, String> {
+        match (asked, self.scenario.needs_hosts.is_empty()) {
+            (Some(Place::Processes), false) => Err(self.worlds()),
+            (Some(place), _) => Ok(place),
+            (None, true) => Ok(Place::Processes),
+            (None, false) => Ok(Place::Hosts),
+        }
+    }
 }
 
 impl Files {
@@ -236,7 +342,13 @@ impl Files {
 
     fn check(&self) -> Result<u8, Failure> {
         let loaded = self.load(None)?;
-        tell(&mut std::io::stdout(), &format!("{} scenarios, no errors\n", loaded.len()));
+        let only: Vec<&Loaded> = loaded.iter().filter(|one| !one.scenario.needs_hosts.is_empty()).collect();
+        let mut told: Vec<String> = only.iter().map(|one| one.worlds()).collect();
+        told.dedup();
+        let mut words: String = told.iter().map(|line| format!("{line}\n")).collect();
+        let both = loaded.len() - only.len();
+        words += &format!("{} scenarios, no errors: {both} run in processes and hosts, {} in hosts only\n", loaded.len(), only.len());
+        answer(&words)?;
         Ok(0)
     }
 
@@ -245,7 +357,7 @@ impl Files {
         let titles: Vec<String> = loaded.iter().map(|one| case_name(&one.scenario.name, &one.cell)).collect();
         let wide = titles.iter().map(String::len).max().unwrap_or(0);
         for (title, Loaded { scenario, .. }) in titles.iter().zip(&loaded) {
-            tell(&mut std::io::stdout(), &format!("{title:<wide$}  [{}]  {}\n", scenario.tags.join(", "), scenario.about));
+            answer(&format!("{title:<wide$}  [{}]  {}\n", scenario.tags.join(", "), scenario.about))?;
         }
         Ok(0)
     }
@@ -275,12 +387,32 @@ fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usi
     let mut told: Vec<Diagnostic> = Vec::new();
     for one in found {
         if !told.contains(&one) {
-            tell(&mut std::io::stderr(), &(one.render(&source, std::io::stderr().is_terminal()) + "\n"));
+            last_words(&one.render(&source, std::io::stderr().is_terminal()), PATIENCE);
             told.push(one);
         }
     }
     let errors = told.iter().filter(|one| one.severity == Severity::Error).count();
     Ok(if errors == 0 { Ok(loaded) } else { Err(errors) })
+}
+
+impl StormArguments {
+    fn perform(&self) -> Result<u8, Failure> {
+        let orders = Orders {
+            from: self.from,
+            seeds: self.seeds,
+            place: self.world.place(),
+            profile: self.timing.profile(),
+            jobs: self.jobs,
+            peer: self.peer.clone(),
+            logs: self.logs.clone(),
+        };
+        if self.show {
+            answer(&storm::draft(orders.from, orders.place, orders.profile))?;
+            return Ok(0);
+        }
+        let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
+        storm::perform(&orders, &mut interrupts).map_err(Failure::Storm)
+    }
 }
 
 impl Run {
@@ -290,28 +422,56 @@ impl Run {
         if loaded.is_empty() {
             return Err(Failure::Nothing);
         }
+        let asked = self.world.map(WorldName::place);
+        let all = loaded.len();
+        // Once, and before there is any thread.
+        let missing = loaded.iter().any(|one| one.place(asked) == Ok(Place::Hosts)).then(hosts::rights::ready).and_then(Result::err);
+        loaded.retain(|one| {
+            let why = match (one.place(asked), &missing) {
+                (Ok(Place::Hosts), Some(missing)) => format!("{}: {missing}", one.source.path.display()),
+                (Ok(_), _) => return true,
+                (Err(why), _) => why,
+            };
+            last_words(&format!("not run: {why}"), PATIENCE);
+            false
+        });
+        let left_out = all - loaded.len();
+        if loaded.is_empty() {
+            return Ok(if self.strict || asked.is_some() { exit::UNAVAILABLE } else { 0 });
+        }
         let json = self.format == Format::Json;
         let voice = match (self.follow, json) {
             (true, _) => Voice::Follow,
             (false, true) => Voice::Silent,
             (false, false) => Voice::Normal,
         };
-        let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice)?;
+        let printer = Printer::start().map_err(Failure::Outputs)?;
+        let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
+        // Not before the namespaces are there: a process that gets rights of its own loses this wish.
+        if let Some(parent) = self.die_with {
+            set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;
+            // It may have ended before the kernel knew that it matters.
+            if getppid().as_raw() != parent {
+                return Ok(exit::INTERRUPTED);
+            }
+        }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
         let style = Style { colour: std::io::stdout().is_terminal(), annotate: std::env::var_os("GITHUB_ACTIONS").is_some() };
         let first = self.seed.unwrap_or_else(drawn_seed);
         let timing = self.timing.map(|timing| timing.profile().name());
         let mut verdicts: Vec<Verdict> = Vec::new();
-        'all: for Loaded { source, cell, scenario } in &loaded {
+        'all: for one in &loaded {
+            let Loaded { source, cell, scenario } = one;
+            let place = one.place(asked).unwrap_or(Place::Processes);
             // A seed that was given means one run, the one it replays.
             let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
             for turn in 0..repeat {
-                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing };
+                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
                 let verdict = bench.run(&case, &mut interrupts)?;
                 let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
                 let farewell = scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
                 let text = if farewell { text + &style.farewell(&verdict) } else { text };
-                tell(&mut std::io::stdout(), &text);
+                printer.result(&text);
                 let outcome = verdict.outcome;
                 verdicts.push(verdict);
                 if outcome == Outcome::Interrupted || (self.fail_fast && outcome != Outcome::Pass) {
@@ -320,10 +480,20 @@ impl Run {
             }
         }
         if !json {
-            tell(&mut std::io::stdout(), &style.closing(&verdicts));
+            printer.result(&style.closing(&verdicts));
         }
         let worst = verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
-        Ok(worst.code())
+        if left_out > 0 {
+            printer.result(&format!("not run: {left_out} scenarios, as said above"));
+        }
+        let code = if worst == Outcome::Pass && left_out > 0 && self.strict { exit::UNAVAILABLE } else { worst.code() };
+        if !printer.finish(&mut interrupts) && code == exit::PASS {
+            if let Some(why) = printer.failure() {
+                last_words(&format!("error: cannot write to standard output: {why}; the results are incomplete"), PATIENCE);
+            }
+            return Ok(exit::UNSAID);
+        }
+        Ok(code)
     }
 }
 
@@ -332,33 +502,57 @@ impl Plan {
         let files = Files { files: vec![self.file.clone()], tag: vec![], skip_tag: vec![] };
         for Loaded { scenario, cell, .. } in files.load(self.timing.map(Timing::profile))? {
             for (name, value) in &cell {
-                tell(&mut std::io::stdout(), &format!("matrix     {name} = {value}\n"));
+                answer(&format!("matrix     {name} = {value}\n"))?;
             }
-            tell(&mut std::io::stdout(), &plan::tell(&scenario, self.seed));
+            answer(&plan::tell(&scenario, self.seed))?;
         }
         Ok(0)
     }
 }
 
 impl Clean {
-    fn perform(&self) -> u8 {
+    fn perform(&self) -> Result<u8, Failure> {
         let mut cleaned = 0;
+        let mut told = String::new();
         for (run, owner) in locked_runs(&self.logs) {
             if owner.is_alive() {
-                tell(&mut std::io::stdout(), &format!("{}: still running (pid {})\n", run.display(), owner.pid));
+                told += &format!("{}: still running (pid {})\n", run.display(), owner.pid);
                 continue;
             }
             for stray in reap(&owner.run_id) {
-                tell(&mut std::io::stdout(), &format!("{}: ended {stray}\n", run.display()));
+                told += &format!("{}: ended {stray}\n", run.display());
             }
             match std::fs::remove_file(run.join("lock.json")) {
                 Ok(()) => cleaned += 1,
-                Err(error) => tell(&mut std::io::stderr(), &format!("{}: {error}\n", run.display())),
+                Err(error) => last_words(&format!("{}: {error}", run.display()), PATIENCE),
             }
         }
-        tell(&mut std::io::stdout(), &format!("{cleaned} dead runs cleaned\n"));
-        0
+        answer(&format!("{told}{cleaned} dead runs cleaned\n"))?;
+        Ok(0)
     }
+}
+
+/// Looks for all that hosts need, and tells what is there and what is missing.
+fn doctor() -> Result<u8, Failure> {
+    let found = [
+        ("/dev/net/tun and the program `ip`", hosts::rights::tools()),
+        ("namespaces of its own", hosts::rights::acquire()),
+        ("a host on the network", hosts::rights::ready_for_one()),
+    ];
+    let mut code = 0;
+    let mut words = String::new();
+    for (what, result) in found {
+        match result {
+            Ok(()) => words += &format!("ok       {what}\n"),
+            Err(missing) => {
+                code = exit::UNAVAILABLE;
+                words += &format!("missing  {what}: {missing}\n");
+            }
+        }
+    }
+    words += if code == 0 { "worlds: processes, hosts, simulator\n" } else { "worlds: processes, simulator\n" };
+    answer(&words)?;
+    Ok(code)
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -373,7 +567,5 @@ fn drawn_seed() -> u64 {
     draw(nanos, "seed", u64::from(std::process::id())) % 1_000_000
 }
 
-/// Prints; whoever has closed the other end does not want to read it.
-fn tell(to: &mut impl std::io::Write, text: &str) {
-    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
-}
+/// How long words on standard error may take to be read.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@
 mod acts;
 mod condition;
 mod describe;
+mod network;
 mod rest;
 mod starve;
 mod storm;
@@ -32,6 +33,7 @@ use crate::workload::Readings;
 use crate::world::{Seen, World, WorldError};
 
 use acts::Pause;
+use network::Lasting;
 use starve::Starvation;
 
 pub use describe::describe;
@@ -91,6 +93,7 @@ pub struct Engine<'a> {
     roster: BTreeMap<String, Enlisted>,
     pauses: Vec<Pause>,
     starvations: Vec<Starvation>,
+    lasting: Vec<Lasting>,
     deadline: Time,
     last_turn: Time,
     last_look: Time,
@@ -139,6 +142,7 @@ impl<'a> Engine<'a> {
             roster: BTreeMap::new(),
             pauses: Vec::new(),
             starvations: Vec::new(),
+            lasting: Vec::new(),
             deadline,
             last_turn: now,
             last_look: now,
@@ -227,7 +231,8 @@ impl<'a> Engine<'a> {
     fn start_group(&mut self) -> Result<(), Halt> {
         self.teller.phase("starts");
         let cluster = &self.scenario.cluster;
-        let ids = cluster.ids.in_starting_order(self.seed);
+        let mut ids = cluster.ids.in_starting_order(self.seed);
+        ids.retain(|id| !cluster.late.contains(id));
         let (least, most) = (cluster.stagger.0.under(&cluster.knobs), cluster.stagger.1.under(&cluster.knobs));
         for (at, id) in (0_u64..).zip(&ids) {
             if at > 0 && !most.is_zero() {
@@ -265,6 +270,7 @@ impl<'a> Engine<'a> {
         self.flow(now);
         self.end_due_pauses(now)?;
         self.go_on_starving(now)?;
+        self.mend_due(now)?;
         let mut seen = Vec::new();
         self.world.turn(&mut seen)?;
         for one in seen {
@@ -329,7 +335,8 @@ impl<'a> Engine<'a> {
             let occurrence = self.begin(step)?;
             self.perform(step, occurrence)?;
             // What lasts is over only when it has ended by itself; a storm takes its time at once.
-            if !(matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. }) && step.lasts.is_some()) {
+            let goes_on = matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. }) || step.verb.is_of_network();
+            if !(goes_on && step.lasts.is_some()) {
                 self.finish(step, occurrence)?;
             }
         }
@@ -417,6 +424,11 @@ impl<'a> Engine<'a> {
                 }
                 Ok(())
             }
+            Verb::Partition(partition) => self.partition(step, partition, occurrence),
+            Verb::Link(link) => self.bad_link(step, link, occurrence),
+            Verb::Interface(change) => self.interface(step, change, occurrence),
+            Verb::Firewall { target, wall } => self.firewall(step, target, *wall, occurrence),
+            Verb::Heal(healing) => self.heal(healing),
             Verb::Quiesce => {
                 self.flowing = false;
                 let limit = self.limit(step);

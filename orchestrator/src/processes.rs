@@ -34,8 +34,8 @@ pub struct Processes {
     ports: BTreeMap<String, u16>,
     truth: File,
     wall: WallClock,
-    /// Keeps the discovery port of this run from being leased to another one.
-    _lease: Socket,
+    /// The discovery port of this run, and what keeps it from being leased to another one; none off loopback.
+    lease: Option<(Socket, u16)>,
     grace: Duration,
 }
 
@@ -52,11 +52,40 @@ impl Processes {
     /// # Errors
     /// If a port cannot be leased or a file cannot be made.
     pub fn new(folder: Folder, program: std::path::PathBuf, flags: Vec<String>, grace: Duration) -> io::Result<Self> {
-        let (lease, discovery_port) = lease()?;
+        let lease = Some(lease()?);
+        Self::on(lease, folder, program, flags, grace)
+    }
+
+    /// The same for processes whose place on the network somebody else gives them.
+    ///
+    /// # Errors
+    /// If a file cannot be made.
+    pub(crate) fn elsewhere(folder: Folder, program: std::path::PathBuf, flags: Vec<String>, grace: Duration) -> io::Result<Self> {
+        Self::on(None, folder, program, flags, grace)
+    }
+
+    fn on(
+        lease: Option<(Socket, u16)>,
+        folder: Folder,
+        program: std::path::PathBuf,
+        flags: Vec<String>,
+        grace: Duration,
+    ) -> io::Result<Self> {
         let truth = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(folder.events(TRUTH))?;
-        let supervisor = Supervisor::new(Outfit { program, discovery_port, flags }, folder.clone())?;
+        let supervisor = Supervisor::new(Outfit { program, flags }, folder.clone())?;
         let wall = WallClock::measure();
-        Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, _lease: lease, grace })
+        Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, lease, grace })
+    }
+
+    /// Starts a process with these flags for its place on the network.
+    pub(crate) fn start_at(&mut self, process: &str, peer: &PeerId, place: &[String]) -> Result<u32, WorldError> {
+        let pid = self.supervisor.start(process, peer, place).map_err(|source| error(&format!("start {process}"), source))?;
+        self.folder.link_log(process).map_err(|source| error("link the log", source))?;
+        let folder = &self.folder;
+        self.tails
+            .entry(process.to_owned())
+            .or_insert_with(|| Tails { events: Tail::new(&folder.events(process)), log: Tail::new(&folder.log(process)) });
+        Ok(pid)
     }
 
     /// Hands a signal to all of them before it looks whether it worked at any: between the first and the last of three
@@ -128,13 +157,9 @@ impl World for Processes {
 
     fn start(&mut self, process: &str, peer: &PeerId) -> Result<u32, WorldError> {
         let port = self.ports.get(process).copied().unwrap_or(0);
-        let pid = self.supervisor.start(process, peer, port).map_err(|source| error(&format!("start {process}"), source))?;
-        self.folder.link_log(process).map_err(|source| error("link the log", source))?;
-        let folder = &self.folder;
-        self.tails
-            .entry(process.to_owned())
-            .or_insert_with(|| Tails { events: Tail::new(&folder.events(process)), log: Tail::new(&folder.log(process)) });
-        Ok(pid)
+        let discovery = self.lease.as_ref().map_or(0, |(_, port)| *port);
+        let place = ["--address", "127.0.0.1", "--port", &port.to_string(), "--broadcast-port", &discovery.to_string()];
+        self.start_at(process, peer, &place.map(str::to_owned))
     }
 
     fn wipe(&mut self, process: &str) -> Result<(), WorldError> {

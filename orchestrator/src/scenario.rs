@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 mod expectation;
+pub mod network;
 mod parse;
 mod references;
 pub mod span_of_time;
@@ -22,6 +23,7 @@ use protocol::id::PeerId;
 use diagnostic::{Placed, Span};
 use span_of_time::SpanOfTime;
 
+pub use network::{Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Wall};
 pub use parse::{Cell, cells, parse};
 pub use storm::{Gust, Storm};
 
@@ -46,6 +48,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What has to come of it.
     pub expectations: Vec<Expectation>,
+    /// What of it needs real hosts, and where that stands in the file; nothing if it runs on loopback as well.
+    pub needs_hosts: Vec<Placed<String>>,
     /// Promises that must have seen something.
     pub required: Vec<String>,
     /// Promises that are told and do not fail the run, each with the reason.
@@ -65,6 +69,19 @@ pub struct Cluster {
     pub profile: Profile,
     /// Flags handed to every `peer run` on top of the profile: name and value.
     pub flags: Vec<(String, String)>,
+    /// The peers that are not started at the beginning; a `spawn` starts them.
+    pub late: Vec<PeerId>,
+    /// What is special about single hosts, by the name of the process.
+    pub hosts: BTreeMap<String, Host>,
+}
+
+/// What is special about one host.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Flags of its `peer run`: name and value; `@peer2` in a value is the address of that host.
+    pub flags: Vec<(String, String)>,
+    /// Its interfaces; a plain one if none are named.
+    pub interfaces: Vec<hosts::network::Plan>,
 }
 
 /// Which peers there are.
@@ -185,6 +202,21 @@ pub enum Verb {
         /// The size of a reading in bytes, at least.
         size: u64,
     },
+    /// Nothing passes over some links.
+    Partition(Partition),
+    /// Some links are bad.
+    Link(Box<Link>),
+    /// An interface changes.
+    Interface(InterfaceStep),
+    /// A firewall in front of a host.
+    Firewall {
+        /// In front of whom.
+        target: Target,
+        /// What it does.
+        wall: Wall,
+    },
+    /// Faults of the network are over.
+    Heal(Healing),
     /// Stops the workload and waits until what was published is delivered everywhere.
     Quiesce,
     /// Lets time pass.
@@ -208,6 +240,11 @@ impl Verb {
             Self::Restart { .. } => "restart",
             Self::Spawn(_) => "spawn",
             Self::Publish { .. } => "publish",
+            Self::Partition(_) => "partition",
+            Self::Link(_) => "link",
+            Self::Interface(_) => "interface",
+            Self::Firewall { .. } => "firewall",
+            Self::Heal(_) => "heal",
             Self::Quiesce => "quiesce",
             Self::Sleep => "for",
             Self::Do(_) => "do",
@@ -220,8 +257,30 @@ impl Verb {
         match self {
             Self::Kill(target) | Self::Stop(target) | Self::Pause(target) | Self::Resume(target) => Some(target),
             Self::Restart { target, .. } | Self::Publish { target, .. } | Self::Starve { target, .. } => Some(target),
-            Self::Storm(_) | Self::Wait(_) | Self::Spawn(_) | Self::Quiesce | Self::Sleep | Self::Do(_) => None,
+            Self::Interface(InterfaceStep { target, .. }) | Self::Firewall { target, .. } => Some(target),
+            Self::Storm(_)
+            | Self::Wait(_)
+            | Self::Spawn(_)
+            | Self::Quiesce
+            | Self::Sleep
+            | Self::Do(_)
+            | Self::Partition(_)
+            | Self::Link(_)
+            | Self::Heal(_) => None,
         }
+    }
+
+    /// Whether it touches the network.
+    #[must_use]
+    pub fn is_of_network(&self) -> bool {
+        matches!(self, Self::Partition(_) | Self::Link(_) | Self::Interface(_) | Self::Firewall { .. } | Self::Heal(_))
+    }
+
+    /// Whether it can last, and end by itself.
+    #[must_use]
+    pub fn can_last(&self) -> bool {
+        let lasts = matches!(self, Self::Sleep | Self::Pause(_) | Self::Starve { .. } | Self::Storm(_) | Self::Wait(_));
+        lasts || self.is_of_network() && !matches!(self, Self::Heal(_))
     }
 }
 

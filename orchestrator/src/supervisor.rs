@@ -23,15 +23,13 @@ use nix::unistd::Pid;
 use protocol::id::PeerId;
 
 use crate::folder::Folder;
-use crate::strays::RUN_ID;
+use crate::strays::{RUN_ID, end_helpers};
 
 /// What every peer of a run is started with.
 #[derive(Clone, Debug)]
 pub struct Outfit {
     /// The program.
     pub program: PathBuf,
-    /// The port that the run has leased for discovery.
-    pub discovery_port: u16,
     /// Further flags of `peer run`, the same for all.
     pub flags: Vec<String>,
 }
@@ -81,11 +79,12 @@ impl Supervisor {
         Ok(Self { outfit, folder, processes: BTreeMap::new() })
     }
 
-    /// Starts a process; one of that name that has ended gives way to it.
+    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags that say where it is on
+    /// the network.
     ///
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
-    pub fn start(&mut self, process: &str, peer: &PeerId, port: u16) -> io::Result<u32> {
+    pub fn start(&mut self, process: &str, peer: &PeerId, place: &[String]) -> io::Result<u32> {
         let mut log = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(self.folder.log(process))?;
         if log.metadata()?.len() > 0 {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
@@ -94,8 +93,8 @@ impl Supervisor {
         // For its user alone, whatever the umask: the peer accepts no folder that others can write.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
         let mut child = Command::new(&self.outfit.program)
-            .args(["run", "--id", peer.as_str(), "--address", "127.0.0.1", "--sensor", "stdin"])
-            .args(["--port", &port.to_string(), "--broadcast-port", &self.outfit.discovery_port.to_string()])
+            .args(["run", "--id", peer.as_str(), "--sensor", "stdin"])
+            .args(place)
             .args(["--die-with", &std::process::id().to_string()])
             .arg("--events")
             .arg(self.folder.events(process))
@@ -251,14 +250,12 @@ impl Supervisor {
 
     /// A peer may have started helpers, which share its group: they go too, and are reaped here as orphans.
     fn empty_groups(&mut self) -> io::Result<()> {
-        for process in self.processes.values().filter(|process| process.ended.is_some()) {
-            let deadline = Instant::now() + KILL_GRACE;
-            while killpg(group(process.child.id()), Signal::SIGKILL).is_ok() && Instant::now() < deadline {
-                reap_orphans(group(process.child.id()))?;
-                std::thread::sleep(POLL);
-            }
+        let ended: Vec<u32> = self.processes.values().filter(|process| process.ended.is_some()).map(|process| process.child.id()).collect();
+        let deadline = Instant::now() + KILL_GRACE;
+        while end_helpers(&ended, self.folder.run_id()) > 0 && Instant::now() < deadline {
+            std::thread::sleep(POLL);
         }
-        Ok(())
+        ended.iter().try_for_each(|pid| reap_orphans(group(*pid)))
     }
 }
 

@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
-use promises::fault::Fault;
+use hosts::network::Change;
+use hosts::rule::{Line, Traffic};
+use promises::fault::{Fault, Table};
 use promises::history::Record;
 use promises::world::WorldEvent;
 use protocol::id::PeerId;
 use protocol::time::Time;
 
 use crate::holdings::Holdings;
+use crate::scenario::Wall;
 
 /// Why a world could not do what it was asked for: not the product's fault.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,43 @@ pub enum WorldError {
     Impossible {
         /// What was asked for.
         what: String,
+    },
+}
+
+/// Something that is wrong with the network until it is mended.
+#[derive(Clone, Debug)]
+pub enum Wrong {
+    /// Nothing of some sort passes over some links.
+    Cut {
+        /// Which links.
+        table: Table,
+        /// Which frames.
+        traffic: Traffic,
+    },
+    /// Some links are bad.
+    Bad {
+        /// Which links.
+        table: Table,
+        /// Which frames.
+        traffic: Traffic,
+        /// How bad.
+        line: Line,
+    },
+    /// An interface is changed.
+    Interface {
+        /// Whose.
+        who: Vec<String>,
+        /// Which.
+        name: String,
+        /// What becomes of it.
+        change: Change,
+    },
+    /// A firewall stands in front of hosts.
+    Wall {
+        /// In front of whom.
+        who: Vec<String>,
+        /// What it does.
+        wall: Wall,
     },
 }
 
@@ -100,6 +140,28 @@ pub trait World {
     /// # Errors
     /// If it cannot be done.
     fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError>;
+
+    /// Has something be wrong with the network, under a name.
+    ///
+    /// # Errors
+    /// If it cannot be done, or this world has no network of its own.
+    fn go_wrong(&mut self, name: &str, wrong: &Wrong) -> Result<(), WorldError> {
+        let _ = wrong;
+        Err(WorldError::Impossible { what: name.to_owned() })
+    }
+
+    /// What was wrong under that name is over.
+    ///
+    /// # Errors
+    /// If it cannot be undone.
+    fn mend(&mut self, name: &str) -> Result<(), WorldError> {
+        Err(WorldError::Impossible { what: name.to_owned() })
+    }
+
+    /// The last frames of the network as a file, where there are any.
+    fn capture(&self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Gives a process a reading to publish; false if it does not run.
     fn publish(&mut self, process: &str, reading: &str) -> bool;

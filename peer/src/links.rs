@@ -8,9 +8,10 @@
 //! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no protocol can know is
 //! settled here: how many strangers may connect, how long they may stay silent, and what to do without descriptors.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,11 +27,17 @@ use protocol::seam::{Down, Input};
 use protocol::time::Time;
 use rustix::buffer::spare_capacity;
 
+pub use self::dials::Obstacle;
+use self::dials::{Dials, Plan};
 use self::link::{Link, State};
 use crate::clock;
+use crate::doublings::Doublings;
+use crate::gate::Gate;
 use crate::rejects::{Reject, RejectReason};
 use crate::status::Traffic;
+use crate::voice::Voice;
 
+mod dials;
 mod link;
 mod outgoing;
 
@@ -54,11 +61,13 @@ pub struct Limits {
     pub backlog: usize,
     /// Queued bytes at which a link is given up.
     pub queue: usize,
+    /// How long an attempt to connect may take.
+    pub dial: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20 }
+        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20, dial: Duration::from_secs(5) }
     }
 }
 
@@ -72,8 +81,9 @@ pub struct Links {
     calling: bool,
     /// When to accept again after descriptors ran out.
     accept_at: Option<Time>,
-    /// Whether it has been told that they ran out.
+    /// Whether they have run out, and how often they had before.
     starved: bool,
+    starvations: Doublings,
     accepted: u64,
     links: HashMap<LinkId, Link>,
     /// Links that may have bytes, or an end, to read.
@@ -87,6 +97,11 @@ pub struct Links {
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
     sent: Traffic,
+    gate: Gate,
+    dials: Dials,
+    voice: Voice,
+    /// Whether a connection has come about since somebody last asked.
+    grown: bool,
 }
 
 impl Links {
@@ -105,6 +120,7 @@ impl Links {
             calling: true,
             accept_at: None,
             starved: false,
+            starvations: Doublings::default(),
             accepted: 0,
             links: HashMap::new(),
             ready: VecDeque::new(),
@@ -114,7 +130,54 @@ impl Links {
             expiring: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             sent: Traffic::default(),
+            gate: Gate::default(),
+            dials: Dials::new(limits.dial),
+            voice: Voice::of_one_address(),
+            grown: false,
         })
+    }
+
+    /// From here on nothing is written to a link before this gate lets it pass.
+    pub fn wait_for(&mut self, gate: Gate) {
+        self.gate = gate;
+    }
+
+    /// From now on its addresses are said like this.
+    pub fn set_voice(&mut self, voice: Voice) {
+        self.voice = voice;
+    }
+
+    /// Gives up the connections whose own address is gone: nothing that is sent from there arrives.
+    pub fn give_up(&mut self, is_gone: impl Fn(Ipv4Addr) -> bool) {
+        let gone = |link: &Link| link.local().is_some_and(&is_gone);
+        let gone: Vec<LinkId> = self.links.iter().filter(|(_, link)| gone(link)).map(|(id, _)| *id).collect();
+        for id in gone {
+            match self.links.get(&id).map(|link| link.state) {
+                Some(State::Connecting) => self.dial_fails(id, &ErrorKind::AddrNotAvailable.into()),
+                Some(State::Up | State::Closing(_)) => self.end(id, Down::Reset),
+                None => {}
+            }
+        }
+    }
+
+    /// How many connections to other machines there are for each own address, if one has come about since this was last asked.
+    pub fn by_address(&mut self) -> Option<BTreeMap<Ipv4Addr, usize>> {
+        if !std::mem::take(&mut self.grown) {
+            return None;
+        }
+        let mut counts = BTreeMap::new();
+        for link in self.links.values().filter(|link| link.state == State::Up && link.spoken) {
+            let here = link.local().filter(|_| matches!(link.remote.ip(), IpAddr::V4(remote) if !self.voice.is_own(remote)));
+            if let Some(here) = here {
+                *counts.entry(here).or_default() += 1;
+            }
+        }
+        Some(counts)
+    }
+
+    /// Addresses that are wanted and cannot be reached, since when, and why.
+    pub fn failing(&self, now: Time) -> impl Iterator<Item = (SocketAddrV4, Time, &Obstacle)> {
+        self.dials.failing(now)
     }
 
     /// Takes note of an event of the listener or of a link.
@@ -145,6 +208,12 @@ impl Links {
     pub fn begin(&mut self, now: Time) {
         self.reads_left = self.ready.len() * READS_PER_TURN;
         self.expire(now);
+        while let Some(id) = self.dials.overdue(now) {
+            self.dial_fails(id, &ErrorKind::TimedOut.into());
+        }
+        while let Some((id, to)) = self.dials.due(now) {
+            self.connect(id, to);
+        }
         if self.accept_at.is_some_and(|at| at <= now) {
             self.accept_at = None;
             self.calling = true;
@@ -178,7 +247,7 @@ impl Links {
     /// When to begin a turn at the latest, without any event.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.expiring.first().map(|&(at, _)| at).into_iter().chain(self.accept_at).min()
+        self.expiring.first().map(|&(at, _)| at).into_iter().chain(self.accept_at).chain(self.dials.deadline()).min()
     }
 
     /// How many links there are.
@@ -207,6 +276,22 @@ impl Links {
 
     /// Connects; `LinkUp` or `DialFailed` follows.
     pub fn dial(&mut self, id: LinkId, to: SocketAddrV4) {
+        match self.dials.begin(clock::now(), id, to) {
+            Plan::Now => self.connect(id, to),
+            Plan::TakeOver(before) => {
+                // Whoever wanted it has forgotten it, and wants it again.
+                self.found.push_back(Found::Input(Input::DialFailed { link: before, refused: false }));
+                let Some(mut link) = self.links.remove(&before) else { return };
+                match self.registry.reregister(&mut link.stream, token(id), Interest::READABLE | Interest::WRITABLE) {
+                    Ok(()) => drop(self.links.insert(id, link)),
+                    Err(error) => self.dial_fails(id, &error),
+                }
+            }
+            Plan::Later => {}
+        }
+    }
+
+    fn connect(&mut self, id: LinkId, to: SocketAddrV4) {
         let remote = SocketAddr::V4(to);
         let connected = TcpStream::connect(remote).and_then(|mut stream| {
             self.registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
@@ -216,13 +301,27 @@ impl Links {
             Ok(stream) => {
                 self.links.insert(id, Link::new(stream, remote, State::Connecting));
             }
-            Err(error) => self.found.push_back(Found::Input(dial_failed(id, &error))),
+            Err(error) => self.dial_fails(id, &error),
         }
+    }
+
+    fn dial_fails(&mut self, id: LinkId, error: &io::Error) {
+        let obstacle = match error.kind() {
+            ErrorKind::ConnectionRefused => Obstacle::Refused,
+            ErrorKind::TimedOut => Obstacle::Silence,
+            _ => Obstacle::NoWay(error.to_string()),
+        };
+        let refused = obstacle == Obstacle::Refused;
+        self.dials.fail(clock::now(), id, obstacle);
+        self.forget(id);
+        self.found.push_back(Found::Input(Input::DialFailed { link: id, refused }));
     }
 
     /// Closes a link after what is queued for it has been written; the node has forgotten it already.
     pub fn hang_up(&mut self, id: LinkId) {
-        let until = clock::now() + CLOSING_PATIENCE;
+        let now = clock::now();
+        let until = now + CLOSING_PATIENCE;
+        self.dials.abandon(now, id);
         let Some(link) = self.links.get_mut(&id) else { return };
         match link.state {
             State::Connecting => self.forget(id),
@@ -238,9 +337,14 @@ impl Links {
 
     /// Queues a message for a link; one that is gone takes nothing, and the node is being told so.
     pub fn send(&mut self, id: LinkId, message: &Message) {
-        if self.links.contains_key(&id) {
-            self.queue(id, encode_shared(message), message.is_bulk());
-        }
+        let Some(link) = self.links.get(&id) else { return };
+        let address = match (link.local(), link.remote) {
+            (Some(local), SocketAddr::V4(remote)) => self.voice.on_link(local, *remote.ip()),
+            _ => None,
+        };
+        let said = address.and_then(|address| self.voice.message(message, address));
+        let message = said.map_or(Cow::Borrowed(message), Cow::Owned);
+        self.queue(id, encode_shared(&message), message.is_bulk());
     }
 
     /// Queues a message, encoded once, for several links.
@@ -290,6 +394,9 @@ impl Links {
             return;
         }
         let queued = link.queue.bytes();
+        if queued > 0 {
+            self.gate.pass();
+        }
         let written = link.queue.write_to(&mut link.stream);
         if let State::Closing(until) = &mut link.state
             && link.queue.bytes() < queued
@@ -377,6 +484,7 @@ impl Links {
             }
         }
         if !messages.is_empty() {
+            self.grown |= !link.spoken;
             link.spoken = true;
             self.found.push_back(Found::Input(Input::Received { link: id, messages }));
         }
@@ -401,8 +509,13 @@ impl Links {
                 }
                 Err(error) if out_of_descriptors(&error) => {
                     // The caller stays in the kernel's queue, and the listener would report it for ever.
-                    if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}; this is told once.");
+                    if !std::mem::replace(&mut self.starved, true)
+                        && let Some(count) = self.starvations.count()
+                    {
+                        log::warn!(
+                            "Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}. Occurrence {count}; told at \
+                             the 1st, 2nd, 4th, 8th …. `ulimit -n` raises the number of descriptors."
+                        );
                     }
                     self.accept_at = Some(now + ACCEPT_PAUSE);
                     return;
@@ -446,15 +559,14 @@ impl Links {
                 link.state = State::Up;
                 link.spoken = true;
                 link.tune();
+                self.dials.succeed(id);
+                self.grown = true;
                 self.found.push_back(Found::Input(Input::LinkUp { link: id }));
                 mark(&mut link.dirty, &mut self.dirty, id);
                 self.mark_ready(id);
             }
             Err(error) if error.kind() == ErrorKind::NotConnected => {}
-            Err(error) => {
-                self.forget(id);
-                self.found.push_back(Found::Input(dial_failed(id, &error)));
-            }
+            Err(error) => self.dial_fails(id, &error),
         }
     }
 
@@ -511,10 +623,6 @@ fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
         *flag = true;
         list.push(id);
     }
-}
-
-fn dial_failed(id: LinkId, error: &io::Error) -> Input {
-    Input::DialFailed { link: id, refused: error.kind() == ErrorKind::ConnectionRefused }
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {

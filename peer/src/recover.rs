@@ -8,7 +8,6 @@
 //! `--forgotten` writes a memory in place of one that cannot be read or has vanished. It says the safe thing: that this peer has
 //! been in its group, so that it founds nothing.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -47,8 +46,8 @@ pub struct Wish {
 pub fn run(request: &Request) -> Result<(), Failure> {
     let store = open(&request.data_dir)?;
     let words = if request.wish.forgotten { remember(store, &request.data_dir) } else { mark(store, &request.data_dir) }?;
-    let _closed = writeln!(std::io::stdout(), "{words}");
-    Ok(())
+    // The folder is marked by then; that it could not be said does not undo it.
+    Ok(stdio::answer(&format!("{words}\n"))?)
 }
 
 fn open(folder: &Path) -> Result<Store, Failure> {

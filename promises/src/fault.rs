@@ -65,6 +65,8 @@ pub enum Hurt {
     Descriptors,
     /// Each thing that a process does takes long.
     Processor,
+    /// Its address on the network is another one, or none.
+    Address,
 }
 
 impl Hurt {
@@ -76,6 +78,7 @@ impl Hurt {
             Self::Disk => "disk",
             Self::Descriptors => "descriptors",
             Self::Processor => "processor",
+            Self::Address => "address",
         }
     }
 }
@@ -147,6 +150,18 @@ pub struct Weather {
     pub reset: u64,
     /// How much longer everything takes, at most, in microseconds; drawn for each, which also reorders datagrams.
     pub delay_us: u64,
+    /// Of a thousand TCP segments, how many are lost; the connection sends them again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub segments: u64,
+    /// Of a thousand frames, how many are overtaken by those behind them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reorder: u64,
+    /// How many bytes pass in a second; 0 is any number.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rate: u64,
+    /// The longest packet that passes, in bytes; longer ones are lost without a word. 0 is any length.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mtu: u64,
 }
 
 impl Weather {
@@ -163,8 +178,24 @@ impl fmt::Display for Weather {
             f,
             "loss {}/1000, duplicate {}/1000, corrupt {}/1000, reset {}/1000, delay up to {} us",
             self.loss, self.duplicate, self.corrupt, self.reset, self.delay_us
-        )
+        )?;
+        for (value, before, after) in [
+            (self.segments, ", segments lost ", "/1000"),
+            (self.reorder, ", reorder ", "/1000"),
+            (self.rate, ", ", " bytes/s"),
+            (self.mtu, ", packets up to ", " bytes"),
+        ] {
+            if value > 0 {
+                write!(f, "{before}{value}{after}")?;
+            }
+        }
+        Ok(())
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Directed links between processes. Written `a,b|c` where everything between the groups is meant, in both directions,

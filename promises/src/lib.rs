@@ -16,6 +16,7 @@ pub mod history;
 mod index;
 pub mod judge;
 pub mod selector;
+pub mod shape;
 pub mod standing;
 pub mod world;
 

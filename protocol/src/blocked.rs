@@ -117,7 +117,7 @@ impl Node {
         }
     }
 
-    fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
+    pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
         if self.blocked.is_none() {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }
@@ -213,6 +213,12 @@ impl Node {
         let Some(why) = lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran) else { return true };
         self.tell_blocked(why, out);
         false
+    }
+
+    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
+    pub(crate) fn lacks_founders(&self) -> bool {
+        let Role::Joining(joining) = &self.role else { return false };
+        self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran).is_some()
     }
 
     /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a view.

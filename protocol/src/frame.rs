@@ -107,9 +107,13 @@ pub fn decode_datagram(datagram: &Bytes) -> Result<Datagram, WireError> {
     if header.flags != FLAG_DATAGRAM {
         return Err(WireError::Flags { flags: header.flags });
     }
-    let (cluster, from, count): (u64, Contact, u64) = annex.take()?;
+    let (cluster, from, Count(count)): (u64, Contact, Count) = annex.take()?;
     Ok(Datagram { cluster, from, count, message: read(header.verb, &mut annex, body)? })
 }
+
+/// A sender's own count.
+#[derive(serde::Deserialize)]
+struct Count(#[serde(deserialize_with = "crate::bounded::number")] u64);
 
 /// What of the header matters once it has been checked.
 struct Header {

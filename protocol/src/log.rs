@@ -109,6 +109,14 @@ impl Log {
         }
     }
 
+    /// Whether whoever published an entry has been in a view: only those are numbered, and only views name new ones.
+    pub(crate) fn knows_origin(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Readings { origin, .. } | Entry::Lost { origin, .. } => self.table.contains(&origin.id),
+            Entry::View(_) | Entry::Change(_) => true,
+        }
+    }
+
     /// Whether the table has a row of that name.
     pub(crate) fn remembers(&self, id: &PeerId) -> bool {
         self.table.contains(id)
@@ -251,7 +259,9 @@ impl Log {
         for (at, row) in self.lineage.iter().enumerate().filter(|(_, row)| !row.epoch.is_none()) {
             let end = |rows: &[Row], at: usize, last: Seq| rows.get(at + 1).map_or(last, |next| next.first.previous());
             if let Some(there) = lineage.iter().position(|other| other == row) {
-                fork = fork.max(end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous)));
+                let covered = end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous));
+                // A lineage is another peer's word: it may speak of more than there is.
+                fork = fork.max(covered.min(self.contiguous()).min(contiguous));
             }
         }
         fork

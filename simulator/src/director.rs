@@ -85,6 +85,9 @@ impl<'a, W: Watch> Director<'a, W> {
         if let Some(load) = plan.loads.iter().find(|load| load.peer >= plan.peers.len()) {
             return Err(BadPlan::Nobody(load.peer, plan.peers.len() - 1));
         }
+        if let Some(peer) = plan.hearing.pairs().flat_map(|(from, to)| [from, to]).find(|peer| *peer >= plan.peers.len()) {
+            return Err(BadPlan::Nobody(peer, plan.peers.len() - 1));
+        }
         if let Some(bad) = bad_outside(plan) {
             return Err(bad);
         }
@@ -103,6 +106,7 @@ impl<'a, W: Watch> Director<'a, W> {
             director.world.set_drift(host, start.drift_ppm);
             director.cue(start.at_us, Cue::Start(peer));
         }
+        director.world.set_hearing(&plan.hearing);
         for (at, load) in plan.loads.iter().enumerate().filter(|(_, load)| load.bursts > 0) {
             director.cue(load.from_us, Cue::Load { load: at, nth: 0 });
         }

@@ -5,13 +5,16 @@
 //! changing what the others mean. Times are microseconds of virtual time.
 
 use promises::fault::Identity;
+use promises::shape::{Over, Shape};
 use protocol::config::Knobs;
 use protocol::draw::digest;
 use protocol::phase::Phase;
 use serde::{Deserialize, Serialize};
 
-use crate::shape::{Over, Shape};
+use crate::hearing::Hearing;
 use crate::weather::{OneIn, Weather};
+
+pub use promises::shape::Who;
 
 /// What is done to a world, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,9 @@ pub struct Plan {
     /// What happens to them.
     #[serde(default)]
     pub faults: Vec<Timed>,
+    /// Who hears whom, and who can dial whom, from the start to the end.
+    #[serde(default, skip_serializing_if = "Hearing::is_whole")]
+    pub hearing: Hearing,
     /// Who is not in the core when the chaos ends: dead, or cut off for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<Outside>,
@@ -154,24 +160,6 @@ pub struct Timed {
     /// What.
     #[serde(flatten)]
     pub act: Act,
-}
-
-/// Whom a fault hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Who {
-    /// The peer of that number, counted from 0.
-    Peer(usize),
-    /// Whoever leads by then.
-    Leader,
-    /// The best of the living that do not lead.
-    Successor,
-    /// The best of the living.
-    Highest,
-    /// The last of the living.
-    Lowest,
-    /// The one whose doing this fault has waited for.
-    It,
 }
 
 /// What is done.

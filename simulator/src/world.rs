@@ -35,15 +35,16 @@ use protocol::time::Time;
 use crate::agenda::Agenda;
 use crate::clock::Clock;
 use crate::connection::{Connection, EndState, Side};
+use crate::hearing::Hearing;
 use crate::marks::Marks;
 use crate::plan::Lost;
-use crate::shape::Over;
 use crate::table::Table;
 use crate::tally::Tally;
 use crate::watch::Watch;
 use crate::weather::Weather;
 use host::{Host, Process};
 use lookout::Lookout;
+use promises::shape::Over;
 use spell::{Filter, Spell};
 use udp::Flying;
 
@@ -102,6 +103,10 @@ pub struct World<W> {
     /// Between whom no connection carries anything, and no datagram.
     streams_cut: Table,
     datagrams_cut: Table,
+    /// Who does not hear whose broadcasts or unicast datagrams, and who cannot dial whom.
+    broadcasts_cut: Table,
+    unicasts_cut: Table,
+    dials_cut: Table,
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
     /// What else is in force for a while, by the number of its record.
@@ -141,6 +146,9 @@ impl<W: Watch> World<W> {
             by_address: BTreeMap::new(),
             streams_cut: Table::new(),
             datagrams_cut: Table::new(),
+            broadcasts_cut: Table::new(),
+            unicasts_cut: Table::new(),
+            dials_cut: Table::new(),
             cuts: BTreeMap::new(),
             spells: BTreeMap::new(),
             filters: Vec::new(),
@@ -174,14 +182,23 @@ impl<W: Watch> World<W> {
         let datagram_seed = draw(self.settings.seed, "datagrams of", host as u64);
         let twin = self.hosts.iter().any(|other| other.id == id);
         self.hosts.push(Host::new(id, address, explicit, datagram_seed, twin));
-        self.streams_cut.grow();
-        self.datagrams_cut.grow();
+        let tables =
+            [&mut self.streams_cut, &mut self.datagrams_cut, &mut self.broadcasts_cut, &mut self.unicasts_cut, &mut self.dials_cut];
+        tables.into_iter().for_each(Table::grow);
         host
     }
 
     /// A host's clock is not the world's, but so many millionths faster. To be said before anything runs there.
     pub fn set_drift(&mut self, host: usize, drift_ppm: i32) {
         self.hosts[host].clock = Clock::new(drift_ppm);
+    }
+
+    /// Who hears whom and can dial whom from now on. To be said before anything runs.
+    pub fn set_hearing(&mut self, hearing: &Hearing) {
+        self.broadcasts_cut.cut(&hearing.no_broadcast);
+        self.unicasts_cut.cut(&hearing.no_unicast);
+        self.dials_cut.cut(&hearing.no_dial);
+        hearing.seeds.iter().for_each(|&(host, seed)| self.hosts[host].seeds.push(seed));
     }
 
     /// The time.
@@ -391,6 +408,7 @@ impl<W: Watch> World<W> {
                 birth,
                 priority,
                 status: None,
+                omits_readings: false,
             },
         );
         self.tell(host, Note::Ready);

@@ -57,6 +57,13 @@ enum Command {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
+    /// Draw faults from seeds and do them to real peers: `--seeds N`, `--from K`, `--world hosts|processes`, `--jobs J`
+    #[command(disable_help_flag = true)]
+    Storm {
+        /// Arguments of `orchestrator storm`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Run the group in virtual time: `--seeds N`, `--from N`, `--check`; or `replay S1-… --trace`, `shrink S1-…`
     #[command(disable_help_flag = true)]
     Sim {
@@ -119,6 +126,10 @@ fn main() -> ExitCode {
         Command::Test { extent } => suite::run(&workshop, &extent),
         Command::Ci { extent } => ci::run(&workshop, &extent),
         Command::Scenario { names, flags } => scenario::run(&workshop, &names, &flags),
+        Command::Storm { arguments } => {
+            let arguments: Vec<OsString> = std::iter::once("storm".into()).chain(arguments).collect();
+            workshop.become_program("orchestrator", &["orchestrator", "peer"], &arguments)
+        }
         Command::Sim { arguments } => workshop.become_simulator(&arguments),
         Command::Model { mutation: true, .. } => mutation::run(&workshop),
         Command::Model { arguments, .. } => workshop.become_program("model", &["model"], &arguments),

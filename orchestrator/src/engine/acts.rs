@@ -138,12 +138,13 @@ impl Engine<'_> {
     pub(super) fn end_pauses(&mut self) -> Result<(), Halt> {
         let of_pauses = self.pauses.iter().map(|pause| pause.ends);
         let of_starvations = self.starvations.iter().filter_map(|starvation| starvation.ends);
-        if let Some(last) = of_pauses.chain(of_starvations).max() {
+        if let Some(last) = of_pauses.chain(of_starvations).chain(self.last_mend()).max() {
             self.wait_for_time(last)?;
         }
         // A wait that is over does not turn once more.
         let now = self.world.now();
         self.end_due_pauses(now)?;
+        self.mend_rest()?;
         let starving = self.observed.starving.iter().cloned().collect::<Vec<String>>();
         self.feed_again(&starving)?;
         let living = self.world.living();

@@ -21,6 +21,8 @@ pub fn describe(step: &Step) -> String {
         Verb::Sleep => "let time pass".to_owned(),
         Verb::Starve { target, share, .. } => format!("starve {} to {share}%", target.who.value),
         Verb::Storm(storm) => format!("storm over {}", storm.who.value),
+        Verb::Partition(partition) => format!("partition {}", partition.form),
+        Verb::Link(link) => format!("link {} to {} is bad", link.from.value, link.to.value),
         Verb::Do(steps) => steps.iter().map(describe).collect::<Vec<_>>().join(", then "),
         verb => format!("{} {}", verb.name(), verb.target().map(|target| target.who.value.to_string()).unwrap_or_default()),
     };

@@ -12,11 +12,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Placed, Source};
 use super::expectation::expectation;
+use super::network::host;
 use super::references::numbered;
 use super::span_of_time::SpanOfTime;
 use super::step::{peer_id, selector, step};
 use super::tree::{Table, Value, Walk};
-use super::{Cluster, Ids, Profile, Scenario, Workload};
+use super::{Cluster, Host, Ids, Profile, Scenario, Workload};
 
 /// One combination of the values of `[matrix]`: what `${name}` stands for.
 pub type Cell = BTreeMap<String, String>;
@@ -80,13 +81,14 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
     let steps: Vec<_> = root.tables("step", walk).iter().filter_map(|table| step(table, walk)).collect();
     let expectations = root.tables("expect", walk).iter().filter_map(|table| expectation(table, walk)).collect();
     let invariants = root.table("invariants", walk);
+    let hosts = root.table("hosts", walk);
     root.refuse_the_rest(walk);
     let head = head.or_else(|| {
         walk.missing(&(0..0), "[scenario]", "[scenario] with a name");
         None
     });
     let cluster = match cluster {
-        Some(table) => read_cluster(&table, profile, walk),
+        Some(table) => read_cluster(&table, profile, hosts.as_ref(), walk),
         None => {
             walk.missing(&(0..0), "[cluster]", "[cluster] with peers = 3");
             None
@@ -95,14 +97,18 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
     let has_workload = workload.is_some();
     let workload = workload.and_then(|table| read_workload(&table, walk));
     let mentions = std::mem::take(&mut walk.mentions);
-    mentions.check(cluster.as_ref().map(|cluster| &cluster.ids), has_workload, &mut walk.diagnostics);
+    let late = cluster.as_ref().map(|cluster| cluster.late.clone()).unwrap_or_default();
+    mentions.check(cluster.as_ref().map(|cluster| &cluster.ids), &late, has_workload, &mut walk.diagnostics);
     let (required, excused) = invariants.map(|table| read_invariants(&table, walk)).unwrap_or_default();
     let head = head?;
     let name = head.string("name", walk);
     let about = head.string("about", walk).map(|about| about.value).unwrap_or_default();
     let tags = head.get("tags").and_then(|tags| walk.strings(tags)).unwrap_or_default();
-    let timeout = head.duration("timeout", walk).map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
+    let timeout = head.positive_duration("timeout", walk);
+    check_timeout(timeout.as_ref(), cluster.as_ref(), walk);
+    let timeout = timeout.map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
     let repeat = head.count("repeat", 1, 1_000, walk).map_or(1, |repeat| repeat.value);
+    let mut needs_hosts = needs(&head, hosts.as_ref(), walk);
     head.refuse_the_rest(walk);
     let Some(name) = name else {
         walk.missing(&head.span, "name", "name = \"leader_election\"");
@@ -114,10 +120,53 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
             .help("it becomes the name of a folder");
     }
     let tags = tags.into_iter().map(|tag| tag.value).collect();
-    Some(Scenario { name: name.value, about, tags, timeout, repeat, cluster: cluster?, workload, steps, expectations, required, excused })
+    let cluster = cluster?;
+    let mut scenario = Scenario {
+        name: name.value,
+        about,
+        tags,
+        timeout,
+        repeat,
+        cluster,
+        workload,
+        steps,
+        expectations,
+        needs_hosts: vec![],
+        required,
+        excused,
+    };
+    let of_network = scenario.all_steps().into_iter().filter(|step| step.verb.is_of_network());
+    needs_hosts.extend(of_network.map(|step| Placed { value: format!("`{}`", step.verb.name()), span: step.span.clone() }));
+    scenario.needs_hosts = needs_hosts;
+    Some(scenario)
 }
 
-fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<'_>) -> Option<Cluster> {
+/// What the head of a file and its table of hosts need.
+fn needs(head: &Table<'_, '_>, hosts: Option<&Table<'_, '_>>, walk: &mut Walk<'_>) -> Vec<Placed<String>> {
+    let mut needs = vec![];
+    for word in head.get("needs").and_then(|needs| walk.strings(needs)).unwrap_or_default() {
+        if walk.word(&word, &[("hosts", ())]).is_some() {
+            needs.push(Placed { value: "`needs`".to_owned(), span: word.span });
+        }
+    }
+    needs.extend(hosts.map(|table| Placed { value: "[hosts]".to_owned(), span: table.span.clone() }));
+    needs
+}
+
+/// No group is there before a joining peer has listened for as long as it has to.
+fn check_timeout(timeout: Option<&Placed<SpanOfTime>>, cluster: Option<&Cluster>, walk: &mut Walk<'_>) {
+    let (Some(timeout), Some(cluster)) = (timeout, cluster) else { return };
+    let (given, least) = (timeout.value.under(&cluster.knobs), cluster.knobs.join_timeout);
+    if given <= least {
+        walk.diagnostics
+            .error("S022", &timeout.span, format!("no group can form within {given:?}"))
+            .help(format!("a joining peer listens for {least:?} first (join_timeout)"));
+    }
+}
+
+fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, hosts: Option<&Table<'_, '_>>, walk: &mut Walk<'_>) -> Option<Cluster> {
+    let late = table.get("late").and_then(|late| walk.strings(late)).unwrap_or_default();
+    let late: Vec<PeerId> = late.iter().filter_map(|name| peer_id(name, walk)).collect();
     let peers = table.count("peers", 1, PEERS_MAX, walk);
     let ids = table.get("ids");
     let (profile, changes) = timing(table, forced, walk);
@@ -140,7 +189,8 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, walk: &mut Walk<
         walk.diagnostics.error("S020", &table.span, error.to_string());
     }
     let stagger = stagger.map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| walk.range_of_time(&text));
-    Some(Cluster { ids: ids?, stagger: stagger?, knobs, profile, flags })
+    let hosts = hosts.map(|table| read_hosts(table, walk)).unwrap_or_default();
+    Some(Cluster { ids: ids?, stagger: stagger?, knobs, profile, flags, late, hosts })
 }
 
 /// Which peers there are.
@@ -226,7 +276,7 @@ fn timing<'t, 'i>(table: &Table<'t, 'i>, forced: Option<Profile>, walk: &mut Wal
 }
 
 /// Knobs and flags by their names; each becomes a flag of `peer run`.
-fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(String, String)>, walk: &mut Walk<'_>) {
+pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(String, String)>, walk: &mut Walk<'_>) {
     let Ok(Json::Object(mut raw)) = serde_json::to_value(&*knobs) else { unreachable!("knobs are a table of plain values") };
     for (key, value) in table.entries() {
         let text = match value.get_ref() {
@@ -247,7 +297,10 @@ fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(Strin
         };
         let flag = key.value.replace('_', "-");
         if OTHER_FLAGS.contains(&key.value.as_str()) {
-            flags.push((flag, text));
+            match bad_flag(&key.value, &text) {
+                None => flags.push((flag, text)),
+                Some(why) => drop(walk.diagnostics.error("S005", &value.span(), format!("`{}` cannot be that: {why}", key.value))),
+            }
             continue;
         }
         let Some(old) = raw.get(&key.value).cloned() else {
@@ -278,6 +331,37 @@ fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(Strin
     }
 }
 
+/// `[hosts.peer3]`: what is special about single hosts.
+fn read_hosts(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Host> {
+    let mut hosts = BTreeMap::new();
+    for (name, value) in table.entries() {
+        let Some(table) = walk.table(value) else { continue };
+        if let Some(host) = host(&table, walk) {
+            hosts.insert(name.value, host);
+        }
+    }
+    hosts
+}
+
+/// Why a peer would refuse a flag, so that the file is blamed for it and not the peer.
+fn bad_flag(name: &str, text: &str) -> Option<String> {
+    match name {
+        "rotate_bytes" => {
+            let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+            let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1));
+            let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+            match bytes {
+                None => Some("expected a number of bytes, or one with KiB, MiB or GiB".to_owned()),
+                Some(bytes) => (bytes < ROTATE_BYTES_MIN).then(|| format!("the least is {ROTATE_BYTES_MIN} bytes")),
+            }
+        }
+        _ => {
+            let known = ["off", "error", "warn", "info", "debug", "trace"];
+            (!known.contains(&text.to_ascii_lowercase().as_str())).then(|| format!("expected one of {}", known.join(", ")))
+        }
+    }
+}
+
 fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload> {
     let sensors = table.table("sensors", walk);
     table.refuse_the_rest(walk);
@@ -287,9 +371,14 @@ fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload>
     };
     let rate = sensors.string("rate", walk);
     let from = sensors.get("from").map(|from| selector(from, walk));
-    let host = sensors.duration("host", walk);
+    let host = sensors.positive_duration("host", walk);
     sensors.refuse_the_rest(walk);
     match (host, &rate) {
+        (Some(interval), None) if interval.value.under(&Knobs::fast()) < HOST_INTERVAL_MIN => {
+            let message = format!("a peer measures every {HOST_INTERVAL_MIN:?} at most");
+            walk.diagnostics.error("S022", &interval.span, message).help("for example: host = \"200ms\"");
+            return None;
+        }
         (Some(interval), None) => return Some(Workload::Host { interval: interval.value }),
         (Some(_), Some(rate)) => {
             walk.diagnostics.error("S016", &rate.span, "readings are either measured (`host`) or made up (`rate`)");
@@ -357,5 +446,8 @@ const TIMEOUT_MS: u64 = 60_000;
 pub(super) const PEERS_MAX: u64 = 200;
 /// More readings a second than this from one peer are a benchmark, not a scenario.
 const RATE_MAX: u32 = 10_000;
+/// What a peer takes at least for `--interval` and `--rotate-bytes`.
+const HOST_INTERVAL_MIN: Duration = Duration::from_millis(1);
+const ROTATE_BYTES_MIN: u64 = 4 << 10;
 /// Flags of `peer run` that are no knobs of the protocol and may be set all the same.
-const OTHER_FLAGS: [&str; 2] = ["rotate_bytes", "log_level"];
+pub(super) const OTHER_FLAGS: [&str; 6] = ["rotate_bytes", "log_level", "port", "seeds", "advertise", "address"];

@@ -35,9 +35,9 @@ pub(crate) struct Mentions {
 
 impl Mentions {
     /// Tells everything that refers to nothing. `ids` are the peers at the start, if they could be read.
-    pub(crate) fn check(&self, ids: Option<&Ids>, has_workload: bool, diagnostics: &mut Diagnostics) {
+    pub(crate) fn check(&self, ids: Option<&Ids>, late: &[PeerId], has_workload: bool, diagnostics: &mut Diagnostics) {
         self.check_points(diagnostics);
-        self.check_processes(ids, diagnostics);
+        self.check_processes(ids, late, diagnostics);
         self.check_names(diagnostics);
         if !has_workload && !self.publishes {
             for span in &self.quiescences {
@@ -60,7 +60,7 @@ impl Mentions {
         }
     }
 
-    fn check_processes(&self, ids: Option<&Ids>, diagnostics: &mut Diagnostics) {
+    fn check_processes(&self, ids: Option<&Ids>, late: &[PeerId], diagnostics: &mut Diagnostics) {
         let mut processes: BTreeSet<String> = match ids {
             Some(Ids::Given(given)) => given.iter().map(PeerId::to_string).collect(),
             Some(Ids::Random(count)) => (1..=*count).map(numbered).collect(),
@@ -68,7 +68,8 @@ impl Mentions {
             None => (1..=super::parse::PEERS_MAX).map(numbered).collect(),
         };
         for Placed { value, span } in &self.spawned {
-            if !processes.insert(value.clone()) && ids.is_some() {
+            let is_late = late.iter().any(|id| id.as_str() == value);
+            if !processes.insert(value.clone()) && ids.is_some() && !is_late {
                 diagnostics
                     .error("S015", span, format!("a process called `{value}` is there already"))
                     .help("restart = … starts one again; a twin needs a name of its own");

@@ -5,14 +5,33 @@ use protocol::id::PeerId;
 
 use super::diagnostic::Placed;
 use super::expectation::{event_pattern, log_pattern, point};
+use super::network::{firewall, heal, interface, link, partition};
 use super::span_of_time::SpanOfTime;
 use super::storm::storm;
 use super::tree::{Table, Value, Walk};
 use super::{Condition, IfNone, Spawn, Step, Target, Verb};
 
 /// The verbs, in the order of their introduction.
-const VERBS: [&str; 13] =
-    ["wait", "kill", "stop", "pause", "resume", "restart", "spawn", "starve", "storm", "publish", "quiesce", "do", "for"];
+const VERBS: [&str; 18] = [
+    "wait",
+    "kill",
+    "stop",
+    "pause",
+    "resume",
+    "restart",
+    "spawn",
+    "starve",
+    "storm",
+    "publish",
+    "quiesce",
+    "partition",
+    "link",
+    "interface",
+    "firewall",
+    "heal",
+    "do",
+    "for",
+];
 
 /// One step.
 pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
@@ -21,8 +40,8 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     walk.mentions.ids.extend(id.clone());
     let at = table.duration("at", walk);
     let after = table.string("after", walk).and_then(|text| point(&text, walk));
-    let lasts = table.duration("for", walk);
-    let within = table.duration("within", walk);
+    let lasts = table.positive_duration("for", walk);
+    let within = table.positive_duration("within", walk);
     let repeat = table.count("repeat", 1, REPEAT_MAX, walk).map_or(1, |count| count.value);
     let when = condition_holds(table, walk);
     let verb = verb(table, walk);
@@ -38,11 +57,11 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     if let (Some(lasts), Verb::Sleep) = (&lasts, &verb) {
         walk.diagnostics.warning("S031", &lasts.span, "fixed sleep").help(SLEEP_HELP);
     }
-    let can_last = matches!(verb, Verb::Sleep | Verb::Pause(_) | Verb::Starve { .. } | Verb::Storm(_) | Verb::Wait(_));
+    let can_last = verb.can_last();
     if let (Some(lasts), false) = (&lasts, can_last) {
         walk.diagnostics
             .error("S017", &lasts.span, format!("`for` has no meaning beside `{}`", verb.name()))
-            .help("a pause, a starvation and a storm can last, and a condition can have to hold that long");
+            .help("pauses, starvation, storms and faults of the network can last, and a condition can have to hold that long");
         return None;
     }
     if let (None, Verb::Storm(_)) = (&lasts, &verb) {
@@ -111,6 +130,11 @@ fn read_verb(verb: &str, value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb>
         "starve" => starve(value, walk),
         "storm" => storm(value, walk).map(Verb::Storm),
         "publish" => publish(value, walk),
+        "partition" => partition(value, walk).map(Verb::Partition),
+        "link" => link(value, walk).map(|link| Verb::Link(Box::new(link))),
+        "interface" => interface(value, walk).map(Verb::Interface),
+        "firewall" => firewall(value, walk).map(|(target, wall)| Verb::Firewall { target, wall }),
+        "heal" => heal(value, walk).map(Verb::Heal),
         "quiesce" => {
             walk.mentions.quiescences.push(value.span());
             walk.string(value).and_then(|word| walk.word(&word, &[("workload", ())])).map(|()| Verb::Quiesce)
@@ -160,7 +184,7 @@ fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
     target
 }
 
-fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
+pub(super) fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
     let bind = binding(table, walk);
     let if_none = table.string("if_none", walk);
     let if_none = if_none.map_or(Some(IfNone::Wait), |word| walk.word(&word, &IF_NONE));
@@ -186,7 +210,7 @@ fn starve(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let table = walk.table(value)?;
     let target = target_table(&table, "who", walk);
     let share = table.count("share", 1, 99, walk);
-    let period = table.duration("period", walk);
+    let period = table.positive_duration("period", walk);
     if table.get("share").is_none() {
         walk.missing(&table.span, "share", "starve = { who = \"member\", share = 20 }, in percent of its time");
     }
@@ -263,10 +287,10 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
     let bind = binding(&table, walk);
     let found: Vec<Option<Condition>> = [
         table.get("leader_not").map(|who| selector(who, walk).map(Condition::LeaderNot)),
-        table.count("delivered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Delivered(count.value))),
-        table.count("unordered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Unordered(count.value))),
+        table.get("delivered").map(|count| walk.count(count, 1, COUNT_MAX).map(|count| Condition::Delivered(count.value))),
+        table.get("unordered").map(|count| walk.count(count, 1, COUNT_MAX).map(|count| Condition::Unordered(count.value))),
         table.get("event").map(|event| {
-            let count = table.count("count", 1, u64::MAX, walk).map_or(1, |count| count.value);
+            let count = table.count("count", 1, COUNT_MAX, walk).map_or(1, |count| count.value);
             event_pattern(event, table.get("where"), walk).map(|pattern| Condition::Event {
                 pattern,
                 on: on.clone(),
@@ -304,4 +328,5 @@ const STARVE_PERIOD_MS: u64 = 50;
 const REPEAT_MAX: u64 = 1_000;
 /// More readings than this at once would only measure the orchestrator's own memory.
 const BURST_MAX: u64 = 1_000_000;
-const COUNT_MAX: u64 = 1_000_000_000;
+/// More of anything than this is a typing mistake, and would be waited for in vain.
+pub(super) const COUNT_MAX: u64 = 1_000_000_000;

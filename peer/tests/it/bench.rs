@@ -51,7 +51,7 @@ impl Bench {
     }
 
     pub(crate) fn furnish(&self, mut command: Command) -> Command {
-        command.env("XDG_RUNTIME_DIR", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
+        command.env("PEER_SOCKETS", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
         command
     }
 

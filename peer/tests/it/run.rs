@@ -242,8 +242,7 @@ fn a_peer_dies_with_its_parent() {
         bench.port,
         events.display()
     );
-    let mut shell =
-        Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).env("XDG_RUNTIME_DIR", bench.folder.path()).spawn().unwrap();
+    let mut shell = Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).env("PEER_SOCKETS", bench.folder.path()).spawn().unwrap();
     let mut pid = None;
     until("it to start", || {
         let text = std::fs::read_to_string(&events).unwrap_or_default();
@@ -274,7 +273,11 @@ fn a_second_signal_ends_a_peer_that_waits_for_an_answer() {
     follows.signal(Signal::SIGTERM);
     until("it to say that it leaves", || follows.has(|note| matches!(note, Note::Leave)));
     assert_eq!(follows.child.try_wait().unwrap(), None, "nobody has let it go");
-    follows.signal(Signal::SIGINT);
+    // Signals of one moment are one request, so it is asked until the moment is over.
+    until("a second request to end it", || {
+        follows.signal(Signal::SIGINT);
+        follows.child.try_wait().unwrap().is_some()
+    });
     assert!(follows.wait().success());
     assert!(follows.log().contains("A second signal: stopping at once"), "{}", follows.log());
     let last = follows.events().pop().unwrap().note;

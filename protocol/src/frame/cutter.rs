@@ -1,8 +1,8 @@
 //! Cuts a byte stream into frames, whatever pieces it arrives in.
 //!
-//! Small frames are handed out as shares of the buffer they arrived in. A large one gets memory of its own as soon as its length
-//! is known, of just its size, and whoever reads from a socket can read the rest of it right into its place
-//! ([`Cutter::rest`]). So nothing is copied but what came before that was known, and a frame that is kept keeps nothing else.
+//! Small frames are copied out of the buffer they arrived in. A large one gets memory of its own as soon as its length is
+//! known, of just its size, and whoever reads from a socket can read the rest of it right into its place
+//! ([`Cutter::rest`]). So little is copied, and a frame that is kept keeps nothing else.
 //! What is no stream of ours is refused as early as it can be told: at the fourth byte if the length is out of bounds,
 //! at the fifth if the magic is missing.
 
@@ -111,15 +111,13 @@ impl Cutter {
         }
         self.greeted = true;
         self.bulky = length > CHUNK;
-        if length > CHUNK {
-            let frame = Bytes::copy_from_slice(&rest[..length]);
-            self.buffer.advance(PREFIX + length);
-            if self.buffer.is_empty() {
-                self.empty_buffer();
-            }
-            return Ok(Some(frame));
+        // A share of the buffer would keep all of it, for as long as a reading of a few bytes is kept.
+        let frame = Bytes::copy_from_slice(&rest[..length]);
+        self.buffer.advance(PREFIX + length);
+        if length > CHUNK && self.buffer.is_empty() {
+            self.empty_buffer();
         }
-        Ok(Some(self.buffer.split_to(PREFIX + length).freeze().slice(PREFIX..)))
+        Ok(Some(frame))
     }
 
     /// Nothing of it is needed any more.

@@ -139,8 +139,8 @@ impl<W: Watch> Director<'_, W> {
             }
             let next = self.world.now() + self.plan.knobs.heartbeat_interval;
             self.run_until(next.min(give_up));
-            // Those who were leaving when the chaos ended may have been the last.
-            if self.is_deserted() {
+            // Those who were leaving when the chaos ended may have been the last, or those by whom the others hear of each other.
+            if self.is_deserted() || !self.plan.hearing.is_whole() {
                 self.revive_all();
             }
         }

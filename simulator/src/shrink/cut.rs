@@ -1,7 +1,7 @@
 //! Taking things out of a plan without breaking the rest of it.
 
 use crate::plan::{Act, Fate, Plan, Who};
-use crate::shape::Shape;
+use promises::shape::Shape;
 
 /// The plan without a peer, and without everything that speaks of it; the others move up.
 pub(super) fn without(plan: &Plan, gone: usize) -> Plan {
@@ -13,6 +13,9 @@ pub(super) fn without(plan: &Plan, gone: usize) -> Plan {
     let moved = |peer: usize| (peer != gone).then(|| peer - usize::from(peer > gone));
     plan.loads.retain_mut(|load| renumber(&mut load.peer, moved));
     plan.lost.retain_mut(|lost| renumber(&mut lost.from, moved));
+    for list in plan.hearing.lists() {
+        list.retain_mut(|(from, to)| renumber(from, moved) && renumber(to, moved));
+    }
     plan.outside.retain_mut(|outside| {
         if let Fate::Apart { hears, heard_by } = &mut outside.fate {
             hears.retain_mut(|peer| renumber(peer, moved));

@@ -45,7 +45,8 @@ impl<W: Watch> World<W> {
             return;
         }
         let (from, to) = (dialler.host, acceptor.host);
-        if to == NOWHERE || self.hosts[to].dark || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
+        let is_unreachable = to == NOWHERE || self.hosts[to].dark || self.dials_cut.is_cut(from, to);
+        if is_unreachable || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
             let give_up = since + self.settings.connect_timeout;
             if self.now >= give_up {
                 self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });

@@ -5,7 +5,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Who;
+/// Whom a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// The peer of that number, counted from 0.
+    Peer(usize),
+    /// Whoever leads by then.
+    Leader,
+    /// The best of the living that do not lead.
+    Successor,
+    /// The best of the living.
+    Highest,
+    /// The last of the living.
+    Lowest,
+    /// The one whose doing this fault has waited for.
+    It,
+}
 
 /// Who cannot reach whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +64,12 @@ pub enum Over {
     Datagrams,
     /// Connections only: everybody is heard of, and nobody can be talked to.
     Streams,
+    /// Broadcasts only.
+    Broadcasts,
+    /// Unicast datagrams only.
+    Unicasts,
+    /// Dials only: what stands lives on.
+    Dials,
 }
 
 impl Shape {
@@ -100,8 +122,7 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
-    use super::Shape;
-    use crate::plan::Who;
+    use super::{Shape, Who};
 
     fn pairs(shape: &Shape, hosts: usize) -> Vec<(usize, usize)> {
         shape.pairs(hosts, |who| if let Who::Peer(n) = who { Some(n) } else { None })
