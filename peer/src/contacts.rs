@@ -4,11 +4,13 @@
 //! for each, `kitchen 10.0.0.4:9001`, the newest first. It is a hint and nothing rests on it: a file that cannot be read is
 //! told and left out, and whoever answers at such an address has to say who it is.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddrV4;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use protocol::id::{Contact, PeerId};
 
 /// The peers that were met lately.
@@ -72,7 +74,11 @@ impl Contacts {
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        let read = OpenOptions::new()
+            .read(true)
+            .custom_flags(READING.bits())
+            .open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
         match read {
             Ok(_) => {
                 let (contacts, wrong) = Self::parse(&String::from_utf8_lossy(&bytes));
@@ -100,7 +106,7 @@ impl Contacts {
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");
     let _left_over = fs::remove_file(&beside);
-    let mut file = File::create_new(&beside)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)
@@ -113,6 +119,8 @@ fn is_dialled(address: &SocketAddrV4) -> bool {
 
 /// The name of the file in the data folder.
 pub const FILE: &str = "contacts";
+/// Neither a link is followed, nor a named pipe waited for.
+const READING: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
 const KNOWN_MAX: usize = 64;
 const FILE_BYTES_MAX: u64 = 16 << 10;
 

@@ -391,7 +391,7 @@ const WITNESS: &[u8] = b"The memory of this folder's peer is in the file `incarn
 /// What a folder in use has, in the order in which it is told.
 const EXPECTED: [&str; 3] = ["lock", "incarnation", "ordered.jsonl"];
 /// What no first start leaves.
-const LEFT_BY_LIVES: [&str; 3] = ["ordered.jsonl", "ordered.jsonl.1", ASIDE];
+const LEFT_BY_LIVES: [&str; 4] = ["ordered.jsonl", "ordered.jsonl.1", "contacts", ASIDE];
 const ASIDE_MAX: u32 = 64;
 
 #[cfg(test)]
