@@ -117,7 +117,8 @@ fn interface(entry: InterfaceAddress) -> Option<Interface> {
     let ip = |address: &Option<nix::sys::socket::SockaddrStorage>| Some(address.as_ref()?.as_sockaddr_in()?.ip());
     let address = ip(&entry.address)?;
     let prefix = ip(&entry.netmask).map_or(32, |netmask| netmask.to_bits().leading_ones() as u8);
-    let named = ip(&entry.broadcast).filter(|broadcast| !broadcast.is_unspecified());
+    // Without one, the C library gives the address itself.
+    let named = ip(&entry.broadcast).filter(|broadcast| !broadcast.is_unspecified() && *broadcast != address);
     // The kernel broadcasts to the last address of a network even where nobody has written it down.
     let last = (prefix < 31).then(|| Ipv4Addr::from_bits(address.to_bits() | !mask(prefix)));
     let broadcast = named.or(last).filter(|_| entry.flags.contains(InterfaceFlags::IFF_BROADCAST));

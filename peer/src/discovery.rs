@@ -225,28 +225,32 @@ impl Discovery {
             let place = self.shared[index].place.clone();
             let address = SocketAddrV4::new(place.address, self.own_address.port());
             let bytes = encode_datagram(&self.voice.datagram(datagram, address));
-            self.send(&bytes, SocketAddrV4::new(place.broadcast, self.port), Some(&place));
+            self.send(&bytes, SocketAddrV4::new(place.broadcast, self.port), Some(&place), true);
         }
-        let mut targets: Vec<SocketAddrV4> = self.seeds.iter().chain(&self.missing).copied().collect();
-        targets.sort_unstable();
-        targets.dedup();
-        for target in targets {
+        let mut targets: Vec<(SocketAddrV4, bool)> = self.seeds.iter().map(|seed| (*seed, true)).collect();
+        targets.extend(self.missing.iter().filter(|missing| !self.seeds.contains(missing)).map(|missing| (*missing, false)));
+        for (target, told) in targets {
             if target.port() != self.own_address.port() || !self.is_own(*target.ip()) {
-                self.whisper(target, datagram);
+                self.send_near(target, datagram, told);
             }
         }
     }
 
     /// Sends to one peer.
     pub fn whisper(&mut self, to: SocketAddrV4, datagram: &Datagram) {
+        self.send_near(to, datagram, true);
+    }
+
+    fn send_near(&mut self, to: SocketAddrV4, datagram: &Datagram, told: bool) {
         let bytes = match self.voice.by_datagram(*to.ip()) {
             Some(address) => encode_datagram(&self.voice.datagram(datagram, address)),
             None => encode_datagram(datagram),
         };
-        self.send(&bytes, to, None);
+        self.send(&bytes, to, None, told);
     }
 
-    fn send(&mut self, bytes: &[u8], to: SocketAddrV4, place: Option<&Place>) {
+    /// A failure is told unless that is expected: where somebody was once, there may be no network now.
+    fn send(&mut self, bytes: &[u8], to: SocketAddrV4, place: Option<&Place>, told: bool) {
         // A refusal is the echo of an earlier sending; this one has not been tried yet.
         let sent = match self.send_once(bytes, to, place) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.send_once(bytes, to, place),
@@ -261,7 +265,8 @@ impl Discovery {
             // A full socket loses a datagram, as any network may.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {}
             Err(error) => {
-                if self.failing.len() < FAILING_MAX
+                if told
+                    && self.failing.len() < FAILING_MAX
                     && self.failing.insert(to)
                     && let Some(count) = self.failures.count()
                 {

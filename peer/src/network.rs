@@ -212,10 +212,12 @@ impl Network {
         self.around.with(asked).and_then(Place::of).into_iter().collect()
     }
 
-    /// Whether an address is gone from this machine, so that a connection with that end is dead.
+    /// Whether a connection with that end is given up: the address is gone from this machine, or its interface carries nothing
+    /// and another one does. A single network that is silent for a while may come back, and its connections with it.
     #[must_use]
     pub fn has_lost(&self, local: Ipv4Addr) -> bool {
-        !local.is_loopback() && self.around.with(local).is_none()
+        let silent = |interface: &Interface| !interface.running && self.asked.is_none() && !self.around.meeting().is_empty();
+        !local.is_loopback() && self.around.with(local).is_none_or(silent)
     }
 
     /// Which address is said to whom.
@@ -303,6 +305,9 @@ mod tests {
         network.look_around(around(&[interface("eth0", ETH, false)]));
         assert_eq!(network.contact().to_string(), "10.0.0.7:5001");
         assert!(network.news().unwrap().to_string().contains("eth0 has 10.0.0.7 and no carrier"));
+        assert!(!network.has_lost(ETH), "nor are its connections given up");
+        network.look_around(around(&[interface("eth0", ETH, false), interface("wlan0", WLAN, true)]));
+        assert!(network.has_lost(ETH), "but for another network they are");
         network.look_around(around(&[interface("wlan0", WLAN, true)]));
         assert!(network.has_lost(ETH) && network.contact().to_string() == "192.168.1.7:5001");
     }

@@ -24,12 +24,12 @@ pub enum News {
     StatusGone,
 }
 
-/// What the scout is to watch.
+/// What the scout is to watch, and to write.
 #[derive(Debug)]
 pub struct Watch {
     /// The networks as they are known, where they can matter.
     pub around: Option<Surroundings>,
-    /// The file of the status socket, and where to write down the contacts.
+    /// Where to write down the contacts.
     pub contacts: Option<PathBuf>,
 }
 
@@ -108,8 +108,15 @@ impl Round {
     }
 
     fn look(&mut self) {
-        let Some(known) = &mut self.watch.around else { return };
         let again = self.shared.again.swap(false, Ordering::Relaxed);
+        let Some(known) = &mut self.watch.around else {
+            // Loopback does not change, but it may be down.
+            if again {
+                let _told_next_time = self.told.try_send(News::Surroundings(Surroundings::default()));
+                let _loop_is_gone = self.waker.wake();
+            }
+            return;
+        };
         let around = match Surroundings::look() {
             Ok(around) => around,
             Err(error) => {
@@ -121,8 +128,9 @@ impl Round {
         };
         self.blind = false;
         if around != *known || again {
-            if self.told.try_send(News::Surroundings(around.clone())).is_ok() {
-                *known = around;
+            match self.told.try_send(News::Surroundings(around.clone())) {
+                Ok(()) => *known = around,
+                Err(_) => self.shared.again.store(again, Ordering::Relaxed),
             }
             let _loop_is_gone = self.waker.wake();
         }

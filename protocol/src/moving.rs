@@ -84,3 +84,106 @@ fn same_process(contact: &Contact, member: &Member, birth: u64) -> bool {
 
 /// The copies of one announcement, said in each network of its speaker with the address there, come within that.
 pub(crate) const ONE_ANNOUNCEMENT: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::Contact;
+    use crate::config::Knobs;
+    use crate::id::Seq;
+    use crate::message::{Coordinator, Message};
+    use crate::puppet::{Puppet, epoch_of, nothing, peer};
+    use crate::role::Role;
+    use crate::seam::{Input, Output};
+    use std::net::SocketAddrV4;
+    use std::time::Duration;
+
+    fn elsewhere(who: &Contact) -> Contact {
+        Contact { address: SocketAddrV4::new([10, 0, 0, 9].into(), who.address.port()), ..who.clone() }
+    }
+
+    /// What the newest view says of somebody, and the number of that view.
+    fn known(puppet: &Puppet, who: &Contact) -> (SocketAddrV4, u64) {
+        let view = puppet.node.log.view().expect("a view");
+        (view.find(who.id()).expect("it is in").address, view.view_id.0)
+    }
+
+    fn dials(puppet: &mut Puppet) -> Vec<SocketAddrV4> {
+        let dial = |output| if let Output::Dial { to, .. } = output { Some(to) } else { None };
+        std::mem::take(&mut puppet.out).into_iter().filter_map(dial).collect()
+    }
+
+    #[test]
+    fn a_leader_that_moves_says_so_in_a_view() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        let moved = elsewhere(&peer(1));
+        puppet.give(Input::Moved { address: moved.address });
+        puppet.rest(Duration::from_millis(20));
+        assert_eq!(known(&puppet, &peer(1)), (moved.address, 2));
+        puppet.give(Input::Moved { address: moved.address });
+        puppet.rest(Duration::from_secs(1));
+        assert_eq!(known(&puppet, &peer(1)), (moved.address, 2), "once");
+        assert_eq!(puppet.node.status().address, moved.address);
+    }
+
+    #[test]
+    fn a_member_that_moved_is_known_at_its_new_address_once_the_old_link_is_gone() {
+        let mut puppet = Puppet::leader(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), Seq(2));
+        let old_link = puppet.link(&peer(2));
+        let moved = elsewhere(&peer(2));
+        puppet.greet(&moved, nothing());
+        puppet.rest(Duration::from_millis(300));
+        assert_eq!(known(&puppet, &peer(2)), (peer(2).address, 2), "it still says the old one, too");
+        puppet.give(Input::LinkDown { link: old_link, how: crate::seam::Down::Reset });
+        puppet.rest(Duration::from_millis(300));
+        assert_eq!(known(&puppet, &peer(2)), (moved.address, 3));
+        assert_eq!(puppet.leads().followers[peer(2).id()].contact.address, moved.address);
+        // Another process of that name and life is nobody who has moved.
+        let stranger = Contact { birth: 77, ..peer(2) };
+        puppet.greet(&stranger, nothing());
+        puppet.rest(Duration::from_millis(300));
+        assert_eq!(known(&puppet, &peer(2)), (moved.address, 3));
+    }
+
+    #[test]
+    fn a_member_that_moves_tells_its_leader_on_a_new_link() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        let old_link = puppet.link(&peer(3));
+        puppet.out.clear();
+        puppet.give(Input::Moved { address: elsewhere(&peer(1)).address });
+        assert!(puppet.out.contains(&Output::HangUp { link: old_link }));
+        let dialled = puppet.dialled();
+        puppet.give(Input::LinkUp { link: dialled[0] });
+        let hello = |output: &Output| match output {
+            Output::Send { message: Message::Hello(hello), .. } => Some(hello.from.clone()),
+            _ => None,
+        };
+        assert_eq!(puppet.out.iter().find_map(hello), Some(elsewhere(&peer(1))));
+    }
+
+    #[test]
+    fn where_a_leader_is_heard_it_is_dialled_and_nothing_is_proven_there() {
+        let mut puppet = Puppet::member(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
+        puppet.out.clear();
+        puppet.cut(&peer(3));
+        assert_eq!(dials(&mut puppet), [peer(3).address]);
+        let moved = elsewhere(&peer(3));
+        let word = Coordinator { leader: moved.clone(), epoch: epoch_of(&peer(3)), size: 3, ask: None, names_you: false };
+        puppet.rest(Duration::from_millis(100));
+        puppet.hear(&moved, Message::Coordinator(word.clone()));
+        assert_eq!(dials(&mut puppet), [], "the first dial may still be answered");
+        puppet.rest(Duration::from_millis(300));
+        puppet.hear(&moved, Message::Coordinator(word.clone()));
+        assert_eq!(dials(&mut puppet), [moved.address]);
+        let next = crate::id::LinkId::dialled(2);
+        puppet.give(Input::DialFailed { link: next, refused: true });
+        assert!(matches!(puppet.node.role, Role::Member(_)), "anybody could have said that it is there");
+        puppet.rest(Duration::from_millis(100));
+        assert_eq!(dials(&mut puppet), [peer(3).address], "then again where the view says");
+        let stranger = Contact { birth: 77, ..moved };
+        puppet.rest(Duration::from_millis(400));
+        puppet.hear(&stranger, Message::Coordinator(word));
+        assert_eq!(dials(&mut puppet), []);
+    }
+}

@@ -68,11 +68,28 @@ impl Bench {
     }
 
     pub(crate) fn start_as(&self, command: Command, id: &str, flags: &[&str]) -> Running {
+        self.launch(command, id, &[&["--address", "127.0.0.1"], flags].concat())
+    }
+
+    /// Starts a peer on loopback whose status socket lies where the command's environment says.
+    pub(crate) fn launch_elsewhere(&self, mut command: Command, id: &str) -> Running {
+        let (log, events) = (self.path(&format!("{id}.log")), self.path(&format!("{id}.jsonl")));
+        let port = self.port.to_string();
+        let own = std::process::id().to_string();
+        command.env_remove("PEER_SOCKETS").args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast"]);
+        command.args(["--broadcast-port", &port, "--sensor", "none", "--die-with", &own, "--events", events.to_str().unwrap()]);
+        let file = File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Running { child: command.spawn().unwrap(), events, log }
+    }
+
+    /// Starts a peer that is told nothing of addresses.
+    pub(crate) fn launch(&self, command: Command, id: &str, flags: &[&str]) -> Running {
         let log = File::create(self.path(&format!("{id}.log"))).unwrap();
         let events = self.path(&format!("{id}.jsonl"));
         let own = std::process::id().to_string();
         let mut command = self.furnish(command);
-        command.args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast", "--die-with", &own]);
+        command.args(["run", "--id", id, "--timing", "fast", "--die-with", &own]);
         command.args(["--events", events.to_str().unwrap()]).args(flags);
         if !flags.contains(&"--sensor") {
             command.args(["--sensor", "none"]);
