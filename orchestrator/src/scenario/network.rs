@@ -1,4 +1,4 @@
-//! The steps that touch the network: `partition`, `link`, `interface`, `firewall`, `heal`. Raw text in, checked values with
+//! The steps that touch hosts: `partition`, `link`, `interface`, `firewall`, `disk`, `heal`; and what `[hosts]` says. Raw text in, checked values with
 //! places out; which processes are meant is decided when the step is done.
 
 use std::collections::BTreeMap;
@@ -139,6 +139,15 @@ pub enum Wall {
     Reset,
     /// Flows that are there are forgotten.
     Forgets,
+}
+
+/// What becomes of the folder in which a peer keeps what it delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Nothing fits any more.
+    Full,
+    /// The folder and all that is in it are removed.
+    Removed,
 }
 
 /// What is healed.
@@ -365,6 +374,20 @@ pub(super) fn firewall(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(Target
     Some((target?, wall))
 }
 
+/// `disk = { who = "peer2", state = "full" }`.
+pub(super) fn disk(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(Target, Disk)> {
+    let table = walk.table(value)?;
+    let state = table.string("state", walk);
+    let target = target_table(&table, "who", walk);
+    table.refuse_the_rest(walk);
+    let Some(state) = state else {
+        walk.missing(&table.span, "state", "disk = { who = \"member\", state = \"full\" }");
+        return None;
+    };
+    let disk = walk.word(&state, &[("full", Disk::Full), ("removed", Disk::Removed)])?;
+    Some((target?, disk))
+}
+
 /// `heal = "all"`, `heal = "cut"`, `heal = ["cut", "slow"]`: ids of steps.
 pub(super) fn heal(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Healing> {
     let names = walk.strings(value)?;
@@ -402,8 +425,12 @@ pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
         }
         interfaces[0].nat = Some(ports);
     }
+    let unread = table.string("stdout", walk).is_some_and(|word| walk.word(&word, &[("unread", ())]).is_some());
+    let disk = table.count("disk_mib", 1, 1_024, walk).map(|size| size.value);
     table.refuse_the_rest(walk);
-    Some(Host { flags, interfaces })
+    // A matrix may leave a flag out by an empty value.
+    flags.retain(|(_, value): &(String, String)| !value.is_empty());
+    Some(Host { flags, interfaces, unread, disk })
 }
 
 fn interface_plan(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Plan {
