@@ -339,14 +339,11 @@ pub(super) fn interface(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Interf
     let address = table.string("address", walk).map(|word| walk.word(&word, &addresses));
     let target = target_table(&table, "who", walk);
     table.refuse_the_rest(walk);
-    let change = match (state, address) {
-        (Some(change), None) | (None, Some(change)) => change,
-        (None, None) | (Some(_), Some(_)) => {
-            walk.diagnostics.error("S016", &table.span, "a step does one thing to an interface").help(
-                "either state = \"down\", \"up\", \"no carrier\", \"carrier\", or address = \"new\", \"gone\", \"own\", \"other subnet\"",
-            );
-            return None;
-        }
+    let ((Some(change), None) | (None, Some(change))) = (state, address) else {
+        walk.diagnostics.error("S016", &table.span, "a step does one thing to an interface").help(
+            "either state = \"down\", \"up\", \"no carrier\", \"carrier\", or address = \"new\", \"gone\", \"own\", \"other subnet\"",
+        );
+        return None;
     };
     Some(InterfaceStep { target: target?, name, change: change? })
 }
