@@ -1,5 +1,5 @@
-//! Disks of a given size, each for the folder of one peer: a file system in memory, which only this process and its
-//! children see. What is on it in the end is kept in the folder of the run.
+//! Disks of a given size, each for the folder of one peer: a file system in memory, which only this
+//! process and its children see. What is on it in the end is kept in the folder of the run.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

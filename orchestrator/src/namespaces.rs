@@ -1,7 +1,9 @@
-//! The world of hosts: real peers, each in a network namespace of its own, joined by a switch in user space.
+//! The world of hosts: real peers, each in a network namespace of its own, joined by a switch in
+//! user space.
 //!
-//! What can be done to processes is done as on loopback; what is done to the network, the switch does, or `ip` inside of
-//! the host. By default a peer is told nothing about its network: it finds its address by itself, as at a user's.
+//! What can be done to processes is done as on loopback; what is done to the network, the switch
+//! does, or `ip` inside of the host. By default a peer is told nothing about its network: it finds
+//! its address by itself, as at a user's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -36,7 +38,8 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Hosts for these processes, in the order of their names; others get theirs when they are started.
+    /// Hosts for these processes, in the order of their names; others get theirs when they are
+    /// started.
     ///
     /// # Errors
     /// If a host cannot be made.

@@ -32,7 +32,8 @@ pub struct Processes {
     ports: BTreeMap<String, u16>,
     truth: File,
     wall: WallClock,
-    /// The discovery port of this run, and what keeps it from being leased to another one; none off loopback.
+    /// The discovery port of this run, and what keeps it from being leased to another one; none off
+    /// loopback.
     lease: Option<(Socket, u16)>,
     grace: Duration,
 }

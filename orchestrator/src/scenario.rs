@@ -48,7 +48,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What has to come of it.
     pub expectations: Vec<Expectation>,
-    /// What of it needs real hosts, and where that stands in the file; nothing if it runs on loopback as well.
+    /// What of it needs real hosts, and where that stands in the file; nothing if it runs on
+    /// loopback as well.
     pub needs_hosts: Vec<Placed<String>>,
     /// Promises that must have seen something.
     pub required: Vec<String>,
@@ -84,7 +85,8 @@ pub struct Host {
     pub interfaces: Vec<hosts::network::Plan>,
     /// Whether nobody reads what its peer writes to standard output.
     pub unread: bool,
-    /// How large the disk is that its peer keeps things on, in MiB; that of this machine if not said.
+    /// How large the disk is that its peer keeps things on, in MiB; that of this machine if not
+    /// said.
     pub disk: Option<u64>,
 }
 

@@ -80,8 +80,8 @@ impl Supervisor {
         Ok(Self { outfit, folder, processes: BTreeMap::new() })
     }
 
-    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags that say where it is on
-    /// the network; `unread` says that nobody reads its standard output.
+    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags
+    /// that say where it is on the network; `unread` says that nobody reads its standard output.
     ///
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.

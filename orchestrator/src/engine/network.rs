@@ -1,5 +1,6 @@
-//! What is done to the network, and its end: each fault is written down with the directed pairs that it concerns, lasts
-//! until its time is over or a step heals it, and the end of the file heals the rest.
+//! What is done to the network, and its end: each fault is written down with the directed pairs
+//! that it concerns, lasts until its time is over or a step heals it, and the end of the file heals
+//! the rest.
 
 use std::collections::BTreeSet;
 
@@ -186,7 +187,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// The hosts of those that a target means. Names are taken as they are: a host is there before its peer.
+    /// The hosts of those that a target means. Names are taken as they are: a host is there before
+    /// its peer.
     fn hosts_meant(&mut self, step: &Step, target: &Target) -> Result<Vec<String>, Halt> {
         let is_plain = match &target.who.value {
             Selector::Named(_) | Selector::All => true,

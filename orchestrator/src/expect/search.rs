@@ -129,7 +129,8 @@ fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, binding
         fields.get(key).is_none_or(|field| wanted.iter().any(|wanted| field_is(field, wanted, bindings)))
     };
     if let Some(missing) = pattern.fields.keys().find(|key| !fields.contains_key(*key)) {
-        // Events of one name may come in kinds, each with fields of its own: another kind is simply not the one.
+        // Events of one name may come in kinds, each with fields of its own: another kind is simply
+        // not the one.
         if !pattern.fields.iter().all(is_wanted) {
             return;
         }

@@ -1,5 +1,6 @@
-//! The steps that touch hosts: `partition`, `link`, `interface`, `firewall`, `disk`, `heal`; and what `[hosts]` says. Raw text in, checked values with
-//! places out; which processes are meant is decided when the step is done.
+//! The steps that touch hosts: `partition`, `link`, `interface`, `firewall`, `disk`, `heal`; and
+//! what `[hosts]` says. Raw text in, checked values with places out; which processes are meant is
+//! decided when the step is done.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -176,7 +177,8 @@ const SHAPES_OF: [(&str, ShapeOf); 5] = [
     ("bridge-", ShapeOf::Bridge),
 ];
 
-/// `"halves"`, `"deaf-leader"`, `"peer1, peer2 | peer3"`, `"one-way leader -> member"`, or a table with one of them.
+/// `"halves"`, `"deaf-leader"`, `"peer1, peer2 | peer3"`, `"one-way leader -> member"`, or a table
+/// with one of them.
 pub(super) fn partition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Partition> {
     if !value.get_ref().is_table() {
         let text = walk.string(value)?;

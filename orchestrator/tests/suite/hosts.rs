@@ -1,4 +1,5 @@
-//! Runs on hosts of their own. Where namespaces are not allowed, each test says so and does nothing.
+//! Runs on hosts of their own. Where namespaces are not allowed, each test says so and does
+//! nothing.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! One vocabulary, two worlds: the same twelve cuts in virtual time and on hosts of their own, and the same story of each:
-//! who is with whom when the cut ends, and who is in the group in the end.
+//! One vocabulary, two worlds: the same twelve cuts in virtual time and on hosts of their own, and
+//! the same story of each: who is with whom when the cut ends, and who is in the group in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -122,7 +122,8 @@ fn on_hosts(folder: &Path, at: usize, cut: &str, mode: &str) -> Story {
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let runs = folder.join("logs").join(&name);
     let newest = fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
-    // Whether a promise was broken is what scenarios are for; here the story counts, and it has to be told to its end.
+    // Whether a promise was broken is what scenarios are for; here the story counts, and it has to
+    // be told to its end.
     assert!(matches!(output.status.code(), Some(0..=2)), "{told}");
     Story::of(&RunFolder::open(&newest).unwrap().history().unwrap().records)
 }
