@@ -1,5 +1,5 @@
-//! The last frames of a run, kept in memory up to a bound, as a `pcapng` file: each with the host that sent it and, if it
-//! was dropped, with the name of what dropped it.
+//! The last frames of a run, kept in memory up to a bound, as a `pcapng` file: each with the host
+//! that sent it and, if it was dropped, with the name of what dropped it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

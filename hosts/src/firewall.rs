@@ -82,7 +82,8 @@ impl Flows {
         }
     }
 
-    /// Whether the sender of this has opened the flow. One of datagrams is forgotten when nothing passes.
+    /// Whether the sender of this has opened the flow. One of datagrams is forgotten when nothing
+    /// passes.
     #[must_use]
     pub fn is_open(&self, flow: Flow, now: Instant) -> bool {
         self.open.get(&flow).is_some_and(|last| flow.tcp || now.duration_since(*last) < DATAGRAM_LIFE)

@@ -1,7 +1,7 @@
 //! An Ethernet frame, read as far as rules need it: from whom to whom, which protocol, which ports.
 //!
-//! What cannot be read (cut short, another protocol, a later fragment) is [`Kind::Other`], and no error: a switch
-//! passes on what it does not understand.
+//! What cannot be read (cut short, another protocol, a later fragment) is [`Kind::Other`], and no
+//! error: a switch passes on what it does not understand.
 
 use std::net::Ipv4Addr;
 

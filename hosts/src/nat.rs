@@ -1,5 +1,6 @@
-//! A router that translates addresses, in front of one host: what the host sends leaves with the router's address, and what
-//! comes to the router reaches the host only if it answers, or comes to a published port.
+//! A router that translates addresses, in front of one host: what the host sends leaves with the
+//! router's address, and what comes to the router reaches the host only if it answers, or comes to
+//! a published port.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -36,7 +37,8 @@ impl Nat {
         if target == self.gateway { answer(bytes, self.mac, target) } else { None }
     }
 
-    /// What the host sends, as it leaves the router; nothing that is broadcast does, nor what goes to nobody.
+    /// What the host sends, as it leaves the router; nothing that is broadcast does, nor what goes
+    /// to nobody.
     pub fn outward(&mut self, frame: &Frame, bytes: &[u8]) -> Option<Vec<u8>> {
         let flow = frame.flow().filter(|_| frame.to == self.mac)?;
         let to = *self.neighbours.get(&flow.to.0)?;

@@ -67,7 +67,8 @@ pub struct Plan {
     pub plugged: bool,
     /// Whether the default route goes there.
     pub is_default: bool,
-    /// Whether a router that translates addresses stands in front of it, and which of its ports lead to which of the host.
+    /// Whether a router that translates addresses stands in front of it, and which of its ports
+    /// lead to which of the host.
     pub nat: Option<BTreeMap<u16, u16>>,
 }
 
@@ -114,7 +115,8 @@ impl Network {
         Ok(Self { home, switch, hosts: BTreeMap::new() })
     }
 
-    /// Adds a host; returns its number. `everybody` are all hosts that there will be, for a router to find them.
+    /// Adds a host; returns its number. `everybody` are all hosts that there will be, for a router
+    /// to find them.
     ///
     /// # Errors
     /// If a namespace or an interface cannot be made.
@@ -199,7 +201,8 @@ impl Network {
         if card.nat { Some(address_of(card.subnet, host.number, 0)) } else { card.address }
     }
 
-    /// Does something inside of a host: what is started there belongs to it. Only this thread goes there.
+    /// Does something inside of a host: what is started there belongs to it. Only this thread goes
+    /// there.
     ///
     /// # Errors
     /// If the host cannot be entered or left.
@@ -282,7 +285,8 @@ fn addressing(interface: &str, address: Ipv4Addr, card: &Card) -> Vec<String> {
 
 fn default_route(interface: &str, address: Ipv4Addr, card: &Card) -> Option<String> {
     let [a, b, c, _] = address.octets();
-    // Nobody answers there, except for a router that translates addresses: as far as peers are concerned it is a way out.
+    // Nobody answers there, except for a router that translates addresses: as far as peers are
+    // concerned it is a way out.
     let last = if card.nat { 1 } else { 254 };
     card.is_default.then(|| format!("route replace default via {a}.{b}.{c}.{last} dev {interface}"))
 }

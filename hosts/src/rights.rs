@@ -25,8 +25,8 @@ pub struct Missing {
     pub help: &'static str,
 }
 
-/// Moves this process to where it may make hosts, and sees to it that everything is there. Loopback is up there, too. Once
-/// in the life of a process, before it starts a thread.
+/// Moves this process to where it may make hosts, and sees to it that everything is there. Loopback
+/// is up there, too. Once in the life of a process, before it starts a thread.
 ///
 /// # Errors
 /// What is missing.
@@ -44,8 +44,8 @@ pub fn ready() -> Result<(), Missing> {
     }
 }
 
-/// Moves this process into namespaces of its own, in which it may make hosts: as root where it is root, else by a user
-/// namespace. Once in the life of a process, before it starts a thread.
+/// Moves this process into namespaces of its own, in which it may make hosts: as root where it is
+/// root, else by a user namespace. Once in the life of a process, before it starts a thread.
 ///
 /// # Errors
 /// What is missing.
@@ -62,13 +62,15 @@ pub fn acquire() -> Result<(), Missing> {
                 _ => NAMESPACES_HELP,
             },
         })?;
-        // Whoever is inside is root there, and whoever it was outside: so programs may configure the network.
+        // Whoever is inside is root there, and whoever it was outside: so programs may configure
+        // the network.
         let mapped = fs::write("/proc/self/setgroups", "deny")
             .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1")))
             .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1")));
         mapped.map_err(|error| Missing { what: NAMESPACES, why: error.to_string(), help: NAMESPACES_HELP })?;
     }
-    // What is mounted from here on is nobody else's business. Where that is refused, mounting is, too.
+    // What is mounted from here on is nobody else's business. Where that is refused, mounting is,
+    // too.
     let _ = mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What is wrong between hosts: which directed pairs, which of their frames, and what becomes of these.
+//! What is wrong between hosts: which directed pairs, which of their frames, and what becomes of
+//! these.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +52,8 @@ impl Traffic {
             Some(Protocol::Tcp) => matches!(frame.kind, Kind::Tcp { .. }),
             Some(Protocol::Icmp) => frame.kind == Kind::Icmp,
         };
-        // Questions for hardware addresses are broadcast, and unicast would die with them: they count with what they serve.
+        // Questions for hardware addresses are broadcast, and unicast would die with them: they
+        // count with what they serve.
         let cast = match self.cast {
             None => true,
             Some(Cast::Broadcast) => frame.is_broadcast() && !(is_arp && self.protocol.is_none()),

@@ -1,5 +1,5 @@
-//! Frames that the switch itself makes: a reset for each end of a connection that a firewall refuses, and the answer to
-//! a question for a hardware address.
+//! Frames that the switch itself makes: a reset for each end of a connection that a firewall
+//! refuses, and the answer to a question for a hardware address.
 
 use std::net::Ipv4Addr;
 
@@ -43,7 +43,8 @@ pub(crate) fn udp(macs: (Mac, Mac), flow: Flow, payload: &[u8]) -> Vec<u8> {
     packet(macs, UDP, flow, body)
 }
 
-/// What resets the connection of this segment at its sender; none if it is a reset itself, or no segment.
+/// What resets the connection of this segment at its sender; none if it is a reset itself, or no
+/// segment.
 pub(crate) fn refusal(frame: &[u8], flow: Flow) -> Option<Vec<u8>> {
     let head = HEAD + usize::from(frame.get(HEAD)? & 0x0F) * 4;
     let flags = *frame.get(head + 13)?;
@@ -61,7 +62,8 @@ pub(crate) fn refusal(frame: &[u8], flow: Flow) -> Option<Vec<u8>> {
     Some(tcp((to, from), &segment))
 }
 
-/// The answer to a question for the hardware address of `target`, by `own`; none if the frame asks for nothing.
+/// The answer to a question for the hardware address of `target`, by `own`; none if the frame asks
+/// for nothing.
 pub(crate) fn answer(question: &[u8], own: Mac, target: Ipv4Addr) -> Option<Vec<u8>> {
     let asker = mac(question, 6)?;
     let sender = question.get(HEAD + 14..HEAD + 18)?;

@@ -1,8 +1,9 @@
-//! The switch: one thread that reads frames from every host, holds them against the rules, and writes them to whom they
-//! are for, at once or later.
+//! The switch: one thread that reads frames from every host, holds them against the rules, and
+//! writes them to whom they are for, at once or later.
 //!
-//! What a frame meets is decided when it is sent. A delayed frame that was under way when a cut began still arrives, as on
-//! a long line; a cut that ends lets nothing through that it has dropped.
+//! What a frame meets is decided when it is sent. A delayed frame that was under way when a cut
+//! began still arrives, as on a long line; a cut that ends lets nothing through that it has
+//! dropped.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -202,7 +203,8 @@ impl Work {
             let timeout = self.flying.peek().map(|Reverse(next)| next.due.saturating_duration_since(Instant::now()));
             let ready = self.wait(timeout)?;
             if ready[0] {
-                // One read takes all that has been written; what it says is only that there is something to look at.
+                // One read takes all that has been written; what it says is only that there is
+                // something to look at.
                 let _ = self.wakes.read(&mut buffer[..64])?;
                 let mut shared = lock(&self.shared);
                 if shared.over {
@@ -288,7 +290,8 @@ impl Work {
         shared.capture.keep(number, bytes, word, SystemTime::now());
     }
 
-    /// Passes a frame from one port to another as the rules say; the name of what dropped it, if something did.
+    /// Passes a frame from one port to another as the rules say; the name of what dropped it, if
+    /// something did.
     fn pass(
         &mut self,
         shared: &mut MutexGuard<'_, Shared>,
@@ -356,7 +359,8 @@ impl Work {
             if line.rate > 0 {
                 let busy = self.busy.entry((name.clone(), pair.0, pair.1)).or_insert(now);
                 let begins = (*busy).max(now);
-                // A line that is slow has a short queue in front of it, and what does not fit is lost.
+                // A line that is slow has a short queue in front of it, and what does not fit is
+                // lost.
                 if begins.duration_since(now) > QUEUE {
                     return lost("queue full");
                 }
@@ -432,8 +436,9 @@ impl Work {
     }
 }
 
-/// Questions for hardware addresses, and their answers, are cut only where both directions are. What is cut one way only is
-/// a firewall or a bad antenna, behind which a host still knows where the others are.
+/// Questions for hardware addresses, and their answers, are cut only where both directions are.
+/// What is cut one way only is a firewall or a bad antenna, behind which a host still knows where
+/// the others are.
 fn is_spared(frame: &Frame, pairs: &std::collections::BTreeSet<(usize, usize)>, (from, to): (usize, usize)) -> bool {
     matches!(frame.kind, Kind::Arp { .. }) && !pairs.contains(&(to, from))
 }

@@ -50,7 +50,8 @@ enum Command {
     List(Files),
     /// Shows what a run would do: what the seed draws, what every duration comes to.
     Plan(Plan),
-    /// Draws scenarios from seeds and runs them; keeps the plan of each that does not pass, to be run again.
+    /// Draws scenarios from seeds and runs them; keeps the plan of each that does not pass, to be
+    /// run again.
     Storm(StormArguments),
     /// Says what this machine lacks for the world `hosts`, and how to get it.
     Doctor,
@@ -84,10 +85,12 @@ struct Run {
     /// Runs with this timing, whatever the file says.
     #[arg(long)]
     timing: Option<Timing>,
-    /// Runs in this world; without it, each scenario runs in the first that can: `processes`, then `hosts`.
+    /// Runs in this world; without it, each scenario runs in the first that can: `processes`, then
+    /// `hosts`.
     #[arg(long)]
     world: Option<WorldName>,
-    /// Exits with 69 if a scenario could not be run here; without it that is said, and is no failure.
+    /// Exits with 69 if a scenario could not be run here; without it that is said, and is no
+    /// failure.
     #[arg(long)]
     strict: bool,
     /// The peer to run; the one beside this program if not given.

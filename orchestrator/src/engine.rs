@@ -335,7 +335,7 @@ impl<'a> Engine<'a> {
             let occurrence = self.begin(step)?;
             self.perform(step, occurrence)?;
             // What lasts is over only when it has ended by itself; a storm takes its time at once.
-            let goes_on = matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. }) || step.verb.is_of_network();
+            let goes_on = matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. }) || step.verb.is_of_hosts();
             if !(goes_on && step.lasts.is_some()) {
                 self.finish(step, occurrence)?;
             }
@@ -428,6 +428,7 @@ impl<'a> Engine<'a> {
             Verb::Link(link) => self.bad_link(step, link, occurrence),
             Verb::Interface(change) => self.interface(step, change, occurrence),
             Verb::Firewall { target, wall } => self.firewall(step, target, *wall, occurrence),
+            Verb::Disk { target, disk } => self.disk(step, target, *disk, occurrence),
             Verb::Heal(healing) => self.heal(healing),
             Verb::Quiesce => {
                 self.flowing = false;

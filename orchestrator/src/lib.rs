@@ -10,6 +10,7 @@
 pub mod case;
 pub mod cli;
 pub mod clock;
+mod disks;
 pub mod engine;
 pub mod expect;
 pub mod folder;

@@ -1,7 +1,9 @@
-//! The world of hosts: real peers, each in a network namespace of its own, joined by a switch in user space.
+//! The world of hosts: real peers, each in a network namespace of its own, joined by a switch in
+//! user space.
 //!
-//! What can be done to processes is done as on loopback; what is done to the network, the switch does, or `ip` inside of
-//! the host. By default a peer is told nothing about its network: it finds its address by itself, as at a user's.
+//! What can be done to processes is done as on loopback; what is done to the network, the switch
+//! does, or `ip` inside of the host. By default a peer is told nothing about its network: it finds
+//! its address by itself, as at a user's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,9 +17,10 @@ use promises::world::WorldEvent;
 use protocol::id::PeerId;
 use protocol::time::Time;
 
+use crate::disks::Disks;
 use crate::holdings::Holdings;
 use crate::processes::Processes;
-use crate::scenario::{Host, Wall};
+use crate::scenario::{Disk, Host, Wall};
 use crate::world::{Seen, World, WorldError, Wrong};
 
 /// Real peers on hosts of their own.
@@ -31,16 +34,18 @@ pub struct Namespaces {
     size: usize,
     /// How an interface that was changed under a name becomes what it was.
     undo: BTreeMap<String, Vec<(String, String, Change)>>,
+    disks: Disks,
 }
 
 impl Namespaces {
-    /// Hosts for these processes, in the order of their names; others get theirs when they are started.
+    /// Hosts for these processes, in the order of their names; others get theirs when they are
+    /// started.
     ///
     /// # Errors
     /// If a host cannot be made.
     pub fn new(processes: Processes, names: &BTreeSet<String>, special: BTreeMap<String, Host>, seed: u64) -> Result<Self, WorldError> {
         let network = Network::new(seed)?;
-        let mut world = Self { processes, network, special, size: names.len() + SPARE, undo: BTreeMap::new() };
+        let mut world = Self { processes, network, special, size: names.len() + SPARE, undo: BTreeMap::new(), disks: Disks::default() };
         names.iter().try_for_each(|name| world.add(name))?;
         Ok(world)
     }
@@ -99,7 +104,9 @@ impl Namespaces {
                 Wall::Reset => Firewall::Reset,
                 Wall::Forgets => Firewall::Forgets { known: known(false) },
             };
-            self.network.switch.put(Rule { name: format!("{under} {host}"), effect: Effect::Wall { host: number, firewall } });
+            // What a firewall has forgotten it does not remember when it is over.
+            let name = if wall == Wall::Forgets { format!("forgotten by {under} {host} {address}") } else { format!("{under} {host}") };
+            self.network.switch.put(Rule { name, effect: Effect::Wall { host: number, firewall } });
         }
     }
 }
@@ -121,8 +128,13 @@ impl World for Namespaces {
         for (flag, value) in self.special.get(process).map(|host| host.flags.clone()).unwrap_or_default() {
             flags.extend([format!("--{flag}"), self.resolved(&value)?]);
         }
+        let host = self.special.get(process).cloned().unwrap_or_default();
+        if let Some(size) = host.disk {
+            self.disks.mount(&self.processes.data(process), size).map_err(|source| system("mount a disk", source))?;
+        }
+        let unread = host.unread;
         let Self { processes, network, .. } = self;
-        network.inside(process, || processes.start_at(process, peer, &flags))?
+        network.inside(process, || processes.start_at(process, peer, &flags, unread))?
     }
 
     fn wipe(&mut self, process: &str) -> Result<(), WorldError> {
@@ -143,6 +155,15 @@ impl World for Namespaces {
                 self.network.switch.put(rule(Effect::Bad { pairs: self.pairs(table), traffic: *traffic, line: *line }));
             }
             Wrong::Interface { who, name: interface, change } => self.change(name, who, interface, *change)?,
+            Wrong::Disk { who, disk } => {
+                for host in who {
+                    let folder = self.processes.data(host);
+                    match disk {
+                        Disk::Full => self.disks.fill(name, &folder).map_err(|source| system("fill a disk", source))?,
+                        Disk::Removed => std::fs::remove_dir_all(&folder).map_err(|source| system("remove a folder", source))?,
+                    }
+                }
+            }
             Wrong::Wall { who, wall } => self.wall(name, who, *wall),
         }
         Ok(())
@@ -150,6 +171,7 @@ impl World for Namespaces {
 
     fn mend(&mut self, name: &str) -> Result<(), WorldError> {
         self.network.switch.take(name);
+        self.disks.free(name).map_err(|source| system("free a disk", source))?;
         for (host, interface, change) in self.undo.remove(name).unwrap_or_default() {
             self.network.change(&host, &interface, change)?;
         }
@@ -196,8 +218,14 @@ impl World for Namespaces {
     }
 
     fn end(&mut self, hurry: &mut dyn FnMut() -> bool, seen: &mut Vec<Seen>) -> Result<Vec<String>, WorldError> {
-        self.processes.end(hurry, seen)
+        let ended = self.processes.end(hurry, seen);
+        self.disks.keep().map_err(|source| system("keep what is on a disk", source))?;
+        ended
     }
+}
+
+fn system(doing: &str, source: std::io::Error) -> WorldError {
+    WorldError::System { doing: doing.to_owned(), source }
 }
 
 impl From<NetworkError> for WorldError {

@@ -21,7 +21,7 @@ fn write_plan(scenario: &Scenario, seed: u64, text: &mut String) -> std::fmt::Re
     let names: Vec<&str> = ids.iter().map(protocol::id::PeerId::as_str).collect();
     writeln!(text, "scenario   {}: {}", scenario.name, scenario.about)?;
     writeln!(text, "seed       {seed}")?;
-    writeln!(text, "world      processes")?;
+    writeln!(text, "world      {}", if scenario.needs_hosts.is_empty() { "processes, hosts" } else { "hosts" })?;
     writeln!(text, "peers      {}", names.join(", "))?;
     writeln!(text, "stagger    {} to {}", shown(cluster.stagger.0.under(knobs)), shown(cluster.stagger.1.under(knobs)))?;
     writeln!(

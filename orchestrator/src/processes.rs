@@ -34,7 +34,8 @@ pub struct Processes {
     ports: BTreeMap<String, u16>,
     truth: File,
     wall: WallClock,
-    /// The discovery port of this run, and what keeps it from being leased to another one; none off loopback.
+    /// The discovery port of this run, and what keeps it from being leased to another one; none off
+    /// loopback.
     lease: Option<(Socket, u16)>,
     grace: Duration,
 }
@@ -77,9 +78,14 @@ impl Processes {
         Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, lease, grace })
     }
 
+    /// The folder in which a process keeps things.
+    pub(crate) fn data(&self, process: &str) -> std::path::PathBuf {
+        self.folder.data(process)
+    }
+
     /// Starts a process with these flags for its place on the network.
-    pub(crate) fn start_at(&mut self, process: &str, peer: &PeerId, place: &[String]) -> Result<u32, WorldError> {
-        let pid = self.supervisor.start(process, peer, place).map_err(|source| error(&format!("start {process}"), source))?;
+    pub(crate) fn start_at(&mut self, process: &str, peer: &PeerId, place: &[String], unread: bool) -> Result<u32, WorldError> {
+        let pid = self.supervisor.start(process, peer, place, unread).map_err(|source| error(&format!("start {process}"), source))?;
         self.folder.link_log(process).map_err(|source| error("link the log", source))?;
         let folder = &self.folder;
         self.tails
@@ -159,7 +165,7 @@ impl World for Processes {
         let port = self.ports.get(process).copied().unwrap_or(0);
         let discovery = self.lease.as_ref().map_or(0, |(_, port)| *port);
         let place = ["--address", "127.0.0.1", "--port", &port.to_string(), "--broadcast-port", &discovery.to_string()];
-        self.start_at(process, peer, &place.map(str::to_owned))
+        self.start_at(process, peer, &place.map(str::to_owned), false)
     }
 
     fn wipe(&mut self, process: &str) -> Result<(), WorldError> {

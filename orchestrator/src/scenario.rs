@@ -23,7 +23,7 @@ use protocol::id::PeerId;
 use diagnostic::{Placed, Span};
 use span_of_time::SpanOfTime;
 
-pub use network::{Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Wall};
+pub use network::{Disk, Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Wall};
 pub use parse::{Cell, cells, parse};
 pub use storm::{Gust, Storm};
 
@@ -48,7 +48,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What has to come of it.
     pub expectations: Vec<Expectation>,
-    /// What of it needs real hosts, and where that stands in the file; nothing if it runs on loopback as well.
+    /// What of it needs real hosts, and where that stands in the file; nothing if it runs on
+    /// loopback as well.
     pub needs_hosts: Vec<Placed<String>>,
     /// Promises that must have seen something.
     pub required: Vec<String>,
@@ -82,6 +83,11 @@ pub struct Host {
     pub flags: Vec<(String, String)>,
     /// Its interfaces; a plain one if none are named.
     pub interfaces: Vec<hosts::network::Plan>,
+    /// Whether nobody reads what its peer writes to standard output.
+    pub unread: bool,
+    /// How large the disk is that its peer keeps things on, in MiB; that of this machine if not
+    /// said.
+    pub disk: Option<u64>,
 }
 
 /// Which peers there are.
@@ -215,6 +221,13 @@ pub enum Verb {
         /// What it does.
         wall: Wall,
     },
+    /// Something is wrong with the disk of a host.
+    Disk {
+        /// Of whom.
+        target: Target,
+        /// What.
+        disk: Disk,
+    },
     /// Faults of the network are over.
     Heal(Healing),
     /// Stops the workload and waits until what was published is delivered everywhere.
@@ -244,6 +257,7 @@ impl Verb {
             Self::Link(_) => "link",
             Self::Interface(_) => "interface",
             Self::Firewall { .. } => "firewall",
+            Self::Disk { .. } => "disk",
             Self::Heal(_) => "heal",
             Self::Quiesce => "quiesce",
             Self::Sleep => "for",
@@ -257,7 +271,7 @@ impl Verb {
         match self {
             Self::Kill(target) | Self::Stop(target) | Self::Pause(target) | Self::Resume(target) => Some(target),
             Self::Restart { target, .. } | Self::Publish { target, .. } | Self::Starve { target, .. } => Some(target),
-            Self::Interface(InterfaceStep { target, .. }) | Self::Firewall { target, .. } => Some(target),
+            Self::Interface(InterfaceStep { target, .. }) | Self::Firewall { target, .. } | Self::Disk { target, .. } => Some(target),
             Self::Storm(_)
             | Self::Wait(_)
             | Self::Spawn(_)
@@ -270,17 +284,18 @@ impl Verb {
         }
     }
 
-    /// Whether it touches the network.
+    /// Whether it touches a host or the network, and not only processes.
     #[must_use]
-    pub fn is_of_network(&self) -> bool {
-        matches!(self, Self::Partition(_) | Self::Link(_) | Self::Interface(_) | Self::Firewall { .. } | Self::Heal(_))
+    pub fn is_of_hosts(&self) -> bool {
+        let of_network = matches!(self, Self::Partition(_) | Self::Link(_) | Self::Interface(_) | Self::Firewall { .. });
+        of_network || matches!(self, Self::Disk { .. } | Self::Heal(_))
     }
 
     /// Whether it can last, and end by itself.
     #[must_use]
     pub fn can_last(&self) -> bool {
         let lasts = matches!(self, Self::Sleep | Self::Pause(_) | Self::Starve { .. } | Self::Storm(_) | Self::Wait(_));
-        lasts || self.is_of_network() && !matches!(self, Self::Heal(_))
+        lasts || self.is_of_hosts() && !matches!(self, Self::Heal(_))
     }
 }
 

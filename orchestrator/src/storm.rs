@@ -1,5 +1,6 @@
-//! `orchestrator storm`: scenarios drawn from seeds, run one after the other or several at a time, each judged like any
-//! other. A plan that fails is kept as a scenario file, with the command that runs it again.
+//! `orchestrator storm`: scenarios drawn from seeds, run one after the other or several at a time,
+//! each judged like any other. A plan that fails is kept as a scenario file, with the command that
+//! runs it again.
 
 mod draft;
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, PipeReader, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -51,6 +51,8 @@ struct Process {
     /// What waits to be written to its stdin.
     queue: VecDeque<u8>,
     ended: Option<ExitStatus>,
+    /// The other end of its standard output, which nobody reads.
+    _unread: Option<PipeReader>,
 }
 
 /// A child that has ended.
@@ -79,12 +81,12 @@ impl Supervisor {
         Ok(Self { outfit, folder, processes: BTreeMap::new() })
     }
 
-    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags that say where it is on
-    /// the network.
+    /// Starts a process; one of that name that has ended gives way to it. `place` are the flags
+    /// that say where it is on the network; `unread` says that nobody reads its standard output.
     ///
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
-    pub fn start(&mut self, process: &str, peer: &PeerId, place: &[String]) -> io::Result<u32> {
+    pub fn start(&mut self, process: &str, peer: &PeerId, place: &[String], unread: bool) -> io::Result<u32> {
         let mut log = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(self.folder.log(process))?;
         if log.metadata()?.len() > 0 {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
@@ -92,6 +94,14 @@ impl Supervisor {
         let data = self.folder.data(process);
         // For its user alone, whatever the umask: the peer accepts no folder that others can write.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
+        let (stdout, reader) = if unread {
+            let (reader, writer) = io::pipe()?;
+            // As short as a pipe can be, so that it is full soon.
+            fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE_LEAST))?;
+            (Stdio::from(writer), Some(reader))
+        } else {
+            (Stdio::from(log.try_clone()?), None)
+        };
         let mut child = Command::new(&self.outfit.program)
             .args(["run", "--id", peer.as_str(), "--sensor", "stdin"])
             .args(place)
@@ -105,7 +115,7 @@ impl Supervisor {
             .args(&self.outfit.flags)
             .env(RUN_ID, self.folder.run_id())
             .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
+            .stdout(stdout)
             .stderr(log)
             .process_group(0)
             .spawn()
@@ -117,7 +127,7 @@ impl Supervisor {
             let flags = OFlag::from_bits_truncate(fcntl(stdin.as_fd(), FcntlArg::F_GETFL)?);
             fcntl(stdin.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
-        let started = Process { peer: peer.clone(), child, stdin, queue: VecDeque::new(), ended: None };
+        let started = Process { peer: peer.clone(), child, stdin, queue: VecDeque::new(), ended: None, _unread: reader };
         self.processes.insert(process.to_owned(), started);
         Ok(pid)
     }
@@ -302,6 +312,8 @@ fn reap_orphans(group: Pid) -> io::Result<()> {
     }
 }
 
+/// The shortest pipe that Linux makes, in bytes.
+const PIPE_LEAST: i32 = 4_096;
 /// How often a child is looked after while there is nothing else to do.
 const POLL: Duration = Duration::from_millis(2);
 /// How long the kernel may take over a SIGKILL.

@@ -13,7 +13,7 @@ use protocol::id::PeerId;
 use protocol::time::Time;
 
 use crate::holdings::Holdings;
-use crate::scenario::Wall;
+use crate::scenario::{Disk, Wall};
 
 /// Why a world could not do what it was asked for: not the product's fault.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,13 @@ pub enum Wrong {
         name: String,
         /// What becomes of it.
         change: Change,
+    },
+    /// The folder of a peer is full, or gone.
+    Disk {
+        /// Whose.
+        who: Vec<String>,
+        /// Which of the two.
+        disk: Disk,
     },
     /// A firewall stands in front of hosts.
     Wall {

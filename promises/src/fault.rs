@@ -159,7 +159,8 @@ pub struct Weather {
     /// How many bytes pass in a second; 0 is any number.
     #[serde(skip_serializing_if = "is_zero")]
     pub rate: u64,
-    /// The longest packet that passes, in bytes; longer ones are lost without a word. 0 is any length.
+    /// The longest packet that passes, in bytes; longer ones are lost without a word. 0 is any
+    /// length.
     #[serde(skip_serializing_if = "is_zero")]
     pub mtu: u64,
 }

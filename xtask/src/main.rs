@@ -57,7 +57,8 @@ enum Command {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
-    /// Draw faults from seeds and do them to real peers: `--seeds N`, `--from K`, `--world hosts|processes`, `--jobs J`
+    /// Draw faults from seeds and do them to real peers: `--seeds N`, `--from K`, `--world
+    /// hosts|processes`, `--jobs J`
     #[command(disable_help_flag = true)]
     Storm {
         /// Arguments of `orchestrator storm`

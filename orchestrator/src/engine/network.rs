@@ -1,5 +1,6 @@
-//! What is done to the network, and its end: each fault is written down with the directed pairs that it concerns, lasts
-//! until its time is over or a step heals it, and the end of the file heals the rest.
+//! What is done to the network, and its end: each fault is written down with the directed pairs
+//! that it concerns, lasts until its time is over or a step heals it, and the end of the file heals
+//! the rest.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use protocol::time::Time;
 
 use super::{Engine, Halt, name_of};
 use crate::scenario::diagnostic::Placed;
-use crate::scenario::{Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Step, Target, Wall};
+use crate::scenario::{Disk, Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Step, Target, Wall};
 use crate::world::Wrong;
 
 /// A fault of the network that is in force.
@@ -25,6 +26,8 @@ pub(super) struct Lasting {
     occurrence: Option<usize>,
     /// Whether the end of the file ends it, too; a host that has moved stays where it is.
     heals: bool,
+    /// Whether it is over already, and only felt: nothing is undone.
+    is_felt: bool,
 }
 
 impl Engine<'_> {
@@ -89,11 +92,12 @@ impl Engine<'_> {
             Change::NewAddress | Change::OtherSubnet | Change::OwnAddress | Change::FirstAddress | Change::Up | Change::Carrier => {
                 // What was broken by it is felt for a while, and that is all.
                 let moved = Fault::Host { hurt: Hurt::Address };
-                self.go_wrong(step, (moved, who), wrong, occurrence, false)?;
-                let name = name_of(step);
-                self.lasting.retain(|lasting| lasting.name != name);
-                self.record_at(self.world.now(), Truth::Heal { id: name })?;
-                self.close_if_named(occurrence)
+                self.go_wrong(step, (moved, who), wrong, None, false)?;
+                let ends = self.world.now() + FELT * self.scenario.cluster.knobs.heartbeat_timeout;
+                if let Some(last) = self.lasting.last_mut() {
+                    (last.ends, last.is_felt) = (Some(ends), true);
+                }
+                Ok(())
             }
         }
     }
@@ -110,11 +114,18 @@ impl Engine<'_> {
         self.go_wrong(step, (Fault::Link { table, weather }, who), wrong, occurrence, true)
     }
 
+    /// Fills or removes the folder of a peer.
+    pub(super) fn disk(&mut self, step: &Step, target: &Target, disk: Disk, occurrence: Option<usize>) -> Result<(), Halt> {
+        let who = self.hosts_meant(step, target)?;
+        let wrong = Wrong::Disk { who: who.clone(), disk };
+        self.go_wrong(step, (Fault::Host { hurt: Hurt::Disk }, who), wrong, occurrence, true)
+    }
+
     /// Ends faults of the network.
     pub(super) fn heal(&mut self, healing: &Healing) -> Result<(), Halt> {
         let over: Vec<usize> = (0..self.lasting.len())
             .filter(|at| match healing {
-                Healing::All => true,
+                Healing::All => !self.lasting[*at].is_felt,
                 Healing::Steps(names) => names.contains(&self.lasting[*at].name),
             })
             .collect();
@@ -143,7 +154,10 @@ impl Engine<'_> {
     }
 
     fn mend(&mut self, at: usize) -> Result<(), Halt> {
-        let Lasting { name, occurrence, .. } = self.lasting.remove(at);
+        let Lasting { name, occurrence, is_felt, .. } = self.lasting.remove(at);
+        if is_felt {
+            return Ok(self.record_at(self.world.now(), Truth::Heal { id: name })?);
+        }
         self.world.mend(&name)?;
         self.teller.act(&format!("heal {name}"), self.world.now().since(self.began));
         self.record_at(self.world.now(), Truth::Heal { id: name })?;
@@ -169,11 +183,12 @@ impl Engine<'_> {
         self.world.go_wrong(&name, &wrong)?;
         self.record_at(t, Truth::Fault { id: name.clone(), fault, who, confirmed: true })?;
         let ends = step.lasts.as_ref().map(|lasts| self.world.now() + lasts.under(&self.scenario.cluster.knobs));
-        self.lasting.push(Lasting { name, ends, occurrence, heals: heals || ends.is_some() });
+        self.lasting.push(Lasting { name, ends, occurrence, heals: heals || ends.is_some(), is_felt: false });
         Ok(())
     }
 
-    /// The hosts of those that a target means. Names are taken as they are: a host is there before its peer.
+    /// The hosts of those that a target means. Names are taken as they are: a host is there before
+    /// its peer.
     fn hosts_meant(&mut self, step: &Step, target: &Target) -> Result<Vec<String>, Halt> {
         let is_plain = match &target.who.value {
             Selector::Named(_) | Selector::All => true,
@@ -292,5 +307,7 @@ fn named_in(table: &Table) -> Vec<String> {
     table.links().flat_map(|(from, to)| [from.to_owned(), to.to_owned()]).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// For how many times `heartbeat_timeout` others may feel that a host has moved.
+const FELT: u32 = 4;
 /// All of them, in thousandths.
 const ALL: u64 = 1_000;

@@ -125,7 +125,15 @@ fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, binding
     }
     let line = record.line();
     let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(&line) else { return };
+    let is_wanted = |(key, wanted): (&String, &Vec<String>)| {
+        fields.get(key).is_none_or(|field| wanted.iter().any(|wanted| field_is(field, wanted, bindings)))
+    };
     if let Some(missing) = pattern.fields.keys().find(|key| !fields.contains_key(*key)) {
+        // Events of one name may come in kinds, each with fields of its own: another kind is simply
+        // not the one.
+        if !pattern.fields.iter().all(is_wanted) {
+            return;
+        }
         let known: Vec<&str> = fields.keys().map(String::as_str).collect();
         found.no_field = Some(format!("`{}` events have no field `{missing}`; they have: {}", pattern.name, known.join(", ")));
         return;

@@ -1,5 +1,6 @@
-//! The steps that touch the network: `partition`, `link`, `interface`, `firewall`, `heal`. Raw text in, checked values with
-//! places out; which processes are meant is decided when the step is done.
+//! The steps that touch hosts: `partition`, `link`, `interface`, `firewall`, `disk`, `heal`; and
+//! what `[hosts]` says. Raw text in, checked values with places out; which processes are meant is
+//! decided when the step is done.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -141,6 +142,15 @@ pub enum Wall {
     Forgets,
 }
 
+/// What becomes of the folder in which a peer keeps what it delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Nothing fits any more.
+    Full,
+    /// The folder and all that is in it are removed.
+    Removed,
+}
+
 /// What is healed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Healing {
@@ -167,7 +177,8 @@ const SHAPES_OF: [(&str, ShapeOf); 5] = [
     ("bridge-", ShapeOf::Bridge),
 ];
 
-/// `"halves"`, `"deaf-leader"`, `"peer1, peer2 | peer3"`, `"one-way leader -> member"`, or a table with one of them.
+/// `"halves"`, `"deaf-leader"`, `"peer1, peer2 | peer3"`, `"one-way leader -> member"`, or a table
+/// with one of them.
 pub(super) fn partition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Partition> {
     if !value.get_ref().is_table() {
         let text = walk.string(value)?;
@@ -330,14 +341,11 @@ pub(super) fn interface(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Interf
     let address = table.string("address", walk).map(|word| walk.word(&word, &addresses));
     let target = target_table(&table, "who", walk);
     table.refuse_the_rest(walk);
-    let change = match (state, address) {
-        (Some(change), None) | (None, Some(change)) => change,
-        (None, None) | (Some(_), Some(_)) => {
-            walk.diagnostics.error("S016", &table.span, "a step does one thing to an interface").help(
-                "either state = \"down\", \"up\", \"no carrier\", \"carrier\", or address = \"new\", \"gone\", \"own\", \"other subnet\"",
-            );
-            return None;
-        }
+    let ((Some(change), None) | (None, Some(change))) = (state, address) else {
+        walk.diagnostics.error("S016", &table.span, "a step does one thing to an interface").help(
+            "either state = \"down\", \"up\", \"no carrier\", \"carrier\", or address = \"new\", \"gone\", \"own\", \"other subnet\"",
+        );
+        return None;
     };
     Some(InterfaceStep { target: target?, name, change: change? })
 }
@@ -363,6 +371,20 @@ pub(super) fn firewall(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(Target
         None => walk.word(&rule, &walls)?,
     };
     Some((target?, wall))
+}
+
+/// `disk = { who = "peer2", state = "full" }`.
+pub(super) fn disk(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(Target, Disk)> {
+    let table = walk.table(value)?;
+    let state = table.string("state", walk);
+    let target = target_table(&table, "who", walk);
+    table.refuse_the_rest(walk);
+    let Some(state) = state else {
+        walk.missing(&table.span, "state", "disk = { who = \"member\", state = \"full\" }");
+        return None;
+    };
+    let disk = walk.word(&state, &[("full", Disk::Full), ("removed", Disk::Removed)])?;
+    Some((target?, disk))
 }
 
 /// `heal = "all"`, `heal = "cut"`, `heal = ["cut", "slow"]`: ids of steps.
@@ -402,8 +424,12 @@ pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
         }
         interfaces[0].nat = Some(ports);
     }
+    let unread = table.string("stdout", walk).is_some_and(|word| walk.word(&word, &[("unread", ())]).is_some());
+    let disk = table.count("disk_mib", 1, 1_024, walk).map(|size| size.value);
     table.refuse_the_rest(walk);
-    Some(Host { flags, interfaces })
+    // A matrix may leave a flag out by an empty value.
+    flags.retain(|(_, value): &(String, String)| !value.is_empty());
+    Some(Host { flags, interfaces, unread, disk })
 }
 
 fn interface_plan(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Plan {

@@ -135,7 +135,7 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
         required,
         excused,
     };
-    let of_network = scenario.all_steps().into_iter().filter(|step| step.verb.is_of_network());
+    let of_network = scenario.all_steps().into_iter().filter(|step| step.verb.is_of_hosts());
     needs_hosts.extend(of_network.map(|step| Placed { value: format!("`{}`", step.verb.name()), span: step.span.clone() }));
     scenario.needs_hosts = needs_hosts;
     Some(scenario)
@@ -335,9 +335,9 @@ pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut
 fn read_hosts(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Host> {
     let mut hosts = BTreeMap::new();
     for (name, value) in table.entries() {
-        let Some(table) = walk.table(value) else { continue };
+        let (Some(name), Some(table)) = (walk.substitute(&name.value, &name.span), walk.table(value)) else { continue };
         if let Some(host) = host(&table, walk) {
-            hosts.insert(name.value, host);
+            hosts.insert(name, host);
         }
     }
     hosts

@@ -5,14 +5,14 @@ use protocol::id::PeerId;
 
 use super::diagnostic::Placed;
 use super::expectation::{event_pattern, log_pattern, point};
-use super::network::{firewall, heal, interface, link, partition};
+use super::network::{disk, firewall, heal, interface, link, partition};
 use super::span_of_time::SpanOfTime;
 use super::storm::storm;
 use super::tree::{Table, Value, Walk};
 use super::{Condition, IfNone, Spawn, Step, Target, Verb};
 
 /// The verbs, in the order of their introduction.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "wait",
     "kill",
     "stop",
@@ -28,6 +28,7 @@ const VERBS: [&str; 18] = [
     "link",
     "interface",
     "firewall",
+    "disk",
     "heal",
     "do",
     "for",
@@ -134,6 +135,7 @@ fn read_verb(verb: &str, value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb>
         "link" => link(value, walk).map(|link| Verb::Link(Box::new(link))),
         "interface" => interface(value, walk).map(Verb::Interface),
         "firewall" => firewall(value, walk).map(|(target, wall)| Verb::Firewall { target, wall }),
+        "disk" => disk(value, walk).map(|(target, disk)| Verb::Disk { target, disk }),
         "heal" => heal(value, walk).map(Verb::Heal),
         "quiesce" => {
             walk.mentions.quiescences.push(value.span());

@@ -218,7 +218,8 @@ impl Walk<'_> {
         self.diagnostics.error("S004", span, format!("`{key}` is missing")).help(format!("for example: {example}"));
     }
 
-    fn substitute(&mut self, text: &str, span: &Span) -> Option<String> {
+    /// A text with its variables replaced.
+    pub(crate) fn substitute(&mut self, text: &str, span: &Span) -> Option<String> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.find("${") {

@@ -1,9 +1,11 @@
-//! A scenario drawn from a seed. First it is drawn which kinds of faults there are at all, since a little of everything
-//! finds less; then faults follow each other, some while others last, under load; then everything is healed, whoever is
-//! dead comes back, and the group has to become one.
+//! A scenario drawn from a seed. First it is drawn which kinds of faults there are at all, since a
+//! little of everything finds less; then faults follow each other, some while others last, under
+//! load; then everything is healed, whoever is dead comes back, and the group has to become one.
 //!
-//! The draft is text, the same that a person would write, so that it can be kept, read, cut down and run again.
+//! The draft is text, the same that a person would write, so that it can be kept, read, cut down
+//! and run again.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use protocol::draw::{draw, draw_below};
@@ -55,6 +57,8 @@ struct Draft {
     kinds: Vec<Kind>,
     /// Whoever is dead or leaving, by number.
     away: Vec<u64>,
+    /// Whoever was dead or leaving at some time.
+    restarted: BTreeSet<u64>,
     /// How many steps have a name.
     named: u64,
     on_hosts: bool,
@@ -63,8 +67,18 @@ struct Draft {
 impl Draft {
     fn new(seed: u64, place: Place) -> Self {
         let on_hosts = place == Place::Hosts;
-        let mut draft =
-            Self { seed, counter: 0, text: String::new(), peers: 3, primary: false, kinds: vec![], away: vec![], named: 0, on_hosts };
+        let mut draft = Self {
+            seed,
+            counter: 0,
+            text: String::new(),
+            peers: 3,
+            primary: false,
+            kinds: vec![],
+            away: vec![],
+            restarted: BTreeSet::new(),
+            named: 0,
+            on_hosts,
+        };
         draft.peers = 3 + draft.below(7).min(draft.below(7));
         draft.primary = draft.below(2) == 0;
         let all: Vec<Kind> = if on_hosts { OF_PROCESSES.into_iter().chain(OF_NETWORK).collect() } else { OF_PROCESSES.to_vec() };
@@ -165,19 +179,24 @@ impl Draft {
     }
 
     fn take_away(&mut self, kill: bool) {
-        // In mode `primary` whoever cannot be missed has to come back before anything goes on, and that is wanted, too.
-        if self.away.len() as u64 + 1 >= self.peers {
+        let Some(peer) = self.present() else { return };
+        // In mode `primary` a peer that restarts has no log until a leader lets it in. Where most
+        // peers have restarted, nobody can, by design; so fewer than half of the peers ever do.
+        let lost = self.restarted.len() as u64 + u64::from(!self.restarted.contains(&peer));
+        let is_too_much = if self.primary { 2 * lost >= self.peers } else { self.away.len() as u64 + 1 >= self.peers };
+        if is_too_much {
             return;
         }
-        let Some(peer) = self.present() else { return };
         self.away.push(peer);
+        self.restarted.insert(peer);
         let verb = if kill { "kill" } else { "stop" };
         self.step(&format!("{verb} = {{ who = \"peer{peer}\", if_none = \"skip\" }}"));
     }
 
     fn come_back(&mut self, peer: u64) {
         self.away.retain(|other| *other != peer);
-        // In mode `primary` a peer that forgets is another peer, and promises what its predecessor did not.
+        // In mode `primary` a peer that forgets is another peer, and promises what its predecessor
+        // did not.
         let identity = if !self.primary && self.below(4) == 0 { "fresh" } else { "same" };
         self.step(&format!("restart = {{ who = \"peer{peer}\", identity = \"{identity}\" }}"));
     }

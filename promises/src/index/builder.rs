@@ -363,7 +363,8 @@ impl<'a> Builder<'a> {
     /// Whether links so bad are still good enough: what connections carry arrives, and in time for every answer that is
     /// waited for, there and back and twice over. Lost and damaged datagrams are the usual state of a network.
     fn is_mild(&self, weather: Weather) -> bool {
-        // A connection waits for a lost segment at least as long as TCP does before it sends it again.
+        // A connection waits for a lost segment at least as long as TCP does before it sends it
+        // again.
         let streams_flow = weather.segments == 0 && weather.rate == 0 && weather.mtu == 0;
         weather.loss < ALL && weather.reset == 0 && streams_flow && weather.delay_us <= self.mild
     }
