@@ -157,8 +157,14 @@ impl Node {
 
     /// Another leader's word, or a request, that a member has heard and passed on.
     pub(crate) fn on_passed_request(&mut self, now: Time, from: &Member, join: JoinRequest, out: &mut Vec<Output>) {
-        if self.is_follower(from) && join.leading.is_none() && join.from.birth != self.me.birth {
+        let founder = self.config.is_primary() && self.config.knobs().bootstrap.contains(&from.id);
+        if join.leading.is_none() && join.from.birth == self.me.birth {
+            return;
+        }
+        if self.is_follower(from) && join.leading.is_none() {
             self.on_join_request(now, Via::Passed, join, out);
+        } else if matches!(self.role, Role::Joining(_)) && founder && join.leading.is_none() {
+            self.on_fellow_joiner(now, join.from, join.veteran);
         } else {
             self.reject(Some(&from.id), "NEW_PEER_REQUEST", "for another peer", out);
         }

@@ -103,6 +103,7 @@ impl Node {
         }
         let request = self.join_request(ask, None);
         self.broadcast(Message::NewPeerRequest(request), out);
+        self.introduce_founders(now, out);
         if let Some((contact, _)) = target {
             self.ask_to_join(now, &contact.member, out);
         }
@@ -114,7 +115,7 @@ impl Node {
         let own = self.me.priority();
         let Role::Joining(joining) = &mut self.role else { return };
         let heard_for = crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
-        joining.heard.retain(|_, (_, at)| now.since(*at) < heard_for);
+        joining.heard.retain(|_, (contact, at)| now.since(*at) < heard_for || self.links.is_linked(&contact.member));
         joining.veterans.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
@@ -176,6 +177,7 @@ impl Node {
         let news = joining.heard.insert(contact.id().clone(), (contact.clone(), now)).is_none_or(|(before, _)| before != contact);
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
+            self.wants_changed |= self.config.is_primary();
             joining.quiet_since = now;
             joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
         }

@@ -40,7 +40,10 @@ impl Node {
             }
             Role::Member(following) if following.leader.member == *member => self.speak_again(now, out),
             Role::Candidate(_) => self.put_question(now, member, out),
-            Role::Joining(_) => self.ask_to_join(now, member, out),
+            Role::Joining(_) => {
+                self.on_founder_linked(now, member);
+                self.ask_to_join(now, member, out);
+            }
             Role::Member(_) => {}
         }
     }
