@@ -130,7 +130,10 @@ impl Node {
         let others = joining.heard.values().map(|(contact, _)| contact);
         // It may be somebody's word only that a better one is there: after one that did not found the group, those that are
         // linked are waited for, and nobody else.
-        let is_there = |contact: &&Contact| joining.let_down.is_empty() || self.links.is_linked(&contact.member);
+        let (primary, founders) = (self.config.is_primary(), &self.config.knobs().bootstrap);
+        let is_there = |contact: &&Contact| {
+            (!primary || founders.contains(contact.id())) && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
+        };
         let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id())).filter(is_there);
         match better.max_by_key(|contact| contact.priority()) {
             Some(better) => joining.deferring = Some((better.id().clone(), until)),
@@ -200,10 +203,7 @@ impl Node {
             }
             Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
             // Somebody who follows it speaks of it.
-            Role::Leader(_) => {
-                self.court(now, word, out);
-                self.invite(now, word, out);
-            }
+            Role::Leader(_) => self.meet(now, word, out),
             // Everyone it could ask may be gone from a group that has gone on without it.
             Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
                 self.on_veto(now, from, word.leader.clone(), out);

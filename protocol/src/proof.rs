@@ -17,7 +17,8 @@ use crate::time::Time;
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
     pub(crate) fn on_linked(&mut self, now: Time, member: &Member, end: &LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
-        if let Some(known) = knows.filter(|known| self.me.member.inc.may_be_followed_by(*known) && self.been_member && self.is_own(member)) {
+        if let Some(known) = knows.filter(|known| self.me.member.inc.may_be_followed_by(*known) && self.been_member && self.is_own(member))
+        {
             self.doubt_own_life(now, member, None, known, out);
             return;
         }
