@@ -362,7 +362,7 @@ mod tests {
         };
         let mut puppet = Puppet::leader(Knobs::fast());
         puppet.out.clear();
-        for _ in 0..8 {
+        for _ in 0..7 {
             puppet.hear(&lesser, word(&lesser, 1));
             puppet.now += Duration::from_millis(100);
             puppet.give(Input::Wake);

@@ -534,7 +534,7 @@ mod tests {
         puppet.rest(Duration::from_secs(60));
         puppet.hear(&peer(2), wish(&peer(2)));
         assert_eq!(puppet.refuse_dials(false), 1);
-        puppet.rest(ASKED_AGAIN);
+        puppet.rest(ASKED_AGAIN + Duration::from_millis(200));
         puppet.refuse_dials(false);
         assert!(puppet.leads().entrants.is_empty(), "it has stopped asking");
         assert_eq!(puppet.node.links.deadline(), None, "nobody wants a link to it");
