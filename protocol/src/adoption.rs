@@ -251,7 +251,9 @@ impl Node {
             }
             return false;
         };
-        if std::mem::take(&mut self.merging) {
+        let dissolved = std::mem::take(&mut self.merging);
+        // A group that comes together again in its own log has merged with nobody.
+        if dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
             // What the old group ordered after the fork is in no common log; own readings among it are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
             out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));

@@ -107,6 +107,7 @@ impl Node {
         }
         let request = self.join_request(ask, None);
         self.broadcast(Message::NewPeerRequest(request), out);
+        self.introduce_founders(now, out);
         if let Some((contact, _)) = target {
             self.ask_to_join(now, &contact.member, out);
         }
@@ -118,7 +119,7 @@ impl Node {
         let own = self.me.priority();
         let Role::Joining(joining) = &mut self.role else { return };
         let heard_for = crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
-        joining.heard.retain(|_, (_, at)| now.since(*at) < heard_for);
+        joining.heard.retain(|_, (contact, at)| now.since(*at) < heard_for || self.links.is_linked(&contact.member));
         joining.veterans.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
@@ -133,7 +134,10 @@ impl Node {
         let others = joining.heard.values().map(|(contact, _)| contact);
         // It may be somebody's word only that a better one is there: after one that did not found the group, those that are
         // linked are waited for, and nobody else.
-        let is_there = |contact: &&Contact| joining.let_down.is_empty() || self.links.is_linked(&contact.member);
+        let (primary, founders) = (self.config.is_primary(), &self.config.knobs().bootstrap);
+        let is_there = |contact: &&Contact| {
+            (!primary || founders.contains(contact.id())) && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
+        };
         let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id())).filter(is_there);
         match better.max_by_key(|contact| contact.priority()) {
             Some(better) => joining.deferring = Some((better.id().clone(), until)),
@@ -187,6 +191,7 @@ impl Node {
         joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
+            self.wants_changed |= self.config.is_primary();
             joining.quiet_since = now;
             joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
         }
@@ -209,10 +214,7 @@ impl Node {
             }
             Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
             // Somebody who follows it speaks of it.
-            Role::Leader(_) => {
-                self.court(now, word, out);
-                self.invite(now, word, out);
-            }
+            Role::Leader(_) => self.meet(now, word, out),
             // Everyone it could ask may be gone from a group that has gone on without it.
             Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
                 self.on_veto(now, from, word.leader.clone(), out);

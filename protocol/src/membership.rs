@@ -554,6 +554,7 @@ mod tests {
         puppet.hear(&peer(2), wish(&peer(2)));
         let until = puppet.now + ASKED_AGAIN;
         let mut dials = 0;
+        // Known by datagram alone: it is dialled three times.
         while puppet.now + MICRO < until {
             dials += puppet.refuse_dials(false);
             puppet.out.clear();
@@ -561,11 +562,15 @@ mod tests {
             puppet.rest(rest.min(Duration::from_millis(5)));
         }
         puppet.give(Input::Wake);
-        assert!(dials > 10 && puppet.leads().entrants.len() == 1);
+        assert!(dials == 3 && puppet.leads().entrants.is_empty());
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(puppet.refuse_dials(false), 0, "it is forgotten for a minute");
+        puppet.rest(Duration::from_secs(60));
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(puppet.refuse_dials(false), 1);
+        puppet.rest(ASKED_AGAIN + Duration::from_millis(200));
         puppet.refuse_dials(false);
-        puppet.now = until;
-        puppet.give(Input::Wake);
-        assert!(puppet.leads().entrants.is_empty());
+        assert!(puppet.leads().entrants.is_empty(), "it has stopped asking");
         assert_eq!(puppet.node.links.deadline(), None, "nobody wants a link to it");
     }
 
@@ -585,12 +590,15 @@ mod tests {
         puppet.acknowledge(&peer(2), Seq(2));
         let probing = |puppet: &mut Puppet| puppet.leads().entrants[peer(2).id()].probing.expect("an older life is in the view");
         puppet.hear(&reborn(2), wish(&reborn(2)));
+        assert_eq!(puppet.leads().entrants[peer(2).id()].probing, None, "it may be anybody's word");
+        puppet.greet(&reborn(2), nothing());
         let probe = probing(&mut puppet);
         puppet.rest(Duration::from_millis(1));
         puppet.hear(&reborn(2), wish(&reborn(2)));
         assert_eq!(probing(&mut puppet), probe, "the same one");
         let third = Contact { member: Member { inc: Incarnation(3), ..peer(2).member }, birth: 3_000, ..peer(2) };
-        puppet.hear(&third, wish(&third));
+        puppet.greet(&third, nothing());
+        puppet.say(&third, wish(&third));
         assert!(probing(&mut puppet) > probe, "another one");
         let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
         puppet.out.clear();
@@ -598,7 +606,8 @@ mod tests {
         assert_eq!(refusals(&mut puppet), [], "that was the answer to an earlier probe");
         puppet.rest(Duration::from_millis(1));
         puppet.say(&peer(2), ack(probe + 1));
-        assert_eq!(refusals(&mut puppet), [Reason::DuplicateId { holder: peer(2).address }]);
+        let refused = puppet.told(&third);
+        assert!(matches!(&refused[..], [Message::Rejected(Rejected { reason: Reason::DuplicateId { .. }, .. })]), "{refused:?}");
     }
 
     #[test]
@@ -640,7 +649,10 @@ mod tests {
         puppet.greet(&peer(2), nothing());
         puppet.out.clear();
         puppet.hear(&peer(2), wish(&peer(2)));
-        assert_eq!(admissions(&mut puppet, &peer(2)), 1, "now it can be told");
+        let told = puppet.told(&peer(2));
+        assert!(told.iter().any(|message| matches!(message, Message::Coordinator(_))), "now it can be told whom to ask: {told:?}");
+        puppet.say(&peer(2), wish(&peer(2)));
+        assert_eq!(admissions(&mut puppet, &peer(2)), 1, "and has asked itself");
     }
 
     #[test]

@@ -637,7 +637,11 @@ impl Node {
     fn wanted(&self) -> Vec<Wanted> {
         let as_wanted = |contact: &Contact, by_word| Wanted { contact: contact.clone(), by_word };
         let mut wanted: Vec<Wanted> = match &self.role {
-            Role::Joining(joining) => joining.target.iter().map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member))).collect(),
+            Role::Joining(joining) => {
+                let target = joining.target.iter().map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member)));
+                let founders = self.fellow_founders();
+                founders.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
+            }
             Role::Member(following) => vec![as_wanted(&following.leader, false)],
             Role::Candidate(candidate) => {
                 let asked = candidate.asked_so_far().into_iter().map(|contact| as_wanted(contact, candidate.first_view));

@@ -17,7 +17,8 @@ use crate::time::Time;
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
     pub(crate) fn on_linked(&mut self, now: Time, member: &Member, end: &LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
-        if let Some(known) = knows.filter(|known| *known > self.me.member.inc && self.been_member && self.is_own(member)) {
+        if let Some(known) = knows.filter(|known| self.me.member.inc.may_be_followed_by(*known) && self.been_member && self.is_own(member))
+        {
             self.doubt_own_life(now, member, None, known, out);
             return;
         }
@@ -40,7 +41,10 @@ impl Node {
             }
             Role::Member(following) if following.leader.member == *member => self.speak_again(now, out),
             Role::Candidate(_) => self.put_question(now, member, out),
-            Role::Joining(_) => self.ask_to_join(now, member, out),
+            Role::Joining(_) => {
+                self.on_founder_linked(now, member);
+                self.ask_to_join(now, member, out);
+            }
             Role::Member(_) => {}
         }
     }

@@ -96,7 +96,7 @@ const HEARD_MOST: usize = 64;
 /// pauses for four times its patience at most.
 const GAP: Duration = Duration::from_secs(4);
 const SECOND: Duration = Duration::from_secs(1);
-const ANSWERS_A_SECOND: u32 = 256;
+const ANSWERS_A_SECOND: u32 = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(due, if milli == 0 { 0 } else { HEARD_MOST });
         }
         assert!(!strangers.is_due(at(9_000), from(900), PATIENCE) && strangers.heard.len() == 1, "the others have not been heard lately");
-        let answered = |strangers: &mut Strangers, milli| (0..1_000).filter(|_| strangers.may_answer(at(milli))).count();
+        let answered = |strangers: &mut Strangers, milli| (0..2_000).filter(|_| strangers.may_answer(at(milli))).count();
         assert_eq!([0, 999, 1_000].map(|milli| answered(&mut strangers, milli)), [ANSWERS_A_SECOND as usize, 0, ANSWERS_A_SECOND as usize]);
     }
 

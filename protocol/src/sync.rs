@@ -398,6 +398,7 @@ impl Node {
         }
         self.role = Role::Leader(Box::new(leader));
         self.been_member = true;
+        self.merging = false;
         self.blocked = None;
         self.witness = None;
         self.wants_changed = true;

@@ -194,7 +194,10 @@ impl<W: Watch> World<W> {
     }
 
     /// Who hears whom and can dial whom from now on. To be said before anything runs.
+    ///
+    /// Whoever cannot be dialled may be out of a candidate's reach until it dials itself, and that is recorded.
     pub fn set_hearing(&mut self, hearing: &Hearing) {
+        self.record_no_dial(&hearing.no_dial);
         self.broadcasts_cut.cut(&hearing.no_broadcast);
         self.unicasts_cut.cut(&hearing.no_unicast);
         self.dials_cut.cut(&hearing.no_dial);

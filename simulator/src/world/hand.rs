@@ -144,6 +144,18 @@ impl<W: Watch> World<W> {
         id
     }
 
+    /// Records who can never dial whom.
+    pub(super) fn record_no_dial(&mut self, pairs: &[(usize, usize)]) {
+        if pairs.is_empty() {
+            return;
+        }
+        let table = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
+        let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
+        who.sort_unstable();
+        who.dedup();
+        self.record_fault(Fault::Link { table, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }, &who);
+    }
+
     /// Takes a cut back; what was held up flows at once.
     pub fn mend(&mut self, cut: u64) {
         let Some((pairs, over)) = self.cuts.remove(&cut) else { return };
