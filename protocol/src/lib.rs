@@ -80,6 +80,8 @@ mod reach;
 mod role;
 mod sequencer;
 mod slow;
+#[cfg(test)]
+mod strangers;
 mod stream;
 mod sync;
 mod tail;
@@ -90,6 +92,7 @@ pub mod digest;
 pub mod draw;
 pub mod error;
 pub mod frame;
+pub mod holding;
 pub mod id;
 pub mod inspect;
 pub mod message;

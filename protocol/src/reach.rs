@@ -28,7 +28,9 @@ impl Reach {
     /// Whether all numbers of a message are within reach.
     pub(crate) fn holds(self, message: &Message) -> bool {
         match message {
-            Message::Hello(hello) => self.contact(&hello.from) && self.end(&hello.end) && hello.knows.is_none_or(|inc| self.incarnation(inc)),
+            Message::Hello(hello) => {
+                self.contact(&hello.from) && self.end(&hello.end) && hello.knows.is_none_or(|inc| self.incarnation(inc))
+            }
             Message::NewPeerRequest(join) => {
                 let leading = join.leading.as_ref().is_none_or(|leading| self.epoch(&leading.epoch));
                 leading && self.contact(&join.from) && self.epoch(&join.promised) && self.rows(&join.lineage)

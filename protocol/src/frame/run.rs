@@ -326,7 +326,11 @@ fn read_readings(annex: &mut Annex<'_>, body: &mut Body<'_>) -> Result<Readings,
 
 /// Numbers that begin in bounds have to end there.
 fn ends_in_time(annex: &Annex<'_>, first: u64, count: u64) -> Result<(), WireError> {
-    if first + count > NUMBER_MAX + 1 { Err(annex.error(&format!("{count} numbers from {first} on; they end at {NUMBER_MAX}"))) } else { Ok(()) }
+    if first + count > NUMBER_MAX + 1 {
+        Err(annex.error(&format!("{count} numbers from {first} on; they end at {NUMBER_MAX}")))
+    } else {
+        Ok(())
+    }
 }
 
 /// The members that a run names, as they are read.
