@@ -12,6 +12,7 @@ pub mod director;
 mod drawn;
 pub mod guard;
 mod knobs;
+mod liar;
 pub mod marks;
 pub mod plan;
 pub mod run;

@@ -7,6 +7,7 @@
 
 mod hand;
 mod host;
+mod lies;
 mod lookout;
 mod settings;
 mod spell;
@@ -35,6 +36,7 @@ use protocol::time::Time;
 use crate::agenda::Agenda;
 use crate::clock::Clock;
 use crate::connection::{Connection, EndState, Side};
+use crate::liar::Liar;
 use crate::marks::Marks;
 use crate::plan::Lost;
 use crate::shape::Over;
@@ -126,6 +128,8 @@ pub struct World<W> {
     processes: u32,
     /// Counts the world's own events.
     told: u64,
+    /// Who lies, where somebody does.
+    liar: Option<Liar>,
     watch: W,
     out: Vec<Output>,
 }
@@ -156,6 +160,7 @@ impl<W: Watch> World<W> {
             records: Vec::new(),
             processes: 0,
             told: 0,
+            liar: None,
             watch,
             out: Vec::new(),
             settings,
@@ -451,6 +456,7 @@ impl<W: Watch> World<W> {
         }
         self.set_alarm(host);
         self.keep_busy(host);
+        self.judge_bounds(host, asked);
         asked
     }
 
