@@ -48,6 +48,8 @@ pub enum Found {
     Input(Input),
     /// Something that was turned away.
     Reject(Reject),
+    /// A large frame has begun to come, and waits until [`Links::allow_large`] or [`Links::refuse_large`] says whether it may.
+    Large(LinkId),
 }
 
 /// How much the links may take up.
@@ -63,11 +65,20 @@ pub struct Limits {
     pub queue: usize,
     /// How long an attempt to connect may take.
     pub dial: Duration,
+    /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with its link.
+    pub half_received: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20, dial: Duration::from_secs(5) }
+        Self {
+            links: 8_192,
+            silence: Duration::from_secs(10),
+            backlog: 4 << 20,
+            queue: 256 << 20,
+            dial: Duration::from_secs(5),
+            half_received: 256 << 20,
+        }
     }
 }
 
@@ -96,6 +107,9 @@ pub struct Links {
     /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
+    /// Bytes of all frames that have come in part, and how many such frames have begun.
+    half_received: usize,
+    begun: u64,
     sent: Traffic,
     gate: Gate,
     dials: Dials,
@@ -129,6 +143,8 @@ impl Links {
             found: VecDeque::new(),
             expiring: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            half_received: 0,
+            begun: 0,
             sent: Traffic::default(),
             gate: Gate::default(),
             dials: Dials::new(limits.dial),
@@ -431,6 +447,9 @@ impl Links {
     fn read(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.ready = false;
+        if link.asking && link.state == State::Up {
+            return; // it is read on when it is known whether it may say so much
+        }
         let room = link.cutter.appetite().min(self.buffer.len());
         // What belongs to a large frame goes right where it is to stay.
         let (read, room) = match link.cutter.rest().filter(|_| link.state == State::Up) {
@@ -451,6 +470,7 @@ impl Links {
                         link.cutter.push(&self.buffer[..count]);
                     }
                     self.cut(id);
+                    self.count_half_received(id);
                 }
                 if more {
                     self.mark_ready(id);
@@ -488,12 +508,61 @@ impl Links {
             link.spoken = true;
             self.found.push_back(Found::Input(Input::Received { link: id, messages }));
         }
+        if fatal.is_none() && self.links.get(&id).is_some_and(|link| link.cutter.held_back().is_some()) {
+            let link = self.links.get_mut(&id).expect("it has just been looked at");
+            link.asking = true;
+            self.found.push_back(Found::Large(id));
+        }
         let Some(error) = fatal else { return };
         self.found.push_back(Found::Input(Input::LinkDown { link: id, how: Down::Garbage }));
         if matches!(error, WireError::Version { .. }) {
             self.send(id, &Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: WIRE_VERSION } }));
         }
         self.hang_up(id);
+    }
+
+    /// From now on a link may carry large frames.
+    pub fn allow_large(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
+        link.asking = false;
+        link.cutter.allow_large();
+        if link.state == State::Up {
+            self.cut(id);
+            self.count_half_received(id);
+        }
+        self.mark_ready(id);
+    }
+
+    /// A link may not carry large frames, and one has begun: it is closed.
+    pub fn refuse_large(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
+        link.asking = false;
+        let length = link.cutter.held_back().unwrap_or_default();
+        let why = RejectReason::LargeFrame { length };
+        self.found.push_back(Found::Reject(Reject { from: link.remote, why }));
+        self.end(id, Down::Garbage);
+    }
+
+    /// What has come on a link belongs to a frame that is not complete, or it does not any more.
+    fn count_half_received(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let held = link.cutter.held();
+        self.half_received = self.half_received + held - link.held;
+        link.held = held;
+        if held == 0 {
+            link.begun = None;
+        } else if link.begun.is_none() {
+            self.begun += 1;
+            link.begun = Some(self.begun);
+        }
+        while self.half_received > self.limits.half_received {
+            let begun = self.links.iter().filter_map(|(id, link)| Some((link.begun?, *id)));
+            let Some((_, oldest)) = begun.min() else { return };
+            let why = RejectReason::HalfReceived { most: self.limits.half_received };
+            let from = self.links[&oldest].remote;
+            self.found.push_back(Found::Reject(Reject { from, why }));
+            self.end(oldest, Down::Garbage);
+        }
     }
 
     fn accept(&mut self, now: Time) {
@@ -604,6 +673,7 @@ impl Links {
 
     fn forget(&mut self, id: LinkId) {
         if let Some(mut link) = self.links.remove(&id) {
+            self.half_received -= link.held;
             // Closing the descriptor below takes it out of the poll in any case.
             let _not_registered = self.registry.deregister(&mut link.stream);
         }

@@ -235,6 +235,8 @@ impl Shell {
                 }
                 self.feed(input);
             }
+            Found::Large(link) if self.node.takes_large(link) => self.links.allow_large(link),
+            Found::Large(link) => self.links.refuse_large(link),
             Found::Reject(reject) => {
                 if let Some(note) = self.rejects.count(&reject) {
                     self.tell(note);

@@ -35,6 +35,11 @@ impl Sinks {
         self.delivered
     }
 
+    /// How many rows its table has.
+    pub(crate) fn rows(&self) -> usize {
+        self.handed.rows()
+    }
+
     /// Hands over everything up to `limit` that the log holds.
     pub(crate) fn deliver(&mut self, log: &Log, limit: Seq, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
         // Whatever stands together was numbered in one epoch; but that is another peer's word.

@@ -70,6 +70,11 @@ impl Handed {
         }
     }
 
+    /// How many peers it knows of.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether all of these were handed over, or told to be lost.
     pub(crate) fn has_all(&self, origin: &Member, first: Oseq, last: Oseq) -> bool {
         self.standing(origin, first, last) == (Standing::Repeat, last)

@@ -65,6 +65,8 @@ mod follower;
 mod guarantee;
 mod handed;
 mod hesitation;
+#[cfg(test)]
+mod hostile;
 mod joining;
 mod lateness;
 mod leave;
@@ -94,6 +96,7 @@ pub mod digest;
 pub mod draw;
 pub mod error;
 pub mod frame;
+pub mod holding;
 pub mod id;
 pub mod inspect;
 pub mod message;

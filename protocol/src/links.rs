@@ -169,6 +169,11 @@ impl Links {
         self.sweep_at.into_iter().chain(self.dial_at).min()
     }
 
+    /// How many rows its tables have in all.
+    pub(crate) fn rows(&self) -> usize {
+        self.links.len() + self.named.len() + self.wants.len()
+    }
+
     /// The link to speak to a member on.
     pub(crate) fn to(&self, member: &Member) -> Option<LinkId> {
         let links = self.named.get(member)?;
@@ -178,6 +183,11 @@ impl Links {
 
     pub(crate) fn is_linked(&self, member: &Member) -> bool {
         self.named.contains_key(member)
+    }
+
+    /// Whether the role wants a link to a member.
+    pub(crate) fn is_wanted(&self, member: &Member) -> bool {
+        self.wants.contains_key(member)
     }
 
     pub(crate) fn is_full(&self, link: LinkId) -> bool {

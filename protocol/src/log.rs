@@ -83,6 +83,11 @@ impl Log {
         self.tail.end()
     }
 
+    /// How many rows its tables and lists have in all, besides the entries.
+    pub(crate) fn rows(&self) -> usize {
+        self.lineage.len() + self.base_table.len() + self.table.len() + self.views.len() + self.unsafe_yet.len()
+    }
+
     /// How many bytes the retained entries weigh.
     pub(crate) fn weight(&self) -> u64 {
         self.tail.weight()

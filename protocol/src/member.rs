@@ -185,14 +185,19 @@ impl Node {
     /// Whether what this peer keeps of the log, and builds of another one, is more than a leader lets anybody lag: such a leader
     /// takes no more readings long before.
     pub(crate) fn holds_too_much(&mut self) -> bool {
-        let knobs = self.config.knobs();
-        let most = 3 * knobs.retain_bytes + 2 * knobs.window_bytes;
+        let most = self.kept_most();
         let built = self.building.as_ref().map_or(0, |building| building.entries.weight());
         if self.log.weight() + built > most {
             // What everybody has may be known at the next heartbeat only; what is stable and handed over can be done without.
             self.discard(self.log.stable());
         }
         self.log.weight() + built > most
+    }
+
+    /// How much of the log a peer keeps before it takes no more, in bytes.
+    pub(crate) fn kept_most(&self) -> u64 {
+        let knobs = self.config.knobs();
+        3 * knobs.retain_bytes + 2 * knobs.window_bytes
     }
 
     /// Acknowledges what has come, and sends what waits.

@@ -253,6 +253,17 @@ impl Node {
         }
     }
 
+    /// Whether large frames may come on a link: from the members of the newest two views, and from whoever this peer has asked for
+    /// something that may be large. A joiner asks everybody, and a leader that it has not heard of may answer.
+    #[must_use]
+    pub fn takes_large(&self, link: LinkId) -> bool {
+        let Some(peer) = self.links.peer(link) else { return false };
+        let is_entrant = matches!(&self.role, Role::Leader(leader) if leader.entrants.contains_key(&peer.id));
+        let is_asked = || !is_entrant && self.links.is_wanted(peer);
+        let is_joining = matches!(self.role, Role::Joining(_));
+        is_joining || is_asked() || self.log.last_views().iter().any(|(_, view)| view.names(peer))
+    }
+
     /// What tells this situation from every other one that the node can be in (see [`crate::inspect`]).
     #[must_use]
     pub fn identity(&self, now: Time) -> u128 {

@@ -94,6 +94,16 @@ impl Outbox {
         self.ordered
     }
 
+    /// How many bytes of readings it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many rows its lists have.
+    pub(crate) fn rows(&self) -> usize {
+        self.batches.len() + self.unstable.len()
+    }
+
     /// How many more readings the window takes, and how many bytes of them.
     pub(crate) fn room(&self, knobs: &Knobs) -> (u64, u64) {
         let entries = knobs.window_entries.saturating_sub(self.last.above(self.ordered));

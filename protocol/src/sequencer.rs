@@ -231,6 +231,12 @@ impl Leader {
         self.departed.insert(follower.contact.member.clone(), follower.acked);
     }
 
+    /// How many rows its tables and lists have in all.
+    pub(crate) fn rows(&self) -> usize {
+        let (lists, known) = (self.failed.len() + self.parting.len() + self.leavers.len(), self.entrants.len() + self.departed.len());
+        self.followers.len() + self.announced.list.len() + lists + known
+    }
+
     /// Whether everybody has acknowledged everything.
     pub(crate) fn is_level(&self, contiguous: Seq) -> bool {
         self.all_acked(contiguous) >= contiguous

@@ -66,6 +66,7 @@ enum Cue {
     Revive(usize, Identity),
     Mend { cut: u64, breaks: bool, pairs: Vec<(usize, usize)> },
     Calm,
+    Lie,
 }
 
 mod quiet;
@@ -87,6 +88,9 @@ impl<'a, W: Watch> Director<'a, W> {
         }
         if let Some(peer) = plan.hearing.pairs().flat_map(|(from, to)| [from, to]).find(|peer| *peer >= plan.peers.len()) {
             return Err(BadPlan::Nobody(peer, plan.peers.len() - 1));
+        }
+        if let Some(member) = plan.lies.and_then(|lies| lies.member).filter(|member| *member >= plan.peers.len()) {
+            return Err(BadPlan::Nobody(member, plan.peers.len() - 1));
         }
         if let Some(bad) = bad_outside(plan) {
             return Err(bad);
@@ -112,6 +116,10 @@ impl<'a, W: Watch> Director<'a, W> {
         }
         for (at, fault) in plan.faults.iter().enumerate() {
             director.cue(fault.at_us, Cue::Fault(at));
+        }
+        if let Some(lies) = plan.lies {
+            director.world.begin_lies();
+            director.cue(lies.from_us, Cue::Lie);
         }
         Ok(director)
     }
@@ -200,6 +208,12 @@ impl<'a, W: Watch> Director<'a, W> {
                 self.world.mend(cut);
             }
             Cue::Calm => self.world.calm(),
+            Cue::Lie => {
+                if let Some(lies) = self.plan.lies {
+                    self.world.lie(lies.member);
+                    self.cue_after(lies.every_us, Cue::Lie);
+                }
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use protocol::config::{Guarantee, Knobs, LateJoin, Mode};
 use protocol::id::PeerId;
 
 use crate::hearing::Hearing;
-use crate::plan::{Fate, Load, Outside, Plan, Start};
+use crate::plan::{Fate, Lies, Load, Outside, Plan, Start};
 use crate::weather::{OneIn, Weather};
 use dice::Dice;
 
@@ -56,10 +56,33 @@ impl Plan {
             // Two living holders of one name, one of them out of reach, are no group that could settle.
             outside: if has_twin || !hearing.is_whole() { vec![] } else { dice.outside(size) },
             hearing,
+            lies: None,
             knobs,
             peers,
             faults,
         }
+    }
+}
+
+impl Plan {
+    /// The plan of a seed in which somebody lies: a member in most seeds, in the others a stranger.
+    #[must_use]
+    pub fn drawn_with_a_liar(seed: u64) -> Self {
+        let (mut plan, dice) = (Self::drawn(seed), Dice { seed });
+        let size = plan.peers.len();
+        let unit = micros(plan.knobs.heartbeat_timeout);
+        let member = (!dice.one_in("a stranger", 0, 4)).then(|| dice.host("liar", 0, size));
+        if member.is_some() {
+            // Bounds that are never reached are never tested.
+            plan.knobs.payload_max = 2 << 10;
+            plan.knobs.window_bytes = 64 << 10;
+            plan.knobs.retain_bytes = dice.pick("retained bytes", 0, &[4 << 10, 64 << 10]);
+            plan.knobs.merge_retain_bytes = 64 << 10;
+            plan.knobs.members_max = dice.pick("members", 0, &[8, 64]);
+        }
+        let every_us = unit / dice.pick("lies", 0, &[10, 100, 1_000]);
+        plan.lies = Some(Lies { member, from_us: dice.below("first lie", 0, plan.chaos_us / 2), every_us: every_us.max(1) });
+        plan
     }
 }
 

@@ -13,6 +13,7 @@ mod drawn;
 pub mod guard;
 pub mod hearing;
 mod knobs;
+mod liar;
 pub mod marks;
 pub mod plan;
 pub mod run;

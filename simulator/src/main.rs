@@ -55,6 +55,10 @@ enum Command {
         /// Run only those that draw a network on which hearing is not the same both ways.
         #[arg(long)]
         one_way: bool,
+        /// A member or a stranger lies, in every seed. While a member does, only this is judged: nobody panics, goes round for ever, or
+        /// keeps without bound.
+        #[arg(long)]
+        liar: bool,
     },
     /// Run one seed, or one plan.
     Replay {
@@ -85,7 +89,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Which {
-    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>.
+    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>, or L1-… where somebody lies.
     token: Option<String>,
     /// The seed.
     #[arg(long)]
@@ -115,9 +119,11 @@ impl Which {
 
 /// The plan of a token, if the seed still draws it; else where it may be kept.
 fn plan_of(token: &str) -> Result<Plan, String> {
-    let seed = token.strip_prefix("S1-").and_then(|rest| rest.split_once('-')).and_then(|(seed, _)| seed.parse().ok());
+    let lies = token.starts_with("L1-");
+    let rest = token.strip_prefix(if lies { "L1-" } else { "S1-" });
+    let seed = rest.and_then(|rest| rest.split_once('-')).and_then(|(seed, _)| seed.parse().ok());
     let Some(seed) = seed else { return Err(format!("{token:?} names no seed: S1-<seed>-<sum of the plan>")) };
-    let plan = Plan::drawn(seed);
+    let plan = if lies { Plan::drawn_with_a_liar(seed) } else { Plan::drawn(seed) };
     if plan.token() == token {
         return Ok(plan);
     }
@@ -143,8 +149,8 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run { seeds, from, jobs, check, failures, one_way } => {
-            sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1), one_way })
+        Command::Run { seeds, from, jobs, check, failures, one_way, liar } => {
+            sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1), one_way, liar })
         }
         Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay(&plan))),
         Command::Script { file } => script(&file),
@@ -158,7 +164,7 @@ fn main() -> ExitCode {
 
 fn sweep(sweep: &Sweep) -> ExitCode {
     let report = sweep.run(|seed, breaches| {
-        let plan = Plan::drawn(seed);
+        let plan = sweep.plan(seed).expect("a seed that was run has a plan");
         let token = plan.token();
         print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay {token} --trace"));
         keep(&plan, &token);

@@ -7,6 +7,7 @@
 
 mod hand;
 mod host;
+mod lies;
 mod lookout;
 mod settings;
 mod spell;
@@ -36,6 +37,7 @@ use crate::agenda::Agenda;
 use crate::clock::Clock;
 use crate::connection::{Connection, EndState, Side};
 use crate::hearing::Hearing;
+use crate::liar::Liar;
 use crate::marks::Marks;
 use crate::plan::Lost;
 use crate::table::Table;
@@ -131,6 +133,8 @@ pub struct World<W> {
     processes: u32,
     /// Counts the world's own events.
     told: u64,
+    /// Who lies, where somebody does.
+    liar: Option<Liar>,
     watch: W,
     out: Vec<Output>,
 }
@@ -164,6 +168,7 @@ impl<W: Watch> World<W> {
             records: Vec::new(),
             processes: 0,
             told: 0,
+            liar: None,
             watch,
             out: Vec::new(),
             settings,
@@ -472,6 +477,7 @@ impl<W: Watch> World<W> {
         }
         self.set_alarm(host);
         self.keep_busy(host);
+        self.judge_bounds(host, asked);
         asked
     }
 

@@ -33,6 +33,12 @@ pub(super) struct Link {
     pub(super) ending: bool,
     /// Set when writing has failed; what is left to read is still read.
     pub(super) broken: bool,
+    /// Whether a large frame waits until it is known whether it may come.
+    pub(super) asking: bool,
+    /// Bytes of frames that have come in part, as they were counted last.
+    pub(super) held: usize,
+    /// Which of all such frames it is, where there is one.
+    pub(super) begun: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +57,7 @@ impl Link {
             remote,
             local: Cell::new(None),
             state,
-            cutter: Cutter::new(),
+            cutter: Cutter::wary(),
             queue: Outgoing::default(),
             ready: false,
             dirty: false,
@@ -60,6 +66,9 @@ impl Link {
             spoken: false,
             ending: false,
             broken: false,
+            asking: false,
+            held: 0,
+            begun: None,
         }
     }
 

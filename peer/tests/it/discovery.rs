@@ -40,6 +40,7 @@ impl Side {
             match found {
                 Found::Input(Input::Heard { from, datagram }) => self.heard.push((from, *datagram)),
                 Found::Input(input) => panic!("{input:?}"),
+                Found::Large(link) => panic!("{link} in a datagram"),
                 Found::Reject(_) => self.rejects += 1,
             }
         }

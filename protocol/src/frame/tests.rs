@@ -1,6 +1,7 @@
 //! Every message in both directions, and everything that is no message.
 
 mod document;
+mod mutations;
 pub(super) mod samples;
 
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -138,6 +138,9 @@ impl<W: Watch> World<W> {
         );
         let other = ends[1 - side].host;
         self.watch.sent(self.now, &self.hosts[host].id, &self.hosts[other].id, &message);
+        if let Some(liar) = &mut self.liar {
+            liar.overhear(&message);
+        }
         if streams[side].is_deaf_to_writes() {
             self.tally.lost += 1;
             return;
