@@ -18,6 +18,7 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
+use protocol::config::Knobs;
 use protocol::error::WireError;
 use protocol::frame::{decode, encode_shared};
 use protocol::id::LinkId;
@@ -54,11 +55,22 @@ pub struct Limits {
     pub backlog: usize,
     /// Queued bytes at which a link is given up.
     pub queue: usize,
+    /// How long a connection may acknowledge nothing before the kernel ends it.
+    pub dead: Duration,
+}
+
+impl Limits {
+    /// Those of a peer with these knobs: a connection ends when two `heartbeat_timeout`s have brought no sign of life, which is
+    /// long after the node has asked its question on another one.
+    #[must_use]
+    pub fn of(knobs: &Knobs) -> Self {
+        Self { dead: (knobs.heartbeat_timeout * 2).max(Duration::from_secs(2)), ..Self::default() }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20 }
+        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20, dead: Duration::from_secs(20) }
     }
 }
 
@@ -425,7 +437,7 @@ impl Links {
             return;
         }
         let link = Link::new(stream, remote, State::Up);
-        link.tune();
+        link.tune(self.limits.dead);
         self.links.insert(id, link);
         self.expiring.insert((now + self.limits.silence, id));
         self.found.push_back(Found::Input(Input::LinkUp { link: id }));
@@ -445,7 +457,7 @@ impl Links {
             Ok(()) => {
                 link.state = State::Up;
                 link.spoken = true;
-                link.tune();
+                link.tune(self.limits.dead);
                 self.found.push_back(Found::Input(Input::LinkUp { link: id }));
                 mark(&mut link.dirty, &mut self.dirty, id);
                 self.mark_ready(id);

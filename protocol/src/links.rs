@@ -2,7 +2,11 @@
 //!
 //! The topology is a star: a role says which members it needs a link to, and this module sees to it. It dials at once,
 //! then every 10 ms up to 100 ms; it exchanges `HELLO`; of two crossing connections it speaks on the one dialled by the
-//! higher name and reads both to their end; it closes what nobody has needed for `link_idle`.
+//! higher name and reads both to their end; it closes what has brought nothing for `link_idle`.
+//!
+//! Only what is heard proves a link; what is sent on it does not. A question that is overdue (see `awaited`) is put on a new
+//! connection beside the old one, and the newest is spoken on. The old one is read until it ends, or is closed like any
+//! other that brings nothing. There are at most [`LINKS_MOST`] to one member, and at most one dial at a time.
 //!
 //! What it proves is narrow on purpose. A *refused* connection, or another process speaking at the address, proves that
 //! a process is gone. A connection that succeeds proves nothing (the kernel completes it for a stopped process), and an
@@ -12,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use crate::awaited::{Awaited, Pace};
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use crate::message::{Hello, LogEnd, Message};
 use crate::note::Note;
@@ -43,15 +48,23 @@ struct Link {
     /// Control frames only: those keep their order on a link, whatever bulk they overtake, so both ends count alike.
     sent: u64,
     received: u64,
-    /// When it last served a purpose.
-    used: Time,
+    /// When the other end said who it is; when it began, before that.
+    since: Time,
+    /// When something last came on it.
+    heard: Time,
 }
 
 /// What was counted only to name frames is no part of what a link is.
 impl Hash for Link {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { peer, target, dialler, k, up, full, sent: _, received: _, used } = self;
-        (peer, target, dialler, k, up, full, used).hash(state);
+        let Self { peer, target, dialler, k, up, full, sent: _, received: _, since, heard } = self;
+        (peer, target, dialler, k, up, full, since, heard).hash(state);
+    }
+}
+
+impl Link {
+    fn new(target: Option<Contact>, dialler: PeerId, k: u64, up: bool, now: Time) -> Self {
+        Self { peer: None, target, dialler, k, up, full: false, sent: 0, received: 0, since: now, heard: now }
     }
 }
 
@@ -62,6 +75,30 @@ struct Want {
     dial_at: Time,
     wait: Duration,
     dialling: Option<LinkId>,
+    dialled_at: Time,
+    awaited: Awaited,
+    /// Whether it is dialled although it has a link: a question on that one is overdue.
+    anew: bool,
+}
+
+impl Want {
+    fn new(contact: Contact, now: Time, pace: &Pace) -> Self {
+        let awaited = Awaited::new(pace);
+        Self { contact, dial_at: now, wait: Duration::ZERO, dialling: None, dialled_at: now, awaited, anew: false }
+    }
+
+    /// When a dial, or the answer to a question, is overdue.
+    fn overdue_at(&self) -> Option<Time> {
+        if self.dialling.is_some() { Some(self.dialled_at + self.awaited.patience()) } else { self.awaited.due() }
+    }
+}
+
+/// What is counted only to be told is no part of a situation.
+#[derive(Clone, Copy, Debug)]
+struct Counted(u64);
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// All connections of a node.
@@ -69,7 +106,7 @@ struct Want {
 pub(crate) struct Links {
     me: Contact,
     cluster: u64,
-    idle: Duration,
+    pace: Pace,
     dials: u64,
     links: BTreeMap<LinkId, Link>,
     /// Links on which the other end has said who it is.
@@ -79,20 +116,29 @@ pub(crate) struct Links {
     sweep_at: Option<Time>,
     /// The earliest dial that is due.
     dial_at: Option<Time>,
+    /// No answer is overdue before this.
+    doubt_at: Option<Time>,
+    /// How often a question was put on a new link.
+    doubts: Counted,
+    /// Dials to those who are not wanted any more.
+    given_up: Vec<LinkId>,
 }
 
 impl Links {
-    pub(crate) fn new(me: Contact, cluster: u64, idle: Duration) -> Self {
+    pub(crate) fn new(me: Contact, cluster: u64, pace: Pace) -> Self {
         Self {
             me,
             cluster,
-            idle,
+            pace,
             dials: 0,
             links: BTreeMap::new(),
             named: BTreeMap::new(),
             wants: BTreeMap::new(),
             sweep_at: None,
             dial_at: None,
+            doubt_at: None,
+            doubts: Counted(0),
+            given_up: Vec::new(),
         }
     }
 
@@ -107,14 +153,23 @@ impl Links {
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.sweep_at.into_iter().chain(self.dial_at).min()
+        self.sweep_at.into_iter().chain(self.dial_at).chain(self.doubt_at).min()
     }
 
     /// The link to speak to a member on.
     pub(crate) fn to(&self, member: &Member) -> Option<LinkId> {
         let links = self.named.get(member)?;
-        // Both ends prefer the connection that the higher name dialled; of those, the newest.
-        links.iter().copied().max_by_key(|link| self.links.get(link).map(|l| (l.dialler.clone(), l.k)))
+        if links.len() == 1 {
+            return links.first().copied();
+        }
+        // Those that have brought something lately, and of these the newest. Of dials that crossed, both ends prefer the one
+        // of the higher name.
+        let all = || links.iter().filter_map(|id| self.links.get(id).map(|l| (*id, l)));
+        let heard = all().map(|(_, l)| l.heard).max()?;
+        let lately = || all().filter(|(_, l)| l.heard + self.pace.round > heard);
+        let since = lately().map(|(_, l)| l.since).max()?;
+        let crossing = lately().filter(|(_, l)| l.since + self.pace.round > since);
+        crossing.max_by_key(|(_, l)| (l.dialler.clone(), l.k)).map(|(id, _)| id)
     }
 
     pub(crate) fn is_linked(&self, member: &Member) -> bool {
@@ -154,27 +209,74 @@ impl Links {
             }
             let want = match self.wants.remove(&contact.member) {
                 Some(old) if old.contact.address == contact.address => old,
-                Some(_) | None => Want { contact, dial_at: now, wait: Duration::ZERO, dialling: None },
+                Some(_) | None => Want::new(contact, now, &self.pace),
             };
             wants.insert(want.contact.member.clone(), want);
         }
-        self.wants = wants;
+        let given_up = std::mem::replace(&mut self.wants, wants).into_values().filter_map(|want| want.dialling);
+        self.given_up.extend(given_up.filter(|link| self.links.get(link).is_some_and(|l| !l.up)));
         self.schedule(now);
+        self.doubt_at = self.wants.values().filter_map(Want::overdue_at).min();
+    }
+
+    /// Looks for what is overdue. To be called once everything that has come has been read: what was asked is answered by then.
+    pub(crate) fn doubt(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.doubt_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut closed = Vec::new();
+        for want in self.wants.values_mut().filter(|want| want.overdue_at().is_some_and(|at| at <= now)) {
+            let waited = want.awaited.put_again(now, &self.pace);
+            // A dial is given up, and begun again.
+            closed.extend(want.dialling);
+            let Some(links) = self.named.get(&want.contact.member).filter(|_| !want.anew && want.dialling.is_none()) else { continue };
+            (want.anew, want.dial_at) = (true, now);
+            self.doubts.0 += 1;
+            let Member { id: peer, inc: peer_inc } = want.contact.member.clone();
+            let (waited_ms, count) = (u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), self.doubts.0);
+            out.push(Output::Note(Note::Unanswered { peer, peer_inc, waited_ms, count }));
+            if links.len() >= LINKS_MOST {
+                closed.extend(links.iter().copied().min_by_key(|link| self.links.get(link).map(|l| l.heard)));
+            }
+        }
+        closed.into_iter().for_each(|link| self.hang_up(link, out));
+        self.schedule(now);
+        self.doubt_at = self.wants.values().filter_map(Want::overdue_at).min();
+    }
+
+    /// Something has come from a member: whatever was to be dialled anew for its silence is not.
+    fn hear(&mut self, now: Time, link: LinkId, greets: bool, out: &mut Vec<Output>) {
+        let Some(l) = self.links.get_mut(&link) else { return };
+        l.heard = now;
+        let Some(contact) = &l.peer else { return };
+        let Some(want) = self.wants.get_mut(&contact.member) else { return };
+        if greets {
+            want.awaited.begin_anew();
+        } else {
+            want.awaited.hear(now, &self.pace);
+        }
+        if std::mem::take(&mut want.anew)
+            && let Some(dialling) = want.dialling.filter(|dialling| self.links.get(dialling).is_some_and(|l| !l.up))
+        {
+            self.hang_up(dialling, out);
+        }
     }
 
     /// Dials what is due, closes what nobody needs.
     pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
+        std::mem::take(&mut self.given_up).into_iter().for_each(|link| self.hang_up(link, out));
         if self.dial_at.is_some_and(|at| at <= now) {
             for want in self.wants.values_mut() {
-                if want.dialling.is_some() || self.named.contains_key(&want.contact.member) || want.dial_at > now {
+                if want.dialling.is_some() || !want.anew && self.named.contains_key(&want.contact.member) || want.dial_at > now {
                     continue;
                 }
                 self.dials += 1;
                 let link = LinkId::dialled(self.dials);
                 let target = Some(want.contact.clone());
                 let (dialler, k) = (self.me.member.id.clone(), self.dials);
-                self.links.insert(link, Link { peer: None, target, dialler, k, up: false, full: false, sent: 0, received: 0, used: now });
-                want.dialling = Some(link);
+                self.links.insert(link, Link::new(target, dialler, k, false, now));
+                (want.dialling, want.dialled_at) = (Some(link), now);
+                self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
                 want.wait = (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST);
                 want.dial_at = now + want.wait;
                 out.push(Output::Dial { link, to: want.contact.address });
@@ -202,15 +304,14 @@ impl Links {
                 return;
             };
             l.up = true;
-            l.used = now;
+            l.heard = now;
             let known = l.target.as_ref().and_then(|target| knows(target.id()));
             self.hello(link, end, known, out);
         } else {
             let dialler = self.me.member.id.clone();
-            self.links
-                .insert(link, Link { peer: None, target: None, dialler, k: 0, up: true, full: false, sent: 0, received: 0, used: now });
+            self.links.insert(link, Link::new(None, dialler, 0, true, now));
         }
-        self.sweep_at = Some(self.sweep_at.unwrap_or(now + self.idle));
+        self.sweep_at = Some(self.sweep_at.unwrap_or(now + self.pace.idle));
     }
 
     fn hello(&mut self, link: LinkId, end: LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
@@ -238,7 +339,10 @@ impl Links {
         if let Some(target) = l.target.clone() {
             if !ours || hello.from.member != target.member {
                 let replaced_by = (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
-                proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                // Beside a link that stands, somebody else at the address says nothing about the other end of that one.
+                if replaced_by.is_some() || !self.named.contains_key(&target.member) {
+                    proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                }
                 if let Some(want) = self.wants.get_mut(&target.member) {
                     want.dialling = None;
                 }
@@ -258,7 +362,7 @@ impl Links {
             l.k = hello.link;
         }
         l.peer = Some(hello.from.clone());
-        l.used = now;
+        (l.since, l.heard) = (now, now);
         if let Some(target) = l.target.clone() {
             // It is somebody else who has answered.
             self.schedule_too(&target.member);
@@ -274,6 +378,8 @@ impl Links {
             }
             want.wait = Duration::ZERO;
         }
+        self.hear(now, link, true, out);
+        self.close_surplus(&hello.from.member, link, out);
         if is_due {
             self.schedule(now);
         }
@@ -292,7 +398,7 @@ impl Links {
             want.dialling = None;
             self.schedule_too(&target.member);
             // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
-            if refused {
+            if refused && !self.named.contains_key(&target.member) {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
         }
@@ -345,8 +451,11 @@ impl Links {
     /// Sends to a member; false where there is no link.
     pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
         let Some(link) = self.to(to) else { return false };
-        if let Some(l) = self.links.get_mut(&link) {
-            l.used = now;
+        if let Some(allowance) = self.pace.allows(&message)
+            && let Some(want) = self.wants.get_mut(to)
+        {
+            want.awaited.ask(now, allowance);
+            self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
         }
         self.send_on(link, message, out);
         true
@@ -378,8 +487,8 @@ impl Links {
 
     /// A message has come in on a link: counts it, and names it where it is to be told.
     pub(crate) fn on_received(&mut self, now: Time, link: LinkId, message: &Message, out: &mut Vec<Output>) {
+        self.hear(now, link, false, out);
         let Some(l) = self.links.get_mut(&link) else { return };
-        l.used = now;
         if message.is_bulk() {
             return;
         }
@@ -403,23 +512,35 @@ impl Links {
         self.dial_at = self
             .wants
             .values()
-            .filter(|want| want.dialling.is_none() && !self.named.contains_key(&want.contact.member))
+            .filter(|want| want.dialling.is_none() && (want.anew || !self.named.contains_key(&want.contact.member)))
             .map(|want| want.dial_at.max(now))
             .min();
     }
 
     /// Sees to it that one more is dialled in time. Who wants links to many does not look at all of them for each that fails.
     fn schedule_too(&mut self, member: &Member) {
+        let overdue = self.wants.get(member).and_then(Want::overdue_at);
+        self.doubt_at = self.doubt_at.into_iter().chain(overdue).min();
         let due = self.wants.get(member).filter(|_| self.is_due(member)).map(|want| want.dial_at);
         self.dial_at = self.dial_at.into_iter().chain(due).min();
     }
 
     /// Whether somebody is to be dialled, now or after a wait.
     fn is_due(&self, member: &Member) -> bool {
-        self.wants.get(member).is_some_and(|want| want.dialling.is_none()) && !self.named.contains_key(member)
+        let is_linked = self.named.contains_key(member);
+        self.wants.get(member).is_some_and(|want| want.dialling.is_none() && (want.anew || !is_linked))
     }
 
-    /// Closes links that have served nobody for `link_idle`: to members that are not wanted, surplus ones, and those on
+    /// Whoever dials again and again does not fill this side with links that have died without a word.
+    fn close_surplus(&mut self, member: &Member, newest: LinkId, out: &mut Vec<Output>) {
+        let Some(links) = self.named.get(member).filter(|links| links.len() > LINKS_MOST) else { return };
+        let others = links.iter().copied().filter(|link| *link != newest);
+        if let Some(oldest) = others.min_by_key(|link| self.links.get(link).map(|l| l.heard)) {
+            self.hang_up(oldest, out);
+        }
+    }
+
+    /// Closes links that have brought nothing for `link_idle`: of members that are not wanted, surplus ones, and those on
     /// which nobody has said who it is.
     fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
         let best: BTreeSet<LinkId> = self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
@@ -428,8 +549,8 @@ impl Links {
             .iter()
             .filter(|(id, l)| {
                 // The dialler of a named link decides; the acceptor only helps itself against strangers.
-                let mine = id.is_dialled() || l.peer.is_none() || now.since(l.used) >= 3 * self.idle;
-                l.up && mine && !best.contains(id) && now.since(l.used) >= self.idle
+                let mine = id.is_dialled() || l.peer.is_none() || now.since(l.heard) >= 3 * self.pace.idle;
+                l.up && mine && !best.contains(id) && now.since(l.heard) >= self.pace.idle
             })
             .map(|(id, _)| *id)
             .collect();
@@ -437,16 +558,19 @@ impl Links {
             self.hang_up(link, out);
         }
         self.schedule(now);
-        self.sweep_at = (!self.links.is_empty()).then(|| now + self.idle / 2);
+        self.sweep_at = (!self.links.is_empty()).then(|| now + self.pace.idle / 2);
     }
 }
 
+/// Links to one member, besides one that is being dialled.
+const LINKS_MOST: usize = 2;
 const REDIAL_FIRST: Duration = Duration::from_millis(10);
 const REDIAL_MOST: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use super::{Links, Proof, REDIAL_FIRST, REDIAL_MOST};
+    use super::{LINKS_MOST, Links, Pace, Proof, REDIAL_FIRST, REDIAL_MOST};
+    use crate::config::{Config, Knobs};
     use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
     use crate::message::{Hello, LogEnd, Message};
     use crate::note::Note;
@@ -471,7 +595,8 @@ mod tests {
     }
 
     fn links(n: u16) -> Links {
-        Links::new(contact(n), 7, IDLE)
+        let knobs = Knobs { link_idle: IDLE, ..Knobs::default() };
+        Links::new(contact(n), 7, Pace::of(&Config::try_from(knobs).expect("sound")))
     }
 
     fn hello(from: Contact) -> Hello {
@@ -608,12 +733,110 @@ mod tests {
         let mut out = Vec::new();
         links.tend(now, &mut out);
         links.want(now, vec![contact(2)]);
-        assert_eq!(links.deadline(), None, "it is being dialled");
+        assert_eq!(links.dial_at, None, "it is being dialled");
         links.want(now, vec![moved]);
         assert_eq!(links.deadline(), Some(now));
         links.tend(now, &mut out);
         let link = *dials(&out).last().expect("dialled anew");
         assert!(matches!(links.on_down(now, link, true), Some(Proof::Gone { .. })), "a refusal is proof");
+    }
+
+    /// The first, which has heard the greeting of the second at 3 ms.
+    fn greeted() -> (Links, LinkId) {
+        let (mut one, _, here, _) = linked();
+        one.on_received(at(3), here, &Message::Hello(hello(contact(2))), &mut Vec::new());
+        one.on_hello(at(3), here, &hello(contact(2)), end(), None, &mut Vec::new()).expect("a good greeting");
+        (one, here)
+    }
+
+    fn ask(links: &mut Links, milli: u64) {
+        assert!(links.send(at(milli), &contact(2).member, Message::ViewSyncRequest { ask: 1 }, &mut Vec::new()));
+    }
+
+    fn greet(links: &mut Links, milli: u64, link: LinkId) -> Vec<Output> {
+        let mut out = Vec::new();
+        links.on_up(at(milli), link, end(), |_| None, &mut out);
+        links.on_received(at(milli), link, &Message::Hello(hello(contact(2))), &mut out);
+        links.on_hello(at(milli), link, &hello(contact(2)), end(), None, &mut out).expect("a good greeting");
+        out
+    }
+
+    /// What it does for what is overdue: whom it tells of, whom it dials, what it closes.
+    fn doubts(links: &mut Links, milli: u64) -> (usize, Vec<LinkId>, Vec<LinkId>) {
+        let mut out = Vec::new();
+        links.doubt(at(milli), &mut out);
+        links.tend(at(milli), &mut out);
+        let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Unanswered { .. }))).count();
+        (told, dials(&out), closed(&out))
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_put_on_a_new_link() {
+        let (mut one, here) = greeted();
+        ask(&mut one, 100);
+        assert_eq!(one.deadline(), Some(at(1_000)), "the sweep");
+        assert_eq!(doubts(&mut one, 1_099), (0, vec![], vec![]));
+        let (told, dialled, _) = doubts(&mut one, 1_100);
+        assert_eq!((told, dialled.len()), (1, 1), "a round has passed");
+        let anew = dialled[0];
+        assert_eq!(one.to(&contact(2).member), Some(here), "it does not stand yet");
+        greet(&mut one, 1_110, anew);
+        assert_eq!(one.to(&contact(2).member), Some(anew), "the old one has brought nothing for a round");
+        // Patience has doubled, and what comes on either link is an answer.
+        ask(&mut one, 1_120);
+        one.on_received(at(1_130), here, &Message::Ok { ask: 1 }, &mut Vec::new());
+        assert_eq!(one.to(&contact(2).member), Some(anew), "the newest of those that bring something");
+        ask(&mut one, 1_200);
+        assert_eq!(doubts(&mut one, 2_199).1, [], "taken back by an answer in time");
+        let (told, dialled, shut) = doubts(&mut one, 2_200);
+        assert_eq!((told, dialled.len(), shut), (1, 1, vec![]), "the first has served nobody for so long, and is closed");
+        assert!(!one.has(here));
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_ends_the_dial() {
+        let (mut one, here) = greeted();
+        ask(&mut one, 100);
+        let anew = doubts(&mut one, 1_100).1[0];
+        let mut out = Vec::new();
+        one.on_received(at(1_200), here, &Message::Ok { ask: 1 }, &mut out);
+        assert_eq!(closed(&out), [anew]);
+        assert_eq!(doubts(&mut one, 1_300), (0, vec![], vec![]));
+        ask(&mut one, 1_300);
+        assert_eq!(doubts(&mut one, 3_299).1, [], "it is waited for twice as long now");
+        assert_eq!(doubts(&mut one, 3_300).1.len(), 1);
+    }
+
+    #[test]
+    fn a_dial_that_nobody_answers_is_begun_again_and_takes_its_time() {
+        let (mut links, mut now) = (links(1), 0);
+        links.want(at(0), vec![contact(2)]);
+        let mut dialled = doubts(&mut links, 0).1;
+        for patience in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
+            assert_eq!(doubts(&mut links, now + patience - 1), (0, vec![], vec![]), "{patience} ms");
+            now += patience;
+            let (told, again, shut) = doubts(&mut links, now);
+            assert_eq!((told, again.len(), &shut), (0, 1, &dialled), "{patience} ms");
+            dialled = again;
+        }
+    }
+
+    #[test]
+    fn whoever_dials_again_and_again_has_no_more_than_a_few_links() {
+        let mut links = links(1);
+        let shut: Vec<Vec<LinkId>> = (0..4).map(|n| closed(&greet(&mut links, 10 * n, LinkId::accepted(n)))).collect();
+        assert_eq!(LINKS_MOST, 2);
+        assert_eq!(shut, [vec![], vec![], vec![LinkId::accepted(0)], vec![LinkId::accepted(1)]]);
+    }
+
+    #[test]
+    fn a_refused_dial_beside_a_link_that_stands_proves_nothing() {
+        let (mut one, here) = greeted();
+        ask(&mut one, 100);
+        let anew = doubts(&mut one, 1_100).1[0];
+        assert_eq!(one.on_down(at(1_101), anew, true), None);
+        assert!(one.has(here));
+        assert_eq!(doubts(&mut one, 1_111).1.len(), 1, "it is dialled again");
     }
 
     #[test]

@@ -239,6 +239,7 @@ mod tests {
                 "descriptors",
                 "disk",
                 "drip",
+                "forget",
                 "half_open",
                 "kill",
                 "leave",

@@ -90,7 +90,7 @@ impl Shell {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(registry, WAKER)?);
-        let links = Links::new(registry.try_clone()?, listener, Limits::default())?;
+        let links = Links::new(registry.try_clone()?, listener, Limits::of(settings.config.knobs()))?;
         let broadcast = address::broadcast_of(*me.address.ip(), &address::interfaces().unwrap_or_default());
         let discovery = Discovery::new(registry, Meeting { own: me.address, broadcast, port: settings.broadcast_port })?;
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);

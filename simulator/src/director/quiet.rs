@@ -1,5 +1,6 @@
 //! After the chaos: what is to be whole is healed, what is to stay broken is broken for good, and the core owes progress.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use promises::fault::Identity;
@@ -43,8 +44,8 @@ impl<W: Watch> Director<'_, W> {
     /// Whoever is outside of the core dies, or is cut off, for good.
     pub(super) fn heal(&mut self) {
         self.healed = true;
-        self.world.mend_all();
         self.world.end_spells();
+        self.world.mend_all();
         self.world.calm();
         (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
         self.leave_outside();
@@ -147,12 +148,16 @@ impl<W: Watch> Director<'_, W> {
         true
     }
 
-    /// How long the group may take, generously: several rounds of everything that may have to be waited for.
+    /// How long the group may take: one return for each part that it has fallen into, and one more for what happened just
+    /// before the healing.
     fn bound(&self) -> Duration {
-        let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } =
-            self.plan.knobs;
-        let round = heartbeat_timeout + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience;
-        round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
+        let knobs = &self.plan.knobs;
+        let stands = self.stands();
+        // Whoever follows nobody is a part of its own.
+        let leaders: BTreeSet<&PeerId> = stands.iter().filter_map(|status| status.leader.as_ref()).collect();
+        let alone = stands.iter().filter(|status| status.leader.is_none()).count();
+        let parts = u32::try_from(leaders.len() + alone).expect("a plan has at most {PEERS_MAX} peers");
+        returns_within(knobs) * (1 + parts) + BACK_OFF_MAX * 2
     }
 
     fn stands(&self) -> Vec<Status> {
@@ -204,6 +209,13 @@ impl<W: Watch> Director<'_, W> {
         let stands = self.stands();
         stands.iter().all(|status| status.ordered == status.published && status.delivered == stands[0].delivered)
     }
+}
+
+/// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says the same): nothing in it is
+/// another timer's than the knobs'.
+fn returns_within(knobs: &Knobs) -> Duration {
+    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } = *knobs;
+    heartbeat_timeout * 2 + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience
 }
 
 /// The longest pause between two announcements of a joining peer.
