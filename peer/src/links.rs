@@ -19,6 +19,7 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
+use protocol::config::Knobs;
 use protocol::error::WireError;
 use protocol::frame::{decode, encode_shared};
 use protocol::id::LinkId;
@@ -67,6 +68,19 @@ pub struct Limits {
     pub dial: Duration,
     /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with its link.
     pub half_received: usize,
+    /// How long a connection may acknowledge nothing before the kernel ends it.
+    pub dead: Duration,
+}
+
+impl Limits {
+    /// Those of a peer with these knobs. An attempt to connect ends before TCP's own timer, which tries for two minutes. A
+    /// connection ends when two `heartbeat_timeout`s have brought no sign of life, which is long after the node has asked
+    /// its question on another one.
+    #[must_use]
+    pub fn of(knobs: &Knobs) -> Self {
+        let dead = (knobs.heartbeat_timeout * 2).max(Duration::from_secs(2));
+        Self { dead, dial: knobs.heartbeat_timeout.clamp(DIAL_FIRST, DIAL_MOST), ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -76,8 +90,9 @@ impl Default for Limits {
             silence: Duration::from_secs(10),
             backlog: 4 << 20,
             queue: 256 << 20,
-            dial: Duration::from_secs(5),
+            dial: DIAL_MOST,
             half_received: 256 << 20,
+            dead: Duration::from_secs(20),
         }
     }
 }
@@ -607,7 +622,7 @@ impl Links {
             return;
         }
         let link = Link::new(stream, remote, State::Up);
-        link.tune();
+        link.tune(self.limits.dead);
         self.links.insert(id, link);
         self.expiring.insert((now + self.limits.silence, id));
         self.found.push_back(Found::Input(Input::LinkUp { link: id }));
@@ -627,7 +642,7 @@ impl Links {
             Ok(()) => {
                 link.state = State::Up;
                 link.spoken = true;
-                link.tune();
+                link.tune(self.limits.dead);
                 self.dials.succeed(id);
                 self.grown = true;
                 self.found.push_back(Found::Input(Input::LinkUp { link: id }));
@@ -714,5 +729,8 @@ const READS_PER_TURN: usize = 8;
 /// So much is written at once, and does not wait for the end of the turn.
 const PIECE_BYTES: usize = 64 << 10;
 const ACCEPTS_PER_TURN: usize = 64;
+/// How long an attempt to connect may take, at least and at most.
+const DIAL_FIRST: Duration = Duration::from_secs(1);
+const DIAL_MOST: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);

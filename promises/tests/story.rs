@@ -307,6 +307,29 @@ fn no_duplicate_seq() {
 }
 
 #[test]
+fn of_a_history_without_single_readings_the_rest_is_judged() {
+    let mut story = Story::told();
+    story.told.retain(|(_, _, note)| !matches!(note, Note::Publish { .. } | Note::Deliver { .. } | Note::Acknowledged { .. }));
+    for (_, _, note) in &mut story.told {
+        if let Note::Start { omits_readings, .. } = note {
+            *omits_readings = true;
+        }
+    }
+    let (history, options) = story.history();
+    let judgement = judge(&history, &options);
+    assert_eq!(judgement.outcome(), Outcome::Unknown, "{:#?}", judgement.broken().collect::<Vec<_>>());
+    let outcome = |promise: &str| judgement.find(promise).expect("it is in the catalogue").outcome();
+    for unknown in ["gap-free", "integrity", "fifo", "delivers", "disk-matches", "total-order"] {
+        assert_eq!(outcome(unknown), Outcome::Unknown, "{unknown}");
+    }
+    for held in ["view-legal", "elects", "converges", "no-crash", "one-leader-per-epoch"] {
+        assert_eq!(outcome(held), Outcome::Held, "{held}");
+    }
+    let doubt = "log_deliveries is off at p1, p2, p3: what was delivered there cannot be judged";
+    assert!(judgement.doubts().iter().any(|words| words == doubt), "{:?}", judgement.doubts());
+}
+
+#[test]
 fn total_order() {
     // The owner of the second epoch says that it starts one position later than its first entry stands.
     check_breaks("total-order", |story| *story.at(2_030, P2) = cut(second(), 4));

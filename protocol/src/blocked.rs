@@ -117,8 +117,9 @@ impl Node {
         }
     }
 
+    /// Says what this peer lacks, each time that is something else.
     pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
-        if self.blocked.is_none() {
+        if self.blocked.as_ref() != Some(&why) {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }
         self.blocked = Some(why);
@@ -210,7 +211,9 @@ impl Node {
         if is_elector {
             return false;
         }
-        let Some(why) = lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran) else { return true };
+        let advises = now.since(*self.outside_since.get_or_insert(now)) >= self.config.knobs().heartbeat_timeout * ADVICE_AFTER;
+        let bootstrap = &self.config.knobs().bootstrap;
+        let Some(why) = lacks_to_found(joining, bootstrap, &self.me.member.id, self.veteran, advises) else { return true };
         self.tell_blocked(why, out);
         false
     }
@@ -218,7 +221,7 @@ impl Node {
     /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
     pub(crate) fn lacks_founders(&self) -> bool {
         let Role::Joining(joining) = &self.role else { return false };
-        self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran).is_some()
+        self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran, false).is_some()
     }
 
     /// Mode `primary`: those with whom this joining peer would found the group, as far as it knows of them. As long as some
@@ -272,6 +275,10 @@ impl Node {
     }
 }
 
+/// After so many `heartbeat_timeout`s outside of a group whose members have lost its log it is said how to give that one up.
+const ADVICE_AFTER: u32 = 30;
+/// Said by then.
+const NEW_LOG: &str = "; only if no peer of that group is left anywhere, `peer recover --new-log` on one peer begins another log";
 /// After so many rounds of asking a claim is tried again with the very same peers: what one of them held may have gone.
 const VAIN_ROUNDS: u32 = 4;
 
@@ -305,18 +312,22 @@ fn shortfall(views: &[(Seq, View)], stable: Seq, holds: impl Fn(&Member) -> bool
     Some(lacking.map_or_else(
         || "it has been in no view".to_owned(),
         |view| {
-            let count = view.members.iter().filter(|contact| holds(&contact.member)).count();
-            format!("{count} of the {} members of view {} can be reached, and that is no quorum", view.size(), view.view_id)
+            let lacking = view.members.iter().filter(|contact| !holds(&contact.member)).map(|contact| contact.id().clone());
+            let lacking: Vec<PeerId> = lacking.collect();
+            let (count, names) = (view.size() - lacking.len(), Names(&lacking));
+            let what = format!("{count} of the {} members of view {} can be reached", view.size(), view.view_id);
+            format!("{what}, and that is no quorum; no answer from {names}")
         },
     ))
 }
 
 /// What a joining peer lacks to found the group.
-fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran: bool) -> Option<String> {
+fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran: bool, advises: bool) -> Option<String> {
+    let advice = if advises { NEW_LOG } else { "" };
     if veteran {
-        return Some(
-            "it has been in the group and lost its log; waiting for a leader (`peer recover --new-log` if there will be none)".to_owned(),
-        );
+        let heard: Vec<PeerId> = joining.heard.keys().cloned().collect();
+        let heard = if heard.is_empty() { "nobody".to_owned() } else { format!("{} outside of it, too, and no leader", Names(&heard)) };
+        return Some(format!("waiting for the group that it was in before it was restarted; heard so far: {heard}{advice}"));
     }
     if !bootstrap.contains(me) {
         return Some(others_found(bootstrap));
@@ -325,9 +336,7 @@ fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran:
     let forgetful: Vec<PeerId> = others().filter(|id| joining.veterans.contains(*id)).cloned().collect();
     if !forgetful.is_empty() {
         let names = Names(&forgetful);
-        return Some(format!(
-            "waiting for a leader; {names} lost the log of an earlier group (`peer recover --new-log` if there will be none)"
-        ));
+        return Some(format!("waiting for a leader; in a group before, and waiting for it: {names}{advice}"));
     }
     let missing: Vec<PeerId> = others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
     awaited_to_found(&missing)

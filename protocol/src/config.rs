@@ -156,6 +156,13 @@ impl Config {
         self.knobs.election_timeout.min(self.knobs.sync_timeout) / 2
     }
 
+    /// How long an answer that is given at once may take, there and back, before the question is put on a new connection: the
+    /// shortest of `heartbeat_interval`, a quarter of `heartbeat_timeout`, and what a witness waits.
+    #[must_use]
+    pub fn round(&self) -> Duration {
+        self.knobs.heartbeat_interval.min(self.knobs.heartbeat_timeout / 4).min(self.witness_timeout())
+    }
+
     /// How long a candidate asks only a few: a quarter of `election_timeout`, so that a witness that is asked then still has
     /// the time for its verdict.
     pub(crate) fn few_timeout(&self) -> Duration {

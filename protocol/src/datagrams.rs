@@ -36,7 +36,7 @@ impl Node {
             self.reject(Some(from.id()), "number", &why, out);
             return;
         }
-        self.links.hear(now, &from, out);
+        self.links.try_elsewhere(now, &from, out);
         match datagram.message {
             Message::NewPeerRequest(join) if join.leading.is_none() && join.from == from => {
                 self.links.on_heard(now, &from, *source.ip());

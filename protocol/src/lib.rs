@@ -52,6 +52,7 @@
 
 mod adoption;
 mod asking;
+mod awaited;
 mod blocked;
 mod bounded;
 mod building;

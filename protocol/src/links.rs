@@ -2,7 +2,11 @@
 //!
 //! The topology is a star: a role says which members it needs a link to, and this module sees to it. It dials at once,
 //! then every 10 ms up to 100 ms; it exchanges `HELLO`; of two crossing connections it speaks on the one dialled by the
-//! higher name and reads both to their end; it closes what nobody has needed for `link_idle`.
+//! higher name and reads both to their end; it closes what has brought nothing for `link_idle`.
+//!
+//! Only what is heard proves a link; what is sent on it does not. A question that is overdue (see `awaited`) is put on a new
+//! connection beside the old one, and the newest is spoken on. The old one is read until it ends, or is closed like any
+//! other that brings nothing. There are at most [`LINKS_MOST`] to one member, and at most one dial at a time.
 //!
 //! What it proves is narrow on purpose. A *refused* connection, or another process speaking at the address, proves that
 //! a process is gone. A connection that succeeds proves nothing (the kernel completes it for a stopped process), and an
@@ -13,6 +17,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use crate::awaited::{Awaited, Pace};
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use crate::message::{Hello, LogEnd, Message};
 use crate::note::Note;
@@ -45,15 +50,23 @@ struct Link {
     /// Control frames only: those keep their order on a link, whatever bulk they overtake, so both ends count alike.
     sent: u64,
     received: u64,
-    /// When it last served a purpose.
-    used: Time,
+    /// When the other end said who it is; when it began, before that.
+    since: Time,
+    /// When something last came on it.
+    heard: Time,
 }
 
 /// What was counted only to name frames is no part of what a link is.
 impl Hash for Link {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { peer, target, dialler, k, up, full, sent: _, received: _, used } = self;
-        (peer, target, dialler, k, up, full, used).hash(state);
+        let Self { peer, target, dialler, k, up, full, sent: _, received: _, since, heard } = self;
+        (peer, target, dialler, k, up, full, since, heard).hash(state);
+    }
+}
+
+impl Link {
+    fn new(target: Option<Contact>, dialler: PeerId, k: u64, up: bool, now: Time) -> Self {
+        Self { peer: None, target, dialler, k, up, full: false, sent: 0, received: 0, since: now, heard: now }
     }
 }
 
@@ -83,6 +96,40 @@ struct Want {
     dialling: Option<LinkId>,
     /// Where it was last heard from, if that is elsewhere: tried once, and proves nothing.
     heard: Option<SocketAddrV4>,
+    dialled_at: Time,
+    awaited: Awaited,
+    /// Whether it is dialled although it has a link: a question on that one is overdue.
+    anew: bool,
+}
+
+impl Want {
+    fn new(Wanted { contact, by_word }: Wanted, now: Time, pace: &Pace) -> Self {
+        Self {
+            contact,
+            by_word,
+            dials: 0,
+            dial_at: now,
+            wait: Duration::ZERO,
+            dialling: None,
+            heard: None,
+            dialled_at: now,
+            awaited: Awaited::new(pace),
+            anew: false,
+        }
+    }
+
+    /// When a dial, or the answer to a question, is overdue.
+    fn overdue_at(&self) -> Option<Time> {
+        if self.dialling.is_some() { Some(self.dialled_at + self.awaited.patience()) } else { self.awaited.due() }
+    }
+}
+
+/// What is counted only to be told is no part of a situation.
+#[derive(Clone, Copy, Debug)]
+struct Counted(u64);
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// All connections of a node.
@@ -90,7 +137,7 @@ struct Want {
 pub(crate) struct Links {
     me: Contact,
     cluster: u64,
-    idle: Duration,
+    pace: Pace,
     dials: u64,
     links: BTreeMap<LinkId, Link>,
     /// Links on which the other end has said who it is.
@@ -102,14 +149,20 @@ pub(crate) struct Links {
     sweep_at: Option<Time>,
     /// The earliest dial that is due.
     dial_at: Option<Time>,
+    /// No answer is overdue before this.
+    doubt_at: Option<Time>,
+    /// How often a question was put on a new link.
+    doubts: Counted,
+    /// Dials to those who are not wanted any more.
+    given_up: Vec<LinkId>,
 }
 
 impl Links {
-    pub(crate) fn new(me: Contact, cluster: u64, idle: Duration) -> Self {
+    pub(crate) fn new(me: Contact, cluster: u64, pace: Pace) -> Self {
         Self {
             me,
             cluster,
-            idle,
+            pace,
             dials: 0,
             links: BTreeMap::new(),
             named: BTreeMap::new(),
@@ -117,6 +170,9 @@ impl Links {
             heard: BTreeMap::new(),
             sweep_at: None,
             dial_at: None,
+            doubt_at: None,
+            doubts: Counted(0),
+            given_up: Vec::new(),
         }
     }
 
@@ -137,17 +193,17 @@ impl Links {
 
     /// A datagram names an address of a process that is wanted and cannot be reached. The next dial tries it: the process may
     /// have moved. A stranger can say so, too, hence a dial that fails there says nothing of the process.
-    pub(crate) fn hear(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
+    pub(crate) fn try_elsewhere(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
         let is_linked = self.named.contains_key(&contact.member);
         let Some(want) = self.wants.get_mut(&contact.member) else { return };
-        if is_linked || want.contact.birth != contact.birth || want.contact.address == contact.address {
+        if is_linked && !want.anew || want.contact.birth != contact.birth || want.contact.address == contact.address {
             return;
         }
         want.heard = Some(contact.address);
         let stuck = |link: &LinkId| {
             self.links.get(link).is_some_and(|l| {
                 let elsewhere = l.target.as_ref().is_some_and(|target| target.address != contact.address);
-                !l.up && elsewhere && now.since(l.used) >= REDIAL_STUCK
+                !l.up && elsewhere && now.since(l.since) >= REDIAL_STUCK
             })
         };
         if let Some(link) = want.dialling.filter(stuck) {
@@ -159,14 +215,17 @@ impl Links {
     /// The address of a member, as it says itself on every link to it that is not `known`; none where one of them still says
     /// the known address.
     pub(crate) fn moved_to(&self, member: &Member, birth: u64, known: SocketAddrV4) -> Option<SocketAddrV4> {
-        let contacts = || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link)?.peer.as_ref());
+        let links = || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
+        let heard = links().map(|l| l.heard).max()?;
+        // One that has brought nothing for long may have died with the address at its other end.
+        let lately = links().filter(|l| l.heard + self.pace.most > heard).filter_map(|l| l.peer.as_ref());
+        let is_there = lately.into_iter().any(|contact| contact.birth != birth || contact.address == known);
         let best = self.contact(member)?;
-        let is_there = contacts().any(|contact| contact.birth != birth || contact.address == known);
         (!is_there).then_some(best.address)
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.sweep_at.into_iter().chain(self.dial_at).min()
+        self.sweep_at.into_iter().chain(self.dial_at).chain(self.doubt_at).min()
     }
 
     /// How many rows its tables have in all.
@@ -177,8 +236,17 @@ impl Links {
     /// The link to speak to a member on.
     pub(crate) fn to(&self, member: &Member) -> Option<LinkId> {
         let links = self.named.get(member)?;
-        // Both ends prefer the connection that the higher name dialled; of those, the newest.
-        links.iter().copied().max_by_key(|link| self.links.get(link).map(|l| (l.dialler.clone(), l.k)))
+        if links.len() == 1 {
+            return links.first().copied();
+        }
+        // Those that have brought something lately, and of these the newest. Of dials that crossed, both ends prefer the one
+        // of the higher name.
+        let all = || links.iter().filter_map(|id| self.links.get(id).map(|l| (*id, l)));
+        let heard = all().map(|(_, l)| l.heard).max()?;
+        let lately = || all().filter(|(_, l)| l.heard + self.pace.round > heard);
+        let since = lately().map(|(_, l)| l.since).max()?;
+        let crossing = lately().filter(|(_, l)| l.since + self.pace.round > since);
+        crossing.max_by_key(|(_, l)| (l.dialler.clone(), l.k)).map(|(id, _)| id)
     }
 
     pub(crate) fn is_linked(&self, member: &Member) -> bool {
@@ -250,18 +318,65 @@ impl Links {
             }
             let want = match self.wants.remove(&contact.member) {
                 Some(old) if old.contact.address == contact.address => Want { by_word, ..old },
-                Some(_) | None => Want { contact, by_word, dials: 0, dial_at: now, wait: Duration::ZERO, dialling: None, heard: None },
+                Some(_) | None => Want::new(Wanted { contact, by_word }, now, &self.pace),
             };
             wants.insert(want.contact.member.clone(), want);
         }
-        self.wants = wants;
+        let given_up = std::mem::replace(&mut self.wants, wants).into_values().filter_map(|want| want.dialling);
+        self.given_up.extend(given_up.filter(|link| self.links.get(link).is_some_and(|l| !l.up)));
         self.schedule(now);
+        self.doubt_at = self.wants.values().filter_map(Want::overdue_at).min();
+    }
+
+    /// Looks for what is overdue. To be called once everything that has come has been read: what was asked is answered by then.
+    pub(crate) fn doubt(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.doubt_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut closed = Vec::new();
+        for want in self.wants.values_mut().filter(|want| want.overdue_at().is_some_and(|at| at <= now)) {
+            let waited = want.awaited.put_again(now, &self.pace);
+            // A dial is given up, and begun again.
+            closed.extend(want.dialling);
+            let Some(links) = self.named.get(&want.contact.member).filter(|_| !want.anew && want.dialling.is_none()) else { continue };
+            (want.anew, want.dial_at) = (true, now);
+            self.doubts.0 += 1;
+            let Member { id: peer, inc: peer_inc } = want.contact.member.clone();
+            let (waited_ms, count) = (u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), self.doubts.0);
+            out.push(Output::Note(Note::Unanswered { peer, peer_inc, waited_ms, count }));
+            if links.len() >= LINKS_MOST {
+                closed.extend(links.iter().copied().min_by_key(|link| self.links.get(link).map(|l| l.heard)));
+            }
+        }
+        closed.into_iter().for_each(|link| self.hang_up(link, out));
+        self.schedule(now);
+        self.doubt_at = self.wants.values().filter_map(Want::overdue_at).min();
+    }
+
+    /// Something has come from a member: whatever was to be dialled anew for its silence is not.
+    fn hear(&mut self, now: Time, link: LinkId, greets: bool, out: &mut Vec<Output>) {
+        let Some(l) = self.links.get_mut(&link) else { return };
+        l.heard = now;
+        let Some(contact) = &l.peer else { return };
+        let Some(want) = self.wants.get_mut(&contact.member) else { return };
+        if greets {
+            want.awaited.begin_anew();
+        } else {
+            want.awaited.hear(now, &self.pace);
+        }
+        if std::mem::take(&mut want.anew)
+            && let Some(dialling) = want.dialling.filter(|dialling| self.links.get(dialling).is_some_and(|l| !l.up))
+        {
+            self.hang_up(dialling, out);
+        }
     }
 
     /// Dials what is due, closes what nobody needs.
     pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
+        std::mem::take(&mut self.given_up).into_iter().for_each(|link| self.hang_up(link, out));
         if self.dial_at.is_some_and(|at| at <= now) {
-            let is_due = |want: &&Want| want.dialling.is_none() && !self.named.contains_key(&want.contact.member) && want.dial_at <= now;
+            let is_free = |want: &Want| want.anew || !self.named.contains_key(&want.contact.member);
+            let is_due = |want: &&Want| want.dialling.is_none() && is_free(want) && want.dial_at <= now;
             let due = self.wants.values().filter(is_due).map(|want| (want.contact.member.clone(), self.address_of(want)));
             for (member, address) in due.collect::<Vec<(Member, SocketAddrV4)>>() {
                 let Some(want) = self.wants.get_mut(&member) else { continue };
@@ -270,8 +385,9 @@ impl Links {
                 let address = want.heard.take().unwrap_or(address);
                 let target = Some(Contact { address, ..want.contact.clone() });
                 let (dialler, k) = (self.me.member.id.clone(), self.dials);
-                self.links.insert(link, Link { peer: None, target, dialler, k, up: false, full: false, sent: 0, received: 0, used: now });
-                want.dialling = Some(link);
+                self.links.insert(link, Link::new(target, dialler, k, false, now));
+                (want.dialling, want.dialled_at) = (Some(link), now);
+                self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
                 want.dials += 1;
                 let rarely = want.by_word && want.dials >= DIALS_EACH;
                 want.wait = if rarely { REDIAL_STRANGER } else { (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
@@ -301,15 +417,14 @@ impl Links {
                 return;
             };
             l.up = true;
-            l.used = now;
+            l.heard = now;
             let known = l.target.as_ref().and_then(|target| knows(target.id()));
             self.hello(link, end, known, out);
         } else {
             let dialler = self.me.member.id.clone();
-            self.links
-                .insert(link, Link { peer: None, target: None, dialler, k: 0, up: true, full: false, sent: 0, received: 0, used: now });
+            self.links.insert(link, Link::new(None, dialler, 0, true, now));
         }
-        self.sweep_at = Some(self.sweep_at.unwrap_or(now + self.idle));
+        self.sweep_at = Some(self.sweep_at.unwrap_or(now + self.pace.idle));
     }
 
     fn hello(&mut self, link: LinkId, end: LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
@@ -338,7 +453,9 @@ impl Links {
             if !ours || hello.from.member != target.member {
                 let replaced_by = (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
                 let is_known = |want: &Want| want.contact.address == target.address;
-                if self.wants.get(&target.member).is_none_or(is_known) {
+                // Beside a link that stands, somebody else at the address says nothing about the other end of that one.
+                let is_proof = replaced_by.is_some() || !self.named.contains_key(&target.member);
+                if is_proof && self.wants.get(&target.member).is_none_or(is_known) {
                     proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
                 }
                 if let Some(want) = self.wants.get_mut(&target.member) {
@@ -360,7 +477,7 @@ impl Links {
             l.k = hello.link;
         }
         l.peer = Some(hello.from.clone());
-        l.used = now;
+        (l.since, l.heard) = (now, now);
         if let Some(target) = l.target.clone() {
             // It is somebody else who has answered.
             self.schedule_too(&target.member);
@@ -378,6 +495,8 @@ impl Links {
             want.dials = 0;
         }
         self.heard.remove(&hello.from.member);
+        self.hear(now, link, true, out);
+        self.close_surplus(&hello.from.member, link, out);
         if is_due {
             self.schedule(now);
         }
@@ -397,7 +516,7 @@ impl Links {
             let is_known = target.address == want.contact.address;
             self.schedule_too(&target.member);
             // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
-            if refused && is_known {
+            if refused && is_known && !self.named.contains_key(&target.member) {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
         }
@@ -450,8 +569,11 @@ impl Links {
     /// Sends to a member; false where there is no link.
     pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
         let Some(link) = self.to(to) else { return false };
-        if let Some(l) = self.links.get_mut(&link) {
-            l.used = now;
+        if let Some(allowance) = self.pace.allows(&message)
+            && let Some(want) = self.wants.get_mut(to)
+        {
+            want.awaited.ask(now, allowance);
+            self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
         }
         self.send_on(link, message, out);
         true
@@ -483,8 +605,8 @@ impl Links {
 
     /// A message has come in on a link: counts it, and names it where it is to be told.
     pub(crate) fn on_received(&mut self, now: Time, link: LinkId, message: &Message, out: &mut Vec<Output>) {
+        self.hear(now, link, false, out);
         let Some(l) = self.links.get_mut(&link) else { return };
-        l.used = now;
         if message.is_bulk() {
             return;
         }
@@ -508,23 +630,35 @@ impl Links {
         self.dial_at = self
             .wants
             .values()
-            .filter(|want| want.dialling.is_none() && !self.named.contains_key(&want.contact.member))
+            .filter(|want| want.dialling.is_none() && (want.anew || !self.named.contains_key(&want.contact.member)))
             .map(|want| want.dial_at.max(now))
             .min();
     }
 
     /// Sees to it that one more is dialled in time. Who wants links to many does not look at all of them for each that fails.
     fn schedule_too(&mut self, member: &Member) {
+        let overdue = self.wants.get(member).and_then(Want::overdue_at);
+        self.doubt_at = self.doubt_at.into_iter().chain(overdue).min();
         let due = self.wants.get(member).filter(|_| self.is_due(member)).map(|want| want.dial_at);
         self.dial_at = self.dial_at.into_iter().chain(due).min();
     }
 
     /// Whether somebody is to be dialled, now or after a wait.
     fn is_due(&self, member: &Member) -> bool {
-        self.wants.get(member).is_some_and(|want| want.dialling.is_none()) && !self.named.contains_key(member)
+        let is_linked = self.named.contains_key(member);
+        self.wants.get(member).is_some_and(|want| want.dialling.is_none() && (want.anew || !is_linked))
     }
 
-    /// Closes links that have served nobody for `link_idle`: to members that are not wanted, surplus ones, and those on
+    /// Whoever dials again and again does not fill this side with links that have died without a word.
+    fn close_surplus(&mut self, member: &Member, newest: LinkId, out: &mut Vec<Output>) {
+        let Some(links) = self.named.get(member).filter(|links| links.len() > LINKS_MOST) else { return };
+        let others = links.iter().copied().filter(|link| *link != newest);
+        if let Some(oldest) = others.min_by_key(|link| self.links.get(link).map(|l| l.heard)) {
+            self.hang_up(oldest, out);
+        }
+    }
+
+    /// Closes links that have brought nothing for `link_idle`: of members that are not wanted, surplus ones, and those on
     /// which nobody has said who it is.
     fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
         let best: BTreeSet<LinkId> = self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
@@ -533,8 +667,8 @@ impl Links {
             .iter()
             .filter(|(id, l)| {
                 // The dialler of a named link decides; the acceptor only helps itself against strangers.
-                let mine = id.is_dialled() || l.peer.is_none() || now.since(l.used) >= 3 * self.idle;
-                l.up && mine && !best.contains(id) && now.since(l.used) >= self.idle
+                let mine = id.is_dialled() || l.peer.is_none() || now.since(l.heard) >= 3 * self.pace.idle;
+                l.up && mine && !best.contains(id) && now.since(l.heard) >= self.pace.idle
             })
             .map(|(id, _)| *id)
             .collect();
@@ -542,10 +676,12 @@ impl Links {
             self.hang_up(link, out);
         }
         self.schedule(now);
-        self.sweep_at = (!self.links.is_empty()).then(|| now + self.idle / 2);
+        self.sweep_at = (!self.links.is_empty()).then(|| now + self.pace.idle / 2);
     }
 }
 
+/// Links to one member, besides one that is being dialled.
+const LINKS_MOST: usize = 2;
 const REDIAL_FIRST: Duration = Duration::from_millis(10);
 const REDIAL_MOST: Duration = Duration::from_millis(100);
 /// A dial without an answer for that long is given up for another address that the peer was heard from.
@@ -556,7 +692,8 @@ const HEARD_MOST: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use super::{Links, Proof, REDIAL_FIRST, REDIAL_MOST};
+    use super::{LINKS_MOST, Links, Pace, Proof, REDIAL_FIRST, REDIAL_MOST};
+    use crate::config::{Config, Knobs};
     use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
     use crate::message::{Hello, LogEnd, Message};
     use crate::note::Note;
@@ -581,7 +718,8 @@ mod tests {
     }
 
     fn links(n: u16) -> Links {
-        Links::new(contact(n), 7, IDLE)
+        let knobs = Knobs { link_idle: IDLE, ..Knobs::default() };
+        Links::new(contact(n), 7, Pace::of(&Config::try_from(knobs).expect("sound")))
     }
 
     fn hello(from: Contact) -> Hello {
@@ -718,12 +856,110 @@ mod tests {
         let mut out = Vec::new();
         links.tend(now, &mut out);
         links.want(now, vec![contact(2)]);
-        assert_eq!(links.deadline(), None, "it is being dialled");
+        assert_eq!(links.dial_at, None, "it is being dialled");
         links.want(now, vec![moved]);
         assert_eq!(links.deadline(), Some(now));
         links.tend(now, &mut out);
         let link = *dials(&out).last().expect("dialled anew");
         assert!(matches!(links.on_down(now, link, true), Some(Proof::Gone { .. })), "a refusal is proof");
+    }
+
+    /// The first, which has heard the greeting of the second at 3 ms.
+    fn greeted() -> (Links, LinkId) {
+        let (mut one, _, here, _) = linked();
+        one.on_received(at(3), here, &Message::Hello(hello(contact(2))), &mut Vec::new());
+        one.on_hello(at(3), here, &hello(contact(2)), end(), None, &mut Vec::new()).expect("a good greeting");
+        (one, here)
+    }
+
+    fn ask(links: &mut Links, milli: u64) {
+        assert!(links.send(at(milli), &contact(2).member, Message::ViewSyncRequest { ask: 1 }, &mut Vec::new()));
+    }
+
+    fn greet(links: &mut Links, milli: u64, link: LinkId) -> Vec<Output> {
+        let mut out = Vec::new();
+        links.on_up(at(milli), link, end(), |_| None, &mut out);
+        links.on_received(at(milli), link, &Message::Hello(hello(contact(2))), &mut out);
+        links.on_hello(at(milli), link, &hello(contact(2)), end(), None, &mut out).expect("a good greeting");
+        out
+    }
+
+    /// What it does for what is overdue: whom it tells of, whom it dials, what it closes.
+    fn doubts(links: &mut Links, milli: u64) -> (usize, Vec<LinkId>, Vec<LinkId>) {
+        let mut out = Vec::new();
+        links.doubt(at(milli), &mut out);
+        links.tend(at(milli), &mut out);
+        let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Unanswered { .. }))).count();
+        (told, dials(&out), closed(&out))
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_put_on_a_new_link() {
+        let (mut one, here) = greeted();
+        ask(&mut one, 100);
+        assert_eq!(one.deadline(), Some(at(1_000)), "the sweep");
+        assert_eq!(doubts(&mut one, 1_099), (0, vec![], vec![]));
+        let (told, dialled, _) = doubts(&mut one, 1_100);
+        assert_eq!((told, dialled.len()), (1, 1), "a round has passed");
+        let anew = dialled[0];
+        assert_eq!(one.to(&contact(2).member), Some(here), "it does not stand yet");
+        greet(&mut one, 1_110, anew);
+        assert_eq!(one.to(&contact(2).member), Some(anew), "the old one has brought nothing for a round");
+        // Patience has doubled, and what comes on either link is an answer.
+        ask(&mut one, 1_120);
+        one.on_received(at(1_130), here, &Message::Ok { ask: 1 }, &mut Vec::new());
+        assert_eq!(one.to(&contact(2).member), Some(anew), "the newest of those that bring something");
+        ask(&mut one, 1_200);
+        assert_eq!(doubts(&mut one, 2_199).1, [], "taken back by an answer in time");
+        let (told, dialled, shut) = doubts(&mut one, 2_200);
+        assert_eq!((told, dialled.len(), shut), (1, 1, vec![]), "the first has served nobody for so long, and is closed");
+        assert!(!one.has(here));
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_ends_the_dial() {
+        let (mut one, here) = greeted();
+        ask(&mut one, 100);
+        let anew = doubts(&mut one, 1_100).1[0];
+        let mut out = Vec::new();
+        one.on_received(at(1_200), here, &Message::Ok { ask: 1 }, &mut out);
+        assert_eq!(closed(&out), [anew]);
+        assert_eq!(doubts(&mut one, 1_300), (0, vec![], vec![]));
+        ask(&mut one, 1_300);
+        assert_eq!(doubts(&mut one, 3_299).1, [], "it is waited for twice as long now");
+        assert_eq!(doubts(&mut one, 3_300).1.len(), 1);
+    }
+
+    #[test]
+    fn a_dial_that_nobody_answers_is_begun_again_and_takes_its_time() {
+        let (mut links, mut now) = (links(1), 0);
+        links.want(at(0), vec![contact(2)]);
+        let mut dialled = doubts(&mut links, 0).1;
+        for patience in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
+            assert_eq!(doubts(&mut links, now + patience - 1), (0, vec![], vec![]), "{patience} ms");
+            now += patience;
+            let (told, again, shut) = doubts(&mut links, now);
+            assert_eq!((told, again.len(), &shut), (0, 1, &dialled), "{patience} ms");
+            dialled = again;
+        }
+    }
+
+    #[test]
+    fn whoever_dials_again_and_again_has_no_more_than_a_few_links() {
+        let mut links = links(1);
+        let shut: Vec<Vec<LinkId>> = (0..4).map(|n| closed(&greet(&mut links, 10 * n, LinkId::accepted(n)))).collect();
+        assert_eq!(LINKS_MOST, 2);
+        assert_eq!(shut, [vec![], vec![], vec![LinkId::accepted(0)], vec![LinkId::accepted(1)]]);
+    }
+
+    #[test]
+    fn a_refused_dial_beside_a_link_that_stands_proves_nothing() {
+        let (mut one, here) = greeted();
+        ask(&mut one, 100);
+        let anew = doubts(&mut one, 1_100).1[0];
+        assert_eq!(one.on_down(at(1_101), anew, true), None);
+        assert!(one.has(here));
+        assert_eq!(doubts(&mut one, 1_111).1.len(), 1, "it is dialled again");
     }
 
     #[test]

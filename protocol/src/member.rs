@@ -18,6 +18,7 @@ impl Node {
         out.push(Output::Note(Note::Follows { leader: leader.id().clone(), epoch: epoch.clone() }));
         self.been_member = true;
         self.blocked = None;
+        self.outside_since = None;
         self.witness = None;
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
         self.role = Role::Member(Following {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use crate::awaited::Pace;
 use crate::building::Building;
 use crate::config::Config;
 use crate::courtship::Courtship;
@@ -66,6 +67,8 @@ pub struct Node {
     pub(crate) veteran: bool,
     /// What it lacks to go on, while it lacks something (mode `primary`).
     pub(crate) blocked: Option<String>,
+    /// Mode `primary`: since when it has waited for a group that it may not found.
+    pub(crate) outside_since: Option<Time>,
     /// Whether the role or the view has changed, and with it who is wanted.
     pub(crate) wants_changed: bool,
     /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later beat.
@@ -95,7 +98,7 @@ impl Node {
     #[must_use]
     pub fn new(me: Contact, config: Config, seed: u64, now: Time) -> Self {
         let first_inc = me.member.inc;
-        let links = Links::new(me.clone(), config.cluster(), config.knobs().link_idle);
+        let links = Links::new(me.clone(), config.cluster(), Pace::of(&config));
         let mut node = Self {
             me,
             config,
@@ -136,6 +139,7 @@ impl Node {
             been_member: false,
             veteran: false,
             blocked: None,
+            outside_since: None,
             wants_changed: false,
             beats: 0,
             rejects: BTreeMap::new(),
@@ -292,6 +296,7 @@ impl Node {
             been_member,
             veteran,
             blocked,
+            outside_since: _,
             wants_changed,
             beats,
             rejects: _,
@@ -582,6 +587,7 @@ impl Node {
         if self.stopped {
             return;
         }
+        self.links.doubt(now, out);
         self.witness_in_time(now, out);
         self.rebuild_in_time(now, out);
         match &self.role {

@@ -123,6 +123,17 @@ pub enum Note {
         /// How many for that reason so far.
         count: u64,
     },
+    /// A question to a member went unanswered, so the link to it is doubted and it is dialled anew beside that link.
+    Unanswered {
+        /// The member.
+        peer: PeerId,
+        /// Which of its lives.
+        peer_inc: Incarnation,
+        /// For how long nothing came from it.
+        waited_ms: u64,
+        /// How often that has happened so far, with any member.
+        count: u64,
+    },
     /// This peer takes another for failed, and why.
     Suspect {
         /// Whom.
@@ -576,7 +587,7 @@ impl Note {
             | Self::Unreachable { .. }
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
-            Self::Refused { count, .. } => {
+            Self::Refused { count, .. } | Self::Unanswered { count, .. } => {
                 if count.is_power_of_two() {
                     Level::Warn
                 } else {

@@ -3,7 +3,9 @@
 //! What is modelled is what a program can see of TCP: order, delay, a kernel that buffers a bounded amount and takes
 //! connections for a process that is stopped, an end of the stream that comes after the data, and resets that do not
 //! wait for it. What is not sent yet because the kernel's buffer is full waits in user space, control before bulk, as
-//! in the shell. Segments, windows and retransmissions are not modelled; a cut direction simply stands still.
+//! in the shell. A cut direction stands still, and goes on at TCP's next retransmission after the cut is mended: each pause
+//! between two of them is twice the one before. A direction that has been forgotten on the way never goes on, and nobody
+//! is told. Segments and windows are not modelled.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -74,6 +76,10 @@ pub(crate) struct Stream {
     pub(crate) drip: Duration,
     /// Whether nobody is there to take what is written, and nobody says so.
     void: bool,
+    /// Whether something on the way has forgotten the connection: nothing passes any more, and nobody says so.
+    pub(crate) forgotten: bool,
+    /// Since when the first thing on the wire has been held up by a cut.
+    pub(crate) held_up_since: Option<Time>,
     pub(crate) cutter: Cutter,
 }
 
@@ -94,6 +100,8 @@ impl Stream {
             stalled_until: Time::ZERO,
             drip: Duration::ZERO,
             void: false,
+            forgotten: false,
+            held_up_since: None,
             cutter: Cutter::new(),
         }
     }
@@ -212,6 +220,9 @@ impl Stream {
 
     /// When there will be something to read.
     pub(crate) fn next_due(&self) -> Option<Time> {
+        if self.forgotten {
+            return None;
+        }
         match self.wire.front() {
             Some((due, ..)) => Some((*due).max(self.stalled_until)),
             None => self.end.map(|(_, at)| at.max(self.stalled_until)),
@@ -222,6 +233,22 @@ impl Stream {
         (self.control.len() + self.bulk.len()) as u64
     }
 }
+
+/// When a kernel next sends again what it has sent at `since` and what was not acknowledged: after `first`, and then each time
+/// after twice the pause before.
+pub(crate) fn sent_again_at(since: Time, first: Duration, now: Time) -> Time {
+    let (mut at, mut pause) = (since + first, first);
+    while at < now {
+        pause = (pause * 2).min(PAUSE_MOST);
+        at += pause;
+    }
+    at
+}
+
+/// The first pause before a segment is sent again, on a fast network.
+pub(crate) const SENT_AGAIN: Duration = Duration::from_millis(200);
+/// The longest pause between two times.
+const PAUSE_MOST: Duration = Duration::from_secs(120);
 
 /// Roughly how many bytes a message takes; exact sizes matter to nobody here.
 fn weight(message: &Message) -> usize {
@@ -277,6 +304,23 @@ mod tests {
         assert_eq!(verbs, ["OK", "SEQUENCER_REQUEST", "SEQUENCER_REQUEST"]);
         assert!(stream.take_due(Time::ZERO).is_some() && stream.take_due(Time::ZERO).is_some());
         assert!(stream.next_frame(1_200).is_some(), "room again");
+    }
+
+    #[test]
+    fn a_kernel_sends_again_after_twice_the_pause_each_time() {
+        let at = |milli: u64| Time::from_micros(milli * 1_000);
+        for (now, again) in [(0, 200), (200, 200), (201, 600), (1_400, 1_400), (40_000, 51_000), (600_000, 684_600)] {
+            assert_eq!(super::sent_again_at(at(0), super::SENT_AGAIN, at(now)), at(again), "{now} ms");
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_on_the_way_never_comes() {
+        let mut stream = Stream::new(1);
+        stream.put(Time::ZERO, Duration::ZERO, 1, Parcel::Piece(vec![1]));
+        stream.forgotten = true;
+        stream.close(Time::ZERO);
+        assert_eq!(stream.next_due(), None);
     }
 
     #[test]

@@ -252,6 +252,16 @@ impl<'a, W: Watch> Director<'a, W> {
                 self.between(*who, *other, it, |world, a, b| world.drip(a, b, span(*gap_us), span(*span_us)));
             }
             Act::HalfOpen { who, other, span_us } => self.between(*who, *other, it, |world, a, b| world.half_open(a, b, span(*span_us))),
+            Act::Forget { who, other, one_way } => {
+                let others: Option<Vec<usize>> =
+                    other.map_or_else(|| Some((0..self.world.hosts()).collect()), |other| self.find(other, it).map(|other| vec![other]));
+                if let (Some(one), Some(others)) = (self.find(*who, it), others) {
+                    let there = others.iter().filter(|&&other| other != one).map(|&other| (one, other));
+                    let back = there.clone().filter(|_| !one_way).map(|(one, other)| (other, one));
+                    let pairs: Vec<(usize, usize)> = there.chain(back).collect();
+                    self.world.forget(&pairs);
+                }
+            }
             Act::Lose { kind, from, to, times, span_us } => {
                 let named = |who: &Option<Who>| who.map_or(Some(None), |who| self.find(who, it).map(Some));
                 if let (Some(from), Some(to)) = (named(from), named(to)) {

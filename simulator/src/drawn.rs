@@ -267,6 +267,7 @@ mod tests {
                 "descriptors",
                 "disk",
                 "drip",
+                "forget",
                 "half_open",
                 "kill",
                 "leave",

@@ -78,6 +78,8 @@ pub enum Class {
     Reset,
     /// Connections break, and one end is not told.
     HalfOpen,
+    /// Connections are forgotten on the way, and nobody is told.
+    Forget,
     /// What is sent arrives late, all at once.
     Stall,
     /// What is sent arrives a little at a time.
@@ -104,13 +106,14 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Kill,
         Self::Outage,
         Self::Pause,
         Self::Leave,
         Self::Reset,
         Self::HalfOpen,
+        Self::Forget,
         Self::Stall,
         Self::Drip,
         Self::Cut,
@@ -134,6 +137,7 @@ impl Class {
             Self::Leave => "leave",
             Self::Reset => "reset",
             Self::HalfOpen => "half-open",
+            Self::Forget => "forget",
             Self::Stall => "stall",
             Self::Drip => "drip",
             Self::Cut => "cut",

@@ -250,6 +250,16 @@ pub enum Act {
         /// For how long not.
         span_us: u64,
     },
+    /// Something on the way forgets its connections: nothing passes on them any more, nobody is told, and new ones work.
+    Forget {
+        /// Whose.
+        who: Who,
+        /// Those to this one; to everybody if nobody is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        other: Option<Who>,
+        /// Whether only what it sends is lost.
+        one_way: bool,
+    },
     /// Messages of one kind are lost; a connection that loses one breaks there.
     Lose {
         /// The kind: a verb, as on the wire.

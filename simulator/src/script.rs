@@ -153,6 +153,11 @@ impl Stage {
                 self.world.reset(a, b);
                 Ok(())
             }
+            "forget" => {
+                let (a, b) = (self.named(words)?, self.named(words)?);
+                self.world.forget(&[(a, b), (b, a)]);
+                Ok(())
+            }
             "stall" => {
                 let (from, to) = (self.named(words)?, self.named(words)?);
                 self.world.stall(from, to, span(words)?);

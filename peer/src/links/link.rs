@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use protocol::frame::Cutter;
 use protocol::time::Time;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::outgoing::Outgoing;
 
@@ -82,13 +83,20 @@ impl Link {
         self.local.get()
     }
 
-    /// Small frames go out at once, and little unsent data sits in the kernel. A socket that refuses is merely slower.
-    pub(super) fn tune(&self) {
+    /// Small frames go out at once, and little unsent data sits in the kernel. A connection that is `dead` for so long, which
+    /// acknowledges nothing of what was written or no probe, ends: the node has given it up before, and it is to leave
+    /// nothing behind. A socket that refuses is merely slower.
+    pub(super) fn tune(&self, dead: Duration) {
         let socket = SockRef::from(&self.stream);
         let _slower = socket.set_tcp_nodelay(true);
         let _slower = socket.set_tcp_notsent_lowat(NOT_SENT_BYTES);
+        let _later = socket.set_tcp_user_timeout(Some(dead));
+        let probes = TcpKeepalive::new().with_time(dead).with_interval((dead / PROBES).max(Duration::from_secs(1))).with_retries(PROBES);
+        let _later = socket.set_tcp_keepalive(&probes);
     }
 }
 
+/// Probes of a silent connection before it ends.
+const PROBES: u32 = 3;
 /// How many unsent bytes the kernel holds at most, so that a control frame never waits behind more than that.
 const NOT_SENT_BYTES: u32 = 128 << 10;

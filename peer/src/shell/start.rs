@@ -4,7 +4,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mio::{Interest, Poll, Waker};
 use protocol::config::{Config, Knobs, Mode};
@@ -117,10 +116,7 @@ impl Shell {
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(registry, WAKER)?);
         let SocketAddr::V4(bound) = listener.local_addr()? else { unreachable!("an IPv4 address was bound") };
-        // TCP's own timer tries for two minutes; whoever has not answered for as long as a member may be silent is tried anew.
-        let timeout = settings.config.knobs().heartbeat_timeout;
-        let limits = Limits { dial: timeout.clamp(DIAL_FIRST, DIAL_MOST), ..Limits::default() };
-        let mut links = Links::new(registry.try_clone()?, listener, limits)?;
+        let mut links = Links::new(registry.try_clone()?, listener, Limits::of(settings.config.knobs()))?;
         links.wait_for(outputs.gate().clone());
         let discovery = Discovery::new(registry.try_clone()?, bound, settings.broadcast_port)?;
         let kept_contacts = settings.data.as_ref().map(|data| data.folder.join(contacts::FILE));
@@ -166,6 +162,7 @@ impl Shell {
             });
         }
         let knobs = settings.config.knobs();
+        let patience = knobs.heartbeat_timeout;
         let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
         let cluster_digest = settings.config.cluster();
         let node = Node::new(me.clone(), settings.config, me.birth, now);
@@ -180,7 +177,7 @@ impl Shell {
             network,
             scout,
             names,
-            reach: Reach::new(timeout),
+            reach: Reach::new(patience),
             contacts: remembered,
             worker,
             lines,
@@ -287,6 +284,6 @@ fn open_recorder(path: &Path) -> Result<Recorder, Failure> {
     Recorder::open(path).map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
 }
 
-const DIAL_FIRST: Duration = Duration::from_secs(1);
-const DIAL_MOST: Duration = Duration::from_secs(5);
+
+
 const BACKLOG: i32 = 4_096;

@@ -262,6 +262,7 @@ impl<'a> Builder<'a> {
             Note::Send { .. }
             | Note::Recv { .. }
             | Note::Suspect { .. }
+            | Note::Unanswered { .. }
             | Note::PeerAdded { .. }
             | Note::PeerRemoved { .. }
             | Note::ElectionOk { .. }

@@ -33,6 +33,9 @@ impl Note {
                 let from = from.as_ref().map_or("somebody", PeerId::as_str);
                 write!(f, "Rejected from {from}: {} ({count} so far)", escape(why.as_bytes()))
             }
+            Self::Unanswered { peer, waited_ms, count, .. } => {
+                write!(f, "No answer from {peer} for {waited_ms} ms: dialling it anew, beside the connection that stands ({count} so far).")
+            }
             Self::Suspect { peer, evidence, .. } => write!(f, "Peer {me} suspects {peer}: {evidence}."),
             Self::PeerAdded { peer, .. } => write!(f, "Peer {peer} is in the group."),
             Self::PeerRemoved { peer, .. } => write!(f, "Peer {peer} is not in the group any more."),

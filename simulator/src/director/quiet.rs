@@ -1,5 +1,6 @@
 //! After the chaos: what is to be whole is healed, what is to stay broken is broken for good, and the core owes progress.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use promises::fault::Identity;
@@ -11,6 +12,7 @@ use protocol::status::Status;
 use protocol::time::Time;
 
 use super::Director;
+use crate::hearing::Hearing;
 use crate::plan::Fate;
 use crate::watch::Watch;
 use crate::weather::OneIn;
@@ -43,8 +45,8 @@ impl<W: Watch> Director<'_, W> {
     /// Whoever is outside of the core dies, or is cut off, for good.
     pub(super) fn heal(&mut self) {
         self.healed = true;
-        self.world.mend_all();
         self.world.end_spells();
+        self.world.mend_all();
         self.world.calm();
         (0..self.world.hosts()).for_each(|peer| self.world.resume(peer));
         self.leave_outside();
@@ -147,14 +149,17 @@ impl<W: Watch> Director<'_, W> {
         true
     }
 
-    /// How long the group may take, generously: several rounds of everything that may have to be waited for.
+    /// How long the group may take: one return for each part that it has fallen into, and one more for what happened just
+    /// before the healing.
     fn bound(&self) -> Duration {
-        let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } =
-            self.plan.knobs;
-        let round = heartbeat_timeout + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience;
-        // A leader forgets whoever it has dialled in vain; where that one cannot dial either, it has to wait for the next try.
-        let forgotten = if self.plan.hearing.no_dial.is_empty() { Duration::ZERO } else { FORGOTTEN };
-        forgotten + round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
+        let knobs = &self.plan.knobs;
+        let stands = self.stands();
+        // Whoever follows nobody is a part of its own.
+        let leaders: BTreeSet<&PeerId> = stands.iter().filter_map(|status| status.leader.as_ref()).collect();
+        let alone = stands.iter().filter(|status| status.leader.is_none()).count();
+        let parts = u32::try_from(leaders.len() + alone).expect("a plan has at most {PEERS_MAX} peers");
+        let hearing = if self.plan.hearing.is_whole() { Duration::ZERO } else { heard_one_way(knobs, &self.plan.hearing) };
+        (returns_within(knobs) + hearing) * (1 + parts) + BACK_OFF_MAX * 2
     }
 
     fn stands(&self) -> Vec<Status> {
@@ -210,5 +215,20 @@ impl<W: Watch> Director<'_, W> {
 
 /// How long a leader dials nobody that it has dialled in vain.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// How much longer each return takes where hearing is not the same both ways (`docs/GUARANTEES.md` says the same).
+fn heard_one_way(knobs: &Knobs, hearing: &Hearing) -> Duration {
+    // A leader forgets whoever it has dialled in vain; where that one cannot dial either, it has to wait for the next try.
+    let forgotten = if hearing.no_dial.is_empty() { Duration::ZERO } else { FORGOTTEN };
+    8 * (knobs.heartbeat_timeout + knobs.heartbeat_interval) + forgotten
+}
+
+/// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says the same): nothing in it is
+/// another timer's than the knobs'.
+fn returns_within(knobs: &Knobs) -> Duration {
+    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } = *knobs;
+    heartbeat_timeout * 2 + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience
+}
+
 /// The longest pause between two announcements of a joining peer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);

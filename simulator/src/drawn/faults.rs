@@ -46,6 +46,11 @@ impl Dice {
         if size > 2 && self.one_in("swizzle", 0, 12) {
             faults.extend(self.swizzle(size, unit, chaos_us));
         }
+        if self.one_in("cut until the end", 0, 12) {
+            // Long enough for a kernel to send again only after a long pause when it is over.
+            let (at_us, shape) = (chaos_us / 8 + self.below("cut long at", 0, chaos_us / 4), self.shape(4_000, size, false));
+            faults.push(Timed { at_us, when: None, act: Act::Cut { shape, over: Over::All, span_us: chaos_us, breaks: false } });
+        }
         if size > 2 && self.one_in("split and split again", 0, 10) {
             faults.extend(self.splits(size, unit, chaos_us));
         }
@@ -130,6 +135,9 @@ impl Dice {
             RESET => Act::Reset { who, other },
             HALF_OPEN => Act::HalfOpen { who, other, span_us },
             STALL => Act::Stall { who, other, span_us },
+            FORGET => {
+                Act::Forget { who, other: self.one_in("forgets one", n, 2).then_some(other), one_way: self.one_in("forgets one way", n, 3) }
+            }
             DRIP => Act::Drip { who, other, gap_us: 100 + self.below("gap", n, unit / 8), span_us },
             CUT => Act::Cut { shape: self.shape(n, size, it), over: self.pick("over", n, &OVER), span_us, breaks },
             ONE_WAY => Act::Cut { shape: self.one_way(n, size, it), over: self.pick("over", n, &OVER), span_us, breaks },
@@ -240,4 +248,5 @@ const CLOCK: u64 = 12;
 const DISK: u64 = 13;
 const DESCRIPTORS: u64 = 14;
 const SLOW: u64 = 15;
-const KINDS: u64 = 16;
+const FORGET: u64 = 16;
+const KINDS: u64 = 17;

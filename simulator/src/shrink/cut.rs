@@ -53,6 +53,7 @@ fn named(act: &mut Act) -> Vec<&mut Who> {
         Act::Reset { who, other } | Act::Stall { who, other, .. } | Act::Drip { who, other, .. } | Act::HalfOpen { who, other, .. } => {
             vec![who, other]
         }
+        Act::Forget { who, other, .. } => std::iter::once(who).chain(other).collect(),
         Act::Lose { from, to, .. } => from.iter_mut().chain(to).collect(),
         Act::Cut { shape: Shape::Isolate(who) | Shape::Deaf(who) | Shape::Mute(who) | Shape::Star(who), .. } => vec![who],
         Act::Cut { .. } | Act::Storm { .. } => vec![],
@@ -99,7 +100,7 @@ pub(super) fn span(act: &mut Act) -> Option<&mut u64> {
         | Act::Storm { span_us, .. } => Some(span_us),
         Act::Clock { jump_us, .. } => Some(jump_us),
         Act::Kill { back, .. } | Act::Outage { back, .. } | Act::Leave { back, .. } => back.as_mut().map(|back| &mut back.after_us),
-        Act::Reset { .. } => None,
+        Act::Reset { .. } | Act::Forget { .. } => None,
     }
 }
 

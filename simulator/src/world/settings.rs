@@ -39,7 +39,6 @@ impl Settings {
     /// Settings of a calm world.
     #[must_use]
     pub fn calm(seed: u64, config: Config) -> Self {
-        let connect_timeout = config.knobs().election_timeout;
         Self {
             seed,
             config,
@@ -47,7 +46,8 @@ impl Settings {
             bytes: false,
             capacity: 1 << 20,
             rude: OneIn(0),
-            connect_timeout,
+            // What a kernel waits that sends the first packet seven times.
+            connect_timeout: Duration::from_secs(127),
             timer_late_us: 0,
             turn_us: 0,
             datagrams: 0,

@@ -21,6 +21,8 @@ pub(super) enum Spell {
     Drip,
     /// These ends have not been told that their connections are broken.
     HalfOpen(Vec<(usize, Side)>),
+    /// Connections have been forgotten on the way. They stay so; this is how long the group may feel it.
+    Forget,
     /// Messages are lost (see [`Filter`]).
     Lose,
     /// A host can store nothing.
@@ -71,6 +73,18 @@ impl<W: Watch> World<W> {
             untold.push((connection, 1 - side));
         }
         self.begin_link_spell(Spell::HalfOpen(untold), Class::HalfOpen, (knows, other), span);
+    }
+
+    /// Something on the way forgets the connections that stand between a peer and these others, as a firewall that restarts
+    /// does: nothing passes on them any more, in the direction of the first of each pair to the second, nobody is told, and new
+    /// ones work.
+    pub fn forget(&mut self, pairs: &[(usize, usize)]) {
+        let links = Links::directed(pairs.iter().map(|&(from, to)| (self.hosts[from].id.to_string(), self.hosts[to].id.to_string())));
+        self.watch.act(self.now, format_args!("forget the connections {links}"));
+        let span = self.settings.config.knobs().heartbeat_timeout;
+        let weather = LinkWeather { reset: 1_000, ..LinkWeather::default() };
+        self.begin_links(Spell::Forget, Class::Forget, pairs, weather, span);
+        pairs.iter().for_each(|&(from, to)| self.forget_flows(from, to));
     }
 
     /// The next messages of a kind are lost, as many as said; a connection that loses one breaks there.
@@ -148,7 +162,7 @@ impl<W: Watch> World<W> {
         let again = self.spells.values().any(|other| *other == spell);
         match spell {
             // What was held back has its own time; what is ended early is released by whoever ends everything.
-            Spell::Stall => {}
+            Spell::Stall | Spell::Forget => {}
             Spell::Drip => self.speed_up(),
             Spell::HalfOpen(untold) => untold.into_iter().for_each(|(connection, side)| self.tell_end(connection, side)),
             Spell::Lose => self.filters.retain(|filter| filter.spell != id),

@@ -14,7 +14,7 @@ use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
 use super::{Answer, Host, Moment, World};
-use crate::connection::{Connection, End, EndState, Parcel, Side, Stream};
+use crate::connection::{Connection, End, EndState, Parcel, SENT_AGAIN, Side, Stream, sent_again_at};
 use crate::watch::Watch;
 
 impl<W: Watch> World<W> {
@@ -51,7 +51,8 @@ impl<W: Watch> World<W> {
             if self.now >= give_up {
                 self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
             } else {
-                self.agenda.add((self.now + SYN_AGAIN).min(give_up), Moment::Syn { connection, since });
+                let again = sent_again_at(since, SYN_AGAIN, self.now + Duration::from_micros(1));
+                self.agenda.add(again.min(give_up), Moment::Syn { connection, since });
             }
             return;
         }
@@ -247,13 +248,18 @@ impl<W: Watch> World<W> {
             }
             EndState::Up => {}
         }
+        if stream.forgotten {
+            return;
+        }
         if self.streams_cut.is_cut(writer.host, reader.host) {
+            stream.held_up_since.get_or_insert(now);
             return; // mending the cut lets it flow again
         }
         let process = self.hosts[reader.host].process.as_mut().expect("an end that is up has its process");
         if process.keep(Moment::Flow { connection, side }).is_none() {
             return;
         }
+        stream.held_up_since = stream.held_up_since.filter(|_| now < stream.stalled_until);
         if now < stream.stalled_until {
             self.schedule_flow(connection, side);
             return;
@@ -317,11 +323,12 @@ impl<W: Watch> World<W> {
     pub(super) fn flow_again(&mut self) {
         for connection in 0..self.connections.len() {
             for side in 0..2 {
-                // TCP notices at its next retransmission, not at once; the delay stands for it.
                 let delay = self.delay(connection, side);
                 let stream = &mut self.connections[connection].streams[side];
                 if stream.next_due().is_some() && stream.scheduled.is_none() {
-                    stream.stalled_until = stream.stalled_until.max(self.now + delay);
+                    // The kernel notices when it next sends again, not at once.
+                    let again = stream.held_up_since.map_or(self.now, |since| sent_again_at(since, SENT_AGAIN, self.now));
+                    stream.stalled_until = stream.stalled_until.max(again + delay);
                     self.schedule_flow(connection, side);
                 }
             }
@@ -396,6 +403,15 @@ impl<W: Watch> World<W> {
             one.state == EndState::Up && two.state == EndState::Up && (hosts == (a, b) || hosts == (b, a))
         };
         (0..self.connections.len()).filter(|&at| stands(&self.connections[at])).collect()
+    }
+
+    /// Whatever is on the way from one host to another over connections that stand never arrives, nor does anything later on
+    /// them; neither end is told.
+    pub(super) fn forget_flows(&mut self, from: usize, to: usize) {
+        for connection in self.between(from, to) {
+            let side = usize::from(self.connections[connection].ends[1].host == from);
+            self.connections[connection].streams[side].forgotten = true;
+        }
     }
 
     /// Holds everything back that flows from one host to another.
