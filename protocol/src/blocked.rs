@@ -224,22 +224,26 @@ impl Node {
         self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran, false).is_some()
     }
 
-    /// Mode `primary`: those with whom this joining peer would found the group, as far as it knows of them. As long as some
-    /// are missing they are linked, because one may have heard those that another has not.
-    pub(crate) fn fellow_founders(&self) -> Vec<Contact> {
+    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders are missing they are linked,
+    /// because one may have heard those that another has not.
+    pub(crate) fn go_betweens(&self) -> Vec<Contact> {
         let Role::Joining(joining) = &self.role else { return vec![] };
         if self.blocked.is_none() || !self.config.is_primary() || self.veteran {
             return vec![];
         }
-        let founders = self.config.knobs().bootstrap.iter().filter_map(|id| joining.heard.get(id));
-        founders.map(|(contact, _)| contact.clone()).collect()
+        let bootstrap = &self.config.knobs().bootstrap;
+        let founders = bootstrap.iter().filter_map(|id| joining.heard.get(id));
+        let others = joining.heard.iter().filter(|(id, _)| !bootstrap.contains(id)).map(|(_, heard)| heard).take(OTHERS);
+        founders.chain(others).map(|(contact, _)| contact.clone()).collect()
     }
 
-    /// Mode `primary`: tells each founder that is linked of the others that are.
+    /// Mode `primary`: tells everybody that is linked of the founders that are.
     pub(crate) fn introduce_founders(&mut self, now: Time, out: &mut Vec<Output>) {
-        let mut founders = self.fellow_founders();
-        founders.retain(|founder| self.links.is_linked(&founder.member));
-        for to in &founders {
+        let mut linked = self.go_betweens();
+        linked.retain(|contact| self.links.is_linked(&contact.member));
+        let is_founder = |contact: &&Contact| self.config.knobs().bootstrap.contains(contact.id());
+        let founders: Vec<Contact> = linked.iter().filter(is_founder).cloned().collect();
+        for to in &linked {
             for from in founders.iter().filter(|from| from.member != to.member) {
                 let Role::Joining(joining) = &self.role else { return };
                 let veteran = joining.veterans.contains(from.id());
@@ -279,6 +283,8 @@ impl Node {
 const ADVICE_AFTER: u32 = 30;
 /// Said by then.
 const NEW_LOG: &str = "; only if no peer of that group is left anywhere, `peer recover --new-log` on one peer begins another log";
+/// How many joining peers besides the founders are linked, at most.
+const OTHERS: usize = 8;
 /// After so many rounds of asking a claim is tried again with the very same peers: what one of them held may have gone.
 const VAIN_ROUNDS: u32 = 4;
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::hesitation::Hesitation;
-use crate::id::{Member, PeerId};
+use crate::id::{Contact, Member, PeerId};
 use crate::message::{Coordinator, Message};
 use crate::node::Node;
 use crate::role::Role;
@@ -78,6 +78,18 @@ impl Node {
         }
         self.wants_changed = true;
         self.say_invitation(now, &word.leader.member, out);
+    }
+
+    /// A member of another group speaks of its leader, which may be out of reach: the member is dialled, and passes on who leads here.
+    pub(crate) fn invite_through(&mut self, now: Time, speaker: &Contact, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().election_timeout;
+        let is_own = self.log.view().is_some_and(|view| view.names(&speaker.member));
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.inviting.is_none() && leader.is_numbering() && !is_own && !self.config.is_primary() {
+            leader.inviting = Some((speaker.clone(), until));
+            self.wants_changed = true;
+            self.say_invitation(now, &speaker.member, out);
+        }
     }
 
     /// Says who leads to the leader that it invites, if a link to it stands.

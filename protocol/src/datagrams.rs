@@ -103,7 +103,11 @@ impl Node {
             Role::Leader(_) => {
                 let own = self.own_word(None, None);
                 self.answer_to(now, source, Message::Coordinator(own), out);
-                self.invite(now, word, out);
+                if own_word {
+                    self.invite(now, word, out);
+                } else {
+                    self.invite_through(now, from, out);
+                }
             }
             Role::Member(following) => {
                 let leader = following.leader.member.clone();
@@ -183,6 +187,16 @@ impl Node {
     pub(crate) fn on_passed_beacon(&mut self, now: Time, from: &Member, word: &Coordinator, out: &mut Vec<Output>) {
         if self.is_follower(from) && word.leader.birth != self.me.birth {
             self.meet(now, word, out);
+        }
+    }
+
+    /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member over a link: it is passed on.
+    pub(crate) fn on_invitation(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
+        let leader = following.leader.member.clone();
+        let is_own = self.log.view().is_some_and(|view| view.names(&word.leader.member));
+        if !word.names_you && !is_own && leader != word.leader.member && self.building.is_none() {
+            self.send(now, &leader, Message::Coordinator(word.clone()), out);
         }
     }
 

@@ -359,6 +359,7 @@ impl Node {
                     out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
                 }
                 self.on_beacon(now, from, &word, out);
+                self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
                 if left_out && matches!(&self.role, Role::Candidate(candidate) if candidate.is_waiting_on(&from.id)) {

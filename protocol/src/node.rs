@@ -656,8 +656,8 @@ impl Node {
         let mut wanted: Vec<Wanted> = match &self.role {
             Role::Joining(joining) => {
                 let target = joining.target.iter().map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member)));
-                let founders = self.fellow_founders();
-                founders.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
+                let others = self.go_betweens();
+                others.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
             }
             Role::Member(following) => vec![as_wanted(&following.leader, false)],
             Role::Candidate(candidate) => {
