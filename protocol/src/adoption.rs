@@ -30,7 +30,8 @@ impl Node {
         }
         if !last.list.contains(&self.me.member) {
             // Not heard in time: it adopts nothing, keeps its log, and asks to be admitted.
-            if matches!(self.role, Role::Candidate(_)) {
+            let is_known = self.promised.owner == *from || self.counts(from);
+            if is_known && matches!(self.role, Role::Candidate(_)) {
                 self.become_joining(now, Some(last.leader), out);
             }
             return;

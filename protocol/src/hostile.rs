@@ -50,6 +50,19 @@ fn a_cut_that_nobody_was_promised_is_adopted_by_nobody() {
 }
 
 #[test]
+fn a_candidate_is_sent_to_no_group_by_a_cut_of_a_stranger() {
+    let (stranger, mut puppet) = (peer(9), Puppet::member(Knobs::fast()));
+    puppet.greet(&stranger, nothing());
+    puppet.fail(&peer(3));
+    assert!(matches!(puppet.node.role, Role::Candidate(_)));
+    let epoch = Epoch { round: 7, owner: stranger.member.clone() };
+    let list = vec![stranger.member.clone()];
+    let cut = SyncFinal { epoch, leader: stranger.clone(), cut: Seq::ZERO, lineage: Vec::new(), list };
+    puppet.say(&stranger, Message::SeqSyncFinal(cut));
+    assert!(matches!(puppet.node.role, Role::Candidate(_)), "it asks on");
+}
+
+#[test]
 fn entries_are_repaired_for_members_and_one_answer_at_a_time() {
     let mut puppet = Puppet::member(Knobs::fast());
     for n in 1..=9 {
