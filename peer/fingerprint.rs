@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The digest of the sources of `peer` and `protocol`, in hex; tells cargo when to ask again.
+/// The digest of the sources of `peer`, `protocol` and `stdio`, in hex; tells cargo when to ask again.
 ///
-/// `crates` is the folder that holds both crates.
+/// `crates` is the folder that holds these crates.
 pub(crate) fn fingerprint(crates: &Path) -> String {
     let mut files = Vec::new();
-    for part in ["peer/src", "peer/Cargo.toml", "protocol/src", "protocol/Cargo.toml"] {
+    for part in ["peer/src", "peer/Cargo.toml", "protocol/src", "protocol/Cargo.toml", "stdio/src", "stdio/Cargo.toml"] {
         let path = crates.join(part);
         println!("cargo::rerun-if-changed={}", path.display());
         collect(&path, &mut files);

@@ -5,17 +5,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
 use promises::{Fault, Stand, World, WorldEvent};
 use protocol::time::Time;
 use thiserror::Error;
 
 use crate::clock;
 use crate::group::{is_stopped, is_there};
+use crate::held::Held;
 use crate::patience;
 use crate::run_folder::RunFolder;
 
@@ -31,14 +32,14 @@ pub enum HandError {
         pid: u32,
     },
     /// The kernel does not let us.
-    #[error("{process} (pid {pid}) cannot be signalled: {errno}")]
+    #[error("{process} (pid {pid}) cannot be signalled: {source}")]
     Forbidden {
         /// Its name.
         process: String,
         /// Its pid.
         pid: u32,
         /// The kernel's word.
-        errno: Errno,
+        source: io::Error,
     },
     /// That is not done with a signal.
     #[error("{fault} is not done to a process that runs")]
@@ -74,7 +75,7 @@ impl Hand {
         let writer = format!("_chaos.{}", std::process::id());
         let path = folder.event_file(&writer);
         let name = path.display().to_string();
-        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
         let file = file.map_err(|source| HandError::Untold { path: name.clone(), source })?;
         Ok(Self { writer, path: name, file, told: 0 })
     }
@@ -124,15 +125,12 @@ pub fn send(stand: &Stand, fault: &Fault) -> Result<(), HandError> {
         }
     };
     let gone = || HandError::Gone { process: stand.process.clone(), pid: stand.pid };
-    let pid = i32::try_from(stand.pid).ok().filter(|pid| *pid > 0).ok_or_else(gone)?;
+    let forbidden = |source| HandError::Forbidden { process: stand.process.clone(), pid: stand.pid, source };
+    let held = Held::of(stand.pid, stand.pid_start).map_err(forbidden)?.ok_or_else(gone)?;
     for signal in signals {
-        if !is_there(stand) {
+        if !held.signal(*signal).map_err(forbidden)? {
             return Err(gone());
         }
-        kill(Pid::from_raw(pid), *signal).map_err(|errno| match errno {
-            Errno::ESRCH => gone(),
-            errno => HandError::Forbidden { process: stand.process.clone(), pid: stand.pid, errno },
-        })?;
     }
     Ok(())
 }

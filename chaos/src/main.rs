@@ -11,12 +11,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand, exit};
 use protocol::config::Knobs;
 use regex::Regex;
+use stdio::{Unsaid, answer, last_words};
 
 /// Touches a running group of peers: kills, stops, pauses and resumes them, waits for words in their logs, and judges
 /// what happened. The peers are found by the events that they write (`peer run --events DIR/events/NAME.jsonl`).
 ///
 /// Exit codes: 0 done, or every promise held; 1 an expectation missed, an act not seen to work, or a promise broken;
-/// 2 (judge) unknown; 64 usage; 65 bad input file; 69 no such run or no such target; 70 a bug of this command.
+/// 2 (judge) unknown; 64 usage; 65 bad input file; 69 no such run or no such target; 70 a bug of this command;
+/// 74 the answer could not be written (what was asked for is done all the same).
 #[derive(Debug, Parser)]
 #[command(name = "chaos", version)]
 struct Cli {
@@ -103,18 +105,28 @@ impl Failure {
     }
 }
 
+impl From<Unsaid> for Failure {
+    fn from(unsaid: Unsaid) -> Self {
+        // Whoever has closed the pipe does not want to hear of it.
+        Self::new(exit::UNSAID, if unsaid.is_closed() { String::new() } else { unsaid.to_string() })
+    }
+}
+
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
-        let _told = writeln!(io::stderr(), "chaos: this is a bug of chaos: {panic}");
+        last_words(&format!("chaos: this is a bug of chaos: {panic}"), PATIENCE);
         std::process::exit(i32::from(exit::BROKEN));
     }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Nobody may be there to read it.
-            let _printed = error.print();
-            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            return match (asked_for, printed) {
+                (false, _) => ExitCode::from(exit::USAGE),
+                (true, Ok(())) => ExitCode::SUCCESS,
+                (true, Err(_)) => ExitCode::from(exit::UNSAID),
+            };
         }
     };
     let done = match cli.command {
@@ -128,7 +140,9 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let _told = writeln!(io::stderr(), "chaos: {}", failure.words);
+            if !failure.words.is_empty() {
+                last_words(&format!("chaos: {}", failure.words), PATIENCE);
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -155,25 +169,30 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
     let watch =
         LogWatch::new(group.folder(), &watched).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")));
     let mut hand = Hand::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
+    // Told when everything is done: somebody who does not read on is not to keep half of it from being done.
+    let mut done = String::new();
     for stand in &targets {
         let seen = hand.act(stand, fault, act.within).map_err(|error| {
             let code = if matches!(error, HandError::Gone { .. }) { exit::UNAVAILABLE } else { exit::FAIL };
-            Failure::new(code, error)
+            Failure::new(code, format!("{done}{error}"))
         })?;
         if !seen {
-            let words = format!("{} (pid {}): {fault} did not work within {:?}", stand.process, stand.pid, act.within);
+            let words = format!("{done}{} (pid {}): {fault} did not work within {:?}", stand.process, stand.pid, act.within);
             return Err(Failure::new(exit::FAIL, words));
         }
-        say(&format!("{fault} {} (pid {})", stand.process, stand.pid));
+        done += &format!("{fault} {} (pid {})\n", stand.process, stand.pid);
     }
-    let Some(pattern) = &act.expect else { return Ok(exit::PASS) };
+    let Some(pattern) = &act.expect else {
+        answer(&done)?;
+        return Ok(exit::PASS);
+    };
     let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")))?;
     match found {
         Some(found) => {
-            say(&format!("{}: {}", found.process, found.text));
+            answer(&format!("{done}{}: {}\n", found.process, found.text))?;
             Ok(exit::PASS)
         }
-        None => Err(Failure::new(exit::FAIL, format!("no line matched {:?} within {:?}", pattern.as_str(), act.within))),
+        None => Err(Failure::new(exit::FAIL, format!("{done}no line matched {:?} within {:?}", pattern.as_str(), act.within))),
     }
 }
 
@@ -208,11 +227,9 @@ fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure
 fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
     let group = open(run)?;
     let table = Table::of(group.standing());
-    if json {
-        say(&serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory"));
-    } else {
-        say(&table.to_string());
-    }
+    let text =
+        if json { serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory") } else { table.to_string() };
+    answer(&format!("{text}\n"))?;
     Ok(exit::PASS)
 }
 
@@ -230,7 +247,8 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
     let options = Options { knobs, settled: arguments.settled, required: arguments.require, ..Options::default() };
     let report = Report::of(&folder, options).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the run: {error}")))?;
     let (unreadable, lines) = report.unreadable();
-    say(&if arguments.json { report.json() } else { report.to_string() });
+    let text = if arguments.json { report.json() } else { report.to_string() };
+    answer(&format!("{text}\n"))?;
     if unreadable > 0 && unreadable == lines {
         return Err(Failure::new(exit::BAD_INPUT, "there is not one event in these files"));
     }
@@ -241,7 +259,5 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
     })
 }
 
-/// Prints; whoever does not read on, such as `head`, has seen enough.
-fn say(text: &str) {
-    let _told = writeln!(io::stdout(), "{text}");
-}
+/// How long words on standard error may take to be read.
+const PATIENCE: Duration = Duration::from_secs(5);

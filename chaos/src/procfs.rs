@@ -15,14 +15,29 @@ pub fn state(pid: u32) -> Option<char> {
     stat(pid).map(|(state, _)| state)
 }
 
-/// State and start time. The name of the command may hold anything, blanks and brackets included, so fields are
-/// counted from the last closing bracket.
+/// The parent of a process, and its process group.
+#[must_use]
+pub fn parent_and_group(pid: u32) -> Option<(u32, u32)> {
+    let fields = fields(pid)?;
+    let mut fields = fields.split_ascii_whitespace();
+    // Fields 4 and 5; the state is field 3.
+    Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// State and start time.
 fn stat(pid: u32) -> Option<(char, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let fields = fields(pid)?;
+    let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // Field 22; the state is field 3.
     Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// The fields from the state on. The name of the command may hold anything, blanks and brackets included, so they are
+/// counted from the last closing bracket.
+fn fields(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.to_owned())
 }
 
 #[cfg(test)]

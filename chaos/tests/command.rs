@@ -38,6 +38,7 @@ impl Run {
                 birth: 0,
                 priority: 0,
                 status: None,
+                omits_readings: false,
             };
             let view = Note::View {
                 view_id: ViewId(1),
@@ -212,4 +213,19 @@ fn a_run_is_judged_and_a_breach_is_shown() {
     assert_eq!((told["outcome"].as_str(), output.status.code()), (Some("broken"), Some(1)));
     fs::write(&path, text(&path) + "nonsense\n").expect("it is writable");
     check(&run.chaos(&["judge"]), 1, "p2.jsonl, line 3: not an event");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_74_and_what_was_asked_for_is_done() {
+    let mut run = Run::new();
+    let own = run.folder.path().to_owned();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("every Linux has it");
+    for arguments in [&["--help"][..], &["status"], &["status", "--json"], &["judge"], &["kill", "p1,p2"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        let output = command.arg("--run").arg(&own).args(arguments).stdout(full()).output().expect("it is built");
+        assert_eq!(output.status.code(), Some(74), "{arguments:?}: {output:?}");
+    }
+    for (_, child) in &mut run.peers[..2] {
+        assert_eq!(child.wait().expect("it is ours").code(), None, "it was killed");
+    }
 }

@@ -11,11 +11,11 @@ use model::{Bounds, Depth, Mark, Planned, Report, Start, plan, search};
 use protocol::config::{Config, Guarantee, Knobs, Mode};
 use protocol::id::PeerId;
 
-/// Prints a line. Where nobody reads any more, nobody waits for the rest.
+/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any more, as after `head`.
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
-            std::process::exit(i32::from(UNKNOWN));
+            std::process::exit(i32::from(UNSAID));
         }
     };
 }
@@ -23,7 +23,7 @@ macro_rules! say {
 /// Steps the real nodes of a small group through every order of events within bounds, and holds each step to what must always be true.
 ///
 /// Without a command: the planned searches, in a minute or two.
-/// Exit codes: 0 everything within the bounds was visited and held, 1 a counterexample, 2 unknown (a search was cut short, or something that should have happened somewhere never did), 64 usage.
+/// Exit codes: 0 everything within the bounds was visited and held, 1 a counterexample, 2 unknown (a search was cut short, or something that should have happened somewhere never did), 64 usage, 74 the answer could not be written.
 #[derive(Debug, Parser)]
 #[command(name = "model", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -135,9 +135,12 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // If the terminal is gone there is nobody left to tell.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return match (error.use_stderr(), printed) {
+                (true, _) => ExitCode::from(USAGE),
+                (false, Ok(())) => ExitCode::SUCCESS,
+                (false, Err(_)) => ExitCode::from(UNSAID),
+            };
         }
     };
     match cli.command {
@@ -163,7 +166,7 @@ fn run_planned(choice: &Choice) -> ExitCode {
     if let Some(name) = choice.names.iter().find(|name| planned.iter().all(|(_, planned)| planned.name != name.as_str())) {
         let names: BTreeSet<&str> = planned.iter().map(|(_, planned)| planned.name).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        eprintln!("there is no search `{name}`; there are: {}", names.join(", "));
+        let _closed = writeln!(std::io::stderr(), "there is no search `{name}`; there are: {}", names.join(", "));
         return ExitCode::from(USAGE);
     }
     let chosen = |planned: &Planned| choice.names.is_empty() || choice.names.iter().any(|name| name == planned.name);
@@ -279,3 +282,5 @@ fn config(mode: ModeName, bounds: &Bounds) -> Config {
 const BROKEN: u8 = 1;
 const UNKNOWN: u8 = 2;
 const USAGE: u8 = 64;
+/// The answer could not be written.
+const UNSAID: u8 = 74;

@@ -15,6 +15,7 @@ use crate::engine::{Engine, Halt};
 use crate::folder::Folder;
 use crate::namespaces::Namespaces;
 use crate::plan;
+use crate::printer::Printer;
 use crate::processes::Processes;
 use crate::scenario::diagnostic::Source;
 use crate::scenario::{Cell, Scenario, Workload};
@@ -73,6 +74,8 @@ pub struct Bench {
     pub logs: PathBuf,
     /// How much is told on the way.
     pub voice: Voice,
+    /// Where it is told.
+    pub printer: Printer,
 }
 
 /// Why a run could not be made at all.
@@ -116,7 +119,7 @@ impl Bench {
     ///
     /// # Errors
     /// [`BenchError::NoPeer`], [`BenchError::OtherBuild`].
-    pub fn new(peer: Option<PathBuf>, logs: PathBuf, voice: Voice) -> Result<Self, BenchError> {
+    pub fn new(peer: Option<PathBuf>, logs: PathBuf, voice: Voice, printer: Printer) -> Result<Self, BenchError> {
         let peer = peer.unwrap_or_else(beside);
         let no_peer = |why: String| BenchError::NoPeer { path: peer.display().to_string(), why };
         let told = Command::new(&peer).arg("--version").output().map_err(|error| no_peer(error.to_string()))?;
@@ -125,7 +128,7 @@ impl Bench {
         if theirs != BUILD {
             return Err(BenchError::OtherBuild { path: peer.display().to_string(), theirs: theirs.to_owned(), ours: BUILD });
         }
-        Ok(Self { peer, logs, voice })
+        Ok(Self { peer, logs, voice, printer })
     }
 
     /// Does a run and judges it.
@@ -148,7 +151,7 @@ impl Bench {
         }
         let mut world = self.world(case, &folder, arguments)?;
         let world_name = world.name();
-        let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice);
+        let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice, self.printer.clone());
         let mut engine = Engine::new(world.as_mut(), scenario, seed, &mut teller, interrupts);
         let ran = engine.run();
         // What happens while everything is taken down is no part of the story.

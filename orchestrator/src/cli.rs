@@ -1,9 +1,9 @@
 //! The command: `run`, `check`, `list`, `plan`, `doctor`, `clean`.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nix::sys::prctl::set_pdeathsig;
@@ -11,10 +11,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use promises::exit;
 use protocol::draw::draw;
+use stdio::{Unsaid, answer, last_words};
 
 use crate::case::{Bench, BenchError, Case, Place};
 use crate::folder::locked_runs;
 use crate::plan;
+use crate::printer::Printer;
 use crate::report::Style;
 use crate::scenario::diagnostic::{Diagnostic, Severity, Source};
 use crate::scenario::{Cell, Profile, Scenario, cells, parse};
@@ -27,7 +29,10 @@ use crate::verdict::{Outcome, Verdict, case_name};
 /// Runs scenarios against a real group of peers, judges what happened, and tells it.
 ///
 /// Exit codes: 0 pass, 1 the product failed, 2 unknown, 64 usage, 65 a scenario is invalid, 69 no peer to run,
-/// 70 the bench itself failed, 130 interrupted.
+/// 70 the bench itself failed, 74 the answer could not be written, 130 interrupted.
+///
+/// SIGINT (Ctrl-C), SIGTERM and SIGHUP ask a run to stop: its peers are ended, and it is judged. Signals within one second
+/// are one request; a later one kills at once. A signal that was ignored at the start (nohup) stays ignored.
 #[derive(Debug, Parser)]
 #[command(name = "orchestrator", version = crate::case::BUILD)]
 struct Cli {
@@ -212,6 +217,10 @@ enum Failure {
     Signals(std::io::Error),
     #[error("cannot run a storm: {0}")]
     Storm(std::io::Error),
+    #[error("cannot take over standard output and standard error: {0}")]
+    Outputs(std::io::Error),
+    #[error(transparent)]
+    Unsaid(#[from] Unsaid),
 }
 
 impl Failure {
@@ -220,7 +229,10 @@ impl Failure {
             Self::Nothing => exit::USAGE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
             Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) => exit::BROKEN,
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) | Self::Outputs(_) => {
+                exit::BROKEN
+            }
+            Self::Unsaid(_) => exit::UNSAID,
         }
     }
 }
@@ -231,9 +243,13 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way, too, and are no mistakes. A closed stdout is none of our business.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+            // Help and version come this way, too, and are no mistakes.
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return ExitCode::from(match (error.use_stderr(), printed) {
+                (true, _) => exit::USAGE,
+                (false, Ok(())) => exit::PASS,
+                (false, Err(_)) => exit::UNSAID,
+            });
         }
     };
     let done = match cli.command {
@@ -242,13 +258,16 @@ pub fn main() -> ExitCode {
         Command::List(files) => files.list(),
         Command::Plan(plan) => plan.perform(),
         Command::Storm(storm) => storm.perform(),
-        Command::Doctor => Ok(doctor()),
-        Command::Clean(clean) => Ok(clean.perform()),
+        Command::Doctor => doctor(),
+        Command::Clean(clean) => clean.perform(),
     };
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            tell(&mut std::io::stderr(), &format!("error: {failure}\n"));
+            // Whoever has closed the pipe does not want to hear of it.
+            if !matches!(&failure, Failure::Unsaid(unsaid) if unsaid.is_closed()) {
+                last_words(&format!("error: {failure}"), PATIENCE);
+            }
             ExitCode::from(failure.code())
         }
     }
@@ -329,9 +348,10 @@ impl Files {
         let only: Vec<&Loaded> = loaded.iter().filter(|one| !one.scenario.needs_hosts.is_empty()).collect();
         let mut told: Vec<String> = only.iter().map(|one| one.worlds()).collect();
         told.dedup();
-        told.iter().for_each(|line| tell(&mut std::io::stdout(), &format!("{line}\n")));
-        let words = format!("{} scenarios, no errors: {} run in processes and hosts", loaded.len(), loaded.len() - only.len());
-        tell(&mut std::io::stdout(), &format!("{words}, {} in hosts only\n", only.len()));
+        let mut words: String = told.iter().map(|line| format!("{line}\n")).collect();
+        let both = loaded.len() - only.len();
+        words += &format!("{} scenarios, no errors: {both} run in processes and hosts, {} in hosts only\n", loaded.len(), only.len());
+        answer(&words)?;
         Ok(0)
     }
 
@@ -340,7 +360,7 @@ impl Files {
         let titles: Vec<String> = loaded.iter().map(|one| case_name(&one.scenario.name, &one.cell)).collect();
         let wide = titles.iter().map(String::len).max().unwrap_or(0);
         for (title, Loaded { scenario, .. }) in titles.iter().zip(&loaded) {
-            tell(&mut std::io::stdout(), &format!("{title:<wide$}  [{}]  {}\n", scenario.tags.join(", "), scenario.about));
+            answer(&format!("{title:<wide$}  [{}]  {}\n", scenario.tags.join(", "), scenario.about))?;
         }
         Ok(0)
     }
@@ -370,7 +390,7 @@ fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usi
     let mut told: Vec<Diagnostic> = Vec::new();
     for one in found {
         if !told.contains(&one) {
-            tell(&mut std::io::stderr(), &(one.render(&source, std::io::stderr().is_terminal()) + "\n"));
+            last_words(&one.render(&source, std::io::stderr().is_terminal()), PATIENCE);
             told.push(one);
         }
     }
@@ -390,7 +410,7 @@ impl StormArguments {
             logs: self.logs.clone(),
         };
         if self.show {
-            tell(&mut std::io::stdout(), &storm::draft(orders.from, orders.place, orders.profile));
+            answer(&storm::draft(orders.from, orders.place, orders.profile))?;
             return Ok(0);
         }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
@@ -415,7 +435,7 @@ impl Run {
                 (Ok(_), _) => return true,
                 (Err(why), _) => why,
             };
-            tell(&mut std::io::stderr(), &format!("not run: {why}\n"));
+            last_words(&format!("not run: {why}"), PATIENCE);
             false
         });
         let left_out = all - loaded.len();
@@ -428,9 +448,9 @@ impl Run {
             (false, true) => Voice::Silent,
             (false, false) => Voice::Normal,
         };
-        let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice)?;
-        // Not before the namespaces are there: a process that gets rights of its own loses this
-        // wish.
+        let printer = Printer::start().map_err(Failure::Outputs)?;
+        let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
+        // Not before the namespaces are there: a process that gets rights of its own loses this wish.
         if let Some(parent) = self.die_with {
             set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;
             // It may have ended before the kernel knew that it matters.
@@ -454,7 +474,7 @@ impl Run {
                 let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
                 let farewell = scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
                 let text = if farewell { text + &style.farewell(&verdict) } else { text };
-                tell(&mut std::io::stdout(), &text);
+                printer.result(&text);
                 let outcome = verdict.outcome;
                 verdicts.push(verdict);
                 if outcome == Outcome::Interrupted || (self.fail_fast && outcome != Outcome::Pass) {
@@ -463,13 +483,20 @@ impl Run {
             }
         }
         if !json {
-            tell(&mut std::io::stdout(), &style.closing(&verdicts));
+            printer.result(&style.closing(&verdicts));
         }
         let worst = verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
         if left_out > 0 {
-            tell(&mut std::io::stderr(), &format!("not run: {left_out} scenarios, as said above\n"));
+            printer.result(&format!("not run: {left_out} scenarios, as said above"));
         }
-        Ok(if worst == Outcome::Pass && left_out > 0 && self.strict { exit::UNAVAILABLE } else { worst.code() })
+        let code = if worst == Outcome::Pass && left_out > 0 && self.strict { exit::UNAVAILABLE } else { worst.code() };
+        if !printer.finish(&mut interrupts) && code == exit::PASS {
+            if let Some(why) = printer.failure() {
+                last_words(&format!("error: cannot write to standard output: {why}; the results are incomplete"), PATIENCE);
+            }
+            return Ok(exit::UNSAID);
+        }
+        Ok(code)
     }
 }
 
@@ -478,55 +505,57 @@ impl Plan {
         let files = Files { files: vec![self.file.clone()], tag: vec![], skip_tag: vec![] };
         for Loaded { scenario, cell, .. } in files.load(self.timing.map(Timing::profile))? {
             for (name, value) in &cell {
-                tell(&mut std::io::stdout(), &format!("matrix     {name} = {value}\n"));
+                answer(&format!("matrix     {name} = {value}\n"))?;
             }
-            tell(&mut std::io::stdout(), &plan::tell(&scenario, self.seed));
+            answer(&plan::tell(&scenario, self.seed))?;
         }
         Ok(0)
     }
 }
 
 impl Clean {
-    fn perform(&self) -> u8 {
+    fn perform(&self) -> Result<u8, Failure> {
         let mut cleaned = 0;
+        let mut told = String::new();
         for (run, owner) in locked_runs(&self.logs) {
             if owner.is_alive() {
-                tell(&mut std::io::stdout(), &format!("{}: still running (pid {})\n", run.display(), owner.pid));
+                told += &format!("{}: still running (pid {})\n", run.display(), owner.pid);
                 continue;
             }
             for stray in reap(&owner.run_id) {
-                tell(&mut std::io::stdout(), &format!("{}: ended {stray}\n", run.display()));
+                told += &format!("{}: ended {stray}\n", run.display());
             }
             match std::fs::remove_file(run.join("lock.json")) {
                 Ok(()) => cleaned += 1,
-                Err(error) => tell(&mut std::io::stderr(), &format!("{}: {error}\n", run.display())),
+                Err(error) => last_words(&format!("{}: {error}", run.display()), PATIENCE),
             }
         }
-        tell(&mut std::io::stdout(), &format!("{cleaned} dead runs cleaned\n"));
-        0
+        answer(&format!("{told}{cleaned} dead runs cleaned\n"))?;
+        Ok(0)
     }
 }
 
 /// Looks for all that hosts need, and tells what is there and what is missing.
-fn doctor() -> u8 {
+fn doctor() -> Result<u8, Failure> {
     let found = [
         ("/dev/net/tun and the program `ip`", hosts::rights::tools()),
         ("namespaces of its own", hosts::rights::acquire()),
         ("a host on the network", hosts::rights::ready_for_one()),
     ];
     let mut code = 0;
+    let mut words = String::new();
     for (what, result) in found {
         match result {
-            Ok(()) => tell(&mut std::io::stdout(), &format!("ok       {what}\n")),
+            Ok(()) => words += &format!("ok       {what}\n"),
             Err(missing) => {
                 code = exit::UNAVAILABLE;
-                tell(&mut std::io::stdout(), &format!("missing  {what}: {missing}\n"));
+                words += &format!("missing  {what}: {missing}\n");
             }
         }
     }
-    let words = if code == 0 { "worlds: processes, hosts, simulator" } else { "worlds: processes, simulator" };
-    tell(&mut std::io::stdout(), &format!("{words}\n"));
-    code
+    words += if code == 0 { "worlds: processes, hosts, simulator\n" } else { "worlds: processes, simulator\n" };
+    answer(&words)?;
+    Ok(code)
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -541,7 +570,5 @@ fn drawn_seed() -> u64 {
     draw(nanos, "seed", u64::from(std::process::id())) % 1_000_000
 }
 
-/// Prints; whoever has closed the other end does not want to read it.
-fn tell(to: &mut impl std::io::Write, text: &str) {
-    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
-}
+/// How long words on standard error may take to be read.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use chaos::procfs;
@@ -51,7 +51,12 @@ impl Folder {
     pub fn create(logs: &Path, scenario: &str, seed: u64) -> io::Result<Self> {
         let name = format!("{}-{seed}", clock::stamp());
         let logs = fs::create_dir_all(logs).and_then(|()| logs.canonicalize())?;
-        let path = logs.join(scenario).join(&name);
+        let runs = logs.join(scenario);
+        fs::create_dir_all(&runs)?;
+        [&logs, &runs].into_iter().try_for_each(|folder| check_ours(folder))?;
+        let path = runs.join(&name);
+        // New, so that nothing that somebody else has put there is written to.
+        fs::create_dir(&path)?;
         fs::create_dir_all(path.join("events"))?;
         fs::create_dir_all(path.join("data"))?;
         fs::create_dir_all(path.join("inputs"))?;
@@ -186,6 +191,19 @@ pub fn locked_runs(logs: &Path) -> Vec<(PathBuf, Owner)> {
         .collect()
 }
 
+/// A folder in which nobody else can lead our files elsewhere.
+fn check_ours(folder: &Path) -> io::Result<()> {
+    let meta = fs::symlink_metadata(folder)?;
+    let shown = folder.display();
+    if !meta.is_dir() {
+        return Err(io::Error::other(format!("{shown} is no folder; a link that leads to one will not do")));
+    }
+    if meta.mode() & WRITABLE_BY_ALL != 0 {
+        return Err(io::Error::other(format!("everybody can write into {shown}; `chmod o-w {shown}`")));
+    }
+    Ok(())
+}
+
 fn has_passed(run: &Path) -> bool {
     let verdict = fs::read_to_string(run.join("verdict.json")).ok();
     let verdict: Option<serde_json::Value> = verdict.and_then(|text| serde_json::from_str(&text).ok());
@@ -203,11 +221,13 @@ fn replace_link(target: &Path, link: &Path) -> io::Result<()> {
 
 /// How many passing runs of a scenario are kept.
 const PASSES_KEPT: usize = 10;
+const WRITABLE_BY_ALL: u32 = 0o002;
 
 #[cfg(test)]
 mod tests {
     use super::{Folder, PASSES_KEPT, locked_runs};
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn links_lead_to_the_newest_run_only() {
@@ -221,6 +241,17 @@ mod tests {
         assert_eq!(logs.path().join("latest").canonicalize().unwrap(), second.path());
         assert_eq!(locked_runs(logs.path()).len(), 2);
         assert!(locked_runs(logs.path()).iter().all(|(_, owner)| owner.is_alive()));
+    }
+
+    #[test]
+    fn what_others_could_lead_elsewhere_is_not_written_to() {
+        let base = tempfile::tempdir().unwrap();
+        let logs = base.path().join("logs");
+        fs::create_dir_all(logs.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", logs.join("story")).unwrap();
+        assert!(Folder::create(&logs, "story", 1).unwrap_err().to_string().contains("no folder"));
+        fs::set_permissions(&logs, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(Folder::create(&logs, "tale", 1).unwrap_err().to_string().contains("chmod o-w"));
     }
 
     #[test]

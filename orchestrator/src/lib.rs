@@ -18,6 +18,7 @@ pub mod holdings;
 pub mod namespaces;
 pub mod observed;
 pub mod plan;
+pub mod printer;
 pub mod processes;
 pub mod report;
 pub mod scenario;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use promises::fault::Fault;
 use promises::history::{Line, Record, parse_line};
@@ -70,7 +72,7 @@ impl Processes {
         flags: Vec<String>,
         grace: Duration,
     ) -> io::Result<Self> {
-        let truth = OpenOptions::new().create(true).append(true).open(folder.events(TRUTH))?;
+        let truth = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(folder.events(TRUTH))?;
         let supervisor = Supervisor::new(Outfit { program, flags }, folder.clone())?;
         let wall = WallClock::measure();
         Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, lease, grace })

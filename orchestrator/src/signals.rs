@@ -1,35 +1,42 @@
-//! Ctrl-C and its relatives, asked for instead of handled: once means stop gracefully and still judge, twice means now.
+//! Ctrl-C and its relatives, asked for instead of handled: one request means stop gracefully and still judge, a second one,
+//! at least a second later, means now. What was ignored at the start stays ignored.
 
 use std::io;
+use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use stdio::signals::{Requests, heeded};
 
-/// The wish of somebody outside to stop.
+/// The request of somebody outside to stop.
 #[derive(Debug)]
 pub struct Interrupts {
     signals: Signals,
-    count: usize,
+    began: Instant,
+    requests: Requests,
 }
 
 impl Interrupts {
-    /// From here on SIGINT, SIGTERM and SIGHUP are wishes and do not end this process.
+    /// From here on SIGINT, SIGTERM and SIGHUP are requests and do not end this process; those that were ignored stay so.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { signals: Signals::new([SIGINT, SIGTERM, SIGHUP])?, count: 0 })
+        let signals = Signals::new(heeded(&[SIGINT, SIGTERM, SIGHUP]).signals)?;
+        Ok(Self { signals, began: Instant::now(), requests: Requests::default() })
     }
 
-    /// Whether anybody has wished to stop so far.
+    /// Whether anybody has asked to stop so far.
     pub fn poll(&mut self) -> bool {
-        self.count += self.signals.pending().count();
-        self.count > 0
+        for _ in self.signals.pending() {
+            self.requests.note(self.began.elapsed());
+        }
+        self.count() > 0
     }
 
     /// How often.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count
+        self.requests.count()
     }
 }

@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use chaos::procfs::start_time;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use chaos::Held;
+use chaos::procfs::{parent_and_group, start_time};
+use nix::sys::signal::Signal;
 
 /// The variable that every process of a run carries.
 pub const RUN_ID: &str = "SENSOR_RUN_ID";
@@ -13,13 +13,36 @@ pub const RUN_ID: &str = "SENSOR_RUN_ID";
 /// The processes that carry this run's mark, zombies left out.
 #[must_use]
 pub fn of_run(run_id: &str) -> Vec<u32> {
+    all().filter(|pid| is_of_run(*pid, run_id)).collect()
+}
+
+/// All processes that can be seen.
+fn all() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn is_of_run(pid: u32, run_id: &str) -> bool {
     let mark = format!("{RUN_ID}={run_id}");
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) && start_time(*pid).is_some()
-    })
-    .collect()
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) && start_time(pid).is_some()
+}
+
+/// Ends what is left in these process groups, whose leaders have ended; how many there were. The number of a group may have been
+/// handed on since, so only descendants of this process, which inherits orphans, and processes with the run's mark count.
+pub fn end_helpers(groups: &[u32], run_id: &str) -> usize {
+    let own = std::process::id();
+    let is_helper = |pid: u32| {
+        parent_and_group(pid).is_some_and(|(parent, group)| groups.contains(&group) && (parent == own || is_of_run(pid, run_id)))
+            && start_time(pid).is_some()
+    };
+    all().filter(|pid| is_helper(*pid)).filter(|pid| end(*pid, is_helper)).count()
+}
+
+/// Kills a process if it still is one that is meant once it is held on to; whether it was.
+fn end(pid: u32, is_meant: impl Fn(u32) -> bool) -> bool {
+    let Ok(Some(held)) = Held::whichever(pid) else { return false };
+    // It may have ended by itself in the meantime, which is all that is wanted.
+    is_meant(pid) && held.signal(Signal::SIGKILL).is_ok()
 }
 
 /// Ends whatever carries the mark of a run, and says what it was.
@@ -30,8 +53,7 @@ pub fn reap(run_id: &str) -> Vec<String> {
     strays
         .map(|pid| {
             let words = format!("{} (pid {pid})", name(pid));
-            // It may have ended by itself in the meantime, which is all that is wanted.
-            let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
+            end(pid, |pid| is_of_run(pid, run_id));
             words
         })
         .collect()

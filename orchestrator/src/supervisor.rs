@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
 use std::io::{self, PipeReader, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -22,7 +23,7 @@ use nix::unistd::Pid;
 use protocol::id::PeerId;
 
 use crate::folder::Folder;
-use crate::strays::RUN_ID;
+use crate::strays::{RUN_ID, end_helpers};
 
 /// What every peer of a run is started with.
 #[derive(Clone, Debug)]
@@ -86,12 +87,13 @@ impl Supervisor {
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
     pub fn start(&mut self, process: &str, peer: &PeerId, place: &[String], unread: bool) -> io::Result<u32> {
-        let mut log = OpenOptions::new().create(true).append(true).open(self.folder.log(process))?;
+        let mut log = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(self.folder.log(process))?;
         if log.metadata()?.len() > 0 {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
         }
         let data = self.folder.data(process);
-        fs::create_dir_all(&data)?;
+        // For its user alone, whatever the umask: the peer accepts no folder that others can write.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
         let (stdout, reader) = if unread {
             let (reader, writer) = io::pipe()?;
             // As short as a pipe can be, so that it is full soon.
@@ -258,14 +260,12 @@ impl Supervisor {
 
     /// A peer may have started helpers, which share its group: they go too, and are reaped here as orphans.
     fn empty_groups(&mut self) -> io::Result<()> {
-        for process in self.processes.values().filter(|process| process.ended.is_some()) {
-            let deadline = Instant::now() + KILL_GRACE;
-            while killpg(group(process.child.id()), Signal::SIGKILL).is_ok() && Instant::now() < deadline {
-                reap_orphans(group(process.child.id()))?;
-                std::thread::sleep(POLL);
-            }
+        let ended: Vec<u32> = self.processes.values().filter(|process| process.ended.is_some()).map(|process| process.child.id()).collect();
+        let deadline = Instant::now() + KILL_GRACE;
+        while end_helpers(&ended, self.folder.run_id()) > 0 && Instant::now() < deadline {
+            std::thread::sleep(POLL);
         }
-        Ok(())
+        ended.iter().try_for_each(|pid| reap_orphans(group(*pid)))
     }
 }
 

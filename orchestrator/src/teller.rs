@@ -8,11 +8,11 @@ mod feed;
 mod glance;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use console::{Style, Term, measure_text_width, truncate_str};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use promises::history::Record;
 use promises::standing::Standing;
 use protocol::id::PeerId;
@@ -20,6 +20,7 @@ use protocol::note::{Event, Note};
 use protocol::time::Time;
 
 use crate::expect::shown;
+use crate::printer::Printer;
 use crate::world::Seen;
 use feed::{Feed, Row};
 use glance::glance;
@@ -38,6 +39,7 @@ pub enum Voice {
 /// Tells a person what is going on.
 #[derive(Debug)]
 pub struct Teller {
+    printer: Printer,
     /// The live line; none where there is no terminal.
     line: Option<ProgressBar>,
     voice: Voice,
@@ -72,14 +74,15 @@ struct News {
 impl Teller {
     /// A teller for one case.
     #[must_use]
-    pub fn new(case: &str, voice: Voice) -> Self {
+    pub fn new(case: &str, voice: Voice, printer: Printer) -> Self {
         let line = (voice != Voice::Silent && std::io::stderr().is_terminal()).then(|| {
-            let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let line = ProgressBar::with_draw_target(None, printer.draw_target());
             line.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is a constant"));
             line
         });
         let now = Instant::now();
         let mut teller = Self {
+            printer,
             line,
             voice,
             case: case.to_owned(),
@@ -240,8 +243,7 @@ impl Teller {
         match (&self.line, self.voice) {
             (_, Voice::Silent) => {}
             (Some(line), _) => line.println(words),
-            // Whoever closed stderr does not want to be told.
-            (None, _) => drop(writeln!(std::io::stderr(), "{words}")),
+            (None, _) => self.printer.remark(&format!("{words}\n")),
         }
     }
 }

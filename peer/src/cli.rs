@@ -1,7 +1,8 @@
 //! The command line of `peer`.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use nix::sys::prctl::set_pdeathsig;
@@ -9,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use protocol::id::PeerId;
 
-use crate::failure::{Failure, OK, UNAVAILABLE, USAGE};
+use crate::failure::{Failure, OK, UNAVAILABLE, UNSAID, USAGE};
 use crate::journal;
 use crate::recover;
 use crate::replay;
@@ -19,7 +20,8 @@ use crate::status;
 
 /// One peer of a group that orders sensor readings.
 ///
-/// Exit codes: 0 done, 1 refused (by the group, or nothing to recover), 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug.
+/// Exit codes: 0 done, 1 refused (by the group, or nothing to recover), 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug,
+/// 74 the answer could not be written.
 #[derive(Parser)]
 #[command(name = "peer", version = crate::BUILD)]
 struct Cli {
@@ -29,7 +31,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Join the group, or found it, and stay until told to leave (SIGTERM, Ctrl-C; a second one stops at once)
+    /// Join the group, or found it, and stay until told to leave
+    ///
+    /// Signals: SIGTERM and SIGINT (Ctrl-C) ask the peer to leave the group. Signals within one second of the first are the same
+    /// request; a later one stops the peer at once, without leaving. SIGHUP has it open its files anew by their paths. A
+    /// signal that was ignored when the peer started (nohup, the background of a script) stays ignored.
     Run(Box<Raw>),
     /// Ask a running peer of this machine where it stands
     Status {
@@ -42,7 +48,7 @@ enum Command {
     },
     /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
     Replay(replay::Request),
-    /// Mode `primary`, when most of the group will never come back: have this peer's next start found a new log, alone
+    /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
     Recover(recover::Request),
 }
 
@@ -54,14 +60,16 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way, too, and are no mistakes.
             let code = if error.use_stderr() { USAGE } else { OK };
-            let _closed_pipe = error.print();
-            return ExitCode::from(code);
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            return ExitCode::from(if printed.is_err() && code == OK { UNSAID } else { code });
         }
     };
     match done {
         Ok(()) => ExitCode::from(OK),
         Err(failure) => {
-            let _closed_pipe = writeln!(std::io::stderr(), "peer: {failure}");
+            if !failure.text.is_empty() {
+                stdio::last_words(&format!("peer: {failure}"), PATIENCE);
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -73,21 +81,27 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             if let Some(parent) = raw.die_with {
                 die_with(parent)?;
             }
-            let settings = Settings::gather(*raw)?;
-            journal::start(settings.log_level);
-            Shell::start(settings)?.run()
+            let raw = raw.with_environment(|name| std::env::var_os(name)).map_err(|why| Failure::new(USAGE, why))?;
+            let settings = Settings::gather(raw)?;
+            journal::start(settings.log_level)
+                .map_err(|error| Failure::new(UNAVAILABLE, format!("cannot write to standard output: {error}")))?;
+            let done = Shell::start(settings).and_then(Shell::run);
+            journal::settle(PATIENCE);
+            done
         }
         Command::Status { id, json } => {
             let report = status::ask(id.as_ref())?;
             let text =
                 if json { serde_json::to_string(&report).expect("a report is made of what JSON can say") } else { report.to_string() };
-            let _closed_pipe = writeln!(std::io::stdout(), "{text}");
-            Ok(())
+            Ok(stdio::answer(&format!("{text}\n"))?)
         }
         Command::Replay(request) => replay::run(&request),
         Command::Recover(request) => recover::run(&request),
     }
 }
+
+/// How long the last lines of a process may take to be written.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Has the kernel kill this process when its parent dies, and makes sure that it has not died already.
 pub fn die_with(parent: u32) -> Result<(), Failure> {

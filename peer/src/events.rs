@@ -1,25 +1,26 @@
-//! The event file: one JSON object a line, one `write` a line, appended to a regular file.
+//! The event file: one JSON object a line, appended.
 //!
-//! Written at once, from the loop itself: an event that is told after the message it speaks of has left would be no
-//! evidence when the process is killed in between. The page cache takes it in microseconds. A full disk is told once,
-//! and again when it is over; the events between are missing, which their numbers show.
+//! A thread writes it, so that an output that takes nothing holds up nobody; [`crate::gate`] sees to it that an event is in
+//! a regular file before the message that it speaks of has left. What is dropped is missing in the numbers of the
+//! events, and is an event of its own once there is room again.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use protocol::note::Event;
+use stdio::outlet::{Loss, Manner};
+use stdio::{Drain, Outlet};
+
+use crate::opening;
 
 /// An open event file.
 #[derive(Debug)]
 pub struct EventFile {
     path: PathBuf,
-    file: File,
+    outlet: Outlet,
+    is_regular: bool,
     line: Vec<u8>,
-    /// Whether the file ends in the middle of a line.
-    torn: bool,
-    failing: bool,
 }
 
 impl EventFile {
@@ -28,37 +29,81 @@ impl EventFile {
     /// # Errors
     /// Those of the operating system.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        // A predecessor that was killed may have left half a line; a line of our own must not grow out of it.
-        let torn = ends_torn(path);
-        Ok(Self { path: path.to_owned(), file, line: Vec::new(), torn, failing: false })
+        let path = path.to_owned();
+        let named = path.clone();
+        let (file, is_regular) = opening::in_time(move || {
+            let file = opening::append_to(&named)?;
+            let is_regular = file.metadata()?.is_file();
+            Ok((file, is_regular))
+        })?;
+        let outlet = Outlet::start("events", EventDrain { path: path.clone(), file }, MANNER)?;
+        Ok(Self { path, outlet, is_regular, line: Vec::new() })
     }
 
-    /// Appends one event.
-    pub fn write(&mut self, event: &Event) {
+    /// Appends one event. False if it was dropped.
+    pub fn write(&mut self, event: &Event) -> bool {
         self.line.clear();
-        if self.torn {
-            self.line.push(b'\n');
-        }
         serde_json::to_writer(&mut self.line, event).expect("an event is made of what JSON can say");
         self.line.push(b'\n');
-        match self.file.write(&self.line) {
-            Ok(written) if written == self.line.len() => {
-                self.torn = false;
-                if std::mem::take(&mut self.failing) {
-                    log::warn!("Events go to {} again; some are missing.", self.path.display());
-                }
-            }
-            outcome => {
-                if let Ok(written) = outcome {
-                    self.torn = written > 0 || self.torn;
-                }
-                if !std::mem::replace(&mut self.failing, true) {
-                    let error = outcome.err().unwrap_or_else(|| Errno::ENOSPC.into());
-                    log::error!("Cannot write events to {}: {error}. Going on without.", self.path.display());
-                }
+        self.outlet.put(&self.line)
+    }
+
+    /// How many events were dropped and not told yet, once there is room to tell it.
+    pub fn take_lost(&self) -> Option<u64> {
+        self.outlet.take_lost()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it was a regular file when it was opened.
+    #[must_use]
+    pub fn is_regular(&self) -> bool {
+        self.is_regular
+    }
+
+    /// What writes it.
+    #[must_use]
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+}
+
+/// The file, on the outlet's thread.
+struct EventDrain {
+    path: PathBuf,
+    file: File,
+}
+
+impl Drain for EventDrain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut self.file, bytes)
+    }
+
+    fn reopen(&mut self) {
+        match opening::append_to(&self.path) {
+            Ok(file) => self.file = file,
+            Err(error) => {
+                let path = self.path.display();
+                log::error!("Cannot open {path} anew: {error}. Events go on into the file that was open before.");
             }
         }
+    }
+
+    fn is_torn(&mut self) -> bool {
+        // A predecessor that was killed may have left half a line.
+        self.file.metadata().is_ok_and(|metadata| metadata.is_file()) && ends_torn(&self.path)
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        log::error!("Cannot write events to {}: {error}. Going on without.", self.path.display());
+    }
+
+    fn recovered(&mut self) {
+        log::warn!("Events go to {} again; some are missing.", self.path.display());
     }
 }
 
@@ -75,12 +120,18 @@ pub fn ends_torn(path: &Path) -> bool {
     last().is_ok_and(|byte| byte != b'\n')
 }
 
+/// Minutes of a busy peer with every reading told.
+const MANNER: Manner = Manner { bytes_max: 32 << 20, lines_max: 1 << 17, loss: Loss::Ask };
+
 #[cfg(test)]
 mod tests {
     use super::EventFile;
     use protocol::id::{Incarnation, PeerId};
     use protocol::note::{EVENT_VERSION, Event, Note};
     use protocol::time::Time;
+    use std::time::Duration;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn event(n: u64) -> Event {
         let p = PeerId::new("peer1").unwrap();
@@ -95,6 +146,7 @@ mod tests {
         let mut file = EventFile::open(&path).unwrap();
         file.write(&event(1));
         file.write(&event(2));
+        assert!(file.outlet.settle(LONG));
         let text = std::fs::read_to_string(&path).unwrap();
         let whole: Vec<Event> = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(whole, [event(1), event(2)]);
@@ -103,8 +155,29 @@ mod tests {
     #[test]
     fn a_full_disk_stops_nobody() {
         let mut file = EventFile::open(std::path::Path::new("/dev/full")).unwrap();
+        for n in 1..3 {
+            file.write(&event(n));
+            assert!(file.outlet.settle(LONG));
+        }
+        let health = file.outlet.health();
+        assert!(health.failing.is_some() && health.dropped == 2, "{health:?}");
+        assert_eq!(file.take_lost(), None, "there is nowhere to tell it yet");
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_is_opened_anew_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("events.jsonl"), folder.path().join("events.jsonl.1"));
+        let mut file = EventFile::open(&path).unwrap();
         file.write(&event(1));
+        assert!(file.outlet.settle(LONG));
+        std::fs::rename(&path, &aside).unwrap();
         file.write(&event(2));
-        assert!(file.failing);
+        assert!(file.outlet.settle(LONG));
+        file.outlet.reopen();
+        file.write(&event(3));
+        assert!(file.outlet.settle(LONG));
+        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&aside), lines(&path)), (2, 1));
     }
 }

@@ -14,6 +14,8 @@ pub const BAD_FILE: u8 = 65;
 pub const UNAVAILABLE: u8 = 69;
 /// A mistake of ours.
 pub const BUG: u8 = 70;
+/// The answer could not be written.
+pub const UNSAID: u8 = stdio::UNSAID;
 
 /// An exit code, and what to tell the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,14 @@ impl Failure {
     #[must_use]
     pub fn new(code: u8, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
+    }
+}
+
+impl From<stdio::Unsaid> for Failure {
+    fn from(unsaid: stdio::Unsaid) -> Self {
+        // Whoever has closed the pipe does not want to hear of it.
+        let text = if unsaid.is_closed() { String::new() } else { unsaid.to_string() };
+        Self::new(UNSAID, text)
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::note::Note;
 use crate::clock;
 
 /// The first event of a life: enough to find the process again, and to know that it is the same one.
-pub(crate) fn start_note(me: &Contact, status: Option<&Path>) -> Note {
+pub(crate) fn start_note(me: &Contact, status: Option<&Path>, omits_readings: bool) -> Note {
     let pid = std::process::id();
     Note::Start {
         pid,
@@ -20,6 +20,7 @@ pub(crate) fn start_note(me: &Contact, status: Option<&Path>) -> Note {
         birth: me.birth,
         priority: me.explicit,
         status: status.map(|path| path.display().to_string()),
+        omits_readings,
     }
 }
 

@@ -1,54 +1,103 @@
-//! What a peer remembers from one life to the next: which life it is, larger at each start than at the one before, and
-//! whether it has been in a group of mode `primary`.
+//! What a peer keeps in its data folder from one life to the next: which life it is, larger at each start than at the one
+//! before; whether it has been in a group of mode `primary`; and its name.
 //!
-//! The clock alone nearly does it; the number stored in the data folder covers a clock that was set back. The file is
-//! locked for as long as the peer lives, so that no two of them write into one folder.
+//! The clock alone nearly does it; the stored number covers a clock that was set back. The file `lock` is locked for as long
+//! as the peer lives, so that no two of them write into one folder. Whatever is stored is written beside, synced and renamed,
+//! so that a crash leaves the old or the new; and what cannot be read is an error, never the same as nothing.
 //!
-//! The file is one line, `1795421702345` or `1795421702345 veteran`: written beside and renamed, so that a crash leaves the
-//! old line or the new one.
+//! The folder may be moved or removed while the peer runs. [`Store::look`] notices that, and goes on at the path.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::id::Incarnation;
+use nix::sys::stat::FileStat;
+use protocol::id::{Incarnation, PeerId};
 
-/// Where the incarnation is kept; nobody else can open it meanwhile.
+pub use self::memory::{Bad, Memory, Past};
+use crate::clock;
+use crate::folder::{Folder, Identity, NoFolder, Presence, other_kind};
+
+mod memory;
+
+/// Where the memory is kept; no other peer can open it meanwhile.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    held: Option<Held>,
+    /// What is to be in the file.
+    memory: Option<Memory>,
+    /// Why the folder could not be used when it was last looked at.
+    trouble: Option<String>,
+    /// How often the memory was changed by others.
+    changed: u64,
+    /// How often the folder was not there any more.
+    moved: u64,
+}
+
+/// The folder, while it is ours.
+#[derive(Debug)]
+struct Held {
+    folder: Arc<Folder>,
     /// Locked until it is closed, which the kernel does for a process that is killed, too.
-    _lock: File,
+    lock: File,
+    lock_identity: Identity,
+    /// The memory as this process has left it.
+    stamp: Option<Stamp>,
 }
 
-/// What is remembered.
+/// Enough to see that a file is as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// The incarnation of the last life.
-    pub incarnation: Incarnation,
-    /// What it has seen.
-    pub past: Past,
+struct Stamp {
+    inode: u64,
+    size: i64,
+    modified: (i64, i64),
 }
 
-/// What earlier lives have seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Past {
-    /// No group, or none that matters.
-    #[default]
-    Fresh,
-    /// A view of a group in mode `primary`: this peer may have forgotten what that view knew, and founds no group.
-    Veteran,
-    /// The same, and an operator has given that group up: the next life founds a new one, alone.
-    NewLog,
+/// A store that the loop and the worker share.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<Store>>);
+
+/// What was found in the memory's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A memory.
+    Memory(Memory),
+    /// Nothing.
+    Nothing {
+        /// What there is although the folder should be new; none if it is.
+        used: Option<String>,
+    },
 }
 
 /// Why there is no store.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum NoStore {
     /// Another peer uses the folder.
+    #[error("another running peer uses this folder")]
     Taken,
+    /// The folder holds the memory of another peer.
+    #[error("it holds the memory of peer {0}; move that folder away, and this peer makes its own")]
+    Foreign(PeerId),
+    /// The folder must not be used.
+    #[error("{0}")]
+    Unfit(String),
     /// The folder cannot be written.
-    Unwritable(io::Error),
+    #[error(transparent)]
+    Unwritable(#[from] io::Error),
+}
+
+/// Why a memory that is there cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It holds no memory.
+    #[error(transparent)]
+    Bad(#[from] Bad),
+    /// It cannot be read, or something else is in its place.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl Store {
@@ -56,47 +105,276 @@ impl Store {
     ///
     /// # Errors
     /// [`NoStore`].
-    pub fn open(folder: &Path) -> Result<Self, NoStore> {
-        fs::create_dir_all(folder).map_err(NoStore::Unwritable)?;
-        let lock = File::create(folder.join("lock")).map_err(NoStore::Unwritable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: folder.join("incarnation"), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(NoStore::Taken),
-            Err(TryLockError::Error(error)) => Err(NoStore::Unwritable(error)),
+    pub fn open(path: &Path) -> Result<Self, NoStore> {
+        let held = Held::take(path)?;
+        Ok(Self { held: Some(held), ..Self::without(path) })
+    }
+
+    /// One that has no folder yet; each look tries again.
+    #[must_use]
+    pub fn without(path: &Path) -> Self {
+        Self { path: path.to_owned(), held: None, memory: None, trouble: None, changed: 0, moved: 0 }
+    }
+
+    /// Where the memory is.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.path.join(MEMORY)
+    }
+
+    /// What was stored.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn load(&self) -> Result<Found, Unreadable> {
+        match &self.held {
+            Some(held) => load(&held.folder, Some(&held.lock)),
+            None => match Folder::open(&self.path) {
+                Ok(folder) => load(&folder, None),
+                Err(_) => Ok(Found::Nothing { used: None }),
+            },
         }
     }
 
-    /// What was stored; nothing where there is no file, or something else in it.
-    #[must_use]
-    pub fn load(&self) -> Option<Memory> {
-        let text = fs::read_to_string(&self.path).ok()?;
-        let (number, word) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-        let past = [Past::Fresh, Past::Veteran, Past::NewLog].into_iter().find(|past| past.word() == word)?;
-        Some(Memory { incarnation: Incarnation(number.parse().ok()?), past })
-    }
-
-    /// Stores it, so that it survives a crash of the machine: written beside, synced, renamed.
+    /// Gives a memory that cannot be read another name, under which it is kept; that name.
     ///
     /// # Errors
-    /// Those of the operating system; the old number stands then.
-    pub fn save(&self, memory: Memory) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all((format!("{} {}", memory.incarnation, memory.past.word()).trim_end().to_owned() + "\n").as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    /// Those of the operating system.
+    pub fn put_aside(&self) -> io::Result<PathBuf> {
+        let held = self.held.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        held.put_aside().map(|name| self.path.join(name))
+    }
+
+    /// Stores it, so that it survives a crash of the machine, at the path where the folder is to be.
+    ///
+    /// # Errors
+    /// Those of the operating system; the old memory stands then, and each look tries again.
+    pub fn save(&mut self, memory: Memory) -> io::Result<()> {
+        let highest = self.memory.as_ref().map_or(memory.incarnation, |before| before.incarnation.max(memory.incarnation));
+        self.memory = Some(Memory { incarnation: highest, ..memory });
+        self.hold()?;
+        match (&mut self.held, &self.memory) {
+            (Some(held), Some(memory)) => held.save(memory),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Whether something that this store has made is not where it was: perhaps somebody removes the whole folder at the moment.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.is_in_place() || held.stamp.is_some() && matches!(held.folder.stat(MEMORY), Ok(None)))
+    }
+
+    /// Makes sure that the folder is where it was, is locked, and holds the memory; takes it anew if it was moved or removed.
+    /// Tells what is different.
+    ///
+    /// # Errors
+    /// There is no folder to be had.
+    pub fn look(&mut self) -> io::Result<Arc<Folder>> {
+        let looked = self.hold();
+        if let Err(error) = &looked {
+            let error = error.to_string();
+            if self.trouble.as_ref() != Some(&error) {
+                log::error!(
+                    "The data folder {} cannot be used: {error}. Nothing is kept until that is mended; this peer looks again every second.",
+                    self.path.display()
+                );
+                self.trouble = Some(error);
+            }
+        }
+        self.mend_memory();
+        looked
+    }
+
+    /// The folder at the path, ours.
+    fn hold(&mut self) -> io::Result<Arc<Folder>> {
+        if let Some(held) = self.held.as_ref().filter(|held| held.is_in_place()) {
+            return Ok(Arc::clone(&held.folder));
+        }
+        let before = self.held.take();
+        let (held, missing) = self.take_anew().map_err(|why| match why {
+            NoStore::Unwritable(error) => error,
+            other => io::Error::other(other.to_string()),
+        })?;
+        let folder = Arc::clone(&held.folder);
+        self.held = Some(held);
+        let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
+        if self.trouble.take().is_some() {
+            log::warn!("The data folder {} can be used again; missing there: {missing}.", self.path.display());
+        } else if let Some(before) = before {
+            self.moved += 1;
+            let same = matches!(before.folder.presence(), Presence::Same);
+            let what = if same { "has lost its file `lock`" } else { "was moved, removed or replaced while the peer runs" };
+            if self.moved.is_power_of_two() {
+                let (path, moved) = (self.path.display(), self.moved);
+                log::warn!("The data folder {path} {what} (time {moved}). The peer goes on at that path; missing there: {missing}.");
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Takes what is at the path by now, and says what it lacks.
+    fn take_anew(&mut self) -> Result<(Held, Vec<&'static str>), NoStore> {
+        let missing = |folder: &Folder| EXPECTED.into_iter().filter(|name| matches!(folder.stat(name), Ok(None))).collect();
+        let missing = match Folder::open(&self.path) {
+            Ok(folder) => missing(&folder),
+            Err(_) => EXPECTED.to_vec(),
+        };
+        let held = Held::take(&self.path)?;
+        let Some(ours) = &self.memory else { return Ok((held, missing)) };
+        match load(&held.folder, Some(&held.lock)) {
+            Ok(Found::Memory(theirs)) => {
+                let other = theirs.name.clone().filter(|name| ours.name.as_ref().is_some_and(|own| own != name));
+                if let Some(other) = other {
+                    return Err(NoStore::Foreign(other));
+                }
+                self.memory = Some(united(ours, &theirs));
+            }
+            // It is written when the folder is ours.
+            Ok(Found::Nothing { .. }) => {}
+            Err(why) => log::warn!("The memory {} there cannot be used: {why}. It is put aside.", self.file().display()),
+        }
+        Ok((held, missing))
+    }
+
+    /// Writes the memory again where somebody has removed or changed it.
+    fn mend_memory(&mut self) {
+        let (Some(held), Some(memory)) = (&mut self.held, &self.memory) else { return };
+        let now = held.folder.stat(MEMORY).map(|stat| stat.as_ref().map(Stamp::of_stat));
+        if now.as_ref().is_ok_and(|now| now.is_some() && *now == held.stamp) {
+            return;
+        }
+        if matches!(load(&held.folder, None), Ok(Found::Memory(found)) if found == *memory) {
+            held.stamp = now.ok().flatten();
+            return;
+        }
+        self.changed += 1;
+        let (path, changed, was_stored) = (self.path.join(MEMORY), self.changed, held.stamp.is_some());
+        // A directory in its place, for instance, has to go first.
+        let done = if matches!(now, Ok(Some(_))) { held.put_aside().map(|_| ()) } else { Ok(()) }.and_then(|()| held.save(memory));
+        let path = path.display();
+        match done {
+            Ok(()) if !was_stored => log::info!("The memory {path} is stored."),
+            Ok(()) if changed.is_power_of_two() => {
+                log::warn!("The memory {path} was removed or changed while the peer runs (time {changed}); it is written again.");
+            }
+            Err(error) if changed.is_power_of_two() => {
+                log::error!("The memory {path} is not stored (attempt {changed}): {error}. A restart would not know of this life.");
+            }
+            _ => {}
+        }
+    }
+
+    /// For a store that two threads use.
+    #[must_use]
+    pub fn share(self) -> Shared {
+        Shared(Arc::new(Mutex::new(self)))
     }
 }
 
-impl Past {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Fresh => "",
-            Self::Veteran => "veteran",
-            Self::NewLog => "new-log",
+impl Shared {
+    /// The store, while nobody else uses it.
+    pub fn lock(&self) -> MutexGuard<'_, Store> {
+        // A thread that panicked has left it as it was between two system calls, as a crash would.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn take(path: &Path) -> Result<Self, NoStore> {
+        let folder = Folder::make(path).map_err(|why| match why {
+            NoFolder::Unfit(text) => NoStore::Unfit(text),
+            NoFolder::Io(error) => NoStore::Unwritable(error),
+        })?;
+        let lock = folder.append_to(LOCK).map_err(|error| io::Error::new(error.kind(), format!("{LOCK}: {error}")))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(NoStore::Taken),
+            Err(TryLockError::Error(error)) => return Err(NoStore::Unwritable(error)),
+        }
+        let lock_identity = Identity::of(&lock.metadata()?);
+        Ok(Self { folder: Arc::new(folder), lock, lock_identity, stamp: None })
+    }
+
+    /// Whether the path leads to this folder, and its name `lock` to the file that is locked. What cannot be looked at at the
+    /// moment has not moved.
+    fn is_in_place(&self) -> bool {
+        !matches!(self.folder.presence(), Presence::Changed) && !matches!(self.folder.has(LOCK, self.lock_identity), Presence::Changed)
+    }
+
+    fn save(&mut self, memory: &Memory) -> io::Result<()> {
+        let mut file = self.folder.create(BESIDE).map_err(|error| io::Error::new(error.kind(), format!("{BESIDE}: {error}")))?;
+        file.write_all(memory.encode().as_bytes())?;
+        file.sync_all()?;
+        let stamp = Stamp::of(&file)?;
+        self.folder.rename(BESIDE, MEMORY)?;
+        self.folder.sync()?;
+        self.stamp = Some(stamp);
+        self.leave_witness();
+        Ok(())
+    }
+
+    /// A line in the lock says that there is a memory: should it vanish, its place does not look like that of a first start.
+    fn leave_witness(&mut self) {
+        if self.lock.metadata().is_ok_and(|meta| meta.len() == 0) {
+            // Where there is no room for it, what else the folder holds has to do.
+            let _no_room = self.lock.write_all(WITNESS).and_then(|()| self.lock.sync_all());
         }
     }
+
+    fn put_aside(&self) -> io::Result<String> {
+        for turn in 1..ASIDE_MAX {
+            let name = if turn == 1 { ASIDE.to_owned() } else { format!("{ASIDE}.{turn}") };
+            if self.folder.stat(&name)?.is_none() {
+                self.folder.rename(MEMORY, &name)?;
+                self.folder.sync()?;
+                return Ok(name);
+            }
+        }
+        Err(io::Error::other(format!("there are {ASIDE_MAX} files called {ASIDE} already; remove some")))
+    }
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        let size = i64::try_from(meta.size()).unwrap_or(i64::MAX);
+        Ok(Self { inode: meta.ino(), size, modified: (meta.mtime(), meta.mtime_nsec()) })
+    }
+
+    fn of_stat(stat: &FileStat) -> Self {
+        Self { inode: stat.st_ino, size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) }
+    }
+}
+
+fn load(folder: &Folder, lock: Option<&File>) -> Result<Found, Unreadable> {
+    match folder.stat(MEMORY)? {
+        None => Ok(Found::Nothing { used: used(folder, lock)? }),
+        Some(stat) => {
+            if let Some(kind) = other_kind(&stat) {
+                return Err(Bad::Content(format!("it is {kind}, and no file")).into());
+            }
+            let bytes = folder.read(MEMORY, memory::LENGTH_MAX)?;
+            Ok(Found::Memory(Memory::decode(&bytes, clock::utc_micros() / 1_000)?))
+        }
+    }
+}
+
+/// What tells that a folder without a memory has been used. A first start leaves `lock` empty until it has stored one.
+fn used(folder: &Folder, lock: Option<&File>) -> io::Result<Option<String>> {
+    for name in LEFT_BY_LIVES {
+        if folder.stat(name)?.is_some() {
+            return Ok(Some(format!("`{name}` is there")));
+        }
+    }
+    let witness = lock.map(File::metadata).transpose()?.is_some_and(|meta| meta.len() > 0);
+    Ok(witness.then(|| format!("`{LOCK}` says that there was one")))
+}
+
+/// What two memories of one peer know together.
+fn united(ours: &Memory, theirs: &Memory) -> Memory {
+    let past = if ours.past == Past::Fresh && theirs.past == Past::Veteran { Past::Veteran } else { ours.past };
+    Memory { incarnation: ours.incarnation.max(theirs.incarnation), past, name: ours.name.clone() }
 }
 
 /// The incarnation of a process that starts now: above the stored one, and not below the milliseconds since 1970.
@@ -105,42 +383,16 @@ pub fn choose(stored: Option<Incarnation>, utc_ms: u64) -> Incarnation {
     Incarnation(stored.map_or(0, |Incarnation(number)| number.saturating_add(1)).max(utc_ms))
 }
 
+const MEMORY: &str = "incarnation";
+const BESIDE: &str = "incarnation.new";
+const ASIDE: &str = "incarnation.unreadable";
+const LOCK: &str = "lock";
+const WITNESS: &[u8] = b"The memory of this folder's peer is in the file `incarnation`.\n";
+/// What a folder in use has, in the order in which it is told.
+const EXPECTED: [&str; 3] = ["lock", "incarnation", "ordered.jsonl"];
+/// What no first start leaves.
+const LEFT_BY_LIVES: [&str; 4] = ["ordered.jsonl", "ordered.jsonl.1", "contacts", ASIDE];
+const ASIDE_MAX: u32 = 64;
+
 #[cfg(test)]
-mod tests {
-    use super::{Incarnation, Memory, NoStore, Past, Store, choose};
-
-    #[test]
-    fn it_rises_even_when_the_clock_falls() {
-        assert_eq!(choose(None, 1_000), Incarnation(1_000));
-        assert_eq!(choose(Some(Incarnation(5_000)), 1_000), Incarnation(5_001));
-        assert_eq!(choose(Some(Incarnation(500)), 1_000), Incarnation(1_000));
-    }
-
-    #[test]
-    fn it_survives_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        assert_eq!(store.load(), None);
-        for (number, past) in [(7, Past::Fresh), (8, Past::Veteran), (9, Past::NewLog)] {
-            let memory = Memory { incarnation: Incarnation(number), past };
-            store.save(memory).unwrap();
-            assert_eq!(store.load(), Some(memory));
-        }
-        for rubbish in ["rubbish", "7 rubbish", "", "7 veteran of sorts"] {
-            std::fs::write(folder.path().join("incarnation"), rubbish).unwrap();
-            assert_eq!(store.load(), None, "{rubbish:?}");
-        }
-    }
-
-    #[test]
-    fn a_folder_has_one_peer_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        assert!(matches!(Store::open(folder.path()), Err(NoStore::Taken)));
-        drop(store);
-        assert!(Store::open(folder.path()).is_ok());
-        let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        assert!(matches!(Store::open(&file), Err(NoStore::Unwritable(_))));
-    }
-}
+mod tests;

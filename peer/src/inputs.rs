@@ -190,6 +190,9 @@ enum Given {
     },
     Leave,
     Wake,
+    Moved {
+        address: std::net::SocketAddrV4,
+    },
 }
 
 #[derive(Deserialize, Serialize)]
@@ -225,6 +228,7 @@ impl Given {
             }
             Input::Leave => Self::Leave,
             Input::Wake => Self::Wake,
+            Input::Moved { address } => Self::Moved { address: *address },
         }
     }
 
@@ -249,6 +253,7 @@ impl Given {
             }
             Self::Leave => Input::Leave,
             Self::Wake => Input::Wake,
+            Self::Moved { address } => Input::Moved { address },
         })
     }
 }

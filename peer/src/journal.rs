@@ -1,24 +1,51 @@
 //! The human log: one line a record, on standard output, like `2026-11-23T08:15:02.345678Z INFO Peer …`.
 //!
 //! Times are UTC with microseconds, so that logs of several peers sort by text. A line goes out in one `write`. A
-//! standard output that has gone away (a closed pipe) stops nobody.
+//! standard output that has gone away (a closed pipe), or that nobody reads, stops nobody: a thread writes to it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, SharedLogger};
+use stdio::Outlet;
+use stdio::outlet::{Loss, Manner};
 
 use crate::clock::{Stamp, utc_micros};
 
 /// Sends what this process logs to standard output from now on.
-pub fn start(level: LevelFilter) {
+///
+/// # Errors
+/// Those of the operating system.
+pub fn start(level: LevelFilter) -> io::Result<()> {
+    // A descriptor of its own: the one of the standard library has a buffer and a lock, which would be waited for at the end.
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let outlet = Outlet::start("log", output, MANNER)?;
     // Only a second call in one process fails, and then the first one stands.
-    let _already_started = CombinedLogger::init(vec![Box::new(Journal { level })]);
+    let _already_started = CombinedLogger::init(vec![Box::new(Journal { level, outlet: outlet.clone() })]);
+    let _already_started = OUTLET.set(outlet);
+    Ok(())
+}
+
+/// What writes the log, once that has been started.
+pub fn outlet() -> Option<&'static Outlet> {
+    OUTLET.get()
+}
+
+/// Waits a moment for what has been logged to be written.
+pub fn settle(patience: Duration) {
+    if let Some(outlet) = outlet() {
+        let _too_slow = outlet.settle(patience);
+    }
 }
 
 struct Journal {
     level: LevelFilter,
+    outlet: Outlet,
 }
 
 impl Log for Journal {
@@ -31,12 +58,10 @@ impl Log for Journal {
             return;
         }
         let lines = lines(Stamp(utc_micros()), record.level(), &record.args().to_string());
-        let _closed_pipe = std::io::stdout().lock().write_all(lines.as_bytes());
+        let _dropped_and_counted = self.outlet.put(lines.as_bytes());
     }
 
-    fn flush(&self) {
-        let _closed_pipe = std::io::stdout().lock().flush();
-    }
+    fn flush(&self) {}
 }
 
 impl SharedLogger for Journal {
@@ -62,9 +87,25 @@ pub(crate) fn lines(stamp: Stamp, level: Level, text: &str) -> String {
     lines
 }
 
+/// The line that stands where lines are missing.
+fn gap(dropped: u64) -> Vec<u8> {
+    let text = format!("{dropped} lines were dropped while nobody read this output, or while it took nothing.");
+    lines(Stamp(utc_micros()), Level::Warn, &text).into_bytes()
+}
+
+static OUTLET: OnceLock<Outlet> = OnceLock::new();
+/// Minutes of a busy peer with every reading told.
+const MANNER: Manner = Manner { bytes_max: 4 << 20, lines_max: 1 << 15, loss: Loss::Tell(gap) };
+
 #[cfg(test)]
 mod tests {
-    use super::{Level, Stamp, lines};
+    use super::{Level, Stamp, gap, lines};
+
+    #[test]
+    fn a_gap_reads_like_any_line() {
+        let line = String::from_utf8(gap(17)).unwrap();
+        assert!(line.contains("Z WARN 17 lines were dropped while nobody read this output") && line.ends_with('\n'), "{line}");
+    }
 
     #[test]
     fn each_line_has_its_own_stamp() {

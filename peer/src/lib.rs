@@ -1,8 +1,9 @@
 //! One peer: a thin shell of sockets, sensors and files round one [`protocol::node::Node`].
 //!
 //! The node decides everything that the protocol decides; this crate carries bytes. One thread runs a short `mio`
-//! loop and touches sockets only; what can block for long (host probes, files of sinks, name look-ups) lives on one
-//! worker thread, and standard input on one of its own, behind bounded queues.
+//! loop and touches sockets only; what can block lives on threads of its own, behind bounded queues: host probes and files
+//! of sinks ([`worker`]), name look-ups ([`names`]), the surroundings of the process ([`scout`]), standard input, and every
+//! output ([`outputs`]).
 //!
 //! Where to start reading: [`shell`] is the loop, [`settings`] what it is told, [`links`] and [`discovery`] its
 //! sockets, [`narrator`] what it tells people and machines, [`inputs`] and [`replay`] how a finished run is gone through again.
@@ -13,28 +14,39 @@ compile_error!("this system runs on Linux only, for now");
 pub mod address;
 pub mod cli;
 pub mod clock;
+pub mod contacts;
 pub mod descriptors;
 pub mod discovery;
+pub mod doublings;
 pub mod events;
 pub mod failure;
+pub mod folder;
+pub mod gate;
 mod identity;
 pub mod incarnation;
 pub mod inputs;
 pub mod journal;
 pub mod links;
+pub mod names;
 pub mod narrator;
+pub mod network;
+pub mod opening;
+pub mod outputs;
 pub mod pacer;
 pub mod publisher;
+pub mod reach;
 pub mod recover;
 pub mod refusals;
 pub mod rejects;
 pub mod replay;
+pub mod scout;
 pub mod seeds;
 pub mod sensors;
 pub mod settings;
 pub mod shell;
 pub mod sinks;
 pub mod status;
+pub mod voice;
 pub mod worker;
 
 /// The id of this build: the version, and a digest of the sources of `peer` and `protocol`.

@@ -8,9 +8,10 @@
 //! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no protocol can know is
 //! settled here: how many strangers may connect, how long they may stay silent, and what to do without descriptors.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,11 +27,17 @@ use protocol::seam::{Down, Input};
 use protocol::time::Time;
 use rustix::buffer::spare_capacity;
 
+pub use self::dials::Obstacle;
+use self::dials::{Dials, Plan};
 use self::link::{Link, State};
 use crate::clock;
+use crate::doublings::Doublings;
+use crate::gate::Gate;
 use crate::rejects::{Reject, RejectReason};
 use crate::status::Traffic;
+use crate::voice::Voice;
 
+mod dials;
 mod link;
 mod outgoing;
 
@@ -41,6 +48,8 @@ pub enum Found {
     Input(Input),
     /// Something that was turned away.
     Reject(Reject),
+    /// A large frame has begun to come, and waits until [`Links::allow_large`] or [`Links::refuse_large`] says whether it may.
+    Large(LinkId),
 }
 
 /// How much the links may take up.
@@ -54,11 +63,22 @@ pub struct Limits {
     pub backlog: usize,
     /// Queued bytes at which a link is given up.
     pub queue: usize,
+    /// How long an attempt to connect may take.
+    pub dial: Duration,
+    /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with its link.
+    pub half_received: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { links: 8_192, silence: Duration::from_secs(10), backlog: 4 << 20, queue: 256 << 20 }
+        Self {
+            links: 8_192,
+            silence: Duration::from_secs(10),
+            backlog: 4 << 20,
+            queue: 256 << 20,
+            dial: Duration::from_secs(5),
+            half_received: 256 << 20,
+        }
     }
 }
 
@@ -72,8 +92,9 @@ pub struct Links {
     calling: bool,
     /// When to accept again after descriptors ran out.
     accept_at: Option<Time>,
-    /// Whether it has been told that they ran out.
+    /// Whether they have run out, and how often they had before.
     starved: bool,
+    starvations: Doublings,
     accepted: u64,
     links: HashMap<LinkId, Link>,
     /// Links that may have bytes, or an end, to read.
@@ -86,7 +107,15 @@ pub struct Links {
     /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
+    /// Bytes of all frames that have come in part, and how many such frames have begun.
+    half_received: usize,
+    begun: u64,
     sent: Traffic,
+    gate: Gate,
+    dials: Dials,
+    voice: Voice,
+    /// Whether a connection has come about since somebody last asked.
+    grown: bool,
 }
 
 impl Links {
@@ -105,6 +134,7 @@ impl Links {
             calling: true,
             accept_at: None,
             starved: false,
+            starvations: Doublings::default(),
             accepted: 0,
             links: HashMap::new(),
             ready: VecDeque::new(),
@@ -113,8 +143,57 @@ impl Links {
             found: VecDeque::new(),
             expiring: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            half_received: 0,
+            begun: 0,
             sent: Traffic::default(),
+            gate: Gate::default(),
+            dials: Dials::new(limits.dial),
+            voice: Voice::of_one_address(),
+            grown: false,
         })
+    }
+
+    /// From here on nothing is written to a link before this gate lets it pass.
+    pub fn wait_for(&mut self, gate: Gate) {
+        self.gate = gate;
+    }
+
+    /// From now on its addresses are said like this.
+    pub fn set_voice(&mut self, voice: Voice) {
+        self.voice = voice;
+    }
+
+    /// Gives up the connections whose own address is gone: nothing that is sent from there arrives.
+    pub fn give_up(&mut self, is_gone: impl Fn(Ipv4Addr) -> bool) {
+        let gone = |link: &Link| link.local().is_some_and(&is_gone);
+        let gone: Vec<LinkId> = self.links.iter().filter(|(_, link)| gone(link)).map(|(id, _)| *id).collect();
+        for id in gone {
+            match self.links.get(&id).map(|link| link.state) {
+                Some(State::Connecting) => self.dial_fails(id, &ErrorKind::AddrNotAvailable.into()),
+                Some(State::Up | State::Closing(_)) => self.end(id, Down::Reset),
+                None => {}
+            }
+        }
+    }
+
+    /// How many connections to other machines there are for each own address, if one has come about since this was last asked.
+    pub fn by_address(&mut self) -> Option<BTreeMap<Ipv4Addr, usize>> {
+        if !std::mem::take(&mut self.grown) {
+            return None;
+        }
+        let mut counts = BTreeMap::new();
+        for link in self.links.values().filter(|link| link.state == State::Up && link.spoken) {
+            let here = link.local().filter(|_| matches!(link.remote.ip(), IpAddr::V4(remote) if !self.voice.is_own(remote)));
+            if let Some(here) = here {
+                *counts.entry(here).or_default() += 1;
+            }
+        }
+        Some(counts)
+    }
+
+    /// Addresses that are wanted and cannot be reached, since when, and why.
+    pub fn failing(&self, now: Time) -> impl Iterator<Item = (SocketAddrV4, Time, &Obstacle)> {
+        self.dials.failing(now)
     }
 
     /// Takes note of an event of the listener or of a link.
@@ -145,6 +224,12 @@ impl Links {
     pub fn begin(&mut self, now: Time) {
         self.reads_left = self.ready.len() * READS_PER_TURN;
         self.expire(now);
+        while let Some(id) = self.dials.overdue(now) {
+            self.dial_fails(id, &ErrorKind::TimedOut.into());
+        }
+        while let Some((id, to)) = self.dials.due(now) {
+            self.connect(id, to);
+        }
         if self.accept_at.is_some_and(|at| at <= now) {
             self.accept_at = None;
             self.calling = true;
@@ -178,7 +263,7 @@ impl Links {
     /// When to begin a turn at the latest, without any event.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.expiring.first().map(|&(at, _)| at).into_iter().chain(self.accept_at).min()
+        self.expiring.first().map(|&(at, _)| at).into_iter().chain(self.accept_at).chain(self.dials.deadline()).min()
     }
 
     /// How many links there are.
@@ -207,6 +292,22 @@ impl Links {
 
     /// Connects; `LinkUp` or `DialFailed` follows.
     pub fn dial(&mut self, id: LinkId, to: SocketAddrV4) {
+        match self.dials.begin(clock::now(), id, to) {
+            Plan::Now => self.connect(id, to),
+            Plan::TakeOver(before) => {
+                // Whoever wanted it has forgotten it, and wants it again.
+                self.found.push_back(Found::Input(Input::DialFailed { link: before, refused: false }));
+                let Some(mut link) = self.links.remove(&before) else { return };
+                match self.registry.reregister(&mut link.stream, token(id), Interest::READABLE | Interest::WRITABLE) {
+                    Ok(()) => drop(self.links.insert(id, link)),
+                    Err(error) => self.dial_fails(id, &error),
+                }
+            }
+            Plan::Later => {}
+        }
+    }
+
+    fn connect(&mut self, id: LinkId, to: SocketAddrV4) {
         let remote = SocketAddr::V4(to);
         let connected = TcpStream::connect(remote).and_then(|mut stream| {
             self.registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
@@ -216,13 +317,27 @@ impl Links {
             Ok(stream) => {
                 self.links.insert(id, Link::new(stream, remote, State::Connecting));
             }
-            Err(error) => self.found.push_back(Found::Input(dial_failed(id, &error))),
+            Err(error) => self.dial_fails(id, &error),
         }
+    }
+
+    fn dial_fails(&mut self, id: LinkId, error: &io::Error) {
+        let obstacle = match error.kind() {
+            ErrorKind::ConnectionRefused => Obstacle::Refused,
+            ErrorKind::TimedOut => Obstacle::Silence,
+            _ => Obstacle::NoWay(error.to_string()),
+        };
+        let refused = obstacle == Obstacle::Refused;
+        self.dials.fail(clock::now(), id, obstacle);
+        self.forget(id);
+        self.found.push_back(Found::Input(Input::DialFailed { link: id, refused }));
     }
 
     /// Closes a link after what is queued for it has been written; the node has forgotten it already.
     pub fn hang_up(&mut self, id: LinkId) {
-        let until = clock::now() + CLOSING_PATIENCE;
+        let now = clock::now();
+        let until = now + CLOSING_PATIENCE;
+        self.dials.abandon(now, id);
         let Some(link) = self.links.get_mut(&id) else { return };
         match link.state {
             State::Connecting => self.forget(id),
@@ -238,9 +353,14 @@ impl Links {
 
     /// Queues a message for a link; one that is gone takes nothing, and the node is being told so.
     pub fn send(&mut self, id: LinkId, message: &Message) {
-        if self.links.contains_key(&id) {
-            self.queue(id, encode_shared(message), message.is_bulk());
-        }
+        let Some(link) = self.links.get(&id) else { return };
+        let address = match (link.local(), link.remote) {
+            (Some(local), SocketAddr::V4(remote)) => self.voice.on_link(local, *remote.ip()),
+            _ => None,
+        };
+        let said = address.and_then(|address| self.voice.message(message, address));
+        let message = said.map_or(Cow::Borrowed(message), Cow::Owned);
+        self.queue(id, encode_shared(&message), message.is_bulk());
     }
 
     /// Queues a message, encoded once, for several links.
@@ -290,6 +410,9 @@ impl Links {
             return;
         }
         let queued = link.queue.bytes();
+        if queued > 0 {
+            self.gate.pass();
+        }
         let written = link.queue.write_to(&mut link.stream);
         if let State::Closing(until) = &mut link.state
             && link.queue.bytes() < queued
@@ -324,6 +447,9 @@ impl Links {
     fn read(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.ready = false;
+        if link.asking && link.state == State::Up {
+            return; // it is read on when it is known whether it may say so much
+        }
         let room = link.cutter.appetite().min(self.buffer.len());
         // What belongs to a large frame goes right where it is to stay.
         let (read, room) = match link.cutter.rest().filter(|_| link.state == State::Up) {
@@ -344,6 +470,7 @@ impl Links {
                         link.cutter.push(&self.buffer[..count]);
                     }
                     self.cut(id);
+                    self.count_half_received(id);
                 }
                 if more {
                     self.mark_ready(id);
@@ -377,8 +504,14 @@ impl Links {
             }
         }
         if !messages.is_empty() {
+            self.grown |= !link.spoken;
             link.spoken = true;
             self.found.push_back(Found::Input(Input::Received { link: id, messages }));
+        }
+        if fatal.is_none() && self.links.get(&id).is_some_and(|link| link.cutter.held_back().is_some()) {
+            let link = self.links.get_mut(&id).expect("it has just been looked at");
+            link.asking = true;
+            self.found.push_back(Found::Large(id));
         }
         let Some(error) = fatal else { return };
         self.found.push_back(Found::Input(Input::LinkDown { link: id, how: Down::Garbage }));
@@ -386,6 +519,50 @@ impl Links {
             self.send(id, &Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: WIRE_VERSION } }));
         }
         self.hang_up(id);
+    }
+
+    /// From now on a link may carry large frames.
+    pub fn allow_large(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
+        link.asking = false;
+        link.cutter.allow_large();
+        if link.state == State::Up {
+            self.cut(id);
+            self.count_half_received(id);
+        }
+        self.mark_ready(id);
+    }
+
+    /// A link may not carry large frames, and one has begun: it is closed.
+    pub fn refuse_large(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
+        link.asking = false;
+        let length = link.cutter.held_back().unwrap_or_default();
+        let why = RejectReason::LargeFrame { length };
+        self.found.push_back(Found::Reject(Reject { from: link.remote, why }));
+        self.end(id, Down::Garbage);
+    }
+
+    /// What has come on a link belongs to a frame that is not complete, or it does not any more.
+    fn count_half_received(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let held = link.cutter.held();
+        self.half_received = self.half_received + held - link.held;
+        link.held = held;
+        if held == 0 {
+            link.begun = None;
+        } else if link.begun.is_none() {
+            self.begun += 1;
+            link.begun = Some(self.begun);
+        }
+        while self.half_received > self.limits.half_received {
+            let begun = self.links.iter().filter_map(|(id, link)| Some((link.begun?, *id)));
+            let Some((_, oldest)) = begun.min() else { return };
+            let why = RejectReason::HalfReceived { most: self.limits.half_received };
+            let from = self.links[&oldest].remote;
+            self.found.push_back(Found::Reject(Reject { from, why }));
+            self.end(oldest, Down::Garbage);
+        }
     }
 
     fn accept(&mut self, now: Time) {
@@ -401,8 +578,13 @@ impl Links {
                 }
                 Err(error) if out_of_descriptors(&error) => {
                     // The caller stays in the kernel's queue, and the listener would report it for ever.
-                    if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}; this is told once.");
+                    if !std::mem::replace(&mut self.starved, true)
+                        && let Some(count) = self.starvations.count()
+                    {
+                        log::warn!(
+                            "Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}. Occurrence {count}; told at \
+                             the 1st, 2nd, 4th, 8th …. `ulimit -n` raises the number of descriptors."
+                        );
                     }
                     self.accept_at = Some(now + ACCEPT_PAUSE);
                     return;
@@ -446,15 +628,14 @@ impl Links {
                 link.state = State::Up;
                 link.spoken = true;
                 link.tune();
+                self.dials.succeed(id);
+                self.grown = true;
                 self.found.push_back(Found::Input(Input::LinkUp { link: id }));
                 mark(&mut link.dirty, &mut self.dirty, id);
                 self.mark_ready(id);
             }
             Err(error) if error.kind() == ErrorKind::NotConnected => {}
-            Err(error) => {
-                self.forget(id);
-                self.found.push_back(Found::Input(dial_failed(id, &error)));
-            }
+            Err(error) => self.dial_fails(id, &error),
         }
     }
 
@@ -492,6 +673,7 @@ impl Links {
 
     fn forget(&mut self, id: LinkId) {
         if let Some(mut link) = self.links.remove(&id) {
+            self.half_received -= link.held;
             // Closing the descriptor below takes it out of the poll in any case.
             let _not_registered = self.registry.deregister(&mut link.stream);
         }
@@ -511,10 +693,6 @@ fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
         *flag = true;
         list.push(id);
     }
-}
-
-fn dial_failed(id: LinkId, error: &io::Error) -> Input {
-    Input::DialFailed { link: id, refused: error.kind() == ErrorKind::ConnectionRefused }
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {

@@ -1,17 +1,19 @@
 //! Tells each [`Note`] twice, as a sentence to people and as an event to machines, and numbers the events.
 
-use std::io::Write as _;
 use std::panic::PanicHookInfo;
 use std::path::Path;
 use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
 
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::{EVENT_VERSION, Event, Level, Note};
+use stdio::{Outlet, last_words};
 
 use crate::clock;
 use crate::events::EventFile;
 use crate::failure;
 use crate::inputs;
+use crate::journal;
 
 /// Tells notes; clones tell in the same voice.
 #[derive(Clone, Debug)]
@@ -56,23 +58,37 @@ impl Narrator {
         self.with(|voice| voice.tell(note));
     }
 
+    /// What writes the events, if they are written.
+    #[must_use]
+    pub fn outlet(&self) -> Option<Outlet> {
+        self.with(|voice| voice.events.as_ref().map(|events| events.outlet().clone()))
+    }
+
+    /// Tells how many events were dropped, once there is room for it.
+    pub fn tell_losses(&self) {
+        self.with(Voice::tell_losses);
+    }
+
     /// From now on a panic of any thread is told as what it is, a mistake of ours, and ends the process. Where inputs are
     /// recorded, so is the way to go through them again.
     pub fn tell_panics(&self, recording: Option<&Path>) {
         let narrator = self.clone();
         let again = recording.map(inputs::replay_command);
+        let outlet = self.outlet();
         std::panic::set_hook(Box::new(move |info| {
             let message = describe(info);
-            // Standard error is unbuffered and needs no lock of ours; it is there even where the rest is not.
-            let _closed = writeln!(std::io::stderr(), "peer: a bug: {message}");
-            if let Some(command) = &again {
-                let _closed = writeln!(std::io::stderr(), "peer: what led to it: {command}");
-            }
+            // Standard error needs no lock of ours; it is there even where the rest is not.
+            let command = again.as_ref().map(|command| format!("\npeer: what led to it: {command}")).unwrap_or_default();
+            last_words(&format!("peer: a bug: {message}{command}"), PATIENCE);
             match narrator.voice.try_lock() {
                 Ok(mut voice) => voice.tell(Note::Panic { message }),
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().tell(Note::Panic { message }),
                 // The narrator itself panicked, or another thread is speaking: no time to wait for either.
                 Err(TryLockError::WouldBlock) => {}
+            }
+            journal::settle(PATIENCE);
+            if let Some(outlet) = &outlet {
+                let _too_slow = outlet.settle(PATIENCE);
             }
             std::process::exit(failure::BUG.into());
         }));
@@ -92,9 +108,22 @@ impl Voice {
                 log::log!(level, "{sentence}");
             }
         }
+        self.tell_losses();
+        self.write(note);
+    }
+
+    fn tell_losses(&mut self) {
+        if let Some(events) = self.events.as_ref().and_then(EventFile::take_lost) {
+            self.write(Note::EventsLost { events });
+        }
+    }
+
+    /// An event that is dropped has its number all the same, so that a hole shows.
+    fn write(&mut self, note: Note) {
         self.told += 1;
         if let Some(events) = &mut self.events {
-            events.write(&Event { v: EVENT_VERSION, t: clock::now(), p: self.me.clone(), inc: self.inc, n: self.told, note });
+            let event = Event { v: EVENT_VERSION, t: clock::now(), p: self.me.clone(), inc: self.inc, n: self.told, note };
+            let _dropped_and_counted = events.write(&event);
         }
     }
 }
@@ -113,6 +142,9 @@ pub(crate) fn loudness(level: Level) -> log::Level {
         Level::Debug => log::Level::Debug,
     }
 }
+
+/// How long each of the last outputs of a process that has a bug is waited for.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a panic says, and where.
 pub(crate) fn describe(info: &PanicHookInfo<'_>) -> String {

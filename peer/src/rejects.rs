@@ -28,6 +28,16 @@ pub enum RejectReason {
     },
     /// A connection that said nothing.
     SilentLink,
+    /// A large frame of somebody who is in no view.
+    LargeFrame {
+        /// Its length.
+        length: usize,
+    },
+    /// More bytes of frames that have come in part than this peer keeps.
+    HalfReceived {
+        /// How many it keeps.
+        most: usize,
+    },
 }
 
 impl RejectReason {
@@ -44,6 +54,8 @@ impl RejectReason {
             Self::Wire(WireError::Tag { .. }) => "tag",
             Self::TooManyLinks { .. } => "too many links",
             Self::SilentLink => "silent link",
+            Self::LargeFrame { .. } => "large frame",
+            Self::HalfReceived { .. } => "half-received frames",
         }
     }
 
@@ -52,6 +64,8 @@ impl RejectReason {
             Self::Wire(error) => error.to_string(),
             Self::TooManyLinks { most } => format!("{most} connections stand already"),
             Self::SilentLink => "it connected and said nothing".to_owned(),
+            Self::LargeFrame { length } => format!("a frame of {length} bytes from a peer that is in no view of this one"),
+            Self::HalfReceived { most } => format!("frames that came in part held more than {most} bytes; this was the oldest"),
         }
     }
 }

@@ -14,6 +14,7 @@ use protocol::node::Node;
 use protocol::note::Note;
 use protocol::seam::{Input, Output};
 use protocol::time::Time;
+use stdio::Unsaid;
 
 use crate::clock::Stamp;
 use crate::failure::{BAD_FILE, BUG, Failure};
@@ -134,8 +135,8 @@ fn go_through(
     match panic::catch_unwind(AssertUnwindSafe(|| teller.tell_all(request))) {
         Ok(Err(End::Bad(bad))) => Err(Failure::new(BAD_FILE, bad.to_string())),
         Ok(Err(End::Knobs(text))) => Err(Failure::new(BAD_FILE, format!("{}: {text}", request.inputs.display()))),
-        // Whoever cuts the text short, such as `head`, has seen enough.
-        Ok(Ok(()) | Err(End::Closed)) => Ok(()),
+        Ok(Err(End::Unsaid(unsaid))) => Err(unsaid.into()),
+        Ok(Ok(())) => Ok(()),
         Err(_told_by_the_hook) => {
             let number = teller.number;
             let command = format!("peer replay {} --trace --until {}", request.inputs.display(), number.saturating_sub(1));
@@ -148,8 +149,8 @@ fn go_through(
 enum End {
     Bad(BadInputs),
     Knobs(String),
-    /// Nobody reads any more.
-    Closed,
+    /// What is told cannot be written.
+    Unsaid(Unsaid),
 }
 
 impl From<BadInputs> for End {
@@ -159,8 +160,8 @@ impl From<BadInputs> for End {
 }
 
 impl From<io::Error> for End {
-    fn from(_: io::Error) -> Self {
-        Self::Closed
+    fn from(error: io::Error) -> Self {
+        Self::Unsaid(Unsaid(error))
     }
 }
 
@@ -202,6 +203,7 @@ impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller
             None if twin.is_none() => self.remark(&format!("nothing is recorded in {}", request.inputs.display())),
             None => {}
         }
+        self.out.flush()?;
         Ok(())
     }
 
@@ -289,6 +291,7 @@ mod tests {
         let mut recorder = Recorder::open(&inputs).unwrap();
         recorder.begin(&life);
         (0..5).for_each(|at| recorder.give(Time::from_micros(at), &Input::Wake));
+        drop(recorder);
         let request = Request { inputs, trace: true, until: None };
         let (mut out, mut remarks) = (Vec::new(), Vec::new());
         let done = go_through(&request, &mut out, &mut remarks, give);

@@ -24,6 +24,14 @@ impl Seed {
     }
 }
 
+impl Seed {
+    /// The address, where that needs no name service.
+    #[must_use]
+    pub fn literal(&self) -> Option<SocketAddrV4> {
+        Some(SocketAddrV4::new(self.host.parse().ok()?, self.port))
+    }
+}
+
 impl FromStr for Seed {
     type Err = String;
 

@@ -25,6 +25,8 @@ pub struct Settings {
     pub id: Option<PeerId>,
     /// Where to listen; detected where it is not given.
     pub address: Option<Ipv4Addr>,
+    /// What others are told to dial, where that is not an address of this machine.
+    pub advertise: Option<Seed>,
     /// The TCP port; 0 takes a free one.
     pub port: u16,
     /// The explicit priority.
@@ -119,6 +121,7 @@ impl Settings {
         Ok(Self {
             id,
             address: raw.address,
+            advertise: raw.advertise,
             port: raw.port.unwrap_or(0),
             priority: raw.priority.unwrap_or(0),
             broadcast_port,
@@ -289,6 +292,16 @@ mod tests {
         assert_eq!((founders, knobs.preempt), (vec!["p1", "p2"], true), "a name that is given twice is one founder");
         let listed = Settings::gather(flags(&["--mode", "primary", "--bootstrap", "a,b"])).unwrap();
         assert_eq!(listed.config.knobs().bootstrap.len(), 2);
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set_and_a_wrong_one_is_named() {
+        let with = |line: &[&str], value: &str| flags(line).with_environment(|name| (name == "BROADCAST_PORT").then(|| value.into()));
+        assert_eq!(with(&[], "").unwrap().broadcast_port, None);
+        assert_eq!(with(&[], "7001").unwrap().broadcast_port, Some(7_001));
+        assert_eq!(with(&["--broadcast-port", "7002"], "nonsense").unwrap().broadcast_port, Some(7_002), "flags win");
+        let refused = with(&[], "99999").unwrap_err();
+        assert!(refused.contains("variable BROADCAST_PORT") && refused.contains("99999"), "{refused}");
     }
 
     #[test]

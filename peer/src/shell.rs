@@ -9,29 +9,39 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
-use protocol::id::Incarnation;
+use protocol::id::{Incarnation, PeerId};
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
 use protocol::time::Time;
+use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
+use stdio::signals::Requests;
 
 use self::tally::Tally;
 use crate::clock;
-use crate::discovery::{Discovery, OWN, SHARED};
+use crate::contacts::Contacts;
+use crate::discovery::{self, Discovery};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
-use crate::incarnation::{Memory, Past, Store};
+use crate::incarnation::{Memory, Past, Shared};
 use crate::inputs::Recorder;
 use crate::links::{Found, Links};
+use crate::names::Names;
 use crate::narrator::Narrator;
+use crate::network::Network;
+use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
+use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::scout::Scout;
 use crate::sensors::load::Load;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
+mod memory;
+mod moving;
 mod publishing;
 mod start;
 mod tally;
@@ -48,6 +58,13 @@ pub struct Shell {
     view_since: Time,
     links: Links,
     discovery: Discovery,
+    network: Network,
+    scout: Scout,
+    /// None where there is no name to look up.
+    names: Option<Names>,
+    reach: Reach,
+    /// Who was in the group.
+    contacts: Contacts,
     worker: Worker,
     lines: Option<Publisher>,
     load: Option<Load>,
@@ -56,9 +73,11 @@ pub struct Shell {
     status: Option<Server>,
     narrator: Narrator,
     rejects: Rejects,
-    store: Option<Store>,
+    store: Option<Shared>,
+    id: PeerId,
     past: Past,
     recorder: Option<Recorder>,
+    outputs: Outputs,
     /// Delivered in this turn, and on its way to the sinks.
     delivered: Vec<Delivery>,
     deliveries: Tally,
@@ -66,10 +85,12 @@ pub struct Shell {
     refused: Vec<(u64, Refusal)>,
     refusals: Refusals,
     cluster: String,
+    cluster_digest: u64,
     delivery: Guarantee,
     started: Time,
-    leaving: bool,
-    /// Set by a second signal.
+    /// How often somebody has asked this process to stop.
+    requests: Requests,
+    /// Set by a second request.
     hurry: bool,
     stop: Option<StopReason>,
     /// Why it cannot go on, although the group has nothing against it.
@@ -77,7 +98,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Runs until the node is done or a second signal comes.
+    /// Runs until the node is done or is asked a second time to stop.
     ///
     /// # Errors
     /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot fail.
@@ -107,7 +128,7 @@ impl Shell {
         if let Some((pacer, at)) = self.pacer.as_mut().zip(load) {
             pacer.set(at)?;
         }
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).min();
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
         let busy = more_lines || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
@@ -118,22 +139,37 @@ impl Shell {
     fn take_events(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                SIGNALS => {
-                    for _ in self.signals.pending() {
-                        if std::mem::replace(&mut self.leaving, true) {
-                            self.hurry = true;
-                        } else {
-                            self.feed(Input::Leave);
-                        }
-                    }
-                }
-                OWN | SHARED => self.discovery.note(event),
+                SIGNALS => self.take_signals(),
+                token if discovery::is_ours(token) => self.discovery.note(event),
                 STATUS | CLIENT => self.answer_status(),
                 // Whatever woke the loop is looked for in every turn.
                 WAKER | PACER => {}
                 _listener_or_link => self.links.note(event),
             }
         }
+    }
+
+    fn take_signals(&mut self) {
+        let signals: Vec<i32> = self.signals.pending().collect();
+        for signal in signals {
+            if signal == SIGHUP {
+                self.reopen();
+                continue;
+            }
+            let before = self.requests.count();
+            match self.requests.note(Duration::from_micros(clock::now().as_micros())) {
+                1 if before == 0 => self.feed(Input::Leave),
+                1 => {}
+                _ => self.hurry = true,
+            }
+        }
+    }
+
+    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs.
+    fn reopen(&mut self) {
+        log::info!("SIGHUP: opening the files of this peer anew.");
+        self.outputs.reopen();
+        self.worker.reopen();
     }
 
     /// Reads this turn's share of everything.
@@ -149,9 +185,9 @@ impl Shell {
         while let Some(finding) = self.worker.finding() {
             match finding {
                 Finding::Measured { payload, time } => self.publish_measured(Publication::one(payload, time, None)),
-                Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
             }
         }
+        self.look_around();
         self.publish_lines();
         self.publish_load();
     }
@@ -184,14 +220,23 @@ impl Shell {
 
     fn close_turn(&mut self) {
         self.links.flush();
+        self.narrator.tell_losses();
         if !self.delivered.is_empty() {
+            self.outputs.gate().pass();
             self.worker.keep(std::mem::take(&mut self.delivered));
         }
     }
 
     fn take(&mut self, found: Found) {
         match found {
-            Found::Input(input) => self.feed(input),
+            Found::Input(input) => {
+                if let Input::Heard { datagram, .. } = &input {
+                    self.hear(datagram);
+                }
+                self.feed(input);
+            }
+            Found::Large(link) if self.node.takes_large(link) => self.links.allow_large(link),
+            Found::Large(link) => self.links.refuse_large(link),
             Found::Reject(reject) => {
                 if let Some(note) = self.rejects.count(&reject) {
                     self.tell(note);
@@ -237,8 +282,14 @@ impl Shell {
             Output::HangUp { link } => self.links.hang_up(link),
             Output::Send { link, message } => self.links.send(link, &message),
             Output::Fan { links, message } => self.links.fan(&links, &message),
-            Output::Broadcast { datagram } => self.discovery.broadcast(&datagram),
-            Output::Whisper { to, datagram } => self.discovery.whisper(to, &datagram),
+            Output::Broadcast { datagram } => {
+                self.outputs.gate().pass();
+                self.discovery.broadcast(&datagram);
+            }
+            Output::Whisper { to, datagram } => {
+                self.outputs.gate().pass();
+                self.discovery.whisper(to, &datagram);
+            }
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } => {}
             Output::Refused { place, why } => self.refused.push((place, why)),
@@ -250,10 +301,12 @@ impl Shell {
                 self.persist(incarnation);
             }
             Output::Note(note) => {
-                if matches!(note, Note::View { .. }) {
-                    self.view_since = self.now;
-                }
+                let is_view = matches!(note, Note::View { .. });
                 self.narrator.tell(note);
+                if is_view {
+                    self.view_since = self.now;
+                    self.remember_contacts();
+                }
             }
             Output::Stop(reason) => self.stop = Some(reason),
         }
@@ -272,7 +325,10 @@ impl Shell {
     /// Written by the loop itself, although it may block: it happens once or twice in a life, and nothing may be sent before.
     fn persist(&mut self, incarnation: Incarnation) {
         let Some(store) = &self.store else { return };
-        match store.save(Memory { incarnation, past: self.past }) {
+        let memory = Memory { incarnation, past: self.past, name: Some(self.id.clone()) };
+        // Bound to a name, or the lock would be held for as long as the match lasts.
+        let saved = store.lock().save(memory);
+        match saved {
             Ok(()) => self.narrator.tell(Note::Persist { incarnation }),
             // It might found a second group after a restart, so it takes no part in the first one.
             Err(error) if self.past == Past::Veteran => {
@@ -305,7 +361,10 @@ impl Shell {
             traffic: self.links.sent().plus(self.discovery.sent()),
             view_since: self.view_since,
             rejected: self.rejects.total(),
+            unreachable: self.reach.unreachable().to_vec(),
+            networks: self.network.situation().to_string(),
             deliveries: self.deliveries.report(),
+            outputs: self.outputs.report(),
         }
     }
 
@@ -329,6 +388,7 @@ impl Shell {
             None => farewell(reason),
         };
         self.tell(Note::Stop { reason: words });
+        self.outputs.settle(FAREWELL);
         outcome
     }
 }
@@ -345,7 +405,7 @@ fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io:
 }
 
 fn is_link(token: Token) -> bool {
-    !matches!(token, SIGNALS | OWN | SHARED | STATUS | CLIENT | WAKER | PACER)
+    !discovery::is_ours(token) && !matches!(token, SIGNALS | STATUS | CLIENT | WAKER | PACER)
 }
 
 /// The last event's words, and how the command ends.

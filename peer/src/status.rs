@@ -1,28 +1,34 @@
 //! `peer status`: a running peer answers on a Unix socket of its own, and a client finds it.
 //!
 //! The answer is one JSON object, sent to whoever connects; nothing is asked, so nothing can be asked wrongly. The
-//! sockets lie in one folder of the user's, so that a client needs no address where one peer runs.
+//! sockets lie in one folder of the user's (see [`folders`]), so that a client needs no address where one peer runs. A folder
+//! that is cleaned while the peer runs gets another socket; the scout notices.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use protocol::config::Guarantee;
-use protocol::id::PeerId;
 use protocol::status::Status;
 use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, UNAVAILABLE, USAGE};
+use crate::folder::Folder;
+use crate::outputs::OutputReport;
+use crate::reach::Unreachable;
+
+pub use self::client::{ask, ask_process};
+pub use self::folders::folders;
+
+mod client;
+mod elsewhere;
+mod folders;
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +54,19 @@ pub struct Report {
     pub view_since: Time,
     /// How much it has turned away unread.
     pub rejected: u64,
+    /// Peers that it hears and cannot reach.
+    #[serde(default)]
+    pub unreachable: Vec<Unreachable>,
+    /// How it stands with its networks.
+    #[serde(default)]
+    pub networks: String,
     /// How many of its own readings were refused.
     pub refused: u64,
     /// What it has handed over so far, in order.
     pub deliveries: Deliveries,
+    /// Outputs that take nothing, or have taken less than there was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputReport>,
 }
 
 /// What a peer has sent.
@@ -128,6 +143,11 @@ impl fmt::Display for Report {
         let Traffic { frames, datagrams, bytes } = self.traffic;
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
+        self.outputs.iter().try_for_each(|output| writeln!(f, "{output}"))?;
+        writeln!(f, "Networks: {}", self.networks)?;
+        for Unreachable { peer, address, for_ms, why } in &self.unreachable {
+            writeln!(f, "Cannot reach: {peer} at {address}, heard by UDP, for {} s it {why}", for_ms / 1_000)?;
+        }
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
     }
@@ -137,26 +157,35 @@ impl fmt::Display for Report {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
+    name: String,
+    folders: Vec<PathBuf>,
     listener: UnixListener,
     clients: VecDeque<(UnixStream, Vec<u8>)>,
 }
 
 impl Server {
-    /// Listens on a socket of its own in the user's folder.
+    /// Listens on a socket of its own in the first folder that will have one.
     ///
     /// # Errors
     /// Those of the operating system; a peer can live without.
     pub fn start(registry: &Registry, pid: u32, birth: u64) -> io::Result<Self> {
-        Self::start_in(&folder(), registry, pid, birth)
+        Self::start_in(folders(), registry, pid, birth)
     }
 
-    fn start_in(folder: &Path, registry: &Registry, pid: u32, birth: u64) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fn start_in(folders: Vec<PathBuf>, registry: &Registry, pid: u32, birth: u64) -> io::Result<Self> {
         // The birth keeps processes of several containers apart that share the folder and the number.
-        let path = folder.join(format!("{pid}-{:08x}.sock", birth >> 32));
-        let mut listener = UnixListener::bind(&path)?;
-        registry.register(&mut listener, STATUS, Interest::READABLE)?;
-        Ok(Self { path, listener, clients: VecDeque::new() })
+        let name = format!("{pid}-{:08x}.sock", birth >> 32);
+        let (path, listener) = listen(&folders, &name, registry)?;
+        Ok(Self { path, name, folders, listener, clients: VecDeque::new() })
+    }
+
+    /// Listens anew: somebody has removed the file.
+    ///
+    /// # Errors
+    /// Those of the operating system; whoever is being answered is answered all the same.
+    pub fn restore(&mut self, registry: &Registry) -> io::Result<()> {
+        (self.path, self.listener) = listen(&self.folders, &self.name, registry)?;
+        Ok(())
     }
 
     /// Where it listens.
@@ -198,103 +227,29 @@ impl Drop for Server {
     }
 }
 
-/// Asks the peer of that name, or the only one there is.
-///
-/// # Errors
-/// [`Failure`]: there is none, or there are several and none was named, or it does not answer.
-pub fn ask(id: Option<&PeerId>) -> Result<Report, Failure> {
-    choose(ask_all(&folder(), id), id)
-}
-
-/// What the peer says that runs as this process.
-///
-/// # Errors
-/// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
-pub fn ask_process(pid: u32) -> io::Result<Report> {
-    let of_process =
-        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&format!("{pid}-")));
-    let sockets = fs::read_dir(folder())?.flatten().map(|entry| entry.path());
-    let path = sockets.filter(of_process).max().ok_or(ErrorKind::NotFound)?;
-    ask_one(&path)
-}
-
-/// What came of asking everyone.
-#[derive(Debug, Default)]
-struct Answers {
-    reports: Vec<Report>,
-    /// How many took the question and said nothing: they stand still, or are very busy.
-    silent: usize,
-}
-
-fn choose(answers: Answers, id: Option<&PeerId>) -> Result<Report, Failure> {
-    let Answers { mut reports, silent } = answers;
-    if let Some(id) = id {
-        reports.retain(|report| report.status.peer_id == *id);
-    }
-    let Some(last) = reports.pop() else {
-        let who = id.map_or_else(|| "No peer".to_owned(), |id| format!("No peer called {id}"));
-        let text = match silent {
-            0 => format!("{who} of this user runs on this machine; start one with `peer run`."),
-            silent => format!("{who} of this user answers on this machine; {silent} of those that run said nothing for {PATIENCE:?}."),
-        };
-        return Err(Failure::new(UNAVAILABLE, text));
-    };
-    if reports.is_empty() {
-        return Ok(last);
-    }
-    reports.push(last);
-    let list: Vec<String> = reports.iter().map(|report| format!("  {} (process {})", report.status.peer_id, report.pid)).collect();
-    Err(Failure::new(USAGE, format!("Several peers run here; choose one with --id:\n{}", list.join("\n"))))
-}
-
-/// What every peer says whose socket lies in this folder. All are asked at once, so that one that stands still holds up
-/// nobody; once the wanted one has answered, the rest has little time to turn out to have the same name.
-fn ask_all(folder: &Path, id: Option<&PeerId>) -> Answers {
-    let (sender, answers) = mpsc::channel();
-    let sockets = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    for path in sockets.filter(|path| path.extension().is_some_and(|extension| extension == "sock")) {
-        let sender = sender.clone();
-        // Whoever is not awaited any more ends with the process.
-        thread::spawn(move || {
-            let _nobody_waits_any_more = sender.send(ask_one(&path).map_err(|error| (path, error)));
+/// A socket of that name in the first of the folders that will have one.
+fn listen(folders: &[PathBuf], name: &str, registry: &Registry) -> io::Result<(PathBuf, UnixListener)> {
+    let mut outcome = Err(ErrorKind::NotFound.into());
+    for folder in folders {
+        let path = folder.join(name);
+        let bound = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| {
+            // In /tmp somebody else may have made it before.
+            Folder::open(folder).map_err(|why| io::Error::other(why.to_string()))?;
+            // Another socket of this very name can only be this process's own, from before.
+            if path.symlink_metadata().is_ok() {
+                fs::remove_file(&path)?;
+            }
+            UnixListener::bind(&path)
         });
-    }
-    drop(sender);
-    let mut found = Answers::default();
-    let mut until = Instant::now() + PATIENCE + GRACE;
-    while let Ok(answer) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        match answer {
-            Ok(report) => {
-                if id.is_some_and(|id| report.status.peer_id == *id) {
-                    until = until.min(Instant::now() + GRACE);
-                }
-                found.reports.push(report);
+        match bound {
+            Ok(mut listener) => {
+                registry.register(&mut listener, STATUS, Interest::READABLE)?;
+                return Ok((path, listener));
             }
-            Err((path, error)) if error.kind() == ErrorKind::ConnectionRefused => {
-                // Its process was killed; if the file is gone already, somebody else has cleared it away.
-                let _cleared_away = fs::remove_file(path);
-            }
-            Err((_, error)) => found.silent += usize::from(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+            Err(error) => outcome = Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         }
     }
-    found.reports.sort_by(|a, b| a.status.peer_id.cmp(&b.status.peer_id).then(a.pid.cmp(&b.pid)));
-    found
-}
-
-fn ask_one(path: &Path) -> io::Result<Report> {
-    let mut stream = BlockingStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut text = String::new();
-    Read::by_ref(&mut stream).take(ANSWER_MAX_BYTES).read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
-}
-
-/// The folder of this user's sockets.
-fn folder() -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()) {
-        Some(runtime) => runtime.join("sensor-peers"),
-        None => PathBuf::from(format!("/tmp/sensor-peers-{}", nix::unistd::geteuid())),
-    }
+    outcome
 }
 
 /// The listener's token.
@@ -302,20 +257,17 @@ pub const STATUS: Token = Token(3);
 /// The token of all clients; there are few, so each event looks at all of them.
 pub const CLIENT: Token = Token(4);
 const CLIENTS_MAX: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the others have once the wanted one has answered.
-const GRACE: Duration = Duration::from_millis(100);
-const ANSWER_MAX_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{Answers, BlockingStream, Deliveries, Guarantee, PeerId, Report, STATUS, Server, Time, Traffic, ask_all, choose};
+    use super::client::{Answers, PATIENCE, ask_all, choose};
+    use super::{Deliveries, Guarantee, Report, STATUS, Server, Time, Traffic};
     use crate::failure::{UNAVAILABLE, USAGE};
     use protocol::config::Mode;
-    use protocol::id::{Incarnation, Oseq, Seq, ViewId};
+    use protocol::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
     use protocol::status::Status;
     use std::io::Write as _;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream as BlockingStream};
     use std::time::{Duration, Instant};
 
     fn report(name: &str, members: usize) -> Report {
@@ -350,8 +302,11 @@ mod tests {
             traffic: Traffic::default(),
             view_since: Time::ZERO,
             rejected: 0,
+            unreachable: Vec::new(),
+            networks: String::new(),
             refused: 0,
             deliveries: Deliveries::default(),
+            outputs: Vec::new(),
         }
     }
 
@@ -361,7 +316,7 @@ mod tests {
         let stale = folder.path().join("1-00000000.sock");
         drop(UnixListener::bind(&stale).unwrap());
         let mut poll = mio::Poll::new().unwrap();
-        let mut server = Server::start_in(folder.path(), poll.registry(), 7, u64::MAX).unwrap();
+        let mut server = Server::start_in(vec![folder.path().to_owned()], poll.registry(), 7, u64::MAX).unwrap();
         // Large enough that one write does not take it all.
         let expected = report("p1", 100_000);
         let asked = folder.path().to_owned();
@@ -374,15 +329,30 @@ mod tests {
         assert_eq!(client.join().unwrap(), [expected]);
         assert!(!stale.exists());
         let path = server.path().to_owned();
+        // A cleaned folder gets another socket, at the same path.
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        server.restore(poll.registry()).unwrap();
+        assert_eq!((server.path(), path.exists()), (path.as_path(), true));
         drop(server);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_first_folder_that_will_have_it_has_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, good) = (folder.path().join("file"), folder.path().join("good"));
+        std::fs::write(&file, "").unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let server = Server::start_in(vec![file.join("sub"), good.clone()], poll.registry(), 7, 1).unwrap();
+        assert!(server.path().starts_with(&good));
+        assert!(Server::start_in(vec![file.join("sub")], poll.registry(), 7, 1).is_err_and(|error| error.to_string().contains("sub")));
     }
 
     #[test]
     fn clients_that_never_read_do_not_pile_up() {
         let folder = tempfile::tempdir().unwrap();
         let mut poll = mio::Poll::new().unwrap();
-        let mut server = Server::start_in(folder.path(), poll.registry(), 7, 1).unwrap();
+        let mut server = Server::start_in(vec![folder.path().to_owned()], poll.registry(), 7, 1).unwrap();
         let mut clients = Vec::new();
         let mut events = mio::Events::with_capacity(8);
         for _ in 0..3 * super::CLIENTS_MAX {
@@ -397,7 +367,7 @@ mod tests {
 
     #[test]
     fn several_peers_need_a_name() {
-        let all = || Answers { reports: vec![report("p1", 1), report("p2", 1)], silent: 0 };
+        let all = || Answers { reports: vec![report("p1", 1), report("p2", 1)], ..Answers::default() };
         let p2 = PeerId::new("p2").unwrap();
         assert_eq!(choose(all(), Some(&p2)).unwrap().status.peer_id, p2);
         let failure = choose(all(), None).unwrap_err();
@@ -418,9 +388,9 @@ mod tests {
         let [p1, p2] = ["p1", "p2"].map(|name| PeerId::new(name).unwrap());
         let start = Instant::now();
         assert_eq!(choose(ask_all(folder.path(), Some(&p2)), Some(&p2)).unwrap().status.peer_id, p2);
-        assert!(start.elapsed() < super::PATIENCE, "nobody waits for the silent one");
+        assert!(start.elapsed() < PATIENCE, "nobody waits for the silent one");
         let failure = choose(ask_all(folder.path(), Some(&p1)), Some(&p1)).unwrap_err();
-        assert!(failure.code == UNAVAILABLE && failure.text.contains("1 of those that run said nothing"), "{failure}");
+        assert!(failure.code == UNAVAILABLE && failure.text.contains("process 1 said nothing"), "{failure}");
         server.join().unwrap();
     }
 

@@ -1,4 +1,4 @@
-//! The one thread for what may block: host probes, files of the sinks, name look-ups.
+//! The one thread for what may block for a while: host probes, files of the sinks.
 //!
 //! Two bounded queues join it to the loop. When the disk is slower than the group, deliveries beyond the bound do not
 //! reach the sinks, and a hole that says so does; when the loop is slower than the sensors, a reading is left out.
@@ -17,9 +17,8 @@ use protocol::seam::Delivery;
 use protocol::time::Time;
 
 use crate::clock::{self, Stamp, utc_micros};
-use crate::seeds::Seed;
 use crate::sensors::Sensor;
-use crate::sinks::Sinks;
+use crate::sinks::{LOOK_INTERVAL, Sinks};
 
 /// What the worker has to do, for as long as it lives.
 #[derive(Debug)]
@@ -30,8 +29,6 @@ pub struct Duties {
     pub interval: Duration,
     /// Where to keep what is delivered.
     pub sinks: Option<Sinks>,
-    /// Whose addresses to look up.
-    pub seeds: Vec<Seed>,
 }
 
 /// What the worker tells the loop.
@@ -44,8 +41,6 @@ pub enum Finding {
         /// When, in microseconds since 1970.
         time: u64,
     },
-    /// The addresses behind the seeds.
-    Seeds(Vec<std::net::SocketAddrV4>),
 }
 
 /// The loop's end of the two queues.
@@ -62,6 +57,7 @@ pub struct Worker {
 
 enum Job {
     Keep(Vec<Delivery>, u64),
+    Reopen,
     Finish(SyncSender<()>),
 }
 
@@ -121,6 +117,12 @@ impl Worker {
         }
     }
 
+    /// Opens the files of the sinks again, because somebody may have moved them.
+    pub fn reopen(&self) {
+        // With a queue that is full the worker is busy, and looks once a second anyway.
+        let _no_room = self.jobs.try_send(Job::Reopen);
+    }
+
     /// Waits until everything handed over is kept, or the patience is at its end.
     pub fn finish(&self, patience: Duration) -> bool {
         let (done, finished) = sync_channel(1);
@@ -143,24 +145,30 @@ impl Shift {
         let interval = self.duties.interval;
         // Soon, so that a person sees something; not at once, because CPU usage needs a moment to look back on.
         let mut measure_at = clock::now() + interval.min(FIRST_MEASURE);
-        let mut resolve_at = clock::now();
+        let mut look_at = clock::now();
         loop {
             let now = clock::now();
+            if let Some(sinks) = self.duties.sinks.as_mut().filter(|_| now >= look_at) {
+                sinks.look();
+                look_at = clock::now() + LOOK_INTERVAL;
+            }
             if now >= measure_at && !self.duties.sensors.is_empty() {
                 self.measure();
                 // After a pause, one reading and not all those that were missed.
                 measure_at = (measure_at + interval).max(clock::now());
             }
-            if now >= resolve_at && !self.duties.seeds.is_empty() {
-                self.resolve();
-                resolve_at = clock::now() + RESOLVE_INTERVAL;
-            }
-            match inbox.recv_timeout(self.patience(measure_at, resolve_at)) {
+            match inbox.recv_timeout(self.patience(measure_at, look_at)) {
                 Ok(Job::Keep(deliveries, weight)) => {
                     if let Some(sinks) = &mut self.duties.sinks {
                         sinks.keep(&deliveries);
                     }
                     self.waiting.fetch_sub(weight, Ordering::Relaxed);
+                }
+                Ok(Job::Reopen) => {
+                    log::info!("The data files are opened again.");
+                    if let Some(sinks) = &mut self.duties.sinks {
+                        sinks.reopen();
+                    }
                 }
                 Ok(Job::Finish(done)) => {
                     let _nobody_waits_any_more = done.send(());
@@ -173,11 +181,11 @@ impl Shift {
     }
 
     /// How long nothing is due.
-    fn patience(&self, measure_at: Time, resolve_at: Time) -> Duration {
+    fn patience(&self, measure_at: Time, look_at: Time) -> Duration {
         let now = clock::now();
         let measure = (!self.duties.sensors.is_empty()).then(|| measure_at.since(now));
-        let resolve = (!self.duties.seeds.is_empty()).then(|| resolve_at.since(now));
-        measure.into_iter().chain(resolve).min().unwrap_or(IDLE)
+        let look = self.duties.sinks.as_ref().map(|_| look_at.since(now));
+        measure.into_iter().chain(look).min().unwrap_or(IDLE)
     }
 
     fn measure(&mut self) {
@@ -191,22 +199,6 @@ impl Shift {
                 }
             }
         }
-        let _loop_is_gone = self.waker.wake();
-    }
-
-    fn resolve(&mut self) {
-        let mut addresses = Vec::new();
-        for seed in &self.duties.seeds {
-            let found = seed.resolve();
-            if found.is_empty() {
-                log::warn!("Seed {seed} has no address; looking again in {RESOLVE_INTERVAL:?}.");
-            }
-            addresses.extend(found);
-        }
-        addresses.sort_unstable();
-        addresses.dedup();
-        // The loop may be busy; the next look-up tells it again.
-        let _no_room = self.outbox.try_send(Finding::Seeds(addresses));
         let _loop_is_gone = self.waker.wake();
     }
 }
@@ -227,5 +219,4 @@ const READING_BYTES: u64 = 128;
 /// Readings that may wait for the loop.
 const FINDINGS_MAX: usize = 256;
 const FIRST_MEASURE: Duration = Duration::from_millis(300);
-const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(3_600);

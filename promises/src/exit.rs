@@ -15,5 +15,7 @@ pub const BAD_INPUT: u8 = 65;
 pub const UNAVAILABLE: u8 = 69;
 /// The command itself failed.
 pub const BROKEN: u8 = 70;
+/// What the command was asked for could not be written to standard output.
+pub const UNSAID: u8 = 74;
 /// Somebody stopped it.
 pub const INTERRUPTED: u8 = 130;

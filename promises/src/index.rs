@@ -8,6 +8,7 @@ use crate::fault::Table;
 use crate::history::{History, Hole};
 
 mod builder;
+mod had;
 
 /// The number of a life: one `(peer, incarnation)`.
 pub(crate) type LifeId = usize;
@@ -53,6 +54,8 @@ pub(crate) struct Life<'a> {
     pub(crate) stopped: bool,
     /// Whether some of what it said is missing: nothing follows from its silence then.
     pub(crate) holed: bool,
+    /// Whether it tells no single readings, because it was started so.
+    pub(crate) omits: bool,
 }
 
 /// One thing a life said.
@@ -66,6 +69,8 @@ pub(crate) struct Fact<'a> {
 /// What it said, as far as promises are concerned.
 pub(crate) enum What<'a> {
     Entry(Entry),
+    /// A reading that it took for a repeat, and has neither had nor been told to be lost.
+    Missed(Entry),
     Gap {
         from: u64,
         to: u64,
@@ -148,6 +153,8 @@ pub(crate) struct Lag {
     pub(crate) acked: u64,
     pub(crate) high: u64,
     pub(crate) for_ms: u64,
+    /// The first position that waited to be safe, where it is sent away for that.
+    pub(crate) awaited: Option<u64>,
 }
 
 /// What a life says of one position of the log.
@@ -369,6 +376,14 @@ impl<'a> Index<'a> {
             }
         }
         since.is_some() && life.ended.is_none_or(|ended| ended >= from)
+    }
+
+    /// The peers of which some life tells no single readings.
+    pub(crate) fn omitting(&self) -> Vec<PeerId> {
+        let mut peers: Vec<PeerId> = self.lives.iter().filter(|life| life.omits).map(|life| life.peer.clone()).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
     }
 
     /// The lives that could all talk to each other at that moment.

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use protocol::config::{Knobs, Mode};
+use protocol::id::PeerId;
+use protocol::view::Names;
 
 use crate::catalogue::{CATALOGUE, Promise};
 use crate::disk::Disk;
@@ -44,6 +46,8 @@ pub struct Judgement {
     pub unconfirmed: Vec<String>,
     /// Promises that had to be looked at and were not, by id.
     pub missing: Vec<String>,
+    /// Peers that tell no single readings (`log_deliveries` is off): what they delivered cannot be judged.
+    pub omitting: Vec<PeerId>,
 }
 
 /// What became of one promise.
@@ -139,6 +143,10 @@ impl Judgement {
         if self.unreadable > 0 {
             doubts.push(format!("{} lines could not be read", self.unreadable));
         }
+        if !self.omitting.is_empty() {
+            let names = Names(&self.omitting);
+            doubts.push(format!("log_deliveries is off at {names}: what was delivered there cannot be judged"));
+        }
         for id in &self.unconfirmed {
             doubts.push(format!("fault {id:?} was not seen to have worked"));
         }
@@ -170,6 +178,7 @@ pub fn judge(history: &History, options: &Options) -> Judgement {
         unreadable: history.unreadable.len(),
         unconfirmed: index.unconfirmed.iter().map(|id| (*id).to_owned()).collect(),
         missing: missing.cloned().collect(),
+        omitting: index.omitting(),
         findings,
     }
 }

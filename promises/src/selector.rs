@@ -333,6 +333,7 @@ mod tests {
                 birth: 0,
                 priority: 0,
                 status: None,
+                omits_readings: false,
             };
             say(&mut standing, &name, start);
             let leader = PeerId::new(leader).unwrap();

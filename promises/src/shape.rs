@@ -64,6 +64,12 @@ pub enum Over {
     Datagrams,
     /// Connections only: everybody is heard of, and nobody can be talked to.
     Streams,
+    /// Broadcasts only.
+    Broadcasts,
+    /// Unicast datagrams only.
+    Unicasts,
+    /// Dials only: what stands lives on.
+    Dials,
 }
 
 impl Shape {

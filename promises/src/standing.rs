@@ -250,7 +250,11 @@ mod tests {
     fn start(standing: &mut Standing, name: &str) {
         let (log, build, status) = (None, String::new(), None);
         let address = "127.0.0.1:5001".to_owned();
-        say(standing, name, Note::Start { pid: 0, pid_start: 0, log, address, build, birth: 0, priority: 0, status });
+        say(
+            standing,
+            name,
+            Note::Start { pid: 0, pid_start: 0, log, address, build, birth: 0, priority: 0, status, omits_readings: false },
+        );
     }
 
     fn view(standing: &mut Standing, name: &str, view_id: u64, members: &[&str]) {

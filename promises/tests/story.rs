@@ -83,6 +83,7 @@ fn start() -> Note {
         birth: 0,
         priority: 0,
         status: None,
+        omits_readings: false,
     }
 }
 
@@ -323,6 +324,11 @@ fn gap_free() {
     check_breaks("gap-free", |story| {
         // The killed one passes over a reading on its last day, so that no view closes behind it.
         story.untell(410, P3);
+    });
+    check_breaks("gap-free", |story| {
+        // It says that it has had the reading, and that is not so.
+        let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(410, P3).clone() else { unreachable!() };
+        *story.at(410, P3) = Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq };
     });
     check_breaks("gap-free", |story| {
         story.tell(

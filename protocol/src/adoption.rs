@@ -8,7 +8,7 @@ use crate::building::{Base, Building, Purpose};
 use crate::id::{Member, Seq};
 use crate::log::Log;
 use crate::member::RUN_BYTES;
-use crate::message::{Message, MissingAnswer, MissingRequest, Ordered, SyncFinal};
+use crate::message::{Message, MissingAnswer, MissingRequest, Ordered, Reason, SyncFinal};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::outbox::Stretch;
@@ -21,6 +21,11 @@ impl Node {
     /// A new leader's cut.
     pub(crate) fn on_final(&mut self, now: Time, from: &Member, last: SyncFinal, out: &mut Vec<Output>) {
         if last.leader.member != *from || self.is_stale(now, from, &last.epoch, "SEQ_SYNC_FINAL", out) {
+            return;
+        }
+        // Whoever is listed has promised that very epoch, to its owner; any other cut is somebody's who was asked by nobody.
+        if last.list.contains(&self.me.member) && (last.epoch != self.promised || last.epoch.owner != *from) {
+            self.reject(Some(&from.id), "SEQ_SYNC_FINAL", "of an epoch that it was not promised", out);
             return;
         }
         if !last.list.contains(&self.me.member) {
@@ -117,6 +122,15 @@ impl Node {
     /// Somebody lacks entries.
     pub(crate) fn on_missing(&mut self, now: Time, from: &Member, missing: &MissingRequest, out: &mut Vec<Output>) {
         let (ask, to) = (missing.ask, missing.to);
+        if !self.may_read(from) {
+            self.reject(Some(&from.id), "MISSING_SEQ_REQUEST", "of a peer that is in no view of this one", out);
+            self.refuse(now, from, Some(ask), Reason::NotMember, out);
+            return;
+        }
+        if !self.answered.insert(from.clone()) {
+            self.reject(Some(&from.id), "MISSING_SEQ_REQUEST", "before the last one was answered", out);
+            return;
+        }
         let covered = !self.log.is_none() && to <= self.log.contiguous() && self.log.epoch_at(to) == missing.epoch;
         if !covered {
             self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
@@ -145,10 +159,20 @@ impl Node {
         }
     }
 
+    /// Whether the log is for somebody: a member of the newest two views, or the claimant that has this peer's promise.
+    fn may_read(&self, peer: &Member) -> bool {
+        self.promised.owner == *peer || self.log.last_views().iter().any(|(_, view)| view.names(peer))
+    }
+
     pub(crate) fn on_repair(&mut self, now: Time, ask: u64, ordered: Ordered, out: &mut Vec<Output>) {
-        let Some(building) = self.building.as_mut().filter(|building| building.ask == ask && building.purpose != Purpose::Join) else {
+        if !self.building.as_ref().is_some_and(|building| building.ask == ask && building.purpose != Purpose::Join) {
             return;
-        };
+        }
+        if self.holds_too_much() {
+            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
+        let Some(building) = &mut self.building else { return };
         if !building.extend(ordered) {
             return;
         }
@@ -219,12 +243,21 @@ impl Node {
         let had_log = !self.log.is_none();
         let held = building.next().previous();
         let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
-        if std::mem::take(&mut self.merging) {
+        let Some(log) = building.finish(&self.log) else {
+            self.reject(Some(source.id()), "log", "with readings of an origin that was in no view", out);
+            match purpose {
+                Purpose::Lead => self.give_up_on(now, Some(&source), out),
+                Purpose::Follow | Purpose::Join => self.become_joining(now, None, out),
+            }
+            return false;
+        };
+        let dissolved = std::mem::take(&mut self.merging);
+        // A group that comes together again in its own log has merged with nobody.
+        if dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
             // What the old group ordered after the fork is in no common log; own readings among it are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
             out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));
         }
-        let log = building.finish(&self.log);
         if purpose != Purpose::Lead && log.view().is_some() {
             // Before anything of it is acknowledged.
             self.remember_view(out);

@@ -9,8 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{Contact, Member, PeerId, Seq};
-use crate::message::{Message, Reason, Rejected};
+use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::message::{JoinRequest, Message, Reason, Rejected};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::quorum::{is_quorum, may_go_on, required};
@@ -117,7 +117,7 @@ impl Node {
         }
     }
 
-    fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
+    pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
         if self.blocked.is_none() {
             out.push(Output::Note(Note::Blocked { why: why.clone() }));
         }
@@ -213,6 +213,49 @@ impl Node {
         let Some(why) = lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran) else { return true };
         self.tell_blocked(why, out);
         false
+    }
+
+    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
+    pub(crate) fn lacks_founders(&self) -> bool {
+        let Role::Joining(joining) = &self.role else { return false };
+        self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran).is_some()
+    }
+
+    /// Mode `primary`: those with whom this joining peer would found the group, as far as it knows of them. As long as some
+    /// are missing they are linked, because one may have heard those that another has not.
+    pub(crate) fn fellow_founders(&self) -> Vec<Contact> {
+        let Role::Joining(joining) = &self.role else { return vec![] };
+        if self.blocked.is_none() || !self.config.is_primary() || self.veteran {
+            return vec![];
+        }
+        let founders = self.config.knobs().bootstrap.iter().filter_map(|id| joining.heard.get(id));
+        founders.map(|(contact, _)| contact.clone()).collect()
+    }
+
+    /// Mode `primary`: tells each founder that is linked of the others that are.
+    pub(crate) fn introduce_founders(&mut self, now: Time, out: &mut Vec<Output>) {
+        let mut founders = self.fellow_founders();
+        founders.retain(|founder| self.links.is_linked(&founder.member));
+        for to in &founders {
+            for from in founders.iter().filter(|from| from.member != to.member) {
+                let Role::Joining(joining) = &self.role else { return };
+                let veteran = joining.veterans.contains(from.id());
+                let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
+                let (ask, from) = (joining.ask, from.clone());
+                let request = JoinRequest { ask, from, promised, contiguous, lineage, leading: None, veteran, recent: 0 };
+                self.send(now, &to.member, Message::NewPeerRequest(request), out);
+            }
+        }
+    }
+
+    /// Mode `primary`: a founder that is linked is there, whether its datagrams are heard or not.
+    pub(crate) fn on_founder_linked(&mut self, now: Time, member: &Member) {
+        let Some(contact) = self.links.contact(member).cloned() else { return };
+        let Role::Joining(joining) = &self.role else { return };
+        if self.config.is_primary() && self.config.knobs().bootstrap.contains(&member.id) {
+            let veteran = joining.veterans.contains(&member.id);
+            self.on_fellow_joiner(now, contact, veteran);
+        }
     }
 
     /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a view.

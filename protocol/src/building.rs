@@ -107,8 +107,8 @@ impl Building {
         self.base = Base::Snapshot(Box::new(snapshot));
     }
 
-    /// The finished log.
-    pub(crate) fn finish(self, own: &Log) -> Log {
+    /// The finished log; none where an entry is of somebody who was in no view of it.
+    pub(crate) fn finish(self, own: &Log) -> Option<Log> {
         let mut log = match &self.base {
             Base::Own(fork) => {
                 let mut log = own.clone();
@@ -118,13 +118,13 @@ impl Building {
             Base::Snapshot(snapshot) => Log::from_snapshot(snapshot),
         };
         for (_, entry) in self.entries.from(Seq::ZERO) {
-            log.append(entry);
+            log.knows_origin(&entry).then(|| log.append(entry))?;
         }
         log.set_lineage(self.lineage);
         if self.purpose != Purpose::Join {
             log.push_row(self.epoch);
         }
-        log
+        Some(log)
     }
 }
 

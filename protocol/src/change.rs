@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::{self, MEMBERS_MOST};
 use crate::id::{Contact, Epoch, PeerId, ViewId};
 use crate::view::View;
 
@@ -23,8 +24,10 @@ pub struct Change {
     /// Who leads it.
     pub leader: PeerId,
     /// Those of the view before that it does not name.
+    #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub gone: Vec<PeerId>,
     /// Those that it names and the view before does not, or not like that: another life, another address.
+    #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub come: Vec<Contact>,
     /// Set in the last view of a group that dissolves into another one: whom to join.
     pub successor: Option<Contact>,

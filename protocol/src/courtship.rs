@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::hesitation::Hesitation;
-use crate::id::PeerId;
+use crate::id::{Member, PeerId};
+use crate::message::{Coordinator, Message};
 use crate::node::Node;
 use crate::role::Role;
+use crate::seam::Output;
 use crate::sequencer::Courting;
 use crate::time::Time;
 
@@ -20,6 +22,7 @@ use crate::time::Time;
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Courtship {
     asked: BTreeMap<PeerId, Hesitation>,
+    invited: BTreeMap<PeerId, Hesitation>,
 }
 
 impl Courtship {
@@ -29,10 +32,14 @@ impl Courtship {
     }
 
     fn put_off(&mut self, now: Time, leader: &PeerId, first: Duration, most: Duration) {
-        self.asked.retain(|_, hesitation| !hesitation.is_forgotten(now));
-        if self.asked.len() < ASKED_MOST || self.asked.contains_key(leader) {
-            self.asked.entry(leader.clone()).or_default().begin(now, first, most);
-        }
+        begin(&mut self.asked, now, leader, first, most);
+    }
+}
+
+fn begin(pauses: &mut BTreeMap<PeerId, Hesitation>, now: Time, leader: &PeerId, first: Duration, most: Duration) {
+    pauses.retain(|_, hesitation| !hesitation.is_forgotten(now));
+    if pauses.len() < ASKED_MOST || pauses.contains_key(leader) {
+        pauses.entry(leader.clone()).or_default().begin(now, first, most);
     }
 }
 
@@ -46,6 +53,57 @@ impl Node {
         let most = self.jitter(2 * self.patience());
         self.courtship.put_off(now, courting.leader.id(), first, most);
         self.wants_changed = true;
+    }
+
+    /// Another leader is heard whose group is the lesser one: it may not hear this one, or not be able to dial it. So a link is
+    /// made from here, and what is said on it has the other one ask.
+    pub(crate) fn invite(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let (first, until) = (self.config.knobs().heartbeat_interval, now + self.config.knobs().election_timeout);
+        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let Role::Leader(leader) = &self.role else { return };
+        let outranks = (size, &leader.epoch) > (word.size, &word.epoch);
+        let is_free = leader.inviting.is_none() && leader.is_numbering() && self.leaving.is_none() && !self.config.is_primary();
+        let id = word.leader.id();
+        if !outranks
+            || !is_free
+            || self.log.view().is_some_and(|view| view.names(&word.leader.member))
+            || self.courtship.invited.get(id).is_some_and(|pause| !pause.is_over(now))
+        {
+            return;
+        }
+        let most = self.jitter(2 * self.patience());
+        begin(&mut self.courtship.invited, now, id, first, most);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.inviting = Some((word.leader.clone(), until));
+        }
+        self.wants_changed = true;
+        self.say_invitation(now, &word.leader.member, out);
+    }
+
+    /// Says who leads to the leader that it invites, if a link to it stands.
+    pub(crate) fn say_invitation(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.inviting.as_ref().is_none_or(|(invited, _)| invited.member != *to) {
+            return;
+        }
+        let word = self.own_word(None, Some(to));
+        if self.send(now, to, Message::Coordinator(word), out) {
+            self.forget_invited(to);
+        }
+    }
+
+    /// That leader has been told, or is gone.
+    pub(crate) fn forget_invited(&mut self, member: &Member) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.inviting.take_if(|(invited, _)| invited.member == *member).is_some() {
+            self.wants_changed = true;
+        }
+    }
+
+    /// Nobody waits for ever for a link to a leader that it invites.
+    pub(crate) fn stop_inviting(&mut self, now: Time) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        self.wants_changed |= leader.inviting.take_if(|(_, until)| *until <= now).is_some();
     }
 
     /// The group of this peer dissolves into that leader's: should that come to nothing, the next time is not soon.

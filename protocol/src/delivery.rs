@@ -1,22 +1,23 @@
 //! What has been handed to the sinks, and what comes next.
 //!
-//! The position is the log's; `sunk` is this peer's own: the highest number of each member that its sinks have had. It
-//! is never rolled back and never shipped, so a reading that comes again in another log is told apart and not handed
-//! over twice. Views come into force here, at their place among the readings (virtual synchrony).
+//! The position is the log's; what was handed over is this peer's own (see `handed`). It is never rolled back and never
+//! shipped, so a reading that comes again in another log is told apart and not handed over twice. One that comes too late
+//! to be handed over in its origin's order is told as a gap. Views come into force here, at their place among the readings
+//! (virtual synchrony).
 
-use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use crate::handed::{Handed, Standing};
+use crate::id::{Epoch, Incarnation, PeerId, Seq, ViewId};
 use crate::log::Log;
 use crate::message::Entry;
 use crate::note::Note;
 use crate::seam::{Delivery, Output, Run};
-use crate::table::Table;
 use crate::view::View;
 
 /// How far this peer's sinks are.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Sinks {
     delivered: Seq,
-    sunk: Table,
+    handed: Handed,
     /// The view in force at `delivered`.
     in_force: ViewId,
     /// Views below this are not told: they came into force while this peer was away.
@@ -27,11 +28,16 @@ pub(crate) struct Sinks {
 
 impl Sinks {
     pub(crate) fn new() -> Self {
-        Self { delivered: Seq::ZERO, sunk: Table::new(), in_force: ViewId::ZERO, tell_from: Seq::ZERO, told: None }
+        Self { delivered: Seq::ZERO, handed: Handed::default(), in_force: ViewId::ZERO, tell_from: Seq::ZERO, told: None }
     }
 
     pub(crate) fn delivered(&self) -> Seq {
         self.delivered
+    }
+
+    /// How many rows its table has.
+    pub(crate) fn rows(&self) -> usize {
+        self.handed.rows()
     }
 
     /// Hands over everything up to `limit` that the log holds.
@@ -54,35 +60,45 @@ impl Sinks {
     fn deliver_entry(&mut self, log: &Log, epoch: &Epoch, seq: Seq, entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
         match entry {
             Entry::Readings { origin, first, guarantee, readings } => {
-                let sunk = self.sunk_up_to(&origin).next().above(first).min(readings.len());
-                for past in 0..sunk {
-                    let (epoch, seq, view_id, oseq) = (epoch.clone(), seq.plus(past), self.in_force, first.plus(past));
-                    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
-                    out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
-                }
-                if sunk < readings.len() {
-                    self.sunk.set(&origin.id, (origin.inc, first.plus(readings.len()).previous()));
-                    let readings = readings.slice(sunk..readings.len());
-                    let (epoch, view_id, first, oseq) = (epoch.clone(), self.in_force, seq.plus(sunk), first.plus(sunk));
-                    out.push(Output::Deliver(Delivery::Run(Run { epoch, view_id, first, origin, oseq, guarantee, readings })));
+                let (last, mut past) = (first.plus(readings.len()).previous(), 0);
+                while past < readings.len() {
+                    let (standing, end) = self.handed.standing(&origin, first.plus(past), last);
+                    let next = end.next().above(first);
+                    let (seq, oseq) = (seq.plus(past), first.plus(past));
+                    match standing {
+                        Standing::Repeat => (past..next).for_each(|at| {
+                            let (epoch, view_id, origin_inc) = (epoch.clone(), self.in_force, origin.inc);
+                            let (seq, oseq, origin) = (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
+                            out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
+                        }),
+                        Standing::Late => pass_over(seq, seq.plus(next - past).previous(), out),
+                        Standing::Fresh => {
+                            self.handed.add(&origin, oseq, end);
+                            let readings = readings.slice(past..next);
+                            let (epoch, view_id, origin) = (epoch.clone(), self.in_force, origin.clone());
+                            out.push(Output::Deliver(Delivery::Run(Run { epoch, view_id, first: seq, origin, oseq, guarantee, readings })));
+                        }
+                    }
+                    past = next;
                 }
             }
             Entry::Lost { origin, from, to } => {
-                let had = self.sunk_up_to(&origin) >= to;
+                let had = self.handed.has_all(&origin, from, to);
                 // Its origin says it in any case: whoever else could may be gone.
                 if !had || (&origin.id, origin.inc) == me {
                     let (epoch, view_id, origin, origin_inc) = (epoch.clone(), self.in_force, origin.id.clone(), origin.inc);
                     out.push(Output::Note(Note::Lost { epoch, seq, view_id, origin, origin_inc, from, to }));
                 }
                 if !had {
-                    self.sunk.set(&origin.id, (origin.inc, to));
+                    self.handed.add(&origin, from, to);
                     out.push(Output::Deliver(Delivery::Lost { seq, origin, from, to }));
                 }
             }
             Entry::Change(_) => unreachable!("a log holds whole views"),
             Entry::View(view) => {
                 self.in_force = view.view_id;
-                self.forget(log);
+                // Another log may still bring those back who are gone, so the bound is generous.
+                self.handed.forget(HANDED_MOST, |id| log.remembers(id));
                 if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
                     self.tell(log, &view, seq, out);
                 }
@@ -133,37 +149,30 @@ impl Sinks {
             log_id: format!("{:?}", log.log_id()),
         }));
     }
-
-    /// Bounds what is remembered of those who are gone, oldest incarnation first; another log may still bring them back,
-    /// so the bound is generous.
-    fn forget(&mut self, log: &Log) {
-        if self.sunk.len() <= SUNK_MOST {
-            return;
-        }
-        let mut gone: Vec<(Incarnation, PeerId)> =
-            self.sunk.iter().filter(|(id, _)| !log.remembers(id)).map(|(id, (inc, _))| (*inc, id.clone())).collect();
-        gone.sort();
-        for (_, id) in gone.into_iter().take(self.sunk.len() - SUNK_MOST) {
-            self.sunk.remove(&id);
-        }
-    }
-
-    /// The last of a member's numbers that the sinks have had; all of them where they have had some of a later life.
-    fn sunk_up_to(&self, origin: &Member) -> Oseq {
-        match self.sunk.get(&origin.id) {
-            Some((inc, oseq)) if inc == origin.inc => oseq,
-            Some((inc, _)) if inc > origin.inc => Oseq(u64::MAX),
-            Some(_) | None => Oseq::ZERO,
-        }
-    }
 }
 
-/// Names whose last number is remembered, beyond those that the log remembers.
-const SUNK_MOST: usize = 16_384;
+/// Tells that what stands there will not be handed over, together with what stands before it where that was just told.
+fn pass_over(from: Seq, to: Seq, out: &mut Vec<Output>) {
+    if let [.., Output::Note(Note::Gap { to: told, why, .. }), Output::Deliver(Delivery::Gap { to: handed, .. })] = &mut out[..]
+        && told.next() == from
+        && why == LATE
+    {
+        (*told, *handed) = (to, to);
+        return;
+    }
+    out.push(Output::Note(Note::Gap { from, to, why: LATE.to_owned() }));
+    out.push(Output::Deliver(Delivery::Gap { from, to }));
+}
+
+/// Why a reading is passed over that its origin's order has no place for any more.
+const LATE: &str = "later readings of the same origin were handed over before";
+
+/// Peers of which it is known what was handed over, beyond those that the log remembers.
+const HANDED_MOST: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
-    use super::{SUNK_MOST, Sinks};
+    use super::{HANDED_MOST, Sinks};
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
     use crate::log::Log;
@@ -247,18 +256,49 @@ mod tests {
     #[test]
     fn of_very_many_who_are_gone_the_oldest_are_forgotten() {
         let mut sinks = Sinks::new();
-        for n in 1..=SUNK_MOST as u64 + 2 {
-            let gone = member(&format!("gone{n}"), n);
-            sinks.sunk.set(&gone.id, (gone.inc, Oseq(1)));
+        let gone = |n: u64| member(&format!("gone{n}"), n);
+        for n in 1..=HANDED_MOST as u64 + 2 {
+            sinks.handed.add(&gone(n), Oseq(1), Oseq(1));
         }
-        let keeps = |sinks: &Sinks, n: u64| sinks.sunk.contains(&member(&format!("gone{n}"), 1).id);
+        let keeps = |sinks: &Sinks, n: u64| sinks.handed.has_all(&gone(n), Oseq(1), Oseq(1));
         // The log remembers the first: only another one may go in its place.
-        sinks.forget(&log(vec![view(1, &[member("gone1", 1)])]));
-        assert_eq!(sinks.sunk.len(), SUNK_MOST);
+        deliver(&mut sinks, &log(vec![view(1, &[gone(1)])]));
         assert!(keeps(&sinks, 1) && !keeps(&sinks, 2) && !keeps(&sinks, 3) && keeps(&sinks, 4));
-        let before = sinks.sunk.len();
-        sinks.forget(&log(vec![]));
-        assert_eq!(sinks.sunk.len(), before, "nobody more than has to");
+    }
+
+    /// What becomes of readings: `1` is delivered, `=1` repeats, and what is passed over stands in brackets, by position.
+    fn fate(out: &[Output]) -> Vec<String> {
+        let fate = |output: &Output| match output {
+            Output::Deliver(Delivery::Run(run)) => Some(format!("{}", run.oseq)),
+            Output::Note(Note::DupSuppressed { oseq, .. }) => Some(format!("={oseq}")),
+            Output::Deliver(Delivery::Gap { from, to }) => Some(format!("[{from}-{to}]")),
+            _ => None,
+        };
+        out.iter().filter_map(fate).collect()
+    }
+
+    #[test]
+    fn what_a_later_life_has_published_says_nothing_of_an_earlier_one() {
+        let (early, late, mut sinks) = (member("p4", 1), member("p4", 2), Sinks::new());
+        assert_eq!(fate(&deliver(&mut sinks, &log(vec![data(&late, 1), data(&late, 2)]))), ["1", "2"]);
+        let other = log(vec![data(&early, 1), data(&early, 2), data(&late, 1), data(&late, 2), data(&late, 3)]);
+        sinks.on_log_replaced(&other, Seq::ZERO, Seq::ZERO, Seq::ZERO, &mut Vec::new());
+        assert_eq!(fate(&deliver(&mut sinks, &other)), ["1", "2", "=1", "=2", "3"]);
+    }
+
+    #[test]
+    fn what_stands_behind_its_own_followers_is_told_as_a_gap() {
+        let (p3, p2, mut sinks) = (member("p3", 1), member("p2", 1), Sinks::new());
+        // It came in late: 1 to 3 were ordered before.
+        assert_eq!(fate(&deliver(&mut sinks, &log(vec![data(&p3, 4), data(&p3, 5)]))), ["4", "5"]);
+        let mut resent: Vec<Entry> = vec![data(&p3, 1), data(&p3, 2)];
+        resent.extend([data(&p2, 1), data(&p3, 3), data(&p3, 4), data(&p3, 5), data(&p3, 6)]);
+        let other = log(resent);
+        sinks.on_log_replaced(&other, Seq::ZERO, Seq::ZERO, Seq::ZERO, &mut Vec::new());
+        let out = deliver(&mut sinks, &other);
+        assert_eq!(fate(&out), ["[1-2]", "1", "[4-4]", "=4", "=5", "6"]);
+        let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Gap { .. }))).count();
+        assert_eq!(told, 2, "each range is told once, and handed over");
     }
 
     #[test]

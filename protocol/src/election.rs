@@ -67,7 +67,12 @@ impl Node {
     pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Box<Candidate> {
         let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
             Role::Joining(_) if self.is_elector() => (false, self.electorate()),
-            Role::Joining(joining) => (true, joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone())).collect()),
+            Role::Joining(joining) => {
+                // A group that has dissolved into one that is silent comes together again: its members know each other.
+                let own = if self.merging { self.electorate() } else { BTreeMap::new() };
+                let heard = joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone()));
+                (true, heard.chain(own).collect())
+            }
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
             Role::Member(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
         };
@@ -255,6 +260,11 @@ impl Node {
                     let word = hearsay(target, Epoch::none(), 0, ask);
                     self.send(now, from, Message::Coordinator(word), out);
                 } else {
+                    // Who lacks a founder that the asker has heard stands in nobody's way.
+                    if self.lacks_founders() {
+                        self.send(now, from, Message::Clear { ask }, out);
+                        return;
+                    }
                     let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none() && self.may_lead();
                     self.answer(now, from, &election.candidate, ask, out);
                     if outranks {
@@ -315,7 +325,7 @@ impl Node {
         let until = now + self.config.outcome_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.revive(&from.id);
-        if candidate.ask != ask || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. }) {
+        if candidate.ask != ask || !candidate.has_asked(from) || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. }) {
             return;
         }
         if candidate.suspects.contains(&from.id) {
@@ -333,7 +343,7 @@ impl Node {
     pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.revive(&from.id);
-        if candidate.ask == ask {
+        if candidate.ask == ask && candidate.has_asked(from) {
             candidate.answered.insert(from.id.clone());
             self.claim_if_clear(now, out);
         }
@@ -344,13 +354,18 @@ impl Node {
         let own_word = word.leader.member == *from;
         if word.ask.is_none() {
             if own_word {
-                out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
-                self.on_beacon(now, from.clone(), &word, out);
+                // What a stranger announces changes nothing, and is nothing to tell.
+                if word.epoch >= self.promised && (self.promised.owner == *from || self.counts(from)) {
+                    out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                }
+                self.on_beacon(now, from, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
                 if left_out && matches!(&self.role, Role::Candidate(candidate) if candidate.is_waiting_on(&from.id)) {
                     self.become_joining(now, Some(word.leader), out);
                 }
+            } else {
+                self.on_passed_beacon(now, from, &word, out);
             }
             return;
         }
@@ -365,8 +380,8 @@ impl Node {
                     self.dissolve(now, out);
                 }
             }
-            Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from.clone(), &word, out),
-            Role::Candidate(candidate) if candidate.is_asking(word.ask) && !candidate.is_standing() => {
+            Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from, &word, out),
+            Role::Candidate(candidate) if candidate.is_asking(word.ask) && candidate.has_asked(from) && !candidate.is_standing() => {
                 if own_word {
                     self.end_candidacy(now, word, out);
                 } else {

@@ -30,6 +30,16 @@ impl Requests {
     pub fn last(&self) -> Oseq {
         self.run.iter().fold(self.first, |own, wish| wish.last(own).next()).previous()
     }
+
+    /// The same in memory of its own.
+    pub(crate) fn alone(mut self) -> Self {
+        for wish in &mut self.run {
+            if let Wish::Readings { readings, .. } = wish {
+                *readings = readings.alone();
+            }
+        }
+        self
+    }
 }
 
 /// What a member asks to have numbered.
@@ -90,9 +100,23 @@ impl Ordered {
         self.run.iter().map(Entry::positions).sum()
     }
 
+    /// The same in memory of its own.
+    pub(crate) fn alone(mut self) -> Self {
+        for entry in &mut self.run {
+            if let Entry::Readings { readings, .. } = entry {
+                *readings = readings.alone();
+            }
+        }
+        self
+    }
+
     /// What it says from `next` on, in order; nothing if that lies behind its end. It must not lie before its beginning.
-    pub fn from(self, next: Seq) -> impl Iterator<Item = Entry> {
+    pub fn from(mut self, next: Seq) -> impl Iterator<Item = Entry> {
         let mut skip = next.above(self.first);
+        if skip > 0 {
+            // The new ones would keep the memory of all that is known.
+            self = self.alone();
+        }
         self.run.into_iter().filter_map(move |entry| {
             let positions = entry.positions();
             let skipped = skip.min(positions);

@@ -35,6 +35,8 @@ pub(crate) struct Follower {
     renewed: bool,
     /// Since when it has been too far behind.
     pub(crate) lag_since: Option<Time>,
+    /// Since when it has acknowledged nothing beyond that position, while a reading beyond it waits to be safe.
+    pub(crate) mute_since: Option<(Seq, Time)>,
     /// With how many heartbeats in a row it has kept up.
     pub(crate) steady: u32,
     /// Whether readings of its have not been taken, so that it is to send them again.
@@ -59,6 +61,7 @@ impl Follower {
             ask: None,
             renewed: false,
             lag_since: None,
+            mute_since: None,
             steady: 0,
             turned_away: false,
             stuck: (Seq::ZERO, 0),

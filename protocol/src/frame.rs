@@ -41,6 +41,9 @@ pub const FRAME_MAX: usize = 32 << 20;
 /// The largest first frame of a stream: a HELLO or a refusal. Nobody gets more memory than this before a HELLO.
 pub const FIRST_FRAME_MAX: usize = 4 << 10;
 
+/// The largest frame of a peer that is in no view of the reader, and that the reader has not asked for anything.
+pub const SMALL_FRAME_MAX: usize = 64 << 10;
+
 /// The most entries, or requests, in one run; one entry may hold many readings. With [`FRAME_MAX`] it is what whoever builds
 /// runs has to keep to.
 pub const RUN_MAX: usize = 1 << 16;
@@ -107,9 +110,13 @@ pub fn decode_datagram(datagram: &Bytes) -> Result<Datagram, WireError> {
     if header.flags != FLAG_DATAGRAM {
         return Err(WireError::Flags { flags: header.flags });
     }
-    let (cluster, from, count): (u64, Contact, u64) = annex.take()?;
+    let (cluster, from, Count(count)): (u64, Contact, Count) = annex.take()?;
     Ok(Datagram { cluster, from, count, message: read(header.verb, &mut annex, body)? })
 }
+
+/// A sender's own count.
+#[derive(serde::Deserialize)]
+struct Count(#[serde(deserialize_with = "crate::bounded::number")] u64);
 
 /// What of the header matters once it has been checked.
 struct Header {

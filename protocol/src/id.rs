@@ -11,10 +11,29 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::bounded;
 use crate::error::BadId;
 
 /// The longest peer id, in bytes.
 pub const PEER_ID_MAX: usize = 64;
+
+/// The largest number of this protocol: no round, incarnation, position, own number, view number or count is above it. What
+/// is, is no message, so that whoever computes with a number that was read has as much room above it again.
+pub const NUMBER_MAX: u64 = 1 << 62;
+
+/// The last position at which a log may be taken over from others, and the last number that a view may have. A log that
+/// began there would still have as much room as one that begins at 1, which no group uses up.
+pub const TAKEN_OVER_MAX: u64 = NUMBER_MAX / 2;
+
+/// How far the round of an epoch may lie above the round that a peer has promised: more claims than a group ever makes.
+pub const ROUND_AHEAD_MAX: u64 = 1 << 32;
+
+/// How far another incarnation may lie above one's own ([`Incarnation::reach`]): 35 years in milliseconds.
+pub const INCARNATION_AHEAD_MAX: u64 = 1 << 40;
+
+/// 2026-01-01 in milliseconds since 1970. An own incarnation below it comes from a clock that was never set, which says
+/// nothing about those of others.
+const INCARNATION_OF_UNSET_CLOCK_MAX: u64 = 1_767_225_600_000;
 
 /// A peer's name: 1 to 64 characters out of `A-Z a-z 0-9 . _ -`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +116,28 @@ impl de::Visitor<'_> for Name {
 /// Which life of a peer this is: new and larger at each process start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Incarnation(pub u64);
+pub struct Incarnation(#[serde(deserialize_with = "bounded::number")] pub u64);
+
+impl Incarnation {
+    /// The largest incarnation that a peer with this one believes in: [`INCARNATION_AHEAD_MAX`] above it, or above the year
+    /// 2026 where this one comes from a clock that was never set.
+    #[must_use]
+    pub fn reach(self) -> Self {
+        Self(self.0.max(INCARNATION_OF_UNSET_CLOCK_MAX) + INCARNATION_AHEAD_MAX)
+    }
+
+    /// The next one.
+    #[must_use]
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Whether `other` may be a later life of the peer whose own incarnation this is: not beyond its [`reach`](Self::reach).
+    #[must_use]
+    pub fn may_be_followed_by(self, other: Self) -> bool {
+        other > self && other <= self.reach()
+    }
+}
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,6 +170,7 @@ impl fmt::Debug for Member {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch {
     /// Rises with each claim.
+    #[serde(deserialize_with = "bounded::number")]
     pub round: u64,
     /// Who claimed it; nobody else ever can.
     #[serde(deserialize_with = "owner")]
@@ -186,8 +227,8 @@ impl Epoch {
     /// The epoch that `owner` claims next, above this one.
     #[must_use]
     pub fn next(&self, owner: Member) -> Self {
-        // Wrapping would need 2^64 elections; a peer that names such a round is lying, and saturating keeps it harmless.
-        Self { round: self.round.saturating_add(1), owner }
+        // What was read is at most `NUMBER_MAX`.
+        Self { round: self.round + 1, owner }
     }
 }
 
@@ -239,16 +280,19 @@ macro_rules! counter {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(pub u64);
+        pub struct $name(#[serde(deserialize_with = "bounded::number")] pub u64);
 
         impl $name {
             /// Before the first.
             pub const ZERO: Self = Self(0);
 
+            /// The last that there can be.
+            pub const MAX: Self = Self(NUMBER_MAX);
+
             /// The one after this.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0.saturating_add(1))
+                self.plus(1)
             }
 
             /// The one before this; zero stays zero.
@@ -258,9 +302,15 @@ macro_rules! counter {
             }
 
             /// This one moved on by `count`.
+            ///
+            /// # Panics
+            /// If that is no number any more. Nothing that was read brings one near it (see [`NUMBER_MAX`]).
             #[must_use]
             pub const fn plus(self, count: u64) -> Self {
-                Self(self.0.saturating_add(count))
+                match self.0.checked_add(count) {
+                    Some(sum) => Self(sum),
+                    None => panic!("numbers that are read end at 2^62, and counts long before"),
+                }
             }
 
             /// How many lie above `lower`, up to and with this one.

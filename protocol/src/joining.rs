@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::building::{Base, Building, Purpose};
-use crate::id::{Contact, Member};
+use crate::id::{Contact, Member, PeerId};
 use crate::log::Log;
-use crate::message::{Added, Coordinator, Message, Ordered, Reason, Snapshot};
+use crate::message::{Added, Coordinator, Message, Ordered, Reason, Rejected, Snapshot};
+use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::Cause;
 use crate::role::{Joining, Role};
@@ -25,7 +26,7 @@ impl Joining {
         if let Some((_, since)) = &mut self.target {
             *since += lag;
         }
-        for at in [&mut self.reported, &mut self.gives_way_until].into_iter().flatten() {
+        for at in [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten() {
             *at += lag;
         }
     }
@@ -54,7 +55,9 @@ impl Node {
             target,
             reported: None,
             deferring: None,
+            accused_by: None,
             let_down: BTreeSet::new(),
+            full: None,
             veterans: BTreeSet::new(),
             gives_way_until: None,
         });
@@ -78,7 +81,9 @@ impl Node {
         let asked = joining.target.as_ref().map_or(alone, |(_, since)| *since + knobs.join_patience);
         let building = if self.building.is_some() { alone + knobs.join_patience } else { alone };
         let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
-        alone.max(believed).max(asked).max(building).max(deferred)
+        // A group that is there, and full, is no reason to found one beside it.
+        let turned_away = joining.full.map_or(alone, |at| at + knobs.join_patience.max(HEARD_FOR));
+        alone.max(believed).max(asked).max(building).max(deferred).max(turned_away)
     }
 
     pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -102,6 +107,7 @@ impl Node {
         }
         let request = self.join_request(ask, None);
         self.broadcast(Message::NewPeerRequest(request), out);
+        self.introduce_founders(now, out);
         if let Some((contact, _)) = target {
             self.ask_to_join(now, &contact.member, out);
         }
@@ -113,7 +119,7 @@ impl Node {
         let own = self.me.priority();
         let Role::Joining(joining) = &mut self.role else { return };
         let heard_for = crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
-        joining.heard.retain(|_, (_, at)| now.since(*at) < heard_for);
+        joining.heard.retain(|_, (contact, at)| now.since(*at) < heard_for || self.links.is_linked(&contact.member));
         joining.veterans.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
@@ -126,7 +132,13 @@ impl Node {
             joining.let_down.insert(better);
         }
         let others = joining.heard.values().map(|(contact, _)| contact);
-        let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()));
+        // It may be somebody's word only that a better one is there: after one that did not found the group, those that are
+        // linked are waited for, and nobody else.
+        let (primary, founders) = (self.config.is_primary(), &self.config.knobs().bootstrap);
+        let is_there = |contact: &&Contact| {
+            (!primary || founders.contains(contact.id())) && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
+        };
+        let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id())).filter(is_there);
         match better.max_by_key(|contact| contact.priority()) {
             Some(better) => joining.deferring = Some((better.id().clone(), until)),
             None => self.become_candidate(now, Cause::FirstView, None, out),
@@ -169,22 +181,30 @@ impl Node {
         } else {
             joining.veterans.remove(contact.id());
         }
-        let news = joining.heard.insert(contact.id().clone(), (contact.clone(), now)).is_none_or(|(before, _)| before != contact);
+        // A process with several addresses says each of them in its own network; it is heard anew, and is no news.
+        let process = |contact: &Contact| (contact.member.clone(), contact.birth);
+        let before = joining.heard.remove(contact.id());
+        let same = before.filter(|(before, _)| process(before) == process(&contact));
+        let news = same.is_none();
+        // Of one announcement the first copy counts.
+        let kept = same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
+        joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
+            self.wants_changed |= self.config.is_primary();
             joining.quiet_since = now;
             joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
         }
     }
 
     /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay. Either only says whom to ask.
-    pub(crate) fn on_beacon(&mut self, now: Time, from: Member, word: &Coordinator, out: &mut Vec<Output>) {
+    pub(crate) fn on_beacon(&mut self, now: Time, from: &Member, word: &Coordinator, out: &mut Vec<Output>) {
         match &mut self.role {
             Role::Joining(joining) => {
                 joining.reported = joining.reported.or(Some(now));
-                let own_word = word.leader.member == from;
+                let own_word = word.leader.member == *from;
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
-                    own_word && target.member != from && now.since(*since) > self.config.knobs().join_timeout
+                    own_word && target.member != *from && now.since(*since) > self.config.knobs().join_timeout
                 });
                 if better && self.building.is_none() {
                     joining.target = Some((word.leader.clone(), now));
@@ -192,12 +212,23 @@ impl Node {
                     self.ask_to_join(now, &word.leader.member, out);
                 }
             }
-            Role::Leader(_) if word.leader.member == from => self.court(now, word, out),
+            Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
+            // Somebody who follows it speaks of it.
+            Role::Leader(_) => self.meet(now, word, out),
             // Everyone it could ask may be gone from a group that has gone on without it.
-            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == from => {
-                self.on_veto(now, &from, word.leader.clone(), out);
+            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
+                self.on_veto(now, from, word.leader.clone(), out);
             }
-            Role::Leader(_) | Role::Member(_) | Role::Candidate(_) => {}
+            Role::Member(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    /// A leader has answered the open question by datagram: its group is full. Only leaders answer so in that way.
+    pub(crate) fn on_turned_away(&mut self, now: Time, by: &PeerId, rejected: &Rejected, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
+            joining.full = Some(now);
+            self.tell_blocked(format!("the group of {by} has members_max members and admits nobody; waiting for room"), out);
         }
     }
 
@@ -274,6 +305,10 @@ impl Node {
     /// Some of the entries that a joiner is waiting for.
     pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
         let patience = self.config.knobs().join_patience;
+        if self.holds_too_much() {
+            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
         if let Some(building) = &mut self.building
             && building.extend(ordered)
         {

@@ -10,12 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use crate::message::{Hello, LogEnd, Message};
 use crate::note::Note;
 use crate::seam::Output;
+use crate::strangers::DIALS_EACH;
 use crate::time::Time;
 
 /// What becomes known through links.
@@ -55,13 +57,32 @@ impl Hash for Link {
     }
 }
 
+/// A member that a role wants a link to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) contact: Contact,
+    /// Whether it is known by words alone, and by no view.
+    pub(crate) by_word: bool,
+}
+
+impl From<Contact> for Wanted {
+    fn from(contact: Contact) -> Self {
+        Self { contact, by_word: false }
+    }
+}
+
 /// A member that the role wants a link to.
 #[derive(Clone, Debug, Hash)]
 struct Want {
     contact: Contact,
+    by_word: bool,
+    /// How often it has been dialled.
+    dials: u32,
     dial_at: Time,
     wait: Duration,
     dialling: Option<LinkId>,
+    /// Where it was last heard from, if that is elsewhere: tried once, and proves nothing.
+    heard: Option<SocketAddrV4>,
 }
 
 /// All connections of a node.
@@ -75,6 +96,8 @@ pub(crate) struct Links {
     /// Links on which the other end has said who it is.
     named: BTreeMap<Member, BTreeSet<LinkId>>,
     wants: BTreeMap<Member, Want>,
+    /// From which address members were heard by datagram, and when, where that is not the one that they name.
+    heard: BTreeMap<Member, (Ipv4Addr, Time)>,
     /// The links of members that nobody wants are looked through at this moment.
     sweep_at: Option<Time>,
     /// The earliest dial that is due.
@@ -91,6 +114,7 @@ impl Links {
             links: BTreeMap::new(),
             named: BTreeMap::new(),
             wants: BTreeMap::new(),
+            heard: BTreeMap::new(),
             sweep_at: None,
             dial_at: None,
         }
@@ -106,8 +130,48 @@ impl Links {
         }
     }
 
+    /// Is at another address from now on: what is said of it in each `HELLO` that follows.
+    pub(crate) fn move_to(&mut self, address: SocketAddrV4) {
+        self.me.address = address;
+    }
+
+    /// A datagram names an address of a process that is wanted and cannot be reached. The next dial tries it: the process may
+    /// have moved. A stranger can say so, too, hence a dial that fails there says nothing of the process.
+    pub(crate) fn hear(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
+        let is_linked = self.named.contains_key(&contact.member);
+        let Some(want) = self.wants.get_mut(&contact.member) else { return };
+        if is_linked || want.contact.birth != contact.birth || want.contact.address == contact.address {
+            return;
+        }
+        want.heard = Some(contact.address);
+        let stuck = |link: &LinkId| {
+            self.links.get(link).is_some_and(|l| {
+                let elsewhere = l.target.as_ref().is_some_and(|target| target.address != contact.address);
+                !l.up && elsewhere && now.since(l.used) >= REDIAL_STUCK
+            })
+        };
+        if let Some(link) = want.dialling.filter(stuck) {
+            want.dial_at = want.dial_at.min(now);
+            self.hang_up(link, out);
+        }
+    }
+
+    /// The address of a member, as it says itself on every link to it that is not `known`; none where one of them still says
+    /// the known address.
+    pub(crate) fn moved_to(&self, member: &Member, birth: u64, known: SocketAddrV4) -> Option<SocketAddrV4> {
+        let contacts = || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link)?.peer.as_ref());
+        let best = self.contact(member)?;
+        let is_there = contacts().any(|contact| contact.birth != birth || contact.address == known);
+        (!is_there).then_some(best.address)
+    }
+
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.sweep_at.into_iter().chain(self.dial_at).min()
+    }
+
+    /// How many rows its tables have in all.
+    pub(crate) fn rows(&self) -> usize {
+        self.links.len() + self.named.len() + self.wants.len()
     }
 
     /// The link to speak to a member on.
@@ -119,6 +183,11 @@ impl Links {
 
     pub(crate) fn is_linked(&self, member: &Member) -> bool {
         self.named.contains_key(member)
+    }
+
+    /// Whether the role wants a link to a member.
+    pub(crate) fn is_wanted(&self, member: &Member) -> bool {
+        self.wants.contains_key(member)
     }
 
     pub(crate) fn is_full(&self, link: LinkId) -> bool {
@@ -145,16 +214,43 @@ impl Links {
         self.links.get(&self.to(member)?)?.peer.as_ref()
     }
 
+    /// A member speaks by datagram: that is where it is dialled, as long as it is known by words alone.
+    pub(crate) fn on_heard(&mut self, now: Time, contact: &Contact, from: Ipv4Addr) {
+        let member = &contact.member;
+        if *contact.address.ip() == from || self.is_linked(member) {
+            self.heard.remove(member);
+            return;
+        }
+        if self.heard.len() >= HEARD_MOST && !self.heard.contains_key(member) {
+            let oldest = self.heard.iter().min_by_key(|(_, (_, at))| *at).map(|(member, _)| member.clone());
+            oldest.map(|oldest| self.heard.remove(&oldest));
+        }
+        self.heard.insert(member.clone(), (from, now));
+    }
+
+    /// How often a wanted member has been dialled; nothing while a dial is under way.
+    pub(crate) fn vain_dials(&self, member: &Member) -> Option<u32> {
+        self.wants.get(member).filter(|want| want.dialling.is_none()).map(|want| want.dials)
+    }
+
+    /// Where a member is dialled next. Of one that is known by words alone the words came from somewhere: there first, and
+    /// where it says that it is in between, since a datagram may have been sent through another interface or a router.
+    fn address_of(&self, want: &Want) -> SocketAddrV4 {
+        let said = want.contact.address;
+        let source = self.heard.get(&want.contact.member).filter(|_| want.by_word && want.dials % 3 != 1);
+        source.map_or(said, |(ip, _)| SocketAddrV4::new(*ip, said.port()))
+    }
+
     /// Says which members a link is wanted to, and nobody else.
-    pub(crate) fn want(&mut self, now: Time, wanted: Vec<Contact>) {
+    pub(crate) fn want<T: Into<Wanted>>(&mut self, now: Time, wanted: Vec<T>) {
         let mut wants = BTreeMap::new();
-        for contact in wanted {
+        for Wanted { contact, by_word } in wanted.into_iter().map(Into::into) {
             if contact.member == self.me.member {
                 continue;
             }
             let want = match self.wants.remove(&contact.member) {
-                Some(old) if old.contact.address == contact.address => old,
-                Some(_) | None => Want { contact, dial_at: now, wait: Duration::ZERO, dialling: None },
+                Some(old) if old.contact.address == contact.address => Want { by_word, ..old },
+                Some(_) | None => Want { contact, by_word, dials: 0, dial_at: now, wait: Duration::ZERO, dialling: None, heard: None },
             };
             wants.insert(want.contact.member.clone(), want);
         }
@@ -165,19 +261,22 @@ impl Links {
     /// Dials what is due, closes what nobody needs.
     pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.dial_at.is_some_and(|at| at <= now) {
-            for want in self.wants.values_mut() {
-                if want.dialling.is_some() || self.named.contains_key(&want.contact.member) || want.dial_at > now {
-                    continue;
-                }
+            let is_due = |want: &&Want| want.dialling.is_none() && !self.named.contains_key(&want.contact.member) && want.dial_at <= now;
+            let due = self.wants.values().filter(is_due).map(|want| (want.contact.member.clone(), self.address_of(want)));
+            for (member, address) in due.collect::<Vec<(Member, SocketAddrV4)>>() {
+                let Some(want) = self.wants.get_mut(&member) else { continue };
                 self.dials += 1;
                 let link = LinkId::dialled(self.dials);
-                let target = Some(want.contact.clone());
+                let address = want.heard.take().unwrap_or(address);
+                let target = Some(Contact { address, ..want.contact.clone() });
                 let (dialler, k) = (self.me.member.id.clone(), self.dials);
                 self.links.insert(link, Link { peer: None, target, dialler, k, up: false, full: false, sent: 0, received: 0, used: now });
                 want.dialling = Some(link);
-                want.wait = (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST);
+                want.dials += 1;
+                let rarely = want.by_word && want.dials >= DIALS_EACH;
+                want.wait = if rarely { REDIAL_STRANGER } else { (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
                 want.dial_at = now + want.wait;
-                out.push(Output::Dial { link, to: want.contact.address });
+                out.push(Output::Dial { link, to: address });
             }
             self.schedule(now);
         }
@@ -238,7 +337,10 @@ impl Links {
         if let Some(target) = l.target.clone() {
             if !ours || hello.from.member != target.member {
                 let replaced_by = (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
-                proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                let is_known = |want: &Want| want.contact.address == target.address;
+                if self.wants.get(&target.member).is_none_or(is_known) {
+                    proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
+                }
                 if let Some(want) = self.wants.get_mut(&target.member) {
                     want.dialling = None;
                 }
@@ -273,7 +375,9 @@ impl Links {
                 want.dialling = None;
             }
             want.wait = Duration::ZERO;
+            want.dials = 0;
         }
+        self.heard.remove(&hello.from.member);
         if is_due {
             self.schedule(now);
         }
@@ -290,9 +394,10 @@ impl Links {
             && want.dialling == Some(link)
         {
             want.dialling = None;
+            let is_known = target.address == want.contact.address;
             self.schedule_too(&target.member);
             // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
-            if refused {
+            if refused && is_known {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
         }
@@ -443,6 +548,11 @@ impl Links {
 
 const REDIAL_FIRST: Duration = Duration::from_millis(10);
 const REDIAL_MOST: Duration = Duration::from_millis(100);
+/// A dial without an answer for that long is given up for another address that the peer was heard from.
+const REDIAL_STUCK: Duration = Duration::from_millis(300);
+const REDIAL_STRANGER: Duration = Duration::from_secs(1);
+/// Members remembered that were heard by datagram.
+const HEARD_MOST: usize = 256;
 
 #[cfg(test)]
 mod tests {

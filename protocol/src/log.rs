@@ -83,6 +83,11 @@ impl Log {
         self.tail.end()
     }
 
+    /// How many rows its tables and lists have in all, besides the entries.
+    pub(crate) fn rows(&self) -> usize {
+        self.lineage.len() + self.base_table.len() + self.table.len() + self.views.len() + self.unsafe_yet.len()
+    }
+
     /// How many bytes the retained entries weigh.
     pub(crate) fn weight(&self) -> u64 {
         self.tail.weight()
@@ -106,6 +111,14 @@ impl Log {
         match self.table.get(&member.id) {
             Some((inc, oseq)) if inc == member.inc => oseq,
             Some(_) | None => Oseq::ZERO,
+        }
+    }
+
+    /// Whether whoever published an entry has been in a view: only those are numbered, and only views name new ones.
+    pub(crate) fn knows_origin(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Readings { origin, .. } | Entry::Lost { origin, .. } => self.table.contains(&origin.id),
+            Entry::View(_) | Entry::Change(_) => true,
         }
     }
 
@@ -251,7 +264,9 @@ impl Log {
         for (at, row) in self.lineage.iter().enumerate().filter(|(_, row)| !row.epoch.is_none()) {
             let end = |rows: &[Row], at: usize, last: Seq| rows.get(at + 1).map_or(last, |next| next.first.previous());
             if let Some(there) = lineage.iter().position(|other| other == row) {
-                fork = fork.max(end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous)));
+                let covered = end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous));
+                // A lineage is another peer's word: it may speak of more than there is.
+                fork = fork.max(covered.min(self.contiguous()).min(contiguous));
             }
         }
         fork

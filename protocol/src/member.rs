@@ -3,13 +3,14 @@
 use crate::detector::{Liveness, Started};
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Seq};
-use crate::message::{Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
+use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
 use crate::node::Node;
 use crate::note::{Cause, Evidence, Note};
 use crate::outbox::Stretch;
 use crate::role::{Following, Role};
 use crate::seam::{Outcome, Output, StopReason};
 use crate::time::Time;
+use crate::view::View;
 
 impl Node {
     /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it alive.
@@ -27,6 +28,7 @@ impl Node {
             acked: Seq::ZERO,
             stalled_beats: 0,
             viewed: None,
+            call_at: now + self.patience(),
             tick_at: now,
         });
         self.wants_changed = true;
@@ -37,6 +39,7 @@ impl Node {
             return;
         }
         let (contiguous, epoch) = (self.log.contiguous(), self.log.epoch());
+        self.call(now, out);
         let lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
         // A peer that is still building its log is alive, and holds nothing that would count in this epoch.
         let building = self.building.as_ref().is_some_and(|building| building.epoch == beat.epoch && building.source.member == *from);
@@ -69,9 +72,31 @@ impl Node {
         self.send(now, from, Message::HeartbeatAck(ack), out);
     }
 
+    /// Says by datagram who leads, all members together so often, however many they are.
+    fn call(&mut self, now: Time, out: &mut Vec<Output>) {
+        let size = self.log.view().map_or(1, View::size);
+        let pause = self.patience() * u32::try_from(size).unwrap_or(u32::MAX).max(CALLS) / CALLS;
+        let Role::Member(following) = &mut self.role else { return };
+        if following.call_at <= now {
+            following.call_at = now + pause;
+            let word = self.leaders_word(None);
+            word.into_iter().for_each(|word| self.broadcast(Message::Coordinator(word), out));
+        }
+    }
+
+    /// Who leads, as far as this member knows; what is asked that way is for the leader to answer.
+    pub(crate) fn leaders_word(&self, ask: Option<u64>) -> Option<Coordinator> {
+        let Role::Member(following) = &self.role else { return None };
+        let (leader, epoch) = (following.leader.clone(), following.epoch.clone());
+        let size = self.log.view().map_or(0, |view| view.size() as u64);
+        Some(Coordinator { leader, epoch, size, ask, names_you: false })
+    }
+
     pub(crate) fn on_ordered(&mut self, now: Time, from: &Member, ordered: Ordered, out: &mut Vec<Output>) {
         if let Some(ask) = ordered.repair {
-            self.on_repair(now, ask, ordered, out);
+            if self.building.as_ref().is_some_and(|building| building.source.member == *from) {
+                self.on_repair(now, ask, ordered, out);
+            }
             return;
         }
         if self.is_stale(now, from, &ordered.epoch, "ORDERED", out) {
@@ -91,8 +116,16 @@ impl Node {
             self.reject(Some(&from.id), "hole", &format!("#{} where #{next} was due", ordered.first), out);
             return;
         }
+        if self.holds_too_much() {
+            self.reject(Some(&from.id), "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
         let stable = ordered.stable;
         for entry in ordered.from(next) {
+            if !self.log.knows_origin(&entry) {
+                self.reject(Some(&from.id), "ORDERED", "of an origin that was in no view", out);
+                return;
+            }
             let Some(entry) = entry.resolve(self.log.view()) else {
                 // Two logs of one epoch do not agree. That cannot be, and is no reason to hold another view than the others.
                 self.reject(Some(&from.id), "change", "of a view that this peer does not hold", out);
@@ -147,6 +180,24 @@ impl Node {
         let floor = all_have.min(self.log.stable()).min(self.sinks.delivered());
         let knobs = self.config.knobs();
         self.log.discard(floor, knobs.retain_entries, knobs.retain_bytes);
+    }
+
+    /// Whether what this peer keeps of the log, and builds of another one, is more than a leader lets anybody lag: such a leader
+    /// takes no more readings long before.
+    pub(crate) fn holds_too_much(&mut self) -> bool {
+        let most = self.kept_most();
+        let built = self.building.as_ref().map_or(0, |building| building.entries.weight());
+        if self.log.weight() + built > most {
+            // What everybody has may be known at the next heartbeat only; what is stable and handed over can be done without.
+            self.discard(self.log.stable());
+        }
+        self.log.weight() + built > most
+    }
+
+    /// How much of the log a peer keeps before it takes no more, in bytes.
+    pub(crate) fn kept_most(&self) -> u64 {
+        let knobs = self.config.knobs();
+        3 * knobs.retain_bytes + 2 * knobs.window_bytes
     }
 
     /// Acknowledges what has come, and sends what waits.
@@ -240,7 +291,7 @@ impl Node {
                     self.become_joining(now, Some(leader), out);
                 }
             }
-        } else if let Some(successor) = view.successor.clone() {
+        } else if let Some(successor) = view.successor.clone().filter(|_| view.epoch == following.epoch) {
             self.merging = true;
             self.put_off_dissolving(now, successor.id());
             self.become_joining(now, Some(successor), out);
@@ -254,6 +305,8 @@ pub(crate) fn millis(span: std::time::Duration) -> u64 {
 
 /// The most payload bytes in one frame of requests or entries, unless a single one is larger.
 pub(crate) const RUN_BYTES: u64 = 64 << 10;
+/// How many members say by datagram who leads in the time that one of a few takes between two.
+const CALLS: u32 = 16;
 /// Beats after which unordered requests are sent again.
 const STALLED_BEATS: u32 = 2;
 

@@ -8,15 +8,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::blocked::survives;
+use crate::datagrams::Via;
 use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row};
+use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::role::Role;
 use crate::seam::Output;
 use crate::sequencer::{Courting, Leader, Retiring, Successor};
+use crate::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
 use crate::stream::Parting;
 use crate::time::Time;
 use crate::view::View;
@@ -28,6 +31,8 @@ pub(crate) struct Entrant {
     pub(crate) ask: u64,
     pub(crate) promised: Epoch,
     past: Past,
+    /// Whether it has asked over a link; what a datagram says of a promise may be anybody's word.
+    asked: bool,
     /// Whether `HELLO` has passed both ways on a link to it.
     ready: bool,
     /// An older life of it is in the view, and is being probed: the beat whose ACK proves that life.
@@ -35,101 +40,142 @@ pub(crate) struct Entrant {
     seen: Time,
 }
 
+impl Entrant {
+    /// Whether it can be let in now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
+}
+
 impl Node {
     /// Somebody asks to be let in: over a link, or by datagram.
-    pub(crate) fn on_join_request(&mut self, now: Time, via: Option<&Member>, join: JoinRequest, out: &mut Vec<Output>) {
-        match &self.role {
-            Role::Leader(_) if join.leading.is_some() => self.on_merge_request(now, via, &join, out),
-            Role::Leader(_) => self.on_entrant(now, via.is_some(), join, out),
-            Role::Member(following) => {
+    pub(crate) fn on_join_request(&mut self, now: Time, via: Via<'_>, join: JoinRequest, out: &mut Vec<Output>) {
+        match (&self.role, via) {
+            (Role::Leader(_), Via::Link(from)) if join.leading.is_some() => self.on_merge_request(now, from, &join, out),
+            (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
+            (Role::Member(_), _) => {
                 // Whom to ask; the asker finds out for itself whether it is true.
-                let (leader, size) = (following.leader.clone(), self.log.view().map_or(0, |view| view.size() as u64));
-                let epoch = following.epoch.clone();
-                if via.is_none() && size > HINTS && self.drawn_below(size) >= HINTS {
+                if matches!(via, Via::Datagram(_)) && !self.is_one_of_few() {
                     // Everybody has heard it, the leader too, most likely; a few hints are enough, and it asks again.
                     return;
                 }
-                let word = Message::Coordinator(Coordinator { leader, epoch, size, ask: Some(join.ask), names_you: false });
-                self.reply(now, via, &join.from, word, out);
+                let word = self.leaders_word(Some(join.ask));
+                word.into_iter().for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
             }
-            Role::Joining(_) if via.is_none() => self.on_fellow_joiner(now, join.from, join.veteran),
-            Role::Joining(_) | Role::Candidate(_) => {
-                if let Some(from) = via {
-                    self.refuse(now, from, Some(join.ask), Reason::Busy, out);
-                }
-            }
+            (Role::Joining(_), Via::Datagram(_)) => self.on_fellow_joiner(now, join.from, join.veteran),
+            (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => self.refuse(now, from, Some(join.ask), Reason::Busy, out),
+            (Role::Joining(_) | Role::Candidate(_), Via::Datagram(_) | Via::Passed) => {}
         }
     }
 
-    fn reply(&mut self, now: Time, via: Option<&Member>, to: &Contact, message: Message, out: &mut Vec<Output>) {
+    /// Answers on the way that a word has come.
+    fn reply(&mut self, now: Time, via: Via<'_>, message: Message, out: &mut Vec<Output>) {
         match via {
-            Some(member) => {
+            Via::Link(member) => {
                 self.send(now, member, message, out);
             }
-            None => self.whisper(to.address, message, out),
+            Via::Datagram(source) => self.answer_to(now, source, message, out),
+            Via::Passed => {}
         }
     }
 
-    fn on_entrant(&mut self, now: Time, linked: bool, join: JoinRequest, out: &mut Vec<Output>) {
+    fn on_entrant(&mut self, now: Time, via: Via<'_>, join: JoinRequest, out: &mut Vec<Output>) {
         let contact = join.from.clone();
-        let via = linked.then_some(&contact.member);
+        let asked = matches!(via, Via::Link(_));
         let refused = |reason| Message::Rejected(Rejected { ask: Some(join.ask), reason });
         if *contact.id() == *self.me.id() {
             let holder = self.me.address;
-            self.reply(now, via, &contact, refused(Reason::DuplicateId { holder }), out);
+            self.reply(now, via, refused(Reason::DuplicateId { holder }), out);
             return;
         }
         if let Some(known) = self.log.later_incarnation(&contact.member) {
-            self.reply(now, via, &contact, refused(Reason::OldIncarnation { known }), out);
+            self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
             return;
         }
         let known = self.log.view().and_then(|view| view.find(contact.id())).cloned();
-        let mut probing = None;
         if let Some(known) = &known {
             if known.member == contact.member {
-                if known.birth == contact.birth {
+                if known.birth != contact.birth {
+                    let known = known.member.inc;
+                    self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
+                } else if asked {
                     self.readmit(now, &join, out);
                 } else {
-                    let known = known.member.inc;
-                    self.reply(now, via, &contact, refused(Reason::OldIncarnation { known }), out);
+                    // It has lost its leader, or somebody speaks in its name: it is told over the link, and asks there.
+                    let word = self.own_word(Some(join.ask), Some(&contact.member));
+                    self.send(now, &contact.member, Message::Coordinator(word), out);
                 }
                 return;
             }
-            probing = Some(0);
         } else if self.log.view().is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max) {
             self.reject(Some(contact.id()), "NEW_PEER_REQUEST", "the group has members_max members", out);
-            self.reply(now, via, &contact, refused(Reason::Busy), out);
+            self.reply(now, via, refused(Reason::Busy), out);
             return;
         }
-        let crowded = |leader: &Leader| {
-            leader.entrants.len() as u64 >= self.config.knobs().members_max && !leader.entrants.contains_key(contact.id())
-        };
-        if matches!(&self.role, Role::Leader(leader) if crowded(leader)) {
-            self.reply(now, via, &contact, refused(Reason::Busy), out);
-            return;
-        }
-        let ready = linked || self.links.is_linked(&contact.member);
+        let ready = asked || self.links.is_linked(&contact.member);
+        let may_dial = ready || self.strangers.may_dial(now, contact.address);
         let Role::Leader(leader) = &mut self.role else { return };
-        let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact == contact);
-        let probe_now = probing.is_some() && before.is_none();
-        let probing = if probe_now { Some(leader.beat_now(now)) } else { before.map_or(probing, |entrant| entrant.probing) };
+        let by_datagram = leader.entrants.values().filter(|entrant| !entrant.ready).count();
+        let crowded = leader.entrants.len() as u64 >= self.config.knobs().members_max || !ready && by_datagram >= ENTRANTS_BY_DATAGRAM;
+        if crowded && !leader.entrants.contains_key(contact.id()) {
+            self.reply(now, via, refused(Reason::Busy), out);
+            return;
+        }
+        if !may_dial {
+            return;
+        }
+        let other = leader.entrants.get_mut(contact.id());
+        if let Some(other) = other.filter(|other| !asked && other.ready) {
+            // What it has said itself is not replaced by what may be anybody's word.
+            if other.contact.member == contact.member {
+                other.seen = now;
+            }
+            return;
+        }
+        let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact.member == contact.member);
+        let probing = before.and_then(|entrant| entrant.probing);
+        // Of one announcement, said in each network of its speaker, the first copy counts.
+        let first_copy =
+            |entrant: &&Entrant| !asked && entrant.contact.birth == contact.birth && now.since(entrant.seen) < ONE_ANNOUNCEMENT;
+        let kept = before.filter(first_copy).map(|entrant| entrant.contact.clone());
         let (ask, promised, past) = (join.ask, join.promised.clone(), Past::of(&join));
-        let entrant = Entrant { ask, promised, past, ready, probing, seen: now, contact };
-        leader.entrants.insert(entrant.contact.id().clone(), entrant);
+        let contact = kept.unwrap_or(contact);
+        let id = contact.id().clone();
+        let entrant = Entrant { ask, promised, past, asked, ready, probing, seen: now, contact };
+        leader.entrants.insert(id.clone(), entrant);
+        self.probe_older_life(now, &id);
+        let Role::Leader(leader) = &mut self.role else { return };
         if ready && leader.batch_at.is_none() {
             leader.batch_at = Some(now + self.config.knobs().join_batch);
         }
         self.wants_changed = true;
     }
 
-    /// A link to somebody stands: if it asks to be admitted, it can be now.
-    pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member) {
-        let batch_at = now + self.config.knobs().join_batch;
+    /// Somebody that is linked asks to be admitted, and an older life of it is in the view: that one is asked for a beat, once.
+    fn probe_older_life(&mut self, now: Time, id: &PeerId) {
+        let knows = self.log.view().is_some_and(|view| view.find(id).is_some());
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(entrant) = leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member) {
-            entrant.ready = true;
-            leader.batch_at = leader.batch_at.or(Some(batch_at));
+        if knows && leader.entrants.get(id).is_some_and(|entrant| entrant.ready && entrant.probing.is_none()) {
+            let probe = leader.beat_now(now);
+            leader.entrants.entry(id.clone()).and_modify(|entrant| entrant.probing = Some(probe));
         }
+    }
+
+    /// A link to somebody stands: if it asks to be admitted, it can be now.
+    pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let batch_at = now + self.config.knobs().join_batch;
+        let said = self.links.contact(member).cloned();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(entrant) = leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member) else { return };
+        entrant.ready = true;
+        entrant.contact = said.unwrap_or(entrant.contact.clone());
+        leader.batch_at = leader.batch_at.or(Some(batch_at));
+        let ask = (!entrant.asked && entrant.promised > leader.epoch).then_some(entrant.ask);
+        if ask.is_some() {
+            let word = self.own_word(ask, Some(member));
+            self.send(now, member, Message::Coordinator(word), out);
+        }
+        self.probe_older_life(now, &member.id);
     }
 
     /// The older life of somebody that asks to be admitted has proven itself: the newcomer is a duplicate.
@@ -142,8 +188,7 @@ impl Node {
         if let Some(entrant) = leader.entrants.remove(&of.id) {
             let reason = Reason::DuplicateId { holder: holder.address };
             let word = Message::Rejected(Rejected { ask: Some(entrant.ask), reason });
-            let linked = self.links.is_linked(&entrant.contact.member).then_some(&entrant.contact.member);
-            self.reply(now, linked, &entrant.contact, word, out);
+            self.send(now, &entrant.contact.member, word, out);
             self.wants_changed = true;
         }
     }
@@ -151,9 +196,15 @@ impl Node {
     /// Entrants that have stopped asking are forgotten.
     pub(crate) fn forget_entrants(&mut self, now: Time) {
         let patience = self.config.knobs().join_patience.max(ASKED_AGAIN);
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Self { role: Role::Leader(leader), links, strangers, .. } = self else { return };
         let before = leader.entrants.len();
-        leader.entrants.retain(|_, entrant| now.since(entrant.seen) < patience);
+        leader.entrants.retain(|_, entrant| {
+            let vain = links.vain_dials(&entrant.contact.member).filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
+            if let Some(dials) = vain {
+                strangers.on_vain_dials(now, entrant.contact.address, dials);
+            }
+            vain.is_none() && now.since(entrant.seen) < patience
+        });
         self.wants_changed |= leader.entrants.len() != before;
     }
 
@@ -204,7 +255,8 @@ impl Node {
             }
             let is_gone =
                 |id: &PeerId| view.find(id).is_none() || failed.iter().any(|(contact, _)| contact.id() == id) || left.contains(id);
-            entrants = leader.entrants.values().filter(|entrant| entrant.ready && is_gone(entrant.contact.id())).cloned().collect();
+            let is_ripe = |entrant: &&Entrant| entrant.ready && (entrant.asked || entrant.promised <= leader.epoch);
+            entrants = leader.entrants.values().filter(|entrant| is_ripe(entrant) && is_gone(entrant.contact.id())).cloned().collect();
             if let Some(above) = entrants.iter().map(|entrant| &entrant.promised).max().filter(|above| **above > leader.epoch).cloned() {
                 // They have promised to accept nothing below that; so this leader moves above it first.
                 leader.leavers.extend(left);
@@ -213,9 +265,17 @@ impl Node {
                 self.renew(now, &above, out);
                 return;
             }
+            if primary {
+                let is_left = |contact: &&Contact| !is_gone(contact.id());
+                let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
+                entrants.truncate(leader.bearable(&self.me.member, &kept));
+            }
         }
         let gone = |contact: &&Contact| !failed.iter().any(|(other, _)| other.member == contact.member) && !left.contains(contact.id());
         let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
+        if batch_due {
+            self.renew_contacts(&mut members);
+        }
         members.extend(entrants.iter().map(|entrant| entrant.contact.clone()));
         let next = View::new(view.view_id.next(), self.log.epoch(), self.me.id().clone(), members);
         for (contact, silent) in &failed {
@@ -238,6 +298,7 @@ impl Node {
     fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, out: &mut Vec<Output>) {
         let (view_at, awaits) = (self.log.view_at(), self.log.unsafe_to());
         let Some(view) = self.log.view().cloned() else { return };
+        self.follow_moves(&view);
         let forget_at = now + self.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
         let out_of_it: Vec<PeerId> =
@@ -346,8 +407,8 @@ impl Node {
         }
     }
 
-    fn on_merge_request(&mut self, now: Time, via: Option<&Member>, join: &JoinRequest, out: &mut Vec<Output>) {
-        let (Some(from), Some(theirs)) = (via, &join.leading) else { return };
+    fn on_merge_request(&mut self, now: Time, from: &Member, join: &JoinRequest, out: &mut Vec<Output>) {
+        let Some(theirs) = &join.leading else { return };
         let size = self.log.view().map_or(1, |view| view.size() as u64);
         let Role::Leader(leader) = &self.role else { return };
         let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
@@ -371,31 +432,46 @@ impl Node {
             return;
         }
         let Some(courting) = leader.courting.take() else { return };
-        let into = courting.leader.id().clone();
-        leader.retiring = Some(Retiring { until, into: Successor::Group(courting.leader.clone()) });
+        // Where it is, it has said on the link.
+        let into = self.links.contact(&courting.leader.member).cloned().unwrap_or(courting.leader);
+        let id = into.id().clone();
+        leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
         let mut last = View { view_id: view.view_id.next(), ..view };
-        last.successor = Some(courting.leader);
+        last.successor = Some(into);
         self.append(Entry::View(last), out);
-        self.put_off_dissolving(now, &into);
+        self.put_off_dissolving(now, &id);
     }
 
     /// The probed incarnation of that name is gone, or has been replaced.
-    pub(crate) fn on_member_gone(&mut self, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
+    pub(crate) fn on_member_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member) {
-            leader.entrants.remove(&member.id);
+        if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member)
+            && let Some(entrant) = leader.entrants.remove(&member.id)
+        {
+            let dials = self.links.vain_dials(member).unwrap_or(1);
+            self.strangers.on_vain_dials(now, entrant.contact.address, dials);
             self.wants_changed = true;
         }
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.courting.as_ref().is_some_and(|courting| courting.leader.member == *member) {
-            leader.courting = None;
-            self.wants_changed = true;
-        }
+        self.stop_courting(now, |courting| courting.leader.member == *member);
+        self.forget_invited(member);
+        let Role::Leader(leader) = &self.role else { return };
         let Some(contact) = leader.followers.get(&member.id).map(|follower| follower.contact.clone()) else { return };
         if contact.member == *member {
             let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.evict(&contact, &evidence, out);
         }
+    }
+}
+
+impl Leader {
+    /// Mode `primary`: how many may come into a view in which these stay. Those who have acknowledged something to this leader
+    /// have to be a quorum of it, the leader among them: newcomers that never say a word would block the group for good.
+    fn bearable(&self, me: &Member, kept: &[&Contact]) -> usize {
+        let acknowledges = |contact: &&&Contact| {
+            let follower = self.followers.get(contact.id()).filter(|follower| follower.contact.member == contact.member);
+            contact.member == *me || follower.is_some_and(Follower::has_answered)
+        };
+        (2 * kept.iter().filter(acknowledges).count()).saturating_sub(kept.len())
     }
 }
 
@@ -441,8 +517,6 @@ fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) ->
 
 /// An entrant asks at least every two seconds; one that has not for that long has gone.
 const ASKED_AGAIN: Duration = Duration::from_secs(4);
-/// How many members of a large group tell whoever asks by datagram whom to ask, about.
-const HINTS: u64 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -480,6 +554,7 @@ mod tests {
         puppet.hear(&peer(2), wish(&peer(2)));
         let until = puppet.now + ASKED_AGAIN;
         let mut dials = 0;
+        // Known by datagram alone: it is dialled three times.
         while puppet.now + MICRO < until {
             dials += puppet.refuse_dials(false);
             puppet.out.clear();
@@ -487,11 +562,15 @@ mod tests {
             puppet.rest(rest.min(Duration::from_millis(5)));
         }
         puppet.give(Input::Wake);
-        assert!(dials > 10 && puppet.leads().entrants.len() == 1);
+        assert!(dials == 3 && puppet.leads().entrants.is_empty());
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(puppet.refuse_dials(false), 0, "it is forgotten for a minute");
+        puppet.rest(Duration::from_secs(60));
+        puppet.hear(&peer(2), wish(&peer(2)));
+        assert_eq!(puppet.refuse_dials(false), 1);
+        puppet.rest(ASKED_AGAIN + Duration::from_millis(200));
         puppet.refuse_dials(false);
-        puppet.now = until;
-        puppet.give(Input::Wake);
-        assert!(puppet.leads().entrants.is_empty());
+        assert!(puppet.leads().entrants.is_empty(), "it has stopped asking");
         assert_eq!(puppet.node.links.deadline(), None, "nobody wants a link to it");
     }
 
@@ -511,12 +590,15 @@ mod tests {
         puppet.acknowledge(&peer(2), Seq(2));
         let probing = |puppet: &mut Puppet| puppet.leads().entrants[peer(2).id()].probing.expect("an older life is in the view");
         puppet.hear(&reborn(2), wish(&reborn(2)));
+        assert_eq!(puppet.leads().entrants[peer(2).id()].probing, None, "it may be anybody's word");
+        puppet.greet(&reborn(2), nothing());
         let probe = probing(&mut puppet);
         puppet.rest(Duration::from_millis(1));
         puppet.hear(&reborn(2), wish(&reborn(2)));
         assert_eq!(probing(&mut puppet), probe, "the same one");
         let third = Contact { member: Member { inc: Incarnation(3), ..peer(2).member }, birth: 3_000, ..peer(2) };
-        puppet.hear(&third, wish(&third));
+        puppet.greet(&third, nothing());
+        puppet.say(&third, wish(&third));
         assert!(probing(&mut puppet) > probe, "another one");
         let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
         puppet.out.clear();
@@ -524,7 +606,8 @@ mod tests {
         assert_eq!(refusals(&mut puppet), [], "that was the answer to an earlier probe");
         puppet.rest(Duration::from_millis(1));
         puppet.say(&peer(2), ack(probe + 1));
-        assert_eq!(refusals(&mut puppet), [Reason::DuplicateId { holder: peer(2).address }]);
+        let refused = puppet.told(&third);
+        assert!(matches!(&refused[..], [Message::Rejected(Rejected { reason: Reason::DuplicateId { .. }, .. })]), "{refused:?}");
     }
 
     #[test]
@@ -566,7 +649,10 @@ mod tests {
         puppet.greet(&peer(2), nothing());
         puppet.out.clear();
         puppet.hear(&peer(2), wish(&peer(2)));
-        assert_eq!(admissions(&mut puppet, &peer(2)), 1, "now it can be told");
+        let told = puppet.told(&peer(2));
+        assert!(told.iter().any(|message| matches!(message, Message::Coordinator(_))), "now it can be told whom to ask: {told:?}");
+        puppet.say(&peer(2), wish(&peer(2)));
+        assert_eq!(admissions(&mut puppet, &peer(2)), 1, "and has asked itself");
     }
 
     #[test]

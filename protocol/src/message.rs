@@ -17,6 +17,7 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::{self, MEMBERS_MOST, ROWS_MOST, VIEWS_MOST};
 use crate::change::Change;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::table::Table;
@@ -101,6 +102,7 @@ pub struct Hello {
     /// Who speaks.
     pub from: Contact,
     /// The dialler's number of this connection; the acceptor repeats it.
+    #[serde(deserialize_with = "bounded::number")]
     pub link: u64,
     /// Where the speaker's log ends.
     pub end: LogEnd,
@@ -141,12 +143,14 @@ pub struct JoinRequest {
     pub contiguous: Seq,
     /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it lacks and no more;
     /// none where it has no log.
+    #[serde(deserialize_with = "bounded::list::<_, _, LINEAGE_SENT>")]
     pub lineage: Vec<Row>,
     /// Set where the asker leads a group and asks to merge it.
     pub leading: Option<Leading>,
     /// Whether the asker has been in a view, in this life or, as far as it knows, in an earlier one (mode `primary`).
     pub veteran: bool,
     /// How many entries before its own view an asker without a log would like to have (`late_join`).
+    #[serde(deserialize_with = "bounded::number")]
     pub recent: u64,
 }
 
@@ -159,6 +163,7 @@ pub struct Leading {
     /// Its epoch.
     pub epoch: Epoch,
     /// How many are in its view.
+    #[serde(deserialize_with = "bounded::number")]
     pub size: u64,
 }
 
@@ -172,6 +177,7 @@ pub struct Snapshot {
     /// The dedupe table there.
     pub table: Table,
     /// The rows of the lineage, all of them.
+    #[serde(deserialize_with = "bounded::list::<_, _, ROWS_MOST>")]
     pub lineage: Vec<Row>,
 }
 
@@ -194,6 +200,7 @@ pub struct Heartbeat {
     /// The leader's epoch.
     pub epoch: Epoch,
     /// Which beat.
+    #[serde(deserialize_with = "bounded::number")]
     pub beat: u64,
     /// The last position numbered.
     pub high: Seq,
@@ -202,6 +209,7 @@ pub struct Heartbeat {
     /// Everyone in the newest view holds everything up to here; nothing where one has not acknowledged anything yet.
     pub all_have: Option<Seq>,
     /// The last beat of which the leader has this member's ACK.
+    #[serde(deserialize_with = "bounded::number_or_none")]
     pub echo: Option<u64>,
     /// The last of this member's own numbers that the leader has ordered.
     pub last_oseq: Oseq,
@@ -213,6 +221,7 @@ pub struct HeartbeatAck {
     /// Epoch of the member's last lineage row.
     pub epoch: Epoch,
     /// The beat that this acknowledges.
+    #[serde(deserialize_with = "bounded::number")]
     pub beat: u64,
     /// The last contiguous position held, 0 while a log is being built.
     pub contiguous: Seq,
@@ -239,6 +248,7 @@ pub struct Coordinator {
     /// Its epoch, as far as the speaker knows.
     pub epoch: Epoch,
     /// The size of its view, as far as the speaker knows.
+    #[serde(deserialize_with = "bounded::number")]
     pub size: u64,
     /// The question that this answers (an ELECTION, a VIEW_SYNC_REQUEST, a SEQ_SYNC_REQUEST or a NEW_PEER_REQUEST);
     /// nothing in an announcement and in a beacon.
@@ -266,11 +276,13 @@ pub struct SyncAnswer {
     /// The last contiguous position held; also in the body.
     pub contiguous: Seq,
     /// The rows of the lineage; none where there is no log.
+    #[serde(deserialize_with = "bounded::list::<_, _, ROWS_MOST>")]
     pub lineage: Vec<Row>,
     /// The answerer's stable position.
     pub stable: Seq,
     /// The newest two view entries held and where they stand, newest first; a view that is not retained any more stands
     /// at the position below which nothing is.
+    #[serde(deserialize_with = "bounded::list::<_, _, VIEWS_MOST>")]
     pub views: Vec<(Seq, View)>,
 }
 
@@ -284,8 +296,10 @@ pub struct SyncFinal {
     /// The last position of the adopted log; also in the body. The new epoch begins above it.
     pub cut: Seq,
     /// The adopted lineage, without the new row.
+    #[serde(deserialize_with = "bounded::list::<_, _, ROWS_MOST>")]
     pub lineage: Vec<Row>,
     /// Those who answered in time, the new leader among them; nobody else may adopt this cut.
+    #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub list: Vec<Member>,
 }
 

@@ -11,19 +11,21 @@ use std::time::Duration;
 use crate::building::Building;
 use crate::config::Config;
 use crate::courtship::Courtship;
+use crate::datagrams::Via;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
 use crate::hesitation::Hesitation;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use crate::inspect::situation;
-use crate::links::{Links, Proof};
+use crate::links::{Links, Proof, Wanted};
 use crate::log::Log;
-use crate::message::{Datagram, Message, Reason, Rejected};
+use crate::message::{Datagram, JoinRequest, Message, Reason, Rejected};
 use crate::note::{Note, Refusal};
 use crate::outbox::Outbox;
 use crate::role::{Leaving, Role, Witness};
 use crate::seam::{Input, Output, Publication, StopReason};
 use crate::status::Status;
+use crate::strangers::Strangers;
 use crate::time::Time;
 
 /// One peer of the group.
@@ -50,8 +52,14 @@ pub struct Node {
     pub(crate) preempted: Hesitation,
     /// The other groups that it asked to take its own in.
     pub(crate) courtship: Courtship,
+    /// Who is known by datagram alone.
+    pub(crate) strangers: Strangers,
     /// Set while its group dissolves into another one, until it is admitted there.
     pub(crate) merging: bool,
+    /// Who has said that this process is to end, and the question by which it is to say so again.
+    pub(crate) doubted: Option<(Member, u64, Time)>,
+    /// The incarnation that it started with.
+    pub(crate) first_inc: Incarnation,
     /// Whether it has ever been in a view.
     pub(crate) been_member: bool,
     /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode `primary`).
@@ -72,6 +80,8 @@ pub struct Node {
     pub(crate) tick_at: Option<Time>,
     /// Set while a call has left something over that the next one is to do at once.
     pub(crate) more_at: Option<Time>,
+    /// Who has been sent entries in this call because it asked for them.
+    pub(crate) answered: BTreeSet<Member>,
     /// How late this node has been called at worst since it last told its leader.
     pub(crate) lag: Duration,
     /// Up to when its own lateness has been allowed for.
@@ -84,6 +94,7 @@ impl Node {
     /// `seed` feeds its jitter and the names of its questions, and nothing else.
     #[must_use]
     pub fn new(me: Contact, config: Config, seed: u64, now: Time) -> Self {
+        let first_inc = me.member.inc;
         let links = Links::new(me.clone(), config.cluster(), config.knobs().link_idle);
         let mut node = Self {
             me,
@@ -107,7 +118,9 @@ impl Node {
                 target: None,
                 reported: None,
                 deferring: None,
+                accused_by: None,
                 let_down: BTreeSet::new(),
+                full: None,
                 veterans: BTreeSet::new(),
                 gives_way_until: None,
             }),
@@ -116,7 +129,10 @@ impl Node {
             leaving: None,
             preempted: Hesitation::default(),
             courtship: Courtship::default(),
+            strangers: Strangers::default(),
             merging: false,
+            doubted: None,
+            first_inc,
             been_member: false,
             veteran: false,
             blocked: None,
@@ -127,6 +143,7 @@ impl Node {
             told: None,
             tick_at: None,
             more_at: None,
+            answered: BTreeSet::new(),
             lag: Duration::ZERO,
             excused_until: now,
             stopped: false,
@@ -169,6 +186,7 @@ impl Node {
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
             Input::Backlog { link, full } => self.links.set_full(link, full),
             Input::Publish { publications } => self.on_publish(publications, out),
+            Input::Moved { address } => self.on_moved(now, address, out),
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -235,6 +253,17 @@ impl Node {
         }
     }
 
+    /// Whether large frames may come on a link: from the members of the newest two views, and from whoever this peer has asked for
+    /// something that may be large. A joiner asks everybody, and a leader that it has not heard of may answer.
+    #[must_use]
+    pub fn takes_large(&self, link: LinkId) -> bool {
+        let Some(peer) = self.links.peer(link) else { return false };
+        let is_entrant = matches!(&self.role, Role::Leader(leader) if leader.entrants.contains_key(&peer.id));
+        let is_asked = || !is_entrant && self.links.is_wanted(peer);
+        let is_joining = matches!(self.role, Role::Joining(_));
+        is_joining || is_asked() || self.log.last_views().iter().any(|(_, view)| view.names(peer))
+    }
+
     /// What tells this situation from every other one that the node can be in (see [`crate::inspect`]).
     #[must_use]
     pub fn identity(&self, now: Time) -> u128 {
@@ -256,7 +285,10 @@ impl Node {
             leaving,
             preempted,
             courtship,
+            strangers,
             merging,
+            doubted,
+            first_inc,
             been_member,
             veteran,
             blocked,
@@ -267,16 +299,25 @@ impl Node {
             told: _,
             tick_at,
             more_at,
+            // Empty between two calls.
+            answered: _,
             lag,
             excused_until,
             stopped,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let goes = (leaving, preempted, courtship, merging, been_member, veteran, blocked.is_some());
+        let meets = (courtship, strangers, doubted, first_inc);
+        let goes = (leaving, preempted, meets, merging, been_member, veteran, blocked.is_some());
         let does = (role, building, witness, goes, wants_changed, beats);
         // What was allowed for matters only while something is overdue.
         let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *excused_until).then_some(excused_until);
         situation(&(holds, does, tick_at, more_at, lag, overdue_since, stopped), now)
+    }
+
+    /// The newest view, with the contact of each member.
+    #[must_use]
+    pub fn view(&self) -> Option<&crate::view::View> {
+        self.log.view()
     }
 
     /// Who this peer is.
@@ -380,7 +421,21 @@ impl Node {
 
     fn on_frame(&mut self, now: Time, link: LinkId, message: Message, out: &mut Vec<Output>) {
         self.links.on_received(now, link, &message, out);
+        if !self.reach().holds(&message) {
+            let from = self.links.peer(link).map(|from| from.id.clone());
+            self.reject(from.as_ref(), "number", &format!("{} names one that no peer can have got to", message.verb()), out);
+            if matches!(message, Message::Hello(_)) {
+                self.links.hang_up(link, out);
+            }
+            return;
+        }
         if let Message::Hello(hello) = &message {
+            if self.is_taken(&hello.from) {
+                let why = format!("{} is a member, and this is another process of that name", hello.from.member);
+                self.reject(Some(hello.from.id()), "HELLO", &why, out);
+                self.links.hang_up(link, out);
+                return;
+            }
             let end = self.log.end();
             let knows = self.log.view().and_then(|view| view.incarnation(hello.from.id()));
             match self.links.on_hello(now, link, hello, end, knows, out) {
@@ -397,9 +452,12 @@ impl Node {
             self.links.hang_up(link, out);
             return;
         };
-        if self.is_ghost(&from) {
+        if self.is_ghost(&from) && !self.is_between_groups(&message) {
             if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
-                let ask = if let Message::NewPeerRequest(join) = &message { Some(join.ask) } else { None };
+                let ask = match &message {
+                    Message::NewPeerRequest(JoinRequest { ask, .. }) | Message::ViewSyncRequest { ask } => Some(*ask),
+                    _ => None,
+                };
                 let known = self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
                 self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
             }
@@ -409,16 +467,34 @@ impl Node {
         self.on_message(now, &from, message, out);
     }
 
+    /// Whether another process than this one is what the newest view calls so. One that is the same process, and says that it
+    /// is to be reached at another address, has moved.
+    fn is_taken(&self, contact: &Contact) -> bool {
+        let known = self.log.view().and_then(|view| view.find(contact.id()));
+        known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
+    }
+
     /// Whether the newest view knows a later life of that peer.
     pub(crate) fn is_ghost(&self, from: &Member) -> bool {
         self.log.view().and_then(|view| view.incarnation(&from.id)).is_some_and(|known| known > from.inc)
+    }
+
+    /// Whether a leader speaks with another one about their groups: that is not about its own place in either.
+    fn is_between_groups(&self, message: &Message) -> bool {
+        let about = match message {
+            Message::NewPeerRequest(join) => join.leading.is_some(),
+            Message::Coordinator(_) => true,
+            _ => false,
+        };
+        about && matches!(self.role, Role::Leader(_))
     }
 
     /// The single gate: every message of a member passes here, one line each.
     fn on_message(&mut self, now: Time, from: &Member, message: Message, out: &mut Vec<Output>) {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            Message::NewPeerRequest(join) => self.on_join_request(now, Some(from), join, out),
+            Message::NewPeerRequest(join) if join.from.member == *from => self.on_join_request(now, Via::Link(from), join, out),
+            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
             Message::Added(added) => self.on_added(now, from, added, out),
             Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
             Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
@@ -432,33 +508,12 @@ impl Node {
             Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
             Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
             Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(from, &epoch, contiguous),
+            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(now, from, &epoch, contiguous),
             Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
             Message::Leave => self.on_member_leaves(now, from),
             Message::Handover { successor, epoch } => self.on_handover(now, from, &successor, &epoch, out),
-        }
-    }
-
-    fn on_datagram(&mut self, now: Time, source: SocketAddrV4, datagram: Datagram, out: &mut Vec<Output>) {
-        let from = &datagram.from;
-        if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
-            return;
-        }
-        match datagram.message {
-            Message::NewPeerRequest(join) if join.leading.is_none() => {
-                if self.is_ghost(&from.member) {
-                    let known = self.log.view().and_then(|view| view.incarnation(from.id())).unwrap_or(from.member.inc);
-                    let reason = Reason::OldIncarnation { known };
-                    self.whisper(source, Message::Rejected(Rejected { ask: Some(join.ask), reason }), out);
-                } else {
-                    self.on_join_request(now, None, join, out);
-                }
-            }
-            Message::Coordinator(word) => self.on_beacon(now, from.member.clone(), &word, out),
-            Message::Rejected(rejected) => self.on_rejected(now, &from.member.clone(), rejected, out),
-            other => self.reject(Some(from.id()), "datagram", other.verb(), out),
         }
     }
 
@@ -543,6 +598,7 @@ impl Node {
             return;
         }
         self.more_at = None;
+        self.answered.clear();
         match &self.role {
             Role::Leader(_) => self.settle_leader(now, out),
             Role::Member(_) => self.settle_member(now, out),
@@ -589,14 +645,22 @@ impl Node {
     }
 
     /// Whom a link is wanted to.
-    fn wanted(&self) -> Vec<Contact> {
-        let mut wanted = match &self.role {
-            Role::Joining(joining) => joining.target.iter().map(|(contact, _)| contact.clone()).collect(),
-            Role::Member(following) => vec![following.leader.clone()],
-            Role::Candidate(candidate) => candidate.asked_so_far().into_iter().chain(&candidate.named).cloned().collect(),
+    fn wanted(&self) -> Vec<Wanted> {
+        let as_wanted = |contact: &Contact, by_word| Wanted { contact: contact.clone(), by_word };
+        let mut wanted: Vec<Wanted> = match &self.role {
+            Role::Joining(joining) => {
+                let target = joining.target.iter().map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member)));
+                let founders = self.fellow_founders();
+                founders.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
+            }
+            Role::Member(following) => vec![as_wanted(&following.leader, false)],
+            Role::Candidate(candidate) => {
+                let asked = candidate.asked_so_far().into_iter().map(|contact| as_wanted(contact, candidate.first_view));
+                asked.chain(candidate.named.iter().map(|contact| as_wanted(contact, true))).collect()
+            }
             Role::Leader(leader) => leader.wanted(),
         };
-        wanted.extend(self.building.iter().map(|building| building.source.clone()));
+        wanted.extend(self.building.iter().map(|building| as_wanted(&building.source, false)));
         wanted
     }
 
@@ -732,6 +796,12 @@ mod tests {
         out.clear();
         node.clone().handle(Time::ZERO, Input::Received { link, messages: vec![question.clone()] }, &mut out);
         assert!(answers(&out), "it would answer");
+        out.clear();
+        // Never at the first word: it asks the same peer once more, under another name.
+        node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no.clone())] }, &mut out);
+        let Role::Joining(joining) = &node.role else { panic!("it is in no group") };
+        assert!(Some(joining.ask) != no.ask && !out.iter().any(|output| matches!(output, Output::Stop(_))));
+        let no = Rejected { ask: Some(joining.ask), ..no };
         out.clear();
         node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no), question] }, &mut out);
         assert!(out.iter().any(|output| matches!(output, Output::Stop(_))) && !answers(&out), "{out:?}");

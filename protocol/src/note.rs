@@ -59,6 +59,27 @@ pub enum Note {
         priority: i64,
         /// The path of its status socket, if it has one.
         status: Option<String>,
+        /// Whether it tells no single readings (`log_deliveries` is off): none that is published, safe or delivered.
+        #[serde(default, skip_serializing_if = "is_false")]
+        omits_readings: bool,
+    },
+    /// This peer is to be found at another address from now on.
+    Moved {
+        /// Where it is.
+        address: String,
+        /// Where it was.
+        was: String,
+    },
+    /// A peer is heard by datagram, and no connection to it comes about.
+    Unreachable {
+        /// The peer.
+        peer: PeerId,
+        /// Where it says that it listens.
+        address: String,
+        /// For how long.
+        for_ms: u64,
+        /// What is wrong, and what to check.
+        why: String,
     },
     /// All sockets are bound; the peer announces itself from now on.
     Ready,
@@ -71,6 +92,11 @@ pub enum Note {
     Panic {
         /// What it said.
         message: String,
+    },
+    /// Events were dropped, because nothing took them; their numbers are missing in front of this one.
+    EventsLost {
+        /// How many.
+        events: u64,
     },
     /// A control message went out (routine ones are only counted).
     Send {
@@ -456,6 +482,17 @@ pub enum Evidence {
         /// For how long it has lagged too far, in milliseconds.
         for_ms: u64,
     },
+    /// A reading waits to be safe, and it acknowledges nothing.
+    Unacknowledged {
+        /// The last position that it has acknowledged.
+        acked: Seq,
+        /// The first position that waits.
+        awaited: Seq,
+        /// The last position of the log.
+        high: Seq,
+        /// For how long it has acknowledged nothing, in milliseconds.
+        for_ms: u64,
+    },
 }
 
 /// Why an election starts.
@@ -535,6 +572,8 @@ impl Note {
             | Self::Gap { .. }
             | Self::Diverged { .. }
             | Self::Lost { .. }
+            | Self::EventsLost { .. }
+            | Self::Unreachable { .. }
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
             Self::Refused { count, .. } => {
@@ -558,6 +597,7 @@ impl Note {
             | Self::StaleEpoch { .. } => Level::Debug,
             Self::Start { .. }
             | Self::Ready
+            | Self::Moved { .. }
             | Self::Stop { .. }
             | Self::Failed { .. }
             | Self::Left { .. }

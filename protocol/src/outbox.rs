@@ -94,6 +94,16 @@ impl Outbox {
         self.ordered
     }
 
+    /// How many bytes of readings it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many rows its lists have.
+    pub(crate) fn rows(&self) -> usize {
+        self.batches.len() + self.unstable.len()
+    }
+
     /// How many more readings the window takes, and how many bytes of them.
     pub(crate) fn room(&self, knobs: &Knobs) -> (u64, u64) {
         let entries = knobs.window_entries.saturating_sub(self.last.above(self.ordered));
@@ -168,7 +178,8 @@ impl Outbox {
     /// Some of this peer's numbers have appeared in the log.
     pub(crate) fn on_ordered(&mut self, stretch: Stretch) {
         self.unstable.push_back(stretch);
-        let last = stretch.last();
+        // Nobody but this peer gives its numbers; what the log calls so beyond the last one is nothing of its.
+        let last = stretch.last().min(self.last);
         if last > self.ordered {
             self.waiting_bytes -= self.bytes_between(self.ordered, last);
             self.ordered = last;
@@ -178,10 +189,10 @@ impl Outbox {
 
     /// The log has become another one, in which this peer's numbers end at `ordered`, and `unstable` are not stable.
     pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, unstable: VecDeque<Stretch>) {
-        self.ordered = ordered;
-        self.sent = ordered.min(self.last);
+        self.ordered = ordered.min(self.last);
+        self.sent = self.ordered;
         self.unstable = unstable;
-        self.waiting_bytes = self.bytes_between(ordered, self.last);
+        self.waiting_bytes = self.bytes_between(self.ordered, self.last);
     }
 
     /// Everything up to `seq` is stable: what is far enough behind may go. Returns the own entries for which that is news.
@@ -190,17 +201,13 @@ impl Outbox {
         while let Some(stretch) = self.unstable.pop_front_if(|stretch| stretch.seq <= seq) {
             let count = seq.next().above(stretch.seq);
             if count < stretch.count {
-                let rest = Stretch {
-                    seq: stretch.seq.plus(count),
-                    oseq: stretch.oseq.plus(count),
-                    count: stretch.count - count,
-                    guarantee: stretch.guarantee,
-                };
-                self.unstable.push_front(rest);
                 news.push(Stretch { count, ..stretch });
-            } else {
-                news.push(stretch);
+                let (seq, oseq) = (stretch.seq.plus(count), stretch.oseq.plus(count));
+                // It stands behind what is stable, so it is the last that is looked at.
+                self.unstable.push_front(Stretch { seq, oseq, count: stretch.count - count, ..stretch });
+                break;
             }
+            news.push(stretch);
         }
         if let Some(last) = news.last() {
             self.stable = self.stable.max(last.last());

@@ -4,8 +4,10 @@
 //! that a process is gone spares everybody a timeout. A refusal says why, and each reason means something else to each
 //! role; what it means is here in one place.
 
-use crate::id::{Incarnation, Member, Seq};
-use crate::message::{LogEnd, Reason, Rejected};
+use std::time::Duration;
+
+use crate::id::{Contact, Incarnation, Member, Seq};
+use crate::message::{LogEnd, Message, Reason, Rejected};
 use crate::node::Node;
 use crate::note::{Cause, Evidence};
 use crate::role::{Phase, Role};
@@ -15,9 +17,9 @@ use crate::time::Time;
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
     pub(crate) fn on_linked(&mut self, now: Time, member: &Member, end: &LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
-        if let Some(known) = knows.filter(|known| *known > self.me.member.inc) {
-            let reason = Reason::OldIncarnation { known };
-            self.on_rejected(now, member, Rejected { ask: None, reason }, out);
+        if let Some(known) = knows.filter(|known| self.me.member.inc.may_be_followed_by(*known) && self.been_member && self.is_own(member))
+        {
+            self.doubt_own_life(now, member, None, known, out);
             return;
         }
         match &mut self.role {
@@ -33,12 +35,16 @@ impl Node {
                     self.refuse(now, member, None, Reason::NotMember, out);
                 }
                 self.relink(now, member, end, out);
-                self.on_entrant_linked(now, member);
+                self.on_entrant_linked(now, member, out);
                 self.ask_to_merge(now, member, out);
+                self.say_invitation(now, member, out);
             }
             Role::Member(following) if following.leader.member == *member => self.speak_again(now, out),
             Role::Candidate(_) => self.put_question(now, member, out),
-            Role::Joining(_) => self.ask_to_join(now, member, out),
+            Role::Joining(_) => {
+                self.on_founder_linked(now, member);
+                self.ask_to_join(now, member, out);
+            }
             Role::Member(_) => {}
         }
     }
@@ -74,7 +80,7 @@ impl Node {
     /// A process is proven gone.
     pub(crate) fn on_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
         match &self.role {
-            Role::Leader(_) => self.on_member_gone(member, replaced_by, out),
+            Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
             Role::Member(following) if following.leader.member == *member => {
                 let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
                 self.miss(now, Cause::Connection, &evidence, out);
@@ -134,8 +140,8 @@ impl Node {
                 self.outbox.rewind(self.log.last_oseq(&self.me.member));
             }
             (Role::Candidate(candidate), Reason::Stale { promised }) => {
-                let overtaken =
-                    matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
+                let overtaken = candidate.has_asked(from)
+                    && matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
                 if overtaken {
                     candidate.floor = candidate.floor.clone().max(promised.clone());
                     self.ask(now, Cause::Again, out);
@@ -147,7 +153,7 @@ impl Node {
                 }
             }
             // It is between two groups itself, and says nothing about this one.
-            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) => {
+            (Role::Candidate(candidate), Reason::Busy) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 let syncing = matches!(candidate.phase, Phase::Syncing(_));
                 candidate.busy.insert(from.id.clone());
                 if syncing {
@@ -156,29 +162,102 @@ impl Node {
                     self.claim_if_clear(now, out);
                 }
             }
-            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) => {
+            (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 candidate.disowned = true;
                 self.on_asked_gone(now, from, out);
             }
             (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
                 let (holder, own) = (*holder, self.me.address);
-                self.stop(StopReason::DuplicateId { holder, own }, out);
+                if self.been_member && !self.is_own(from) {
+                    self.reject(Some(&from.id), "REJECTED", "DUPLICATE_ID by a stranger", out);
+                } else if matches!(&self.role, Role::Joining(joining) if joining.accused_by.as_ref() == Some(from)) {
+                    self.stop(StopReason::DuplicateId { holder, own }, out);
+                } else if let Some(contact) = self.links.contact(from).cloned() {
+                    self.doubt_own_name(now, contact, out);
+                }
             }
             // Two processes of one name have been in views; the elder goes, whatever it is doing.
             (_, Reason::OldIncarnation { known }) if self.been_member => {
-                if *known > self.me.member.inc {
-                    self.stop(StopReason::OldIncarnation { known: *known }, out);
+                let known = *known;
+                if !self.me.member.inc.may_be_followed_by(known) || !self.is_own(from) {
+                    self.reject(Some(&from.id), "REJECTED", "OLD_INCARNATION by a stranger, or of no possible number", out);
+                } else {
+                    self.doubt_own_life(now, from, ask, known, out);
                 }
             }
             (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
-                joining.ask_at = now;
-                self.renumber(Incarnation(known.0.saturating_add(1)), out);
+                let next = known.next();
+                if *known <= self.first_inc.reach() && next > self.me.member.inc {
+                    // Not at once: two that answer each other without a pause would do nothing else.
+                    joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
+                    self.renumber(next, out);
+                } else {
+                    self.reject(Some(&from.id), "REJECTED", "OLD_INCARNATION of no possible number", out);
+                }
             }
             // The rest means nothing to the role: an answer to a question that is no longer open.
             (Role::Leader(_) | Role::Member(_) | Role::Candidate(_) | Role::Joining(_), _) => {}
         }
     }
 }
+
+impl Node {
+    /// Whether somebody is a member of this peer's own group, or its leader: of the newest views held, the leader that it
+    /// follows, or the one that its group has dissolved into. Nobody else can end it.
+    pub(crate) fn is_own(&self, member: &Member) -> bool {
+        let follows = matches!(&self.role, Role::Member(following) if following.leader.member == *member);
+        let successor = self.log.view().and_then(|view| view.successor.as_ref());
+        follows
+            || successor.is_some_and(|leader| leader.member == *member)
+            || self.log.last_views().iter().any(|(_, view)| view.names(member))
+    }
+
+    /// Somebody says that another living peer has this joining one's name. It is asked once more, over a link and under
+    /// another name: one word ends nobody.
+    pub(crate) fn doubt_own_name(&mut self, now: Time, by: Contact, out: &mut Vec<Output>) {
+        if by.member == self.me.member {
+            // It is that very peer; a link to it needs two names.
+            self.renumber(self.me.member.inc.next(), out);
+        }
+        let (ask, member) = (self.fresh_ask(), by.member.clone());
+        let Role::Joining(joining) = &mut self.role else { return };
+        joining.ask = ask;
+        joining.accused_by = Some(member.clone());
+        joining.target = Some((by, now));
+        self.wants_changed = true;
+        self.ask_to_join(now, &member, out);
+    }
+
+    /// One of this peer's own group says that a later life of it is known. It is asked once more, under another name; if it
+    /// says so again, this process ends.
+    fn doubt_own_life(&mut self, now: Time, by: &Member, ask: Option<u64>, known: Incarnation, out: &mut Vec<Output>) {
+        let retry = self.config.witness_timeout();
+        if let Some((_, question, at)) = self.doubted.as_ref().filter(|(member, ..)| member == by) {
+            if ask == Some(*question) {
+                self.stop(StopReason::OldIncarnation { known }, out);
+                return;
+            }
+            // The answer is on its way, or has gone with its link.
+            if now.since(*at) < retry {
+                return;
+            }
+        }
+        let question = self.fresh_ask();
+        self.doubted = Some((by.clone(), question, now));
+        match &mut self.role {
+            Role::Joining(joining) if joining.target.as_ref().is_some_and(|(target, _)| target.member == *by) => {
+                joining.ask = question;
+                self.ask_to_join(now, by, out);
+            }
+            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) | Role::Leader(_) => {
+                self.send(now, by, Message::ViewSyncRequest { ask: question }, out);
+            }
+        }
+    }
+}
+
+/// How long a joining peer waits that has taken another incarnation.
+const ASKS_AGAIN: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {

@@ -43,8 +43,12 @@ pub(crate) struct Joining {
     pub(crate) reported: Option<Time>,
     /// A better joiner, which is given until then to found the group.
     pub(crate) deferring: Option<(PeerId, Time)>,
+    /// Who has said that another living peer has this one's name, and is asked once more over a link.
+    pub(crate) accused_by: Option<Member>,
     /// Better joiners that have not.
     pub(crate) let_down: BTreeSet<PeerId>,
+    /// When a group said last that it is full.
+    pub(crate) full: Option<Time>,
     /// Joiners that have been in a view and lost its log.
     pub(crate) veterans: BTreeSet<PeerId>,
     /// Set where the views have gone on without it: it votes, but leaves it to the others to claim until then.
@@ -65,6 +69,8 @@ pub(crate) struct Following {
     pub(crate) stalled_beats: u32,
     /// Where the newest view stood when it was last looked at.
     pub(crate) viewed: Option<Seq>,
+    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds that its leader has not.
+    pub(crate) call_at: Time,
     /// Woken then at the latest: only a peer that expects to be called often can tell that it was not.
     pub(crate) tick_at: Time,
 }
@@ -214,6 +220,12 @@ impl Candidate {
     pub(crate) fn awaited_to_promise(&self) -> impl Iterator<Item = &Contact> {
         let revived = self.revived.iter().filter(|id| !self.dropped.contains(*id)).filter_map(|id| self.asked.get(id));
         self.awaited().chain(revived)
+    }
+
+    /// Whether a question was put to that very peer, so that its word can be an answer.
+    pub(crate) fn has_asked(&self, member: &Member) -> bool {
+        let named = self.named.iter().chain(self.asked.get(&member.id));
+        named.into_iter().any(|contact| contact.member == *member)
     }
 
     /// The question that an answer may name: the present one, or the round claimed.

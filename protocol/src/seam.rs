@@ -63,6 +63,11 @@ pub enum Input {
         /// The readings.
         publications: Vec<Publication>,
     },
+    /// This peer is to be found at another address from now on.
+    Moved {
+        /// What others are to dial.
+        address: SocketAddrV4,
+    },
     /// Leave the group, then stop.
     Leave,
     /// The deadline has passed.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use crate::detector::Started;
 use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Member, Oseq, PeerId, Seq};
+use crate::links::Wanted;
 use crate::log::Log;
 use crate::member::millis;
+use crate::membership::Entrant;
 use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
@@ -41,7 +43,7 @@ pub(crate) struct Leader {
     /// Nobody can be overdue before this.
     watch_at: Time,
     /// Peers that ask to be admitted.
-    pub(crate) entrants: BTreeMap<PeerId, crate::membership::Entrant>,
+    pub(crate) entrants: BTreeMap<PeerId, Entrant>,
     /// Members that ask to leave.
     pub(crate) leavers: BTreeSet<PeerId>,
     /// Members to be removed because they failed.
@@ -58,6 +60,8 @@ pub(crate) struct Leader {
     pub(crate) retiring: Option<Retiring>,
     /// The group that it asks to be merged into.
     pub(crate) courting: Option<Courting>,
+    /// The leader of a lesser group that it invites to ask, and until when a link to it is wanted.
+    pub(crate) inviting: Option<(Contact, Time)>,
     told_stable: Seq,
     /// The first view of this epoch, while it waits for the adopted one to become stable (mode `primary`).
     pub(crate) first: Option<FirstEntry>,
@@ -115,6 +119,7 @@ impl Leader {
             pressed: false,
             retiring: None,
             courting: None,
+            inviting: None,
             told_stable: Seq::ZERO,
             first: None,
             unsettled: false,
@@ -128,7 +133,8 @@ impl Leader {
         let retiring = self.retiring.as_ref().map(|retiring| retiring.until);
         // A view that may not be numbered now is looked at again when that changes; its time wakes nobody.
         let batch = self.batch_at.filter(|_| self.is_numbering() && !self.unsettled);
-        let soonest = batch.into_iter().chain(courting).chain(parting).chain(retiring).min();
+        let inviting = self.inviting.as_ref().map(|(_, until)| *until);
+        let soonest = batch.into_iter().chain(courting).chain(inviting).chain(parting).chain(retiring).min();
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
@@ -181,10 +187,14 @@ impl Leader {
         self.doubt.is_none() && self.retiring.is_none() && self.first.is_none()
     }
 
-    pub(crate) fn wanted(&self) -> Vec<Contact> {
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
         let entrants = self.entrants.values().map(|entrant| &entrant.contact);
         let courted = self.courting.iter().map(|courting| &courting.leader);
-        self.followers.values().map(|follower| &follower.contact).chain(entrants).chain(courted).cloned().collect()
+        let invited = self.inviting.iter().map(|(invited, _)| invited);
+        let as_wanted = |by_word| move |contact: &Contact| Wanted { contact: contact.clone(), by_word };
+        let followers = self.followers.values().map(|follower| &follower.contact).map(as_wanted(false));
+        // Of two wants for one member the last counts, and that is the one of the view.
+        entrants.chain(courted).chain(invited).map(as_wanted(true)).chain(followers).collect()
     }
 
     /// The last position that somebody else holds, or everything where there is nobody else.
@@ -221,6 +231,12 @@ impl Leader {
         self.departed.insert(follower.contact.member.clone(), follower.acked);
     }
 
+    /// How many rows its tables and lists have in all.
+    pub(crate) fn rows(&self) -> usize {
+        let (lists, known) = (self.failed.len() + self.parting.len() + self.leavers.len(), self.entrants.len() + self.departed.len());
+        self.followers.len() + self.announced.list.len() + lists + known
+    }
+
     /// Whether everybody has acknowledged everything.
     pub(crate) fn is_level(&self, contiguous: Seq) -> bool {
         self.all_acked(contiguous) >= contiguous
@@ -247,6 +263,9 @@ impl Node {
             }
             return;
         }
+        // Kept as they are, the new ones would keep the memory of all that is known.
+        let repeats = self.log.last_oseq(from) >= requests.first;
+        let requests = if repeats { requests.alone() } else { requests };
         let mut own = requests.first;
         for wish in requests.run {
             let (first, end) = (own, wish.last(own));
@@ -286,10 +305,10 @@ impl Node {
         let holder = follower.contact.clone();
         leader.clear_doubt();
         self.refuse_duplicates(now, from, &holder, ack.beat, out);
-        self.on_ordered_ack(from, &ack.epoch, ack.contiguous);
+        self.on_ordered_ack(now, from, &ack.epoch, ack.contiguous);
     }
 
-    pub(crate) fn on_ordered_ack(&mut self, from: &Member, epoch: &Epoch, contiguous: Seq) {
+    pub(crate) fn on_ordered_ack(&mut self, now: Time, from: &Member, epoch: &Epoch, contiguous: Seq) {
         let end = self.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         if *epoch != leader.epoch || contiguous > end {
@@ -302,7 +321,12 @@ impl Node {
         if !follower.adopted && contiguous >= leader.announced.cut {
             follower.begin_at(contiguous);
         }
+        let is_first = !follower.has_answered();
         follower.acknowledge(contiguous);
+        if is_first && leader.entrants.values().any(Entrant::is_ready) {
+            // There may be as many more as it bears now.
+            leader.batch_at = leader.batch_at.or(Some(now));
+        }
     }
 
     /// Beats, watches, batches.
@@ -314,6 +338,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         leader.parting.retain(|parting| parting.forget_at > now);
         self.stop_courting(now, |courting| courting.until <= now);
+        self.stop_inviting(now);
         self.forget_entrants(now);
         let Role::Leader(leader) = &self.role else { return };
         if leader.beat_at <= now {
@@ -393,6 +418,7 @@ impl Node {
             self.discard(all_have);
         }
         self.evict_slow(now, out);
+        self.notice_moves(now);
         self.yield_to_better(now);
         let beacon = Message::Coordinator(self.own_word(None, None));
         self.broadcast(beacon, out);

@@ -8,6 +8,9 @@
 //! makes anybody hold more than that and what was in flight. In mode `primary` the slowest go first, and none without whom
 //! there would be no quorum: the group goes as slowly as those.
 //!
+//! A member that acknowledges nothing for `slow_timeout`, while a reading waits to be safe that it lacks, is evicted as well:
+//! it answers heartbeats, and everybody would wait for it for as long as it does.
+//!
 //! Silence is another matter (see `detector`).
 
 use crate::follower::Follower;
@@ -36,10 +39,10 @@ impl Leader {
 }
 
 impl Node {
-    /// Evicts who has been too far behind for too long.
+    /// Evicts who has been too far behind, or has kept everybody waiting, for too long.
     pub(crate) fn evict_slow(&mut self, now: Time, out: &mut Vec<Output>) {
         let knobs = self.config.knobs().clone();
-        let high = self.log.contiguous();
+        let (high, awaited) = (self.log.contiguous(), self.log.unsafe_from());
         // What everybody has was discarded down to the bound, so whatever is above it is held for the slowest.
         let heavy = self.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
         let Role::Leader(leader) = &mut self.role else { return };
@@ -49,10 +52,21 @@ impl Node {
             let lag = follower.lag(high);
             let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
             follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
-            if let Some(since) = follower.lag_since.filter(|since| now.since(*since) >= knobs.slow_timeout) {
-                let evidence = Evidence::Slow { behind: lag, acked: follower.acked, high, for_ms: millis(now.since(since)) };
-                slow.push((lag, follower.contact.clone(), evidence));
+            let waits = awaited.is_some_and(|at| follower.acked < at);
+            follower.mute_since = waits.then(|| follower.mute_since.filter(|(acked, _)| *acked == follower.acked)).flatten();
+            if waits {
+                follower.mute_since = follower.mute_since.or(Some((follower.acked, now)));
             }
+            let acked = follower.acked;
+            let for_too_long = |since: &Time| now.since(*since) >= knobs.slow_timeout;
+            let evidence = if let Some(since) = follower.lag_since.filter(for_too_long) {
+                Evidence::Slow { behind: lag, acked, high, for_ms: millis(now.since(since)) }
+            } else if let Some(((_, since), awaited)) = follower.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since)) {
+                Evidence::Unacknowledged { acked, awaited, high, for_ms: millis(now.since(since)) }
+            } else {
+                continue;
+            };
+            slow.push((lag, follower.contact.clone(), evidence));
         }
         slow.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
         for (_, contact, evidence) in slow {

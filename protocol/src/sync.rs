@@ -355,6 +355,11 @@ impl Node {
     /// The log to be adopted cannot be had: the claim is void, its holder is not counted on, and everybody is asked again.
     pub(crate) fn adoption_failed(&mut self, now: Time, out: &mut Vec<Output>) {
         let source = self.building.take().map(|building| building.source);
+        self.give_up_on(now, source.as_ref(), out);
+    }
+
+    /// The same, where it is told whose log it was.
+    pub(crate) fn give_up_on(&mut self, now: Time, source: Option<&Contact>, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if let Some(source) = source {
             candidate.suspects.insert(source.id().clone());
@@ -368,11 +373,14 @@ impl Node {
         let Role::Candidate(candidate) = &mut self.role else { return };
         let Phase::Adopting { claim, cut, .. } = &candidate.phase else { return };
         let (claim, cut) = (claim.clone(), *cut);
-        let asked = std::mem::take(&mut candidate.asked);
+        let (asked, first_view) = (std::mem::take(&mut candidate.asked), candidate.first_view);
         let is_silent = |id: &&PeerId| candidate.is_silent(id) && !claim.outdone.contains(*id);
         let mut silent: BTreeSet<PeerId> = asked.keys().filter(is_silent).cloned().collect();
         let (listed, unlisted): (Vec<Contact>, Vec<Contact>) =
             asked.into_values().partition(|contact| claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member));
+        // Who was known by words alone has said on its link where it is.
+        let said = |contact: Contact| self.links.contact(&contact.member).filter(|_| first_view).cloned().unwrap_or(contact);
+        let listed: Vec<Contact> = listed.into_iter().map(said).collect();
         let list: Vec<Member> = listed.iter().map(|contact| contact.member.clone()).chain([self.me.member.clone()]).collect();
         let rows = self.log.lineage();
         let lineage: Vec<Row> = rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();
@@ -390,6 +398,7 @@ impl Node {
         }
         self.role = Role::Leader(Box::new(leader));
         self.been_member = true;
+        self.merging = false;
         self.blocked = None;
         self.witness = None;
         self.wants_changed = true;

@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::bounded::{self, TABLE_MOST};
 use crate::id::{Incarnation, Oseq, PeerId};
 
 /// What the table says of an id.
@@ -130,7 +131,7 @@ impl Serialize for Table {
 impl<'de> Deserialize<'de> for Table {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // By way of a map, which puts rows in order whatever order they come in.
-        BTreeMap::deserialize(deserializer).map(Self::from)
+        bounded::map::<_, _, _, TABLE_MOST>(deserializer).map(Self::from)
     }
 }
 

@@ -8,8 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::bounded::{self, MEMBERS_MOST};
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, ViewId};
 
 /// One view of the group. Equal `(epoch, view_id)` means equal members in equal order.
@@ -97,6 +98,12 @@ impl Roster {
         Self(Arc::new(Listed { contacts, by_name }))
     }
 
+    /// Whether a name stands in it twice.
+    fn names_twice(&self) -> bool {
+        let Listed { contacts, by_name } = &*self.0;
+        by_name.windows(2).any(|pair| contacts[pair[0] as usize].id() == contacts[pair[1] as usize].id())
+    }
+
     /// What it says of a peer of that name.
     #[must_use]
     pub fn find(&self, id: &PeerId) -> Option<&Contact> {
@@ -144,7 +151,9 @@ impl Serialize for Roster {
 
 impl<'de> Deserialize<'de> for Roster {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::new)
+        let roster = Self::new(bounded::list::<_, _, MEMBERS_MOST>(deserializer)?);
+        // Quorums are counted over the list, and names are looked for in it.
+        if roster.names_twice() { Err(de::Error::custom("a list that names one peer twice")) } else { Ok(roster) }
     }
 }
 

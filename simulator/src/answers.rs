@@ -109,7 +109,7 @@ impl<'a> Asked<'a> {
         let (link, from, cluster) = (self.link, self.speaker.address, self.cluster);
         let mut inputs = Vec::new();
         for (detail, message) in self.words() {
-            if matches!(message, Message::Coordinator(_) | Message::NewPeerRequest(_)) {
+            if matches!(message, Message::Coordinator(_) | Message::NewPeerRequest(_) | Message::Rejected(_)) {
                 let datagram = Datagram { cluster, from: self.speaker.clone(), count: NEW_LINK, message: message.clone() };
                 let input = Input::Heard { from, datagram: Box::new(datagram) };
                 inputs.push((format!("~{}", message.verb()), detail.clone(), input));

@@ -66,6 +66,7 @@ enum Cue {
     Revive(usize, Identity),
     Mend { cut: u64, breaks: bool, pairs: Vec<(usize, usize)> },
     Calm,
+    Lie,
 }
 
 mod quiet;
@@ -85,6 +86,12 @@ impl<'a, W: Watch> Director<'a, W> {
         if let Some(load) = plan.loads.iter().find(|load| load.peer >= plan.peers.len()) {
             return Err(BadPlan::Nobody(load.peer, plan.peers.len() - 1));
         }
+        if let Some(peer) = plan.hearing.pairs().flat_map(|(from, to)| [from, to]).find(|peer| *peer >= plan.peers.len()) {
+            return Err(BadPlan::Nobody(peer, plan.peers.len() - 1));
+        }
+        if let Some(member) = plan.lies.and_then(|lies| lies.member).filter(|member| *member >= plan.peers.len()) {
+            return Err(BadPlan::Nobody(member, plan.peers.len() - 1));
+        }
         if let Some(bad) = bad_outside(plan) {
             return Err(bad);
         }
@@ -103,11 +110,16 @@ impl<'a, W: Watch> Director<'a, W> {
             director.world.set_drift(host, start.drift_ppm);
             director.cue(start.at_us, Cue::Start(peer));
         }
+        director.world.set_hearing(&plan.hearing);
         for (at, load) in plan.loads.iter().enumerate().filter(|(_, load)| load.bursts > 0) {
             director.cue(load.from_us, Cue::Load { load: at, nth: 0 });
         }
         for (at, fault) in plan.faults.iter().enumerate() {
             director.cue(fault.at_us, Cue::Fault(at));
+        }
+        if let Some(lies) = plan.lies {
+            director.world.begin_lies();
+            director.cue(lies.from_us, Cue::Lie);
         }
         Ok(director)
     }
@@ -196,6 +208,12 @@ impl<'a, W: Watch> Director<'a, W> {
                 self.world.mend(cut);
             }
             Cue::Calm => self.world.calm(),
+            Cue::Lie => {
+                if let Some(lies) = self.plan.lies {
+                    self.world.lie(lies.member);
+                    self.cue_after(lies.every_us, Cue::Lie);
+                }
+            }
         }
     }
 

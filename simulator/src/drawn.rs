@@ -3,13 +3,15 @@
 
 mod dice;
 mod faults;
+mod hearing;
 
 use std::time::Duration;
 
 use protocol::config::{Guarantee, Knobs, LateJoin, Mode};
 use protocol::id::PeerId;
 
-use crate::plan::{Fate, Load, Outside, Plan, Start};
+use crate::hearing::Hearing;
+use crate::plan::{Fate, Lies, Load, Outside, Plan, Start};
 use crate::weather::{OneIn, Weather};
 use dice::Dice;
 
@@ -31,6 +33,8 @@ impl Plan {
         let has_twin = size > 1 && dice.one_in("twin", 0, 16);
         // A founder's twin has an empty disk, and would found another group.
         let of = dice.host("twin of", 0, size);
+        // On a network that is not the same both ways each peer may be the one that connects the others.
+        let hearing = if has_twin { Hearing::default() } else { dice.hearing(size) };
         let has_twin = has_twin && knobs.bootstrap.iter().all(|id| id.as_str() != peers[of].name);
         if has_twin {
             let at_us = unit * 2 + dice.below("twin at", 0, chaos_us);
@@ -39,7 +43,7 @@ impl Plan {
         Self {
             seed,
             chaos_us,
-            revive: dice.one_in("revive", 0, 2),
+            revive: dice.one_in("revive", 0, 2) || !hearing.is_whole(),
             bytes: dice.one_in("bytes", 0, 4),
             capacity: if flood { 1 << 10 } else { dice.pick("capacity", 0, &[1 << 10, 16 << 10, 1 << 20, 1 << 20]) },
             rude: OneIn(dice.pick("rude", 0, &[0, 1, 2])),
@@ -50,11 +54,35 @@ impl Plan {
             weather: dice.weather("usual", 0, 20_000),
             loads: if flood { dice.flood(peers.len(), unit, chaos_us) } else { dice.loads(peers.len(), chaos_us) },
             // Two living holders of one name, one of them out of reach, are no group that could settle.
-            outside: if has_twin { vec![] } else { dice.outside(size) },
+            outside: if has_twin || !hearing.is_whole() { vec![] } else { dice.outside(size) },
+            hearing,
+            lies: None,
             knobs,
             peers,
             faults,
         }
+    }
+}
+
+impl Plan {
+    /// The plan of a seed in which somebody lies: a member in most seeds, in the others a stranger.
+    #[must_use]
+    pub fn drawn_with_a_liar(seed: u64) -> Self {
+        let (mut plan, dice) = (Self::drawn(seed), Dice { seed });
+        let size = plan.peers.len();
+        let unit = micros(plan.knobs.heartbeat_timeout);
+        let member = (!dice.one_in("a stranger", 0, 4)).then(|| dice.host("liar", 0, size));
+        if member.is_some() {
+            // Bounds that are never reached are never tested.
+            plan.knobs.payload_max = 2 << 10;
+            plan.knobs.window_bytes = 64 << 10;
+            plan.knobs.retain_bytes = dice.pick("retained bytes", 0, &[4 << 10, 64 << 10]);
+            plan.knobs.merge_retain_bytes = 64 << 10;
+            plan.knobs.members_max = dice.pick("members", 0, &[8, 64]);
+        }
+        let every_us = unit / dice.pick("lies", 0, &[10, 100, 1_000]);
+        plan.lies = Some(Lies { member, from_us: dice.below("first lie", 0, plan.chaos_us / 2), every_us: every_us.max(1) });
+        plan
     }
 }
 

@@ -13,18 +13,19 @@ use simulator::sweep::Sweep;
 use simulator::transcript::Transcript;
 use simulator::watch::Unwatched;
 
-/// Prints a line. Where nobody reads any more, nobody waits for the rest: a trace is often cut short by `head`.
+/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any more, as after `head`.
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
-            std::process::exit(i32::from(exit::UNKNOWN));
+            std::process::exit(i32::from(exit::UNSAID));
         }
     };
 }
 
 /// Runs the group in virtual time, over and over, and judges every run by all promises.
 ///
-/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that should have happened never did), 64 usage, 65 a bad plan or script.
+/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that should have happened never did), 64 usage, 65 a bad plan or script,
+/// 74 the answer could not be written.
 #[derive(Debug, Parser)]
 #[command(name = "simulator", version)]
 struct Cli {
@@ -51,6 +52,13 @@ enum Command {
         /// Stop after so many failures.
         #[arg(long, default_value_t = 10)]
         failures: u64,
+        /// Run only those that draw a network on which hearing is not the same both ways.
+        #[arg(long)]
+        one_way: bool,
+        /// A member or a stranger lies, in every seed. While a member does, only this is judged: nobody panics, goes round for ever, or
+        /// keeps without bound.
+        #[arg(long)]
+        liar: bool,
     },
     /// Run one seed, or one plan.
     Replay {
@@ -81,7 +89,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Which {
-    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>.
+    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>, or L1-… where somebody lies.
     token: Option<String>,
     /// The seed.
     #[arg(long)]
@@ -111,9 +119,11 @@ impl Which {
 
 /// The plan of a token, if the seed still draws it; else where it may be kept.
 fn plan_of(token: &str) -> Result<Plan, String> {
-    let seed = token.strip_prefix("S1-").and_then(|rest| rest.split_once('-')).and_then(|(seed, _)| seed.parse().ok());
+    let lies = token.starts_with("L1-");
+    let rest = token.strip_prefix(if lies { "L1-" } else { "S1-" });
+    let seed = rest.and_then(|rest| rest.split_once('-')).and_then(|(seed, _)| seed.parse().ok());
     let Some(seed) = seed else { return Err(format!("{token:?} names no seed: S1-<seed>-<sum of the plan>")) };
-    let plan = Plan::drawn(seed);
+    let plan = if lies { Plan::drawn_with_a_liar(seed) } else { Plan::drawn(seed) };
     if plan.token() == token {
         return Ok(plan);
     }
@@ -130,13 +140,18 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // If the terminal is gone there is nobody left to tell.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return match (error.use_stderr(), printed) {
+                (true, _) => ExitCode::from(exit::USAGE),
+                (false, Ok(())) => ExitCode::SUCCESS,
+                (false, Err(_)) => ExitCode::from(exit::UNSAID),
+            };
         }
     };
     match cli.command {
-        Command::Run { seeds, from, jobs, check, failures } => sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1) }),
+        Command::Run { seeds, from, jobs, check, failures, one_way, liar } => {
+            sweep(&Sweep { from, seeds, jobs, check, failures_max: failures.max(1), one_way, liar })
+        }
         Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay(&plan))),
         Command::Script { file } => script(&file),
         Command::Plan { seed } => {
@@ -149,7 +164,7 @@ fn main() -> ExitCode {
 
 fn sweep(sweep: &Sweep) -> ExitCode {
     let report = sweep.run(|seed, breaches| {
-        let plan = Plan::drawn(seed);
+        let plan = sweep.plan(seed).expect("a seed that was run has a plan");
         let token = plan.token();
         print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay {token} --trace"));
         keep(&plan, &token);
@@ -172,7 +187,7 @@ fn keep(plan: &Plan, token: &str) {
     let kept = std::fs::create_dir_all(KEPT).and_then(|()| std::fs::write(&file, plan.text()));
     match kept {
         Ok(()) => say!("    plan: {}", file.display()),
-        Err(error) => eprintln!("warning: the plan is not kept in {}: {error}", file.display()),
+        Err(error) => warn(&format!("warning: the plan is not kept in {}: {error}", file.display())),
     }
 }
 
@@ -241,8 +256,13 @@ fn print_breaches(breaches: &[Breach], what: &str, command: &str) {
 }
 
 fn bad_input(words: &str) -> ExitCode {
-    eprintln!("error: {words}");
+    warn(&format!("error: {words}"));
     ExitCode::from(exit::BAD_INPUT)
+}
+
+/// Tells it on standard error; if that is closed, nobody wants to know.
+fn warn(words: &str) {
+    let _closed = writeln!(std::io::stderr(), "{words}");
 }
 
 /// Where the plans of seeds that failed are kept.

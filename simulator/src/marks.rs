@@ -86,6 +86,8 @@ pub enum Class {
     Cut,
     /// One does not reach the other.
     OneWay,
+    /// One does not hear the other's broadcasts or unicast datagrams, or cannot dial it.
+    Hearing,
     /// Everything is lost, late and damaged more often.
     Storm,
     /// Messages of one kind are lost.
@@ -102,7 +104,7 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Kill,
         Self::Outage,
         Self::Pause,
@@ -113,6 +115,7 @@ impl Class {
         Self::Drip,
         Self::Cut,
         Self::OneWay,
+        Self::Hearing,
         Self::Storm,
         Self::Lose,
         Self::Clock,
@@ -135,6 +138,7 @@ impl Class {
             Self::Drip => "drip",
             Self::Cut => "cut",
             Self::OneWay => "one way",
+            Self::Hearing => "hearing",
             Self::Storm => "storm",
             Self::Lose => "message lost",
             Self::Clock => "clock jump",

@@ -11,6 +11,7 @@ use protocol::draw::digest;
 use protocol::phase::Phase;
 use serde::{Deserialize, Serialize};
 
+use crate::hearing::Hearing;
 use crate::weather::{OneIn, Weather};
 
 pub use promises::shape::Who;
@@ -53,9 +54,15 @@ pub struct Plan {
     /// What happens to them.
     #[serde(default)]
     pub faults: Vec<Timed>,
+    /// Who hears whom, and who can dial whom, from the start to the end.
+    #[serde(default, skip_serializing_if = "Hearing::is_whole")]
+    pub hearing: Hearing,
     /// Who is not in the core when the chaos ends: dead, or cut off for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<Outside>,
+    /// Who lies, and how often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lies: Option<Lies>,
 }
 
 impl Plan {
@@ -65,12 +72,13 @@ impl Plan {
         toml::to_string(self).expect("a plan is made of numbers, words and lists of them")
     }
 
-    /// The name of a seed together with what it draws: `S1-<seed>-<sum of the plan>`. A later generator draws another
-    /// plan from the same seed, and the name tells.
+    /// The name of a seed together with what it draws: `S1-<seed>-<sum of the plan>`, or `L1-` where somebody lies. A later
+    /// generator draws another plan from the same seed, and the name tells.
     #[must_use]
     pub fn token(&self) -> String {
         let sum = digest(self.text().as_bytes());
-        format!("S1-{}-{:08x}", self.seed, sum >> 32 ^ sum & 0xFFFF_FFFF)
+        let swarm = if self.lies.is_some() { "L1" } else { "S1" };
+        format!("{swarm}-{}-{:08x}", self.seed, sum >> 32 ^ sum & 0xFFFF_FFFF)
     }
 }
 
@@ -82,6 +90,19 @@ pub struct Lost {
     pub from: usize,
     /// Which of those that it sends, each receiver of a broadcast counted for itself.
     pub nth: u64,
+}
+
+/// Who lies, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lies {
+    /// The liar is a peer of the group, counted from 0; a stranger in no view where nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<usize>,
+    /// When the first lie is told.
+    pub from_us: u64,
+    /// The time between two.
+    pub every_us: u64,
 }
 
 /// A peer that is not in the core when the chaos ends.

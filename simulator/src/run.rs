@@ -60,6 +60,11 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     let played = catch(move || {
         let progress = director.play();
         let (records, tally, marks, watch) = director.into_world().into_parts();
+        if plan.lies.is_some_and(|lies| lies.member.is_some()) {
+            // A member lies: nothing is promised of order. That nobody ends in a panic, goes round for ever or keeps without
+            // bound has been judged at each step.
+            return (Verdict { tally, marks, ..Verdict::default() }, watch);
+        }
         (assess(records, tally, marks, &progress, &plan.knobs), watch)
     });
     Ok(match played {

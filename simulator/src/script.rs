@@ -14,7 +14,8 @@
 //!
 //! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
 //! `resume P…`, `restart P… [fresh]`, `leave P…`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
-//! `cut P > P`, `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P [ghost]` (what the first would do with each
+//! `cut P > P…`, `deaf P > P…` (the others do not hear the first's broadcasts), `undialled P > P…` (the first cannot dial the others), `seed P > P…`
+//! (the first has the others as seeds); these three are for good. `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P [ghost]` (what the first would do with each
 //! word that the second, or an earlier life of it, could say at this moment; nobody learns of it).
 
 use std::cell::RefCell;
@@ -33,6 +34,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use crate::answers::Asked;
+use crate::hearing::Hearing;
 use crate::transcript::Transcript;
 use crate::world::{Settings, Step, World};
 
@@ -158,12 +160,19 @@ impl Stage {
             }
             "partition" => self.partition(line),
             "cut" => {
-                let from = self.named(words)?;
-                if words.next() != Some(">") {
-                    return Err("`cut P > P`".to_owned());
+                let pairs = self.directed(command, words)?;
+                self.world.cut(&pairs);
+                Ok(())
+            }
+            "deaf" | "undialled" | "seed" => {
+                let pairs = self.directed(command, words)?;
+                let mut hearing = Hearing::default();
+                match command {
+                    "deaf" => hearing.no_broadcast = pairs,
+                    "undialled" => hearing.no_dial = pairs,
+                    _ => hearing.seeds = pairs,
                 }
-                let to = self.named(words)?;
-                self.world.cut(&[(from, to)]);
+                self.world.set_hearing(&hearing);
                 Ok(())
             }
             "heal" => {
@@ -196,6 +205,15 @@ impl Stage {
 
     fn named(&self, words: &mut SplitWhitespace<'_>) -> Result<usize, String> {
         self.host(words.next().ok_or("a peer is missing")?)
+    }
+
+    /// From the first to each of the others.
+    fn directed(&self, command: &str, words: &mut SplitWhitespace<'_>) -> Result<Vec<(usize, usize)>, String> {
+        let from = self.named(words)?;
+        if words.next() != Some(">") {
+            return Err(format!("`{command} P > P…`"));
+        }
+        words.map(|name| Ok((from, self.host(name)?))).collect()
     }
 
     fn host(&self, name: &str) -> Result<usize, String> {

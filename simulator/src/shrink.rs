@@ -8,6 +8,7 @@ mod cut;
 use protocol::config::Knobs;
 
 use crate::director::BadPlan;
+use crate::hearing::Hearing;
 use crate::plan::{Act, Fate, Plan};
 use crate::run::{Breach, losses, run};
 use crate::watch::Unwatched;
@@ -26,6 +27,7 @@ pub fn shrink(plan: &Plan) -> Result<Option<(Plan, Breach, u64)>, BadPlan> {
         search.fewer_peers();
         search.fewer(|plan| &mut plan.faults);
         search.fewer(|plan| &mut plan.outside);
+        search.better_hearing();
         search.fewer_loads();
         search.simpler();
         search.shorter();
@@ -48,7 +50,7 @@ struct Search {
 impl Search {
     /// Takes the plan if it still fails in the same way.
     fn offer(&mut self, plan: Plan) -> bool {
-        if plan == self.best || self.is_spent() {
+        if plan == self.best || self.is_spent() || !owes_a_group(&plan) {
             return false;
         }
         self.runs += 1;
@@ -97,6 +99,15 @@ impl Search {
             }
             size = size.div_ceil(2);
         }
+    }
+
+    /// A network on which more works; what hearing does not connect any more is no group.
+    fn better_hearing(&mut self) {
+        self.offer_with(|plan| plan.hearing = Hearing::default());
+        self.fewer(|plan| &mut plan.hearing.no_dial);
+        self.fewer(|plan| &mut plan.hearing.no_unicast);
+        self.fewer(|plan| &mut plan.hearing.no_broadcast);
+        self.fewer(|plan| &mut plan.hearing.seeds);
     }
 
     fn fewer_loads(&mut self) {
@@ -213,6 +224,11 @@ fn plain(knobs: &Knobs) -> Knobs {
     let Knobs { mode, delivery, preempt, late_join, bootstrap, .. } = knobs.clone();
     let base = if knobs.heartbeat_interval == Knobs::fast().heartbeat_interval { Knobs::fast() } else { Knobs::default() };
     Knobs { mode, delivery, preempt, late_join, bootstrap, ..base }
+}
+
+/// Whether hearing connects those that are to be a group: else a run that does not become one shows nothing.
+fn owes_a_group(plan: &Plan) -> bool {
+    plan.hearing.is_whole() || plan.revive && plan.hearing.connects(&(0..plan.peers.len()).collect::<Vec<_>>())
 }
 
 /// Enough for any plan that is drawn, and an end for any other.

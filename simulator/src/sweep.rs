@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use protocol::config::Mode;
+
 use crate::guard::Guard;
 use crate::marks::Marks;
 use crate::plan::Plan;
@@ -25,6 +27,10 @@ pub struct Sweep {
     pub check: bool,
     /// After how many failures to stop.
     pub failures_max: u64,
+    /// Whether only seeds are run that draw a network on which hearing is not the same both ways.
+    pub one_way: bool,
+    /// Whether somebody lies in each of them.
+    pub liar: bool,
 }
 
 /// What a sweep has seen.
@@ -34,6 +40,8 @@ pub struct Report {
     pub failures: Vec<(u64, Vec<Breach>)>,
     /// How many seeds were run.
     pub seeds: u64,
+    /// How many of them had a network on which hearing is not the same both ways, in mode `available` and in `primary`.
+    pub one_way: [u64; 2],
     /// How many of them missed a leader after the first one was found.
     pub later_elections: u64,
     /// What was counted.
@@ -42,6 +50,8 @@ pub struct Report {
     pub marks: Marks,
     /// How long it took.
     pub took: Duration,
+    /// Whether somebody lied: what rare things the faults of such a swarm meet is not counted.
+    pub liar: bool,
 }
 
 impl Sweep {
@@ -60,8 +70,10 @@ impl Sweep {
                             return;
                         }
                         let seed = self.from.wrapping_add(nth);
-                        let verdict = self.one(seed);
+                        let Some(plan) = self.plan(seed) else { continue };
+                        let verdict = self.one(&plan);
                         let mut report = report.lock().expect("no thread panics while it adds its verdict");
+                        report.count_hearing(&plan);
                         report.add(seed, verdict, &told);
                         if report.failures.len() as u64 >= self.failures_max {
                             enough.store(true, Ordering::Relaxed);
@@ -73,17 +85,24 @@ impl Sweep {
         let mut report = report.into_inner().expect("no thread panics while it adds its verdict");
         report.failures.sort_by_key(|failure| failure.0);
         report.took = started.elapsed();
+        report.liar = self.liar;
         report
     }
 
-    fn one(&self, seed: u64) -> Verdict {
-        let plan = Plan::drawn(seed);
+    /// The plan of a seed, if that is to be run.
+    #[must_use]
+    pub fn plan(&self, seed: u64) -> Option<Plan> {
+        let plan = if self.liar { Plan::drawn_with_a_liar(seed) } else { Plan::drawn(seed) };
+        (!self.one_way || !plan.hearing.is_whole()).then_some(plan)
+    }
+
+    fn one(&self, plan: &Plan) -> Verdict {
         let play = "a drawn plan can be run";
         if !self.check {
-            return run(&plan, Unwatched).expect(play).0;
+            return run(plan, Unwatched).expect(play).0;
         }
-        let (mut verdict, first) = run(&plan, Guard::default()).expect(play);
-        let (_, second) = run(&plan, Guard::default()).expect(play);
+        let (mut verdict, first) = run(plan, Guard::default()).expect(play);
+        let (_, second) = run(plan, Guard::default()).expect(play);
         if let (Some(first), Some(second)) = (first, second)
             && let Some((step, time)) = first.parting(&second)
         {
@@ -95,6 +114,10 @@ impl Sweep {
 }
 
 impl Report {
+    fn count_hearing(&mut self, plan: &Plan) {
+        self.one_way[usize::from(plan.knobs.mode == Mode::Primary)] += u64::from(!plan.hearing.is_whole());
+    }
+
     fn add(&mut self, seed: u64, verdict: Verdict, told: &impl Fn(u64, &[Breach])) {
         self.seeds += 1;
         self.later_elections += u64::from(verdict.later_election);
@@ -109,6 +132,9 @@ impl Report {
     /// What a sweep of this size has to have seen and has not; such a sweep has tested too little to be a pass.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
+        if self.liar {
+            return vec![];
+        }
         let never = self.tally.musts().into_iter().filter(|(_, count)| *count == 0).map(|(what, _)| what.to_owned());
         let mut unseen: Vec<String> = never.filter(|_| self.seeds >= LARGE).collect();
         if self.seeds >= COMPLETE {
@@ -131,6 +157,8 @@ impl fmt::Display for Report {
             self.seeds as f64 / seconds,
             self.tally.inputs / seeds,
         )?;
+        let [available, primary] = self.one_way;
+        writeln!(f, "hearing not the same both ways in {available} seeds of mode available and {primary} of mode primary")?;
         let share = self.later_elections * 1_000 / seeds;
         writeln!(f, "an election after the first in {}.{} % of the seeds", share / 10, share % 10)?;
         for (at, (what, count)) in self.tally.musts().into_iter().enumerate() {

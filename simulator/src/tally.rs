@@ -69,7 +69,7 @@ impl Tally {
             Note::Merged { .. } => &mut self.merges,
             Note::StateTransfer { .. } => &mut self.snapshots,
             Note::Gap { .. } => &mut self.gaps,
-            Note::Suspect { evidence: Evidence::Slow { .. }, .. } => &mut self.slow,
+            Note::Suspect { evidence: Evidence::Slow { .. } | Evidence::Unacknowledged { .. }, .. } => &mut self.slow,
             Note::Refused { .. } => &mut self.refused,
             Note::DupSuppressed { .. } => &mut self.repeats,
             _ => return,

@@ -84,6 +84,7 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
                     self.line(now, format_args!("{who} publishes {} bytes", payload.len()));
                 }
             }
+            Input::Moved { address } => self.line(now, format_args!("{who} is at {address} now")),
             Input::Leave => self.line(now, format_args!("{who} is asked to leave")),
             Input::Wake => self.line(now, format_args!("{who} wakes")),
         }

@@ -7,6 +7,7 @@
 
 mod hand;
 mod host;
+mod lies;
 mod lookout;
 mod settings;
 mod spell;
@@ -35,6 +36,8 @@ use protocol::time::Time;
 use crate::agenda::Agenda;
 use crate::clock::Clock;
 use crate::connection::{Connection, EndState, Side};
+use crate::hearing::Hearing;
+use crate::liar::Liar;
 use crate::marks::Marks;
 use crate::plan::Lost;
 use crate::table::Table;
@@ -102,6 +105,10 @@ pub struct World<W> {
     /// Between whom no connection carries anything, and no datagram.
     streams_cut: Table,
     datagrams_cut: Table,
+    /// Who does not hear whose broadcasts or unicast datagrams, and who cannot dial whom.
+    broadcasts_cut: Table,
+    unicasts_cut: Table,
+    dials_cut: Table,
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
     /// What else is in force for a while, by the number of its record.
@@ -126,6 +133,8 @@ pub struct World<W> {
     processes: u32,
     /// Counts the world's own events.
     told: u64,
+    /// Who lies, where somebody does.
+    liar: Option<Liar>,
     watch: W,
     out: Vec<Output>,
 }
@@ -141,6 +150,9 @@ impl<W: Watch> World<W> {
             by_address: BTreeMap::new(),
             streams_cut: Table::new(),
             datagrams_cut: Table::new(),
+            broadcasts_cut: Table::new(),
+            unicasts_cut: Table::new(),
+            dials_cut: Table::new(),
             cuts: BTreeMap::new(),
             spells: BTreeMap::new(),
             filters: Vec::new(),
@@ -156,6 +168,7 @@ impl<W: Watch> World<W> {
             records: Vec::new(),
             processes: 0,
             told: 0,
+            liar: None,
             watch,
             out: Vec::new(),
             settings,
@@ -174,14 +187,26 @@ impl<W: Watch> World<W> {
         let datagram_seed = draw(self.settings.seed, "datagrams of", host as u64);
         let twin = self.hosts.iter().any(|other| other.id == id);
         self.hosts.push(Host::new(id, address, explicit, datagram_seed, twin));
-        self.streams_cut.grow();
-        self.datagrams_cut.grow();
+        let tables =
+            [&mut self.streams_cut, &mut self.datagrams_cut, &mut self.broadcasts_cut, &mut self.unicasts_cut, &mut self.dials_cut];
+        tables.into_iter().for_each(Table::grow);
         host
     }
 
     /// A host's clock is not the world's, but so many millionths faster. To be said before anything runs there.
     pub fn set_drift(&mut self, host: usize, drift_ppm: i32) {
         self.hosts[host].clock = Clock::new(drift_ppm);
+    }
+
+    /// Who hears whom and can dial whom from now on. To be said before anything runs.
+    ///
+    /// Whoever cannot be dialled may be out of a candidate's reach until it dials itself, and that is recorded.
+    pub fn set_hearing(&mut self, hearing: &Hearing) {
+        self.record_no_dial(&hearing.no_dial);
+        self.broadcasts_cut.cut(&hearing.no_broadcast);
+        self.unicasts_cut.cut(&hearing.no_unicast);
+        self.dials_cut.cut(&hearing.no_dial);
+        hearing.seeds.iter().for_each(|&(host, seed)| self.hosts[host].seeds.push(seed));
     }
 
     /// The time.
@@ -391,6 +416,7 @@ impl<W: Watch> World<W> {
                 birth,
                 priority,
                 status: None,
+                omits_readings: false,
             },
         );
         self.tell(host, Note::Ready);
@@ -451,6 +477,7 @@ impl<W: Watch> World<W> {
         }
         self.set_alarm(host);
         self.keep_busy(host);
+        self.judge_bounds(host, asked);
         asked
     }
 

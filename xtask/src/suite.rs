@@ -32,6 +32,8 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
     stages.command("unit tests, scripts, docs", &mut workshop.cargo(["test", "--locked", "--workspace", "--quiet"]))?;
     let seeds = extent.seeds.to_string();
     stages.command("seeds", workshop.program(fast.path("simulator")?).args(["run", "--seeds", &seeds]))?;
+    let liars = (extent.seeds / LIARS).max(1).to_string();
+    stages.command("seeds with a liar", workshop.program(fast.path("simulator")?).args(["run", "--liar", "--seeds", &liars]))?;
     stages.command(
         "scenarios",
         workshop.program(programs.path("orchestrator")?).args(["run", "scenarios", "--skip-tag", "endless", "--skip-tag", "nightly"]),
@@ -43,6 +45,8 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
     Ok(())
 }
 
+/// For so many seeds there is one more in which somebody lies; it takes as long as several others.
+const LIARS: u64 = 50;
 /// The short forms of all benches, each as a stage.
 const BENCHES: [&str; 6] = [
     "bench throughput --short",

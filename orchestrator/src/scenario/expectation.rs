@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::diagnostic::Placed;
-use super::step::{condition_holds, selector};
+use super::step::{COUNT_MAX, condition_holds, selector};
 use super::tree::{Table, Value, Walk};
 use super::{EventPattern, Expectation, LogPattern, Point, What};
 
 /// Every event that a peer or the bench itself can tell of; a test keeps it in step with the types.
-pub(super) const EVENTS: [&str; 52] = [
+pub(super) const EVENTS: [&str; 53] = [
     "start",
     "ready",
     "stop",
     "panic",
+    "events_lost",
     "send",
     "recv",
     "reject",
@@ -71,7 +72,7 @@ pub(super) fn expectation(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<
     let on = table.get("on").map(|on| selector(on, walk));
     let after = table.string("after", walk).map(|text| point(&text, walk));
     let before = table.string("before", walk).map(|text| point(&text, walk));
-    let within = table.duration("within", walk);
+    let within = table.positive_duration("within", walk);
     let when = condition_holds(table, walk);
     let never = table.get("never");
     let counted = table.get("count").map(|count| bounds(count, walk));
@@ -127,7 +128,7 @@ fn what(table: &Table<'_, '_>, never: Option<&Value<'_>>, walk: &mut Walk<'_>) -
     if let Some(log) = table.get("log") {
         found.push(log_pattern(log, walk).map(What::Log));
     }
-    if let Some(least) = table.count("unordered", 1, u64::MAX, walk) {
+    if let Some(least) = table.count("unordered", 1, COUNT_MAX, walk) {
         found.push(Some(What::Unordered(least.value)));
     }
     match never.map(|never| (never, never.get_ref())) {
@@ -157,11 +158,11 @@ fn what(table: &Table<'_, '_>, never: Option<&Value<'_>>, walk: &mut Walk<'_>) -
 
 fn bounds(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(u64, u64)> {
     if !value.get_ref().is_table() {
-        return walk.count(value, 1, u64::MAX).map(|exact| (exact.value, exact.value));
+        return walk.count(value, 1, COUNT_MAX).map(|exact| (exact.value, exact.value));
     }
     let table = walk.table(value)?;
-    let least = table.count("min", 0, u64::MAX, walk).map_or(0, |least| least.value);
-    let most = table.count("max", 1, u64::MAX, walk).map_or(u64::MAX, |most| most.value);
+    let least = table.count("min", 0, COUNT_MAX, walk).map_or(0, |least| least.value);
+    let most = table.count("max", 1, COUNT_MAX, walk).map_or(u64::MAX, |most| most.value);
     table.refuse_the_rest(walk);
     if least > most {
         walk.diagnostics.error("S005", &table.span, format!("no count is at least {least} and at most {most}"));

@@ -104,7 +104,9 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
     let name = head.string("name", walk);
     let about = head.string("about", walk).map(|about| about.value).unwrap_or_default();
     let tags = head.get("tags").and_then(|tags| walk.strings(tags)).unwrap_or_default();
-    let timeout = head.duration("timeout", walk).map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
+    let timeout = head.positive_duration("timeout", walk);
+    check_timeout(timeout.as_ref(), cluster.as_ref(), walk);
+    let timeout = timeout.map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
     let repeat = head.count("repeat", 1, 1_000, walk).map_or(1, |repeat| repeat.value);
     let mut needs_hosts = needs(&head, hosts.as_ref(), walk);
     head.refuse_the_rest(walk);
@@ -149,6 +151,17 @@ fn needs(head: &Table<'_, '_>, hosts: Option<&Table<'_, '_>>, walk: &mut Walk<'_
     }
     needs.extend(hosts.map(|table| Placed { value: "[hosts]".to_owned(), span: table.span.clone() }));
     needs
+}
+
+/// No group is there before a joining peer has listened for as long as it has to.
+fn check_timeout(timeout: Option<&Placed<SpanOfTime>>, cluster: Option<&Cluster>, walk: &mut Walk<'_>) {
+    let (Some(timeout), Some(cluster)) = (timeout, cluster) else { return };
+    let (given, least) = (timeout.value.under(&cluster.knobs), cluster.knobs.join_timeout);
+    if given <= least {
+        walk.diagnostics
+            .error("S022", &timeout.span, format!("no group can form within {given:?}"))
+            .help(format!("a joining peer listens for {least:?} first (join_timeout)"));
+    }
 }
 
 fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, hosts: Option<&Table<'_, '_>>, walk: &mut Walk<'_>) -> Option<Cluster> {
@@ -284,7 +297,10 @@ pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut
         };
         let flag = key.value.replace('_', "-");
         if OTHER_FLAGS.contains(&key.value.as_str()) {
-            flags.push((flag, text));
+            match bad_flag(&key.value, &text) {
+                None => flags.push((flag, text)),
+                Some(why) => drop(walk.diagnostics.error("S005", &value.span(), format!("`{}` cannot be that: {why}", key.value))),
+            }
             continue;
         }
         let Some(old) = raw.get(&key.value).cloned() else {
@@ -327,6 +343,25 @@ fn read_hosts(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Ho
     hosts
 }
 
+/// Why a peer would refuse a flag, so that the file is blamed for it and not the peer.
+fn bad_flag(name: &str, text: &str) -> Option<String> {
+    match name {
+        "rotate_bytes" => {
+            let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+            let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1));
+            let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+            match bytes {
+                None => Some("expected a number of bytes, or one with KiB, MiB or GiB".to_owned()),
+                Some(bytes) => (bytes < ROTATE_BYTES_MIN).then(|| format!("the least is {ROTATE_BYTES_MIN} bytes")),
+            }
+        }
+        _ => {
+            let known = ["off", "error", "warn", "info", "debug", "trace"];
+            (!known.contains(&text.to_ascii_lowercase().as_str())).then(|| format!("expected one of {}", known.join(", ")))
+        }
+    }
+}
+
 fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload> {
     let sensors = table.table("sensors", walk);
     table.refuse_the_rest(walk);
@@ -336,9 +371,14 @@ fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload>
     };
     let rate = sensors.string("rate", walk);
     let from = sensors.get("from").map(|from| selector(from, walk));
-    let host = sensors.duration("host", walk);
+    let host = sensors.positive_duration("host", walk);
     sensors.refuse_the_rest(walk);
     match (host, &rate) {
+        (Some(interval), None) if interval.value.under(&Knobs::fast()) < HOST_INTERVAL_MIN => {
+            let message = format!("a peer measures every {HOST_INTERVAL_MIN:?} at most");
+            walk.diagnostics.error("S022", &interval.span, message).help("for example: host = \"200ms\"");
+            return None;
+        }
         (Some(interval), None) => return Some(Workload::Host { interval: interval.value }),
         (Some(_), Some(rate)) => {
             walk.diagnostics.error("S016", &rate.span, "readings are either measured (`host`) or made up (`rate`)");
@@ -406,5 +446,8 @@ const TIMEOUT_MS: u64 = 60_000;
 pub(super) const PEERS_MAX: u64 = 200;
 /// More readings a second than this from one peer are a benchmark, not a scenario.
 const RATE_MAX: u32 = 10_000;
+/// What a peer takes at least for `--interval` and `--rotate-bytes`.
+const HOST_INTERVAL_MIN: Duration = Duration::from_millis(1);
+const ROTATE_BYTES_MIN: u64 = 4 << 10;
 /// Flags of `peer run` that are no knobs of the protocol and may be set all the same.
 pub(super) const OTHER_FLAGS: [&str; 6] = ["rotate_bytes", "log_level", "port", "seeds", "advertise", "address"];

@@ -66,6 +66,18 @@ impl SpanOfTime {
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// Whether it is no time at all, whatever the profile.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.0.iter().all(|term| term.thousandths == 0)
+    }
+
+    /// Whether it is longer than anything in a scenario can honestly be: longer than a day, even with the short deadlines of tests.
+    #[must_use]
+    pub fn is_absurd(&self) -> bool {
+        self.under(&Knobs::fast()) > LONGEST
+    }
+
     /// Whether it is written in seconds alone, and so ignores the timing profile.
     #[must_use]
     pub fn is_absolute(&self) -> bool {
@@ -88,6 +100,9 @@ impl fmt::Display for SpanOfTime {
 impl Term {
     fn parse(text: &str) -> Result<Self, BadSpanOfTime> {
         let text = text.trim();
+        if text.starts_with('-') {
+            return Err(BadSpanOfTime { what: "a duration is not negative".to_owned(), near: None });
+        }
         let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(text.len());
         let (number, unit) = (text[..digits].replace('_', ""), text[digits..].trim());
         let bad = |what| Err(BadSpanOfTime { what, near: None });
@@ -166,6 +181,9 @@ impl Unit {
     }
 }
 
+/// No duration of a scenario is longer.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 #[cfg(test)]
 mod tests {
     use super::SpanOfTime;
@@ -200,6 +218,7 @@ mod tests {
     fn what_is_no_duration_says_why() {
         check_refused("", "missing");
         check_refused("5", "no unit");
+        check_refused("-3s", "not negative");
         check_refused("3 heartbeets", "unknown unit `heartbeets`");
         check_refused("1.2345 s", "three decimals");
         check_refused("99999999999999999999 s", "not a number");

@@ -41,8 +41,8 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     walk.mentions.ids.extend(id.clone());
     let at = table.duration("at", walk);
     let after = table.string("after", walk).and_then(|text| point(&text, walk));
-    let lasts = table.duration("for", walk);
-    let within = table.duration("within", walk);
+    let lasts = table.positive_duration("for", walk);
+    let within = table.positive_duration("within", walk);
     let repeat = table.count("repeat", 1, REPEAT_MAX, walk).map_or(1, |count| count.value);
     let when = condition_holds(table, walk);
     let verb = verb(table, walk);
@@ -212,7 +212,7 @@ fn starve(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let table = walk.table(value)?;
     let target = target_table(&table, "who", walk);
     let share = table.count("share", 1, 99, walk);
-    let period = table.duration("period", walk);
+    let period = table.positive_duration("period", walk);
     if table.get("share").is_none() {
         walk.missing(&table.span, "share", "starve = { who = \"member\", share = 20 }, in percent of its time");
     }
@@ -289,10 +289,10 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
     let bind = binding(&table, walk);
     let found: Vec<Option<Condition>> = [
         table.get("leader_not").map(|who| selector(who, walk).map(Condition::LeaderNot)),
-        table.count("delivered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Delivered(count.value))),
-        table.count("unordered", 1, COUNT_MAX, walk).map(|count| Some(Condition::Unordered(count.value))),
+        table.get("delivered").map(|count| walk.count(count, 1, COUNT_MAX).map(|count| Condition::Delivered(count.value))),
+        table.get("unordered").map(|count| walk.count(count, 1, COUNT_MAX).map(|count| Condition::Unordered(count.value))),
         table.get("event").map(|event| {
-            let count = table.count("count", 1, u64::MAX, walk).map_or(1, |count| count.value);
+            let count = table.count("count", 1, COUNT_MAX, walk).map_or(1, |count| count.value);
             event_pattern(event, table.get("where"), walk).map(|pattern| Condition::Event {
                 pattern,
                 on: on.clone(),
@@ -330,4 +330,5 @@ const STARVE_PERIOD_MS: u64 = 50;
 const REPEAT_MAX: u64 = 1_000;
 /// More readings than this at once would only measure the orchestrator's own memory.
 const BURST_MAX: u64 = 1_000_000;
-const COUNT_MAX: u64 = 1_000_000_000;
+/// More of anything than this is a typing mistake, and would be waited for in vain.
+pub(super) const COUNT_MAX: u64 = 1_000_000_000;

@@ -71,6 +71,11 @@ impl<'t, 'i> Table<'t, 'i> {
         walk.duration(self.get(key)?)
     }
 
+    /// A duration under a key, where no time at all can only be a mistake.
+    pub(crate) fn positive_duration(&self, key: &'static str, walk: &mut Walk<'_>) -> Option<Placed<SpanOfTime>> {
+        walk.positive_duration(self.get(key)?)
+    }
+
     /// A whole number from `least` to `most` under a key.
     pub(crate) fn count(&self, key: &'static str, least: u64, most: u64, walk: &mut Walk<'_>) -> Option<Placed<u64>> {
         walk.count(self.get(key)?, least, most)
@@ -153,9 +158,23 @@ impl Walk<'_> {
         self.duration_text(&text.value, &text.span).map(|value| Placed { value, span: text.span })
     }
 
+    /// The same, where no time at all can only be a mistake.
+    pub(crate) fn positive_duration(&mut self, value: &Value<'_>) -> Option<Placed<SpanOfTime>> {
+        let found = self.duration(value)?;
+        if found.value.is_zero() {
+            self.diagnostics.error("S022", &found.span, "no time at all").help("nothing can happen in that; for example \"10s\"");
+            return None;
+        }
+        Some(found)
+    }
+
     /// A duration expression that is a piece of a string.
     pub(crate) fn duration_text(&mut self, text: &str, span: &Span) -> Option<SpanOfTime> {
         match SpanOfTime::parse(text) {
+            Ok(parsed) if parsed.is_absurd() => {
+                self.diagnostics.error("S022", span, "longer than a day").help("is it the unit? Units: ms, s, min");
+                None
+            }
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let found = self.diagnostics.error("S006", span, error.to_string());

@@ -49,3 +49,19 @@ fn scenarios_are_listed_and_planned() {
     check(&["plan", &file], 0, "heartbeat_timeout 500.0 ms");
     check(&["plan", &file, "--timing", "default"], 0, "heartbeat_timeout 10.000 s");
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_74() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+    let file = format!("{folder}/leader_election.toml");
+    for arguments in [&["--help"][..], &["--version"], &["check", folder], &["list", folder], &["plan", &file]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        for output in [std::process::Stdio::from(full), closed.into()] {
+            let output = Command::new(env!("CARGO_BIN_EXE_orchestrator")).args(arguments).stdout(output).output().unwrap();
+            assert_eq!(output.status.code(), Some(74), "{arguments:?}: {output:?}");
+            assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! carries the run's mark is left.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -112,6 +113,33 @@ fn an_interrupted_run_is_judged_and_leaves_nobody() {
     let verdict = fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap();
     assert!(verdict.contains("\"outcome\": \"interrupted\""), "{verdict}");
     assert!(!folder.path().join("logs/latest/lock.json").exists());
+}
+
+#[test]
+fn outputs_that_nobody_reads_do_not_keep_a_run_from_being_ended() {
+    build_peer();
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("unread_{}", std::process::id());
+    let file = folder.path().join(format!("{name}.toml"));
+    fs::write(&file, STORY.replace("NAME", &name)).unwrap();
+    // A pipe that is full from the start.
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let flags = nix::fcntl::OFlag::O_NONBLOCK;
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
+    while writer.write(&[b'x'; 4_096]).is_ok() {}
+    while writer.write(b"x").is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
+    command.args(["run", "--follow"]).arg(&file).arg("--logs").arg(folder.path().join("logs"));
+    let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    let mut victim = Victim(child);
+    let mark = format!("{name}-");
+    assert!(await_that(Duration::from_secs(20), || marked(&mark).len() == 3), "three peers were not started");
+    victim.signal(nix::sys::signal::Signal::SIGINT);
+    let status = victim.end_within(Duration::from_secs(30)).expect("it ends although nobody reads what it says");
+    assert_eq!(status.code(), Some(130));
+    assert!(marked(&mark).is_empty());
+    assert!(fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap().contains("interrupted"));
 }
 
 #[test]

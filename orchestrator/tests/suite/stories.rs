@@ -82,6 +82,8 @@ fn in_virtual_time(shape: &Shape, mode: Mode) -> Story {
     let unit = u64::try_from(knobs.heartbeat_timeout.as_micros()).unwrap();
     let cut = Act::Cut { shape: shape.clone(), over: Over::All, span_us: 4 * unit, breaks: false };
     let plan = Plan {
+        hearing: simulator::hearing::Hearing::default(),
+        lies: None,
         seed: 7,
         chaos_us: 10 * unit,
         revive: true,

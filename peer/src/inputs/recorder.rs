@@ -1,22 +1,31 @@
-//! Writes a recording: each record in one `write`, before the node is given the input, so that whatever the peer did
-//! in consequence, and even the input that it did not survive, is in the kernel's hands when the process is killed.
+//! Writes a recording. An input is queued for it before the node is given that input, and [`crate::gate`] sees to it that it
+//! is in the file before anything leaves that came of it. A thread does the writing, so that a slow disk holds up nobody.
+//!
+//! A recording with a hole would replay another life than this one, so it ends where something cannot be written, or
+//! where too much waits to be.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use protocol::note::Note;
 use protocol::seam::Input;
 use protocol::time::Time;
+use stdio::outlet::{Loss, Manner};
+use stdio::{Drain, Outlet};
 
 use super::{Entry, Life, PREFIX, RECORD_MAX, reader};
+use crate::opening;
 
 /// An open recording.
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
-    /// None after a write has failed: a recording with a hole would replay another life than this one.
-    file: Option<File>,
+    outlet: Outlet,
+    is_regular: bool,
+    /// Whether it has been told that too much waits.
+    told: bool,
     record: Vec<u8>,
     outputs: u64,
     torn: u64,
@@ -28,18 +37,27 @@ impl Recorder {
     /// # Errors
     /// Those of the operating system; and if somebody else records there, or the file holds something else.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another running peer records there")),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        let length = file.metadata()?.len();
-        let whole = reader::whole_length(&file, length)?;
-        if whole < length {
-            file.set_len(whole)?;
-        }
-        Ok(Self { path: path.to_owned(), file: Some(file), record: Vec::new(), outputs: 0, torn: length - whole })
+        let path = path.to_owned();
+        let named = path.clone();
+        let (file, torn, is_regular) = opening::in_time(move || {
+            let file = OpenOptions::new().create(true).read(true).append(true).open(&named)?;
+            if !file.metadata()?.is_file() {
+                return Ok((file, 0, false));
+            }
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(io::Error::other("another running peer records there")),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            let length = file.metadata()?.len();
+            let whole = reader::whole_length(&file, length)?;
+            if whole < length {
+                file.set_len(whole)?;
+            }
+            Ok((file, length - whole, true))
+        })?;
+        let outlet = Outlet::start("inputs", RecordingDrain { path: path.clone(), file }, MANNER)?;
+        Ok(Self { path, outlet, is_regular, told: false, record: Vec::new(), outputs: 0, torn })
     }
 
     /// Where it is.
@@ -48,10 +66,16 @@ impl Recorder {
         &self.path
     }
 
-    /// Whether it still records: not after a write has failed.
+    /// Whether it was a regular file when it was opened.
     #[must_use]
-    pub fn is_recording(&self) -> bool {
-        self.file.is_some()
+    pub fn is_regular(&self) -> bool {
+        self.is_regular
+    }
+
+    /// What writes it.
+    #[must_use]
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
     }
 
     /// How many bytes were cut off when it was opened.
@@ -82,21 +106,26 @@ impl Recorder {
     }
 
     fn append(&mut self, write: impl FnOnce(Vec<u8>) -> Vec<u8>) {
-        let Some(file) = &mut self.file else { return };
         self.record.clear();
         self.record.extend_from_slice(&[0; PREFIX]);
         self.record = write(std::mem::take(&mut self.record));
         let length = self.record.len() - PREFIX;
-        let done = match u32::try_from(length) {
-            Ok(prefix) if u64::from(prefix) <= RECORD_MAX => {
+        let prefix = u32::try_from(length).ok().filter(|prefix| u64::from(*prefix) <= RECORD_MAX);
+        let why = match prefix {
+            Some(prefix) => {
                 self.record[..PREFIX].copy_from_slice(&prefix.to_be_bytes());
-                file.write_all(&self.record)
+                (!self.outlet.put(&self.record)).then(|| "more waits than may wait, because the file takes nothing".to_owned())
             }
-            _ => Err(io::Error::other(format!("one input of {length} bytes"))),
+            None => Some(format!("one input has {length} bytes")),
         };
-        if let Err(error) = done {
-            log::error!("Cannot record inputs in {}: {error}. The recording ends here; the peer goes on.", self.path.display());
-            self.file = None;
+        if let Some(why) = why
+            && !std::mem::replace(&mut self.told, true)
+        {
+            // A write that failed has been told where it failed.
+            if self.outlet.health().failing.is_none() {
+                log::error!("Cannot record inputs in {}: {why}. The recording ends here; the peer goes on.", self.path.display());
+            }
+            self.outlet.end();
         }
         if self.record.capacity() > RECORD_KEPT {
             self.record = Vec::new();
@@ -104,5 +133,34 @@ impl Recorder {
     }
 }
 
+/// The file, on the outlet's thread.
+struct RecordingDrain {
+    path: PathBuf,
+    file: File,
+}
+
+impl Drain for RecordingDrain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut self.file, bytes)
+    }
+
+    fn reopen(&mut self) {
+        let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let (open, named) = (self.file.metadata().map(place).ok(), std::fs::metadata(&self.path).map(place).ok());
+        if open != named {
+            let path = self.path.display();
+            log::warn!(
+                "{path} is another file now. The recording goes on in the one that was opened at the start, because a \
+                 recording begins with a start of the peer."
+            );
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        log::error!("Cannot record inputs in {}: {error}. The recording ends here; the peer goes on.", self.path.display());
+    }
+}
+
+const MANNER: Manner = Manner { bytes_max: 64 << 20, lines_max: 1 << 20, loss: Loss::End };
 /// A buffer that grew beyond this for one input is given back.
 const RECORD_KEPT: usize = 1 << 20;

@@ -22,7 +22,7 @@ pub(crate) fn life(torn: u64) -> Life {
         explicit: -3,
     };
     let now = Time::from_micros(1_000);
-    let (start, knobs, seed) = (crate::identity::start_note(&me, None), Knobs::fast(), me.birth);
+    let (start, knobs, seed) = (crate::identity::start_note(&me, None, false), Knobs::fast(), me.birth);
     Life {
         format: FORMAT,
         wire: WIRE_VERSION,
@@ -63,6 +63,7 @@ fn inputs() -> Vec<Input> {
                 (b"more", u64::MAX, None),
             ]),
         },
+        Input::Moved { address: "10.0.0.4:9001".parse().unwrap() },
         Input::Wake,
         Input::Leave,
     ]
@@ -176,9 +177,10 @@ fn one_file_has_one_peer_at_a_time() {
 #[test]
 fn a_full_disk_ends_the_recording_and_nothing_else() {
     let mut recorder = Recorder::open(Path::new("/dev/full")).unwrap();
-    assert!(recorder.is_recording());
+    assert!(!recorder.outlet().health().ended);
     recorder.begin(&life(0));
-    assert!(!recorder.is_recording());
+    assert!(recorder.outlet().settle(std::time::Duration::from_secs(60)));
+    assert!(recorder.outlet().health().ended);
     recorder.give(Time::ZERO, &Input::Wake);
     recorder.tell(Time::ZERO, &Note::Ready);
 }

@@ -1,6 +1,7 @@
 //! One TCP connection, and what is known of it.
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use mio::net::TcpStream;
 use protocol::frame::Cutter;
@@ -13,6 +14,8 @@ use super::outgoing::Outgoing;
 pub(super) struct Link {
     pub(super) stream: TcpStream,
     pub(super) remote: SocketAddr,
+    /// The own address of this end, once it is known.
+    local: Cell<Option<Ipv4Addr>>,
     pub(super) state: State,
     pub(super) cutter: Cutter,
     pub(super) queue: Outgoing,
@@ -30,6 +33,12 @@ pub(super) struct Link {
     pub(super) ending: bool,
     /// Set when writing has failed; what is left to read is still read.
     pub(super) broken: bool,
+    /// Whether a large frame waits until it is known whether it may come.
+    pub(super) asking: bool,
+    /// Bytes of frames that have come in part, as they were counted last.
+    pub(super) held: usize,
+    /// Which of all such frames it is, where there is one.
+    pub(super) begun: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +55,9 @@ impl Link {
         Self {
             stream,
             remote,
+            local: Cell::new(None),
             state,
-            cutter: Cutter::new(),
+            cutter: Cutter::wary(),
             queue: Outgoing::default(),
             ready: false,
             dirty: false,
@@ -56,7 +66,20 @@ impl Link {
             spoken: false,
             ending: false,
             broken: false,
+            asking: false,
+            held: 0,
+            begun: None,
         }
+    }
+
+    /// The own address of this end.
+    pub(super) fn local(&self) -> Option<Ipv4Addr> {
+        if self.local.get().is_none() {
+            let address = self.stream.local_addr().ok();
+            let known = |address: SocketAddr| if let SocketAddr::V4(address) = address { Some(*address.ip()) } else { None };
+            self.local.set(address.and_then(known).filter(|address| !address.is_unspecified()));
+        }
+        self.local.get()
     }
 
     /// Small frames go out at once, and little unsent data sits in the kernel. A socket that refuses is merely slower.

@@ -18,6 +18,7 @@ pub(super) fn of_input(input: &Input) -> Vec<String> {
             let readings = publications.iter().flat_map(|publication| publication.readings.iter());
             readings.map(|(payload, _)| format!("publish {}", escape(payload))).collect()
         }
+        Input::Moved { address } => vec![format!("moved to {address}")],
         Input::Leave => vec!["leave".to_owned()],
         Input::Wake => vec!["wake".to_owned()],
     }

@@ -1,5 +1,6 @@
 //! Settings as given: the flags of `peer run`, and the keys of its file, are this one struct.
 
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -19,9 +20,12 @@ pub struct Raw {
     /// This peer's name: 1 to 64 of A-Z a-z 0-9 . _ - [default: generated from the host name]
     #[arg(long)]
     pub id: Option<String>,
-    /// IPv4 address to listen on and to be known by [default: that of the default route, else 127.0.0.1]
+    /// IPv4 address to listen on and to be known by; waited for while no interface has it [default: every network]
     #[arg(long)]
     pub address: Option<Ipv4Addr>,
+    /// What others dial instead of an address of this machine: the published port of a container, the outside of a NAT
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<Seed>,
     /// TCP port; UDP answers come to the same number [default: a free one]
     #[arg(long)]
     pub port: Option<u16>,
@@ -31,8 +35,8 @@ pub struct Raw {
     /// Goes before the name when peers compare who should lead [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     pub priority: Option<i64>,
-    /// UDP port on which peers meet [default: 9999]
-    #[arg(long, env = "BROADCAST_PORT")]
+    /// UDP port on which peers meet [default: 9999] [env: BROADCAST_PORT]
+    #[arg(long)]
     pub broadcast_port: Option<u16>,
     /// Peers to ask by unicast, where the network carries no broadcast: host:port,…
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
@@ -202,6 +206,21 @@ pub enum Switch {
 }
 
 impl Raw {
+    /// These settings, with those of the environment where no flag says otherwise. A variable that is empty is not set.
+    ///
+    /// # Errors
+    /// Which variable is wrong, and how.
+    pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, String> {
+        if self.broadcast_port.is_none()
+            && let Some(value) = variable(BROADCAST_PORT).filter(|value| !value.is_empty())
+        {
+            let port = value.to_str().and_then(|text| text.trim().parse().ok());
+            let wrong = || format!("the variable {BROADCAST_PORT} is {value:?}, which is no port number (1 to 65535); correct or unset it");
+            self.broadcast_port = Some(port.ok_or_else(wrong)?);
+        }
+        Ok(self)
+    }
+
     /// These settings, with those of `under` where nothing is said here.
     #[must_use]
     pub fn over(self, under: Self) -> Self {
@@ -214,7 +233,7 @@ impl Raw {
             };
         }
         first! {
-            id address port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
+            id address advertise port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
             inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
@@ -224,5 +243,6 @@ impl Raw {
     }
 }
 
+const BROADCAST_PORT: &str = "BROADCAST_PORT";
 const KNOBS: &str = "Knobs of the protocol";
 const LOAD: &str = "Synthetic load";

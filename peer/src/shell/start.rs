@@ -1,9 +1,10 @@
 //! How a peer starts: what has to be had before the loop can run, and what there is to say before anything happens.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::{Interest, Poll, Waker};
 use protocol::config::{Config, Knobs, Mode};
@@ -14,24 +15,34 @@ use protocol::note::Note;
 use protocol::time::Time;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+use stdio::signals::{Requests, heeded};
 
+use super::memory::{self, Recalled};
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
-use crate::address;
+use crate::address::Surroundings;
 use crate::clock;
+use crate::contacts::{self, Contacts};
 use crate::descriptors;
-use crate::discovery::{Discovery, Meeting};
+use crate::discovery::Discovery;
 use crate::events::EventFile;
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::identity;
-use crate::incarnation::{self, NoStore, Past, Store};
+use crate::incarnation::Past;
 use crate::inputs::{self, Life, Recorder};
 use crate::links::{Limits, Links};
+use crate::names::Names;
 use crate::narrator::Narrator;
+use crate::network::Network;
+use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
+use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::scout::{Scout, Watch};
+use crate::seeds::Seed;
 use crate::sensors::Sensor;
 use crate::sensors::load::Load;
 use crate::settings::{SensorName, Settings};
@@ -39,11 +50,11 @@ use crate::sinks::Sinks;
 use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
-/// Files that outlive the process.
+/// What earlier lives have left behind, and the files that this one writes.
 struct Kept {
-    store: Option<Store>,
-    past: Past,
+    recalled: Recalled,
     recorder: Option<Recorder>,
+    outputs: Outputs,
 }
 
 impl Shell {
@@ -53,52 +64,80 @@ impl Shell {
     /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
     pub fn start(settings: Settings) -> Result<Self, Failure> {
         let birth = identity::random();
-        let id = settings.id.clone().unwrap_or_else(|| identity::generated_id(birth));
-        let address = settings.address.unwrap_or_else(address::detect);
-        let listener = TcpListener::bind((address, settings.port)).map_err(|error| {
-            let at = SocketAddrV4::new(address, settings.port);
+        let around =
+            if settings.address.is_some_and(|address| address.is_loopback()) { Ok(Surroundings::default()) } else { Surroundings::look() };
+        let around = around.unwrap_or_else(|error| {
+            log::warn!("Cannot look up the addresses of this machine: {error}. It is tried again.");
+            Surroundings::default()
+        });
+        let advertised = settings.advertise.as_ref().and_then(Seed::literal);
+        let mut network = Network::new(settings.address, advertised, around);
+        let listener = listen(network.listens_on(), settings.port).map_err(|error| {
+            let at = SocketAddrV4::new(network.listens_on(), settings.port);
             Failure::new(UNAVAILABLE, format!("cannot listen on {at}: {error}; choose another --port (0 takes a free one) or --address"))
         })?;
         let SocketAddr::V4(bound) = listener.local_addr().map_err(|error| failed("the listener", &error))? else {
             unreachable!("an IPv4 address was bound");
         };
         let listener = descriptors::on_top(listener, descriptors::raise_limit());
-        let store = settings.data.as_ref().map(|data| open_store(&data.folder)).transpose()?.flatten();
-        let memory = store.as_ref().and_then(Store::load);
-        let past = memory.map_or(Past::Fresh, |memory| memory.past);
-        let inc = incarnation::choose(memory.map(|memory| memory.incarnation), clock::utc_micros() / 1_000);
+        let recalled = memory::recall(&settings, birth)?;
+        let (id, inc) = (recalled.id.clone(), recalled.incarnation);
         let events = settings.events.as_deref().map(open_events).transpose()?;
-        let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         let recorder = settings.inputs.as_deref().map(open_recorder).transpose()?;
+        let outputs = Outputs::new(events.as_ref(), recorder.as_ref());
+        let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
-        let me = Contact { member: Member { id: id.clone(), inc }, birth, address: bound, explicit: settings.priority };
-        Self::assemble(settings, me, listener, narrator, Kept { store, past, recorder }).map_err(|error| failed("the peer", &error))
+        network.listen(bound.port(), birth);
+        let me = Contact { member: Member { id, inc }, birth, address: network.contact(), explicit: settings.priority };
+        let kept = Kept { recalled, recorder, outputs };
+        Self::assemble(settings, me, listener, network, narrator, kept).map_err(|error| failed("the peer", &error))
     }
 
-    fn assemble(mut settings: Settings, me: Contact, listener: TcpListener, narrator: Narrator, kept: Kept) -> io::Result<Self> {
+    fn assemble(
+        mut settings: Settings,
+        me: Contact,
+        listener: TcpListener,
+        network: Network,
+        narrator: Narrator,
+        kept: Kept,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         let status = Server::start(registry, std::process::id(), me.birth)
             .inspect_err(|error| log::warn!("`peer status` will not find this peer: {error}."))
             .ok();
-        let start = identity::start_note(&me, status.as_ref().map(Server::path));
+        let start = identity::start_note(&me, status.as_ref().map(Server::path), !settings.log_deliveries);
         narrator.tell(start.clone());
         advise(&settings, &me);
-        if kept.past == Past::NewLog {
+        let Kept { recalled, mut recorder, outputs } = kept;
+        if recalled.past == Past::NewLog {
             settings.config = recover(settings.config, me.id());
         }
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = signals()?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(registry, WAKER)?);
-        let links = Links::new(registry.try_clone()?, listener, Limits::default())?;
-        let broadcast = address::broadcast_of(*me.address.ip(), &address::interfaces().unwrap_or_default());
-        let discovery = Discovery::new(registry, Meeting { own: me.address, broadcast, port: settings.broadcast_port })?;
+        let SocketAddr::V4(bound) = listener.local_addr()? else { unreachable!("an IPv4 address was bound") };
+        // TCP's own timer tries for two minutes; whoever has not answered for as long as a member may be silent is tried anew.
+        let timeout = settings.config.knobs().heartbeat_timeout;
+        let limits = Limits { dial: timeout.clamp(DIAL_FIRST, DIAL_MOST), ..Limits::default() };
+        let mut links = Links::new(registry.try_clone()?, listener, limits)?;
+        links.wait_for(outputs.gate().clone());
+        let discovery = Discovery::new(registry.try_clone()?, bound, settings.broadcast_port)?;
+        let kept_contacts = settings.data.as_ref().map(|data| data.folder.join(contacts::FILE));
+        let remembered = kept_contacts.as_deref().map(Contacts::load).unwrap_or_default();
+        let watch = Watch { around: network.changes().then(|| network.surroundings().clone()), contacts: kept_contacts };
+        let scout = Scout::start(watch, Arc::clone(&waker))?;
+        let named = !settings.seeds.is_empty() || settings.advertise.is_some();
+        let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
+        if let Some(server) = &status {
+            scout.watch_status(server.path());
+        }
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
+        let Recalled { store, past, stored, .. } = recalled;
         let duties = Duties {
             sensors: settings.sensors.iter().filter_map(sensor).collect(),
             interval: settings.interval,
-            sinks: settings.data.map(Sinks::new),
-            seeds: settings.seeds,
+            sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)),
         };
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
@@ -108,7 +147,6 @@ impl Shell {
             .contains(&SensorName::Stdin)
             .then(|| Publisher::start(&settings.config, settings.stdin_commands, &waker))
             .transpose()?;
-        let Kept { store, past, mut recorder } = kept;
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&Life {
@@ -121,7 +159,7 @@ impl Shell {
                 now,
                 utc: clock::utc_micros(),
                 readings: settings.log_deliveries,
-                stores: store.is_some(),
+                stores: stored,
                 veteran: past == Past::Veteran,
                 log_level: settings.log_level,
                 torn: recorder.torn(),
@@ -129,6 +167,7 @@ impl Shell {
         }
         let knobs = settings.config.knobs();
         let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
+        let cluster_digest = settings.config.cluster();
         let node = Node::new(me.clone(), settings.config, me.birth, now);
         let mut shell = Self {
             poll,
@@ -138,6 +177,11 @@ impl Shell {
             view_since: Time::ZERO,
             links,
             discovery,
+            network,
+            scout,
+            names,
+            reach: Reach::new(timeout),
+            contacts: remembered,
             worker,
             lines,
             load: settings.load.map(Load::new),
@@ -146,34 +190,61 @@ impl Shell {
             narrator,
             rejects: Rejects::default(),
             store,
+            id: me.id().clone(),
             past,
             recorder,
+            outputs,
             delivered: Vec::new(),
             deliveries: Tally::new(settings.load_latency),
             refused: Vec::new(),
             broken: None,
             refusals: Refusals::default(),
             cluster,
+            cluster_digest,
             delivery,
             started: now,
-            leaving: false,
+            requests: Requests::default(),
             hurry: false,
             stop: None,
             node: if past == Past::Veteran { node.veteran() } else { node },
         };
-        shell.persist(me.member.inc);
+        shell.discovery.set_missing(shell.contacts.missing());
+        shell.settle_network();
+        if stored {
+            shell.narrator.tell(Note::Persist { incarnation: me.member.inc });
+        }
         shell.narrator.tell(Note::Ready);
         Ok(shell)
     }
 }
 
+/// Signals that were ignored when the process started stay ignored: nohup, or a shell that started it in the background,
+/// has said so.
+fn signals() -> io::Result<Signals> {
+    let heeded = heeded(&[SIGTERM, SIGINT, SIGHUP]);
+    if !heeded.known {
+        log::warn!("Which signals were ignored at the start is unknown: /proc/self/status cannot be read. All are heeded.");
+    }
+    Signals::new(heeded.signals)
+}
+
+/// Listens, also on an address that no interface has yet.
+fn listen(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_freebind_v4(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddrV4::new(address, port).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// What there is to say before anything happens.
 fn advise(settings: &Settings, me: &Contact) {
-    if !me.address.ip().is_loopback() {
+    if !settings.address.is_some_and(|address| address.is_loopback()) {
         log::warn!(
-            "NOTHING IS AUTHENTICATED YET: anyone who reaches {} can join this group, read it and publish. \
+            "NOTHING IS AUTHENTICATED YET: anyone who reaches port {} of this machine can join this group, read it and publish. \
              --address 127.0.0.1 keeps it on this machine.",
-            me.address
+            me.address.port()
         );
     }
     if settings.data.is_none() {
@@ -208,20 +279,6 @@ fn recover(config: Config, me: &PeerId) -> Config {
     Config::try_from(knobs).expect("knobs that were sound are so with another founder")
 }
 
-/// None where the folder cannot be written: that is told, and the peer goes on without.
-fn open_store(folder: &Path) -> Result<Option<Store>, Failure> {
-    match Store::open(folder) {
-        Ok(store) => Ok(Some(store)),
-        Err(NoStore::Taken) => {
-            Err(Failure::new(UNAVAILABLE, format!("--data-dir {}: another running peer uses this folder", folder.display())))
-        }
-        Err(NoStore::Unwritable(error)) => {
-            log::warn!("Cannot use {}: {error}. The incarnation is not kept; the clock alone tells lives apart.", folder.display());
-            Ok(None)
-        }
-    }
-}
-
 fn open_events(path: &Path) -> Result<EventFile, Failure> {
     EventFile::open(path).map_err(|error| Failure::new(USAGE, format!("--events {}: {error}", path.display())))
 }
@@ -229,3 +286,7 @@ fn open_events(path: &Path) -> Result<EventFile, Failure> {
 fn open_recorder(path: &Path) -> Result<Recorder, Failure> {
     Recorder::open(path).map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
 }
+
+const DIAL_FIRST: Duration = Duration::from_secs(1);
+const DIAL_MOST: Duration = Duration::from_secs(5);
+const BACKLOG: i32 = 4_096;

@@ -1,7 +1,8 @@
 //! Where the tests of the command run: peers on loopback that no other test meets.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -35,6 +36,13 @@ impl Bench {
         self.folder.path().join(name)
     }
 
+    /// A data folder as a peer accepts it, whatever the umask.
+    pub(crate) fn make_folder(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        path
+    }
+
     /// The command, which sees the sockets of this bench only.
     pub(crate) fn command(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(PEER);
@@ -43,7 +51,7 @@ impl Bench {
     }
 
     pub(crate) fn furnish(&self, mut command: Command) -> Command {
-        command.env("XDG_RUNTIME_DIR", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
+        command.env("PEER_SOCKETS", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
         command
     }
 
@@ -60,11 +68,28 @@ impl Bench {
     }
 
     pub(crate) fn start_as(&self, command: Command, id: &str, flags: &[&str]) -> Running {
+        self.launch(command, id, &[&["--address", "127.0.0.1"], flags].concat())
+    }
+
+    /// Starts a peer on loopback whose status socket lies where the command's environment says.
+    pub(crate) fn launch_elsewhere(&self, mut command: Command, id: &str) -> Running {
+        let (log, events) = (self.path(&format!("{id}.log")), self.path(&format!("{id}.jsonl")));
+        let port = self.port.to_string();
+        let own = std::process::id().to_string();
+        command.env_remove("PEER_SOCKETS").args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast"]);
+        command.args(["--broadcast-port", &port, "--sensor", "none", "--die-with", &own, "--events", events.to_str().unwrap()]);
+        let file = File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Running { child: command.spawn().unwrap(), events, log }
+    }
+
+    /// Starts a peer that is told nothing of addresses.
+    pub(crate) fn launch(&self, command: Command, id: &str, flags: &[&str]) -> Running {
         let log = File::create(self.path(&format!("{id}.log"))).unwrap();
         let events = self.path(&format!("{id}.jsonl"));
         let own = std::process::id().to_string();
         let mut command = self.furnish(command);
-        command.args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast", "--die-with", &own]);
+        command.args(["run", "--id", id, "--timing", "fast", "--die-with", &own]);
         command.args(["--events", events.to_str().unwrap()]).args(flags);
         if !flags.contains(&"--sensor") {
             command.args(["--sensor", "none"]);

@@ -4,8 +4,10 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
-use peer::discovery::{Discovery, Meeting};
+use peer::discovery::Discovery;
 use peer::links::Found;
+use peer::network::Place;
+use peer::voice::Voice;
 use protocol::id::{Contact, Incarnation, Member, PeerId};
 use protocol::message::{Datagram, Message};
 use protocol::seam::Input;
@@ -24,8 +26,8 @@ impl Side {
         // As the TCP listener does it: a number that nobody else has.
         let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let own = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free);
-        let broadcast = Some(Ipv4Addr::new(127, 255, 255, 255));
-        let discovery = Discovery::new(poll.registry(), Meeting { own, broadcast, port }).unwrap();
+        let mut discovery = Discovery::new(poll.registry().try_clone().unwrap(), own, port).unwrap();
+        discovery.meet(vec![Place::loopback(Ipv4Addr::LOCALHOST)], Voice::of_one_address());
         Self { poll, discovery, own, heard: Vec::new(), rejects: 0 }
     }
 
@@ -38,6 +40,7 @@ impl Side {
             match found {
                 Found::Input(Input::Heard { from, datagram }) => self.heard.push((from, *datagram)),
                 Found::Input(input) => panic!("{input:?}"),
+                Found::Large(link) => panic!("{link} in a datagram"),
                 Found::Reject(_) => self.rejects += 1,
             }
         }

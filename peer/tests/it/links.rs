@@ -21,6 +21,8 @@ struct Side {
     address: SocketAddrV4,
     inputs: Vec<Input>,
     rejects: usize,
+    /// Whether its node would take large frames.
+    allows_large: bool,
 }
 
 impl Side {
@@ -29,7 +31,7 @@ impl Side {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
         let links = Links::new(poll.registry().try_clone().unwrap(), listener, limits).unwrap();
-        Self { poll, links, address, inputs: Vec::new(), rejects: 0 }
+        Self { poll, links, address, inputs: Vec::new(), rejects: 0, allows_large: true }
     }
 
     /// One turn of its loop.
@@ -42,6 +44,8 @@ impl Side {
             match found {
                 Found::Input(input) => self.inputs.push(input),
                 Found::Reject(_) => self.rejects += 1,
+                Found::Large(link) if self.allows_large => self.links.allow_large(link),
+                Found::Large(link) => self.links.refuse_large(link),
             }
         }
         self.links.flush();
@@ -102,6 +106,38 @@ fn pair(limits: Limits) -> (Side, LinkId, Side, LinkId) {
     let accepted = two.accepted().unwrap();
     assert!(!accepted.is_dialled());
     (one, dialled, two, accepted)
+}
+
+#[test]
+fn a_large_frame_comes_from_those_only_who_may_send_one() {
+    for allowed in [true, false] {
+        let (mut one, dialled, mut two, accepted) = pair(Limits::default());
+        two.allows_large = allowed;
+        let messages = [reading(1, 60_000), reading(2, 200_000), reading(3, 10)];
+        messages.iter().for_each(|message| one.links.send(dialled, message));
+        until(&mut [&mut one, &mut two], |sides| sides[1].messages().len() == 3 || sides[1].rejects > 0);
+        let down = Input::LinkDown { link: accepted, how: Down::Garbage };
+        assert_eq!((two.messages().len(), two.rejects, two.has(&down)), if allowed { (3, 0, false) } else { (1, 1, true) });
+    }
+}
+
+#[test]
+fn of_all_frames_that_come_in_part_the_oldest_goes_when_they_are_too_much() {
+    let mut side = Side::new(Limits { half_received: 250_000, ..Limits::default() });
+    let mut callers: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(side.address).unwrap()).collect();
+    let bytes = bytes_of(&reading(1, 1 << 20));
+    for (n, caller) in callers.iter_mut().enumerate() {
+        caller.write_all(&bytes_of(&Message::Leave)).unwrap();
+        until(&mut [&mut side], |sides| sides[0].messages().len() == n + 1);
+        // The first two are no more than is allowed.
+        caller.write_all(&bytes[..100_000]).unwrap();
+        let end = Instant::now() + Duration::from_millis(20);
+        until(&mut [&mut side], |sides| Instant::now() > end || sides[0].rejects > 0);
+    }
+    until(&mut [&mut side], |sides| sides[0].rejects > 0);
+    let gone: Vec<&Input> = side.inputs.iter().filter(|input| matches!(input, Input::LinkDown { .. })).collect();
+    assert_eq!(gone, [&Input::LinkDown { link: LinkId::accepted(0), how: Down::Garbage }]);
+    assert_eq!(side.rejects, 1, "there is room for the others");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const EVENTS: &str = "PANIC_TEST_EVENTS";
 #[test]
 fn a_panic_of_any_thread_is_told_three_times_and_ends_the_process() {
     if let Some(events) = std::env::var_os(EVENTS) {
-        journal::start(LevelFilter::Info);
+        journal::start(LevelFilter::Info).unwrap();
         let events = EventFile::open(Path::new(&events)).unwrap();
         let narrator = Narrator::new(PeerId::new("peer1").unwrap(), Incarnation(1), Some(events), true);
         narrator.tell(Note::Ready);

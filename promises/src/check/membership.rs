@@ -135,11 +135,12 @@ fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, old: &ViewFact<'_>,
     })
 }
 
-fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms }: Lag) -> bool {
+fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms, awaited }: Lag) -> bool {
     let knobs = &case.options.knobs;
     // Few large readings weigh as much as many small ones; how large they were is not in the history.
     let heavy = high.saturating_mul(knobs.payload_max) > knobs.retain_bytes;
-    let far = behind > knobs.max_lag_entries || heavy && behind > 0;
+    // Or a reading waits to be safe, and everybody with it.
+    let far = behind > knobs.max_lag_entries || heavy && behind > 0 || awaited.is_some_and(|at| acked < at && at <= high);
     far && behind <= high.saturating_sub(acked) && u128::from(for_ms) >= knobs.slow_timeout.as_millis()
 }
 

@@ -162,6 +162,15 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                 sheet.look();
                 *known = Point { last: known.last.max(*to), floor: known.floor.min(*from), at: fact.at };
             }
+            (What::Missed(entry), known) => {
+                sheet.look();
+                sheet.breach(&[fact.at], || {
+                    let Kind::Data { origin, oseq, .. } = entry.kind else { return String::new() };
+                    let (life, origin) = (index.name(id), index.name(origin));
+                    format!("{life} takes reading {oseq} of {origin} at #{} for a repeat, and has never had it", entry.seq)
+                });
+                *known = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at });
+            }
             // What a snapshot leaves out has to be told as a gap all the same.
             (What::Transfer { resume, .. }, Some(known)) => known.floor = known.floor.min(resume + 1),
             (What::Diverged { from, to }, Some(known)) => {

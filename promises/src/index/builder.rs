@@ -7,6 +7,7 @@ use protocol::id::{Epoch, Incarnation, PeerId};
 use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
 
+use super::had::Had;
 use super::{Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, Quiet, Trouble, TroubleKind, ViewFact, What};
 use crate::fault::{Fault, Hurt, Table, Weather};
 use crate::history::{History, Hole, Record};
@@ -20,6 +21,8 @@ pub(super) struct Builder<'a> {
     spawned: BTreeMap<u32, &'a str>,
     /// The present life of each process, and the process of each peer that was not started under another name.
     present: BTreeMap<&'a str, LifeId>,
+    /// What each life has had so far.
+    had: BTreeMap<LifeId, Had>,
     late: u64,
     /// The longest extra delay that nobody can take for a death.
     mild: u64,
@@ -48,6 +51,7 @@ impl<'a> Builder<'a> {
             epoch_ids: BTreeMap::new(),
             spawned: BTreeMap::new(),
             present: BTreeMap::new(),
+            had: BTreeMap::new(),
             late: micros(knobs.heartbeat_timeout) / 4,
             mild: micros(knobs.election_timeout.min(knobs.sync_timeout)) / 8,
         }
@@ -72,6 +76,9 @@ impl<'a> Builder<'a> {
             }
         }
         self.resolve_late_names();
+        for life in self.index.lives.iter_mut().filter(|life| life.omits) {
+            life.holed = true;
+        }
         for hole in holes {
             if let Some(life) = self.index.life(&hole.peer, hole.inc) {
                 self.index.lives[life].holed = true;
@@ -91,7 +98,7 @@ impl<'a> Builder<'a> {
             stack.clear();
             for fact in &life.facts {
                 let entry = match fact.what {
-                    What::Entry(entry) => entry,
+                    What::Entry(entry) | What::Missed(entry) => entry,
                     What::Diverged { from, .. } => {
                         // What it had there is not in its log any more, whatever position comes next.
                         while stack.last().is_some_and(|(seq, ..)| *seq >= from) {
@@ -127,6 +134,7 @@ impl<'a> Builder<'a> {
                 ended: None,
                 stopped: false,
                 holed: false,
+                omits: false,
             });
             lives.len() - 1
         })
@@ -152,6 +160,8 @@ impl<'a> Builder<'a> {
         (self.index.lives[life].first, self.index.lives[life].began) = (Some(at), Some(t));
         self.index.lives[life].process = Some(process);
         if let Some(before) = self.present.insert(process, life) {
+            // It goes on as it was started.
+            self.index.lives[life].omits = !matches!(event.note, Note::Start { .. }) && self.index.lives[before].omits;
             self.index.lives[before].ended.get_or_insert(t);
             for trouble in &mut self.index.troubles {
                 if trouble.to == u64::MAX && trouble.lives.contains(&before) && trouble.kind == TroubleKind::Paused {
@@ -174,16 +184,21 @@ impl<'a> Builder<'a> {
         Some(match note {
             Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, .. } => {
                 let origin = self.life(origin, *origin_inc);
+                self.had.entry(life).or_default().add(origin, oseq.0, oseq.0);
                 let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(digest.value()), safe: *safe };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
             Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq } => {
-                let kind =
-                    Kind::Data { origin: self.life(origin, *origin_inc), oseq: oseq.0, view_id: view_id.0, digest: None, safe: false };
-                What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
+                let origin = self.life(origin, *origin_inc);
+                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: None, safe: false };
+                let entry = Entry { epoch: self.epoch(epoch), seq: seq.0, kind };
+                let has_had = self.had.get(&life).is_some_and(|had| had.has(origin, oseq.0));
+                if has_had || self.index.lives[life].omits { What::Entry(entry) } else { What::Missed(entry) }
             }
             Note::Lost { epoch, seq, origin, origin_inc, from, to, .. } => {
-                let kind = Kind::Lost { origin: self.life(origin, *origin_inc), from: from.0, to: to.0 };
+                let origin = self.life(origin, *origin_inc);
+                self.had.entry(life).or_default().add(origin, from.0, to.0);
+                let kind = Kind::Lost { origin, from: from.0, to: to.0 };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
             Note::View { view_id, epoch, seq, leader, members, incs, log_id } => {
@@ -210,14 +225,22 @@ impl<'a> Builder<'a> {
             }
             Note::Acknowledged { oseq, seq, .. } => What::Acknowledged { oseq: oseq.0, seq: seq.0 },
             Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms } } => {
-                let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms };
+                let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: None };
+                What::Slow { life: self.life(peer, *peer_inc), lag }
+            }
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Unacknowledged { acked, awaited, high, for_ms } } => {
+                let behind = high.0.saturating_sub(acked.0);
+                let lag = Lag { behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: Some(awaited.0) };
                 What::Slow { life: self.life(peer, *peer_inc), lag }
             }
             Note::Failed { peer, peer_inc, ordered, .. } | Note::Left { peer, peer_inc, ordered } => {
                 What::Removes { life: self.life(peer, *peer_inc), ordered }
             }
             Note::Reject { why, count, .. } => What::Reject { why, count: *count },
-            Note::Start { .. } => What::Start,
+            Note::Start { omits_readings, .. } => {
+                self.index.lives[life].omits = *omits_readings;
+                What::Start
+            }
             Note::Ready => What::Ready,
             Note::Panic { message } => What::Panic { message },
             Note::Status(status) => {
@@ -247,7 +270,10 @@ impl<'a> Builder<'a> {
             | Note::Coordinator { .. }
             | Note::Refused { .. }
             | Note::StaleEpoch { .. }
+            | Note::EventsLost { .. }
             | Note::Persist { .. }
+            | Note::Moved { .. }
+            | Note::Unreachable { .. }
             | Note::Sometimes { .. } => return None,
         })
     }

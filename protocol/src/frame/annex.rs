@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
+use crate::id::{NUMBER_MAX, Oseq};
 use crate::readings::MARK;
 
 use super::verb::Verb;
@@ -49,7 +50,11 @@ impl<'a> Annex<'a> {
 
     /// Reads the next value.
     pub(super) fn take<T: Deserialize<'a>>(&mut self) -> Result<T, WireError> {
-        let (value, rest) = postcard::take_from_bytes(self.rest).map_err(|why| self.error(&why.to_string()))?;
+        let (value, rest) = postcard::take_from_bytes(self.rest).map_err(|why| match why {
+            // Postcard keeps nobody's words.
+            postcard::Error::SerdeDeCustom => self.error("a name, a number or a list outside its bounds"),
+            why => self.error(&why.to_string()),
+        })?;
         self.rest = rest;
         Ok(value)
     }
@@ -70,6 +75,14 @@ impl<'a> Annex<'a> {
             }
         }
         Err(self.error("an integer that does not end where the largest one would"))
+    }
+
+    /// Reads a number of the protocol, as [`Self::take`] would read an own number.
+    pub(super) fn take_own_number(&mut self) -> Result<Oseq, WireError> {
+        match self.take_number()? {
+            number if number <= NUMBER_MAX => Ok(Oseq(number)),
+            number => Err(self.error(&format!("{number}; numbers end at {NUMBER_MAX}"))),
+        }
     }
 
     /// Reads an integer of 32 bits.

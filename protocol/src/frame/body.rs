@@ -101,6 +101,11 @@ impl<'a> Body<'a> {
         if self.at == self.frame.len() { Ok(()) } else { Err(self.error()) }
     }
 
+    /// Whether readings that weigh so much are less than half of the frame, which would be kept for the sake of them.
+    pub(super) fn is_mostly_else(&self, weight: u64) -> bool {
+        2 * weight < self.frame.len() as u64
+    }
+
     fn error(&self) -> WireError {
         let body = &self.frame[self.start..];
         WireError::body(self.verb.name(), self.verb.form(), body)

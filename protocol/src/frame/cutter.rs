@@ -1,8 +1,8 @@
 //! Cuts a byte stream into frames, whatever pieces it arrives in.
 //!
-//! Small frames are handed out as shares of the buffer they arrived in. A large one gets memory of its own as soon as its length
-//! is known, of just its size, and whoever reads from a socket can read the rest of it right into its place
-//! ([`Cutter::rest`]). So nothing is copied but what came before that was known, and a frame that is kept keeps nothing else.
+//! Small frames are copied out of the buffer they arrived in. A large one gets memory of its own as soon as its length is
+//! known, of just its size, and whoever reads from a socket can read the rest of it right into its place
+//! ([`Cutter::rest`]). So little is copied, and a frame that is kept keeps nothing else.
 //! What is no stream of ours is refused as early as it can be told: at the fourth byte if the length is out of bounds,
 //! at the fifth if the magic is missing.
 
@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::error::WireError;
 
-use super::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, length_error};
+use super::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, SMALL_FRAME_MAX, length_error};
 
 /// The unread part of one byte stream. Holds at most one frame and what was pushed behind it, as long as [`Cutter::next`]
 /// is called until it has nothing more before the next push.
@@ -23,6 +23,8 @@ pub struct Cutter {
     bulky: bool,
     /// Whether a first frame has passed; until then, lengths are bounded tightly.
     greeted: bool,
+    /// Whether frames above [`SMALL_FRAME_MAX`] are held back until somebody allows them.
+    wary: bool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,31 @@ impl Cutter {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For a stream of somebody who is not known yet: a large frame is held back until [`Cutter::allow_large`].
+    #[must_use]
+    pub fn wary() -> Self {
+        Self { wary: true, ..Self::default() }
+    }
+
+    /// From now on large frames may come.
+    pub fn allow_large(&mut self) {
+        self.wary = false;
+    }
+
+    /// The length of the large frame that is held back, if one is.
+    #[must_use]
+    pub fn held_back(&self) -> Option<usize> {
+        let (prefix, _) = self.buffer.split_first_chunk::<PREFIX>()?;
+        let length = u32::from_be_bytes(*prefix) as usize;
+        (self.wary && self.greeted && (SMALL_FRAME_MAX + 1..=FRAME_MAX).contains(&length)).then_some(length)
+    }
+
+    /// How many bytes of frames are here that have not arrived in full.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.len() + self.large.as_ref().map_or(0, |large| large.held.len())
     }
 
     /// Takes what has arrived.
@@ -71,7 +98,7 @@ impl Cutter {
         if self.bulky { PEEK } else { usize::MAX }
     }
 
-    /// The next whole frame, without its length; nothing as long as it has not arrived in full.
+    /// The next whole frame, without its length; nothing as long as it has not arrived in full, or is held back.
     ///
     /// # Errors
     /// [`WireError::Length`] or [`WireError::Magic`]. They stay: the stream cannot be followed any further.
@@ -99,6 +126,9 @@ impl Cutter {
         if rest[..seen] != MAGIC[..seen] {
             return Err(WireError::Magic);
         }
+        if self.held_back().is_some() {
+            return Ok(None);
+        }
         if rest.len() < length {
             if length > CHUNK && seen == MAGIC.len() {
                 let mut held = Vec::with_capacity(length.min(AT_ONCE));
@@ -111,15 +141,13 @@ impl Cutter {
         }
         self.greeted = true;
         self.bulky = length > CHUNK;
-        if length > CHUNK {
-            let frame = Bytes::copy_from_slice(&rest[..length]);
-            self.buffer.advance(PREFIX + length);
-            if self.buffer.is_empty() {
-                self.empty_buffer();
-            }
-            return Ok(Some(frame));
+        // A share of the buffer would keep all of it, for as long as a reading of a few bytes is kept.
+        let frame = Bytes::copy_from_slice(&rest[..length]);
+        self.buffer.advance(PREFIX + length);
+        if length > CHUNK && self.buffer.is_empty() {
+            self.empty_buffer();
         }
-        Ok(Some(self.buffer.split_to(PREFIX + length).freeze().slice(PREFIX..)))
+        Ok(Some(frame))
     }
 
     /// Nothing of it is needed any more.
@@ -142,7 +170,7 @@ mod tests {
     use crate::draw::draw;
     use crate::error::WireError;
     use crate::frame::tests::samples::samples;
-    use crate::frame::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, decode, encode};
+    use crate::frame::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, SMALL_FRAME_MAX, decode, encode};
     use crate::id::{Incarnation, Member, Oseq, PeerId};
     use crate::message::{Message, Requests, Wish};
     use crate::readings::Readings;
@@ -175,6 +203,35 @@ mod tests {
         }
         // A frame that is still on its way is no frame.
         assert_eq!(cut(&stream[..stream.len() - 1], 64).unwrap().len(), messages.len() - 1);
+    }
+
+    #[test]
+    fn a_large_frame_of_a_stranger_waits_until_it_is_allowed() {
+        let request = |bytes: usize| {
+            let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
+            let readings = Readings::one(Bytes::from(vec![b'x'; bytes]), 0);
+            let run = vec![Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }];
+            Message::SequencerRequest(Requests { origin, first: Oseq(1), run })
+        };
+        let messages = [Message::Leave, request(SMALL_FRAME_MAX - 1_000), request(SMALL_FRAME_MAX), Message::Leave];
+        let mut stream = Vec::new();
+        messages.iter().for_each(|message| encode(message, &mut stream));
+        let mut cutter = Cutter::wary();
+        let mut read = Vec::new();
+        for (at, arrived) in stream.chunks(1_000).enumerate() {
+            cutter.push(arrived);
+            while let Some(frame) = cutter.next().unwrap() {
+                read.push(decode(&frame).unwrap());
+            }
+            assert!(read.len() <= 2 || at >= 100, "a large one has passed");
+            if cutter.held_back().is_some() && at >= 100 {
+                cutter.allow_large();
+            }
+        }
+        while let Some(frame) = cutter.next().unwrap() {
+            read.push(decode(&frame).unwrap());
+        }
+        assert_eq!((read, cutter.held()), (messages.to_vec(), 0));
     }
 
     #[test]

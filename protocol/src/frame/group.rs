@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::WireError;
-use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, ViewId};
+use crate::id::{Contact, Epoch, Incarnation, Member, NUMBER_MAX, PeerId, ViewId};
 use crate::view::{Roster, View};
 
 /// Writes the text. Ids need no escaping: their alphabet has nothing that JSON minds.
@@ -49,7 +49,7 @@ fn parse(text: &[u8], epoch: Epoch, successor: Option<Contact>) -> Option<View> 
     let (Group(mut group), rest): (Group, _) = json(rest.strip_prefix(b"-")?)?;
     let number = std::str::from_utf8(rest.strip_prefix(b"-")?).ok()?;
     // One number has one spelling: no sign, no leading zero, no blank.
-    let view_id: u64 = number.parse().ok().filter(|parsed: &u64| parsed.to_string() == number)?;
+    let view_id: u64 = number.parse().ok().filter(|parsed: &u64| *parsed <= NUMBER_MAX && parsed.to_string() == number)?;
     let mut members = Vec::with_capacity(list.len());
     let mut leader = None;
     for id in list {
@@ -81,7 +81,7 @@ struct Said {
     address: Ipv4Addr,
     port: u16,
     role: Role,
-    inc: u64,
+    inc: Incarnation,
     birth: u64,
     priority: i64,
 }
@@ -96,7 +96,7 @@ enum Role {
 impl Said {
     fn contact(self, id: PeerId) -> Contact {
         Contact {
-            member: Member { id, inc: Incarnation(self.inc) },
+            member: Member { id, inc: self.inc },
             birth: self.birth,
             address: SocketAddrV4::new(self.address, self.port),
             explicit: self.priority,

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
+use crate::bounded;
 use crate::change::Change;
 use crate::error::WireError;
 use crate::guarantee::Guarantee;
-use crate::id::{Contact, Epoch, Member, Oseq};
+use crate::id::{Contact, Epoch, Member, NUMBER_MAX, Oseq, Seq};
 use crate::message::{Entry, Message, Ordered, Requests, Wish};
 use crate::readings::Readings;
 
@@ -206,24 +208,27 @@ pub(super) fn weight(message: &Message) -> usize {
 
 /// Reads an ORDERED.
 pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Ordered, WireError> {
-    let (epoch, first, stable, repair) = annex.take()?;
-    let origins: Vec<Member> = annex.take()?;
+    let (epoch, first, stable, repair): (Epoch, Seq, Seq, Option<u64>) = annex.take()?;
+    let Origin(origins) = annex.take()?;
     let origin = |annex: &Annex<'_>, place: u32| {
         origins.get(place as usize).cloned().ok_or_else(|| annex.error(&format!("origin {place} of {}", origins.len())))
     };
     let count = take_count(annex)?;
     // The text in front of the payloads says how many positions there are, and that stands further on in the annex.
     let positions = count_positions(annex.rest(), count)?;
+    ends_in_time(annex, first.0, positions)?;
     body.expect(|out| write_ordered_prefix(first, positions, out))?;
-    let mut run = Vec::with_capacity(count);
+    let mut run = Vec::with_capacity(count.min(AHEAD));
     for _ in 0..count {
         run.push(match annex.take_number()? {
             kind @ (READINGS | SAFE_READINGS) => {
                 let guarantee = if kind == SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
                 let place = annex.take_small()?;
                 let origin = origin(annex, place)?;
-                let first = Oseq(annex.take_number()?);
-                Entry::Readings { origin, first, guarantee, readings: read_readings(annex, &mut body)? }
+                let first = annex.take_own_number()?;
+                let readings = read_readings(annex, &mut body)?;
+                ends_in_time(annex, first.0, readings.len())?;
+                Entry::Readings { origin, first, guarantee, readings }
             }
             VIEW => {
                 let (epoch, successor, length): (Epoch, Option<Contact>, u32) = annex.take()?;
@@ -236,14 +241,23 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
             }
             LOST => {
                 let place = annex.take_small()?;
-                Entry::Lost { origin: origin(annex, place)?, from: Oseq(annex.take_number()?), to: Oseq(annex.take_number()?) }
+                let (origin, from, to) = (origin(annex, place)?, annex.take_own_number()?, annex.take_own_number()?);
+                if from > to {
+                    return Err(annex.error(&format!("numbers from {from} to {to} that are lost")));
+                }
+                Entry::Lost { origin, from, to }
             }
             kind => return Err(annex.error(&format!("an entry of kind {kind}"))),
         });
     }
     annex.end()?;
     body.end()?;
-    Ok(Ordered { epoch, first, run, stable, repair })
+    let ordered = Ordered { epoch, first, run, stable, repair };
+    let readings = ordered.run.iter().filter(|entry| matches!(entry, Entry::Readings { .. }));
+    if body.is_mostly_else(readings.map(Entry::frame_weight).sum()) {
+        return Ok(ordered.alone());
+    }
+    Ok(ordered)
 }
 
 /// How many positions the entries of an annex take up.
@@ -277,23 +291,29 @@ fn count_positions(mut annex: Annex<'_>, count: usize) -> Result<u64, WireError>
 
 /// Reads a SEQUENCER_REQUEST.
 pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Requests, WireError> {
-    let (origin, first) = annex.take()?;
+    let (origin, first): (Member, Oseq) = annex.take()?;
     let count = take_count(annex)?;
     body.expect(write_requests_prefix)?;
-    let mut run = Vec::with_capacity(count);
+    let mut run = Vec::with_capacity(count.min(AHEAD));
     for _ in 0..count {
         run.push(match annex.take_number()? {
             kind @ (WISH_READINGS | WISH_SAFE_READINGS) => {
                 let guarantee = if kind == WISH_SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
                 Wish::Readings { guarantee, readings: read_readings(annex, &mut body)? }
             }
-            WISH_LOST => Wish::Lost { to: Oseq(annex.take_number()?) },
+            WISH_LOST => Wish::Lost { to: annex.take_own_number()? },
             kind => return Err(annex.error(&format!("a request of kind {kind}"))),
         });
     }
     annex.end()?;
     body.end()?;
-    Ok(Requests { origin, first, run })
+    let requests = Requests { origin, first, run };
+    let taken: u64 = requests.run.iter().map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 }).sum();
+    ends_in_time(annex, requests.first.0, taken)?;
+    if body.is_mostly_else(requests.run.iter().map(Wish::frame_weight).sum()) {
+        return Ok(requests.alone());
+    }
+    Ok(requests)
 }
 
 /// Reads what [`write_readings`] wrote; marks and payloads stay where they are, in the frame.
@@ -303,6 +323,19 @@ fn read_readings(annex: &mut Annex<'_>, body: &mut Body<'_>) -> Result<Readings,
     let length = Readings::check_marks(&marks).map_err(|why| annex.error(why))?;
     Ok(Readings::from_frame(time, marks, body.take(length)?))
 }
+
+/// Numbers that begin in bounds have to end there.
+fn ends_in_time(annex: &Annex<'_>, first: u64, count: u64) -> Result<(), WireError> {
+    if first + count > NUMBER_MAX + 1 {
+        Err(annex.error(&format!("{count} numbers from {first} on; they end at {NUMBER_MAX}")))
+    } else {
+        Ok(())
+    }
+}
+
+/// The members that a run names, as they are read.
+#[derive(Deserialize)]
+struct Origin(#[serde(deserialize_with = "bounded::list::<_, _, RUN_MAX>")] Vec<Member>);
 
 /// The members that a run names, each once, in the order in which they appear.
 struct Origins<'a> {
@@ -348,6 +381,8 @@ fn take_count(annex: &mut Annex<'_>) -> Result<usize, WireError> {
     Ok(count)
 }
 
+/// Items for which memory is taken on the strength of their number.
+const AHEAD: usize = 1_024;
 /// Payloads of so many bytes are shared with the message that is written: a smaller piece costs more than its copy.
 const SHARED_FROM: usize = 2 << 10;
 

@@ -1,6 +1,7 @@
 //! Every message in both directions, and everything that is no message.
 
 mod document;
+mod mutations;
 pub(super) mod samples;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 use crate::draw::{draw, draw_below};
 use crate::error::WireError;
-use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use crate::id::{Contact, Epoch, Incarnation, Member, NUMBER_MAX, Oseq, PeerId, Seq, ViewId};
 use crate::message::{Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Requests, SyncAnswer, WIRE_VERSION, Wish};
 use crate::readings::Readings;
 use crate::view::View;
@@ -72,8 +73,8 @@ fn every_message_keeps_its_body_and_comes_back() {
 
 #[test]
 fn the_edges_of_numbers_and_runs_come_back() {
-    let most = Epoch { round: u64::MAX, owner: Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(u64::MAX) } };
-    check_wire(&Message::OrderedAck { epoch: most, contiguous: Seq(u64::MAX) }, "ORDERED_ACK:18446744073709551615");
+    let most = Epoch { round: NUMBER_MAX, owner: Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(NUMBER_MAX) } };
+    check_wire(&Message::OrderedAck { epoch: most, contiguous: Seq::MAX }, "ORDERED_ACK:4611686018427387904");
     check_wire(&ordered(5, Vec::new()), "ORDERED:5-4:");
     check_wire(&ordered(0, Vec::new()), "ORDERED:0-0:");
     check_wire(&Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: Vec::new() }), "SEQUENCER_REQUEST:");
@@ -85,6 +86,49 @@ fn the_edges_of_numbers_and_runs_come_back() {
         repair: None,
     });
     assert_eq!(decode(&frame_of(&full)), Ok(full));
+}
+
+#[test]
+fn no_number_is_read_that_is_above_the_top() {
+    let beyond = NUMBER_MAX + 1;
+    let late = || Member { inc: Incarnation(beyond), ..member(1) };
+    let requests = |first: u64, run: Vec<Wish>| Message::SequencerRequest(Requests { origin: member(1), first: Oseq(first), run });
+    let two = |time| {
+        let readings = Readings::one(Bytes::from_static(b"x"), time);
+        Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }
+    };
+    let lost = |from: u64, to: u64| ordered(1, vec![Entry::Lost { origin: member(1), from: Oseq(from), to: Oseq(to) }]);
+    for (message, reads) in [
+        (Message::OrderedAck { epoch: epoch(1), contiguous: Seq(beyond) }, false),
+        (Message::OrderedAck { epoch: Epoch { round: beyond, owner: member(1) }, contiguous: Seq(1) }, false),
+        (Message::OrderedAck { epoch: Epoch { round: 1, owner: late() }, contiguous: Seq(1) }, false),
+        (requests(NUMBER_MAX, vec![two(7)]), true),
+        (requests(NUMBER_MAX, vec![two(7), two(7)]), false),
+        (requests(beyond, vec![]), false),
+        (requests(1, vec![Wish::Lost { to: Oseq(NUMBER_MAX) }]), true),
+        (requests(1, vec![Wish::Lost { to: Oseq(beyond) }]), false),
+        (ordered(NUMBER_MAX, vec![data(1, NUMBER_MAX, b"x")]), true),
+        (ordered(NUMBER_MAX, vec![data(1, 1, b"x"), data(1, 2, b"x")]), false),
+        (ordered(1, vec![data(1, beyond, b"x")]), false),
+        (lost(1, NUMBER_MAX), true),
+        (lost(1, beyond), false),
+        (lost(3, 2), false),
+        (ordered(1, vec![Entry::View(View { view_id: ViewId(beyond), ..view() })]), false),
+    ] {
+        assert_eq!(decode(&frame_of(&message)).is_ok(), reads, "{message}");
+    }
+}
+
+#[test]
+fn what_is_mostly_something_else_is_not_kept_for_the_sake_of_a_reading() {
+    for (payload, shares) in [(&b"x"[..], false), (&[b'x'; 4_000][..], true)] {
+        let contacts = (1..50).map(contact).collect();
+        let large = View::new(ViewId(1), epoch(1), id(1), contacts);
+        let frame = frame_of(&ordered(301, vec![Entry::View(large), data(1, 18, payload), data(1, 19, payload)]));
+        let Ok(Message::Ordered(Ordered { run, .. })) = decode(&frame) else { panic!("no ORDERED") };
+        let Some(Entry::Readings { readings, .. }) = run.last() else { panic!("no data") };
+        assert_eq!(frame.as_ptr_range().contains(&readings.payloads().as_ptr()), shares);
+    }
 }
 
 #[test]

@@ -20,6 +20,10 @@ impl Note {
     fn tell(&self, me: &PeerId, f: &mut String) -> fmt::Result {
         match self {
             Self::Start { pid, address, build, .. } => write!(f, "Peer {me} starts at {address} (pid {pid}, build {build})."),
+            Self::Moved { address, was } => write!(f, "Peer {me} is at {address} now. It was at {was}."),
+            Self::Unreachable { peer, address, for_ms, why } => {
+                write!(f, "Peer {peer} at {address} is heard by UDP, but for {} s it {why}.", for_ms.div_ceil(1_000))
+            }
             Self::Ready => write!(f, "Peer {me} is ready and looks for a group."),
             Self::Stop { reason } => write!(f, "Peer {me} stops: {reason}"),
             Self::Panic { message } => write!(f, "Bug: {}", escape(message.as_bytes())),
@@ -73,6 +77,7 @@ impl Note {
                 write!(f, "Turned away {kind} of epoch {epoch} from {from}: a later one is promised.")
             }
             Self::Persist { incarnation } => write!(f, "stored incarnation {incarnation}"),
+            Self::EventsLost { events } => write!(f, "{events} events were dropped: the event file took none for too long."),
             Self::Sometimes { mark } => write!(f, "sometimes: {mark}"),
             Self::Promised { epoch, to } => write!(f, "Promised epoch {epoch} to {to}."),
             Self::Cut { epoch, seq, .. } => write!(f, "The log goes on in epoch {epoch} after #{seq}."),
@@ -106,6 +111,9 @@ impl fmt::Display for Evidence {
             Self::NoAnswer { waited_ms } => write!(f, "asked, and silent for {waited_ms} ms"),
             Self::Slow { behind, acked, high, for_ms } => {
                 write!(f, "{behind} entries behind, at #{acked} of #{high}, and too far for {for_ms} ms")
+            }
+            Self::Unacknowledged { acked, awaited, high, for_ms } => {
+                write!(f, "it has acknowledged nothing for {for_ms} ms, at #{acked} of #{high}, and #{awaited} waits to be safe")
             }
         }
     }

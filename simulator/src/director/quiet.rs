@@ -139,8 +139,8 @@ impl<W: Watch> Director<'_, W> {
             }
             let next = self.world.now() + self.plan.knobs.heartbeat_interval;
             self.run_until(next.min(give_up));
-            // Those who were leaving when the chaos ended may have been the last.
-            if self.is_deserted() {
+            // Those who were leaving when the chaos ended may have been the last, or those by whom the others hear of each other.
+            if self.is_deserted() || !self.plan.hearing.is_whole() {
                 self.revive_all();
             }
         }
@@ -152,7 +152,9 @@ impl<W: Watch> Director<'_, W> {
         let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } =
             self.plan.knobs;
         let round = heartbeat_timeout + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience;
-        round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
+        // A leader forgets whoever it has dialled in vain; where that one cannot dial either, it has to wait for the next try.
+        let forgotten = if self.plan.hearing.no_dial.is_empty() { Duration::ZERO } else { FORGOTTEN };
+        forgotten + round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
     }
 
     fn stands(&self) -> Vec<Status> {
@@ -206,5 +208,7 @@ impl<W: Watch> Director<'_, W> {
     }
 }
 
+/// How long a leader dials nobody that it has dialled in vain.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// The longest pause between two announcements of a joining peer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);

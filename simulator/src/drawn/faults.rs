@@ -46,7 +46,30 @@ impl Dice {
         if size > 2 && self.one_in("swizzle", 0, 12) {
             faults.extend(self.swizzle(size, unit, chaos_us));
         }
+        if size > 2 && self.one_in("split and split again", 0, 10) {
+            faults.extend(self.splits(size, unit, chaos_us));
+        }
         faults.sort_by_key(|fault| fault.at_us);
+        faults
+    }
+
+    /// The group falls apart, and at the moment at which it could become one again it falls apart along another line; a peer
+    /// may be killed at each of these moments and come back at once, on another side than before.
+    fn splits(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
+        let mut at_us = chaos_us / 5 + self.below("split at", 0, chaos_us / 4);
+        let mut faults = vec![];
+        for n in 3_000..3_002 + self.below("splits", 0, 3) {
+            let side = (0..size).filter(|&host| self.one_in("split side", n << 8 | host as u64, 2)).collect();
+            let span_us = unit * 2 + self.below("split for", n, unit * 4);
+            let act = Act::Cut { shape: Shape::Split(side), over: Over::All, span_us, breaks: false };
+            faults.push(Timed { at_us, when: None, act });
+            if self.one_in("killed at a split", n, 2) {
+                let back = Some(Back { after_us: 2_000 + self.below("back on a side", n, unit), identity: Identity::Same });
+                let act = Act::Kill { who: Who::Peer(self.host("split from", n, size)), back };
+                faults.push(Timed { at_us, when: None, act });
+            }
+            at_us += span_us;
+        }
         faults
     }
 
@@ -174,7 +197,8 @@ const MOMENTS: [Phase; 8] =
     [Phase::Joining, Phase::Asking, Phase::Waiting, Phase::Waiting, Phase::Syncing, Phase::Syncing, Phase::Building, Phase::Building];
 
 /// Mostly everything is cut.
-const OVER: [Over; 6] = [Over::All, Over::All, Over::All, Over::All, Over::Datagrams, Over::Streams];
+const OVER: [Over; 10] =
+    [Over::All, Over::All, Over::All, Over::All, Over::All, Over::Datagrams, Over::Streams, Over::Broadcasts, Over::Unicasts, Over::Dials];
 
 /// What may be lost alone.
 const VERBS: [&str; 20] = [

@@ -12,7 +12,14 @@ pub(super) fn without(plan: &Plan, gone: usize) -> Plan {
     }
     let moved = |peer: usize| (peer != gone).then(|| peer - usize::from(peer > gone));
     plan.loads.retain_mut(|load| renumber(&mut load.peer, moved));
+    if let Some(member) = plan.lies.as_mut().and_then(|lies| lies.member.as_mut()) {
+        // The liar stays, or nothing would be left to find.
+        *member = moved(*member).unwrap_or(0);
+    }
     plan.lost.retain_mut(|lost| renumber(&mut lost.from, moved));
+    for list in plan.hearing.lists() {
+        list.retain_mut(|(from, to)| renumber(from, moved) && renumber(to, moved));
+    }
     plan.outside.retain_mut(|outside| {
         if let Fate::Apart { hears, heard_by } = &mut outside.fate {
             hears.retain_mut(|peer| renumber(peer, moved));

@@ -13,6 +13,7 @@ use protocol::seam::StopReason;
 use super::{Moment, World};
 use crate::connection::Side;
 use crate::marks::Class;
+use crate::table::Table;
 use crate::watch::Watch;
 use crate::weather::Weather;
 use promises::shape::Over;
@@ -113,7 +114,11 @@ impl<W: Watch> World<W> {
         who.sort_unstable();
         who.dedup();
         let both_ways = pairs.iter().all(|&(from, to)| pairs.contains(&(to, from)));
-        let class = if both_ways { Class::Cut } else { Class::OneWay };
+        let class = match over {
+            Over::Broadcasts | Over::Unicasts | Over::Dials => Class::Hearing,
+            Over::All | Over::Datagrams | Over::Streams if both_ways => Class::Cut,
+            Over::All | Over::Datagrams | Over::Streams => Class::OneWay,
+        };
         who.iter().for_each(|&host| self.look_at_fault(class, host));
         self.sever(pairs, over, &who)
     }
@@ -128,32 +133,50 @@ impl<W: Watch> World<W> {
         self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
         let fault = match over {
             // Who can talk, but not be found, is not cut off.
-            Over::Datagrams => Fault::Link { table: links, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } },
+            Over::Datagrams | Over::Broadcasts | Over::Unicasts | Over::Dials => {
+                Fault::Link { table: links, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }
+            }
             Over::All | Over::Streams => Fault::Partition { table: links },
         };
         let id = self.record_fault(fault, who);
-        if over != Over::Datagrams {
-            self.streams_cut.cut(pairs);
-        }
-        if over != Over::Streams {
-            self.datagrams_cut.cut(pairs);
-        }
+        self.tables_of(over).into_iter().for_each(|table| table.cut(pairs));
         self.cuts.insert(id, (pairs.to_vec(), over));
         id
+    }
+
+    /// Records who can never dial whom.
+    pub(super) fn record_no_dial(&mut self, pairs: &[(usize, usize)]) {
+        if pairs.is_empty() {
+            return;
+        }
+        let table = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
+        let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
+        who.sort_unstable();
+        who.dedup();
+        self.record_fault(Fault::Link { table, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }, &who);
     }
 
     /// Takes a cut back; what was held up flows at once.
     pub fn mend(&mut self, cut: u64) {
         let Some((pairs, over)) = self.cuts.remove(&cut) else { return };
         self.watch.act(self.now, format_args!("mend"));
-        if over != Over::Streams {
-            self.datagrams_cut.mend(&pairs);
-        }
-        if over != Over::Datagrams {
-            self.streams_cut.mend(&pairs);
+        self.tables_of(over).into_iter().for_each(|table| table.mend(&pairs));
+        if matches!(over, Over::All | Over::Streams) {
             self.flow_again();
         }
         self.record_heal(cut);
+    }
+
+    /// What a cut of that sort is written into.
+    fn tables_of(&mut self, over: Over) -> Vec<&mut Table> {
+        match over {
+            Over::All => vec![&mut self.streams_cut, &mut self.datagrams_cut],
+            Over::Datagrams => vec![&mut self.datagrams_cut],
+            Over::Streams => vec![&mut self.streams_cut],
+            Over::Broadcasts => vec![&mut self.broadcasts_cut],
+            Over::Unicasts => vec![&mut self.unicasts_cut],
+            Over::Dials => vec![&mut self.dials_cut],
+        }
     }
 
     /// Takes every cut back.

@@ -46,6 +46,8 @@ pub(super) struct Host {
     pub(super) unaccepted: Vec<usize>,
     /// How long each step of its process takes, in microseconds, beyond what a step takes anyway.
     pub(super) step_us: u64,
+    /// The hosts to which its process sends each broadcast by unicast as well.
+    pub(super) seeds: Vec<usize>,
     /// The datagrams that it has not read yet, by number, where there is only room for some.
     pub(super) held: Vec<u64>,
 }
@@ -72,6 +74,7 @@ impl Host {
             starved: false,
             unaccepted: vec![],
             step_us: 0,
+            seeds: vec![],
             held: vec![],
         }
     }

@@ -45,7 +45,8 @@ impl<W: Watch> World<W> {
             return;
         }
         let (from, to) = (dialler.host, acceptor.host);
-        if to == NOWHERE || self.hosts[to].dark || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
+        let is_unreachable = to == NOWHERE || self.hosts[to].dark || self.dials_cut.is_cut(from, to);
+        if is_unreachable || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
             let give_up = since + self.settings.connect_timeout;
             if self.now >= give_up {
                 self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
@@ -137,6 +138,9 @@ impl<W: Watch> World<W> {
         );
         let other = ends[1 - side].host;
         self.watch.sent(self.now, &self.hosts[host].id, &self.hosts[other].id, &message);
+        if let Some(liar) = &mut self.liar {
+            liar.overhear(&message);
+        }
         if streams[side].is_deaf_to_writes() {
             self.tally.lost += 1;
             return;

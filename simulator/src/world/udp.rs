@@ -26,7 +26,12 @@ impl<W: Watch> World<W> {
         let flying = self.pack(datagram);
         // Everybody on the segment hears a broadcast, the sender included.
         for to in 0..self.hosts.len() {
-            self.fly(host, to, &flying);
+            if !self.broadcasts_cut.is_cut(host, to) {
+                self.fly(host, to, &flying);
+            }
+        }
+        for nth in 0..self.hosts[host].seeds.len() {
+            self.fly_to_one(host, self.hosts[host].seeds[nth], &flying);
         }
     }
 
@@ -35,7 +40,15 @@ impl<W: Watch> World<W> {
         self.watch.called(self.now, &self.hosts[host].id, to.map(|to| &self.hosts[to].id), &datagram);
         let flying = self.pack(datagram);
         if let Some(to) = to {
-            self.fly(host, to, &flying);
+            self.fly_to_one(host, to, &flying);
+        }
+    }
+
+    fn fly_to_one(&mut self, from: usize, to: usize, flying: &Flying) {
+        if self.unicasts_cut.is_cut(from, to) {
+            self.tally.lost += 1;
+        } else {
+            self.fly(from, to, flying);
         }
     }
 

@@ -1,0 +1,142 @@
+//! The outputs of a peer that could block, as one: the log, the events, the recording. How they are doing, what is
+//! waited for at the end, and opening them anew.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use stdio::Outlet;
+
+use crate::events::EventFile;
+use crate::gate::Gate;
+use crate::inputs::Recorder;
+use crate::journal;
+
+/// All outputs that have a thread of their own.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    named: Vec<(String, Outlet)>,
+    gate: Gate,
+}
+
+/// An output that takes nothing, or has taken less than there was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputReport {
+    /// Which one.
+    pub name: String,
+    /// Lines (of a recording: records) that wait.
+    pub waiting_lines: u64,
+    /// Bytes of them.
+    pub waiting_bytes: u64,
+    /// Lines that were dropped so far.
+    pub dropped_lines: u64,
+    /// For how long it has taken nothing, in milliseconds.
+    pub stuck_ms: Option<u64>,
+    /// Why writing to it fails at present.
+    pub failing: Option<String>,
+    /// Whether nothing is written to it any more.
+    pub ended: bool,
+}
+
+impl Outputs {
+    /// The log, and these.
+    #[must_use]
+    pub fn new(events: Option<&EventFile>, recorder: Option<&Recorder>) -> Self {
+        let mut outputs = Self::default();
+        outputs.named.extend(journal::outlet().map(|outlet| ("standard output".to_owned(), outlet.clone())));
+        if let Some(events) = events {
+            outputs.add(format!("--events {}", events.path().display()), events.outlet(), events.is_regular());
+        }
+        if let Some(recorder) = recorder {
+            outputs.add(format!("--inputs {}", recorder.path().display()), recorder.outlet(), recorder.is_regular());
+        }
+        outputs
+    }
+
+    fn add(&mut self, name: String, outlet: &Outlet, is_regular: bool) {
+        if is_regular {
+            self.gate.add(name.clone(), outlet.clone());
+        }
+        self.named.push((name, outlet.clone()));
+    }
+
+    /// What has to be written before anything leaves that rests on it.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Has the files opened anew by their paths.
+    pub fn reopen(&self) {
+        self.named.iter().for_each(|(_, outlet)| outlet.reopen());
+    }
+
+    /// Waits until everything is written, or the patience is used up.
+    pub fn settle(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for (_, outlet) in &self.named {
+            let _too_slow = outlet.settle(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Those that are in trouble, or were.
+    #[must_use]
+    pub fn report(&self) -> Vec<OutputReport> {
+        self.named.iter().filter_map(|(name, outlet)| OutputReport::of(name, outlet)).collect()
+    }
+}
+
+impl OutputReport {
+    fn of(name: &str, outlet: &Outlet) -> Option<Self> {
+        let health = outlet.health();
+        let stuck = health.stuck.filter(|stuck| *stuck >= STUCK);
+        let is_well = stuck.is_none() && health.dropped == 0 && health.failing.is_none() && !health.ended;
+        (!is_well).then(|| Self {
+            name: name.to_owned(),
+            waiting_lines: health.waiting_lines as u64,
+            waiting_bytes: health.waiting_bytes as u64,
+            dropped_lines: health.dropped,
+            stuck_ms: stuck.map(|stuck| u64::try_from(stuck.as_millis()).unwrap_or(u64::MAX)),
+            failing: health.failing,
+            ended: health.ended,
+        })
+    }
+}
+
+impl fmt::Display for OutputReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output {}:", self.name)?;
+        if let Some(millis) = self.stuck_ms {
+            let stuck = humantime::format_duration(Duration::from_secs(millis / 1_000));
+            write!(f, " has taken nothing for {stuck};")?;
+        }
+        if let Some(why) = &self.failing {
+            write!(f, " cannot be written ({why});")?;
+        }
+        if self.ended {
+            write!(f, " is not written any more;")?;
+        }
+        write!(f, " {} lines wait, {} were dropped", self.waiting_lines, self.dropped_lines)
+    }
+}
+
+/// An output that takes nothing for less than this is only slow.
+const STUCK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::{OutputReport, Outputs};
+
+    #[test]
+    fn outputs_that_are_well_are_not_spoken_of() {
+        assert_eq!(Outputs::new(None, None).report(), []);
+        let report = OutputReport {
+            name: "standard output".to_owned(),
+            waiting_lines: 300,
+            dropped_lines: 20,
+            stuck_ms: Some(12_345),
+            ..OutputReport::default()
+        };
+        assert_eq!(report.to_string(), "Output standard output: has taken nothing for 12s; 300 lines wait, 20 were dropped");
+    }
+}

@@ -1,0 +1,178 @@
+//! The thread that watches what may change round a running peer: the addresses of the machine, the file of the status
+//! socket, and where the members of the group are, which it writes down. It looks twice a second or so and tells the loop
+//! only what is new, so the loop never waits for a disk or a kernel table.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use mio::Waker;
+
+use crate::address::Surroundings;
+
+/// What the scout tells the loop.
+#[derive(Debug)]
+pub enum News {
+    /// The networks of the machine have changed, or the loop has asked to be told again.
+    Surroundings(Surroundings),
+    /// Somebody has removed the file of the status socket.
+    StatusGone,
+}
+
+/// What the scout is to watch, and to write.
+#[derive(Debug)]
+pub struct Watch {
+    /// The networks as they are known, where they can matter.
+    pub around: Option<Surroundings>,
+    /// Where to write down the contacts.
+    pub contacts: Option<PathBuf>,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Scout {
+    news: Receiver<News>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whether the loop wants to hear of the networks although they are as before.
+    again: AtomicBool,
+    /// The newest text for the file of contacts.
+    contacts: Mutex<Option<String>>,
+    /// The status socket: its path, and the number of its file.
+    status: Mutex<Option<(PathBuf, u64)>>,
+}
+
+impl Scout {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(watch: Watch, waker: Arc<Waker>) -> io::Result<Self> {
+        let (told, news) = sync_channel(NEWS_MAX);
+        let shared = Arc::new(Shared::default());
+        let round = Round { watch, told, waker, shared: Arc::clone(&shared), failed: false, blind: false };
+        thread::Builder::new().name("scout".to_owned()).spawn(move || round.walk())?;
+        Ok(Self { news, shared })
+    }
+
+    /// What is new, if anything.
+    #[must_use]
+    pub fn news(&self) -> Option<News> {
+        self.news.try_recv().ok()
+    }
+
+    /// Asks to be told of the networks at the next look in any case.
+    pub fn look_again(&self) {
+        self.shared.again.store(true, Ordering::Relaxed);
+    }
+
+    /// Has this written down soon; a later text replaces one that is not written yet.
+    pub fn keep(&self, contacts: String) {
+        *lock(&self.shared.contacts) = Some(contacts);
+    }
+
+    /// Watches the file of the status socket, which lies there now.
+    pub fn watch_status(&self, path: &Path) {
+        *lock(&self.shared.status) = number(path).map(|number| (path.to_owned(), number));
+    }
+}
+
+struct Round {
+    watch: Watch,
+    told: SyncSender<News>,
+    waker: Arc<Waker>,
+    shared: Arc<Shared>,
+    /// Whether the last writing failed.
+    failed: bool,
+    /// Whether the last look failed.
+    blind: bool,
+}
+
+impl Round {
+    fn walk(mut self) {
+        // As long as the loop lives.
+        while Arc::strong_count(&self.shared) > 1 {
+            thread::sleep(PAUSE);
+            self.look();
+            self.look_at_status();
+            self.write();
+        }
+    }
+
+    fn look(&mut self) {
+        let again = self.shared.again.swap(false, Ordering::Relaxed);
+        let Some(known) = &mut self.watch.around else {
+            // Loopback does not change, but it may be down.
+            if again {
+                let _told_next_time = self.told.try_send(News::Surroundings(Surroundings::default()));
+                let _loop_is_gone = self.waker.wake();
+            }
+            return;
+        };
+        let around = match Surroundings::look() {
+            Ok(around) => around,
+            Err(error) => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    log::warn!("Cannot look up the addresses of this machine: {error}. Trying again; this is told once.");
+                }
+                return;
+            }
+        };
+        self.blind = false;
+        if around != *known || again {
+            match self.told.try_send(News::Surroundings(around.clone())) {
+                Ok(()) => *known = around,
+                Err(_) => self.shared.again.store(again, Ordering::Relaxed),
+            }
+            let _loop_is_gone = self.waker.wake();
+        }
+    }
+
+    fn look_at_status(&mut self) {
+        let watched = lock(&self.shared.status).clone();
+        let Some((path, known)) = watched else { return };
+        if number(&path) != Some(known) && self.told.try_send(News::StatusGone).is_ok() {
+            // Until the loop has made another one.
+            *lock(&self.shared.status) = None;
+            let _loop_is_gone = self.waker.wake();
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(path) = &self.watch.contacts else { return };
+        let Some(text) = lock(&self.shared.contacts).take() else { return };
+        match crate::contacts::write(path, &text) {
+            Ok(()) => self.failed = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    log::warn!(
+                        "Cannot write {}: {error}. After a restart this peer may not know where the others were. This is told once \
+                         until it works again.",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What tells a file from another one that is made at its path.
+fn number(path: &Path) -> Option<u64> {
+    path.symlink_metadata().ok().map(|meta| meta.ino())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing that is done under these locks can leave half a value behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const PAUSE: Duration = Duration::from_millis(500);
+const NEWS_MAX: usize = 16;

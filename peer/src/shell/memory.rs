@@ -1,0 +1,149 @@
+//! What a peer remembers of its earlier lives when it starts, and what follows where that cannot be read.
+//!
+//! In mode `primary` the memory decides whether this peer may found a group. One that cannot be read, or that has vanished from a
+//! folder in use, may have said no: the peer does not start. Without its memory it would be one more founder, and a second group
+//! beside the first needs no more than that. In mode `available` nothing but the incarnation is at stake, which the clock tells.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use protocol::config::Mode;
+use protocol::id::{Incarnation, PeerId};
+
+use crate::clock;
+use crate::failure::{BAD_FILE, Failure, UNAVAILABLE};
+use crate::identity;
+use crate::incarnation::{self, Bad, Found, Memory, NoStore, Past, Shared, Store, Unreadable};
+use crate::settings::Settings;
+
+/// Who this life is, and what it knows of the earlier ones.
+pub(super) struct Recalled {
+    pub(super) id: PeerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) past: Past,
+    pub(super) store: Option<Shared>,
+    /// Whether the incarnation is stored.
+    pub(super) stored: bool,
+}
+
+/// Reads the memory in the data folder, if there is one, and stores that a new life begins.
+///
+/// # Errors
+/// [`Failure`]: the folder cannot be used, or mode `primary` needs a memory that cannot be had.
+pub(super) fn recall(settings: &Settings, birth: u64) -> Result<Recalled, Failure> {
+    let mode = settings.config.knobs().mode;
+    let utc_ms = clock::utc_micros() / 1_000;
+    let generated = || identity::generated_id(birth);
+    let Some(data) = &settings.data else {
+        let id = settings.id.clone().unwrap_or_else(generated);
+        return Ok(Recalled { id, incarnation: incarnation::choose(None, utc_ms), past: Past::Fresh, store: None, stored: false });
+    };
+    let mut store = open(&data.folder, mode)?;
+    let memory = read(&store, &data.folder, mode)?;
+    let before = memory.as_ref().and_then(|memory| memory.name.clone());
+    if let (Some(id), Some(before)) = (&settings.id, &before)
+        && id != before
+    {
+        log::warn!(
+            "The data folder {} was that of peer {before}; from now on it is that of peer {id}, as --id says. \
+             If these are two peers, give each a folder of its own.",
+            data.folder.display()
+        );
+    }
+    let id = settings.id.clone().or(before).unwrap_or_else(generated);
+    let past = memory.as_ref().map_or(Past::Fresh, |memory| memory.past);
+    let incarnation = incarnation::choose(memory.map(|memory| memory.incarnation), utc_ms);
+    let stored = match store.save(Memory { incarnation, past, name: Some(id.clone()) }) {
+        Ok(()) => true,
+        Err(error) if mode == Mode::Primary => return Err(unwritable(&data.folder, &error)),
+        Err(error) => {
+            log::warn!(
+                "Cannot use {}: {error}. The incarnation is not kept until that works; the clock alone tells lives apart.",
+                data.folder.display()
+            );
+            false
+        }
+    };
+    Ok(Recalled { id, incarnation, past, store: Some(store.share()), stored })
+}
+
+fn open(folder: &Path, mode: Mode) -> Result<Store, Failure> {
+    Store::open(folder).or_else(|why| match why {
+        NoStore::Unwritable(error) if mode == Mode::Primary => Err(unwritable(folder, &error)),
+        // That it cannot be stored is told when it is tried.
+        NoStore::Unwritable(_) => Ok(Store::without(folder)),
+        why => Err(Failure::new(UNAVAILABLE, format!("--data-dir {}: {why}", folder.display()))),
+    })
+}
+
+fn read(store: &Store, folder: &Path, mode: Mode) -> Result<Option<Memory>, Failure> {
+    let file = store.file();
+    let file = file.display();
+    match store.load() {
+        Ok(Found::Memory(memory)) => Ok(Some(memory)),
+        Ok(Found::Nothing { used: None }) => Ok(None),
+        Ok(Found::Nothing { used: Some(why) }) if mode == Mode::Primary => {
+            Err(Failure::new(BAD_FILE, forgotten(folder, &format!("the memory {file} is gone from a folder that has been used ({why})"))))
+        }
+        Ok(Found::Nothing { used: Some(why) }) => {
+            log::warn!("The memory {file} is gone from a folder that has been used ({why}). The incarnation is chosen by the clock.");
+            Ok(None)
+        }
+        Err(why) => unreadable(store, folder, mode, &why),
+    }
+}
+
+fn unreadable(store: &Store, folder: &Path, mode: Mode, why: &Unreadable) -> Result<Option<Memory>, Failure> {
+    let file = store.file();
+    let file = file.display();
+    match why {
+        // Whatever the mode: the group may know a number that no clock reaches, and would take this life for an older one.
+        Unreadable::Bad(Bad::Beyond(_)) => Err(Failure::new(
+            BAD_FILE,
+            format!(
+                "the memory {file} cannot be used: {why} (is the clock right?). `{}` puts it aside and has the clock choose the \
+                 incarnation; if the group then takes this peer for an older process, give it another --id",
+                command(folder)
+            ),
+        )),
+        Unreadable::Bad(_) if mode == Mode::Primary => {
+            Err(Failure::new(BAD_FILE, forgotten(folder, &format!("the memory {file} cannot be used: {why}"))))
+        }
+        Unreadable::Io(_) if mode == Mode::Primary => {
+            Err(Failure::new(UNAVAILABLE, forgotten(folder, &format!("the memory {file} cannot be read: {why}"))))
+        }
+        _ => {
+            let kept = match store.put_aside() {
+                Ok(name) => format!("It is kept as {}", name.display()),
+                Err(error) => format!("It stays where it is ({error})"),
+            };
+            log::warn!("The memory {file} cannot be used: {why}. {kept}; the incarnation of this life is chosen by the clock.");
+            Ok(None)
+        }
+    }
+}
+
+/// What to do where nobody knows whether this peer has been in the group. Never to remove the file: that makes a founder.
+fn forgotten(folder: &Path, what: &str) -> String {
+    format!(
+        "{what}. Mode primary rests on it, so this peer does not start: a peer without a memory may found a second group. \
+         If it can be made readable or brought back, do that. If it is lost, do not remove the file or the folder: run `{}` and \
+         start again. Then this peer founds nothing, and the peers that still have their group let it in. Only if no peer \
+         remembers the group any more, give it up after that, on one peer alone: `peer recover --new-log --data-dir {}`",
+        command(folder),
+        folder.display()
+    )
+}
+
+fn command(folder: &Path) -> String {
+    format!("peer recover --forgotten --data-dir {}", folder.display())
+}
+
+fn unwritable(folder: &Path, error: &impl Display) -> Failure {
+    let text = format!(
+        "--data-dir {}: {error}: in mode primary a peer must be able to store that it has been in the group, so this one does not \
+         start; make the folder writable and make room in it, or move it with all its files and name the new place",
+        folder.display()
+    );
+    Failure::new(UNAVAILABLE, text)
+}

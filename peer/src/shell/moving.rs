@@ -1,0 +1,110 @@
+//! What the loop does when the surroundings of the process have changed.
+
+use std::net::Ipv4Addr;
+
+use protocol::message::Datagram;
+use protocol::seam::Input;
+use protocol::time::Time;
+
+use super::Shell;
+use crate::clock;
+use crate::names::Lookup;
+use crate::scout::News;
+
+impl Shell {
+    /// Takes in what the scout and the look-ups have found, and what the links say of who can be reached.
+    pub(super) fn look_around(&mut self) {
+        while let Some(news) = self.scout.news() {
+            match news {
+                News::Surroundings(around) => {
+                    self.network.look_around(around);
+                    if let Some(names) = &self.names {
+                        names.hurry();
+                    }
+                    self.settle_network();
+                }
+                News::StatusGone => self.restore_status(),
+            }
+        }
+        while let Some(lookup) = self.names.as_ref().and_then(|names| names.lookup()) {
+            match lookup {
+                Lookup::Seeds(seeds) => self.discovery.set_seeds(seeds),
+                Lookup::Advertised(address) => {
+                    self.network.advertise(address);
+                    self.settle_network();
+                }
+            }
+        }
+        if let Some(links) = self.links.by_address() {
+            self.network.follow(&links);
+            self.move_if_elsewhere();
+        }
+        for note in self.reach.look(clock::now(), self.links.failing(clock::now())) {
+            self.tell(note);
+        }
+    }
+
+    /// The sockets become those of the networks that are there, and the node hears where it is.
+    pub(super) fn settle_network(&mut self) {
+        self.discovery.meet(self.network.places(), self.network.voice());
+        if !self.discovery.bind() {
+            self.scout.look_again();
+        }
+        self.links.set_voice(self.network.voice());
+        let network = &self.network;
+        self.links.give_up(|local: Ipv4Addr| network.has_lost(local));
+        self.tell_network();
+        self.move_if_elsewhere();
+    }
+
+    /// Says once how things stand with the networks.
+    fn tell_network(&mut self) {
+        match self.network.news() {
+            Some(situation) if situation.is_fine() => log::info!("{situation}"),
+            Some(situation) => log::warn!("{situation}"),
+            None => {}
+        }
+    }
+
+    fn move_if_elsewhere(&mut self) {
+        let address = self.network.contact();
+        if address != self.node.contact().address {
+            // Broadcasts say the address of each network, and that of this machine changes with it.
+            self.discovery.meet(self.network.places(), self.network.voice());
+            self.feed(Input::Moved { address });
+        }
+    }
+
+    fn restore_status(&mut self) {
+        let Some(server) = &mut self.status else { return };
+        match server.restore(self.poll.registry()) {
+            Ok(()) => {
+                log::info!("The file of the status socket had been removed; it is {} now.", server.path().display());
+                self.scout.watch_status(server.path());
+            }
+            Err(error) => log::warn!("The file of the status socket has been removed, and cannot be made again: {error}."),
+        }
+    }
+
+    /// Somebody is heard by datagram, so it lives.
+    pub(super) fn hear(&mut self, datagram: &Datagram) {
+        if datagram.cluster == self.cluster_digest && datagram.from.birth != self.node.contact().birth {
+            self.reach.hear(clock::now(), datagram.from.id(), datagram.from.address);
+        }
+    }
+
+    /// When to look again at who can be reached; never while everybody can.
+    pub(super) fn reach_deadline(&self) -> Option<Time> {
+        self.links.failing(clock::now()).next().map(|_| self.reach.deadline())
+    }
+
+    /// Notes who is in the new view, and asks those who are not any more where they were.
+    pub(super) fn remember_contacts(&mut self) {
+        let own = self.node.contact().id();
+        let others = self.node.view().into_iter().flat_map(|view| view.members.iter()).filter(|contact| contact.id() != own);
+        if self.contacts.meet(others) {
+            self.discovery.set_missing(self.contacts.missing());
+            self.scout.keep(self.contacts.text());
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Datagrams: what is heard, and who is answered. A datagram decides nothing.
+//!
+//! Anybody can say anything by datagram in anybody's name. So each one is a prompt: it says whom to ask over a
+//! link, and nothing rests on it before a link has been made and has answered. Two things are done at once, because they
+//! cost little: a member tells a joining peer who leads, and whoever is to be asked is dialled. Everything else waits until a
+//! stranger has been heard for a while (see `strangers`): then it is answered, and a member passes its word on to the leader.
+
+use std::net::SocketAddrV4;
+
+use crate::id::{Contact, Member};
+use crate::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
+use crate::node::Node;
+use crate::role::Role;
+use crate::seam::Output;
+use crate::time::Time;
+
+/// How a word has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Via<'a> {
+    /// Over a link, from that member.
+    Link(&'a Member),
+    /// By datagram, from there.
+    Datagram(SocketAddrV4),
+    /// By datagram to a member, which has passed it on.
+    Passed,
+}
+
+impl Node {
+    pub(crate) fn on_datagram(&mut self, now: Time, source: SocketAddrV4, datagram: Datagram, out: &mut Vec<Output>) {
+        let from = datagram.from;
+        if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
+            return;
+        }
+        if !self.reach().contact(&from) || !self.reach().holds(&datagram.message) {
+            let why = format!("a datagram {} names one that no peer can have got to", datagram.message.verb());
+            self.reject(Some(from.id()), "number", &why, out);
+            return;
+        }
+        self.links.hear(now, &from, out);
+        match datagram.message {
+            Message::NewPeerRequest(join) if join.leading.is_none() && join.from == from => {
+                self.links.on_heard(now, &from, *source.ip());
+                self.on_request_heard(now, source, join, out);
+            }
+            Message::Coordinator(word) => {
+                if word.leader.member == from.member {
+                    self.links.on_heard(now, &word.leader, *source.ip());
+                }
+                self.on_leader_heard(now, source, &from, &word, out);
+            }
+            Message::Rejected(rejected) => self.on_refusal_heard(now, &from, rejected, out),
+            other => self.reject(Some(from.id()), "datagram", other.verb(), out),
+        }
+    }
+
+    fn on_request_heard(&mut self, now: Time, source: SocketAddrV4, join: JoinRequest, out: &mut Vec<Output>) {
+        let (from, ask) = (join.from.clone(), join.ask);
+        if self.is_ghost(&from.member) {
+            let known = self.log.view().and_then(|view| view.incarnation(from.id())).unwrap_or(from.member.inc);
+            let refusal = Rejected { ask: Some(ask), reason: Reason::OldIncarnation { known } };
+            self.answer_to(now, source, Message::Rejected(refusal), out);
+            return;
+        }
+        self.on_join_request(now, Via::Datagram(source), join.clone(), out);
+        let speaks = !matches!(self.role, Role::Candidate(_));
+        if !speaks || self.links.is_linked(&from.member) || !self.is_due(now, source) {
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                let word = self.own_word(Some(ask), None);
+                self.answer_to(now, source, Message::Coordinator(word), out);
+            }
+            Role::Member(following) => {
+                // It may be out of the leader's hearing.
+                let leader = following.leader.member.clone();
+                let passed = JoinRequest { from: as_heard(&join.from, source), ..join };
+                self.send(now, &leader, Message::NewPeerRequest(passed), out);
+            }
+            Role::Joining(joining) => {
+                let request = self.join_request(joining.ask, None);
+                self.answer_to(now, source, Message::NewPeerRequest(request), out);
+            }
+            Role::Candidate(_) => {}
+        }
+    }
+
+    fn on_leader_heard(&mut self, now: Time, source: SocketAddrV4, from: &Contact, word: &Coordinator, out: &mut Vec<Output>) {
+        let own_word = word.leader.member == from.member;
+        let leader = &word.leader.member;
+        if *leader == self.me.member || matches!(&self.role, Role::Member(following) if following.leader.member == *leader) {
+            return;
+        }
+        self.on_beacon(now, &from.member, word, out);
+        let speaks = match &self.role {
+            Role::Candidate(candidate) => candidate.is_blocked(),
+            Role::Joining(_) | Role::Member(_) | Role::Leader(_) => true,
+        };
+        if !speaks || !self.is_due(now, source) {
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                let own = self.own_word(None, None);
+                self.answer_to(now, source, Message::Coordinator(own), out);
+                self.invite(now, word, out);
+            }
+            Role::Member(following) => {
+                let leader = following.leader.member.clone();
+                let hint = self.leaders_word(None);
+                hint.into_iter().for_each(|hint| self.answer_to(now, source, Message::Coordinator(hint), out));
+                let about = if own_word { as_heard(&word.leader, source) } else { word.leader.clone() };
+                let passed = Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
+                self.send(now, &leader, Message::Coordinator(passed), out);
+            }
+            Role::Joining(joining) => {
+                let (request, linked) = (self.join_request(joining.ask, None), self.links.is_linked(leader));
+                if !linked {
+                    self.answer_to(now, source, Message::NewPeerRequest(request), out);
+                }
+            }
+            // It may have to be dialled: its own question goes over the link.
+            Role::Candidate(candidate) => {
+                let request = self.join_request(candidate.ask, None);
+                self.answer_to(now, source, Message::NewPeerRequest(request), out);
+            }
+        }
+    }
+
+    /// A refusal counts only for a joining peer, and only as the answer to its open question; and what would end it has to
+    /// be said over a link.
+    fn on_refusal_heard(&mut self, now: Time, from: &Contact, rejected: Rejected, out: &mut Vec<Output>) {
+        match (&self.role, &rejected.reason) {
+            (Role::Joining(joining), Reason::DuplicateId { .. }) if Some(joining.ask) == rejected.ask && !self.been_member => {
+                self.doubt_own_name(now, from.clone(), out);
+            }
+            (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.been_member => {
+                self.on_rejected(now, &from.member, rejected, out);
+            }
+            (Role::Joining(_), Reason::Busy) => self.on_turned_away(now, from.id(), &rejected, out),
+            _ => self.reject(Some(from.id()), "datagram", "REJECTED", out),
+        }
+    }
+
+    /// Whether a stranger has been heard for so long that it is to be answered. Of a large group only some answer.
+    fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
+        let patience = self.patience();
+        self.strangers.is_due(now, source, patience) && (!matches!(self.role, Role::Member(_)) || self.is_one_of_few())
+    }
+
+    /// Whether this member of a large group is one of the few that answer a word that all of them have heard.
+    pub(crate) fn is_one_of_few(&mut self) -> bool {
+        let size = self.log.view().map_or(0, |view| view.size() as u64);
+        size <= HINTS || self.drawn_below(size) < HINTS
+    }
+
+    /// Answers a datagram where it came from, unless too many have been answered lately.
+    pub(crate) fn answer_to(&mut self, now: Time, source: SocketAddrV4, message: Message, out: &mut Vec<Output>) {
+        if self.strangers.may_answer(now) {
+            self.whisper(source, message, out);
+        }
+    }
+
+    /// A request that a member has heard and passes on, or, in mode `primary`, somebody who introduces a founder to another one.
+    pub(crate) fn on_passed_request(&mut self, now: Time, from: &Member, join: JoinRequest, out: &mut Vec<Output>) {
+        if join.leading.is_none() && join.from.birth == self.me.birth {
+            return;
+        }
+        let introduces = || {
+            let is_founder = self.config.is_primary() && self.config.knobs().bootstrap.contains(join.from.id());
+            matches!(self.role, Role::Joining(_)) && is_founder
+        };
+        if join.leading.is_none() && self.is_follower(from) {
+            self.on_join_request(now, Via::Passed, join, out);
+        } else if join.leading.is_none() && introduces() {
+            self.on_fellow_joiner(now, join.from, join.veteran);
+        } else {
+            self.reject(Some(&from.id), "NEW_PEER_REQUEST", "for another peer", out);
+        }
+    }
+
+    /// The same of a leader's beacon.
+    pub(crate) fn on_passed_beacon(&mut self, now: Time, from: &Member, word: &Coordinator, out: &mut Vec<Output>) {
+        if self.is_follower(from) && word.leader.birth != self.me.birth {
+            self.meet(now, word, out);
+        }
+    }
+
+    /// Somebody speaks of another leader, which is not of this group: it is asked, or invited.
+    pub(crate) fn meet(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        if !self.log.view().is_some_and(|view| view.names(&word.leader.member)) {
+            self.court(now, word, out);
+            self.invite(now, word, out);
+        }
+    }
+
+    fn is_follower(&self, member: &Member) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member))
+    }
+}
+
+/// Somebody as a member has heard it: where it can be dialled is where its words came from.
+fn as_heard(contact: &Contact, source: SocketAddrV4) -> Contact {
+    Contact { address: SocketAddrV4::new(*source.ip(), contact.address.port()), ..contact.clone() }
+}
+
+/// How many members of a large group answer a datagram that all of them have heard, about.
+const HINTS: u64 = 16;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Knobs;
+    use crate::id::{Contact, Incarnation, Member};
+    use crate::message::{Coordinator, Datagram, Message, Reason, Rejected};
+    use crate::puppet::{Puppet, beat, epoch_of, nothing, peer, wish};
+    use crate::role::Role;
+    use crate::seam::{Input, Output, StopReason};
+    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::time::Duration;
+
+    fn no(ask: Option<u64>, reason: Reason) -> Message {
+        Message::Rejected(Rejected { ask, reason })
+    }
+
+    fn later(known: u64) -> Reason {
+        Reason::OldIncarnation { known: Incarnation(known) }
+    }
+
+    fn stops(puppet: &Puppet) -> Vec<&StopReason> {
+        puppet.out.iter().filter_map(|output| if let Output::Stop(reason) = output { Some(reason) } else { None }).collect()
+    }
+
+    fn beacon(n: u16, size: u64) -> Message {
+        Message::Coordinator(Coordinator { leader: peer(n), epoch: epoch_of(&peer(n)), size, ask: None, names_you: false })
+    }
+
+    /// Where it has dialled, and whom it has answered by datagram, since somebody last looked.
+    fn reached(puppet: &mut Puppet) -> (Vec<SocketAddrV4>, Vec<SocketAddrV4>) {
+        let (mut dialled, mut answered) = (vec![], vec![]);
+        for output in std::mem::take(&mut puppet.out) {
+            match output {
+                Output::Dial { to, .. } => dialled.push(to),
+                Output::Whisper { to, .. } => answered.push(to),
+                _ => {}
+            }
+        }
+        (dialled, answered)
+    }
+
+    #[test]
+    fn no_datagram_ends_or_moves_anybody() {
+        let puppets = [Puppet::newcomer(Knobs::fast()), Puppet::member(Knobs::fast()), Puppet::leader(Knobs::fast())];
+        for mut puppet in puppets {
+            let ask = if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 7 };
+            let before = puppet.node.status();
+            puppet.out.clear();
+            for from in [peer(3), peer(9)] {
+                for ask in [None, Some(7), Some(ask)] {
+                    for reason in [later(u64::MAX), later(1 << 62), Reason::NotMember, Reason::NotLeader, Reason::Busy] {
+                        puppet.hear(&from, no(ask, reason));
+                    }
+                    puppet.hear(&from, no(ask, Reason::DuplicateId { holder: peer(9).address }));
+                }
+            }
+            let after = puppet.node.status();
+            assert!(stops(&puppet).is_empty(), "{:?}", puppet.out);
+            assert_eq!((before.role, before.incarnation, before.view_id), (after.role, after.incarnation, after.view_id));
+        }
+    }
+
+    #[test]
+    fn a_joining_peer_takes_a_later_incarnation_within_a_bound() {
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let ask = |puppet: &Puppet| if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 };
+        for (known, inc) in
+            [(1 << 41, 1), (5, 6), (3, 6), ((1 << 40) - 1, 1 << 40), (1 << 40, (1 << 40) + 1), ((1 << 40) + 1, (1 << 40) + 1)]
+        {
+            let ask = ask(&puppet);
+            puppet.hear(&peer(9), no(Some(ask), later(known)));
+            assert_eq!(puppet.node.me.member.inc, Incarnation(inc), "after {known}");
+        }
+    }
+
+    #[test]
+    fn one_of_its_own_group_ends_it_at_the_second_word_and_a_stranger_never() {
+        let question = |told: Vec<Message>| {
+            told.into_iter().find_map(|message| if let Message::ViewSyncRequest { ask } = message { Some(ask) } else { None })
+        };
+        let mut puppet = Puppet::member(Knobs::fast());
+        puppet.greet(&peer(9), nothing());
+        puppet.out.clear();
+        puppet.say(&peer(9), no(None, later(2)));
+        assert_eq!(question(puppet.told(&peer(9))), None, "a stranger is not even asked");
+        puppet.say(&peer(3), no(None, later(1 << 50)));
+        assert_eq!(question(puppet.told(&peer(3))), None, "no possible number");
+        puppet.say(&peer(3), no(Some(7), later(2)));
+        let ask = question(puppet.told(&peer(3))).expect("it asks once more");
+        puppet.say(&peer(3), no(Some(7), later(2)));
+        puppet.say(&peer(9), no(Some(ask), later(2)));
+        assert!(stops(&puppet).is_empty());
+        puppet.say(&peer(3), no(Some(ask), later(2)));
+        assert_eq!(stops(&puppet), [&StopReason::OldIncarnation { known: Incarnation(2) }]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_has_to_be_said_twice_over_a_link() {
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let ask = |puppet: &Puppet| if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 };
+        let taken = |ask| no(Some(ask), Reason::DuplicateId { holder: peer(4).address });
+        puppet.hear(&peer(9), taken(ask(&puppet)));
+        assert_eq!(reached(&mut puppet).0, [peer(9).address], "who says so is asked");
+        puppet.greet(&peer(9), nothing());
+        puppet.say(&peer(9), taken(ask(&puppet)));
+        assert_eq!(stops(&puppet), [&StopReason::DuplicateId { holder: peer(4).address, own: peer(1).address }]);
+    }
+
+    #[test]
+    fn who_is_known_by_datagram_alone_is_dialled_where_that_came_from() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.out.clear();
+        let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 40_000);
+        let datagram = Datagram { cluster: puppet.node.config.cluster(), from: peer(9), count: 1, message: wish(&peer(9)) };
+        let at_source = SocketAddrV4::new(*source.ip(), peer(9).address.port());
+        let mut dialled = vec![];
+        for _ in 0..50 {
+            puppet.give(Input::Heard { from: source, datagram: Box::new(datagram.clone()) });
+            dialled.extend(reached(&mut puppet).0);
+            puppet.out.clear();
+            puppet.rest(Duration::from_millis(10));
+            let out = std::mem::take(&mut puppet.out);
+            for output in out {
+                if let Output::Dial { link, to } = output {
+                    dialled.push(to);
+                    puppet.give(Input::DialFailed { link, refused: false });
+                }
+            }
+        }
+        assert_eq!(dialled.first(), Some(&at_source));
+        assert!(dialled.len() <= 3 && dialled.iter().all(|to| [at_source, peer(9).address].contains(to)), "{dialled:?}");
+    }
+
+    #[test]
+    fn a_member_answers_another_leader_after_a_while_and_passes_its_word_on() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        let passed = |told: Vec<Message>| told.into_iter().filter(|message| matches!(message, Message::Coordinator(_))).count();
+        let (mut answers, mut passes) = (0, 0);
+        for n in 1..=20 {
+            puppet.say(&peer(3), beat(n, 0));
+            puppet.out.clear();
+            puppet.hear(&peer(9), beacon(9, 1));
+            let out = puppet.out.clone();
+            answers += reached(&mut puppet).1.iter().filter(|to| **to == peer(9).address).count();
+            puppet.out = out;
+            passes += passed(puppet.told(&peer(3)));
+            if n <= 6 {
+                assert_eq!((answers, passes), (0, 0), "they may find each other by themselves");
+            }
+            puppet.now += Duration::from_millis(100);
+        }
+        assert!((1..=2).contains(&answers) && answers == passes, "{answers} {passes}");
+    }
+
+    #[test]
+    fn a_leader_invites_a_lesser_one_and_asks_a_better_one() {
+        let lesser = Contact { member: Member { inc: Incarnation(0), ..peer(0).member }, ..peer(0) };
+        let word = |leader: &Contact, size| {
+            Message::Coordinator(Coordinator { leader: leader.clone(), epoch: epoch_of(leader), size, ask: None, names_you: false })
+        };
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.out.clear();
+        for _ in 0..7 {
+            puppet.hear(&lesser, word(&lesser, 1));
+            puppet.now += Duration::from_millis(100);
+            puppet.give(Input::Wake);
+        }
+        let (dialled, answered) = reached(&mut puppet);
+        assert_eq!((dialled.first(), &answered[..]), (Some(&lesser.address), &[lesser.address][..]));
+        puppet.greet(&lesser, nothing());
+        assert!(puppet.told(&lesser).iter().any(|message| matches!(message, Message::Coordinator(_))), "it is invited");
+    }
+}
