@@ -29,6 +29,7 @@ use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::sensors::load::Load;
+use crate::stamps::Stamps;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
@@ -50,6 +51,7 @@ pub struct Shell {
     discovery: Discovery,
     worker: Worker,
     lines: Option<Publisher>,
+    stamps: Stamps,
     load: Option<Load>,
     /// Wakes the loop for load that comes at a rate.
     pacer: Option<Pacer>,
@@ -148,7 +150,10 @@ impl Shell {
         }
         while let Some(finding) = self.worker.finding() {
             match finding {
-                Finding::Measured { payload, time } => self.publish_measured(Publication::one(payload, time, None)),
+                Finding::Measured { payload, time } => {
+                    let time = self.stamps.next(time);
+                    self.publish_measured(Publication::one(payload, time, None));
+                }
                 Finding::Seeds(seeds) => self.discovery.set_seeds(seeds),
             }
         }
@@ -305,6 +310,7 @@ impl Shell {
             traffic: self.links.sent().plus(self.discovery.sent()),
             view_since: self.view_since,
             rejected: self.rejects.total(),
+            without_a_row: self.worker.without_a_row(),
             deliveries: self.deliveries.report(),
         }
     }

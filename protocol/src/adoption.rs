@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::outbox::Stretch;
 use crate::role::{Phase, Role};
-use crate::seam::Output;
+use crate::seam::{Delivery, Output};
 use crate::tail::Tail;
 use crate::time::Time;
 
@@ -222,8 +222,13 @@ impl Node {
         if std::mem::take(&mut self.merging) {
             // What the old group ordered after the fork is in no common log; own readings among it are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
-            out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));
+            let (log, into_log) = (self.log.name(), building.name());
+            let leader = source.id().clone();
+            let merged = Delivery::Merged { log: log.clone(), at: fork, into: into_log.clone(), leader: leader.clone() };
+            out.push(Output::Deliver(merged));
+            out.push(Output::Note(Note::Merged { into: leader, log, into_log, from, to, new_from: from, new_to: held }));
         }
+        let old_log = self.log.name();
         let log = building.finish(&self.log);
         if purpose != Purpose::Lead && log.view().is_some() {
             // Before anything of it is acknowledged.
@@ -232,7 +237,7 @@ impl Node {
         self.replace_log(log);
         // An admission may be to an epoch that began long ago.
         let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
-        out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log_id: format!("{:?}", self.log.log_id()) }));
+        out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log: self.log.name() }));
         let resume = match snapshot {
             None => Seq::ZERO,
             // A newcomer's first delivery is the view that lets it in, or as many entries before it as it asked for.
@@ -247,9 +252,9 @@ impl Node {
         };
         // Whoever was away gets the readings since, but joins with the view that admits it.
         let tell_from = if purpose == Purpose::Join { self.log.view_at() } else { Seq::ZERO };
-        self.sinks.on_log_replaced(&self.log, fork, resume, tell_from, out);
+        self.sinks.on_log_replaced(&self.log, &old_log, fork, (resume, tell_from), out);
         if let Some(at) = snapshot {
-            out.push(Output::Note(Note::StateTransfer { at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
+            out.push(Output::Note(Note::StateTransfer { log: self.log.name(), at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
         }
         self.wants_changed = true;
         match purpose {
@@ -273,11 +278,10 @@ impl Node {
 
     /// Takes back what the adopted log does not have, and goes on in a new epoch.
     pub(crate) fn cut_here(&mut self, cut: Seq, epoch: crate::id::Epoch, out: &mut Vec<Output>) {
-        let log_id = self.log.log_id();
         self.log.truncate(cut);
+        // The first row names the log.
         self.log.push_row(epoch.clone());
-        let log_id = if log_id.is_none() { epoch.clone() } else { log_id };
-        out.push(Output::Note(Note::Cut { epoch, seq: cut, log_id: format!("{log_id:?}") }));
+        out.push(Output::Note(Note::Cut { epoch, seq: cut, log: self.log.name() }));
     }
 }
 

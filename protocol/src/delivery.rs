@@ -6,9 +6,10 @@
 
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::log::Log;
+use crate::log_id::LogId;
 use crate::message::Entry;
 use crate::note::Note;
-use crate::seam::{Delivery, Output, Run};
+use crate::seam::{Delivery, Output, Run, Standing};
 use crate::table::Table;
 use crate::view::View;
 
@@ -43,46 +44,57 @@ impl Sinks {
             if held.peek().is_none() {
                 return;
             }
-            let epoch = log.epoch_at(first);
+            let (name, epoch) = (log.name(), log.epoch_at(first));
             for (seq, entry) in held {
                 self.delivered = seq.plus(entry.positions()).previous();
-                self.deliver_entry(log, &epoch, seq, entry, me, out);
+                self.deliver_entry(log, (&name, &epoch, seq), entry, me, out);
             }
         }
     }
 
-    fn deliver_entry(&mut self, log: &Log, epoch: &Epoch, seq: Seq, entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+    fn deliver_entry(&mut self, log: &Log, at: (&LogId, &Epoch, Seq), entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+        let (name, epoch, seq) = at;
         match entry {
             Entry::Readings { origin, first, guarantee, readings } => {
                 let sunk = self.sunk_up_to(&origin).next().above(first).min(readings.len());
                 for past in 0..sunk {
                     let (epoch, seq, view_id, oseq) = (epoch.clone(), seq.plus(past), self.in_force, first.plus(past));
-                    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
-                    out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
+                    let (log, origin, origin_inc) = (name.clone(), origin.id.clone(), origin.inc);
+                    out.push(Output::Note(Note::DupSuppressed { log, epoch, seq, view_id, origin, origin_inc, oseq }));
+                }
+                if sunk > 0 {
+                    let last = |first: u64| first + sunk - 1;
+                    out.push(repeat(at, Seq(last(seq.0)), &origin, (first, Oseq(last(first.0)))));
                 }
                 if sunk < readings.len() {
                     self.sunk.set(&origin.id, (origin.inc, first.plus(readings.len()).previous()));
                     let readings = readings.slice(sunk..readings.len());
-                    let (epoch, view_id, first, oseq) = (epoch.clone(), self.in_force, seq.plus(sunk), first.plus(sunk));
-                    out.push(Output::Deliver(Delivery::Run(Run { epoch, view_id, first, origin, oseq, guarantee, readings })));
+                    let (log, epoch) = (name.clone(), epoch.clone());
+                    let (view_id, first, oseq) = (self.in_force, seq.plus(sunk), first.plus(sunk));
+                    out.push(Output::Deliver(Delivery::Run(Run { log, epoch, view_id, first, origin, oseq, guarantee, readings })));
                 }
             }
             Entry::Lost { origin, from, to } => {
                 let had = self.sunk_up_to(&origin) >= to;
                 // Its origin says it in any case: whoever else could may be gone.
                 if !had || (&origin.id, origin.inc) == me {
-                    let (epoch, view_id, origin, origin_inc) = (epoch.clone(), self.in_force, origin.id.clone(), origin.inc);
-                    out.push(Output::Note(Note::Lost { epoch, seq, view_id, origin, origin_inc, from, to }));
+                    let (log, epoch, view_id) = (name.clone(), epoch.clone(), self.in_force);
+                    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
+                    out.push(Output::Note(Note::Lost { log, epoch, seq, view_id, origin, origin_inc, from, to }));
                 }
-                if !had {
+                if had {
+                    out.push(repeat(at, seq, &origin, (from, to)));
+                } else {
                     self.sunk.set(&origin.id, (origin.inc, to));
-                    out.push(Output::Deliver(Delivery::Lost { seq, origin, from, to }));
+                    let (log, epoch) = (name.clone(), epoch.clone());
+                    out.push(Output::Deliver(Delivery::Lost { log, epoch, seq, origin, from, to }));
                 }
             }
             Entry::Change(_) => unreachable!("a log holds whole views"),
             Entry::View(view) => {
                 self.in_force = view.view_id;
                 self.forget(log);
+                out.push(Output::Deliver(Delivery::View(Box::new(standing(log, name, seq, &view)))));
                 if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
                     self.tell(log, &view, seq, out);
                 }
@@ -92,19 +104,22 @@ impl Sinks {
 
     /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`, and views
     /// are told from `tell_from` on.
-    pub(crate) fn on_log_replaced(&mut self, log: &Log, fork: Seq, resume: Seq, tell_from: Seq, out: &mut Vec<Output>) {
+    pub(crate) fn on_log_replaced(&mut self, log: &Log, old: &LogId, fork: Seq, (resume, tell_from): (Seq, Seq), out: &mut Vec<Output>) {
         // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
         let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&self.tell_from);
         self.tell_from = if joined_before { self.tell_from.min(tell_from) } else { tell_from };
         if self.delivered > fork {
-            out.push(Output::Note(Note::Diverged { from: fork.next(), to: self.delivered }));
+            let (from, to) = (fork.next(), self.delivered);
+            out.push(Output::Deliver(Delivery::Diverged { log: old.clone(), from, to }));
+            out.push(Output::Note(Note::Diverged { log: old.clone(), from, to }));
             self.delivered = fork;
         }
         // A newcomer has no past to miss: its first delivery is where it joined.
         if self.delivered > Seq::ZERO && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
-            out.push(Output::Note(Note::Gap { from, to, why: "the entries had been discarded".to_owned() }));
-            out.push(Output::Deliver(Delivery::Gap { from, to }));
+            let why = "the entries had been discarded".to_owned();
+            out.push(Output::Note(Note::Gap { log: log.name(), from, to, why: why.clone() }));
+            out.push(Output::Deliver(Delivery::Gap { log: log.name(), from, to, why }));
         }
         self.delivered = self.delivered.max(resume);
         self.in_force = log.view_in_force(self.delivered).map_or(ViewId::ZERO, |view| view.view_id);
@@ -130,7 +145,7 @@ impl Sinks {
             leader: view.leader.clone(),
             members: view.ids(),
             incs: view.members.iter().map(|contact| contact.member.inc).collect(),
-            log_id: format!("{:?}", log.log_id()),
+            log: log.name(),
         }));
     }
 
@@ -156,6 +171,24 @@ impl Sinks {
             Some(_) | None => Oseq::ZERO,
         }
     }
+}
+
+/// What stands there is nothing new.
+fn repeat((log, epoch, seq): (&LogId, &Epoch, Seq), last: Seq, origin: &Member, (from, to): (Oseq, Oseq)) -> Output {
+    Output::Deliver(Delivery::Repeat { log: log.clone(), epoch: epoch.clone(), seq, last, origin: origin.clone(), from, to })
+}
+
+/// A view at its place, beside the one before it in the log.
+fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> Standing {
+    let before = log.view_in_force(seq.previous());
+    let has = |view: Option<&View>, member: &Member| view.is_some_and(|view| view.names(member));
+    let members = |view: Option<&View>| -> Vec<Member> {
+        view.into_iter().flat_map(|view| view.members.iter()).map(|contact| contact.member.clone()).collect()
+    };
+    let (mut joined, mut left) = (members(Some(view)), members(before));
+    joined.retain(|member| !has(before, member));
+    left.retain(|member| !has(Some(view), member));
+    Standing { log: name.clone(), seq, view: view.clone(), joined, left }
 }
 
 /// Names whose last number is remembered, beyond those that the log remembers.
@@ -268,13 +301,13 @@ mod tests {
         let check = |delivered: u64, fork: u64, resume: u64, diverged: Option<(u64, u64)>, gap: Option<(u64, u64)>| {
             let (mut sinks, mut out) = (Sinks::new(), Vec::new());
             sinks.delivered = Seq(delivered);
-            sinks.on_log_replaced(&log, Seq(fork), Seq(resume), Seq::ZERO, &mut out);
+            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq(resume), Seq::ZERO), &mut out);
             let said = out.iter().find_map(|output| match output {
-                Output::Note(Note::Diverged { from, to }) => Some((from.0, to.0)),
+                Output::Note(Note::Diverged { from, to, .. }) => Some((from.0, to.0)),
                 _ => None,
             });
             let missed = out.iter().find_map(|output| match output {
-                Output::Deliver(Delivery::Gap { from, to }) => Some((from.0, to.0)),
+                Output::Deliver(Delivery::Gap { from, to, .. }) => Some((from.0, to.0)),
                 _ => None,
             });
             assert_eq!((said, missed), (diverged, gap), "delivered {delivered}, fork {fork}, resume {resume}");
@@ -296,7 +329,7 @@ mod tests {
                 deliver(&mut sinks, &log);
             }
             sinks.tell_from = Seq(before);
-            sinks.on_log_replaced(&log, Seq(fork), Seq::ZERO, Seq(let_in), &mut out);
+            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq::ZERO, Seq(let_in)), &mut out);
             assert_eq!(sinks.tell_from, Seq(from), "told {told}, let in at {before} and {let_in}, fork {fork}");
         };
         check(false, 2, 3, 5, 2);

@@ -344,7 +344,7 @@ impl Node {
         let own_word = word.leader.member == *from;
         if word.ask.is_none() {
             if own_word {
-                out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                out.push(Output::Note(Note::Coordinator { log: self.log.name(), peer: from.id.clone(), epoch: word.epoch.clone() }));
                 self.on_beacon(now, from.clone(), &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
@@ -536,7 +536,7 @@ impl Node {
     pub(crate) fn step_down(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
         let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
-        out.push(Output::Note(Note::StepDown { epoch: leader.epoch.clone(), why }));
+        out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: leader.epoch.clone(), why }));
         let promised = self.promised.clone();
         for member in followers {
             self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);

@@ -223,8 +223,11 @@ impl Node {
             blocked: self.blocked.clone(),
             leaving: self.leaving.is_some(),
             leader: self.leader_id(),
+            log: self.log.name(),
             epoch: self.log.epoch().to_string(),
+            epoch_inc: self.log.epoch().owner.inc,
             promised: self.promised.to_string(),
+            promised_inc: self.promised.owner.inc,
             view_id: view.map_or(ViewId::ZERO, |view| view.view_id),
             members: view.map_or_else(Vec::new, crate::view::View::ids),
             contiguous: self.log.contiguous(),
@@ -480,7 +483,7 @@ impl Node {
     fn on_publish(&mut self, publications: Vec<Publication>, out: &mut Vec<Output>) {
         let refuses = if self.leaving.is_some() {
             Some(Refusal::Leaving)
-        } else if self.blocked.is_some() && self.been_member {
+        } else if self.blocked.is_some() && (self.been_member || self.veteran) {
             Some(Refusal::NoQuorum)
         } else {
             None

@@ -50,7 +50,8 @@ impl Node {
             let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
             follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
             if let Some(since) = follower.lag_since.filter(|since| now.since(*since) >= knobs.slow_timeout) {
-                let evidence = Evidence::Slow { behind: lag, acked: follower.acked, high, for_ms: millis(now.since(since)) };
+                let evidence =
+                    Evidence::Slow { log: self.log.name(), behind: lag, acked: follower.acked, high, for_ms: millis(now.since(since)) };
                 slow.push((lag, follower.contact.clone(), evidence));
             }
         }

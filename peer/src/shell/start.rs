@@ -36,6 +36,7 @@ use crate::sensors::Sensor;
 use crate::sensors::load::Load;
 use crate::settings::{SensorName, Settings};
 use crate::sinks::Sinks;
+use crate::stamps::Stamps;
 use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
@@ -140,6 +141,7 @@ impl Shell {
             discovery,
             worker,
             lines,
+            stamps: Stamps::default(),
             load: settings.load.map(Load::new),
             pacer,
             status,
