@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand, exit};
 use protocol::config::Knobs;
+use protocol::note::printable;
 use regex::Regex;
 
 /// Touches a running group of peers: kills, stops, pauses and resumes them, waits for words in their logs, and judges
@@ -170,7 +171,7 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
     let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")))?;
     match found {
         Some(found) => {
-            say(&format!("{}: {}", found.process, found.text));
+            say(&printable(&format!("{}: {}", found.process, found.text)));
             Ok(exit::PASS)
         }
         None => Err(Failure::new(exit::FAIL, format!("no line matched {:?} within {:?}", pattern.as_str(), act.within))),
@@ -211,7 +212,7 @@ fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
     if json {
         say(&serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory"));
     } else {
-        say(&table.to_string());
+        say(&printable(&table.to_string()));
     }
     Ok(exit::PASS)
 }
@@ -230,7 +231,7 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
     let options = Options { knobs, settled: arguments.settled, required: arguments.require, ..Options::default() };
     let report = Report::of(&folder, options).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the run: {error}")))?;
     let (unreadable, lines) = report.unreadable();
-    say(&if arguments.json { report.json() } else { report.to_string() });
+    say(&if arguments.json { report.json() } else { printable(&report.to_string()).into_owned() });
     if unreadable > 0 && unreadable == lines {
         return Err(Failure::new(exit::BAD_INPUT, "there is not one event in these files"));
     }

@@ -315,6 +315,15 @@ impl Shell {
         }
     }
 
+    /// Readings that were accepted and have no place in the log end with this process.
+    fn tell_unordered(&self) {
+        let status = self.node.status();
+        let count = status.published.above(status.ordered);
+        if count > 0 {
+            log::warn!("{count} readings of this peer were accepted and have no place in the log; they are lost with this process.");
+        }
+    }
+
     /// Says the last words, and waits a moment for them to arrive: on links, and on the disk.
     fn end(mut self, reason: Option<StopReason>) -> Result<(), Failure> {
         self.close_turn();
@@ -330,6 +339,7 @@ impl Shell {
         if !self.worker.finish(SINKS_PATIENCE) {
             log::warn!("The disk is too slow; the last readings are not kept.");
         }
+        self.tell_unordered();
         let (words, outcome) = match self.broken.take() {
             Some(failure) => (failure.text.clone(), Err(failure)),
             None => farewell(reason),

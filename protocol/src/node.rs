@@ -681,6 +681,28 @@ mod tests {
     }
 
     #[test]
+    fn who_has_lost_its_log_takes_readings_until_it_is_blocked_and_orders_what_it_took() {
+        let knobs = Knobs { mode: crate::guarantee::Mode::Primary, bootstrap: vec![peer(1).member.id, peer(2).member.id], ..Knobs::fast() };
+        let publish = |node: &mut Node, now: Time| {
+            let mut out = Vec::new();
+            node.handle(now, Input::Publish { publications: vec![Publication::one("x".into(), 0, None)] }, &mut out);
+            out.iter().any(|output| matches!(output, Output::Accepted { .. }))
+        };
+        let (mut founder, mut veteran) = (newcomer(knobs.clone(), 1), newcomer(knobs, 1).veteran());
+        assert!(publish(&mut founder, Time::ZERO) && publish(&mut veteran, Time::ZERO), "nobody is blocked yet");
+        let (mut out, mut now) = (Vec::new(), Time::ZERO);
+        while veteran.status().blocked.is_none() || founder.status().blocked.is_none() {
+            now += Duration::from_millis(1);
+            veteran.handle(now, Input::Wake, &mut out);
+            founder.handle(now, Input::Wake, &mut out);
+        }
+        assert!(publish(&mut founder, now), "a founder keeps them for the group that it founds");
+        out.clear();
+        assert!(!publish(&mut veteran, now), "a veteran may wait for ever");
+        assert_eq!((veteran.status().published, veteran.refused), (Oseq(1), 1), "what it took before is kept");
+    }
+
+    #[test]
     fn each_datagram_has_a_count_of_its_own() {
         let (mut node, mut out) = (newcomer(Knobs::fast(), 1), Vec::new());
         for milli in 1..=150 {

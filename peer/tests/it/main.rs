@@ -7,5 +7,6 @@ mod discovery;
 mod links;
 mod panic;
 mod primary;
+mod records;
 mod replay;
 mod run;
