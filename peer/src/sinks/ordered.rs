@@ -25,8 +25,10 @@ enum Record<'a> {
         inc: &'a str,
         oseq: u64,
         time: String,
-        #[serde(flatten)]
-        payload: Payload<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload_base64: Option<String>,
     },
     /// A view comes into force.
     View {
@@ -50,15 +52,6 @@ enum Record<'a> {
     Repeat { log: &'a str, epoch: &'a str, seq: u64, last: u64, origin: &'a str, inc: String, from: u64, to: u64 },
     /// Readings that their origin has declared lost.
     Lost { log: &'a str, epoch: &'a str, seq: u64, origin: &'a str, inc: String, from: u64, to: u64 },
-}
-
-/// The bytes of a reading.
-#[derive(Serialize)]
-enum Payload<'a> {
-    #[serde(rename = "payload")]
-    Text(&'a str),
-    #[serde(rename = "payload_base64")]
-    Base64(String),
 }
 
 /// Appends the lines of one delivery.
@@ -86,10 +79,10 @@ pub(super) fn write(delivery: &Delivery, out: &mut Vec<u8>) {
 fn write_run(run: &Run, log: &str, out: &mut Vec<u8>) {
     let (epoch, (origin, inc)) = (&full(&run.epoch), names(&run.origin));
     for Reading { seq, oseq, time, payload, .. } in run.iter() {
-        let text = std::str::from_utf8(payload);
-        let payload = text.map_or_else(|_| Payload::Base64(base64(payload)), Payload::Text);
+        let text = std::str::from_utf8(payload).ok();
+        let payload_base64 = text.is_none().then(|| base64(payload));
         let (seq, oseq, view, time) = (seq.0, oseq.0, run.view_id.0, Stamp(time).to_string());
-        put(&Record::Reading { log, epoch, seq, view, origin, inc: &inc, oseq, time, payload }, out);
+        put(&Record::Reading { log, epoch, seq, view, origin, inc: &inc, oseq, time, payload: text, payload_base64 }, out);
     }
 }
 

@@ -103,6 +103,10 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
             // A disk that was full for a while leaves a hole, and says so.
             let Some(position) = position(&fact.what) else { continue };
             while lines.next_if(|line| matches!(line, DiskLine::Gap { to, .. } if to.0 < position)).is_some() {}
+            // Positions begin anew behind these two, so a hole before them is over.
+            if matches!(fact.what, What::Diverged { .. } | What::Merged { .. }) {
+                while lines.next_if(|line| matches!(line, DiskLine::Gap { .. })).is_some() {}
+            }
             let is_untold = |line: &DiskLine| is_view(line) && !says_the_same(index, line, &fact.what) && !starts_next(line);
             while lines.next_if(|line| is_untold(line)).is_some() {}
             match lines.peek() {
