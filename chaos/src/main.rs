@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use promises::{Bindings, Draw, Fault, Options, Outcome, Selector, SelectorError, Stand, exit};
 use protocol::config::Knobs;
+use protocol::note::printable;
 use regex::Regex;
 use stdio::{Unsaid, answer, last_words};
 
@@ -189,7 +190,7 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
     let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")))?;
     match found {
         Some(found) => {
-            answer(&format!("{done}{}: {}\n", found.process, found.text))?;
+            answer(&format!("{done}{}\n", printable(&format!("{}: {}", found.process, found.text))))?;
             Ok(exit::PASS)
         }
         None => Err(Failure::new(exit::FAIL, format!("{done}no line matched {:?} within {:?}", pattern.as_str(), act.within))),
@@ -227,8 +228,11 @@ fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure
 fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
     let group = open(run)?;
     let table = Table::of(group.standing());
-    let text =
-        if json { serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory") } else { table.to_string() };
+    let text = if json {
+        serde_json::to_string_pretty(&table).expect("only text and numbers, written to memory")
+    } else {
+        printable(&table.to_string()).into_owned()
+    };
     answer(&format!("{text}\n"))?;
     Ok(exit::PASS)
 }
@@ -247,7 +251,7 @@ fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
     let options = Options { knobs, settled: arguments.settled, required: arguments.require, ..Options::default() };
     let report = Report::of(&folder, options).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the run: {error}")))?;
     let (unreadable, lines) = report.unreadable();
-    let text = if arguments.json { report.json() } else { report.to_string() };
+    let text = if arguments.json { report.json() } else { printable(&report.to_string()).into_owned() };
     answer(&format!("{text}\n"))?;
     if unreadable > 0 && unreadable == lines {
         return Err(Failure::new(exit::BAD_INPUT, "there is not one event in these files"));

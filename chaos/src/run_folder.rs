@@ -157,6 +157,7 @@ impl RunFolder {
         let mut disks = Vec::new();
         for (process, folders) in of_process {
             let mut text = Vec::new();
+            // By the name of the file, which stands for a sensor.
             let mut tables: BTreeMap<String, Vec<u8>> = BTreeMap::new();
             for folder in folders.values() {
                 for (name, part) in parts(folder)? {
@@ -169,8 +170,8 @@ impl RunFolder {
             }
             if !text.is_empty() {
                 let mut disk = Disk::read(&process, &String::from_utf8_lossy(&text));
-                for (sensor, text) in tables {
-                    disk.read_table(&sensor, &String::from_utf8_lossy(&text));
+                for text in tables.values() {
+                    disk.read_table(&String::from_utf8_lossy(text));
                 }
                 disks.push(disk);
             }
@@ -223,15 +224,16 @@ mod tests {
         fs::create_dir_all(&data).unwrap();
         fs::create_dir_all(folder.path().join("events")).unwrap();
         fs::write(folder.path().join("events/p1.jsonl"), "").unwrap();
+        let gap = |seq: u64| format!("{{\"kind\":\"gap\",\"log\":\"1.p1#1\",\"from\":{seq},\"to\":{seq}}}\n");
         let former = folder.path().join("data/p1~1");
         fs::create_dir_all(&former).unwrap();
-        fs::write(former.join("ordered.jsonl"), "{\"gap\":[9,9]}\n{\"ga").unwrap();
+        fs::write(former.join("ordered.jsonl"), format!("{}{{\"ki", gap(9))).unwrap();
         for (name, seq) in [("ordered.jsonl", 3), ("ordered.jsonl.1", 2), ("ordered.jsonl.2", 1)] {
-            fs::write(data.join(name), format!("{{\"gap\":[{seq},{seq}]}}\n")).unwrap();
+            fs::write(data.join(name), gap(seq)).unwrap();
         }
         let disks = RunFolder::open(folder.path()).unwrap().disks().unwrap();
         let words: Vec<String> = disks[0].lines.iter().map(|line| format!("{line:?}")).collect();
-        let expected = [9, 1, 2, 3].map(|seq| format!("Gap {{ from: Seq({seq}), to: Seq({seq}) }}"));
+        let expected = [9, 1, 2, 3].map(|seq| format!("Gap {{ log: 1.p1#1, from: Seq({seq}), to: Seq({seq}) }}"));
         assert_eq!((words, disks.len(), disks[0].torn.len()), (expected.to_vec(), 1, 1));
     }
 }

@@ -108,14 +108,14 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
     let me = &after.node.contact().member;
     for output in out {
         match output {
-            Output::Note(Note::View { view_id, epoch, leader, members, incs, log_id, .. }) => {
+            Output::Note(Note::View { view_id, epoch, leader, members, incs, log, .. }) => {
                 if !members.contains(leader) || !members.contains(&me.id) {
                     return Err(Breach::new(
                         "view-legal",
                         format!("{} holds view {view_id} of epoch {epoch}: {members:?} under {leader}", me.id),
                     ));
                 }
-                let digest = identity(&(leader, members, incs, log_id));
+                let digest = identity(&(leader, members, incs, log));
                 facts.push(Fact::View { epoch: epoch.clone(), view_id: *view_id, digest });
             }
             Output::Note(Note::LeaderElected { epoch, .. }) => {
@@ -196,6 +196,7 @@ mod tests {
     use crate::peer::Peer;
     use protocol::config::{Config, Guarantee, Knobs};
     use protocol::id::{Epoch, LinkId, Oseq, Seq};
+    use protocol::log_id::LogId;
     use protocol::message::Message;
     use protocol::note::Note;
     use protocol::readings::Readings;
@@ -226,7 +227,7 @@ mod tests {
         let readings = Readings::one(payload.as_bytes().to_vec().into(), 0);
         let guarantee = Guarantee::Agreed;
         let (epoch, first, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
-        Output::Deliver(Delivery::Run(Run { epoch, view_id, first, origin, oseq, guarantee, readings }))
+        Output::Deliver(Delivery::Run(Run { log: LogId::none(), epoch, view_id, first, origin, oseq, guarantee, readings }))
     }
 
     #[test]
@@ -263,7 +264,7 @@ mod tests {
         let me = peer.node.contact().member.id.clone();
         let mut epoch = above(&peer);
         epoch.owner.inc = epoch.owner.inc.max(protocol::id::Incarnation(99));
-        let elected = Note::LeaderElected { peer: me, epoch, size: 1, renewed: false };
+        let elected = Note::LeaderElected { log: LogId::none(), peer: me, epoch, size: 1, renewed: false };
         check(&Before::of(&peer), &peer, &[Output::Note(elected)], "one-leader-per-epoch");
     }
 

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use promises::history::Record;
 use promises::standing::Standing;
 use protocol::id::PeerId;
-use protocol::note::{Event, Note};
+use protocol::note::{Event, Note, printable};
 use protocol::time::Time;
 
 use crate::expect::shown;
@@ -221,7 +221,12 @@ impl Teller {
         let (dim, green, yellow) = (Style::new().for_stderr().dim(), Style::new().for_stderr().green(), Style::new().for_stderr().yellow());
         for Row { at, seq, text, have, live } in rows {
             self.readings += 1;
-            let left = format!("{} {} {}", dim.apply_to(format!("{:>10}", shown(*at))), dim.apply_to(format!("#{seq:<5}")), glance(text));
+            let left = format!(
+                "{} {} {}",
+                dim.apply_to(format!("{:>10}", shown(*at))),
+                dim.apply_to(format!("#{seq:<5}")),
+                glance(&printable(text))
+            );
             let have_all = have == live;
             let right = if have_all { &green } else { &yellow }.apply_to(format!("{have}/{live}")).to_string();
             let row = row(&left, &right, width());
@@ -230,7 +235,7 @@ impl Teller {
     }
 
     fn report(&mut self, News { at, mark, style, words }: &News) {
-        let words = style.clone().for_stderr().apply_to(format!("{mark:<6} {words}"));
+        let words = style.clone().for_stderr().apply_to(format!("{mark:<6} {}", printable(words)));
         let time = Style::new().for_stderr().dim().apply_to(format!("{:>10}", shown(*at)));
         let text = format!("{time} {words}");
         // Off a terminal nothing is lost.

@@ -9,6 +9,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use protocol::id::PeerId;
+use protocol::note::printable;
 
 use crate::failure::{Failure, OK, UNAVAILABLE, UNSAID, USAGE};
 use crate::journal;
@@ -91,8 +92,11 @@ fn obey(cli: Cli) -> Result<(), Failure> {
         }
         Command::Status { id, json } => {
             let report = status::ask(id.as_ref())?;
-            let text =
-                if json { serde_json::to_string(&report).expect("a report is made of what JSON can say") } else { report.to_string() };
+            let text = if json {
+                serde_json::to_string(&report).expect("a report is made of what JSON can say")
+            } else {
+                printable(&report.to_string()).into_owned()
+            };
             Ok(stdio::answer(&format!("{text}\n"))?)
         }
         Command::Replay(request) => replay::run(&request),

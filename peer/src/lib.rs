@@ -45,6 +45,7 @@ pub mod sensors;
 pub mod settings;
 pub mod shell;
 pub mod sinks;
+pub mod stamps;
 pub mod status;
 pub mod voice;
 pub mod worker;

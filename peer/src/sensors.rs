@@ -20,6 +20,8 @@ pub mod synthetic;
 pub struct Sensor {
     id: String,
     source: Source,
+    /// Whether it has been told that nothing can be measured.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -37,15 +39,24 @@ impl Sensor {
             SensorName::Synthetic => ("synthetic", Source::Synthetic(Synthetic::new(seed))),
             SensorName::Stdin | SensorName::Load | SensorName::None => return None,
         };
-        Some(Self { id: payload::sensor_id(peer, kind), source })
+        Some(Self { id: payload::sensor_id(peer, kind), source, told: false })
     }
 
-    /// Measures now. May block.
-    pub fn measure(&mut self, at: Stamp) -> Bytes {
+    /// Measures now; none if nothing can be measured, which is told when it begins and when it is over. May block.
+    pub fn measure(&mut self, at: Stamp) -> Option<Bytes> {
         let fields = match &mut self.source {
             Source::Host(host) => host.measure(),
             Source::Synthetic(synthetic) => synthetic.measure(),
         };
-        payload::write(&self.id, at, &fields)
+        let nothing = fields.is_empty();
+        if nothing != std::mem::replace(&mut self.told, nothing) {
+            let id = &self.id;
+            if nothing {
+                log::warn!("The sensor {id} can measure nothing on this machine (is /proc mounted?). It makes no readings until it can.");
+            } else {
+                log::info!("The sensor {id} can measure again.");
+            }
+        }
+        (!nothing).then(|| payload::write(&self.id, at, &fields))
     }
 }

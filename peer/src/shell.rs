@@ -37,6 +37,7 @@ use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::scout::Scout;
 use crate::sensors::load::Load;
+use crate::stamps::Stamps;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
 
@@ -67,6 +68,7 @@ pub struct Shell {
     contacts: Contacts,
     worker: Worker,
     lines: Option<Publisher>,
+    stamps: Stamps,
     load: Option<Load>,
     /// Wakes the loop for load that comes at a rate.
     pacer: Option<Pacer>,
@@ -184,7 +186,10 @@ impl Shell {
         }
         while let Some(finding) = self.worker.finding() {
             match finding {
-                Finding::Measured { payload, time } => self.publish_measured(Publication::one(payload, time, None)),
+                Finding::Measured { payload, time } => {
+                    let time = self.stamps.next(time);
+                    self.publish_measured(Publication::one(payload, time, None));
+                }
             }
         }
         self.look_around();
@@ -363,8 +368,18 @@ impl Shell {
             rejected: self.rejects.total(),
             unreachable: self.reach.unreachable().to_vec(),
             networks: self.network.situation().to_string(),
+            without_a_row: self.worker.without_a_row(),
             deliveries: self.deliveries.report(),
             outputs: self.outputs.report(),
+        }
+    }
+
+    /// Readings that were accepted and have no place in the log end with this process.
+    fn tell_unordered(&self) {
+        let status = self.node.status();
+        let count = status.published.above(status.ordered);
+        if count > 0 {
+            log::warn!("{count} readings of this peer were accepted and have no place in the log; they are lost with this process.");
         }
     }
 
@@ -383,6 +398,7 @@ impl Shell {
         if !self.worker.finish(SINKS_PATIENCE) {
             log::warn!("The disk is too slow; the last readings are not kept.");
         }
+        self.tell_unordered();
         let (words, outcome) = match self.broken.take() {
             Some(failure) => (failure.text.clone(), Err(failure)),
             None => farewell(reason),

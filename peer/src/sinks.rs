@@ -3,26 +3,29 @@
 //! A disk that does not take them is one clear message; the group goes on, the sinks try again every few seconds, and
 //! what was missed meanwhile stands in `ordered.jsonl` as a hole.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use protocol::id::Seq;
 use protocol::seam::Delivery;
 use protocol::time::Time;
 
+pub(crate) use self::hole::Hole;
 use self::place::Place;
 use self::rotating::Rotating;
+use self::tables::Tables;
+pub use self::tables::Without;
 use crate::clock;
 use crate::incarnation::Shared;
 use crate::settings::DataSettings;
 
 mod csv;
+mod hole;
 mod ordered;
 mod place;
 mod rotating;
+mod tables;
 
 pub use self::place::LOOK_INTERVAL;
 
@@ -34,19 +37,8 @@ pub struct Sinks {
     ordered: Rotating,
     ordered_health: Health,
     /// What `ordered.jsonl` lacks because it could not be written.
-    hole: Option<(Seq, Seq)>,
-    tables: BTreeMap<String, Table>,
-    /// How often a table has begun to fail.
-    tables_failed: u64,
-    /// Whether it has been told that there are too many sensors.
-    told_too_many: bool,
-}
-
-/// A sensor's file. One that cannot be written holds up no other.
-#[derive(Debug)]
-struct Table {
-    file: Rotating,
-    health: Health,
+    hole: Hole,
+    tables: Tables,
 }
 
 impl Sinks {
@@ -54,16 +46,14 @@ impl Sinks {
     #[must_use]
     pub fn new(settings: DataSettings, store: Shared) -> Self {
         let ordered = Rotating::new("ordered.jsonl".to_owned(), "", settings.rotate_bytes, settings.rotate_keep);
-        Self {
-            settings,
-            place: Place::new(store),
-            ordered,
-            ordered_health: Health::default(),
-            hole: None,
-            tables: BTreeMap::new(),
-            tables_failed: 0,
-            told_too_many: false,
-        }
+        let (place, tables, hole) = (Place::new(store), Tables::new(settings.clone()), Hole::new("it could not be written"));
+        Self { settings, place, ordered, ordered_health: Health::default(), hole, tables }
+    }
+
+    /// How many readings have no row in a table.
+    #[must_use]
+    pub fn without(&self) -> Without {
+        self.tables.without()
     }
 
     /// Sees whether the folder and its files are still where they were; to be called once a second, also if nothing is kept.
@@ -74,20 +64,20 @@ impl Sinks {
             self.try_at_once();
         }
         self.ordered.look(&folder);
-        self.tables.values_mut().for_each(|table| table.file.look(&folder));
+        self.tables.look(&folder);
     }
 
     /// Opens all files again, and tries at once those that failed a moment ago: somebody has moved or mended something.
     pub fn reopen(&mut self) {
         self.look();
         self.ordered.close();
-        self.tables.values_mut().for_each(|table| table.file.close());
+        self.tables.close();
         self.try_at_once();
     }
 
     /// What failed a moment ago is tried again by the next reading.
     fn try_at_once(&mut self) {
-        for health in self.tables.values_mut().map(|table| &mut table.health).chain([&mut self.ordered_health]) {
+        for health in self.tables.health().chain([&mut self.ordered_health]) {
             health.retry_at = health.retry_at.and(Some(Time::ZERO));
         }
     }
@@ -97,62 +87,22 @@ impl Sinks {
         let now = clock::now();
         for part in deliveries.chunk_by(fits_together()) {
             self.keep_ordered(now, part);
-            self.keep_tables(now, part);
-        }
-        if self.tables.len() > TABLES_OPEN {
-            self.tables.values_mut().for_each(|table| table.file.close());
+            self.tables.keep(now, &mut self.place, part);
         }
     }
 
     fn keep_ordered(&mut self, now: Time, part: &[Delivery]) {
         let count = part.iter().map(lines_of).sum();
         let mut lines = Vec::with_capacity(count * 256);
-        if let Some((from, to)) = self.hole {
-            ordered::write_gap(from.0, to.0, &mut lines);
-        }
-        part.iter().for_each(|delivery| ordered::write(delivery, &mut lines));
+        let missed = self.hole.take();
+        missed.iter().chain(part).for_each(|delivery| ordered::write(delivery, &mut lines));
         let (ordered, place) = (&mut self.ordered, &mut self.place);
         let path = self.settings.folder.join(ordered.name());
         let attempt = self.ordered_health.attempt(now, count, || append(ordered, place, now, &lines));
         attempt.tell(&path, true);
-        if attempt.has_kept() {
-            self.hole = None;
-            return;
-        }
-        if let Some((first, last)) = part.first().zip(part.last()) {
-            let (first, last) = (first.range().0, last.range().1);
-            let from = self.hole.map_or(first, |(from, _)| from.min(first));
-            self.hole = Some((from, last));
-        }
-    }
-
-    fn keep_tables(&mut self, now: Time, part: &[Delivery]) {
-        let mut rows: BTreeMap<&str, String> = BTreeMap::new();
-        for delivery in part {
-            let Delivery::Run(run) = delivery else { continue };
-            for (sensor, more) in run.iter().filter_map(|reading| csv::rows(&reading)) {
-                rows.entry(sensor).or_default().push_str(&more);
-            }
-        }
-        for (sensor, rows) in rows {
-            if !self.tables.contains_key(sensor) && self.tables.len() >= TABLES_MAX {
-                if !std::mem::replace(&mut self.told_too_many, true) {
-                    log::warn!("More than {TABLES_MAX} sensors; further ones get no CSV. `ordered.jsonl` has them all.");
-                }
-                continue;
-            }
-            let settings = &self.settings;
-            let table = self.tables.entry(sensor.to_owned()).or_insert_with(|| {
-                let name = format!("{sensor}.csv");
-                let file = Rotating::new(name, csv::HEAD, settings.rotate_bytes, settings.rotate_keep);
-                Table { file, health: Health::default() }
-            });
-            let path = settings.folder.join(table.file.name());
-            let (file, place) = (&mut table.file, &mut self.place);
-            let attempt = table.health.attempt(now, rows.lines().count(), || append(file, place, now, rows.as_bytes()));
-            self.tables_failed += u64::from(matches!(attempt, Attempt::Failed(_)));
-            // A disk that is full fails for all of them.
-            attempt.tell(&path, self.tables_failed.is_power_of_two());
+        if !attempt.has_kept() {
+            self.hole.add(&missed);
+            self.hole.add(part);
         }
     }
 }
@@ -161,7 +111,12 @@ impl Sinks {
 fn lines_of(delivery: &Delivery) -> usize {
     match delivery {
         Delivery::Run(run) => usize::try_from(run.readings.len()).expect("they are in memory"),
-        Delivery::Gap { .. } | Delivery::Lost { .. } => 1,
+        Delivery::View(_)
+        | Delivery::Gap { .. }
+        | Delivery::Diverged { .. }
+        | Delivery::Merged { .. }
+        | Delivery::Repeat { .. }
+        | Delivery::Lost { .. } => 1,
     }
 }
 
@@ -245,10 +200,6 @@ impl Attempt {
 /// How many lines are written together, unless a single delivery has more.
 const CHUNK: usize = 256;
 const RETRY: Duration = Duration::from_secs(5);
-/// How many sensors get a table; their ids come from others, so their number needs a bound.
-const TABLES_MAX: usize = 1_024;
-/// With more tables than this, their files are not kept open.
-const TABLES_OPEN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +207,7 @@ mod tests {
     use crate::incarnation::Store;
     use bytes::Bytes;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::log_id::LogId;
     use protocol::readings::Readings;
     use protocol::seam::{Delivery, Run};
     use std::path::Path;
@@ -265,6 +217,7 @@ mod tests {
         let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
         let epoch = Epoch { round: 1, owner: origin.clone() };
         Delivery::Run(Run {
+            log: log(),
             epoch,
             view_id: ViewId(1),
             first: Seq(seq),
@@ -273,6 +226,14 @@ mod tests {
             guarantee: protocol::config::Guarantee::Agreed,
             readings: Readings::one(Bytes::copy_from_slice(payload.as_bytes()), 0),
         })
+    }
+
+    fn log() -> LogId {
+        "1.p1#1".parse().unwrap()
+    }
+
+    fn gap(from: u64, to: u64) -> Delivery {
+        Delivery::Gap { log: log(), from: Seq(from), to: Seq(to), why: "it was away".to_owned() }
     }
 
     fn sinks(folder: &Path) -> Sinks {
@@ -284,15 +245,54 @@ mod tests {
     fn both_kinds_of_file_are_written_and_a_restart_appends() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("made/when/needed");
-        sinks(&data).keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "hello"), Delivery::Gap { from: Seq(3), to: Seq(4) }]);
+        sinks(&data).keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "hello"), gap(3, 4)]);
         sinks(&data).keep(&[reading(5, "DATA|s1|t|a=2")]);
         let ordered = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
         assert_eq!(ordered.lines().count(), 4);
-        assert!(ordered.contains(r#"{"gap":[3,4]}"#), "{ordered}");
+        assert!(ordered.contains(r#"{"kind":"gap","log":"1.p1#1","from":3,"to":4,"why":"it was away"}"#), "{ordered}");
         let table = std::fs::read_to_string(data.join("s1.csv")).unwrap();
         let rows: Vec<&str> = table.lines().collect();
         assert_eq!(rows.len(), 3, "{table}");
         assert!(rows[0].starts_with("time,") && rows[1].ends_with("a,1") && rows[2].ends_with("a,2"), "{table}");
+    }
+
+    #[test]
+    fn every_line_has_a_row_or_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sinks = sinks(folder.path());
+        let lines = ["DATA|A4:C1|t|x=1", "DATA|a/b|t|x=2\r", "DATA|..|t|x=3|", "DATA|note|t|n=a|b|x=4", "DATA||t|x=5", "hello"];
+        let deliveries: Vec<Delivery> = (1..).zip(lines).map(|(seq, line)| reading(seq, line)).collect();
+        sinks.keep(&deliveries);
+        assert_eq!(sinks.without().count(), 3);
+        for (name, end) in [("A4%3AC1.csv", ",A4:C1,x,1"), ("a%2Fb.csv", ",a/b,x,2"), ("%2E..csv", ",..,x,3")] {
+            let table = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            assert!(table.lines().nth(1).unwrap().ends_with(end) && !table.contains('\r'), "{table}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "the tables, and ordered.jsonl");
+    }
+
+    #[test]
+    fn one_origin_leaves_room_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sinks = sinks(folder.path());
+        let many: Vec<Delivery> = (1..=300).map(|n| reading(n, &format!("DATA|s{n}|t|x=1"))).collect();
+        sinks.keep(&many);
+        assert_eq!(sinks.without().count(), 300 - 256);
+        let Delivery::Run(mut run) = reading(301, "DATA|other|t|x=1") else { unreachable!() };
+        run.origin.id = PeerId::new("p2").unwrap();
+        sinks.keep(&[Delivery::Run(run), reading(302, "DATA|s1|t|x=2")]);
+        assert_eq!(sinks.without().count(), 300 - 256, "a table that is there goes on");
+        assert!(folder.path().join("other.csv").exists());
+    }
+
+    #[test]
+    fn a_table_of_another_build_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = "time,epoch,seq,origin,sensor,field,value\nt,1.p1,1,p1,s1,a,1\n";
+        std::fs::write(folder.path().join("s1.csv"), old).unwrap();
+        sinks(folder.path()).keep(&[reading(1, "DATA|s1|t|a=2")]);
+        assert_eq!(std::fs::read_to_string(folder.path().join("s1.csv.columns1")).unwrap(), old);
+        assert!(std::fs::read_to_string(folder.path().join("s1.csv")).unwrap().ends_with(",s1,a,2\n"));
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
         sinks.keep(&[reading(4, "d")]);
         let ordered = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
         let lines: Vec<&str> = ordered.lines().collect();
-        assert_eq!(lines[0], r#"{"gap":[1,3]}"#);
+        assert_eq!(lines[0], r#"{"kind":"gap","log":"1.p1#1","from":1,"to":3,"why":"it could not be written"}"#);
         assert!(lines[1].contains(r#""seq":4"#) && lines.len() == 2, "{ordered}");
     }
 
@@ -332,10 +332,10 @@ mod tests {
         }
         let mut sinks = sinks(folder.path());
         sinks.keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "DATA|s2|t|a=1")]);
-        assert!(sinks.ordered_health.retry_at.is_some() && sinks.tables["s1"].health.retry_at.is_some());
-        assert!(sinks.tables["s2"].health.retry_at.is_none(), "the other file is not to blame");
+        assert!(sinks.ordered_health.retry_at.is_some() && sinks.tables.get("s1.csv").health.retry_at.is_some());
+        assert!(sinks.tables.get("s2.csv").health.retry_at.is_none(), "the other file is not to blame");
         assert!(folder.path().join("s2.csv").exists());
-        assert_eq!(sinks.hole, Some((Seq(1), Seq(2))));
+        assert_eq!(sinks.hole.take().iter().map(Delivery::range).collect::<Vec<_>>(), [(Seq(1), Seq(2))]);
     }
 
     #[test]

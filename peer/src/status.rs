@@ -62,6 +62,9 @@ pub struct Report {
     pub networks: String,
     /// How many of its own readings were refused.
     pub refused: u64,
+    /// How many readings it keeps in `ordered.jsonl` and in no table, because they have another form or there are too many sensors.
+    #[serde(default)]
+    pub without_a_row: u64,
     /// What it has handed over so far, in order.
     pub deliveries: Deliveries,
     /// Outputs that take nothing, or have taken less than there was.
@@ -139,6 +142,9 @@ impl fmt::Display for Report {
         writeln!(f, "Log: holds up to #{}, delivered #{}, stable #{}", status.contiguous, status.delivered, status.stable)?;
         writeln!(f, "Own readings: {} published, {} ordered, {} refused", status.published, status.ordered, self.refused)?;
         writeln!(f, "Delivered here: {} readings, {} bytes", self.deliveries.count, self.deliveries.bytes)?;
+        if self.without_a_row > 0 {
+            writeln!(f, "Without a row in a CSV table: {} readings (`ordered.jsonl` has them)", self.without_a_row)?;
+        }
         writeln!(f, "Cluster: {}, mode: {}, delivery: {}", self.cluster, status.mode, self.delivery)?;
         let Traffic { frames, datagrams, bytes } = self.traffic;
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
@@ -281,8 +287,11 @@ mod tests {
             role: "leader".to_owned(),
             leaving: false,
             leader: Some(peer_id.clone()),
+            log: "1.p1#1".parse().unwrap(),
             epoch: "1.p1".to_owned(),
+            epoch_inc: Incarnation(1),
             promised: "1.p1".to_owned(),
+            promised_inc: Incarnation(1),
             view_id: ViewId(1),
             members: vec![peer_id; members],
             contiguous: Seq(1),
@@ -305,6 +314,7 @@ mod tests {
             unreachable: Vec::new(),
             networks: String::new(),
             refused: 0,
+            without_a_row: 0,
             deliveries: Deliveries::default(),
             outputs: Vec::new(),
         }

@@ -6,19 +6,18 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mio::Waker;
-use protocol::id::Seq;
 use protocol::seam::Delivery;
 use protocol::time::Time;
 
 use crate::clock::{self, Stamp, utc_micros};
 use crate::sensors::Sensor;
-use crate::sinks::{LOOK_INTERVAL, Sinks};
+use crate::sinks::{Hole, LOOK_INTERVAL, Sinks, Without};
 
 /// What the worker has to do, for as long as it lives.
 #[derive(Debug)]
@@ -51,8 +50,9 @@ pub struct Worker {
     /// Bytes of readings that wait for the sinks.
     waiting: Arc<AtomicU64>,
     keeps: bool,
+    without: Without,
     /// What the sinks will never get, because there were too many at once.
-    hole: Option<(Seq, Seq)>,
+    hole: Hole,
 }
 
 enum Job {
@@ -70,10 +70,11 @@ impl Worker {
         let (jobs, inbox) = sync_channel(JOBS_MAX);
         let (outbox, findings) = sync_channel(FINDINGS_MAX);
         let waiting = Arc::new(AtomicU64::new(0));
-        let keeps = duties.sinks.is_some();
+        let (keeps, without) = (duties.sinks.is_some(), duties.sinks.as_ref().map(Sinks::without).unwrap_or_default());
         let mut shift = Shift { duties, outbox, waker, waiting: Arc::clone(&waiting), left_out: 0 };
         thread::Builder::new().name("worker".to_owned()).spawn(move || shift.work(&inbox))?;
-        Ok(Self { jobs, findings, waiting, keeps, hole: None })
+        let hole = Hole::new("the disk was slower than the group");
+        Ok(Self { jobs, findings, waiting, keeps, without, hole })
     }
 
     /// What the worker has found, if anything.
@@ -88,32 +89,35 @@ impl Worker {
         self.keeps
     }
 
+    /// How many readings the sinks have no row in a table for.
+    #[must_use]
+    pub fn without_a_row(&self) -> u64 {
+        self.without.count()
+    }
+
     /// Hands these to the sinks.
     pub fn keep(&mut self, mut deliveries: Vec<Delivery>) {
-        if !self.keeps {
+        if !self.keeps || deliveries.is_empty() {
             return;
         }
-        let ends = deliveries.first().zip(deliveries.last()).map(|(first, last)| (first.range().0, last.range().1));
-        let Some((first, last)) = ends else { return };
-        let hole = self.hole.take();
-        if let Some((from, to)) = hole {
-            deliveries.insert(0, Delivery::Gap { from, to });
-        }
+        let missed = self.hole.take();
+        let behind = missed.len();
+        deliveries.splice(0..0, missed);
         let weight = deliveries.iter().map(weight).sum();
         let full = self.waiting.load(Ordering::Relaxed) > WAITING_MAX_BYTES;
-        if !full {
-            self.waiting.fetch_add(weight, Ordering::Relaxed);
-        }
-        if full || self.jobs.try_send(Job::Keep(deliveries, weight)).is_err() {
-            if !full {
-                self.waiting.fetch_sub(weight, Ordering::Relaxed);
+        let job = Job::Keep(deliveries, weight);
+        let refused = if full { Some(job) } else { self.hand_over(job, weight) };
+        match refused {
+            Some(Job::Keep(deliveries, _)) => {
+                if behind == 0 {
+                    let first = deliveries[0].range().0;
+                    log::warn!("The disk is slower than the group: readings from #{first} on are not kept, until it has caught up.");
+                }
+                self.hole.add(&deliveries);
             }
-            if hole.is_none() {
-                log::warn!("The disk is slower than the group: readings from #{first} on are not kept, until it has caught up.");
-            }
-            self.hole = Some((hole.map_or(first, |(from, _)| from), last));
-        } else if let Some((from, to)) = hole {
-            log::warn!("The disk has caught up; #{from} to #{to} are not kept.");
+            Some(Job::Finish(_) | Job::Reopen) => unreachable!("it is what was just made"),
+            None if behind > 0 => log::warn!("The disk has caught up; what it missed stands as gaps in `ordered.jsonl`."),
+            None => {}
         }
     }
 
@@ -121,6 +125,14 @@ impl Worker {
     pub fn reopen(&self) {
         // With a queue that is full the worker is busy, and looks once a second anyway.
         let _no_room = self.jobs.try_send(Job::Reopen);
+    }
+
+    /// Hands a job to the thread; gives it back where there is no room.
+    fn hand_over(&self, job: Job, weight: u64) -> Option<Job> {
+        self.waiting.fetch_add(weight, Ordering::Relaxed);
+        let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job).err()?;
+        self.waiting.fetch_sub(weight, Ordering::Relaxed);
+        Some(job)
     }
 
     /// Waits until everything handed over is kept, or the patience is at its end.
@@ -191,7 +203,7 @@ impl Shift {
     fn measure(&mut self) {
         for index in 0..self.duties.sensors.len() {
             let time = utc_micros();
-            let payload = self.duties.sensors[index].measure(Stamp(time));
+            let Some(payload) = self.duties.sensors[index].measure(Stamp(time)) else { continue };
             if self.outbox.try_send(Finding::Measured { payload, time }).is_err() {
                 self.left_out += 1;
                 if self.left_out.is_power_of_two() {
@@ -206,7 +218,10 @@ impl Shift {
 fn weight(delivery: &Delivery) -> u64 {
     match delivery {
         Delivery::Run(run) => run.readings.bytes() + run.readings.len() * READING_BYTES,
-        Delivery::Gap { .. } | Delivery::Lost { .. } => READING_BYTES,
+        Delivery::View(standing) => (standing.view.size() as u64 + 1) * READING_BYTES,
+        Delivery::Gap { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. } | Delivery::Repeat { .. } | Delivery::Lost { .. } => {
+            READING_BYTES
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The catalogue: every promise with its stable id, the invariants of the protocol it stands for, and its check.
 
-use crate::check::{delivery, leadership, membership, order, process, quorum, stability, succession, views};
+use crate::check::{delivery, leadership, membership, order, process, quorum, reuse, stability, succession, views};
 use crate::judge::{Case, Sheet};
 
 /// One promise.
@@ -45,6 +45,13 @@ pub static CATALOGUE: &[Promise] = &[
         statement: "one position of one epoch holds one entry, everywhere",
         safety: true,
         check: order::no_duplicate_seq,
+    },
+    Promise {
+        id: "no-reuse",
+        invariants: &["I2", "I7"],
+        statement: "no name of a position, nor of a reading, ever means two things, over all lives and files",
+        safety: true,
+        check: reuse::no_reuse,
     },
     Promise {
         id: "total-order",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use protocol::draw::digest;
-use protocol::id::{Incarnation, Oseq, PeerId, Seq};
-use serde::Deserialize;
+use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
+use protocol::log_id::LogId;
+use serde::{Deserialize, Deserializer};
 
 use crate::history::{BadLine, Torn};
 
@@ -23,7 +24,7 @@ pub struct Disk {
     pub torn: Vec<Torn>,
     /// Lines that cannot be read.
     pub unreadable: Vec<BadLine>,
-    /// The rows of each sensor's table, in order.
+    /// The rows of each sensor's table, in order; ids are escaped.
     pub tables: BTreeMap<String, Vec<Row>>,
     /// How many records of the tables cannot be read.
     pub tables_unreadable: usize,
@@ -34,10 +35,8 @@ pub struct Disk {
 pub enum DiskLine {
     /// A reading.
     Reading {
-        /// The epoch, written `3.peer1`.
-        epoch: String,
-        /// Its position.
-        seq: Seq,
+        /// Where it stands.
+        place: Place,
         /// Who published it.
         origin: PeerId,
         /// In which life.
@@ -49,15 +48,77 @@ pub enum DiskLine {
         /// What it measured, if it has the form of a reading that has a table.
         measured: Option<Measured>,
     },
+    /// A view.
+    View {
+        /// Where it stands.
+        place: Place,
+        /// Its number.
+        view: ViewId,
+    },
     /// A hole.
     Gap {
+        /// The log.
+        log: LogId,
         /// The first position missing.
         from: Seq,
         /// The last position missing.
         to: Seq,
     },
+    /// What stands above at these positions is not what the group has there.
+    Diverged {
+        /// The log.
+        log: LogId,
+        /// The first position.
+        from: Seq,
+        /// The last position.
+        to: Seq,
+    },
+    /// The group of this process became part of another one.
+    Merged {
+        /// The log that it leaves.
+        log: LogId,
+        /// The last position that both have in common.
+        at: Seq,
+        /// The log that it goes on in.
+        into: LogId,
+    },
+    /// Positions that hold what stands above already.
+    Repeat {
+        /// Where the first of them stands.
+        place: Place,
+        /// The last of them.
+        last: Seq,
+    },
     /// Readings that their origin has declared lost.
-    Lost,
+    Lost {
+        /// Where the declaration stands.
+        place: Place,
+        /// Whose.
+        origin: PeerId,
+        /// In which life.
+        inc: Incarnation,
+        /// The first of its numbers.
+        from: Oseq,
+        /// The last of its numbers.
+        to: Oseq,
+    },
+}
+
+/// A position: numbers begin anew in each log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Place {
+    /// The log.
+    pub log: LogId,
+    /// The epoch, with its owner's incarnation.
+    #[serde(deserialize_with = "epoch")]
+    pub epoch: Epoch,
+    /// The number.
+    pub seq: Seq,
+}
+
+/// An epoch is written as the name of the log that it would have founded.
+fn epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
+    LogId::deserialize(deserializer).map(LogId::into_epoch)
 }
 
 impl Disk {
@@ -88,54 +149,80 @@ impl Disk {
         disk
     }
 
-    /// Takes in the text of a sensor's table, after what there is of it already.
-    pub fn read_table(&mut self, sensor: &str, text: &str) {
+    /// Takes in the text of a table. Each row names its sensor; the name of the file may be an escaped form of it.
+    pub fn read_table(&mut self, text: &str) {
         let (rows, unreadable) = table::read(text);
-        self.tables.entry(sensor.to_owned()).or_default().extend(rows);
+        for (sensor, row) in rows {
+            self.tables.entry(sensor).or_default().push(row);
+        }
         self.tables_unreadable += unreadable;
     }
 }
 
 fn parse(line: &str) -> Result<DiskLine, String> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
     enum Written {
         Reading {
-            epoch: String,
-            seq: Seq,
-            origin: PeerId,
-            inc: Incarnation,
-            oseq: Oseq,
             #[serde(flatten)]
-            payload: Payload,
+            place: Place,
+            origin: PeerId,
+            inc: String,
+            oseq: Oseq,
+            payload: Option<String>,
+            payload_base64: Option<String>,
+        },
+        View {
+            #[serde(flatten)]
+            place: Place,
+            view: ViewId,
         },
         Gap {
-            gap: (Seq, Seq),
+            log: LogId,
+            from: Seq,
+            to: Seq,
+        },
+        Diverged {
+            log: LogId,
+            from: Seq,
+            to: Seq,
+        },
+        Merged {
+            log: LogId,
+            at: Seq,
+            into: LogId,
+        },
+        Repeat {
+            #[serde(flatten)]
+            place: Place,
+            last: Seq,
         },
         Lost {
-            #[serde(rename = "lost")]
-            _lost: serde::de::IgnoredAny,
+            #[serde(flatten)]
+            place: Place,
+            origin: PeerId,
+            inc: String,
+            from: Oseq,
+            to: Oseq,
         },
     }
-    #[derive(Deserialize)]
-    enum Payload {
-        #[serde(rename = "payload")]
-        Text(String),
-        #[serde(rename = "payload_base64")]
-        Base64(String),
-    }
-    let written: Written = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    Ok(match written {
-        Written::Gap { gap: (from, to) } => DiskLine::Gap { from, to },
-        Written::Lost { .. } => DiskLine::Lost,
-        Written::Reading { epoch, seq, origin, inc, oseq, payload } => {
-            let (digest, measured) = match payload {
-                Payload::Text(text) => (digest(text.as_bytes()), Measured::read(&text)),
-                // What is no UTF-8 has no table.
-                Payload::Base64(text) => (digest(&base64(&text).ok_or("payload_base64 is not base64")?), None),
+    let incarnation = |inc: &str| inc.parse().map(Incarnation).map_err(|error| format!("inc: {error}"));
+    Ok(match serde_json::from_str(line).map_err(|error| error.to_string())? {
+        Written::Reading { place, origin, inc, oseq, payload, payload_base64 } => {
+            let bytes = match (payload, payload_base64) {
+                (Some(text), None) => text.into_bytes(),
+                (None, Some(text)) => base64(&text).ok_or("payload_base64 is not base64")?,
+                _ => return Err("a reading has either payload or payload_base64".to_owned()),
             };
-            DiskLine::Reading { epoch, seq, origin, inc, oseq, digest, measured }
+            let (inc, digest, measured) = (incarnation(&inc)?, digest(&bytes), Measured::read(&bytes));
+            DiskLine::Reading { place, origin, inc, oseq, digest, measured }
         }
+        Written::View { place, view } => DiskLine::View { place, view },
+        Written::Gap { log, from, to } => DiskLine::Gap { log, from, to },
+        Written::Diverged { log, from, to } => DiskLine::Diverged { log, from, to },
+        Written::Merged { log, at, into } => DiskLine::Merged { log, at, into },
+        Written::Repeat { place, last } => DiskLine::Repeat { place, last },
+        Written::Lost { place, origin, inc, from, to } => DiskLine::Lost { place, origin, inc: incarnation(&inc)?, from, to },
     })
 }
 
@@ -177,13 +264,33 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_record_is_read() {
+        let at = r#""log":"1.p1#1","epoch":"3.p1#1","seq":9"#;
+        for record in [
+            format!(r#"{{"kind":"reading",{at},"view":1,"origin":"p1","inc":"1","oseq":4,"time":"t","payload_base64":"/w=="}}"#),
+            format!(r#"{{"kind":"view",{at},"view":2,"leader":"p1","members":[],"incs":[],"joined":[],"left":[],"new":1}}"#),
+            r#"{"kind":"gap","log":"1.p1#1","from":1,"to":2,"why":"it was away"}"#.to_owned(),
+            r#"{"kind":"diverged","log":"1.p1#1","from":1,"to":2}"#.to_owned(),
+            r#"{"kind":"merged","log":"1.p1#1","at":0,"into":"1.p2#1","leader":"p2"}"#.to_owned(),
+            format!(r#"{{"kind":"repeat",{at},"last":10,"origin":"p1","inc":"1","from":4,"to":5}}"#),
+            format!(r#"{{"kind":"lost",{at},"origin":"p1","inc":"1","from":4,"to":5}}"#),
+        ] {
+            let disk = Disk::read("p1", &format!("{record}\n"));
+            assert!(disk.unreadable.is_empty() && disk.lines.len() == 1, "{:?}", disk.unreadable);
+        }
+    }
+
+    #[test]
     fn a_sink_is_read_with_its_scars() {
-        let reading = r#"{"epoch":"3.peer1","view_id":2,"seq":9,"origin":"peer1","inc":1,"oseq":4,"time":7,"payload":"a{\"b"}"#;
-        let text = format!("{reading}\n{{\"gap\":[10,12]}}\n{{\"epoch\":\"3.pe{reading}\nnonsense\n{{\"epo");
+        let at = r#""log":"1.peer1#1","epoch":"3.peer1#1","seq":9"#;
+        let rest = r#""view":2,"origin":"peer1","inc":"1","oseq":4,"time":"t","payload":"a{\"b"}"#;
+        let reading = format!(r#"{{"kind":"reading",{at},{rest}"#);
+        let gap = r#"{"kind":"gap","log":"1.peer1#1","from":10,"to":12}"#;
+        let text = format!("{reading}\n{gap}\n{{\"kind\":\"rea{reading}\nnonsense\n{{\"kin");
         let disk = Disk::read("peer2", &text);
         assert_eq!(disk.lines.len(), 3);
         assert!(matches!(&disk.lines[0], DiskLine::Reading { digest: d, .. } if *d == digest(b"a{\"b")));
-        assert_eq!(disk.lines[1], DiskLine::Gap { from: Seq(10), to: Seq(12) });
+        assert_eq!(disk.lines[1], DiskLine::Gap { log: "1.peer1#1".parse().unwrap(), from: Seq(10), to: Seq(12) });
         assert_eq!(disk.lines[2], disk.lines[0]);
         assert_eq!((disk.torn.len(), disk.unreadable.len()), (2, 1));
     }

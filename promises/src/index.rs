@@ -3,6 +3,7 @@
 
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, PeerId};
+use protocol::log_id::LogId;
 
 use crate::fault::Table;
 use crate::history::{History, Hole};
@@ -19,6 +20,8 @@ pub(crate) type EpochId = usize;
 pub(crate) struct Index<'a> {
     pub(crate) lives: Vec<Life<'a>>,
     pub(crate) epochs: Vec<&'a Epoch>,
+    /// The log of a life that has none yet.
+    pub(crate) none: LogId,
     pub(crate) views: Vec<ViewFact<'a>>,
     /// What every life said of every position, sorted by epoch and position.
     pub(crate) placed: Vec<Placed>,
@@ -91,7 +94,7 @@ pub(crate) enum What<'a> {
     Cut {
         epoch: EpochId,
         seq: u64,
-        log: &'a str,
+        log: &'a LogId,
     },
     Promised {
         epoch: EpochId,
@@ -205,7 +208,7 @@ pub(crate) struct ViewFact<'a> {
     pub(crate) leader: &'a PeerId,
     pub(crate) members: &'a [PeerId],
     pub(crate) incs: &'a [Incarnation],
-    pub(crate) log: &'a str,
+    pub(crate) log: &'a LogId,
 }
 
 impl ViewFact<'_> {

@@ -309,6 +309,7 @@ mod tests {
     use super::{Bindings, Draw, Selector, SelectorError};
     use crate::standing::Standing;
     use protocol::id::{Epoch, Incarnation, Member, PeerId, Seq, ViewId};
+    use protocol::log_id::LogId;
     use protocol::note::{EVENT_VERSION, Event, Note};
     use protocol::time::Time;
 
@@ -338,7 +339,7 @@ mod tests {
             say(&mut standing, &name, start);
             let leader = PeerId::new(leader).unwrap();
             let epoch = Epoch { round: 1, owner: Member { id: leader.clone(), inc: Incarnation(1) } };
-            let view = Note::View { view_id: ViewId(1), epoch, seq: Seq(1), leader, members: vec![], incs: vec![], log_id: String::new() };
+            let view = Note::View { view_id: ViewId(1), epoch, seq: Seq(1), leader, members: vec![], incs: vec![], log: LogId::none() };
             say(&mut standing, &name, view);
         }
         standing

@@ -236,6 +236,7 @@ mod tests {
     use crate::fault::Fault;
     use crate::world::{World, WorldEvent};
     use protocol::id::{Epoch, Incarnation, Member, PeerId, Seq, ViewId};
+    use protocol::log_id::LogId;
     use protocol::note::{Cause, EVENT_VERSION, Event, Note};
     use protocol::time::Time;
 
@@ -261,8 +262,8 @@ mod tests {
         let epoch = Epoch { round: 1, owner: Member { id: id("p2"), inc: Incarnation(1) } };
         let members: Vec<PeerId> = members.iter().map(|name| id(name)).collect();
         let incs = vec![Incarnation(1); members.len()];
-        let (seq, view_id, leader, log_id) = (Seq(view_id), ViewId(view_id), id("p2"), String::new());
-        say(standing, name, Note::View { view_id, epoch, seq, leader, members, incs, log_id });
+        let (seq, view_id, leader, log) = (Seq(view_id), ViewId(view_id), id("p2"), LogId::none());
+        say(standing, name, Note::View { view_id, epoch, seq, leader, members, incs, log });
     }
 
     #[test]

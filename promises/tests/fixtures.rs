@@ -45,7 +45,7 @@ impl Fixture {
         }
         if !file.is_empty() {
             let mut disk = Disk::read("p1", &file);
-            disk.read_table("s1", &table);
+            disk.read_table(&table);
             options.disks.push(disk);
         }
         let events: String = text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();

@@ -7,6 +7,7 @@ use promises::{Fault, History, Identity, Options, Outcome, Record, Table, World,
 use protocol::config::Knobs;
 use protocol::digest::Digest;
 use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use protocol::log_id::LogId;
 use protocol::note::{Cause, EVENT_VERSION, Event, Evidence, Note};
 use protocol::status::Status;
 use protocol::time::Time;
@@ -31,6 +32,10 @@ fn first() -> Epoch {
     epoch(1, P3)
 }
 
+fn log() -> LogId {
+    LogId::founded_by(first())
+}
+
 fn second() -> Epoch {
     epoch(2, P2)
 }
@@ -43,12 +48,13 @@ fn view(view_id: u64, epoch: Epoch, seq: u64, leader: &str, members: &[Name]) ->
         leader: id(leader),
         members: members.iter().map(|(name, _)| id(name)).collect(),
         incs: members.iter().map(|(_, inc)| Incarnation(*inc)).collect(),
-        log_id: "1.p3#1".to_owned(),
+        log: log(),
     }
 }
 
 fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name, oseq: u64) -> Note {
     Note::Deliver {
+        log: LogId::none(),
         safe: false,
         epoch,
         seq: Seq(seq),
@@ -66,11 +72,11 @@ fn publish((origin, _): Name, oseq: u64) -> Note {
 }
 
 fn cut(epoch: Epoch, seq: u64) -> Note {
-    Note::Cut { epoch, seq: Seq(seq), log_id: "1.p3#1".to_owned() }
+    Note::Cut { epoch, seq: Seq(seq), log: log() }
 }
 
 fn elected(leader: &str, epoch: Epoch) -> Note {
-    Note::LeaderElected { peer: id(leader), epoch, size: 3, renewed: false }
+    Note::LeaderElected { log: log(), peer: id(leader), epoch, size: 3, renewed: false }
 }
 
 fn start() -> Note {
@@ -97,8 +103,11 @@ fn status(published: u64, ordered: u64) -> Note {
         role: "member".to_owned(),
         leaving: false,
         leader: None,
+        log: "1.p3#1".parse().unwrap(),
         epoch: "1.p3".to_owned(),
+        epoch_inc: Incarnation(1),
         promised: "1.p3".to_owned(),
+        promised_inc: Incarnation(1),
         view_id: ViewId(1),
         members: vec![],
         contiguous: Seq(3),
@@ -107,6 +116,13 @@ fn status(published: u64, ordered: u64) -> Note {
         published: Oseq(published),
         ordered: Oseq(ordered),
     }))
+}
+
+/// The line of a reading in the file of p1.
+fn kept(epoch: &str, seq: u64, (origin, inc): Name, oseq: u64) -> String {
+    let place = format!(r#""log":"1.p3#1","epoch":"{epoch}","seq":{seq},"view":1"#);
+    let name = format!(r#""origin":"{origin}","inc":"{inc}","oseq":{oseq}"#);
+    format!(r#"{{"kind":"reading",{place},{name},"time":"t","payload":"{origin} says {oseq}"}}"#) + "\n"
 }
 
 /// What is told, in milliseconds, before it is numbered.
@@ -124,15 +140,15 @@ impl Story {
         for peer in all {
             story.tell(0, peer, start());
             story.tell(10, peer, Note::Ready);
-            story.tell(300, peer, Note::Promised { epoch: first(), to: id("p3") });
+            story.tell(300, peer, Note::Promised { log: log(), epoch: first(), to: id("p3") });
             story.tell(310, peer, cut(first(), 0));
             story.tell(320, peer, view(1, first(), 1, "p3", &all));
             if peer != P3 {
-                story.tell(315, peer, Note::Follows { leader: id("p3"), epoch: first() });
+                story.tell(315, peer, Note::Follows { log: log(), leader: id("p3"), epoch: first() });
             }
             story.tell(410, peer, deliver(first(), 2, 1, P1, 1));
             story.tell(420, peer, deliver(first(), 3, 1, P2, 1));
-            story.tell(450, peer, Note::Stable { epoch: first(), seq: Seq(3) });
+            story.tell(450, peer, Note::Stable { log: log(), epoch: first(), seq: Seq(3) });
         }
         story.tell(312, P3, elected("p3", first()));
         story.tell(400, P1, publish(P1, 1));
@@ -142,14 +158,14 @@ impl Story {
         story.done(2_001, exit("p3", None, Some(9), true));
         story.tell(2_010, P2, Note::ElectionStarted { cause: Cause::Connection, higher: vec![], missed: None });
         for peer in [P1, P2] {
-            story.tell(2_020, peer, Note::Promised { epoch: second(), to: id("p2") });
+            story.tell(2_020, peer, Note::Promised { log: log(), epoch: second(), to: id("p2") });
             story.tell(2_030, peer, cut(second(), 3));
             story.tell(2_050, peer, view(2, second(), 4, "p2", &[P1, P2]));
             story.tell(2_110, peer, deliver(second(), 5, 2, P1, 2));
-            story.tell(2_150, peer, Note::Stable { epoch: second(), seq: Seq(5) });
+            story.tell(2_150, peer, Note::Stable { log: log(), epoch: second(), seq: Seq(5) });
         }
         story.tell(2_040, P2, elected("p2", second()));
-        story.tell(2_045, P1, Note::Follows { leader: id("p2"), epoch: second() });
+        story.tell(2_045, P1, Note::Follows { log: log(), leader: id("p2"), epoch: second() });
         story.tell(2_100, P1, publish(P1, 2));
         story.done(
             6_000,
@@ -162,24 +178,21 @@ impl Story {
         );
         story.tell(6_010, P3B, start());
         story.tell(6_020, P3B, Note::Ready);
-        story.tell(6_200, P3B, Note::StateTransfer { at: Seq(5), resume: Seq(5), epoch: second() });
+        story.tell(6_200, P3B, Note::StateTransfer { log: log(), at: Seq(5), resume: Seq(5), epoch: second() });
         story.tell(9_000, P3B, publish(P3B, 1));
         for peer in [P1, P2, P3B] {
             story.tell(6_300, peer, view(3, second(), 6, "p2", &[P1, P2, P3B]));
             story.tell(9_010, peer, deliver(second(), 7, 3, P3B, 1));
-            story.tell(12_500, peer, Note::Stable { epoch: second(), seq: Seq(7) });
+            story.tell(12_500, peer, Note::Stable { log: log(), epoch: second(), seq: Seq(7) });
         }
         for k in 0..8 {
             story.done(8_000 + k * 100, World::Sample { process: "p1".to_owned(), pid: 7, descriptors: 20, memory: 1 << 24 });
         }
         story.done(13_000, World::Quiet { from: Time::from_micros(8_000_000), to: Time::from_micros(12_000_000), core: vec![] });
         for (epoch, seq, origin, inc, oseq) in
-            [("1.p3", 2, "p1", 1, 1), ("1.p3", 3, "p2", 1, 1), ("2.p2", 5, "p1", 1, 2), ("2.p2", 7, "p3", 2, 1)]
+            [("1.p3#1", 2, "p1", 1, 1), ("1.p3#1", 3, "p2", 1, 1), ("2.p2#1", 5, "p1", 1, 2), ("2.p2#1", 7, "p3", 2, 1)]
         {
-            story.disk += &format!(
-                r#"{{"epoch":"{epoch}","view_id":1,"seq":{seq},"origin":"{origin}","inc":{inc},"oseq":{oseq},"time":0,"payload":"{origin} says {oseq}"}}"#
-            );
-            story.disk.push('\n');
+            story.disk += &kept(epoch, seq, (origin, inc), oseq);
         }
         story
     }
@@ -206,6 +219,7 @@ impl Story {
 
     fn history(mut self) -> (History, Options) {
         self.told.sort_by_key(|(ms, ..)| *ms);
+        let disk = self.disk_with_views();
         let mut records: Vec<Record> = vec![];
         let mut numbers: Vec<(Name, u64)> = vec![];
         for (n, (ms, what)) in (0..).zip(self.done) {
@@ -220,8 +234,31 @@ impl Story {
             let (t, p, inc) = (Time::from_micros(ms * 1_000), id(peer.0), Incarnation(peer.1));
             records.push(Record::Peer(Event { v: EVENT_VERSION, t, p, inc, n: *n, note }));
         }
-        let options = Options { knobs: Knobs::fast(), settled: true, disks: vec![Disk::read("p1", &self.disk)], ..Options::default() };
+        let options = Options { knobs: Knobs::fast(), settled: true, disks: vec![Disk::read("p1", &disk)], ..Options::default() };
         (History::new(records), options)
+    }
+
+    /// The file of p1, with its views and what it took back.
+    fn disk_with_views(&self) -> String {
+        let seq_of = |line: &str| line.split(r#""seq":"#).nth(1)?.split(',').next()?.parse::<u64>().ok();
+        let mut lines: Vec<String> = self.disk.split_inclusive('\n').map(str::to_owned).collect();
+        for (_, peer, note) in &self.told {
+            match note {
+                Note::View { view_id, epoch, seq, .. } if *peer == P1 => {
+                    let epoch = protocol::log_id::full(epoch);
+                    let line = format!(r#"{{"kind":"view","log":"1.p3#1","epoch":"{epoch}","seq":{seq},"view":{view_id}}}"#) + "\n";
+                    let above = lines.iter().position(|line| seq_of(line).is_some_and(|other| other > seq.0));
+                    lines.insert(above.unwrap_or(lines.len()), line);
+                }
+                Note::Diverged { from, to, .. } if *peer == P1 => {
+                    let line = format!(r#"{{"kind":"diverged","log":"1.p3#1","from":{from},"to":{to}}}"#) + "\n";
+                    let above = lines.iter().position(|line| seq_of(line).is_some_and(|other| other > to.0));
+                    lines.insert(above.unwrap_or(lines.len()), line);
+                }
+                _ => {}
+            }
+        }
+        lines.concat()
     }
 
     /// Nothing passes from p3 to p1 for a moment, so that nobody can be sure that the group stayed one.
@@ -278,13 +315,13 @@ fn the_story_survives_the_files() {
 
 #[test]
 fn one_leader_per_epoch() {
-    check_breaks("one-leader-per-epoch", |story| *story.at(315, P1) = Note::Follows { leader: id("p2"), epoch: first() });
+    check_breaks("one-leader-per-epoch", |story| *story.at(315, P1) = Note::Follows { log: log(), leader: id("p2"), epoch: first() });
 }
 
 #[test]
 fn epoch_monotonic() {
     check_breaks("epoch-monotonic", |story| {
-        story.tell(2_300, P1, Note::Promised { epoch: first(), to: id("p3") });
+        story.tell(2_300, P1, Note::Promised { log: log(), epoch: first(), to: id("p3") });
     });
 }
 
@@ -337,7 +374,7 @@ fn total_order() {
         // The same entry after another one: the last position before the cut belongs to another epoch here.
         let Note::Deliver { epoch: numbered, .. } = story.at(420, P1) else { unreachable!() };
         *numbered = epoch(1, P1);
-        story.disk = story.disk.replace(r#"{"epoch":"1.p3","view_id":1,"seq":3"#, r#"{"epoch":"1.p1","view_id":1,"seq":3"#);
+        story.disk = story.disk.replace(r#""epoch":"1.p3#1","seq":3"#, r#""epoch":"1.p1#1","seq":3"#);
         story.told.retain(|(_, _, note)| !matches!(note, Note::Stable { .. }));
     });
 }
@@ -351,13 +388,14 @@ fn gap_free() {
     check_breaks("gap-free", |story| {
         // It says that it has had the reading, and that is not so.
         let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(410, P3).clone() else { unreachable!() };
-        *story.at(410, P3) = Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq };
+        *story.at(410, P3) = Note::DupSuppressed { log: log(), epoch, seq, view_id, origin, origin_inc, oseq };
     });
     check_breaks("gap-free", |story| {
         story.tell(
             430,
             P3,
             Note::DupSuppressed {
+                log: log(),
                 epoch: first(),
                 seq: Seq(2),
                 view_id: ViewId(1),
@@ -379,7 +417,7 @@ fn integrity() {
         for peer in [P1, P2, P3B] {
             story.tell(9_020, peer, deliver(second(), 8, 3, P3B, 1));
         }
-        story.disk += r#"{"epoch":"2.p2","view_id":1,"seq":8,"origin":"p3","inc":2,"oseq":1,"time":0,"payload":"p3 says 1"}"#;
+        story.disk += &kept("2.p2#1", 8, P3B, 1);
     });
 }
 
@@ -394,10 +432,7 @@ fn fifo() {
         let last = story.disk.trim_end().rfind('\n').unwrap();
         story.disk.truncate(last + 1);
         for (seq, oseq) in [(7, 2), (8, 1)] {
-            story.disk += &format!(
-                r#"{{"epoch":"2.p2","view_id":1,"seq":{seq},"origin":"p3","inc":2,"oseq":{oseq},"time":0,"payload":"p3 says {oseq}"}}"#
-            );
-            story.disk.push('\n');
+            story.disk += &kept("2.p2#1", seq, P3B, oseq);
         }
     });
 }
@@ -444,7 +479,7 @@ fn check_outside(decided: u64, until: u64, outcome: Outcome) {
     story.tell(8_900, P1, outside);
     let ordered = vec![id("p2"), id("p3")];
     story.tell(decided, P2, Note::Failed { peer: id("p1"), peer_inc: Incarnation(1), silent: true, ordered });
-    story.tell(until, P1, Note::Follows { leader: id("p2"), epoch: second() });
+    story.tell(until, P1, Note::Follows { log: log(), leader: id("p2"), epoch: second() });
     send_away_and_let_in_again(&mut story);
     let (history, options) = story.history();
     let judgement = judge(&history, &options);
@@ -464,7 +499,7 @@ fn whom_a_leader_sends_away_is_judged_by_where_it_was_when_that_was_decided() {
 #[track_caller]
 fn check_too_slow(high: u64, outcome: Outcome) {
     let mut story = Story::told();
-    let evidence = Evidence::Slow { behind: 3, acked: Seq(high - 3), high: Seq(high), for_ms: 10_000 };
+    let evidence = Evidence::Slow { log: log(), behind: 3, acked: Seq(high - 3), high: Seq(high), for_ms: 10_000 };
     // Before the view that still names it is told of: it is told of when it is handed over.
     story.tell(6_250, P2, Note::Suspect { peer: id("p1"), peer_inc: Incarnation(1), evidence });
     send_away_and_let_in_again(&mut story);
@@ -504,7 +539,7 @@ fn no_crash() {
 fn stable_agreement() {
     check_breaks("stable-agreement", |story| {
         for peer in [P1, P2] {
-            *story.at(450, peer) = Note::Stable { epoch: first(), seq: Seq(9) };
+            *story.at(450, peer) = Note::Stable { log: log(), epoch: first(), seq: Seq(9) };
         }
     });
 }
@@ -512,24 +547,25 @@ fn stable_agreement() {
 #[test]
 fn safe_kept() {
     check_breaks("safe-kept", |story| {
-        story.tell(12_600, P1, Note::Diverged { from: Seq(7), to: Seq(7) });
+        story.tell(12_600, P1, Note::Diverged { log: log(), from: Seq(7), to: Seq(7) });
         let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(9_010, P1).clone() else { unreachable!() };
-        story.tell(12_610, P1, Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq });
+        story.tell(12_610, P1, Note::DupSuppressed { log: log(), epoch, seq, view_id, origin, origin_inc, oseq });
     });
     // p2 founds an epoch below what it had and p1 knew to be stable.
     check_breaks("safe-kept", |story| {
         story.cut_for_a_while();
-        story.tell(12_600, P1, Note::Stable { epoch: second(), seq: Seq(7) });
+        story.tell(12_600, P1, Note::Stable { log: log(), epoch: second(), seq: Seq(7) });
         story.tell(12_610, P2, cut(epoch(3, P2), 6));
     });
     // Links are cut somewhere, and p1 still has no reason to take back what p2's log has, too.
     check_breaks("safe-kept", |story| {
         story.cut_for_a_while();
-        story.tell(2_031, P1, Note::Diverged { from: Seq(3), to: Seq(3) });
+        story.tell(2_031, P1, Note::Diverged { log: log(), from: Seq(3), to: Seq(3) });
         story.tell(
             2_032,
             P1,
             Note::DupSuppressed {
+                log: log(),
                 epoch: first(),
                 seq: Seq(3),
                 view_id: ViewId(1),
@@ -557,8 +593,8 @@ fn contained() {
             *story.at(9_010, peer) = deliver(third.clone(), 8, 4, P3B, 1);
         }
         story.tell(7_010, P1, elected("p1", third.clone()));
-        story.tell(7_010, P2, Note::StepDown { epoch: second(), why: "for no reason".to_owned() });
-        story.disk = story.disk.replace(r#"{"epoch":"2.p2","view_id":1,"seq":7"#, r#"{"epoch":"3.p1","view_id":1,"seq":8"#);
+        story.tell(7_010, P2, Note::StepDown { log: log(), epoch: second(), why: "for no reason".to_owned() });
+        story.disk = story.disk.replace(r#""epoch":"2.p2#1","seq":7"#, r#""epoch":"3.p1#1","seq":8"#);
     });
 }
 
@@ -590,7 +626,7 @@ fn hygiene() {
 
 #[test]
 fn elects() {
-    check_breaks("elects", |story| story.tell(11_900, P2, Note::StepDown { epoch: second(), why: "for no reason".to_owned() }));
+    check_breaks("elects", |story| story.tell(11_900, P2, Note::StepDown { log: log(), epoch: second(), why: "for no reason".to_owned() }));
 }
 
 #[test]

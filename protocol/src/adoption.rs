@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::outbox::Stretch;
 use crate::role::{Phase, Role};
-use crate::seam::Output;
+use crate::seam::{Delivery, Output};
 use crate::tail::Tail;
 use crate::time::Time;
 
@@ -244,6 +244,7 @@ impl Node {
         let had_log = !self.log.is_none();
         let held = building.next().previous();
         let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
+        let (old_log, new_log) = (self.log.name(), building.name());
         let Some(log) = building.finish(&self.log) else {
             self.reject(Some(source.id()), "log", "with readings of an origin that was in no view", out);
             match purpose {
@@ -257,7 +258,11 @@ impl Node {
         if dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
             // What the old group ordered after the fork is in no common log; own readings among it are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
-            out.push(Output::Note(Note::Merged { into: source.id().clone(), from, to, new_from: from, new_to: held }));
+            let (log, into_log) = (old_log.clone(), new_log);
+            let leader = source.id().clone();
+            let merged = Delivery::Merged { log: log.clone(), at: fork, into: into_log.clone(), leader: leader.clone() };
+            out.push(Output::Deliver(merged));
+            out.push(Output::Note(Note::Merged { into: leader, log, into_log, from, to, new_from: from, new_to: held }));
         }
         if purpose != Purpose::Lead && log.view().is_some() {
             // Before anything of it is acknowledged.
@@ -266,7 +271,7 @@ impl Node {
         self.replace_log(log);
         // An admission may be to an epoch that began long ago.
         let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
-        out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log_id: format!("{:?}", self.log.log_id()) }));
+        out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log: self.log.name() }));
         let resume = match snapshot {
             None => Seq::ZERO,
             // A newcomer's first delivery is the view that lets it in, or as many entries before it as it asked for.
@@ -281,9 +286,9 @@ impl Node {
         };
         // Whoever was away gets the readings since, but joins with the view that admits it.
         let tell_from = if purpose == Purpose::Join { self.log.view_at() } else { Seq::ZERO };
-        self.sinks.on_log_replaced(&self.log, fork, resume, tell_from, out);
+        self.sinks.on_log_replaced(&self.log, &old_log, fork, (resume, tell_from), out);
         if let Some(at) = snapshot {
-            out.push(Output::Note(Note::StateTransfer { at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
+            out.push(Output::Note(Note::StateTransfer { log: self.log.name(), at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
         }
         self.wants_changed = true;
         match purpose {
@@ -307,11 +312,10 @@ impl Node {
 
     /// Takes back what the adopted log does not have, and goes on in a new epoch.
     pub(crate) fn cut_here(&mut self, cut: Seq, epoch: crate::id::Epoch, out: &mut Vec<Output>) {
-        let log_id = self.log.log_id();
         self.log.truncate(cut);
+        // The first row names the log.
         self.log.push_row(epoch.clone());
-        let log_id = if log_id.is_none() { epoch.clone() } else { log_id };
-        out.push(Output::Note(Note::Cut { epoch, seq: cut, log_id: format!("{log_id:?}") }));
+        out.push(Output::Note(Note::Cut { epoch, seq: cut, log: self.log.name() }));
     }
 }
 

@@ -156,7 +156,7 @@ impl Node {
     }
 
     fn tell_stepped_down(&mut self, now: Time, leader: &Leader, why: String, out: &mut Vec<Output>) {
-        out.push(Output::Note(Note::StepDown { epoch: leader.epoch.clone(), why }));
+        out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: leader.epoch.clone(), why }));
         for follower in leader.followers.values() {
             // Dated by the epoch, like every word of a leader's own.
             let word = Message::Rejected(Rejected { ask: Some(leader.epoch.round), reason: Reason::NotLeader });

@@ -5,6 +5,7 @@
 
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;
+use crate::log_id::LogId;
 use crate::message::{Entry, Ordered, Row, Snapshot};
 use crate::tail::Tail;
 use crate::time::Time;
@@ -77,6 +78,11 @@ impl Building {
     /// The first position that is still missing.
     pub(crate) fn next(&self) -> Seq {
         self.entries.end().next()
+    }
+
+    /// The name of the log that it becomes.
+    pub(crate) fn name(&self) -> LogId {
+        LogId::founded_by(self.lineage.first().map_or_else(|| self.epoch.clone(), |row| row.epoch.clone()))
     }
 
     pub(crate) fn is_complete(&self) -> bool {

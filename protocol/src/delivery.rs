@@ -6,11 +6,12 @@
 //! (virtual synchrony).
 
 use crate::handed::{Handed, Standing};
-use crate::id::{Epoch, Incarnation, PeerId, Seq, ViewId};
+use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::log::Log;
+use crate::log_id::LogId;
 use crate::message::Entry;
 use crate::note::Note;
-use crate::seam::{Delivery, Output, Run};
+use crate::seam::{self, Delivery, Output, Run};
 use crate::view::View;
 
 /// How far this peer's sinks are.
@@ -49,15 +50,16 @@ impl Sinks {
             if held.peek().is_none() {
                 return;
             }
-            let epoch = log.epoch_at(first);
+            let (name, epoch) = (log.name(), log.epoch_at(first));
             for (seq, entry) in held {
                 self.delivered = seq.plus(entry.positions()).previous();
-                self.deliver_entry(log, &epoch, seq, entry, me, out);
+                self.deliver_entry(log, (&name, &epoch, seq), entry, me, out);
             }
         }
     }
 
-    fn deliver_entry(&mut self, log: &Log, epoch: &Epoch, seq: Seq, entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+    fn deliver_entry(&mut self, log: &Log, at: (&LogId, &Epoch, Seq), entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+        let (name, epoch, seq) = at;
         match entry {
             Entry::Readings { origin, first, guarantee, readings } => {
                 let (last, mut past) = (first.plus(readings.len()).previous(), 0);
@@ -65,18 +67,23 @@ impl Sinks {
                     let (standing, end) = self.handed.standing(&origin, first.plus(past), last);
                     let next = end.next().above(first);
                     let (seq, oseq) = (seq.plus(past), first.plus(past));
+                    let to = seq.plus(next - past).previous();
                     match standing {
-                        Standing::Repeat => (past..next).for_each(|at| {
-                            let (epoch, view_id, origin_inc) = (epoch.clone(), self.in_force, origin.inc);
-                            let (seq, oseq, origin) = (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
-                            out.push(Output::Note(Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq }));
-                        }),
-                        Standing::Late => pass_over(seq, seq.plus(next - past).previous(), out),
+                        Standing::Repeat => {
+                            (past..next).for_each(|at| {
+                                let (log, epoch, view_id, origin_inc) = (name.clone(), epoch.clone(), self.in_force, origin.inc);
+                                let (seq, oseq, origin) = (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
+                                out.push(Output::Note(Note::DupSuppressed { log, epoch, seq, view_id, origin, origin_inc, oseq }));
+                            });
+                            out.push(repeat((name, epoch, seq), to, &origin, (oseq, end)));
+                        }
+                        Standing::Late => pass_over(name, seq, to, out),
                         Standing::Fresh => {
                             self.handed.add(&origin, oseq, end);
                             let readings = readings.slice(past..next);
-                            let (epoch, view_id, origin) = (epoch.clone(), self.in_force, origin.clone());
-                            out.push(Output::Deliver(Delivery::Run(Run { epoch, view_id, first: seq, origin, oseq, guarantee, readings })));
+                            let (log, epoch, view_id, origin) = (name.clone(), epoch.clone(), self.in_force, origin.clone());
+                            let run = Run { log, epoch, view_id, first: seq, origin, oseq, guarantee, readings };
+                            out.push(Output::Deliver(Delivery::Run(run)));
                         }
                     }
                     past = next;
@@ -86,12 +93,16 @@ impl Sinks {
                 let had = self.handed.has_all(&origin, from, to);
                 // Its origin says it in any case: whoever else could may be gone.
                 if !had || (&origin.id, origin.inc) == me {
-                    let (epoch, view_id, origin, origin_inc) = (epoch.clone(), self.in_force, origin.id.clone(), origin.inc);
-                    out.push(Output::Note(Note::Lost { epoch, seq, view_id, origin, origin_inc, from, to }));
+                    let (log, epoch, view_id) = (name.clone(), epoch.clone(), self.in_force);
+                    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
+                    out.push(Output::Note(Note::Lost { log, epoch, seq, view_id, origin, origin_inc, from, to }));
                 }
-                if !had {
+                if had {
+                    out.push(repeat(at, seq, &origin, (from, to)));
+                } else {
                     self.handed.add(&origin, from, to);
-                    out.push(Output::Deliver(Delivery::Lost { seq, origin, from, to }));
+                    let (log, epoch) = (name.clone(), epoch.clone());
+                    out.push(Output::Deliver(Delivery::Lost { log, epoch, seq, origin, from, to }));
                 }
             }
             Entry::Change(_) => unreachable!("a log holds whole views"),
@@ -99,6 +110,7 @@ impl Sinks {
                 self.in_force = view.view_id;
                 // Another log may still bring those back who are gone, so the bound is generous.
                 self.handed.forget(HANDED_MOST, |id| log.remembers(id));
+                out.push(Output::Deliver(Delivery::View(Box::new(standing(log, name, seq, &view)))));
                 if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
                     self.tell(log, &view, seq, out);
                 }
@@ -108,19 +120,22 @@ impl Sinks {
 
     /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`, and views
     /// are told from `tell_from` on.
-    pub(crate) fn on_log_replaced(&mut self, log: &Log, fork: Seq, resume: Seq, tell_from: Seq, out: &mut Vec<Output>) {
+    pub(crate) fn on_log_replaced(&mut self, log: &Log, old: &LogId, fork: Seq, (resume, tell_from): (Seq, Seq), out: &mut Vec<Output>) {
         // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
         let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&self.tell_from);
         self.tell_from = if joined_before { self.tell_from.min(tell_from) } else { tell_from };
         if self.delivered > fork {
-            out.push(Output::Note(Note::Diverged { from: fork.next(), to: self.delivered }));
+            let (from, to) = (fork.next(), self.delivered);
+            out.push(Output::Deliver(Delivery::Diverged { log: old.clone(), from, to }));
+            out.push(Output::Note(Note::Diverged { log: old.clone(), from, to }));
             self.delivered = fork;
         }
         // A newcomer has no past to miss: its first delivery is where it joined.
         if self.delivered > Seq::ZERO && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
-            out.push(Output::Note(Note::Gap { from, to, why: "the entries had been discarded".to_owned() }));
-            out.push(Output::Deliver(Delivery::Gap { from, to }));
+            let why = "the entries had been discarded".to_owned();
+            out.push(Output::Note(Note::Gap { log: log.name(), from, to, why: why.clone() }));
+            out.push(Output::Deliver(Delivery::Gap { log: log.name(), from, to, why }));
         }
         self.delivered = self.delivered.max(resume);
         self.in_force = log.view_in_force(self.delivered).map_or(ViewId::ZERO, |view| view.view_id);
@@ -146,13 +161,31 @@ impl Sinks {
             leader: view.leader.clone(),
             members: view.ids(),
             incs: view.members.iter().map(|contact| contact.member.inc).collect(),
-            log_id: format!("{:?}", log.log_id()),
+            log: log.name(),
         }));
     }
 }
 
+/// What stands there is nothing new.
+fn repeat((log, epoch, seq): (&LogId, &Epoch, Seq), last: Seq, origin: &Member, (from, to): (Oseq, Oseq)) -> Output {
+    Output::Deliver(Delivery::Repeat { log: log.clone(), epoch: epoch.clone(), seq, last, origin: origin.clone(), from, to })
+}
+
+/// A view at its place, beside the one before it in the log.
+fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> seam::Standing {
+    let before = log.view_in_force(seq.previous());
+    let has = |view: Option<&View>, member: &Member| view.is_some_and(|view| view.names(member));
+    let members = |view: Option<&View>| -> Vec<Member> {
+        view.into_iter().flat_map(|view| view.members.iter()).map(|contact| contact.member.clone()).collect()
+    };
+    let (mut joined, mut left) = (members(Some(view)), members(before));
+    joined.retain(|member| !has(before, member));
+    left.retain(|member| !has(Some(view), member));
+    seam::Standing { log: name.clone(), seq, view: view.clone(), joined, left }
+}
+
 /// Tells that what stands there will not be handed over, together with what stands before it where that was just told.
-fn pass_over(from: Seq, to: Seq, out: &mut Vec<Output>) {
+fn pass_over(log: &LogId, from: Seq, to: Seq, out: &mut Vec<Output>) {
     if let [.., Output::Note(Note::Gap { to: told, why, .. }), Output::Deliver(Delivery::Gap { to: handed, .. })] = &mut out[..]
         && told.next() == from
         && why == LATE
@@ -160,8 +193,8 @@ fn pass_over(from: Seq, to: Seq, out: &mut Vec<Output>) {
         (*told, *handed) = (to, to);
         return;
     }
-    out.push(Output::Note(Note::Gap { from, to, why: LATE.to_owned() }));
-    out.push(Output::Deliver(Delivery::Gap { from, to }));
+    out.push(Output::Note(Note::Gap { log: log.clone(), from, to, why: LATE.to_owned() }));
+    out.push(Output::Deliver(Delivery::Gap { log: log.clone(), from, to, why: LATE.to_owned() }));
 }
 
 /// Why a reading is passed over that its origin's order has no place for any more.
@@ -271,7 +304,7 @@ mod tests {
         let fate = |output: &Output| match output {
             Output::Deliver(Delivery::Run(run)) => Some(format!("{}", run.oseq)),
             Output::Note(Note::DupSuppressed { oseq, .. }) => Some(format!("={oseq}")),
-            Output::Deliver(Delivery::Gap { from, to }) => Some(format!("[{from}-{to}]")),
+            Output::Deliver(Delivery::Gap { from, to, .. }) => Some(format!("[{from}-{to}]")),
             _ => None,
         };
         out.iter().filter_map(fate).collect()
@@ -282,7 +315,7 @@ mod tests {
         let (early, late, mut sinks) = (member("p4", 1), member("p4", 2), Sinks::new());
         assert_eq!(fate(&deliver(&mut sinks, &log(vec![data(&late, 1), data(&late, 2)]))), ["1", "2"]);
         let other = log(vec![data(&early, 1), data(&early, 2), data(&late, 1), data(&late, 2), data(&late, 3)]);
-        sinks.on_log_replaced(&other, Seq::ZERO, Seq::ZERO, Seq::ZERO, &mut Vec::new());
+        sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, Seq::ZERO), &mut Vec::new());
         assert_eq!(fate(&deliver(&mut sinks, &other)), ["1", "2", "=1", "=2", "3"]);
     }
 
@@ -294,7 +327,7 @@ mod tests {
         let mut resent: Vec<Entry> = vec![data(&p3, 1), data(&p3, 2)];
         resent.extend([data(&p2, 1), data(&p3, 3), data(&p3, 4), data(&p3, 5), data(&p3, 6)]);
         let other = log(resent);
-        sinks.on_log_replaced(&other, Seq::ZERO, Seq::ZERO, Seq::ZERO, &mut Vec::new());
+        sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, Seq::ZERO), &mut Vec::new());
         let out = deliver(&mut sinks, &other);
         assert_eq!(fate(&out), ["[1-2]", "1", "[4-4]", "=4", "=5", "6"]);
         let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Gap { .. }))).count();
@@ -308,13 +341,13 @@ mod tests {
         let check = |delivered: u64, fork: u64, resume: u64, diverged: Option<(u64, u64)>, gap: Option<(u64, u64)>| {
             let (mut sinks, mut out) = (Sinks::new(), Vec::new());
             sinks.delivered = Seq(delivered);
-            sinks.on_log_replaced(&log, Seq(fork), Seq(resume), Seq::ZERO, &mut out);
+            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq(resume), Seq::ZERO), &mut out);
             let said = out.iter().find_map(|output| match output {
-                Output::Note(Note::Diverged { from, to }) => Some((from.0, to.0)),
+                Output::Note(Note::Diverged { from, to, .. }) => Some((from.0, to.0)),
                 _ => None,
             });
             let missed = out.iter().find_map(|output| match output {
-                Output::Deliver(Delivery::Gap { from, to }) => Some((from.0, to.0)),
+                Output::Deliver(Delivery::Gap { from, to, .. }) => Some((from.0, to.0)),
                 _ => None,
             });
             assert_eq!((said, missed), (diverged, gap), "delivered {delivered}, fork {fork}, resume {resume}");
@@ -336,7 +369,7 @@ mod tests {
                 deliver(&mut sinks, &log);
             }
             sinks.tell_from = Seq(before);
-            sinks.on_log_replaced(&log, Seq(fork), Seq::ZERO, Seq(let_in), &mut out);
+            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq::ZERO, Seq(let_in)), &mut out);
             assert_eq!(sinks.tell_from, Seq(from), "told {told}, let in at {before} and {let_in}, fork {fork}");
         };
         check(false, 2, 3, 5, 2);

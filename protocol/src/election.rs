@@ -356,7 +356,8 @@ impl Node {
             if own_word {
                 // What a stranger announces changes nothing, and is nothing to tell.
                 if word.epoch >= self.promised && (self.promised.owner == *from || self.counts(from)) {
-                    out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                    let (log, epoch) = (self.log.name(), word.epoch.clone());
+                    out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
                 }
                 self.on_beacon(now, from, &word, out);
                 self.on_invitation(now, &word, out);
@@ -552,7 +553,7 @@ impl Node {
     pub(crate) fn step_down(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
         let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
-        out.push(Output::Note(Note::StepDown { epoch: leader.epoch.clone(), why }));
+        out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: leader.epoch.clone(), why }));
         let promised = self.promised.clone();
         for member in followers {
             self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);

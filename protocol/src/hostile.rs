@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::config::{Guarantee, Knobs, Mode};
 use crate::id::{Contact, Epoch, Oseq, Seq};
+use crate::log_id::LogId;
 use crate::message::{Coordinator, Entry, Message, MissingRequest, Ordered, Reason, Rejected, Requests, SyncFinal, SyncRequest, Wish};
 use crate::note::{Evidence, Note};
 use crate::phase::Phase;
@@ -185,7 +186,7 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
 
 #[test]
 fn its_reason_has_numbers() {
-    let evidence = Evidence::Unacknowledged { acked: Seq(2), awaited: Seq(3), high: Seq(5), for_ms: 30_000 };
+    let evidence = Evidence::Unacknowledged { log: LogId::default(), acked: Seq(2), awaited: Seq(3), high: Seq(5), for_ms: 30_000 };
     assert_eq!(evidence.to_string(), "it has acknowledged nothing for 30000 ms, at #2 of #5, and #3 waits to be safe");
 }
 

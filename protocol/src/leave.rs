@@ -79,12 +79,12 @@ impl Node {
             Successor::Member(_) | Successor::Group(_) if waits => {}
             Successor::Member(successor) => {
                 let why = format!("it leaves and hands over to {}", successor.id);
-                out.push(Output::Note(Note::StepDown { epoch, why }));
+                out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch, why }));
                 self.hand_over(now, &successor, out);
             }
             Successor::Group(leader) => {
                 let why = format!("the group becomes part of that of {}", leader.id());
-                out.push(Output::Note(Note::StepDown { epoch: epoch.clone(), why }));
+                out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: epoch.clone(), why }));
                 for member in followers {
                     self.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
                 }

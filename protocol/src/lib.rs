@@ -73,6 +73,7 @@ mod lateness;
 mod leave;
 mod links;
 mod log;
+pub mod log_id;
 mod member;
 mod membership;
 mod moving;

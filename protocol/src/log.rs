@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use crate::change::Change;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
+use crate::log_id::LogId;
 use crate::message::{Entry, LogEnd, Row, Snapshot};
 use crate::table::Table;
 use crate::tail::Tail;
@@ -77,6 +78,11 @@ impl Log {
 
     pub(crate) fn log_id(&self) -> Epoch {
         self.lineage.first().map_or_else(Epoch::none, |row| row.epoch.clone())
+    }
+
+    /// The same, as others read it.
+    pub(crate) fn name(&self) -> LogId {
+        LogId::founded_by(self.log_id())
     }
 
     pub(crate) fn contiguous(&self) -> Seq {

@@ -15,7 +15,7 @@ use crate::view::View;
 impl Node {
     /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it alive.
     pub(crate) fn become_member(&mut self, now: Time, proven_at: Time, leader: Contact, epoch: Epoch, out: &mut Vec<Output>) {
-        out.push(Output::Note(Note::Follows { leader: leader.id().clone(), epoch: epoch.clone() }));
+        out.push(Output::Note(Note::Follows { log: self.log.name(), leader: leader.id().clone(), epoch: epoch.clone() }));
         self.been_member = true;
         self.blocked = None;
         self.outside_since = None;
@@ -147,7 +147,12 @@ impl Node {
         if *epoch >= self.promised {
             return false;
         }
-        out.push(Output::Note(Note::StaleEpoch { from: from.id.clone(), epoch: epoch.clone(), kind: kind.to_owned() }));
+        out.push(Output::Note(Note::StaleEpoch {
+            log: self.log.name(),
+            from: from.id.clone(),
+            epoch: epoch.clone(),
+            kind: kind.to_owned(),
+        }));
         match &self.role {
             Role::Member(_) | Role::Leader(_) => {
                 let promised = self.promised.clone();
@@ -172,7 +177,7 @@ impl Node {
             out.push(Output::Published { first: first.oseq, last: last.last(), outcome: Outcome::Stable });
         }
         for Stretch { seq, oseq, count, .. } in news.into_iter().filter(|stretch| stretch.guarantee == Guarantee::Safe) {
-            out.push(Output::Acknowledged { first: oseq, seq, count, epoch: self.log.epoch() });
+            out.push(Output::Acknowledged { first: oseq, seq, count, log: self.log.name(), epoch: self.log.epoch() });
         }
     }
 

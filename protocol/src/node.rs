@@ -245,8 +245,11 @@ impl Node {
             blocked: self.blocked.clone(),
             leaving: self.leaving.is_some(),
             leader: self.leader_id(),
+            log: self.log.name(),
             epoch: self.log.epoch().to_string(),
+            epoch_inc: self.log.epoch().owner.inc,
             promised: self.promised.to_string(),
+            promised_inc: self.promised.owner.inc,
             view_id: view.map_or(ViewId::ZERO, |view| view.view_id),
             members: view.map_or_else(Vec::new, crate::view::View::ids),
             contiguous: self.log.contiguous(),
@@ -540,7 +543,7 @@ impl Node {
     fn on_publish(&mut self, publications: Vec<Publication>, out: &mut Vec<Output>) {
         let refuses = if self.leaving.is_some() {
             Some(Refusal::Leaving)
-        } else if self.blocked.is_some() && self.been_member {
+        } else if self.blocked.is_some() && (self.been_member || self.veteran) {
             Some(Refusal::NoQuorum)
         } else {
             None
@@ -745,6 +748,28 @@ mod tests {
         puppet.give(Input::Wake);
         assert_eq!(puppet.node.status().delivered, Seq(1 + burst));
         assert!(puppet.node.deadline() > Some(puppet.now));
+    }
+
+    #[test]
+    fn who_has_lost_its_log_takes_readings_until_it_is_blocked_and_orders_what_it_took() {
+        let knobs = Knobs { mode: crate::guarantee::Mode::Primary, bootstrap: vec![peer(1).member.id, peer(2).member.id], ..Knobs::fast() };
+        let publish = |node: &mut Node, now: Time| {
+            let mut out = Vec::new();
+            node.handle(now, Input::Publish { publications: vec![Publication::one("x".into(), 0, None)] }, &mut out);
+            out.iter().any(|output| matches!(output, Output::Accepted { .. }))
+        };
+        let (mut founder, mut veteran) = (newcomer(knobs.clone(), 1), newcomer(knobs, 1).veteran());
+        assert!(publish(&mut founder, Time::ZERO) && publish(&mut veteran, Time::ZERO), "nobody is blocked yet");
+        let (mut out, mut now) = (Vec::new(), Time::ZERO);
+        while veteran.status().blocked.is_none() || founder.status().blocked.is_none() {
+            now += Duration::from_millis(1);
+            veteran.handle(now, Input::Wake, &mut out);
+            founder.handle(now, Input::Wake, &mut out);
+        }
+        assert!(publish(&mut founder, now), "a founder keeps them for the group that it founds");
+        out.clear();
+        assert!(!publish(&mut veteran, now), "a veteran may wait for ever");
+        assert_eq!((veteran.status().published, veteran.refused), (Oseq(1), 1), "what it took before is kept");
     }
 
     #[test]

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId, epoch_fields};
+use crate::log_id::LogId;
 use crate::seam::Reading;
 use crate::status::Status;
 use crate::time::Time;
 
+mod escape;
 mod sentence;
 
-pub use self::sentence::escape;
+pub use self::escape::{escape, printable};
 
 /// The version of the event schema.
 pub const EVENT_VERSION: u8 = 1;
@@ -196,8 +198,9 @@ pub enum Note {
         members: Vec<PeerId>,
         /// Their incarnations, in the same order.
         incs: Vec<Incarnation>,
-        /// The name of the log: its first epoch, owner's incarnation included.
-        log_id: String,
+        /// The log.
+        #[serde(default, alias = "log_id", skip_serializing_if = "LogId::is_none")]
+        log: LogId,
     },
     /// This peer misses its leader and asks around.
     ElectionStarted {
@@ -222,6 +225,9 @@ pub enum Note {
     },
     /// Nobody higher answered: this peer claims.
     Claim {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The epoch.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -232,6 +238,9 @@ pub enum Note {
     },
     /// This peer leads from now on.
     LeaderElected {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// Itself.
         peer: PeerId,
         /// Its epoch.
@@ -244,6 +253,9 @@ pub enum Note {
     },
     /// An announcement arrived from the peer that it names.
     Coordinator {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// Who.
         peer: PeerId,
         /// Its epoch.
@@ -252,6 +264,9 @@ pub enum Note {
     },
     /// This peer follows a leader from now on.
     Follows {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// Whom.
         leader: PeerId,
         /// In which epoch.
@@ -260,6 +275,9 @@ pub enum Note {
     },
     /// This peer led and does not any more.
     StepDown {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The epoch it led.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -279,6 +297,9 @@ pub enum Note {
     /// A reading of this peer's own that was to be safe is: it is stable, so it survives whatever leaves the group a quorum
     /// (mode `available`: a member that goes on).
     Acknowledged {
+        /// The log that the position is of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// Its number.
         oseq: Oseq,
         /// Its position.
@@ -301,6 +322,9 @@ pub enum Note {
     },
     /// A reading was handed to the sinks.
     Deliver {
+        /// The log that the position is of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The entry's epoch.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -325,6 +349,9 @@ pub enum Note {
     },
     /// An entry was not handed over, because this peer's sinks have had that reading.
     DupSuppressed {
+        /// The log that the position is of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The entry's epoch.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -341,6 +368,9 @@ pub enum Note {
     },
     /// This peer will never hand over what stands at these positions.
     Gap {
+        /// The log that the position is of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The first.
         from: Seq,
         /// The last.
@@ -350,6 +380,9 @@ pub enum Note {
     },
     /// This peer goes on from a snapshot.
     StateTransfer {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The snapshot's position.
         at: Seq,
         /// Deliveries go on above this position.
@@ -360,6 +393,9 @@ pub enum Note {
     },
     /// Something of an epoch below this peer's promise was turned away.
     StaleEpoch {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// From whom.
         from: PeerId,
         /// Its epoch.
@@ -380,6 +416,9 @@ pub enum Note {
     },
     /// This peer will accept nothing below this epoch any more, except through a cut.
     Promised {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The epoch.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -393,11 +432,15 @@ pub enum Note {
         epoch: Epoch,
         /// The last position before it.
         seq: Seq,
-        /// The name of the log.
-        log_id: String,
+        /// The log.
+        #[serde(default, alias = "log_id", skip_serializing_if = "LogId::is_none")]
+        log: LogId,
     },
     /// Everyone in the view has everything up to here.
     Stable {
+        /// The log that this peer holds; none before the first.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The epoch it was learnt in.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -406,6 +449,9 @@ pub enum Note {
     },
     /// What this peer handed over at these positions is not what the log says there any more.
     Diverged {
+        /// The log in which it was handed over.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The first.
         from: Seq,
         /// The last.
@@ -413,8 +459,14 @@ pub enum Note {
     },
     /// This peer's group has become part of another one.
     Merged {
+        /// The log of the group that dissolves.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The leader of the other.
         into: PeerId,
+        /// The log of the other; the same one where the two had parted.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        into_log: LogId,
         /// The first position that only the old group has.
         from: Seq,
         /// The last one.
@@ -428,6 +480,9 @@ pub enum Note {
     },
     /// An origin has declared readings of its own lost.
     Lost {
+        /// The log that the position is of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The entry's epoch.
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
@@ -484,6 +539,9 @@ pub enum Evidence {
     },
     /// It lags too far, for too long.
     Slow {
+        /// The log that the positions are of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// By how many entries, since it came in.
         behind: u64,
         /// The last position that it has acknowledged.
@@ -495,6 +553,9 @@ pub enum Evidence {
     },
     /// A reading waits to be safe, and it acknowledges nothing.
     Unacknowledged {
+        /// The log that the positions are of.
+        #[serde(default, skip_serializing_if = "LogId::is_none")]
+        log: LogId,
         /// The last position that it has acknowledged.
         acked: Seq,
         /// The first position that waits.
@@ -561,6 +622,7 @@ impl Note {
     pub fn delivered(reading: &Reading<'_>) -> Self {
         let Reading { run, seq, oseq, payload, .. } = *reading;
         Self::Deliver {
+            log: run.log.clone(),
             epoch: run.epoch.clone(),
             seq,
             view_id: run.view_id,
@@ -661,7 +723,7 @@ mod tests {
                 leader: id("a.b"),
                 members: vec![id("a.b"), id("peer2")],
                 incs: vec![Incarnation(4), Incarnation(9)],
-                log_id: "1.a.b".to_owned(),
+                log: "1.a.b#4".parse().expect("a log"),
             },
         };
         let line = serde_json::to_string(&event).expect("an event is JSON");

@@ -71,7 +71,7 @@ impl Node {
         if leader.is_level(contiguous) {
             let epoch = leader.epoch.clone();
             let why = format!("it hands over to {}, which outranks it", successor.id);
-            out.push(Output::Note(Note::StepDown { epoch, why }));
+            out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch, why }));
             self.hand_over(now, successor, out);
         }
     }

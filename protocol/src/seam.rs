@@ -9,10 +9,12 @@ use bytes::Bytes;
 
 use crate::digest::Digest;
 use crate::guarantee::Guarantee;
-use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, Seq, ViewId};
+use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
+use crate::log_id::LogId;
 use crate::message::{Datagram, Message};
 use crate::note::{Note, Refusal};
 use crate::readings::{Collector, Readings};
+use crate::view::View;
 
 /// Everything that can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +181,8 @@ pub enum Output {
         seq: Seq,
         /// How many.
         count: u64,
+        /// In which log.
+        log: LogId,
         /// In which epoch.
         epoch: Epoch,
     },
@@ -216,15 +220,63 @@ pub enum Output {
 pub enum Delivery {
     /// Readings.
     Run(Run),
+    /// A view comes into force.
+    View(Box<Standing>),
     /// This peer will never hand over what stood here.
     Gap {
+        /// The log.
+        log: LogId,
         /// The first position missing.
         from: Seq,
         /// The last position missing.
         to: Seq,
+        /// Why.
+        why: String,
+    },
+    /// What was handed over at these positions is not what the group's log has there; what the log has there follows.
+    Diverged {
+        /// The log in which it was handed over.
+        log: LogId,
+        /// The first position.
+        from: Seq,
+        /// The last position.
+        to: Seq,
+    },
+    /// This peer's group becomes part of another one.
+    Merged {
+        /// The log of the group that dissolves.
+        log: LogId,
+        /// The last position that both logs have in common.
+        at: Seq,
+        /// The log that this peer goes on in; the same one where the two had parted.
+        into: LogId,
+        /// The leader there.
+        leader: PeerId,
+    },
+    /// What stands at these positions is nothing new to this peer's sinks: they have had these readings, or been told that they
+    /// are lost.
+    Repeat {
+        /// The log.
+        log: LogId,
+        /// The epoch of the entry.
+        epoch: Epoch,
+        /// The first position.
+        seq: Seq,
+        /// The last position.
+        last: Seq,
+        /// Whose readings.
+        origin: Member,
+        /// The first of its numbers.
+        from: Oseq,
+        /// The last of its numbers.
+        to: Oseq,
     },
     /// The origin has declared its own readings lost.
     Lost {
+        /// The log.
+        log: LogId,
+        /// The epoch of the declaration.
+        epoch: Epoch,
         /// Where the declaration stands.
         seq: Seq,
         /// Whose readings.
@@ -236,9 +288,26 @@ pub enum Delivery {
     },
 }
 
+/// A view at its place in the log, and what it changes for the peer that it is handed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The log.
+    pub log: LogId,
+    /// Where it stands.
+    pub seq: Seq,
+    /// The view.
+    pub view: View,
+    /// Who is in it and was not in the last view that was handed over.
+    pub joined: Vec<Member>,
+    /// Who was in that one and is not in this one.
+    pub left: Vec<Member>,
+}
+
 /// Ordered readings: of one origin, with consecutive numbers, at consecutive positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
+    /// The log.
+    pub log: LogId,
     /// The epoch of the entries.
     pub epoch: Epoch,
     /// The view in force there.
@@ -280,8 +349,25 @@ impl Delivery {
     pub fn range(&self) -> (Seq, Seq) {
         match self {
             Self::Run(run) => (run.first, run.last()),
-            Self::Gap { from, to } => (*from, *to),
+            Self::Gap { from, to, .. } | Self::Diverged { from, to, .. } => (*from, *to),
+            Self::View(standing) => (standing.seq, standing.seq),
+            Self::Merged { at, .. } => (*at, *at),
+            Self::Repeat { seq, last, .. } => (*seq, *last),
             Self::Lost { seq, .. } => (*seq, *seq),
+        }
+    }
+
+    /// The log that it speaks of.
+    #[must_use]
+    pub fn log(&self) -> &LogId {
+        match self {
+            Self::Run(run) => &run.log,
+            Self::View(standing) => &standing.log,
+            Self::Gap { log, .. }
+            | Self::Diverged { log, .. }
+            | Self::Merged { log, .. }
+            | Self::Repeat { log, .. }
+            | Self::Lost { log, .. } => log,
         }
     }
 }
@@ -343,8 +429,9 @@ impl Output {
                 (0..).zip(readings.iter()).map(publish).for_each(tell);
             }
             Self::Deliver(Delivery::Run(run)) => run.iter().map(|reading| Note::delivered(&reading)).for_each(tell),
-            Self::Acknowledged { first, seq, count, epoch } => {
-                let acknowledged = |past| Note::Acknowledged { oseq: first.plus(past), seq: seq.plus(past), epoch: epoch.clone() };
+            Self::Acknowledged { first, seq, count, log, epoch } => {
+                let (log, epoch) = (|| log.clone(), || epoch.clone());
+                let acknowledged = |past| Note::Acknowledged { oseq: first.plus(past), seq: seq.plus(past), log: log(), epoch: epoch() };
                 (0..*count).map(acknowledged).for_each(tell);
             }
             _ => {}

@@ -430,7 +430,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         if stable > leader.told_stable {
             leader.told_stable = stable;
-            out.push(Output::Note(Note::Stable { epoch: leader.epoch.clone(), seq: stable }));
+            out.push(Output::Note(Note::Stable { log: self.log.name(), epoch: leader.epoch.clone(), seq: stable }));
         }
     }
 

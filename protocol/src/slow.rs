@@ -60,9 +60,9 @@ impl Node {
             let acked = follower.acked;
             let for_too_long = |since: &Time| now.since(*since) >= knobs.slow_timeout;
             let evidence = if let Some(since) = follower.lag_since.filter(for_too_long) {
-                Evidence::Slow { behind: lag, acked, high, for_ms: millis(now.since(since)) }
+                Evidence::Slow { log: self.log.name(), behind: lag, acked, high, for_ms: millis(now.since(since)) }
             } else if let Some(((_, since), awaited)) = follower.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since)) {
-                Evidence::Unacknowledged { acked, awaited, high, for_ms: millis(now.since(since)) }
+                Evidence::Unacknowledged { log: self.log.name(), acked, awaited, high, for_ms: millis(now.since(since)) }
             } else {
                 continue;
             };

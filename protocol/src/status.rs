@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guarantee::Mode;
 use crate::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
+use crate::log_id::LogId;
 use crate::view::Names;
 
 /// Where a peer stands.
@@ -28,10 +29,19 @@ pub struct Status {
     pub leaving: bool,
     /// Whom it follows, itself included.
     pub leader: Option<PeerId>,
+    /// Its log, if it has one; the positions below are of that log.
+    #[serde(default, skip_serializing_if = "LogId::is_none")]
+    pub log: LogId,
     /// Epoch of its log, written `3.peer1`; `0.` where it has none.
     pub epoch: String,
+    /// The incarnation of that epoch's owner.
+    #[serde(default)]
+    pub epoch_inc: Incarnation,
     /// The highest epoch it promised.
     pub promised: String,
+    /// The incarnation of that epoch's owner.
+    #[serde(default)]
+    pub promised_inc: Incarnation,
     /// The number of the newest view it holds.
     pub view_id: ViewId,
     /// Everyone in that view, lowest priority first.

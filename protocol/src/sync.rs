@@ -41,7 +41,7 @@ impl Node {
         let epoch = (&self.promised).max(&candidate.floor).next(self.me.member.clone());
         let asked = candidate.awaited().count() as u64;
         let alone = candidate.first_view && asked == 0;
-        out.push(Output::Note(Note::Claim { epoch: epoch.clone(), asked, alone }));
+        out.push(Output::Note(Note::Claim { log: self.log.name(), epoch: epoch.clone(), asked, alone }));
         self.sync(now, epoch, None, out);
     }
 
@@ -177,7 +177,7 @@ impl Node {
     pub(crate) fn promise_to(&mut self, epoch: &Epoch, to: &PeerId, out: &mut Vec<Output>) {
         if *epoch > self.promised {
             self.promised = epoch.clone();
-            out.push(Output::Note(Note::Promised { epoch: epoch.clone(), to: to.clone() }));
+            out.push(Output::Note(Note::Promised { log: self.log.name(), epoch: epoch.clone(), to: to.clone() }));
         }
         // A promise above what is being built for discards it: nothing may be acknowledged in a lower epoch any more.
         if self.building.as_ref().is_some_and(|building| building.epoch < self.promised) {
@@ -403,7 +403,8 @@ impl Node {
         self.witness = None;
         self.wants_changed = true;
         let size = listed.len() as u64 + 1;
-        out.push(Output::Note(Note::LeaderElected { peer: self.me.id().clone(), epoch: epoch.clone(), size, renewed }));
+        let log = self.log.name();
+        out.push(Output::Note(Note::LeaderElected { log, peer: self.me.id().clone(), epoch: epoch.clone(), size, renewed }));
         let word = Coordinator { leader: self.me.clone(), epoch: epoch.clone(), size, ask: None, names_you: false };
         for contact in listed.iter().chain(&unlisted) {
             let names_you = listed.iter().any(|other| other.member == contact.member);

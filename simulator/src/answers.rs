@@ -154,7 +154,9 @@ impl<'a> Asked<'a> {
             Output::HangUp { link } => Some(format!("hangs up on {}", to(link))),
             Output::Deliver(Delivery::Run(run)) if run.readings.len() > 1 => Some(format!("hands over #{} to #{}", run.first, run.last())),
             Output::Deliver(Delivery::Run(run)) => Some(format!("hands over #{}", run.first)),
-            Output::Deliver(other) => Some(format!("hands over {other:?}")),
+            Output::Deliver(other @ (Delivery::Gap { .. } | Delivery::Lost { .. })) => Some(format!("hands over {other:?}")),
+            // The others have notes that say the same.
+            Output::Deliver(Delivery::View(_) | Delivery::Repeat { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. }) => None,
             Output::Accepted { .. } | Output::Published { .. } => output.fate(),
             Output::Acknowledged { .. } => {
                 let mut sentences = Vec::new();

@@ -501,7 +501,7 @@ impl<W: Watch> World<W> {
                 output.notes_of_readings(|note| self.tell(host, note));
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
-            Output::Deliver(Delivery::Gap { .. } | Delivery::Lost { .. }) | Output::Published { .. } | Output::Refused { .. } => {}
+            Output::Deliver(_) | Output::Published { .. } | Output::Refused { .. } => {}
             Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),
@@ -575,10 +575,11 @@ impl<W: Watch> World<W> {
 /// The note of a delivery, without the words that only a log would print: half of a run's time would go into them.
 fn untold(reading: &Reading<'_>) -> Note {
     let Reading { run, seq, oseq, payload, .. } = *reading;
-    let Run { epoch, view_id, origin, guarantee, .. } = run;
+    let Run { log, epoch, view_id, origin, guarantee, .. } = run;
     let (safe, digest) = (*guarantee == Guarantee::Safe, Digest::of(payload));
-    let (epoch, view_id, origin, origin_inc) = (epoch.clone(), *view_id, origin.id.clone(), origin.inc);
-    Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, text: String::new() }
+    let (log, epoch, view_id) = (log.clone(), epoch.clone(), *view_id);
+    let (origin, origin_inc) = (origin.id.clone(), origin.inc);
+    Note::Deliver { log, epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, text: String::new() }
 }
 
 /// The wall clock at a moment of virtual time, in microseconds since 1970.

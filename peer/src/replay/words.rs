@@ -36,8 +36,8 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         }
         Output::Broadcast { datagram } => format!("[*] {}", datagram.message),
         Output::Whisper { to, datagram } => format!("[{to}] {}", datagram.message),
-        Output::Deliver(Delivery::Gap { from, to }) => format!("deliver a gap #{from} to #{to}"),
-        Output::Deliver(Delivery::Lost { seq, origin, from, to }) => {
+        Output::Deliver(Delivery::Gap { from, to, .. }) => format!("deliver a gap #{from} to #{to}"),
+        Output::Deliver(Delivery::Lost { seq, origin, from, to, .. }) => {
             format!("deliver #{seq}: readings {from} to {to} of {origin} are lost")
         }
         Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } | Output::Refused { .. } => return output.fate(),
@@ -45,7 +45,12 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
             format!("store incarnation {incarnation}{}", if *veteran { ", and that it has been in a view" } else { "" })
         }
         Output::Stop(reason) => format!("stop: {reason:?}"),
-        // Each reading is told by itself.
-        Output::Deliver(Delivery::Run(_)) | Output::Note(_) => return None,
+        Output::Deliver(Delivery::Repeat { seq, last, origin, from, to, .. }) => {
+            format!("deliver #{seq} to #{last}: readings {from} to {to} of {origin} again")
+        }
+        // Each reading is told by itself; the others have notes of their own.
+        Output::Deliver(Delivery::Run(_) | Delivery::View(_) | Delivery::Diverged { .. } | Delivery::Merged { .. }) | Output::Note(_) => {
+            return None;
+        }
     })
 }

@@ -3,6 +3,8 @@
 //! A disk that hangs blocks the worker thread and nothing else; only the root file system is asked for that reason,
 //! because network mounts hang more than they answer.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use sysinfo::{Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
@@ -12,13 +14,19 @@ use sysinfo::{Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshK
 pub struct Host {
     system: Option<System>,
     components: Option<Components>,
+    /// Whether the last look at the processors saw anything.
+    looked: bool,
 }
 
 impl Default for Host {
     fn default() -> Self {
         let cpu = CpuRefreshKind::nothing().with_usage();
         let what = RefreshKind::nothing().with_cpu(cpu).with_memory(MemoryRefreshKind::everything());
-        Self { system: System::new_with_specifics(what).ok(), components: Components::new_with_refreshed_list().ok() }
+        Self {
+            system: System::new_with_specifics(what).ok(),
+            components: Components::new_with_refreshed_list().ok(),
+            looked: says("stat", |text| text.starts_with("cpu ")),
+        }
     }
 }
 
@@ -26,15 +34,10 @@ impl Host {
     /// Names and values. CPU usage is that since the last time, so a first call shortly after the start says little about it.
     pub fn measure(&mut self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
-        if let Some(system) = &mut self.system {
-            system.refresh_cpu_usage();
-            system.refresh_memory();
-            put(&mut fields, "cpu_percent", format!("{:.1}", system.global_cpu_usage()));
-            put(&mut fields, "memory_total_bytes", system.total_memory());
-            put(&mut fields, "memory_used_bytes", system.used_memory());
-            put(&mut fields, "memory_available_bytes", system.available_memory());
-        }
-        if let Ok(load) = System::load_average() {
+        self.measure_system(&mut fields);
+        if says("loadavg", |text| text.split_ascii_whitespace().take(3).filter(|word| word.parse::<f64>().is_ok()).count() == 3)
+            && let Ok(load) = System::load_average()
+        {
             put(&mut fields, "load_1m", format!("{:.2}", load.one));
             put(&mut fields, "load_5m", format!("{:.2}", load.five));
             put(&mut fields, "load_15m", format!("{:.2}", load.fifteen));
@@ -43,8 +46,10 @@ impl Host {
             && let Some(root) = disks.iter_mut().find(|disk| disk.mount_point() == Path::new("/"))
         {
             root.refresh_specifics(DiskRefreshKind::nothing().with_storage());
-            put(&mut fields, "disk_total_bytes", root.total_space());
-            put(&mut fields, "disk_available_bytes", root.available_space());
+            if root.total_space() > 0 {
+                put(&mut fields, "disk_total_bytes", root.total_space());
+                put(&mut fields, "disk_available_bytes", root.available_space());
+            }
         }
         if let Some(components) = &mut self.components {
             components.refresh(false);
@@ -56,6 +61,37 @@ impl Host {
         }
         fields
     }
+
+    /// The crate leaves zeros, or what it read last, where it can read nothing; so it is asked only where there is something.
+    fn measure_system(&mut self, fields: &mut Vec<(String, String)>) {
+        let Some(system) = &mut self.system else { return };
+        // Usage is the difference of two looks.
+        let looked = std::mem::replace(&mut self.looked, says("stat", |text| text.starts_with("cpu ")));
+        system.refresh_cpu_usage();
+        let usage = system.global_cpu_usage();
+        if looked && self.looked && usage.is_finite() {
+            put(fields, "cpu_percent", format!("{usage:.1}"));
+        }
+        if says("meminfo", |text| text.contains("MemTotal:") && (text.contains("MemAvailable:") || text.contains("MemFree:"))) {
+            system.refresh_memory();
+            // What it holds in use is the difference.
+            if system.total_memory() > 0 && system.available_memory() <= system.total_memory() {
+                put(fields, "memory_total_bytes", system.total_memory());
+                put(fields, "memory_used_bytes", system.used_memory());
+                put(fields, "memory_available_bytes", system.available_memory());
+            }
+        }
+    }
+}
+
+/// Whether a file of `/proc` can be read now, and says what is looked for.
+fn says(name: &str, wanted: impl FnOnce(&str) -> bool) -> bool {
+    let text = File::open(Path::new("/proc").join(name)).and_then(|file| {
+        let mut text = Vec::new();
+        file.take(PROBE_MAX).read_to_end(&mut text)?;
+        Ok(text)
+    });
+    text.is_ok_and(|text| wanted(&String::from_utf8_lossy(&text)))
 }
 
 fn put(fields: &mut Vec<(String, String)>, name: &str, value: impl ToString) {
@@ -68,10 +104,12 @@ fn field_name(label: &str) -> String {
 }
 
 const TEMPERATURES_MAX: usize = 32;
+/// What is looked for stands at the beginning.
+const PROBE_MAX: u64 = 4_096;
 
 #[cfg(test)]
 mod tests {
-    use super::{Host, field_name};
+    use super::{Host, field_name, says};
     use std::collections::BTreeMap;
 
     fn meminfo(key: &str) -> u64 {
@@ -97,6 +135,16 @@ mod tests {
         let fields: BTreeMap<String, String> = Host::default().measure().into_iter().collect();
         assert!(fields["load_1m"].parse::<f64>().unwrap() >= 0.0);
         assert!((0.0..=100.0).contains(&fields["cpu_percent"].parse::<f64>().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_there_says_nothing() {
+        assert!(says("meminfo", |text| text.contains("MemTotal:")));
+        assert!(!says("meminfo", |text| text.contains("MemImaginary:")));
+        assert!(!says("no such file", |_| true));
+        assert!(!says("self", |_| true), "a folder");
+        let mut blind = Host { system: None, components: None, looked: false };
+        assert!(blind.measure().iter().all(|(field, _)| field.starts_with("load_") || field.starts_with("disk_")));
     }
 
     #[test]

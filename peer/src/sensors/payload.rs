@@ -1,7 +1,11 @@
 //! The form of a reading: `DATA|sensor_id|timestamp|field=value|…`. Any bytes may be published; what has this form gets
-//! a table of its own in the sinks.
+//! rows in a table of its own in the sinks.
+//!
+//! Sensors are programs and devices of others, so the form is read leniently where nothing has to be guessed: an id may be
+//! any text, values may be any bytes, and a byte order mark, carriage returns and one `|` at the ends are no part of it.
+//! Where the fields would have to be guessed, as with a `|` inside a value, the reading has another form, and says why.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
 use protocol::id::{PEER_ID_MAX, PeerId};
@@ -11,12 +15,36 @@ use crate::clock::Stamp;
 /// A reading of this form, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data<'a> {
-    /// Who measured: `[A-Za-z0-9._-]{1,64}`.
-    pub sensor: &'a str,
+    /// Who measured; never empty.
+    pub sensor: &'a [u8],
     /// When, by the sensor's own words.
-    pub timestamp: &'a str,
-    /// What.
-    pub fields: Vec<(&'a str, &'a str)>,
+    pub timestamp: &'a [u8],
+    /// What; never empty, and each field has a name.
+    pub fields: Vec<(&'a [u8], &'a [u8])>,
+}
+
+/// Why a reading is not of this form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It does not begin with `DATA|`.
+    Start,
+    /// The sensor id is empty.
+    NoSensor,
+    /// Nothing follows the sensor and the time.
+    NoFields,
+    /// A part behind the time is no `field=value`.
+    NoField,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "it does not begin with DATA|",
+            Self::NoSensor => "its sensor id is empty",
+            Self::NoFields => "it has no field=value behind its sensor id and its time",
+            Self::NoField => "a part of it is no field=value; a | cannot stand in a value",
+        })
+    }
 }
 
 /// Puts a reading into its form.
@@ -29,16 +57,31 @@ pub fn write(sensor: &str, at: Stamp, fields: &[(String, String)]) -> Bytes {
     text.into()
 }
 
-/// Takes a reading apart; none if it has another form.
+/// Takes a reading apart.
+///
+/// # Errors
+/// Why it has another form.
+pub fn read(payload: &[u8]) -> Result<Data<'_>, Misfit> {
+    let text = trim(payload).strip_prefix(b"DATA|").ok_or(Misfit::Start)?;
+    let text = text.strip_suffix(b"|").unwrap_or(text);
+    let mut parts = text.split(|byte| *byte == b'|');
+    let sensor = parts.next().filter(|sensor| !sensor.is_empty()).ok_or(Misfit::NoSensor)?;
+    let timestamp = parts.next().ok_or(Misfit::NoFields)?;
+    let fields = parts.map(field).collect::<Option<Vec<_>>>().ok_or(Misfit::NoField)?;
+    if fields.is_empty() { Err(Misfit::NoFields) } else { Ok(Data { sensor, timestamp, fields }) }
+}
+
+/// A line without what editors and serial lines put around it: a byte order mark in front, carriage returns at the end.
 #[must_use]
-pub fn read(payload: &[u8]) -> Option<Data<'_>> {
-    let text = std::str::from_utf8(payload).ok()?.strip_prefix("DATA|")?;
-    let mut parts = text.split('|');
-    let (sensor, timestamp) = (parts.next()?, parts.next()?);
-    // The rules of a sensor's id are those of a peer's.
-    PeerId::new(sensor).ok()?;
-    let fields = parts.map(|part| part.split_once('=')).collect::<Option<Vec<_>>>()?;
-    Some(Data { sensor, timestamp, fields })
+pub fn trim(line: &[u8]) -> &[u8] {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    let end = line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
+    &line[..end]
+}
+
+fn field(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = part.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+    Some((&part[..equals], &part[equals + 1..]))
 }
 
 /// The id of a peer's own sensor; a long peer id is cut so that it fits.
@@ -50,25 +93,63 @@ pub fn sensor_id(peer: &PeerId, kind: &str) -> String {
     format!("{}.{kind}", &name[..name.len().min(room)])
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 #[cfg(test)]
 mod tests {
-    use super::{Data, PeerId, Stamp, read, sensor_id, write};
+    use super::{Data, Misfit, PeerId, Stamp, read, sensor_id, trim, write};
 
     #[test]
     fn what_is_written_can_be_read() {
         let fields = [("cpu".to_owned(), "7.5".to_owned()), ("note".to_owned(), "a=b".to_owned())];
         let payload = write("p1.host", Stamp(0), &fields);
         assert_eq!(&payload[..], b"DATA|p1.host|1970-01-01T00:00:00.000000Z|cpu=7.5|note=a=b");
-        let data = Data { sensor: "p1.host", timestamp: "1970-01-01T00:00:00.000000Z", fields: vec![("cpu", "7.5"), ("note", "a=b")] };
-        assert_eq!(read(&payload), Some(data));
+        let fields: Vec<(&[u8], &[u8])> = vec![(b"cpu", b"7.5"), (b"note", b"a=b")];
+        let data = Data { sensor: b"p1.host", timestamp: b"1970-01-01T00:00:00.000000Z", fields };
+        assert_eq!(read(&payload), Ok(data));
+    }
+
+    #[track_caller]
+    fn check(payload: &[u8], sensor: &[u8], field: &[u8], value: &[u8]) {
+        let data = read(payload).unwrap();
+        assert_eq!((data.sensor, data.fields.as_slice()), (sensor, [(field, value)].as_slice()));
     }
 
     #[test]
-    fn other_forms_are_left_alone() {
-        for other in ["", "DATA", "DATA|", "DATA|a", "data|a|t|f=1", "DATA|../../etc|t|f=1", "DATA||t|f=1", "DATA|a|t|f"] {
-            assert_eq!(read(other.as_bytes()), None, "{other}");
+    fn nearly_right_lines_are_right_where_nothing_is_guessed() {
+        check(b"DATA|porch|t|hum=1\r", b"porch", b"hum", b"1");
+        check(b"DATA|porch|t|hum=1\r\r", b"porch", b"hum", b"1");
+        check(b"DATA|porch|t|hum=1|\r", b"porch", b"hum", b"1");
+        check(b"\xef\xbb\xbfDATA|bom|t|x=1", b"bom", b"x", b"1");
+        check(b"DATA|A4:C1:38|t|x=1", b"A4:C1:38", b"x", b"1");
+        check(b"DATA|living room|t|x=1", b"living room", b"x", b"1");
+        check(b"DATA|../../etc|t|x=1", b"../../etc", b"x", b"1");
+        check("DATA|größe|t|x=1".as_bytes(), "größe".as_bytes(), b"x", b"1");
+        check(b"DATA|latin|t|unit=\xb0C", b"latin", b"unit", b"\xb0C");
+        check(b"DATA|no time||x=", b"no time", b"x", b"");
+    }
+
+    #[test]
+    fn what_would_have_to_be_guessed_says_why_it_is_not_read() {
+        let check = |payload: &[u8], why: Misfit| assert_eq!(read(payload), Err(why), "{payload:?}");
+        for other in ["", "DATA", "data|a|t|f=1", " DATA|a|t|f=1", "21.5", "{\"a\":1}"] {
+            check(other.as_bytes(), Misfit::Start);
         }
-        assert_eq!(read(b"DATA|a|t|f=\xff"), None);
+        check(b"DATA||t|f=1", Misfit::NoSensor);
+        check(b"DATA|", Misfit::NoSensor);
+        for other in ["DATA|a", "DATA|a|t", "DATA|a|t|", "DATA|a|f=1"] {
+            check(other.as_bytes(), Misfit::NoFields);
+        }
+        for other in ["DATA|a|t|f", "DATA|a|t|f=1|g", "DATA|a|t|note=a|b|f=1", "DATA|a|t|=1", "DATA|a|t|f=1||", "DATA|a|t||f=1"] {
+            check(other.as_bytes(), Misfit::NoField);
+        }
+    }
+
+    #[test]
+    fn only_the_ends_of_a_line_are_trimmed() {
+        assert_eq!(trim(b"a\rb\r\r"), b"a\rb");
+        assert_eq!(trim(b"\xef\xbb\xbf\xef\xbb\xbfa"), b"\xef\xbb\xbfa");
+        assert_eq!(trim(b"\r"), b"");
     }
 
     #[test]

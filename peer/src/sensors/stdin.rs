@@ -13,6 +13,8 @@ use std::thread;
 use bytes::Bytes;
 use mio::Waker;
 
+use super::payload;
+
 /// The lines that have been read and not yet been taken.
 #[derive(Debug)]
 pub struct Lines {
@@ -60,12 +62,17 @@ impl Lines {
 
 fn read_lines(mut input: BufReader<impl Read>, line_max: usize, sender: &SyncSender<Vec<Bytes>>, waker: &Waker) {
     let mut batch = Vec::new();
-    let mut open = true;
+    let (mut open, mut too_long) = (true, 0_u64);
     while open {
         match read_line(&mut input, line_max) {
             Ok(Some(Line::Whole(line))) => batch.push(line),
             Ok(Some(Line::TooLong(length))) => {
-                log::warn!("A line of {length} bytes on standard input is not published; payload_max is {line_max}.");
+                too_long += 1;
+                if too_long.is_power_of_two() {
+                    log::warn!(
+                        "A line of {length} bytes on standard input is not published; payload_max is {line_max} ({too_long} so far)."
+                    );
+                }
             }
             Ok(None) => open = false,
             Err(error) => {
@@ -86,7 +93,7 @@ enum Line {
     TooLong(usize),
 }
 
-/// Reads one line, without its end; none at the end of the input. Of a line that is too long only the length is kept.
+/// Reads one line, without its end (LF or CR LF) and without a byte order mark in front; none at the end of the input. Of a line that is too long only the length is kept.
 fn read_line(input: &mut impl BufRead, line_max: usize) -> io::Result<Option<Line>> {
     let mut line = Vec::new();
     let mut length = 0;
@@ -98,7 +105,7 @@ fn read_line(input: &mut impl BufRead, line_max: usize) -> io::Result<Option<Lin
         let end = chunk.iter().position(|&byte| byte == b'\n');
         let part = &chunk[..end.unwrap_or(chunk.len())];
         length += part.len();
-        if length <= line_max {
+        if length <= line_max + EDGES {
             line.extend_from_slice(part);
         } else {
             line = Vec::new();
@@ -110,9 +117,16 @@ fn read_line(input: &mut impl BufRead, line_max: usize) -> io::Result<Option<Lin
             return Ok(None);
         }
         if at_end || end.is_some() {
-            return Ok(Some(if length <= line_max { Line::Whole(line.into()) } else { Line::TooLong(length) }));
+            let bare = if length <= line_max + EDGES { Some(bare(line)).filter(|line| line.len() <= line_max) } else { None };
+            return Ok(Some(bare.map_or(Line::TooLong(length), Line::Whole)));
         }
     }
+}
+
+/// The line without what terminals, serial lines and editors of other systems put around it.
+fn bare(line: Vec<u8>) -> Bytes {
+    let line = Bytes::from(line);
+    line.slice_ref(payload::trim(&line))
 }
 
 /// Hands the batch to the loop, waiting for room; false when there is no loop any more.
@@ -120,6 +134,8 @@ fn hand_over(batch: &mut Vec<Bytes>, sender: &SyncSender<Vec<Bytes>>, waker: &Wa
     batch.is_empty() || sender.send(std::mem::take(batch)).is_ok() && waker.wake().is_ok()
 }
 
+/// How much longer than a reading its line may be: a byte order mark and a carriage return.
+const EDGES: usize = 4;
 const BATCHES: usize = 4;
 const BATCH_LINES: usize = 256;
 const BUFFER_BYTES: usize = 64 << 10;
@@ -145,8 +161,11 @@ mod tests {
     #[test]
     fn lines_are_verbatim_and_bounded() {
         check_lines(b"", &[]);
-        check_lines(b"a\n\n b \r\n", &[Ok("a"), Ok(""), Ok(" b \r")]);
+        check_lines(b"a\n\n b \n", &[Ok("a"), Ok(""), Ok(" b ")]);
+        check_lines(b"a\r\n\r\nb\r\r\nc\rd\r", &[Ok("a"), Ok(""), Ok("b"), Ok("c\rd")]);
+        check_lines(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", &[Ok("a"), Ok("b")]);
         check_lines(b"123456\n1234567\nlast", &[Ok("123456"), Err(7), Ok("last")]);
         check_lines(b"1234567", &[Err(7)]);
+        check_lines(b"\xef\xbb\xbf123456\r\n1234567\r\n", &[Ok("123456"), Err(8)]);
     }
 }

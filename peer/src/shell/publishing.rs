@@ -41,15 +41,15 @@ impl Shell {
     /// Publishes lines while there is room for them.
     pub(super) fn publish_lines(&mut self) {
         let Some(mut publisher) = self.lines.take() else { return };
-        let room = self.room(LINES_PER_TURN);
-        let time = clock::utc_micros();
+        let now = clock::utc_micros();
+        let room = self.room(self.stamps.room(now));
         let (mut lines, mut readings) = (Vec::new(), Vec::new());
         while lines.len() < room
             && let Some(line) = publisher.lines.take()
         {
             if let Some((payload, guarantee)) = publisher.read(&line) {
                 lines.push(line);
-                readings.push((payload, time, guarantee));
+                readings.push((payload, self.stamps.next(now), guarantee));
             }
         }
         if !readings.is_empty() {
@@ -71,7 +71,7 @@ impl Shell {
         let room = self.room_for(LOAD_PER_TURN, load.bytes());
         if room > 0
             && load.is_due(now)
-            && let Some(readings) = load.make(now, clock::utc_micros(), room)
+            && let Some(readings) = load.make(now, self.stamps.next(clock::utc_micros()), room)
         {
             let given = readings.len();
             let left = given - self.publish(vec![Publication { readings, guarantee: None }]);
@@ -110,4 +110,3 @@ impl Shell {
 }
 
 const LOAD_PER_TURN: usize = 1_024;
-const LINES_PER_TURN: usize = 1_024;

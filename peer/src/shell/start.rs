@@ -46,6 +46,7 @@ use crate::sensors::Sensor;
 use crate::sensors::load::Load;
 use crate::settings::{SensorName, Settings};
 use crate::sinks::Sinks;
+use crate::stamps::Stamps;
 use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
@@ -181,6 +182,7 @@ impl Shell {
             contacts: remembered,
             worker,
             lines,
+            stamps: Stamps::default(),
             load: settings.load.map(Load::new),
             pacer,
             status,

@@ -1,78 +1,115 @@
-//! `ordered.jsonl`: what was delivered, one JSON object a line, in the order of the log.
+//! `ordered.jsonl`: everything that the log holds, one JSON object a line, in the order of the log. What each record means
+//! is written in `docs/DATA.md`.
+//!
+//! A position is named by its log, its epoch with the owner's incarnation, and its number, because numbers begin anew in
+//! each log. Incarnations are texts, since readers of JSON round large numbers. What is not known is left out.
 
-use protocol::seam::{Delivery, Reading};
+use protocol::id::Member;
+use protocol::log_id::full;
+use protocol::seam::{Delivery, Reading, Run, Standing};
 use serde::Serialize;
 
 use crate::clock::Stamp;
 
-/// A reading as it stands in the file.
+/// One line.
 #[derive(Serialize)]
-struct Line<'a> {
-    epoch: &'a str,
-    view_id: u64,
-    seq: u64,
-    origin: &'a str,
-    inc: u64,
-    oseq: u64,
-    time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Record<'a> {
+    /// A reading.
+    Reading {
+        log: &'a str,
+        epoch: &'a str,
+        seq: u64,
+        view: u64,
+        origin: &'a str,
+        inc: &'a str,
+        oseq: u64,
+        time: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload_base64: Option<String>,
+    },
+    /// A view comes into force.
+    View {
+        log: &'a str,
+        epoch: &'a str,
+        seq: u64,
+        view: u64,
+        leader: &'a str,
+        members: Vec<&'a str>,
+        incs: Vec<String>,
+        joined: Vec<&'a str>,
+        left: Vec<&'a str>,
+    },
+    /// Positions that this file lacks.
+    Gap { log: &'a str, from: u64, to: u64, why: &'a str },
+    /// What stands above, at these positions of this log, is not what the group has there.
+    Diverged { log: &'a str, from: u64, to: u64 },
+    /// The group of this peer becomes part of another one.
+    Merged { log: &'a str, at: u64, into: &'a str, leader: &'a str },
+    /// Positions that hold what stands above already.
+    Repeat { log: &'a str, epoch: &'a str, seq: u64, last: u64, origin: &'a str, inc: String, from: u64, to: u64 },
+    /// Readings that their origin has declared lost.
+    Lost { log: &'a str, epoch: &'a str, seq: u64, origin: &'a str, inc: String, from: u64, to: u64 },
 }
 
-/// Positions that this peer's sinks never get.
-#[derive(Serialize)]
-struct Gap {
-    gap: [u64; 2],
-}
-
-/// Readings that their origin has declared lost.
-#[derive(Serialize)]
-struct Lost<'a> {
-    seq: u64,
-    origin: &'a str,
-    inc: u64,
-    lost: [u64; 2],
-}
-
-/// Appends the line of one delivery.
+/// Appends the lines of one delivery.
 pub(super) fn write(delivery: &Delivery, out: &mut Vec<u8>) {
+    let log = &delivery.log().to_string();
     match delivery {
-        Delivery::Run(run) => {
-            let epoch = run.epoch.to_string();
-            run.iter().for_each(|reading| put(&line(&reading, &epoch), out));
+        Delivery::Run(run) => write_run(run, log, out),
+        Delivery::View(standing) => write_view(standing, log, out),
+        Delivery::Gap { from, to, why, .. } => put(&Record::Gap { log, from: from.0, to: to.0, why }, out),
+        Delivery::Diverged { from, to, .. } => put(&Record::Diverged { log, from: from.0, to: to.0 }, out),
+        Delivery::Merged { at, into, leader, .. } => {
+            put(&Record::Merged { log, at: at.0, into: &into.to_string(), leader: leader.as_str() }, out);
         }
-        Delivery::Gap { from, to } => write_gap(from.0, to.0, out),
-        Delivery::Lost { seq, origin, from, to } => {
-            put(&Lost { seq: seq.0, origin: origin.id.as_str(), inc: origin.inc.0, lost: [from.0, to.0] }, out);
+        Delivery::Repeat { epoch, seq, last, origin, from, to, .. } => {
+            let (epoch, (origin, inc)) = (&full(epoch), names(origin));
+            put(&Record::Repeat { log, epoch, seq: seq.0, last: last.0, origin, inc, from: from.0, to: to.0 }, out);
+        }
+        Delivery::Lost { epoch, seq, origin, from, to, .. } => {
+            let (epoch, (origin, inc)) = (&full(epoch), names(origin));
+            put(&Record::Lost { log, epoch, seq: seq.0, origin, inc, from: from.0, to: to.0 }, out);
         }
     }
 }
 
-/// Appends a hole.
-pub(super) fn write_gap(from: u64, to: u64, out: &mut Vec<u8>) {
-    put(&Gap { gap: [from, to] }, out);
+fn write_run(run: &Run, log: &str, out: &mut Vec<u8>) {
+    let (epoch, (origin, inc)) = (&full(&run.epoch), names(&run.origin));
+    for Reading { seq, oseq, time, payload, .. } in run.iter() {
+        let text = std::str::from_utf8(payload).ok();
+        let payload_base64 = text.is_none().then(|| base64(payload));
+        let (seq, oseq, view, time) = (seq.0, oseq.0, run.view_id.0, Stamp(time).to_string());
+        put(&Record::Reading { log, epoch, seq, view, origin, inc: &inc, oseq, time, payload: text, payload_base64 }, out);
+    }
 }
 
-fn line<'a>(reading: &Reading<'a>, epoch: &'a str) -> Line<'a> {
-    let Reading { run, seq, oseq, time, payload } = *reading;
-    let text = std::str::from_utf8(payload).ok();
-    Line {
-        epoch,
-        view_id: run.view_id.0,
+fn write_view(standing: &Standing, log: &str, out: &mut Vec<u8>) {
+    let Standing { seq, view, joined, left, .. } = standing;
+    let ids = |members: &'_ [Member]| members.iter().map(|member| member.id.clone()).collect::<Vec<_>>();
+    let (joined, left) = (ids(joined), ids(left));
+    let record = Record::View {
+        log,
+        epoch: &full(&view.epoch),
         seq: seq.0,
-        origin: run.origin.id.as_str(),
-        inc: run.origin.inc.0,
-        oseq: oseq.0,
-        time: Stamp(time).to_string(),
-        payload: text,
-        payload_base64: text.is_none().then(|| base64(payload)),
-    }
+        view: view.view_id.0,
+        leader: view.leader.as_str(),
+        members: view.members.iter().map(|contact| contact.id().as_str()).collect(),
+        incs: view.members.iter().map(|contact| contact.member.inc.to_string()).collect(),
+        joined: joined.iter().map(|id| id.as_str()).collect(),
+        left: left.iter().map(|id| id.as_str()).collect(),
+    };
+    put(&record, out);
 }
 
-fn put(object: &impl Serialize, out: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *out, object).expect("the object is made of what JSON can say");
+fn names(member: &Member) -> (&str, String) {
+    (member.id.as_str(), member.inc.to_string())
+}
+
+fn put(record: &Record<'_>, out: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *out, record).expect("a record is made of what JSON can say");
     out.push(b'\n');
 }
 
@@ -95,9 +132,11 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::{base64, write};
     use bytes::Bytes;
-    use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::log_id::LogId;
     use protocol::readings::Readings;
-    use protocol::seam::{Delivery, Run};
+    use protocol::seam::{Delivery, Run, Standing};
+    use protocol::view::View;
 
     #[track_caller]
     fn check(delivery: &Delivery, expected: &str) {
@@ -106,21 +145,64 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
     }
 
+    fn member(id: &str, inc: u64) -> Member {
+        Member { id: PeerId::new(id).unwrap(), inc: Incarnation(inc) }
+    }
+
+    fn epoch(round: u64) -> Epoch {
+        Epoch { round, owner: member("p1", u64::MAX) }
+    }
+
+    fn log() -> LogId {
+        LogId::founded_by(epoch(1))
+    }
+
+    const LOG: &str = r#""log":"1.p1#18446744073709551615""#;
+    const EPOCH: &str = r#""epoch":"3.p1#18446744073709551615""#;
+
     #[test]
-    fn the_keys_are_a_contract() {
-        let origin = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(5) };
-        let epoch = Epoch { round: 3, owner: Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(4) } };
+    fn the_keys_of_a_reading_are_a_contract() {
         let reading = |payload: &'static [u8]| {
             let readings = Readings::one(Bytes::from_static(payload), 0);
             let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
-            Delivery::Run(Run { epoch: epoch.clone(), view_id, first, origin: origin.clone(), oseq, guarantee, readings })
+            Delivery::Run(Run { log: log(), epoch: epoch(3), view_id, first, origin: member("p2", 5), oseq, guarantee, readings })
         };
-        let head = r#"{"epoch":"3.p1","view_id":7,"seq":18,"origin":"p2","inc":5,"oseq":9,"time":"1970-01-01T00:00:00.000000Z","#;
+        let rest = r#""seq":18,"view":7,"origin":"p2","inc":"5","oseq":9,"time":"1970-01-01T00:00:00.000000Z""#;
+        let head = format!(r#"{{"kind":"reading",{LOG},{EPOCH},{rest},"#);
         check(&reading(b"a\"b"), &format!(r#"{head}"payload":"a\"b"}}"#));
         check(&reading(b"\xff\x00"), &format!(r#"{head}"payload_base64":"/wA="}}"#));
-        check(&Delivery::Gap { from: Seq(3), to: Seq(9) }, r#"{"gap":[3,9]}"#);
-        let lost = Delivery::Lost { seq: Seq(20), origin, from: Oseq(10), to: Oseq(12) };
-        check(&lost, r#"{"seq":20,"origin":"p2","inc":5,"lost":[10,12]}"#);
+        check(&reading("\u{202e}\r".as_bytes()), &format!("{head}\"payload\":\"\u{202e}\\r\"}}"));
+    }
+
+    #[test]
+    fn what_is_no_reading_says_what_it_is() {
+        let (from, to) = (Seq(3), Seq(9));
+        let gap = Delivery::Gap { log: log(), from, to, why: "it was away".to_owned() };
+        check(&gap, &format!(r#"{{"kind":"gap",{LOG},"from":3,"to":9,"why":"it was away"}}"#));
+        check(&Delivery::Diverged { log: log(), from, to }, &format!(r#"{{"kind":"diverged",{LOG},"from":3,"to":9}}"#));
+        let into = LogId::founded_by(Epoch { round: 1, owner: member("p2", 7) });
+        let merged = Delivery::Merged { log: log(), at: Seq(2), into, leader: member("p2", 7).id };
+        check(&merged, &format!(r#"{{"kind":"merged",{LOG},"at":2,"into":"1.p2#7","leader":"p2"}}"#));
+        let (origin, epoch) = (member("p2", 5), epoch(3));
+        let rest = r#""origin":"p2","inc":"5","from":10,"to":12}"#;
+        let (oseqs, seq) = ((Oseq(10), Oseq(12)), Seq(20));
+        let lost = Delivery::Lost { log: log(), epoch: epoch.clone(), seq, origin: origin.clone(), from: oseqs.0, to: oseqs.1 };
+        check(&lost, &format!(r#"{{"kind":"lost",{LOG},{EPOCH},"seq":20,{rest}"#));
+        let repeat = Delivery::Repeat { log: log(), epoch, seq, last: Seq(22), origin, from: oseqs.0, to: oseqs.1 };
+        check(&repeat, &format!(r#"{{"kind":"repeat",{LOG},{EPOCH},"seq":20,"last":22,{rest}"#));
+    }
+
+    #[test]
+    fn a_view_names_who_came_and_who_went() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let contact = |member: Member| Contact { member, birth: 1, address, explicit: 0 };
+        let members = vec![contact(member("p1", u64::MAX)), contact(member("p2", 5))];
+        let view = View::new(ViewId(7), epoch(3), member("p1", 1).id, members);
+        let (joined, left) = (vec![member("p2", 5)], vec![member("p3", 1)]);
+        let standing = Standing { log: log(), seq: Seq(4), view, joined, left };
+        let members = r#""members":["p1","p2"],"incs":["18446744073709551615","5"],"joined":["p2"],"left":["p3"]"#;
+        let line = format!(r#"{{"kind":"view",{LOG},{EPOCH},"seq":4,"view":7,"leader":"p1",{members}}}"#);
+        check(&Delivery::View(Box::new(standing)), &line);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod network;
 mod outputs;
 mod panic;
 mod primary;
+mod records;
 mod replay;
 mod run;
 mod signals;

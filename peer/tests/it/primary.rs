@@ -71,6 +71,11 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
     // All have forgotten the log: nobody founds a second one by itself.
     let mut forgetful = start(&bench, "peer1");
     until("it to say what it waits for", || forgetful.log().contains("it has been in the group and lost its log"));
+    // It may never be let in: what it is given meanwhile is refused and counted, not taken and lost.
+    let mut stdin = forgetful.child.stdin.take().unwrap();
+    (0..10).for_each(|number| writeln!(stdin, "{number}").unwrap());
+    until("all to be refused", || bench.report("peer1").unwrap().refused == 10);
+    assert!(forgetful.log().contains("A reading was refused: this peer reaches no quorum"), "{}", forgetful.log());
     let folder = data(&bench, "peer1");
     let recover = || bench.command(&["recover", "--new-log", "--data-dir", folder.to_str().unwrap()]).output().unwrap();
     assert_eq!(recover().status.code(), Some(69), "its peer runs");

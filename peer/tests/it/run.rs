@@ -40,7 +40,7 @@ fn two_peers_form_a_group_and_deliver_in_one_order() {
     let others: Vec<_> = second.iter().filter(|digest| first.contains(digest)).collect();
     assert!(common.len() > 30 && common == others, "{} and {} in common", common.len(), others.len());
     let kept = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
-    let readings = kept.lines().filter(|line| line.starts_with(r#"{"epoch":"#)).count();
+    let readings = kept.lines().filter(|line| line.starts_with(r#"{"kind":"reading","#)).count();
     assert_eq!(readings, second.len(), "what is delivered is kept, to the last one");
     assert!(data.join("peer1.synthetic.csv").exists() && data.join("peer2.synthetic.csv").exists());
     assert!(matches!(one.events().last().unwrap().note, Note::Stop { .. }));

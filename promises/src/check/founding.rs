@@ -56,7 +56,7 @@ pub(crate) struct Founding {
 pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
     let mut foundings: Vec<Option<Founding>> = (0..index.epochs.len()).map(|_| None).collect();
     for (owner, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        let (mut log, mut held, mut before) = ("", Held::default(), None);
+        let (mut log, mut held, mut before) = (&index.none, Held::default(), None);
         for (turn, fact) in life.facts.iter().enumerate() {
             match fact.what {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),

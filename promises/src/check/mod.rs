@@ -7,6 +7,7 @@ pub(crate) mod membership;
 pub(crate) mod order;
 pub(crate) mod process;
 pub(crate) mod quorum;
+pub(crate) mod reuse;
 pub(crate) mod stability;
 pub(crate) mod succession;
 pub(crate) mod tables;

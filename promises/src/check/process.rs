@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use protocol::id::PeerId;
 
 use crate::check::tables::tables_match;
-use crate::disk::{Disk, DiskLine};
+use crate::disk::{Disk, DiskLine, Place};
 use crate::fault::Fault;
 use crate::history::Record;
-use crate::index::{Fact, Index, Kind, Life, What};
+use crate::index::{Entry, Fact, Index, Kind, Life, What};
 use crate::judge::{Broken, Case, Sheet};
 use crate::world::World;
 
@@ -92,7 +92,7 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
     }
     let told: Vec<Vec<&Fact<'_>>> =
         lives.iter().map(|life| life.facts.iter().filter(|fact| position(&fact.what).is_some()).collect()).collect();
-    let mut lines = disk.lines.iter().filter(|line| !matches!(line, DiskLine::Lost)).peekable();
+    let mut lines = disk.lines.iter().filter(|line| is_told(line)).peekable();
     for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
         let complete = life.stopped || (case.options.settled && life.ended.is_none());
         // Any later life, since one in between may have been killed before it kept anything.
@@ -103,12 +103,18 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
             // A disk that was full for a while leaves a hole, and says so.
             let Some(position) = position(&fact.what) else { continue };
             while lines.next_if(|line| matches!(line, DiskLine::Gap { to, .. } if to.0 < position)).is_some() {}
+            // Positions begin anew behind these two, so a hole before them is over.
+            if matches!(fact.what, What::Diverged { .. } | What::Merged { .. }) {
+                while lines.next_if(|line| matches!(line, DiskLine::Gap { .. })).is_some() {}
+            }
+            let is_untold = |line: &DiskLine| is_view(line) && !says_the_same(index, line, &fact.what) && !starts_next(line);
+            while lines.next_if(|line| is_untold(line)).is_some() {}
             match lines.peek() {
                 Some(line) if says_the_same(index, line, &fact.what) => {
                     sheet.look();
                     lines.next();
                 }
-                Some(DiskLine::Gap { from, to }) if (from.0..=to.0).contains(&position) => {}
+                Some(DiskLine::Gap { from, to, .. }) if (from.0..=to.0).contains(&position) => {}
                 found if !complete && found.is_none_or(|line| starts_next(line)) => {
                     all_there = false;
                     break;
@@ -124,7 +130,7 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
             while lines.next_if(|line| !starts_next(line)).is_some() {}
         }
     }
-    match lines.next() {
+    match lines.find(|line| !is_view(line)) {
         Some(line) => {
             Err(Broken { words: format!("the file of {} has {line:?}, which it never reported", disk.process), evidence: vec![] })
         }
@@ -132,23 +138,45 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
     }
 }
 
-/// The position of what a sink gets: a reading, or the last one of a hole.
+/// A file has the views of a time in which its peer was away, and those that do not name it; nobody tells of them.
+fn is_view(line: &DiskLine) -> bool {
+    matches!(line, DiskLine::View { .. })
+}
+
+/// Whether peers tell of what such a line says; of repeats they tell one by one, and of losses only who has not had the readings.
+fn is_told(line: &DiskLine) -> bool {
+    match line {
+        DiskLine::Reading { .. } | DiskLine::View { .. } | DiskLine::Gap { .. } | DiskLine::Diverged { .. } | DiskLine::Merged { .. } => {
+            true
+        }
+        DiskLine::Repeat { .. } | DiskLine::Lost { .. } => false,
+    }
+}
+
+/// The position of what a sink gets: a reading or a view, or the last one of a range.
 fn position(what: &What<'_>) -> Option<u64> {
     match what {
-        What::Entry(entry) => matches!(entry.kind, Kind::Data { digest: Some(_), .. }).then_some(entry.seq),
-        What::Gap { to, .. } => Some(*to),
+        What::Entry(entry) => matches!(entry.kind, Kind::Data { digest: Some(_), .. } | Kind::View(_)).then_some(entry.seq),
+        What::Gap { to, .. } | What::Diverged { to, .. } => Some(*to),
+        What::Merged { old: (from, _), .. } => Some(from.saturating_sub(1)),
         _ => None,
     }
 }
 
 fn says_the_same(index: &Index<'_>, line: &DiskLine, what: &What<'_>) -> bool {
+    let at = |place: &Place, entry: &Entry| place.seq.0 == entry.seq && place.epoch == *index.epochs[entry.epoch];
     match (line, what) {
-        (DiskLine::Gap { from: a, to: b }, What::Gap { from, to }) => (a.0, b.0) == (*from, *to),
-        (DiskLine::Reading { epoch, seq, origin, inc, oseq, digest, .. }, What::Entry(entry)) => match entry.kind {
+        (DiskLine::Gap { from: a, to: b, .. }, What::Gap { from, to }) => (a.0, b.0) == (*from, *to),
+        (DiskLine::Diverged { from: a, to: b, .. }, What::Diverged { from, to }) => (a.0, b.0) == (*from, *to),
+        (DiskLine::Merged { at, .. }, What::Merged { old: (from, _), .. }) => at.0 == from.saturating_sub(1),
+        (DiskLine::View { place, view }, What::Entry(entry)) => match entry.kind {
+            Kind::View(known) => at(place, entry) && index.views[known].view_id == view.0,
+            Kind::Data { .. } | Kind::Lost { .. } => false,
+        },
+        (DiskLine::Reading { place, origin, inc, oseq, digest, .. }, What::Entry(entry)) => match entry.kind {
             Kind::Data { origin: life, oseq: number, digest: Some(known), .. } => {
                 let life = &index.lives[life];
-                (seq.0, oseq.0, *digest, inc, origin) == (entry.seq, number, known, &life.inc, life.peer)
-                    && *epoch == index.epochs[entry.epoch].to_string()
+                at(place, entry) && (oseq.0, *digest, inc, origin) == (number, known, &life.inc, life.peer)
             }
             Kind::Data { .. } | Kind::Lost { .. } | Kind::View(_) => false,
         },
@@ -158,7 +186,10 @@ fn says_the_same(index: &Index<'_>, line: &DiskLine, what: &What<'_>) -> bool {
 
 fn describe(what: &What<'_>) -> String {
     match what {
+        What::Entry(Entry { seq, kind: Kind::View(_), .. }) => format!("the view at #{seq}"),
         What::Entry(entry) => format!("the reading at #{}", entry.seq),
+        What::Diverged { from, to } => format!("#{from} to #{to}, which it took back"),
+        What::Merged { old: (from, _), .. } => format!("a merge after #{}", from.saturating_sub(1)),
         What::Gap { from, to } => format!("a gap from #{from} to #{to}"),
         _ => String::new(),
     }

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use protocol::log_id::LogId;
+
 use crate::check::founding::{Held, founders_keep, foundings, members_keep};
 use crate::index::{EpochId, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
@@ -20,7 +22,7 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
     if case.is_primary() {
         one_log(index, sheet);
     }
-    let mut agreed: BTreeMap<(&str, u64), (EpochId, Known<'_>)> = BTreeMap::new();
+    let mut agreed: BTreeMap<(&LogId, u64), (EpochId, Known<'_>)> = BTreeMap::new();
     each_stable(index, |seq, epoch, known| {
         if known.t >= one_from {
             return;
@@ -41,8 +43,8 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
         }
     });
     for (id, life) in index.lives.iter().enumerate() {
-        let mut known: Option<(&str, u64, usize)> = None;
-        let mut log = "";
+        let mut known: Option<(&LogId, u64, usize)> = None;
+        let mut log = &index.none;
         for (turn, fact) in life.facts.iter().enumerate() {
             match fact.what {
                 What::Entry(entry) => {
@@ -77,7 +79,7 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// There is one log, and so one first view, for ever.
 fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
-    let mut first: Option<(&str, usize, LifeId)> = None;
+    let mut first: Option<(&LogId, usize, LifeId)> = None;
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
             let log = match fact.what {
@@ -140,13 +142,13 @@ pub(crate) struct Known<'a> {
     held: usize,
     pub(crate) at: usize,
     t: u64,
-    log: &'a str,
+    log: &'a LogId,
 }
 
 /// Calls `found` for every entry that some life held and knew to be stable: with the position and the epoch.
 fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Known<'a>)) {
     for (life, told) in index.lives.iter().enumerate() {
-        let (mut log, mut held, mut settled): (&str, Held, usize) = ("", Held::default(), 0);
+        let (mut log, mut held, mut settled): (&LogId, Held, usize) = (&index.none, Held::default(), 0);
         let mut bound: Option<(u64, usize)> = None;
         for fact in &told.facts {
             match fact.what {
@@ -205,7 +207,7 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
     let one_from = divided_from(case);
     for (id, life) in index.lives.iter().enumerate() {
         let mut adopted: Option<EpochId> = None;
-        let (mut log, mut held) = ("", Held::default());
+        let (mut log, mut held) = (&index.none, Held::default());
         for fact in &life.facts {
             match fact.what {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
@@ -253,7 +255,7 @@ struct Acknowledgement<'a> {
     oseq: u64,
     seq: u64,
     at: usize,
-    log: &'a str,
+    log: &'a LogId,
 }
 
 impl Acknowledgement<'_> {
@@ -278,7 +280,7 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
         if !life.facts.iter().any(|fact| matches!(fact.what, What::Acknowledged { .. })) {
             continue;
         }
-        let (mut log, mut held): (&str, BTreeMap<u64, (Kind, usize)>) = ("", BTreeMap::new());
+        let (mut log, mut held): (&LogId, BTreeMap<u64, (Kind, usize)>) = (&index.none, BTreeMap::new());
         // What it was told, and from where on it may still get the entry.
         let (mut told, mut open): (Vec<Acknowledgement<'a>>, usize) = (vec![], 0);
         for fact in &life.facts {

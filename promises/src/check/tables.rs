@@ -35,17 +35,21 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
             };
             let evidence: Vec<usize> = lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
             sheet.breach(&evidence, || {
-                format!("the table {sensor} of {} has {} of #{} of epoch {} {words}", disk.process, row.field, row.seq, row.epoch)
+                let Row { place, field, .. } = row;
+                format!("the table {sensor} of {} has {field} of #{} of epoch {} {words}", disk.process, place.seq, place.epoch)
             });
             break;
         }
         if is_whole && next < due.len() && rows.len() < due.len() {
             let row = &due[next];
             let evidence: Vec<usize> = lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
-            sheet.breach(&evidence, || format!("the table {sensor} of {} lacks #{} of epoch {}", disk.process, row.seq, row.epoch));
+            sheet.breach(&evidence, || {
+                format!("the table {sensor} of {} lacks #{} of epoch {}", disk.process, row.place.seq, row.place.epoch)
+            });
         }
     }
-    if let Some(sensor) = due.keys().find(|sensor| is_whole && disk.tables.len() < TABLES_MAX && !disk.tables.contains_key(**sensor)) {
+    let has_room = disk.tables.len() < TABLES_PER_ORIGIN;
+    if let Some(sensor) = due.keys().find(|sensor| is_whole && has_room && !disk.tables.contains_key(**sensor)) {
         sheet.breach(&[], || format!("{} has delivered readings of {sensor}, and has no table of it", disk.process));
     }
 }
@@ -54,11 +58,12 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
 fn due(disk: &Disk) -> BTreeMap<&str, Vec<Row>> {
     let mut due: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
     for line in &disk.lines {
-        let DiskLine::Reading { epoch, seq, origin, measured: Some(measured), .. } = line else { continue };
+        let DiskLine::Reading { place, origin, inc, oseq, measured: Some(measured), .. } = line else { continue };
         let row = |(field, value): &(String, String)| Row {
-            epoch: epoch.clone(),
-            seq: *seq,
+            place: place.clone(),
             origin: origin.to_string(),
+            inc: *inc,
+            oseq: *oseq,
             field: field.clone(),
             value: value.clone(),
         };
@@ -69,20 +74,20 @@ fn due(disk: &Disk) -> BTreeMap<&str, Vec<Row>> {
 
 /// Whether the ordered file has this very reading.
 fn stands_at(line: &DiskLine, row: &Row) -> bool {
-    matches!(line, DiskLine::Reading { epoch, seq, .. } if *seq == row.seq && *epoch == row.epoch)
+    matches!(line, DiskLine::Reading { place, .. } if *place == row.place)
 }
 
 fn delivery(case: &Case<'_>, life: &Life<'_>, row: &Row) -> Option<usize> {
     let found = life.facts.iter().find(|fact| match fact.what {
         What::Entry(entry) => {
             matches!(entry.kind, Kind::Data { digest: Some(_), .. })
-                && entry.seq == row.seq.0
-                && case.index.epochs[entry.epoch].to_string() == row.epoch
+                && entry.seq == row.place.seq.0
+                && *case.index.epochs[entry.epoch] == row.place.epoch
         }
         _ => false,
     });
     found.map(|fact| fact.at)
 }
 
-/// So many sensors have a table; of further ones there is none.
-const TABLES_MAX: usize = 1_024;
+/// Every origin may have as many tables as that; of further ones there may be none.
+const TABLES_PER_ORIGIN: usize = 256;

@@ -1,23 +1,29 @@
-//! The table of one sensor (`<sensor>.csv`), in long form: a row for each field of each reading.
+//! The table of one sensor (a CSV), in long form: a row for each field of each reading.
 
-use protocol::id::{PeerId, Seq};
+use protocol::id::{Incarnation, Oseq, Seq};
+use protocol::log_id::LogId;
+use protocol::note::escape;
+
+use super::Place;
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
-    /// The epoch, written `3.peer1`.
-    pub epoch: String,
     /// The position of the reading.
-    pub seq: Seq,
+    pub place: Place,
     /// Who published it.
     pub origin: String,
-    /// The name of the field.
+    /// In which life.
+    pub inc: Incarnation,
+    /// Its number among the origin's.
+    pub oseq: Oseq,
+    /// The name of the field, escaped.
     pub field: String,
-    /// Its value.
+    /// Its value, escaped.
     pub value: String,
 }
 
-/// A reading of the form `DATA|sensor|timestamp|field=value|…`, which has a table.
+/// A reading of the form `DATA|sensor|timestamp|field=value|…`, which has a table. All texts are escaped as in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// The sensor.
@@ -27,20 +33,30 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Takes a payload apart; none if it has another form.
+    /// Takes a payload apart; none if it has another form. The judge has a reader of its own, so that it does not share the
+    /// mistakes of the one whose files it looks at.
     #[must_use]
-    pub fn read(payload: &str) -> Option<Self> {
-        let mut parts = payload.strip_prefix("DATA|")?.split('|');
+    pub fn read(payload: &[u8]) -> Option<Self> {
+        let mut text = payload.strip_prefix(b"\xef\xbb\xbf").unwrap_or(payload);
+        while let [rest @ .., b'\r'] = text {
+            text = rest;
+        }
+        let text = text.strip_prefix(b"DATA|")?;
+        let text = text.strip_suffix(b"|").unwrap_or(text);
+        let mut parts = text.split(|byte| *byte == b'|');
         let (sensor, _timestamp) = (parts.next()?, parts.next()?);
-        PeerId::new(sensor).ok()?;
-        let field = |part: &str| part.split_once('=').map(|(field, value)| (field.to_owned(), value.to_owned()));
-        Some(Self { sensor: sensor.to_owned(), fields: parts.map(field).collect::<Option<_>>()? })
+        let field = |part: &[u8]| {
+            let at = part.iter().position(|byte| *byte == b'=')?;
+            (at > 0).then(|| (escape(&part[..at]), escape(&part[at + 1..])))
+        };
+        let fields: Vec<(String, String)> = parts.map(field).collect::<Option<_>>()?;
+        (!sensor.is_empty() && !fields.is_empty()).then(|| Self { sensor: escape(sensor), fields })
     }
 }
 
-/// Reads the text of a table, heads of its parts included. The second value says how many records in it are none; a
-/// last one that its writer did not live to finish is not among them.
-pub(super) fn read(text: &str) -> (Vec<Row>, usize) {
+/// Reads the text of a table, heads of its parts included: rows, each with its sensor. The second value says how many records
+/// in it are none; a last one that its writer did not live to finish is not among them.
+pub(super) fn read(text: &str) -> (Vec<(String, Row)>, usize) {
     let (mut rows, mut unreadable) = (vec![], 0);
     for (record, is_whole) in records(text) {
         if record.first().is_some_and(|cell| cell == "time") || record.iter().all(String::is_empty) {
@@ -54,9 +70,14 @@ pub(super) fn read(text: &str) -> (Vec<Row>, usize) {
     (rows, unreadable)
 }
 
-fn row(cells: Vec<String>) -> Option<Row> {
-    let [_time, epoch, seq, origin, _sensor, field, value] = <[String; 7]>::try_from(cells).ok()?;
-    Some(Row { epoch, seq: Seq(seq.parse().ok()?), origin, field, value })
+fn row(cells: Vec<String>) -> Option<(String, Row)> {
+    // What a spreadsheet would run stands behind a `'`, and so does what begins with one.
+    let cells = cells.into_iter().map(|cell| cell.strip_prefix('\'').map(str::to_owned).unwrap_or(cell));
+    let cells: Vec<String> = cells.collect();
+    let [_time, log, epoch, seq, origin, inc, oseq, sensor, field, value] = <[String; 10]>::try_from(cells).ok()?;
+    let place = Place { log: log.parse().ok()?, epoch: epoch.parse::<LogId>().ok()?.into_epoch(), seq: Seq(seq.parse().ok()?) };
+    let (inc, oseq) = (Incarnation(inc.parse().ok()?), Oseq(oseq.parse().ok()?));
+    Some((sensor, Row { place, origin, inc, oseq, field, value }))
 }
 
 /// The records of a CSV (RFC 4180), each with whether its line end is there.
@@ -93,20 +114,27 @@ mod tests {
 
     #[test]
     fn a_table_is_read_as_it_was_written() {
-        let head = "time,epoch,seq,origin,sensor,field,value\n";
-        let text = format!("{head}t,3.p2,18,p2,s1,a,1\nt,3.p2,18,p2,s1,b,\"x,\"\"y\"\"\nz\"\n{head}nonsense\nt,3.p2,19,p2,s1,a");
+        let head = "time,log,epoch,seq,origin,inc,oseq,sensor,field,value\n";
+        let stem = |seq: u64| format!("t,1.p1#4,3.p2#5,{seq},p2,5,9,s1");
+        let text = format!("{head}{},a,1\n{},b,\"x,\"\"y\"\"\nz\"\n{head}nonsense\n{},c,'=1\n{},a", stem(18), stem(18), stem(19), stem(20));
         let (rows, unreadable) = read(&text);
         assert_eq!(unreadable, 1);
-        let told: Vec<(u64, &str, &str)> = rows.iter().map(|row| (row.seq.0, row.field.as_str(), row.value.as_str())).collect();
-        assert_eq!(told, [(18, "a", "1"), (18, "b", "x,\"y\"\nz")]);
+        let told: Vec<(u64, &str, &str)> = rows.iter().map(|(_, row)| (row.place.seq.0, row.field.as_str(), row.value.as_str())).collect();
+        assert_eq!(told, [(18, "a", "1"), (18, "b", "x,\"y\"\nz"), (19, "c", "=1")]);
+        assert!(rows.iter().all(|(sensor, _)| sensor == "s1"));
     }
 
     #[test]
     fn only_readings_of_that_form_have_a_table() {
-        let measured = Measured::read("DATA|s1|2026|a=1|b=x=y").unwrap();
-        assert_eq!((measured.sensor.as_str(), measured.fields.len()), ("s1", 2));
-        for other in ["hello", "DATA|s 1|t|a=1", "DATA|s1", "DATA|s1|t|a"] {
-            assert_eq!(Measured::read(other), None, "{other}");
+        let check = |payload: &[u8], sensor: &str, fields: usize| {
+            let measured = Measured::read(payload).unwrap();
+            assert_eq!((measured.sensor.as_str(), measured.fields.len()), (sensor, fields));
+        };
+        check(b"DATA|s1|2026|a=1|b=x=y", "s1", 2);
+        check(b"\xef\xbb\xbfDATA|a:b c|t|a=1|\r", "a:b c", 1);
+        check(b"DATA|s1|t|a=\xb0", "s1", 1);
+        for other in ["hello", "DATA||t|a=1", "DATA|s1", "DATA|s1|t", "DATA|s1|t|a", "DATA|s1|t|a=1|b"] {
+            assert_eq!(Measured::read(other.as_bytes()), None, "{other}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::config::{Knobs, Mode};
 use protocol::id::{Epoch, Incarnation, PeerId};
+use protocol::log_id::LogId;
 use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
 
@@ -35,6 +36,7 @@ impl<'a> Builder<'a> {
         let index = Index {
             lives: vec![],
             epochs: vec![],
+            none: LogId::none(),
             views: vec![],
             placed: vec![],
             published: vec![],
@@ -188,7 +190,7 @@ impl<'a> Builder<'a> {
                 let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(digest.value()), safe: *safe };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
-            Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq } => {
+            Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq, .. } => {
                 let origin = self.life(origin, *origin_inc);
                 let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: None, safe: false };
                 let entry = Entry { epoch: self.epoch(epoch), seq: seq.0, kind };
@@ -201,21 +203,21 @@ impl<'a> Builder<'a> {
                 let kind = Kind::Lost { origin, from: from.0, to: to.0 };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
-            Note::View { view_id, epoch, seq, leader, members, incs, log_id } => {
+            Note::View { view_id, epoch, seq, leader, members, incs, log } => {
                 let epoch = self.epoch(epoch);
                 let (view_id, seq) = (view_id.0, seq.0);
-                self.index.views.push(ViewFact { life, at, t, epoch, view_id, seq, leader, members, incs, log: log_id });
+                self.index.views.push(ViewFact { life, at, t, epoch, view_id, seq, leader, members, incs, log });
                 What::Entry(Entry { epoch, seq, kind: Kind::View(self.index.views.len() - 1) })
             }
             Note::Gap { from, to, .. } => What::Gap { from: from.0, to: to.0 },
             Note::StateTransfer { resume, epoch, .. } => What::Transfer { resume: resume.0, epoch: self.epoch(epoch) },
-            Note::Diverged { from, to } => What::Diverged { from: from.0, to: to.0 },
+            Note::Diverged { from, to, .. } => What::Diverged { from: from.0, to: to.0 },
             Note::Merged { from, to, new_from, new_to, .. } => What::Merged { old: (from.0, to.0), new: (new_from.0, new_to.0) },
-            Note::Cut { epoch, seq, log_id } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log: log_id },
+            Note::Cut { epoch, seq, log } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log },
             Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
             Note::Stable { seq, .. } => What::Stable { seq: seq.0 },
             Note::LeaderElected { epoch, size, renewed, .. } => What::Elected { epoch: self.epoch(epoch), size: *size, renewed: *renewed },
-            Note::Follows { leader, epoch } => What::Follows { leader, epoch: self.epoch(epoch) },
+            Note::Follows { leader, epoch, .. } => What::Follows { leader, epoch: self.epoch(epoch) },
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
             Note::Publish { oseq, digest, .. } => {
@@ -224,11 +226,11 @@ impl<'a> Builder<'a> {
                 What::Publish { oseq }
             }
             Note::Acknowledged { oseq, seq, .. } => What::Acknowledged { oseq: oseq.0, seq: seq.0 },
-            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms } } => {
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms, .. } } => {
                 let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: None };
                 What::Slow { life: self.life(peer, *peer_inc), lag }
             }
-            Note::Suspect { peer, peer_inc, evidence: Evidence::Unacknowledged { acked, awaited, high, for_ms } } => {
+            Note::Suspect { peer, peer_inc, evidence: Evidence::Unacknowledged { acked, awaited, high, for_ms, .. } } => {
                 let behind = high.0.saturating_sub(acked.0);
                 let lag = Lag { behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: Some(awaited.0) };
                 What::Slow { life: self.life(peer, *peer_inc), lag }

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Cause, Evidence, Note, Refusal};
+use super::{Cause, Evidence, Note, Refusal, escape, printable};
 use crate::id::{PeerId, Seq};
 use crate::view::Names;
 
@@ -19,16 +19,20 @@ impl Note {
 
     fn tell(&self, me: &PeerId, f: &mut String) -> fmt::Result {
         match self {
-            Self::Start { pid, address, build, .. } => write!(f, "Peer {me} starts at {address} (pid {pid}, build {build})."),
-            Self::Moved { address, was } => write!(f, "Peer {me} is at {address} now. It was at {was}."),
+            Self::Start { pid, address, build, .. } => {
+                let (address, build) = (one_line(address), one_line(build));
+                write!(f, "Peer {me} starts at {address} (pid {pid}, build {build}).")
+            }
+            Self::Moved { address, was } => write!(f, "Peer {me} is at {} now. It was at {}.", one_line(address), one_line(was)),
             Self::Unreachable { peer, address, for_ms, why } => {
+                let (address, why) = (one_line(address), one_line(why));
                 write!(f, "Peer {peer} at {address} is heard by UDP, but for {} s it {why}.", for_ms.div_ceil(1_000))
             }
             Self::Ready => write!(f, "Peer {me} is ready and looks for a group."),
-            Self::Stop { reason } => write!(f, "Peer {me} stops: {reason}"),
+            Self::Stop { reason } => write!(f, "Peer {me} stops: {}", one_line(reason)),
             Self::Panic { message } => write!(f, "Bug: {}", escape(message.as_bytes())),
-            Self::Send { m, to, kind } => write!(f, "send {m} to {to}: {kind}"),
-            Self::Recv { m, kind } => write!(f, "recv {m}: {kind}"),
+            Self::Send { m, to, kind } => write!(f, "send {} to {}: {}", one_line(m), one_line(to), one_line(kind)),
+            Self::Recv { m, kind } => write!(f, "recv {}: {}", one_line(m), one_line(kind)),
             Self::Reject { from, why, count } => {
                 let from = from.as_ref().map_or("somebody", PeerId::as_str);
                 write!(f, "Rejected from {from}: {} ({count} so far)", escape(why.as_bytes()))
@@ -67,26 +71,27 @@ impl Note {
             Self::LeaderElected { peer, epoch, .. } => write!(f, "Peer {peer} goes on leading, in epoch {epoch}."),
             Self::Coordinator { peer, .. } => write!(f, "Received COORDINATOR announcement: {peer}"),
             Self::Follows { leader, .. } => write!(f, "Peer {me} acknowledges new leader {leader}."),
-            Self::StepDown { epoch, why } => write!(f, "Peer {me} steps down as leader of epoch {epoch}: {why}."),
+            Self::StepDown { epoch, why, .. } => write!(f, "Peer {me} steps down as leader of epoch {epoch}: {}.", one_line(why)),
             Self::Publish { oseq, digest, safe } => write!(f, "publish {oseq} {digest}{}", if *safe { " safe" } else { "" }),
             Self::Acknowledged { oseq, seq, .. } => write!(f, "Reading {oseq} is safe at #{seq}."),
-            Self::Blocked { why } => write!(f, "Blocked: {why}"),
+            Self::Blocked { why } => write!(f, "Blocked: {}", one_line(why)),
             Self::Refused { why, count } => write!(f, "A reading was refused: {why} ({count} so far)."),
             Self::Deliver { seq, text, .. } => write!(f, "Delivered #{seq}: {text}"),
             Self::DupSuppressed { seq, origin, oseq, .. } => write!(f, "#{seq} repeats reading {oseq} of {origin}; not handed over again."),
-            Self::Gap { from, to, why } => write!(f, "Gap: #{from} to #{to} will not be delivered here ({why})."),
+            Self::Gap { from, to, why, .. } => write!(f, "Gap: #{from} to #{to} will not be delivered here ({}).", one_line(why)),
             Self::StateTransfer { at, resume, .. } => write!(f, "Took a snapshot at #{at}; deliveries go on after #{resume}."),
-            Self::StaleEpoch { from, epoch, kind } => {
+            Self::StaleEpoch { from, epoch, kind, .. } => {
+                let kind = one_line(kind);
                 write!(f, "Turned away {kind} of epoch {epoch} from {from}: a later one is promised.")
             }
             Self::Persist { incarnation } => write!(f, "stored incarnation {incarnation}"),
             Self::EventsLost { events } => write!(f, "{events} events were dropped: the event file took none for too long."),
-            Self::Sometimes { mark } => write!(f, "sometimes: {mark}"),
-            Self::Promised { epoch, to } => write!(f, "Promised epoch {epoch} to {to}."),
+            Self::Sometimes { mark } => write!(f, "sometimes: {}", one_line(mark)),
+            Self::Promised { epoch, to, .. } => write!(f, "Promised epoch {epoch} to {to}."),
             Self::Cut { epoch, seq, .. } => write!(f, "The log goes on in epoch {epoch} after #{seq}."),
             Self::Stable { seq, .. } => write!(f, "Stable up to #{seq}."),
-            Self::Diverged { from, to } => write!(f, "Diverged: #{from} to #{to} were delivered here and are not in the group's log."),
-            Self::Merged { into, from, to, new_from, new_to } => {
+            Self::Diverged { from, to, .. } => write!(f, "Diverged: #{from} to #{to} were delivered here and are not in the group's log."),
+            Self::Merged { into, from, to, new_from, new_to, .. } => {
                 let range = |from: Seq, to: Seq| if to < from { "nothing".to_owned() } else { format!("#{from} to #{to}") };
                 let (here, there) = (range(*from, *to), range(*new_from, *new_to));
                 write!(f, "Merged into the group of {into}; ordered here alone: {here}, there alone: {there}.")
@@ -95,9 +100,14 @@ impl Note {
                 write!(f, "Lost #{seq}: readings {from} to {to} of {origin} are declared lost by their origin.")
             }
             Self::Leave => write!(f, "Peer {me} is leaving the group."),
-            Self::Status(status) => write!(f, "{status}"),
+            Self::Status(status) => f.write_str(&printable(&status.to_string())),
         }
     }
+}
+
+/// Our own words, as long as the note was made here; read from a file of events, anybody's.
+fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
 }
 
 impl fmt::Display for Evidence {
@@ -110,12 +120,12 @@ impl fmt::Display for Evidence {
                 "no round trip since {last_round_trip_ms} ms ({beats_missed} heartbeats unanswered, {}; own loop at most {own_lag_ms} ms late)",
                 if *connected { "still connected" } else { "not connected" }
             ),
-            Self::OwnWord { verb } => write!(f, "it said {verb}"),
+            Self::OwnWord { verb } => write!(f, "it said {}", one_line(verb)),
             Self::NoAnswer { waited_ms } => write!(f, "asked, and silent for {waited_ms} ms"),
-            Self::Slow { behind, acked, high, for_ms } => {
+            Self::Slow { behind, acked, high, for_ms, .. } => {
                 write!(f, "{behind} entries behind, at #{acked} of #{high}, and too far for {for_ms} ms")
             }
-            Self::Unacknowledged { acked, awaited, high, for_ms } => {
+            Self::Unacknowledged { acked, awaited, high, for_ms, .. } => {
                 write!(f, "it has acknowledged nothing for {for_ms} ms, at #{acked} of #{high}, and #{awaited} waits to be safe")
             }
         }
@@ -133,26 +143,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A payload as text on one line: what is not printable ASCII or plain UTF-8 text is escaped.
-#[must_use]
-pub fn escape(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            // Line and paragraph separators are no control characters, yet terminals and log tools break lines at them.
-            if c == '\\' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { text.extend(c.escape_default()) } else { text.push(c) }
-        }
-        for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail");
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Note, escape};
+    use super::Note;
     use crate::id::{Epoch, Incarnation, Member, PeerId};
+    use crate::log_id::LogId;
     use crate::note::Cause;
 
     fn id(name: &str) -> PeerId {
@@ -160,24 +155,19 @@ mod tests {
     }
 
     #[test]
-    fn no_payload_forges_a_line() {
-        assert_eq!(escape(b"a\nPeer p1 became the Group Leader\\"), "a\\nPeer p1 became the Group Leader\\\\");
-        assert_eq!(escape(b"\xff\x00\xe2\x82\xac"), "\\xff\\u{0}\u{20ac}");
-    }
-
-    #[test]
     fn the_sentences_of_the_seed_stay_word_for_word() {
         let me = id("peer1");
+        let log = LogId::none;
         let check = |note: Note, text: &str| assert_eq!(note.sentence(&me), text);
         let epoch = Epoch { round: 1, owner: Member { id: id("peer2"), inc: Incarnation(1) } };
-        check(Note::Coordinator { peer: id("peer2"), epoch: epoch.clone() }, "Received COORDINATOR announcement: peer2");
-        check(Note::Follows { leader: id("peer2"), epoch: epoch.clone() }, "Peer peer1 acknowledges new leader peer2.");
+        check(Note::Coordinator { log: log(), peer: id("peer2"), epoch: epoch.clone() }, "Received COORDINATOR announcement: peer2");
+        check(Note::Follows { log: log(), leader: id("peer2"), epoch: epoch.clone() }, "Peer peer1 acknowledges new leader peer2.");
         check(
-            Note::LeaderElected { peer: me.clone(), epoch: epoch.clone(), size: 2, renewed: false },
+            Note::LeaderElected { log: log(), peer: me.clone(), epoch: epoch.clone(), size: 2, renewed: false },
             "Peer peer1 became the Group Leader via election.",
         );
-        check(Note::Claim { epoch: epoch.clone(), asked: 1, alone: false }, "No OK received. peer1 becomes leader.");
-        check(Note::Claim { epoch, asked: 0, alone: true }, "No response received. Assuming role of Group Leader.");
+        check(Note::Claim { log: log(), epoch: epoch.clone(), asked: 1, alone: false }, "No OK received. peer1 becomes leader.");
+        check(Note::Claim { log: log(), epoch, asked: 0, alone: true }, "No response received. Assuming role of Group Leader.");
         check(Note::ElectionOk { from: id("peer2") }, "Received OK from higher peer, waiting for COORDINATOR.");
         check(
             Note::ElectionStarted { cause: Cause::Connection, higher: vec![id("peer2")], missed: None },

@@ -1,0 +1,122 @@
+//! Names are never used again: neither that of a position nor that of a reading, in whichever life and by whomever.
+//!
+//! Whoever stores what peers hand over goes by these names, over restarts, rotations and merges. So this looks at all lives
+//! of a history at once, and at the files that they have left behind, earlier lives included.
+
+use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
+use protocol::log_id::LogId;
+use protocol::note::Note;
+
+use crate::disk::DiskLine;
+use crate::history::Record;
+use crate::judge::{Case, Sheet};
+
+/// A position.
+type Place<'a> = (&'a LogId, &'a Epoch, Seq);
+/// A reading.
+type Name<'a> = (&'a PeerId, Incarnation, Oseq);
+
+/// What stands at a position.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Content<'a> {
+    Reading(Name<'a>),
+    Lost(Name<'a>, Oseq),
+    View(ViewId),
+}
+
+/// No position holds two things, and no name means two readings.
+pub(crate) fn no_reuse(case: &Case<'_>, sheet: &mut Sheet) {
+    // What a file has and its peer did not tell is the business of `disk-matches`.
+    let (mut told, mut kept) = (Said::default(), Said::default());
+    for (at, record) in case.history.records.iter().enumerate() {
+        if let Record::Peer(event) = record {
+            told.by(&event.note, at);
+        }
+    }
+    for (process, line) in case.options.disks.iter().flat_map(|disk| disk.lines.iter().map(|line| (disk.process.as_str(), line))) {
+        kept.by_a_file(process, line);
+    }
+    told.hold(sheet);
+    kept.hold(sheet);
+}
+
+impl Said<'_> {
+    /// Looks for names that mean two things.
+    fn hold(self, sheet: &mut Sheet) {
+        let Self { mut contents, mut readings } = self;
+        sheet.look_at(contents.len() + readings.len());
+        // By what they name, then by where they come from, so that the first is the earliest.
+        contents.sort_unstable_by_key(|(place, content, source)| (*place, *source, *content));
+        for pair in contents.windows(2) {
+            let [(place, one, first), (same, other, second)] = pair else { continue };
+            if place == same && one != other {
+                let (log, epoch, seq) = place;
+                breach(sheet, [first, second], || format!("#{seq} of epoch {epoch:?} in log {log} is two things"));
+            }
+        }
+        readings.sort_unstable_by_key(|(name, digest, source)| (*name, *source, *digest));
+        for pair in readings.windows(2) {
+            let [(name, one, first), (same, other, second)] = pair else { continue };
+            if name == same && one != other {
+                let (origin, inc, oseq) = name;
+                breach(sheet, [first, second], || format!("reading {oseq} of {origin}#{inc} is two readings"));
+            }
+        }
+    }
+}
+
+/// Where something was said: in which record, or in whose file.
+type Source<'a> = Result<usize, &'a str>;
+
+fn breach(sheet: &mut Sheet, sources: [&Source<'_>; 2], what: impl Fn() -> String) {
+    let records: Vec<usize> = sources.iter().filter_map(|source| source.ok()).collect();
+    let files: Vec<&str> = sources.iter().filter_map(|source| source.err()).collect();
+    sheet.breach(&records, || match files[..] {
+        [] => what(),
+        [file] => format!("{} (in the file of {file})", what()),
+        _ => format!("{} (in the files of {})", what(), files.join(" and ")),
+    });
+}
+
+/// Everything that was said of positions and readings.
+#[derive(Default)]
+struct Said<'a> {
+    contents: Vec<(Place<'a>, Content<'a>, Source<'a>)>,
+    readings: Vec<(Name<'a>, u64, Source<'a>)>,
+}
+
+impl<'a> Said<'a> {
+    fn by(&mut self, note: &'a Note, at: usize) {
+        let (place, content) = match note {
+            Note::Deliver { log, epoch, seq, origin, origin_inc, oseq, digest, .. } => {
+                self.readings.push(((origin, *origin_inc, *oseq), digest.value(), Ok(at)));
+                ((log, epoch, *seq), Content::Reading((origin, *origin_inc, *oseq)))
+            }
+            Note::DupSuppressed { log, epoch, seq, origin, origin_inc, oseq, .. } => {
+                ((log, epoch, *seq), Content::Reading((origin, *origin_inc, *oseq)))
+            }
+            Note::Lost { log, epoch, seq, origin, origin_inc, from, to, .. } => {
+                ((log, epoch, *seq), Content::Lost((origin, *origin_inc, *from), *to))
+            }
+            Note::View { log, epoch, seq, view_id, .. } => ((log, epoch, *seq), Content::View(*view_id)),
+            _ => return,
+        };
+        // Without its log a position has no name yet; `no-duplicate-seq` looks at the epoch alone.
+        if !place.0.is_none() {
+            self.contents.push((place, content, Ok(at)));
+        }
+    }
+
+    fn by_a_file(&mut self, process: &'a str, line: &'a DiskLine) {
+        let (place, content) = match line {
+            DiskLine::Reading { place, origin, inc, oseq, digest, .. } => {
+                self.readings.push(((origin, *inc, *oseq), *digest, Err(process)));
+                (place, Content::Reading((origin, *inc, *oseq)))
+            }
+            DiskLine::Lost { place, origin, inc, from, to } => (place, Content::Lost((origin, *inc, *from), *to)),
+            DiskLine::View { place, view } => (place, Content::View(*view)),
+            DiskLine::Gap { .. } | DiskLine::Diverged { .. } | DiskLine::Merged { .. } | DiskLine::Repeat { .. } => return,
+        };
+        self.contents.push(((&place.log, &place.epoch, place.seq), content, Err(process)));
+    }
+}
