@@ -221,7 +221,8 @@ impl Node {
     /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
     pub(crate) fn lacks_founders(&self) -> bool {
         let Role::Joining(joining) = &self.role else { return false };
-        self.config.is_primary() && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran, false).is_some()
+        self.config.is_primary()
+            && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran, false).is_some()
     }
 
     /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders are missing they are linked,

@@ -286,6 +286,4 @@ fn open_recorder(path: &Path) -> Result<Recorder, Failure> {
     Recorder::open(path).map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
 }
 
-
-
 const BACKLOG: i32 = 4_096;
