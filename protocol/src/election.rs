@@ -355,6 +355,7 @@ impl Node {
         if word.ask.is_none() {
             if own_word {
                 out.push(Output::Note(Note::Coordinator { peer: from.id.clone(), epoch: word.epoch.clone() }));
+                self.courtship.on_invitation(&from.id);
                 self.on_beacon(now, from, &word, out);
                 self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
