@@ -240,6 +240,8 @@ impl Node {
 
     /// Mode `primary`: tells everybody that is linked of the founders that are.
     pub(crate) fn introduce_founders(&mut self, now: Time, out: &mut Vec<Output>) {
+        // Whoever was heard before this peer was blocked is wanted now.
+        self.wants_changed |= self.blocked.is_some();
         let mut linked = self.go_betweens();
         linked.retain(|contact| self.links.is_linked(&contact.member));
         let is_founder = |contact: &&Contact| self.config.knobs().bootstrap.contains(contact.id());

@@ -22,13 +22,20 @@ use crate::time::Time;
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Courtship {
     asked: BTreeMap<PeerId, Hesitation>,
+    dissolved: BTreeMap<PeerId, Hesitation>,
     invited: BTreeMap<PeerId, Hesitation>,
 }
 
 impl Courtship {
     /// Whether that leader may be asked (again).
     pub(crate) fn may_ask(&self, now: Time, leader: &PeerId) -> bool {
-        self.asked.get(leader).is_none_or(|hesitation| hesitation.is_over(now))
+        let is_over = |pauses: &BTreeMap<PeerId, Hesitation>| pauses.get(leader).is_none_or(|hesitation| hesitation.is_over(now));
+        is_over(&self.asked) && is_over(&self.dissolved)
+    }
+
+    /// That leader has invited this one over a link: whether it could be reached before does not matter any more.
+    pub(crate) fn on_invitation(&mut self, leader: &PeerId) {
+        self.asked.remove(leader);
     }
 
     fn put_off(&mut self, now: Time, leader: &PeerId, first: Duration, most: Duration) {
@@ -121,7 +128,7 @@ impl Node {
     /// The group of this peer dissolves into that leader's: should that come to nothing, the next time is not soon.
     pub(crate) fn put_off_dissolving(&mut self, now: Time, leader: &PeerId) {
         let (first, most) = (self.patience(), 4 * self.patience());
-        self.courtship.put_off(now, leader, first, most);
+        begin(&mut self.courtship.dissolved, now, leader, first, most);
     }
 }
 

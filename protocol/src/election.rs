@@ -359,6 +359,7 @@ impl Node {
                     let (log, epoch) = (self.log.name(), word.epoch.clone());
                     out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
                 }
+                self.courtship.on_invitation(&from.id);
                 self.on_beacon(now, from, &word, out);
                 self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
