@@ -113,11 +113,11 @@ fn a_large_frame_comes_from_those_only_who_may_send_one() {
     for allowed in [true, false] {
         let (mut one, dialled, mut two, accepted) = pair(Limits::default());
         two.allows_large = allowed;
-        let messages = [reading(1, 60_000), reading(2, 200_000), reading(3, 10)];
+        let messages = [Message::ViewSyncRequest { ask: 1 }, reading(1, 60_000), reading(2, 200_000), reading(3, 10)];
         messages.iter().for_each(|message| one.links.send(dialled, message));
-        until(&mut [&mut one, &mut two], |sides| sides[1].messages().len() == 3 || sides[1].rejects > 0);
+        until(&mut [&mut one, &mut two], |sides| sides[1].messages().len() == 4 || sides[1].rejects > 0);
         let down = Input::LinkDown { link: accepted, how: Down::Garbage };
-        assert_eq!((two.messages().len(), two.rejects, two.has(&down)), if allowed { (3, 0, false) } else { (1, 1, true) });
+        assert_eq!((two.messages().len(), two.rejects, two.has(&down)), if allowed { (4, 0, false) } else { (2, 1, true) });
     }
 }
 

@@ -117,7 +117,7 @@ fn items(message: &Message) -> u64 {
 
 #[test]
 fn whatever_comes_is_a_message_or_an_error() {
-    let cases = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200_000_u64);
+    let cases = option_env!("CASES").and_then(|cases| cases.parse().ok()).unwrap_or(200_000_u64);
     let mut frames: Vec<(Vec<u8>, bool)> = Vec::new();
     for (message, _) in samples() {
         let mut frame = Vec::new();
