@@ -56,8 +56,13 @@ impl Node {
             return;
         }
         self.on_join_request(now, Via::Datagram(source), join.clone(), out);
-        let speaks = !matches!(self.role, Role::Candidate(_));
-        if !speaks || self.links.is_linked(&from.member) || !self.is_due(now, source) {
+        // A link from somebody to a member does not bring it in.
+        let is_served = match &self.role {
+            Role::Leader(_) | Role::Joining(_) => self.links.is_linked(&from.member),
+            Role::Member(_) => false,
+            Role::Candidate(_) => true,
+        };
+        if is_served || !self.is_due(now, source) {
             return;
         }
         match &self.role {
