@@ -106,6 +106,18 @@ impl Node {
         self.tell_blocked(why, out);
     }
 
+    /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the group may have gone on, and
+    /// it may neither hear its leader nor reach anybody that it knows.
+    pub(crate) fn call_blocked(&mut self, now: Time, out: &mut Vec<Output>) {
+        let patience = self.patience();
+        let Role::Candidate(candidate) = &self.role else { return };
+        let (ask, first_view) = (candidate.ask, candidate.first_view);
+        if !first_view && self.strangers.is_due(now, self.me.address, patience) {
+            let request = self.join_request(ask, None);
+            self.broadcast(Message::NewPeerRequest(request), out);
+        }
+    }
+
     /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its promise may still be needed,
     /// so it hears claims as before; but a better claimant that can never win would keep the others waiting for ever, so it
     /// leaves them the time for two claims of their own.
@@ -238,16 +250,14 @@ impl Node {
         founders.chain(others).map(|(contact, _)| contact.clone()).collect()
     }
 
-    /// Mode `primary`: tells everybody that is linked of the founders that are.
-    pub(crate) fn introduce_founders(&mut self, now: Time, out: &mut Vec<Output>) {
+    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer is blocked itself.
+    pub(crate) fn introduce_linked(&mut self, now: Time, out: &mut Vec<Output>) {
         // Whoever was heard before this peer was blocked is wanted now.
         self.wants_changed |= self.blocked.is_some();
         let mut linked = self.go_betweens();
         linked.retain(|contact| self.links.is_linked(&contact.member));
-        let is_founder = |contact: &&Contact| self.config.knobs().bootstrap.contains(contact.id());
-        let founders: Vec<Contact> = linked.iter().filter(is_founder).cloned().collect();
         for to in &linked {
-            for from in founders.iter().filter(|from| from.member != to.member) {
+            for from in linked.iter().filter(|from| from.member != to.member) {
                 let Role::Joining(joining) = &self.role else { return };
                 let veteran = joining.veterans.contains(from.id());
                 let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);

@@ -62,8 +62,13 @@ impl Node {
             return;
         }
         self.on_join_request(now, Via::Datagram(source), join.clone(), out);
-        let speaks = !matches!(self.role, Role::Candidate(_));
-        if !speaks || self.links.is_linked(&from.member) || !self.is_due(now, source) {
+        // A link from somebody to a member does not bring it in.
+        let is_served = match &self.role {
+            Role::Leader(_) | Role::Joining(_) => self.links.is_linked(&from.member),
+            Role::Member(_) => false,
+            Role::Candidate(_) => true,
+        };
+        if is_served || !self.is_due(now, source) {
             return;
         }
         match &self.role {
@@ -165,15 +170,12 @@ impl Node {
         }
     }
 
-    /// A request that a member has heard and passes on, or, in mode `primary`, somebody who introduces a founder to another one.
+    /// A request that a member has heard and passes on, or, in mode `primary`, one blocked peer introduces another one.
     pub(crate) fn on_passed_request(&mut self, now: Time, from: &Member, join: JoinRequest, out: &mut Vec<Output>) {
         if join.leading.is_none() && join.from.birth == self.me.birth {
             return;
         }
-        let introduces = || {
-            let is_founder = self.config.is_primary() && self.config.knobs().bootstrap.contains(join.from.id());
-            matches!(self.role, Role::Joining(_)) && is_founder
-        };
+        let introduces = || matches!(self.role, Role::Joining(_)) && self.config.is_primary() && self.blocked.is_some();
         if join.leading.is_none() && self.is_follower(from) {
             self.on_join_request(now, Via::Passed, join, out);
         } else if join.leading.is_none() && introduces() {

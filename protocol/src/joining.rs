@@ -107,7 +107,7 @@ impl Node {
         }
         let request = self.join_request(ask, None);
         self.broadcast(Message::NewPeerRequest(request), out);
-        self.introduce_founders(now, out);
+        self.introduce_linked(now, out);
         if let Some((contact, _)) = target {
             self.ask_to_join(now, &contact.member, out);
         }
@@ -256,6 +256,12 @@ impl Node {
                 if following.leader.member != *from && added.epoch >= self.promised {
                     self.refuse(now, from, Some(added.ask), Reason::NotMember, out);
                 }
+                return;
+            }
+            // A group has gone on, and takes it in: it asks as one that joins.
+            Role::Candidate(candidate) if candidate.is_blocked() && added.epoch >= self.promised => {
+                let leader = self.links.contact(from).cloned();
+                self.become_joining(now, leader, out);
                 return;
             }
             Role::Candidate(_) | Role::Leader(_) => return,

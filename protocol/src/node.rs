@@ -460,7 +460,7 @@ impl Node {
             self.links.hang_up(link, out);
             return;
         };
-        if self.is_ghost(&from) && !self.is_between_groups(&message) {
+        if self.is_ghost(&from) && !self.is_between_groups(&from, &message) {
             if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
                 let ask = match &message {
                     Message::NewPeerRequest(JoinRequest { ask, .. }) | Message::ViewSyncRequest { ask } => Some(*ask),
@@ -487,14 +487,15 @@ impl Node {
         self.log.view().and_then(|view| view.incarnation(&from.id)).is_some_and(|known| known > from.inc)
     }
 
-    /// Whether a leader speaks with another one about their groups: that is not about its own place in either.
-    fn is_between_groups(&self, message: &Message) -> bool {
-        let about = match message {
-            Message::NewPeerRequest(join) => join.leading.is_some(),
-            Message::Coordinator(_) => true,
+    /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to be admitted: that is not about its own
+    /// place in a view.
+    fn is_between_groups(&self, from: &Member, message: &Message) -> bool {
+        match (&self.role, message) {
+            (Role::Leader(_), Message::NewPeerRequest(join)) => join.leading.is_some(),
+            (Role::Leader(_), Message::Coordinator(_)) => true,
+            (Role::Joining(joining), Message::Rejected(_)) => joining.target.as_ref().is_some_and(|(target, _)| target.member == *from),
             _ => false,
-        };
-        about && matches!(self.role, Role::Leader(_))
+        }
     }
 
     /// The single gate: every message of a member passes here, one line each.

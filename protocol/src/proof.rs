@@ -164,7 +164,12 @@ impl Node {
             }
             (Role::Candidate(candidate), Reason::NotMember) if candidate.is_asking(ask) && candidate.has_asked(from) => {
                 candidate.disowned = true;
+                let blocked = candidate.is_blocked();
                 self.on_asked_gone(now, from, out);
+                // It may hear no leader, so nobody else tells it that the views have gone on.
+                if blocked && self.lacks_to_claim(now).is_some() {
+                    self.give_way(now, out);
+                }
             }
             (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
                 let (holder, own) = (*holder, self.me.address);
