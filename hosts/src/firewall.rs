@@ -20,9 +20,9 @@ pub enum Firewall {
     PortOnly(u16),
     /// Every segment of TCP is answered with a reset.
     Reset,
-    /// None of the flows that were there; new ones pass.
+    /// None of the connections that were there; new ones pass. Datagrams have no beginning, so each is a new one.
     Forgets {
-        /// The flows that were there.
+        /// The connections that were there.
         known: BTreeSet<Flow>,
     },
 }
@@ -89,11 +89,11 @@ impl Flows {
         self.open.get(&flow).is_some_and(|last| flow.tcp || now.duration_since(*last) < DATAGRAM_LIFE)
     }
 
-    /// The flows that begin or end at an address; connections only, if that is asked for.
+    /// The connections that begin or end at an address.
     #[must_use]
-    pub fn of(&self, address: Ipv4Addr, connections_only: bool) -> BTreeSet<Flow> {
+    pub fn of(&self, address: Ipv4Addr) -> BTreeSet<Flow> {
         let touches = |flow: &Flow| address == flow.from.0 || address == flow.to.0;
-        self.open.keys().filter(|flow| touches(flow) && (flow.tcp || !connections_only)).copied().collect()
+        self.open.keys().filter(|flow| touches(flow) && flow.tcp).copied().collect()
     }
 }
 
@@ -120,14 +120,14 @@ mod tests {
     fn who_denies_by_default_is_still_answered() {
         let (now, mut flows) = (Instant::now(), Flows::default());
         let (own, foreign) = (Flow { tcp: true, from: IN, to: OUT }, Flow { tcp: true, from: OUT, to: (IN.0, 4_001) });
-        let firewall = Firewall::DefaultDeny { known: flows.of(IN.0, true) };
+        let firewall = Firewall::DefaultDeny { known: flows.of(IN.0) };
         for frame in [segment(own, true), segment(foreign, true)] {
             flows.see(&frame, now);
         }
         let comes = |flow, opens| firewall.passage(&segment(flow, opens), false, &flows, now);
         assert_eq!(comes(own.reversed(), false), Passage::Passes);
         assert_eq!(comes(foreign, true), Passage::Dropped);
-        let before = Firewall::DefaultDeny { known: flows.of(IN.0, true) };
+        let before = Firewall::DefaultDeny { known: flows.of(IN.0) };
         assert_eq!(before.passage(&segment(foreign, false), false, &flows, now), Passage::Passes, "it was there before");
         assert_eq!(Firewall::PortOnly(4_001).passage(&segment(foreign, true), false, &flows, now), Passage::Passes);
     }
@@ -137,7 +137,7 @@ mod tests {
         let (now, mut flows) = (Instant::now(), Flows::default());
         let old = Flow { tcp: true, from: IN, to: OUT };
         flows.see(&segment(old, true), now);
-        let firewall = Firewall::Forgets { known: flows.of(IN.0, false) };
+        let firewall = Firewall::Forgets { known: flows.of(IN.0) };
         let new = Flow { from: (IN.0, 4_002), ..old };
         let passage = |flow| firewall.passage(&segment(flow, false), true, &flows, now);
         assert_eq!((passage(old), passage(old.reversed()), passage(new)), (Passage::Dropped, Passage::Dropped, Passage::Passes));

@@ -130,10 +130,10 @@ impl Switch {
         lock(&self.shared).rules.retain(|rule| !is_its(rule));
     }
 
-    /// The flows that begin or end at an address.
+    /// The connections that begin or end at an address.
     #[must_use]
-    pub fn flows_of(&self, address: Ipv4Addr, connections_only: bool) -> std::collections::BTreeSet<crate::frame::Flow> {
-        lock(&self.shared).flows.of(address, connections_only)
+    pub fn connections_of(&self, address: Ipv4Addr) -> std::collections::BTreeSet<crate::frame::Flow> {
+        lock(&self.shared).flows.of(address)
     }
 
     /// The last frames, as a file.

@@ -96,13 +96,13 @@ impl Namespaces {
     fn wall(&self, under: &str, who: &[String], wall: Wall) {
         for host in who {
             let (Some(number), Some(address)) = (self.network.number(host), self.network.address(host)) else { continue };
-            let known = |connections_only| self.network.switch.flows_of(address, connections_only);
+            let known = || self.network.switch.connections_of(address);
             let firewall = match wall {
-                Wall::DefaultDeny => Firewall::DefaultDeny { known: known(true) },
+                Wall::DefaultDeny => Firewall::DefaultDeny { known: known() },
                 Wall::UdpOnly => Firewall::UdpOnly,
                 Wall::PortOnly(port) => Firewall::PortOnly(port),
                 Wall::Reset => Firewall::Reset,
-                Wall::Forgets => Firewall::Forgets { known: known(false) },
+                Wall::Forgets => Firewall::Forgets { known: known() },
             };
             // What a firewall has forgotten it does not remember when it is over.
             let name = if wall == Wall::Forgets { format!("forgotten by {under} {host} {address}") } else { format!("{under} {host}") };
