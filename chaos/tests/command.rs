@@ -47,7 +47,7 @@ impl Run {
                 leader,
                 members: names.to_vec(),
                 incs: vec![Incarnation(1); 3],
-                log: "1.p3#1".parse().unwrap(),
+                log: "1.p3#1".parse().expect("a log"),
             };
             let mut text = String::new();
             for (n, note) in (1..).zip([start, view]) {

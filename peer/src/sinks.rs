@@ -91,6 +91,15 @@ impl Sinks {
         }
     }
 
+    /// Nothing follows: what is missing is told now, if the disk takes that much.
+    pub fn close(&mut self) {
+        let now = clock::now();
+        if self.ordered_health.retry_at.is_some() {
+            self.ordered_health.retry_at = Some(now);
+            self.keep_ordered(now, &[]);
+        }
+    }
+
     fn keep_ordered(&mut self, now: Time, part: &[Delivery]) {
         let count = part.iter().map(lines_of).sum();
         let mut lines = Vec::with_capacity(count * 256);
@@ -311,6 +320,20 @@ mod tests {
         let lines: Vec<&str> = ordered.lines().collect();
         assert_eq!(lines[0], r#"{"kind":"gap","log":"1.p1#1","from":1,"to":3,"why":"it could not be written"}"#);
         assert!(lines[1].contains(r#""seq":4"#) && lines.len() == 2, "{ordered}");
+    }
+
+    #[test]
+    fn a_hole_at_the_end_is_told_when_the_disk_has_recovered() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::write(&data, "").unwrap();
+        let mut sinks = sinks(&data);
+        sinks.keep(&[reading(1, "a"), reading(2, "b")]);
+        sinks.close();
+        std::fs::remove_file(&data).unwrap();
+        sinks.close();
+        let ordered = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
+        assert!(ordered.lines().count() == 1 && ordered.contains(r#""from":1,"to":2"#), "{ordered}");
     }
 
     #[test]

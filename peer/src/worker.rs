@@ -3,6 +3,7 @@
 //! Two bounded queues join it to the loop. When the disk is slower than the group, deliveries beyond the bound do not
 //! reach the sinks, and a hole that says so does; when the loop is slower than the sensors, a reading is left out.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,10 +136,26 @@ impl Worker {
         Some(job)
     }
 
-    /// Waits until everything handed over is kept, or the patience is at its end.
-    pub fn finish(&self, patience: Duration) -> bool {
+    /// Waits until everything handed over is kept, and what could not be is told in the file, or the patience is at its end.
+    pub fn finish(&mut self, patience: Duration) -> bool {
+        let until = clock::now() + patience;
         let (done, finished) = sync_channel(1);
-        self.jobs.try_send(Job::Finish(done)).is_ok() && finished.recv_timeout(patience).is_ok()
+        let missed = self.hole.take();
+        let mut jobs = VecDeque::from([Job::Finish(done)]);
+        if !missed.is_empty() {
+            jobs.push_front(Job::Keep(missed, 0));
+        }
+        while let Some(job) = jobs.pop_front() {
+            match self.jobs.try_send(job) {
+                Ok(()) => {}
+                Err(TrySendError::Full(job)) if clock::now() < until => {
+                    jobs.push_front(job);
+                    thread::sleep(FULL_PAUSE);
+                }
+                Err(_) => return false,
+            }
+        }
+        finished.recv_timeout(until.since(clock::now())).is_ok()
     }
 }
 
@@ -183,6 +200,9 @@ impl Shift {
                     }
                 }
                 Ok(Job::Finish(done)) => {
+                    if let Some(sinks) = &mut self.duties.sinks {
+                        sinks.close();
+                    }
                     let _nobody_waits_any_more = done.send(());
                     return;
                 }
@@ -234,4 +254,6 @@ const READING_BYTES: u64 = 128;
 /// Readings that may wait for the loop.
 const FINDINGS_MAX: usize = 256;
 const FIRST_MEASURE: Duration = Duration::from_millis(300);
+/// Between two looks for room in a full queue, at the end.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_secs(3_600);

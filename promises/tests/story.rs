@@ -103,7 +103,7 @@ fn status(published: u64, ordered: u64) -> Note {
         role: "member".to_owned(),
         leaving: false,
         leader: None,
-        log: "1.p3#1".parse().unwrap(),
+        log: log(),
         epoch: "1.p3".to_owned(),
         epoch_inc: Incarnation(1),
         promised: "1.p3".to_owned(),

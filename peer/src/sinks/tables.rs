@@ -1,5 +1,5 @@
 //! The tables: a CSV for each sensor. Its id and its number come from others, so each origin has a share of the files, and
-//! a reading without a row is counted, and told the 1st, 2nd, 4th, 8th … time.
+//! a reading without a row is counted, and told the 1st, 2nd, 4th, 8th … time, unless it is plain text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +34,8 @@ pub(super) struct Tables {
     /// How often a table has begun to fail.
     failed: u64,
     without: Without,
+    /// How many of those seem to be meant for a table.
+    nearly: u64,
 }
 
 /// A sensor's file. One that cannot be written holds up no other.
@@ -75,7 +77,7 @@ impl fmt::Display for Why {
 impl Tables {
     pub(super) fn new(settings: DataSettings) -> Self {
         let (tables, shares) = (BTreeMap::new(), BTreeMap::new());
-        Self { settings, tables, shares, failed: 0, without: Without::default() }
+        Self { settings, tables, shares, failed: 0, without: Without::default(), nearly: 0 }
     }
 
     /// How many readings have no row.
@@ -155,8 +157,13 @@ impl Tables {
     }
 
     /// Counts a reading that has no row.
-    fn leave_out(&self, reading: &Reading<'_>, why: &Why) {
-        let count = self.without.0.fetch_add(1, Ordering::Relaxed) + 1;
+    fn leave_out(&mut self, reading: &Reading<'_>, why: &Why) {
+        self.without.0.fetch_add(1, Ordering::Relaxed);
+        if matches!(why, Why::Form(Misfit::Start)) && is_plain(reading.payload) {
+            return;
+        }
+        self.nearly += 1;
+        let count = self.nearly;
         if count.is_power_of_two() {
             let (origin, seq) = (&reading.run.origin.id, reading.seq);
             let shown = escape(&reading.payload[..reading.payload.len().min(SHOWN_BYTES)]);
@@ -167,6 +174,13 @@ impl Tables {
             );
         }
     }
+}
+
+/// Plain text, or a bare number, is not meant for a table; what has parts, or begins like a reading, may be.
+fn is_plain(payload: &[u8]) -> bool {
+    let parts = payload.iter().any(|byte| matches!(byte, b'|' | b'=' | b'{' | b':' | b';' | b',' | b'\t'));
+    let begins = payload.trim_ascii_start().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"DATA"));
+    !parts && !begins
 }
 
 /// A table that was written by an earlier build has other columns; rows of both in one file would be read wrongly.
