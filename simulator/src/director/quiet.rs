@@ -152,8 +152,8 @@ impl<W: Watch> Director<'_, W> {
         let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } =
             self.plan.knobs;
         let round = heartbeat_timeout + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience;
-        // A leader forgets whoever it has dialled in vain; where that one cannot dial either, it has to wait for the next try.
-        let forgotten = if self.plan.hearing.no_dial.is_empty() { Duration::ZERO } else { FORGOTTEN };
+        // A leader forgets whoever it has dialled in vain; where that one hears nobody or cannot dial either, it has to wait for the next try.
+        let forgotten = if self.plan.hearing.is_whole() { Duration::ZERO } else { FORGOTTEN };
         forgotten + round * (4 + u32::try_from(self.plan.peers.len()).expect("a plan has at most {PEERS_MAX} peers")) + BACK_OFF_MAX * 4
     }
 
