@@ -61,16 +61,16 @@ impl Hearing {
     }
 
     /// Whether these hosts owe one another a group: of any two, one can dial the other, and hearing connects them all.
-    /// What is heard counts where it can be answered: by a dial, or by a datagram where the speaker has to dial. Whoever
-    /// passes a word on answers it by datagram as well, for somebody else, if the speaker cannot be dialled.
+    /// What is heard counts where it can be answered: by a datagram, or by a dial where everybody can dial everybody. (The
+    /// speaker may be a member, and its leader the one that has to be dialled.)
     #[must_use]
     pub fn connects(&self, hosts: &[usize]) -> bool {
         let pairs = || hosts.iter().flat_map(|&one| hosts.iter().map(move |&other| (one, other))).filter(|(one, other)| one != other);
         if !pairs().all(|(one, other)| self.dials(one, other) || self.dials(other, one)) {
             return false;
         }
-        let is_open = |host: usize| hosts.iter().all(|&other| other == host || self.dials(other, host));
-        let leads_on = |speaker: usize, hearer: usize| self.hears(speaker, hearer) && (is_open(speaker) || self.answers(hearer, speaker));
+        let all_dial = pairs().all(|(one, other)| self.dials(one, other));
+        let leads_on = |speaker: usize, hearer: usize| self.hears(speaker, hearer) && (all_dial || self.answers(hearer, speaker));
         let mut reached: Vec<usize> = hosts.first().copied().into_iter().collect();
         let mut at = 0;
         while let Some(&here) = reached.get(at) {

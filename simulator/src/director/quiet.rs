@@ -12,7 +12,6 @@ use protocol::status::Status;
 use protocol::time::Time;
 
 use super::Director;
-use crate::hearing::Hearing;
 use crate::plan::Fate;
 use crate::watch::Watch;
 use crate::weather::OneIn;
@@ -158,7 +157,7 @@ impl<W: Watch> Director<'_, W> {
         let leaders: BTreeSet<&PeerId> = stands.iter().filter_map(|status| status.leader.as_ref()).collect();
         let alone = stands.iter().filter(|status| status.leader.is_none()).count();
         let parts = u32::try_from(leaders.len() + alone).expect("a plan has at most {PEERS_MAX} peers");
-        let hearing = if self.plan.hearing.is_whole() { Duration::ZERO } else { heard_one_way(knobs, &self.plan.hearing) };
+        let hearing = if self.plan.hearing.is_whole() { Duration::ZERO } else { heard_one_way(knobs) };
         (returns_within(knobs) + hearing) * (1 + parts) + BACK_OFF_MAX * 2
     }
 
@@ -217,10 +216,10 @@ impl<W: Watch> Director<'_, W> {
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// How much longer each return takes where hearing is not the same both ways (`docs/GUARANTEES.md` says the same).
-fn heard_one_way(knobs: &Knobs, hearing: &Hearing) -> Duration {
-    // A leader forgets whoever it has dialled in vain; where that one cannot dial either, it has to wait for the next try.
-    let forgotten = if hearing.no_dial.is_empty() { Duration::ZERO } else { FORGOTTEN };
-    8 * (knobs.heartbeat_timeout + knobs.heartbeat_interval) + forgotten
+fn heard_one_way(knobs: &Knobs) -> Duration {
+    // A leader forgets whoever it has dialled in vain; where that one hears nobody or cannot dial either, it has to wait for
+    // the next try.
+    FORGOTTEN + 8 * (knobs.heartbeat_timeout + knobs.heartbeat_interval)
 }
 
 /// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says the same): nothing in it is
