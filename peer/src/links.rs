@@ -19,7 +19,6 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
-use protocol::config::Knobs;
 use protocol::error::WireError;
 use protocol::frame::{decode, encode_shared};
 use protocol::id::LinkId;
@@ -30,6 +29,7 @@ use rustix::buffer::spare_capacity;
 
 pub use self::dials::Obstacle;
 use self::dials::{Dials, Plan};
+pub use self::limits::Limits;
 use self::link::{Link, State};
 use crate::clock;
 use crate::doublings::Doublings;
@@ -39,6 +39,7 @@ use crate::status::Traffic;
 use crate::voice::Voice;
 
 mod dials;
+mod limits;
 mod link;
 mod outgoing;
 
@@ -51,50 +52,6 @@ pub enum Found {
     Reject(Reject),
     /// A large frame has begun to come, and waits until [`Links::allow_large`] or [`Links::refuse_large`] says whether it may.
     Large(LinkId),
-}
-
-/// How much the links may take up.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections in all; more are closed as they come.
-    pub links: usize,
-    /// How long one that was accepted may say nothing.
-    pub silence: Duration,
-    /// Queued bytes at which a link counts as backed up; at a quarter of it, it does not any more.
-    pub backlog: usize,
-    /// Queued bytes at which a link is given up.
-    pub queue: usize,
-    /// How long an attempt to connect may take.
-    pub dial: Duration,
-    /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with its link.
-    pub half_received: usize,
-    /// How long a connection may acknowledge nothing before the kernel ends it.
-    pub dead: Duration,
-}
-
-impl Limits {
-    /// Those of a peer with these knobs. An attempt to connect ends before TCP's own timer, which tries for two minutes. A
-    /// connection ends when two `heartbeat_timeout`s have brought no sign of life, which is long after the node has asked
-    /// its question on another one.
-    #[must_use]
-    pub fn of(knobs: &Knobs) -> Self {
-        let dead = (knobs.heartbeat_timeout * 2).max(Duration::from_secs(2));
-        Self { dead, dial: knobs.heartbeat_timeout.clamp(DIAL_FIRST, DIAL_MOST), ..Self::default() }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            links: 8_192,
-            silence: Duration::from_secs(10),
-            backlog: 4 << 20,
-            queue: 256 << 20,
-            dial: DIAL_MOST,
-            half_received: 256 << 20,
-            dead: Duration::from_secs(20),
-        }
-    }
 }
 
 /// All links of one peer.
@@ -729,8 +686,5 @@ const READS_PER_TURN: usize = 8;
 /// So much is written at once, and does not wait for the end of the turn.
 const PIECE_BYTES: usize = 64 << 10;
 const ACCEPTS_PER_TURN: usize = 64;
-/// How long an attempt to connect may take, at least and at most.
-const DIAL_FIRST: Duration = Duration::from_secs(1);
-const DIAL_MOST: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);

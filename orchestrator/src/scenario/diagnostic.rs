@@ -143,7 +143,10 @@ impl Diagnostic {
     pub fn suggest<'a>(&mut self, wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> &mut Self {
         match nearest(wrong, known.clone()) {
             Some(near) => self.label(format!("did you mean `{near}`?")),
-            None => self.help(format!("known here: {}", known.into_iter().collect::<Vec<_>>().join(", "))),
+            None => match known.into_iter().collect::<Vec<_>>().join(", ") {
+                known if known.is_empty() => self.help("there is nothing of that kind in this file"),
+                known => self.help(format!("known here: {known}")),
+            },
         }
     }
 
