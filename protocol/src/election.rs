@@ -501,11 +501,10 @@ impl Node {
         match &candidate.phase {
             Phase::Asking { .. } if candidate.few.is_some() => self.ask_everybody(now, out),
             Phase::Asking { .. } => self.claim(now, out),
-            Phase::Blocked { .. } => {
+            Phase::Vetoed { .. } | Phase::Blocked { .. } => {
                 self.ask(now, Cause::Again, out);
                 self.call_blocked(now, out);
             }
-            Phase::Vetoed { .. } => self.ask(now, Cause::Again, out),
             Phase::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
             Phase::Waiting { on, .. } => {
                 // This one deadline cures an OK without a COORDINATOR, and every cascade of deaths.
