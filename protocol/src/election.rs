@@ -360,7 +360,13 @@ impl Node {
                 self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
-                if left_out && matches!(&self.role, Role::Candidate(candidate) if candidate.is_waiting_on(&from.id)) {
+                let waits = match &self.role {
+                    Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
+                    // It was building its log when its leader asked, and has arrived in an epoch that is over.
+                    Role::Member(following) => following.leader.member == *from && following.epoch < word.epoch,
+                    Role::Joining(_) | Role::Leader(_) => false,
+                };
+                if left_out && waits {
                     self.become_joining(now, Some(word.leader), out);
                 }
             } else {
