@@ -112,7 +112,7 @@ impl Node {
         let patience = self.patience();
         let Role::Candidate(candidate) = &self.role else { return };
         let (ask, first_view) = (candidate.ask, candidate.first_view);
-        if !first_view && self.strangers.is_due(now, self.me.address, patience) {
+        if self.blocked.is_some() && !first_view && self.strangers.is_due(now, self.me.address, patience) {
             let request = self.join_request(ask, None);
             self.broadcast(Message::NewPeerRequest(request), out);
         }

@@ -98,7 +98,7 @@ impl Node {
         }
         self.on_beacon(now, &from.member, word, out);
         let speaks = match &self.role {
-            Role::Candidate(candidate) => candidate.is_blocked(),
+            Role::Candidate(_) => self.blocked.is_some(),
             Role::Joining(_) | Role::Member(_) | Role::Leader(_) => true,
         };
         if !speaks || !self.is_due(now, source) {

@@ -364,7 +364,13 @@ impl Node {
                 self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
-                if left_out && matches!(&self.role, Role::Candidate(candidate) if candidate.is_waiting_on(&from.id)) {
+                let waits = match &self.role {
+                    Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
+                    // It was building its log when its leader asked, and has arrived in an epoch that is over.
+                    Role::Member(following) => following.leader.member == *from && following.epoch < word.epoch,
+                    Role::Joining(_) | Role::Leader(_) => false,
+                };
+                if left_out && waits {
                     self.become_joining(now, Some(word.leader), out);
                 }
             } else {
@@ -505,11 +511,10 @@ impl Node {
         match &candidate.phase {
             Phase::Asking { .. } if candidate.few.is_some() => self.ask_everybody(now, out),
             Phase::Asking { .. } => self.claim(now, out),
-            Phase::Blocked { .. } => {
+            Phase::Vetoed { .. } | Phase::Blocked { .. } => {
                 self.ask(now, Cause::Again, out);
                 self.call_blocked(now, out);
             }
-            Phase::Vetoed { .. } => self.ask(now, Cause::Again, out),
             Phase::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
             Phase::Waiting { on, .. } => {
                 // This one deadline cures an OK without a COORDINATOR, and every cascade of deaths.

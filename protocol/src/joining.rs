@@ -259,7 +259,7 @@ impl Node {
                 return;
             }
             // A group has gone on, and takes it in: it asks as one that joins.
-            Role::Candidate(candidate) if candidate.is_blocked() && added.epoch >= self.promised => {
+            Role::Candidate(candidate) if self.blocked.is_some() && candidate.only_asks() && added.epoch >= self.promised => {
                 let leader = self.links.contact(from).cloned();
                 self.become_joining(now, leader, out);
                 return;

@@ -155,6 +155,11 @@ impl Candidate {
         matches!(&self.phase, Phase::Syncing(claim) | Phase::Adopting { claim, .. } if claim.standing.is_some())
     }
 
+    /// Whether it has neither claimed nor promised anything to anybody.
+    pub(crate) fn only_asks(&self) -> bool {
+        matches!(self.phase, Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. })
+    }
+
     /// Whether there was a pause after its list was closed.
     pub(crate) fn has_overslept(&self) -> bool {
         matches!(&self.phase, Phase::Adopting { claim, .. } if claim.overslept)
