@@ -11,6 +11,7 @@ use protocol::config::Mode;
 use protocol::id::LinkId;
 use protocol::inspect::identity;
 use protocol::message::{Datagram, Message};
+use protocol::note::Note;
 use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
@@ -333,9 +334,12 @@ impl Model {
     }
 
     fn keep(&mut self, before: u32, effect: Effect) -> u32 {
-        let Effect { peer, wishes, facts, stopped, notes: _ } = effect;
+        let Effect { peer, wishes, facts, stopped, notes } = effect;
         let role = |peer: &Peer| peer.node.status().role;
-        let quiet = wishes.iter().all(|wish| matches!(wish, Wish::Dial { .. })) && role(&peer) == role(self.peers.get(before));
+        // Beside a link that stands it dials because an answer is overdue: that is a deadline like any other.
+        let doubts = notes.iter().any(|note| matches!(note, Note::Unanswered { .. }));
+        let only_dials = wishes.iter().all(|wish| matches!(wish, Wish::Dial { .. }));
+        let quiet = only_dials && !doubts && role(&peer) == role(self.peers.get(before));
         let wishes = wishes.into_iter().map(|wish| self.by_number(wish)).collect();
         let mut kept = Vec::new();
         for fact in facts {

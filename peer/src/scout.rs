@@ -14,6 +14,7 @@ use std::time::Duration;
 use mio::Waker;
 
 use crate::address::Surroundings;
+use crate::doublings::Doublings;
 
 /// What the scout tells the loop.
 #[derive(Debug)]
@@ -58,7 +59,8 @@ impl Scout {
     pub fn start(watch: Watch, waker: Arc<Waker>) -> io::Result<Self> {
         let (told, news) = sync_channel(NEWS_MAX);
         let shared = Arc::new(Shared::default());
-        let round = Round { watch, told, waker, shared: Arc::clone(&shared), failed: false, blind: false };
+        let (failures, blindness) = (Doublings::default(), Doublings::default());
+        let round = Round { watch, told, waker, shared: Arc::clone(&shared), failed: false, failures, blind: false, blindness };
         thread::Builder::new().name("scout".to_owned()).spawn(move || round.walk())?;
         Ok(Self { news, shared })
     }
@@ -90,10 +92,12 @@ struct Round {
     told: SyncSender<News>,
     waker: Arc<Waker>,
     shared: Arc<Shared>,
-    /// Whether the last writing failed.
+    /// Whether the last writing failed, and how often that has begun.
     failed: bool,
-    /// Whether the last look failed.
+    failures: Doublings,
+    /// Whether the last look failed, and how often that has begun.
     blind: bool,
+    blindness: Doublings,
 }
 
 impl Round {
@@ -120,8 +124,13 @@ impl Round {
         let around = match Surroundings::look() {
             Ok(around) => around,
             Err(error) => {
-                if !std::mem::replace(&mut self.blind, true) {
-                    log::warn!("Cannot look up the addresses of this machine: {error}. Trying again; this is told once.");
+                if !std::mem::replace(&mut self.blind, true)
+                    && let Some(count) = self.blindness.count()
+                {
+                    log::warn!(
+                        "Cannot look up the addresses of this machine: {error}. Trying again. Occurrence {count}; told at the \
+                         1st, 2nd, 4th, 8th …."
+                    );
                 }
                 return;
             }
@@ -152,13 +161,16 @@ impl Round {
         match crate::contacts::write(path, &text) {
             Ok(()) => self.failed = false,
             Err(error) => {
-                if !std::mem::replace(&mut self.failed, true) {
+                if !std::mem::replace(&mut self.failed, true)
+                    && let Some(count) = self.failures.count()
+                {
                     log::warn!(
-                        "Cannot write {}: {error}. After a restart this peer may not know where the others were. This is told once \
-                         until it works again.",
+                        "Cannot write {}: {error}. After a restart this peer may not know where the others were. Occurrence {count}; \
+                         told at the 1st, 2nd, 4th, 8th ….",
                         path.display()
                     );
                 }
+                lock(&self.shared.contacts).get_or_insert(text);
             }
         }
     }

@@ -388,7 +388,8 @@ impl Links {
                 self.links.insert(link, Link::new(target, dialler, k, false, now));
                 (want.dialling, want.dialled_at) = (Some(link), now);
                 self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
-                want.dials += 1;
+                // Two of three dials go to the source. Beyond three only that matters, and a count would have no end.
+                want.dials = if want.dials < 2 * DIALS_EACH - 1 { want.dials + 1 } else { DIALS_EACH };
                 let rarely = want.by_word && want.dials >= DIALS_EACH;
                 want.wait = if rarely { REDIAL_STRANGER } else { (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
                 want.dial_at = now + want.wait;
