@@ -208,9 +208,11 @@ mod tests {
 
     #[test]
     fn two_groups_become_one_in_any_order() {
-        let report = run(Start::Torn, |bounds| (bounds.passes, bounds.datagrams) = (1, true));
-        check_exhausted(&report);
-        assert!([Mark::Merged, Mark::Diverged, Mark::DupSuppressed].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
+        // All of it is several million situations, which `cargo xtask model` goes through; here the first of them, by depth.
+        let report = run(Start::Torn, |bounds| (bounds.passes, bounds.datagrams, bounds.states) = (1, true, TORN_STATES));
+        assert!(report.breach.is_none(), "{:#?}", report.breach);
+        assert!(report.cut.is_none() || report.states >= TORN_STATES, "{report:?}");
+        assert!([Mark::Merged, Mark::Diverged].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
     }
 
     #[test]
@@ -237,4 +239,6 @@ mod tests {
         let report = run(Start::Formed, |bounds| (bounds.crashes, bounds.rounds) = (1, 2));
         assert!(report.beyond > 0 && report.cut.is_none(), "{report:?}");
     }
+
+    const TORN_STATES: usize = 300_000;
 }

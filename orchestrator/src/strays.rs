@@ -75,6 +75,11 @@ mod tests {
         let mark = format!("procfs-test-{}", std::process::id());
         let mut child = Command::new("cat").env(RUN_ID, &mark).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let pid = child.id();
+        // The kernel lets the parent go on a moment before the child's environment can be read.
+        while of_run(&mark).is_empty() {
+            assert!(child.try_wait().unwrap().is_none(), "it waits for its input");
+            std::thread::yield_now();
+        }
         assert_eq!(of_run(&mark), [pid]);
         assert!(start_time(pid).is_some());
         drop(child.stdin.take());

@@ -10,12 +10,15 @@ use super::tree::{Table, Value, Walk};
 use super::{EventPattern, Expectation, LogPattern, Point, What};
 
 /// Every event that a peer or the bench itself can tell of; a test keeps it in step with the types.
-pub(super) const EVENTS: [&str; 53] = [
+pub(super) const EVENTS: [&str; 56] = [
     "start",
     "ready",
     "stop",
     "panic",
     "events_lost",
+    "moved",
+    "unreachable",
+    "unanswered",
     "send",
     "recv",
     "reject",

