@@ -386,7 +386,7 @@ pub fn choose(stored: Option<Incarnation>, utc_ms: u64) -> Incarnation {
 const MEMORY: &str = "incarnation";
 const BESIDE: &str = "incarnation.new";
 const ASIDE: &str = "incarnation.unreadable";
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 const WITNESS: &[u8] = b"The memory of this folder's peer is in the file `incarnation`.\n";
 /// What a folder in use has, in the order in which it is told.
 const EXPECTED: [&str; 3] = ["lock", "incarnation", "ordered.jsonl"];

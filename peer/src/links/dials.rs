@@ -40,7 +40,9 @@ struct Attempt {
     waits: bool,
     /// Since when none has succeeded.
     failing_since: Option<Time>,
-    /// When the last one failed.
+    /// Attempts that were given up before they were answered: when the first began, and how long all of them were open.
+    unanswered: Option<(Time, Duration)>,
+    /// When the last one failed, or was given up.
     failed_at: Time,
     wait: Duration,
     obstacle: Obstacle,
@@ -64,12 +66,13 @@ impl Dials {
 
     /// Somebody wants a connection there.
     pub(super) fn begin(&mut self, now: Time, link: LinkId, to: SocketAddrV4) -> Plan {
-        self.attempts.retain(|_, attempt| attempt.link.is_some() || now.since(attempt.failed_at) < FORGOTTEN_AFTER);
+        self.attempts.retain(|_, attempt| attempt.link.is_some() || now.since(attempt.failed_at) < attempt.remembered_for());
         let attempt = self.attempts.entry(to).or_insert_with(|| Attempt {
             link: None,
             began: now,
             waits: false,
             failing_since: None,
+            unanswered: None,
             failed_at: now,
             wait: Duration::ZERO,
             obstacle: Obstacle::Silence,
@@ -117,18 +120,22 @@ impl Dials {
         }
     }
 
-    /// Nobody wants it any more; what is known of the address stays.
+    /// It is given up; what is known of the address stays. The node does so with an attempt that nobody needs any more, and with
+    /// one that is overdue by its own measure, to begin another: each says little, together they say that nobody answers.
     pub(super) fn abandon(&mut self, now: Time, link: LinkId) {
-        let Some(to) = self.close(link) else { return };
-        let patience = self.patience;
+        let waits = self.attempts.values().any(|attempt| attempt.link == Some(link) && attempt.waits);
+        let Some(to) = self.close(link).filter(|_| !waits) else { return };
+        let enough = self.patience.min(MOMENT);
         let Some(attempt) = self.attempts.get_mut(&to) else { return };
-        // An attempt that was given up early says nothing, one that lasted says that nobody answers.
-        if now.since(attempt.began) >= patience.min(MOMENT) {
-            attempt.failing_since.get_or_insert(attempt.began);
+        let (since, before) = attempt.unanswered.unwrap_or((attempt.began, Duration::ZERO));
+        let lasted = before + now.since(attempt.began);
+        attempt.unanswered = Some((since, lasted));
+        attempt.failed_at = now;
+        // Whoever gives it up decides when to ask again.
+        attempt.wait = Duration::ZERO;
+        if lasted >= enough {
+            attempt.failing_since.get_or_insert(since);
             attempt.obstacle = Obstacle::Silence;
-            attempt.failed_at = now;
-        } else if attempt.failing_since.is_none() {
-            self.attempts.remove(&to);
         }
     }
 
@@ -136,7 +143,8 @@ impl Dials {
     pub(super) fn fail(&mut self, now: Time, link: LinkId, obstacle: Obstacle) {
         let Some(to) = self.close(link) else { return };
         let Some(attempt) = self.attempts.get_mut(&to) else { return };
-        attempt.failing_since.get_or_insert(attempt.began);
+        let since = attempt.unanswered.take().map_or(attempt.began, |(since, _)| since);
+        attempt.failing_since.get_or_insert(since);
         attempt.failed_at = now;
         // A refusal is an answer, and whoever wants the connection decides when to ask again.
         let silent = obstacle == Obstacle::Silence;
@@ -160,6 +168,13 @@ impl Dials {
         attempt.link = None;
         self.open -= usize::from(!std::mem::take(&mut attempt.waits));
         Some(*to)
+    }
+}
+
+impl Attempt {
+    /// How long what is known of an address that nobody dials is kept: what says little by itself, only while more may follow.
+    fn remembered_for(&self) -> Duration {
+        if self.failing_since.is_some() { FORGOTTEN_AFTER } else { LATELY }
     }
 }
 
@@ -226,9 +241,37 @@ mod tests {
         dials.begin(at(0), LinkId::dialled(1), address(1));
         dials.abandon(at(100), LinkId::dialled(1));
         assert_eq!(failing(&dials, at(100)), []);
-        dials.begin(at(200), LinkId::dialled(2), address(1));
-        dials.abandon(at(900), LinkId::dialled(2));
-        assert_eq!(failing(&dials, at(900)), [(address(1), at(200))]);
-        assert_eq!(failing(&dials, at(9_000)), [], "nobody has wanted it lately");
+        dials.begin(at(6_000), LinkId::dialled(2), address(1));
+        dials.abandon(at(6_700), LinkId::dialled(2));
+        assert_eq!(failing(&dials, at(6_700)), [(address(1), at(6_000))], "the first has been forgotten");
+        assert_eq!(failing(&dials, at(16_000)), [], "nobody has wanted it lately");
+    }
+
+    #[test]
+    fn attempts_that_are_given_up_early_and_begun_again_say_that_nobody_answers() {
+        let mut dials = Dials::new(PATIENCE);
+        for n in 0..3 {
+            assert_eq!(failing(&dials, at(n * 1_000)), [], "{n}");
+            assert_eq!(dials.begin(at(n * 1_000), LinkId::dialled(n), address(1)), Plan::Now);
+            dials.abandon(at(n * 1_000 + 100), LinkId::dialled(n));
+        }
+        assert_eq!(failing(&dials, at(2_100)), [(address(1), at(0))], "since the first");
+        dials.begin(at(3_000), LinkId::dialled(3), address(1));
+        dials.succeed(LinkId::dialled(3));
+        dials.begin(at(4_000), LinkId::dialled(4), address(1));
+        dials.abandon(at(4_100), LinkId::dialled(4));
+        assert_eq!((failing(&dials, at(4_100)), dials.open), (vec![], 0), "it was reached in between");
+    }
+
+    #[test]
+    fn one_that_waits_is_not_unanswered() {
+        let [one, two, three] = [1, 2, 3].map(LinkId::dialled);
+        let mut dials = Dials::new(PATIENCE);
+        dials.begin(at(0), one, address(1));
+        dials.fail(at(2_000), one, Obstacle::Silence);
+        assert_eq!(dials.begin(at(2_010), two, address(1)), Plan::Later);
+        dials.abandon(at(2_090), two);
+        assert_eq!(dials.begin(at(2_100), three, address(1)), Plan::Now, "its turn has not been put off");
+        assert_eq!((failing(&dials, at(2_100)), dials.open), (vec![(address(1), at(0))], 1));
     }
 }

@@ -60,7 +60,9 @@ fn in_mode_primary_a_memory_that_cannot_be_read_founds_nothing() {
         assert_eq!(recover(&bench, "--forgotten", &folder(&bench, id)), Some(0));
     }
     let group = GROUP.map(|id| start(&bench, id));
-    until("all to say what they wait for", || group.iter().all(|one| one.log().contains("it has been in the group and lost its log")));
+    until("all to say what they wait for", || {
+        group.iter().all(|one| one.log().contains("waiting for the group that it was in before it was restarted"))
+    });
     assert!(group.iter().all(|one| one.members() == 0), "who has forgotten founds nothing");
     let [one, two, three] = group;
     kill(one);

@@ -70,7 +70,7 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
     }
     // All have forgotten the log: nobody founds a second one by itself.
     let mut forgetful = start(&bench, "peer1");
-    until("it to say what it waits for", || forgetful.log().contains("it has been in the group and lost its log"));
+    until("it to say what it waits for", || forgetful.log().contains("waiting for the group that it was in before it was restarted"));
     // It may never be let in: what it is given meanwhile is refused and counted, not taken and lost.
     let mut stdin = forgetful.child.stdin.take().unwrap();
     (0..10).for_each(|number| writeln!(stdin, "{number}").unwrap());
