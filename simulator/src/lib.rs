@@ -15,6 +15,7 @@ pub mod hearing;
 mod knobs;
 mod liar;
 pub mod marks;
+pub mod open;
 pub mod plan;
 pub mod run;
 pub mod script;

@@ -1,0 +1,79 @@
+//! Seeds that are known to break a promise, and are not mended yet (`simulator/open.txt`).
+//!
+//! A sweep over such a seed says so and goes on: what else it finds is to be seen. A seed of the list that breaks another
+//! promise fails the sweep, and so does one that holds, so that the list never says more than is true.
+
+use crate::plan::Plan;
+use crate::sweep::{Report, Sweep};
+
+/// What a sweep makes of the list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Tokens that broke what the list says of them, each with the promise.
+    pub known: Vec<(String, String)>,
+    /// Tokens of the list that held, or broke something else.
+    pub stale: Vec<String>,
+    /// How many seeds failed that the list does not name.
+    pub others: usize,
+}
+
+impl Open {
+    /// Sorts what a sweep has found.
+    #[must_use]
+    pub fn of(sweep: &Sweep, report: &Report) -> Self {
+        let mut open = Self::default();
+        let found = |seed: u64| report.failures.iter().find(|(failed, _)| *failed == seed).map(|(_, breaches)| breaches);
+        let in_range = |seed: u64| seed.checked_sub(sweep.from).is_some_and(|nth| nth < sweep.seeds);
+        for (token, promise) in listed(LIST).filter(|_| !sweep.liar) {
+            let Some(seed) = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).filter(|seed| in_range(*seed)) else { continue };
+            // Another generator draws another plan from that seed; of that one nothing is known.
+            if sweep.plan(seed).as_ref().map(Plan::token).as_deref() != Some(token) {
+                continue;
+            }
+            let is_known = found(seed).is_some_and(|breaches| breaches.iter().all(|breach| breach.promise == promise));
+            if is_known {
+                open.known.push((token.to_owned(), promise.to_owned()));
+            } else {
+                open.stale.push(token.to_owned());
+            }
+        }
+        open.others = report.failures.len() - open.known.len();
+        open
+    }
+}
+
+/// The tokens of the list, each with the promise that it breaks.
+fn listed(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ').map(|(token, promise)| (token, promise.trim())))
+}
+
+const LIST: &str = include_str!("../open.txt");
+
+#[cfg(test)]
+mod tests {
+    use super::{LIST, Open, listed};
+    use crate::sweep::{Report, Sweep};
+
+    fn sweep(from: u64, seeds: u64) -> Sweep {
+        Sweep { from, seeds, jobs: 1, check: false, failures_max: 1, one_way: false, liar: false }
+    }
+
+    #[test]
+    fn each_line_names_a_drawn_plan_and_a_promise() {
+        for (token, promise) in listed(LIST) {
+            assert!(promises::CATALOGUE.iter().any(|known| known.id == promise), "{promise}");
+            let seed = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).expect("a seed");
+            assert_eq!(sweep(seed, 1).plan(seed).expect("a plan").token(), token, "drawn otherwise by now: take the line away");
+        }
+    }
+
+    #[test]
+    fn a_seed_of_the_list_that_holds_is_told() {
+        let Some((token, _)) = listed(LIST).next() else { return };
+        let seed = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).expect("a seed");
+        let open = Open::of(&sweep(seed, 1), &Report::default());
+        assert_eq!(open.stale, [token]);
+        assert_eq!(Open::of(&sweep(seed + 1, 1), &Report::default()), Open::default());
+    }
+}
