@@ -1,7 +1,7 @@
 //! `peer status`: a running peer answers on a Unix socket of its own, and a client finds it.
 //!
 //! The answer is one JSON object, sent to whoever connects; nothing is asked, so nothing can be asked wrongly. The
-//! sockets lie in one folder of the user's (see [`folders`]), so that a client needs no address where one peer runs. A folder
+//! sockets lie in one folder of the user's (see [`folders()`]), so that a client needs no address where one peer runs. A folder
 //! that is cleaned while the peer runs gets another socket; the scout notices.
 
 use std::collections::VecDeque;
