@@ -1,6 +1,6 @@
 //! What reaches the sinks: published once, delivered at most once, in the order of its origin, and accounted for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::{Entry, Index, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
@@ -76,18 +76,19 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
     }
     let core = index.core();
     let mut ordered: Vec<(LifeId, u64)> = vec![];
-    // Where those who are left have joined, first of all: what stands below is known from those who were there.
-    let mut joined = u64::MAX;
+    // What stands where those who are left have nothing, because they came later or were told of a hole, is known from those
+    // who were there.
+    let mut held: BTreeSet<u64> = BTreeSet::new();
     for id in &core {
         let log = log_at_rest(index, *id);
         twice(index, *id, &log, sheet);
-        joined = joined.min(log.first().map_or(u64::MAX, |(seq, ..)| *seq));
+        held.extend(log.iter().map(|(seq, ..)| *seq));
         ordered.extend(log.iter().filter_map(|(_, kind, _)| match kind {
             Kind::Data { origin, oseq, .. } => Some((*origin, *oseq)),
             Kind::Lost { .. } | Kind::View(_) => None,
         }));
     }
-    ordered.extend(index.placed.iter().filter(|placed| placed.entry.seq < joined).filter_map(|placed| match placed.entry.kind {
+    ordered.extend(index.placed.iter().filter(|placed| !held.contains(&placed.entry.seq)).filter_map(|placed| match placed.entry.kind {
         Kind::Data { origin, oseq, .. } => Some((origin, oseq)),
         Kind::Lost { .. } | Kind::View(_) => None,
     }));

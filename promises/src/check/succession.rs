@@ -36,6 +36,7 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                     if is_well(index, leader, fact.t, fact.at)
                         && !is_founding(index, view, fact.t)
                         && !is_left_by_its_quorum(case, leader, fact.at)
+                        && !has_gone_into_one_that_died(index, view, leader, (fact.at, fact.t))
                     {
                         sheet.breach(&[view.at, fact.at, index.lives[leader].last], || {
                             format!("{} takes the place of {}, and nothing was wrong with that one", index.name(id), index.name(leader))
@@ -66,6 +67,18 @@ fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
         |life: LifeId| index.lives[life].ended.is_some_and(|ended| ended <= steps.t) || index.stood_still(life, steps.t, patience);
     let rest = view.lives().filter_map(|(peer, inc)| index.life(peer, inc)).filter(|life| *life == leader || !is_gone(*life)).count();
     2 * rest < view.members.len()
+}
+
+/// Whether a leader has stepped down to take its group into another one, and the leader of another log has ended since: then
+/// the group is together again, and the best of it leads.
+fn has_gone_into_one_that_died(index: &Index<'_>, view: &ViewFact<'_>, leader: LifeId, (at, t): (usize, u64)) -> bool {
+    let steps = index.lives[leader].facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
+    let Some(steps) = steps.filter(|steps| steps.at > view.at || steps.t >= view.t) else { return false };
+    index.views.iter().any(|other| {
+        let its_leader = || other.lives().find(|(peer, _)| *peer == other.leader).and_then(|(peer, inc)| index.life(peer, inc));
+        let has_died = |life: LifeId| index.lives[life].ended.is_some_and(|ended| ended >= steps.t && ended <= t);
+        other.log != view.log && other.t <= steps.t && its_leader().is_some_and(has_died)
+    })
 }
 
 /// Several may found a group at once, and all but one of them give way.
