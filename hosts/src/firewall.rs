@@ -64,14 +64,15 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Takes notice of a frame that a host has sent.
+    /// Takes notice of a frame that a host has sent. What somebody else sent before may have been dropped, so of datagrams
+    /// each direction stands for itself.
     pub fn see(&mut self, frame: &Frame, now: Instant) {
         let (flow, opens) = match frame.kind {
             Kind::Tcp { flow, opens, .. } => (flow, opens),
-            Kind::Udp { flow } => (flow, !self.is_open(flow.reversed(), now)),
+            Kind::Udp { flow } => (flow, true),
             _ => return,
         };
-        let known = if self.open.contains_key(&flow) { flow } else { flow.reversed() };
+        let known = if !flow.tcp || self.open.contains_key(&flow) { flow } else { flow.reversed() };
         if let Some(last) = self.open.get_mut(&known) {
             *last = now;
         } else if opens {
@@ -130,6 +131,18 @@ mod tests {
         let before = Firewall::DefaultDeny { known: flows.of(IN.0) };
         assert_eq!(before.passage(&segment(foreign, false), false, &flows, now), Passage::Passes, "it was there before");
         assert_eq!(Firewall::PortOnly(4_001).passage(&segment(foreign, true), false, &flows, now), Passage::Passes);
+    }
+
+    #[test]
+    fn a_question_that_was_dropped_opens_nothing() {
+        let (now, mut flows) = (Instant::now(), Flows::default());
+        let own = Flow { tcp: false, from: IN, to: OUT };
+        let datagram = |flow| Frame { to: [2; 6], from: [4; 6], kind: Kind::Udp { flow } };
+        let firewall = Firewall::DefaultDeny { known: flows.of(IN.0) };
+        for (sent, passes) in [(own.reversed(), Passage::Dropped), (own, Passage::Passes)] {
+            flows.see(&datagram(sent), now);
+            assert_eq!(firewall.passage(&datagram(own.reversed()), false, &flows, now), passes);
+        }
     }
 
     #[test]
