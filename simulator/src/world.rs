@@ -353,7 +353,7 @@ impl<W: Watch> World<W> {
             Moment::Heard { to, from, number, again, datagram } => self.on_heard(to, from, number, again, datagram),
             Moment::TurnOver { host, life } => self.on_turn_over(host, life),
             Moment::StepOver { host, life } => self.on_step_over(host, life),
-            Moment::SpellOver(id) => self.end_spell(id),
+            Moment::SpellOver(id) => self.on_spell_over(id),
             // Whoever plays the world is told of these.
             Moment::Cue(_) | Moment::Struck { .. } => {}
         }

@@ -21,8 +21,8 @@ pub(super) enum Spell {
     Drip,
     /// These ends have not been told that their connections are broken.
     HalfOpen(Vec<(usize, Side)>),
-    /// Connections have been forgotten on the way. They stay so; this is how long the group may feel it.
-    Forget,
+    /// These connections have been forgotten on the way. They stay so until they are closed.
+    Forget(Vec<usize>),
     /// Messages are lost (see [`Filter`]).
     Lose,
     /// A host can store nothing.
@@ -83,8 +83,8 @@ impl<W: Watch> World<W> {
         self.watch.act(self.now, format_args!("forget the connections {links}"));
         let span = self.settings.config.knobs().heartbeat_timeout;
         let weather = LinkWeather { reset: 1_000, ..LinkWeather::default() };
-        self.begin_links(Spell::Forget, Class::Forget, pairs, weather, span);
-        pairs.iter().for_each(|&(from, to)| self.forget_flows(from, to));
+        let forgotten = pairs.iter().flat_map(|&(from, to)| self.forget_flows(from, to)).collect();
+        self.begin_links(Spell::Forget(forgotten), Class::Forget, pairs, weather, span);
     }
 
     /// The next messages of a kind are lost, as many as said; a connection that loses one breaks there.
@@ -156,13 +156,25 @@ impl<W: Watch> World<W> {
         id
     }
 
+    /// The time of a spell is over, if it was not ended before. Who still holds an end of a
+    /// forgotten connection does not know yet: the farewell of the other end was lost, too.
+    pub(super) fn on_spell_over(&mut self, id: u64) {
+        let stands = |&connection: &usize| self.connections[connection].ends.iter().any(|end| end.state == EndState::Up);
+        if matches!(self.spells.get(&id), Some(Spell::Forget(forgotten)) if forgotten.iter().any(stands)) {
+            let again_at = self.now + self.settings.config.knobs().heartbeat_timeout;
+            self.agenda.add(again_at, Moment::SpellOver(id));
+        } else {
+            self.end_spell(id);
+        }
+    }
+
     /// A spell is over, if it was not ended before.
     pub(super) fn end_spell(&mut self, id: u64) {
         let Some(spell) = self.spells.remove(&id) else { return };
         let again = self.spells.values().any(|other| *other == spell);
         match spell {
             // What was held back has its own time; what is ended early is released by whoever ends everything.
-            Spell::Stall | Spell::Forget => {}
+            Spell::Stall | Spell::Forget(_) => {}
             Spell::Drip => self.speed_up(),
             Spell::HalfOpen(untold) => untold.into_iter().for_each(|(connection, side)| self.tell_end(connection, side)),
             Spell::Lose => self.filters.retain(|filter| filter.spell != id),

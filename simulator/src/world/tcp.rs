@@ -406,12 +406,14 @@ impl<W: Watch> World<W> {
     }
 
     /// Whatever is on the way from one host to another over connections that stand never arrives, nor does anything later on
-    /// them; neither end is told.
-    pub(super) fn forget_flows(&mut self, from: usize, to: usize) {
-        for connection in self.between(from, to) {
+    /// them; neither end is told. Says which connections these are.
+    pub(super) fn forget_flows(&mut self, from: usize, to: usize) -> Vec<usize> {
+        let connections = self.between(from, to);
+        for &connection in &connections {
             let side = usize::from(self.connections[connection].ends[1].host == from);
             self.connections[connection].streams[side].forgotten = true;
         }
+        connections
     }
 
     /// Holds everything back that flows from one host to another.
