@@ -562,9 +562,12 @@ impl Links {
 
     /// Closes all links to a member, so that whoever speaks with it again has proven that both directions work.
     pub(crate) fn hang_up_on(&mut self, member: &Member, out: &mut Vec<Output>) {
-        for link in self.named.get(member).cloned().unwrap_or_default() {
-            self.hang_up(link, out);
-        }
+        self.all_to(member).into_iter().for_each(|link| self.hang_up(link, out));
+    }
+
+    /// All links to a member.
+    pub(crate) fn all_to(&self, member: &Member) -> Vec<LinkId> {
+        self.named.get(member).into_iter().flatten().copied().collect()
     }
 
     /// Sends to a member; false where there is no link.
@@ -660,7 +663,8 @@ impl Links {
     }
 
     /// Closes links that have brought nothing for `link_idle`: of members that are not wanted, surplus ones, and those on
-    /// which nobody has said who it is.
+    /// which nobody has said who it is. Nobody may have asked anything on one that is wanted, so it may have died without a
+    /// word; after a much longer silence it is made anew.
     fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
         let best: BTreeSet<LinkId> = self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
         let idle: Vec<LinkId> = self
@@ -669,7 +673,8 @@ impl Links {
             .filter(|(id, l)| {
                 // The dialler of a named link decides; the acceptor only helps itself against strangers.
                 let mine = id.is_dialled() || l.peer.is_none() || now.since(l.heard) >= 3 * self.pace.idle;
-                l.up && mine && !best.contains(id) && now.since(l.heard) >= self.pace.idle
+                let patience = if best.contains(id) { 3 * self.pace.idle.max(self.pace.most) } else { self.pace.idle };
+                l.up && mine && now.since(l.heard) >= patience
             })
             .map(|(id, _)| *id)
             .collect();

@@ -291,11 +291,13 @@ impl Node {
         }
         self.append(Entry::View(next), out);
         self.unsettle();
-        self.follow_members(now, entrants, out);
+        let silent = failed.into_iter().filter(|(_, silent)| *silent).map(|(contact, _)| contact.member).collect();
+        self.follow_members(now, entrants, &silent, out);
     }
 
     /// The followers become those of the newest view; whoever is new is told so, whoever is out is sent the entry that says it.
-    fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, out: &mut Vec<Output>) {
+    /// Who is out for its silence may be heard and not hear: it comes back over a new connection, which proves both ways.
+    fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, silent: &BTreeSet<Member>, out: &mut Vec<Output>) {
         let (view_at, awaits) = (self.log.view_at(), self.log.unsafe_to());
         let Some(view) = self.log.view().cloned() else { return };
         self.follow_moves(&view);
@@ -303,17 +305,20 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         let out_of_it: Vec<PeerId> =
             leader.followers.values().filter(|f| !view.names(&f.contact.member)).map(|f| f.contact.id().clone()).collect();
-        let timeout = self.config.knobs().heartbeat_timeout;
         for id in out_of_it {
-            if let Some(follower) = leader.followers.remove(&id).filter(|follower| follower.adopted) {
-                leader.depart(&follower);
-                if !follower.has_answered() && follower.lost_at(timeout) <= now {
-                    // Let in, and never heard of again: it may be heard and not hear, and would be let in for ever.
-                    self.links.hang_up_on(&follower.contact.member, out);
-                    continue;
+            let Some(follower) = leader.followers.remove(&id) else { continue };
+            let member = follower.contact.member.clone();
+            let is_silent = silent.contains(&member);
+            if !follower.adopted || is_silent && !follower.has_answered() {
+                if is_silent {
+                    self.links.hang_up_on(&member, out);
                 }
-                let (member, cursor) = (follower.contact.member, follower.cursor);
-                leader.parting.push(Parting { member, cursor, until: view_at, awaits, forget_at });
+            } else {
+                let old_links = if is_silent { self.links.all_to(&member) } else { Vec::new() };
+                leader.parting.push(Parting { member, cursor: follower.cursor, until: view_at, awaits, forget_at, old_links });
+            }
+            if follower.adopted {
+                leader.depart(&follower);
             }
         }
         leader.clear_doubt();

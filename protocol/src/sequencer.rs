@@ -231,6 +231,10 @@ impl Leader {
         self.departed.insert(follower.contact.member.clone(), follower.acked);
     }
 
+    pub(crate) fn follows(&self, member: &Member) -> bool {
+        self.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member)
+    }
+
     /// How many rows its tables and lists have in all.
     pub(crate) fn rows(&self) -> usize {
         let (lists, known) = (self.failed.len() + self.parting.len() + self.leavers.len(), self.entrants.len() + self.departed.len());
@@ -335,8 +339,7 @@ impl Node {
             return;
         }
         self.watch(now, out);
-        let Role::Leader(leader) = &mut self.role else { return };
-        leader.parting.retain(|parting| parting.forget_at > now);
+        self.forget_parting(now, out);
         self.stop_courting(now, |courting| courting.until <= now);
         self.stop_inviting(now);
         self.forget_entrants(now);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{LinkId, Member, PeerId, Seq};
 use crate::member::RUN_BYTES;
-use crate::message::{LogEnd, Message, Ordered};
+use crate::message::{LogEnd, Message, Ordered, Reason};
 use crate::node::Node;
 use crate::role::Role;
 use crate::seam::Output;
@@ -24,6 +24,8 @@ pub(crate) struct Parting {
     /// The last reading before it that has to be safe, and has not been told to be.
     pub(crate) awaits: Option<Seq>,
     pub(crate) forget_at: Time,
+    /// The links that are closed when everything has been said on them.
+    pub(crate) old_links: Vec<LinkId>,
 }
 
 impl Node {
@@ -54,10 +56,15 @@ impl Node {
                 let Role::Leader(leader) = &mut self.role else { return };
                 if run.is_empty() {
                     // What it lacks has been discarded; only a snapshot helps, and it gets one when it asks to join.
+                    let mut behind_the_tail = Vec::with_capacity(group.len());
                     for (_, id) in &group {
                         if let Some(follower) = leader.followers.get_mut(id) {
                             follower.adopted = false;
+                            behind_the_tail.push(follower.contact.member.clone());
                         }
+                    }
+                    for member in behind_the_tail {
+                        self.refuse(now, &member, None, Reason::NotMember, out);
                     }
                     continue;
                 }
@@ -102,10 +109,25 @@ impl Node {
             }
             if parting.cursor < parting.until || parting.awaits.is_some() {
                 kept.push(parting);
+            } else {
+                parting.old_links.into_iter().for_each(|link| self.links.hang_up(link, out));
             }
         }
         if let Role::Leader(leader) = &mut self.role {
             leader.parting = kept;
+        }
+    }
+
+    /// Whoever is out could not be told so in time.
+    pub(crate) fn forget_parting(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let (kept, late): (Vec<Parting>, Vec<Parting>) =
+            std::mem::take(&mut leader.parting).into_iter().partition(|parting| parting.forget_at > now);
+        leader.parting = kept;
+        // It may be in again, and go on with one of them.
+        let out_still = late.into_iter().filter(|parting| !leader.follows(&parting.member));
+        for link in out_still.flat_map(|parting| parting.old_links).collect::<Vec<LinkId>>() {
+            self.links.hang_up(link, out);
         }
     }
 

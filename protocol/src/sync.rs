@@ -440,6 +440,10 @@ impl Node {
         for contact in before.iter().flat_map(|old| old.members.iter()).filter(|contact| !view.names(&contact.member)) {
             let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
             let silent = silent.contains(&peer);
+            if silent {
+                // As when a member is evicted for its silence.
+                self.links.hang_up_on(&contact.member, out);
+            }
             out.push(Output::Note(Note::Failed { peer, peer_inc, silent, ordered: view.ids() }));
         }
         self.append(Entry::View(view), out);
