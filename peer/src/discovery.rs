@@ -186,7 +186,7 @@ impl Discovery {
             match ear.socket.recv_from(&mut self.buffer) {
                 Ok((count, SocketAddr::V4(from))) => {
                     // One's own broadcasts come back.
-                    if from.port() == self.own_address.port() && self.is_own(*from.ip()) {
+                    if self.is_this_peer(from) {
                         continue;
                     }
                     return Some(match decode_datagram(&Bytes::copy_from_slice(&self.buffer[..count])) {
@@ -201,6 +201,12 @@ impl Discovery {
             }
         }
         None
+    }
+
+    /// Whether this peer itself listens there.
+    #[must_use]
+    pub fn is_this_peer(&self, address: SocketAddrV4) -> bool {
+        address.port() == self.own_address.port() && self.is_own(*address.ip())
     }
 
     fn is_own(&self, address: Ipv4Addr) -> bool {
@@ -230,7 +236,7 @@ impl Discovery {
         let mut targets: Vec<(SocketAddrV4, bool)> = self.seeds.iter().map(|seed| (*seed, true)).collect();
         targets.extend(self.missing.iter().filter(|missing| !self.seeds.contains(missing)).map(|missing| (*missing, false)));
         for (target, told) in targets {
-            if target.port() != self.own_address.port() || !self.is_own(*target.ip()) {
+            if !self.is_this_peer(target) {
                 self.send_near(target, datagram, told);
             }
         }

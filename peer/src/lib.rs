@@ -44,6 +44,7 @@ pub mod seeds;
 pub mod sensors;
 pub mod settings;
 pub mod shell;
+pub mod silence;
 pub mod sinks;
 pub mod stamps;
 pub mod status;

@@ -37,6 +37,7 @@ use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::scout::Scout;
 use crate::sensors::load::Load;
+use crate::silence::Silence;
 use crate::stamps::Stamps;
 use crate::status::{CLIENT, Report, STATUS, Server};
 use crate::worker::{Finding, Worker};
@@ -64,6 +65,7 @@ pub struct Shell {
     /// None where there is no name to look up.
     names: Option<Names>,
     reach: Reach,
+    silence: Silence,
     /// Who was in the group.
     contacts: Contacts,
     worker: Worker,
@@ -235,8 +237,8 @@ impl Shell {
     fn take(&mut self, found: Found) {
         match found {
             Found::Input(input) => {
-                if let Input::Heard { datagram, .. } = &input {
-                    self.hear(datagram);
+                if let Input::Heard { from, datagram } = &input {
+                    self.hear(*from, datagram);
                 }
                 self.feed(input);
             }

@@ -1,6 +1,6 @@
 //! What the loop does when the surroundings of the process have changed.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use protocol::message::Datagram;
 use protocol::seam::Input;
@@ -28,7 +28,11 @@ impl Shell {
         }
         while let Some(lookup) = self.names.as_ref().and_then(|names| names.lookup()) {
             match lookup {
-                Lookup::Seeds(seeds) => self.discovery.set_seeds(seeds),
+                Lookup::Seeds(seeds) => {
+                    let others = seeds.iter().copied().filter(|seed| !self.discovery.is_this_peer(*seed));
+                    self.silence.watch(clock::now(), others);
+                    self.discovery.set_seeds(seeds);
+                }
                 Lookup::Advertised(address) => {
                     self.network.advertise(address);
                     self.settle_network();
@@ -41,6 +45,10 @@ impl Shell {
         }
         for note in self.reach.look(clock::now(), self.links.failing(clock::now())) {
             self.tell(note);
+        }
+        let is_alone = self.node.view().is_none_or(|view| view.size() <= 1);
+        for silent in self.silence.look(clock::now(), is_alone) {
+            log::warn!("{silent}");
         }
     }
 
@@ -87,9 +95,10 @@ impl Shell {
     }
 
     /// Somebody is heard by datagram, so it lives.
-    pub(super) fn hear(&mut self, datagram: &Datagram) {
+    pub(super) fn hear(&mut self, from: SocketAddrV4, datagram: &Datagram) {
         if datagram.cluster == self.cluster_digest && datagram.from.birth != self.node.contact().birth {
             self.reach.hear(clock::now(), datagram.from.id(), datagram.from.address);
+            self.silence.hear(clock::now(), from);
         }
     }
 

@@ -45,6 +45,7 @@ use crate::seeds::Seed;
 use crate::sensors::Sensor;
 use crate::sensors::load::Load;
 use crate::settings::{SensorName, Settings};
+use crate::silence::Silence;
 use crate::sinks::Sinks;
 use crate::stamps::Stamps;
 use crate::status::Server;
@@ -179,6 +180,7 @@ impl Shell {
             scout,
             names,
             reach: Reach::new(patience),
+            silence: Silence::new(patience),
             contacts: remembered,
             worker,
             lines,

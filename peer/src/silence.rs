@@ -1,0 +1,117 @@
+//! Seeds from which nothing is heard while a peer is alone: the commonest reason why it stays so.
+//!
+//! Where others are there, a seed may well have gone. Alone, a peer has been told to ask somebody who does not answer: the
+//! address is wrong, nobody runs there, or a firewall drops the questions or the answers. That is told when it has lasted for
+//! one and a half `heartbeat_timeout`s, and at each doubling.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use protocol::time::Time;
+
+/// The seeds, and how long they have been silent.
+#[derive(Debug)]
+pub struct Silence {
+    after: Duration,
+    seeds: BTreeMap<SocketAddrV4, Since>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    /// When it was heard last, or when this peer was in company last, or when it was named.
+    at: Time,
+    /// What it has to last before it is told (again).
+    next: Duration,
+}
+
+/// A seed that has been silent for that long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent {
+    seed: SocketAddrV4,
+    lasted: Duration,
+}
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, lasted } = self;
+        write!(
+            f,
+            "Alone, and no word from the seed {seed} for {:.1} s: check the address, whether a peer of this cluster runs there, and \
+             whether a firewall on the way lets UDP port {} through and its answers back.",
+            lasted.as_secs_f64(),
+            seed.port()
+        )
+    }
+}
+
+impl Silence {
+    /// Tells what has lasted for one and a half times as long.
+    #[must_use]
+    pub fn new(heartbeat_timeout: Duration) -> Self {
+        Self { after: heartbeat_timeout * 3 / 2, seeds: BTreeMap::new() }
+    }
+
+    /// From now on these are the seeds; those that were before keep their time.
+    pub fn watch(&mut self, now: Time, seeds: impl Iterator<Item = SocketAddrV4>) {
+        let before = std::mem::take(&mut self.seeds);
+        let anew = Since { at: now, next: self.after };
+        self.seeds = seeds.take(SEEDS_MAX).map(|seed| (seed, before.get(&seed).copied().unwrap_or(anew))).collect();
+    }
+
+    /// A datagram of a peer of this cluster has come from there.
+    pub fn hear(&mut self, now: Time, source: SocketAddrV4) {
+        if let Some(since) = self.seeds.get_mut(&source) {
+            *since = Since { at: now, next: self.after };
+        }
+    }
+
+    /// Which seeds are to be told of.
+    pub fn look(&mut self, now: Time, is_alone: bool) -> Vec<Silent> {
+        let mut silent = Vec::new();
+        for (&seed, since) in &mut self.seeds {
+            if !is_alone {
+                *since = Since { at: now, next: self.after };
+            }
+            let lasted = now.since(since.at);
+            if lasted >= since.next {
+                since.next = lasted * 2;
+                silent.push(Silent { seed, lasted });
+            }
+        }
+        silent
+    }
+}
+
+/// Seeds that are watched.
+const SEEDS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Silence, SocketAddrV4, Time};
+
+    fn at(second: u64) -> Time {
+        Time::from_micros((100 + second) * 1_000_000)
+    }
+
+    #[test]
+    fn a_silent_seed_is_told_at_each_doubling_while_nobody_else_is_there() {
+        let seeds: [SocketAddrV4; 2] = ["10.0.0.1:7000".parse().unwrap(), "10.0.0.2:7000".parse().unwrap()];
+        let mut silence = Silence::new(Duration::from_secs(10));
+        silence.watch(at(0), seeds.into_iter());
+        let mut told = Vec::new();
+        for second in 0..100 {
+            silence.hear(at(second), seeds[1]);
+            silence.watch(at(second), seeds.into_iter());
+            let silent = silence.look(at(second), true);
+            assert!(silent.iter().all(|silent| silent.seed == seeds[0]), "the other one is heard");
+            told.extend(silent.iter().map(|silent| (second, silent.to_string())));
+        }
+        assert_eq!(told.iter().map(|(second, _)| *second).collect::<Vec<u64>>(), [15, 30, 60]);
+        assert!(told[0].1.contains("the seed 10.0.0.1:7000 for 15.0 s") && told[0].1.contains("UDP port 7000"), "{}", told[0].1);
+        assert_eq!(silence.look(at(200), false), []);
+        assert_eq!(silence.look(at(214), true), [], "it has been in company until a moment ago");
+        assert_eq!(silence.look(at(215), true).len(), 2);
+    }
+}
