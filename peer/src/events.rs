@@ -3,16 +3,20 @@
 //! A thread writes it, so that an output that takes nothing holds up nobody; [`crate::gate`] sees to it that an event is in
 //! a regular file before the message that it speaks of has left. What is dropped is missing in the numbers of the
 //! events, and is an event of its own once there is room again.
+//!
+//! Each event is told in the log first. Where the log is a regular file, too, its line is there before the event is: whoever acts
+//! on an event, and kills this process for it, finds the line.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use protocol::note::Event;
 use stdio::outlet::{Loss, Manner};
 use stdio::{Drain, Outlet};
 
-use crate::opening;
+use crate::{journal, opening};
 
 /// An open event file.
 #[derive(Debug)]
@@ -36,7 +40,8 @@ impl EventFile {
             let is_regular = file.metadata()?.is_file();
             Ok((file, is_regular))
         })?;
-        let outlet = Outlet::start("events", EventDrain { path: path.clone(), file }, MANNER)?;
+        let log = journal::evidence().cloned();
+        let outlet = Outlet::start("events", EventDrain { path: path.clone(), file, log, is_behind: false }, MANNER)?;
         Ok(Self { path, outlet, is_regular, line: Vec::new() })
     }
 
@@ -76,10 +81,18 @@ impl EventFile {
 struct EventDrain {
     path: PathBuf,
     file: File,
+    /// The log, where that is waited for.
+    log: Option<Outlet>,
+    /// Whether the log was waited for in vain; it is not waited for again before it has caught up.
+    is_behind: bool,
 }
 
 impl Drain for EventDrain {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(log) = &self.log {
+            let patience = if self.is_behind { Duration::ZERO } else { LOG_PATIENCE };
+            self.is_behind = !log.reach(log.position(), patience);
+        }
         io::Write::write(&mut self.file, bytes)
     }
 
@@ -106,6 +119,9 @@ impl Drain for EventDrain {
         log::warn!("Events go to {} again; some are missing.", self.path.display());
     }
 }
+
+/// How long an event waits for the log.
+const LOG_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Whether a file ends in the middle of a line; one that cannot be read is taken for whole.
 #[must_use]

@@ -24,16 +24,22 @@ use crate::clock::{Stamp, utc_micros};
 pub fn start(level: LevelFilter) -> io::Result<()> {
     // A descriptor of its own: the one of the standard library has a buffer and a lock, which would be waited for at the end.
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let is_regular = output.metadata().is_ok_and(|metadata| metadata.is_file());
     let outlet = Outlet::start("log", output, MANNER)?;
     // Only a second call in one process fails, and then the first one stands.
     let _already_started = CombinedLogger::init(vec![Box::new(Journal { level, outlet: outlet.clone() })]);
-    let _already_started = OUTLET.set(outlet);
+    let _already_started = OUTLET.set((outlet, is_regular));
     Ok(())
 }
 
 /// What writes the log, once that has been started.
 pub fn outlet() -> Option<&'static Outlet> {
-    OUTLET.get()
+    OUTLET.get().map(|(outlet, _)| outlet)
+}
+
+/// The same where the log goes to a regular file, which keeps what a killed process has said.
+pub fn evidence() -> Option<&'static Outlet> {
+    OUTLET.get().filter(|(_, is_regular)| *is_regular).map(|(outlet, _)| outlet)
 }
 
 /// Waits a moment for what has been logged to be written.
@@ -93,7 +99,7 @@ fn gap(dropped: u64) -> Vec<u8> {
     lines(Stamp(utc_micros()), Level::Warn, &text).into_bytes()
 }
 
-static OUTLET: OnceLock<Outlet> = OnceLock::new();
+static OUTLET: OnceLock<(Outlet, bool)> = OnceLock::new();
 /// Minutes of a busy peer with every reading told.
 const MANNER: Manner = Manner { bytes_max: 4 << 20, lines_max: 1 << 15, loss: Loss::Tell(gap) };
 

@@ -26,6 +26,7 @@ mod identity;
 pub mod incarnation;
 pub mod inputs;
 pub mod journal;
+pub mod keeper;
 pub mod links;
 pub mod names;
 pub mod narrator;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
-use protocol::id::{Incarnation, PeerId};
+use protocol::id::PeerId;
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
@@ -23,8 +23,9 @@ use crate::clock;
 use crate::contacts::Contacts;
 use crate::discovery::{self, Discovery};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
-use crate::incarnation::{Memory, Past, Shared};
+use crate::incarnation::Past;
 use crate::inputs::Recorder;
+use crate::keeper::Keeper;
 use crate::links::{Found, Links};
 use crate::names::Names;
 use crate::narrator::Narrator;
@@ -77,7 +78,8 @@ pub struct Shell {
     status: Option<Server>,
     narrator: Narrator,
     rejects: Rejects,
-    store: Option<Shared>,
+    /// None where nothing is stored.
+    keeper: Option<Keeper>,
     id: PeerId,
     past: Past,
     recorder: Option<Recorder>,
@@ -115,6 +117,9 @@ impl Shell {
                 log::warn!("A second signal: stopping at once, without leaving the group.");
                 return self.end(None);
             }
+            if !self.may_speak() {
+                continue;
+            }
             self.turn();
             if self.is_late() {
                 self.catch_up(&mut events).map_err(|error| failed("waiting for events", &error))?;
@@ -131,6 +136,10 @@ impl Shell {
         let load = self.load.as_ref().and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.has_room()));
         if let Some((pacer, at)) = self.pacer.as_mut().zip(load) {
             pacer.set(at)?;
+        }
+        if let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_storing()) {
+            let patience = keeper.deadline().map(|due| due.since(clock::now()));
+            return poll(&mut self.poll, events, patience);
         }
         let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
@@ -281,6 +290,10 @@ impl Shell {
     }
 
     fn perform(&mut self, output: Output) {
+        if let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.is_storing()) {
+            keeper.hold(output);
+            return;
+        }
         if self.narrator.tells_readings() {
             output.notes_of_readings(|note| self.narrator.tell(note));
         }
@@ -305,7 +318,7 @@ impl Shell {
                 if veteran {
                     self.past = Past::Veteran;
                 }
-                self.persist(incarnation);
+                self.store(incarnation);
             }
             Output::Note(note) => {
                 let is_view = matches!(note, Note::View { .. });
@@ -326,26 +339,6 @@ impl Shell {
         }
         if self.worker.keeps() {
             self.delivered.push(delivery);
-        }
-    }
-
-    /// Written by the loop itself, although it may block: it happens once or twice in a life, and nothing may be sent before.
-    fn persist(&mut self, incarnation: Incarnation) {
-        let Some(store) = &self.store else { return };
-        let memory = Memory { incarnation, past: self.past, name: Some(self.id.clone()) };
-        // Bound to a name, or the lock would be held for as long as the match lasts.
-        let saved = store.lock().save(memory);
-        match saved {
-            Ok(()) => self.narrator.tell(Note::Persist { incarnation }),
-            // It might found a second group after a restart, so it takes no part in the first one.
-            Err(error) if self.past == Past::Veteran => {
-                let mend = "make room for it, or give another data folder, and start again";
-                let why = format!("cannot store that this peer has been in the group, which mode primary rests on: {error}; {mend}");
-                self.broken.get_or_insert(Failure::new(UNAVAILABLE, why));
-            }
-            Err(error) => {
-                log::warn!("Cannot store the incarnation: {error}. After a restart the clock alone has to tell the lives apart.");
-            }
         }
     }
 

@@ -113,6 +113,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     pending: Batch,
+    /// Lines taken in so far.
+    taken: u64,
     /// Lines dropped behind those that are pending.
     lost_behind: u64,
     /// What is left of the batch that is being written.
@@ -166,11 +168,27 @@ impl Outlet {
         state.pending.bytes.extend_from_slice(line);
         let end = state.pending.bytes.len();
         state.pending.ends.push(end);
+        state.taken += 1;
         if state.pending.ends.len() == 1 {
             state.moved.get_or_insert_with(Instant::now);
             self.shared.work.notify_one();
         }
         true
+    }
+
+    /// How many lines have been taken in so far: what [`Self::reach`] waits for.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.shared.lock().taken
+    }
+
+    /// Waits until the lines up to a position have been written or dropped, whatever was queued behind them; false if that
+    /// takes too long.
+    pub fn reach(&self, position: u64, patience: Duration) -> bool {
+        let state = self.shared.lock();
+        let waits = |state: &mut State| state.done() < position && !state.gone;
+        let waited = self.shared.progress.wait_timeout_while(state, patience, waits);
+        waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
     /// Waits until everything that was queued has been written or dropped; false if that takes too long.
@@ -253,6 +271,11 @@ impl Shared {
 impl State {
     fn is_busy(&self) -> bool {
         self.held_lines > 0 || !self.pending.ends.is_empty()
+    }
+
+    /// How many of the lines taken in have been written or dropped.
+    fn done(&self) -> u64 {
+        self.taken - (self.held_lines + self.pending.ends.len()) as u64
     }
 
     fn has_room(&self, bytes: usize, manner: &Manner) -> bool {
@@ -372,6 +395,7 @@ impl<D: Drain> Writer<D> {
             state.held_lines = batch.ends.len() - from;
             state.held_bytes = batch.bytes.len() - batch.ends[from - 1];
             state.moved = Some(Instant::now());
+            self.shared.progress.notify_all();
             if state.failing.take().is_some() {
                 drop(state);
                 self.drain.recovered();

@@ -1,19 +1,24 @@
-//! What a peer remembers of its earlier lives when it starts, and what follows where that cannot be read.
+//! What a peer remembers of its earlier lives when it starts, what follows where that cannot be read, and what it stores while
+//! it runs.
 //!
 //! In mode `primary` the memory decides whether this peer may found a group. One that cannot be read, or that has vanished from a
 //! folder in use, may have said no: the peer does not start. Without its memory it would be one more founder, and a second group
 //! beside the first needs no more than that. In mode `available` nothing but the incarnation is at stake, which the clock tells.
 
 use std::fmt::Display;
+use std::io;
 use std::path::Path;
 
 use protocol::config::Mode;
 use protocol::id::{Incarnation, PeerId};
+use protocol::note::Note;
 
+use super::Shell;
 use crate::clock;
 use crate::failure::{BAD_FILE, Failure, UNAVAILABLE};
 use crate::identity;
 use crate::incarnation::{self, Bad, Found, Memory, NoStore, Past, Shared, Store, Unreadable};
+use crate::keeper::Keeper;
 use crate::settings::Settings;
 
 /// Who this life is, and what it knows of the earlier ones.
@@ -24,6 +29,52 @@ pub(super) struct Recalled {
     pub(super) store: Option<Shared>,
     /// Whether the incarnation is stored.
     pub(super) stored: bool,
+}
+
+impl Shell {
+    /// Stores what this life must not forget; nothing that rests on it is said before it is there.
+    pub(super) fn store(&mut self, incarnation: Incarnation) {
+        let memory = Memory { incarnation, past: self.past, name: Some(self.id.clone()) };
+        if let Some(keeper) = &mut self.keeper {
+            keeper.store(clock::now(), memory);
+        }
+    }
+
+    /// Whether nothing is being stored, so that the loop may go on; does what waited for that.
+    pub(super) fn may_speak(&mut self) -> bool {
+        let Some(keeper) = &mut self.keeper else { return true };
+        if let Some(slow) = keeper.slowness(clock::now()) {
+            log::warn!(
+                "The disk of the data folder has not stored what this peer must not forget for {:.0} s. Until it has, this peer says \
+                 nothing to the others, who may take it for dead. Check the disk.",
+                slow.as_secs_f64()
+            );
+        }
+        if let Some((memory, saved)) = keeper.stored() {
+            self.on_stored(&memory, saved);
+        }
+        while self.broken.is_none()
+            && let Some(output) = self.keeper.as_mut().and_then(Keeper::release)
+        {
+            self.perform(output);
+        }
+        !self.keeper.as_ref().is_some_and(Keeper::is_storing)
+    }
+
+    fn on_stored(&mut self, memory: &Memory, saved: io::Result<()>) {
+        match saved {
+            Ok(()) => self.narrator.tell(Note::Persist { incarnation: memory.incarnation }),
+            // It might found a second group after a restart, so it takes no part in the first one.
+            Err(error) if memory.past == Past::Veteran => {
+                let mend = "make room for it, or give another data folder, and start again";
+                let why = format!("cannot store that this peer has been in the group, which mode primary rests on: {error}; {mend}");
+                self.broken.get_or_insert(Failure::new(UNAVAILABLE, why));
+            }
+            Err(error) => {
+                log::warn!("Cannot store the incarnation: {error}. After a restart the clock alone has to tell the lives apart.");
+            }
+        }
+    }
 }
 
 /// Reads the memory in the data folder, if there is one, and stores that a new life begins.

@@ -30,6 +30,7 @@ use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::identity;
 use crate::incarnation::Past;
 use crate::inputs::{self, Life, Recorder};
+use crate::keeper::Keeper;
 use crate::links::{Limits, Links};
 use crate::names::Names;
 use crate::narrator::Narrator;
@@ -140,6 +141,7 @@ impl Shell {
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
         let worker = Worker::start(duties, Arc::clone(&waker))?;
+        let keeper = store.map(|store| Keeper::start(store, Arc::clone(&waker))).transpose()?;
         let lines = settings
             .sensors
             .contains(&SensorName::Stdin)
@@ -190,7 +192,7 @@ impl Shell {
             status,
             narrator,
             rejects: Rejects::default(),
-            store,
+            keeper,
             id: me.id().clone(),
             past,
             recorder,

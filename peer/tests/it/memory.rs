@@ -163,3 +163,41 @@ fn a_generated_name_is_kept_in_the_data_folder() {
     let (last, log) = life(4, &[]);
     assert!(last == "kitchen" && !log.contains("was that of peer"), "{log}");
 }
+
+/// What a disk that hangs does to a process: `fsync` comes back when the file is gone that the environment names.
+const HANGS: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fsync(int descriptor) {
+    const char *hangs = getenv("HANGS_WHILE");
+    while (hangs && access(hangs, F_OK) == 0) usleep(1000);
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    return real(descriptor);
+}
+"#;
+
+#[test]
+fn a_disk_that_hangs_holds_up_what_rests_on_it_and_nothing_else() {
+    let bench = Bench::new();
+    let (source, library, hangs) = (bench.path("hangs.c"), bench.path("hangs.so"), bench.path("hangs"));
+    fs::write(&source, HANGS).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").status();
+    assert!(built.unwrap().success(), "a linker is what Rust programs are built with, too");
+    let folder = bench.path("data");
+    let flags = ["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", folder.to_str().unwrap()];
+    let mut command = Command::new(PEER);
+    command.env("LD_PRELOAD", &library).env("HANGS_WHILE", &hangs);
+    let mut one = bench.start_as(command, "peer1", &flags);
+    until("it to be ready", || one.has(|note| matches!(note, Note::Ready)));
+    fs::write(&hangs, "").unwrap();
+    let two = bench.start_as(Command::new(PEER), "peer2", &["--mode", "primary", "--bootstrap", "peer1,peer2"]);
+    // The group is founded, and that this peer has been in it has to be stored before it says anything more.
+    until("it to say what it waits for", || one.log().contains("The disk of the data folder has not stored"));
+    assert!(bench.report("peer1").is_some(), "it can be asked");
+    fs::remove_file(&hangs).unwrap();
+    until("both to be in the group", || one.members() == 2 && two.members() == 2);
+    one.signal(Signal::SIGTERM);
+    assert!(one.wait().success());
+}

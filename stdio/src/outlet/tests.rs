@@ -150,3 +150,15 @@ fn a_reader_that_goes_away_ends_nothing() {
     assert!(outlet.put(b"three\n") && outlet.settle(LONG), "it goes on trying");
     assert_eq!(outlet.health().dropped, 2);
 }
+
+#[test]
+fn what_lies_behind_a_position_is_not_waited_for() {
+    let (outlet, order, seen) = told(manner(10));
+    assert!(outlet.put(b"first\n"));
+    let first = outlet.position();
+    assert!(outlet.reach(0, LONG) && !outlet.reach(first, SHORT));
+    order.send(Ok(6)).unwrap();
+    assert_eq!(seen.recv().unwrap(), b"first\n");
+    assert!(outlet.put(b"second\n"));
+    assert!(outlet.reach(first, LONG) && !outlet.reach(outlet.position(), SHORT));
+}
