@@ -52,6 +52,8 @@ struct Card {
     /// Whether the default route goes there.
     is_default: bool,
     nat: bool,
+    /// Whether somebody has not set it down.
+    is_up: bool,
 }
 
 /// An interface that a host is to have.
@@ -164,6 +166,7 @@ impl Network {
                 changes: 0,
                 is_default: plan.is_default,
                 nat: nat.is_some(),
+                is_up: true,
             };
             if !plan.plugged {
                 script.push(format!("link set {} carrier off", plan.name));
@@ -228,8 +231,12 @@ impl Network {
         let number = found.number;
         let card = found.interfaces.get_mut(interface).ok_or_else(missing)?;
         let script = match change {
-            Change::Down => vec![format!("link set {interface} down")],
+            Change::Down => {
+                card.is_up = false;
+                vec![format!("link set {interface} down")]
+            }
             Change::Up => {
+                card.is_up = true;
                 let mut script = vec![format!("link set {interface} up")];
                 // Routes went with the interface.
                 script.extend(card.address.and_then(|address| default_route(interface, address, card)));
@@ -284,6 +291,10 @@ fn addressing(interface: &str, address: Ipv4Addr, card: &Card) -> Vec<String> {
 }
 
 fn default_route(interface: &str, address: Ipv4Addr, card: &Card) -> Option<String> {
+    // An interface that is down has no routes; it gets them when it is up.
+    if !card.is_up {
+        return None;
+    }
     let [a, b, c, _] = address.octets();
     // Nobody answers there, except for a router that translates addresses: as far as peers are
     // concerned it is a way out.

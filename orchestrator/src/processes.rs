@@ -99,7 +99,9 @@ impl Processes {
     fn signal(&mut self, processes: &[String], signal: Signal) -> Result<bool, WorldError> {
         let mut all = true;
         for process in processes {
-            all &= self.supervisor.signal(process, signal).map_err(|source| error(&format!("signal {process}"), source))?;
+            let told = self.supervisor.signal(process, signal).map_err(|source| error(&format!("signal {process}"), source))?;
+            // Who has ended stands still.
+            all &= told || signal == Signal::SIGSTOP;
         }
         // A few microseconds as a rule; the limit is for a machine that is about to fall over.
         let deadline = Instant::now() + CONFIRM;

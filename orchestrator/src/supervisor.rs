@@ -176,14 +176,14 @@ impl Supervisor {
         Ok(true)
     }
 
-    /// Whether a signal has done its work: a killed process is gone, a stopped one stands still.
+    /// Whether a signal has done its work: a killed process is gone, a stopped one stands still, as one does that has ended.
     #[must_use]
     pub fn is_done(&self, process: &str, signal: Signal) -> bool {
         let Some(found) = self.processes.get(process) else { return true };
         let state = if found.ended.is_some() { None } else { procfs::state(found.child.id()) };
         match signal {
             Signal::SIGKILL => matches!(state, None | Some('Z' | 'X')),
-            Signal::SIGSTOP => matches!(state, Some('T')),
+            Signal::SIGSTOP => matches!(state, None | Some('T' | 'Z' | 'X')),
             Signal::SIGCONT => !matches!(state, Some('T')),
             _ => true,
         }
