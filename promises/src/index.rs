@@ -293,6 +293,19 @@ impl<'a> Index<'a> {
         self.troubles.iter().filter(move |trouble| trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from)
     }
 
+    /// Whether somebody tells that a reading is lost. Only those tell of it who have not had the reading themselves; they need
+    /// not be there any more.
+    pub(crate) fn is_declared_lost(&self, origin: LifeId, oseq: u64) -> bool {
+        self.placed.iter().any(|placed| {
+            matches!(placed.entry.kind, Kind::Lost { origin: whose, from, to } if whose == origin && (from..=to).contains(&oseq))
+        })
+    }
+
+    /// Whether a life gives up its group for another one after that moment.
+    pub(crate) fn merges_after(&self, life: LifeId, t: u64) -> bool {
+        self.lives[life].facts.iter().any(|fact| fact.t >= t && matches!(fact.what, What::Merged { .. }))
+    }
+
     /// Whether a life was in trouble of its own at a moment, or just before. Where others, too, fell into trouble
     /// meanwhile, each of them takes the group as long again to get over.
     pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {

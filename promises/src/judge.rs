@@ -229,6 +229,12 @@ impl Sheet {
         self.looked_at += count as u64;
     }
 
+    /// What was said of each breach.
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> Vec<String> {
+        self.broken.iter().map(|broken| broken.words.clone()).collect()
+    }
+
     /// A breach; the words are made only if there is room for them.
     pub(crate) fn breach(&mut self, evidence: &[usize], words: impl FnOnce() -> String) {
         self.looked_at = self.looked_at.max(1);

@@ -120,3 +120,42 @@ impl<'a> Said<'a> {
         self.contents.push(((&place.log, &place.epoch, place.seq), content, Err(process)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, Name, Said};
+    use crate::judge::Sheet;
+    use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::log_id::LogId;
+
+    #[test]
+    fn a_position_holds_one_thing_and_a_name_is_one_reading() {
+        let peer = |name: &str| PeerId::new(name).unwrap();
+        let (p1, p2) = (peer("p1"), peer("p2"));
+        let epoch = |inc: u64| Epoch { round: 1, owner: Member { id: p1.clone(), inc: Incarnation(inc) } };
+        let (one, other, log) = (epoch(1), epoch(2), LogId::none());
+        let name = |origin, oseq| -> Name<'_> { (origin, Incarnation(1), Oseq(oseq)) };
+        let place = |epoch, seq| (&log, epoch, Seq(seq));
+        let told = |contents: Vec<_>, readings: Vec<_>| {
+            let contents = contents.into_iter().map(|(place, content)| (place, content, Err("p1"))).collect();
+            let readings = readings.into_iter().map(|(name, digest)| (name, digest, Err("p1"))).collect();
+            let mut sheet = Sheet::default();
+            Said { contents, readings }.hold(&mut sheet);
+            sheet.words()
+        };
+        let reading = |origin, oseq| Content::Reading(name(origin, oseq));
+        let well = vec![
+            (place(&one, 2), reading(&p1, 1)),
+            (place(&one, 2), reading(&p1, 1)),
+            (place(&other, 2), reading(&p1, 2)),
+            (place(&one, 3), Content::View(ViewId(2))),
+        ];
+        assert_eq!(told(well.clone(), vec![(name(&p1, 1), 7), (name(&p1, 1), 7), (name(&p2, 1), 8)]), Vec::<String>::new());
+        for wrong in [reading(&p1, 2), reading(&p2, 1), Content::View(ViewId(2)), Content::Lost(name(&p1, 1), Oseq(1))] {
+            let words = told([well.clone(), vec![(place(&one, 2), wrong)]].concat(), vec![]);
+            assert!(words.len() == 1 && words[0].contains("#2") && words[0].contains("two things"), "{words:?}");
+        }
+        let words = told(well, vec![(name(&p1, 1), 7), (name(&p1, 1), 8)]);
+        assert!(words.len() == 1 && words[0].contains("reading 1 of p1#1 is two readings"), "{words:?}");
+    }
+}
