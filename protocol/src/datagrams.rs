@@ -66,7 +66,7 @@ impl Node {
         let is_served = match &self.role {
             Role::Leader(_) | Role::Joining(_) => self.links.is_linked(&from.member),
             Role::Member(_) => false,
-            Role::Candidate(_) => true,
+            Role::Candidate(_) => self.blocked.is_none() || self.links.is_linked(&from.member),
         };
         if is_served || !self.is_due(now, source) {
             return;
@@ -86,7 +86,17 @@ impl Node {
                 let request = self.join_request(joining.ask, None);
                 self.answer_to(now, source, Message::NewPeerRequest(request), out);
             }
-            Role::Candidate(_) => {}
+            Role::Candidate(_) => self.on_caller(now, as_heard(&join.from, source)),
+        }
+    }
+
+    /// Somebody is heard that this blocked candidate does not ask.
+    fn on_caller(&mut self, now: Time, caller: Contact) {
+        let may_dial = self.strangers.may_dial(now, caller.address);
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if may_dial && (candidate.callers.len() < CALLERS_MOST || candidate.callers.contains_key(caller.id())) {
+            candidate.callers.insert(caller.id().clone(), caller);
+            self.wants_changed = true;
         }
     }
 
@@ -220,6 +230,8 @@ fn as_heard(contact: &Contact, source: SocketAddrV4) -> Contact {
     Contact { address: SocketAddrV4::new(*source.ip(), contact.address.port()), ..contact.clone() }
 }
 
+/// How many that were heard while a peer is blocked are linked.
+const CALLERS_MOST: usize = 8;
 /// How many members of a large group answer a datagram that all of them have heard, about.
 const HINTS: u64 = 16;
 

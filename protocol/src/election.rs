@@ -95,6 +95,7 @@ impl Node {
             revived: BTreeSet::new(),
             busy: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            callers: BTreeMap::new(),
             only_silent: false,
             disowned: false,
             named: None,
@@ -120,7 +121,12 @@ impl Node {
         candidate.answered.clear();
         // Who was only between two groups may have arrived since.
         let arriving = std::mem::take(&mut candidate.busy);
-        candidate.dropped.retain(|id| !arriving.contains(id));
+        if self.blocked.is_some() {
+            // It cannot go on without them, and a refusal may have been the word of a firewall.
+            candidate.dropped.clear();
+        } else {
+            candidate.dropped.retain(|id| !arriving.contains(id));
+        }
         candidate.disowned = false;
         candidate.named = None;
         candidate.phase = asking;

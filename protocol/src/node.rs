@@ -666,7 +666,8 @@ impl Node {
             Role::Member(following) => vec![as_wanted(&following.leader, false)],
             Role::Candidate(candidate) => {
                 let asked = candidate.asked_so_far().into_iter().map(|contact| as_wanted(contact, candidate.first_view));
-                asked.chain(candidate.named.iter().map(|contact| as_wanted(contact, true))).collect()
+                let callers = candidate.callers.values().filter(|caller| !candidate.asked.contains_key(caller.id()));
+                asked.chain(candidate.named.iter().chain(callers).map(|contact| as_wanted(contact, true))).collect()
             }
             Role::Leader(leader) => leader.wanted(),
         };

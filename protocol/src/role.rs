@@ -97,6 +97,9 @@ pub(crate) struct Candidate {
     pub(crate) busy: BTreeSet<PeerId>,
     /// Proven gone, or not of the group; in a sync also who is busy, until everybody is asked again.
     pub(crate) dropped: BTreeSet<PeerId>,
+    /// Mode `primary`: who was heard while this peer is blocked. They are linked, because they may have been let into a view
+    /// of which it does not know, and may not be able to dial it.
+    pub(crate) callers: BTreeMap<PeerId, Contact>,
     /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
     pub(crate) only_silent: bool,
     /// Whether somebody asked follows a view that this peer is not in.

@@ -113,12 +113,26 @@ impl Draft {
 
     /// Everything is healed, everybody comes back, and there is one group.
     fn foot(&mut self) {
+        self.heal();
+        self.away.clone().into_iter().for_each(|peer| self.come_back(peer));
+        self.one_group();
+        self.step("quiesce = \"workload\"");
+    }
+
+    /// Everything is healed, and who is there is in one view.
+    fn whole(&mut self) {
+        self.heal();
+        self.one_group();
+    }
+
+    fn heal(&mut self) {
         if self.on_hosts {
             self.step("heal = \"all\"");
         }
-        self.away.clone().into_iter().for_each(|peer| self.come_back(peer));
+    }
+
+    fn one_group(&mut self) {
         self.step("wait   = \"stable\"\nwithin = \"5s + 6 heartbeat_timeout + 8 election_timeout\"");
-        self.step("quiesce = \"workload\"");
     }
 
     fn step(&mut self, text: &str) {
@@ -186,6 +200,11 @@ impl Draft {
         let is_too_much = if self.primary { 2 * lost >= self.peers } else { self.away.len() as u64 + 1 >= self.peers };
         if is_too_much {
             return;
+        }
+        if self.primary {
+            // A view that has shrunk before may have a quorum of one or two; whoever forgets then takes the group with it, by
+            // design. So everybody else is in the view again first.
+            self.whole();
         }
         self.away.push(peer);
         self.restarted.insert(peer);

@@ -20,10 +20,13 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
     for (sensor, rows) in &disk.tables {
         let (mut next, none) = (0, vec![]);
         let due = due.get(sensor.as_str()).unwrap_or(&none);
-        let places: BTreeMap<&Row, usize> = due.iter().enumerate().map(|(place, row)| (row, place)).collect();
+        // A restarted peer may be handed over again what an earlier life of it had.
+        let mut places: BTreeMap<&Row, Vec<usize>> = BTreeMap::new();
+        due.iter().enumerate().for_each(|(place, row)| places.entry(row).or_default().push(place));
         for row in rows {
             sheet.look();
-            let place = places.get(row).copied();
+            let all = places.get(row).map(Vec::as_slice).unwrap_or_default();
+            let place = all.iter().find(|place| **place >= next).or(all.last()).copied();
             let words = match place {
                 Some(place) if place < next => "again, or too late",
                 Some(place) if place > next && is_whole => "before one that is missing",
