@@ -70,6 +70,8 @@ pub enum Over {
     Unicasts,
     /// Dials only: what stands lives on.
     Dials,
+    /// A firewall between them answers every segment with a reset, for the other end: connections break, and dials are refused.
+    Resets,
 }
 
 impl Shape {

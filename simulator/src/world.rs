@@ -109,6 +109,8 @@ pub struct World<W> {
     broadcasts_cut: Table,
     unicasts_cut: Table,
     dials_cut: Table,
+    /// Where somebody on the way answers for the other end that it refuses.
+    resets_cut: Table,
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
     /// What else is in force for a while, by the number of its record.
@@ -153,6 +155,7 @@ impl<W: Watch> World<W> {
             broadcasts_cut: Table::new(),
             unicasts_cut: Table::new(),
             dials_cut: Table::new(),
+            resets_cut: Table::new(),
             cuts: BTreeMap::new(),
             spells: BTreeMap::new(),
             filters: Vec::new(),
@@ -187,8 +190,14 @@ impl<W: Watch> World<W> {
         let datagram_seed = draw(self.settings.seed, "datagrams of", host as u64);
         let twin = self.hosts.iter().any(|other| other.id == id);
         self.hosts.push(Host::new(id, address, explicit, datagram_seed, twin));
-        let tables =
-            [&mut self.streams_cut, &mut self.datagrams_cut, &mut self.broadcasts_cut, &mut self.unicasts_cut, &mut self.dials_cut];
+        let tables = [
+            &mut self.streams_cut,
+            &mut self.datagrams_cut,
+            &mut self.broadcasts_cut,
+            &mut self.unicasts_cut,
+            &mut self.dials_cut,
+            &mut self.resets_cut,
+        ];
         tables.into_iter().for_each(Table::grow);
         host
     }

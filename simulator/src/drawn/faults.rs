@@ -205,8 +205,19 @@ const MOMENTS: [Phase; 8] =
     [Phase::Joining, Phase::Asking, Phase::Waiting, Phase::Waiting, Phase::Syncing, Phase::Syncing, Phase::Building, Phase::Building];
 
 /// Mostly everything is cut.
-const OVER: [Over; 10] =
-    [Over::All, Over::All, Over::All, Over::All, Over::All, Over::Datagrams, Over::Streams, Over::Broadcasts, Over::Unicasts, Over::Dials];
+const OVER: [Over; 11] = [
+    Over::All,
+    Over::All,
+    Over::All,
+    Over::All,
+    Over::All,
+    Over::Datagrams,
+    Over::Streams,
+    Over::Broadcasts,
+    Over::Unicasts,
+    Over::Dials,
+    Over::Resets,
+];
 
 /// What may be lost alone.
 const VERBS: [&str; 20] = [

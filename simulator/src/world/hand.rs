@@ -116,8 +116,8 @@ impl<W: Watch> World<W> {
         let both_ways = pairs.iter().all(|&(from, to)| pairs.contains(&(to, from)));
         let class = match over {
             Over::Broadcasts | Over::Unicasts | Over::Dials => Class::Hearing,
-            Over::All | Over::Datagrams | Over::Streams if both_ways => Class::Cut,
-            Over::All | Over::Datagrams | Over::Streams => Class::OneWay,
+            Over::All | Over::Datagrams | Over::Streams | Over::Resets if both_ways => Class::Cut,
+            Over::All | Over::Datagrams | Over::Streams | Over::Resets => Class::OneWay,
         };
         who.iter().for_each(|&host| self.look_at_fault(class, host));
         self.sever(pairs, over, &who)
@@ -136,10 +136,16 @@ impl<W: Watch> World<W> {
             Over::Datagrams | Over::Broadcasts | Over::Unicasts | Over::Dials => {
                 Fault::Link { table: links, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }
             }
+            Over::Resets => Fault::Link { table: links, weather: LinkWeather { reset: 1_000, ..LinkWeather::default() } },
             Over::All | Over::Streams => Fault::Partition { table: links },
         };
         let id = self.record_fault(fault, who);
         self.tables_of(over).into_iter().for_each(|table| table.cut(pairs));
+        if over == Over::Resets {
+            for connection in pairs.iter().flat_map(|&(from, to)| self.between(from, to)).collect::<Vec<usize>>() {
+                self.break_connection(connection);
+            }
+        }
         self.cuts.insert(id, (pairs.to_vec(), over));
         id
     }
@@ -176,6 +182,7 @@ impl<W: Watch> World<W> {
             Over::Broadcasts => vec![&mut self.broadcasts_cut],
             Over::Unicasts => vec![&mut self.unicasts_cut],
             Over::Dials => vec![&mut self.dials_cut],
+            Over::Resets => vec![&mut self.resets_cut],
         }
     }
 

@@ -56,7 +56,8 @@ impl<W: Watch> World<W> {
             }
             return;
         }
-        let answer = if self.hosts[to].process.is_some() {
+        let is_refused = self.resets_cut.is_cut(from, to) || self.resets_cut.is_cut(to, from);
+        let answer = if self.hosts[to].process.is_some() && !is_refused {
             self.connections[connection].ends[1].life = self.hosts[to].life;
             self.agenda.add(self.now, Moment::Accept { connection });
             Answer::Connected
