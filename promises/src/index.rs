@@ -296,9 +296,9 @@ impl<'a> Index<'a> {
     /// Whether somebody tells that a reading is lost. Only those tell of it who have not had the reading themselves; they need
     /// not be there any more.
     pub(crate) fn is_declared_lost(&self, origin: LifeId, oseq: u64) -> bool {
-        self.placed.iter().any(|placed| {
-            matches!(placed.entry.kind, Kind::Lost { origin: whose, from, to } if whose == origin && (from..=to).contains(&oseq))
-        })
+        self.placed.iter().any(
+            |placed| matches!(placed.entry.kind, Kind::Lost { origin: whose, from, to } if whose == origin && (from..=to).contains(&oseq)),
+        )
     }
 
     /// Whether a life gives up its group for another one after that moment.

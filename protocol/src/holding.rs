@@ -32,7 +32,10 @@ impl Node {
                     Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. } | Phase::Waiting { .. } => 0,
                 };
                 let sets = [&candidate.answered, &candidate.suspects, &candidate.revived, &candidate.busy, &candidate.dropped];
-                candidate.asked.len() + candidate.callers.len() + answers + sets.into_iter().map(std::collections::BTreeSet::len).sum::<usize>()
+                candidate.asked.len()
+                    + candidate.callers.len()
+                    + answers
+                    + sets.into_iter().map(std::collections::BTreeSet::len).sum::<usize>()
             }
             Role::Leader(leader) => leader.rows(),
         };
