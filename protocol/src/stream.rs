@@ -178,7 +178,7 @@ const STREAMED_AT_ONCE: u32 = 16;
 mod tests {
     use crate::config::Knobs;
     use crate::id::Seq;
-    use crate::message::LogEnd;
+    use crate::message::{LogEnd, Message, Reason};
     use crate::puppet::{Puppet, nothing, peer};
     use crate::seam::{Input, Output};
 
@@ -251,6 +251,24 @@ mod tests {
         puppet.greet(&peer(2), end);
         assert_eq!(puppet.entries(&peer(2)), []);
         assert_eq!(puppet.leads().parting.len(), 1);
+    }
+
+    #[test]
+    fn who_lacks_what_is_discarded_is_told_that_it_is_no_member() {
+        let mut puppet = three();
+        for text in ["one", "two", "three"] {
+            puppet.publish(text);
+        }
+        let high = puppet.node.log.contiguous();
+        puppet.acknowledge(&peer(2), high);
+        puppet.acknowledge(&peer(3), high);
+        puppet.node.log.discard(high, 0, 0);
+        puppet.out.clear();
+        let end = LogEnd { contiguous: Seq(2), ..puppet.node.log.end() };
+        puppet.greet(&peer(2), end);
+        let refused = |message: &Message| matches!(message, Message::Rejected(no) if no.reason == Reason::NotMember && no.ask.is_none());
+        assert_eq!(puppet.told(&peer(2)).iter().filter(|message| refused(message)).count(), 1, "it asks to be let in, and gets a snapshot");
+        assert_eq!(puppet.told(&peer(3)).iter().filter(|message| refused(message)).count(), 0);
     }
 
     #[test]

@@ -319,3 +319,18 @@ fn what_serves_nobody_is_closed() {
     check(&mut two, 9_000, &[]);
     assert!(two.has(there), "it is wanted");
 }
+
+#[test]
+fn a_wanted_link_on_which_nothing_comes_is_made_anew_after_long() {
+    let (mut one, link) = greeted();
+    // What is asked is doubted long before; this is one on which nobody asks.
+    let patience = 3 * one.pace.idle.max(one.pace.most);
+    let mut tend = |moment: Time| {
+        let mut out = Vec::new();
+        one.tend(moment, &mut out);
+        (closed(&out), dials(&out).len())
+    };
+    assert_eq!(tend(at(0) + patience), (vec![], 0), "a greeting came at 3 ms");
+    assert_eq!(tend(at(0) + patience + IDLE), (vec![link], 0));
+    assert_eq!(tend(at(0) + patience + IDLE), (vec![], 1));
+}
