@@ -334,3 +334,15 @@ fn synthetic_load_begins_with_its_members_is_counted_and_timed() {
         assert!(latency.count == 2_000 && latency.p50_us <= latency.p99_us && latency.p99_us <= latency.max_us, "{latency:?}");
     }
 }
+
+#[test]
+fn who_is_alone_names_the_seed_that_says_nothing() {
+    let bench = Bench::new();
+    // Somebody holds the port, and never answers.
+    let seed = bench.lease.local_addr().unwrap().to_string();
+    let mut alone = bench.start("peer1", &["--seeds", &seed]);
+    until("it to name the seed", || alone.log().contains(&format!("no word from the seed {seed}")));
+    assert!(alone.log().contains("check the address"), "{}", alone.log());
+    alone.signal(Signal::SIGTERM);
+    assert!(alone.wait().success());
+}
