@@ -195,17 +195,27 @@ fn describe(what: &What<'_>) -> String {
     }
 }
 
-/// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once the group is at rest: the second half of a window holds little more than the first.
+/// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once a peer is in company: the second half of a window holds little more than the first.
 pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
     rejects_are_counted(case.index, sheet);
     let mut samples: BTreeMap<(&str, u32), Vec<Sample>> = BTreeMap::new();
     for (at, record) in case.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
         if let World::Sample { process, pid, descriptors, memory } = &event.what {
-            samples.entry((process, *pid)).or_default().push(Sample { at, descriptors: *descriptors, memory: *memory });
+            samples.entry((process, *pid)).or_default().push(Sample {
+                t: event.t.as_micros(),
+                at,
+                descriptors: *descriptors,
+                memory: *memory,
+            });
         }
     }
-    for ((process, pid), samples) in samples {
+    for ((process, pid), mut samples) in samples {
+        // Before it was in company, a peer had next to no connections and files.
+        let begun = samples[0].t;
+        let in_company = case.index.views.iter().filter(|view| view.t >= begun && view.members.len() > 1);
+        let joined = in_company.filter(|view| case.index.lives[view.life].process == Some(process)).map(|view| view.t).min();
+        samples.retain(|sample| joined.is_none_or(|joined| sample.t > joined));
         if samples.len() < SAMPLES_MIN {
             continue;
         }
@@ -240,6 +250,7 @@ fn rejects_are_counted(index: &Index<'_>, sheet: &mut Sheet) {
 
 /// What a process held at one moment.
 struct Sample {
+    t: u64,
     at: usize,
     descriptors: u64,
     memory: u64,
