@@ -64,8 +64,8 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Takes notice of a frame that a host has sent. What somebody else sent before may have been dropped, so of datagrams
-    /// each direction stands for itself.
+    /// Notes a frame that a host has sent. Each direction of datagrams is a flow of its own, because the firewall may have
+    /// dropped the first datagram from outside; a dropped datagram opens nothing.
     pub fn see(&mut self, frame: &Frame, now: Instant) {
         let (flow, opens) = match frame.kind {
             Kind::Tcp { flow, opens, .. } => (flow, opens),

@@ -52,7 +52,7 @@ struct Card {
     /// Whether the default route goes there.
     is_default: bool,
     nat: bool,
-    /// Whether somebody has not set it down.
+    /// Whether the interface is set up, and not down.
     is_up: bool,
 }
 

@@ -4,8 +4,8 @@
 //! a regular file before the message that it speaks of has left. What is dropped is missing in the numbers of the
 //! events, and is an event of its own once there is room again.
 //!
-//! Each event is told in the log first. Where the log is a regular file, too, its line is there before the event is: whoever acts
-//! on an event, and kills this process for it, finds the line.
+//! The log gets its line before the event file gets the event. Where both are regular files, the event's thread waits for the
+//! log's thread, so that a program that reads an event and kills this process finds the line in the log.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

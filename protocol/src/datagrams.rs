@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// Somebody is heard that this blocked candidate does not ask.
+    /// A blocked candidate hears a peer: it wants a link to that peer, which may be unable to dial.
     fn on_caller(&mut self, now: Time, caller: Contact) {
         let may_dial = self.strangers.may_dial(now, caller.address);
         let Role::Candidate(candidate) = &mut self.role else { return };
@@ -221,7 +221,7 @@ impl Node {
     }
 
     fn is_follower(&self, member: &Member) -> bool {
-        matches!(&self.role, Role::Leader(leader) if leader.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member))
+        matches!(&self.role, Role::Leader(leader) if leader.follows(member))
     }
 }
 

@@ -231,6 +231,7 @@ impl Leader {
         self.departed.insert(follower.contact.member.clone(), follower.acked);
     }
 
+    /// Whether this very process follows this leader.
     pub(crate) fn follows(&self, member: &Member) -> bool {
         self.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member)
     }

@@ -118,7 +118,7 @@ impl Node {
         }
     }
 
-    /// Whoever is out could not be told so in time.
+    /// Forgets the evicted members whose time to be told is over, and closes the old links to them.
     pub(crate) fn forget_parting(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let (kept, late): (Vec<Parting>, Vec<Parting>) =

@@ -119,7 +119,7 @@ impl Draft {
         self.step("quiesce = \"workload\"");
     }
 
-    /// Everything is healed, and who is there is in one view.
+    /// Heals all faults, and waits until all running peers are in one view.
     fn whole(&mut self) {
         self.heal();
         self.one_group();
