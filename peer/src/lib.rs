@@ -36,6 +36,7 @@ pub mod outputs;
 pub mod pacer;
 pub mod publisher;
 pub mod reach;
+pub mod record;
 pub mod recover;
 pub mod refusals;
 pub mod rejects;

@@ -18,11 +18,11 @@ use self::tables::Tables;
 pub use self::tables::Without;
 use crate::clock;
 use crate::incarnation::Shared;
+use crate::record;
 use crate::settings::DataSettings;
 
 mod csv;
 mod hole;
-mod ordered;
 mod place;
 mod rotating;
 mod tables;
@@ -104,7 +104,7 @@ impl Sinks {
         let count = part.iter().map(lines_of).sum();
         let mut lines = Vec::with_capacity(count * 256);
         let missed = self.hole.take();
-        missed.iter().chain(part).for_each(|delivery| ordered::write(delivery, &mut lines));
+        missed.iter().chain(part).for_each(|delivery| record::write(delivery, &mut lines));
         let (ordered, place) = (&mut self.ordered, &mut self.place);
         let path = self.settings.folder.join(ordered.name());
         let attempt = self.ordered_health.attempt(now, count, || append(ordered, place, now, &lines));

@@ -173,8 +173,8 @@ impl Node {
             self.discard(self.log.stable());
         }
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
-        if let Some((first, last)) = news.first().zip(news.last()) {
-            out.push(Output::Published { first: first.oseq, last: last.last(), outcome: Outcome::Stable });
+        for stretch in &news {
+            Output::published(*stretch, Outcome::Stable, &self.log, out);
         }
         for Stretch { seq, oseq, count, .. } in news.into_iter().filter(|stretch| stretch.guarantee == Guarantee::Safe) {
             out.push(Output::Acknowledged { first: oseq, seq, count, log: self.log.name(), epoch: self.log.epoch() });

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use crate::digest::Digest;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
+use crate::log::Log;
 use crate::log_id::LogId;
 use crate::message::{Datagram, Message};
 use crate::note::{Note, Refusal};
+use crate::outbox::Stretch;
 use crate::readings::{Collector, Readings};
 use crate::view::View;
 
@@ -186,12 +188,19 @@ pub enum Output {
         /// In which epoch.
         epoch: Epoch,
     },
-    /// What became of readings of this peer's own.
+    /// What became of readings of this peer's own. They stand at consecutive positions. Said again where the log that they stand in
+    /// becomes another one.
     Published {
         /// The number of the first.
         first: Oseq,
         /// The number of the last.
         last: Oseq,
+        /// Where the first one stands.
+        seq: Seq,
+        /// In which log.
+        log: LogId,
+        /// In which epoch.
+        epoch: Epoch,
         /// What became of them.
         outcome: Outcome,
     },
@@ -403,8 +412,8 @@ impl Output {
         let (first, last, fate) = match self {
             Self::Accepted { first, readings, .. } => (*first, first.plus(readings.len()).previous(), "accepted"),
             Self::Acknowledged { first, count, .. } => (*first, first.plus(*count).previous(), "safe"),
-            Self::Published { first, last, outcome: Outcome::Ordered } => (*first, *last, "ordered"),
-            Self::Published { first, last, outcome: Outcome::Stable } => (*first, *last, "stable"),
+            Self::Published { first, last, outcome: Outcome::Ordered, .. } => (*first, *last, "ordered"),
+            Self::Published { first, last, outcome: Outcome::Stable, .. } => (*first, *last, "stable"),
             Self::Refused { place, why } => return Some(format!("reading {} of those given is refused: {why}", place + 1)),
             _ => return None,
         };
@@ -412,10 +421,21 @@ impl Output {
     }
 
     /// Says what became of readings, together with those before them where the same was just said of those.
-    pub(crate) fn published(first: Oseq, last: Oseq, outcome: Outcome, out: &mut Vec<Self>) {
+    pub(crate) fn published(stretch: Stretch, outcome: Outcome, log: &Log, out: &mut Vec<Self>) {
+        let Stretch { seq, oseq: first, .. } = stretch;
+        // The row of the epoch comes before the entry, so an entry that is about to be appended has its epoch already.
+        let epoch = log.epoch_at(seq);
         match out.last_mut() {
-            Some(Self::Published { last: before, outcome: same, .. }) if *same == outcome && before.next() == first => *before = last,
-            _ => out.push(Self::Published { first, last, outcome }),
+            Some(Self::Published { first: from, last, seq: at, epoch: of, outcome: same, log: in_log })
+                if *same == outcome
+                    && last.next() == first
+                    && at.plus(first.above(*from)) == seq
+                    && *of == epoch
+                    && *in_log == log.name() =>
+            {
+                *last = stretch.last();
+            }
+            _ => out.push(Self::Published { first, last: stretch.last(), seq, log: log.name(), epoch, outcome }),
         }
     }
 

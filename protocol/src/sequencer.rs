@@ -295,7 +295,7 @@ impl Node {
         let first = self.log.contiguous().next();
         if let Some(stretch) = Stretch::of(&entry, first, &self.me.member) {
             self.outbox.on_ordered(stretch);
-            Output::published(stretch.oseq, stretch.last(), Outcome::Ordered, out);
+            Output::published(stretch, Outcome::Ordered, &self.log, out);
         }
         self.log.append(entry);
     }

@@ -1,5 +1,5 @@
-//! `ordered.jsonl`: everything that the log holds, one JSON object a line, in the order of the log. What each record means
-//! is written in `docs/DATA.md`.
+//! Records: what the log holds as JSON, one object a line. The file `ordered.jsonl` and the socket of a peer say the same in
+//! the same words; `docs/DATA.md` describes each record.
 //!
 //! A position is named by its log, its epoch with the owner's incarnation, and its number, because numbers begin anew in
 //! each log. Incarnations are texts, since readers of JSON round large numbers. What is not known is left out.
@@ -54,8 +54,8 @@ enum Record<'a> {
     Lost { log: &'a str, epoch: &'a str, seq: u64, origin: &'a str, inc: String, from: u64, to: u64 },
 }
 
-/// Appends the lines of one delivery.
-pub(super) fn write(delivery: &Delivery, out: &mut Vec<u8>) {
+/// Appends the lines of one delivery, each with its end.
+pub fn write(delivery: &Delivery, out: &mut Vec<u8>) {
     let log = &delivery.log().to_string();
     match delivery {
         Delivery::Run(run) => write_run(run, log, out),
