@@ -8,21 +8,19 @@ use clap::{Parser, Subcommand};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
-use protocol::id::PeerId;
-use protocol::note::printable;
 
+use crate::commands;
 use crate::failure::{Failure, OK, UNAVAILABLE, UNSAID, USAGE};
 use crate::journal;
 use crate::recover;
 use crate::replay;
 use crate::settings::{Raw, Settings};
 use crate::shell::Shell;
-use crate::status;
 
 /// One peer of a group that orders sensor readings.
 ///
 /// Exit codes: 0 done, 1 refused (by the group, or nothing to recover), 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug,
-/// 74 the answer could not be written.
+/// 74 the answer could not be written, 75 not now: the same may be done in a while.
 #[derive(Parser)]
 #[command(name = "peer", version = crate::BUILD)]
 struct Cli {
@@ -39,14 +37,31 @@ enum Command {
     /// signal that was ignored when the peer started (nohup, the background of a script) stays ignored.
     Run(Box<Raw>),
     /// Ask a running peer of this machine where it stands
-    Status {
-        /// Its name; may be left out where only one runs
-        #[arg(long)]
-        id: Option<PeerId>,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    #[command(after_help = "Example: peer status --ready && echo in the group")]
+    Status(commands::status::Request),
+    /// Show who is in the group, and how well each keeps up
+    #[command(after_help = "Example: peer members --id kitchen")]
+    Members(commands::members::Request),
+    /// Follow what is delivered, from now or from any point that is still kept
+    #[command(
+        after_help = "Examples:\n  peer tail --sensor 'kitchen.*'\n  peer tail --json --last 100 --no-follow | jq .payload\n  peer tail --format influx --from now"
+    )]
+    Tail(commands::tail::Request),
+    /// Publish readings, and hear what becomes of them
+    #[command(after_help = "Examples:\n  peer publish 'DATA|door|2026-11-28T06:24:40Z|open=1'\n  read_sensor | peer publish --safe")]
+    Publish(commands::publish::Request),
+    /// Say why a peer leads, was put out, or is not in the group, and what became of its last readings
+    #[command(after_help = "Example: peer why cellar")]
+    Why(commands::why::Request),
+    /// Have a peer leave the group, and stop
+    #[command(after_help = "Example: peer leave --id kitchen")]
+    Leave(commands::control::Leave),
+    /// Have a peer come after all others when it is asked who leads; a leader hands over
+    #[command(after_help = "Examples:\n  peer demote --id attic\n  peer demote --id attic --undo")]
+    Demote(commands::control::Demote),
+    /// Have a running peer tell more, or less
+    #[command(after_help = "Example: peer log-level debug")]
+    LogLevel(commands::control::Level),
     /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
     Replay(replay::Request),
     /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
@@ -90,15 +105,14 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             journal::settle(PATIENCE);
             done
         }
-        Command::Status { id, json } => {
-            let report = status::ask(id.as_ref())?;
-            let text = if json {
-                serde_json::to_string(&report).expect("a report is made of what JSON can say")
-            } else {
-                printable(&report.to_string()).into_owned()
-            };
-            Ok(stdio::answer(&format!("{text}\n"))?)
-        }
+        Command::Status(request) => commands::status::run(&request),
+        Command::Members(request) => commands::members::run(&request),
+        Command::Tail(request) => commands::tail::run(&request),
+        Command::Publish(request) => commands::publish::run(&request),
+        Command::Why(request) => commands::why::run(&request),
+        Command::Leave(request) => commands::control::leave(&request),
+        Command::Demote(request) => commands::control::demote(&request),
+        Command::LogLevel(request) => commands::control::log_level(&request),
         Command::Replay(request) => replay::run(&request),
         Command::Recover(request) => recover::run(&request),
     }

@@ -14,6 +14,8 @@ pub const BAD_FILE: u8 = 65;
 pub const UNAVAILABLE: u8 = 69;
 /// A mistake of ours.
 pub const BUG: u8 = 70;
+/// Not at present: the same may be done in a while.
+pub const NOT_NOW: u8 = 75;
 /// The answer could not be written.
 pub const UNSAID: u8 = stdio::UNSAID;
 

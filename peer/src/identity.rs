@@ -1,7 +1,6 @@
 //! Who this process is: to the machine it runs on, and to the group.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 
 use protocol::id::{Contact, PeerId};
 use protocol::note::Note;
@@ -9,7 +8,7 @@ use protocol::note::Note;
 use crate::clock;
 
 /// The first event of a life: enough to find the process again, and to know that it is the same one.
-pub(crate) fn start_note(me: &Contact, status: Option<&Path>, omits_readings: bool) -> Note {
+pub(crate) fn start_note(me: &Contact, status: Option<&str>, omits_readings: bool) -> Note {
     let pid = std::process::id();
     Note::Start {
         pid,
@@ -19,7 +18,7 @@ pub(crate) fn start_note(me: &Contact, status: Option<&Path>, omits_readings: bo
         build: crate::BUILD.to_owned(),
         birth: me.birth,
         priority: me.explicit,
-        status: status.map(|path| path.display().to_string()),
+        status: status.map(ToOwned::to_owned),
         omits_readings,
     }
 }

@@ -4,6 +4,10 @@
 //! A position is named by its log, its epoch with the owner's incarnation, and its number, because numbers begin anew in
 //! each log. Incarnations are texts, since readers of JSON round large numbers. What is not known is left out.
 
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use protocol::id::Member;
 use protocol::log_id::full;
 use protocol::seam::{Delivery, Reading, Run, Standing};
@@ -77,14 +81,86 @@ pub fn write(delivery: &Delivery, out: &mut Vec<u8>) {
 }
 
 fn write_run(run: &Run, log: &str, out: &mut Vec<u8>) {
-    let (epoch, (origin, inc)) = (&full(&run.epoch), names(&run.origin));
-    for Reading { seq, oseq, time, payload, .. } in run.iter() {
-        let text = std::str::from_utf8(payload).ok();
-        let payload_base64 = text.is_none().then(|| base64(payload));
-        let (seq, oseq, view, time) = (seq.0, oseq.0, run.view_id.0, Stamp(time).to_string());
-        put(&Record::Reading { log, epoch, seq, view, origin, inc: &inc, oseq, time, payload: text, payload_base64 }, out);
+    let head = Head::of(run, log.to_owned());
+    for reading in run.iter() {
+        write_reading(&head, &reading, out);
+        out.push(b'\n');
     }
 }
+
+/// What all readings of a run have in common.
+#[derive(Debug)]
+struct Head {
+    log: String,
+    epoch: String,
+    inc: String,
+}
+
+impl Head {
+    fn of(run: &Run, log: String) -> Self {
+        Self { log, epoch: full(&run.epoch), inc: run.origin.inc.to_string() }
+    }
+}
+
+fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
+    let Head { log, epoch, inc } = head;
+    let Reading { run, seq, oseq, time, payload } = *reading;
+    let text = std::str::from_utf8(payload).ok();
+    let payload_base64 = text.is_none().then(|| BASE64_STANDARD.encode(payload));
+    let (seq, oseq, view, time, origin) = (seq.0, oseq.0, run.view_id.0, Stamp(time).to_string(), run.origin.id.as_str());
+    let record = Record::Reading { log, epoch, seq, view, origin, inc, oseq, time, payload: text, payload_base64 };
+    serde_json::to_writer(out, &record).expect("a record is made of what JSON can say");
+}
+
+/// Records of deliveries that several readers want one after the other: each record of the newest delivery is written once.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    /// The number of the delivery.
+    number: Option<u64>,
+    head: Option<Head>,
+    text: Vec<u8>,
+    /// Where each record stands in the text, by its place in the delivery.
+    records: Vec<Option<Range<usize>>>,
+}
+
+impl Renderer {
+    /// The record of a reading of the run with that number, without an end of line.
+    pub fn reading(&mut self, number: u64, run: &Run, place: u64) -> &[u8] {
+        if self.number != Some(number) {
+            self.begin(number, usize::try_from(run.readings.len()).expect("they are in memory"));
+            self.head = Some(Head::of(run, run.log.to_string()));
+        }
+        let at = usize::try_from(place).expect("they are in memory");
+        let Self { head, text, records, .. } = self;
+        let range = records[at].get_or_insert_with(|| {
+            let begin = text.len();
+            let head = head.as_ref().expect("it was made with the number");
+            write_reading(head, &run.at(place), text);
+            begin..text.len()
+        });
+        &text[range.clone()]
+    }
+
+    /// The record of a delivery that is no run of readings, without an end of line.
+    pub fn whole(&mut self, number: u64, delivery: &Delivery) -> &[u8] {
+        if self.number != Some(number) {
+            self.begin(number, 0);
+            write(delivery, &mut self.text);
+        }
+        self.text.strip_suffix(b"\n").unwrap_or(&self.text)
+    }
+
+    fn begin(&mut self, number: u64, records: usize) {
+        self.number = Some(number);
+        self.text.clear();
+        self.text.shrink_to(TEXT_KEPT);
+        self.records.clear();
+        self.records.resize(records, None);
+    }
+}
+
+/// Bytes of memory that are kept from one delivery to the next.
+const TEXT_KEPT: usize = 1 << 20;
 
 fn write_view(standing: &Standing, log: &str, out: &mut Vec<u8>) {
     let Standing { seq, view, joined, left, .. } = standing;
@@ -113,24 +189,9 @@ fn put(record: &Record<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let sextet = (group >> (18 - 6 * place) & 63) as usize;
-            text.push(if place > chunk.len() { '=' } else { char::from(ALPHABET[sextet]) });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{base64, write};
+    use super::write;
     use bytes::Bytes;
     use protocol::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
     use protocol::log_id::LogId;
@@ -203,12 +264,5 @@ mod tests {
         let members = r#""members":["p1","p2"],"incs":["18446744073709551615","5"],"joined":["p2"],"left":["p3"]"#;
         let line = format!(r#"{{"kind":"view",{LOG},{EPOCH},"seq":4,"view":7,"leader":"p1",{members}}}"#);
         check(&Delivery::View(Box::new(standing)), &line);
-    }
-
-    #[test]
-    fn base64_as_in_the_rfc() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
     }
 }

@@ -1,10 +1,9 @@
-//! The thread that watches what may change round a running peer: the addresses of the machine, the file of the status
-//! socket, and where the members of the group are, which it writes down. It looks twice a second or so and tells the loop
+//! The thread that watches what may change round a running peer: the addresses of the machine, and where the members
+//! of the group are, which it writes down. It looks twice a second or so and tells the loop
 //! only what is new, so the loop never waits for a disk or a kernel table.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +20,6 @@ use crate::doublings::Doublings;
 pub enum News {
     /// The networks of the machine have changed, or the loop has asked to be told again.
     Surroundings(Surroundings),
-    /// Somebody has removed the file of the status socket.
-    StatusGone,
 }
 
 /// What the scout is to watch, and to write.
@@ -47,8 +44,6 @@ struct Shared {
     again: AtomicBool,
     /// The newest text for the file of contacts.
     contacts: Mutex<Option<String>>,
-    /// The status socket: its path, and the number of its file.
-    status: Mutex<Option<(PathBuf, u64)>>,
 }
 
 impl Scout {
@@ -80,11 +75,6 @@ impl Scout {
     pub fn keep(&self, contacts: String) {
         *lock(&self.shared.contacts) = Some(contacts);
     }
-
-    /// Watches the file of the status socket, which lies there now.
-    pub fn watch_status(&self, path: &Path) {
-        *lock(&self.shared.status) = number(path).map(|number| (path.to_owned(), number));
-    }
 }
 
 struct Round {
@@ -106,7 +96,6 @@ impl Round {
         while Arc::strong_count(&self.shared) > 1 {
             thread::sleep(PAUSE);
             self.look();
-            self.look_at_status();
             self.write();
         }
     }
@@ -145,16 +134,6 @@ impl Round {
         }
     }
 
-    fn look_at_status(&mut self) {
-        let watched = lock(&self.shared.status).clone();
-        let Some((path, known)) = watched else { return };
-        if number(&path) != Some(known) && self.told.try_send(News::StatusGone).is_ok() {
-            // Until the loop has made another one.
-            *lock(&self.shared.status) = None;
-            let _loop_is_gone = self.waker.wake();
-        }
-    }
-
     fn write(&mut self) {
         let Some(path) = &self.watch.contacts else { return };
         let Some(text) = lock(&self.shared.contacts).take() else { return };
@@ -174,11 +153,6 @@ impl Round {
             }
         }
     }
-}
-
-/// What tells a file from another one that is made at its path.
-fn number(path: &Path) -> Option<u64> {
-    path.symlink_metadata().ok().map(|meta| meta.ino())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

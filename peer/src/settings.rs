@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
+use nix::unistd::Group;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 
 pub use self::raw::{Raw, SensorName, Switch, Timing};
 use self::value::Size;
+use crate::door::Opening;
 use crate::failure::{BAD_FILE, Failure, USAGE};
 use crate::seeds::Seed;
 use crate::sensors::load::{LoadSettings, STAMP};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub log_deliveries: bool,
     /// How much to tell.
     pub log_level: LevelFilter,
+    /// Who may connect to the socket for commands.
+    pub opening: Opening,
 }
 
 /// Where and how to keep what is delivered.
@@ -141,8 +145,19 @@ impl Settings {
             inputs: raw.inputs,
             log_deliveries: raw.log_deliveries != Some(Switch::Off),
             log_level: raw.log_level.unwrap_or(LevelFilter::Info),
+            opening: opening(raw.socket_group.as_deref(), raw.read_socket == Some(true))?,
         })
     }
+}
+
+/// Who may connect to the socket for commands besides this user.
+fn opening(group: Option<&str>, everybody_reads: bool) -> Result<Opening, String> {
+    let find = |name: &str| match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err(format!("socket_group: this machine has no group {name:?}; make it (groupadd {name}), or name another one")),
+        Err(error) => Err(format!("socket_group: cannot look up the group {name:?}: {error}")),
+    };
+    Ok(Opening { group: group.map(find).transpose()?, everybody_reads })
 }
 
 /// The load that is wanted, if any is.

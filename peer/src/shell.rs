@@ -18,15 +18,20 @@ use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 use stdio::signals::Requests;
 
+use self::door::Desk;
 use self::tally::Tally;
 use crate::clock;
+use crate::company::Company;
 use crate::contacts::Contacts;
 use crate::discovery::{self, Discovery};
+use crate::door::Door;
+use crate::door::confirmations::{Confirmations, Stretch};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
 use crate::incarnation::Past;
 use crate::inputs::Recorder;
 use crate::keeper::Keeper;
 use crate::links::{Found, Links};
+use crate::meter::Meter;
 use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::network::Network;
@@ -40,9 +45,10 @@ use crate::scout::Scout;
 use crate::sensors::load::Load;
 use crate::silence::Silence;
 use crate::stamps::Stamps;
-use crate::status::{CLIENT, Report, STATUS, Server};
+use crate::status::Report;
 use crate::worker::{Finding, Worker};
 
+mod door;
 mod memory;
 mod moving;
 mod publishing;
@@ -75,7 +81,14 @@ pub struct Shell {
     load: Option<Load>,
     /// Wakes the loop for load that comes at a rate.
     pacer: Option<Pacer>,
-    status: Option<Server>,
+    /// Programs of this machine that ask, publish and follow.
+    door: Door,
+    desk: Desk,
+    confirmations: Confirmations,
+    /// Since when each member has been in the group.
+    company: Company,
+    payload_max: u64,
+    meter: Meter,
     narrator: Narrator,
     rejects: Rejects,
     /// None where nothing is stored.
@@ -143,7 +156,7 @@ impl Shell {
         }
         let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
-        let busy = more_lines || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
+        let busy = more_lines || self.desk.is_busy(self.has_room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
         poll(&mut self.poll, events, patience)
     }
@@ -154,7 +167,6 @@ impl Shell {
             match event.token() {
                 SIGNALS => self.take_signals(),
                 token if discovery::is_ours(token) => self.discovery.note(event),
-                STATUS | CLIENT => self.answer_status(),
                 // Whatever woke the loop is looked for in every turn.
                 WAKER | PACER => {}
                 _listener_or_link => self.links.note(event),
@@ -206,6 +218,7 @@ impl Shell {
         self.look_around();
         self.publish_lines();
         self.publish_load();
+        self.serve_door();
     }
 
     /// Whether a deadline passed so long ago that others may have spoken meanwhile without being heard.
@@ -239,15 +252,23 @@ impl Shell {
         self.narrator.tell_losses();
         if !self.delivered.is_empty() {
             self.outputs.gate().pass();
-            self.worker.keep(std::mem::take(&mut self.delivered));
+            let delivered = std::mem::take(&mut self.delivered);
+            if self.worker.keeps() {
+                self.worker.keep(delivered.clone());
+            }
+            self.door.deliver(delivered, clock::utc_micros());
         }
     }
 
     fn take(&mut self, found: Found) {
         match found {
             Found::Input(input) => {
-                if let Input::Heard { from, datagram } = &input {
-                    self.hear(*from, datagram);
+                match &input {
+                    Input::Heard { from, datagram } => self.hear(*from, datagram),
+                    Input::Received { link, messages } => {
+                        self.meter.note_received(clock::now(), *link, messages, |link| self.node.peer_of(link));
+                    }
+                    _ => {}
                 }
                 self.feed(input);
             }
@@ -294,6 +315,7 @@ impl Shell {
             keeper.hold(output);
             return;
         }
+        self.meter.note_sent(self.now, &output);
         if self.narrator.tells_readings() {
             output.notes_of_readings(|note| self.narrator.tell(note));
         }
@@ -311,8 +333,16 @@ impl Shell {
                 self.discovery.whisper(to, &datagram);
             }
             Output::Deliver(delivery) => self.deliver(delivery),
-            Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } => {}
-            Output::Refused { place, why } => self.refused.push((place, why)),
+            Output::Acknowledged { .. } => {}
+            Output::Accepted { first, readings, .. } => self.on_accepted(first, readings.len()),
+            Output::Published { first, last, seq, log, epoch, outcome } => {
+                let inc = self.node.contact().member.inc;
+                self.confirmations.on_published(inc, &Stretch { first, last, seq, log, epoch }, outcome, &self.door);
+            }
+            Output::Refused { place, why } => {
+                self.on_refused(why);
+                self.refused.push((place, why));
+            }
             Output::Persist { incarnation, veteran } => {
                 self.narrator.set_incarnation(incarnation);
                 if veteran {
@@ -337,15 +367,14 @@ impl Shell {
             // Where each reading is told, whoever wants to compare can.
             self.deliveries.count(self.now, run, !self.narrator.tells_readings());
         }
-        if self.worker.keeps() {
-            self.delivered.push(delivery);
+        match &delivery {
+            Delivery::Lost { origin, from, to, .. } if *origin == self.node.contact().member => {
+                self.confirmations.on_lost(*from, *to, &self.door);
+            }
+            Delivery::View(standing) => self.company.meet(&standing.view, clock::utc_micros()),
+            _ => {}
         }
-    }
-
-    fn answer_status(&mut self) {
-        let Some(mut server) = self.status.take() else { return };
-        server.serve(self.poll.registry(), || self.report());
-        self.status = Some(server);
+        self.delivered.push(delivery);
     }
 
     fn report(&self) -> Report {
@@ -398,6 +427,7 @@ impl Shell {
             Some(failure) => (failure.text.clone(), Err(failure)),
             None => farewell(reason),
         };
+        self.door.farewell(words.clone(), FAREWELL);
         self.tell(Note::Stop { reason: words });
         self.outputs.settle(FAREWELL);
         outcome
@@ -416,7 +446,7 @@ fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io:
 }
 
 fn is_link(token: Token) -> bool {
-    !discovery::is_ours(token) && !matches!(token, SIGNALS | STATUS | CLIENT | WAKER | PACER)
+    !discovery::is_ours(token) && !matches!(token, SIGNALS | WAKER | PACER)
 }
 
 /// The last event's words, and how the command ends.

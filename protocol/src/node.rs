@@ -328,6 +328,23 @@ impl Node {
         self.log.view()
     }
 
+    /// Who is at the other end of a link, once that is known.
+    #[must_use]
+    pub fn peer_of(&self, link: LinkId) -> Option<&Member> {
+        self.links.peer(link)
+    }
+
+    /// How far each member is, as far as its leader knows: the last position that it has acknowledged. Of itself alone for any other
+    /// peer.
+    #[must_use]
+    pub fn acknowledged(&self) -> Vec<(Member, Seq)> {
+        let followers = match &self.role {
+            Role::Leader(leader) => leader.followers.values().map(|follower| (follower.contact.member.clone(), follower.acked)).collect(),
+            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => Vec::new(),
+        };
+        [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(followers).collect()
+    }
+
     /// Who this peer is.
     #[must_use]
     pub fn contact(&self) -> &Contact {

@@ -94,6 +94,17 @@ impl Readings {
         })
     }
 
+    /// Payload and time of the one at that place, from 0.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn at(&self, place: u64) -> (&[u8], u64) {
+        let mark = self.mark(place);
+        let begin = usize::try_from(self.bytes_of_first(place)).expect("they are in memory");
+        (&self.payloads[begin..(mark.end - self.begin) as usize], self.time.saturating_add(mark.later.into()))
+    }
+
     /// Each by itself, in order.
     pub fn singly(&self) -> impl ExactSizeIterator<Item = Self> {
         let ones = usize::try_from(self.len()).expect("they are in memory");

@@ -340,6 +340,16 @@ impl Run {
         self.first.plus(self.readings.len()).previous()
     }
 
+    /// The reading at that place, from 0.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn at(&self, place: u64) -> Reading<'_> {
+        let (payload, time) = self.readings.at(place);
+        Reading { run: self, seq: self.first.plus(place), oseq: self.oseq.plus(place), time, payload }
+    }
+
     /// Each by itself.
     pub fn iter(&self) -> impl Iterator<Item = Reading<'_>> {
         (0_u64..).zip(self.readings.iter()).map(|(place, (payload, time))| Reading {

@@ -93,6 +93,12 @@ pub struct Raw {
     /// How much to tell: off, error, warn, info, debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LevelFilter>,
+    /// Members of this group may use the socket for commands, too [default: this user and root alone]
+    #[arg(long, value_name = "GROUP")]
+    pub socket_group: Option<String>,
+    /// Everybody on this machine may ask and follow, on a socket of its own that changes nothing [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub read_socket: Option<bool>,
     /// Die at once when this process, which must be the parent, dies
     #[arg(long, value_name = "PID")]
     #[serde(skip)]
@@ -237,7 +243,7 @@ impl Raw {
             inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
-            load_latency;
+            load_latency socket_group read_socket;
             seeds sensor bootstrap
         }
     }

@@ -23,7 +23,6 @@ impl Shell {
                     }
                     self.settle_network();
                 }
-                News::StatusGone => self.restore_status(),
             }
         }
         while let Some(lookup) = self.names.as_ref().and_then(|names| names.lookup()) {
@@ -80,17 +79,6 @@ impl Shell {
             // Broadcasts say the address of each network, and that of this machine changes with it.
             self.discovery.meet(self.network.places(), self.network.voice());
             self.feed(Input::Moved { address });
-        }
-    }
-
-    fn restore_status(&mut self) {
-        let Some(server) = &mut self.status else { return };
-        match server.restore(self.poll.registry()) {
-            Ok(()) => {
-                log::info!("The file of the status socket had been removed; it is {} now.", server.path().display());
-                self.scout.watch_status(server.path());
-            }
-            Err(error) => log::warn!("The file of the status socket has been removed, and cannot be made again: {error}."),
         }
     }
 

@@ -83,7 +83,7 @@ impl Shell {
     }
 
     /// How many readings the window takes now, of so many at most.
-    fn room(&self, most: usize) -> usize {
+    pub(super) fn room(&self, most: usize) -> usize {
         usize::try_from(self.node.room().0).unwrap_or(usize::MAX).min(most)
     }
 

@@ -17,14 +17,18 @@ use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 use stdio::signals::{Requests, heeded};
 
+use super::door::Desk;
 use super::memory::{self, Recalled};
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
 use crate::address::Surroundings;
 use crate::clock;
+use crate::company::Company;
 use crate::contacts::{self, Contacts};
 use crate::descriptors;
 use crate::discovery::Discovery;
+use crate::door::Door;
+use crate::door::confirmations::Confirmations;
 use crate::events::EventFile;
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::identity;
@@ -32,6 +36,7 @@ use crate::incarnation::Past;
 use crate::inputs::{self, Life, Recorder};
 use crate::keeper::Keeper;
 use crate::links::{Limits, Links};
+use crate::meter::Meter;
 use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::network::Network;
@@ -49,7 +54,6 @@ use crate::settings::{SensorName, Settings};
 use crate::silence::Silence;
 use crate::sinks::Sinks;
 use crate::stamps::Stamps;
-use crate::status::Server;
 use crate::worker::{Duties, Worker};
 
 /// What earlier lives have left behind, and the files that this one writes.
@@ -105,10 +109,9 @@ impl Shell {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
-        let status = Server::start(registry, std::process::id(), me.birth)
-            .inspect_err(|error| log::warn!("`peer status` will not find this peer: {error}."))
-            .ok();
-        let start = identity::start_note(&me, status.as_ref().map(Server::path), !settings.log_deliveries);
+        let waker = Arc::new(Waker::new(registry, WAKER)?);
+        let door = Door::start(me.id().clone(), settings.config.knobs(), settings.opening.clone(), Arc::clone(&waker))?;
+        let start = identity::start_note(&me, door.path(), !settings.log_deliveries);
         narrator.tell(start.clone());
         advise(&settings, &me);
         let Kept { recalled, mut recorder, outputs } = kept;
@@ -117,7 +120,6 @@ impl Shell {
         }
         let mut signals = signals()?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
-        let waker = Arc::new(Waker::new(registry, WAKER)?);
         let SocketAddr::V4(bound) = listener.local_addr()? else { unreachable!("an IPv4 address was bound") };
         let mut links = Links::new(registry.try_clone()?, listener, Limits::of(settings.config.knobs()))?;
         links.wait_for(outputs.gate().clone());
@@ -128,9 +130,6 @@ impl Shell {
         let scout = Scout::start(watch, Arc::clone(&waker))?;
         let named = !settings.seeds.is_empty() || settings.advertise.is_some();
         let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
-        if let Some(server) = &status {
-            scout.watch_status(server.path());
-        }
         let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
         let Recalled { store, past, stored, .. } = recalled;
         let duties = Duties {
@@ -166,7 +165,7 @@ impl Shell {
             });
         }
         let knobs = settings.config.knobs();
-        let patience = knobs.heartbeat_timeout;
+        let (patience, payload_max) = (knobs.heartbeat_timeout, knobs.payload_max);
         let (cluster, delivery) = (knobs.cluster.clone(), knobs.delivery);
         let cluster_digest = settings.config.cluster();
         let node = Node::new(me.clone(), settings.config, me.birth, now);
@@ -189,7 +188,12 @@ impl Shell {
             stamps: Stamps::default(),
             load: settings.load.map(Load::new),
             pacer,
-            status,
+            door,
+            desk: Desk::default(),
+            confirmations: Confirmations::default(),
+            company: Company::default(),
+            payload_max,
+            meter: Meter::default(),
             narrator,
             rejects: Rejects::default(),
             keeper,

@@ -1,4 +1,4 @@
-//! Peers whose status sockets lie in none of this user's folders: those of a system service, of another session, of another
+//! Peers whose sockets lie in none of this user's folders: those of a system service, of another session, of another
 //! user or container.
 //!
 //! The kernel lists every socket that somebody listens on, with its path, to everybody (`/proc/net/unix`): also one whose file has
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folders::NAME;
+use crate::door::folders::NAME;
 
 /// The sockets of all peers that can be found.
 pub(super) fn sockets() -> Vec<PathBuf> {
@@ -39,6 +39,7 @@ pub(super) fn folders() -> Vec<PathBuf> {
     let entries = |folder: &str| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     let ours = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(NAME));
     let mut folders: Vec<PathBuf> = entries("/tmp").into_iter().filter(ours).collect();
+    folders.extend([PathBuf::from("/run").join(NAME)].into_iter().filter(|folder| folder.exists()));
     folders.extend(entries("/run/user").into_iter().map(|session| session.join(NAME)).filter(|folder| folder.exists()));
     folders
 }
@@ -47,12 +48,8 @@ pub(super) fn folders() -> Vec<PathBuf> {
 fn listed(list: &str) -> Vec<PathBuf> {
     let paths = list.lines().filter_map(|line| line.split_once(" /").map(|(_, path)| PathBuf::from(format!("/{path}"))));
     let name = |path: &PathBuf| Some(path.parent()?.file_name()?.to_str()?.starts_with(NAME));
-    let numbered = |path: &PathBuf| {
-        let (pid, birth) = path.file_name()?.to_str()?.strip_suffix(".sock")?.split_once('-')?;
-        let hex = birth.len() == 8 && birth.bytes().all(|byte| byte.is_ascii_hexdigit());
-        Some(hex && pid.parse::<u32>().is_ok())
-    };
-    paths.filter(|path| name(path) == Some(true) && numbered(path) == Some(true)).collect()
+    let is_socket = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sock");
+    paths.filter(|path| name(path) == Some(true) && is_socket(path)).collect()
 }
 
 /// Processes that look like a running peer: the number that each has for itself, which differs in a container, and the one here.
@@ -93,13 +90,13 @@ mod tests {
     #[test]
     fn sockets_of_peers_are_told_from_others() {
         let list = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-            0000000000000000: 00000002 00000000 00010000 0001 01 101 /tmp/sensor-peers-0/17-00c0ffee.sock\n\
-            0000000000000000: 00000002 00000000 00010000 0001 01 102 /run/user/7/sensor-peers/18-00c0ffee.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 101 /tmp/sensor-peers-0/kitchen.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 102 /run/user/7/sensor-peers/attic.read.sock\n\
             0000000000000000: 00000002 00000000 00010000 0001 01 103 /run/dbus/system_bus_socket\n\
-            0000000000000000: 00000002 00000000 00010000 0001 01 104 /tmp/sensor-peers-0/other.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 104 /tmp/elsewhere/other.sock\n\
             0000000000000000: 00000002 00000000 00010000 0001 01 105 @/tmp/abstract\n\
             0000000000000000: 00000003 00000000 00000000 0001 03 106\n";
-        let paths = ["/tmp/sensor-peers-0/17-00c0ffee.sock", "/run/user/7/sensor-peers/18-00c0ffee.sock"];
+        let paths = ["/tmp/sensor-peers-0/kitchen.sock", "/run/user/7/sensor-peers/attic.read.sock"];
         assert_eq!(listed(list), paths.map(PathBuf::from));
     }
 

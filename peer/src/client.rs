@@ -1,0 +1,229 @@
+//! The other end of the socket of a peer, for the commands: finding a peer of this machine, and talking with it.
+
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::id::PeerId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::failure::{Failure, NOT_NOW, REFUSED, UNAVAILABLE};
+use crate::status::Report;
+
+pub use self::find::{find, find_all, find_process};
+
+mod elsewhere;
+mod find;
+
+/// A connection to a peer.
+#[derive(Debug)]
+pub struct Connection {
+    reader: BufReader<UnixStream>,
+    greeting: Greeting,
+    line: Vec<u8>,
+}
+
+/// What a peer says first.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Greeting {
+    /// Its name.
+    pub peer: PeerId,
+    /// Its cluster.
+    pub cluster: String,
+    /// The version of what is said on the socket.
+    pub speaks: u32,
+    /// Its build.
+    pub build: String,
+    /// The number of its process, as it sees that itself.
+    pub pid: u32,
+    /// `write` or `read`.
+    pub access: String,
+}
+
+/// A line of a peer.
+#[derive(Debug, Deserialize)]
+pub struct Line<'a> {
+    /// Which request it answers.
+    pub id: Option<u64>,
+    /// It is, or will be, done.
+    #[serde(borrow)]
+    pub ok: Option<&'a RawValue>,
+    /// It cannot be done.
+    pub error: Option<Fault>,
+    /// A record of a subscription.
+    #[serde(borrow)]
+    pub record: Option<&'a RawValue>,
+    /// A subscription is over, and why.
+    pub end: Option<String>,
+    /// The log in which it would go on.
+    pub log: Option<String>,
+    /// The position at which it would go on.
+    pub next: Option<u64>,
+    /// The epoch of what came last.
+    pub epoch: Option<String>,
+}
+
+/// Why something cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Fault {
+    /// For programs.
+    pub code: String,
+    /// For people.
+    pub say: String,
+}
+
+impl Fault {
+    /// As the end of a command.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        let code = match self.code.as_str() {
+            "blocked" | "busy" | "too_many_connections" | "stopping" | "not_in_group" => NOT_NOW,
+            _ => REFUSED,
+        };
+        Failure::new(code, self.say)
+    }
+}
+
+impl Connection {
+    /// Connects, and hears who it is.
+    ///
+    /// # Errors
+    /// Those of the operating system; `WouldBlock` where nothing is said in time.
+    pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(patience))?;
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, stream);
+        let mut line = Vec::new();
+        reader.by_ref().take(GREETING_MOST).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        if let Ok(Line { error: Some(Fault { say, .. }), .. }) = serde_json::from_slice(&line) {
+            return Err(io::Error::other(say));
+        }
+        let greeting = serde_json::from_slice(&line)?;
+        Ok(Self { reader, greeting, line })
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn peer(&self) -> &PeerId {
+        &self.greeting.peer
+    }
+
+    /// Says a line.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn say(&mut self, line: &str) -> io::Result<()> {
+        self.reader.get_mut().write_all(format!("{line}\n").as_bytes())
+    }
+
+    /// A second handle of the connection, to say something while this one hears.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn speaker(&self) -> io::Result<UnixStream> {
+        self.reader.get_ref().try_clone()
+    }
+
+    /// How long [`Self::hear`] waits; without end where none is given.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.reader.get_ref().set_read_timeout(patience)
+    }
+
+    /// The next line, without its end; none where the other end has closed the connection. A line that began before the patience
+    /// ended is gone on with by the next call.
+    ///
+    /// # Errors
+    /// Those of the operating system; `WouldBlock` where nothing came in time.
+    pub fn hear(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.line.last() == Some(&b'\n') {
+            self.line.clear();
+        }
+        loop {
+            match self.reader.read_until(b'\n', &mut self.line) {
+                Ok(_) if self.line.last() == Some(&b'\n') => return Ok(self.line.strip_suffix(b"\n")),
+                Ok(_) => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a whole line waits in the buffer already.
+    #[must_use]
+    pub fn has_line(&self) -> bool {
+        self.reader.buffer().contains(&b'\n')
+    }
+
+    /// Asks one thing and gives the answer.
+    ///
+    /// # Errors
+    /// [`Failure`]: the peer refuses it, or does not answer.
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &str) -> Result<T, Failure> {
+        let peer = self.peer().clone();
+        let text = self.ask_raw(request)?;
+        serde_json::from_str(&text).map_err(|error| {
+            let build = &self.greeting.build;
+            Failure::new(
+                UNAVAILABLE,
+                format!("{peer} (build {build}) gave an answer that this build ({}) does not understand: {error}", crate::BUILD),
+            )
+        })
+    }
+
+    /// The same, as JSON.
+    ///
+    /// # Errors
+    /// [`Failure`]: the peer refuses it, or does not answer.
+    pub fn ask_raw(&mut self, request: &str) -> Result<String, Failure> {
+        let peer = self.peer().clone();
+        let gone = |error: &io::Error| Failure::new(UNAVAILABLE, no_answer(&peer, error));
+        self.say(&format!("{{\"id\":1,{request}}}")).map_err(|error| gone(&error))?;
+        let Some(line) = self.hear().map_err(|error| gone(&error))? else {
+            return Err(Failure::new(UNAVAILABLE, format!("{peer} has closed the connection without an answer; it may have stopped")));
+        };
+        match serde_json::from_slice(line) {
+            Ok(Line { ok: Some(ok), .. }) => Ok(ok.get().to_owned()),
+            Ok(Line { error: Some(fault), .. }) => Err(fault.into_failure()),
+            _ => Err(Failure::new(UNAVAILABLE, format!("{peer} gave an answer that this build does not understand"))),
+        }
+    }
+}
+
+/// Why there is no answer.
+fn no_answer(peer: &PeerId, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("{peer} runs, and has not answered for {PATIENCE:?}: it stands still, or is very busy")
+        }
+        _ => format!("{peer} does not answer: {error}"),
+    }
+}
+
+/// What the peer says that runs as this process.
+///
+/// # Errors
+/// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
+pub fn ask_process(pid: u32) -> io::Result<Report> {
+    let mut connection = find_process(pid)?;
+    connection.ask("\"do\":\"status\"").map_err(io::Error::other)
+}
+
+/// How long a peer may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+const GREETING_MOST: u64 = 16 << 10;
+const BUFFER_BYTES: usize = 256 << 10;

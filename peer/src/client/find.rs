@@ -1,0 +1,231 @@
+//! Finding running peers. A peer that runs is found, or it is said where was looked and which one may not be asked: that
+//! nobody answers in one folder does not mean that nobody runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::id::PeerId;
+
+use super::{Connection, PATIENCE, elsewhere};
+use crate::door::folders::{looked_in, named};
+use crate::failure::{Failure, UNAVAILABLE, USAGE};
+
+/// The peer of that name, or the only one there is: first in the folders of this user, then wherever one may run.
+///
+/// # Errors
+/// [`Failure`]: there is none, or there are several and none was named, or it may not be asked.
+pub fn find(id: Option<&PeerId>) -> Result<Connection, Failure> {
+    choose(find_all(id), id)
+}
+
+/// All peers that can be found; only so many as are needed to answer for one that is named.
+#[must_use]
+pub fn find_all(id: Option<&PeerId>) -> Found {
+    let folders = looked_in();
+    let mut found = connect(folders.iter().flat_map(|folder| sockets(folder)).collect(), id, true);
+    found.looked = folders;
+    if !found.has(id) && named().is_none() {
+        found.absorb(find_elsewhere(id));
+    }
+    found
+}
+
+/// The peer that runs as this process.
+///
+/// # Errors
+/// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
+pub fn find_process(pid: u32) -> io::Result<Connection> {
+    let paths = looked_in().into_iter().flat_map(|folder| sockets(&folder)).filter(|path| !is_for_reading(path));
+    for path in paths {
+        // Whoever stands still is not the one, or will answer the next time.
+        if let Ok(connection) = Connection::open(&path, PATIENCE)
+            && connection.greeting().pid == pid
+        {
+            return Ok(connection);
+        }
+    }
+    Err(ErrorKind::NotFound.into())
+}
+
+/// What came of looking for peers.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that answer, by name.
+    pub connections: Vec<Connection>,
+    /// Those that run and do not, each with its reason.
+    pub mute: Vec<String>,
+    /// The folders that were looked through.
+    looked: Vec<PathBuf>,
+    /// Whether the processes of this machine were looked through.
+    searched: bool,
+}
+
+impl Found {
+    fn has(&self, id: Option<&PeerId>) -> bool {
+        self.connections.iter().any(|connection| id.is_none_or(|id| connection.peer() == id))
+    }
+
+    fn absorb(&mut self, others: Self) {
+        let key = |connection: &Connection| (connection.peer().clone(), connection.greeting().pid);
+        let known: BTreeSet<(PeerId, u32)> = self.connections.iter().map(key).collect();
+        self.connections.extend(others.connections.into_iter().filter(|other| !known.contains(&key(other))));
+        self.mute.extend(others.mute);
+        self.mute.sort();
+        self.mute.dedup();
+        self.searched |= others.searched;
+        self.looked.extend(others.looked);
+    }
+}
+
+/// The one that is meant, or why nobody knows which.
+///
+/// # Errors
+/// [`Failure`]: there is none, or there are several and none was named.
+fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
+    let Found { mut connections, mute, looked, searched } = found;
+    let name = |connection: &Connection| format!("{} (process {})", connection.peer(), connection.greeting().pid);
+    let others: Vec<String> = connections.iter().map(name).collect();
+    if let Some(id) = id {
+        connections.retain(|connection| connection.peer() == id);
+    }
+    let Some(last) = connections.pop() else {
+        let who = id.map_or_else(|| "No peer".to_owned(), |id| format!("No peer called {id}"));
+        let mut text = format!("{who} answers on this machine.");
+        for mute in &mute {
+            text.push_str(&format!("\n  {mute}"));
+        }
+        if !others.is_empty() {
+            text.push_str(&format!("\n  These answer: {}.", others.join(", ")));
+        }
+        let folders: Vec<String> = looked.iter().map(|folder| folder.display().to_string()).collect();
+        let rest = if searched { ", and for sockets of all running processes" } else { "" };
+        text.push_str(&format!("\n  Looked in {}{rest}.", folders.join(", ")));
+        if mute.is_empty() && others.is_empty() {
+            text.push_str(" Start one with `peer run`.");
+        }
+        return Err(Failure::new(UNAVAILABLE, text));
+    };
+    if connections.is_empty() {
+        return Ok(last);
+    }
+    connections.push(last);
+    let list: Vec<String> = connections.iter().map(|connection| format!("  {}", name(connection))).collect();
+    let mend =
+        if id.is_some() { "several peers of this name run here; stop one of them" } else { "several peers run here; choose one with --id" };
+    Err(Failure::new(USAGE, format!("{mend}:\n{}", list.join("\n"))))
+}
+
+/// Those whose sockets lie elsewhere. One that has just lost the file of its socket makes another one within a second.
+fn find_elsewhere(id: Option<&PeerId>) -> Found {
+    let until = Instant::now() + ANEW;
+    loop {
+        let paths = elsewhere::sockets();
+        let waits = paths.iter().any(|path| !path.exists()) && Instant::now() < until;
+        let mut found = connect(paths, id, false);
+        let known: BTreeSet<u32> = found.connections.iter().map(|connection| connection.greeting().pid).collect();
+        let unknown: Vec<u32> = elsewhere::processes().into_iter().filter(|(own, _)| !known.contains(own)).map(|(_, here)| here).collect();
+        // A peer that may not be asked is told by the name of its socket; which process it is, nobody says.
+        if unknown.len() > found.mute.len() {
+            let words = unknown.iter().map(|here| format!("Process {here} looks like a running peer, and no socket of it could be asked."));
+            found.mute.extend(words);
+        }
+        found.searched = true;
+        if found.has(id) || !waits {
+            found.looked = elsewhere::folders();
+            return found;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Connects to every peer that listens at one of these paths. All are asked at once, so that one that stands still holds up
+/// nobody; once the wanted one has answered, the rest has little time to turn out to have the same name.
+fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
+    let (sender, answers) = mpsc::channel();
+    let mut silent: BTreeSet<PathBuf> = paths.into_iter().filter(|path| !is_for_reading(path)).collect();
+    for path in silent.clone() {
+        let sender = sender.clone();
+        // Whoever is not awaited any more ends with the process.
+        thread::spawn(move || {
+            let _nobody_waits_any_more = sender.send((open(&path), path));
+        });
+    }
+    drop(sender);
+    let mut found = Found::default();
+    let mut until = Instant::now() + PATIENCE + GRACE;
+    while let Ok((answer, path)) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match answer {
+            Ok(connection) => {
+                silent.remove(&path);
+                if id.is_some_and(|id| connection.peer() == id) {
+                    until = until.min(Instant::now() + GRACE);
+                }
+                found.connections.push(connection);
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                silent.remove(&path);
+                if own {
+                    // Its process was killed; if the file is gone already, somebody else has cleared it away.
+                    let _cleared_away = fs::remove_file(path);
+                }
+            }
+            // It is told below.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => {
+                silent.remove(&path);
+                let why = match error.kind() {
+                    ErrorKind::PermissionDenied => {
+                        "belongs to another user: ask as that user, as root, or as a member of the group of its socket".to_owned()
+                    }
+                    ErrorKind::NotFound if own => continue,
+                    ErrorKind::NotFound => "has lost its socket, or runs in a container: ask in there".to_owned(),
+                    ErrorKind::UnexpectedEof => "has just stopped".to_owned(),
+                    _ => format!("gave no answer that this build understands ({error})"),
+                };
+                found.mute.push(format!("{} {why} ({}).", words(&path), path.display()));
+            }
+        }
+    }
+    let rest = silent
+        .iter()
+        .map(|path| format!("{} said nothing for {PATIENCE:?}: it stands still, or is very busy ({}).", words(path), path.display()));
+    found.mute.extend(rest);
+    found.connections.sort_by_key(|connection| (connection.peer().clone(), connection.greeting().pid));
+    found
+}
+
+/// Connects there; where that is not allowed, to the socket for reading beside it.
+fn open(path: &Path) -> io::Result<Connection> {
+    match Connection::open(path, PATIENCE) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).map(|stem| format!("{stem}.read.sock"));
+            let read = name.map(|name| path.with_file_name(name)).filter(|path| path.exists());
+            read.map_or(Err(error), |read| Connection::open(&read, PATIENCE))
+        }
+        other => other,
+    }
+}
+
+fn words(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "A peer".to_owned(), |stem| format!("The peer {}", stem.to_string_lossy()))
+}
+
+fn is_for_reading(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(".read.sock"))
+}
+
+fn sockets(folder: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "sock")).collect()
+}
+
+/// How long the others have once the wanted one has answered.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long a peer may take to make its socket anew.
+const ANEW: Duration = Duration::from_millis(1_500);
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,58 @@
+//! `peer status`: where a running peer stands.
+
+use clap::Args;
+use protocol::note::printable;
+
+use super::Whom;
+use crate::failure::{Failure, NOT_NOW};
+use crate::status::Report;
+
+/// What is asked.
+#[derive(Args, Debug)]
+pub struct Request {
+    #[command(flatten)]
+    whom: Whom,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print nothing, and end with 0 only if the peer is in a group and not blocked (else with 75, and the reason)
+    #[arg(long, conflicts_with = "json")]
+    ready: bool,
+}
+
+/// Asks, and prints the answer.
+///
+/// # Errors
+/// [`Failure`]: nobody answers; or, if that was asked, the peer is not ready.
+pub fn run(request: &Request) -> Result<(), Failure> {
+    let mut connection = request.whom.connect()?;
+    let report: Report = connection.ask("\"do\":\"status\"")?;
+    if request.ready {
+        return match not_ready(&report) {
+            None => Ok(()),
+            Some(why) => Err(Failure::new(NOT_NOW, format!("{} is not ready: {why}", report.status.peer_id))),
+        };
+    }
+    let text = if request.json {
+        serde_json::to_string(&report).expect("a report is made of what JSON can say")
+    } else {
+        printable(&report.to_string()).into_owned()
+    };
+    Ok(stdio::answer(&format!("{text}\n"))?)
+}
+
+/// Why a peer takes no part in a group, if it takes none.
+#[must_use]
+pub fn not_ready(report: &Report) -> Option<String> {
+    let status = &report.status;
+    if let Some(why) = &status.blocked {
+        return Some(why.clone());
+    }
+    if status.leaving {
+        return Some("it is leaving the group".to_owned());
+    }
+    if !status.members.contains(&status.peer_id) {
+        return Some(format!("it is in no view yet (role: {})", status.role));
+    }
+    status.leader.is_none().then(|| format!("it knows no leader (role: {})", status.role))
+}

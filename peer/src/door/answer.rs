@@ -1,0 +1,40 @@
+//! The lines that a client is answered with.
+
+use super::{Access, Fault};
+
+/// The first line: who speaks.
+pub(super) fn greeting(peer: &str, cluster: &str, access: Access) -> Vec<u8> {
+    let access = match access {
+        Access::Full => "write",
+        Access::ReadOnly => "read",
+    };
+    let (pid, build, cluster) = (std::process::id(), text(crate::BUILD), text(cluster));
+    format!("{{\"peer\":\"{peer}\",\"cluster\":{cluster},\"speaks\":{SPEAKS},\"build\":{build},\"pid\":{pid},\"access\":\"{access}\"}}\n")
+        .into_bytes()
+}
+
+/// That a request is, or will be, done; `body` is JSON.
+pub(super) fn ok(id: &str, body: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{{\"id\":{id},\"ok\":{body}}}\n").as_bytes());
+}
+
+/// That a request cannot be done, and why.
+pub(super) fn fault(id: Option<&str>, fault: &Fault, out: &mut Vec<u8>) {
+    let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
+    let Fault { code, say } = fault;
+    out.extend_from_slice(format!("{{{id}\"error\":{{\"code\":\"{code}\",\"say\":{}}}}}\n", text(say)).as_bytes());
+}
+
+/// That a subscription is over: why, and where it would go on.
+pub(super) fn end(id: &str, why: &str, next: &str, out: &mut Vec<u8>) {
+    let next = if next.is_empty() { String::new() } else { format!(",{next}") };
+    out.extend_from_slice(format!("{{\"id\":{id},\"end\":{}{next}}}\n", text(why)).as_bytes());
+}
+
+/// A text as JSON.
+pub(super) fn text(text: &str) -> String {
+    serde_json::to_string(text).expect("any text can be written as JSON")
+}
+
+/// The version of what is said on the socket.
+const SPEAKS: u32 = 1;

@@ -1,0 +1,107 @@
+//! Which records a subscription wants: by kind, by sensor, by origin.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use globset::{Glob, GlobMatcher};
+use protocol::seam::Delivery;
+
+use super::history::{Item, Sensors};
+use crate::sensors::payload;
+
+/// What a subscription wants.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    kinds: Option<Vec<Kind>>,
+    sensor: Option<Names>,
+    origin: Option<GlobMatcher>,
+}
+
+/// The kinds of records, as `docs/DATA.md` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    Reading,
+    View,
+    Gap,
+    Lost,
+    Diverged,
+    Merged,
+    Repeat,
+}
+
+impl Kind {
+    /// The kind of record that a delivery becomes.
+    pub(super) fn of(delivery: &Delivery) -> Self {
+        match delivery {
+            Delivery::Run(_) => Self::Reading,
+            Delivery::View(_) => Self::View,
+            Delivery::Gap { .. } => Self::Gap,
+            Delivery::Lost { .. } => Self::Lost,
+            Delivery::Diverged { .. } => Self::Diverged,
+            Delivery::Merged { .. } => Self::Merged,
+            Delivery::Repeat { .. } => Self::Repeat,
+        }
+    }
+}
+
+/// A pattern of sensor names, and what it said of the names that it was asked about.
+#[derive(Debug)]
+struct Names {
+    pattern: GlobMatcher,
+    known: RefCell<HashMap<Vec<u8>, bool>>,
+}
+
+impl Names {
+    fn wants(&self, sensor: &[u8]) -> bool {
+        if let Some(known) = self.known.borrow().get(sensor) {
+            return *known;
+        }
+        let wanted = self.pattern.is_match(String::from_utf8_lossy(sensor).as_ref());
+        let mut known = self.known.borrow_mut();
+        if known.len() >= KNOWN_MOST {
+            known.clear();
+        }
+        known.insert(sensor.to_owned(), wanted);
+        wanted
+    }
+}
+
+impl Filter {
+    /// Of these kinds (all where none are named), and of readings those whose sensor and origin match the patterns.
+    ///
+    /// # Errors
+    /// What is wrong with a pattern.
+    pub(super) fn new(kinds: Option<Vec<Kind>>, sensor: Option<&str>, origin: Option<&str>) -> Result<Self, String> {
+        let glob = |key: &str, pattern: &str| {
+            let glob = Glob::new(pattern).map_err(|error| format!("{key}: {error}; * stands for any text, ? for one character"))?;
+            Ok::<_, String>(glob.compile_matcher())
+        };
+        let sensor = sensor.map(|pattern| glob("sensor", pattern)).transpose()?;
+        let sensor = sensor.map(|pattern| Names { pattern, known: RefCell::default() });
+        Ok(Self { kinds, sensor, origin: origin.map(|pattern| glob("origin", pattern)).transpose()? })
+    }
+
+    /// Whether it may want any record of this delivery.
+    pub(super) fn may_want(&self, item: &Item) -> bool {
+        if self.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&Kind::of(&item.delivery))) {
+            return false;
+        }
+        let Delivery::Run(run) = &item.delivery else { return true };
+        if self.origin.as_ref().is_some_and(|origin| !origin.is_match(run.origin.id.as_str())) {
+            return false;
+        }
+        match (&self.sensor, item.sensors_if(self.sensor.is_some())) {
+            (Some(names), Some(Sensors::Few(few))) => few.iter().any(|sensor| names.wants(sensor)),
+            _ => true,
+        }
+    }
+
+    /// Whether it wants a reading of a delivery that it may want.
+    pub(super) fn wants_reading(&self, payload: &[u8]) -> bool {
+        self.sensor.as_ref().is_none_or(|names| names.wants(payload::sensor(payload)))
+    }
+}
+
+/// Names of sensors that a pattern remembers.
+const KNOWN_MOST: usize = 1_024;

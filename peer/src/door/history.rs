@@ -1,0 +1,291 @@
+//! What has been delivered here lately, for subscriptions that begin in the past.
+//!
+//! It keeps as much as the log retains in memory (`retain_entries`, `retain_bytes`), in the order of delivery, which is the order
+//! of the log as long as this peer stays in one. After a merge a position can stand here twice; the records `diverged` and
+//! `merged` stand between the two, as in `ordered.jsonl`.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, VecDeque};
+
+use protocol::id::{Epoch, Seq};
+use protocol::log_id::LogId;
+use protocol::seam::Delivery;
+
+use crate::sensors::payload;
+
+/// Deliveries, oldest first.
+#[derive(Debug)]
+pub(super) struct History {
+    items: VecDeque<Item>,
+    /// The number of the oldest item; numbers rise by one with each delivery and are never used again.
+    first: u64,
+    bounds: Bounds,
+    /// How many records there have been in all.
+    records: u64,
+    /// How many bytes they weighed in all.
+    bytes: u64,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+/// One delivery.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) delivery: Delivery,
+    /// When it was delivered, in microseconds since 1970.
+    pub(super) at: u64,
+    /// How many records, and how many bytes of them, there have been before it.
+    records_before: u64,
+    bytes_before: u64,
+    sensors: OnceCell<Sensors>,
+}
+
+/// The sensors of a run of readings.
+#[derive(Debug)]
+pub(super) enum Sensors {
+    /// These; a reading that names none counts as one of the empty name.
+    Few(BTreeSet<Vec<u8>>),
+    /// So many that each reading has to be looked at.
+    Many,
+}
+
+/// A place between two records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cursor {
+    /// The number of the item that comes next.
+    pub(super) item: u64,
+    /// How many records of that item are behind.
+    pub(super) within: u64,
+}
+
+/// A position as a client names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) log: LogId,
+    pub(super) seq: Seq,
+    /// The epoch of what stands just before it, where the client knows that.
+    pub(super) epoch: Option<Epoch>,
+}
+
+/// Where a place is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Just here.
+    At(Cursor),
+    /// It is not kept any more, or was never delivered here: the first position kept after it stands here.
+    After(Cursor),
+    /// It is still to come.
+    Ahead,
+    /// Nothing of that log is kept, and what is delivered now is of another one.
+    Nowhere,
+}
+
+impl History {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { items: VecDeque::new(), first: 0, bounds, records: 0, bytes: 0 }
+    }
+
+    /// Adds what was just delivered, and forgets what has become too much.
+    pub(super) fn add(&mut self, delivery: Delivery, at: u64) {
+        let (records, bytes) = (records_of(&delivery), weight(&delivery));
+        let (records_before, bytes_before) = (self.records, self.bytes);
+        self.items.push_back(Item { delivery, at, records_before, bytes_before, sensors: OnceCell::new() });
+        self.records += records;
+        self.bytes += bytes;
+        // The newest stays, however large it is.
+        while self.items.len() > 1
+            && self.items.front().is_some_and(|oldest| {
+                self.records - oldest.records_before > self.bounds.records || self.bytes - oldest.bytes_before > self.bounds.bytes
+            })
+        {
+            self.items.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Before the oldest record kept.
+    pub(super) fn start(&self) -> Cursor {
+        Cursor { item: self.first, within: 0 }
+    }
+
+    /// Behind the newest record.
+    pub(super) fn end(&self) -> Cursor {
+        Cursor { item: self.first + self.items.len() as u64, within: 0 }
+    }
+
+    /// The item of that number; none behind the newest, and none that is forgotten.
+    pub(super) fn item(&self, number: u64) -> Option<&Item> {
+        self.items.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Whether what comes next there is forgotten.
+    pub(super) fn has_lost(&self, cursor: Cursor) -> bool {
+        cursor.item < self.first
+    }
+
+    /// How many records, and about how many bytes of them, stand behind the cursor.
+    pub(super) fn behind(&self, cursor: Cursor) -> (u64, u64) {
+        self.item(cursor.item).map_or((0, 0), |item| (self.records - item.records_before - cursor.within, self.bytes - item.bytes_before))
+    }
+
+    /// The log of the newest delivery, and the position that comes next there.
+    pub(super) fn next_position(&self) -> Option<(LogId, Seq)> {
+        self.items.iter().rev().find_map(|item| match &item.delivery {
+            // What follows a merge says by itself where it stands.
+            Delivery::Merged { .. } => None,
+            Delivery::Diverged { log, from, .. } => Some((log.clone(), *from)),
+            delivery => Some((delivery.log().clone(), delivery.range().1.next())),
+        })
+    }
+
+    /// The oldest position kept, and its log.
+    pub(super) fn oldest_position(&self) -> Option<(LogId, Seq)> {
+        self.items.front().map(|item| (item.delivery.log().clone(), item.delivery.range().0))
+    }
+
+    /// The position of what comes next at the cursor.
+    pub(super) fn position(&self, cursor: Cursor) -> Option<(LogId, Seq)> {
+        match self.item(cursor.item) {
+            Some(item) => Some((item.delivery.log().clone(), item.delivery.range().0.plus(cursor.within))),
+            None => self.next_position(),
+        }
+    }
+
+    /// The first record delivered at that moment or later.
+    pub(super) fn since(&self, at: u64) -> Cursor {
+        let before = self.items.partition_point(|item| item.at < at);
+        Cursor { item: self.first + before as u64, within: 0 }
+    }
+
+    /// The place before the last `count` readings for which `wanted` holds.
+    pub(super) fn before_last(&self, count: u64, wanted: impl Fn(&Item, u64) -> bool) -> Cursor {
+        let mut left = count;
+        for (place, item) in self.items.iter().enumerate().rev() {
+            if !matches!(item.delivery, Delivery::Run(_)) {
+                continue;
+            }
+            for within in (0..item.records()).rev() {
+                if left == 0 {
+                    return Cursor { item: self.first + place as u64, within: within + 1 };
+                }
+                left -= u64::from(wanted(item, within));
+            }
+            if left == 0 {
+                return Cursor { item: self.first + place as u64, within: 0 };
+            }
+        }
+        if count == 0 { self.end() } else { self.start() }
+    }
+
+    /// Where a position is. Of a position that stands here twice, the one behind what the client has had, if it says which epoch
+    /// that was; else the first, so that it is told what has become of it.
+    pub(super) fn find(&self, place: &Place) -> Found {
+        let Place { log, seq, epoch } = place;
+        if let Some(epoch) = epoch {
+            let behind = self.numbered().rev().find_map(|(number, item)| item.ends_before(log, *seq, epoch, number));
+            if let Some(cursor) = behind {
+                return Found::At(cursor);
+            }
+        }
+        let mut of_log = self.numbered().filter(|(_, item)| item.is_content() && item.delivery.log() == log);
+        match of_log.find(|(_, item)| item.delivery.range().1 >= *seq) {
+            Some((number, item)) if item.delivery.range().0 <= *seq => Found::At(Cursor { item: number, within: item.within(*seq) }),
+            Some((number, _)) => Found::After(Cursor { item: number, within: 0 }),
+            None if self.next_position().is_none_or(|(newest, _)| newest == *log) => Found::Ahead,
+            None => Found::Nowhere,
+        }
+    }
+
+    fn numbered(&self) -> impl DoubleEndedIterator<Item = (u64, &Item)> {
+        self.items.iter().enumerate().map(|(place, item)| (self.first + place as u64, item))
+    }
+}
+
+impl Item {
+    /// How many records it is.
+    pub(super) fn records(&self) -> u64 {
+        records_of(&self.delivery)
+    }
+
+    /// The sensors of its readings, by their own words.
+    pub(super) fn sensors(&self) -> &Sensors {
+        self.sensors.get_or_init(|| {
+            let mut few = BTreeSet::new();
+            let Delivery::Run(run) = &self.delivery else { return Sensors::Few(few) };
+            for (payload, _) in run.readings.iter() {
+                let sensor = payload::sensor(payload);
+                if !few.contains(sensor) {
+                    if few.len() == SENSORS_FEW {
+                        return Sensors::Many;
+                    }
+                    few.insert(sensor.to_owned());
+                }
+            }
+            Sensors::Few(few)
+        })
+    }
+
+    /// The same, where they are needed at all.
+    pub(super) fn sensors_if(&self, needed: bool) -> Option<&Sensors> {
+        needed.then(|| self.sensors())
+    }
+
+    /// Whether it says what stands at its positions, and not what has become of them.
+    pub(super) fn is_content(&self) -> bool {
+        !matches!(self.delivery, Delivery::Diverged { .. } | Delivery::Merged { .. })
+    }
+
+    /// How many of its records stand before a position of its.
+    fn within(&self, seq: Seq) -> u64 {
+        if let Delivery::Run(run) = &self.delivery { seq.above(run.first) } else { 0 }
+    }
+
+    /// The place behind its record at the position before `seq`, if it has that one, of that epoch.
+    fn ends_before(&self, log: &LogId, seq: Seq, epoch: &Epoch, number: u64) -> Option<Cursor> {
+        let (from, to) = self.delivery.range();
+        let is_it = self.is_content() && self.delivery.log() == log && epoch_of(&self.delivery) == Some(epoch);
+        if !is_it || seq.previous() < from || seq.previous() > to {
+            return None;
+        }
+        let within = self.within(seq);
+        let ends = within >= self.records() || seq.previous() == to;
+        Some(if ends { Cursor { item: number + 1, within: 0 } } else { Cursor { item: number, within } })
+    }
+}
+
+/// The epoch of what stands there.
+pub(super) fn epoch_of(delivery: &Delivery) -> Option<&Epoch> {
+    match delivery {
+        Delivery::Run(run) => Some(&run.epoch),
+        Delivery::View(standing) => Some(&standing.view.epoch),
+        Delivery::Repeat { epoch, .. } | Delivery::Lost { epoch, .. } => Some(epoch),
+        Delivery::Gap { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. } => None,
+    }
+}
+
+fn records_of(delivery: &Delivery) -> u64 {
+    if let Delivery::Run(run) = delivery { run.readings.len() } else { 1 }
+}
+
+/// About what it takes up in memory.
+fn weight(delivery: &Delivery) -> u64 {
+    match delivery {
+        Delivery::Run(run) => RECORD_BYTES + run.readings.bytes() + run.readings.len() * MARK_BYTES,
+        Delivery::View(standing) => (standing.view.size() as u64 + 1) * RECORD_BYTES,
+        Delivery::Gap { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. } | Delivery::Repeat { .. } | Delivery::Lost { .. } => {
+            RECORD_BYTES
+        }
+    }
+}
+
+/// What a delivery takes up besides its readings, roughly.
+const RECORD_BYTES: u64 = 256;
+/// What a reading takes up besides its payload.
+const MARK_BYTES: u64 = 8;
+/// Sensors of one run that are listed.
+const SENSORS_FEW: usize = 16;

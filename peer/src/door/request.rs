@@ -1,0 +1,234 @@
+//! What a client may ask: one JSON object a line. `SOCKET.md` documents each key.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use protocol::config::Guarantee;
+use protocol::id::{PeerId, Seq};
+use protocol::log_id::LogId;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::filter::{Filter, Kind};
+use super::history::Place;
+use super::{Fault, Wait};
+
+/// A request with the name that its client has given it.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// As JSON: a number or a text.
+    pub(super) id: String,
+    pub(super) wish: Wish,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) enum Wish {
+    Status,
+    Members,
+    Why(Option<PeerId>),
+    Publish { payload: Vec<u8>, guarantee: Option<Guarantee>, wait: Wait, token: Option<String> },
+    Subscribe(Box<Subscribe>),
+    Cancel,
+    Leave,
+    Demote { undo: bool },
+    LogLevel(log::LevelFilter),
+}
+
+/// From where, up to where, and what.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub(super) from: From,
+    pub(super) until: Option<Until>,
+    pub(super) count: Option<u64>,
+    pub(super) filter: Filter,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    Now,
+    Start,
+    Last(u64),
+    Position(Place),
+    /// In microseconds since 1970.
+    Since(u64),
+}
+
+/// Where a subscription ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Behind what is there when it begins.
+    Now,
+    /// Behind that position.
+    Position { log: Option<LogId>, seq: Seq },
+}
+
+/// The keys of each request, as they stand on the line.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+enum Said {
+    Status {},
+    Members {},
+    Why {
+        peer: Option<PeerId>,
+    },
+    Publish {
+        payload: Option<String>,
+        payload_base64: Option<String>,
+        guarantee: Option<Guarantee>,
+        #[serde(default)]
+        wait: Wait,
+        token: Option<String>,
+    },
+    Subscribe {
+        from: Option<Value>,
+        until: Option<Value>,
+        count: Option<u64>,
+        kinds: Option<Vec<Kind>>,
+        sensor: Option<String>,
+        origin: Option<String>,
+    },
+    Cancel {},
+    Leave {},
+    Demote {
+        #[serde(default)]
+        undo: bool,
+    },
+    LogLevel {
+        level: log::LevelFilter,
+    },
+}
+
+/// Reads one line. What cannot be read is told with the id of the request, where that can be.
+pub(super) fn read(line: &[u8], utc: u64) -> Result<Request, (Option<String>, Fault)> {
+    let text = std::str::from_utf8(line).map_err(|_| (None, Fault::bad("the line is no UTF-8 text")))?;
+    let mut keys: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| (None, Fault::bad(format!("the line is no JSON object: {error}"))))?;
+    let id = match keys.remove("id") {
+        Some(id @ (Value::Number(_) | Value::String(_))) => id.to_string(),
+        Some(_) => return Err((None, Fault::bad("id: give a number or a text; answers carry it"))),
+        None => return Err((None, Fault::bad("id: there is none; give a number or a text; answers carry it"))),
+    };
+    if id.len() > ID_MAX {
+        return Err((None, Fault::bad(format!("id: it has {} characters; {ID_MAX} are the most", id.len()))));
+    }
+    let with_id = |fault| (Some(id.clone()), fault);
+    if !keys.contains_key("do") {
+        return Err(with_id(Fault::bad("do: there is none; say what to do, such as \"do\":\"status\"")));
+    }
+    let said = serde_json::from_value(Value::Object(keys)).map_err(|error| with_id(Fault::bad(error.to_string())))?;
+    match understand(said, utc) {
+        Ok(wish) => Ok(Request { id, wish }),
+        Err(why) => Err(with_id(Fault::bad(why))),
+    }
+}
+
+fn understand(said: Said, utc: u64) -> Result<Wish, String> {
+    Ok(match said {
+        Said::Status {} => Wish::Status,
+        Said::Members {} => Wish::Members,
+        Said::Why { peer } => Wish::Why(peer),
+        Said::Cancel {} => Wish::Cancel,
+        Said::Leave {} => Wish::Leave,
+        Said::Demote { undo } => Wish::Demote { undo },
+        Said::LogLevel { level } => Wish::LogLevel(level),
+        Said::Publish { payload, payload_base64, guarantee, wait, token } => {
+            let payload = match (payload, payload_base64) {
+                (Some(text), None) => text.into_bytes(),
+                (None, Some(coded)) => BASE64_STANDARD.decode(coded).map_err(|error| format!("payload_base64: {error}"))?,
+                (Some(_), Some(_)) => return Err("payload and payload_base64: give one of them".to_owned()),
+                (None, None) => return Err("payload: there is none; give payload or payload_base64".to_owned()),
+            };
+            if let Some(token) = &token
+                && (token.is_empty() || token.len() > TOKEN_MAX)
+            {
+                return Err(format!("token: it has {} bytes; give 1 to {TOKEN_MAX}", token.len()));
+            }
+            Wish::Publish { payload, guarantee, wait, token }
+        }
+        Said::Subscribe { from, until, count, kinds, sensor, origin } => {
+            if count == Some(0) {
+                return Err("count: 0 readings would be none at all; leave it out for no end".to_owned());
+            }
+            Wish::Subscribe(Box::new(Subscribe {
+                from: from.map_or(Ok(From::Now), |from| read_from(&from, utc))?,
+                until: until.map(|until| read_until(&until)).transpose()?,
+                count,
+                filter: Filter::new(kinds, sensor.as_deref(), origin.as_deref())?,
+            }))
+        }
+    })
+}
+
+fn read_from(from: &Value, utc: u64) -> Result<From, String> {
+    let unknown = || {
+        format!(
+            "from: {from} is none of \"now\", \"start\", \"last 10\", {{\"log\":…,\"seq\":…}}, {{\"since\":\"1h\"}} and \
+             {{\"since\":\"2026-11-28T06:00:00Z\"}}"
+        )
+    };
+    match from {
+        Value::String(text) => match text.as_str() {
+            "now" => Ok(From::Now),
+            "start" => Ok(From::Start),
+            text => {
+                let count = text.strip_prefix("last ").ok_or_else(unknown)?;
+                count.trim().parse().map(From::Last).map_err(|_| unknown())
+            }
+        },
+        Value::Object(keys) if keys.contains_key("since") && keys.len() == 1 => {
+            let since = keys["since"].as_str().ok_or_else(unknown)?;
+            read_since(since, utc).map(From::Since).map_err(|why| format!("from: since: {why}"))
+        }
+        Value::Object(_) => {
+            let place: SaidPlace = serde_json::from_value(from.clone()).map_err(|error| format!("from: {error}"))?;
+            let epoch = place.epoch.map(LogId::into_epoch);
+            Ok(From::Position(Place { log: place.log, seq: Seq(place.seq.min(SEQ_MAX)), epoch }))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+/// A position. An epoch with its owner's incarnation is written like the name of a log.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SaidPlace {
+    log: LogId,
+    seq: u64,
+    epoch: Option<LogId>,
+}
+
+fn read_since(text: &str, utc: u64) -> Result<u64, String> {
+    if let Ok(span) = humantime::parse_duration(text) {
+        return Ok(utc.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)));
+    }
+    let at = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| format!("{text:?} is neither a span such as 1h nor a time such as 2026-11-28T06:00:00Z"))?;
+    Ok(u64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(0))
+}
+
+fn read_until(until: &Value) -> Result<Until, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Place {
+        log: Option<LogId>,
+        seq: u64,
+    }
+    match until {
+        Value::String(text) if text == "now" => Ok(Until::Now),
+        Value::Object(_) => {
+            let Place { log, seq } = serde_json::from_value(until.clone()).map_err(|error| format!("until: {error}"))?;
+            Ok(Until::Position { log, seq: Seq(seq.min(SEQ_MAX)) })
+        }
+        _ => Err(format!("until: {until} is neither \"now\" nor {{\"seq\":…}}")),
+    }
+}
+
+/// The longest id of a request, as JSON.
+const ID_MAX: usize = 64;
+/// The longest token.
+const TOKEN_MAX: usize = 128;
+/// Positions end there (`WIRE.md`).
+const SEQ_MAX: u64 = 1 << 62;

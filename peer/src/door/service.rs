@@ -1,0 +1,496 @@
+//! The thread that serves the clients.
+//!
+//! While records are delivered and somebody follows them, it looks every other millisecond instead of being woken by each
+//! delivery: that is soon enough for a person and for a program, and costs the loop nothing.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use protocol::id::PeerId;
+
+use super::client::{Client, LINE_MAX, Line, Open, who};
+use super::folders::folders;
+use super::history::{Bounds, History};
+use super::request::{self, Request, Wish};
+use super::sockets::{self, Bound};
+use super::subscription::{Step, Subscription};
+use super::{Access, Ask, Asker, Fault, Opening, Shared, What, Word, answer};
+use crate::clock;
+use crate::doublings::Doublings;
+use crate::record::Renderer;
+
+/// Everything of the thread.
+pub(super) struct Service {
+    poll: Poll,
+    id: PeerId,
+    cluster: String,
+    folders: Vec<PathBuf>,
+    opening: Opening,
+    sockets: Vec<Bound>,
+    /// When to look whether the sockets are still there.
+    look_at: Instant,
+    cannot_listen: Doublings,
+    clients: BTreeMap<usize, Client>,
+    next_client: usize,
+    history: History,
+    renderer: Renderer,
+    shared: Arc<Shared>,
+    asks: SyncSender<Ask>,
+    /// An ask that the loop had no room for.
+    postponed: Option<Ask>,
+    loop_waker: Arc<Waker>,
+    /// Whether something was delivered since it looked last.
+    is_busy: bool,
+    turned_away: Doublings,
+    torn: Doublings,
+    ended: Option<(String, SyncSender<()>, Instant)>,
+}
+
+impl Service {
+    pub(super) fn new(
+        poll: Poll,
+        (id, cluster): (PeerId, String),
+        opening: Opening,
+        bounds: Bounds,
+        shared: Arc<Shared>,
+        asks: SyncSender<Ask>,
+        loop_waker: Arc<Waker>,
+    ) -> Self {
+        Self {
+            poll,
+            id,
+            cluster,
+            folders: folders(&opening),
+            opening,
+            sockets: Vec::new(),
+            look_at: Instant::now() + LOOK,
+            cannot_listen: Doublings::default(),
+            clients: BTreeMap::new(),
+            next_client: FIRST_CLIENT,
+            history: History::new(bounds),
+            renderer: Renderer::default(),
+            shared,
+            asks,
+            postponed: None,
+            loop_waker,
+            is_busy: false,
+            turned_away: Doublings::default(),
+            torn: Doublings::default(),
+            ended: None,
+        }
+    }
+
+    /// Listens; the path of the socket.
+    pub(super) fn open(&mut self) -> Option<String> {
+        self.sockets.clear();
+        let bound = sockets::bind(&self.folders, &self.id, &self.opening).and_then(|mut sockets| {
+            for (place, socket) in sockets.iter_mut().enumerate() {
+                self.poll.registry().register(&mut socket.listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
+            }
+            Ok(sockets)
+        });
+        match bound {
+            Ok(sockets) => self.sockets = sockets,
+            Err(error) => {
+                if let Some(count) = self.cannot_listen.count() {
+                    log::warn!(
+                        "No commands reach this peer: it cannot listen on a socket for them: {error}. It goes on trying (attempt {count})."
+                    );
+                }
+            }
+        }
+        self.sockets.first().map(|socket| socket.path.display().to_string())
+    }
+
+    /// Serves until the loop is gone.
+    pub(super) fn serve(&mut self, words: &Receiver<Word>) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let patience = self.patience();
+            match self.poll.poll(&mut events, Some(patience)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+                Err(error) => {
+                    log::error!("The socket for commands fails: {error}. This peer goes on without it.");
+                    return;
+                }
+            }
+            if !self.take_words(words) {
+                return;
+            }
+            for event in &events {
+                self.note(event);
+            }
+            let now = Instant::now();
+            self.read_all(now);
+            self.stream_all(now);
+            self.clients.retain(|_, client| client.flush() && !client.is_done());
+            if now >= self.look_at {
+                self.look_at = now + LOOK;
+                self.look();
+            }
+            if self.is_over(now) {
+                return;
+            }
+        }
+    }
+
+    /// How long nothing is due.
+    fn patience(&self) -> Duration {
+        let has_work = self.clients.values().any(|client| {
+            client.writable && client.has_room() && client.subscriptions.values().any(|subscription| subscription.wants(&self.history))
+                || client.may_have_more() && self.postponed.is_none()
+        });
+        if has_work {
+            return Duration::ZERO;
+        }
+        let is_watched = self.clients.values().any(|client| !client.subscriptions.is_empty());
+        let is_short = self.is_busy && is_watched || self.postponed.is_some() || self.ended.is_some();
+        if is_short {
+            return TICK;
+        }
+        let until_look = self.look_at.saturating_duration_since(Instant::now());
+        if is_watched {
+            self.shared.wants_deliveries.store(true, Ordering::Release);
+            // What came between is not waited for.
+            if self.shared.waiting.load(Ordering::Acquire) > 0 {
+                return Duration::ZERO;
+            }
+        }
+        until_look
+    }
+
+    /// Takes what the loop has said; false once it is gone.
+    fn take_words(&mut self, words: &Receiver<Word>) -> bool {
+        self.is_busy = false;
+        loop {
+            match words.try_recv() {
+                Ok(Word::Delivered(deliveries, at)) => {
+                    self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+                    self.is_busy = true;
+                    deliveries.into_iter().for_each(|delivery| self.history.add(delivery, at));
+                }
+                Ok(Word::Ok(to, body, is_last)) => self.on_answer(&to, is_last, |id, out| answer::ok(id, &body, out)),
+                Ok(Word::Fault(to, fault)) => self.on_answer(&to, true, |id, out| answer::fault(Some(id), &fault, out)),
+                Ok(Word::Farewell(why, done)) => self.say_farewell(why, done),
+                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn on_answer(&mut self, to: &Asker, is_last: bool, write: impl FnOnce(&str, &mut Vec<u8>)) {
+        // Whoever is gone is not told.
+        let Some(client) = self.clients.get_mut(&to.client) else { return };
+        if is_last && client.open.remove(&to.id).is_none() || !is_last && !client.open.contains_key(&to.id) {
+            return;
+        }
+        write(&to.id, client.output());
+    }
+
+    fn note(&mut self, event: &Event) {
+        let Token(token) = event.token();
+        if let Some(place) = token.checked_sub(FIRST_LISTENER).filter(|_| token < FIRST_CLIENT) {
+            self.accept(place);
+        } else if let Some(client) = self.clients.get_mut(&token) {
+            client.readable |= event.is_readable() || event.is_read_closed();
+            client.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+            client.hung_up |= event.is_write_closed() || event.is_error();
+        }
+    }
+
+    fn accept(&mut self, place: usize) {
+        while let Some(socket) = self.sockets.get(place) {
+            let access = socket.access;
+            match socket.listener.accept() {
+                Ok((stream, _)) => self.welcome(stream, access),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    if let Some(count) = self.turned_away.count() {
+                        log::warn!("Cannot accept a client on the socket for commands: {error} (occurrence {count}).");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: UnixStream, access: Access) {
+        let now = Instant::now();
+        if self.clients.len() >= CLIENTS_MAX && !self.make_room(now) {
+            let mut out = Vec::new();
+            let say =
+                format!("{CLIENTS_MAX} clients are connected to this peer, which is the most; close one, or use one connection for more");
+            answer::fault(None, &Fault::new("too_many_connections", say), &mut out);
+            // A fresh socket has room for that.
+            let _gone = io::Write::write(&mut stream, &out);
+            if let Some(count) = self.turned_away.count() {
+                log::warn!(
+                    "A client of the socket for commands was turned away: {CLIENTS_MAX} are connected ({count} so far; this one is {}).",
+                    who(&stream)
+                );
+            }
+            return;
+        }
+        let token = self.next_client;
+        self.next_client += 1;
+        if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_err() {
+            return;
+        }
+        let greeting = answer::greeting(self.id.as_str(), &self.cluster, access);
+        self.clients.insert(token, Client::new(stream, access, greeting, now));
+    }
+
+    /// Closes the connection that has been idle for longest, if that is long enough.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let idle = self.clients.iter().filter(|(_, client)| client.is_idle() && now.duration_since(client.active_at) > IDLE);
+        let Some(longest) = idle.min_by_key(|(_, client)| client.active_at).map(|(token, _)| *token) else { return false };
+        self.clients.remove(&longest);
+        true
+    }
+
+    /// Reads and obeys what all clients have asked, some of it where it is much.
+    fn read_all(&mut self, now: Instant) {
+        if let Some(ask) = self.postponed.take() {
+            self.pass_on(ask);
+        }
+        let tokens: Vec<usize> = self.clients.keys().copied().collect();
+        for token in tokens {
+            let Some(client) = self.clients.get_mut(&token) else { continue };
+            if client.closing || client.is_full() || self.postponed.is_some() {
+                continue;
+            }
+            if !client.fill() {
+                self.clients.remove(&token);
+                continue;
+            }
+            self.obey_lines(token, now);
+            if let Some(left) = self.clients.get(&token).and_then(Client::torn) {
+                self.on_torn(token, left);
+            }
+        }
+    }
+
+    fn on_torn(&mut self, token: usize, left: u64) {
+        let Some(client) = self.clients.remove(&token) else { return };
+        if let Some(count) = self.torn.count() {
+            let who = who(&client.stream);
+            log::warn!(
+                "A client of the socket for commands ({who}) ended in the middle of a request; its {left} bytes are dropped ({count} so far)."
+            );
+        }
+    }
+
+    fn obey_lines(&mut self, token: usize, now: Instant) {
+        for _ in 0..LINES_MOST {
+            if self.postponed.is_some() {
+                return;
+            }
+            let Some(client) = self.clients.get_mut(&token).filter(|client| !client.is_full()) else { return };
+            let Some(line) = client.line() else { return };
+            client.active_at = now;
+            match line {
+                Line::TooLong(bytes) => {
+                    let say = format!("the line has {bytes} bytes; {LINE_MAX} are the most");
+                    answer::fault(None, &Fault::new("too_long", say), client.output());
+                }
+                Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => {}
+                Line::Whole(line) => match request::read(&line, clock::utc_micros()) {
+                    Ok(request) => self.obey(token, request, now),
+                    Err((id, fault)) => answer::fault(id.as_deref(), &fault, client.output()),
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, token: usize, Request { id, wish }: Request, now: Instant) {
+        let Self { clients, history, .. } = self;
+        let Some(client) = clients.get_mut(&token) else { return };
+        if let Wish::Cancel = wish {
+            match client.subscriptions.remove(&id) {
+                Some(subscription) => answer::end(&id, "cancelled", &subscription.next_json(history), client.output()),
+                None => {
+                    let say = format!("no subscription of this connection has the id {id}");
+                    answer::fault(Some(&id), &Fault::new("no_such_request", say), client.output());
+                }
+            }
+            return;
+        }
+        if client.open.contains_key(&id) || client.subscriptions.contains_key(&id) {
+            let say = format!("a request with the id {id} is open on this connection; take another id");
+            answer::fault(Some(&id), &Fault::new("id_in_use", say), client.output());
+            return;
+        }
+        let what = match wish {
+            Wish::Subscribe(asked) => {
+                if client.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+                    let say =
+                        format!("this connection has {SUBSCRIPTIONS_MAX} subscriptions, which is the most; cancel one, or connect again");
+                    answer::fault(Some(&id), &Fault::new("too_many_subscriptions", say), client.output());
+                    return;
+                }
+                let subscription = Subscription::new(&id, *asked, history, now);
+                let next = subscription.next_json(history);
+                let oldest = history.oldest_position();
+                let oldest = oldest.map(|(log, seq)| format!("\"oldest\":{{\"log\":{},\"seq\":{seq}}}", answer::text(&log.to_string())));
+                let body: Vec<String> = Some(next).filter(|next| !next.is_empty()).into_iter().chain(oldest).collect();
+                answer::ok(&id, &format!("{{{}}}", body.join(",")), client.output());
+                client.subscriptions.insert(id, subscription);
+                return;
+            }
+            Wish::Cancel => unreachable!("it was dealt with"),
+            Wish::Status => What::Status,
+            Wish::Members => What::Members,
+            Wish::Why(peer) => What::Why(peer),
+            Wish::Publish { payload, guarantee, wait, token } => What::Publish { payload, guarantee, wait, token },
+            Wish::Leave => What::Leave,
+            Wish::Demote { undo } => What::Demote { undo },
+            Wish::LogLevel(level) => What::LogLevel(level),
+        };
+        let changes = !matches!(what, What::Status | What::Members | What::Why(_));
+        if changes && client.access == Access::ReadOnly {
+            let say = "this socket is for reading; who may change something uses the other one";
+            answer::fault(Some(&id), &Fault::new("read_only", say), client.output());
+            return;
+        }
+        let kind = match &what {
+            What::Publish { .. } => Open::Publish,
+            What::Leave => Open::Leave,
+            _ => Open::Other,
+        };
+        client.open.insert(id.clone(), kind);
+        self.pass_on(Ask { from: Asker { client: token, id }, what });
+    }
+
+    fn pass_on(&mut self, ask: Ask) {
+        match self.asks.try_send(ask) {
+            Ok(()) => {
+                let _loop_is_gone = self.loop_waker.wake();
+            }
+            Err(TrySendError::Full(ask)) => self.postponed = Some(ask),
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Moves all subscriptions on.
+    fn stream_all(&mut self, now: Instant) {
+        let Self { clients, history, renderer, .. } = self;
+        for client in clients.values_mut() {
+            let mut rounds = 0;
+            while client.has_room() && client.writable && rounds < ROUNDS_MOST {
+                rounds += 1;
+                let mut has_more = false;
+                let (subscriptions, out) = client.streams();
+                let mut over = Vec::new();
+                for (id, subscription) in subscriptions.iter_mut() {
+                    let room = out.len() + RECORDS_EACH;
+                    match subscription.pump(history, renderer, now, out, room) {
+                        Step::Idle => {}
+                        Step::More => has_more = true,
+                        Step::Over(why) => over.push((id.clone(), why)),
+                    }
+                }
+                end_all(over, subscriptions, history, out);
+                if !client.flush() || !has_more {
+                    break;
+                }
+            }
+            let (subscriptions, out) = client.streams();
+            let late =
+                subscriptions.iter_mut().filter_map(|(id, subscription)| Some((id.clone(), subscription.is_too_slow(history, now)?)));
+            let late = late.collect();
+            end_all(late, subscriptions, history, out);
+        }
+    }
+
+    /// Sees whether the sockets are still where they were, and makes them again.
+    fn look(&mut self) {
+        let gone = self.sockets.iter().any(|socket| !socket.is_there());
+        if self.ended.is_some() || !gone && !self.sockets.is_empty() {
+            return;
+        }
+        if let Some(path) = self.open() {
+            let what = if gone { "The file of the socket for commands had been removed; it is" } else { "The socket for commands is" };
+            log::info!("{what} {path} now.");
+        }
+    }
+
+    fn say_farewell(&mut self, why: String, done: SyncSender<()>) {
+        for client in self.clients.values_mut() {
+            for (id, kind) in std::mem::take(&mut client.open) {
+                let out = client.output();
+                match kind {
+                    Open::Leave => answer::ok(&id, &format!("{{\"is\":\"left\",\"say\":{}}}", answer::text(&why)), out),
+                    Open::Publish => {
+                        let say = format!(
+                            "this peer stops ({why}) before it has heard what became of the reading; it may be ordered all the same"
+                        );
+                        answer::fault(Some(&id), &Fault::new("stopping", say), out);
+                    }
+                    Open::Other => answer::fault(Some(&id), &Fault::new("stopping", format!("this peer stops: {why}")), out),
+                }
+            }
+        }
+        let now = Instant::now();
+        // What was delivered before goes out first, as far as there is room for it.
+        self.stream_all(now);
+        for client in self.clients.values_mut() {
+            let (subscriptions, out) = client.streams();
+            let all = subscriptions.keys().map(|id| (id.clone(), format!("this peer stops: {why}"))).collect();
+            end_all(all, subscriptions, &self.history, out);
+            client.closing = true;
+        }
+        self.sockets.clear();
+        self.ended = Some((why, done, now + FAREWELL));
+    }
+
+    /// Whether everybody has heard the farewell, or had the time to.
+    fn is_over(&self, now: Instant) -> bool {
+        let Some((_, done, until)) = &self.ended else { return false };
+        let is_over = self.clients.is_empty() || now >= *until;
+        if is_over {
+            let _nobody_waits = done.try_send(());
+        }
+        is_over
+    }
+}
+
+/// Ends these subscriptions, each with its reason.
+fn end_all(over: Vec<(String, String)>, subscriptions: &mut BTreeMap<String, Subscription>, history: &History, out: &mut Vec<u8>) {
+    for (id, why) in over {
+        if let Some(subscription) = subscriptions.remove(&id) {
+            answer::end(&id, &why, &subscription.next_json(history), out);
+        }
+    }
+}
+
+pub(super) const WAKER: Token = Token(0);
+const FIRST_LISTENER: usize = 1;
+const FIRST_CLIENT: usize = 16;
+/// Connections at a time.
+const CLIENTS_MAX: usize = 64;
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS_MAX: usize = 16;
+/// A connection that asks for nothing for so long makes room for another one, where there is none.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often the files of the sockets are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it looks for deliveries while there are some.
+const TICK: Duration = Duration::from_millis(2);
+/// How long clients have to hear that this peer stops.
+const FAREWELL: Duration = Duration::from_millis(400);
+/// Requests of one client in one turn.
+const LINES_MOST: usize = 256;
+/// Bytes of records of one subscription before the next one of the same client.
+const RECORDS_EACH: usize = 32 << 10;
+/// How often a client is filled in one turn, before the next one.
+const ROUNDS_MOST: usize = 16;

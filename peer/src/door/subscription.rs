@@ -1,0 +1,256 @@
+//! One subscription: a cursor in the history that moves on as its client reads.
+//!
+//! Nothing waits for a subscriber. What it has not been sent stays where it is, in the history, which is bounded; a subscriber
+//! that falls behind is told where to go on, and cut off. One that reads the past is given the time that it takes, as long
+//! as it goes on reading and what it wants is still kept.
+
+use std::time::{Duration, Instant};
+
+use protocol::id::Seq;
+use protocol::log_id::{LogId, full};
+use protocol::seam::Delivery;
+
+use super::answer;
+use super::filter::Filter;
+use super::history::{Cursor, Found, History, Item, Place, epoch_of};
+use super::request::{From, Subscribe, Until};
+use crate::record::Renderer;
+
+/// A subscription of one client.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// What stands before and behind each record on the line.
+    prefix: Vec<u8>,
+    filter: Filter,
+    cursor: Cursor,
+    /// The position that the client has asked for, until the first record of what stands there or after it.
+    expects: Option<Place>,
+    /// How many more readings it wants.
+    left: Option<u64>,
+    until: Option<End>,
+    /// What it has been sent, or passed by, last.
+    last: Option<Place>,
+    /// Whether it has ever been near the end of the history.
+    is_live: bool,
+    /// Since when it has been too far behind.
+    behind_since: Option<Instant>,
+    /// When it was sent something last.
+    moved_at: Instant,
+}
+
+/// Where it ends.
+#[derive(Debug)]
+enum End {
+    At(Cursor),
+    Behind(Option<LogId>, Seq),
+}
+
+/// What came of moving on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There is nothing more, for now.
+    Idle,
+    /// There is more, and no room for it.
+    More,
+    /// It is over: why.
+    Over(String),
+}
+
+impl Subscription {
+    /// Begins as its client asks.
+    pub(super) fn new(id: &str, asked: Subscribe, history: &History, now: Instant) -> Self {
+        let Subscribe { from, until, count, filter } = asked;
+        let (cursor, expects) = match from {
+            From::Now => (history.end(), None),
+            From::Start => (history.start(), None),
+            From::Since(at) => (history.since(at), None),
+            From::Last(count) => (history.before_last(count, |item, within| wants(&filter, item, within)), None),
+            From::Position(place) => match history.find(&place) {
+                Found::At(cursor) => (cursor, None),
+                Found::After(cursor) => (cursor, Some(place)),
+                Found::Ahead => (history.end(), Some(place)),
+                Found::Nowhere => (history.start(), Some(place)),
+            },
+        };
+        let until = until.map(|until| match until {
+            Until::Now => End::At(history.end()),
+            Until::Position { log, seq } => End::Behind(log, seq),
+        });
+        let prefix = format!("{{\"id\":{id},\"record\":").into_bytes();
+        let (last, is_live, behind_since) = (None, false, None);
+        Self { prefix, filter, cursor, expects, left: count, until, last, is_live, behind_since, moved_at: now }
+    }
+
+    /// Whether there may be something for it.
+    pub(super) fn wants(&self, history: &History) -> bool {
+        self.cursor < history.end() || self.left == Some(0)
+    }
+
+    /// Where it is: the log, and the position that comes next.
+    pub(super) fn next(&self, history: &History) -> Option<(LogId, Seq)> {
+        match (&self.expects, &self.last) {
+            (Some(place), _) => Some((place.log.clone(), place.seq)),
+            (None, Some(last)) if history.has_lost(self.cursor) => Some((last.log.clone(), last.seq)),
+            _ => history.position(self.cursor),
+        }
+    }
+
+    /// The same as JSON, with the epoch of what came last, for a client that wants to go on from there.
+    pub(super) fn next_json(&self, history: &History) -> String {
+        let Some((log, seq)) = self.next(history) else { return String::new() };
+        let epoch = self.last.as_ref().filter(|last| last.log == log && last.seq == seq).and_then(|last| last.epoch.as_ref());
+        let epoch = epoch.map(|epoch| format!(",\"epoch\":{}", answer::text(&full(epoch)))).unwrap_or_default();
+        format!("\"log\":{},\"next\":{seq}{epoch}", answer::text(&log.to_string()))
+    }
+
+    /// Appends records to `out` until there are no more, or it has `room` bytes.
+    pub(super) fn pump(&mut self, history: &History, renderer: &mut Renderer, now: Instant, out: &mut Vec<u8>, room: usize) -> Step {
+        if history.has_lost(self.cursor) {
+            return Step::Over("too slow: what comes next is not kept any more; go on from".to_owned());
+        }
+        let before = out.len();
+        let step = self.move_on(history, renderer, out, room);
+        if out.len() > before {
+            self.moved_at = now;
+        }
+        step
+    }
+
+    fn move_on(&mut self, history: &History, renderer: &mut Renderer, out: &mut Vec<u8>, room: usize) -> Step {
+        let mut looked = 0;
+        loop {
+            if self.left == Some(0) {
+                return Step::Over("as many readings as were asked for".to_owned());
+            }
+            if matches!(&self.until, Some(End::At(end)) if self.cursor >= *end) {
+                return Step::Over("up to where it was asked for".to_owned());
+            }
+            let Some(item) = history.item(self.cursor.item) else { return Step::Idle };
+            if out.len() >= room || looked >= LOOKS_MOST {
+                return Step::More;
+            }
+            if let Some(over) = self.enter(item, out) {
+                return over;
+            }
+            looked += 1;
+            if self.filter.may_want(item) {
+                looked += self.send(item, renderer, out, room);
+            } else {
+                self.cursor.within = item.records();
+            }
+            let ((from, to), is_done) = (item.delivery.range(), self.cursor.within >= item.records());
+            if item.is_content() {
+                let (log, epoch) = (item.delivery.log().clone(), epoch_of(&item.delivery).cloned());
+                let seq = if is_done { to.next() } else { from.plus(self.cursor.within) };
+                self.last = Some(Place { log, seq, epoch });
+            }
+            if is_done {
+                self.cursor = Cursor { item: self.cursor.item + 1, within: 0 };
+            }
+        }
+    }
+
+    /// Compares the first record with what the client has asked for, and each with where it is to end.
+    fn enter(&mut self, item: &Item, out: &mut Vec<u8>) -> Option<Step> {
+        let is_content = item.is_content();
+        let (log, (from, to)) = (item.delivery.log(), item.delivery.range());
+        if let Some(End::Behind(end_log, end)) = &self.until
+            && is_content
+            && end_log.as_ref().is_none_or(|end_log| end_log == log)
+            && from.plus(self.cursor.within) > *end
+        {
+            return Some(Step::Over("up to where it was asked for".to_owned()));
+        }
+        if !is_content {
+            return None;
+        }
+        let place = self.expects.take()?;
+        if place.log != *log {
+            let why = "this peer keeps nothing of that log";
+            self.gap(&place.log, place.seq, None, why, out);
+        } else if to < place.seq {
+            // It is still to come.
+            self.cursor.within = item.records();
+            self.expects = Some(place);
+        } else if from > place.seq {
+            self.gap(log, place.seq, Some(from.previous()), "not kept any more, or from before this peer joined", out);
+        } else {
+            self.cursor.within = place.seq.above(from);
+        }
+        None
+    }
+
+    fn gap(&self, log: &LogId, from: Seq, to: Option<Seq>, why: &str, out: &mut Vec<u8>) {
+        let to = to.map(|to| format!("\"to\":{to},")).unwrap_or_default();
+        out.extend_from_slice(&self.prefix);
+        let log = answer::text(&log.to_string());
+        out.extend_from_slice(format!("{{\"kind\":\"gap\",\"log\":{log},\"from\":{from},{to}\"why\":\"{why}\"}}}}\n").as_bytes());
+    }
+
+    /// Sends the rest of an item, as far as there is room; how many records were looked at.
+    fn send(&mut self, item: &Item, renderer: &mut Renderer, out: &mut Vec<u8>, room: usize) -> u64 {
+        let begin = self.cursor.within;
+        let Delivery::Run(run) = &item.delivery else {
+            if begin == 0 {
+                self.put(renderer.whole(self.cursor.item, &item.delivery), out);
+                self.cursor.within = 1;
+            }
+            return 1;
+        };
+        let last = match &self.until {
+            Some(End::Behind(log, end)) if log.as_ref().is_none_or(|log| *log == run.log) => end.next().above(run.first),
+            _ => u64::MAX,
+        };
+        let skipped = usize::try_from(begin).expect("they are in memory");
+        for (payload, _) in run.readings.iter().skip(skipped) {
+            if out.len() >= room || self.left == Some(0) || self.cursor.within >= last {
+                break;
+            }
+            if self.filter.wants_reading(payload) {
+                self.put(renderer.reading(self.cursor.item, run, self.cursor.within), out);
+                self.left = self.left.map(|left| left - 1);
+            }
+            self.cursor.within += 1;
+        }
+        self.cursor.within - begin
+    }
+
+    fn put(&self, record: &[u8], out: &mut Vec<u8>) {
+        out.reserve(self.prefix.len() + record.len() + 2);
+        out.extend_from_slice(&self.prefix);
+        out.extend_from_slice(record);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Whether its client is too slow, after it was given the chance to read; why.
+    pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<String> {
+        let (records, bytes) = history.behind(self.cursor);
+        if records <= BEHIND_RECORDS && bytes <= BEHIND_BYTES {
+            self.is_live = true;
+            self.behind_since = None;
+            return None;
+        }
+        let since = *self.behind_since.get_or_insert(now);
+        let is_stuck = now.duration_since(self.moved_at) >= STUCK && now.duration_since(since) >= STUCK;
+        let is_late = self.is_live && now.duration_since(since) >= GRACE;
+        (is_late || is_stuck).then(|| format!("too slow: {records} records behind; go on from"))
+    }
+}
+
+/// Whether a filter wants that record of an item.
+fn wants(filter: &Filter, item: &Item, within: u64) -> bool {
+    let Delivery::Run(run) = &item.delivery else { return false };
+    let place = usize::try_from(within).expect("they are in memory");
+    filter.may_want(item) && run.readings.iter().nth(place).is_some_and(|(payload, _)| filter.wants_reading(payload))
+}
+
+/// Records that may wait for a subscriber that follows what is delivered.
+const BEHIND_RECORDS: u64 = 4_096;
+/// Bytes of records that may.
+const BEHIND_BYTES: u64 = 4 << 20;
+/// For how long more may wait, so that a burst costs nobody its place.
+const GRACE: Duration = Duration::from_secs(2);
+/// A subscriber that reads the past and takes nothing for so long is cut off.
+const STUCK: Duration = Duration::from_secs(10);
+/// Records that are looked at in one go, so that a filter that wants nothing holds up nobody.
+const LOOKS_MOST: u64 = 16_384;

@@ -1,0 +1,97 @@
+//! Round trips of heartbeats, as a leader measures them: from the moment at which a heartbeat was given to the sockets to the one
+//! at which its acknowledgement was read.
+//!
+//! The core judges liveness by the same pairs; how long each took is of no interest to it, so that is measured here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use protocol::id::{LinkId, Member};
+use protocol::message::{Heartbeat, HeartbeatAck, Message};
+use protocol::seam::Output;
+use protocol::time::Time;
+
+/// What has been measured.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Heartbeats that were sent lately, and when; the newest last.
+    sent: VecDeque<(u64, Time)>,
+    round_trips: BTreeMap<Member, (Duration, Time)>,
+}
+
+impl Meter {
+    /// Something goes out now.
+    pub fn note_sent(&mut self, now: Time, output: &Output) {
+        let (Output::Send { message: Message::Heartbeat(Heartbeat { beat, .. }), .. }
+        | Output::Fan { message: Message::Heartbeat(Heartbeat { beat, .. }), .. }) = output
+        else {
+            return;
+        };
+        if self.sent.back().is_some_and(|(last, _)| last == beat) {
+            return;
+        }
+        if self.sent.len() >= BEATS_MOST {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((*beat, now));
+    }
+
+    /// Frames have come over a link.
+    pub fn note_received<'a>(&mut self, now: Time, link: LinkId, messages: &[Message], peer: impl Fn(LinkId) -> Option<&'a Member>) {
+        for message in messages {
+            let Message::HeartbeatAck(HeartbeatAck { beat, .. }) = message else { continue };
+            let Some((_, sent)) = self.sent.iter().rev().find(|(sent, _)| sent == beat) else { continue };
+            let Some(peer) = peer(link) else { continue };
+            self.round_trips.insert(peer.clone(), (now.since(*sent), now));
+            if self.round_trips.len() > PEERS_MOST {
+                let oldest = self.round_trips.iter().min_by_key(|(_, (_, at))| *at).map(|(member, _)| member.clone());
+                oldest.map(|oldest| self.round_trips.remove(&oldest));
+            }
+        }
+    }
+
+    /// The last round trip to a member; none where none was measured.
+    #[must_use]
+    pub fn round_trip(&self, member: &Member) -> Option<Duration> {
+        self.round_trips.get(member).map(|(span, _)| *span)
+    }
+
+    /// Forgets what was measured while this peer led.
+    pub fn clear(&mut self) {
+        self.sent.clear();
+        self.round_trips.clear();
+    }
+}
+
+/// Heartbeats that may be on their way.
+const BEATS_MOST: usize = 64;
+/// Members whose round trips are kept; the largest group.
+const PEERS_MOST: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::{Heartbeat, HeartbeatAck, LinkId, Member, Message, Meter, Output, Time};
+    use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq};
+    use std::time::Duration;
+
+    #[test]
+    fn a_round_trip_ends_with_the_answer_to_that_heartbeat() {
+        let member = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(1) };
+        let beat = |beat| {
+            let (epoch, high, stable) = (Epoch::none(), Seq::ZERO, Seq::ZERO);
+            Message::Heartbeat(Heartbeat { epoch, beat, high, stable, all_have: None, echo: None, last_oseq: Oseq::ZERO })
+        };
+        let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
+        let at = Time::from_micros;
+        let mut meter = Meter::default();
+        let link = LinkId::default();
+        meter.note_sent(at(1_000), &Output::Fan { links: vec![link], message: beat(7) });
+        meter.note_sent(at(1_900), &Output::Fan { links: vec![link], message: beat(8) });
+        meter.note_received(at(2_000), link, &[ack(9), ack(7)], |_| Some(&member));
+        assert_eq!(meter.round_trip(&member), Some(Duration::from_micros(1_000)));
+        meter.note_received(at(2_100), link, &[ack(8)], |_| Some(&member));
+        assert_eq!(meter.round_trip(&member), Some(Duration::from_micros(200)));
+        meter.clear();
+        assert_eq!(meter.round_trip(&member), None, "unmeasured is not zero");
+    }
+}

@@ -1,0 +1,208 @@
+//! What the loop does for clients of the local socket.
+
+use std::collections::VecDeque;
+
+use protocol::config::{Guarantee, Mode};
+use protocol::id::{Contact, Oseq};
+use protocol::note::Refusal;
+use protocol::seam::{Input, Publication};
+
+use super::Shell;
+use crate::clock::{self, Stamp};
+use crate::door::{Ask, Asker, Fault, Wait, What};
+use crate::members::{Members, Row};
+
+/// Readings of clients on their way to the node.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// Those that wait for room, oldest first.
+    waiting: VecDeque<Wanted>,
+    /// Those that the node has just been given, and has not taken or refused yet.
+    given: VecDeque<Wanted>,
+    /// Whether clients may have asked for more than one turn does.
+    has_more: bool,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    from: Asker,
+    payload: Vec<u8>,
+    guarantee: Option<Guarantee>,
+    wait: Wait,
+    token: Option<String>,
+}
+
+impl Desk {
+    /// Whether there is something to do at once.
+    pub(super) fn is_busy(&self, has_room: bool) -> bool {
+        has_room && !self.waiting.is_empty() || self.has_more && self.waiting.len() < WAITING_MAX
+    }
+}
+
+impl Shell {
+    /// Does what clients have asked for.
+    pub(super) fn serve_door(&mut self) {
+        self.desk.has_more = true;
+        for _ in 0..ASKS_PER_TURN {
+            if self.desk.waiting.len() >= WAITING_MAX {
+                break;
+            }
+            let Some(Ask { from, what }) = self.door.ask() else {
+                self.desk.has_more = false;
+                break;
+            };
+            self.obey(from, what);
+        }
+        self.publish_for_clients();
+    }
+
+    fn obey(&mut self, from: Asker, what: What) {
+        match what {
+            What::Status => {
+                let report = serde_json::to_string(&self.report()).expect("a report is made of what JSON can say");
+                self.door.answer(from, report, true);
+            }
+            What::Members => {
+                let report = serde_json::to_string(&self.members()).expect("a report is made of what JSON can say");
+                self.door.answer(from, report, true);
+            }
+            What::Why(_) | What::Demote { .. } => self.door.refuse(from, Fault::new("not_yet", "not yet")),
+            What::Publish { payload, guarantee, wait, token } => {
+                let from = match &token {
+                    Some(token) => self.confirmations.repeat(token, from, wait, &self.door),
+                    None => Some(from),
+                };
+                let is_given = |token: &String| self.desk.waiting.iter().any(|wanted| wanted.token.as_ref() == Some(token));
+                let Some(from) = from else { return };
+                if token.as_ref().is_some_and(is_given) {
+                    self.door.refuse(from, Fault::new("busy", "a request with that token waits for room; ask again when it is answered"));
+                    return;
+                }
+                self.desk.waiting.push_back(Wanted { from, payload, guarantee, wait, token });
+            }
+            What::Leave => {
+                self.door.answer(from, "{\"is\":\"leaving\"}".to_owned(), false);
+                log::info!("A client of the socket for commands asks this peer to leave.");
+                self.feed(Input::Leave);
+            }
+            What::LogLevel(level) => {
+                let was = log::max_level();
+                log::set_max_level(level);
+                let words = |level: log::LevelFilter| level.as_str().to_lowercase();
+                self.door.answer(from, format!("{{\"was\":\"{}\",\"is\":\"{}\"}}", words(was), words(level)), true);
+            }
+        }
+    }
+
+    /// The group as this peer sees it.
+    fn members(&self) -> Members {
+        let status = self.node.status();
+        let now = clock::utc_micros();
+        let (me, progress) = (&self.node.contact().member, self.node.acknowledged());
+        let view = self.node.view();
+        let row = |contact: &Contact| {
+            let (member, this) = (&contact.member, contact.member == *me);
+            let is_leader = view.is_some_and(|view| view.leader == member.id);
+            let role = if this {
+                status.role.as_str()
+            } else if is_leader {
+                "leader"
+            } else {
+                "member"
+            };
+            let since = self.company.since(member, this);
+            let acked = progress.iter().find(|(other, _)| other == member).map(|(_, acked)| *acked);
+            Row {
+                peer: member.id.to_string(),
+                inc: member.inc.to_string(),
+                role: role.to_owned(),
+                address: contact.address.to_string(),
+                priority: contact.explicit,
+                since: since.filter(|since| since.is_seen).map(|since| Stamp(since.at).to_string()),
+                for_ms: since.map(|since| now.saturating_sub(since.at) / 1_000),
+                lag: acked.map(|acked| status.contiguous.above(acked)),
+                rtt_us: self.meter.round_trip(member).map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+                build: this.then(|| crate::BUILD.to_owned()),
+                this,
+            }
+        };
+        let rows: Vec<Row> = view.into_iter().flat_map(|view| view.members.iter().rev()).map(row).collect();
+        let size = rows.len() as u64;
+        let can_lose = match status.mode {
+            Mode::Available => size.saturating_sub(1),
+            Mode::Primary => size.saturating_sub(1) / 2,
+        };
+        let is_leader = status.leader.as_ref() == Some(&me.id);
+        Members {
+            peer: me.id.to_string(),
+            mode: status.mode,
+            view: status.view_id.0,
+            epoch: format!("{}#{}", status.epoch, status.epoch_inc),
+            leader: status.leader.as_ref().map(ToString::to_string),
+            blocked: status.blocked.clone(),
+            can_lose,
+            unknown: (!is_leader && size > 1).then(|| "only the leader measures lag and round trips".to_owned()),
+            members: rows,
+        }
+    }
+
+    /// Publishes what clients have asked to, while there is room for it.
+    fn publish_for_clients(&mut self) {
+        if self.desk.waiting.is_empty() {
+            return;
+        }
+        let now = clock::utc_micros();
+        let count = self.room(self.stamps.room(now)).min(self.desk.waiting.len());
+        if count == 0 {
+            return;
+        }
+        let taken: Vec<Wanted> = self.desk.waiting.drain(..count).collect();
+        let readings = taken.iter().map(|wanted| (wanted.payload.as_slice(), self.stamps.next(now), wanted.guarantee));
+        let publications = Publication::together(readings);
+        self.desk.given = taken.into();
+        self.feed(Input::Publish { publications });
+        let _told_each = std::mem::take(&mut self.refused);
+    }
+
+    /// The node has taken the next readings that it was given, under these numbers.
+    pub(super) fn on_accepted(&mut self, first: Oseq, count: u64) {
+        let inc = self.node.contact().member.inc;
+        if self.desk.given.is_empty() {
+            self.confirmations.on_renumbered(inc, first, first.plus(count).previous(), &self.door);
+            return;
+        }
+        for past in 0..count {
+            let Some(Wanted { from, wait, token, .. }) = self.desk.given.pop_front() else { return };
+            self.confirmations.accept((inc, first.plus(past)), from, wait, token, &self.door);
+        }
+    }
+
+    /// The node has not taken the next one.
+    pub(super) fn on_refused(&mut self, why: Refusal) {
+        if why == Refusal::WindowFull {
+            while let Some(wanted) = self.desk.given.pop_back() {
+                self.desk.waiting.push_front(wanted);
+            }
+            return;
+        }
+        let Some(Wanted { from, payload, .. }) = self.desk.given.pop_front() else { return };
+        self.refusals.refuse(why);
+        let fault = match why {
+            Refusal::TooLarge => {
+                let say = format!("the reading has {} bytes; payload_max is {}", payload.len(), self.payload_max);
+                Fault::new("too_large", say)
+            }
+            Refusal::Leaving => Fault::new("leaving", "this peer is leaving the group"),
+            Refusal::NoQuorum => {
+                let why = self.node.status().blocked.unwrap_or_else(|| why.to_string());
+                Fault::new("blocked", format!("not taken: {why}"))
+            }
+            Refusal::WindowFull => unreachable!("it was dealt with"),
+        };
+        self.door.refuse(from, fault);
+    }
+}
+
+const ASKS_PER_TURN: usize = 1_024;
+/// Readings of clients that may wait for room.
+const WAITING_MAX: usize = 8_192;
