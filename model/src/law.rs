@@ -227,7 +227,7 @@ mod tests {
         let readings = Readings::one(payload.as_bytes().to_vec().into(), 0);
         let guarantee = Guarantee::Agreed;
         let (epoch, first, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
-        Output::Deliver(Delivery::Run(Run { log: LogId::none(), epoch, view_id, first, origin, oseq, guarantee, readings }))
+        Output::Deliver(Delivery::Run(Run { log: LogId::none(), epoch, view_id, first, origin, oseq, guarantee, ordered: None, readings }))
     }
 
     #[test]

@@ -177,6 +177,8 @@ impl Step {
                 | Output::Accepted { .. }
                 | Output::Acknowledged { .. }
                 | Output::Published { .. }
+                | Output::Asked { .. }
+                | Output::Answered { .. }
                 | Output::Refused { .. }
                 | Output::Persist { .. } => {}
             }

@@ -18,7 +18,7 @@ use log::LevelFilter;
 use protocol::config::{Guarantee, Knobs};
 use protocol::error::WireError;
 use protocol::frame::{self, FRAME_MAX};
-use protocol::id::{Contact, LinkId};
+use protocol::id::{Contact, LinkId, Member};
 use protocol::message::{Message, WIRE_VERSION};
 use protocol::note::Note;
 use protocol::readings::Readings;
@@ -193,6 +193,21 @@ enum Given {
     Moved {
         address: std::net::SocketAddrV4,
     },
+    Clock {
+        utc: u64,
+    },
+    Prioritised {
+        explicit: i64,
+    },
+    Ask {
+        ask: u64,
+        question: Bytes,
+    },
+    Answer {
+        to: Member,
+        ask: u64,
+        answer: Bytes,
+    },
 }
 
 #[derive(Deserialize, Serialize)]
@@ -229,6 +244,10 @@ impl Given {
             Input::Leave => Self::Leave,
             Input::Wake => Self::Wake,
             Input::Moved { address } => Self::Moved { address: *address },
+            Input::Clock { utc } => Self::Clock { utc: *utc },
+            Input::Prioritised { explicit } => Self::Prioritised { explicit: *explicit },
+            Input::Ask { ask, question } => Self::Ask { ask: *ask, question: question.clone() },
+            Input::Answer { to, ask, answer } => Self::Answer { to: to.clone(), ask: *ask, answer: answer.clone() },
         }
     }
 
@@ -254,6 +273,10 @@ impl Given {
             Self::Leave => Input::Leave,
             Self::Wake => Input::Wake,
             Self::Moved { address } => Input::Moved { address },
+            Self::Clock { utc } => Input::Clock { utc },
+            Self::Prioritised { explicit } => Input::Prioritised { explicit },
+            Self::Ask { ask, question } => Input::Ask { ask, question },
+            Self::Answer { to, ask, answer } => Input::Answer { to, ask, answer },
         })
     }
 }

@@ -12,6 +12,7 @@
 compile_error!("this system runs on Linux only, for now");
 
 pub mod address;
+pub mod chronicle;
 pub mod cli;
 pub mod client;
 pub mod clock;

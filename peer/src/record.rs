@@ -4,6 +4,7 @@
 //! A position is named by its log, its epoch with the owner's incarnation, and its number, because numbers begin anew in
 //! each log. Incarnations are texts, since readers of JSON round large numbers. What is not known is left out.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -30,6 +31,8 @@ enum Record<'a> {
         oseq: u64,
         time: String,
         #[serde(skip_serializing_if = "Option::is_none")]
+        ordered: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         payload_base64: Option<String>,
@@ -45,6 +48,10 @@ enum Record<'a> {
         incs: Vec<String>,
         joined: Vec<&'a str>,
         left: Vec<&'a str>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        why: BTreeMap<&'a str, &'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ordered: Option<String>,
     },
     /// Positions that this file lacks.
     Gap { log: &'a str, from: u64, to: u64, why: &'a str },
@@ -94,21 +101,23 @@ struct Head {
     log: String,
     epoch: String,
     inc: String,
+    ordered: Option<String>,
 }
 
 impl Head {
     fn of(run: &Run, log: String) -> Self {
-        Self { log, epoch: full(&run.epoch), inc: run.origin.inc.to_string() }
+        Self { log, epoch: full(&run.epoch), inc: run.origin.inc.to_string(), ordered: run.ordered.map(|at| Stamp(at).to_string()) }
     }
 }
 
 fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
-    let Head { log, epoch, inc } = head;
+    let Head { log, epoch, inc, ordered } = head;
+    let ordered = ordered.as_deref();
     let Reading { run, seq, oseq, time, payload } = *reading;
     let text = std::str::from_utf8(payload).ok();
     let payload_base64 = text.is_none().then(|| BASE64_STANDARD.encode(payload));
     let (seq, oseq, view, time, origin) = (seq.0, oseq.0, run.view_id.0, Stamp(time).to_string(), run.origin.id.as_str());
-    let record = Record::Reading { log, epoch, seq, view, origin, inc, oseq, time, payload: text, payload_base64 };
+    let record = Record::Reading { log, epoch, seq, view, origin, inc, oseq, time, ordered, payload: text, payload_base64 };
     serde_json::to_writer(out, &record).expect("a record is made of what JSON can say");
 }
 
@@ -176,6 +185,8 @@ fn write_view(standing: &Standing, log: &str, out: &mut Vec<u8>) {
         incs: view.members.iter().map(|contact| contact.member.inc.to_string()).collect(),
         joined: joined.iter().map(|id| id.as_str()).collect(),
         left: left.iter().map(|id| id.as_str()).collect(),
+        why: view.remarks.why.iter().map(|(id, why)| (id.as_str(), why.as_str())).collect(),
+        ordered: view.remarks.ordered.map(|at| Stamp(at).to_string()),
     };
     put(&record, out);
 }
@@ -196,6 +207,7 @@ mod tests {
     use protocol::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
     use protocol::log_id::LogId;
     use protocol::readings::Readings;
+    use protocol::remarks::Remarks;
     use protocol::seam::{Delivery, Run, Standing};
     use protocol::view::View;
 
@@ -226,9 +238,10 @@ mod tests {
         let reading = |payload: &'static [u8]| {
             let readings = Readings::one(Bytes::from_static(payload), 0);
             let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
-            Delivery::Run(Run { log: log(), epoch: epoch(3), view_id, first, origin: member("p2", 5), oseq, guarantee, readings })
+            let (origin, ordered) = (member("p2", 5), Some(1_000_000));
+            Delivery::Run(Run { log: log(), epoch: epoch(3), view_id, first, origin, oseq, guarantee, ordered, readings })
         };
-        let rest = r#""seq":18,"view":7,"origin":"p2","inc":"5","oseq":9,"time":"1970-01-01T00:00:00.000000Z""#;
+        let rest = r#""seq":18,"view":7,"origin":"p2","inc":"5","oseq":9,"time":"1970-01-01T00:00:00.000000Z","ordered":"1970-01-01T00:00:01.000000Z""#;
         let head = format!(r#"{{"kind":"reading",{LOG},{EPOCH},{rest},"#);
         check(&reading(b"a\"b"), &format!(r#"{head}"payload":"a\"b"}}"#));
         check(&reading(b"\xff\x00"), &format!(r#"{head}"payload_base64":"/wA="}}"#));
@@ -258,11 +271,13 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let contact = |member: Member| Contact { member, birth: 1, address, explicit: 0 };
         let members = vec![contact(member("p1", u64::MAX)), contact(member("p2", 5))];
-        let view = View::new(ViewId(7), epoch(3), member("p1", 1).id, members);
+        let remarks = Remarks { ordered: Some(0), why: vec![(member("p3", 1).id, "it asked to leave".to_owned())] };
+        let view = View { remarks, ..View::new(ViewId(7), epoch(3), member("p1", 1).id, members) };
         let (joined, left) = (vec![member("p2", 5)], vec![member("p3", 1)]);
         let standing = Standing { log: log(), seq: Seq(4), view, joined, left };
         let members = r#""members":["p1","p2"],"incs":["18446744073709551615","5"],"joined":["p2"],"left":["p3"]"#;
-        let line = format!(r#"{{"kind":"view",{LOG},{EPOCH},"seq":4,"view":7,"leader":"p1",{members}}}"#);
+        let why = r#""why":{"p3":"it asked to leave"},"ordered":"1970-01-01T00:00:00.000000Z""#;
+        let line = format!(r#"{{"kind":"view",{LOG},{EPOCH},"seq":4,"view":7,"leader":"p1",{members},{why}}}"#);
         check(&Delivery::View(Box::new(standing)), &line);
     }
 }

@@ -104,6 +104,8 @@ impl Twin {
             | Output::Broadcast { .. }
             | Output::Whisper { .. }
             | Output::Published { .. }
+            | Output::Asked { .. }
+            | Output::Answered { .. }
             | Output::Refused { .. }
             | Output::Stop(_) => None,
         }

@@ -19,7 +19,9 @@ use signal_hook_mio::v1_0::Signals;
 use stdio::signals::Requests;
 
 use self::door::Desk;
+use self::queries::Queries;
 use self::tally::Tally;
+use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::company::Company;
 use crate::contacts::Contacts;
@@ -52,6 +54,7 @@ mod door;
 mod memory;
 mod moving;
 mod publishing;
+mod queries;
 mod start;
 mod tally;
 
@@ -87,6 +90,14 @@ pub struct Shell {
     confirmations: Confirmations,
     /// Since when each member has been in the group.
     company: Company,
+    chronicle: Chronicle,
+    queries: Queries,
+    /// Answers to other members' programs.
+    answers: Vec<Input>,
+    /// What the node knows of the wall clock: that time less the monotonic one.
+    clock_offset: Option<i64>,
+    /// The configured priority.
+    priority: i64,
     payload_max: u64,
     meter: Meter,
     narrator: Narrator,
@@ -154,7 +165,8 @@ impl Shell {
             let patience = keeper.deadline().map(|due| due.since(clock::now()));
             return poll(&mut self.poll, events, patience);
         }
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).min();
+        let due =
+            self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).chain(self.queries.deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
         let busy = more_lines || self.desk.is_busy(self.has_room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
@@ -218,7 +230,12 @@ impl Shell {
         self.look_around();
         self.publish_lines();
         self.publish_load();
+        self.tell_clock();
         self.serve_door();
+        self.look_after_queries();
+        for answer in std::mem::take(&mut self.answers) {
+            self.feed(answer);
+        }
     }
 
     /// Whether a deadline passed so long ago that others may have spoken meanwhile without being heard.
@@ -282,8 +299,20 @@ impl Shell {
         }
     }
 
+    /// Tells the node what the wall clock shows, whenever that is news.
+    fn tell_clock(&mut self) {
+        let signed = |micros: u64| i64::try_from(micros).unwrap_or(i64::MAX);
+        let utc = clock::utc_micros();
+        let offset = signed(utc).saturating_sub(signed(clock::now().as_micros()));
+        if self.clock_offset.is_none_or(|known| known.abs_diff(offset) > CLOCK_DRIFT_MICROS) {
+            self.clock_offset = Some(offset);
+            self.feed(Input::Clock { utc });
+        }
+    }
+
     /// Tells what the node has no part in, and its recording would not bring back.
     fn tell(&mut self, note: Note) {
+        self.chronicle.note(&note, clock::utc_micros());
         if let Some(recorder) = &mut self.recorder {
             recorder.tell(clock::now(), &note);
         }
@@ -334,6 +363,8 @@ impl Shell {
             }
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Acknowledged { .. } => {}
+            Output::Asked { from, ask, question } => self.on_asked(from, ask, &question),
+            Output::Answered { ask, answer } => self.on_answered(ask, &answer),
             Output::Accepted { first, readings, .. } => self.on_accepted(first, readings.len()),
             Output::Published { first, last, seq, log, epoch, outcome } => {
                 let inc = self.node.contact().member.inc;
@@ -352,6 +383,7 @@ impl Shell {
             }
             Output::Note(note) => {
                 let is_view = matches!(note, Note::View { .. });
+                self.chronicle.note(&note, clock::utc_micros());
                 self.narrator.tell(note);
                 if is_view {
                     self.view_since = self.now;
@@ -374,6 +406,7 @@ impl Shell {
             Delivery::View(standing) => self.company.meet(&standing.view, clock::utc_micros()),
             _ => {}
         }
+        self.chronicle.deliver(&delivery, clock::utc_micros());
         self.delivered.push(delivery);
     }
 
@@ -476,6 +509,8 @@ const PACER: Token = Token(7);
 const EVENTS_MAX: usize = 1_024;
 /// A loop that runs later than this reads everything before it judges a deadline.
 const LATE: Duration = Duration::from_millis(20);
+/// A wall clock that has moved by more is told anew.
+const CLOCK_DRIFT_MICROS: u64 = 2_000;
 const CATCH_UP_TURNS: usize = 256;
 const FAREWELL: Duration = Duration::from_millis(500);
 const SINKS_PATIENCE: Duration = Duration::from_secs(5);

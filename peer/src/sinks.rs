@@ -234,6 +234,7 @@ mod tests {
             origin,
             oseq: Oseq(seq),
             guarantee: protocol::config::Guarantee::Agreed,
+            ordered: None,
             readings: Readings::one(Bytes::copy_from_slice(payload.as_bytes()), 0),
         })
     }

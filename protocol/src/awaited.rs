@@ -64,7 +64,9 @@ impl Pace {
             | Message::MissingSeqNotFound(_)
             | Message::Rejected(_)
             | Message::Leave
-            | Message::Handover { .. } => None,
+            | Message::Handover { .. }
+            | Message::Query { .. }
+            | Message::Answer { .. } => None,
         }
     }
 }

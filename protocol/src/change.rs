@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{self, MEMBERS_MOST};
 use crate::id::{Contact, Epoch, PeerId, ViewId};
+use crate::remarks::Remarks;
 use crate::view::View;
 
 /// A view, as a change of the one before it.
@@ -31,6 +32,9 @@ pub struct Change {
     pub come: Vec<Contact>,
     /// Set in the last view of a group that dissolves into another one: whom to join.
     pub successor: Option<Contact>,
+    /// What else is said of the view, to people.
+    #[serde(skip)]
+    pub remarks: Remarks,
 }
 
 impl Change {
@@ -52,6 +56,7 @@ impl Change {
             gone,
             come,
             successor: view.successor.clone(),
+            remarks: view.remarks.clone(),
         })
     }
 
@@ -63,7 +68,7 @@ impl Change {
         let replaced: BTreeSet<&PeerId> = self.gone.iter().chain(self.come.iter().map(Contact::id)).collect();
         let kept = before.members.iter().filter(|contact| !replaced.contains(contact.id())).cloned();
         let view = View::new(self.view_id, self.epoch.clone(), self.leader.clone(), kept.chain(self.come.iter().cloned()).collect());
-        Some(View { successor: self.successor.clone(), ..view })
+        Some(View { successor: self.successor.clone(), remarks: self.remarks.clone(), ..view })
     }
 }
 

@@ -61,7 +61,7 @@ impl Sinks {
     fn deliver_entry(&mut self, log: &Log, at: (&LogId, &Epoch, Seq), entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
         let (name, epoch, seq) = at;
         match entry {
-            Entry::Readings { origin, first, guarantee, readings } => {
+            Entry::Readings { origin, first, guarantee, ordered, readings } => {
                 let (last, mut past) = (first.plus(readings.len()).previous(), 0);
                 while past < readings.len() {
                     let (standing, end) = self.handed.standing(&origin, first.plus(past), last);
@@ -82,7 +82,7 @@ impl Sinks {
                             self.handed.add(&origin, oseq, end);
                             let readings = readings.slice(past..next);
                             let (log, epoch, view_id, origin) = (name.clone(), epoch.clone(), self.in_force, origin.clone());
-                            let run = Run { log, epoch, view_id, first: seq, origin, oseq, guarantee, readings };
+                            let run = Run { log, epoch, view_id, first: seq, origin, oseq, guarantee, ordered, readings };
                             out.push(Output::Deliver(Delivery::Run(run)));
                         }
                     }

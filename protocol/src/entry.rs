@@ -140,6 +140,8 @@ pub enum Entry {
         first: Oseq,
         /// When they are to be handed over.
         guarantee: Guarantee,
+        /// When the leader numbered them, by the leader's clock, in microseconds since 1970; none where that clock was not known.
+        ordered: Option<u64>,
         /// The readings.
         readings: Readings,
     },
@@ -170,7 +172,7 @@ impl Entry {
     /// A single reading; `time` is in microseconds since 1970 (UTC).
     #[must_use]
     pub fn one(origin: Member, number: Oseq, guarantee: Guarantee, payload: Bytes, time: u64) -> Self {
-        Self::Readings { origin, first: number, guarantee, readings: Readings::one(payload, time) }
+        Self::Readings { origin, first: number, guarantee, ordered: None, readings: Readings::one(payload, time) }
     }
 
     /// How many positions of the log it takes up.
@@ -189,10 +191,11 @@ impl Entry {
     #[must_use]
     pub fn part(&self, range: Range<u64>) -> Self {
         match self {
-            Self::Readings { origin, first, guarantee, readings } => Self::Readings {
+            Self::Readings { origin, first, guarantee, ordered, readings } => Self::Readings {
                 origin: origin.clone(),
                 first: first.plus(range.start),
                 guarantee: *guarantee,
+                ordered: *ordered,
                 readings: readings.slice(range),
             },
             Self::View(_) | Self::Change(_) | Self::Lost { .. } => {
@@ -221,8 +224,8 @@ impl Entry {
     pub fn weight(&self) -> u64 {
         match self {
             Self::Readings { readings, .. } => readings.bytes() + READING_WEIGHT * readings.len(),
-            Self::View(view) => 64 + view.size() as u64 * 160,
-            Self::Change(change) => 64 + (change.gone.len() + change.come.len()) as u64 * 160,
+            Self::View(view) => 64 + view.size() as u64 * 160 + view.remarks.weight(),
+            Self::Change(change) => 64 + (change.gone.len() + change.come.len()) as u64 * 160 + change.remarks.weight(),
             Self::Lost { .. } => 64,
         }
     }

@@ -194,6 +194,7 @@ fn write_annex(message: &Message, out: &mut Vec<u8>) {
         Message::Rejected(no) => put(no, out),
         Message::Leave => {}
         Message::Handover { successor, epoch } => put(&(successor, epoch), out),
+        Message::Query { ask, question: text } | Message::Answer { ask, answer: text } => put(&(ask, text), out),
     }
 }
 
@@ -226,6 +227,14 @@ fn read(verb: Verb, annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Message
         Verb::Handover => {
             let (successor, epoch): (PeerId, Epoch) = annex.take()?;
             Message::Handover { successor, epoch }
+        }
+        Verb::Query => {
+            let (ask, question) = annex.take()?;
+            Message::Query { ask, question }
+        }
+        Verb::Answer => {
+            let (ask, answer) = annex.take()?;
+            Message::Answer { ask, answer }
         }
     };
     annex.end()?;

@@ -79,6 +79,7 @@ mod membership;
 mod moving;
 mod outbox;
 mod preempt;
+mod prioritising;
 mod proof;
 #[cfg(test)]
 mod puppet;
@@ -105,7 +106,9 @@ pub mod message;
 pub mod node;
 pub mod note;
 pub mod phase;
+pub mod query;
 pub mod readings;
+pub mod remarks;
 pub mod seam;
 pub mod status;
 pub mod table;

@@ -258,6 +258,7 @@ impl Node {
     pub(crate) fn miss(&mut self, now: Time, cause: Cause, evidence: &Evidence, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
         let leader = following.leader.member.clone();
+        self.suspicions.note(&leader.id, evidence.to_string());
         out.push(Output::Note(Note::Suspect { peer: leader.id.clone(), peer_inc: leader.inc, evidence: evidence.clone() }));
         if self.log.view().is_none() {
             // It holds no view, so there is nobody to ask: the first view is formed anew.

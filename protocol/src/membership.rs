@@ -16,6 +16,7 @@ use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leadi
 use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::{Evidence, Note};
+use crate::remarks::Remarks;
 use crate::role::Role;
 use crate::seam::Output;
 use crate::sequencer::{Courting, Leader, Retiring, Successor};
@@ -226,6 +227,7 @@ impl Node {
         }
         leader.failed.push((contact.clone(), silent));
         let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
+        self.suspicions.note(&peer, evidence.to_string());
         out.push(Output::Note(Note::Suspect { peer, peer_inc, evidence: evidence.clone() }));
     }
 
@@ -289,10 +291,23 @@ impl Node {
         if next.members == view.members {
             return;
         }
+        let why = |id: &PeerId, suspected| if left.contains(id) { Some("it asked to leave".to_owned()) } else { suspected };
+        let next = self.with_remarks(next, &view, why);
         self.append(Entry::View(next), out);
         self.unsettle();
         let silent = failed.into_iter().filter(|(_, silent)| *silent).map(|(contact, _)| contact.member).collect();
         self.follow_members(now, entrants, &silent, out);
+    }
+
+    /// A view that this peer numbers now, with its time and with why those went who were in the one before.
+    pub(crate) fn with_remarks(&mut self, view: View, before: &View, why: impl Fn(&PeerId, Option<String>) -> Option<String>) -> View {
+        let gone = before.members.iter().map(Contact::id).filter(|id| view.find(id).is_none());
+        let why = gone.filter_map(|id| {
+            let suspected = self.suspicions.take(id);
+            Some((id.clone(), why(id, suspected)?))
+        });
+        let remarks = Remarks { why: why.collect(), ordered: self.utc };
+        View { remarks, ..view }
     }
 
     /// The followers become those of the newest view; whoever is new is told so, whoever is out is sent the entry that says it.

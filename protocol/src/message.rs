@@ -15,6 +15,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{self, MEMBERS_MOST, ROWS_MOST, VIEWS_MOST};
@@ -91,6 +92,20 @@ pub enum Message {
         successor: PeerId,
         /// The epoch that is handed over.
         epoch: Epoch,
+    },
+    /// A member's program asks the leader's program something (see [`crate::query`]).
+    Query {
+        /// Echoed in the answer.
+        ask: u64,
+        /// Any bytes.
+        question: Bytes,
+    },
+    /// The answer.
+    Answer {
+        /// The question that this answers.
+        ask: u64,
+        /// Any bytes.
+        answer: Bytes,
     },
 }
 
@@ -423,6 +438,8 @@ impl Message {
             Self::Rejected(_) => "REJECTED",
             Self::Leave => "LEAVE",
             Self::Handover { .. } => "HANDOVER",
+            Self::Query { .. } => "QUERY",
+            Self::Answer { .. } => "ANSWER",
         }
     }
 
@@ -463,7 +480,9 @@ impl Message {
             | Self::MissingSeqRequest(_)
             | Self::MissingSeqNotFound(_)
             | Self::Rejected(_)
-            | Self::Leave => None,
+            | Self::Leave
+            | Self::Query { .. }
+            | Self::Answer { .. } => None,
         }
     }
 }
@@ -484,7 +503,12 @@ impl fmt::Display for Message {
             Self::Heartbeat(beat) => write!(f, "{verb} {} of {} high {} stable {}", beat.beat, beat.epoch, beat.high, beat.stable),
             Self::HeartbeatAck(ack) => write!(f, "{verb} {} of {} has {}", ack.beat, ack.epoch, ack.contiguous),
             Self::Election(election) => write!(f, "{verb}:{}", election.candidate.id()),
-            Self::Ok { .. } | Self::Clear { .. } | Self::ViewSyncRequest { .. } | Self::Leave => f.write_str(verb),
+            Self::Ok { .. }
+            | Self::Clear { .. }
+            | Self::ViewSyncRequest { .. }
+            | Self::Leave
+            | Self::Query { .. }
+            | Self::Answer { .. } => f.write_str(verb),
             Self::Coordinator(word) => write!(f, "{verb}:{} in {}", word.leader.id(), word.epoch),
             Self::SeqSyncRequest(request) => write!(f, "{verb} for {}", request.epoch),
             Self::SeqSyncResponse(answer) => write!(f, "{verb}:{} for {}", answer.contiguous, answer.epoch),

@@ -53,8 +53,10 @@ impl Node {
         if known.member == self.me.member {
             return (*known != self.me).then(|| self.me.clone());
         }
-        let address = self.links.moved_to(&known.member, known.birth, known.address)?;
-        Some(Contact { address, ..known.clone() })
+        let said = self.links.contact(&known.member).filter(|said| said.birth == known.birth);
+        let explicit = said.map_or(known.explicit, |said| said.explicit);
+        let address = self.links.moved_to(&known.member, known.birth, known.address).unwrap_or(known.address);
+        Some(Contact { address, explicit, ..known.clone() }).filter(|renewed| renewed != known)
     }
 
     /// The members of the next view, each with its present address.

@@ -23,6 +23,7 @@ use crate::log::Log;
 use crate::message::{Datagram, JoinRequest, Message, Reason, Rejected};
 use crate::note::{Note, Refusal};
 use crate::outbox::Outbox;
+use crate::remarks::Suspicions;
 use crate::role::{Leaving, Role, Witness};
 use crate::seam::{Input, Output, Publication, StopReason};
 use crate::status::Status;
@@ -90,6 +91,13 @@ pub struct Node {
     /// Up to when its own lateness has been allowed for.
     pub(crate) excused_until: Time,
     stopped: bool,
+    /// Whether it hands over as soon as somebody outranks it, because it was asked to.
+    pub(crate) demoted: bool,
+    /// What the wall clock showed when this peer was last told, and when that was.
+    clock: Option<(Time, u64)>,
+    /// What it shows during this call.
+    pub(crate) utc: Option<u64>,
+    pub(crate) suspicions: Suspicions,
 }
 
 impl Node {
@@ -151,6 +159,10 @@ impl Node {
             lag: Duration::ZERO,
             excused_until: now,
             stopped: false,
+            demoted: false,
+            clock: None,
+            utc: None,
+            suspicions: Suspicions::default(),
         };
         let ask = node.fresh_ask();
         if let Role::Joining(joining) = &mut node.role {
@@ -166,12 +178,19 @@ impl Node {
         Self { veteran: true, ..self }
     }
 
+    /// Says what the wall clock shows, in microseconds since 1970 (UTC), as [`Input::Clock`] does.
+    #[must_use]
+    pub fn with_clock(self, now: Time, utc: u64) -> Self {
+        Self { clock: Some((now, utc)), ..self }
+    }
+
     /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same outputs.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         if self.stopped {
             return;
         }
         self.doubt_self(now);
+        self.utc = self.clock.map(|(then, utc)| utc.saturating_add(now.as_micros()).saturating_sub(then.as_micros()));
         match input {
             Input::Received { link, messages } => {
                 for message in messages {
@@ -191,6 +210,15 @@ impl Node {
             Input::Backlog { link, full } => self.links.set_full(link, full),
             Input::Publish { publications } => self.on_publish(publications, out),
             Input::Moved { address } => self.on_moved(now, address, out),
+            Input::Prioritised { explicit } => self.on_prioritised(now, explicit, out),
+            Input::Ask { ask, question } => {
+                let _nobody_to_ask = self.ask_leader(now, ask, question, out);
+            }
+            Input::Answer { to, ask, answer } => self.answer_query(now, &to, ask, answer, out),
+            Input::Clock { utc } => {
+                self.clock = Some((now, utc));
+                self.utc = Some(utc);
+            }
             Input::Leave => self.on_leave(now, out),
             Input::Wake => self.on_wake(now, out),
         }
@@ -312,11 +340,16 @@ impl Node {
             lag,
             excused_until,
             stopped,
+            demoted,
+            // For people.
+            clock: _,
+            utc: _,
+            suspicions: _,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
         let meets = (courtship, strangers, doubted, first_inc);
         let goes = (leaving, preempted, meets, merging, been_member, veteran, blocked.is_some());
-        let does = (role, building, witness, goes, wants_changed, beats);
+        let does = (role, building, witness, goes, wants_changed, beats, demoted);
         // What was allowed for matters only while something is overdue.
         let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *excused_until).then_some(excused_until);
         situation(&(holds, does, tick_at, more_at, lag, overdue_since, stopped), now)
@@ -539,6 +572,8 @@ impl Node {
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
             Message::Leave => self.on_member_leaves(now, from),
+            Message::Query { ask, question } => self.on_query(from, ask, question, out),
+            Message::Answer { ask, answer } => self.on_answer(from, ask, answer, out),
             Message::Handover { successor, epoch } => self.on_handover(now, from, &successor, &epoch, out),
         }
     }

@@ -46,7 +46,7 @@ impl Node {
     /// Begins to hand over, if somebody is there to take over.
     pub(crate) fn yield_to_better(&mut self, now: Time) {
         let knobs = self.config.knobs();
-        if !knobs.preempt || self.leaving.is_some() || !self.preempted.is_over(now) {
+        if !knobs.preempt && !self.demoted || self.leaving.is_some() || !self.preempted.is_over(now) {
             return;
         }
         let until = now + knobs.sync_timeout;

@@ -67,7 +67,12 @@ impl Reach {
                 | Reason::Version { .. }
                 | Reason::Busy => true,
             },
-            Message::Ok { .. } | Message::Clear { .. } | Message::ViewSyncRequest { .. } | Message::Leave => true,
+            Message::Ok { .. }
+            | Message::Clear { .. }
+            | Message::ViewSyncRequest { .. }
+            | Message::Leave
+            | Message::Query { .. }
+            | Message::Answer { .. } => true,
         }
     }
 

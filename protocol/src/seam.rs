@@ -72,6 +72,34 @@ pub enum Input {
         /// What others are to dial.
         address: SocketAddrV4,
     },
+    /// What the wall clock shows now, in microseconds since 1970 (UTC). To be said again when it was set. Entries that this peer
+    /// numbers carry that time; nothing is decided by it.
+    Clock {
+        /// The time.
+        utc: u64,
+    },
+    /// This peer's explicit priority is another one from now on. A leader that is outranked then hands over, whatever the knob
+    /// `preempt` says.
+    Prioritised {
+        /// The priority.
+        explicit: i64,
+    },
+    /// Put a question to the leader's program; [`Output::Answered`] is the answer, if one comes.
+    Ask {
+        /// Echoed in the answer.
+        ask: u64,
+        /// Any bytes, [`crate::query::QUESTION_MOST`] at most.
+        question: Bytes,
+    },
+    /// The answer to [`Output::Asked`].
+    Answer {
+        /// Who asked.
+        to: Member,
+        /// Its question.
+        ask: u64,
+        /// Any bytes, [`crate::query::QUESTION_MOST`] at most.
+        answer: Bytes,
+    },
     /// Leave the group, then stop.
     Leave,
     /// The deadline has passed.
@@ -218,6 +246,22 @@ pub enum Output {
         /// Whether this peer has been in a view (mode `primary`): the next start says so with [`crate::node::Node::veteran`].
         veteran: bool,
     },
+    /// A member asks this peer's program something; to be answered with [`Input::Answer`].
+    Asked {
+        /// Who asks.
+        from: Member,
+        /// Its question's name.
+        ask: u64,
+        /// Any bytes.
+        question: Bytes,
+    },
+    /// The leader's program has answered [`Input::Ask`].
+    Answered {
+        /// The question.
+        ask: u64,
+        /// Any bytes.
+        answer: Bytes,
+    },
     /// Something worth telling.
     Note(Note),
     /// The node is done; nothing will come of further inputs.
@@ -329,6 +373,8 @@ pub struct Run {
     pub oseq: Oseq,
     /// When they were to be handed over.
     pub guarantee: Guarantee,
+    /// When the leader numbered them, by the leader's clock, in microseconds since 1970; none where that clock was not known.
+    pub ordered: Option<u64>,
     /// The readings.
     pub readings: Readings,
 }

@@ -280,7 +280,7 @@ impl Node {
             match wish {
                 Wish::Readings { guarantee, readings } if known < readings.len() && self.log.last_oseq(from) >= first.previous() => {
                     let (first, readings) = (first.plus(known), readings.slice(known..readings.len()));
-                    self.append(Entry::Readings { origin: from.clone(), first, guarantee, readings }, out);
+                    self.append(Entry::Readings { origin: from.clone(), first, guarantee, ordered: self.utc, readings }, out);
                 }
                 Wish::Lost { .. } if self.log.last_oseq(from) == first.previous() => {
                     self.append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
@@ -461,7 +461,7 @@ impl Node {
                 for wish in run {
                     let (first, end) = (own, wish.last(own));
                     let origin = self.me.member.clone();
-                    self.append(entry(origin, first, wish), out);
+                    self.append(entry(origin, first, wish, self.utc), out);
                     own = end.next();
                 }
             }
@@ -518,9 +518,9 @@ impl Node {
     }
 }
 
-fn entry(origin: Member, first: Oseq, wish: Wish) -> Entry {
+fn entry(origin: Member, first: Oseq, wish: Wish, ordered: Option<u64>) -> Entry {
     match wish {
-        Wish::Readings { guarantee, readings } => Entry::Readings { origin, first, guarantee, readings },
+        Wish::Readings { guarantee, readings } => Entry::Readings { origin, first, guarantee, ordered, readings },
         Wish::Lost { to } => Entry::Lost { origin, from: first, to: to.max(first) },
     }
 }

@@ -14,6 +14,7 @@ use crate::id::{Contact, Epoch, Member, PeerId, Seq};
 use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncFinal, SyncRequest};
 use crate::node::Node;
 use crate::note::{Cause, Note};
+use crate::remarks::Remarks;
 use crate::role::{Claim, Phase, Role};
 use crate::seam::{Output, StopReason};
 use crate::sequencer::Leader;
@@ -446,6 +447,13 @@ impl Node {
             }
             out.push(Output::Note(Note::Failed { peer, peer_inc, silent, ordered: view.ids() }));
         }
+        let me = self.me.id().clone();
+        let view = match &before {
+            Some(before) => self.with_remarks(view, before, |_, suspected| {
+                suspected.or_else(|| Some(format!("it did not answer {me}, which claimed to lead")))
+            }),
+            None => View { remarks: Remarks { ordered: self.utc, why: Vec::new() }, ..view },
+        };
         self.append(Entry::View(view), out);
         self.unsettle();
     }

@@ -146,7 +146,13 @@ mod tests {
         let mut collector = Collector::default();
         // Each weighs by its number, so that no two places can be mistaken.
         (first..first + count).for_each(|n| collector.push(&vec![b'x'; n as usize], 0));
-        Entry::Readings { origin, first: Oseq(first), guarantee: Guarantee::Agreed, readings: collector.finish().expect("some") }
+        Entry::Readings {
+            origin,
+            first: Oseq(first),
+            guarantee: Guarantee::Agreed,
+            ordered: None,
+            readings: collector.finish().expect("some"),
+        }
     }
 
     /// Nine readings behind position 10, put together in entries of these sizes.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::bounded::{self, MEMBERS_MOST};
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, ViewId};
+use crate::remarks::Remarks;
 
 /// One view of the group. Equal `(epoch, view_id)` means equal members in equal order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct View {
     pub members: Roster,
     /// Set in the last view of a group that dissolves into another one: whom to join.
     pub successor: Option<Contact>,
+    /// What else is said of it, to people.
+    #[serde(skip)]
+    pub remarks: Remarks,
 }
 
 impl View {
@@ -33,7 +37,7 @@ impl View {
     #[must_use]
     pub fn new(view_id: ViewId, epoch: Epoch, leader: PeerId, mut members: Vec<Contact>) -> Self {
         members.sort_by_key(Contact::priority);
-        Self { view_id, epoch, leader, members: Roster::new(members), successor: None }
+        Self { view_id, epoch, leader, members: Roster::new(members), successor: None, remarks: Remarks::default() }
     }
 
     /// What the view says of a peer of that name.

@@ -158,6 +158,8 @@ impl<'a> Asked<'a> {
             // The others have notes that say the same.
             Output::Deliver(Delivery::View(_) | Delivery::Repeat { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. }) => None,
             Output::Accepted { .. } | Output::Published { .. } => output.fate(),
+            Output::Asked { from, .. } => Some(format!("is asked by {}", from.id)),
+            Output::Answered { .. } => Some("is answered".to_owned()),
             Output::Acknowledged { .. } => {
                 let mut sentences = Vec::new();
                 output.notes_of_readings(|note| sentences.push(note.sentence(self.node.contact().id())));

@@ -19,6 +19,7 @@ use protocol::message::{
     MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use protocol::readings::Readings;
+use protocol::remarks::Remarks;
 use protocol::table::Table;
 use protocol::view::View;
 
@@ -89,7 +90,13 @@ impl Liar {
             Message::MissingSeqRequest(missing) => self.note(&missing.epoch, missing.ask, missing.to),
             Message::MissingSeqNotFound(answer) => keep(&mut self.asks, answer.ask),
             Message::OrderedAck { epoch, contiguous } => self.note(epoch, epoch.round, *contiguous),
-            Message::Hello(_) | Message::SequencerRequest(_) | Message::Rejected(_) | Message::Leave | Message::Handover { .. } => {}
+            Message::Hello(_)
+            | Message::SequencerRequest(_)
+            | Message::Rejected(_)
+            | Message::Leave
+            | Message::Handover { .. }
+            | Message::Query { .. }
+            | Message::Answer { .. } => {}
         }
         keep(&mut self.heard, Rc::clone(message));
     }
@@ -290,7 +297,7 @@ impl Liar {
                     ((0..self.below(3)).map(|_| self.member().id).collect(), (0..self.below(3)).map(|_| self.contact()).collect());
                 let (view_id, epoch, leader) = (ViewId(self.number()), self.epoch(), self.member().id);
                 let successor = self.one_in(4).then(|| self.contact());
-                Entry::Change(Change { before, view_id, epoch, leader, gone, come, successor })
+                Entry::Change(Change { before, view_id, epoch, leader, gone, come, successor, remarks: self.remarks() })
             }
             2 => {
                 let from = self.number();
@@ -300,9 +307,15 @@ impl Liar {
                 origin: self.member(),
                 first: Oseq(self.number()),
                 guarantee: self.guarantee(),
+                ordered: self.one_in(2).then(|| self.number()),
                 readings: self.readings(),
             },
         }
+    }
+
+    fn remarks(&mut self) -> Remarks {
+        let ordered = self.one_in(2).then(|| self.number());
+        Remarks { ordered, why: (0..self.below(3)).map(|_| (self.member().id, "a lie".to_owned())).collect() }
     }
 
     fn run(&mut self) -> Vec<Entry> {
@@ -408,9 +421,11 @@ impl Liar {
                     Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: self.one_in(2).then(|| self.snapshot()) })
                 }
                 18 if !strict => Message::Rejected(Rejected { ask: may(self), reason: self.reason() }),
-                19 => match self.one_in(2) {
-                    true => Message::Leave,
-                    false => Message::Handover { successor: self.member().id, epoch: self.epoch() },
+                19 => match self.below(4) {
+                    0 => Message::Leave,
+                    1 => Message::Query { ask: self.ask(), question: vec![b'x'; self.below(64) as usize].into() },
+                    2 => Message::Answer { ask: self.ask(), answer: vec![b'x'; self.below(64) as usize].into() },
+                    _ => Message::Handover { successor: self.member().id, epoch: self.epoch() },
                 },
                 _ => continue,
             };
@@ -441,7 +456,7 @@ mod tests {
         let mut liar = Liar::new(7);
         let me = liar.stranger();
         let said: BTreeSet<&str> = (0..5_000).filter_map(|_| liar.lie(&me, false)).map(|message| message.verb()).collect();
-        assert_eq!(said.len(), 20, "all but HELLO, which begins a link: {said:?}");
+        assert_eq!(said.len(), 22, "all but HELLO, which begins a link: {said:?}");
         let strict: BTreeSet<&str> = (0..5_000).filter_map(|_| liar.lie(&me, true)).map(|message| message.verb()).collect();
         assert!(!strict.contains("NEW_PEER_REQUEST") && !strict.contains("COORDINATOR") && strict.len() > 12, "{strict:?}");
     }

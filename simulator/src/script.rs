@@ -13,7 +13,7 @@
 //! Replaying keeps comments and commands and writes the transcripts anew; a test compares the two texts.
 //!
 //! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
-//! `resume P…`, `restart P… [fresh]`, `leave P…`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
+//! `resume P…`, `restart P… [fresh]`, `leave P…`, `prioritise P NUMBER`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
 //! `cut P > P…`, `deaf P > P…` (the others do not hear the first's broadcasts), `undialled P > P…` (the first cannot dial the others), `seed P > P…`
 //! (the first has the others as seeds); these three are for good. `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P [ghost]` (what the first would do with each
 //! word that the second, or an earlier life of it, could say at this moment; nobody learns of it).
@@ -128,6 +128,12 @@ impl Stage {
             "pause" => self.each(words, World::pause),
             "resume" => self.each(words, World::resume),
             "leave" => self.each(words, World::leave),
+            "prioritise" => {
+                let host = self.named(words)?;
+                let explicit = words.next().and_then(|word| word.parse().ok()).ok_or("a priority is missing")?;
+                self.world.prioritise(host, explicit);
+                Ok(())
+            }
             "restart" => {
                 let identity = if line.ends_with(" fresh") { Identity::Fresh } else { Identity::Same };
                 words.filter(|word| *word != "fresh").try_for_each(|name| {

@@ -85,6 +85,10 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
                 }
             }
             Input::Moved { address } => self.line(now, format_args!("{who} is at {address} now")),
+            Input::Clock { utc } => self.line(now, format_args!("{who} sees {utc} on the wall clock")),
+            Input::Prioritised { explicit } => self.line(now, format_args!("{who} has priority {explicit} now")),
+            Input::Ask { ask, .. } => self.line(now, format_args!("{who} asks its leader {ask}")),
+            Input::Answer { to, ask, .. } => self.line(now, format_args!("{who} answers {to} {ask}")),
             Input::Leave => self.line(now, format_args!("{who} is asked to leave")),
             Input::Wake => self.line(now, format_args!("{who} wakes")),
         }

@@ -408,6 +408,8 @@ impl<W: Watch> World<W> {
         let priority = *explicit;
         let node = Node::new(contact.clone(), self.settings.config.clone(), draw(seed, "node", key), clock.read(now));
         let node = if *veteran { node.veteran() } else { node };
+        // Every other machine knows the time of day.
+        let node = if host % 2 == 0 { node.with_clock(clock.read(now), wall(now)) } else { node };
         self.processes += 1;
         let pid = self.processes;
         let process = Process::new(pid, node, contact, now);
@@ -447,6 +449,14 @@ impl<W: Watch> World<W> {
             let time = wall(self.now);
             let publications = Publication::together(readings.into_iter().map(|(payload, guarantee)| (payload, time, guarantee)));
             self.handle(host, None, Input::Publish { publications });
+        }
+    }
+
+    /// A peer is given another explicit priority; a restart brings the old one back.
+    pub fn prioritise(&mut self, host: usize, explicit: i64) {
+        if self.is_live(host) && !self.is_paused(host) {
+            self.watch.act(self.now, format_args!("prioritise {} {explicit}", self.hosts[host].id));
+            self.handle(host, None, Input::Prioritised { explicit });
         }
     }
 
@@ -510,7 +520,7 @@ impl<W: Watch> World<W> {
                 output.notes_of_readings(|note| self.tell(host, note));
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
-            Output::Deliver(_) | Output::Published { .. } | Output::Refused { .. } => {}
+            Output::Deliver(_) | Output::Published { .. } | Output::Refused { .. } | Output::Asked { .. } | Output::Answered { .. } => {}
             Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),

@@ -3,6 +3,8 @@
 use protocol::note::escape;
 use protocol::seam::{Delivery, Input, Output};
 
+use crate::clock::Stamp;
+
 /// What a node is given; nothing but a run of messages has more than one line.
 pub(super) fn of_input(input: &Input) -> Vec<String> {
     match input {
@@ -19,6 +21,10 @@ pub(super) fn of_input(input: &Input) -> Vec<String> {
             readings.map(|(payload, _)| format!("publish {}", escape(payload))).collect()
         }
         Input::Moved { address } => vec![format!("moved to {address}")],
+        Input::Clock { utc } => vec![format!("the wall clock shows {}", Stamp(*utc))],
+        Input::Prioritised { explicit } => vec![format!("has priority {explicit} from now on")],
+        Input::Ask { ask, .. } => vec![format!("asks the leader {ask:x}")],
+        Input::Answer { to, ask, .. } => vec![format!("answers {to} {ask:x}")],
         Input::Leave => vec!["leave".to_owned()],
         Input::Wake => vec!["wake".to_owned()],
     }
@@ -48,6 +54,8 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         Output::Deliver(Delivery::Repeat { seq, last, origin, from, to, .. }) => {
             format!("deliver #{seq} to #{last}: readings {from} to {to} of {origin} again")
         }
+        Output::Asked { from, ask, .. } => format!("{from} asks {ask:x}"),
+        Output::Answered { ask, .. } => format!("the leader answers {ask:x}"),
         // Each reading is told by itself; the others have notes of their own.
         Output::Deliver(Delivery::Run(_) | Delivery::View(_) | Delivery::Diverged { .. } | Delivery::Merged { .. }) | Output::Note(_) => {
             return None;

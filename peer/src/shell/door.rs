@@ -62,11 +62,12 @@ impl Shell {
                 let report = serde_json::to_string(&self.report()).expect("a report is made of what JSON can say");
                 self.door.answer(from, report, true);
             }
-            What::Members => {
-                let report = serde_json::to_string(&self.members()).expect("a report is made of what JSON can say");
-                self.door.answer(from, report, true);
+            What::Members => self.tell_members(from),
+            What::Why(about) => {
+                let about = about.unwrap_or_else(|| self.node.contact().id().clone());
+                self.tell_why(from, about);
             }
-            What::Why(_) | What::Demote { .. } => self.door.refuse(from, Fault::new("not_yet", "not yet")),
+            What::Demote { undo } => self.demote(from, undo),
             What::Publish { payload, guarantee, wait, token } => {
                 let from = match &token {
                     Some(token) => self.confirmations.repeat(token, from, wait, &self.door),
@@ -94,8 +95,24 @@ impl Shell {
         }
     }
 
+    /// Gives this peer the lowest priority, or the configured one again.
+    fn demote(&mut self, from: Asker, undo: bool) {
+        let explicit = if undo { self.priority } else { i64::MIN };
+        let leads = self.node.status().role == "leader";
+        let alone = self.node.members() <= 1;
+        log::info!("A client of the socket for commands gives this peer the priority {explicit}.");
+        self.feed(Input::Prioritised { explicit });
+        let say = match (undo, leads, alone) {
+            (true, ..) => "It may lead again; it takes over by itself only where the knob preempt says so.",
+            (false, true, true) => "It is alone, so it goes on leading; it hands over to the first that comes and keeps up.",
+            (false, true, false) => "It leads, and hands over as soon as another member keeps up.",
+            (false, false, _) => "It leads only where nobody else can.",
+        };
+        self.door.answer(from, format!("{{\"priority\":{explicit},\"say\":\"{say}\"}}"), true);
+    }
+
     /// The group as this peer sees it.
-    fn members(&self) -> Members {
+    pub(super) fn members(&self) -> Members {
         let status = self.node.status();
         let now = clock::utc_micros();
         let (me, progress) = (&self.node.contact().member, self.node.acknowledged());
@@ -122,7 +139,7 @@ impl Shell {
                 for_ms: since.map(|since| now.saturating_sub(since.at) / 1_000),
                 lag: acked.map(|acked| status.contiguous.above(acked)),
                 rtt_us: self.meter.round_trip(member).map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
-                build: this.then(|| crate::BUILD.to_owned()),
+                build: if this { Some(crate::BUILD.to_owned()) } else { self.queries.build(member) },
                 this,
             }
         };

@@ -19,9 +19,11 @@ use stdio::signals::{Requests, heeded};
 
 use super::door::Desk;
 use super::memory::{self, Recalled};
+use super::queries::Queries;
 use super::tally::Tally;
 use super::{PACER, SIGNALS, Shell, WAKER, failed};
 use crate::address::Surroundings;
+use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::company::Company;
 use crate::contacts::{self, Contacts};
@@ -192,6 +194,11 @@ impl Shell {
             desk: Desk::default(),
             confirmations: Confirmations::default(),
             company: Company::default(),
+            chronicle: Chronicle::new(me.id().clone(), clock::utc_micros()),
+            queries: Queries::default(),
+            answers: Vec::new(),
+            clock_offset: None,
+            priority: me.explicit,
             payload_max,
             meter: Meter::default(),
             narrator,

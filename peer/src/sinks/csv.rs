@@ -107,7 +107,7 @@ mod tests {
         let readings = Readings::one(Bytes::from_static(b"DATA|p2.host|2026|a=1|b=x,y"), 0);
         let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
         let log = "1.p1#4".parse().unwrap();
-        let run = Run { log, epoch, view_id, first, origin, oseq, guarantee, readings };
+        let run = Run { log, epoch, view_id, first, origin, oseq, guarantee, ordered: None, readings };
         let names = Names { log: "1.p1#4".to_owned(), epoch: "3.p2#5".to_owned(), origin: "p2".to_owned() };
         let reading = run.iter().next().unwrap();
         let stem = "1970-01-01T00:00:00.000000Z,1.p1#4,3.p2#5,18,p2,5,9,p2.host";

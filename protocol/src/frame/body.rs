@@ -35,7 +35,9 @@ pub(super) fn write(message: &Message, out: &mut impl fmt::Write) -> fmt::Result
         | Message::ViewSyncRequest { .. }
         | Message::SeqSyncRequest(_)
         | Message::MissingSeqNotFound(_)
-        | Message::Leave => out.write_str(verb),
+        | Message::Leave
+        | Message::Query { .. }
+        | Message::Answer { .. } => out.write_str(verb),
     }
 }
 

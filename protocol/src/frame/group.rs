@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::error::WireError;
 use crate::id::{Contact, Epoch, Incarnation, Member, NUMBER_MAX, PeerId, ViewId};
+use crate::remarks::Remarks;
 use crate::view::{Roster, View};
 
 /// Writes the text. Ids need no escaping: their alphabet has nothing that JSON minds.
@@ -61,7 +62,7 @@ fn parse(text: &[u8], epoch: Epoch, successor: Option<Contact>) -> Option<View> 
         members.push(said.contact(id));
     }
     group.is_empty().then_some(())?;
-    Some(View { view_id: ViewId(view_id), epoch, leader: leader?, members: Roster::new(members), successor })
+    Some(View { view_id: ViewId(view_id), epoch, leader: leader?, members: Roster::new(members), successor, remarks: Remarks::default() })
 }
 
 /// The JSON value that `text` begins with, and what follows it.

@@ -15,6 +15,8 @@ use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, NUMBER_MAX, Oseq, Seq};
 use crate::message::{Entry, Message, Ordered, Requests, Wish};
 use crate::readings::Readings;
+use crate::remarks::Remarks;
+use crate::view::View;
 
 use super::annex::{Annex, put, put_number};
 use super::body::{Body, Text, write_ordered_prefix, write_requests_prefix};
@@ -32,6 +34,14 @@ const LOST: u64 = 2;
 const SAFE_READINGS: u64 = 3;
 /// the [`Change`]
 const CHANGE: u64 = 4;
+/// origin, first, when they were ordered, then as [`write_readings`] has it
+const TIMED_READINGS: u64 = 5;
+/// as [`TIMED_READINGS`]
+const TIMED_SAFE_READINGS: u64 = 6;
+/// as [`VIEW`], then the [`Remarks`]
+const REMARKED_VIEW: u64 = 7;
+/// as [`CHANGE`], then the [`Remarks`]
+const REMARKED_CHANGE: u64 = 8;
 /// as [`write_readings`] has it
 const WISH_READINGS: u64 = 0;
 /// to
@@ -47,18 +57,25 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
     put(&count_of(&ordered.run), out);
     for entry in &ordered.run {
         match entry {
-            Entry::Readings { origin, first, guarantee, readings } => {
-                let kind = if *guarantee == Guarantee::Safe { SAFE_READINGS } else { READINGS };
-                [kind, origins.place(origin), first.0].into_iter().for_each(|number| put_number(number, out));
+            Entry::Readings { origin, first, guarantee, ordered, readings } => {
+                let kind = match (guarantee, ordered) {
+                    (Guarantee::Agreed, None) => READINGS,
+                    (Guarantee::Safe, None) => SAFE_READINGS,
+                    (Guarantee::Agreed, Some(_)) => TIMED_READINGS,
+                    (Guarantee::Safe, Some(_)) => TIMED_SAFE_READINGS,
+                };
+                [kind, origins.place(origin), first.0].into_iter().chain(*ordered).for_each(|number| put_number(number, out));
                 write_readings(readings, out);
             }
             Entry::View(view) => {
-                put_number(VIEW, out);
+                put_number(if view.remarks.is_empty() { VIEW } else { REMARKED_VIEW }, out);
                 put(&(&view.epoch, &view.successor, length_of(group::length(view))), out);
+                write_remarks(&view.remarks, out);
             }
             Entry::Change(change) => {
-                put_number(CHANGE, out);
+                put_number(if change.remarks.is_empty() { CHANGE } else { REMARKED_CHANGE }, out);
                 put(change, out);
+                write_remarks(&change.remarks, out);
             }
             Entry::Lost { origin, from, to } => {
                 [LOST, origins.place(origin), from.0, to.0].into_iter().for_each(|number| put_number(number, out));
@@ -79,6 +96,13 @@ pub(super) fn write_requests(requests: &Requests, out: &mut Vec<u8>) {
             }
             Wish::Lost { to } => [WISH_LOST, to.0].into_iter().for_each(|number| put_number(number, out)),
         }
+    }
+}
+
+/// Where there are any.
+fn write_remarks(remarks: &Remarks, out: &mut Vec<u8>) {
+    if !remarks.is_empty() {
+        put(remarks, out);
     }
 }
 
@@ -221,21 +245,25 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     let mut run = Vec::with_capacity(count.min(AHEAD));
     for _ in 0..count {
         run.push(match annex.take_number()? {
-            kind @ (READINGS | SAFE_READINGS) => {
-                let guarantee = if kind == SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
+            kind @ (READINGS | SAFE_READINGS | TIMED_READINGS | TIMED_SAFE_READINGS) => {
+                let guarantee = if matches!(kind, SAFE_READINGS | TIMED_SAFE_READINGS) { Guarantee::Safe } else { Guarantee::Agreed };
                 let place = annex.take_small()?;
                 let origin = origin(annex, place)?;
                 let first = annex.take_own_number()?;
+                let is_timed = matches!(kind, TIMED_READINGS | TIMED_SAFE_READINGS);
+                let ordered = is_timed.then(|| annex.take_number()).transpose()?;
                 let readings = read_readings(annex, &mut body)?;
                 ends_in_time(annex, first.0, readings.len())?;
-                Entry::Readings { origin, first, guarantee, readings }
+                Entry::Readings { origin, first, guarantee, ordered, readings }
             }
-            VIEW => {
+            kind @ (VIEW | REMARKED_VIEW) => {
                 let (epoch, successor, length): (Epoch, Option<Contact>, u32) = annex.take()?;
-                Entry::View(group::read(&body.take(length as usize)?, epoch, successor)?)
+                let remarks = read_remarks(annex, kind == REMARKED_VIEW)?;
+                Entry::View(View { remarks, ..group::read(&body.take(length as usize)?, epoch, successor)? })
             }
-            CHANGE => {
+            kind @ (CHANGE | REMARKED_CHANGE) => {
                 let change: Change = annex.take()?;
+                let change = Change { remarks: read_remarks(annex, kind == REMARKED_CHANGE)?, ..change };
                 body.expect(|out| write!(out, "{change}"))?;
                 Entry::Change(change)
             }
@@ -260,23 +288,37 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     Ok(ordered)
 }
 
+/// Reads them where there are any. One way to write a message: remarks that say nothing are left out.
+fn read_remarks(annex: &mut Annex<'_>, are_there: bool) -> Result<Remarks, WireError> {
+    if !are_there {
+        return Ok(Remarks::default());
+    }
+    let remarks: Remarks = annex.take()?;
+    if remarks.is_empty() { Err(annex.error("remarks that say nothing")) } else { Ok(remarks) }
+}
+
 /// How many positions the entries of an annex take up.
 fn count_positions(mut annex: Annex<'_>, count: usize) -> Result<u64, WireError> {
     let mut positions = 0;
     for _ in 0..count {
         positions += match annex.take_number()? {
-            READINGS | SAFE_READINGS => {
-                let (_place, _first, _time) = (annex.take_number()?, annex.take_number()?, annex.take_number()?);
+            kind @ (READINGS | SAFE_READINGS | TIMED_READINGS | TIMED_SAFE_READINGS) => {
+                let (_place, _first) = (annex.take_number()?, annex.take_number()?);
+                let is_timed = matches!(kind, TIMED_READINGS | TIMED_SAFE_READINGS);
+                let _ordered = is_timed.then(|| annex.take_number()).transpose()?;
+                let _time = annex.take_number()?;
                 let readings = annex.take_number()?;
                 annex.take_marks(readings)?;
                 readings
             }
-            VIEW => {
+            kind @ (VIEW | REMARKED_VIEW) => {
                 let _view: (Epoch, Option<Contact>, u32) = annex.take()?;
+                let _remarks = read_remarks(&mut annex, kind == REMARKED_VIEW)?;
                 1
             }
-            CHANGE => {
+            kind @ (CHANGE | REMARKED_CHANGE) => {
                 let _change: Change = annex.take()?;
+                let _remarks = read_remarks(&mut annex, kind == REMARKED_CHANGE)?;
                 1
             }
             LOST => {

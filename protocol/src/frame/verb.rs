@@ -70,6 +70,8 @@ verbs! {
     19 Rejected Message::Rejected(_) => "REJECTED", "REJECTED:<reason>, as in the annex";
     20 Leave Message::Leave => "LEAVE", "LEAVE";
     21 Handover Message::Handover { .. } => "HANDOVER", "HANDOVER:<peer_id>, as in the annex";
+    22 Query Message::Query { .. } => "QUERY", "QUERY";
+    23 Answer Message::Answer { .. } => "ANSWER", "ANSWER";
 }
 
 #[cfg(test)]

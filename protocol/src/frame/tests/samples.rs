@@ -12,6 +12,7 @@ use crate::message::{
     MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use crate::readings::{Collector, Readings};
+use crate::remarks::Remarks;
 use crate::table::Table;
 use crate::view::View;
 
@@ -69,9 +70,25 @@ pub(in crate::frame) fn wish(payload: &'static [u8]) -> Wish {
 /// The same, to be handed over only when it is safe.
 fn safe(entry: Entry) -> Entry {
     match entry {
-        Entry::Readings { origin, first, readings, .. } => Entry::Readings { origin, first, guarantee: Guarantee::Safe, readings },
+        Entry::Readings { origin, first, ordered, readings, .. } => {
+            Entry::Readings { origin, first, guarantee: Guarantee::Safe, ordered, readings }
+        }
         other @ (Entry::View(_) | Entry::Change(_) | Entry::Lost { .. }) => other,
     }
+}
+
+/// The same, with the time at which it was ordered.
+fn timed(entry: Entry) -> Entry {
+    match entry {
+        Entry::Readings { origin, first, guarantee, readings, .. } => {
+            Entry::Readings { origin, first, guarantee, ordered: Some(1_700_000_000_000_777), readings }
+        }
+        other @ (Entry::View(_) | Entry::Change(_) | Entry::Lost { .. }) => other,
+    }
+}
+
+fn remarks() -> Remarks {
+    Remarks { ordered: Some(1_700_000_000_000_777), why: vec![(id(3), "it asked to leave".to_owned())] }
 }
 
 pub(in crate::frame) fn ordered(first: u64, run: Vec<Entry>) -> Message {
@@ -189,6 +206,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                         origin: member(1),
                         first: Oseq(20),
                         guarantee: Guarantee::Agreed,
+                        ordered: None,
                         readings: together(&[b"d", b"ef", b""]),
                     },
                 ],
@@ -196,6 +214,8 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             "ORDERED:301-307:abcdef",
         ),
         (ordered(305, vec![Entry::View(view())]), "ORDERED:305:<view>"),
+        (ordered(301, vec![timed(data(1, 18, b"ab")), timed(safe(data(1, 19, b"c")))]), "ORDERED:301-302:abc"),
+        (ordered(305, vec![Entry::View(View { remarks: remarks(), ..view() })]), "ORDERED:305:<view>"),
         (
             Message::Ordered(Ordered {
                 epoch: epoch(2),
@@ -218,6 +238,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                         gone: vec![id(1)],
                         come: vec![contact(3)],
                         successor: None,
+                        remarks: Remarks::default(),
                     }),
                     data(2, 210, b"21.5 C"),
                 ],
@@ -241,6 +262,8 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
         (rejected(Reason::Busy), "REJECTED:BUSY"),
         (Message::Leave, "LEAVE"),
         (Message::Handover { successor: id(3), epoch: epoch(2) }, "HANDOVER:peer3"),
+        (Message::Query { ask: 31, question: Bytes::from_static(b"{\"do\":\"members\"}") }, "QUERY"),
+        (Message::Answer { ask: 31, answer: Bytes::from_static(b"{}") }, "ANSWER"),
     ];
     samples.map(|(message, body)| (message, body.replace("<view>", VIEW_TEXT))).into()
 }

@@ -1,0 +1,258 @@
+//! Questions that this peer puts to its leader's program for a client, and those that members put to this one.
+//!
+//! Only the leader measures how far each member is, and it knows best who was put out and why. A client that asks a member gets
+//! what the member knows and what the leader answers within [`PATIENCE`], and hears it where the leader does not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::id::{Member, PeerId};
+use protocol::query::QUESTION_MOST;
+use protocol::seam::Input;
+use protocol::time::Time;
+use serde::{Deserialize, Serialize};
+
+use super::Shell;
+use crate::chronicle::{Fact, Why};
+use crate::clock;
+use crate::door::{Asker, Fault};
+use crate::members::Members;
+
+/// Open questions, and what has been learnt by earlier ones.
+#[derive(Debug, Default)]
+pub(super) struct Queries {
+    last: u64,
+    open: BTreeMap<u64, Open>,
+    /// The builds of other members, as they have said.
+    builds: BTreeMap<Member, String>,
+    /// The leader that knows the build of this peer.
+    introduced: Option<PeerId>,
+    introduce_at: Time,
+}
+
+#[derive(Debug)]
+struct Open {
+    until: Time,
+    purpose: Purpose,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Introduction(PeerId),
+    Members(Asker),
+    Why(Asker, Box<Option<Why>>, PeerId),
+}
+
+/// What is asked.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Question {
+    /// "This is my build; what are those of the others?"
+    Introduce {
+        build: String,
+    },
+    Members,
+    Why {
+        peer: PeerId,
+    },
+}
+
+/// What a leader says of each member.
+#[derive(Deserialize, Serialize)]
+struct Measured {
+    peer: String,
+    inc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtt_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<String>,
+}
+
+impl Queries {
+    /// When the first open question is given up.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.open.values().map(|open| open.until).min()
+    }
+
+    /// The build of a member, if it has said it.
+    pub(super) fn build(&self, member: &Member) -> Option<String> {
+        self.builds.get(member).cloned()
+    }
+
+    fn open(&mut self, purpose: Purpose) -> u64 {
+        self.last += 1;
+        self.open.insert(self.last, Open { until: clock::now() + PATIENCE, purpose });
+        self.last
+    }
+}
+
+impl Shell {
+    /// Tells a leader that does not know it yet which build this is, and gives up questions that nobody answers.
+    pub(super) fn look_after_queries(&mut self) {
+        let now = clock::now();
+        let overdue: Vec<u64> = self.queries.open.iter().filter(|(_, open)| open.until <= now).map(|(ask, _)| *ask).collect();
+        for ask in overdue {
+            if let Some(Open { purpose, .. }) = self.queries.open.remove(&ask) {
+                self.give_up(purpose);
+            }
+        }
+        if now < self.queries.introduce_at {
+            return;
+        }
+        self.queries.introduce_at = now + INTRODUCE_AGAIN;
+        let leader = self.node.view().map(|view| view.leader.clone()).filter(|leader| leader != self.node.contact().id());
+        let Some(leader) = leader.filter(|leader| self.queries.introduced.as_ref() != Some(leader)) else { return };
+        let ask = self.queries.open(Purpose::Introduction(leader));
+        self.put(ask, &Question::Introduce { build: crate::BUILD.to_owned() });
+    }
+
+    /// Answers a client: who is in the group.
+    pub(super) fn tell_members(&mut self, to: Asker) {
+        if self.is_alone_in_knowing() {
+            let members = self.members();
+            self.door.answer(to, json(&members), true);
+            return;
+        }
+        let ask = self.queries.open(Purpose::Members(to));
+        self.put(ask, &Question::Members);
+    }
+
+    /// Answers a client: what is known of a peer.
+    pub(super) fn tell_why(&mut self, to: Asker, about: PeerId) {
+        let own = self.chronicle.why(&about, clock::utc_micros());
+        if self.is_alone_in_knowing() {
+            self.answer_why(to, own, &about);
+            return;
+        }
+        let ask = self.queries.open(Purpose::Why(to, Box::new(own), about.clone()));
+        self.put(ask, &Question::Why { peer: about });
+    }
+
+    /// Whether there is no leader to ask.
+    fn is_alone_in_knowing(&self) -> bool {
+        self.node.view().is_none_or(|view| view.leader == *self.node.contact().id())
+    }
+
+    fn put(&mut self, ask: u64, question: &Question) {
+        let question = serde_json::to_vec(question).expect("a question is made of what JSON can say");
+        self.feed(Input::Ask { ask, question: question.into() });
+    }
+
+    fn give_up(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Introduction(_) => {}
+            Purpose::Members(to) => {
+                let mut members = self.members();
+                members.unknown = Some("only the leader measures lag and round trips, and it has not answered".to_owned());
+                self.door.answer(to, json(&members), true);
+            }
+            Purpose::Why(to, own, about) => self.answer_why(to, *own, &about),
+        }
+    }
+
+    fn answer_why(&self, to: Asker, why: Option<Why>, about: &PeerId) {
+        match why {
+            Some(why) => self.door.answer(to, json(&why), true),
+            None => {
+                let (me, begin) = (self.node.contact().id(), self.chronicle.begin());
+                let known: Vec<String> = self.chronicle.known().take(KNOWN_TOLD).map(ToString::to_string).collect();
+                let known = if known.is_empty() { String::new() } else { format!(" It knows {}.", known.join(", ")) };
+                let say = format!("{about} has never been in this group as far as {me} remembers (since {begin}).{known}");
+                self.door.refuse(to, Fault::new("no_such_peer", say));
+            }
+        }
+    }
+
+    /// A member asks this peer.
+    pub(super) fn on_asked(&mut self, from: Member, ask: u64, question: &[u8]) {
+        let Ok(question) = serde_json::from_slice::<Question>(question) else { return };
+        let answer = match question {
+            Question::Introduce { build } => {
+                if self.queries.builds.len() >= BUILDS_MOST {
+                    self.queries.builds.pop_first();
+                }
+                self.queries.builds.insert(from.clone(), build.chars().take(BUILD_CHARS).collect());
+                json(&self.measured())
+            }
+            Question::Members => json(&self.measured()),
+            Question::Why { peer } => json(&self.chronicle.why(&peer, clock::utc_micros())),
+        };
+        if answer.len() <= QUESTION_MOST {
+            self.answers.push(Input::Answer { to: from, ask, answer: answer.into_bytes().into() });
+        }
+    }
+
+    /// What this peer has measured, as much as goes into an answer.
+    fn measured(&self) -> Vec<Measured> {
+        let rows = self.members().members.into_iter();
+        let measured = rows.map(|row| Measured { peer: row.peer, inc: row.inc, lag: row.lag, rtt_us: row.rtt_us, build: row.build });
+        measured.take(QUESTION_MOST / MEASURED_BYTES).collect()
+    }
+
+    /// The leader has answered.
+    pub(super) fn on_answered(&mut self, ask: u64, answer: &[u8]) {
+        let Some(Open { purpose, .. }) = self.queries.open.remove(&ask) else { return };
+        match purpose {
+            Purpose::Introduction(leader) => {
+                self.queries.introduced = Some(leader);
+            }
+            Purpose::Members(to) => {
+                let Ok(measured) = serde_json::from_slice::<Vec<Measured>>(answer) else {
+                    return self.give_up(Purpose::Members(to));
+                };
+                let mut members = self.members();
+                merge(&mut members, measured);
+                self.door.answer(to, json(&members), true);
+            }
+            Purpose::Why(to, own, about) => {
+                let theirs = serde_json::from_slice::<Option<Why>>(answer).ok().flatten();
+                self.answer_why(to, join(*own, theirs), &about);
+            }
+        }
+    }
+}
+
+/// Puts what the leader says of each member beside what this peer knows of it.
+fn merge(members: &mut Members, measured: Vec<Measured>) {
+    for row in &mut members.members {
+        let Some(said) = measured.iter().find(|said| said.peer == row.peer && said.inc == row.inc) else { continue };
+        row.lag = said.lag.or(row.lag);
+        row.rtt_us = said.rtt_us.or(row.rtt_us);
+        row.build = row.build.take().or_else(|| said.build.clone());
+    }
+    members.unknown = None;
+}
+
+/// What this peer knows, and the facts that only the leader knows.
+fn join(own: Option<Why>, theirs: Option<Why>) -> Option<Why> {
+    let (Some(mut own), Some(theirs)) = (own.clone(), theirs.clone()) else { return own.or(theirs) };
+    let known: Vec<String> = own.facts.iter().map(|fact| fact.say.clone()).collect();
+    let news: Vec<Fact> = theirs.facts.into_iter().filter(|fact| !known.contains(&fact.say)).collect();
+    let accusations = news.iter().filter(|fact| fact.say.contains(" suspected ")).map(|fact| {
+        let clock = fact.at.split_once('T').map_or(fact.at.as_str(), |(_, clock)| clock);
+        format!("At {}Z {}.", clock.get(..12).unwrap_or(clock), fact.say)
+    });
+    let at = own.say.len().min(1);
+    own.say.splice(at..at, accusations.collect::<Vec<_>>().into_iter().rev().take(ACCUSATIONS_TOLD));
+    own.facts.extend(news);
+    own.facts.sort_by(|one, other| one.at.cmp(&other.at));
+    Some(own)
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("answers are made of what JSON can say")
+}
+
+/// How long a client waits for the leader's part of an answer.
+const PATIENCE: Duration = Duration::from_millis(1_000);
+/// How often a peer looks whether its leader knows it.
+const INTRODUCE_AGAIN: Duration = Duration::from_secs(2);
+const BUILDS_MOST: usize = 65_536;
+/// The longest name of a build that is kept.
+const BUILD_CHARS: usize = 64;
+/// What the leader says of one member takes no more.
+const MEASURED_BYTES: usize = 256;
+const ACCUSATIONS_TOLD: usize = 3;
+const KNOWN_TOLD: usize = 16;
