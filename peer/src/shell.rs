@@ -142,6 +142,7 @@ impl Shell {
                 return self.end(None);
             }
             if !self.may_speak() {
+                self.serve_door_meanwhile();
                 continue;
             }
             self.turn();

@@ -21,6 +21,8 @@ pub(super) struct Desk {
     given: VecDeque<Wanted>,
     /// Whether clients may have asked for more than one turn does.
     has_more: bool,
+    /// What clients have asked for while nothing but their questions could be answered.
+    later: VecDeque<Ask>,
 }
 
 #[derive(Debug)]
@@ -47,13 +49,25 @@ impl Shell {
             if self.desk.waiting.len() >= WAITING_MAX {
                 break;
             }
-            let Some(Ask { from, what }) = self.door.ask() else {
+            let Some(Ask { from, what }) = self.desk.later.pop_front().or_else(|| self.door.ask()) else {
                 self.desk.has_more = false;
                 break;
             };
             self.obey(from, what);
         }
         self.publish_for_clients();
+    }
+
+    /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where it stands can be said.
+    pub(super) fn serve_door_meanwhile(&mut self) {
+        while self.desk.later.len() < ASKS_PER_TURN
+            && let Some(ask) = self.door.ask()
+        {
+            match ask.what {
+                What::Status => self.obey(ask.from, ask.what),
+                _ => self.desk.later.push_back(ask),
+            }
+        }
     }
 
     fn obey(&mut self, from: Asker, what: What) {
