@@ -12,6 +12,7 @@ use crate::settings::SensorName;
 pub mod host;
 pub mod load;
 pub mod payload;
+pub mod split;
 pub mod stdin;
 pub mod synthetic;
 
