@@ -68,6 +68,8 @@ pub struct DataSettings {
     pub rotate_bytes: u64,
     /// How many files of a kind are kept beside the current one.
     pub rotate_keep: u32,
+    /// Whether there is a table for each sensor, too.
+    pub csv: bool,
 }
 
 impl Settings {
@@ -96,6 +98,9 @@ impl Settings {
         let interval = raw.interval.map_or(DEFAULT_INTERVAL, Duration::from);
         if interval < INTERVAL_MIN || interval > INTERVAL_MAX {
             return Err(format!("interval is {interval:?}; make it {INTERVAL_MIN:?} to {INTERVAL_MAX:?}"));
+        }
+        if raw.csv == Some(true) && raw.data_dir.is_none() {
+            return Err("csv: the tables lie in the data folder; name one with data_dir".to_owned());
         }
         let broadcast_port = raw.broadcast_port.unwrap_or(DEFAULT_BROADCAST_PORT);
         if broadcast_port == 0 {
@@ -136,6 +141,7 @@ impl Settings {
                 folder,
                 rotate_bytes,
                 rotate_keep: raw.rotate_keep.unwrap_or(DEFAULT_ROTATE_KEEP),
+                csv: raw.csv.unwrap_or(false),
             }),
             events: raw.events,
             inputs: raw.inputs,
@@ -312,6 +318,7 @@ mod tests {
         check_refused(&["--interval", "0s"], None, USAGE, "interval");
         check_refused(&["--broadcast-port", "0"], None, USAGE, "broadcast_port");
         check_refused(&["--rotate-bytes", "1"], None, USAGE, "rotate_bytes");
+        check_refused(&["--csv"], None, USAGE, "data_dir");
         check_refused(&["--sensor", "none", "--sensor", "host"], None, USAGE, "none");
         check_refused(&["--stdin-commands"], None, USAGE, "sensor `stdin`");
         check_refused(&["--load-rate", "5"], None, USAGE, "sensor `load`");

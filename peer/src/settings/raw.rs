@@ -81,6 +81,9 @@ pub struct Raw {
     /// How many data files that were put aside are kept, of each kind [default: 8]
     #[arg(long, value_name = "COUNT")]
     pub rotate_keep: Option<u32>,
+    /// Keep a CSV table for each sensor in the data folder, too; that doubles what a card has to bear [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub csv: Option<bool>,
     /// Append events to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -234,7 +237,7 @@ impl Raw {
         }
         first! {
             id address advertise port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
-            inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
+            csv inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
             load_latency;
