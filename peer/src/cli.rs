@@ -12,6 +12,7 @@ use protocol::id::PeerId;
 use protocol::note::printable;
 
 use crate::failure::{Failure, OK, UNAVAILABLE, UNSAID, USAGE};
+use crate::guard;
 use crate::journal;
 use crate::recover;
 use crate::replay;
@@ -49,6 +50,9 @@ enum Command {
     },
     /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
     Replay(replay::Request),
+    /// Watch over the command of a sensor; started by `run`, and of no use by hand
+    #[command(hide = true)]
+    Guard(guard::Request),
     /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
     Recover(recover::Request),
 }
@@ -100,6 +104,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             Ok(stdio::answer(&format!("{text}\n"))?)
         }
         Command::Replay(request) => replay::run(&request),
+        Command::Guard(request) => guard::run(&request),
         Command::Recover(request) => recover::run(&request),
     }
 }

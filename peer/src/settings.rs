@@ -9,13 +9,15 @@ use log::LevelFilter;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 
-pub use self::raw::{Raw, SensorName, Switch, Timing};
+pub use self::raw::{Raw, Switch, Timing};
+pub use self::sensor::{ExecSettings, FileSettings, RawSensor, Run, SensorName, SensorSettings, SourceSettings};
 use self::value::Size;
 use crate::failure::{BAD_FILE, Failure, USAGE};
 use crate::seeds::Seed;
 use crate::sensors::load::{LoadSettings, STAMP};
 
 mod raw;
+mod sensor;
 mod value;
 
 /// What has been checked, and can be run.
@@ -38,14 +40,14 @@ pub struct Settings {
     /// The knobs of the protocol.
     pub config: Config,
     /// What to measure.
-    pub sensors: Vec<SensorName>,
+    pub sensors: Vec<SensorSettings>,
     /// Whether lines of standard input may begin with a command.
     pub stdin_commands: bool,
     /// What synthetic load to make.
     pub load: Option<LoadSettings>,
     /// Whether to measure how long synthetic load takes.
     pub load_latency: bool,
-    /// How often to measure.
+    /// How often to measure what has no interval of its own.
     pub interval: Duration,
     /// Where to keep what is delivered.
     pub data: Option<DataSettings>,
@@ -110,19 +112,11 @@ impl Settings {
         if rotate_bytes < ROTATE_BYTES_MIN {
             return Err(format!("rotate_bytes is {rotate_bytes}; make it at least {ROTATE_BYTES_MIN}"));
         }
-        let mut sensors = if raw.sensor.is_empty() { vec![SensorName::Host] } else { raw.sensor };
-        if sensors.contains(&SensorName::None) {
-            if sensors.iter().any(|&name| name != SensorName::None) {
-                return Err("sensor: `none` goes with no other sensor".to_owned());
-            }
-            sensors.clear();
-        }
-        if raw.stdin_commands == Some(true) && !sensors.contains(&SensorName::Stdin) {
+        let (sensors, has_load) = sensor::gather(raw.sensor)?;
+        if raw.stdin_commands == Some(true) && !sensors.iter().any(|sensor| sensor.source == SourceSettings::Stdin) {
             return Err("stdin_commands: there are no lines without the sensor `stdin`".to_owned());
         }
-        let load = load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, sensors.contains(&SensorName::Load))?;
-        sensors.sort_unstable();
-        sensors.dedup();
+        let load = load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, has_load)?;
         Ok(Self {
             id,
             address: raw.address,
@@ -223,7 +217,7 @@ impl Raw {
 
 #[cfg(test)]
 mod tests {
-    use super::{BAD_FILE, Raw, SensorName, Settings, USAGE};
+    use super::{BAD_FILE, Raw, SensorSettings, Settings, USAGE};
     use clap::Parser;
     use protocol::config::{Guarantee, LateJoin, Mode};
     use protocol::id::PeerId;
@@ -258,7 +252,7 @@ mod tests {
         let settings = Settings::gather(flags(&[])).unwrap();
         assert_eq!(settings.id, None);
         assert_eq!((settings.port, settings.broadcast_port), (0, 9_999));
-        assert_eq!(settings.sensors, [SensorName::Host]);
+        assert_eq!(settings.sensors.iter().map(SensorSettings::kind).collect::<Vec<_>>(), ["host"]);
         assert_eq!(settings.config.knobs(), &protocol::config::Knobs::default());
     }
 
@@ -278,7 +272,7 @@ mod tests {
         assert_eq!(knobs.election_timeout, Duration::from_millis(300));
         assert_eq!(knobs.heartbeat_timeout, Duration::from_millis(500));
         assert_eq!(knobs.window_bytes, 2 << 20);
-        assert_eq!(settings.sensors, [SensorName::Stdin]);
+        assert_eq!(settings.sensors.iter().map(SensorSettings::kind).collect::<Vec<_>>(), ["stdin"]);
         assert_eq!(settings.seeds.len(), 2);
         assert!(!settings.log_deliveries);
     }
@@ -331,6 +325,7 @@ mod tests {
         check_refused(&[], Some("late_join = 'last ten'"), BAD_FILE, "last 100");
         check_refused(&[], Some("delivery = 'exactly-once'"), BAD_FILE, "safe");
         check_refused(&[], Some("id = 'a'\nheartbeat_intervall = '1s'"), BAD_FILE, "line 2, column 1");
+        check_refused(&[], Some("id = 'a'\n[[sensor]]\nname = 'm'\nexec = 'x'"), BAD_FILE, "line 4, column 8");
         check_refused(&[], Some("interval = 'soon'"), BAD_FILE, "line 1");
         check_refused(&[], Some("payload_max = '7 apples'"), BAD_FILE, "KiB");
         check_refused(&[], Some("payload_max = 0"), BAD_FILE, "payload_max");

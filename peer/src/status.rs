@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::folder::Folder;
 use crate::outputs::OutputReport;
 use crate::reach::Unreachable;
+use crate::sensors::gauge::SensorReport;
 
 pub use self::client::{ask, ask_process};
 pub use self::folders::folders;
@@ -70,6 +71,9 @@ pub struct Report {
     /// Outputs that take nothing, or have taken less than there was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputReport>,
+    /// How its sensors are doing.
+    #[serde(default)]
+    pub sensors: Vec<SensorReport>,
 }
 
 /// What a peer has sent.
@@ -150,6 +154,7 @@ impl fmt::Display for Report {
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
         self.outputs.iter().try_for_each(|output| writeln!(f, "{output}"))?;
+        self.sensors.iter().try_for_each(|sensor| writeln!(f, "{sensor}"))?;
         writeln!(f, "Networks: {}", self.networks)?;
         for Unreachable { peer, address, for_ms, why } in &self.unreachable {
             writeln!(f, "Cannot reach: {peer} at {address}, heard by UDP, for {} s it {why}", for_ms / 1_000)?;
@@ -317,6 +322,7 @@ mod tests {
             without_a_row: 0,
             deliveries: Deliveries::default(),
             outputs: Vec::new(),
+            sensors: Vec::new(),
         }
     }
 

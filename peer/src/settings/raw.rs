@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use clap::builder::{EnumValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use log::LevelFilter;
 use protocol::config::{Guarantee, LateJoin, Mode};
 use protocol::id::PeerId;
 use serde::Deserialize;
 
+use super::sensor::{RawSensor, SensorName};
 use super::value::{Size, Span};
 use crate::seeds::Seed;
 
@@ -48,9 +50,9 @@ pub struct Raw {
     #[arg(long, value_name = "PEER.TOML")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// What to measure; may be given several times [default: host]
-    #[arg(long, value_enum, value_name = "NAME")]
-    pub sensor: Vec<SensorName>,
+    /// What to measure; may be given several times, and stands in place of every `[[sensor]]` of the file [default: host]
+    #[arg(long, value_name = "NAME", value_parser = EnumValueParser::<SensorName>::new().map(RawSensor::Named))]
+    pub sensor: Vec<RawSensor>,
     /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as that says; `!!` stands for one `!`
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub stdin_commands: Option<bool>,
@@ -180,22 +182,6 @@ pub enum Timing {
     Default,
     /// For tests and demonstrations.
     Fast,
-}
-
-/// A kind of sensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum SensorName {
-    /// CPU, memory, load, disk and temperatures of this machine
-    Host,
-    /// Made-up temperature, humidity and pressure, labelled so
-    Synthetic,
-    /// Each line of standard input is a reading, as it stands
-    Stdin,
-    /// Synthetic load, for measuring: as many readings as the group takes, or as the flags --load-… say
-    Load,
-    /// Nothing: a peer that only listens
-    None,
 }
 
 /// On or off.
