@@ -29,7 +29,7 @@ impl Recorded {
     }
 
     fn publish(&mut self, lines: std::ops::Range<u32>) {
-        lines.for_each(|number| writeln!(self.stdin, "line {number}").unwrap());
+        lines.for_each(|number| writeln!(self.stdin, "DATA|line|t|n={number}").unwrap());
     }
 }
 

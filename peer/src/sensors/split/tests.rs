@@ -264,3 +264,20 @@ fn no_bytes_at_all_break_anything() {
     }
     assert!(typed > 5_000, "{typed} of the lines were still lines");
 }
+
+/// The examples of the page are true.
+#[test]
+fn the_documentation_says_what_happens() {
+    let page = include_str!("../../../../docs/DATA.md");
+    let origin = Origin { sensor: "attic.meter", ..ORIGIN };
+    let examples: Vec<(&str, &str)> =
+        page.lines().zip(page.lines().skip(1)).filter_map(|(line, next)| Some((line, next.strip_prefix("  → ")?))).collect();
+    assert_eq!(examples.len(), 7, "{examples:?}");
+    for (line, expected) in examples {
+        let (Split::Typed { payload, .. } | Split::Verbatim { payload, .. }) = at_origin(&Bytes::copy_from_slice(line.as_bytes()), &origin)
+        else {
+            panic!("{line}")
+        };
+        assert_eq!(str::from_utf8(&payload).unwrap(), expected, "{line}");
+    }
+}
