@@ -77,7 +77,8 @@ pub struct Gauge(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     report: SensorReport,
-    last: Option<Time>,
+    /// When the last reading was made, by both clocks.
+    last: Option<(Time, u64)>,
     trouble: Option<(SensorState, String)>,
     unsplit: Option<String>,
     is_held_up: bool,
@@ -95,8 +96,7 @@ impl Gauge {
     /// It has made a reading; why that is not split, if it is not.
     pub fn count(&self, unsplit: Option<String>, kept_as_text: u64) {
         let mut inner = self.lock();
-        inner.last = Some(clock::now());
-        inner.report.last_at = Some(Stamp(utc_micros()).to_string());
+        inner.last = Some((clock::now(), utc_micros()));
         inner.report.readings += 1;
         inner.report.verbatim += u64::from(unsplit.is_some());
         inner.report.kept_as_text += kept_as_text;
@@ -133,7 +133,8 @@ impl Gauge {
     #[must_use]
     pub fn report(&self) -> SensorReport {
         let inner = self.lock();
-        let quiet = inner.last.map(|last| clock::now().since(last));
+        let quiet = inner.last.map(|(at, _)| clock::now().since(at));
+        let last_at = inner.last.map(|(_, utc)| Stamp(utc).to_string());
         let (state, why) = match (&inner.trouble, &inner.unsplit) {
             (Some((state, why)), _) => (*state, Some(why.clone())),
             _ if inner.is_held_up => (SensorState::Waiting, Some("the group takes no more readings of this peer for now".to_owned())),
@@ -142,7 +143,7 @@ impl Gauge {
             (None, None) => (SensorState::Ok, None),
         };
         let quiet_ms = quiet.map(|quiet| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX));
-        SensorReport { state, why, quiet_ms, ..inner.report.clone() }
+        SensorReport { state, why, last_at, quiet_ms, ..inner.report.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -160,7 +160,7 @@ impl Intake {
         let told = self.tellings.trouble.count();
         self.tellings.trouble_is_told = told.is_some();
         if let Some(count) = told {
-            let again = if count > 1 { format!(" (the {count}th time)") } else { String::new() };
+            let again = if count > 1 { format!(" ({count} times so far)") } else { String::new() };
             log::warn!("Sensor {}: {why}{again}.", self.name);
         }
         self.gauge.trouble(state, why);

@@ -117,7 +117,10 @@ impl<T: Read> Pipe<T> {
 impl Process {
     /// Starts the command.
     pub(super) fn start(command: &[String]) -> io::Result<Self> {
+        // What may fail for want of descriptors comes before there is a process.
+        let poll = Poll::new()?;
         let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
         let mut guard = Command::new("/proc/self/exe")
             .arg0("peer")
             .args(["guard", "--"])
@@ -126,10 +129,9 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .spawn()?;
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("this very program, as its guard: {error}")))?;
         let (stdout, stderr) = guard.stdout.take().zip(guard.stderr.take()).expect("both were piped a few lines above");
-        ours.set_nonblocking(true)?;
-        let poll = Poll::new()?;
         let (mut printed, mut said) = (Receiver::from(stdout), Receiver::from(stderr));
         let mut lifeline = mio::net::UnixStream::from_std(ours);
         printed.set_nonblocking(true)?;
