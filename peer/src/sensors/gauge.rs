@@ -68,6 +68,9 @@ pub enum SensorState {
     Failing,
     /// Its input has ended.
     Ended,
+    /// Something that a newer build says.
+    #[serde(other)]
+    Other,
 }
 
 /// The state of one sensor, shared by the thread that has it and the loop. Clones share it.
@@ -181,6 +184,7 @@ impl fmt::Display for SensorState {
             Self::Silent => "silent",
             Self::Failing => "failing",
             Self::Ended => "ended",
+            Self::Other => "in a state that this build does not know",
         })
     }
 }
@@ -196,7 +200,7 @@ const SHOWN_BYTES: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use super::{Gauge, SensorState, shown};
+    use super::{Gauge, SensorReport, SensorState, shown};
     use crate::settings::{SensorSettings, SourceSettings};
 
     #[test]
@@ -223,6 +227,12 @@ mod tests {
         assert!(gauge.recover() && !gauge.recover());
         let json = serde_json::to_value(gauge.report()).unwrap();
         assert_eq!((&json["state"], &json["units"]["c"]), (&"waiting".into(), &"°C".into()));
+    }
+
+    #[test]
+    fn a_report_of_another_build_can_be_read() {
+        let report: SensorReport = serde_json::from_str(r#"{"name":"m","kind":"new","state":"newer","readings":1,"more":2}"#).unwrap();
+        assert_eq!((report.state, report.readings, report.last_at), (SensorState::Other, 1, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::sensors::gauge::{SensorReport, SensorState};
@@ -178,7 +179,20 @@ fn a_command_inherits_nothing() {
     assert_eq!(open.keys().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{open:?}");
     assert!(open["0"] == "/dev/null" && open["1"].starts_with("pipe:") && open["2"].starts_with("pipe:"), "{open:?}");
     assert!(open["3"].ends_with("/fd"), "the folder that it lists: {open:?}");
-    assert!(fs::read_link(format!("/proc/{}/fd/7", one.child.id())).is_ok(), "the peer has it, so the test can fail");
+    let own = format!("/proc/{}", one.child.id());
+    assert!(fs::read_link(format!("{own}/fd/7")).is_ok(), "the peer has it, so the test can fail");
+    // And what the peer itself opens would not be inherited by a child that closes nothing.
+    for entry in fs::read_dir(format!("{own}/fdinfo")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_given = fs::read_link(format!("{own}/fd/{name}")).is_ok_and(|to| to == Path::new("/dev/null"));
+        if ["0", "1", "2"].contains(&name.as_str()) || is_given {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(format!("{own}/fdinfo/{name}")) else { continue };
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+        let flags = i32::from_str_radix(flags, 8).unwrap();
+        assert!(flags & OFlag::O_CLOEXEC.bits() != 0, "{name} -> {:?}", fs::read_link(format!("{own}/fd/{name}")));
+    }
 }
 
 /// Children of the command, in its group and out of it.
