@@ -3,28 +3,30 @@
 //!
 //! A peer that is killed cannot tidy up, and a kernel that kills a child with its parent (PR_SET_PDEATHSIG) forgets the
 //! grandchildren. So the peer starts itself anew as this guard, and holds one end of a socket pair whose other end is the
-//! guard's standard input. When that ends, for whatever reason, the guard kills the process group of the command. It is
-//! the reaper of everything that descends from the command, so what has left the group is found and killed, too. The
-//! peer kills the group in its turn if the guard dies.
+//! guard's standard input. When that ends, for whatever reason, the guard kills the command and everything that descends
+//! from it: it is the reaper of them all, so whoever loses its parent becomes its child, also outside of the group.
 //!
-//! The guard says on the socket what became of the command: `started PID`, then `exit CODE`, `signal NUMBER`, `failed WHY`
-//! or `stopped`.
+//! The guard and the command share one process group, whose number is that of the guard. So the peer can always kill that
+//! group if the guard is killed. A command that signals its own group (`trap 'kill 0' EXIT`) reaches the guard as well,
+//! which takes no notice of requests to end: it ends with the command or with the peer.
+//!
+//! The guard says on the socket what became of the command: `exit CODE`, `signal NUMBER`, `failed WHY` or `stopped early`.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 use nix::sys::prctl::{set_child_subreaper, set_name};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, close};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, close, getpgrp};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
@@ -56,34 +58,37 @@ fn guard(request: &Request) -> io::Result<()> {
     poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
     let lifeline = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     lifeline.set_nonblocking(true)?;
-    let mut lifeline = mio::net::UnixStream::from_std(lifeline);
+    let mut lifeline = UnixStream::from_std(lifeline);
     poll.registry().register(&mut lifeline, LIFELINE, Interest::READABLE)?;
     let (program, arguments) = request.command.split_first().expect("clap asks for at least one");
-    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
-    let child = match spawned {
+    let child = match Command::new(program).args(arguments).stdin(Stdio::null()).spawn() {
         Ok(child) => Pid::from_raw(i32::try_from(child.id()).expect("a process id of Linux fits")),
         Err(error) => return say(&mut lifeline, &format!("failed {}: {error}", program.display())),
     };
-    say(&mut lifeline, &format!("started {child}"))?;
+    let ended = watch(child, &mut poll, &mut signals, &mut lifeline);
+    // Said first: what follows may take this process along.
+    let said = match &ended {
+        Ok(Some(WaitStatus::Exited(_, code))) => say(&mut lifeline, &format!("exit {code}")),
+        Ok(Some(WaitStatus::Signaled(_, signal, _))) => say(&mut lifeline, &format!("signal {}", *signal as i32)),
+        _ => say(&mut lifeline, "stopped early"),
+    };
+    kill_all();
+    ended.and(said)
+}
+
+/// Waits until the command has ended, and how, or until the peer lets go of it.
+fn watch(child: Pid, poll: &mut Poll, signals: &mut Signals, lifeline: &mut UnixStream) -> io::Result<Option<WaitStatus>> {
     let mut events = Events::with_capacity(8);
-    let mut ended = None;
-    let mut wanted = true;
-    while ended.is_none() && wanted {
+    loop {
         match poll.poll(&mut events, None) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                kill_all(child);
-                return Err(error);
-            }
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        wanted = !signals.pending().any(|signal| signal != SIGCHLD) && is_held(&mut lifeline);
-        ended = reap_up_to(child);
-    }
-    kill_all(child);
-    match ended {
-        Some(WaitStatus::Exited(_, code)) => say(&mut lifeline, &format!("exit {code}")),
-        Some(WaitStatus::Signaled(_, signal, _)) => say(&mut lifeline, &format!("signal {}", signal as i32)),
-        _ => say(&mut lifeline, "stopped early"),
+        signals.pending().for_each(drop);
+        let ended = reap_up_to(child);
+        if ended.is_some() || !is_held(lifeline) {
+            return Ok(ended);
+        }
     }
 }
 
@@ -101,7 +106,7 @@ fn close_what_was_inherited() -> io::Result<()> {
 }
 
 /// Whether the peer still holds the other end.
-fn is_held(lifeline: &mut mio::net::UnixStream) -> bool {
+fn is_held(lifeline: &mut UnixStream) -> bool {
     match lifeline.read(&mut [0; 8]) {
         Ok(0) => false,
         Ok(_) => true,
@@ -109,7 +114,7 @@ fn is_held(lifeline: &mut mio::net::UnixStream) -> bool {
     }
 }
 
-fn say(lifeline: &mut mio::net::UnixStream, words: &str) -> io::Result<()> {
+fn say(lifeline: &mut UnixStream, words: &str) -> io::Result<()> {
     // Few words fit into a socket that is empty; a peer that is gone needs none.
     match lifeline.write_all(format!("{words}\n").as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -117,39 +122,36 @@ fn say(lifeline: &mut mio::net::UnixStream, words: &str) -> io::Result<()> {
     }
 }
 
-/// Reaps the orphans of the command. How the command itself ended, if it has; it is not reaped yet, so that its number
-/// still names its group.
+/// Reaps whoever has ended, up to the command; how that one ended.
 fn reap_up_to(child: Pid) -> Option<WaitStatus> {
     loop {
-        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        match waitid(Id::All, peek) {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::EINTR) => {}
             Err(_) | Ok(WaitStatus::StillAlive) => return None,
             Ok(status) if status.pid() == Some(child) => return Some(status),
-            Ok(status) => drop(status.pid().map(|orphan| waitpid(orphan, Some(WaitPidFlag::WNOHANG)))),
+            Ok(_) => {}
         }
     }
 }
 
-/// Kills the group of the command, and then everything else that descends from it: each that dies leaves its children to
-/// this process.
-fn kill_all(child: Pid) {
-    // Fails if nobody is left.
-    let _none = killpg(child, Signal::SIGKILL);
+/// Kills everything that descends from the command: each that dies leaves its children to this process.
+fn kill_all() {
     let until = Instant::now() + PATIENCE;
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::EINTR) => {}
             Err(_) => return,
-            Ok(WaitStatus::StillAlive) => {
-                if Instant::now() > until {
-                    // Somebody waits for a disk that does not answer; the signal is waiting for that one.
-                    return;
-                }
-                for orphan in children() {
-                    let _gone = kill(orphan, Signal::SIGKILL);
+            Ok(WaitStatus::StillAlive) if Instant::now() < until => {
+                for child in children() {
+                    let _gone = kill(child, Signal::SIGKILL);
                 }
                 thread::sleep(PAUSE);
+            }
+            Ok(WaitStatus::StillAlive) => {
+                // They multiply faster than they are found, or wait for a disk that does not answer. The group, and this
+                // process in it, goes at one stroke.
+                let _itself = killpg(getpgrp(), Signal::SIGKILL);
+                return;
             }
             Ok(_) => {}
         }

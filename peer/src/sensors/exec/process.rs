@@ -215,30 +215,23 @@ impl Process {
     }
 
     fn end(&mut self) -> io::Result<End> {
+        // If the guard was killed it could not tidy up. Its number is that of the group until it is waited for.
+        self.kill();
         let status = self.guard.wait()?;
-        let words = String::from_utf8_lossy(&self.words).into_owned();
-        let last = words.lines().last().unwrap_or_default();
+        let words = String::from_utf8_lossy(&self.words);
         let number = |text: &str| text.parse::<i32>().ok();
-        Ok(match last.split_once(' ') {
+        let said = match words.trim_end().split_once(' ') {
             Some(("exit", code)) => number(code).map(End::Exited),
             Some(("signal", signal)) => number(signal).map(End::Signal),
             Some(("failed", why)) => Some(End::NotStarted(why.to_owned())),
-            Some(("stopped", _)) => Some(End::Lost("it was stopped with its guard".to_owned())),
             _ => None,
-        }
-        .unwrap_or_else(|| {
-            // The guard was killed, and could not tidy up.
-            self.kill();
-            End::Lost(format!("its guard has ended ({status})"))
-        }))
+        };
+        Ok(said.unwrap_or_else(|| End::Lost(format!("its guard has ended too early ({status})"))))
     }
 
-    /// Kills the guard, and the group of the command in its place.
-    fn kill(&mut self) {
-        let _ended = self.guard.kill();
-        let words = String::from_utf8_lossy(&self.words);
-        let group = words.lines().find_map(|line| line.strip_prefix("started ")).and_then(|pid| pid.parse().ok());
-        if let Some(group) = group.filter(|group| *group > 1) {
+    /// Kills the guard and the command, which are one group.
+    fn kill(&self) {
+        if let Ok(group) = i32::try_from(self.guard.id()) {
             let _none = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
     }
