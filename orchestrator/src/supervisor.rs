@@ -110,6 +110,7 @@ impl Supervisor {
             .arg(self.folder.events(process))
             .arg("--inputs")
             .arg(self.folder.inputs(process))
+            .arg("--csv")
             .arg("--data-dir")
             .arg(data)
             .args(&self.outfit.flags)

@@ -11,6 +11,7 @@ use nix::unistd::getppid;
 
 use crate::commands;
 use crate::failure::{Failure, OK, UNAVAILABLE, UNSAID, USAGE};
+use crate::guard;
 use crate::journal;
 use crate::recover;
 use crate::replay;
@@ -64,6 +65,9 @@ enum Command {
     LogLevel(commands::control::Level),
     /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
     Replay(replay::Request),
+    /// Watch over the command of a sensor; started by `run`, and of no use by hand
+    #[command(hide = true)]
+    Guard(guard::Request),
     /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
     Recover(recover::Request),
 }
@@ -114,6 +118,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
         Command::Demote(request) => commands::control::demote(&request),
         Command::LogLevel(request) => commands::control::log_level(&request),
         Command::Replay(request) => replay::run(&request),
+        Command::Guard(request) => guard::run(&request),
         Command::Recover(request) => recover::run(&request),
     }
 }

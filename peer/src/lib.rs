@@ -27,6 +27,7 @@ pub mod events;
 pub mod failure;
 pub mod folder;
 pub mod gate;
+pub mod guard;
 mod identity;
 pub mod incarnation;
 pub mod inputs;

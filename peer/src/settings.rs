@@ -10,7 +10,8 @@ use nix::unistd::Group;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 
-pub use self::raw::{Raw, SensorName, Switch, Timing};
+pub use self::raw::{Raw, Switch, Timing};
+pub use self::sensor::{ExecSettings, FileSettings, RawSensor, Run, SensorName, SensorSettings, SourceSettings};
 use self::value::Size;
 use crate::door::Opening;
 use crate::failure::{BAD_FILE, Failure, USAGE};
@@ -18,6 +19,7 @@ use crate::seeds::Seed;
 use crate::sensors::load::{LoadSettings, STAMP};
 
 mod raw;
+mod sensor;
 mod value;
 
 /// What has been checked, and can be run.
@@ -40,14 +42,14 @@ pub struct Settings {
     /// The knobs of the protocol.
     pub config: Config,
     /// What to measure.
-    pub sensors: Vec<SensorName>,
+    pub sensors: Vec<SensorSettings>,
     /// Whether lines of standard input may begin with a command.
     pub stdin_commands: bool,
     /// What synthetic load to make.
     pub load: Option<LoadSettings>,
     /// Whether to measure how long synthetic load takes.
     pub load_latency: bool,
-    /// How often to measure.
+    /// How often to measure what has no interval of its own.
     pub interval: Duration,
     /// Where to keep what is delivered.
     pub data: Option<DataSettings>,
@@ -72,6 +74,8 @@ pub struct DataSettings {
     pub rotate_bytes: u64,
     /// How many files of a kind are kept beside the current one.
     pub rotate_keep: u32,
+    /// Whether there is a table for each sensor, too.
+    pub csv: bool,
 }
 
 impl Settings {
@@ -101,6 +105,9 @@ impl Settings {
         if interval < INTERVAL_MIN || interval > INTERVAL_MAX {
             return Err(format!("interval is {interval:?}; make it {INTERVAL_MIN:?} to {INTERVAL_MAX:?}"));
         }
+        if raw.csv == Some(true) && raw.data_dir.is_none() {
+            return Err("csv: the tables lie in the data folder; name one with data_dir".to_owned());
+        }
         let broadcast_port = raw.broadcast_port.unwrap_or(DEFAULT_BROADCAST_PORT);
         if broadcast_port == 0 {
             return Err("broadcast_port is 0; make it a number that all peers share".to_owned());
@@ -109,19 +116,11 @@ impl Settings {
         if rotate_bytes < ROTATE_BYTES_MIN {
             return Err(format!("rotate_bytes is {rotate_bytes}; make it at least {ROTATE_BYTES_MIN}"));
         }
-        let mut sensors = if raw.sensor.is_empty() { vec![SensorName::Host] } else { raw.sensor };
-        if sensors.contains(&SensorName::None) {
-            if sensors.iter().any(|&name| name != SensorName::None) {
-                return Err("sensor: `none` goes with no other sensor".to_owned());
-            }
-            sensors.clear();
-        }
-        if raw.stdin_commands == Some(true) && !sensors.contains(&SensorName::Stdin) {
+        let (sensors, has_load) = sensor::gather(raw.sensor)?;
+        if raw.stdin_commands == Some(true) && !sensors.iter().any(|sensor| sensor.source == SourceSettings::Stdin) {
             return Err("stdin_commands: there are no lines without the sensor `stdin`".to_owned());
         }
-        let load = load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, sensors.contains(&SensorName::Load))?;
-        sensors.sort_unstable();
-        sensors.dedup();
+        let load = load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, has_load)?;
         Ok(Self {
             id,
             address: raw.address,
@@ -140,6 +139,7 @@ impl Settings {
                 folder,
                 rotate_bytes,
                 rotate_keep: raw.rotate_keep.unwrap_or(DEFAULT_ROTATE_KEEP),
+                csv: raw.csv.unwrap_or(false),
             }),
             events: raw.events,
             inputs: raw.inputs,
@@ -232,7 +232,7 @@ impl Raw {
 
 #[cfg(test)]
 mod tests {
-    use super::{BAD_FILE, Raw, SensorName, Settings, USAGE};
+    use super::{BAD_FILE, Raw, SensorSettings, Settings, USAGE};
     use clap::Parser;
     use protocol::config::{Guarantee, LateJoin, Mode};
     use protocol::id::PeerId;
@@ -267,7 +267,7 @@ mod tests {
         let settings = Settings::gather(flags(&[])).unwrap();
         assert_eq!(settings.id, None);
         assert_eq!((settings.port, settings.broadcast_port), (0, 9_999));
-        assert_eq!(settings.sensors, [SensorName::Host]);
+        assert_eq!(settings.sensors.iter().map(SensorSettings::kind).collect::<Vec<_>>(), ["host"]);
         assert_eq!(settings.config.knobs(), &protocol::config::Knobs::default());
     }
 
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(knobs.election_timeout, Duration::from_millis(300));
         assert_eq!(knobs.heartbeat_timeout, Duration::from_millis(500));
         assert_eq!(knobs.window_bytes, 2 << 20);
-        assert_eq!(settings.sensors, [SensorName::Stdin]);
+        assert_eq!(settings.sensors.iter().map(SensorSettings::kind).collect::<Vec<_>>(), ["stdin"]);
         assert_eq!(settings.seeds.len(), 2);
         assert!(!settings.log_deliveries);
     }
@@ -327,6 +327,7 @@ mod tests {
         check_refused(&["--interval", "0s"], None, USAGE, "interval");
         check_refused(&["--broadcast-port", "0"], None, USAGE, "broadcast_port");
         check_refused(&["--rotate-bytes", "1"], None, USAGE, "rotate_bytes");
+        check_refused(&["--csv"], None, USAGE, "data_dir");
         check_refused(&["--sensor", "none", "--sensor", "host"], None, USAGE, "none");
         check_refused(&["--stdin-commands"], None, USAGE, "sensor `stdin`");
         check_refused(&["--load-rate", "5"], None, USAGE, "sensor `load`");
@@ -339,6 +340,7 @@ mod tests {
         check_refused(&[], Some("late_join = 'last ten'"), BAD_FILE, "last 100");
         check_refused(&[], Some("delivery = 'exactly-once'"), BAD_FILE, "safe");
         check_refused(&[], Some("id = 'a'\nheartbeat_intervall = '1s'"), BAD_FILE, "line 2, column 1");
+        check_refused(&[], Some("id = 'a'\n[[sensor]]\nname = 'm'\nexec = 'x'"), BAD_FILE, "line 4, column 8");
         check_refused(&[], Some("interval = 'soon'"), BAD_FILE, "line 1");
         check_refused(&[], Some("payload_max = '7 apples'"), BAD_FILE, "KiB");
         check_refused(&[], Some("payload_max = 0"), BAD_FILE, "payload_max");

@@ -44,6 +44,8 @@ use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::scout::Scout;
+use crate::sensors;
+use crate::sensors::gauge::Gauge;
 use crate::sensors::load::Load;
 use crate::silence::Silence;
 use crate::stamps::Stamps;
@@ -80,6 +82,7 @@ pub struct Shell {
     contacts: Contacts,
     worker: Worker,
     lines: Option<Publisher>,
+    gauges: Vec<Gauge>,
     stamps: Stamps,
     load: Option<Load>,
     /// Wakes the loop for load that comes at a rate.
@@ -222,9 +225,9 @@ impl Shell {
         }
         while let Some(finding) = self.worker.finding() {
             match finding {
-                Finding::Measured { payload, time } => {
+                Finding::Measured { payload, time, gauge } => {
                     let time = self.stamps.next(time);
-                    self.publish_measured(Publication::one(payload, time, None));
+                    self.publish_measured(Publication::one(payload, time, None), &gauge);
                 }
             }
         }
@@ -429,6 +432,7 @@ impl Shell {
             without_a_row: self.worker.without_a_row(),
             deliveries: self.deliveries.report(),
             outputs: self.outputs.report(),
+            sensors: sensors::report(&self.gauges),
         }
     }
 

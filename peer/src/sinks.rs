@@ -1,4 +1,4 @@
-//! Where delivered readings are kept: `ordered.jsonl`, and one CSV per sensor. Runs on the worker thread.
+//! Where delivered readings are kept: `ordered.jsonl`, and on request one CSV per sensor. Runs on the worker thread.
 //!
 //! A disk that does not take them is one clear message; the group goes on, the sinks try again every few seconds, and
 //! what was missed meanwhile stands in `ordered.jsonl` as a hole.
@@ -38,7 +38,8 @@ pub struct Sinks {
     ordered_health: Health,
     /// What `ordered.jsonl` lacks because it could not be written.
     hole: Hole,
-    tables: Tables,
+    /// None unless they are asked for: they double what a card has to bear.
+    tables: Option<Tables>,
 }
 
 impl Sinks {
@@ -46,14 +47,15 @@ impl Sinks {
     #[must_use]
     pub fn new(settings: DataSettings, store: Shared) -> Self {
         let ordered = Rotating::new("ordered.jsonl".to_owned(), "", settings.rotate_bytes, settings.rotate_keep);
-        let (place, tables, hole) = (Place::new(store), Tables::new(settings.clone()), Hole::new("it could not be written"));
+        let (place, hole) = (Place::new(store), Hole::new("it could not be written"));
+        let tables = settings.csv.then(|| Tables::new(settings.clone()));
         Self { settings, place, ordered, ordered_health: Health::default(), hole, tables }
     }
 
     /// How many readings have no row in a table.
     #[must_use]
     pub fn without(&self) -> Without {
-        self.tables.without()
+        self.tables.as_ref().map(Tables::without).unwrap_or_default()
     }
 
     /// Sees whether the folder and its files are still where they were; to be called once a second, also if nothing is kept.
@@ -64,20 +66,24 @@ impl Sinks {
             self.try_at_once();
         }
         self.ordered.look(&folder);
-        self.tables.look(&folder);
+        if let Some(tables) = &mut self.tables {
+            tables.look(&folder);
+        }
     }
 
     /// Opens all files again, and tries at once those that failed a moment ago: somebody has moved or mended something.
     pub fn reopen(&mut self) {
         self.look();
         self.ordered.close();
-        self.tables.close();
+        if let Some(tables) = &mut self.tables {
+            tables.close();
+        }
         self.try_at_once();
     }
 
     /// What failed a moment ago is tried again by the next reading.
     fn try_at_once(&mut self) {
-        for health in self.tables.health().chain([&mut self.ordered_health]) {
+        for health in self.tables.iter_mut().flat_map(Tables::health).chain([&mut self.ordered_health]) {
             health.retry_at = health.retry_at.and(Some(Time::ZERO));
         }
     }
@@ -87,7 +93,9 @@ impl Sinks {
         let now = clock::now();
         for part in deliveries.chunk_by(fits_together()) {
             self.keep_ordered(now, part);
-            self.tables.keep(now, &mut self.place, part);
+            if let Some(tables) = &mut self.tables {
+                tables.keep(now, &mut self.place, part);
+            }
         }
     }
 
@@ -249,7 +257,7 @@ mod tests {
 
     fn sinks(folder: &Path) -> Sinks {
         let store = Store::open(folder).unwrap_or_else(|_| Store::without(folder));
-        Sinks::new(DataSettings { folder: folder.to_owned(), rotate_bytes: 1 << 20, rotate_keep: 2 }, store.share())
+        Sinks::new(DataSettings { folder: folder.to_owned(), rotate_bytes: 1 << 20, rotate_keep: 2, csv: true }, store.share())
     }
 
     #[test]
@@ -282,6 +290,18 @@ mod tests {
         let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let kept: BTreeSet<String> = names.filter(|name| name != LOCK).collect();
         assert_eq!(kept, ["%2E..csv", "A4%3AC1.csv", "a%2Fb.csv", "ordered.jsonl"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn without_being_asked_for_there_are_no_tables() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = DataSettings { csv: false, ..sinks(folder.path()).settings };
+        let store = Store::open(folder.path()).unwrap_or_else(|_| Store::without(folder.path()));
+        let mut sinks = Sinks::new(settings, store.share());
+        sinks.keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "hello")]);
+        sinks.reopen();
+        assert!(folder.path().join("ordered.jsonl").exists() && !folder.path().join("s1.csv").exists());
+        assert_eq!(sinks.without().count(), 0, "nothing is missing where nothing is wanted");
     }
 
     #[test]
@@ -359,8 +379,8 @@ mod tests {
         }
         let mut sinks = sinks(folder.path());
         sinks.keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "DATA|s2|t|a=1")]);
-        assert!(sinks.ordered_health.retry_at.is_some() && sinks.tables.get("s1.csv").health.retry_at.is_some());
-        assert!(sinks.tables.get("s2.csv").health.retry_at.is_none(), "the other file is not to blame");
+        assert!(sinks.ordered_health.retry_at.is_some() && sinks.tables.as_ref().unwrap().get("s1.csv").health.retry_at.is_some());
+        assert!(sinks.tables.as_ref().unwrap().get("s2.csv").health.retry_at.is_none(), "the other file is not to blame");
         assert!(folder.path().join("s2.csv").exists());
         assert_eq!(sinks.hole.take().iter().map(Delivery::range).collect::<Vec<_>>(), [(Seq(1), Seq(2))]);
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outputs::OutputReport;
 use crate::reach::Unreachable;
+use crate::sensors::gauge::SensorReport;
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct Report {
     /// Outputs that take nothing, or have taken less than there was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputReport>,
+    /// How its sensors are doing.
+    #[serde(default)]
+    pub sensors: Vec<SensorReport>,
 }
 
 /// What a peer has sent.
@@ -131,6 +135,7 @@ impl fmt::Display for Report {
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
         self.outputs.iter().try_for_each(|output| writeln!(f, "{output}"))?;
+        self.sensors.iter().try_for_each(|sensor| writeln!(f, "{sensor}"))?;
         writeln!(f, "Networks: {}", self.networks)?;
         for Unreachable { peer, address, for_ms, why } in &self.unreachable {
             writeln!(f, "Cannot reach: {peer} at {address}, heard by UDP, for {} s it {why}", for_ms / 1_000)?;

@@ -18,6 +18,7 @@ use protocol::time::Time;
 
 use crate::clock::{self, Stamp, utc_micros};
 use crate::sensors::Sensor;
+use crate::sensors::gauge::Gauge;
 use crate::sinks::{Hole, LOOK_INTERVAL, Sinks, Without};
 
 /// What the worker has to do, for as long as it lives.
@@ -25,8 +26,6 @@ use crate::sinks::{Hole, LOOK_INTERVAL, Sinks, Without};
 pub struct Duties {
     /// What to measure.
     pub sensors: Vec<Sensor>,
-    /// How often.
-    pub interval: Duration,
     /// Where to keep what is delivered.
     pub sinks: Option<Sinks>,
 }
@@ -40,6 +39,8 @@ pub enum Finding {
         payload: Bytes,
         /// When, in microseconds since 1970.
         time: u64,
+        /// The sensor's.
+        gauge: Gauge,
     },
 }
 
@@ -72,7 +73,7 @@ impl Worker {
         let (outbox, findings) = sync_channel(FINDINGS_MAX);
         let waiting = Arc::new(AtomicU64::new(0));
         let (keeps, without) = (duties.sinks.is_some(), duties.sinks.as_ref().map(Sinks::without).unwrap_or_default());
-        let mut shift = Shift { duties, outbox, waker, waiting: Arc::clone(&waiting), left_out: 0 };
+        let mut shift = Shift { duties, outbox, waker, waiting: Arc::clone(&waiting), due: Vec::new(), left_out: 0 };
         thread::Builder::new().name("worker".to_owned()).spawn(move || shift.work(&inbox))?;
         let hole = Hole::new("the disk was slower than the group");
         Ok(Self { jobs, findings, waiting, keeps, without, hole })
@@ -165,15 +166,17 @@ struct Shift {
     outbox: SyncSender<Finding>,
     waker: Arc<Waker>,
     waiting: Arc<AtomicU64>,
+    /// When each sensor is asked next.
+    due: Vec<Time>,
     /// How many readings the loop had no room for.
     left_out: u64,
 }
 
 impl Shift {
     fn work(&mut self, inbox: &Receiver<Job>) {
-        let interval = self.duties.interval;
         // Soon, so that a person sees something; not at once, because CPU usage needs a moment to look back on.
-        let mut measure_at = clock::now() + interval.min(FIRST_MEASURE);
+        let begun = clock::now();
+        self.due = self.duties.sensors.iter().map(|sensor| begun + sensor.every().min(FIRST_MEASURE)).collect();
         let mut look_at = clock::now();
         loop {
             let now = clock::now();
@@ -181,12 +184,10 @@ impl Shift {
                 sinks.look();
                 look_at = clock::now() + LOOK_INTERVAL;
             }
-            if now >= measure_at && !self.duties.sensors.is_empty() {
-                self.measure();
-                // After a pause, one reading and not all those that were missed.
-                measure_at = (measure_at + interval).max(clock::now());
+            if self.due.iter().any(|due| now >= *due) {
+                self.measure(now);
             }
-            match inbox.recv_timeout(self.patience(measure_at, look_at)) {
+            match inbox.recv_timeout(self.patience(look_at)) {
                 Ok(Job::Keep(deliveries, weight)) => {
                     if let Some(sinks) = &mut self.duties.sinks {
                         sinks.keep(&deliveries);
@@ -213,18 +214,26 @@ impl Shift {
     }
 
     /// How long nothing is due.
-    fn patience(&self, measure_at: Time, look_at: Time) -> Duration {
+    fn patience(&self, look_at: Time) -> Duration {
         let now = clock::now();
-        let measure = (!self.duties.sensors.is_empty()).then(|| measure_at.since(now));
+        let measure = self.due.iter().min().map(|due| due.since(now));
         let look = self.duties.sinks.as_ref().map(|_| look_at.since(now));
         measure.into_iter().chain(look).min().unwrap_or(IDLE)
     }
 
-    fn measure(&mut self) {
-        for index in 0..self.duties.sensors.len() {
+    /// Asks the sensors that are due.
+    fn measure(&mut self, now: Time) {
+        for (sensor, due) in self.duties.sensors.iter_mut().zip(&mut self.due).filter(|(_, due)| now >= **due) {
             let time = utc_micros();
-            let Some(payload) = self.duties.sensors[index].measure(Stamp(time)) else { continue };
-            if self.outbox.try_send(Finding::Measured { payload, time }).is_err() {
+            let measured = sensor.measure(Stamp(time));
+            // After a pause, one reading and not all those that were missed.
+            *due = (*due + sensor.every()).max(clock::now());
+            let Some(payload) = measured else { continue };
+            let gauge = sensor.gauge().clone();
+            if let Err(unsent) = self.outbox.try_send(Finding::Measured { payload, time, gauge }) {
+                let (TrySendError::Full(Finding::Measured { gauge, .. }) | TrySendError::Disconnected(Finding::Measured { gauge, .. })) =
+                    unsent;
+                gauge.refuse(None);
                 self.left_out += 1;
                 if self.left_out.is_power_of_two() {
                     log::warn!("The group is slower than the sensors: {} readings left out so far.", self.left_out);

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use clap::builder::{EnumValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use log::LevelFilter;
 use protocol::config::{Guarantee, LateJoin, Mode};
 use protocol::id::PeerId;
 use serde::Deserialize;
 
+use super::sensor::{RawSensor, SensorName};
 use super::value::{Size, Span};
 use crate::seeds::Seed;
 
@@ -48,9 +50,9 @@ pub struct Raw {
     #[arg(long, value_name = "PEER.TOML")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// What to measure; may be given several times [default: host]
-    #[arg(long, value_enum, value_name = "NAME")]
-    pub sensor: Vec<SensorName>,
+    /// What to measure; may be given several times, and stands in place of every `[[sensor]]` of the file [default: host]
+    #[arg(long, value_name = "NAME", value_parser = EnumValueParser::<SensorName>::new().map(RawSensor::Named))]
+    pub sensor: Vec<RawSensor>,
     /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as that says; `!!` stands for one `!`
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub stdin_commands: Option<bool>,
@@ -81,6 +83,9 @@ pub struct Raw {
     /// How many data files that were put aside are kept, of each kind [default: 8]
     #[arg(long, value_name = "COUNT")]
     pub rotate_keep: Option<u32>,
+    /// Keep a CSV table for each sensor in the data folder, too; that doubles what a card has to bear [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub csv: Option<bool>,
     /// Append events to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -185,22 +190,6 @@ pub enum Timing {
     Fast,
 }
 
-/// A kind of sensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum SensorName {
-    /// CPU, memory, load, disk and temperatures of this machine
-    Host,
-    /// Made-up temperature, humidity and pressure, labelled so
-    Synthetic,
-    /// Each line of standard input is a reading, as it stands
-    Stdin,
-    /// Synthetic load, for measuring: as many readings as the group takes, or as the flags --load-… say
-    Load,
-    /// Nothing: a peer that only listens
-    None,
-}
-
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -240,7 +229,7 @@ impl Raw {
         }
         first! {
             id address advertise port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
-            inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
+            csv inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
             load_latency socket_group read_socket;

@@ -8,6 +8,7 @@ use protocol::seam::{Input, Publication};
 
 use super::Shell;
 use crate::clock;
+use crate::sensors::gauge::Gauge;
 
 impl Shell {
     /// Publishes readings, oldest first; how many were dealt with. The rest found no room. What was not taken for another reason
@@ -32,9 +33,12 @@ impl Shell {
     }
 
     /// Publishes what was measured. It does not wait for room: the next one will be newer.
-    pub(super) fn publish_measured(&mut self, reading: Publication) {
+    pub(super) fn publish_measured(&mut self, reading: Publication, gauge: &Gauge) {
         if self.publish(vec![reading]) == 0 {
             self.refusals.refuse(Refusal::WindowFull);
+            gauge.refuse(None);
+        } else {
+            gauge.count(None, 0);
         }
     }
 
@@ -45,16 +49,14 @@ impl Shell {
         let room = self.room(self.stamps.room(now));
         let (mut lines, mut readings) = (Vec::new(), Vec::new());
         while lines.len() < room
-            && let Some(line) = publisher.lines.take()
+            && let Some(line) = publisher.take()
         {
-            if let Some((payload, guarantee)) = publisher.read(&line) {
-                lines.push(line);
-                readings.push((payload, self.stamps.next(now), guarantee));
-            }
+            readings.push((line.payload.clone(), self.stamps.next(now), line.guarantee));
+            lines.push(line);
         }
         if !readings.is_empty() {
             let dealt_with = self.publish(Publication::together(readings));
-            publisher.lines.put_back(lines.split_off(usize::try_from(dealt_with).expect("no more than there were")));
+            publisher.put_back(lines.split_off(usize::try_from(dealt_with).expect("no more than there were")));
         }
         // A leader orders its own at once, and has room again without anybody's word.
         publisher.more = lines.len() == room && self.has_room();

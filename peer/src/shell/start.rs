@@ -44,15 +44,14 @@ use crate::narrator::Narrator;
 use crate::network::Network;
 use crate::outputs::Outputs;
 use crate::pacer::Pacer;
-use crate::publisher::Publisher;
 use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::scout::{Scout, Watch};
 use crate::seeds::Seed;
-use crate::sensors::Sensor;
 use crate::sensors::load::Load;
-use crate::settings::{SensorName, Settings};
+use crate::sensors::{Common, Sensors};
+use crate::settings::Settings;
 use crate::silence::Silence;
 use crate::sinks::Sinks;
 use crate::stamps::Stamps;
@@ -132,22 +131,21 @@ impl Shell {
         let scout = Scout::start(watch, Arc::clone(&waker))?;
         let named = !settings.seeds.is_empty() || settings.advertise.is_some();
         let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
-        let sensor = |&name: &SensorName| Sensor::new(name, me.id(), me.birth);
         let Recalled { store, past, stored, .. } = recalled;
-        let duties = Duties {
-            sensors: settings.sensors.iter().filter_map(sensor).collect(),
+        let common = Common {
+            peer: me.id(),
+            seed: me.birth,
             interval: settings.interval,
-            sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)),
+            payload_max: usize::try_from(settings.config.knobs().payload_max).unwrap_or(usize::MAX),
+            stdin_commands: settings.stdin_commands,
+            waker: &waker,
         };
+        let Sensors { asked, publisher: lines, gauges } = Sensors::start(settings.sensors, &common)?;
+        let duties = Duties { sensors: asked, sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)) };
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
         let worker = Worker::start(duties, Arc::clone(&waker))?;
         let keeper = store.map(|store| Keeper::start(store, Arc::clone(&waker))).transpose()?;
-        let lines = settings
-            .sensors
-            .contains(&SensorName::Stdin)
-            .then(|| Publisher::start(&settings.config, settings.stdin_commands, &waker))
-            .transpose()?;
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
             recorder.begin(&Life {
@@ -187,6 +185,7 @@ impl Shell {
             contacts: remembered,
             worker,
             lines,
+            gauges,
             stamps: Stamps::default(),
             load: settings.load.map(Load::new),
             pacer,

@@ -12,6 +12,7 @@ use protocol::seam::Reading;
 
 use crate::clock::Stamp;
 use crate::sensors::payload::{self, Misfit};
+use crate::sensors::split::{self, Fields, Value};
 
 /// The first line of each table.
 pub(super) const HEAD: &str = "time,log,epoch,seq,origin,inc,oseq,sensor,field,value\n";
@@ -20,18 +21,45 @@ pub(super) const HEAD: &str = "time,log,epoch,seq,origin,inc,oseq,sensor,field,v
 ///
 /// # Errors
 /// Why it has none.
-pub(super) fn rows<'a>(reading: &Reading<'a>, names: &Names) -> Result<(&'a [u8], String), Misfit> {
-    let data = payload::read(reading.payload)?;
-    let sensor = cell(data.sensor);
+pub(super) fn rows<'a>(reading: &Reading<'a>, names: &Names) -> Result<(Cow<'a, [u8]>, String), Misfit> {
+    match payload::read(reading.payload) {
+        Ok(data) => {
+            let rows = write(reading, names, data.sensor, data.fields.into_iter().map(|(field, value)| (field, Cow::Borrowed(value))));
+            Ok((data.sensor.into(), rows))
+        }
+        Err(Misfit::Start) => {
+            let Fields { sensor, values, .. } = split::read(reading.payload).ok_or(Misfit::Start)?;
+            let fields = values.iter().map(|(field, value)| (field.as_bytes(), bytes_of(value)));
+            let rows = write(reading, names, sensor.as_bytes(), fields);
+            let sensor = match sensor {
+                Cow::Borrowed(sensor) => sensor.as_bytes().into(),
+                Cow::Owned(sensor) => sensor.into_bytes().into(),
+            };
+            Ok((sensor, rows))
+        }
+        Err(misfit) => Err(misfit),
+    }
+}
+
+fn bytes_of<'a>(value: &'a Value<'_>) -> Cow<'a, [u8]> {
+    match value {
+        Value::Number(token) => token.as_bytes().into(),
+        Value::Text(text) => text.as_bytes().into(),
+        Value::Bool(value) => if *value { &b"true"[..] } else { b"false" }.into(),
+    }
+}
+
+fn write<'a>(reading: &Reading<'_>, names: &Names, sensor: &[u8], fields: impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)>) -> String {
+    let sensor = cell(sensor);
     let mut rows = String::new();
-    for (field, value) in data.fields {
+    for (field, value) in fields {
         let (time, seq, oseq) = (Stamp(reading.time), reading.seq, reading.oseq);
         let (Names { log, epoch, origin }, inc) = (names, reading.run.origin.inc);
-        let (field, value) = (cell(field), cell(value));
+        let (field, value) = (cell(field), cell(&value));
         writeln!(rows, "{time},{log},{epoch},{seq},{origin},{inc},{oseq},{sensor},{field},{value}")
             .expect("writing to a String cannot fail");
     }
-    Ok((data.sensor, rows))
+    rows
 }
 
 /// The cells that all readings of a run share.
@@ -111,7 +139,11 @@ mod tests {
         let names = Names { log: "1.p1#4".to_owned(), epoch: "3.p2#5".to_owned(), origin: "p2".to_owned() };
         let reading = run.iter().next().unwrap();
         let stem = "1970-01-01T00:00:00.000000Z,1.p1#4,3.p2#5,18,p2,5,9,p2.host";
-        assert_eq!(rows(&reading, &names), Ok((&b"p2.host"[..], format!("{stem},a,1\n{stem},b,\"x,y\"\n"))));
+        let expected = format!("{stem},a,1\n{stem},b,\"x,y\"\n");
+        assert_eq!(rows(&reading, &names), Ok((b"p2.host"[..].into(), expected.clone())));
+        let payload = br#"{"sensor":"p2.host","time":"t","fields":{"a":1,"b":"x,y"},"tags":{"c":"d"}}"#;
+        assert_eq!(rows(&Reading { payload, ..reading }, &names), Ok((b"p2.host"[..].into(), expected)), "the other form");
+        assert_eq!(rows(&Reading { payload: b"DATA|a", ..reading }, &names), Err(Misfit::NoFields));
         assert_eq!(rows(&Reading { payload: b"hello", ..reading }, &names), Err(Misfit::Start));
     }
 

@@ -114,7 +114,7 @@ impl Tables {
             let names = Names { log, epoch, origin };
             for reading in run.iter() {
                 match csv::rows(&reading, &names) {
-                    Ok((sensor, more)) => match self.table(sensor, &run.origin.id) {
+                    Ok((sensor, more)) => match self.table(&sensor, &run.origin.id) {
                         Ok(name) => rows.entry(name).or_default().push_str(&more),
                         Err(why) => self.leave_out(&reading, &why),
                     },

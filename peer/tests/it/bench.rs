@@ -91,7 +91,7 @@ impl Bench {
         let mut command = self.furnish(command);
         command.args(["run", "--id", id, "--timing", "fast", "--die-with", &own]);
         command.args(["--events", events.to_str().unwrap()]).args(flags);
-        if !flags.contains(&"--sensor") {
+        if !flags.contains(&"--sensor") && !flags.contains(&"--config") {
             command.args(["--sensor", "none"]);
         }
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);

@@ -42,7 +42,7 @@ impl Keeper {
 }
 
 fn keeper(bench: &Bench, data: &Path, flags: &[&str]) -> Keeper {
-    let flags = [&["--sensor", "stdin", "--data-dir", data.to_str().unwrap()], flags].concat();
+    let flags = [&["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()], flags].concat();
     Keeper { running: bench.start("peer1", &flags), next: 0 }
 }
 
@@ -122,7 +122,7 @@ fn in_namespace(bench: &Bench, mounts: &str, data: &Path, flags: &[&str]) -> Opt
     }
     let mut command = Command::new("unshare");
     command.args(space).args(["sh", "-ec", &format!("{mounts}; exec \"$0\" \"$@\""), PEER]);
-    let flags = [&["--sensor", "stdin", "--data-dir", data.to_str().unwrap()], flags].concat();
+    let flags = [&["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()], flags].concat();
     let running = bench.start_as(command, "peer1", &flags);
     let seen = PathBuf::from(format!("/proc/{}/root", running.child.id())).join(data.strip_prefix("/").unwrap());
     Some((Keeper { running, next: 0 }, seen))

@@ -17,7 +17,7 @@ fn records(bench: &Bench) -> Vec<Value> {
 
 fn start(bench: &Bench) -> Running {
     let data = bench.path("data");
-    bench.start("peer1", &["--sensor", "stdin", "--data-dir", data.to_str().unwrap()])
+    bench.start("peer1", &["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()])
 }
 
 fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {

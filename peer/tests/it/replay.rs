@@ -29,7 +29,7 @@ impl Recorded {
     }
 
     fn publish(&mut self, lines: std::ops::Range<u32>) {
-        lines.for_each(|number| writeln!(self.stdin, "line {number}").unwrap());
+        lines.for_each(|number| writeln!(self.stdin, "DATA|line|t|n={number}").unwrap());
     }
 }
 
@@ -128,7 +128,7 @@ fn a_trace_shows_each_step_and_ends_where_it_is_told_to() {
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let (all, _) = trace(&[]);
-    for line in ["<- wake", "<- publish line 2", "-> [*] NEW_PEER_REQUEST:peer1", "-- Delivered #4: line 2"] {
+    for line in ["<- wake", "<- publish DATA|line|t|n=2", "-> [*] NEW_PEER_REQUEST:peer1", "-- Delivered #4: DATA|line|t|n=2"] {
         assert!(all.contains(line), "{line:?} is not in\n{all}");
     }
     // They may have been read one by one or together.

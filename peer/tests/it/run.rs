@@ -21,7 +21,7 @@ fn two_peers_form_a_group_and_deliver_in_one_order() {
     let bench = Bench::new();
     let data = bench.path("data");
     let mut one = bench.start("peer1", &["--sensor", "synthetic", "--interval", "10ms"]);
-    let mut two = bench.start("peer2", &["--sensor", "synthetic", "--interval", "10ms", "--data-dir", data.to_str().unwrap()]);
+    let mut two = bench.start("peer2", &["--sensor", "synthetic", "--interval", "10ms", "--csv", "--data-dir", data.to_str().unwrap()]);
     until("both to be in one view and to have delivered", || {
         one.members() == 2 && two.members() == 2 && one.delivered().len() > 50 && two.delivered().len() > 50
     });

@@ -12,6 +12,10 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
     if disk.tables_unreadable > 0 {
         sheet.breach(&[], || format!("{} records in the tables of {} cannot be read", disk.tables_unreadable, disk.process));
     }
+    if disk.tables.is_empty() {
+        // They are kept on request only.
+        return;
+    }
     let lives: Vec<&Life<'_>> = case.index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
     let is_whole = disk.torn.is_empty()
         && lives.iter().all(|life| life.stopped && !life.holed)

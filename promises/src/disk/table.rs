@@ -3,6 +3,9 @@
 use protocol::id::{Incarnation, Oseq, Seq};
 use protocol::log_id::LogId;
 use protocol::note::escape;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Place;
 
@@ -23,7 +26,8 @@ pub struct Row {
     pub value: String,
 }
 
-/// A reading of the form `DATA|sensor|timestamp|field=value|…`, which has a table. All texts are escaped as in the table.
+/// A reading that has a table: of the form `DATA|sensor|timestamp|field=value|…`, or a JSON object of a sensor and its fields.
+/// All texts are escaped as in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// The sensor.
@@ -37,6 +41,9 @@ impl Measured {
     /// mistakes of the one whose files it looks at.
     #[must_use]
     pub fn read(payload: &[u8]) -> Option<Self> {
+        if payload.starts_with(b"{") {
+            return Self::read_object(payload);
+        }
         let mut text = payload.strip_prefix(b"\xef\xbb\xbf").unwrap_or(payload);
         while let [rest @ .., b'\r'] = text {
             text = rest;
@@ -51,6 +58,55 @@ impl Measured {
         };
         let fields: Vec<(String, String)> = parts.map(field).collect::<Option<_>>()?;
         (!sensor.is_empty() && !fields.is_empty()).then(|| Self { sensor: escape(sensor), fields })
+    }
+
+    fn read_object(payload: &[u8]) -> Option<Self> {
+        let Object { sensor, fields: Fields(fields), .. } = serde_json::from_slice(payload).ok()?;
+        let value = |raw: &RawValue| match raw.get().as_bytes() {
+            [b'"', ..] => serde_json::from_str::<String>(raw.get()).ok(),
+            [b'{' | b'[', ..] => None,
+            _ => Some(raw.get().to_owned()),
+        };
+        let fields = fields.into_iter().filter(|(_, raw)| raw.get() != "null");
+        let fields: Vec<(String, String)> =
+            fields.map(|(name, raw)| Some((escape(name.as_bytes()), escape(value(&raw)?.as_bytes())))).collect::<Option<_>>()?;
+        (!sensor.is_empty() && !fields.is_empty()).then(|| Self { sensor: escape(sensor.as_bytes()), fields })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Object {
+    sensor: String,
+    #[serde(default, rename = "time")]
+    _time: String,
+    fields: Fields,
+    #[serde(default, rename = "tags")]
+    _tags: std::collections::BTreeMap<String, String>,
+}
+
+/// Names and values in their order.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = vec![];
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -133,6 +189,12 @@ mod tests {
         check(b"DATA|s1|2026|a=1|b=x=y", "s1", 2);
         check(b"\xef\xbb\xbfDATA|a:b c|t|a=1|\r", "a:b c", 1);
         check(b"DATA|s1|t|a=\xb0", "s1", 1);
+        check(br#"{"sensor":"s1","time":"t","fields":{"b":21.50,"a":"x"},"tags":{"room":"k"}}"#, "s1", 2);
+        let value = Measured::read(br#"{"sensor":"s1","fields":{"b":21.50}}"#).unwrap().fields;
+        assert_eq!(value, [("b".to_owned(), "21.50".to_owned())], "verbatim");
+        for other in ["{}", r#"{"sensor":"a"}"#, r#"{"sensor":"a","fields":{"x":[1]}}"#, r#"{"celsius":1}"#] {
+            assert_eq!(Measured::read(other.as_bytes()), None, "{other}");
+        }
         for other in ["hello", "DATA||t|a=1", "DATA|s1", "DATA|s1|t", "DATA|s1|t|a", "DATA|s1|t|a=1|b"] {
             assert_eq!(Measured::read(other.as_bytes()), None, "{other}");
         }
