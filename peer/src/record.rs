@@ -5,6 +5,8 @@
 //! each log. Incarnations are texts, since readers of JSON round large numbers. What is not known is left out.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -12,31 +14,16 @@ use base64::prelude::BASE64_STANDARD;
 use protocol::id::Member;
 use protocol::log_id::full;
 use protocol::seam::{Delivery, Reading, Run, Standing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::clock::Stamp;
+use crate::sensors::split::{self, Fields, Value};
 
 /// One line.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Record<'a> {
-    /// A reading.
-    Reading {
-        log: &'a str,
-        epoch: &'a str,
-        seq: u64,
-        view: u64,
-        origin: &'a str,
-        inc: &'a str,
-        oseq: u64,
-        time: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ordered: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        payload: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        payload_base64: Option<String>,
-    },
     /// A view comes into force.
     View {
         log: &'a str,
@@ -71,18 +58,18 @@ pub fn write(delivery: &Delivery, out: &mut Vec<u8>) {
     match delivery {
         Delivery::Run(run) => write_run(run, log, out),
         Delivery::View(standing) => write_view(standing, log, out),
-        Delivery::Gap { from, to, why, .. } => put(&Record::Gap { log, from: from.0, to: to.0, why }, out),
-        Delivery::Diverged { from, to, .. } => put(&Record::Diverged { log, from: from.0, to: to.0 }, out),
+        Delivery::Gap { from, to, why, .. } => put_record(&Record::Gap { log, from: from.0, to: to.0, why }, out),
+        Delivery::Diverged { from, to, .. } => put_record(&Record::Diverged { log, from: from.0, to: to.0 }, out),
         Delivery::Merged { at, into, leader, .. } => {
-            put(&Record::Merged { log, at: at.0, into: &into.to_string(), leader: leader.as_str() }, out);
+            put_record(&Record::Merged { log, at: at.0, into: &into.to_string(), leader: leader.as_str() }, out);
         }
         Delivery::Repeat { epoch, seq, last, origin, from, to, .. } => {
             let (epoch, (origin, inc)) = (&full(epoch), names(origin));
-            put(&Record::Repeat { log, epoch, seq: seq.0, last: last.0, origin, inc, from: from.0, to: to.0 }, out);
+            put_record(&Record::Repeat { log, epoch, seq: seq.0, last: last.0, origin, inc, from: from.0, to: to.0 }, out);
         }
         Delivery::Lost { epoch, seq, origin, from, to, .. } => {
             let (epoch, (origin, inc)) = (&full(epoch), names(origin));
-            put(&Record::Lost { log, epoch, seq: seq.0, origin, inc, from: from.0, to: to.0 }, out);
+            put_record(&Record::Lost { log, epoch, seq: seq.0, origin, inc, from: from.0, to: to.0 }, out);
         }
     }
 }
@@ -111,14 +98,131 @@ impl Head {
 }
 
 fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
-    let Head { log, epoch, inc, ordered } = head;
-    let ordered = ordered.as_deref();
     let Reading { run, seq, oseq, time, payload } = *reading;
-    let text = std::str::from_utf8(payload).ok();
-    let payload_base64 = text.is_none().then(|| BASE64_STANDARD.encode(payload));
-    let (seq, oseq, view, time, origin) = (seq.0, oseq.0, run.view_id.0, Stamp(time).to_string(), run.origin.id.as_str());
-    let record = Record::Reading { log, epoch, seq, view, origin, inc, oseq, time, ordered, payload: text, payload_base64 };
-    serde_json::to_writer(out, &record).expect("a record is made of what JSON can say");
+    let Head { log, epoch, inc, ordered } = head;
+    let (view, origin) = (run.view_id, &run.origin.id);
+    // Names of logs, epochs and peers, and times, need no escaping: their alphabets have nothing that JSON minds.
+    let place = format_args!("\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq},\"view\":{view}");
+    let name = format_args!("\"origin\":\"{origin}\",\"inc\":\"{inc}\",\"oseq\":{oseq},\"time\":\"{}\"", Stamp(time));
+    put(out, format_args!("{{\"kind\":\"reading\",{place},{name}"));
+    if let Some(ordered) = ordered {
+        put(out, format_args!(",\"ordered\":\"{ordered}\""));
+    }
+    match Shape::of(payload) {
+        Shape::Canonical(Parts { sensor, time, fields, tags }) => {
+            let parts = [("sensor", Some(sensor)), ("measured", time), ("fields", Some(fields)), ("tags", tags)];
+            for (key, raw) in parts.into_iter().filter_map(|(key, raw)| Some((key, raw?))) {
+                put(out, format_args!(",\"{key}\":{raw}"));
+            }
+        }
+        Shape::Split(fields, text) => {
+            write_fields(&fields, out);
+            put_text(out, "payload", text);
+        }
+        Shape::Text(text) => put_text(out, "payload", text),
+        Shape::Bytes => put(out, format_args!(",\"payload_base64\":\"{}\"", BASE64_STANDARD.encode(payload))),
+    }
+    out.push(b'}');
+}
+
+/// What a payload is.
+enum Shape<'a> {
+    /// The canonical object of a reading: its parts say it all.
+    Canonical(Parts<'a>),
+    /// Another form that has fields; the bytes stay beside them, since they can be told in several ways.
+    Split(Fields<'a>, &'a str),
+    Text(&'a str),
+    Bytes,
+}
+
+/// The parts of the canonical object, each as JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Canonical<'a> {
+    #[serde(borrow)]
+    sensor: &'a RawValue,
+    #[serde(borrow)]
+    time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fields: &'a RawValue,
+    #[serde(borrow)]
+    tags: Option<&'a RawValue>,
+}
+
+struct Parts<'a> {
+    sensor: &'a str,
+    time: Option<&'a str>,
+    fields: &'a str,
+    tags: Option<&'a str>,
+}
+
+impl<'a> Shape<'a> {
+    fn of(payload: &'a [u8]) -> Self {
+        let Ok(text) = std::str::from_utf8(payload) else { return Self::Bytes };
+        let Some(fields) = split::read(payload) else { return Self::Text(text) };
+        let canonical = serde_json::from_str(text).ok().map(|Canonical { sensor, time, fields, tags }| Parts {
+            sensor: sensor.get(),
+            time: time.map(RawValue::get),
+            fields: fields.get(),
+            tags: tags.map(RawValue::get),
+        });
+        match canonical {
+            Some(parts) if parts.say_all_of(text) => Self::Canonical(parts),
+            _ => Self::Split(fields, text),
+        }
+    }
+}
+
+impl Parts<'_> {
+    /// Whether the payload is these parts, byte by byte.
+    fn say_all_of(&self, text: &str) -> bool {
+        let mut rest = text;
+        let mut has = |piece: &str| rest.strip_prefix(piece).map(|left| rest = left).is_some();
+        let optional = |key: &'static str, raw| [key, raw];
+        let time = self.time.map(|raw| optional(",\"time\":", raw));
+        let tags = self.tags.map(|raw| optional(",\"tags\":", raw));
+        let mut pieces = ["{\"sensor\":", self.sensor]
+            .into_iter()
+            .chain(time.into_iter().flatten())
+            .chain([",\"fields\":", self.fields])
+            .chain(tags.into_iter().flatten())
+            .chain(["}"]);
+        pieces.all(|piece| has(piece)) && rest.is_empty()
+    }
+}
+
+fn write_fields(fields: &Fields<'_>, out: &mut Vec<u8>) {
+    put_text(out, "sensor", &fields.sensor);
+    if let Some(time) = &fields.time {
+        put_text(out, "measured", time);
+    }
+    put(out, format_args!(",\"fields\":{{"));
+    for (at, (name, value)) in fields.values.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        put_json(out, name);
+        out.push(b':');
+        match value {
+            Value::Number(token) => out.extend_from_slice(token.as_bytes()),
+            Value::Text(text) => put_json(out, text),
+            Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        }
+    }
+    out.push(b'}');
+}
+
+fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a Vec takes any text");
+}
+
+fn put_text(out: &mut Vec<u8>, key: &str, text: &str) {
+    put(out, format_args!(",\"{key}\":"));
+    put_json(out, text);
+}
+
+fn put_json(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("any text can be written as JSON");
 }
 
 /// Records of deliveries that several readers want one after the other: each record of the newest delivery is written once.
@@ -188,14 +292,14 @@ fn write_view(standing: &Standing, log: &str, out: &mut Vec<u8>) {
         why: view.remarks.why.iter().map(|(id, why)| (id.as_str(), why.as_str())).collect(),
         ordered: view.remarks.ordered.map(|at| Stamp(at).to_string()),
     };
-    put(&record, out);
+    put_record(&record, out);
 }
 
 fn names(member: &Member) -> (&str, String) {
     (member.id.as_str(), member.inc.to_string())
 }
 
-fn put(record: &Record<'_>, out: &mut Vec<u8>) {
+fn put_record(record: &Record<'_>, out: &mut Vec<u8>) {
     serde_json::to_writer(&mut *out, record).expect("a record is made of what JSON can say");
     out.push(b'\n');
 }
@@ -246,6 +350,14 @@ mod tests {
         check(&reading(b"a\"b"), &format!(r#"{head}"payload":"a\"b"}}"#));
         check(&reading(b"\xff\x00"), &format!(r#"{head}"payload_base64":"/wA="}}"#));
         check(&reading("\u{202e}\r".as_bytes()), &format!("{head}\"payload\":\"\u{202e}\\r\"}}"));
+        let split = r#""sensor":"s1","measured":"t","fields":{"c":21.50,"n":"21,5"},"payload":"DATA|s1|t|c=21.50|n=21,5""#;
+        check(&reading(b"DATA|s1|t|c=21.50|n=21,5"), &format!("{head}{split}}}"));
+        let canonical = br#"{"sensor":"s1","time":"t","fields":{"c":21.50,"on":true},"tags":{"room":"a"}}"#;
+        let parts = r#""sensor":"s1","measured":"t","fields":{"c":21.50,"on":true},"tags":{"room":"a"}"#;
+        check(&reading(canonical), &format!("{head}{parts}}}"));
+        let blank = br#"{"sensor":"s1", "fields":{"c":1}}"#;
+        let told = r#""sensor":"s1","fields":{"c":1},"payload":"{\"sensor\":\"s1\", \"fields\":{\"c\":1}}""#;
+        check(&reading(blank), &format!("{head}{told}}}"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use protocol::draw::digest;
 use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
 use protocol::log_id::LogId;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::history::{BadLine, Torn};
 
@@ -161,17 +162,29 @@ impl Disk {
 
 fn parse(line: &str) -> Result<DiskLine, String> {
     #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    /// Tokens of numbers are kept, which needs a type of its own: what is read for several types loses them.
+    #[derive(Deserialize)]
+    struct Reading {
+        log: LogId,
+        #[serde(deserialize_with = "epoch")]
+        epoch: Epoch,
+        seq: Seq,
+        origin: PeerId,
+        inc: String,
+        oseq: Oseq,
+        payload: Option<String>,
+        payload_base64: Option<String>,
+        sensor: Option<Box<RawValue>>,
+        measured: Option<Box<RawValue>>,
+        fields: Option<Box<RawValue>>,
+        tags: Option<Box<RawValue>>,
+    }
+    #[derive(Deserialize)]
     #[serde(tag = "kind", rename_all = "snake_case")]
     enum Written {
-        Reading {
-            #[serde(flatten)]
-            place: Place,
-            origin: PeerId,
-            inc: String,
-            oseq: Oseq,
-            payload: Option<String>,
-            payload_base64: Option<String>,
-        },
         View {
             #[serde(flatten)]
             place: Place,
@@ -207,16 +220,21 @@ fn parse(line: &str) -> Result<DiskLine, String> {
         },
     }
     let incarnation = |inc: &str| inc.parse().map(Incarnation).map_err(|error| format!("inc: {error}"));
-    Ok(match serde_json::from_str(line).map_err(|error| error.to_string())? {
-        Written::Reading { place, origin, inc, oseq, payload, payload_base64 } => {
-            let bytes = match (payload, payload_base64) {
-                (Some(text), None) => text.into_bytes(),
-                (None, Some(text)) => base64(&text).ok_or("payload_base64 is not base64")?,
-                _ => return Err("a reading has either payload or payload_base64".to_owned()),
-            };
-            let (inc, digest, measured) = (incarnation(&inc)?, digest(&bytes), Measured::read(&bytes));
-            DiskLine::Reading { place, origin, inc, oseq, digest, measured }
-        }
+    let unreadable = |error: serde_json::Error| error.to_string();
+    let Kind { kind } = serde_json::from_str(line).map_err(unreadable)?;
+    if kind == "reading" {
+        let Reading { log, epoch, seq, origin, inc, oseq, payload, payload_base64, sensor, measured, fields, tags } =
+            serde_json::from_str(line).map_err(unreadable)?;
+        let bytes = match (payload, payload_base64, sensor.zip(fields)) {
+            (Some(text), None, _) => text.into_bytes(),
+            (None, Some(text), None) => base64(&text).ok_or("payload_base64 is not base64")?,
+            (None, None, Some((sensor, fields))) => canonical(&sensor, measured.as_deref(), &fields, tags.as_deref()).into_bytes(),
+            _ => return Err("a reading has either payload, or payload_base64, or sensor and fields".to_owned()),
+        };
+        let (inc, digest, measured) = (incarnation(&inc)?, digest(&bytes), Measured::read(&bytes));
+        return Ok(DiskLine::Reading { place: Place { log, epoch, seq }, origin, inc, oseq, digest, measured });
+    }
+    Ok(match serde_json::from_str(line).map_err(unreadable)? {
         Written::View { place, view } => DiskLine::View { place, view },
         Written::Gap { log, from, to } => DiskLine::Gap { log, from, to },
         Written::Diverged { log, from, to } => DiskLine::Diverged { log, from, to },
@@ -224,6 +242,12 @@ fn parse(line: &str) -> Result<DiskLine, String> {
         Written::Repeat { place, last } => DiskLine::Repeat { place, last },
         Written::Lost { place, origin, inc, from, to } => DiskLine::Lost { place, origin, inc: incarnation(&inc)?, from, to },
     })
+}
+
+/// The payload that the parts of a reading stand for, where it is not told beside them: the canonical object of `docs/DATA.md`.
+fn canonical(sensor: &RawValue, time: Option<&RawValue>, fields: &RawValue, tags: Option<&RawValue>) -> String {
+    let part = |key: &str, raw: Option<&RawValue>| raw.map(|raw| format!(",\"{key}\":{raw}")).unwrap_or_default();
+    format!("{{\"sensor\":{sensor}{},\"fields\":{fields}{}}}", part("time", time), part("tags", tags))
 }
 
 /// RFC 4648 base64, with or without padding; a few lines, so no dependency.
@@ -283,6 +307,10 @@ mod tests {
     #[test]
     fn a_sink_is_read_with_its_scars() {
         let at = r#""log":"1.peer1#1","epoch":"3.peer1#1","seq":9"#;
+        let canonical = r#"{"sensor":"s1","time":"t","fields":{"c":21.50}}"#;
+        let parts = r#""origin":"p1","inc":"1","oseq":4,"time":"t","sensor":"s1","measured":"t","fields":{"c":21.50}"#;
+        let line = format!(r#"{{"kind":"reading","log":"1.p1#1","epoch":"1.p1#1","seq":1,{parts}}}"#);
+        assert!(matches!(super::parse(&line), Ok(DiskLine::Reading { digest: read, .. }) if read == digest(canonical.as_bytes())));
         let rest = r#""view":2,"origin":"peer1","inc":"1","oseq":4,"time":"t","payload":"a{\"b"}"#;
         let reading = format!(r#"{{"kind":"reading",{at},{rest}"#);
         let gap = r#"{"kind":"gap","log":"1.peer1#1","from":10,"to":12}"#;

@@ -8,38 +8,32 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::sensors::payload;
-
 /// One reading as a line, without its end.
 #[must_use]
 pub fn line(record: &Map<String, Value>) -> String {
     let text = |key: &str| record.get(key).and_then(Value::as_str);
     let origin = text("origin").unwrap_or_default();
-    let payload = text("payload");
-    let (sensor, fields) = match payload.and_then(|payload| payload::read(payload.as_bytes()).ok()) {
-        Some(data) => {
-            let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let fields = data.fields.iter().map(|(name, value)| format!("{}={}", escape(&words(name)), self::value(&words(value))));
-            (words(data.sensor), fields.collect::<Vec<_>>().join(","))
+    let (sensor, fields) = match record.get("fields").and_then(Value::as_object) {
+        Some(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{}={}", escape(name), self::value(value)));
+            (text("sensor").unwrap_or(origin), fields.collect::<Vec<_>>().join(","))
         }
         None => {
-            let key = if payload.is_some() { "payload" } else { "payload_base64" };
-            (origin.to_owned(), format!("{key}={}", quote(payload.or(text("payload_base64")).unwrap_or_default())))
+            let key = if record.contains_key("payload") { "payload" } else { "payload_base64" };
+            (origin, format!("{key}={}", quote(text(key).unwrap_or_default())))
         }
     };
+    let tags = record.get("tags").and_then(Value::as_object).into_iter().flatten();
+    let tags = tags.filter_map(|(name, tag)| Some(format!(",{}={}", escape(name), escape(tag.as_str()?))));
+    let tags = tags.filter(|tag| !tag.starts_with(",origin=")).collect::<String>();
     let time = text("time").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
     let time = time.map(|time| format!(" {}", time.unix_timestamp_nanos())).unwrap_or_default();
-    format!("{},origin={} {fields}{time}", escape_measurement(&sensor), escape(origin))
+    format!("{},origin={}{tags} {fields}{time}", escape_measurement(sensor), escape(origin))
 }
 
-/// A number where it is one, else a text.
-fn value(text: &str) -> String {
-    let is_number = text.parse::<f64>().is_ok_and(f64::is_finite) && serde_json::from_str::<serde_json::Number>(text).is_ok();
-    match text {
-        "true" | "false" => text.to_owned(),
-        _ if is_number => text.to_owned(),
-        _ => quote(text),
-    }
+/// A number or a boolean as it stands, else a text.
+fn value(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
 fn quote(text: &str) -> String {
@@ -75,19 +69,22 @@ fn escaped(text: &str, special: &[char]) -> String {
 #[cfg(test)]
 mod tests {
     use super::line;
-    use serde_json::json;
+    use serde_json::Value;
 
     #[track_caller]
-    fn check(payload: &str, expected: &str) {
-        let record = json!({"kind":"reading","origin":"p1","time":"2026-11-28T06:24:36.567732Z","payload":payload});
+    fn check(parts: &str, expected: &str) {
+        let record = format!(r#"{{"kind":"reading","origin":"p1","time":"2026-11-28T06:24:36.567732Z",{parts}}}"#);
+        let record: Value = serde_json::from_str(&record).unwrap();
         assert_eq!(line(record.as_object().unwrap()), format!("{expected} 1795847076567732000"));
     }
 
     #[test]
     fn readings_are_lines_that_telegraf_takes() {
-        check("DATA|kitchen.bme280|t|celsius=21.5|percent=48", "kitchen.bme280,origin=p1 celsius=21.5,percent=48");
-        check("DATA|living room|t|on=true|note=a \"b\"\\", "living\\ room,origin=p1 on=true,note=\"a \\\"b\\\"\\\\\"");
-        check("DATA|a,b|t|x y=NaN|z=21,5|e=", "a\\,b,origin=p1 x\\ y=\"NaN\",z=\"21,5\",e=\"\"");
-        check("hello\nthere", "p1,origin=p1 payload=\"hello\\nthere\"");
+        let fields = r#""sensor":"kitchen.bme280","fields":{"celsius":21.5,"percent":48}"#;
+        check(fields, "kitchen.bme280,origin=p1 celsius=21.5,percent=48");
+        let fields = r#""sensor":"living room","fields":{"on":true,"note":"a \"b\"\\"},"tags":{"floor":"1 b"}"#;
+        check(fields, r#"living\ room,origin=p1,floor=1\ b on=true,note="a \"b\"\\""#);
+        check(r#""sensor":"a,b","fields":{"x y":"NaN","z":"21,5","e":""}"#, r#"a\,b,origin=p1 x\ y="NaN",z="21,5",e="""#);
+        check(r#""payload":"hello\nthere""#, r#"p1,origin=p1 payload="hello\nthere""#);
     }
 }

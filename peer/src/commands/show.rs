@@ -6,8 +6,6 @@ use protocol::note::printable;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::sensors::payload;
-
 /// Rows of text in columns as wide as they need.
 #[derive(Debug)]
 pub struct Table {
@@ -101,16 +99,14 @@ impl Lines {
         let seq = record.get("seq").and_then(Value::as_u64).unwrap_or_default();
         let time = self.time(text("time").unwrap_or_default());
         let origin = text("origin").unwrap_or_default();
-        let payload = text("payload");
-        let (sensor, what) = match payload.and_then(|payload| payload::read(payload.as_bytes()).ok()) {
-            Some(data) => {
-                let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let fields: Vec<String> = data.fields.iter().map(|(name, value)| format!("{} {}", words(name), words(value))).collect();
-                (words(data.sensor), fields.join("   "))
+        let (sensor, what) = match record.get("fields").and_then(Value::as_object) {
+            Some(fields) => {
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {}", word(value))).collect();
+                (text("sensor").unwrap_or(origin).to_owned(), fields.join("   "))
             }
             None => {
                 let bytes = || format!("base64 {}", text("payload_base64").unwrap_or_default());
-                (origin.to_owned(), payload.map_or_else(bytes, ToOwned::to_owned))
+                (origin.to_owned(), text("payload").map_or_else(bytes, ToOwned::to_owned))
             }
         };
         let (sensor, what) = (printable(&sensor), printable(&what).replace('\n', "\\n"));
@@ -133,6 +129,11 @@ impl Lines {
         let at = at.to_offset(self.offset);
         format!("{:02}:{:02}:{:02}.{:03}", at.hour(), at.minute(), at.second(), at.millisecond())
     }
+}
+
+/// A value as people read it.
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 fn names(record: &Map<String, Value>, key: &str) -> String {

@@ -7,7 +7,7 @@ use globset::{Glob, GlobMatcher};
 use protocol::seam::Delivery;
 
 use super::history::{Item, Sensors};
-use crate::sensors::payload;
+use crate::sensors::split;
 
 /// What a subscription wants.
 #[derive(Debug, Default)]
@@ -49,15 +49,15 @@ impl Kind {
 #[derive(Debug)]
 struct Names {
     pattern: GlobMatcher,
-    known: RefCell<HashMap<Vec<u8>, bool>>,
+    known: RefCell<HashMap<String, bool>>,
 }
 
 impl Names {
-    fn wants(&self, sensor: &[u8]) -> bool {
+    fn wants(&self, sensor: &str) -> bool {
         if let Some(known) = self.known.borrow().get(sensor) {
             return *known;
         }
-        let wanted = self.pattern.is_match(String::from_utf8_lossy(sensor).as_ref());
+        let wanted = self.pattern.is_match(sensor);
         let mut known = self.known.borrow_mut();
         if known.len() >= KNOWN_MOST {
             known.clear();
@@ -99,7 +99,7 @@ impl Filter {
 
     /// Whether it wants a reading of a delivery that it may want.
     pub(super) fn wants_reading(&self, payload: &[u8]) -> bool {
-        self.sensor.as_ref().is_none_or(|names| names.wants(payload::sensor(payload)))
+        self.sensor.as_ref().is_none_or(|names| names.wants(&split::sensor(payload)))
     }
 }
 

@@ -11,7 +11,7 @@ use protocol::id::{Epoch, Seq};
 use protocol::log_id::LogId;
 use protocol::seam::Delivery;
 
-use crate::sensors::payload;
+use crate::sensors::split;
 
 /// Deliveries, oldest first.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct Item {
 #[derive(Debug)]
 pub(super) enum Sensors {
     /// These; a reading that names none counts as one of the empty name.
-    Few(BTreeSet<Vec<u8>>),
+    Few(BTreeSet<String>),
     /// So many that each reading has to be looked at.
     Many,
 }
@@ -218,12 +218,12 @@ impl Item {
             let mut few = BTreeSet::new();
             let Delivery::Run(run) = &self.delivery else { return Sensors::Few(few) };
             for (payload, _) in run.readings.iter() {
-                let sensor = payload::sensor(payload);
-                if !few.contains(sensor) {
+                let sensor = split::sensor(payload);
+                if !few.contains(sensor.as_ref()) {
                     if few.len() == SENSORS_FEW {
                         return Sensors::Many;
                     }
-                    few.insert(sensor.to_owned());
+                    few.insert(sensor.into_owned());
                 }
             }
             Sensors::Few(few)

@@ -71,12 +71,6 @@ pub fn read(payload: &[u8]) -> Result<Data<'_>, Misfit> {
     if fields.is_empty() { Err(Misfit::NoFields) } else { Ok(Data { sensor, timestamp, fields }) }
 }
 
-/// The sensor that a reading of this form names; empty for any other reading.
-#[must_use]
-pub fn sensor(payload: &[u8]) -> &[u8] {
-    read(payload).map_or(&[], |data| data.sensor)
-}
-
 /// A line without what editors and serial lines put around it: a byte order mark in front, carriage returns at the end.
 #[must_use]
 pub fn trim(line: &[u8]) -> &[u8] {

@@ -143,6 +143,12 @@ pub fn read(payload: &[u8]) -> Option<Fields<'_>> {
     Some(Fields { sensor: draft.sensor?, time: draft.time, values: draft.values, tags: draft.tags })
 }
 
+/// The sensor of a payload that [`read`] takes apart; empty for any other.
+#[must_use]
+pub fn sensor(payload: &[u8]) -> Cow<'_, str> {
+    read(payload).map_or(Cow::Borrowed(""), |fields| fields.sensor)
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |name: &str| escape(name.as_bytes().get(..SHOWN_BYTES).unwrap_or(name.as_bytes()));
