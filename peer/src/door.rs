@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -18,11 +18,14 @@ use protocol::id::PeerId;
 use protocol::seam::Delivery;
 use serde::Deserialize;
 
+use self::asks::Asked;
+pub use self::asks::Payload;
 use self::history::Bounds;
 use self::service::Service;
 pub use self::sockets::Opening;
 
 mod answer;
+mod asks;
 mod client;
 pub mod confirmations;
 mod filter;
@@ -84,7 +87,7 @@ pub enum What {
     /// To publish a reading.
     Publish {
         /// Any bytes.
-        payload: Vec<u8>,
+        payload: Payload,
         /// When it is to be handed over, if that is said.
         guarantee: Option<Guarantee>,
         /// Up to where its publisher wants to hear of it.
@@ -119,8 +122,13 @@ impl Fault {
         Self { code, say: say.into() }
     }
 
-    /// A request that cannot be understood.
+    /// A request that cannot be understood. What it repeats of the request may be long.
     fn bad(say: impl Into<String>) -> Self {
+        let mut say = say.into();
+        if say.len() > SAY_MAX {
+            say.truncate(say.floor_char_boundary(SAY_MAX));
+            say.push('…');
+        }
         Self::new("bad_request", say)
     }
 }
@@ -142,13 +150,15 @@ struct Shared {
     wants_deliveries: AtomicBool,
     /// Batches of deliveries that it has not taken yet.
     waiting: AtomicU64,
+    /// Bytes of the clients' readings that the node has not taken yet.
+    payload_bytes: AtomicU64,
 }
 
 /// The loop's end.
 #[derive(Debug)]
 pub struct Door {
     words: Sender<Word>,
-    asks: Receiver<Ask>,
+    asks: Asked,
     waker: Arc<Waker>,
     shared: Arc<Shared>,
     path: Option<String>,
@@ -175,7 +185,7 @@ impl Door {
         let own = Arc::new(Waker::new(poll.registry(), service::WAKER)?);
         let shared = Arc::new(Shared::default());
         let (words, inbox) = channel();
-        let (outbox, asks) = sync_channel(ASKS_MAX);
+        let (outbox, asks) = asks::channel();
         let bounds = Bounds { records: knobs.retain_entries, bytes: knobs.retain_bytes };
         let mut service = Service::new(poll, (id, knobs.cluster.clone()), opening, bounds, Arc::clone(&shared), outbox, waker);
         let path = service.open();
@@ -189,10 +199,10 @@ impl Door {
         self.path.as_deref()
     }
 
-    /// The next request.
+    /// The next request; to publish or to change something only where the loop takes such.
     #[must_use]
-    pub fn ask(&self) -> Option<Ask> {
-        self.asks.try_recv().ok()
+    pub fn ask(&self, takes_orders: bool) -> Option<Ask> {
+        self.asks.next(takes_orders)
     }
 
     /// Hands on what was delivered at that moment (in microseconds since 1970).
@@ -227,7 +237,7 @@ impl Door {
     }
 }
 
-/// Requests that may wait for the loop.
-const ASKS_MAX: usize = 8_192;
 /// Batches of deliveries that may wait without the thread being woken.
 const WAITING_MAX: u64 = 256;
+/// Bytes of a sentence about a request that cannot be understood.
+const SAY_MAX: usize = 400;

@@ -156,7 +156,7 @@ impl Shell {
         }
         let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
-        let busy = more_lines || self.desk.is_busy(self.has_room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
+        let busy = more_lines || self.desk.is_busy(self.node.room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
         poll(&mut self.poll, events, patience)
     }

@@ -79,7 +79,14 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let mut connection = request.whom.connect()?;
     let peer = connection.peer().clone();
-    let mut tail = Tail { out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()), format, lines, readings: 0, last: Vec::new() };
+    let mut tail = Tail {
+        out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
+        format,
+        lines,
+        readings: 0,
+        last: Vec::new(),
+        begin: None,
+    };
     loop {
         let left = request.count.map(|count| count - tail.readings);
         let outcome = tail.follow(&mut connection, &subscribe(request, &place, left), &stop);
@@ -95,7 +102,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
                 if request.no_follow {
                     return Err(Failure::new(UNAVAILABLE, format!("{peer} has stopped before all was told")));
                 }
-                place = next.or_else(|| tail.place()).unwrap_or(place);
+                place = next.or_else(|| tail.place()).or_else(|| tail.begin.take()).unwrap_or(place);
                 let Some(back) = wait_for(&peer, &stop) else { return Ok(tail.say_end()) };
                 connection = back;
             }
@@ -162,6 +169,8 @@ struct Tail<'a> {
     readings: u64,
     /// The last record that says what stands at its position.
     last: Vec<u8>,
+    /// Where the peer said that it begins, until there is such a record.
+    begin: Option<Value>,
 }
 
 impl Tail<'_> {
@@ -187,11 +196,11 @@ impl Tail<'_> {
             if let Some(fault) = answer.error {
                 return Err(Broken::Refused(fault.into_failure()));
             }
+            if let Some(Ok(begin)) = answer.ok.map(|ok| serde_json::from_str::<Begin>(ok.get())) {
+                self.begin = begin.log.zip(begin.next).map(|(log, seq)| at(log, seq, begin.epoch));
+            }
             let Some(why) = answer.end else { continue };
-            let next = answer.log.zip(answer.next).map(|(log, seq)| {
-                let epoch = answer.epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
-                Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect())
-            });
+            let next = answer.log.zip(answer.next).map(|(log, seq)| at(log, seq, answer.epoch));
             return Ok(match next {
                 Some(next) if why.starts_with("too slow") => How::TooSlow { next, why },
                 next if why.starts_with("this peer stops") => How::Gone { next },
@@ -237,8 +246,7 @@ impl Tail<'_> {
         let At { log, epoch, seq, last, to, kind } = serde_json::from_slice(&self.last).ok()?;
         // A gap counts positions from its begin to its end; `to` of a lost reading is a number of its origin's.
         let seq = if kind == "gap" { to } else { last.or(seq) }? + 1;
-        let epoch = epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
-        Some(Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect()))
+        Some(at(log, seq, epoch))
     }
 
     /// What was reached, when somebody ends it.
@@ -246,6 +254,20 @@ impl Tail<'_> {
         let at = self.place().and_then(|place| place["seq"].as_u64()).map(|next| format!(", up to #{}", next - 1)).unwrap_or_default();
         note(&format!("{} readings{at}.", self.readings));
     }
+}
+
+/// Where a subscription begins.
+#[derive(Deserialize)]
+struct Begin {
+    log: Option<String>,
+    next: Option<u64>,
+    epoch: Option<String>,
+}
+
+/// A position, as the socket takes it; `epoch` is that of what stands before it.
+fn at(log: String, seq: u64, epoch: Option<String>) -> Value {
+    let epoch = epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
+    Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect())
 }
 
 /// Waits until a peer of that name runs again; none where somebody presses Ctrl-C before.

@@ -77,6 +77,11 @@ impl Confirmations {
             (None, false) => Wait::Accepted,
         };
         let is_last = wait <= reached;
+        let waiting = self.waiting.get(&fate.oseq).map_or(0, Vec::len);
+        if !is_last && waiting >= REPEATS_MOST {
+            door.refuse(to, Fault::new("busy", "that reading is waited for by as many requests as may be; ask again in a while"));
+            return None;
+        }
         door.answer(to.clone(), body(reached, fate.inc, fate.oseq, fate.place.as_ref(), true), is_last);
         if !is_last {
             self.waiting.entry(fate.oseq).or_default().push(Waiting { to, wait });
@@ -191,5 +196,7 @@ fn body(reached: Wait, inc: Incarnation, oseq: Oseq, place: Option<&Place>, agai
     format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place}{again}}}")
 }
 
+/// Requests that may wait for one reading.
+const REPEATS_MOST: usize = 1_024;
 /// Tokens that are remembered.
 const TOKENS_MOST: usize = 4_096;

@@ -162,18 +162,19 @@ impl History {
         Cursor { item: self.first + before as u64, within: 0 }
     }
 
-    /// The place before the last `count` readings for which `wanted` holds.
-    pub(super) fn before_last(&self, count: u64, wanted: impl Fn(&Item, u64) -> bool) -> Cursor {
+    /// The place before the last `count` readings that are wanted.
+    pub(super) fn before_last(&self, count: u64, may_want: impl Fn(&Item) -> bool, wants: impl Fn(&[u8]) -> bool) -> Cursor {
         let mut left = count;
         for (place, item) in self.items.iter().enumerate().rev() {
-            if !matches!(item.delivery, Delivery::Run(_)) {
+            let Delivery::Run(run) = &item.delivery else { continue };
+            if !may_want(item) {
                 continue;
             }
             for within in (0..item.records()).rev() {
                 if left == 0 {
                     return Cursor { item: self.first + place as u64, within: within + 1 };
                 }
-                left -= u64::from(wanted(item, within));
+                left -= u64::from(wants(run.readings.at(within).0));
             }
             if left == 0 {
                 return Cursor { item: self.first + place as u64, within: 0 };
@@ -220,7 +221,7 @@ impl Item {
             for (payload, _) in run.readings.iter() {
                 let sensor = payload::sensor(payload);
                 if !few.contains(sensor) {
-                    if few.len() == SENSORS_FEW {
+                    if few.len() == SENSORS_FEW || sensor.len() > SENSOR_BYTES {
                         return Sensors::Many;
                     }
                     few.insert(sensor.to_owned());
@@ -289,3 +290,5 @@ const RECORD_BYTES: u64 = 256;
 const MARK_BYTES: u64 = 8;
 /// Sensors of one run that are listed.
 const SENSORS_FEW: usize = 16;
+/// The longest name of one.
+const SENSOR_BYTES: usize = 128;

@@ -185,7 +185,7 @@ fn read_from(from: &Value, utc: u64) -> Result<From, String> {
         Value::Object(_) => {
             let place: SaidPlace = serde_json::from_value(from.clone()).map_err(|error| format!("from: {error}"))?;
             let epoch = place.epoch.map(LogId::into_epoch);
-            Ok(From::Position(Place { log: place.log, seq: Seq(place.seq.min(SEQ_MAX)), epoch }))
+            Ok(From::Position(Place { log: place.log, seq: Seq(place.seq.clamp(1, SEQ_MAX)), epoch }))
         }
         _ => Err(unknown()),
     }

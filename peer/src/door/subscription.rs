@@ -64,7 +64,7 @@ impl Subscription {
             From::Now => (history.end(), None),
             From::Start => (history.start(), None),
             From::Since(at) => (history.since(at), None),
-            From::Last(count) => (history.before_last(count, |item, within| wants(&filter, item, within)), None),
+            From::Last(count) => (history.before_last(count, |item| filter.may_want(item), |payload| filter.wants_reading(payload)), None),
             From::Position(place) => match history.find(&place) {
                 Found::At(cursor) => (cursor, None),
                 Found::After(cursor) => (cursor, Some(place)),
@@ -77,7 +77,9 @@ impl Subscription {
             Until::Position { log, seq } => End::Behind(log, seq),
         });
         let prefix = format!("{{\"id\":{id},\"record\":").into_bytes();
-        let (last, is_live, behind_since) = (None, false, None);
+        // Should what follows be forgotten before the first record of it is sent, it is known what was missed.
+        let last = history.position(cursor).map(|(log, seq)| Place { log, seq, epoch: None });
+        let (is_live, behind_since) = (false, None);
         Self { prefix, filter, cursor, expects, left: count, until, last, is_live, behind_since, moved_at: now }
     }
 
@@ -91,6 +93,7 @@ impl Subscription {
         match (&self.expects, &self.last) {
             (Some(place), _) => Some((place.log.clone(), place.seq)),
             (None, Some(last)) if history.has_lost(self.cursor) => Some((last.log.clone(), last.seq)),
+            (None, None) if history.has_lost(self.cursor) => history.oldest_position(),
             _ => history.position(self.cursor),
         }
     }
@@ -106,7 +109,7 @@ impl Subscription {
     /// Appends records to `out` until there are no more, or it has `room` bytes.
     pub(super) fn pump(&mut self, history: &History, renderer: &mut Renderer, now: Instant, out: &mut Vec<u8>, room: usize) -> Step {
         if history.has_lost(self.cursor) {
-            return Step::Over("too slow: what comes next is not kept any more; go on from".to_owned());
+            return Step::Over(FORGOTTEN.to_owned());
         }
         let before = out.len();
         let step = self.move_on(history, renderer, out, room);
@@ -224,6 +227,9 @@ impl Subscription {
 
     /// Whether its client is too slow, after it was given the chance to read; why.
     pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<String> {
+        if history.has_lost(self.cursor) {
+            return Some(FORGOTTEN.to_owned());
+        }
         let (records, bytes) = history.behind(self.cursor);
         if records <= BEHIND_RECORDS && bytes <= BEHIND_BYTES {
             self.is_live = true;
@@ -237,13 +243,7 @@ impl Subscription {
     }
 }
 
-/// Whether a filter wants that record of an item.
-fn wants(filter: &Filter, item: &Item, within: u64) -> bool {
-    let Delivery::Run(run) = &item.delivery else { return false };
-    let place = usize::try_from(within).expect("they are in memory");
-    filter.may_want(item) && run.readings.iter().nth(place).is_some_and(|(payload, _)| filter.wants_reading(payload))
-}
-
+const FORGOTTEN: &str = "too slow: what comes next is not kept any more; go on from";
 /// Records that may wait for a subscriber that follows what is delivered.
 const BEHIND_RECORDS: u64 = 4_096;
 /// Bytes of records that may.
