@@ -84,7 +84,7 @@ mod tests {
         let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
         let at = Time::from_micros;
         let mut meter = Meter::default();
-        let link = LinkId::default();
+        let link = LinkId::accepted(1);
         meter.note_sent(at(1_000), &Output::Fan { links: vec![link], message: beat(7) });
         meter.note_sent(at(1_900), &Output::Fan { links: vec![link], message: beat(8) });
         meter.note_received(at(2_000), link, &[ack(9), ack(7)], |_| Some(&member));

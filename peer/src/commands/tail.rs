@@ -103,10 +103,10 @@ pub fn run(request: &Request) -> Result<(), Failure> {
                     return Err(Failure::new(UNAVAILABLE, format!("{peer} has stopped before all was told")));
                 }
                 place = next.or_else(|| tail.place()).or_else(|| tail.begin.take()).unwrap_or(place);
-                let Some(back) = wait_for(&peer, &stop) else { return Ok(tail.say_end()) };
+                let Some(back) = wait_for(&peer, &stop) else { return tail.say_end() };
                 connection = back;
             }
-            Ok(How::Stopped) => return Ok(tail.say_end()),
+            Ok(How::Stopped) => return tail.say_end(),
             Err(Broken::Refused(failure)) => return Err(failure),
             Err(Broken::Output(error)) => return Err(unsaid(&error)),
         }
@@ -249,10 +249,11 @@ impl Tail<'_> {
         Some(at(log, seq, epoch))
     }
 
-    /// What was reached, when somebody ends it.
-    fn say_end(&self) {
+    /// What was reached, when somebody ends it; that is no failure.
+    fn say_end(&self) -> Result<(), Failure> {
         let at = self.place().and_then(|place| place["seq"].as_u64()).map(|next| format!(", up to #{}", next - 1)).unwrap_or_default();
         note(&format!("{} readings{at}.", self.readings));
+        Ok(())
     }
 }
 
