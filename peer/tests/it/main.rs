@@ -5,6 +5,8 @@
 
 mod bench;
 mod discovery;
+mod door_follow;
+mod door_lines;
 mod files;
 mod lan;
 mod links;
@@ -17,3 +19,4 @@ mod records;
 mod replay;
 mod run;
 mod signals;
+mod talk;
