@@ -5,6 +5,7 @@
 //! them; neither ever waits for the other, and no client can hold up the loop, the group or another client. What a client
 //! may take up is bounded: connections, requests, bytes of a line, records that wait.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -162,6 +163,9 @@ pub struct Door {
     waker: Arc<Waker>,
     shared: Arc<Shared>,
     path: Option<String>,
+    /// Answers of this turn. They follow what it delivers: whoever hears that a reading is ordered, and asks for all that there is,
+    /// finds it there.
+    answers: RefCell<Vec<Word>>,
 }
 
 impl std::fmt::Debug for Word {
@@ -190,7 +194,7 @@ impl Door {
         let mut service = Service::new(poll, (id, knobs.cluster.clone()), opening, bounds, Arc::clone(&shared), outbox, waker);
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
-        Ok(Self { words, asks, waker: own, shared, path })
+        Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })
     }
 
     /// Where it listens; none where it could not at the start.
@@ -224,16 +228,28 @@ impl Door {
         self.say(Word::Fault(to, fault));
     }
 
+    /// Hands on the answers of a turn, when what it delivered was handed on.
+    pub fn close_turn(&self) {
+        let answers = self.answers.take();
+        if answers.is_empty() {
+            return;
+        }
+        for answer in answers {
+            let _thread_is_gone = self.words.send(answer);
+        }
+        let _thread_is_gone = self.waker.wake();
+    }
+
     /// Tells all clients that this peer stops, and waits for them to hear it, for that long at most.
     pub fn farewell(&self, why: String, patience: Duration) {
         let (done, finished) = sync_channel(1);
         self.say(Word::Farewell(why, done));
+        self.close_turn();
         let _too_slow = finished.recv_timeout(patience);
     }
 
     fn say(&self, word: Word) {
-        let _thread_is_gone = self.words.send(word);
-        let _thread_is_gone = self.waker.wake();
+        self.answers.borrow_mut().push(word);
     }
 }
 

@@ -258,6 +258,7 @@ impl Shell {
             }
             self.door.deliver(delivered, clock::utc_micros());
         }
+        self.door.close_turn();
     }
 
     fn take(&mut self, found: Found) {

@@ -46,7 +46,15 @@ fn read(talk: &mut Talk, from: Value, more: Value) -> (Vec<Value>, Value) {
 #[test]
 fn a_subscription_begins_at_every_place_that_has_a_name() {
     let bench = Bench::new();
-    let mut one = alone(&bench, "peer1", &[&STDIN[..], &["--retain-entries", "1000", "--max-lag-entries", "500", "--window-entries", "500", "--merge-retain-entries", "500"]].concat());
+    let mut one = alone(
+        &bench,
+        "peer1",
+        &[
+            &STDIN[..],
+            &["--retain-entries", "1000", "--max-lag-entries", "500", "--window-entries", "500", "--merge-retain-entries", "500"],
+        ]
+        .concat(),
+    );
     let mut stdin = one.child.stdin.take().unwrap();
     feed(&mut stdin, 0..500);
     delivered(&bench, "peer1", 500);
@@ -91,7 +99,12 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
     delivered(&bench, "peer1", 3_000);
     let (some, _) = read(&mut talk, json!({"log": log, "seq": 102}), json!({}));
     let first = numbers(&some)[0];
-    assert_eq!((&some[0]["kind"], &some[0]["from"], some[0]["to"].as_u64()), (&json!("gap"), &json!(102), Some(first + 1)), "{:?}", some[0]);
+    assert_eq!(
+        (&some[0]["kind"], &some[0]["from"], some[0]["to"].as_u64()),
+        (&json!("gap"), &json!(102), Some(first + 1)),
+        "{:?}",
+        some[0]
+    );
     assert!(first > 1_500, "{first}");
     check_all(&numbers(&some), first..3_000);
     let (some, _) = read(&mut talk, json!({"log": "1.nobody#7", "seq": 5}), json!({}));
@@ -175,7 +188,8 @@ fn a_subscriber_that_never_reads_is_told_where_to_go_on_and_disturbs_nobody() {
         assert!(end["end"].as_str().unwrap().starts_with("too slow"), "{end}");
         // From there on it goes on, without a loss that is not named, and nothing twice.
         let place = json!({"log": end["log"], "seq": end["next"], "epoch": end.get("epoch")});
-        let place: Value = place.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let place: Value =
+            place.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
         let (rest, _) = read(&mut Talk::with(&bench, "peer2"), place, if step == 2 { json!({"sensor": "s1"}) } else { json!({}) });
         let had = &had[step];
         let next = had.last().map_or(step as u64 - 1, |last| last + step as u64);
@@ -184,7 +198,11 @@ fn a_subscriber_that_never_reads_is_told_where_to_go_on_and_disturbs_nobody() {
             Some(gap) => {
                 assert_eq!(gap["from"], end["next"], "{gap}");
                 let first = rest.iter().find(|record| record["kind"] != "gap").unwrap();
-                assert!(first["seq"].as_u64().unwrap() > gap["to"].as_u64().unwrap() && first["seq"].as_u64().unwrap() <= gap["to"].as_u64().unwrap() + step as u64, "{gap} {first}");
+                assert!(
+                    first["seq"].as_u64().unwrap() > gap["to"].as_u64().unwrap()
+                        && first["seq"].as_u64().unwrap() <= gap["to"].as_u64().unwrap() + step as u64,
+                    "{gap} {first}"
+                );
             }
             None => assert_eq!(rest_numbers.first(), Some(&next), "{end}"),
         }

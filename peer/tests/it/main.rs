@@ -5,8 +5,10 @@
 
 mod bench;
 mod discovery;
+mod door_crowd;
 mod door_follow;
 mod door_lines;
+mod door_publish;
 mod files;
 mod lan;
 mod links;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -169,20 +169,6 @@ pub(crate) fn ticks(one: &Running) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", one.child.id())).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
-/// Reads without parsing, and counts the lines.
-pub(crate) fn count_lines(talk: &mut Talk, until: Instant) -> usize {
-    let mut lines = 0;
-    let mut line = Vec::new();
-    while Instant::now() < until {
-        line.clear();
-        if talk.reader.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-            break;
-        }
-        lines += 1;
-    }
-    lines
 }
 
 /// How long a line may take.
