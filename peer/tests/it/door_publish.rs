@@ -73,6 +73,7 @@ fn a_thousand_requests_in_flight_are_each_answered_once() {
     }
     speaker.join().unwrap();
     assert_eq!((last.len(), last.values().all(|count| *count == 1)), (5_000, true));
+    until("all to be delivered", || readings(&bench, "peer2").len() >= 4_500);
     let all = readings(&bench, "peer2");
     let numbers: Vec<u64> = all.iter().map(|record| record["payload"].as_str().unwrap().parse().unwrap()).collect();
     assert_eq!((numbers.len(), numbers.is_sorted()), (4_500, true), "in the order in which they were said");

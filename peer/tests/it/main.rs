@@ -8,6 +8,7 @@ mod discovery;
 mod door_crowd;
 mod door_follow;
 mod door_lines;
+mod door_place;
 mod door_publish;
 mod files;
 mod lan;
