@@ -5,6 +5,7 @@
 
 mod bench;
 mod discovery;
+mod door_commands;
 mod door_crowd;
 mod door_follow;
 mod door_lines;
