@@ -58,8 +58,10 @@ pub struct Line<'a> {
     /// A record of a subscription.
     #[serde(borrow)]
     pub record: Option<&'a RawValue>,
-    /// A subscription is over, and why.
+    /// A subscription is over, and why, for programs.
     pub end: Option<String>,
+    /// The same, for people.
+    pub say: Option<String>,
     /// The log in which it would go on.
     pub log: Option<String>,
     /// The position at which it would go on.

@@ -95,7 +95,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
         match outcome {
             Ok(How::Done) => return Ok(()),
             Ok(How::TooSlow { next, why }) => {
-                note(&format!("{peer}: {why} #{}", next["seq"]));
+                note(&format!("too slow for {peer}: {why}; going on from #{}.", next["seq"]));
                 place = next;
             }
             Ok(How::Gone { next }) => {
@@ -201,9 +201,9 @@ impl Tail<'_> {
             }
             let Some(why) = answer.end else { continue };
             let next = answer.log.zip(answer.next).map(|(log, seq)| at(log, seq, answer.epoch));
-            return Ok(match next {
-                Some(next) if why.starts_with("too slow") => How::TooSlow { next, why },
-                next if why.starts_with("this peer stops") => How::Gone { next },
+            return Ok(match (why.as_str(), next) {
+                ("too_slow", Some(next)) => How::TooSlow { next, why: answer.say.unwrap_or_default() },
+                ("stopping", next) => How::Gone { next },
                 _ => How::Done,
             });
         }

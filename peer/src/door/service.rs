@@ -328,7 +328,9 @@ impl Service {
         let Some(client) = clients.get_mut(&token) else { return };
         if let Wish::Cancel = wish {
             match client.subscriptions.remove(&id) {
-                Some(subscription) => answer::end(&id, "cancelled", &subscription.next_json(history), client.output()),
+                Some(subscription) => {
+                    answer::end(&id, &Fault::new("cancelled", "as asked for"), &subscription.next_json(history), client.output())
+                }
                 None => {
                     let say = format!("no subscription of this connection has the id {id}");
                     answer::fault(Some(&id), &Fault::new("no_such_request", say), client.output());
@@ -465,7 +467,7 @@ impl Service {
         self.stream_all(now);
         for client in self.clients.values_mut() {
             let (subscriptions, out) = client.streams();
-            let all = subscriptions.keys().map(|id| (id.clone(), format!("this peer stops: {why}"))).collect();
+            let all = subscriptions.keys().map(|id| (id.clone(), Fault::new("stopping", format!("this peer stops: {why}")))).collect();
             end_all(all, subscriptions, &self.history, out);
             client.closing = true;
         }
@@ -485,7 +487,7 @@ impl Service {
 }
 
 /// Ends these subscriptions, each with its reason.
-fn end_all(over: Vec<(String, String)>, subscriptions: &mut BTreeMap<String, Subscription>, history: &History, out: &mut Vec<u8>) {
+fn end_all(over: Vec<(String, Fault)>, subscriptions: &mut BTreeMap<String, Subscription>, history: &History, out: &mut Vec<u8>) {
     for (id, why) in over {
         if let Some(subscription) = subscriptions.remove(&id) {
             answer::end(&id, &why, &subscription.next_json(history), out);

@@ -10,6 +10,7 @@ use protocol::id::Seq;
 use protocol::log_id::{LogId, full};
 use protocol::seam::Delivery;
 
+use super::Fault;
 use super::answer;
 use super::filter::Filter;
 use super::history::{Cursor, Found, History, Item, Place, epoch_of};
@@ -53,7 +54,7 @@ pub(super) enum Step {
     /// There is more, and no room for it.
     More,
     /// It is over: why.
-    Over(String),
+    Over(Fault),
 }
 
 impl Subscription {
@@ -109,7 +110,7 @@ impl Subscription {
     /// Appends records to `out` until there are no more, or it has `room` bytes.
     pub(super) fn pump(&mut self, history: &History, renderer: &mut Renderer, now: Instant, out: &mut Vec<u8>, room: usize) -> Step {
         if history.has_lost(self.cursor) {
-            return Step::Over(FORGOTTEN.to_owned());
+            return Step::Over(forgotten());
         }
         let before = out.len();
         let step = self.move_on(history, renderer, out, room);
@@ -123,10 +124,10 @@ impl Subscription {
         let mut looked = 0;
         loop {
             if self.left == Some(0) {
-                return Step::Over("as many readings as were asked for".to_owned());
+                return Step::Over(Fault::new("done", "as many readings as were asked for"));
             }
             if matches!(&self.until, Some(End::At(end)) if self.cursor >= *end) {
-                return Step::Over("up to where it was asked for".to_owned());
+                return Step::Over(Fault::new("done", "up to where it was asked for"));
             }
             let Some(item) = history.item(self.cursor.item) else { return Step::Idle };
             if out.len() >= room || looked >= LOOKS_MOST {
@@ -162,7 +163,7 @@ impl Subscription {
             && end_log.as_ref().is_none_or(|end_log| end_log == log)
             && from.plus(self.cursor.within) > *end
         {
-            return Some(Step::Over("up to where it was asked for".to_owned()));
+            return Some(Step::Over(Fault::new("done", "up to where it was asked for")));
         }
         if !is_content {
             return None;
@@ -226,9 +227,9 @@ impl Subscription {
     }
 
     /// Whether its client is too slow, after it was given the chance to read; why.
-    pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<String> {
+    pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<Fault> {
         if history.has_lost(self.cursor) {
-            return Some(FORGOTTEN.to_owned());
+            return Some(forgotten());
         }
         let (records, bytes) = history.behind(self.cursor);
         if records <= BEHIND_RECORDS && bytes <= BEHIND_BYTES {
@@ -239,11 +240,15 @@ impl Subscription {
         let since = *self.behind_since.get_or_insert(now);
         let is_stuck = now.duration_since(self.moved_at) >= STUCK && now.duration_since(since) >= STUCK;
         let is_late = self.is_live && now.duration_since(since) >= GRACE;
-        (is_late || is_stuck).then(|| format!("too slow: {records} records behind; go on from"))
+        (is_late || is_stuck)
+            .then(|| Fault::new("too_slow", format!("{records} records wait for this subscriber, which does not read them")))
     }
 }
 
-const FORGOTTEN: &str = "too slow: what comes next is not kept any more; go on from";
+fn forgotten() -> Fault {
+    Fault::new("too_slow", "what comes next for this subscriber is not kept any more")
+}
+
 /// Records that may wait for a subscriber that follows what is delivered.
 const BEHIND_RECORDS: u64 = 4_096;
 /// Bytes of records that may.

@@ -11,6 +11,7 @@ mod door_follow;
 mod door_lines;
 mod door_place;
 mod door_publish;
+mod door_words;
 mod files;
 mod lan;
 mod links;
