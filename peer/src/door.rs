@@ -30,6 +30,8 @@ mod asks;
 mod client;
 pub mod confirmations;
 mod filter;
+#[cfg(test)]
+mod fixtures;
 pub mod folders;
 mod history;
 mod request;
@@ -195,6 +197,14 @@ impl Door {
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
         Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })
+    }
+
+    /// One that nobody gets to, and whose answers stay where they are.
+    #[cfg(test)]
+    fn deaf(waker: Arc<Waker>) -> Self {
+        let (words, _) = channel();
+        let (_, asks) = asks::channel();
+        Self { words, asks, waker, shared: Arc::default(), path: None, answers: RefCell::default() }
     }
 
     /// Where it listens; none where it could not at the start.
