@@ -1,6 +1,7 @@
 //! The other end of the socket of a peer, for the commands: finding a peer of this machine, and talking with it.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use protocol::id::PeerId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::failure::{Failure, NOT_NOW, REFUSED, UNAVAILABLE};
+use crate::failure::{Failure, NOT_NOW, REFUSED, UNAVAILABLE, USAGE};
 use crate::status::Report;
 
 pub use self::find::{find, find_all, find_process};
@@ -56,8 +58,10 @@ pub struct Line<'a> {
     /// A record of a subscription.
     #[serde(borrow)]
     pub record: Option<&'a RawValue>,
-    /// A subscription is over, and why.
+    /// A subscription is over, and why, for programs.
     pub end: Option<String>,
+    /// The same, for people.
+    pub say: Option<String>,
     /// The log in which it would go on.
     pub log: Option<String>,
     /// The position at which it would go on.
@@ -80,7 +84,8 @@ impl Fault {
     #[must_use]
     pub fn into_failure(self) -> Failure {
         let code = match self.code.as_str() {
-            "blocked" | "busy" | "too_many_connections" | "stopping" | "not_in_group" => NOT_NOW,
+            "blocked" | "busy" | "stopping" => NOT_NOW,
+            "bad_request" => USAGE,
             _ => REFUSED,
         };
         Failure::new(code, self.say)
@@ -91,9 +96,14 @@ impl Connection {
     /// Connects, and hears who it is.
     ///
     /// # Errors
-    /// Those of the operating system; `WouldBlock` where nothing is said in time.
+    /// Those of the operating system; `WouldBlock` where nothing is said in time, `ResourceBusy` where it takes nobody in now.
     pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
+        // One that stands still, and at which as many wait as may, would have us wait without end.
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_write_timeout(Some(patience))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        let stream = UnixStream::from(OwnedFd::from(socket));
+        stream.set_write_timeout(None)?;
         stream.set_read_timeout(Some(patience))?;
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, stream);
         let mut line = Vec::new();
@@ -102,7 +112,7 @@ impl Connection {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         if let Ok(Line { error: Some(Fault { say, .. }), .. }) = serde_json::from_slice(&line) {
-            return Err(io::Error::other(say));
+            return Err(io::Error::new(ErrorKind::ResourceBusy, say));
         }
         let greeting = serde_json::from_slice(&line)?;
         Ok(Self { reader, greeting, line })
@@ -220,7 +230,14 @@ fn no_answer(peer: &PeerId, error: &io::Error) -> String {
 /// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
 pub fn ask_process(pid: u32) -> io::Result<Report> {
     let mut connection = find_process(pid)?;
-    connection.ask("\"do\":\"status\"").map_err(io::Error::other)
+    connection.set_patience(Some(PATIENCE))?;
+    connection.say("{\"id\":1,\"do\":\"status\"}")?;
+    let line = connection.hear()?.ok_or(ErrorKind::UnexpectedEof)?;
+    let Line { ok, error, .. } = serde_json::from_slice(line)?;
+    match (ok, error) {
+        (Some(ok), _) => Ok(serde_json::from_str(ok.get())?),
+        (None, fault) => Err(io::Error::other(fault.map_or_else(|| "no answer".to_owned(), |fault| fault.say))),
+    }
 }
 
 /// How long a peer may take to answer.

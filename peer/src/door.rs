@@ -5,10 +5,11 @@
 //! them; neither ever waits for the other, and no client can hold up the loop, the group or another client. What a client
 //! may take up is bounded: connections, requests, bytes of a line, records that wait.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -18,14 +19,19 @@ use protocol::id::PeerId;
 use protocol::seam::Delivery;
 use serde::Deserialize;
 
+use self::asks::Asked;
+pub use self::asks::Payload;
 use self::history::Bounds;
 use self::service::Service;
 pub use self::sockets::Opening;
 
 mod answer;
+mod asks;
 mod client;
 pub mod confirmations;
 mod filter;
+#[cfg(test)]
+mod fixtures;
 pub mod folders;
 mod history;
 mod request;
@@ -84,7 +90,7 @@ pub enum What {
     /// To publish a reading.
     Publish {
         /// Any bytes.
-        payload: Vec<u8>,
+        payload: Payload,
         /// When it is to be handed over, if that is said.
         guarantee: Option<Guarantee>,
         /// Up to where its publisher wants to hear of it.
@@ -119,8 +125,13 @@ impl Fault {
         Self { code, say: say.into() }
     }
 
-    /// A request that cannot be understood.
+    /// A request that cannot be understood. What it repeats of the request may be long.
     fn bad(say: impl Into<String>) -> Self {
+        let mut say = say.into();
+        if say.len() > SAY_MAX {
+            say.truncate(say.floor_char_boundary(SAY_MAX));
+            say.push('…');
+        }
         Self::new("bad_request", say)
     }
 }
@@ -142,16 +153,21 @@ struct Shared {
     wants_deliveries: AtomicBool,
     /// Batches of deliveries that it has not taken yet.
     waiting: AtomicU64,
+    /// Bytes of the clients' readings that the node has not taken yet.
+    payload_bytes: AtomicU64,
 }
 
 /// The loop's end.
 #[derive(Debug)]
 pub struct Door {
     words: Sender<Word>,
-    asks: Receiver<Ask>,
+    asks: Asked,
     waker: Arc<Waker>,
     shared: Arc<Shared>,
     path: Option<String>,
+    /// Answers of this turn. They follow what it delivers: whoever hears that a reading is ordered, and asks for all that there is,
+    /// finds it there.
+    answers: RefCell<Vec<Word>>,
 }
 
 impl std::fmt::Debug for Word {
@@ -175,12 +191,20 @@ impl Door {
         let own = Arc::new(Waker::new(poll.registry(), service::WAKER)?);
         let shared = Arc::new(Shared::default());
         let (words, inbox) = channel();
-        let (outbox, asks) = sync_channel(ASKS_MAX);
+        let (outbox, asks) = asks::channel();
         let bounds = Bounds { records: knobs.retain_entries, bytes: knobs.retain_bytes };
         let mut service = Service::new(poll, (id, knobs.cluster.clone()), opening, bounds, Arc::clone(&shared), outbox, waker);
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
-        Ok(Self { words, asks, waker: own, shared, path })
+        Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })
+    }
+
+    /// One that nobody gets to, and whose answers stay where they are.
+    #[cfg(test)]
+    fn deaf(waker: Arc<Waker>) -> Self {
+        let (words, _) = channel();
+        let (_, asks) = asks::channel();
+        Self { words, asks, waker, shared: Arc::default(), path: None, answers: RefCell::default() }
     }
 
     /// Where it listens; none where it could not at the start.
@@ -189,10 +213,10 @@ impl Door {
         self.path.as_deref()
     }
 
-    /// The next request.
+    /// The next request; to publish or to change something only where the loop takes such.
     #[must_use]
-    pub fn ask(&self) -> Option<Ask> {
-        self.asks.try_recv().ok()
+    pub fn ask(&self, takes_orders: bool) -> Option<Ask> {
+        self.asks.next(takes_orders)
     }
 
     /// Hands on what was delivered at that moment (in microseconds since 1970).
@@ -214,20 +238,32 @@ impl Door {
         self.say(Word::Fault(to, fault));
     }
 
+    /// Hands on the answers of a turn, when what it delivered was handed on.
+    pub fn close_turn(&self) {
+        let answers = self.answers.take();
+        if answers.is_empty() {
+            return;
+        }
+        for answer in answers {
+            let _thread_is_gone = self.words.send(answer);
+        }
+        let _thread_is_gone = self.waker.wake();
+    }
+
     /// Tells all clients that this peer stops, and waits for them to hear it, for that long at most.
     pub fn farewell(&self, why: String, patience: Duration) {
         let (done, finished) = sync_channel(1);
         self.say(Word::Farewell(why, done));
+        self.close_turn();
         let _too_slow = finished.recv_timeout(patience);
     }
 
     fn say(&self, word: Word) {
-        let _thread_is_gone = self.words.send(word);
-        let _thread_is_gone = self.waker.wake();
+        self.answers.borrow_mut().push(word);
     }
 }
 
-/// Requests that may wait for the loop.
-const ASKS_MAX: usize = 8_192;
 /// Batches of deliveries that may wait without the thread being woken.
 const WAITING_MAX: u64 = 256;
+/// Bytes of a sentence about a request that cannot be understood.
+const SAY_MAX: usize = 400;

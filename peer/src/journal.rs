@@ -27,7 +27,8 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     let is_regular = output.metadata().is_ok_and(|metadata| metadata.is_file());
     let outlet = Outlet::start("log", output, MANNER)?;
     // Only a second call in one process fails, and then the first one stands.
-    let _already_started = CombinedLogger::init(vec![Box::new(Journal { level, outlet: outlet.clone() })]);
+    let _already_started = CombinedLogger::init(vec![Box::new(Journal { outlet: outlet.clone() })]);
+    log::set_max_level(level);
     let _already_started = OUTLET.set((outlet, is_regular));
     Ok(())
 }
@@ -49,14 +50,14 @@ pub fn settle(patience: Duration) {
     }
 }
 
+/// What is told is decided by `log::max_level` alone, which can be changed while the peer runs.
 struct Journal {
-    level: LevelFilter,
     outlet: Outlet,
 }
 
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -72,7 +73,7 @@ impl Log for Journal {
 
 impl SharedLogger for Journal {
     fn level(&self) -> LevelFilter {
-        self.level
+        LevelFilter::Trace
     }
 
     fn config(&self) -> Option<&Config> {

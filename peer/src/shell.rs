@@ -172,7 +172,7 @@ impl Shell {
         let due =
             self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).chain(self.queries.deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
-        let busy = more_lines || self.desk.is_busy(self.has_room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
+        let busy = more_lines || self.desk.is_busy(self.node.room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
         poll(&mut self.poll, events, patience)
     }
@@ -279,6 +279,7 @@ impl Shell {
             }
             self.door.deliver(delivered, clock::utc_micros());
         }
+        self.door.close_turn();
     }
 
     fn take(&mut self, found: Found) {

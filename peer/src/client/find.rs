@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -13,7 +14,7 @@ use protocol::id::PeerId;
 
 use super::{Connection, PATIENCE, elsewhere};
 use crate::door::folders::{looked_in, named};
-use crate::failure::{Failure, UNAVAILABLE, USAGE};
+use crate::failure::{Failure, NOT_NOW, UNAVAILABLE, USAGE};
 
 /// The peer of that name, or the only one there is: first in the folders of this user, then wherever one may run.
 ///
@@ -59,6 +60,8 @@ pub struct Found {
     pub connections: Vec<Connection>,
     /// Those that run and do not, each with its reason.
     pub mute: Vec<String>,
+    /// Whether one of those has no room for another client, and may have it soon.
+    busy: bool,
     /// The folders that were looked through.
     looked: Vec<PathBuf>,
     /// Whether the processes of this machine were looked through.
@@ -78,6 +81,7 @@ impl Found {
         self.mute.sort();
         self.mute.dedup();
         self.searched |= others.searched;
+        self.busy |= others.busy;
         self.looked.extend(others.looked);
     }
 }
@@ -87,7 +91,7 @@ impl Found {
 /// # Errors
 /// [`Failure`]: there is none, or there are several and none was named.
 fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
-    let Found { mut connections, mute, looked, searched } = found;
+    let Found { mut connections, mute, busy, looked, searched } = found;
     let name = |connection: &Connection| format!("{} (process {})", connection.peer(), connection.greeting().pid);
     let others: Vec<String> = connections.iter().map(name).collect();
     if let Some(id) = id {
@@ -108,7 +112,7 @@ fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
         if mute.is_empty() && others.is_empty() {
             text.push_str(" Start one with `peer run`.");
         }
-        return Err(Failure::new(UNAVAILABLE, text));
+        return Err(Failure::new(if busy { NOT_NOW } else { UNAVAILABLE }, text));
     };
     if connections.is_empty() {
         return Ok(last);
@@ -169,7 +173,7 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
             }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 silent.remove(&path);
-                if own {
+                if own && is_socket(&path) {
                     // Its process was killed; if the file is gone already, somebody else has cleared it away.
                     let _cleared_away = fs::remove_file(path);
                 }
@@ -184,7 +188,11 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
                     }
                     ErrorKind::NotFound if own => continue,
                     ErrorKind::NotFound => "has lost its socket, or runs in a container: ask in there".to_owned(),
-                    ErrorKind::UnexpectedEof => "has just stopped".to_owned(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => "has just stopped".to_owned(),
+                    ErrorKind::ResourceBusy => {
+                        found.busy = true;
+                        format!("takes nobody in now: {error}")
+                    }
                     _ => format!("gave no answer that this build understands ({error})"),
                 };
                 found.mute.push(format!("{} {why} ({}).", words(&path), path.display()));
@@ -219,9 +227,18 @@ fn is_for_reading(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.ends_with(".read.sock"))
 }
 
+fn leads_to_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// Whether it is a socket, and not another file of such a name.
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
 fn sockets(folder: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    all.filter(|path| path.extension().is_some_and(|extension| extension == "sock")).collect()
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "sock") && leads_to_socket(path)).collect()
 }
 
 /// How long the others have once the wanted one has answered.

@@ -1,6 +1,6 @@
 //! `peer publish`: readings from a shell or a program, with what became of them.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,9 +105,11 @@ impl Manner {
         let mut keys = Map::new();
         keys.insert("id".to_owned(), json!(id));
         keys.insert("do".to_owned(), json!("publish"));
+        // Control characters take six bytes each, and a line has a bound.
+        let is_plain = !reading.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
         match std::str::from_utf8(reading) {
-            Ok(text) => keys.insert("payload".to_owned(), json!(text)),
-            Err(_) => keys.insert("payload_base64".to_owned(), json!(BASE64_STANDARD.encode(reading))),
+            Ok(text) if is_plain => keys.insert("payload".to_owned(), json!(text)),
+            _ => keys.insert("payload_base64".to_owned(), json!(BASE64_STANDARD.encode(reading))),
         };
         keys.insert("wait".to_owned(), json!(self.wait.word()));
         if let Some(delivery) = self.delivery {
@@ -124,6 +126,8 @@ impl Manner {
 enum Told {
     /// One reading more was said.
     Said,
+    /// The reading of that number is longer than the peer reads: so many bytes.
+    TooLong(u64, u64),
     /// Standard input cannot be read any further.
     Unreadable(String),
 }
@@ -131,8 +135,11 @@ enum Told {
 /// Says the readings, as many at a time as there are slots; shuts down its side when there are no more.
 fn speak(mut stream: std::os::unix::net::UnixStream, readings: Vec<String>, line: &Manner, room: &SyncSender<()>, told: &Sender<Told>) {
     let mut id = 0;
-    let mut say = |reading: &[u8]| -> bool {
+    let mut say = |reading: &[u8], skipped: u64| -> bool {
         id += 1;
+        if skipped > 0 || reading.len() > READING_MOST {
+            return told.send(Told::TooLong(id, skipped + reading.len() as u64)).is_ok();
+        }
         // Told before it is said, so that no answer comes before.
         room.send(()).is_ok() && told.send(Told::Said).is_ok() && writeln!(stream, "{}", line.of(id, reading)).is_ok()
     };
@@ -140,12 +147,11 @@ fn speak(mut stream: std::os::unix::net::UnixStream, readings: Vec<String>, line
         let mut input = BufReader::with_capacity(BUFFER_BYTES, io::stdin());
         let mut text = Vec::new();
         loop {
-            text.clear();
-            match input.read_until(b'\n', &mut text) {
-                Ok(0) => break,
-                Ok(_) => {
+            match read_line(&mut input, &mut text) {
+                Ok(None) => break,
+                Ok(Some(skipped)) => {
                     let bare = text.strip_suffix(b"\n").unwrap_or(&text);
-                    if !say(payload::trim(bare)) {
+                    if !say(payload::trim(bare), skipped) {
                         break;
                     }
                 }
@@ -156,33 +162,62 @@ fn speak(mut stream: std::os::unix::net::UnixStream, readings: Vec<String>, line
             }
         }
     } else {
-        let _told_by_the_listener = readings.iter().all(|reading| say(reading.as_bytes()));
+        let _told_by_the_listener = readings.iter().all(|reading| say(reading.as_bytes(), 0));
     }
     let _gone = stream.shutdown(std::net::Shutdown::Write);
 }
 
+/// Reads a line, of one that is too long the beginning; how many bytes of it are left out, or nothing at the end.
+fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    text.clear();
+    if input.take(READING_MOST as u64 + 2).read_until(b'\n', text)? == 0 {
+        return Ok(None);
+    }
+    if text.len() <= READING_MOST + 1 || text.last() == Some(&b'\n') {
+        return Ok(Some(0));
+    }
+    let mut skipped = 0;
+    loop {
+        let chunk = input.fill_buf()?;
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(chunk.len(), |end| end + 1);
+        skipped += end.unwrap_or(taken) as u64;
+        input.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(Some(skipped));
+        }
+    }
+}
+
 /// Hears what becomes of each, until all is said and answered.
 fn listen(connection: &mut Connection, slots: &Receiver<()>, sent: &Receiver<Told>, score: &mut Score<'_>) -> Result<(), Failure> {
+    let mut said = 0;
     loop {
         let how = match connection.hear() {
             Ok(Some(line)) => {
-                let Ok(answer) = serde_json::from_slice::<Line<'_>>(line) else { continue };
-                if score.take(&answer)? {
+                if let Ok(answer) = serde_json::from_slice::<Line<'_>>(line)
+                    && score.take(&answer)?
+                {
                     let _slot_is_free = slots.try_recv();
                 }
-                continue;
+                None
             }
-            Ok(None) => "has closed the connection".to_owned(),
-            Err(error) => format!("does not answer: {error}"),
+            Ok(None) => Some("has closed the connection".to_owned()),
+            Err(error) => Some(format!("does not answer: {error}")),
         };
-        // The peer closes once everything is answered; what it has not answered is not known.
-        let mut said = 0;
         for told in sent.try_iter() {
             match told {
                 Told::Said => said += 1,
+                Told::TooLong(id, bytes) => {
+                    let say = format!("it has {bytes} bytes; {READING_MOST} are the most that this command publishes");
+                    score.fault(id, &Fault { code: "too_large".to_owned(), say })?;
+                    said += 1;
+                }
                 Told::Unreadable(why) => return Err(Failure::new(UNAVAILABLE, format!("cannot read standard input: {why}"))),
             }
         }
+        let Some(how) = how else { continue };
+        // The peer closes once everything is answered; what it has not answered is not known.
         let open = said - score.done - score.faults;
         if open == 0 {
             return Ok(());
@@ -215,10 +250,7 @@ impl Score<'_> {
     fn take(&mut self, answer: &Line<'_>) -> Result<bool, Failure> {
         let Some(id) = answer.id else { return Ok(false) };
         if let Some(fault) = &answer.error {
-            self.faults += 1;
-            let failure = fault.clone().into_failure();
-            self.code = if self.code == 0 || failure.code != NOT_NOW { failure.code } else { self.code };
-            self.tell_fault(id, fault)?;
+            self.fault(id, fault)?;
             return Ok(true);
         }
         let Some(ok) = answer.ok else { return Ok(false) };
@@ -234,6 +266,14 @@ impl Score<'_> {
             self.last = Some(place);
         }
         Ok(is_last)
+    }
+
+    /// A reading was not published.
+    fn fault(&mut self, id: u64, fault: &Fault) -> Result<(), Failure> {
+        self.faults += 1;
+        let failure = fault.clone().into_failure();
+        self.code = if self.code == 0 || failure.code != NOT_NOW { failure.code } else { self.code };
+        self.tell_fault(id, fault)
     }
 
     fn tell_fault(&mut self, id: u64, fault: &Fault) -> Result<(), Failure> {
@@ -286,6 +326,8 @@ fn gone(connection: &Connection, error: &io::Error) -> Failure {
 
 /// Readings that may wait for their answers.
 const OUTSTANDING: usize = 1_024;
+/// The longest reading that fits into a request of the socket.
+const READING_MOST: usize = 1 << 20;
 /// Faults that are told one by one.
 const FAULTS_TOLD: u64 = 10;
 const BUFFER_BYTES: usize = 64 << 10;

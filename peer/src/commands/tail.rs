@@ -79,7 +79,14 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let mut connection = request.whom.connect()?;
     let peer = connection.peer().clone();
-    let mut tail = Tail { out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()), format, lines, readings: 0, last: Vec::new() };
+    let mut tail = Tail {
+        out: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
+        format,
+        lines,
+        readings: 0,
+        last: Vec::new(),
+        begin: None,
+    };
     loop {
         let left = request.count.map(|count| count - tail.readings);
         let outcome = tail.follow(&mut connection, &subscribe(request, &place, left), &stop);
@@ -88,18 +95,18 @@ pub fn run(request: &Request) -> Result<(), Failure> {
         match outcome {
             Ok(How::Done) => return Ok(()),
             Ok(How::TooSlow { next, why }) => {
-                note(&format!("{peer}: {why} #{}", next["seq"]));
+                note(&format!("too slow for {peer}: {why}; going on from #{}.", next["seq"]));
                 place = next;
             }
             Ok(How::Gone { next }) => {
                 if request.no_follow {
                     return Err(Failure::new(UNAVAILABLE, format!("{peer} has stopped before all was told")));
                 }
-                place = next.or_else(|| tail.place()).unwrap_or(place);
-                let Some(back) = wait_for(&peer, &stop) else { return Ok(tail.say_end()) };
+                place = next.or_else(|| tail.place()).or_else(|| tail.begin.take()).unwrap_or(place);
+                let Some(back) = wait_for(&peer, &stop) else { return tail.say_end() };
                 connection = back;
             }
-            Ok(How::Stopped) => return Ok(tail.say_end()),
+            Ok(How::Stopped) => return tail.say_end(),
             Err(Broken::Refused(failure)) => return Err(failure),
             Err(Broken::Output(error)) => return Err(unsaid(&error)),
         }
@@ -162,6 +169,8 @@ struct Tail<'a> {
     readings: u64,
     /// The last record that says what stands at its position.
     last: Vec<u8>,
+    /// Where the peer said that it begins, until there is such a record.
+    begin: Option<Value>,
 }
 
 impl Tail<'_> {
@@ -187,14 +196,14 @@ impl Tail<'_> {
             if let Some(fault) = answer.error {
                 return Err(Broken::Refused(fault.into_failure()));
             }
+            if let Some(Ok(begin)) = answer.ok.map(|ok| serde_json::from_str::<Begin>(ok.get())) {
+                self.begin = begin.log.zip(begin.next).map(|(log, seq)| at(log, seq, begin.epoch));
+            }
             let Some(why) = answer.end else { continue };
-            let next = answer.log.zip(answer.next).map(|(log, seq)| {
-                let epoch = answer.epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
-                Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect())
-            });
-            return Ok(match next {
-                Some(next) if why.starts_with("too slow") => How::TooSlow { next, why },
-                next if why.starts_with("this peer stops") => How::Gone { next },
+            let next = answer.log.zip(answer.next).map(|(log, seq)| at(log, seq, answer.epoch));
+            return Ok(match (why.as_str(), next) {
+                ("too_slow", Some(next)) => How::TooSlow { next, why: answer.say.unwrap_or_default() },
+                ("stopping", next) => How::Gone { next },
                 _ => How::Done,
             });
         }
@@ -237,15 +246,29 @@ impl Tail<'_> {
         let At { log, epoch, seq, last, to, kind } = serde_json::from_slice(&self.last).ok()?;
         // A gap counts positions from its begin to its end; `to` of a lost reading is a number of its origin's.
         let seq = if kind == "gap" { to } else { last.or(seq) }? + 1;
-        let epoch = epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
-        Some(Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect()))
+        Some(at(log, seq, epoch))
     }
 
-    /// What was reached, when somebody ends it.
-    fn say_end(&self) {
+    /// What was reached, when somebody ends it; that is no failure.
+    fn say_end(&self) -> Result<(), Failure> {
         let at = self.place().and_then(|place| place["seq"].as_u64()).map(|next| format!(", up to #{}", next - 1)).unwrap_or_default();
         note(&format!("{} readings{at}.", self.readings));
+        Ok(())
     }
+}
+
+/// Where a subscription begins.
+#[derive(Deserialize)]
+struct Begin {
+    log: Option<String>,
+    next: Option<u64>,
+    epoch: Option<String>,
+}
+
+/// A position, as the socket takes it; `epoch` is that of what stands before it.
+fn at(log: String, seq: u64, epoch: Option<String>) -> Value {
+    let epoch = epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
+    Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect())
 }
 
 /// Waits until a peer of that name runs again; none where somebody presses Ctrl-C before.

@@ -26,9 +26,10 @@ pub(super) fn fault(id: Option<&str>, fault: &Fault, out: &mut Vec<u8>) {
 }
 
 /// That a subscription is over: why, and where it would go on.
-pub(super) fn end(id: &str, why: &str, next: &str, out: &mut Vec<u8>) {
+pub(super) fn end(id: &str, why: &Fault, next: &str, out: &mut Vec<u8>) {
     let next = if next.is_empty() { String::new() } else { format!(",{next}") };
-    out.extend_from_slice(format!("{{\"id\":{id},\"end\":{}{next}}}\n", text(why)).as_bytes());
+    let Fault { code, say } = why;
+    out.extend_from_slice(format!("{{\"id\":{id},\"end\":\"{code}\",\"say\":{}{next}}}\n", text(say)).as_bytes());
 }
 
 /// A text as JSON.

@@ -6,22 +6,20 @@ use std::time::Instant;
 
 use mio::net::UnixStream;
 
-use super::Access;
 use super::subscription::Subscription;
+use super::{Access, Ask};
 
 /// Somebody who is connected.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) stream: UnixStream,
     pub(super) access: Access,
-    input: Vec<u8>,
-    /// How many bytes of a line that is too long have been thrown away.
-    skipped: Option<u64>,
+    input: Input,
     output: Vec<u8>,
     written: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// Set once the other end reads nothing more.
+    /// Set once the other end reads nothing more. What it has asked for before is done, although it does not hear of it.
     pub(super) hung_up: bool,
     /// Set once the other end has said all that it has to say.
     ended: bool,
@@ -29,8 +27,26 @@ pub(super) struct Client {
     pub(super) closing: bool,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
     /// Requests that the loop has not answered for good.
-    pub(super) open: BTreeMap<String, Open>,
+    open: BTreeMap<String, Open>,
+    /// How many of them have long answers.
+    questions: usize,
+    /// A request that the loop had no room for; nothing more is read before it is passed on.
+    pub(super) postponed: Option<Ask>,
     pub(super) active_at: Instant,
+}
+
+/// Bytes that were read, as lines. Each byte is searched and moved once, however slowly or finely a client cuts its lines.
+#[derive(Debug)]
+struct Input {
+    bytes: Vec<u8>,
+    /// Where what has not been taken begins.
+    begin: usize,
+    /// Where the first line that is whole ends, or else up to where there is no end of a line.
+    end: Result<usize, usize>,
+    /// How many bytes of a line that is too long have been thrown away.
+    skipped: Option<u64>,
+    /// The longest line.
+    most: usize,
 }
 
 /// What kind of request is open.
@@ -38,6 +54,7 @@ pub(super) struct Client {
 pub(super) enum Open {
     Publish,
     Leave,
+    /// One whose answer may be long.
     Other,
 }
 
@@ -48,13 +65,78 @@ pub(super) enum Line {
     TooLong(u64),
 }
 
+impl Input {
+    fn new(most: usize) -> Self {
+        Self { bytes: Vec::new(), begin: 0, end: Err(0), skipped: None, most }
+    }
+
+    fn has_line(&self) -> bool {
+        self.end.is_ok()
+    }
+
+    /// Bytes that belong to no line yet.
+    fn rest(&self) -> usize {
+        self.bytes.len() - self.begin
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.search();
+    }
+
+    fn search(&mut self) {
+        if let Err(searched) = self.end {
+            let found = self.bytes[searched..].iter().position(|byte| *byte == b'\n');
+            self.end = found.map(|past| searched + past).ok_or(self.bytes.len());
+        }
+    }
+
+    /// The next line that has been read whole.
+    fn line(&mut self) -> Option<Line> {
+        let Ok(end) = self.end else {
+            if self.rest() > self.most || self.skipped.is_some() {
+                self.skipped = Some(self.skipped.unwrap_or(0) + self.rest() as u64);
+                self.forget();
+            }
+            return None;
+        };
+        let line = &self.bytes[self.begin..end];
+        let line = match self.skipped.take() {
+            Some(skipped) => Line::TooLong(skipped + line.len() as u64),
+            None if line.len() > self.most => Line::TooLong(line.len() as u64),
+            None => Line::Whole(line.to_vec()),
+        };
+        self.begin = end + 1;
+        self.end = Err(self.begin);
+        self.search();
+        if self.rest() == 0 {
+            self.forget();
+        } else if !self.has_line() {
+            self.bytes.drain(..self.begin);
+            self.begin = 0;
+            self.end = Err(self.bytes.len());
+        }
+        Some(line)
+    }
+
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(READ_BYTES);
+        self.begin = 0;
+        self.end = Err(0);
+    }
+}
+
 impl Client {
     pub(super) fn new(stream: UnixStream, access: Access, greeting: Vec<u8>, now: Instant) -> Self {
+        let most = match access {
+            Access::Full => LINE_MAX,
+            Access::ReadOnly => QUESTION_MAX,
+        };
         Self {
             stream,
             access,
-            input: Vec::new(),
-            skipped: None,
+            input: Input::new(most),
             output: greeting,
             written: 0,
             readable: true,
@@ -64,73 +146,99 @@ impl Client {
             closing: false,
             subscriptions: BTreeMap::new(),
             open: BTreeMap::new(),
+            questions: 0,
+            postponed: None,
             active_at: now,
         }
     }
 
-    /// Reads what there is, up to a bound; false once the connection is broken.
-    pub(super) fn fill(&mut self) -> bool {
+    /// Reads what there is, up to a bound.
+    pub(super) fn fill(&mut self) {
+        if !self.readable || self.ended || self.input.has_line() {
+            return;
+        }
         let mut chunk = [0; READ_BYTES];
-        let mut budget = READS_MOST;
-        while self.readable && !self.ended && budget > 0 && self.input.len() <= LINE_MAX {
-            budget -= 1;
+        for _ in 0..READS_MOST {
             match self.stream.read(&mut chunk) {
                 Ok(0) => self.ended = true,
-                Ok(count) => self.input.extend_from_slice(&chunk[..count]),
+                Ok(count) => self.input.add(&chunk[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(_) => return false,
+                // It was closed before all was read that it has been sent, if only the greeting. What it had said came before.
+                Err(_) => (self.ended, self.hung_up) = (true, true),
+            }
+            if !self.readable || self.ended || self.input.rest() > self.input.most {
+                break;
             }
         }
-        true
     }
 
     /// The next line that has been read whole.
     pub(super) fn line(&mut self) -> Option<Line> {
-        let end = self.input.iter().position(|byte| *byte == b'\n');
-        match (end, self.skipped) {
-            (Some(end), skipped) => {
-                let mut line: Vec<u8> = self.input.drain(..=end).collect();
-                line.pop();
-                self.skipped = None;
-                match skipped {
-                    Some(skipped) => Some(Line::TooLong(skipped + line.len() as u64)),
-                    None if line.len() > LINE_MAX => Some(Line::TooLong(line.len() as u64)),
-                    None => Some(Line::Whole(line)),
-                }
-            }
-            (None, skipped) if self.input.len() > LINE_MAX || skipped.is_some() => {
-                self.skipped = Some(skipped.unwrap_or(0) + self.input.len() as u64);
-                self.input = Vec::new();
-                None
-            }
-            (None, _) => None,
-        }
+        self.input.line()
     }
 
-    /// Whether there may be more to read at once.
+    /// The longest line that it may say.
+    pub(super) fn line_max(&self) -> usize {
+        self.input.most
+    }
+
+    /// Whether there is something to do for what it says.
     pub(super) fn may_have_more(&self) -> bool {
-        !self.closing && !self.is_full() && (self.input.contains(&b'\n') || self.readable && !self.ended)
+        self.may_be_read() && (self.input.has_line() || self.readable && !self.ended)
     }
 
-    /// How many bytes of an unfinished line are left, once its writer has gone.
-    pub(super) fn torn(&self) -> Option<u64> {
-        let left = self.skipped.unwrap_or(0) + self.input.len() as u64;
-        (self.ended && left > 0 && !self.input.contains(&b'\n')).then_some(left)
+    /// Whether more of what it says may be read.
+    pub(super) fn may_be_read(&self) -> bool {
+        !self.closing && !self.is_full() && self.postponed.is_none()
+    }
+
+    /// How many bytes stand behind the last end of a line, once its writer has gone; they are forgotten.
+    pub(super) fn take_torn(&mut self) -> Option<u64> {
+        let left = self.input.skipped.unwrap_or(0) + self.input.rest() as u64;
+        if !self.ended || left == 0 || self.input.has_line() {
+            return None;
+        }
+        self.input.skipped = None;
+        self.input.forget();
+        Some(left)
     }
 
     /// Whether it wants nothing more: its writer has gone, and all is answered.
     pub(super) fn is_done(&self) -> bool {
         let is_written = self.output.is_empty();
-        let asks_no_more = self.ended && !self.input.contains(&b'\n');
+        let asks_no_more = self.ended && !self.input.has_line() && self.postponed.is_none();
         let awaits_nothing = self.open.is_empty() && self.subscriptions.is_empty();
-        // What a client has asked for before it hung up is done, although it does not hear of it.
         asks_no_more && self.hung_up || is_written && (self.closing || asks_no_more && awaits_nothing)
     }
 
     /// Whether it has so much to be answered that nothing more is read from it.
     pub(super) fn is_full(&self) -> bool {
-        self.open.len() >= OPEN_MAX || self.output.len() - self.written > ANSWERS_MAX
+        self.open.len() >= OPEN_MAX || self.questions >= QUESTIONS_MAX || self.output.len() - self.written > ANSWERS_MAX
+    }
+
+    /// A request is passed on.
+    pub(super) fn begin(&mut self, id: String, kind: Open) {
+        self.questions += usize::from(kind == Open::Other);
+        self.open.insert(id, kind);
+    }
+
+    /// Whether the request of that id is open.
+    pub(super) fn has_open(&self, id: &str) -> bool {
+        self.open.contains_key(id)
+    }
+
+    /// A request is answered for good; whether it was open.
+    pub(super) fn finish(&mut self, id: &str) -> bool {
+        let kind = self.open.remove(id);
+        self.questions -= usize::from(kind == Some(Open::Other));
+        kind.is_some()
+    }
+
+    /// All requests that are open; none is from now on.
+    pub(super) fn finish_all(&mut self) -> BTreeMap<String, Open> {
+        self.questions = 0;
+        std::mem::take(&mut self.open)
     }
 
     /// Where answers go.
@@ -148,15 +256,20 @@ impl Client {
         self.output.len() < RECORDS_ROOM
     }
 
-    /// Writes what there is; false once the connection is broken.
-    pub(super) fn flush(&mut self) -> bool {
-        while self.writable && self.written < self.output.len() {
+    /// Writes what there is.
+    pub(super) fn flush(&mut self) {
+        while self.writable && !self.hung_up && self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(_) => return false,
+                Err(_) => self.hung_up = true,
             }
+        }
+        if self.hung_up {
+            // Nobody hears it, and nobody follows.
+            self.subscriptions.clear();
+            self.written = self.output.len();
         }
         if self.written == self.output.len() {
             self.output.clear();
@@ -166,7 +279,6 @@ impl Client {
             self.output.drain(..self.written);
             self.written = 0;
         }
-        true
     }
 
     /// Whether it neither wants nor awaits anything.
@@ -185,11 +297,66 @@ pub(super) fn who(stream: &UnixStream) -> String {
 const READ_BYTES: usize = 16 << 10;
 /// Reads in one turn.
 const READS_MOST: usize = 16;
-/// The longest request: a reading of `payload_max` in base64, and its keys.
-pub(super) const LINE_MAX: usize = 2 << 20;
+/// The longest request: a reading of 1 MiB (`payload_max`) in base64, and its keys.
+const LINE_MAX: usize = 2 << 20;
+/// The longest request of a client that may not publish.
+const QUESTION_MAX: usize = 64 << 10;
 /// Requests of one client that may be open.
 const OPEN_MAX: usize = 4_096;
+/// Those among them whose answers may be long.
+const QUESTIONS_MAX: usize = 64;
 /// Bytes of answers that may wait for a client before nothing more is read from it.
 const ANSWERS_MAX: usize = 256 << 10;
 /// Bytes of records that are made ready for one client.
 pub(super) const RECORDS_ROOM: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::{Input, Line};
+
+    fn lines(most: usize, pieces: &[&[u8]]) -> (Vec<Line>, Input) {
+        let mut input = Input::new(most);
+        let mut lines = Vec::new();
+        for piece in pieces {
+            input.add(piece);
+            while input.has_line() {
+                lines.extend(input.line());
+            }
+            assert_eq!(input.line(), None);
+        }
+        (lines, input)
+    }
+
+    #[track_caller]
+    fn check(most: usize, pieces: &[&str], expected: &[Result<&str, u64>], rest: usize) {
+        let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+        let (lines, input) = lines(most, &pieces);
+        let expected: Vec<Line> = expected
+            .iter()
+            .map(|line| match line {
+                Ok(text) => Line::Whole(text.as_bytes().to_vec()),
+                Err(bytes) => Line::TooLong(*bytes),
+            })
+            .collect();
+        assert_eq!(lines, expected, "{pieces:?}");
+        assert_eq!(input.skipped.unwrap_or(0) + input.rest() as u64, rest as u64, "{pieces:?}");
+    }
+
+    #[test]
+    fn lines_are_what_stands_between_ends_of_lines_however_they_come() {
+        check(8, &["ab\ncd\n"], &[Ok("ab"), Ok("cd")], 0);
+        check(8, &["a", "b", "\n", "c"], &[Ok("ab")], 1);
+        check(8, &["\n\n\r\n"], &[Ok(""), Ok(""), Ok("\r")], 0);
+        check(8, &["12345678\n", "ab"], &[Ok("12345678")], 2);
+        check(8, &["ab\nc", "d\ne", "f\n"], &[Ok("ab"), Ok("cd"), Ok("ef")], 0);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_counted_and_not_kept() {
+        check(8, &["123456789\nab\n"], &[Err(9), Ok("ab")], 0);
+        check(8, &["12345", "6789", "abc", "\nx\n"], &[Err(12), Ok("x")], 0);
+        check(8, &["123456789", "123456789"], &[], 18);
+        let (_, input) = lines(8, &[&[b'x'; 100], &[b'x'; 100]]);
+        assert!(input.bytes.is_empty(), "{}", input.bytes.len());
+    }
+}

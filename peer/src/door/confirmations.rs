@@ -77,6 +77,11 @@ impl Confirmations {
             (None, false) => Wait::Accepted,
         };
         let is_last = wait <= reached;
+        let waiting = self.waiting.get(&fate.oseq).map_or(0, Vec::len);
+        if !is_last && waiting >= REPEATS_MOST {
+            door.refuse(to, Fault::new("busy", "that reading is waited for by as many requests as may be; ask again in a while"));
+            return None;
+        }
         door.answer(to.clone(), body(reached, fate.inc, fate.oseq, fate.place.as_ref(), true), is_last);
         if !is_last {
             self.waiting.entry(fate.oseq).or_default().push(Waiting { to, wait });
@@ -191,5 +196,117 @@ fn body(reached: Wait, inc: Incarnation, oseq: Oseq, place: Option<&Place>, agai
     format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place}{again}}}")
 }
 
+/// Requests that may wait for one reading.
+const REPEATS_MOST: usize = 1_024;
 /// Tokens that are remembered.
 const TOKENS_MOST: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use protocol::seam::Outcome;
+
+    use super::{Asker, Confirmations, Incarnation, Oseq, REPEATS_MOST, Seq, Stretch, TOKENS_MOST, Wait};
+    use crate::door::fixtures::{epoch, log};
+    use crate::door::{Door, Word};
+
+    const INC: Incarnation = Incarnation(7);
+
+    fn asker(id: u64) -> Asker {
+        Asker { client: 1, id: id.to_string() }
+    }
+
+    fn stretch(first: u64, last: u64) -> Stretch {
+        Stretch { first: Oseq(first), last: Oseq(last), seq: Seq(first + 100), log: log("a"), epoch: epoch(1, "a") }
+    }
+
+    /// What was answered since the last time, in few words.
+    fn said(door: &Door) -> String {
+        let word = |word: Word| match word {
+            Word::Ok(to, body, is_last) => {
+                let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+                let at = body["seq"].as_u64().map(|seq| format!("@{seq}")).unwrap_or_default();
+                let again = if body["again"] == true { " again" } else { "" };
+                format!("{}:{}{at}{again}{}", to.id, body["is"].as_str().unwrap(), if is_last { "." } else { "" })
+            }
+            Word::Fault(to, fault) => format!("{}:{}.", to.id, fault.code),
+            other => format!("{other:?}"),
+        };
+        door.answers.take().into_iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    fn door() -> (tempfile::TempDir, Door) {
+        let folder = tempfile::tempdir().unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        (folder, Door::deaf(waker))
+    }
+
+    #[test]
+    fn each_publisher_hears_as_much_as_it_asked_for() {
+        let (_folder, door) = door();
+        let mut confirmations = Confirmations::default();
+        for (id, wait) in [(1, Wait::Accepted), (2, Wait::Ordered), (3, Wait::Safe)] {
+            confirmations.accept((INC, Oseq(id)), asker(id), wait, None, &door);
+        }
+        assert_eq!(said(&door), "1:accepted. 2:accepted 3:accepted");
+        confirmations.on_published(INC, &stretch(1, 3), Outcome::Ordered, &door);
+        assert_eq!(said(&door), "2:ordered@102. 3:ordered@103");
+        confirmations.on_published(INC, &stretch(1, 3), Outcome::Stable, &door);
+        assert_eq!(said(&door), "3:safe@103.");
+        confirmations.on_published(INC, &stretch(1, 3), Outcome::Stable, &door);
+        assert_eq!(said(&door), "", "nothing is answered twice");
+        assert!(confirmations.waiting.is_empty());
+        confirmations.accept((INC, Oseq(4)), asker(4), Wait::Safe, None, &door);
+        confirmations.on_lost(Oseq(1), Oseq(9), &door);
+        assert_eq!(said(&door), "4:accepted 4:lost.");
+    }
+
+    #[test]
+    fn a_token_that_is_known_is_answered_and_not_published() {
+        let (_folder, door) = door();
+        let mut confirmations = Confirmations::default();
+        let repeat = |confirmations: &mut Confirmations, id: u64, wait| confirmations.repeat("t", asker(id), wait, &door).is_none();
+        assert!(!repeat(&mut confirmations, 1, Wait::Safe));
+        confirmations.accept((INC, Oseq(1)), asker(1), Wait::Safe, Some("t".to_owned()), &door);
+        // While the first still waits.
+        assert!(repeat(&mut confirmations, 2, Wait::Ordered));
+        assert_eq!(said(&door), "1:accepted 2:accepted again");
+        confirmations.on_published(INC, &stretch(1, 1), Outcome::Ordered, &door);
+        assert!(repeat(&mut confirmations, 3, Wait::Safe));
+        assert_eq!(said(&door), "1:ordered@101 2:ordered@101. 3:ordered@101 again");
+        confirmations.on_published(INC, &stretch(1, 1), Outcome::Stable, &door);
+        assert!(repeat(&mut confirmations, 4, Wait::Safe));
+        assert_eq!(said(&door), "1:safe@101. 3:safe@101. 4:safe@101 again.");
+    }
+
+    #[test]
+    fn the_token_of_a_lost_reading_stays_lost() {
+        let (_folder, door) = door();
+        let mut confirmations = Confirmations::default();
+        confirmations.accept((INC, Oseq(1)), asker(1), Wait::Accepted, Some("t".to_owned()), &door);
+        confirmations.on_lost(Oseq(1), Oseq(1), &door);
+        assert!(confirmations.repeat("t", asker(2), Wait::Accepted, &door).is_none());
+        assert_eq!(said(&door), "1:accepted. 2:lost.");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (_folder, door) = door();
+        let mut confirmations = Confirmations::default();
+        for id in 1..=TOKENS_MOST as u64 + 1 {
+            confirmations.accept((INC, Oseq(id)), asker(id), Wait::Accepted, Some(id.to_string()), &door);
+        }
+        assert_eq!(
+            (confirmations.tokens.len(), confirmations.order.len(), confirmations.unsettled.len()),
+            (TOKENS_MOST, TOKENS_MOST, TOKENS_MOST)
+        );
+        assert!(confirmations.repeat("1", asker(1), Wait::Accepted, &door).is_some(), "the oldest is forgotten");
+        assert!(confirmations.repeat("2", asker(1), Wait::Accepted, &door).is_none());
+        for _ in 0..=REPEATS_MOST {
+            assert!(confirmations.repeat("9", asker(1), Wait::Safe, &door).is_none());
+        }
+        assert!(said(&door).ends_with(" 1:busy."), "too many wait for one");
+    }
+}

@@ -18,7 +18,7 @@ pub(super) struct Filter {
 }
 
 /// The kinds of records, as `docs/DATA.md` names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Reading,
@@ -62,7 +62,9 @@ impl Names {
         if known.len() >= KNOWN_MOST {
             known.clear();
         }
-        known.insert(sensor.to_owned(), wanted);
+        if sensor.len() <= KNOWN_BYTES {
+            known.insert(sensor.to_owned(), wanted);
+        }
         wanted
     }
 }
@@ -74,10 +76,20 @@ impl Filter {
     /// What is wrong with a pattern.
     pub(super) fn new(kinds: Option<Vec<Kind>>, sensor: Option<&str>, origin: Option<&str>) -> Result<Self, String> {
         let glob = |key: &str, pattern: &str| {
+            // A longer one may become a machine that is larger than the library makes.
+            if pattern.len() > PATTERN_MAX {
+                return Err(format!("{key}: the pattern has {} bytes; {PATTERN_MAX} are the most", pattern.len()));
+            }
             let glob = Glob::new(pattern).map_err(|error| format!("{key}: {error}; * stands for any text, ? for one character"))?;
             Ok::<_, String>(glob.compile_matcher())
         };
         let sensor = sensor.map(|pattern| glob("sensor", pattern)).transpose()?;
+        // Each kind once, however often it is named.
+        let kinds = kinds.map(|mut kinds| {
+            kinds.sort_unstable();
+            kinds.dedup();
+            kinds
+        });
         let sensor = sensor.map(|pattern| Names { pattern, known: RefCell::default() });
         Ok(Self { kinds, sensor, origin: origin.map(|pattern| glob("origin", pattern)).transpose()? })
     }
@@ -105,3 +117,7 @@ impl Filter {
 
 /// Names of sensors that a pattern remembers.
 const KNOWN_MOST: usize = 1_024;
+/// The longest name that it remembers.
+const KNOWN_BYTES: usize = 128;
+/// The longest pattern.
+const PATTERN_MAX: usize = 256;

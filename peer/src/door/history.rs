@@ -156,30 +156,40 @@ impl History {
         }
     }
 
+    /// Whether what stands at the cursor, or just before it, says what has become of positions, and is at none.
+    pub(super) fn is_between(&self, cursor: Cursor) -> bool {
+        let is_aside = |number: Option<u64>| number.and_then(|number| self.item(number)).is_some_and(|item| !item.is_content());
+        cursor.within == 0 && (is_aside(Some(cursor.item)) || is_aside(cursor.item.checked_sub(1)))
+    }
+
     /// The first record delivered at that moment or later.
     pub(super) fn since(&self, at: u64) -> Cursor {
         let before = self.items.partition_point(|item| item.at < at);
         Cursor { item: self.first + before as u64, within: 0 }
     }
 
-    /// The place before the last `count` readings for which `wanted` holds.
-    pub(super) fn before_last(&self, count: u64, wanted: impl Fn(&Item, u64) -> bool) -> Cursor {
+    /// The place before the last `count` readings that are wanted.
+    pub(super) fn before_last(&self, count: u64, may_want: impl Fn(&Item) -> bool, wants: impl Fn(&[u8]) -> bool) -> Cursor {
+        if count == 0 {
+            return self.end();
+        }
         let mut left = count;
         for (place, item) in self.items.iter().enumerate().rev() {
-            if !matches!(item.delivery, Delivery::Run(_)) {
+            let Delivery::Run(run) = &item.delivery else { continue };
+            if !may_want(item) {
                 continue;
             }
             for within in (0..item.records()).rev() {
                 if left == 0 {
                     return Cursor { item: self.first + place as u64, within: within + 1 };
                 }
-                left -= u64::from(wanted(item, within));
+                left -= u64::from(wants(run.readings.at(within).0));
             }
             if left == 0 {
                 return Cursor { item: self.first + place as u64, within: 0 };
             }
         }
-        if count == 0 { self.end() } else { self.start() }
+        self.start()
     }
 
     /// Where a position is. Of a position that stands here twice, the one behind what the client has had, if it says which epoch
@@ -220,7 +230,7 @@ impl Item {
             for (payload, _) in run.readings.iter() {
                 let sensor = split::sensor(payload);
                 if !few.contains(sensor.as_ref()) {
-                    if few.len() == SENSORS_FEW {
+                    if few.len() == SENSORS_FEW || sensor.len() > SENSOR_BYTES {
                         return Sensors::Many;
                     }
                     few.insert(sensor.into_owned());
@@ -289,3 +299,94 @@ const RECORD_BYTES: u64 = 256;
 const MARK_BYTES: u64 = 8;
 /// Sensors of one run that are listed.
 const SENSORS_FEW: usize = 16;
+/// The longest name of one.
+const SENSOR_BYTES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounds, Cursor, Found, History, Place, Seq};
+    use crate::door::filter::Filter;
+    use crate::door::fixtures::{diverged, epoch, gap, history, log, merged, repeat, run};
+
+    fn cursor(item: u64, within: u64) -> Cursor {
+        Cursor { item, within }
+    }
+
+    #[track_caller]
+    fn check(history: &History, seq: u64, of: Option<(u64, &str)>, expected: Found) {
+        let epoch = of.map(|(round, owner)| epoch(round, owner));
+        assert_eq!(history.find(&Place { log: log("a"), seq: Seq(seq), epoch }), expected, "#{seq} behind {of:?}");
+    }
+
+    #[test]
+    fn a_position_is_found_where_it_stands() {
+        let history = history(100, vec![run("a", 1, 1..=4), gap(5, 7), run("a", 2, 8..=9)]);
+        check(&history, 1, None, Found::At(cursor(0, 0)));
+        check(&history, 3, None, Found::At(cursor(0, 2)));
+        check(&history, 3, Some((1, "a")), Found::At(cursor(0, 2)));
+        check(&history, 5, None, Found::At(cursor(1, 0)));
+        check(&history, 5, Some((1, "a")), Found::At(cursor(1, 0)));
+        check(&history, 6, None, Found::At(cursor(1, 0)));
+        check(&history, 8, None, Found::At(cursor(2, 0)));
+        check(&history, 10, None, Found::Ahead);
+        check(&history, 10, Some((2, "a")), Found::At(cursor(3, 0)));
+        check(&history, 99, None, Found::Ahead);
+        let other = Place { log: log("z"), seq: Seq(1), epoch: None };
+        assert_eq!(history.find(&other), Found::Nowhere);
+        assert_eq!(History::new(Bounds { records: 1, bytes: 1 }).find(&other), Found::Ahead, "nobody knows better yet");
+    }
+
+    #[test]
+    fn of_a_position_that_stands_twice_the_epoch_says_which() {
+        // #3 and #4 were ordered by a side that gave way; the group has others there.
+        let history =
+            history(100, vec![run("a", 1, 1..=2), run("a", 1, 3..=4), merged(2), diverged(3, 4), repeat("b", 2, 3, 4), run("b", 2, 5..=6)]);
+        check(&history, 5, Some((1, "a")), Found::At(cursor(2, 0)));
+        check(&history, 5, Some((2, "b")), Found::At(cursor(5, 0)));
+        check(&history, 6, Some((2, "b")), Found::At(cursor(5, 1)));
+        check(&history, 4, Some((1, "a")), Found::At(cursor(1, 1)));
+        // Whoever does not say is told what has become of the first.
+        check(&history, 4, None, Found::At(cursor(1, 1)));
+        check(&history, 5, None, Found::At(cursor(5, 0)));
+        // An epoch that never was here says nothing.
+        check(&history, 4, Some((9, "q")), Found::At(cursor(1, 1)));
+    }
+
+    #[test]
+    fn what_is_too_much_is_forgotten_oldest_first() {
+        let history = history(5, vec![run("a", 1, 1..=3), run("a", 1, 4..=5), run("a", 1, 6..=7)]);
+        assert_eq!((history.start(), history.end()), (cursor(1, 0), cursor(3, 0)));
+        assert!(history.has_lost(cursor(0, 2)) && !history.has_lost(cursor(1, 0)) && !history.has_lost(cursor(3, 0)));
+        check(&history, 2, None, Found::After(cursor(1, 0)));
+        check(&history, 4, Some((1, "a")), Found::At(cursor(1, 0)));
+        assert_eq!(history.behind(cursor(1, 1)).0, 3);
+        assert_eq!(history.behind(cursor(3, 0)), (0, 0));
+        assert_eq!(history.oldest_position(), Some((log("a"), Seq(4))));
+        assert_eq!(history.next_position(), Some((log("a"), Seq(8))));
+        let mut tiny = History::new(Bounds { records: 2, bytes: 1 });
+        tiny.add(run("a", 1, 1..=9), 0);
+        assert_eq!(tiny.start(), cursor(0, 0), "the newest stays, however large it is");
+    }
+
+    #[test]
+    fn the_last_ones_are_those_that_are_wanted() {
+        let history = history(100, vec![run("a", 1, 1..=4), gap(5, 7), run("a", 2, 8..=10)]);
+        let last = |count: u64, sensor: Option<&str>| {
+            let filter = Filter::new(None, sensor, None).unwrap();
+            history.before_last(count, |item| filter.may_want(item), |payload| filter.wants_reading(payload))
+        };
+        assert_eq!(last(0, None), cursor(3, 0));
+        assert_eq!(last(1, None), cursor(2, 2));
+        assert_eq!(last(3, None), cursor(2, 0));
+        assert_eq!(last(4, None), cursor(0, 3));
+        assert_eq!(last(99, None), cursor(0, 0));
+        // s1 has 1, 3 and 9.
+        assert_eq!(last(1, Some("s1")), cursor(2, 1));
+        assert_eq!(last(2, Some("s1")), cursor(0, 2));
+        assert_eq!(last(9, Some("s1")), cursor(0, 0));
+        assert_eq!(last(1, Some("nothing")), cursor(0, 0));
+        assert_eq!(history.since(0), cursor(0, 0));
+        assert_eq!(history.since(1), cursor(1, 0));
+        assert_eq!(history.since(u64::MAX), cursor(3, 0));
+    }
+}

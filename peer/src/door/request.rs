@@ -185,7 +185,7 @@ fn read_from(from: &Value, utc: u64) -> Result<From, String> {
         Value::Object(_) => {
             let place: SaidPlace = serde_json::from_value(from.clone()).map_err(|error| format!("from: {error}"))?;
             let epoch = place.epoch.map(LogId::into_epoch);
-            Ok(From::Position(Place { log: place.log, seq: Seq(place.seq.min(SEQ_MAX)), epoch }))
+            Ok(From::Position(Place { log: place.log, seq: Seq(place.seq.clamp(1, SEQ_MAX)), epoch }))
         }
         _ => Err(unknown()),
     }
@@ -232,3 +232,95 @@ const ID_MAX: usize = 64;
 const TOKEN_MAX: usize = 128;
 /// Positions end there (`WIRE.md`).
 const SEQ_MAX: u64 = 1 << 62;
+
+#[cfg(test)]
+mod tests {
+    use super::{From, Until, Wish, read};
+    use crate::door::Wait;
+
+    #[track_caller]
+    fn wish(line: &str) -> Wish {
+        read(line.as_bytes(), 10_000_000_000).unwrap_or_else(|(_, fault)| panic!("{line}: {}", fault.say)).wish
+    }
+
+    #[track_caller]
+    fn check_from(from: &str, expected: &From) {
+        let Wish::Subscribe(asked) = wish(&format!("{{\"id\":1,\"do\":\"subscribe\",\"from\":{from}}}")) else { panic!("{from}") };
+        assert_eq!(asked.from, *expected, "{from}");
+    }
+
+    #[test]
+    fn an_id_comes_back_as_it_was() {
+        for id in ["1", "-7", "1.5", "\"a b\"", "\"\"", "18446744073709551615"] {
+            assert_eq!(read(format!("{{\"id\":{id},\"do\":\"status\"}}").as_bytes(), 0).unwrap().id, id);
+        }
+    }
+
+    #[test]
+    fn a_subscription_begins_and_ends_where_it_says() {
+        check_from("\"now\"", &From::Now);
+        check_from("\"start\"", &From::Start);
+        check_from("\"last 7\"", &From::Last(7));
+        check_from("\"last  7\"", &From::Last(7));
+        check_from("{\"since\":\"1h\"}", &From::Since(6_400_000_000));
+        check_from("{\"since\":\"9999d\"}", &From::Since(0));
+        check_from("{\"since\":\"1970-01-01T00:00:01Z\"}", &From::Since(1_000_000));
+        check_from("{\"since\":\"1950-01-01T00:00:01Z\"}", &From::Since(0));
+        let Wish::Subscribe(asked) = wish(r#"{"id":1,"do":"subscribe","from":{"log":"1.a#5","seq":18446744073709551615}}"#) else {
+            panic!()
+        };
+        let From::Position(place) = asked.from else { panic!("{:?}", asked.from) };
+        assert_eq!((place.seq.0, place.epoch), (1 << 62, None), "positions end there");
+        let Wish::Subscribe(asked) = wish(r#"{"id":1,"do":"subscribe","until":{"seq":5}}"#) else { panic!() };
+        assert_eq!((asked.from, asked.until), (From::Now, Some(Until::Position { log: None, seq: super::Seq(5) })));
+    }
+
+    #[test]
+    fn a_reading_has_one_payload_and_what_is_said_of_it() {
+        let Wish::Publish { payload, guarantee, wait, token } = wish(r#"{"do":"publish","payload":"a","id":1}"#) else { panic!() };
+        assert_eq!((payload.as_slice(), guarantee, wait, token), (b"a".as_slice(), None, Wait::Accepted, None));
+        let line = r#"{"id":1,"do":"publish","payload_base64":"/wA=","guarantee":"safe","wait":"ordered","token":"t"}"#;
+        let Wish::Publish { payload, guarantee, wait, token } = wish(line) else { panic!() };
+        assert_eq!(
+            (payload.as_slice(), guarantee.is_some(), wait, token.as_deref()),
+            (b"\xff\0".as_slice(), true, Wait::Ordered, Some("t"))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_understood_says_which_key_is_wrong() {
+        let long = format!(r#"{{"id":1,"do":"publish","payload":"","token":"{}"}}"#, "x".repeat(129));
+        let table = [
+            ("", None, "no JSON object"),
+            ("7", None, "no JSON object"),
+            (r#"{"id":[1],"do":"status"}"#, None, "id: give a number or a text"),
+            (r#"{"do":"status"}"#, None, "id: there is none"),
+            (r#"{"id":1} {"id":2}"#, None, "trailing characters"),
+            (r#"{"id":1,"do":7}"#, Some("1"), "invalid type"),
+            (r#"{"id":1,"do":"status","id2":1}"#, Some("1"), "unknown field `id2`"),
+            (r#"{"id":1,"do":"why","peer":"a/b"}"#, Some("1"), "a/b"),
+            (r#"{"id":1,"do":"publish","payload":7}"#, Some("1"), "invalid type"),
+            (r#"{"id":1,"do":"publish","payload":"","wait":"forever"}"#, Some("1"), "unknown variant `forever`"),
+            (&long, Some("1"), "token: it has 129 bytes; give 1 to 128"),
+            (r#"{"id":1,"do":"subscribe","count":0}"#, Some("1"), "count: 0 readings"),
+            (r#"{"id":1,"do":"subscribe","count":-1}"#, Some("1"), "invalid value"),
+            (r#"{"id":1,"do":"subscribe","from":7}"#, Some("1"), "from: 7 is none of"),
+            (r#"{"id":1,"do":"subscribe","from":"last"}"#, Some("1"), "is none of"),
+            (r#"{"id":1,"do":"subscribe","from":"last -1"}"#, Some("1"), "is none of"),
+            (r#"{"id":1,"do":"subscribe","from":{"since":7}}"#, Some("1"), "is none of"),
+            (r#"{"id":1,"do":"subscribe","from":{"since":"-1h"}}"#, Some("1"), "from: since: \"-1h\" is neither"),
+            (r#"{"id":1,"do":"subscribe","from":{"seq":1}}"#, Some("1"), "missing field `log`"),
+            (r#"{"id":1,"do":"subscribe","from":{"log":"1.a#1","seq":1.5}}"#, Some("1"), "from: "),
+            (r#"{"id":1,"do":"subscribe","until":"then"}"#, Some("1"), "until: \"then\" is neither"),
+            (r#"{"id":1,"do":"subscribe","sensor":"[a"}"#, Some("1"), "sensor: "),
+            (r#"{"id":1,"do":"subscribe","kinds":["reading","x"]}"#, Some("1"), "unknown variant `x`"),
+            (r#"{"id":1,"do":"log_level","level":"loud"}"#, Some("1"), "unknown variant"),
+            (r#"{"id":"x","do":"demote","undo":1}"#, Some("\"x\""), "invalid type"),
+        ];
+        for (line, id, words) in table {
+            let (told, fault) = read(line.as_bytes(), 0).unwrap_err();
+            assert_eq!((told.as_deref(), fault.code), (id, "bad_request"), "{line}");
+            assert!(fault.say.contains(words), "{line}: {}", fault.say);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -16,13 +16,14 @@ use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use protocol::id::PeerId;
 
-use super::client::{Client, LINE_MAX, Line, Open, who};
+use super::asks::Asks;
+use super::client::{Client, Line, Open, who};
 use super::folders::folders;
 use super::history::{Bounds, History};
 use super::request::{self, Request, Wish};
 use super::sockets::{self, Bound};
 use super::subscription::{Step, Subscription};
-use super::{Access, Ask, Asker, Fault, Opening, Shared, What, Word, answer};
+use super::{Access, Ask, Asker, Fault, Opening, Payload, Shared, What, Word, answer};
 use crate::clock;
 use crate::doublings::Doublings;
 use crate::record::Renderer;
@@ -43,9 +44,9 @@ pub(super) struct Service {
     history: History,
     renderer: Renderer,
     shared: Arc<Shared>,
-    asks: SyncSender<Ask>,
-    /// An ask that the loop had no room for.
-    postponed: Option<Ask>,
+    asks: Asks,
+    /// Who is read first in this turn.
+    turn: usize,
     loop_waker: Arc<Waker>,
     /// Whether something was delivered since it looked last.
     is_busy: bool,
@@ -61,7 +62,7 @@ impl Service {
         opening: Opening,
         bounds: Bounds,
         shared: Arc<Shared>,
-        asks: SyncSender<Ask>,
+        asks: Asks,
         loop_waker: Arc<Waker>,
     ) -> Self {
         Self {
@@ -79,7 +80,7 @@ impl Service {
             renderer: Renderer::default(),
             shared,
             asks,
-            postponed: None,
+            turn: 0,
             loop_waker,
             is_busy: false,
             turned_away: Doublings::default(),
@@ -132,7 +133,10 @@ impl Service {
             let now = Instant::now();
             self.read_all(now);
             self.stream_all(now);
-            self.clients.retain(|_, client| client.flush() && !client.is_done());
+            self.clients.retain(|_, client| {
+                client.flush();
+                !client.is_done()
+            });
             if now >= self.look_at {
                 self.look_at = now + LOOK;
                 self.look();
@@ -147,13 +151,14 @@ impl Service {
     fn patience(&self) -> Duration {
         let has_work = self.clients.values().any(|client| {
             client.writable && client.has_room() && client.subscriptions.values().any(|subscription| subscription.wants(&self.history))
-                || client.may_have_more() && self.postponed.is_none()
+                || client.may_have_more()
         });
         if has_work {
             return Duration::ZERO;
         }
         let is_watched = self.clients.values().any(|client| !client.subscriptions.is_empty());
-        let is_short = self.is_busy && is_watched || self.postponed.is_some() || self.ended.is_some();
+        let is_postponed = self.clients.values().any(|client| client.postponed.is_some());
+        let is_short = self.is_busy && is_watched || is_postponed || self.ended.is_some();
         if is_short {
             return TICK;
         }
@@ -190,10 +195,10 @@ impl Service {
     fn on_answer(&mut self, to: &Asker, is_last: bool, write: impl FnOnce(&str, &mut Vec<u8>)) {
         // Whoever is gone is not told.
         let Some(client) = self.clients.get_mut(&to.client) else { return };
-        if is_last && client.open.remove(&to.id).is_none() || !is_last && !client.open.contains_key(&to.id) {
-            return;
+        let is_open = if is_last { client.finish(&to.id) } else { client.has_open(&to.id) };
+        if is_open {
+            write(&to.id, client.output());
         }
-        write(&to.id, client.output());
     }
 
     fn note(&mut self, event: &Event) {
@@ -226,16 +231,21 @@ impl Service {
 
     fn welcome(&mut self, mut stream: UnixStream, access: Access) {
         let now = Instant::now();
-        if self.clients.len() >= CLIENTS_MAX && !self.make_room(now) {
+        // Whoever may only read leaves room for those who may do everything.
+        let (most, who_counts) = match access {
+            Access::Full => (CLIENTS_MAX, self.clients.len()),
+            Access::ReadOnly => (READERS_MAX, self.clients.values().filter(|client| client.access == access).count()),
+        };
+        if (who_counts >= most || self.clients.len() >= CLIENTS_MAX) && !self.make_room(access, now) {
             let mut out = Vec::new();
-            let say =
-                format!("{CLIENTS_MAX} clients are connected to this peer, which is the most; close one, or use one connection for more");
+            let say = format!("{most} clients are connected to this socket, which is the most; close one, or use one connection for more");
             answer::fault(None, &Fault::new("too_many_connections", say), &mut out);
             // A fresh socket has room for that.
             let _gone = io::Write::write(&mut stream, &out);
             if let Some(count) = self.turned_away.count() {
                 log::warn!(
-                    "A client of the socket for commands was turned away: {CLIENTS_MAX} are connected ({count} so far; this one is {}).",
+                    "A client of the socket for commands was turned away: {} are connected ({count} so far; this one is {}).",
+                    self.clients.len(),
                     who(&stream)
                 );
             }
@@ -251,8 +261,10 @@ impl Service {
     }
 
     /// Closes the connection that has been idle for longest, if that is long enough.
-    fn make_room(&mut self, now: Instant) -> bool {
-        let idle = self.clients.iter().filter(|(_, client)| client.is_idle() && now.duration_since(client.active_at) > IDLE);
+    fn make_room(&mut self, access: Access, now: Instant) -> bool {
+        let idle = self.clients.iter().filter(|(_, client)| {
+            client.is_idle() && now.duration_since(client.active_at) > IDLE && (access == Access::Full || client.access == Access::ReadOnly)
+        });
         let Some(longest) = idle.min_by_key(|(_, client)| client.active_at).map(|(token, _)| *token) else { return false };
         self.clients.remove(&longest);
         true
@@ -260,28 +272,30 @@ impl Service {
 
     /// Reads and obeys what all clients have asked, some of it where it is much.
     fn read_all(&mut self, now: Instant) {
-        if let Some(ask) = self.postponed.take() {
-            self.pass_on(ask);
+        let mut tokens: Vec<usize> = self.clients.keys().copied().collect();
+        if tokens.is_empty() {
+            return;
         }
-        let tokens: Vec<usize> = self.clients.keys().copied().collect();
+        // Where there is not room for all, everybody comes first once.
+        self.turn = (self.turn + 1) % tokens.len();
+        tokens.rotate_left(self.turn);
         for token in tokens {
             let Some(client) = self.clients.get_mut(&token) else { continue };
-            if client.closing || client.is_full() || self.postponed.is_some() {
-                continue;
+            if let Some(ask) = client.postponed.take() {
+                self.pass_on(ask);
             }
-            if !client.fill() {
-                self.clients.remove(&token);
-                continue;
-            }
+            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read()) else { continue };
+            client.fill();
             self.obey_lines(token, now);
-            if let Some(left) = self.clients.get(&token).and_then(Client::torn) {
-                self.on_torn(token, left);
-            }
+            self.look_for_torn(token);
         }
     }
 
-    fn on_torn(&mut self, token: usize, left: u64) {
-        let Some(client) = self.clients.remove(&token) else { return };
+    fn look_for_torn(&mut self, token: usize) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        let Some(left) = client.take_torn() else { return };
+        let say = format!("the last {left} bytes have no end of a line, so nothing was done for them; end each request with a newline");
+        answer::fault(None, &Fault::new("cut_off", say), client.output());
         if let Some(count) = self.torn.count() {
             let who = who(&client.stream);
             log::warn!(
@@ -292,15 +306,12 @@ impl Service {
 
     fn obey_lines(&mut self, token: usize, now: Instant) {
         for _ in 0..LINES_MOST {
-            if self.postponed.is_some() {
-                return;
-            }
-            let Some(client) = self.clients.get_mut(&token).filter(|client| !client.is_full()) else { return };
+            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read()) else { return };
             let Some(line) = client.line() else { return };
             client.active_at = now;
             match line {
                 Line::TooLong(bytes) => {
-                    let say = format!("the line has {bytes} bytes; {LINE_MAX} are the most");
+                    let say = format!("the line has {bytes} bytes; {} are the most", client.line_max());
                     answer::fault(None, &Fault::new("too_long", say), client.output());
                 }
                 Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => {}
@@ -317,7 +328,9 @@ impl Service {
         let Some(client) = clients.get_mut(&token) else { return };
         if let Wish::Cancel = wish {
             match client.subscriptions.remove(&id) {
-                Some(subscription) => answer::end(&id, "cancelled", &subscription.next_json(history), client.output()),
+                Some(subscription) => {
+                    answer::end(&id, &Fault::new("cancelled", "as asked for"), &subscription.next_json(history), client.output())
+                }
                 None => {
                     let say = format!("no subscription of this connection has the id {id}");
                     answer::fault(Some(&id), &Fault::new("no_such_request", say), client.output());
@@ -325,7 +338,7 @@ impl Service {
             }
             return;
         }
-        if client.open.contains_key(&id) || client.subscriptions.contains_key(&id) {
+        if client.has_open(&id) || client.subscriptions.contains_key(&id) {
             let say = format!("a request with the id {id} is open on this connection; take another id");
             answer::fault(Some(&id), &Fault::new("id_in_use", say), client.output());
             return;
@@ -351,7 +364,9 @@ impl Service {
             Wish::Status => What::Status,
             Wish::Members => What::Members,
             Wish::Why(peer) => What::Why(peer),
-            Wish::Publish { payload, guarantee, wait, token } => What::Publish { payload, guarantee, wait, token },
+            Wish::Publish { payload, guarantee, wait, token } => {
+                What::Publish { payload: Payload::new(payload, &self.shared), guarantee, wait, token }
+            }
             Wish::Leave => What::Leave,
             Wish::Demote { undo } => What::Demote { undo },
             Wish::LogLevel(level) => What::LogLevel(level),
@@ -367,17 +382,21 @@ impl Service {
             What::Leave => Open::Leave,
             _ => Open::Other,
         };
-        client.open.insert(id.clone(), kind);
+        client.begin(id.clone(), kind);
         self.pass_on(Ask { from: Asker { client: token, id }, what });
     }
 
+    /// Hands a request to the loop, or has its client wait until there is room for it.
     fn pass_on(&mut self, ask: Ask) {
-        match self.asks.try_send(ask) {
+        match self.asks.pass_on(ask, &self.shared) {
             Ok(()) => {
                 let _loop_is_gone = self.loop_waker.wake();
             }
-            Err(TrySendError::Full(ask)) => self.postponed = Some(ask),
-            Err(TrySendError::Disconnected(_)) => {}
+            Err(ask) => {
+                if let Some(client) = self.clients.get_mut(&ask.from.client) {
+                    client.postponed = Some(ask);
+                }
+            }
         }
     }
 
@@ -400,7 +419,8 @@ impl Service {
                     }
                 }
                 end_all(over, subscriptions, history, out);
-                if !client.flush() || !has_more {
+                client.flush();
+                if !has_more {
                     break;
                 }
             }
@@ -414,6 +434,8 @@ impl Service {
 
     /// Sees whether the sockets are still where they were, and makes them again.
     fn look(&mut self) {
+        // One that could not be accepted, for want of descriptors, is not announced again.
+        (0..self.sockets.len()).for_each(|place| self.accept(place));
         let gone = self.sockets.iter().any(|socket| !socket.is_there());
         if self.ended.is_some() || !gone && !self.sockets.is_empty() {
             return;
@@ -426,7 +448,7 @@ impl Service {
 
     fn say_farewell(&mut self, why: String, done: SyncSender<()>) {
         for client in self.clients.values_mut() {
-            for (id, kind) in std::mem::take(&mut client.open) {
+            for (id, kind) in client.finish_all() {
                 let out = client.output();
                 match kind {
                     Open::Leave => answer::ok(&id, &format!("{{\"is\":\"left\",\"say\":{}}}", answer::text(&why)), out),
@@ -445,7 +467,7 @@ impl Service {
         self.stream_all(now);
         for client in self.clients.values_mut() {
             let (subscriptions, out) = client.streams();
-            let all = subscriptions.keys().map(|id| (id.clone(), format!("this peer stops: {why}"))).collect();
+            let all = subscriptions.keys().map(|id| (id.clone(), Fault::new("stopping", format!("this peer stops: {why}")))).collect();
             end_all(all, subscriptions, &self.history, out);
             client.closing = true;
         }
@@ -465,7 +487,7 @@ impl Service {
 }
 
 /// Ends these subscriptions, each with its reason.
-fn end_all(over: Vec<(String, String)>, subscriptions: &mut BTreeMap<String, Subscription>, history: &History, out: &mut Vec<u8>) {
+fn end_all(over: Vec<(String, Fault)>, subscriptions: &mut BTreeMap<String, Subscription>, history: &History, out: &mut Vec<u8>) {
     for (id, why) in over {
         if let Some(subscription) = subscriptions.remove(&id) {
             answer::end(&id, &why, &subscription.next_json(history), out);
@@ -478,6 +500,8 @@ const FIRST_LISTENER: usize = 1;
 const FIRST_CLIENT: usize = 16;
 /// Connections at a time.
 const CLIENTS_MAX: usize = 64;
+/// Those of them that came by the socket for reading.
+const READERS_MAX: usize = 48;
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 16;
 /// A connection that asks for nothing for so long makes room for another one, where there is none.

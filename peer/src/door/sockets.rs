@@ -7,8 +7,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::net::UnixListener;
@@ -18,6 +17,7 @@ use protocol::id::PeerId;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Access;
+use super::folders::NAME;
 use crate::folder::Folder;
 
 /// Who may connect besides the user of the peer.
@@ -75,6 +75,9 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
     fs::DirBuilder::new().recursive(true).mode(if is_open { 0o711 } else { 0o700 }).create(folder)?;
     // In /tmp somebody else may have made it before.
     Folder::open(folder).map_err(|why| io::Error::other(why.to_string()))?;
+    if is_open {
+        let_pass(folder)?;
+    }
     let mut bound = vec![bind_one(folder, &names(id, ".sock"), 0o600, Access::Full)?];
     if let Some(group) = opening.group {
         let path = &bound[0].path;
@@ -92,6 +95,21 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
         bound.push(read);
     }
     Ok(bound)
+}
+
+/// Has others get through a folder that an earlier peer has made for its user alone. One that was named to us is not ours to
+/// change.
+fn let_pass(folder: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(folder)?.permissions().mode();
+    if mode & PASS == PASS {
+        return Ok(());
+    }
+    let is_ours = folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(NAME));
+    if is_ours {
+        return fs::set_permissions(folder, Permissions::from_mode(mode & 0o7777 | PASS));
+    }
+    log::warn!("Others cannot get to the sockets of this peer: {0} does not let them pass; `chmod go+x {0}`.", folder.display());
+    Ok(())
 }
 
 /// What a socket may be called, the best name first.
@@ -128,9 +146,14 @@ fn is_taken(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
+        // Nobody answers at a file of another kind either, and it is not ours to remove.
+        Ok(file) if !file.file_type().is_socket() => return Ok(true),
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    // One that stands still, and at which as many wait as may, would have us wait, too.
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map(|()| false),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         // Whatever it is, it is not ours to remove.
@@ -152,6 +175,8 @@ fn check_length(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, why))
 }
 
+/// To get to a file in a folder, without being able to list it.
+const PASS: u32 = 0o011;
 /// `sun_path` of Linux, without its end.
 const PATH_MOST: usize = 107;
 /// Connections that may wait to be accepted.

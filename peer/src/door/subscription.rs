@@ -10,6 +10,7 @@ use protocol::id::Seq;
 use protocol::log_id::{LogId, full};
 use protocol::seam::Delivery;
 
+use super::Fault;
 use super::answer;
 use super::filter::Filter;
 use super::history::{Cursor, Found, History, Item, Place, epoch_of};
@@ -53,7 +54,7 @@ pub(super) enum Step {
     /// There is more, and no room for it.
     More,
     /// It is over: why.
-    Over(String),
+    Over(Fault),
 }
 
 impl Subscription {
@@ -64,7 +65,7 @@ impl Subscription {
             From::Now => (history.end(), None),
             From::Start => (history.start(), None),
             From::Since(at) => (history.since(at), None),
-            From::Last(count) => (history.before_last(count, |item, within| wants(&filter, item, within)), None),
+            From::Last(count) => (history.before_last(count, |item| filter.may_want(item), |payload| filter.wants_reading(payload)), None),
             From::Position(place) => match history.find(&place) {
                 Found::At(cursor) => (cursor, None),
                 Found::After(cursor) => (cursor, Some(place)),
@@ -77,7 +78,9 @@ impl Subscription {
             Until::Position { log, seq } => End::Behind(log, seq),
         });
         let prefix = format!("{{\"id\":{id},\"record\":").into_bytes();
-        let (last, is_live, behind_since) = (None, false, None);
+        // Should what follows be forgotten before the first record of it is sent, it is known what was missed.
+        let last = history.position(cursor).map(|(log, seq)| Place { log, seq, epoch: None });
+        let (is_live, behind_since) = (false, None);
         Self { prefix, filter, cursor, expects, left: count, until, last, is_live, behind_since, moved_at: now }
     }
 
@@ -90,7 +93,8 @@ impl Subscription {
     pub(super) fn next(&self, history: &History) -> Option<(LogId, Seq)> {
         match (&self.expects, &self.last) {
             (Some(place), _) => Some((place.log.clone(), place.seq)),
-            (None, Some(last)) if history.has_lost(self.cursor) => Some((last.log.clone(), last.seq)),
+            (None, Some(last)) if history.has_lost(self.cursor) || history.is_between(self.cursor) => Some((last.log.clone(), last.seq)),
+            (None, None) if history.has_lost(self.cursor) => history.oldest_position(),
             _ => history.position(self.cursor),
         }
     }
@@ -106,7 +110,7 @@ impl Subscription {
     /// Appends records to `out` until there are no more, or it has `room` bytes.
     pub(super) fn pump(&mut self, history: &History, renderer: &mut Renderer, now: Instant, out: &mut Vec<u8>, room: usize) -> Step {
         if history.has_lost(self.cursor) {
-            return Step::Over("too slow: what comes next is not kept any more; go on from".to_owned());
+            return Step::Over(forgotten());
         }
         let before = out.len();
         let step = self.move_on(history, renderer, out, room);
@@ -120,10 +124,10 @@ impl Subscription {
         let mut looked = 0;
         loop {
             if self.left == Some(0) {
-                return Step::Over("as many readings as were asked for".to_owned());
+                return Step::Over(Fault::new("done", "as many readings as were asked for"));
             }
             if matches!(&self.until, Some(End::At(end)) if self.cursor >= *end) {
-                return Step::Over("up to where it was asked for".to_owned());
+                return Step::Over(Fault::new("done", "up to where it was asked for"));
             }
             let Some(item) = history.item(self.cursor.item) else { return Step::Idle };
             if out.len() >= room || looked >= LOOKS_MOST {
@@ -159,7 +163,7 @@ impl Subscription {
             && end_log.as_ref().is_none_or(|end_log| end_log == log)
             && from.plus(self.cursor.within) > *end
         {
-            return Some(Step::Over("up to where it was asked for".to_owned()));
+            return Some(Step::Over(Fault::new("done", "up to where it was asked for")));
         }
         if !is_content {
             return None;
@@ -223,7 +227,10 @@ impl Subscription {
     }
 
     /// Whether its client is too slow, after it was given the chance to read; why.
-    pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<String> {
+    pub(super) fn is_too_slow(&mut self, history: &History, now: Instant) -> Option<Fault> {
+        if history.has_lost(self.cursor) {
+            return Some(forgotten());
+        }
         let (records, bytes) = history.behind(self.cursor);
         if records <= BEHIND_RECORDS && bytes <= BEHIND_BYTES {
             self.is_live = true;
@@ -233,15 +240,13 @@ impl Subscription {
         let since = *self.behind_since.get_or_insert(now);
         let is_stuck = now.duration_since(self.moved_at) >= STUCK && now.duration_since(since) >= STUCK;
         let is_late = self.is_live && now.duration_since(since) >= GRACE;
-        (is_late || is_stuck).then(|| format!("too slow: {records} records behind; go on from"))
+        (is_late || is_stuck)
+            .then(|| Fault::new("too_slow", format!("{records} records wait for this subscriber, which does not read them")))
     }
 }
 
-/// Whether a filter wants that record of an item.
-fn wants(filter: &Filter, item: &Item, within: u64) -> bool {
-    let Delivery::Run(run) = &item.delivery else { return false };
-    let place = usize::try_from(within).expect("they are in memory");
-    filter.may_want(item) && run.readings.iter().nth(place).is_some_and(|(payload, _)| filter.wants_reading(payload))
+fn forgotten() -> Fault {
+    Fault::new("too_slow", "what comes next for this subscriber is not kept any more")
 }
 
 /// Records that may wait for a subscriber that follows what is delivered.
@@ -254,3 +259,123 @@ const GRACE: Duration = Duration::from_secs(2);
 const STUCK: Duration = Duration::from_secs(10);
 /// Records that are looked at in one go, so that a filter that wants nothing holds up nobody.
 const LOOKS_MOST: u64 = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Instant, Step, Subscription};
+    use crate::door::fixtures::{diverged, history, log, merged, repeat, run};
+    use crate::door::history::History;
+    use crate::door::request::{self, Wish};
+    use crate::record::Renderer;
+
+    fn subscribe(history: &History, keys: &str) -> Subscription {
+        let line = format!("{{\"id\":1,\"do\":\"subscribe\"{keys}}}");
+        let Wish::Subscribe(asked) = request::read(line.as_bytes(), 0).unwrap().wish else { panic!("{line}") };
+        Subscription::new("1", *asked, history, Instant::now())
+    }
+
+    /// What it is sent, in few words, and how that ends.
+    fn pump(subscription: &mut Subscription, history: &History) -> (Vec<String>, Step) {
+        let (mut out, mut step) = (Vec::new(), Step::More);
+        while step == Step::More {
+            step = subscription.pump(history, &mut Renderer::default(), Instant::now(), &mut out, usize::MAX);
+        }
+        let line = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let record = &line["record"];
+            let number = |key: &str| record[key].as_u64().map(|number| number.to_string()).unwrap_or_default();
+            match record["kind"].as_str().unwrap() {
+                "reading" => number("seq"),
+                "gap" => format!("gap {}-{}", number("from"), number("to")),
+                other => other.to_owned(),
+            }
+        };
+        (String::from_utf8(out).unwrap().lines().map(line).collect(), step)
+    }
+
+    #[track_caller]
+    fn check(history: &History, keys: &str, expected: &str, next: &str) {
+        let mut subscription = subscribe(history, keys);
+        let (sent, step) = pump(&mut subscription, history);
+        assert_eq!(sent.join(" "), expected, "{keys}");
+        assert_eq!(subscription.next_json(history).replace(&format!("\"log\":\"{}\",", log("a")), ""), next, "{keys}: {step:?}");
+    }
+
+    #[test]
+    fn each_record_comes_once_from_where_it_was_asked_for_to_where_it_ends() {
+        let history = history(100, vec![run("a", 1, 1..=4), run("a", 1, 5..=8)]);
+        let next = |seq: u64| format!("\"next\":{seq},\"epoch\":\"1.a#7\"");
+        check(&history, "", "", "\"next\":9");
+        check(&history, r#","from":"start""#, "1 2 3 4 5 6 7 8", &next(9));
+        check(&history, r#","from":"last 2""#, "7 8", &next(9));
+        check(&history, r#","from":{"log":"1.a#7","seq":6}"#, "6 7 8", &next(9));
+        check(&history, r#","from":"start","count":3"#, "1 2 3", &next(4));
+        check(&history, r#","from":"start","count":4"#, "1 2 3 4", &next(5));
+        check(&history, r#","from":"start","sensor":"s0","count":2"#, "2 4", &next(5));
+        check(&history, r#","from":"start","until":{"seq":6}"#, "1 2 3 4 5 6", &next(7));
+        check(&history, r#","from":"start","until":{"seq":4}"#, "1 2 3 4", &next(5));
+        check(&history, r#","from":"start","until":{"seq":0}"#, "", "\"next\":1");
+        check(&history, r#","from":"start","kinds":["view"]"#, "", &next(9));
+        check(&history, r#","from":{"log":"1.a#7","seq":20}"#, "", "\"next\":20");
+        check(&history, r#","from":{"log":"1.z#1","seq":3},"count":1"#, "gap 3- 1", &next(2));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_a_gap_whatever_is_wanted() {
+        let history = history(5, vec![run("a", 1, 1..=3), run("a", 1, 4..=5), run("a", 1, 6..=7)]);
+        check(&history, r#","from":{"log":"1.a#7","seq":2}"#, "gap 2-3 4 5 6 7", "\"next\":8,\"epoch\":\"1.a#7\"");
+        check(&history, r#","from":{"log":"1.a#7","seq":2},"kinds":["view"]"#, "gap 2-3", "\"next\":8,\"epoch\":\"1.a#7\"");
+    }
+
+    #[test]
+    fn whoever_goes_on_from_what_it_was_told_has_each_reading_once() {
+        // Cut off behind each record in turn, and gone on from there.
+        let deliveries =
+            || vec![run("a", 1, 1..=2), run("a", 1, 3..=4), merged(2), diverged(3, 4), repeat("b", 2, 3, 4), run("b", 2, 5..=6)];
+        let whole = history(100, deliveries());
+        for cut in 0..=deliveries().len() {
+            let mut some = history(100, Vec::new());
+            let mut first = subscribe(&some, r#","from":"start""#);
+            let mut sent = Vec::new();
+            for delivery in deliveries().into_iter().take(cut) {
+                some.add(delivery, 0);
+                sent.extend(pump(&mut first, &some).0);
+            }
+            let place = first.next_json(&whole).replace("\"next\"", "\"seq\"");
+            let from = if cut == 0 { "\"start\"".to_owned() } else { format!("{{{place}}}") };
+            sent.extend(pump(&mut subscribe(&whole, &format!(",\"from\":{from}")), &whole).0);
+            let (readings, asides): (Vec<_>, Vec<_>) = sent.into_iter().partition(|word| word.parse::<u64>().is_ok());
+            assert_eq!(readings.join(" "), "1 2 3 4 5 6", "cut behind {cut}: {asides:?}");
+            assert!(asides.contains(&"diverged".to_owned()) && asides.contains(&"repeat".to_owned()), "cut behind {cut}: {asides:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_before_it_is_sent_is_named() {
+        let mut kept = history(5, vec![run("a", 1, 1..=4)]);
+        let mut subscription = subscribe(&kept, "");
+        for at in [5, 10, 15] {
+            kept.add(run("a", 1, at..=at + 4), 0);
+        }
+        let (sent, step) = pump(&mut subscription, &kept);
+        assert!(sent.is_empty() && matches!(&step, Step::Over(why) if why.code == "too_slow"), "{step:?}");
+        assert_eq!(subscription.next(&kept), Some((log("a"), protocol::id::Seq(5))));
+        assert_eq!(subscription.is_too_slow(&kept, Instant::now()).map(|why| why.code), Some("too_slow"));
+    }
+
+    #[test]
+    fn a_burst_costs_nobody_its_place_and_a_reader_of_the_past_is_given_time() {
+        let now = Instant::now();
+        let mut kept = history(20_000, vec![run("a", 1, 1..=10)]);
+        let mut live = subscribe(&kept, "");
+        assert_eq!(live.is_too_slow(&kept, now), None);
+        kept.add(run("a", 1, 11..=5_000), 0);
+        let mut late = subscribe(&kept, r#","from":"start""#);
+        assert_eq!(live.is_too_slow(&kept, now), None);
+        assert_eq!(live.is_too_slow(&kept, now + Duration::from_millis(1_900)), None);
+        let why = live.is_too_slow(&kept, now + Duration::from_millis(2_100)).unwrap();
+        assert!(why.say.starts_with("4990 records"), "{}", why.say);
+        assert_eq!(late.is_too_slow(&kept, now + Duration::from_secs(9)), None);
+        assert_eq!(late.is_too_slow(&kept, now + Duration::from_secs(20)).map(|why| why.code), Some("too_slow"));
+    }
+}

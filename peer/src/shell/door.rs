@@ -9,7 +9,7 @@ use protocol::seam::{Input, Publication};
 
 use super::Shell;
 use crate::clock::{self, Stamp};
-use crate::door::{Ask, Asker, Fault, Wait, What};
+use crate::door::{Ask, Asker, Fault, Payload, Wait, What};
 use crate::members::{Members, Row};
 
 /// Readings of clients on their way to the node.
@@ -28,16 +28,17 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Wanted {
     from: Asker,
-    payload: Vec<u8>,
+    payload: Payload,
     guarantee: Option<Guarantee>,
     wait: Wait,
     token: Option<String>,
 }
 
 impl Desk {
-    /// Whether there is something to do at once.
-    pub(super) fn is_busy(&self, has_room: bool) -> bool {
-        has_room && !self.waiting.is_empty() || self.has_more && self.waiting.len() < WAITING_MAX
+    /// Whether there is something to do at once, where the window takes so many readings and so many bytes of them.
+    pub(super) fn is_busy(&self, (readings, bytes): (u64, u64)) -> bool {
+        let fits = |wanted: &Wanted| readings > 0 && bytes >= wanted.payload.len() as u64;
+        self.waiting.front().is_some_and(fits) || self.has_more && self.waiting.len() < WAITING_MAX
     }
 }
 
@@ -46,11 +47,10 @@ impl Shell {
     pub(super) fn serve_door(&mut self) {
         self.desk.has_more = true;
         for _ in 0..ASKS_PER_TURN {
-            if self.desk.waiting.len() >= WAITING_MAX {
-                break;
-            }
-            let Some(Ask { from, what }) = self.desk.later.pop_front().or_else(|| self.door.ask()) else {
-                self.desk.has_more = false;
+            let has_room = self.desk.waiting.len() < WAITING_MAX;
+            let next = if has_room { self.desk.later.pop_front() } else { None };
+            let Some(Ask { from, what }) = next.or_else(|| self.door.ask(has_room)) else {
+                self.desk.has_more = !has_room;
                 break;
             };
             self.obey(from, what);
@@ -61,7 +61,7 @@ impl Shell {
     /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where it stands can be said.
     pub(super) fn serve_door_meanwhile(&mut self) {
         while self.desk.later.len() < ASKS_PER_TURN
-            && let Some(ask) = self.door.ask()
+            && let Some(ask) = self.door.ask(false)
         {
             match ask.what {
                 What::Status => self.obey(ask.from, ask.what),

@@ -5,6 +5,13 @@
 
 mod bench;
 mod discovery;
+mod door_commands;
+mod door_crowd;
+mod door_follow;
+mod door_lines;
+mod door_place;
+mod door_publish;
+mod door_words;
 mod files;
 mod lan;
 mod links;
@@ -18,3 +25,4 @@ mod replay;
 mod run;
 mod sensors;
 mod signals;
+mod talk;

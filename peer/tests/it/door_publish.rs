@@ -1,0 +1,163 @@
+//! Publishing over the local socket: whatever was promised about a reading is so, and nothing is published twice.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, until};
+use crate::talk::{Talk, alone, assert_whole, pair};
+
+#[track_caller]
+fn readings(bench: &Bench, id: &str) -> Vec<Value> {
+    let mut talk = Talk::with(bench, id);
+    talk.say(&json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}));
+    talk.until_end(1).0
+}
+
+#[test]
+fn what_is_said_of_a_reading_is_so() {
+    let bench = Bench::new();
+    let mut group = pair(&bench, &[]);
+    for id in ["peer1", "peer2"] {
+        let mut talk = Talk::with(&bench, id);
+        for wait in ["accepted", "ordered", "safe"] {
+            let payload = format!("{id} {wait}");
+            talk.say(&json!({"id": 1, "do": "publish", "payload": payload, "wait": wait}));
+            let mut said = Vec::new();
+            let last = loop {
+                let line = talk.hear();
+                said.push(line["ok"]["is"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned());
+                if said.last().unwrap() == wait || said.last().unwrap() == "safe" {
+                    break line["ok"].clone();
+                }
+            };
+            assert!(said.is_sorted(), "first accepted, then ordered, then safe: {said:?}");
+            // It stands in the log before this peer delivers it.
+            let mut record = Value::Null;
+            until(&format!("{payload}, which is {last}"), || {
+                let found = readings(&bench, id).into_iter().find(|record| record["payload"] == payload);
+                record = found.unwrap_or_default();
+                !record.is_null()
+            });
+            for key in ["inc", "oseq", "log", "epoch", "seq"] {
+                assert!(wait == "accepted" || record[key] == last[key], "{key}: {record} {last}");
+            }
+        }
+    }
+    assert_whole(&bench, &mut group);
+}
+
+#[test]
+fn a_thousand_requests_in_flight_are_each_answered_once() {
+    let bench = Bench::new();
+    let mut group = pair(&bench, &[]);
+    let mut talk = Talk::with(&bench, "peer2");
+    let lines: String = (0..5_000)
+        .map(|id| match id % 10 {
+            0 => format!("{{\"id\":{id},\"do\":\"status\"}}\n"),
+            _ => format!("{{\"id\":{id},\"do\":\"publish\",\"payload\":\"{id}\",\"wait\":\"ordered\"}}\n"),
+        })
+        .collect();
+    let mut writer = talk.stream().try_clone().unwrap();
+    let speaker = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut writer, lines.as_bytes()).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut last: BTreeMap<u64, u32> = BTreeMap::new();
+    while let Some(line) = talk.next() {
+        assert!(line.get("error").is_none(), "{line}");
+        if line["ok"]["is"] != "accepted" {
+            *last.entry(line["id"].as_u64().unwrap()).or_default() += 1;
+        }
+    }
+    speaker.join().unwrap();
+    assert_eq!((last.len(), last.values().all(|count| *count == 1)), (5_000, true));
+    until("all to be delivered", || readings(&bench, "peer2").len() >= 4_500);
+    let all = readings(&bench, "peer2");
+    let numbers: Vec<u64> = all.iter().map(|record| record["payload"].as_str().unwrap().parse().unwrap()).collect();
+    assert_eq!((numbers.len(), numbers.is_sorted()), (4_500, true), "in the order in which they were said");
+    assert_whole(&bench, &mut group);
+}
+
+#[test]
+fn the_same_token_is_published_once_over_any_connection() {
+    let bench = Bench::new();
+    let mut group = pair(&bench, &[]);
+    let request = |id: u64, wait: &str| json!({"id": id, "do": "publish", "payload": "once", "wait": wait, "token": "t"});
+    let mut first = Talk::with(&bench, "peer2");
+    // Both at once on one connection, and a third on another one.
+    first.say(&request(1, "safe"));
+    first.say(&request(2, "safe"));
+    let mut second = Talk::with(&bench, "peer2");
+    second.say(&request(1, "safe"));
+    let settle = |talk: &mut Talk, id: u64| loop {
+        let line = talk.hear();
+        if line["id"] == id && (line["ok"]["is"] == "safe" || line.get("error").is_some()) {
+            return line;
+        }
+    };
+    let answers = [settle(&mut first, 1), settle(&mut second, 1)];
+    let place = |answer: &Value| (answer["ok"]["oseq"].clone(), answer["ok"]["seq"].clone());
+    assert!(answers.iter().all(|answer| place(answer) == place(&answers[0]) && answer["ok"]["seq"].is_u64()), "{answers:?}");
+    // A publisher that dies does not know what became of it, and asks again.
+    let mut dying = Talk::with(&bench, "peer2");
+    dying.say(&json!({"id": 1, "do": "publish", "payload": "again", "wait": "safe", "token": "u"}));
+    drop(dying);
+    until("it to be delivered", || readings(&bench, "peer2").iter().any(|record| record["payload"] == "again"));
+    second.say(&json!({"id": 5, "do": "publish", "payload": "again", "wait": "safe", "token": "u"}));
+    let answer = settle(&mut second, 5);
+    assert_eq!(answer["ok"]["again"], true, "{answer}");
+    let all = readings(&bench, "peer1");
+    assert_eq!(all.iter().map(|record| record["payload"].as_str().unwrap()).collect::<Vec<_>>(), ["once", "again"]);
+    assert_whole(&bench, &mut group);
+}
+
+#[test]
+fn bytes_of_any_kind_are_published_up_to_the_size_that_the_group_takes() {
+    let bench = Bench::new();
+    let mut group = [alone(&bench, "peer1", &["--payload-max", "1000"])];
+    let mut talk = Talk::with(&bench, "peer1");
+    let fault = talk.publish(&"x".repeat(1_001));
+    assert_eq!(fault["error"]["code"], "too_large", "{fault}");
+    assert!(fault["error"]["say"].as_str().unwrap().contains("1001 bytes; payload_max is 1000"), "{fault}");
+    assert_eq!(talk.publish(&"x".repeat(1_000))["ok"]["is"], "safe");
+    talk.ask(&json!({"id": 1, "do": "publish", "payload_base64": "/wA="}));
+    assert_eq!(talk.publish("a\u{0}b\n\"|")["ok"]["is"], "safe");
+    let all = readings(&bench, "peer1");
+    assert_eq!((&all[1]["payload_base64"], &all[2]["payload"]), (&json!("/wA="), &json!("a\u{0}b\n\"|")));
+    assert_whole(&bench, &mut group);
+}
+
+#[test]
+fn a_peer_that_is_blocked_says_so_and_one_without_an_answer_is_asked_no_longer_than_it_takes() {
+    let bench = Bench::new();
+    let mode = ["--mode", "primary", "--bootstrap", "peer1,peer2,peer3"];
+    let mut group = ["peer1", "peer2", "peer3"].map(|id| bench.start(id, &mode));
+    until("the three to found their group", || group.iter().all(|one| one.members() == 3));
+    group[1..].iter().for_each(|paused| paused.signal(Signal::SIGSTOP));
+    let mut talk = Talk::with(&bench, "peer1");
+    let mut answer = Value::Null;
+    until("it to be blocked", || {
+        talk.say(&json!({"id": 1, "do": "publish", "payload": "in vain", "wait": "accepted"}));
+        answer = talk.hear();
+        answer["error"]["code"] == "blocked"
+    });
+    assert!(answer["error"]["say"].as_str().unwrap().contains("members"), "{answer}");
+    let refused = bench.command(&["publish", "--id", "peer1", "in vain"]).output().unwrap();
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(75), "{words}");
+    assert!(words.contains("not taken: ") && words.contains("1 of 1 readings were not published by peer1"), "{words}");
+    // Whoever stands still answers nobody, and that takes no longer than it has to.
+    let begun = std::time::Instant::now();
+    let silent = bench.command(&["publish", "--id", "peer2", "in vain"]).output().unwrap();
+    let words = String::from_utf8(silent.stderr).unwrap();
+    assert_eq!(silent.status.code(), Some(69), "{words}");
+    assert!(words.contains("said nothing for 2s: it stands still, or is very busy"), "{words}");
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    group[1..].iter().for_each(|paused| paused.signal(Signal::SIGCONT));
+    until("it to go on", || Talk::with(&bench, "peer1").publish("at last")["ok"]["is"] == "safe");
+    until("all to be one group", || bench.report("peer2").is_some_and(|report| report.status.members.len() == 3));
+    until("all to be one group", || bench.report("peer3").is_some_and(|report| report.status.members.len() == 3));
+    assert_whole(&bench, &mut group);
+}
