@@ -22,8 +22,9 @@ use serde::Deserialize;
 use self::asks::Asked;
 pub use self::asks::Payload;
 use self::history::Bounds;
-use self::service::Service;
+use self::service::{Identity, Service};
 pub use self::sockets::Opening;
+use crate::sensors::payload::sensor_id;
 
 mod answer;
 mod asks;
@@ -193,7 +194,9 @@ impl Door {
         let (words, inbox) = channel();
         let (outbox, asks) = asks::channel();
         let bounds = Bounds { records: knobs.retain_entries, bytes: knobs.retain_bytes };
-        let mut service = Service::new(poll, (id, knobs.cluster.clone()), opening, bounds, Arc::clone(&shared), outbox, waker);
+        let payload_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
+        let me = Identity { sensor: sensor_id(&id, "local"), id, cluster: knobs.cluster.clone(), payload_max };
+        let mut service = Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker);
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
         Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })

@@ -33,6 +33,9 @@ pub struct Request {
     /// When the readings are to be handed over: `agreed` or `safe` [default: as the group does it]
     #[arg(long, value_name = "GUARANTEE", value_parser = parse_guarantee)]
     delivery: Option<Guarantee>,
+    /// The sensor of readings that name none [default: <peer>.local]
+    #[arg(long, value_name = "SENSOR")]
+    sensor: Option<String>,
     /// A name for the reading: the same one, said again, is published once; for a single reading
     #[arg(long, value_name = "TEXT")]
     token: Option<String>,
@@ -82,7 +85,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     let (room, slots) = sync_channel(OUTSTANDING);
     let (told, sent) = channel();
     let speaker = connection.speaker().map_err(|error| gone(&connection, &error))?;
-    let line = Manner { wait, delivery: request.delivery, token: request.token.clone() };
+    let line = Manner { wait, delivery: request.delivery, sensor: request.sensor.clone(), token: request.token.clone() };
     let readings = request.readings.clone();
     thread::Builder::new()
         .name("speaker".to_owned())
@@ -97,6 +100,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
 struct Manner {
     wait: Wait,
     delivery: Option<Guarantee>,
+    sensor: Option<String>,
     token: Option<String>,
 }
 
@@ -114,6 +118,9 @@ impl Manner {
         keys.insert("wait".to_owned(), json!(self.wait.word()));
         if let Some(delivery) = self.delivery {
             keys.insert("guarantee".to_owned(), json!(delivery));
+        }
+        if let Some(sensor) = &self.sensor {
+            keys.insert("sensor".to_owned(), json!(sensor));
         }
         if let Some(token) = &self.token {
             keys.insert("token".to_owned(), json!(token));

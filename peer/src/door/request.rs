@@ -28,7 +28,7 @@ pub(super) enum Wish {
     Status,
     Members,
     Why(Option<PeerId>),
-    Publish { payload: Vec<u8>, guarantee: Option<Guarantee>, wait: Wait, token: Option<String> },
+    Publish { payload: Vec<u8>, sensor: Option<String>, guarantee: Option<Guarantee>, wait: Wait, token: Option<String> },
     Subscribe(Box<Subscribe>),
     Cancel,
     Leave,
@@ -77,6 +77,7 @@ enum Said {
     Publish {
         payload: Option<String>,
         payload_base64: Option<String>,
+        sensor: Option<String>,
         guarantee: Option<Guarantee>,
         #[serde(default)]
         wait: Wait,
@@ -134,7 +135,7 @@ fn understand(said: Said, utc: u64) -> Result<Wish, String> {
         Said::Leave {} => Wish::Leave,
         Said::Demote { undo } => Wish::Demote { undo },
         Said::LogLevel { level } => Wish::LogLevel(level),
-        Said::Publish { payload, payload_base64, guarantee, wait, token } => {
+        Said::Publish { payload, payload_base64, sensor, guarantee, wait, token } => {
             let payload = match (payload, payload_base64) {
                 (Some(text), None) => text.into_bytes(),
                 (None, Some(coded)) => BASE64_STANDARD.decode(coded).map_err(|error| format!("payload_base64: {error}"))?,
@@ -146,7 +147,12 @@ fn understand(said: Said, utc: u64) -> Result<Wish, String> {
             {
                 return Err(format!("token: it has {} bytes; give 1 to {TOKEN_MAX}", token.len()));
             }
-            Wish::Publish { payload, guarantee, wait, token }
+            if let Some(sensor) = &sensor
+                && (sensor.is_empty() || sensor.len() > SENSOR_MAX)
+            {
+                return Err(format!("sensor: it has {} bytes; give 1 to {SENSOR_MAX}", sensor.len()));
+            }
+            Wish::Publish { payload, sensor, guarantee, wait, token }
         }
         Said::Subscribe { from, until, count, kinds, sensor, origin } => {
             if count == Some(0) {
@@ -228,6 +234,8 @@ fn read_until(until: &Value) -> Result<Until, String> {
 
 /// The longest id of a request, as JSON.
 const ID_MAX: usize = 64;
+/// The longest name of a sensor that a client gives.
+const SENSOR_MAX: usize = 256;
 /// The longest token.
 const TOKEN_MAX: usize = 128;
 /// Positions end there (`WIRE.md`).

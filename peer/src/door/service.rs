@@ -27,12 +27,21 @@ use super::{Access, Ask, Asker, Fault, Opening, Payload, Shared, What, Word, ans
 use crate::clock;
 use crate::doublings::Doublings;
 use crate::record::Renderer;
+use crate::sensors::split::{self, Split};
+
+/// Whom the thread speaks for.
+pub(super) struct Identity {
+    pub(super) id: PeerId,
+    pub(super) cluster: String,
+    /// The sensor of a reading of a client that names none.
+    pub(super) sensor: String,
+    pub(super) payload_max: usize,
+}
 
 /// Everything of the thread.
 pub(super) struct Service {
     poll: Poll,
-    id: PeerId,
-    cluster: String,
+    me: Identity,
     folders: Vec<PathBuf>,
     opening: Opening,
     sockets: Vec<Bound>,
@@ -58,7 +67,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(
         poll: Poll,
-        (id, cluster): (PeerId, String),
+        me: Identity,
         opening: Opening,
         bounds: Bounds,
         shared: Arc<Shared>,
@@ -67,8 +76,7 @@ impl Service {
     ) -> Self {
         Self {
             poll,
-            id,
-            cluster,
+            me,
             folders: folders(&opening),
             opening,
             sockets: Vec::new(),
@@ -92,7 +100,7 @@ impl Service {
     /// Listens; the path of the socket.
     pub(super) fn open(&mut self) -> Option<String> {
         self.sockets.clear();
-        let bound = sockets::bind(&self.folders, &self.id, &self.opening).and_then(|mut sockets| {
+        let bound = sockets::bind(&self.folders, &self.me.id, &self.opening).and_then(|mut sockets| {
             for (place, socket) in sockets.iter_mut().enumerate() {
                 self.poll.registry().register(&mut socket.listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
             }
@@ -256,7 +264,7 @@ impl Service {
         if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_err() {
             return;
         }
-        let greeting = answer::greeting(self.id.as_str(), &self.cluster, access);
+        let greeting = answer::greeting(self.me.id.as_str(), &self.me.cluster, access);
         self.clients.insert(token, Client::new(stream, access, greeting, now));
     }
 
@@ -364,8 +372,18 @@ impl Service {
             Wish::Status => What::Status,
             Wish::Members => What::Members,
             Wish::Why(peer) => What::Why(peer),
-            Wish::Publish { payload, guarantee, wait, token } => {
-                What::Publish { payload: Payload::new(payload, &self.shared), guarantee, wait, token }
+            Wish::Publish { payload, sensor, guarantee, wait, token } => {
+                let sensor = sensor.as_deref().unwrap_or(&self.me.sensor);
+                let origin = split::Origin { sensor, tags: &[], payload_max: self.me.payload_max };
+                let payload = match split::at_origin(&payload.into(), &origin) {
+                    Split::Typed { payload, .. } | Split::Verbatim { payload, .. } => payload,
+                    Split::TooLong { length } => {
+                        let say = format!("the reading has {length} bytes; payload_max is {}", self.me.payload_max);
+                        answer::fault(Some(&id), &Fault::new("too_large", say), client.output());
+                        return;
+                    }
+                };
+                What::Publish { payload: Payload::new(payload.into(), &self.shared), guarantee, wait, token }
             }
             Wish::Leave => What::Leave,
             Wish::Demote { undo } => What::Demote { undo },
