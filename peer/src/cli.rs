@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
@@ -60,6 +60,12 @@ enum Command {
     /// Have a peer come after all others when it is asked who leads; a leader hands over
     #[command(after_help = "Examples:\n  peer demote --id attic\n  peer demote --id attic --undo")]
     Demote(commands::control::Demote),
+    /// Print what a shell needs to complete this command
+    #[command(after_help = "Example: peer completions bash > /etc/bash_completion.d/peer")]
+    Completions(commands::reference::Completions),
+    /// Print the manual, or write all its pages into a folder
+    #[command(after_help = "Example: peer man /usr/local/share/man/man1")]
+    Man(commands::reference::Man),
     /// Have a running peer tell more, or less
     #[command(after_help = "Example: peer log-level debug")]
     LogLevel(commands::control::Level),
@@ -117,6 +123,8 @@ fn obey(cli: Cli) -> Result<(), Failure> {
         Command::Leave(request) => commands::control::leave(&request),
         Command::Demote(request) => commands::control::demote(&request),
         Command::LogLevel(request) => commands::control::log_level(&request),
+        Command::Completions(request) => commands::reference::completions(&request, Cli::command()),
+        Command::Man(request) => commands::reference::man(&request, Cli::command()),
         Command::Replay(request) => replay::run(&request),
         Command::Guard(request) => guard::run(&request),
         Command::Recover(request) => recover::run(&request),

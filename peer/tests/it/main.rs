@@ -21,6 +21,7 @@ mod outputs;
 mod panic;
 mod primary;
 mod records;
+mod reference;
 mod replay;
 mod run;
 mod sensors;
