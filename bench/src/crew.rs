@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use peer::client::ask_process;
 use peer::clock;
-use peer::status::{Report, ask_process};
+use peer::status::Report;
 use protocol::time::Time;
 
 use crate::lease::{BROADCAST_PORT, Lease};
