@@ -44,7 +44,7 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
     let (rates, waits) = (Pairs::new(rates), Pairs::new(waits));
     let tails: Vec<f64> = (0..pairs).map(|_| tail(program, folder)).collect::<io::Result<_>>()?;
     let tail = median(tails.iter().copied());
-    tell(&format!("{:<52}{:>12}{:>12}{:>8}{:>16}  {}", "", "with", "without", "ratio", "spread", "wanted"));
+    tell(&format!("{:<68}{:>12}{:>12}{:>8}{:>16}  {}", "", "with", "without", "ratio", "spread", "wanted"));
     let rows = [
         (
             format!("readings/s, {}, {SUBSCRIPTIONS} idle subscriptions", case.name()),
@@ -64,11 +64,11 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
         let (least, most) = pairs.spread();
         let spread = format!("{least:.3} to {most:.3}");
         let (ours, reference, ratio) = (pairs.ours(), pairs.reference(), pairs.ratio());
-        tell(&format!("{name:<52}{ours:>12.0}{reference:>12.0}{ratio:>8.3}{spread:>16}  {wanted} ({})", verdict(*met)));
+        tell(&format!("{name:<68}{ours:>12.0}{reference:>12.0}{ratio:>8.3}{spread:>16}  {wanted} ({})", verdict(*met)));
     }
     let is_fast = tail >= TAIL_LEAST;
     tell(&format!(
-        "{:<52}{tail:>12.0}{:>36}  at least {TAIL_LEAST} ({})",
+        "{:<68}{tail:>12.0}{:>36}  at least {TAIL_LEAST} ({})",
         format!("readings/s, peer tail of {KEPT} kept"),
         "",
         verdict(is_fast)

@@ -131,6 +131,7 @@ impl Shell {
                 return self.end(None);
             }
             if !self.may_speak() {
+                self.answer_questions();
                 continue;
             }
             self.turn();

@@ -55,6 +55,15 @@ impl Shell {
         self.publish_for_clients();
     }
 
+    /// Answers questions alone, while this peer may not say anything to others.
+    pub(super) fn answer_questions(&mut self) {
+        for _ in 0..ASKS_PER_TURN {
+            let Some(Ask { from, what }) = self.door.ask(false) else { break };
+            self.obey(from, what);
+        }
+        self.door.close_turn();
+    }
+
     fn obey(&mut self, from: Asker, what: What) {
         match what {
             What::Status => {
