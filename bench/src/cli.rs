@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use promises::{Options, Outcome};
 
 use crate::bare::{self, Part};
+use crate::door;
 use crate::failover::{Blow, Course, Measured};
 use crate::latency;
 use crate::pairs::{Line, Pair, Pairs};
@@ -57,6 +58,14 @@ enum Command {
     Restart {
         #[command(flatten)]
         how: How,
+    },
+    /// What subscriptions at the local socket cost a group, and how fast `peer tail` tells what is kept
+    Door {
+        #[command(flatten)]
+        how: How,
+        /// End with 1 where a number misses its mark
+        #[arg(long)]
+        strict: bool,
     },
     /// What one process writes to three sockets in pieces of 64 KiB: no design writes more on this machine
     Ceiling,
@@ -152,6 +161,15 @@ pub fn main() -> ExitCode {
         Command::Restart { how } => with_reference(how, "logs/bench_restart", |program, folder, pairs, share| {
             restart::measure(program, folder, pairs, share, |row| println!("{row}"))
         }),
+        Command::Door { how, strict } => {
+            let mut met = true;
+            let code = with_reference(how, "logs/bench_door", |program, folder, pairs, share| {
+                let measured = door::measure(program, folder, pairs, share, |row| println!("{row}"))?;
+                met = measured.met;
+                Ok(measured.lines)
+            });
+            if strict && !met { ExitCode::FAILURE } else { code }
+        }
         Command::Ceiling => finish(reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9))),
         Command::Bare { part, port, die_with } => bare(&part, port, die_with),
         Command::Drain { port, die_with } => finish(tie(die_with).and_then(|()| reference::drain(port)).map(|all| println!("{all}"))),

@@ -6,6 +6,7 @@
 pub mod bare;
 pub mod cli;
 pub mod crew;
+pub mod door;
 pub mod failover;
 pub mod feed;
 pub mod group;
