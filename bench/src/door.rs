@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peer::client::{Connection, find_process};
+use peer::client::Connection;
 
-use crate::crew::Crew;
+use crate::crew::{Crew, SOCKETS};
 use crate::latency;
 use crate::pairs::{Line, Pair, Pairs, median};
 use crate::throughput::{Case, Senders};
@@ -80,10 +80,10 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
 
 /// Follows at the first of a crew, and wants nothing of what comes.
 fn watch(crew: &Crew) -> io::Result<Vec<Connection>> {
-    let pid = crew.pids().next().ok_or(io::ErrorKind::NotFound)?;
+    let id = crew.ids().next().ok_or(io::ErrorKind::NotFound)?;
     let mut all = Vec::new();
     for _ in 0..SUBSCRIPTIONS / EACH {
-        let mut connection = connect(pid)?;
+        let mut connection = connect(crew, id)?;
         for id in 1..=EACH {
             connection.say(&format!("{{\"id\":{id},\"do\":\"subscribe\",\"sensor\":\"nothing\",\"kinds\":[\"reading\"]}}"))?;
             connection.hear()?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -93,10 +93,10 @@ fn watch(crew: &Crew) -> io::Result<Vec<Connection>> {
     Ok(all)
 }
 
-fn connect(pid: u32) -> io::Result<Connection> {
+fn connect(crew: &Crew, id: &str) -> io::Result<Connection> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match find_process(pid) {
+        match crew.connect(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < until => thread::sleep(Duration::from_millis(20)),
             other => return other,
         }
@@ -114,6 +114,7 @@ fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
     let begun = Instant::now();
     let mut child = Command::new(program)
         .args(["tail", "--id", &id, "--json", "--from", "start", "--no-follow"])
+        .env(SOCKETS, crew.sockets())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

@@ -18,6 +18,7 @@ pub mod reference;
 pub mod restart;
 pub mod scale;
 pub mod sight;
+pub mod soak;
 pub mod spread;
 pub mod throughput;
 pub mod usage;
