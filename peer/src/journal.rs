@@ -27,9 +27,15 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     let is_regular = output.metadata().is_ok_and(|metadata| metadata.is_file());
     let outlet = Outlet::start("log", output, MANNER)?;
     // Only a second call in one process fails, and then the first one stands.
-    let _already_started = CombinedLogger::init(vec![Box::new(Journal { level, outlet: outlet.clone() })]);
+    let _already_started = CombinedLogger::init(vec![Box::new(Journal { outlet: outlet.clone() })]);
+    set_level(level);
     let _already_started = OUTLET.set((outlet, is_regular));
     Ok(())
+}
+
+/// Tells so much from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
 }
 
 /// What writes the log, once that has been started.
@@ -50,13 +56,12 @@ pub fn settle(patience: Duration) {
 }
 
 struct Journal {
-    level: LevelFilter,
     outlet: Outlet,
 }
 
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -72,7 +77,8 @@ impl Log for Journal {
 
 impl SharedLogger for Journal {
     fn level(&self) -> LevelFilter {
-        self.level
+        // The combined logger keeps what it was started with; the level of the whole process decides, and can change.
+        LevelFilter::Trace
     }
 
     fn config(&self) -> Option<&Config> {

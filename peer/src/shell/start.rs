@@ -35,12 +35,14 @@ use crate::links::{Limits, Links};
 use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::network::Network;
+use crate::notify::Notify;
 use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
 use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::reload::Reloader;
 use crate::scout::{Scout, Watch};
 use crate::seeds::Seed;
 use crate::sensors::Sensor;
@@ -126,7 +128,9 @@ impl Shell {
         let remembered = kept_contacts.as_deref().map(Contacts::load).unwrap_or_default();
         let watch = Watch { around: network.changes().then(|| network.surroundings().clone()), contacts: kept_contacts };
         let scout = Scout::start(watch, Arc::clone(&waker))?;
-        let named = !settings.seeds.is_empty() || settings.advertise.is_some();
+        let source = std::mem::take(&mut settings.source);
+        // A file that is read again may name seeds.
+        let named = !settings.seeds.is_empty() || settings.advertise.is_some() || source.file().is_some();
         let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
         if let Some(server) = &status {
             scout.watch_status(server.path());
@@ -141,6 +145,7 @@ impl Shell {
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
         let worker = Worker::start(duties, Arc::clone(&waker))?;
+        let reloader = Reloader::new(source, Arc::clone(&waker));
         let keeper = store.map(|store| Keeper::start(store, Arc::clone(&waker))).transpose()?;
         let lines = settings
             .sensors
@@ -190,6 +195,9 @@ impl Shell {
             load: settings.load.map(Load::new),
             pacer,
             status,
+            notify: Notify::from_environment(),
+            has_news: true,
+            reloader,
             narrator,
             rejects: Rejects::default(),
             keeper,

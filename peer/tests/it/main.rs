@@ -16,4 +16,5 @@ mod primary;
 mod records;
 mod replay;
 mod run;
+mod service;
 mod signals;
