@@ -230,3 +230,17 @@ fn the_journal_is_spared_a_line_for_each_reading() {
         assert_eq!(!one.delivered().is_empty(), tells, "JOURNAL_STREAM {journal}, {flags:?}: {}", one.log());
     }
 }
+
+#[test]
+fn the_example_of_the_packages_is_the_template_with_a_place_for_the_data() {
+    let template = words(&run(&["config", "init"], &[]).stdout);
+    let example = template.replace("\n# data_dir = ", "\ndata_dir = ");
+    assert_ne!(example, template);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/peer.toml");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &example).unwrap();
+    }
+    let words = "contrib/peer.toml is not what `peer config init` writes; UPDATE=1 cargo test -p peer the_example rewrites it";
+    assert!(fs::read_to_string(&path).unwrap() == example, "{words}");
+    assert!(run(&["config", "check", path.to_str().unwrap()], &[]).status.success());
+}
