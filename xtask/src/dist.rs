@@ -10,14 +10,14 @@ use std::process::{Command, ExitCode};
 
 use clap::Args;
 
-use self::archive::gzip;
+use self::archive::{Effort, gzip};
 use self::contents::Contents;
 use self::debian::Package;
 use self::image::Image;
-use self::target::{MACHINES, Machine, PROGRAMS};
+use self::target::{Linkage, MACHINES, Machine, PROGRAMS};
 use self::trial::Bench;
 use crate::failure::Failure;
-use crate::workshop::{Programs, Workshop};
+use crate::workshop::{Profile, Programs, Workshop};
 
 mod archive;
 mod contents;
@@ -38,6 +38,9 @@ pub(crate) struct Wish {
     /// Do not try what was made
     #[arg(long)]
     untried: bool,
+    /// Make nothing; check what the tests check, with programs that were built for them
+    #[arg(long, exclusive = true)]
+    check: bool,
 }
 
 /// What was made, by the name of its file, and for which machine.
@@ -45,6 +48,9 @@ type Products = Vec<(String, Option<Machine>, Vec<u8>)>;
 
 /// Makes the products, and tries them.
 pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure> {
+    if wish.check {
+        return check(workshop, &workshop.build(Profile::Dev, &PROGRAMS)?).map(|()| ExitCode::SUCCESS);
+    }
     let wanted = |machine: &&Machine| wish.only.is_empty() || wish.only.iter().any(|name| name == machine.name);
     let machines: Vec<&Machine> = MACHINES.iter().filter(wanted).collect();
     let root = workshop.root();
@@ -72,49 +78,78 @@ pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
+/// The programs for one kind of machine.
+struct Built {
+    machine: Machine,
+    /// What is installed on machines.
+    programs: Programs,
+    /// What the image holds.
+    alone: Programs,
+}
+
 /// Makes everything that can be made here; what cannot be is said.
 fn make(workshop: &Workshop, machines: &[&Machine], folder: &Path, said: &mut Vec<String>) -> Result<Products, Failure> {
-    let mut built: Vec<(Machine, Programs)> = Vec::new();
+    let mut all: Vec<Built> = Vec::new();
     for machine in machines {
-        match machine.target(workshop) {
-            Some(target) => {
-                eprintln!("building for {} ({target})", machine.name);
-                built.push((**machine, machine.build(workshop, target, folder)?));
-                let library = if target.contains("musl") { "musl" } else { "the C library of this machine" };
-                said.push(format!("{}: static, with {library}", machine.name));
-            }
-            None => said.push(format!("not built: {}: {}", machine.name, machine.advice())),
+        let Some(target) = machine.target(workshop) else {
+            said.push(format!("not built: {}: {}", machine.name, machine.advice()));
+            continue;
+        };
+        eprintln!("building for {} ({target})", machine.name);
+        let programs = machine.build(workshop, target, &PROGRAMS, Linkage::of(target), folder)?;
+        let alone = machine.build(workshop, target, &["peer"], Linkage::Static, folder)?;
+        if Linkage::of(target) == Linkage::Dynamic {
+            let read = read_all(&programs)?;
+            let library = target::library_needed(read.iter().map(|(_, bytes)| bytes.as_slice())).unwrap_or_default();
+            said.push(format!(
+                "not static: {}: needs the GNU C library {library} or later; for musl, rustup target add {}",
+                machine.name,
+                machine.best()
+            ));
         }
+        all.push(Built { machine: **machine, programs, alone });
     }
-    let here = built.iter().find(|(machine, _)| machine.is_here()).and_then(|(_, programs)| programs.path("peer").ok());
+    let here = all.iter().find(|built| built.machine.is_here()).and_then(|built| built.programs.path("peer").ok());
     let contents = Contents::gather(workshop.root(), here)?;
     said.extend(contents.missing.iter().map(|words| format!("left out: {words}")));
     let (version, time) = (version(workshop.root())?, time(workshop.root())?);
     let asks_ready = here.is_some_and(asks_ready);
     if !asks_ready {
-        said.push("left out: the health check of the image: there is no `peer status --ready` in this build".to_owned());
+        said.push("left out: the health check of the image: there is no peer here that knows `peer status --ready`".to_owned());
     }
     let mut image = Image::new(&version, time, asks_ready);
     let mut products = Products::new();
-    for (machine, programs) in &built {
-        let bytes = read_all(programs)?;
-        products.extend(packed(&contents, &version, time, machine, &bytes)?);
-        let peer = bytes.into_iter().find(|(name, _)| *name == "peer").map(|(_, bytes)| bytes).unwrap_or_default();
-        image.add(machine, peer).map_err(Failure::io("the image"))?;
+    for built in &all {
+        products.extend(packed(&contents, (&version, time), &built.machine, &read_all(&built.programs)?, Effort::Best)?);
+        let path = built.alone.path("peer")?;
+        let peer = fs::read(path).map_err(Failure::io(path.display().to_string()))?;
+        image.add(&built.machine, peer).map_err(Failure::io("the image"))?;
     }
-    if !built.is_empty() {
+    if !all.is_empty() {
         products.push((format!("sensor-peers-{version}.oci.tar"), None, image.tar().map_err(Failure::io("the image"))?));
     }
     Ok(products)
 }
 
 /// The tarball and the package of these programs.
-fn packed(contents: &Contents, version: &str, time: u64, machine: &Machine, programs: &[(&str, Vec<u8>)]) -> Result<Products, Failure> {
+fn packed(
+    contents: &Contents,
+    (version, time): (&str, u64),
+    machine: &Machine,
+    programs: &[(&str, Vec<u8>)],
+    effort: Effort,
+) -> Result<Products, Failure> {
     let name = format!("sensor-peers-{version}-{}-linux", machine.name);
-    let tar = contents.tarball(&name, programs).tar(time).and_then(|tar| gzip(&tar)).map_err(Failure::io("the tarball"))?;
-    let package =
-        Package { version, architecture: machine.debian, files: contents.package(programs), scripts: contents.scripts().to_vec() };
-    let deb = package.deb(time).map_err(Failure::io("the Debian package"))?;
+    let tar = contents.tarball(&name, programs).tar(time).and_then(|tar| gzip(&tar, effort)).map_err(Failure::io("the tarball"))?;
+    let library = target::library_needed(programs.iter().map(|(_, bytes)| bytes.as_slice()));
+    let package = Package {
+        version,
+        architecture: machine.debian,
+        depends: library.map(|version| format!("libc6 (>= {version}), libgcc-s1")).unwrap_or_default(),
+        files: contents.package(programs),
+        scripts: contents.scripts().to_vec(),
+    };
+    let deb = package.deb(time, effort).map_err(Failure::io("the Debian package"))?;
     Ok(vec![
         (format!("{name}.tar.gz"), Some(*machine), tar),
         (format!("sensor-peers_{version}_{}.deb", machine.debian), Some(*machine), deb),
@@ -161,7 +196,18 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
             return not_tried("dpkg is missing".to_owned());
         }
         let inside = bench.path("root");
-        trial::installed(&inside, path, || bench.form_a_group(&bench.confined(&inside, "/usr/bin/peer", runner.as_deref(), true)?))?;
+        let program = inside.join("usr/bin/peer");
+        trial::installed(&inside, path, || {
+            let bytes = fs::read(&program).map_err(Failure::io("the installed peer"))?;
+            let is_alone = target::library_needed(std::iter::once(bytes.as_slice())).is_none();
+            // One that needs a library finds none in an empty root.
+            let way = if is_alone {
+                bench.confined(&inside, "/usr/bin/peer", runner.as_deref(), true)?
+            } else {
+                bench.program(&program, runner.as_deref())
+            };
+            bench.form_a_group(&way)
+        })?;
         return Ok(format!("tried: {name}: installed into an empty root, two peers form a group there; purged"));
     }
     if target::find("umoci").is_none() {
@@ -184,7 +230,7 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
         eprintln!("not run: there are no products for this kind of machine ({})", std::env::consts::ARCH);
         return Ok(());
     };
-    let pack = || packed(&Contents::gather(root, Some(peer))?, &version, time, machine, &read_all(programs)?);
+    let pack = || packed(&Contents::gather(root, Some(peer))?, (&version, time), machine, &read_all(programs)?, Effort::Quick);
     let products = pack()?;
     compare(&products, &pack()?)?;
     eprintln!("packed twice: the same bytes");

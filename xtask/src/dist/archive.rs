@@ -92,12 +92,22 @@ fn header(path: &str, entry: &Entry, size: usize, time: u64) -> io::Result<[u8; 
     Ok(header)
 }
 
+/// How much work compressing is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// For what is handed out.
+    Best,
+    /// For programs of the tests, which are large and thrown away.
+    Quick,
+}
+
 /// Compresses it without a name and a time.
 ///
 /// # Errors
 /// `gzip` cannot be run.
-pub(crate) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    filter(Command::new("gzip").args(["-n", "-9", "-c"]), bytes)
+pub(crate) fn gzip(bytes: &[u8], effort: Effort) -> io::Result<Vec<u8>> {
+    let level = if effort == Effort::Quick { "-1" } else { "-9" };
+    filter(Command::new("gzip").args(["-n", level, "-c"]), bytes)
 }
 
 /// The SHA-256 of these bytes, in hexadecimal.
@@ -129,7 +139,7 @@ const NAME: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::{Archive, filter, gzip, sha256};
+    use super::{Archive, Effort, filter, gzip, sha256};
     use std::process::Command;
 
     fn archive(order: &[usize]) -> Archive {
@@ -149,7 +159,7 @@ mod tests {
         let tar = archive(&[0, 1, 2]).tar(1_795_421_702).unwrap();
         assert_eq!(tar, archive(&[2, 1, 0]).tar(1_795_421_702).unwrap(), "in whatever order it was added");
         assert_ne!(tar, archive(&[2, 1, 0]).tar(1_795_421_703).unwrap());
-        assert_eq!(gzip(&tar).unwrap(), gzip(&tar).unwrap());
+        assert_eq!(gzip(&tar, Effort::Best).unwrap(), gzip(&tar, Effort::Best).unwrap());
         assert_eq!(sha256(b"abc").unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 

@@ -8,7 +8,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::archive::{Archive, gzip, sha256};
+use super::archive::{Archive, Effort, gzip, sha256};
 use super::target::Machine;
 
 /// The user that runs it.
@@ -40,7 +40,7 @@ impl Image {
     pub(crate) fn add(&mut self, machine: &Machine, peer: Vec<u8>) -> io::Result<()> {
         let layer = layer(peer).tar(self.time)?;
         let uncompressed = format!("sha256:{}", sha256(&layer)?);
-        let layer = self.blob(gzip(&layer)?, "application/vnd.oci.image.layer.v1.tar+gzip")?;
+        let layer = self.blob(gzip(&layer, Effort::Best)?, "application/vnd.oci.image.layer.v1.tar+gzip")?;
         let (architecture, variant) = machine.image;
         let created = created(self.time);
         let mut config = json!({

@@ -58,9 +58,14 @@ impl Machine {
         self.targets.into_iter().find(|target| is_installed(workshop, target))
     }
 
-    /// What to do where none is.
+    /// The target that is preferred.
+    pub(crate) fn best(&self) -> &'static str {
+        self.targets[0]
+    }
+
+    /// What to do where none is installed.
     pub(crate) fn advice(&self) -> String {
-        format!("the target is not installed; rustup target add {}", self.targets[0])
+        format!("the target is not installed; rustup target add {}", self.best())
     }
 
     /// Whether this very machine is of that kind.
@@ -80,25 +85,72 @@ impl Machine {
         Ok(Some(found))
     }
 
-    /// Builds the programs for it, each in one file that needs no other.
-    pub(crate) fn build(&self, workshop: &Workshop, target: &str, folder: &Path) -> Result<Programs, Failure> {
+    /// Builds programs for it; as `linkage` says, they need the C library of the machine that they run on, or nothing.
+    pub(crate) fn build(
+        &self,
+        workshop: &Workshop,
+        target: &str,
+        programs: &[&str],
+        linkage: Linkage,
+        folder: &Path,
+    ) -> Result<Programs, Failure> {
         let mut command = workshop.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics", "--profile", PROFILE]);
-        command.args(["--target", target, "--target-dir"]).arg(folder);
-        command.args(PROGRAMS.iter().flat_map(|package| ["--package", package]));
-        // No path of this machine, and no library of it: the same bytes wherever it is built, and they run wherever Linux does.
-        let cargo_home =
-            std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-        let mut flags =
-            vec!["-Ctarget-feature=+crt-static".to_owned(), format!("--remap-path-prefix={}=sensor-peers", workshop.root().display())];
+        // Flags of their own need a folder of their own, or each build would undo the other.
+        command.args(["--target", target, "--target-dir"]).arg(folder.join(linkage.name()));
+        command.args(programs.iter().flat_map(|package| ["--package", package]));
+        // No path of this machine: the same bytes wherever it is built.
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+        let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
+        let mut flags = vec![format!("--remap-path-prefix={}=sensor-peers", workshop.root().display())];
         flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+        let sign = if linkage == Linkage::Static { '+' } else { '-' };
+        flags.push(format!("-Ctarget-feature={sign}crt-static"));
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env("CARGO_INCREMENTAL", "0");
         let variable = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
         if !self.is_here() && std::env::var_os(&variable).is_none() {
             // The targets of musl bring their own start files and library, so any linker will do.
             command.env(variable, if target.contains("musl") { "rust-lld" } else { self.linker });
         }
-        Programs::built_by(&mut command, format!("{} for {target}", PROGRAMS.join(", ")))
+        Programs::built_by(&mut command, format!("{} for {target}", programs.join(", ")))
     }
+}
+
+/// What a program needs where it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linkage {
+    /// Nothing.
+    Static,
+    /// The C library. With that of GNU, a static program is for images only: where a machine has plug-ins for names (as
+    /// `mdns4_minimal` on boards), it would load them into itself, and end with a segmentation fault if they are for another version.
+    Dynamic,
+}
+
+impl Linkage {
+    /// That of programs for a target that are installed on machines.
+    pub(crate) fn of(target: &str) -> Self {
+        if target.contains("musl") { Self::Static } else { Self::Dynamic }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
+/// The oldest C library of GNU that has everything that these programs ask of it, as `2.34`.
+pub(crate) fn library_needed<'a>(programs: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let version = |rest: &[u8]| {
+        let text = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').map(|byte| char::from(*byte)).collect::<String>();
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.split('.').next()?.parse::<u32>().ok()?))
+    };
+    let found = programs.flat_map(|bytes| {
+        let begins = bytes.windows(VERSION.len()).enumerate().filter(|(_, window)| *window == VERSION);
+        begins.filter_map(move |(at, _)| version(&bytes[at + VERSION.len()..]))
+    });
+    found.max().map(|(major, minor)| format!("{major}.{minor}"))
 }
 
 /// Whether the standard library for a target is there.
@@ -121,3 +173,17 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 pub(crate) const PROGRAMS: [&str; 3] = ["peer", "orchestrator", "chaos"];
 /// How; see `Cargo.toml`.
 pub(crate) const PROFILE: &str = "dist";
+/// What stands before the version in the names of versions.
+const VERSION: &[u8] = b"GLIBC_";
+
+#[cfg(test)]
+mod tests {
+    use super::library_needed;
+
+    #[test]
+    fn the_library_is_as_new_as_the_newest_thing_that_is_asked_of_it() {
+        let programs = [&b"..\0GLIBC_2.4\0GLIBC_2.34\0GLIBC_PRIVATE\0"[..], b"GLIBC_2.2.5\0GLIBC_"];
+        assert_eq!(library_needed(programs.into_iter()), Some("2.34".to_owned()));
+        assert_eq!(library_needed([&b"static"[..]].into_iter()), None);
+    }
+}

@@ -120,6 +120,8 @@ impl Bench {
             "--broadcast-port",
             &port.to_string(),
         ]);
+        // A change of user has the kernel forget that it was tied to us.
+        command.args(["--die-with", &std::process::id().to_string()]);
         command.args(["--sensor", "synthetic", "--interval", "20ms"]).stdin(Stdio::null()).stdout(file).stderr(other);
         let child = command.spawn().map_err(Failure::io(format!("cannot start {:?}", way.words)))?;
         Ok(Peer { child, log })
@@ -213,7 +215,7 @@ pub(crate) fn installed(root: &Path, package: &Path, inside: impl FnOnce() -> Re
         command
             .arg(concat("--root=", root))
             .arg(concat("--log=", &log))
-            .args(["--force-script-chrootless", "--force-architecture"])
+            .args(["--force-script-chrootless", "--force-architecture", "--force-depends"])
             .args(words);
         succeed(command.stdout(Stdio::null()))
     };
