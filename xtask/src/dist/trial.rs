@@ -259,20 +259,55 @@ pub(crate) fn judge_unit(bench: &Bench, unit: &Path, program: &Path) -> Result<S
     Ok(judged.lines().last().unwrap_or_default().trim_start_matches(['→', ' ']).to_owned())
 }
 
-/// Unpacks the image by another program than the one that made it.
-pub(crate) fn unpack_image(bench: &Bench, image: &Path, tag: &str) -> Result<PathBuf, Failure> {
-    let (layout, bundle) = (bench.path("layout"), bench.path("bundle"));
-    fs::create_dir(&layout).map_err(Failure::io("the layout"))?;
-    succeed(Command::new("tar").arg("-C").arg(&layout).arg("-xf").arg(image))?;
-    let mut name = layout.into_os_string();
-    name.push(format!(":{tag}"));
-    succeed(Command::new("umoci").args(["unpack", "--image"]).arg(name).arg(&bundle))?;
-    let config = fs::read(bundle.join("config.json")).map_err(Failure::io("the bundle"))?;
-    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
-    if config["process"]["user"]["uid"] != USER || config["process"]["args"] != serde_json::json!(["/usr/bin/peer", "run"]) {
-        return Err(unmet(&format!("the image runs something else: {}", config["process"])));
+/// The image, as a layout in a folder.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    folder: PathBuf,
+    /// What describes each machine's image, with its architecture.
+    images: Vec<Value>,
+}
+
+impl Layout {
+    /// Reads the archive.
+    pub(crate) fn open(bench: &Bench, archive: &Path) -> Result<Self, Failure> {
+        let folder = bench.path("layout");
+        fs::create_dir(&folder).map_err(Failure::io("the layout"))?;
+        succeed(Command::new("tar").arg("-C").arg(&folder).arg("-xf").arg(archive))?;
+        let index = json(&folder.join("index.json"))?;
+        let mut images = index["manifests"].as_array().cloned().unwrap_or_default();
+        // Several machines stand in an index of their own.
+        if let [only] = &images[..]
+            && only["platform"].is_null()
+        {
+            let path = only["digest"].as_str().unwrap_or_default().replace(':', "/");
+            images = json(&folder.join("blobs").join(path))?["manifests"].as_array().cloned().unwrap_or_default();
+        }
+        Ok(Self { folder, images })
     }
-    Ok(bundle.join("rootfs"))
+
+    /// Unpacks the image for one architecture, by another program than the one that made it.
+    pub(crate) fn unpack(&self, bench: &Bench, architecture: &str) -> Result<Option<PathBuf>, Failure> {
+        let Some(image) = self.images.iter().find(|image| image["platform"]["architecture"] == architecture) else { return Ok(None) };
+        let mut alone = image.clone();
+        alone["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": architecture});
+        // `umoci` follows no index to another, so this machine's image stands in the first one, alone.
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [alone]});
+        fs::write(self.folder.join("index.json"), index.to_string()).map_err(Failure::io("the layout"))?;
+        let bundle = bench.path(architecture);
+        let mut name = self.folder.clone().into_os_string();
+        name.push(format!(":{architecture}"));
+        succeed(Command::new("umoci").args(["unpack", "--image"]).arg(name).arg(&bundle))?;
+        let config = json(&bundle.join("config.json"))?;
+        if config["process"]["user"]["uid"] != USER || config["process"]["args"] != serde_json::json!(["/usr/bin/peer", "run"]) {
+            return Err(unmet(&format!("the image runs something else: {}", config["process"])));
+        }
+        Ok(Some(bundle.join("rootfs")))
+    }
+}
+
+fn json(path: &Path) -> Result<Value, Failure> {
+    let text = fs::read(path).map_err(Failure::io(path.display().to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| unmet(&format!("{}: {error}", path.display())))
 }
 
 fn succeed(command: &mut Command) -> Result<(), Failure> {
