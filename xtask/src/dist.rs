@@ -38,6 +38,9 @@ pub(crate) struct Wish {
     /// Do not try what was made
     #[arg(long)]
     untried: bool,
+    /// Make nothing; try these products, which were made before or elsewhere
+    #[arg(long = "try", value_name = "FILE", num_args = 1.., exclusive = true)]
+    made: Vec<PathBuf>,
     /// Make nothing; check what the tests check, with programs that were built for them
     #[arg(long, exclusive = true)]
     check: bool,
@@ -50,6 +53,17 @@ type Products = Vec<(String, Option<Machine>, Vec<u8>)>;
 pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure> {
     if wish.check {
         return check(workshop, &workshop.build(Profile::Dev, &PROGRAMS)?).map(|()| ExitCode::SUCCESS);
+    }
+    for path in &wish.made {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let machine = MACHINES
+            .iter()
+            .find(|machine| [format!("-{}-", machine.name), format!("_{}.", machine.debian)].iter().any(|part| name.contains(part)));
+        let path = path.canonicalize().map_err(Failure::io(name))?;
+        eprintln!("{}", try_product(workshop.root(), &path, machine)?);
+    }
+    if !wish.made.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
     let wanted = |machine: &&Machine| wish.only.is_empty() || wish.only.iter().any(|name| name == machine.name);
     let machines: Vec<&Machine> = MACHINES.iter().filter(wanted).collect();
