@@ -69,13 +69,15 @@ pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure>
     let machines: Vec<&Machine> = MACHINES.iter().filter(wanted).collect();
     let root = workshop.root();
     let mut said = Vec::new();
-    let products = make(workshop, &machines, &root.join("target/dist-build"), &mut said)?;
+    // Asked once: a commit that comes meanwhile is no difference between two builds.
+    let time = time(root)?;
+    let products = make(workshop, &machines, time, &root.join("target/dist-build"), &mut said)?;
     if wish.twice {
         let again = root.join("target/dist-again");
         if again.exists() {
             fs::remove_dir_all(&again).map_err(Failure::io(again.display().to_string()))?;
         }
-        compare(&products, &make(workshop, &machines, &again, &mut Vec::new())?)?;
+        compare(&products, &make(workshop, &machines, time, &again, &mut Vec::new())?)?;
         said.push("made twice, in different folders: the same bytes".to_owned());
     }
     let folder = root.join("dist");
@@ -102,7 +104,7 @@ struct Built {
 }
 
 /// Makes everything that can be made here; what cannot be is said.
-fn make(workshop: &Workshop, machines: &[&Machine], folder: &Path, said: &mut Vec<String>) -> Result<Products, Failure> {
+fn make(workshop: &Workshop, machines: &[&Machine], time: u64, folder: &Path, said: &mut Vec<String>) -> Result<Products, Failure> {
     let mut all: Vec<Built> = Vec::new();
     for machine in machines {
         let Some(target) = machine.target(workshop) else {
@@ -110,7 +112,10 @@ fn make(workshop: &Workshop, machines: &[&Machine], folder: &Path, said: &mut Ve
             continue;
         };
         eprintln!("building for {} ({target})", machine.name);
-        let programs = machine.build(workshop, target, &PROGRAMS, Linkage::of(target), folder)?;
+        let wanted = target::programs_for(target);
+        let programs = machine.build(workshop, target, wanted, Linkage::of(target), folder)?;
+        let lacking = PROGRAMS.into_iter().filter(|name| !wanted.contains(name));
+        said.extend(lacking.map(|name| format!("left out: {}: {name}: it does not compile for {target}", machine.name)));
         let alone = machine.build(workshop, target, &["peer"], Linkage::Static, folder)?;
         if Linkage::of(target) == Linkage::Dynamic {
             let read = read_all(&programs)?;
@@ -126,7 +131,7 @@ fn make(workshop: &Workshop, machines: &[&Machine], folder: &Path, said: &mut Ve
     let here = all.iter().find(|built| built.machine.is_here()).and_then(|built| built.programs.path("peer").ok());
     let contents = Contents::gather(workshop.root(), here)?;
     said.extend(contents.missing.iter().map(|words| format!("left out: {words}")));
-    let (version, time) = (version(workshop.root())?, time(workshop.root())?);
+    let version = version(workshop.root())?;
     let asks_ready = here.is_some_and(asks_ready);
     if !asks_ready {
         said.push("left out: the health check of the image: there is no peer here that knows `peer status --ready`".to_owned());
@@ -176,7 +181,7 @@ fn read_all(programs: &Programs) -> Result<Vec<(&'static str, Vec<u8>)>, Failure
         let path = programs.path(name)?;
         Ok((name, fs::read(path).map_err(Failure::io(path.display().to_string()))?))
     };
-    PROGRAMS.into_iter().map(read).collect()
+    PROGRAMS.into_iter().filter(|name| programs.path(name).is_ok()).map(read).collect()
 }
 
 fn compare(first: &Products, second: &Products) -> Result<(), Failure> {

@@ -171,6 +171,13 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// What is built.
 pub(crate) const PROGRAMS: [&str; 3] = ["peer", "orchestrator", "chaos"];
+/// What is built with musl: `orchestrator` makes hosts by the crate `tappers`, which does not compile there. No board needs it.
+const PROGRAMS_WITH_MUSL: [&str; 2] = ["peer", "chaos"];
+
+/// What is built for a target.
+pub(crate) fn programs_for(target: &str) -> &'static [&'static str] {
+    if target.contains("musl") { &PROGRAMS_WITH_MUSL } else { &PROGRAMS }
+}
 /// How; see `Cargo.toml`.
 pub(crate) const PROFILE: &str = "dist";
 /// What stands before the version in the names of versions.
