@@ -25,5 +25,6 @@ mod reference;
 mod replay;
 mod run;
 mod sensors;
+mod service;
 mod signals;
 mod talk;
