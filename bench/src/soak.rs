@@ -2,8 +2,8 @@
 //!
 //! Each peer has two followers: a fast one, which checks that what it is told has no hole without a `gap`, and that every
 //! follower is told the same at each position; and a slow one, which reads less than there is, is cut off again and again,
-//! and goes on from where it is told. What the peers take up is measured after a part of the time, when they hold as much as they are
-//! to retain, and at the end.
+//! and goes on from where it is told. What the peers take up is measured after a minute, when they hold as much as they are to
+//! retain, and at the end.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -46,7 +46,7 @@ pub struct Measured {
     pub killed: u64,
     /// Gaps that were named.
     pub gaps: u64,
-    /// The most that the memory of a peer grew by after the first part, in bytes.
+    /// The most that the memory of a peer grew by after the first minute, in bytes.
     pub grown: i64,
     /// The same of its descriptors.
     pub opened: i64,
@@ -67,6 +67,12 @@ struct Ledger {
 }
 
 impl Course {
+    /// Whether it is long enough to tell what leaks from what has not been filled yet.
+    #[must_use]
+    pub fn tells_growth(&self) -> bool {
+        self.span >= 2 * WARM_UP
+    }
+
     /// Goes through it.
     ///
     /// # Errors
@@ -103,7 +109,7 @@ impl Course {
                     begun.elapsed().as_secs()
                 ));
             }
-            if first.is_none() && begun.elapsed() >= self.span / 3 {
+            if first.is_none() && begun.elapsed() >= WARM_UP.min(self.span / 3) {
                 first = Some(taken_up(&crew)?);
             }
         }
@@ -301,6 +307,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 const RECORD: &[u8] = br#"{"id":1,"record":"#;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a peer retains is full by then.
+const WARM_UP: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(100);
 /// How often a follower looks whether it is over.
 const LOOK: Duration = Duration::from_millis(500);

@@ -58,4 +58,5 @@ const BENCHES: [&str; 7] = [
     "bench door --short",
     "bench failover --kills 1",
     "bench failover --kills 1 --freeze",
+    "bench soak --seconds 60",
 ];
