@@ -50,7 +50,7 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
 /// For so many seeds there is one more in which somebody lies; it takes as long as several others.
 const LIARS: u64 = 50;
 /// The short forms of all benches, each as a stage.
-const BENCHES: [&str; 7] = [
+const BENCHES: [&str; 8] = [
     "bench throughput --short",
     "bench latency --short",
     "bench restart --short",
