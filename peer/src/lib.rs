@@ -61,6 +61,7 @@ pub mod silence;
 pub mod sinks;
 pub mod stamps;
 pub mod status;
+pub mod tokens;
 pub mod voice;
 pub mod worker;
 

@@ -52,6 +52,7 @@ use crate::sensors::load::Load;
 use crate::silence::Silence;
 use crate::stamps::Stamps;
 use crate::status::Report;
+use crate::tokens::Tokens;
 use crate::worker::{Finding, Worker};
 
 mod door;
@@ -94,6 +95,8 @@ pub struct Shell {
     door: Door,
     desk: Desk,
     confirmations: Confirmations,
+    /// None where there is no data folder.
+    tokens: Option<Tokens>,
     /// Since when each member has been in the group.
     company: Company,
     chronicle: Chronicle,

@@ -11,6 +11,7 @@ use protocol::log_id::{LogId, full};
 use protocol::seam::Outcome;
 
 use super::{Asker, Door, Fault, Wait};
+use crate::tokens::{self, Line};
 
 /// What has been promised to whom.
 #[derive(Debug, Default)]
@@ -22,6 +23,10 @@ pub struct Confirmations {
     order: VecDeque<String>,
     /// The tokens of readings that are not safe yet.
     unsettled: BTreeMap<Oseq, String>,
+    /// What earlier lives of this peer have stored of their tokens.
+    earlier: HashMap<String, Line>,
+    /// What is to be stored.
+    changes: Vec<Line>,
 }
 
 #[derive(Debug)]
@@ -66,7 +71,11 @@ pub struct Stretch {
 impl Confirmations {
     /// Answers whoever publishes something again under a token that is known; gives the asker back where it is not.
     pub fn repeat(&mut self, token: &str, to: Asker, wait: Wait, door: &Door) -> Option<Asker> {
-        let Some(fate) = self.tokens.get(token) else { return Some(to) };
+        let Some(fate) = self.tokens.get(token) else {
+            let Some(line) = self.earlier.get(token) else { return Some(to) };
+            repeat_earlier(line, to, wait, door);
+            return None;
+        };
         if fate.is_lost {
             door.refuse(to, lost());
             return None;
@@ -97,8 +106,25 @@ impl Confirmations {
             self.waiting.entry(oseq).or_default().push(Waiting { to, wait });
         }
         if let Some(token) = token {
-            self.remember(token, Fate { inc, oseq, place: None, is_safe: false, is_lost: false });
+            let fate = Fate { inc, oseq, place: None, is_safe: false, is_lost: false };
+            self.changes.push(fate.line(&token));
+            self.remember(token, fate);
         }
+    }
+
+    /// A reading with a token was not taken.
+    pub fn refuse(&mut self, token: Option<String>) {
+        self.changes.extend(token.map(|token| Line { is: tokens::Fate::Refused, ..Line::begun(&token) }));
+    }
+
+    /// What earlier lives of this peer have stored.
+    pub fn recall(&mut self, lines: Vec<Line>) {
+        self.earlier = lines.into_iter().map(|line| (line.token.clone(), line)).collect();
+    }
+
+    /// What is to be stored of tokens.
+    pub fn take_changes(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.changes)
     }
 
     fn remember(&mut self, token: String, fate: Fate) {
@@ -149,6 +175,7 @@ impl Confirmations {
             self.tokens.entry(token.clone()).and_modify(|fate| {
                 fate.place = Some(place(*oseq));
                 fate.is_safe |= reached == Wait::Safe;
+                self.changes.push(fate.line(token));
             });
         }
         if reached == Wait::Safe {
@@ -163,7 +190,10 @@ impl Confirmations {
             door.refuse(waiting.to, lost());
         }
         for (_, token) in self.unsettled.range(first..=last) {
-            self.tokens.entry(token.clone()).and_modify(|fate| fate.is_lost = true);
+            self.tokens.entry(token.clone()).and_modify(|fate| {
+                fate.is_lost = true;
+                self.changes.push(fate.line(token));
+            });
         }
         self.settle(first, last);
     }
@@ -173,6 +203,58 @@ impl Confirmations {
         let settled: Vec<Oseq> = self.unsettled.range(first..=last).map(|(oseq, _)| *oseq).collect();
         for oseq in settled {
             self.unsettled.remove(&oseq);
+        }
+    }
+}
+
+/// Answers with what an earlier life has stored.
+fn repeat_earlier(line: &Line, to: Asker, wait: Wait, door: &Door) {
+    let reached = match line.is {
+        tokens::Fate::Lost => return door.refuse(to, lost()),
+        tokens::Fate::Safe => Some(Wait::Safe),
+        tokens::Fate::Ordered => Some(Wait::Ordered),
+        tokens::Fate::Begun | tokens::Fate::Accepted | tokens::Fate::Refused => None,
+    };
+    let name = match (&line.inc, line.oseq) {
+        (Some(inc), Some(oseq)) => format!("reading {oseq} of incarnation {inc}"),
+        _ => "a reading without a number yet".to_owned(),
+    };
+    if let (Some(reached), Some(inc), Some(oseq)) = (reached, &line.inc, line.oseq) {
+        let is = if reached == Wait::Safe { "safe" } else { "ordered" };
+        let (log, epoch, seq) = (&line.log, &line.epoch, &line.seq);
+        let place = log.as_ref().zip(epoch.as_ref()).zip(*seq);
+        let place = place.map_or_else(String::new, |((log, epoch), seq)| format!(",\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq}"));
+        let is_last = wait <= reached;
+        door.answer(to.clone(), format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place},\"again\":true}}"), is_last);
+        if is_last {
+            return;
+        }
+    }
+    let say = format!(
+        "this token was used in an earlier life of this peer, for {name}, and that life has not stored whether it got as far as you ask; \
+         look for it in the log, and say it again with another token if it is not there"
+    );
+    door.refuse(to, Fault::new("unknown_fate", say));
+}
+
+impl Fate {
+    /// As it is stored.
+    fn line(&self, token: &str) -> Line {
+        let is = match (self.is_lost, self.is_safe, &self.place) {
+            (true, ..) => tokens::Fate::Lost,
+            (_, true, _) => tokens::Fate::Safe,
+            (_, _, Some(_)) => tokens::Fate::Ordered,
+            (_, _, None) => tokens::Fate::Accepted,
+        };
+        let place = self.place.as_ref();
+        Line {
+            token: token.to_owned(),
+            is,
+            inc: Some(self.inc.to_string()),
+            oseq: Some(self.oseq),
+            log: place.map(|place| place.log.clone()),
+            epoch: place.map(|place| full(&place.epoch)),
+            seq: place.map(|place| place.seq),
         }
     }
 }

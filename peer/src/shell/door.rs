@@ -1,6 +1,6 @@
 //! What the loop does for clients of the local socket.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use protocol::config::{Guarantee, Mode};
 use protocol::id::{Contact, Oseq};
@@ -11,12 +11,15 @@ use super::Shell;
 use crate::clock::{self, Stamp};
 use crate::door::{Ask, Asker, Fault, Payload, Wait, What};
 use crate::members::{Members, Row};
+use crate::tokens::Tokens;
 
 /// Readings of clients on their way to the node.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     /// Those that wait for room, oldest first.
     waiting: VecDeque<Wanted>,
+    /// Those whose tokens are being stored.
+    storing: BTreeMap<u64, Wanted>,
     /// Those that the node has just been given, and has not taken or refused yet.
     given: VecDeque<Wanted>,
     /// Whether clients may have asked for more than one turn does.
@@ -55,7 +58,28 @@ impl Shell {
             };
             self.obey(from, what);
         }
+        self.take_stored_tokens();
         self.publish_for_clients();
+        let changes = self.confirmations.take_changes();
+        if let Some(tokens) = &self.tokens {
+            changes.into_iter().for_each(|line| tokens.note(line));
+        }
+    }
+
+    /// Readings whose tokens are stored may be given to the node.
+    fn take_stored_tokens(&mut self) {
+        while let Some((job, stored)) = self.tokens.as_ref().and_then(Tokens::stored) {
+            let Some(wanted) = self.desk.storing.remove(&job) else { continue };
+            match stored {
+                Ok(()) => self.desk.waiting.push_back(wanted),
+                Err(error) => {
+                    let say = format!(
+                        "the token cannot be stored in the data folder ({error}), so the reading is not published; say it without one, or mend the folder"
+                    );
+                    self.door.refuse(wanted.from, Fault::new("not_stored", say));
+                }
+            }
+        }
     }
 
     /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where it stands can be said.
@@ -88,13 +112,23 @@ impl Shell {
                     Some(token) => self.confirmations.repeat(token, from, wait, &self.door),
                     None => Some(from),
                 };
-                let is_given = |token: &String| self.desk.waiting.iter().any(|wanted| wanted.token.as_ref() == Some(token));
+                let mut open = self.desk.waiting.iter().chain(self.desk.storing.values());
+                let mut is_given = |token: &String| open.any(|wanted| wanted.token.as_ref() == Some(token));
                 let Some(from) = from else { return };
-                if token.as_ref().is_some_and(is_given) {
+                if token.as_ref().is_some_and(&mut is_given) {
                     self.door.refuse(from, Fault::new("busy", "a request with that token waits for room; ask again when it is answered"));
                     return;
                 }
-                self.desk.waiting.push_back(Wanted { from, payload, guarantee, wait, token });
+                let wanted = Wanted { from, payload, guarantee, wait, token };
+                match (&mut self.tokens, &wanted.token) {
+                    (Some(tokens), Some(token)) => match tokens.begin(token) {
+                        Some(job) => drop(self.desk.storing.insert(job, wanted)),
+                        None => {
+                            self.door.refuse(wanted.from, Fault::new("busy", "too many tokens wait for the disk; ask again in a while"))
+                        }
+                    },
+                    _ => self.desk.waiting.push_back(wanted),
+                }
             }
             What::Leave => {
                 self.door.answer(from, "{\"is\":\"leaving\"}".to_owned(), false);
@@ -217,7 +251,8 @@ impl Shell {
             }
             return;
         }
-        let Some(Wanted { from, payload, .. }) = self.desk.given.pop_front() else { return };
+        let Some(Wanted { from, payload, token, .. }) = self.desk.given.pop_front() else { return };
+        self.confirmations.refuse(token);
         self.refusals.refuse(why);
         let fault = match why {
             Refusal::TooLarge => {

@@ -57,6 +57,7 @@ use crate::settings::Settings;
 use crate::silence::Silence;
 use crate::sinks::Sinks;
 use crate::stamps::Stamps;
+use crate::tokens::Tokens;
 use crate::worker::{Duties, Worker};
 
 /// What earlier lives have left behind, and the files that this one writes.
@@ -136,6 +137,13 @@ impl Shell {
         let named = !settings.seeds.is_empty() || settings.advertise.is_some() || source.file().is_some();
         let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
         let Recalled { store, past, stored, .. } = recalled;
+        let folder = settings.data.as_ref().map(|data| data.folder.clone());
+        let mut confirmations = Confirmations::default();
+        let tokens = folder.map(|folder| Tokens::start(&folder, Arc::clone(&waker))).transpose()?;
+        let tokens = tokens.map(|(tokens, known)| {
+            confirmations.recall(known);
+            tokens
+        });
         let common = Common {
             peer: me.id(),
             seed: me.birth,
@@ -196,7 +204,8 @@ impl Shell {
             pacer,
             door,
             desk: Desk::default(),
-            confirmations: Confirmations::default(),
+            confirmations,
+            tokens,
             company: Company::default(),
             chronicle: Chronicle::new(me.id().clone(), clock::utc_micros()),
             queries: Queries::default(),

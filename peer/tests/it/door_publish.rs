@@ -1,6 +1,7 @@
 //! Publishing over the local socket: whatever was promised about a reading is so, and nothing is published twice.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -111,6 +112,50 @@ fn the_same_token_is_published_once_over_any_connection() {
     let all = readings(&bench, "peer1");
     assert_eq!(all.iter().map(|record| record["payload"].as_str().unwrap()).collect::<Vec<_>>(), ["once", "again"]);
     assert_whole(&bench, &mut group);
+}
+
+#[test]
+fn a_token_outlives_its_peer_where_there_is_a_data_folder() {
+    let bench = Bench::new();
+    let data = bench.path("data");
+    let flags = ["--data-dir", data.to_str().unwrap()];
+    let request = |token: &str, wait: &str| json!({"id": 1, "do": "publish", "payload": "once", "wait": wait, "token": token});
+    let mut peer = alone(&bench, "peer1", &flags);
+    let mut talk = Talk::with(&bench, "peer1");
+    talk.say(&request("t", "safe"));
+    let first = talk.until_is("safe");
+    // What has become of it is on the disk before anything else is known to be.
+    let stored = || std::fs::read_to_string(data.join("tokens.jsonl")).unwrap_or_default();
+    until("it to be stored", || stored().contains(r#""is":"safe""#));
+    peer.signal(Signal::SIGKILL);
+    peer.wait();
+    // A token that was stored, and of whose reading nobody has heard again: a kill in between leaves that behind.
+    let mut file = std::fs::OpenOptions::new().append(true).open(data.join("tokens.jsonl")).unwrap();
+    writeln!(file, r#"{{"token":"half","is":"begun"}}"#).unwrap();
+    let _peer = alone(&bench, "peer1", &flags);
+    let mut talk = Talk::with(&bench, "peer1");
+    talk.say(&request("t", "safe"));
+    let again = talk.hear();
+    let place = |answer: &Value| ["inc", "oseq", "log", "epoch", "seq"].map(|key| answer["ok"][key].clone());
+    assert_eq!((place(&again), &again["ok"]["again"]), (place(&first), &json!(true)), "{again}");
+    talk.say(&request("half", "accepted"));
+    assert_eq!(talk.hear()["error"]["code"], "unknown_fate");
+    talk.say(&request("new", "safe"));
+    assert!(talk.until_is("safe")["ok"].get("again").is_none(), "it is published, and is the only one of this life");
+    assert_eq!(readings(&bench, "peer1").len(), 1);
+}
+
+#[test]
+fn a_token_that_cannot_be_stored_publishes_nothing() {
+    let bench = Bench::new();
+    let data = bench.path("data");
+    let _peer = alone(&bench, "peer1", &["--data-dir", data.to_str().unwrap()]);
+    std::fs::create_dir(data.join("tokens.jsonl")).unwrap();
+    let mut talk = Talk::with(&bench, "peer1");
+    let fault = talk.ask(&json!({"id": 1, "do": "publish", "payload": "once", "token": "t"}));
+    assert_eq!(fault["error"]["code"], "not_stored", "{fault}");
+    assert_eq!(talk.publish("without")["ok"]["is"], "safe");
+    assert_eq!(readings(&bench, "peer1").len(), 1);
 }
 
 #[test]

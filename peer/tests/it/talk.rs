@@ -73,6 +73,18 @@ impl Talk {
         self.next().expect("the connection is open")
     }
 
+    /// The first answer that says so.
+    #[track_caller]
+    pub(crate) fn until_is(&mut self, is: &str) -> Value {
+        loop {
+            let line = self.hear();
+            assert!(line.get("error").is_none(), "{line}");
+            if line["ok"]["is"] == is {
+                return line;
+            }
+        }
+    }
+
     /// Says one line, and hears one.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: &Value) -> Value {
