@@ -19,6 +19,7 @@ pub mod clock;
 pub mod commands;
 pub mod company;
 pub mod contacts;
+pub mod counters;
 pub mod descriptors;
 pub mod discovery;
 pub mod door;
@@ -58,7 +59,9 @@ pub mod silence;
 pub mod sinks;
 pub mod stamps;
 pub mod status;
+pub mod survey;
 pub mod voice;
+pub mod web;
 pub mod worker;
 
 /// The id of this build: the version, and a digest of the sources of `peer` and `protocol`.

@@ -17,6 +17,7 @@ use crate::door::Opening;
 use crate::failure::{BAD_FILE, Failure, USAGE};
 use crate::seeds::Seed;
 use crate::sensors::load::{LoadSettings, STAMP};
+use crate::web::address::HttpSettings;
 
 mod raw;
 mod sensor;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// Who may connect to the socket for commands.
     pub opening: Opening,
+    /// Where the page and the metrics are, if anywhere.
+    pub http: Option<HttpSettings>,
 }
 
 /// Where and how to keep what is delivered.
@@ -145,6 +148,7 @@ impl Settings {
             inputs: raw.inputs,
             log_deliveries: raw.log_deliveries != Some(Switch::Off),
             log_level: raw.log_level.unwrap_or(LevelFilter::Info),
+            http: HttpSettings::check(raw.http.as_deref(), raw.http_token_file, raw.http_host)?,
             opening: opening(raw.socket_group.as_deref(), raw.read_socket == Some(true))?,
         })
     }
