@@ -52,7 +52,7 @@ impl State {
 
     /// What a page is told first.
     pub(super) fn hello(&self, apart_ms: u64) -> String {
-        serde_json::json!({"peer": self.peer, "cluster": self.cluster, "build": crate::BUILD, "apart_ms": apart_ms}).to_string()
+        serde_json::json!({"peer": self.peer, "cluster": self.cluster, "build": crate::BUILD, "now": crate::clock::utc_micros() / 1_000, "apart_ms": apart_ms}).to_string()
     }
 
     /// What the leader has measured forgets itself.
