@@ -18,11 +18,13 @@ pub(super) fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 5] = [
     Asset { path: "/", kind: "text/html; charset=utf-8", body: include_str!("page/index.html"), is_public: false },
     Asset { path: "/app.js", kind: "text/javascript; charset=utf-8", body: include_str!("page/app.js"), is_public: true },
     Asset { path: "/style.css", kind: "text/css; charset=utf-8", body: include_str!("page/style.css"), is_public: true },
     Asset { path: "/icon.svg", kind: "image/svg+xml", body: include_str!("page/icon.svg"), is_public: true },
+    // Browsers ask for this one by themselves, also behind an answer that is no page.
+    Asset { path: "/favicon.ico", kind: "image/svg+xml", body: include_str!("page/icon.svg"), is_public: true },
 ];
 
 #[cfg(test)]

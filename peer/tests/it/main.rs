@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails is a test that fails")]
 
 mod bench;
+mod browser;
 mod discovery;
 mod door_commands;
 mod door_crowd;
@@ -18,6 +19,7 @@ mod links;
 mod memory;
 mod network;
 mod outputs;
+mod page;
 mod panic;
 mod primary;
 mod records;
