@@ -188,7 +188,7 @@ impl Connection {
     }
 
     fn close_with(&mut self, response: &Response, now: Instant) {
-        response.write(false, false, &mut self.output);
+        response.write(false, self.input.starts_with(b"HEAD "), &mut self.output);
         self.close_soon(now);
     }
 

@@ -94,7 +94,9 @@ impl State {
     /// The loop has said all that it knows.
     pub(super) fn renew(&mut self, survey: Survey, now: Instant) {
         let Survey { report, mut members, happenings, .. } = survey;
-        if let Some((measured, _)) = self.measured.as_ref().filter(|(_, at)| now.duration_since(*at) <= MEASURED_FOR) {
+        if let Some((measured, _)) =
+            self.measured.as_ref().filter(|(measured, at)| measured.leader == members.leader && now.duration_since(*at) <= MEASURED_FOR)
+        {
             merge(&mut members, measured);
         }
         let told = Told { verdict: verdict(&report, &members), status: &report, members: &members };
@@ -112,9 +114,7 @@ fn merge(members: &mut Members, measured: &Members) {
         row.rtt_us = row.rtt_us.or(said.rtt_us);
         row.build = row.build.take().or_else(|| said.build.clone());
     }
-    if measured.leader == members.leader {
-        members.unknown.clone_from(&measured.unknown);
-    }
+    members.unknown.clone_from(&measured.unknown);
 }
 
 /// How it is.

@@ -55,6 +55,11 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
+  // A long name may break behind its joints, and nowhere else unless it must.
+  const broken = function (node, name) {
+    for (const part of name.slice(0, 300).match(/[^_.]*[_.]?/g)) if (part) node.append(part, html("wbr"));
+    return node;
+  };
   const empty = function (node) { while (node.firstChild) node.removeChild(node.firstChild); return node; };
 
   // ---- what is told
@@ -233,11 +238,7 @@
 
   function drawState() {
     const verdict = state.verdict, status = state.status, members = state.members;
-    $("verdict").className = verdict.level;
-    const cut = verdict.say.search(/[.:](\s|$)/) + 1;
-    const say = $("say");
-    if (say.textContent !== verdict.say) empty(say).append(html("b", "", verdict.say.slice(0, cut)), verdict.say.slice(cut));
-    list($("wrong"), verdict.wrong);
+    drawVerdict();
     const facts = [["leader", status.leader || "nobody"], ["view", status.view_id], ["epoch", status.epoch], ["members", status.members.length], ["log", "#" + many(status.delivered)], ["mode", status.mode]];
     facts.forEach(function (fact, i) {
       let row = $("facts").children[i];
@@ -248,6 +249,24 @@
     drawMembers(members);
     drawRing(members);
   }
+
+  // What the peer says, and which sensors of the group are late, which only who watches all of them knows.
+  function drawVerdict() {
+    if (!state || lostAt) return;
+    const now = Date.now(), late = Array.from(sensors.values()).filter(function (sensor) { return isLate(sensor, now); });
+    let level = state.verdict.level, words = state.verdict.say;
+    if (late.length && level === "well") {
+      level = "watch";
+      words = words.replace("All is well.", "Going on, with " + (late.length === 1 ? "a late sensor" : late.length + " late sensors") + " to watch.");
+    }
+    const more = late.slice(0, 5).map(function (sensor) { return sensor.name.slice(0, 80) + " is late: its last reading came " + span(now - sensor.at) + " ago, and usually one comes every " + apartWords(usual(sensor)) + "."; });
+    if (late.length > 5) more.push("So are " + (late.length - 5) + " more sensors.");
+    const cut = words.search(/[.:](\s|$)/) + 1, say = $("say");
+    $("verdict").className = level;
+    if (say.textContent !== words) empty(say).append(html("b", "", words.slice(0, cut)), words.slice(cut));
+    list($("wrong"), state.verdict.wrong.concat(more));
+  }
+  const apartWords = function (ms) { return ms < 950 ? Math.round(ms / 10) / 100 + " s" : span(ms); };
 
   function list(node, sentences) {
     while (node.children.length > sentences.length) node.lastChild.remove();
@@ -277,8 +296,8 @@
     const rows = members.members.slice(), key = JSON.stringify([members.leader, rows.map(function (r) { return [r.peer, r.role, r.lag, r.rtt_us, r.this]; })]);
     if (key === ringKey) return;
     ringKey = key;
-    const small = rows.length > 12, W = 560, H = small ? 480 : 390, cx = W / 2, cy = H / 2 - (small ? 0 : 12);
-    const rx = small ? 150 : rows.length < 3 ? 0 : 190, ry = small ? 150 : rows.length < 2 ? 0 : 125, r = small ? 8 : 20;
+    const wide = $("ring").clientWidth || 560, small = rows.length > 12, W = small ? 480 : Math.max(310, Math.min(560, wide)), H = small ? 480 : W < 420 ? 310 : 390, cx = W / 2, cy = H / 2 - (small ? 0 : 12);
+    const rx = small ? 150 : rows.length < 3 ? 0 : W / 2 - 78, ry = small ? 150 : rows.length < 2 ? 0 : H / 2 - 72, r = small ? 8 : 20;
     rows.sort(function (a, b) { return isLeader(b, members) - isLeader(a, members); });
     const label = rows.length + " members: " + rows.slice(0, 40).map(function (row) { return row.peer + (isLeader(row, members) ? " leads" : ""); }).join(", ");
     const root = svg("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": label });
@@ -350,9 +369,10 @@
         put(cell.value, words[0]);
         put(cell.unit, words[1]);
         cell.value.className = typeof series.last === "number" || words[0].length < 12 ? "val" : "val text";
-        if (spark && series.t.length > 1) cell.path.setAttribute("d", path(series, sensor, now - HOUR, now, 0, 120, 24, 2));
+        if (spark && series.t.length > 1) cell.path.setAttribute("d", path(series, sensor, Math.max(now - HOUR, Math.min(series.t[0], now - 10e3)), now, 0, 120, 24, 2));
       });
     }
+    drawVerdict();
     $("none").hidden = sensors.size > 0;
     $("values").hidden = sensors.size === 0;
   }
@@ -373,13 +393,13 @@
     let first = true;
     for (const field of sensor.fields.keys()) {
       const row = body.node.insertRow();
-      if (first) { const name = html("td", "name", sensor.name); name.rowSpan = count; row.append(name); }
+      if (first) { const name = broken(html("td", "name"), sensor.name); name.rowSpan = count; row.append(name); }
       const value = html("td"), number = html("span", "val"), unit = html("span", "unit"), cell = html("td");
       value.append(number, unit);
       const image = svg("svg", { viewBox: "0 0 120 26", "aria-hidden": "true" }), line = svg("path", { class: "line" });
       image.append(line);
       cell.append(image);
-      row.append(html("td", "field", field), value, cell);
+      row.append(broken(html("td", "field"), field), value, cell);
       if (first) { body.when = html("td", "when"); body.when.rowSpan = count; row.append(body.when); }
       first = false;
       body.cells.push({ field: field, value: number, unit: unit, path: line });
@@ -454,7 +474,7 @@
     const seen = one.series.v.filter(function (v, i) { return v !== null && one.series.t[i] >= now - HOUR; });
     if (!seen.length) return;
     // An hour that has hardly begun is drawn from where it begins.
-    const begin = Math.max(now - HOUR, Math.min(one.series.t[0] - 2000, now - 60e3)), x = function (t) { return left + (t - begin) / (now - begin) * (W - left - right); };
+    const begin = Math.max(now - HOUR, Math.min(one.series.t[0] - 1000, now - 20e3)), x = function (t) { return left + (t - begin) / (now - begin) * (W - left - right); };
     const low = seen.reduce(function (a, b) { return Math.min(a, b); }), high = seen.reduce(function (a, b) { return Math.max(a, b); });
     const ticks = scale(low, high);
     one.series.range = [ticks[0], ticks[ticks.length - 1]];
@@ -516,6 +536,11 @@
     find = this.value.trim().toLowerCase();
     for (const body of $("values").tBodies) body.hidden = !matches(body.dataset.name, null);
     drawCharts();
+  });
+  let resized = 0;
+  addEventListener("resize", function () {
+    clearTimeout(resized);
+    resized = setTimeout(function () { ringKey = ""; if (state) drawRing(state.members); drawCharts(); }, 100);
   });
   $("more").addEventListener("click", function () { chartsMost += CHARTS_STEP; drawCharts(); });
   connect();
