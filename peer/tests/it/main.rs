@@ -18,6 +18,7 @@ mod http;
 mod lan;
 mod links;
 mod memory;
+mod metrics;
 mod network;
 mod outputs;
 mod page;

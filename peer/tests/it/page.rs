@@ -105,7 +105,7 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
         assert_eq!(ground == json!("rgb(14, 19, 23)"), theme == "dark", "{ground}");
         let wide = browser.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(wide, json!(0), "{name} scrolls sideways");
-        browser.until("[...document.querySelectorAll('#charts svg')].every(svg => svg.getBoundingClientRect().right <= innerWidth)");
+        browser.until("[...document.querySelectorAll('#charts svg')].every(svg => svg.getBoundingClientRect().right <= innerWidth && svg.viewBox.baseVal.width <= innerWidth)");
         assert!(browser.picture(name).len() > 10_000);
     }
     browser.look(1280, 900, "light");

@@ -310,7 +310,7 @@
       if (!hub || i === 0) return;
       const at = places[i];
       root.append(svg("line", { x1: hub.x, y1: hub.y, x2: at.x, y2: at.y, class: "edge" + (watches(row) ? " watch" : "") }));
-      if (!small && row.rtt_us !== undefined) root.append(svg("text", { x: hub.x + (at.x - hub.x) * 0.5, y: hub.y + (at.y - hub.y) * 0.5 + 4, "text-anchor": "middle", class: "rtt" }, trip(row.rtt_us)));
+      if (!small && row.rtt_us !== undefined) root.append(svg("text", { x: hub.x + (at.x - hub.x) * 0.58, y: hub.y + (at.y - hub.y) * 0.58 + 4, "text-anchor": "middle", class: "rtt" }, trip(row.rtt_us)));
     });
     rows.forEach(function (row, i) {
       const at = places[i], lead = hub && i === 0, watch = watches(row);
@@ -394,7 +394,7 @@
     for (const field of sensor.fields.keys()) {
       const row = body.node.insertRow();
       if (first) { const name = broken(html("td", "name"), sensor.name); name.rowSpan = count; row.append(name); }
-      const value = html("td"), number = html("span", "val"), unit = html("span", "unit"), cell = html("td");
+      const value = html("td"), number = html("span", "val"), unit = html("span", "unit"), cell = html("td", "spark");
       value.append(number, unit);
       const image = svg("svg", { viewBox: "0 0 120 26", "aria-hidden": "true" }), line = svg("path", { class: "line" });
       image.append(line);
