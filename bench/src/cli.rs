@@ -10,12 +10,14 @@ use clap::{Args, Parser, Subcommand};
 use promises::{Options, Outcome};
 
 use crate::bare::{self, Part};
+use crate::door;
 use crate::failover::{Blow, Course, Measured};
 use crate::latency;
 use crate::pairs::{Line, Pair, Pairs};
 use crate::reference;
 use crate::restart;
 use crate::scale;
+use crate::soak;
 use crate::spread::{heads, milliseconds};
 use crate::throughput::{self, Case};
 
@@ -57,6 +59,29 @@ enum Command {
     Restart {
         #[command(flatten)]
         how: How,
+    },
+    /// What subscriptions at the local socket cost a group, and how fast `peer tail` tells what is kept
+    Door {
+        #[command(flatten)]
+        how: How,
+        /// End with 1 where a number misses its mark
+        #[arg(long)]
+        strict: bool,
+    },
+    /// A group under load with fast and slow followers at every local socket, while peers are killed and come back
+    Soak {
+        /// How many peers
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=200))]
+        peers: u32,
+        /// Readings a second of each
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        rate: u32,
+        /// For how many seconds
+        #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(5..))]
+        seconds: u64,
+        /// The program to measure [default: the one beside this program]
+        #[arg(long, value_name = "PATH")]
+        peer: Option<PathBuf>,
     },
     /// What one process writes to three sockets in pieces of 64 KiB: no design writes more on this machine
     Ceiling,
@@ -152,10 +177,42 @@ pub fn main() -> ExitCode {
         Command::Restart { how } => with_reference(how, "logs/bench_restart", |program, folder, pairs, share| {
             restart::measure(program, folder, pairs, share, |row| println!("{row}"))
         }),
+        Command::Door { how, strict } => {
+            let mut met = true;
+            let code = with_reference(how, "logs/bench_door", |program, folder, pairs, share| {
+                let measured = door::measure(program, folder, pairs, share, |row| println!("{row}"))?;
+                met = measured.met;
+                Ok(measured.lines)
+            });
+            if strict && !met { ExitCode::FAILURE } else { code }
+        }
+        Command::Soak { peers, rate, seconds, peer } => {
+            let course = soak::Course { peers, rate, span: Duration::from_secs(seconds), kill_every: Duration::from_secs(20) };
+            soak(&course, peer)
+        }
         Command::Ceiling => finish(reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9))),
         Command::Bare { part, port, die_with } => bare(&part, port, die_with),
         Command::Drain { port, die_with } => finish(tie(die_with).and_then(|()| reference::drain(port)).map(|all| println!("{all}"))),
     }
+}
+
+fn soak(course: &soak::Course, given: Option<PathBuf>) -> ExitCode {
+    let folder = "logs/bench_soak";
+    let Some(program) = prepare(given, folder) else { return ExitCode::from(UNAVAILABLE) };
+    finish(course.run(&program, Path::new(folder), |words| eprintln!("{words}")).and_then(|measured| {
+        let soak::Measured { followed, trickled, cut_off, killed, gaps, grown, opened } = measured;
+        println!(
+            "{followed} records followed without a fault, {trickled} by slow followers, who were cut off {cut_off} times; {gaps} gaps named"
+        );
+        println!("{killed} peers killed; after the first minute a peer has grown by {grown} bytes and {opened} descriptors at most");
+        if !course.tells_growth() {
+            println!("growth is not judged: it takes two minutes to tell what leaks from what fills");
+            return Ok(());
+        }
+        // Allocators give back late; what leaks grows with what has passed, and that is hundreds of megabytes.
+        let is_well = grown <= GROWN_MOST && opened <= OPENED_MOST;
+        if is_well { Ok(()) } else { Err(io::Error::other(format!("more than {GROWN_MOST} bytes or {OPENED_MOST} descriptors"))) }
+    }))
 }
 
 fn throughput(how: How, only: Option<&str>) -> ExitCode {
@@ -309,6 +366,10 @@ const FOLDER: &str = "logs/bench_failover";
 const MEDIAN_MS: f64 = 5.0;
 /// What is wanted of the worst, in milliseconds.
 const MAX_MS: f64 = 30.0;
+/// What a peer may grow by in a soak once it holds what it retains.
+const GROWN_MOST: i64 = 16 << 20;
+/// Links come and go with peers that are killed.
+const OPENED_MOST: i64 = 64;
 const CEILING_SPAN: Duration = Duration::from_secs(2);
 /// The share of the readings that the short form sends.
 const SHORT: f64 = 0.02;

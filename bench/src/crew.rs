@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use peer::client::ask_process;
+use peer::client::{Connection, PATIENCE};
 use peer::clock;
 use peer::status::Report;
 use protocol::time::Time;
+use tempfile::TempDir;
 
 use crate::lease::{BROADCAST_PORT, Lease};
 use crate::usage::{self, Usage};
@@ -25,6 +26,8 @@ pub struct Crew {
     program: PathBuf,
     folder: PathBuf,
     lease: Lease,
+    /// Where their local sockets lie, apart from those of whatever else runs here.
+    sockets: TempDir,
     peers: Vec<(String, Child)>,
 }
 
@@ -35,7 +38,13 @@ impl Crew {
     /// The folder cannot be made, or there is no free port.
     pub fn new(program: &Path, folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), lease: Lease::take()?, peers: Vec::new() })
+        Ok(Self {
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            lease: Lease::take()?,
+            sockets: tempfile::tempdir()?,
+            peers: Vec::new(),
+        })
     }
 
     /// Starts one more.
@@ -49,6 +58,7 @@ impl Crew {
             .args(self.lease.flags())
             .args(flags)
             .env_remove(BROADCAST_PORT)
+            .env(SOCKETS, self.sockets.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -62,7 +72,7 @@ impl Crew {
     /// # Errors
     /// One has ended that nobody told to.
     pub fn reports(&mut self) -> io::Result<Vec<Option<Report>>> {
-        self.peers.iter_mut().map(|(id, child)| ask(id, child, &self.folder)).collect()
+        self.peers.iter_mut().map(|(id, child)| ask(id, child, &self.folder, self.sockets.path())).collect()
     }
 
     /// Waits until all reports are as they should be, and gives them.
@@ -95,7 +105,7 @@ impl Crew {
         let deadline = Instant::now() + patience;
         for (id, child) in &mut self.peers {
             loop {
-                let report = ask(id, child, &self.folder)?;
+                let report = ask(id, child, &self.folder, self.sockets.path())?;
                 if report.as_ref().is_some_and(&is_so) {
                     break;
                 }
@@ -115,6 +125,25 @@ impl Crew {
     /// One is not there any more.
     pub fn usage(&self) -> io::Result<Vec<Usage>> {
         self.peers.iter().map(|(_, child)| usage::of(child.id())).collect()
+    }
+
+    /// Where the local sockets of the peers lie.
+    #[must_use]
+    pub fn sockets(&self) -> &Path {
+        self.sockets.path()
+    }
+
+    /// Their names.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.peers.iter().map(|(id, _)| id.as_str())
+    }
+
+    /// Connects to one.
+    ///
+    /// # Errors
+    /// It does not listen yet, or not any more.
+    pub fn connect(&self, id: &str) -> io::Result<Connection> {
+        connect(self.sockets.path(), id)
     }
 
     /// The processes.
@@ -159,8 +188,8 @@ impl Drop for Crew {
 }
 
 /// Where a peer stands; nothing as long as it does not answer.
-fn ask(id: &str, child: &mut Child, folder: &Path) -> io::Result<Option<Report>> {
-    match ask_process(child.id()) {
+fn ask(id: &str, child: &mut Child, folder: &Path, sockets: &Path) -> io::Result<Option<Report>> {
+    match connect(sockets, id).and_then(|mut peer| peer.ask("\"do\":\"status\"").map_err(io::Error::other)) {
         Ok(report) => Ok(Some(report)),
         Err(error) => match child.try_wait()? {
             Some(status) => {
@@ -173,10 +202,20 @@ fn ask(id: &str, child: &mut Child, folder: &Path) -> io::Result<Option<Report>>
     }
 }
 
+/// Connects to the peer of that name whose socket lies there.
+///
+/// # Errors
+/// It does not listen yet, or not any more.
+pub fn connect(sockets: &Path, id: &str) -> io::Result<Connection> {
+    Connection::open(&sockets.join(format!("{id}.sock")), PATIENCE)
+}
+
 /// Whether it has not begun to listen, or has no time.
 fn is_busy(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+/// A peer reads this variable: the folder of its socket.
+pub const SOCKETS: &str = "PEER_SOCKETS";
 /// How often an unmet condition is looked at. Nothing is timed by it: times come from the peers.
 const POLL: Duration = Duration::from_millis(20);

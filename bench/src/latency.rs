@@ -98,7 +98,22 @@ fn count(rate: u64, share: f64) -> u64 {
     ((rate as f64 * SECONDS * share) as u64).max(100)
 }
 
+/// The 99th of a hundred waits, in microseconds, at whoever of the others has the longest, with somebody who looks on: begun
+/// when the leader alone runs.
+///
+/// # Errors
+/// The group failed.
+pub fn slowest_p99<W>(program: &Path, folder: &Path, rate: u64, share: f64, watch: impl FnOnce(&Crew) -> io::Result<W>) -> io::Result<u64> {
+    let Places { leader, slowest } = run_watched(program, folder, rate, share, watch)?;
+    Ok(slowest.p99_us.max(leader.p99_us))
+}
+
 fn run(program: &Path, folder: &Path, rate: u64, share: f64) -> io::Result<Places> {
+    run_watched(program, folder, rate, share, |_| Ok(()))
+}
+
+fn run_watched<W>(program: &Path, folder: &Path, rate: u64, share: f64, watch: impl FnOnce(&Crew) -> io::Result<W>) -> io::Result<Places> {
+    let (mut watch, mut watcher) = (Some(watch), None);
     let count = count(rate, share);
     let mut crew = Crew::new(program, folder)?;
     for number in 1..=PEERS {
@@ -109,9 +124,13 @@ fn run(program: &Path, folder: &Path, rate: u64, share: f64) -> io::Result<Place
         let priority = if number == 1 { "1" } else { "0" };
         let common = ["--log-deliveries", "off", "--load-latency", "--priority", priority, "--sensor"].map(str::to_owned);
         crew.start(&format!("peer{number}"), &common.into_iter().chain(sensor).collect::<Vec<_>>())?;
+        if let Some(watch) = watch.take() {
+            watcher = Some(watch(&crew)?);
+        }
     }
     let delivered = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= count);
     let reports = crew.wait(&format!("{count} readings at {rate}/s"), PATIENCE, delivered)?;
+    drop(watcher);
     let measured = |report: &Report| {
         let latency = report.deliveries.latency.as_ref().filter(|latency| latency.count == count);
         latency.map(Waits::from).ok_or_else(|| io::Error::other(format!("{} did not measure every reading", report.status.peer_id)))

@@ -6,6 +6,7 @@
 pub mod bare;
 pub mod cli;
 pub mod crew;
+pub mod door;
 pub mod failover;
 pub mod feed;
 pub mod group;
@@ -17,6 +18,7 @@ pub mod reference;
 pub mod restart;
 pub mod scale;
 pub mod sight;
+pub mod soak;
 pub mod spread;
 pub mod throughput;
 pub mod usage;

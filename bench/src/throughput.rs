@@ -93,6 +93,16 @@ impl Case {
     /// # Errors
     /// The group failed, was too slow by far, or did not deliver the same everywhere.
     pub fn run(&self, program: &Path, folder: &Path, share: f64) -> io::Result<Run> {
+        self.run_watched(program, folder, share, |_| Ok(()))
+    }
+
+    /// The same, with somebody who looks on: begun when the leader alone runs, and kept until everything is delivered.
+    ///
+    /// # Errors
+    /// See [`Self::run`].
+    pub fn run_watched<W>(&self, program: &Path, folder: &Path, share: f64, watch: impl FnOnce(&Crew) -> io::Result<W>) -> io::Result<Run> {
+        let mut watch = Some(watch);
+        let mut watcher = None;
         let count = self.count(share);
         let mut crew = Crew::new(program, folder)?;
         let mut total = 0;
@@ -113,9 +123,13 @@ impl Case {
                 flags.extend(["--sensor", "none"].map(str::to_owned));
             }
             crew.start(&format!("peer{}", number + 1), &flags)?;
+            if let Some(watch) = watch.take() {
+                watcher = Some(watch(&crew)?);
+            }
         }
         let delivered = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= total);
         let reports = crew.wait(&self.name(), PATIENCE, delivered)?;
+        drop(watcher);
         alike(&reports, total)?;
         let usage = crew.usage()?;
         let cpu: Duration = usage.iter().map(|usage| usage.cpu).sum();

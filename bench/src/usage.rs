@@ -46,6 +46,14 @@ pub fn pss(pid: u32) -> io::Result<u64> {
     Ok(kibibytes(&rollup, "Pss:").unwrap_or(0) << 10)
 }
 
+/// How many descriptors a process has open.
+///
+/// # Errors
+/// There is no such process.
+pub fn descriptors(pid: u32) -> io::Result<u64> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
+}
+
 /// The sum of the times in user and in kernel mode. The name of the program, in brackets, may hold anything.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;

@@ -4,18 +4,19 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
 use crate::commands;
+use crate::configuration;
 use crate::failure::{Failure, OK, UNAVAILABLE, UNSAID, USAGE};
 use crate::guard;
 use crate::journal;
 use crate::recover;
 use crate::replay;
-use crate::settings::{Raw, Settings};
+use crate::settings::{Raw, Settings, document};
 use crate::shell::Shell;
 
 /// One peer of a group that orders sensor readings.
@@ -34,8 +35,11 @@ enum Command {
     /// Join the group, or found it, and stay until told to leave
     ///
     /// Signals: SIGTERM and SIGINT (Ctrl-C) ask the peer to leave the group. Signals within one second of the first are the same
-    /// request; a later one stops the peer at once, without leaving. SIGHUP has it open its files anew by their paths. A
-    /// signal that was ignored when the peer started (nohup, the background of a script) stays ignored.
+    /// request; a later one stops the peer at once, without leaving. SIGHUP has it open its files anew by their paths, and read
+    /// the file of --config again: it says what it has taken over, and what needs a restart. A signal that was ignored when
+    /// the peer started (nohup, the background of a script) stays ignored.
+    ///
+    /// A setting is looked for in this order: flag, variable of the environment (an empty one is not set), file, default.
     Run(Box<Raw>),
     /// Ask a running peer of this machine where it stands
     #[command(after_help = "Example: peer status --ready && echo in the group")]
@@ -60,6 +64,12 @@ enum Command {
     /// Have a peer come after all others when it is asked who leads; a leader hands over
     #[command(after_help = "Examples:\n  peer demote --id attic\n  peer demote --id attic --undo")]
     Demote(commands::control::Demote),
+    /// Print what a shell needs to complete this command
+    #[command(after_help = "Example: peer completions bash > /etc/bash_completion.d/peer")]
+    Completions(commands::reference::Completions),
+    /// Print the manual, or write all its pages into a folder
+    #[command(after_help = "Example: peer man /usr/local/share/man/man1")]
+    Man(commands::reference::Man),
     /// Have a running peer tell more, or less
     #[command(after_help = "Example: peer log-level debug")]
     LogLevel(commands::control::Level),
@@ -68,6 +78,9 @@ enum Command {
     /// Watch over the command of a sensor; started by `run`, and of no use by hand
     #[command(hide = true)]
     Guard(guard::Request),
+    /// Write a configuration file to begin with, or find the mistakes in one
+    #[command(subcommand)]
+    Config(configuration::Request),
     /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
     Recover(recover::Request),
 }
@@ -75,7 +88,8 @@ enum Command {
 /// What the command `peer` does.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let done = match parsed {
         Ok(cli) => obey(cli),
         Err(error) => {
             // Help and version come this way, too, and are no mistakes.
@@ -95,13 +109,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The whole command line, with what each flag of `run` is called in the environment.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command().mut_subcommand("run", |run| run.mut_args(document))
+}
+
 fn obey(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(raw) => {
+            let raw = raw.with_environment(|name| std::env::var_os(name)).map_err(|why| Failure::new(USAGE, why))?;
             if let Some(parent) = raw.die_with {
                 die_with(parent)?;
             }
-            let raw = raw.with_environment(|name| std::env::var_os(name)).map_err(|why| Failure::new(USAGE, why))?;
             let settings = Settings::gather(raw)?;
             journal::start(settings.log_level)
                 .map_err(|error| Failure::new(UNAVAILABLE, format!("cannot write to standard output: {error}")))?;
@@ -117,8 +137,11 @@ fn obey(cli: Cli) -> Result<(), Failure> {
         Command::Leave(request) => commands::control::leave(&request),
         Command::Demote(request) => commands::control::demote(&request),
         Command::LogLevel(request) => commands::control::log_level(&request),
+        Command::Completions(request) => commands::reference::completions(&request, command()),
+        Command::Man(request) => commands::reference::man(&request, command()),
         Command::Replay(request) => replay::run(&request),
         Command::Guard(request) => guard::run(&request),
+        Command::Config(request) => configuration::run(&request),
         Command::Recover(request) => recover::run(&request),
     }
 }

@@ -10,6 +10,7 @@ pub mod control;
 pub mod influx;
 pub mod members;
 pub mod publish;
+pub mod reference;
 pub mod show;
 pub mod status;
 pub mod tail;

@@ -7,14 +7,19 @@
 
 use std::net::TcpListener;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit as far as it is of use; returns what it is then.
+///
+/// By `rustix`, whose limits have 64 bits everywhere; those of the C library have 32 on some boards.
 pub fn raise_limit() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return DEFAULT };
+    let limit = getrlimit(Resource::Nofile);
+    // None is no limit at all.
+    let [soft, hard] = [limit.current, limit.maximum].map(|limit| limit.unwrap_or(u64::MAX));
     let wanted = hard.min(ENOUGH);
-    if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft }
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    if soft < wanted && setrlimit(Resource::Nofile, raised).is_ok() { wanted } else { soft }
 }
 
 /// The same listener on the highest number there is below `limit`; on its old one where that cannot be had.
@@ -29,7 +34,6 @@ pub fn on_top(listener: TcpListener, limit: u64) -> TcpListener {
 
 /// More than all links and files of one peer need.
 const ENOUGH: u64 = 16 << 10;
-const DEFAULT: u64 = 1_024;
 
 #[cfg(test)]
 mod tests {

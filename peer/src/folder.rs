@@ -8,11 +8,13 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK};
-use nix::sys::stat::{FileStat, Mode, fstatat, lstat};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+// Sizes, times and numbers of files have 64 bits there on every machine; those of the C library do not.
+use rustix::fs::{AtFlags, Stat, lstat, statat};
+use rustix::io::Errno;
 
 /// An open folder.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Folder {
     pub fn presence(&self) -> Presence {
         match lstat(&self.path) {
             Ok(stat) if Identity::of_stat(&stat) == self.identity => Presence::Same,
-            Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => Presence::Changed,
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Presence::Changed,
             Err(_) => Presence::Unknown,
         }
     }
@@ -103,10 +105,10 @@ impl Folder {
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn stat(&self, name: &str) -> io::Result<Option<FileStat>> {
-        match fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+    pub fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
+        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
-            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -183,7 +185,7 @@ impl Folder {
             // Before it is opened: to open some devices is to do something.
             check_file(kind(stat.st_mode), stat.st_uid)?;
         }
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE;
         let file = File::from(openat(&self.handle, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         let meta = file.metadata()?;
         check_file(kind(meta.mode()), meta.uid())?;
@@ -198,14 +200,14 @@ impl Identity {
         Self { device: meta.dev(), inode: meta.ino() }
     }
 
-    fn of_stat(stat: &FileStat) -> Self {
+    fn of_stat(stat: &Stat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
 /// What stands in a file's place, if it is no regular file.
 #[must_use]
-pub fn other_kind(stat: &FileStat) -> Option<&'static str> {
+pub fn other_kind(stat: &Stat) -> Option<&'static str> {
     other(kind(stat.st_mode))
 }
 

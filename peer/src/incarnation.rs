@@ -13,8 +13,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::sys::stat::FileStat;
 use protocol::id::{Incarnation, PeerId};
+use rustix::fs::Stat;
 
 pub use self::memory::{Bad, Memory, Past};
 use crate::clock;
@@ -53,7 +53,8 @@ struct Held {
 struct Stamp {
     inode: u64,
     size: i64,
-    modified: (i64, i64),
+    /// In nanoseconds since 1970.
+    modified: i128,
 }
 
 /// A store that the loop and the worker share.
@@ -339,12 +340,16 @@ impl Stamp {
     fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         let size = i64::try_from(meta.size()).unwrap_or(i64::MAX);
-        Ok(Self { inode: meta.ino(), size, modified: (meta.mtime(), meta.mtime_nsec()) })
+        Ok(Self { inode: meta.ino(), size, modified: nanoseconds(meta.mtime(), meta.mtime_nsec()) })
     }
 
-    fn of_stat(stat: &FileStat) -> Self {
-        Self { inode: stat.st_ino, size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) }
+    fn of_stat(stat: &Stat) -> Self {
+        Self { inode: stat.st_ino, size: stat.st_size, modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec) }
     }
+}
+
+fn nanoseconds(seconds: impl Into<i128>, more: impl Into<i128>) -> i128 {
+    seconds.into() * 1_000_000_000 + more.into()
 }
 
 fn load(folder: &Folder, lock: Option<&File>) -> Result<Found, Unreadable> {

@@ -28,9 +28,14 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     let outlet = Outlet::start("log", output, MANNER)?;
     // Only a second call in one process fails, and then the first one stands.
     let _already_started = CombinedLogger::init(vec![Box::new(Journal { outlet: outlet.clone() })]);
-    log::set_max_level(level);
+    set_level(level);
     let _already_started = OUTLET.set((outlet, is_regular));
     Ok(())
+}
+
+/// Tells so much from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
 }
 
 /// What writes the log, once that has been started.
@@ -73,6 +78,7 @@ impl Log for Journal {
 
 impl SharedLogger for Journal {
     fn level(&self) -> LevelFilter {
+        // The combined logger keeps what it was started with; the level of the whole process decides, and can change.
         LevelFilter::Trace
     }
 

@@ -31,6 +31,7 @@ pub use self::dials::Obstacle;
 use self::dials::{Dials, Plan};
 pub use self::limits::Limits;
 use self::link::{Link, State};
+use self::tokens::Tokens;
 use crate::clock;
 use crate::doublings::Doublings;
 use crate::gate::Gate;
@@ -42,6 +43,7 @@ mod dials;
 mod limits;
 mod link;
 mod outgoing;
+mod tokens;
 
 /// What the links have to tell.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ pub struct Links {
     starved: bool,
     starvations: Doublings,
     accepted: u64,
+    tokens: Tokens,
     links: HashMap<LinkId, Link>,
     /// Links that may have bytes, or an end, to read.
     ready: VecDeque<LinkId>,
@@ -108,6 +111,7 @@ impl Links {
             starved: false,
             starvations: Doublings::default(),
             accepted: 0,
+            tokens: Tokens::default(),
             links: HashMap::new(),
             ready: VecDeque::new(),
             reads_left: 0,
@@ -174,7 +178,7 @@ impl Links {
             self.calling = true;
             return;
         }
-        let id = LinkId((event.token().0 - FIRST_LINK.0) as u64);
+        let Some(id) = self.tokens.link(event.token()) else { return };
         let Some(link) = self.links.get_mut(&id) else { return };
         if link.state == State::Connecting {
             self.finish_dial(id);
@@ -270,7 +274,7 @@ impl Links {
                 // Whoever wanted it has forgotten it, and wants it again.
                 self.found.push_back(Found::Input(Input::DialFailed { link: before, refused: false }));
                 let Some(mut link) = self.links.remove(&before) else { return };
-                match self.registry.reregister(&mut link.stream, token(id), Interest::READABLE | Interest::WRITABLE) {
+                match self.registry.reregister(&mut link.stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE) {
                     Ok(()) => drop(self.links.insert(id, link)),
                     Err(error) => self.dial_fails(id, &error),
                 }
@@ -282,7 +286,7 @@ impl Links {
     fn connect(&mut self, id: LinkId, to: SocketAddrV4) {
         let remote = SocketAddr::V4(to);
         let connected = TcpStream::connect(remote).and_then(|mut stream| {
-            self.registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
+            self.registry.register(&mut stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
         match connected {
@@ -575,7 +579,7 @@ impl Links {
         }
         let id = LinkId::accepted(self.accepted);
         self.accepted += 1;
-        if self.registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE).is_err() {
+        if self.registry.register(&mut stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE).is_err() {
             return;
         }
         let link = Link::new(stream, remote, State::Up);
@@ -670,11 +674,6 @@ fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
 fn out_of_descriptors(error: &io::Error) -> bool {
     let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
-}
-
-fn token(id: LinkId) -> Token {
-    let number = usize::try_from(id.0).expect("links are counted, and nobody counts that far");
-    Token(FIRST_LINK.0 + number)
 }
 
 /// The listener's token.

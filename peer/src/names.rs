@@ -1,10 +1,13 @@
 //! The thread that looks names up: those of the seeds, and the one that this peer advertises. A name service may be silent for
 //! half a minute, so nothing else waits for it.
+//!
+//! A peer that looks for its first view asks every second, because whoever starts several peers at once (Compose, Kubernetes)
+//! has their names known a moment later. One that is alone asks every five seconds, one in company every half minute.
 
 use std::io;
 use std::net::SocketAddrV4;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,19 +29,30 @@ pub enum Lookup {
 pub struct Names {
     found: Receiver<Lookup>,
     hurry: SyncSender<()>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+/// What the thread is to do next.
+#[derive(Debug)]
+struct Plan {
+    /// Other seeds than before.
+    seeds: Option<Vec<Seed>>,
+    /// How long to wait between two look-ups.
+    pace: Duration,
 }
 
 impl Names {
-    /// Starts the thread; it looks everything up at once, and again every half minute.
+    /// Starts the thread; it looks everything up at once, and again every second until it hears that there is a view.
     ///
     /// # Errors
     /// Those of starting a thread.
     pub fn start(seeds: Vec<Seed>, advertise: Option<Seed>, waker: Arc<Waker>) -> io::Result<Self> {
         let (outbox, found) = sync_channel(LOOKUPS_MAX);
         let (hurry, inbox) = sync_channel(1);
-        let search = Search { seeds, advertise, outbox, waker, failures: 0 };
+        let plan = Arc::new(Mutex::new(Plan { seeds: None, pace: pace(None) }));
+        let search = Search { seeds, advertise, outbox, waker, plan: Arc::clone(&plan), are_new: false, failures: 0 };
         thread::Builder::new().name("names".to_owned()).spawn(move || search.go_on(&inbox))?;
-        Ok(Self { found, hurry })
+        Ok(Self { found, hurry, plan })
     }
 
     /// What was found, if anything.
@@ -51,6 +65,35 @@ impl Names {
     pub fn hurry(&self) {
         let _asked_already = self.hurry.try_send(());
     }
+
+    /// Looks these up from now on, and at once.
+    pub fn replace(&self, seeds: Vec<Seed>) {
+        lock(&self.plan).seeds = Some(seeds);
+        self.hurry();
+    }
+
+    /// There is a view of that many members, or none: asks as often as that makes sense.
+    pub fn follow(&self, members: Option<usize>) {
+        let pace = pace(members);
+        let before = std::mem::replace(&mut lock(&self.plan).pace, pace);
+        if pace < before {
+            self.hurry();
+        }
+    }
+}
+
+/// How often to ask, in a view of that many members or in none.
+fn pace(members: Option<usize>) -> Duration {
+    match members {
+        None => JOINING,
+        Some(..=1) => ALONE,
+        Some(_) => IN_COMPANY,
+    }
+}
+
+fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
+    // Nothing is left half done under this lock.
+    plan.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Search {
@@ -58,6 +101,9 @@ struct Search {
     advertise: Option<Seed>,
     outbox: SyncSender<Lookup>,
     waker: Arc<Waker>,
+    plan: Arc<Mutex<Plan>>,
+    /// Whether the loop still has to hear of these seeds, even if there are none.
+    are_new: bool,
     /// How often names have had no address.
     failures: u64,
 }
@@ -65,8 +111,12 @@ struct Search {
 impl Search {
     fn go_on(mut self, inbox: &Receiver<()>) {
         loop {
+            if let Some(seeds) = lock(&self.plan).seeds.take() {
+                (self.seeds, self.are_new) = (seeds, true);
+            }
             self.look_up();
-            match inbox.recv_timeout(INTERVAL) {
+            let pace = lock(&self.plan).pace;
+            match inbox.recv_timeout(pace) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -74,7 +124,7 @@ impl Search {
     }
 
     fn look_up(&mut self) {
-        if !self.seeds.is_empty() {
+        if self.are_new || !self.seeds.is_empty() {
             let mut addresses = Vec::new();
             for index in 0..self.seeds.len() {
                 let found = self.seeds[index].resolve();
@@ -86,7 +136,7 @@ impl Search {
             addresses.sort_unstable();
             addresses.dedup();
             // The loop may be busy; the next look-up tells it again.
-            let _no_room = self.outbox.try_send(Lookup::Seeds(addresses));
+            self.are_new &= self.outbox.try_send(Lookup::Seeds(addresses)).is_err();
         }
         if let Some(name) = &self.advertise {
             match name.resolve().first() {
@@ -100,10 +150,58 @@ impl Search {
     fn miss(&mut self, what: &str) {
         self.failures += 1;
         if self.failures.is_power_of_two() {
-            log::warn!("{what} has no IPv4 address now; looking again every {INTERVAL:?}. Check the name and the name service.");
+            let pace = lock(&self.plan).pace;
+            log::warn!("{what} has no IPv4 address now; looking again every {pace:?}. Check the name and the name service.");
         }
     }
 }
 
-const INTERVAL: Duration = Duration::from_secs(30);
+/// Before the first view.
+const JOINING: Duration = Duration::from_secs(1);
+const ALONE: Duration = Duration::from_secs(5);
+const IN_COMPANY: Duration = Duration::from_secs(30);
 const LOOKUPS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::{Lookup, Names};
+    use mio::{Poll, Token, Waker};
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    #[track_caller]
+    fn next(names: &Names) -> Vec<String> {
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until {
+            match names.lookup() {
+                Some(Lookup::Seeds(seeds)) => return seeds.iter().map(ToString::to_string).collect(),
+                _ => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+        panic!("nothing was looked up");
+    }
+
+    #[test]
+    fn names_are_asked_for_every_second_until_there_is_a_view() {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let names = Names::start(vec!["127.0.0.1:7001".parse().unwrap()], None, waker).unwrap();
+        let started = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(next(&names), ["127.0.0.1:7001"]);
+        }
+        let took = started.elapsed();
+        assert!(took >= Duration::from_secs(2) && took < super::ALONE, "three look-ups took {took:?}");
+        names.follow(Some(3));
+        // The second that had begun comes to its end first.
+        next(&names);
+        names.replace(vec!["127.0.0.1:7002".parse().unwrap()]);
+        assert_eq!(next(&names), ["127.0.0.1:7002"], "without waiting");
+        names.replace(Vec::new());
+        assert_eq!(next(&names), [""; 0], "that there are none any more is told as well");
+        names.follow(None);
+        names.replace(vec!["127.0.0.1:7003".parse().unwrap()]);
+        assert_eq!(next(&names), ["127.0.0.1:7003"]);
+        assert!(started.elapsed() < super::IN_COMPANY);
+    }
+}

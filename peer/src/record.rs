@@ -187,7 +187,7 @@ impl Parts<'_> {
             .chain([",\"fields\":", self.fields])
             .chain(tags.into_iter().flatten())
             .chain(["}"]);
-        pieces.all(|piece| has(piece)) && rest.is_empty()
+        pieces.all(&mut has) && rest.is_empty()
     }
 }
 

@@ -12,16 +12,21 @@ use protocol::id::PeerId;
 
 pub use self::raw::{Raw, Switch, Timing};
 pub use self::sensor::{ExecSettings, FileSettings, RawSensor, Run, SensorName, SensorSettings, SourceSettings};
+pub use self::template::template;
 use self::value::Size;
+pub use self::variables::document;
 use crate::door::Opening;
 use crate::failure::{BAD_FILE, Failure, USAGE};
+use crate::notify;
 use crate::seeds::Seed;
 use crate::sensors::load::{LoadSettings, STAMP};
 use crate::web::address::HttpSettings;
 
 mod raw;
 mod sensor;
+mod template;
 mod value;
+mod variables;
 
 /// What has been checked, and can be run.
 #[derive(Clone, Debug)]
@@ -66,6 +71,26 @@ pub struct Settings {
     pub opening: Opening,
     /// Where the page and the metrics are, if anywhere.
     pub http: Option<HttpSettings>,
+    /// Where all this comes from, so that the file can be read again.
+    pub source: Source,
+}
+
+/// What was given, and where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Source {
+    /// Flags, and variables of the environment.
+    flags: Raw,
+    /// The same with the file below.
+    whole: Raw,
+}
+
+/// What a file that was read again says otherwise than before.
+#[derive(Debug)]
+pub struct Changes {
+    /// How it stands now.
+    pub settings: Settings,
+    /// The settings that have another effect than those before, by name.
+    pub names: Vec<&'static str>,
 }
 
 /// Where and how to keep what is delivered.
@@ -88,14 +113,29 @@ impl Settings {
     /// [`Failure`] with the code of a bad file where the file is at fault, with that of usage where the flags are.
     pub fn gather(flags: Raw) -> Result<Self, Failure> {
         let Some(path) = flags.config.clone() else {
-            return Self::check(flags).map_err(|why| Failure::new(USAGE, why));
+            let settings = Self::check(flags.clone()).map_err(|why| Failure::new(USAGE, why))?;
+            return Ok(Self { source: Source { whole: flags.clone(), flags }, ..settings });
         };
-        let file = read(&path)?;
-        Self::check(flags.clone().over(file)).map_err(|why| match Self::check(flags) {
-            // The flags are sound without the file.
-            Ok(_) => Failure::new(BAD_FILE, format!("{}: {why}", path.display())),
-            Err(why) => Failure::new(USAGE, why),
-        })
+        let text = read(&path)?;
+        let file = parse(&path, &text)?;
+        let whole = flags.clone().over(file);
+        match Self::check(whole.clone()) {
+            Ok(settings) => Ok(Self { source: Source { flags, whole }, ..settings }),
+            Err(why) => Err(match Self::check(flags) {
+                // The flags are sound without the file.
+                Ok(_) => Failure::new(BAD_FILE, blame(&path, &text, &why)),
+                Err(why) => Failure::new(USAGE, why),
+            }),
+        }
+    }
+
+    /// Whether a file says something that no peer can run with.
+    ///
+    /// # Errors
+    /// [`Failure`]: file, line and column of what is wrong, and how to mend it.
+    pub fn check_file(path: &Path) -> Result<(), Failure> {
+        let text = read(path)?;
+        Self::check(parse(path, &text)?).map(drop).map_err(|why| Failure::new(BAD_FILE, blame(path, &text, &why)))
     }
 
     fn check(raw: Raw) -> Result<Self, String> {
@@ -146,10 +186,12 @@ impl Settings {
             }),
             events: raw.events,
             inputs: raw.inputs,
-            log_deliveries: raw.log_deliveries != Some(Switch::Off),
+            // The journal stamps and stores each line again; a reading each is not what it is for.
+            log_deliveries: raw.log_deliveries.map_or_else(|| !notify::writes_to_the_journal(), |switch| switch == Switch::On),
             log_level: raw.log_level.unwrap_or(LevelFilter::Info),
             http: HttpSettings::check(raw.http.as_deref(), raw.http_token_file, raw.http_host)?,
             opening: opening(raw.socket_group.as_deref(), raw.read_socket == Some(true))?,
+            source: Source::default(),
         })
     }
 }
@@ -184,10 +226,58 @@ fn load(
     Ok(Some(LoadSettings { bytes, rate, count, members: members.unwrap_or(1) }))
 }
 
-fn read(path: &Path) -> Result<Raw, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))?;
+impl Source {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.flags.config.as_deref()
+    }
+
+    /// Takes a setting over as it is there.
+    pub fn adopt(&mut self, name: &str, new: &Self) {
+        if let Some((_, whole)) = self.whole.differences(&new.whole).into_iter().find(|(differs, _)| *differs == name) {
+            self.whole = whole;
+        }
+    }
+
+    /// Reads the file again.
+    ///
+    /// # Errors
+    /// [`Failure`]: the file is broken, or does not go with the flags.
+    pub fn read_again(&self) -> Result<Changes, Failure> {
+        let settings = Settings::gather(self.flags.clone())?;
+        let before = Settings::check(self.whole.clone()).map_err(|why| Failure::new(USAGE, why))?;
+        let shown = format!("{before:?}");
+        // What is written down is not what matters: a default that is written out changes nothing.
+        let has_effect = |one: &Raw| Settings::check(one.clone()).map_or(true, |one| format!("{one:?}") != shown);
+        let differences = self.whole.differences(&settings.source.whole);
+        let names = differences.into_iter().filter(|(_, one)| has_effect(one)).map(|(name, _)| name).collect();
+        Ok(Changes { settings, names })
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
+}
+
+fn parse(path: &Path, text: &str) -> Result<Raw, Failure> {
     // The reader's own words carry line, column and the line itself.
-    toml::from_str(&text).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
+    toml::from_str(text).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
+}
+
+/// Says of what is wrong with the whole where the setting stands that it begins with, or else one that it names.
+fn blame(path: &Path, text: &str, why: &str) -> String {
+    let words = || why.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let stands = |name: &str| {
+        text.lines().enumerate().find_map(|(number, line)| {
+            let rest = line.trim_start().strip_prefix(name)?;
+            rest.trim_start().starts_with('=').then(|| (number + 1, line.len() - line.trim_start().len() + 1))
+        })
+    };
+    match words().filter(|word| !word.is_empty()).find_map(stands) {
+        Some((line, column)) => format!("{} at line {line}, column {column}: {why}", path.display()),
+        None => format!("{}: {why}", path.display()),
+    }
 }
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);

@@ -38,12 +38,14 @@ use crate::meter::Meter;
 use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::network::Network;
+use crate::notify::Notify;
 use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::publisher::Publisher;
 use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::reload::Reloader;
 use crate::scout::Scout;
 use crate::sensors;
 use crate::sensors::gauge::Gauge;
@@ -59,6 +61,7 @@ mod memory;
 mod moving;
 mod publishing;
 mod queries;
+mod service;
 mod start;
 mod tally;
 
@@ -106,6 +109,10 @@ pub struct Shell {
     priority: i64,
     payload_max: u64,
     meter: Meter,
+    notify: Notify,
+    /// Whether the node has told something since the service manager was last told how it stands.
+    has_news: bool,
+    reloader: Reloader,
     narrator: Narrator,
     rejects: Rejects,
     /// None where nothing is stored.
@@ -142,6 +149,7 @@ impl Shell {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.stop.is_none() && self.broken.is_none() {
             self.wait(&mut events).map_err(|error| failed("waiting for events", &error))?;
+            self.notify.turn(clock::now());
             self.take_events(&events);
             if self.hurry {
                 log::warn!("A second signal: stopping at once, without leaving the group.");
@@ -169,11 +177,12 @@ impl Shell {
             pacer.set(at)?;
         }
         if let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_storing()) {
-            let patience = keeper.deadline().map(|due| due.since(clock::now()));
+            let due = keeper.deadline().into_iter().chain(self.notify.deadline()).min();
+            let patience = due.map(|due| due.since(clock::now()));
             return poll(&mut self.poll, events, patience);
         }
-        let due =
-            self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline()).chain(self.queries.deadline()).min();
+        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline());
+        let due = due.chain(self.queries.deadline()).chain(self.notify.deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
         let busy = more_lines || self.desk.is_busy(self.node.room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
         let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
@@ -197,23 +206,19 @@ impl Shell {
         let signals: Vec<i32> = self.signals.pending().collect();
         for signal in signals {
             if signal == SIGHUP {
-                self.reopen();
+                self.hang_up();
                 continue;
             }
             let before = self.requests.count();
             match self.requests.note(Duration::from_micros(clock::now().as_micros())) {
-                1 if before == 0 => self.feed(Input::Leave),
+                1 if before == 0 => {
+                    self.notify.stop("Leaving the group");
+                    self.feed(Input::Leave);
+                }
                 1 => {}
                 _ => self.hurry = true,
             }
         }
-    }
-
-    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs.
-    fn reopen(&mut self) {
-        log::info!("SIGHUP: opening the files of this peer anew.");
-        self.outputs.reopen();
-        self.worker.reopen();
     }
 
     /// Reads this turn's share of everything.
@@ -276,6 +281,7 @@ impl Shell {
     fn close_turn(&mut self) {
         self.links.flush();
         self.narrator.tell_losses();
+        self.look_at_service();
         if !self.delivered.is_empty() {
             self.outputs.gate().pass();
             let delivered = std::mem::take(&mut self.delivered);
@@ -410,6 +416,7 @@ impl Shell {
                 self.store(incarnation);
             }
             Output::Note(note) => {
+                self.has_news = true;
                 let is_view = matches!(note, Note::View { .. });
                 self.chronicle.note(&note, clock::utc_micros());
                 self.counters.note(&note);
@@ -495,6 +502,7 @@ impl Shell {
             None => farewell(reason),
         };
         self.door.farewell(words.clone(), FAREWELL);
+        self.notify.stop(&words);
         self.tell(Note::Stop { reason: words });
         self.outputs.settle(FAREWELL);
         outcome

@@ -95,7 +95,7 @@ impl Web {
         let Token(token) = event.token();
         match token {
             LISTENER => self.accept(Instant::now()),
-            LISTENER.. => {
+            _ if token > LISTENER => {
                 if let Some(connection) = self.connections.get_mut(&token) {
                     connection.note(event);
                 }

@@ -409,7 +409,7 @@ impl<W: Watch> World<W> {
         let node = Node::new(contact.clone(), self.settings.config.clone(), draw(seed, "node", key), clock.read(now));
         let node = if *veteran { node.veteran() } else { node };
         // Every other machine knows the time of day.
-        let node = if host % 2 == 0 { node.with_clock(clock.read(now), wall(now)) } else { node };
+        let node = if host.is_multiple_of(2) { node.with_clock(clock.read(now), wall(now)) } else { node };
         self.processes += 1;
         let pid = self.processes;
         let process = Process::new(pid, node, contact, now);

@@ -17,6 +17,7 @@ mod children;
 mod ci;
 mod copy;
 mod demo;
+mod dist;
 mod failure;
 mod mutants;
 mod mutation;
@@ -47,6 +48,11 @@ enum Command {
     Ci {
         #[command(flatten)]
         extent: suite::Extent,
+    },
+    /// Make the products in `dist/`: tarballs, Debian packages, a container image; and try them
+    Dist {
+        #[command(flatten)]
+        wish: dist::Wish,
     },
     /// Run scenarios by name or path, in the order given; what follows `--` goes to the orchestrator
     Scenario {
@@ -126,6 +132,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(&workshop),
         Command::Test { extent } => suite::run(&workshop, &extent),
         Command::Ci { extent } => ci::run(&workshop, &extent),
+        Command::Dist { wish } => dist::run(&workshop, &wish),
         Command::Scenario { names, flags } => scenario::run(&workshop, &names, &flags),
         Command::Storm { arguments } => {
             let arguments: Vec<OsString> = std::iter::once("storm".into()).chain(arguments).collect();

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::dist;
 use crate::failure::Failure;
 use crate::stage::Stages;
 use crate::workshop::{Profile, Workshop};
@@ -30,6 +31,7 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
     // So many seeds are only quick enough where the compiler has done its best.
     let fast = stages.stage("build for seeds", || workshop.build(Profile::Release, &["simulator"]))?;
     stages.command("unit tests, scripts, docs", &mut workshop.cargo(["test", "--locked", "--workspace", "--quiet"]))?;
+    stages.stage("products", || dist::check(workshop, &programs))?;
     let seeds = extent.seeds.to_string();
     stages.command("seeds", workshop.program(fast.path("simulator")?).args(["run", "--seeds", &seeds]))?;
     let liars = (extent.seeds / LIARS).max(1).to_string();
@@ -48,11 +50,13 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
 /// For so many seeds there is one more in which somebody lies; it takes as long as several others.
 const LIARS: u64 = 50;
 /// The short forms of all benches, each as a stage.
-const BENCHES: [&str; 6] = [
+const BENCHES: [&str; 8] = [
     "bench throughput --short",
     "bench latency --short",
     "bench restart --short",
     "bench scale --short",
+    "bench door --short",
     "bench failover --kills 1",
     "bench failover --kills 1 --freeze",
+    "bench soak --seconds 60",
 ];

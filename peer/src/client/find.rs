@@ -106,7 +106,12 @@ fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
         if !others.is_empty() {
             text.push_str(&format!("\n  These answer: {}.", others.join(", ")));
         }
-        let folders: Vec<String> = looked.iter().map(|folder| folder.display().to_string()).collect();
+        let mut folders: Vec<String> = Vec::new();
+        for folder in looked.iter().map(|folder| folder.display().to_string()) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
         let rest = if searched { ", and for sockets of all running processes" } else { "" };
         text.push_str(&format!("\n  Looked in {}{rest}.", folders.join(", ")));
         if mute.is_empty() && others.is_empty() {
@@ -135,8 +140,11 @@ fn find_elsewhere(id: Option<&PeerId>) -> Found {
         let unknown: Vec<u32> = elsewhere::processes().into_iter().filter(|(own, _)| !known.contains(own)).map(|(_, here)| here).collect();
         // A peer that may not be asked is told by the name of its socket; which process it is, nobody says.
         if unknown.len() > found.mute.len() {
-            let words = unknown.iter().map(|here| format!("Process {here} looks like a running peer, and no socket of it could be asked."));
-            found.mute.extend(words);
+            let named: Vec<String> = unknown.iter().take(NAMED_MOST).map(ToString::to_string).collect();
+            let rest = if unknown.len() > named.len() { " and others" } else { "" };
+            let (noun, verb) =
+                if unknown.len() == 1 { ("Process", "looks like a running peer") } else { ("Processes", "look like running peers") };
+            found.mute.push(format!("{noun} {}{rest} {verb}, and no socket there could be asked.", named.join(", ")));
         }
         found.searched = true;
         if found.has(id) || !waits {
@@ -241,6 +249,8 @@ fn sockets(folder: &Path) -> Vec<PathBuf> {
     all.filter(|path| path.extension().is_some_and(|extension| extension == "sock") && leads_to_socket(path)).collect()
 }
 
+/// Processes that are told by number.
+const NAMED_MOST: usize = 8;
 /// How long the others have once the wanted one has answered.
 const GRACE: Duration = Duration::from_millis(100);
 /// How long a peer may take to make its socket anew.

@@ -33,7 +33,7 @@ pub struct Request {
     /// When the readings are to be handed over: `agreed` or `safe` [default: as the group does it]
     #[arg(long, value_name = "GUARANTEE", value_parser = parse_guarantee)]
     delivery: Option<Guarantee>,
-    /// The sensor of readings that name none [default: <peer>.local]
+    /// The sensor of readings that name none [default: PEER.local]
     #[arg(long, value_name = "SENSOR")]
     sensor: Option<String>,
     /// A name for the reading: the same one, said again, is published once; for a single reading

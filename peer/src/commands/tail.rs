@@ -309,7 +309,8 @@ struct Stopping {
 }
 
 impl Stop {
-    /// Ctrl-C and SIGTERM set it, and end what is waited for; a second one ends the process.
+    /// Ctrl-C and SIGTERM set it, and end what is waited for; a second one ends the process, and so does the first one if
+    /// nobody reads the output.
     fn on_signals() -> Result<Self, Failure> {
         let stop = Self::default();
         let set = stop.clone();
@@ -324,6 +325,11 @@ impl Stop {
                     let _gone = stream.shutdown(std::net::Shutdown::Both);
                 }
                 set.0.changed.notify_all();
+                // Where nobody reads the output, the end of it cannot be written either.
+                let _no_thread_no_end = thread::Builder::new().spawn(move || {
+                    thread::sleep(LAST_WORDS);
+                    signal_hook::low_level::emulate_default_handler(signal)
+                });
             }
         };
         thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(failed)?;
@@ -358,5 +364,7 @@ impl Stop {
 const RECORD: &[u8] = br#"{"id":1,"record":"#;
 const LAST: u64 = 10;
 const BUFFER_BYTES: usize = 64 << 10;
+/// How long the end may take that somebody has asked for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between two looks for a peer that has gone.
 const PAUSE: Duration = Duration::from_millis(300);

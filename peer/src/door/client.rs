@@ -26,6 +26,8 @@ pub(super) struct Client {
     /// Set once nothing more is to be read, and the connection is closed when everything is written.
     pub(super) closing: bool,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
+    /// Which of them comes first.
+    pub(super) first: usize,
     /// Requests that the loop has not answered for good.
     open: BTreeMap<String, Open>,
     /// How many of them have long answers.
@@ -145,6 +147,7 @@ impl Client {
             ended: false,
             closing: false,
             subscriptions: BTreeMap::new(),
+            first: 0,
             open: BTreeMap::new(),
             questions: 0,
             postponed: None,
@@ -267,8 +270,9 @@ impl Client {
             }
         }
         if self.hung_up {
-            // Nobody hears it, and nobody follows.
+            // Nobody hears it, nobody follows, and nobody waits for an answer.
             self.subscriptions.clear();
+            self.finish_all();
             self.written = self.output.len();
         }
         if self.written == self.output.len() {

@@ -285,10 +285,10 @@ mod tests {
 
     #[test]
     fn a_reading_has_one_payload_and_what_is_said_of_it() {
-        let Wish::Publish { payload, guarantee, wait, token } = wish(r#"{"do":"publish","payload":"a","id":1}"#) else { panic!() };
+        let Wish::Publish { payload, guarantee, wait, token, .. } = wish(r#"{"do":"publish","payload":"a","id":1}"#) else { panic!() };
         assert_eq!((payload.as_slice(), guarantee, wait, token), (b"a".as_slice(), None, Wait::Accepted, None));
         let line = r#"{"id":1,"do":"publish","payload_base64":"/wA=","guarantee":"safe","wait":"ordered","token":"t"}"#;
-        let Wish::Publish { payload, guarantee, wait, token } = wish(line) else { panic!() };
+        let Wish::Publish { payload, guarantee, wait, token, .. } = wish(line) else { panic!() };
         assert_eq!(
             (payload.as_slice(), guarantee.is_some(), wait, token.as_deref()),
             (b"\xff\0".as_slice(), true, Wait::Ordered, Some("t"))

@@ -470,9 +470,18 @@ impl Service {
             while client.has_room() && client.writable && rounds < ROUNDS_MOST {
                 rounds += 1;
                 let mut has_more = false;
+                // A record may be large, and then there is not room for one of each.
+                let first = client.first % client.subscriptions.len().max(1);
+                client.first = first + 1;
                 let (subscriptions, out) = client.streams();
                 let mut over = Vec::new();
-                for (id, subscription) in subscriptions.iter_mut() {
+                let mut order: Vec<_> = subscriptions.iter_mut().collect();
+                order.rotate_left(first);
+                for (id, subscription) in order {
+                    if out.len() >= OUTPUT_MAX {
+                        has_more = true;
+                        break;
+                    }
                     let room = out.len() + RECORDS_EACH;
                     match subscription.pump(history, renderer, now, out, room) {
                         Step::Idle => {}
@@ -583,5 +592,7 @@ const FAREWELL: Duration = Duration::from_millis(400);
 const LINES_MOST: usize = 256;
 /// Bytes of records of one subscription before the next one of the same client.
 const RECORDS_EACH: usize = 32 << 10;
+/// Bytes at which no record more is made ready for a client.
+const OUTPUT_MAX: usize = 1 << 20;
 /// How often a client is filled in one turn, before the next one.
 const ROUNDS_MOST: usize = 16;

@@ -81,12 +81,15 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
     let mut bound = vec![bind_one(folder, &names(id, ".sock"), 0o600, Access::Full)?];
     if let Some(group) = opening.group {
         let path = &bound[0].path;
-        chown(path, None, Some(group)).map_err(|error| {
-            io::Error::new(
-                io::Error::from(error).kind(),
-                format!("cannot give it to group {group} ({error}); the user of this peer has to be a member of that group"),
-            )
-        })?;
+        // A service whose own group it is may not be allowed to change what is right already.
+        if fs::symlink_metadata(path)?.gid() != group.as_raw() {
+            chown(path, None, Some(group)).map_err(|error| {
+                io::Error::new(
+                    io::Error::from(error).kind(),
+                    format!("cannot give it to group {group} ({error}); the user of this peer has to be a member of that group"),
+                )
+            })?;
+        }
         fs::set_permissions(path, Permissions::from_mode(0o660))?;
     }
     if opening.everybody_reads {

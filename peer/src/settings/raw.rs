@@ -1,6 +1,5 @@
 //! Settings as given: the flags of `peer run`, and the keys of its file, are this one struct.
 
-use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -16,7 +15,7 @@ use super::value::{Size, Span};
 use crate::seeds::Seed;
 
 /// Flags of `peer run`; the file has the same names with `_` for `-`.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Raw {
     /// This peer's name: 1 to 64 of A-Z a-z 0-9 . _ - [default: generated from the host name]
@@ -37,7 +36,7 @@ pub struct Raw {
     /// Goes before the name when peers compare who should lead [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     pub priority: Option<i64>,
-    /// UDP port on which peers meet [default: 9999] [env: BROADCAST_PORT]
+    /// UDP port on which peers meet [default: 9999]
     #[arg(long)]
     pub broadcast_port: Option<u16>,
     /// Peers to ask by unicast, where the network carries no broadcast: host:port,…
@@ -51,7 +50,7 @@ pub struct Raw {
     #[serde(skip)]
     pub config: Option<PathBuf>,
     /// What to measure; may be given several times, and stands in place of every `[[sensor]]` of the file [default: host]
-    #[arg(long, value_name = "NAME", value_parser = EnumValueParser::<SensorName>::new().map(RawSensor::Named))]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…", value_parser = EnumValueParser::<SensorName>::new().map(RawSensor::Named))]
     pub sensor: Vec<RawSensor>,
     /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as that says; `!!` stands for one `!`
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
@@ -92,7 +91,7 @@ pub struct Raw {
     /// Record everything that this peer is given, for `peer replay`; the file grows for as long as the peer runs
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<PathBuf>,
-    /// Whether to tell of every single reading; `off` keeps a rolling hash of them instead [default: on]
+    /// Whether to tell of every single reading; `off` keeps a rolling hash of them instead [default: on; to the journal of the system: off]
     #[arg(long, value_enum)]
     pub log_deliveries: Option<Switch>,
     /// How much to tell: off, error, warn, info, debug [default: info]
@@ -104,7 +103,7 @@ pub struct Raw {
     /// Everybody on this machine may ask and follow, on a socket of its own that changes nothing [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub read_socket: Option<bool>,
-    /// Serve the page, the metrics and the probes of health there, such as 127.0.0.1:8080 (port 0 takes a free one) [default: nowhere]
+    /// Serve the page, the metrics and the probes of health there, such as 127.0.0.1:8080 (port 0 takes a free one); nowhere if it is not given
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub http: Option<String>,
     /// The file with the token that whoever asks over HTTP has to show; needed where --http is no loopback address
@@ -209,22 +208,21 @@ pub enum Switch {
     Off,
 }
 
-impl Raw {
-    /// These settings, with those of the environment where no flag says otherwise. A variable that is empty is not set.
-    ///
-    /// # Errors
-    /// Which variable is wrong, and how.
-    pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, String> {
-        if self.broadcast_port.is_none()
-            && let Some(value) = variable(BROADCAST_PORT).filter(|value| !value.is_empty())
-        {
-            let port = value.to_str().and_then(|text| text.trim().parse().ok());
-            let wrong = || format!("the variable {BROADCAST_PORT} is {value:?}, which is no port number (1 to 65535); correct or unset it");
-            self.broadcast_port = Some(port.ok_or_else(wrong)?);
+/// Hands the names of all fields to a macro: those of single values, then those of lists.
+macro_rules! with_fields {
+    ($act:ident) => {
+        $act! {
+            id address advertise port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
+            csv inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
+            join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
+            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
+            load_latency socket_group read_socket http http_token_file;
+            seeds sensor http_host bootstrap
         }
-        Ok(self)
-    }
+    };
+}
 
+impl Raw {
     /// These settings, with those of `under` where nothing is said here.
     #[must_use]
     pub fn over(self, under: Self) -> Self {
@@ -236,17 +234,27 @@ impl Raw {
                 }
             };
         }
-        first! {
-            id address advertise port cluster priority broadcast_port timing config stdin_commands interval data_dir rotate_bytes rotate_keep events
-            csv inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
-            join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
-            merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
-            load_latency socket_group read_socket http http_token_file;
-            seeds sensor http_host bootstrap
+        with_fields!(first)
+    }
+
+    /// Each setting that is given otherwise in `new`: its name, and these settings with that one as it is there.
+    #[must_use]
+    pub fn differences(&self, new: &Self) -> Vec<(&'static str, Self)> {
+        let mut found = Vec::new();
+        macro_rules! compare {
+            ($($field:ident)*; $($list:ident)*) => {
+                $(if self.$field != new.$field {
+                    found.push((stringify!($field), Self { $field: new.$field.clone(), ..self.clone() }));
+                })*
+                $(if self.$list != new.$list {
+                    found.push((stringify!($list), Self { $list: new.$list.clone(), ..self.clone() }));
+                })*
+            };
         }
+        with_fields!(compare);
+        found
     }
 }
 
-const BROADCAST_PORT: &str = "BROADCAST_PORT";
 const KNOBS: &str = "Knobs of the protocol";
 const LOAD: &str = "Synthetic load";

@@ -68,6 +68,7 @@ impl Shell {
                 _ => self.desk.later.push_back(ask),
             }
         }
+        self.door.close_turn();
     }
 
     fn obey(&mut self, from: Asker, what: What) {

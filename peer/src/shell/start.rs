@@ -43,11 +43,13 @@ use crate::meter::Meter;
 use crate::names::Names;
 use crate::narrator::Narrator;
 use crate::network::Network;
+use crate::notify::Notify;
 use crate::outputs::Outputs;
 use crate::pacer::Pacer;
 use crate::reach::Reach;
 use crate::refusals::Refusals;
 use crate::rejects::Rejects;
+use crate::reload::Reloader;
 use crate::scout::{Scout, Watch};
 use crate::seeds::Seed;
 use crate::sensors::load::Load;
@@ -133,7 +135,9 @@ impl Shell {
         let remembered = kept_contacts.as_deref().map(Contacts::load).unwrap_or_default();
         let watch = Watch { around: network.changes().then(|| network.surroundings().clone()), contacts: kept_contacts };
         let scout = Scout::start(watch, Arc::clone(&waker))?;
-        let named = !settings.seeds.is_empty() || settings.advertise.is_some();
+        let source = std::mem::take(&mut settings.source);
+        // A file that is read again may name seeds.
+        let named = !settings.seeds.is_empty() || settings.advertise.is_some() || source.file().is_some();
         let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
         let Recalled { store, past, stored, .. } = recalled;
         let common = Common {
@@ -149,6 +153,7 @@ impl Shell {
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
         let worker = Worker::start(duties, Arc::clone(&waker))?;
+        let reloader = Reloader::new(source, Arc::clone(&waker));
         let keeper = store.map(|store| Keeper::start(store, Arc::clone(&waker))).transpose()?;
         let now = clock::now();
         if let Some(recorder) = &mut recorder {
@@ -205,6 +210,9 @@ impl Shell {
             priority: me.explicit,
             payload_max,
             meter: Meter::default(),
+            notify: Notify::from_environment(),
+            has_news: true,
+            reloader,
             narrator,
             rejects: Rejects::default(),
             keeper,

@@ -247,10 +247,7 @@ fn a_tail_whose_reader_has_enough_ends_without_a_word() {
     let mut stuck = bench.command(&["tail", "--from", "now"]);
     let mut stuck = stuck.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    for _ in 0..2 {
-        kill(Pid::from_raw(i32::try_from(stuck.id()).unwrap()), Signal::SIGINT).unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    kill(Pid::from_raw(i32::try_from(stuck.id()).unwrap()), Signal::SIGINT).unwrap();
     until("it to end", || stuck.try_wait().unwrap().is_some());
     assert_whole(&bench, &mut group);
 }
@@ -300,4 +297,32 @@ fn who_publishes_to_a_peer_that_is_killed_is_told_what_is_not_known() {
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(69), "{told}");
     assert!(told.contains("what became of 1 readings is not known"), "{told}");
+}
+
+#[test]
+fn a_tail_that_is_held_up_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let mut group = [alone(&bench, "peer1", &["--sensor", "load", "--load-rate", "20000", "--load-bytes", "100"])];
+    let mut tail = Going::start(bench.command(&["tail", "--json", "--from", "now", "--kinds", "reading,gap"]));
+    let first: Value = serde_json::from_str(&tail.line()).unwrap();
+    // Nobody reads it for longer than the peer bears with it, and until less is kept than it lacks.
+    std::thread::sleep(Duration::from_millis(4_500));
+    let mut next = first["seq"].as_u64().unwrap() + 1;
+    let until_then = bench.report("peer1").unwrap().deliveries.count;
+    while next < until_then {
+        let record: Value = serde_json::from_str(&tail.line()).unwrap();
+        if record["kind"] == "gap" {
+            assert_eq!(record["from"], next, "{record}");
+            next = record["to"].as_u64().unwrap() + 1;
+        } else {
+            assert_eq!(record["seq"], next, "{record}");
+            next += 1;
+        }
+    }
+    assert!(tail.has_told("too slow for peer1: "), "{}", tail.told.lock().unwrap());
+    // It is ended while nobody reads it: it cannot sum up, and is not waited for.
+    std::thread::sleep(Duration::from_millis(500));
+    tail.signal(Signal::SIGINT);
+    assert_eq!(tail.end(), None, "it ends by the signal");
+    assert_whole(&bench, &mut group);
 }

@@ -152,7 +152,7 @@ fn what_was_said_whole_is_done_however_its_client_dies() {
             let mut talk = Talk::with(&bench, "peer1");
             talk.say(&json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}));
             let (records, _) = talk.until_end(1);
-            counted = records.iter().filter(|record| record["payload"] == burst.to_string()).count();
+            counted = records.iter().filter(|record| record["payload"].as_str() == Some(burst.to_string().as_str())).count();
             counted >= whole
         });
         assert_eq!(counted, whole, "and no half of one");

@@ -161,3 +161,34 @@ fn a_peer_that_is_blocked_says_so_and_one_without_an_answer_is_asked_no_longer_t
     until("all to be one group", || bench.report("peer3").is_some_and(|report| report.status.members.len() == 3));
     assert_whole(&bench, &mut group);
 }
+
+#[test]
+fn a_token_whose_reading_waits_for_room_is_not_taken_twice() {
+    let bench = Bench::new();
+    let mut group = pair(&bench, &["--window-entries", "1"]);
+    let leader = bench.report("peer1").unwrap().status.leader.unwrap().to_string();
+    let (leads, follows) = if leader == "peer1" { (0, "peer2") } else { (1, "peer1") };
+    let mut talk = Talk::with(&bench, follows);
+    group[leads].signal(Signal::SIGSTOP);
+    talk.say(&json!({"id": 1, "do": "publish", "payload": "takes the room", "wait": "ordered"}));
+    assert_eq!(talk.hear()["ok"]["is"], "accepted");
+    talk.say(&json!({"id": 2, "do": "publish", "payload": "waits", "wait": "ordered", "token": "t"}));
+    talk.say(&json!({"id": 3, "do": "publish", "payload": "waits", "wait": "ordered", "token": "t"}));
+    let answer = talk.hear();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!("busy")), "{answer}");
+    // Questions are answered meanwhile.
+    assert!(talk.ask(&json!({"id": 4, "do": "status"}))["ok"].is_object());
+    group[leads].signal(Signal::SIGCONT);
+    loop {
+        let line = talk.hear();
+        assert!(line.get("error").is_none(), "{line}");
+        if line["id"] == 2 && line["ok"]["is"] == "ordered" {
+            break;
+        }
+    }
+    until("both to be delivered, once", || readings(&bench, follows).len() == 2);
+    until("the two to be one group", || {
+        ["peer1", "peer2"].iter().all(|id| bench.report(id).is_some_and(|report| report.status.members.len() == 2))
+    });
+    assert_whole(&bench, &mut group);
+}

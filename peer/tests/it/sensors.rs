@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use peer::sensors::gauge::{SensorReport, SensorState};
 use protocol::digest::Digest;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::bench::{Bench, PEER, Running, until};
 
@@ -34,8 +34,26 @@ fn script(name: &str, script: &str, more: &str) -> String {
 
 fn payloads(bench: &Bench) -> Vec<String> {
     let text = fs::read_to_string(bench.path("data/ordered.jsonl")).unwrap_or_default();
-    let records = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| serde_json::from_str::<Value>(line).unwrap());
-    records.filter_map(|record| record["payload"].as_str().map(str::to_owned)).collect()
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(payload).collect()
+}
+
+/// The payload of a record: as it stands there, or put together from its parts.
+fn payload(record: &str) -> Option<String> {
+    /// Tokens of numbers stay as they are.
+    #[derive(serde::Deserialize)]
+    struct Record {
+        kind: String,
+        payload: Option<String>,
+        sensor: Option<Box<RawValue>>,
+        measured: Option<Box<RawValue>>,
+        fields: Option<Box<RawValue>>,
+        tags: Option<Box<RawValue>>,
+    }
+    let Record { kind, payload, sensor, measured, fields, tags } = serde_json::from_str(record).unwrap();
+    let part = |key: &str, raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| format!(",\"{key}\":{raw}")).unwrap_or_default();
+    let canonical =
+        |sensor| format!("{{\"sensor\":{sensor}{}{}{}}}", part("time", &measured), part("fields", &fields), part("tags", &tags));
+    (kind == "reading").then(|| payload.or_else(|| sensor.map(canonical)))?
 }
 
 fn sensors(bench: &Bench) -> BTreeMap<String, SensorReport> {

@@ -1,0 +1,167 @@
+//! What the local socket costs a group, and how fast it tells what is kept.
+//!
+//! Three peers and one sender, as `throughput` and `latency` measure them: in turn without anybody at the leader's socket, and
+//! with 64 subscriptions whose filter matches nothing, so that each reading is looked at for each of them. Beside that, `peer
+//! tail` of a whole history into a pipe.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peer::client::Connection;
+
+use crate::crew::{Crew, SOCKETS};
+use crate::latency;
+use crate::pairs::{Line, Pair, Pairs, median};
+use crate::throughput::{Case, Senders};
+
+/// What came out.
+#[derive(Debug)]
+pub struct Measured {
+    /// A line for each row.
+    pub lines: Vec<Line>,
+    /// Whether each number reached its mark.
+    pub met: bool,
+}
+
+/// Measures, each pair in turn.
+///
+/// # Errors
+/// A group failed, or a peer did not answer.
+pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: impl FnMut(&str)) -> io::Result<Measured> {
+    let case = Case { peers: 3, bytes: BYTES, senders: Senders::Member, safe: false };
+    let (mut rates, mut costs, mut waits) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..pairs {
+        let reference = case.run(program, folder, share)?;
+        let ours = case.run_watched(program, folder, share, watch)?;
+        rates.push(Pair { ours: ours.rate, reference: reference.rate });
+        costs.push(Pair { ours: ours.cpu_us * 1e3, reference: reference.cpu_us * 1e3 });
+        let reference = latency::slowest_p99(program, folder, RATE, share, |_| Ok(()))?;
+        let ours = latency::slowest_p99(program, folder, RATE, share, watch)?;
+        waits.push(Pair { ours: ours as f64, reference: reference as f64 });
+    }
+    let (rates, costs, waits) = (Pairs::new(rates), Pairs::new(costs), Pairs::new(waits));
+    let tails: Vec<f64> = (0..pairs).map(|_| tail(program, folder)).collect::<io::Result<_>>()?;
+    let tail = median(tails.iter().copied());
+    tell(&format!("{:<68}{:>12}{:>12}{:>8}{:>16}  {}", "", "with", "without", "ratio", "spread", "wanted"));
+    let rows = [
+        (
+            format!("readings/s, {}, {SUBSCRIPTIONS} idle subscriptions", case.name()),
+            &rates,
+            rates.ratio() >= RATIO_LEAST,
+            format!("at least {RATIO_LEAST}"),
+        ),
+        // On a machine that others use, too, this says more than the rate.
+        ("CPU of all peers for a reading, in ns".to_owned(), &costs, costs.ratio() <= COST_MOST, format!("at most {COST_MOST}")),
+        (
+            format!("p99 in µs at {RATE}/s, {SUBSCRIPTIONS} idle subscriptions"),
+            &waits,
+            waits.ratio() <= P99_MOST,
+            format!("at most {P99_MOST}"),
+        ),
+    ];
+    let verdict = |met: bool| if met { "met" } else { "MISSED" };
+    for (name, pairs, met, wanted) in &rows {
+        let (least, most) = pairs.spread();
+        let spread = format!("{least:.3} to {most:.3}");
+        let (ours, reference, ratio) = (pairs.ours(), pairs.reference(), pairs.ratio());
+        tell(&format!("{name:<68}{ours:>12.0}{reference:>12.0}{ratio:>8.3}{spread:>16}  {wanted} ({})", verdict(*met)));
+    }
+    let is_fast = tail >= TAIL_LEAST;
+    tell(&format!(
+        "{:<68}{tail:>12.0}{:>36}  at least {TAIL_LEAST} ({})",
+        format!("readings/s, peer tail of {KEPT} kept"),
+        "",
+        verdict(is_fast)
+    ));
+    let met = is_fast && rows.iter().all(|(_, _, met, _)| *met);
+    let lines = vec![
+        rates.line("door", &rows[0].0, "readings/s").with("tail", tail),
+        costs.line("door", &rows[1].0, "ns"),
+        waits.line("door", &rows[2].0, "µs (p99)"),
+    ];
+    Ok(Measured { lines, met })
+}
+
+/// Follows at the first of a crew, and wants nothing of what comes.
+fn watch(crew: &Crew) -> io::Result<Vec<Connection>> {
+    let id = crew.ids().next().ok_or(io::ErrorKind::NotFound)?;
+    let mut all = Vec::new();
+    for _ in 0..SUBSCRIPTIONS / EACH {
+        let mut connection = connect(crew, id)?;
+        for id in 1..=EACH {
+            connection.say(&format!("{{\"id\":{id},\"do\":\"subscribe\",\"sensor\":\"nothing\",\"kinds\":[\"reading\"]}}"))?;
+            connection.hear()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        }
+        all.push(connection);
+    }
+    Ok(all)
+}
+
+fn connect(crew: &Crew, id: &str) -> io::Result<Connection> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match crew.connect(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            other => return other,
+        }
+    }
+}
+
+/// Readings a second that `peer tail` writes into a pipe, from its start to its end.
+fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
+    let mut crew = Crew::new(program, folder)?;
+    let id = format!("tail{}", std::process::id());
+    let load = ["--sensor", "load", "--load-bytes", &BYTES.to_string(), "--load-count", &(KEPT + MORE).to_string()];
+    let flags = ["--log-deliveries", "off"].into_iter().chain(load).map(str::to_owned);
+    crew.start(&id, &flags.collect::<Vec<_>>())?;
+    crew.wait("a full history", PATIENCE, |reports| reports.iter().all(|report| report.deliveries.count >= KEPT + MORE))?;
+    let begun = Instant::now();
+    let mut child = Command::new(program)
+        .args(["tail", "--id", &id, "--json", "--from", "start", "--no-follow"])
+        .env(SOCKETS, crew.sockets())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut out = BufReader::with_capacity(1 << 20, child.stdout.take().expect("it is a pipe"));
+    let mut readings = 0_u64;
+    loop {
+        let chunk = out.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        readings += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let taken = chunk.len();
+        out.consume(taken);
+    }
+    let took = begun.elapsed();
+    let status = child.wait()?;
+    // Batches are forgotten whole, so that a few may be missing.
+    if !status.success() || readings < KEPT * 9 / 10 {
+        return Err(io::Error::other(format!("peer tail ended with {status} after {readings} readings")));
+    }
+    Ok(readings as f64 / took.as_secs_f64())
+}
+
+const BYTES: usize = 100;
+/// Subscriptions at one peer.
+const SUBSCRIPTIONS: usize = 64;
+/// Those of one connection.
+const EACH: usize = 2;
+/// Readings a second at which a wait is measured.
+const RATE: u64 = 10_000;
+/// What a peer keeps.
+const KEPT: u64 = 65_536;
+/// So many more, that it is full.
+const MORE: u64 = 1_000;
+/// The share of the throughput that is to be left.
+const RATIO_LEAST: f64 = 0.97;
+/// How many times the processor time a reading may take.
+const COST_MOST: f64 = 1.05;
+/// How many times as long the 99th of a hundred readings may take.
+const P99_MOST: f64 = 1.2;
+/// Readings a second of a tail.
+const TAIL_LEAST: f64 = 300_000.0;
+const PATIENCE: Duration = Duration::from_secs(60);

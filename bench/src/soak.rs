@@ -1,0 +1,319 @@
+//! A group under load for long, with followers at every local socket, while peers are killed and come back.
+//!
+//! Each peer has two followers: a fast one, which checks that what it is told has no hole without a `gap`, and that every
+//! follower is told the same at each position; and a slow one, which reads less than there is, is cut off again and again,
+//! and goes on from where it is told. What the peers take up is measured after a minute, when they hold as much as they are to
+//! retain, and at the end.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use peer::client::Line;
+use serde::Deserialize;
+
+use crate::crew::{Crew, connect};
+use crate::usage;
+
+/// What is to be gone through.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    /// How many peers.
+    pub peers: u32,
+    /// Readings a second of each.
+    pub rate: u32,
+    /// For how long.
+    pub span: Duration,
+    /// One is killed, and started again, each time this has passed.
+    pub kill_every: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measured {
+    /// Records that fast followers were told.
+    pub followed: u64,
+    /// Records that slow followers were told.
+    pub trickled: u64,
+    /// How often a slow follower was cut off.
+    pub cut_off: u64,
+    /// Peers that were killed.
+    pub killed: u64,
+    /// Gaps that were named.
+    pub gaps: u64,
+    /// The most that the memory of a peer grew by after the first minute, in bytes.
+    pub grown: i64,
+    /// The same of its descriptors.
+    pub opened: i64,
+}
+
+/// What all followers of a run share.
+#[derive(Debug, Default)]
+struct Ledger {
+    stop: AtomicBool,
+    followed: AtomicU64,
+    trickled: AtomicU64,
+    cut_off: AtomicU64,
+    gaps: AtomicU64,
+    /// What stands at each position, by the first who was told.
+    entries: Mutex<BTreeMap<u64, u64>>,
+    /// What is wrong.
+    faults: Mutex<Vec<String>>,
+}
+
+impl Course {
+    /// Whether it is long enough to tell what leaks from what has not been filled yet.
+    #[must_use]
+    pub fn tells_growth(&self) -> bool {
+        self.span >= 2 * WARM_UP
+    }
+
+    /// Goes through it.
+    ///
+    /// # Errors
+    /// The group failed; or somebody was told something else than the others, or less without a word.
+    pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Measured> {
+        let ids: Vec<String> = (1..=self.peers).map(|n| format!("peer{n:02}")).collect();
+        let mut crew = Crew::new(program, folder)?;
+        let flags = self.flags();
+        for id in &ids {
+            crew.start(id, &flags)?;
+        }
+        let whole = ids.len();
+        crew.wait("one group", PATIENCE, |reports| reports.iter().all(|report| report.status.members.len() == whole))?;
+        let ledger = Arc::new(Ledger::default());
+        let followers = follow(&ids, crew.sockets(), &ledger)?;
+        let begun = Instant::now();
+        let (mut killed, mut first, mut next_kill) = (0, None, self.kill_every);
+        while begun.elapsed() < self.span {
+            thread::sleep(TICK);
+            let faults = lock(&ledger.faults);
+            if let Some(fault) = faults.first() {
+                return Err(io::Error::other(format!("{fault}; see {}", folder.display())));
+            }
+            drop(faults);
+            if begun.elapsed() >= next_kill {
+                next_kill += self.kill_every;
+                let id = &ids[killed % ids.len()];
+                crew.kill(id)?;
+                crew.start(id, &flags)?;
+                killed += 1;
+                let (followed, cut) = (ledger.followed.load(Ordering::Relaxed), ledger.cut_off.load(Ordering::Relaxed));
+                tell(&format!(
+                    "{:>4} s: {id} was killed and is back; {followed} records followed, {cut} cut off",
+                    begun.elapsed().as_secs()
+                ));
+            }
+            if first.is_none() && begun.elapsed() >= WARM_UP.min(self.span / 3) {
+                first = Some(taken_up(&crew)?);
+            }
+        }
+        let last = taken_up(&crew)?;
+        ledger.stop.store(true, Ordering::Relaxed);
+        drop(crew);
+        for follower in followers {
+            follower.join().map_err(|_| io::Error::other("a follower has ended with a panic"))?;
+        }
+        if let Some(fault) = lock(&ledger.faults).first() {
+            return Err(io::Error::other(fault.clone()));
+        }
+        let first = first.unwrap_or_default();
+        let grown = |which: fn(&(u64, u64)) -> u64| {
+            let both = last.iter().filter_map(|(pid, last)| Some((first.get(pid)?, last)));
+            both.map(|(first, last)| which(last) as i64 - which(first) as i64).max().unwrap_or(0)
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Measured {
+            followed: count(&ledger.followed),
+            trickled: count(&ledger.trickled),
+            cut_off: count(&ledger.cut_off),
+            killed: killed as u64,
+            gaps: count(&ledger.gaps),
+            grown: grown(|taken| taken.0),
+            opened: grown(|taken| taken.1),
+        })
+    }
+
+    fn flags(&self) -> Vec<String> {
+        let (rate, members) = (self.rate.to_string(), self.peers.to_string());
+        // What is retained is full soon, so that what grows afterwards grows for another reason.
+        let retained = ["--retain-entries", "16384", "--max-lag-entries", "8192", "--merge-retain-entries", "2048"];
+        let load = ["--sensor", "load", "--load-bytes", "100", "--load-rate", &rate, "--load-members", &members];
+        ["--log-deliveries", "off"].into_iter().chain(retained).chain(load).map(str::to_owned).collect()
+    }
+}
+
+/// Memory in bytes and descriptors of each process.
+fn taken_up(crew: &Crew) -> io::Result<BTreeMap<u32, (u64, u64)>> {
+    crew.pids().map(|pid| Ok((pid, (usage::pss(pid)?, usage::descriptors(pid)?)))).collect()
+}
+
+/// Two followers of each peer.
+fn follow(ids: &[String], sockets: &Path, ledger: &Arc<Ledger>) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut followers = Vec::new();
+    for id in ids {
+        for is_slow in [false, true] {
+            let follower = Follower {
+                id: id.clone(),
+                sockets: sockets.to_owned(),
+                is_slow,
+                ledger: Arc::clone(ledger),
+                next: None,
+                hasher: BuildHasherDefault::default(),
+            };
+            followers.push(thread::Builder::new().name(format!("{id} {is_slow}")).spawn(move || follower.run())?);
+        }
+    }
+    Ok(followers)
+}
+
+/// Somebody at the socket of one peer.
+struct Follower {
+    id: String,
+    sockets: PathBuf,
+    is_slow: bool,
+    ledger: Arc<Ledger>,
+    /// The position that comes next, its log, and the epoch of what came before.
+    next: Option<(String, u64, Option<String>)>,
+    hasher: BuildHasherDefault<DefaultHasher>,
+}
+
+/// A record, as far as a follower looks at it.
+#[derive(Deserialize)]
+struct Record<'a> {
+    kind: &'a str,
+    log: &'a str,
+    epoch: Option<&'a str>,
+    seq: Option<u64>,
+    last: Option<u64>,
+    from: Option<u64>,
+    to: Option<u64>,
+    origin: Option<&'a str>,
+    inc: Option<&'a str>,
+    oseq: Option<u64>,
+    view: Option<u64>,
+}
+
+impl Follower {
+    fn run(mut self) {
+        while !self.ledger.stop.load(Ordering::Relaxed) {
+            // A peer that was killed comes back; until then there is nobody to follow.
+            if self.follow_once().is_err() {
+                thread::sleep(TICK);
+            }
+        }
+    }
+
+    fn follow_once(&mut self) -> io::Result<()> {
+        let mut peer = connect(&self.sockets, &self.id)?;
+        peer.set_patience(Some(LOOK))?;
+        peer.say(&self.request())?;
+        let mut since_pause = 0;
+        while !self.ledger.stop.load(Ordering::Relaxed) {
+            let line = match peer.hear() {
+                Ok(Some(line)) => line,
+                Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => continue,
+                Err(error) => return Err(error),
+            };
+            since_pause += 1;
+            if let Some(record) = line.strip_prefix(RECORD).and_then(|line| line.strip_suffix(b"}")) {
+                self.take(record);
+            } else if let Ok(Line { end: Some(_), log: Some(log), next: Some(next), epoch, .. }) = serde_json::from_slice(line) {
+                self.ledger.cut_off.fetch_add(u64::from(self.is_slow), Ordering::Relaxed);
+                if !self.is_slow {
+                    self.fault(&format!("was cut off at #{next} although it reads all that it is sent"));
+                }
+                if self.next.as_ref().is_some_and(|(of, expected, _)| *of != log || *expected != next) {
+                    self.fault(&format!("is told to go on at #{next} of {log}, and expects {:?}", self.next));
+                }
+                self.next = Some((log, next, epoch));
+                peer.say(&self.request())?;
+            }
+            if self.is_slow && since_pause >= SLOW_RECORDS {
+                since_pause = 0;
+                thread::sleep(SLOW_PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self) -> String {
+        let from = match &self.next {
+            None => "\"now\"".to_owned(),
+            Some((log, seq, epoch)) => {
+                let epoch = epoch.as_ref().map(|epoch| format!(",\"epoch\":\"{epoch}\"")).unwrap_or_default();
+                format!("{{\"log\":\"{log}\",\"seq\":{seq}{epoch}}}")
+            }
+        };
+        format!("{{\"id\":1,\"do\":\"subscribe\",\"from\":{from}}}")
+    }
+
+    fn take(&mut self, record: &[u8]) {
+        let counter = if self.is_slow { &self.ledger.trickled } else { &self.ledger.followed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let Ok(record) = serde_json::from_slice::<Record<'_>>(record) else {
+            return self.fault(&format!("is told something that is no record: {}", String::from_utf8_lossy(record)));
+        };
+        let (first, last) = match record.kind {
+            "gap" => {
+                self.ledger.gaps.fetch_add(1, Ordering::Relaxed);
+                (record.from, record.to)
+            }
+            "repeat" => (record.seq, record.last),
+            _ => (record.seq, record.seq),
+        };
+        let (Some(first), Some(last)) = (first, last) else {
+            return self.fault(&format!("is told of a {} without a place", record.kind));
+        };
+        if let Some((log, expected, _)) = &self.next
+            && (log != record.log || *expected != first)
+        {
+            self.fault(&format!("is told #{first} of {} where #{expected} of {log} comes next", record.log));
+        }
+        if matches!(record.kind, "reading" | "view" | "lost") {
+            let what = (record.kind, record.epoch, record.origin, record.inc, record.oseq, record.view);
+            self.compare(first, self.hasher.hash_one(what));
+        }
+        self.next = Some((record.log.to_owned(), last + 1, record.epoch.map(str::to_owned)));
+    }
+
+    /// What one follower is told at a position is what all are.
+    fn compare(&self, seq: u64, hash: u64) {
+        let mut entries = lock(&self.ledger.entries);
+        if *entries.entry(seq).or_insert(hash) != hash {
+            drop(entries);
+            return self.fault(&format!("is told something else at #{seq} than another follower"));
+        }
+        if entries.len() > ENTRIES_MOST {
+            entries.pop_first();
+        }
+    }
+
+    fn fault(&self, what: &str) {
+        let kind = if self.is_slow { "slow" } else { "fast" };
+        lock(&self.ledger.faults).push(format!("the {kind} follower of {} {what}", self.id));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const RECORD: &[u8] = br#"{"id":1,"record":"#;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a peer retains is full by then.
+const WARM_UP: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(100);
+/// How often a follower looks whether it is over.
+const LOOK: Duration = Duration::from_millis(500);
+/// A slow follower pauses after so many records, which is far less than there are.
+const SLOW_RECORDS: u64 = 200;
+const SLOW_PAUSE: Duration = Duration::from_millis(500);
+/// Positions that are compared.
+const ENTRIES_MOST: usize = 1 << 18;

@@ -1,0 +1,79 @@
+//! The loop as a service: what its manager is told, and what SIGHUP changes.
+
+use super::Shell;
+use crate::clock;
+use crate::journal;
+use crate::settings::Changes;
+
+impl Shell {
+    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs; and reads its configuration.
+    pub(super) fn hang_up(&mut self) {
+        log::info!("SIGHUP: opening the files of this peer anew.");
+        self.notify.reload(clock::now());
+        self.outputs.reopen();
+        self.worker.reopen();
+        match self.reloader.begin() {
+            Ok(true) => {}
+            Ok(false) => self.notify.reloaded(),
+            Err(error) => {
+                log::error!("SIGHUP: the configuration is not read again: {error}; nothing has changed.");
+                self.notify.reloaded();
+            }
+        }
+    }
+
+    /// Takes over what a configuration that was read again says, and tells the manager how things stand.
+    pub(super) fn look_at_service(&mut self) {
+        while let Some(outcome) = self.reloader.outcome() {
+            match outcome {
+                Ok(changes) => self.take_over(changes),
+                Err(failure) => log::error!("SIGHUP: nothing has changed, because the configuration is broken: {failure}"),
+            }
+            if !self.reloader.is_reading() {
+                self.notify.reloaded();
+            }
+        }
+        if let Some(names) = &self.names {
+            names.follow(self.node.view().map(|view| view.size()));
+        }
+        if self.notify.is_heard() && std::mem::take(&mut self.has_news) {
+            self.notify.stand(&self.node.status());
+        }
+    }
+
+    fn take_over(&mut self, changes: Changes) {
+        let Changes { settings, names } = changes;
+        let file = self.reloader.file().map(|path| path.display().to_string()).unwrap_or_default();
+        if names.is_empty() {
+            log::info!("SIGHUP: {file} says nothing new.");
+            return;
+        }
+        let (taken, kept): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| CHANGEABLE.contains(name));
+        for name in &taken {
+            self.reloader.adopt(name, &settings.source);
+            match *name {
+                // What is said of it below is said at both levels.
+                "log_level" => journal::set_level(settings.log_level.max(log::max_level())),
+                "seeds" => {
+                    if let Some(names) = &self.names {
+                        names.replace(settings.seeds.clone());
+                    }
+                }
+                other => unreachable!("{other} is said to be changeable"),
+            }
+        }
+        if !taken.is_empty() {
+            log::info!("SIGHUP: {file} was read again; {} changed.", taken.join(" and "));
+        }
+        if !kept.is_empty() {
+            let verb = if kept.len() == 1 { "needs" } else { "need" };
+            log::warn!("SIGHUP: {} {verb} a restart; until then the peer goes on as before.", kept.join(", "));
+        }
+        if taken.contains(&"log_level") {
+            journal::set_level(settings.log_level);
+        }
+    }
+}
+
+/// What can change while the peer runs.
+const CHANGEABLE: [&str; 2] = ["log_level", "seeds"];
