@@ -296,8 +296,8 @@
     const rows = members.members.slice(), key = JSON.stringify([members.leader, rows.map(function (r) { return [r.peer, r.role, r.lag, r.rtt_us, r.this]; })]);
     if (key === ringKey) return;
     ringKey = key;
-    const wide = $("ring").clientWidth || 560, small = rows.length > 12, W = small ? 480 : Math.max(310, Math.min(560, wide)), H = small ? 480 : W < 420 ? 310 : 390, cx = W / 2, cy = H / 2 - (small ? 0 : 12);
-    const rx = small ? 150 : rows.length < 3 ? 0 : W / 2 - 78, ry = small ? 150 : rows.length < 2 ? 0 : H / 2 - 72, r = small ? 8 : 20;
+    const wide = $("ring").clientWidth || 560, small = rows.length > 12, W = small ? 480 : Math.max(310, Math.min(560, wide)), narrow = W < 420, H = small ? 480 : narrow ? 330 : 390, cx = W / 2, cy = H / 2 - (small ? 0 : 12);
+    const rx = small ? 150 : rows.length < 3 ? 0 : W / 2 - (narrow ? 48 : 78), ry = small ? 150 : rows.length < 2 ? 0 : H / 2 - 72, r = small ? 8 : 20;
     rows.sort(function (a, b) { return isLeader(b, members) - isLeader(a, members); });
     const label = rows.length + " members: " + rows.slice(0, 40).map(function (row) { return row.peer + (isLeader(row, members) ? " leads" : ""); }).join(", ");
     const root = svg("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": label });
@@ -310,12 +310,12 @@
       if (!hub || i === 0) return;
       const at = places[i];
       root.append(svg("line", { x1: hub.x, y1: hub.y, x2: at.x, y2: at.y, class: "edge" + (watches(row) ? " watch" : "") }));
-      if (!small && row.rtt_us !== undefined) root.append(svg("text", { x: hub.x + (at.x - hub.x) * 0.58, y: hub.y + (at.y - hub.y) * 0.58 + 4, "text-anchor": "middle", class: "rtt" }, trip(row.rtt_us)));
+      if (!small && !(narrow && rows.length > 3) && row.rtt_us !== undefined) root.append(svg("text", { x: hub.x + (at.x - hub.x) * 0.58, y: hub.y + (at.y - hub.y) * 0.58 + 4, "text-anchor": "middle", class: "rtt" }, trip(row.rtt_us)));
     });
     rows.forEach(function (row, i) {
       const at = places[i], lead = hub && i === 0, watch = watches(row);
       const group = svg("g", { class: (lead ? "lead " : "") + (row.this ? "this " : "") + (watch ? "watch" : "") });
-      const role = [lead ? "leader" : row.role !== "member" && row.role !== "leader" ? row.role : "", row.this ? "this peer" : "", lead || row.lag === undefined ? "" : row.lag ? many(row.lag) + " behind" : "up to date"].filter(Boolean).join(" · ");
+      const role = [lead ? "leader" : row.role !== "member" && row.role !== "leader" ? row.role : "", row.this ? "this peer" : "", lead || row.lag === undefined ? "" : row.lag ? many(row.lag) + " behind" : narrow ? "" : "up to date"].filter(Boolean).join(" · ");
       group.append(svg("title", {}, row.peer + (role ? ": " + role : "") + (row.rtt_us !== undefined && !lead ? "; round trip " + trip(row.rtt_us) : "")));
       if (lead) group.append(svg("circle", { cx: at.x, cy: at.y, r: r + (small ? 4 : 5), class: "halo" }));
       group.append(svg("circle", { cx: at.x, cy: at.y, r: r, class: "disc" }));
@@ -359,7 +359,7 @@
       const late = isLate(sensor, now);
       body.late = late;
       body.node.className = late ? "late" : "";
-      if (body.when) put(body.when, span(now - sensor.at) + " ago" + (late ? " · late" : ""));
+      if (body.when) put(body.when, span(now - sensor.at) + " ago" + (late ? ", late" : ""));
       if (!sensor.dirty) continue;
       sensor.dirty = false;
       const spark = now - body.sparkAt > 1000;
