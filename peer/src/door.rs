@@ -211,7 +211,7 @@ impl Door {
         let payload_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
         let me = Identity { sensor: sensor_id(&id, "local"), id, cluster: knobs.cluster.clone(), payload_max };
         let page = page.map(|page| Web::start(page, &me.id, &me.cluster, poll.registry())).transpose()?;
-        let mut service = Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker, page);
+        let mut service = Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker).with_web(page);
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
         Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })

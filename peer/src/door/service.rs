@@ -78,7 +78,6 @@ impl Service {
         shared: Arc<Shared>,
         asks: Asks,
         loop_waker: Arc<Waker>,
-        web: Option<Web>,
     ) -> Self {
         Self {
             poll,
@@ -99,9 +98,14 @@ impl Service {
             is_busy: false,
             turned_away: Doublings::default(),
             torn: Doublings::default(),
-            web,
+            web: None,
             ended: None,
         }
+    }
+
+    /// The same, that serves the page, too.
+    pub(super) fn with_web(self, web: Option<Web>) -> Self {
+        Self { web, ..self }
     }
 
     /// Listens; the path of the socket.

@@ -296,8 +296,8 @@
     const rows = members.members.slice(), key = JSON.stringify([members.leader, rows.map(function (r) { return [r.peer, r.role, r.lag, r.rtt_us, r.this]; })]);
     if (key === ringKey) return;
     ringKey = key;
-    const wide = $("ring").clientWidth || 560, small = rows.length > 12, W = small ? 480 : Math.max(310, Math.min(560, wide)), narrow = W < 420, H = small ? 480 : narrow ? 330 : 390, cx = W / 2, cy = H / 2 - (small ? 0 : 12);
-    const rx = small ? 150 : rows.length < 3 ? 0 : W / 2 - (narrow ? 48 : 78), ry = small ? 150 : rows.length < 2 ? 0 : H / 2 - 72, r = small ? 8 : 20;
+    const wide = $("ring").clientWidth || 560, small = rows.length > 12, W = small ? 520 : Math.max(310, Math.min(560, wide)), narrow = W < 420, H = small ? 520 : narrow ? 330 : 390, cx = W / 2, cy = H / 2 - (small ? 0 : 12);
+    const rx = small ? 138 : rows.length < 3 ? 0 : W / 2 - (narrow ? 48 : 78), ry = small ? 138 : rows.length < 2 ? 0 : H / 2 - 72, r = small ? 8 : 20;
     rows.sort(function (a, b) { return isLeader(b, members) - isLeader(a, members); });
     const label = rows.length + " members: " + rows.slice(0, 40).map(function (row) { return row.peer + (isLeader(row, members) ? " leads" : ""); }).join(", ");
     const root = svg("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": label });
@@ -314,15 +314,15 @@
     });
     rows.forEach(function (row, i) {
       const at = places[i], lead = hub && i === 0, watch = watches(row);
-      const group = svg("g", { class: (lead ? "lead " : "") + (row.this ? "this " : "") + (watch ? "watch" : "") });
+      const group = svg("g", { class: (small ? "small " : "") + (lead ? "lead " : "") + (row.this ? "this " : "") + (watch ? "watch" : "") });
       const role = [lead ? "leader" : row.role !== "member" && row.role !== "leader" ? row.role : "", row.this ? "this peer" : "", lead || row.lag === undefined ? "" : row.lag ? many(row.lag) + " behind" : narrow ? "" : "up to date"].filter(Boolean).join(" · ");
       group.append(svg("title", {}, row.peer + (role ? ": " + role : "") + (row.rtt_us !== undefined && !lead ? "; round trip " + trip(row.rtt_us) : "")));
       if (lead) group.append(svg("circle", { cx: at.x, cy: at.y, r: r + (small ? 4 : 5), class: "halo" }));
       group.append(svg("circle", { cx: at.x, cy: at.y, r: r, class: "disc" }));
       if (small) {
         const left = Math.cos(at.turn) < -0.01, degrees = at.turn * 180 / Math.PI + (left ? 180 : 0);
-        const far = 168, x = cx + far * Math.cos(at.turn), y = cy + far * Math.sin(at.turn);
-        const name = row.peer.slice(0, 14) + (lead ? " leads" : row.this ? " (this)" : "");
+        const far = 156, x = cx + far * Math.cos(at.turn), y = cy + far * Math.sin(at.turn);
+        const name = (lead ? "♛ " : "") + row.peer.slice(0, 12) + (row.this ? " (this)" : "");
         group.append(svg("text", { x: x, y: y + 4, class: "id", "text-anchor": left ? "end" : "start", transform: "rotate(" + degrees + " " + x + " " + y + ")" }, name));
       } else {
         group.append(svg("text", { x: at.x, y: at.y + 5, "text-anchor": "middle", class: "mono" }, lead ? "♛" : row.peer.slice(0, 1).toUpperCase()));
