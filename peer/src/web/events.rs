@@ -77,9 +77,9 @@ impl Page {
         let since = clock::utc_micros().saturating_sub(HOUR);
         let step = match (&behind, past.since(since)) {
             (None, Some((records, first))) if records > RECORDS_MANY => clock::utc_micros().saturating_sub(first) / POINTS,
-            _ => STEP_LIVE,
+            _ => 0,
         };
-        let thinning = wish.thin.then(|| Thinning { step: step.max(STEP_LIVE), last: BTreeMap::new() });
+        let thinning = wish.thin.then(|| Thinning { step, last: BTreeMap::new() });
         let apart = thinning.as_ref().map_or(0, |thinning| thinning.step / 1_000);
         let begin = behind.map_or(Begin::Since(since), |(log, seq, epoch)| Begin::Behind(log, seq, epoch));
         let hello = Some(state.hello(apart));
