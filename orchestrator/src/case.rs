@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::engine::{Engine, Halt};
 use crate::folder::Folder;
 use crate::namespaces::Namespaces;
+use crate::pages::Pages;
 use crate::plan;
 use crate::printer::Printer;
 use crate::processes::Processes;
@@ -76,6 +77,8 @@ pub struct Bench {
     pub voice: Voice,
     /// Where it is told.
     pub printer: Printer,
+    /// Where the peers serve their pages, if they do.
+    pub pages: Option<Pages>,
 }
 
 /// Why a run could not be made at all.
@@ -128,7 +131,7 @@ impl Bench {
         if theirs != BUILD {
             return Err(BenchError::OtherBuild { path: peer.display().to_string(), theirs: theirs.to_owned(), ours: BUILD });
         }
-        Ok(Self { peer, logs, voice, printer })
+        Ok(Self { peer, logs, voice, printer, pages: None })
     }
 
     /// Does a run and judges it.
@@ -239,7 +242,13 @@ impl Bench {
         let files = |source| BenchError::Files { doing: "prepare the run", source };
         let (folder, peer) = (folder.clone(), self.peer.clone());
         match case.place {
-            Place::Processes => Ok(Box::new(Processes::new(folder, peer, arguments, STOP_GRACE).map_err(files)?)),
+            Place::Processes => {
+                let processes = Processes::new(folder, peer, arguments, STOP_GRACE).map_err(files)?;
+                Ok(Box::new(match &self.pages {
+                    Some(pages) => processes.with_pages(pages.clone(), self.printer.clone()),
+                    None => processes,
+                }))
+            }
             Place::Hosts => {
                 let cluster = &case.scenario.cluster;
                 let processes = Processes::elsewhere(folder, peer, arguments, STOP_GRACE).map_err(files)?;

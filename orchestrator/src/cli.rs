@@ -1,6 +1,7 @@
 //! The command: `run`, `check`, `list`, `plan`, `doctor`, `clean`.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use stdio::{Unsaid, answer, last_words};
 
 use crate::case::{Bench, BenchError, Case, Place};
 use crate::folder::locked_runs;
+use crate::pages::Pages;
 use crate::plan;
 use crate::printer::Printer;
 use crate::report::Style;
@@ -102,6 +104,10 @@ struct Run {
     /// Shows deliveries and leadership as they happen.
     #[arg(long)]
     follow: bool,
+    /// Serves a page with links to the pages of the peers there; each peer gets the next port behind this one, or any
+    /// where it is 0. For runs in the world `processes`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
     /// Stops after the first run that does not pass.
     #[arg(long)]
     fail_fast: bool,
@@ -219,6 +225,8 @@ enum Failure {
     Storm(std::io::Error),
     #[error("cannot take over standard output and standard error: {0}")]
     Outputs(std::io::Error),
+    #[error("--http {0}: {1}")]
+    Http(SocketAddr, std::io::Error),
     #[error(transparent)]
     Unsaid(#[from] Unsaid),
 }
@@ -227,6 +235,8 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Nothing => exit::USAGE,
+            Self::Http(_, error) if error.kind() == std::io::ErrorKind::InvalidInput => exit::USAGE,
+            Self::Http(..) => exit::UNAVAILABLE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
             Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
             Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) | Self::Outputs(_) => {
@@ -449,7 +459,12 @@ impl Run {
             (false, false) => Voice::Normal,
         };
         let printer = Printer::start().map_err(Failure::Outputs)?;
-        let bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
+        let mut bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
+        if let Some(address) = self.http {
+            let pages = Pages::open(address).map_err(|error| Failure::Http(address, error))?;
+            printer.remark(&format!("   PAGES http://{}/\n", pages.address()));
+            bench.pages = Some(pages);
+        }
         // Not before the namespaces are there: a process that gets rights of its own loses this wish.
         if let Some(parent) = self.die_with {
             set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;

@@ -17,6 +17,7 @@ pub mod folder;
 pub mod holdings;
 pub mod namespaces;
 pub mod observed;
+pub mod pages;
 pub mod plan;
 pub mod printer;
 pub mod processes;

@@ -20,6 +20,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::{self, WallClock};
 use crate::folder::Folder;
 use crate::holdings::Holdings;
+use crate::pages::Pages;
+use crate::printer::Printer;
 use crate::supervisor::{Ended, Outfit, Supervisor};
 use crate::world::{Seen, World, WorldError};
 use chaos::tail::{self, Tail};
@@ -38,6 +40,8 @@ pub struct Processes {
     /// loopback.
     lease: Option<(Socket, u16)>,
     grace: Duration,
+    /// Where the peers serve their pages, and where that is told.
+    pages: Option<(Pages, Printer)>,
 }
 
 /// The two files of a process that grow.
@@ -75,7 +79,14 @@ impl Processes {
         let truth = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(folder.events(TRUTH))?;
         let supervisor = Supervisor::new(Outfit { program, flags }, folder.clone())?;
         let wall = WallClock::measure();
-        Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, lease, grace })
+        Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, lease, grace, pages: None })
+    }
+
+    /// The same, with a page for each peer.
+    #[must_use]
+    pub fn with_pages(self, pages: Pages, printer: Printer) -> Self {
+        pages.clear();
+        Self { pages: Some((pages, printer)), ..self }
     }
 
     /// The folder in which a process keeps things.
@@ -167,7 +178,15 @@ impl World for Processes {
         let port = self.ports.get(process).copied().unwrap_or(0);
         let discovery = self.lease.as_ref().map_or(0, |(_, port)| *port);
         let place = ["--address", "127.0.0.1", "--port", &port.to_string(), "--broadcast-port", &discovery.to_string()];
-        self.start_at(process, peer, &place.map(str::to_owned), false)
+        let mut place = place.map(str::to_owned).to_vec();
+        if let Some((pages, printer)) = &self.pages {
+            let at = pages.place(process).map_err(|source| error(&format!("give {process} a page"), source))?;
+            place.extend(["--http".to_owned(), at.to_string()]);
+            if !self.tails.contains_key(process) {
+                printer.remark(&format!("    PAGE {process} http://{at}/\n"));
+            }
+        }
+        self.start_at(process, peer, &place, false)
     }
 
     fn wipe(&mut self, process: &str) -> Result<(), WorldError> {

@@ -23,6 +23,8 @@ pub struct Chronicle {
     /// Since when it remembers, in microseconds since 1970.
     since: u64,
     peers: BTreeMap<PeerId, Life>,
+    /// What happened last, whomever it was about; the newest last.
+    recent: VecDeque<Happening>,
     leader: Option<Leadership>,
     /// The newest view, and when it came into force.
     view: Option<(View, u64)>,
@@ -86,6 +88,19 @@ pub struct Fact {
     pub say: String,
 }
 
+/// Something that happened, and its place among all such things.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Happening {
+    /// Which one since this peer started, from 1.
+    pub number: u64,
+    /// Whom it is about.
+    pub about: PeerId,
+    /// When (RFC 3339), by the clock of this peer.
+    pub at: String,
+    /// What.
+    pub say: String,
+}
+
 /// What is known of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
@@ -101,7 +116,7 @@ impl Chronicle {
     /// Remembers nothing yet.
     #[must_use]
     pub fn new(me: PeerId, since: u64) -> Self {
-        Self { me, since, peers: BTreeMap::new(), leader: None, view: None, missed: None }
+        Self { me, since, peers: BTreeMap::new(), recent: VecDeque::new(), leader: None, view: None, missed: None }
     }
 
     /// This peer has told a note.
@@ -178,7 +193,15 @@ impl Chronicle {
                 }
                 self.fact(&origin.id, at, format!("{} declared its readings {from} to {to} lost", origin.id));
             }
-            Delivery::Gap { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. } | Delivery::Repeat { .. } => {}
+            Delivery::Gap { from, to, why, .. } => {
+                let me = self.me.clone();
+                self.fact(&me, at, format!("{me} will not deliver #{from} to #{to}: {why}"));
+            }
+            Delivery::Diverged { from, to, .. } => {
+                let me = self.me.clone();
+                self.fact(&me, at, format!("what {me} had delivered at #{from} to #{to} is not what the group has there"));
+            }
+            Delivery::Merged { .. } | Delivery::Repeat { .. } => {}
         }
     }
 
@@ -231,13 +254,19 @@ impl Chronicle {
         life
     }
 
-    fn fact(&mut self, peer: &PeerId, at: u64, say: String) {
+    fn fact(&mut self, peer: &PeerId, at_micros: u64, say: String) {
         let by = self.me.to_string();
-        let facts = &mut self.life(peer, at).facts;
+        let at = Stamp(at_micros).to_string();
+        if self.recent.len() >= RECENT_MOST {
+            self.recent.pop_front();
+        }
+        let number = self.recent.back().map_or(0, |newest| newest.number) + 1;
+        self.recent.push_back(Happening { number, about: peer.clone(), at: at.clone(), say: say.clone() });
+        let facts = &mut self.life(peer, at_micros).facts;
         if facts.len() >= FACTS_MOST {
             facts.pop_front();
         }
-        facts.push_back(Fact { at: Stamp(at).to_string(), by, say });
+        facts.push_back(Fact { at, by, say });
     }
 
     /// What is known of a peer; none where it was never heard of.
@@ -317,6 +346,12 @@ impl Chronicle {
         vec![format!("{peer} is not in the group. At {} ({} ago) view {view} went on without it; {why}.{stayed}", time(*at), ago(now, *at))]
     }
 
+    /// What happened last, oldest first.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Happening> {
+        self.recent.iter().cloned().collect()
+    }
+
     /// The peers that it knows, newest first.
     pub fn known(&self) -> impl Iterator<Item = &PeerId> {
         self.peers.keys()
@@ -354,5 +389,7 @@ fn ago(now: u64, at: u64) -> String {
 
 /// Peers that are remembered besides those of the view.
 const PEERS_MOST: usize = 1_024;
+/// Facts that are kept of all together, in their order.
+const RECENT_MOST: usize = 256;
 /// Facts that are kept of each.
 const FACTS_MOST: usize = 32;

@@ -24,12 +24,16 @@ pub use self::asks::Payload;
 use self::history::Bounds;
 use self::service::{Identity, Service};
 pub use self::sockets::Opening;
+use crate::clock;
 use crate::sensors::payload::sensor_id;
+use crate::survey::Survey;
+use crate::web::{Opened, Web};
 
 mod answer;
 mod asks;
 mod client;
 pub mod confirmations;
+pub(crate) mod feed;
 mod filter;
 #[cfg(test)]
 mod fixtures;
@@ -84,6 +88,8 @@ pub struct Ask {
 pub enum What {
     /// Where this peer stands.
     Status,
+    /// All that the loop knows of itself.
+    Survey,
     /// Who is in the group, and how well each keeps up.
     Members,
     /// What is known of a peer; of this one where none is named.
@@ -143,6 +149,7 @@ enum Word {
     /// JSON, and whether it is the last answer to that request.
     Ok(Asker, String, bool),
     Fault(Asker, Fault),
+    Survey(Box<Survey>),
     /// This peer stops; why. Everybody is told, and the sender is waited for.
     Farewell(String, SyncSender<()>),
 }
@@ -154,6 +161,12 @@ struct Shared {
     wants_deliveries: AtomicBool,
     /// Batches of deliveries that it has not taken yet.
     waiting: AtomicU64,
+    /// When the loop turned last, in microseconds of its clock.
+    turned: AtomicU64,
+    /// Whether a page is open, which is to hear at once what happens.
+    has_pages: AtomicBool,
+    /// Whether something has happened that it does not know yet.
+    is_stirred: AtomicBool,
     /// Bytes of the clients' readings that the node has not taken yet.
     payload_bytes: AtomicU64,
 }
@@ -177,6 +190,7 @@ impl std::fmt::Debug for Word {
             Self::Delivered(..) => "Delivered",
             Self::Ok(..) => "Ok",
             Self::Fault(..) => "Fault",
+            Self::Survey(..) => "Survey",
             Self::Farewell(..) => "Farewell",
         })
     }
@@ -187,7 +201,7 @@ impl Door {
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(id: PeerId, knobs: &Knobs, opening: Opening, waker: Arc<Waker>) -> io::Result<Self> {
+    pub fn start(id: PeerId, knobs: &Knobs, opening: Opening, page: Option<Opened>, waker: Arc<Waker>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let own = Arc::new(Waker::new(poll.registry(), service::WAKER)?);
         let shared = Arc::new(Shared::default());
@@ -196,7 +210,8 @@ impl Door {
         let bounds = Bounds { records: knobs.retain_entries, bytes: knobs.retain_bytes };
         let payload_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
         let me = Identity { sensor: sensor_id(&id, "local"), id, cluster: knobs.cluster.clone(), payload_max };
-        let mut service = Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker);
+        let page = page.map(|page| Web::start(page, &me.id, &me.cluster, poll.registry())).transpose()?;
+        let mut service = Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker).with_web(page);
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
         Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })
@@ -231,6 +246,20 @@ impl Door {
         }
     }
 
+    /// Something has happened that people watch for.
+    pub fn stir(&self) {
+        if self.shared.has_pages.load(Ordering::Acquire) && !self.shared.is_stirred.swap(true, Ordering::AcqRel) {
+            let _thread_is_gone = self.waker.wake();
+        }
+    }
+
+    /// Hands on all that the loop knows of itself. It follows nothing: whether the loop turns is to be heard while the disk stores,
+    /// too.
+    pub fn survey(&self, survey: Survey) {
+        let _thread_is_gone = self.words.send(Word::Survey(Box::new(survey)));
+        let _thread_is_gone = self.waker.wake();
+    }
+
     /// Answers a request with JSON; `is_last` where nothing more will come of it.
     pub fn answer(&self, to: Asker, body: String, is_last: bool) {
         self.say(Word::Ok(to, body, is_last));
@@ -243,6 +272,7 @@ impl Door {
 
     /// Hands on the answers of a turn, when what it delivered was handed on.
     pub fn close_turn(&self) {
+        self.shared.turned.store(clock::now().as_micros(), Ordering::Relaxed);
         let answers = self.answers.take();
         if answers.is_empty() {
             return;

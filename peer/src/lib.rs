@@ -20,6 +20,7 @@ pub mod commands;
 pub mod company;
 pub mod configuration;
 pub mod contacts;
+pub mod counters;
 pub mod descriptors;
 pub mod discovery;
 pub mod door;
@@ -61,8 +62,10 @@ pub mod silence;
 pub mod sinks;
 pub mod stamps;
 pub mod status;
+pub mod survey;
 pub mod tokens;
 pub mod voice;
+pub mod web;
 pub mod worker;
 
 /// The id of this build: the version, and a digest of the sources of `peer` and `protocol`.

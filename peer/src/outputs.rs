@@ -79,6 +79,12 @@ impl Outputs {
         }
     }
 
+    /// How many bytes wait for each.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<(String, u64)> {
+        self.named.iter().map(|(name, outlet)| (name.clone(), outlet.health().waiting_bytes as u64)).collect()
+    }
+
     /// Those that are in trouble, or were.
     #[must_use]
     pub fn report(&self) -> Vec<OutputReport> {

@@ -85,6 +85,12 @@ impl Rejects {
         count.is_power_of_two().then(|| Note::Reject { from: None, why: why(), count: *count })
     }
 
+    /// How many of each kind.
+    #[must_use]
+    pub fn by_kind(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
     /// How many in all.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -20,6 +20,7 @@ use crate::failure::{BAD_FILE, Failure, USAGE};
 use crate::notify;
 use crate::seeds::Seed;
 use crate::sensors::load::{LoadSettings, STAMP};
+use crate::web::address::HttpSettings;
 
 mod raw;
 mod sensor;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// Who may connect to the socket for commands.
     pub opening: Opening,
+    /// Where the page and the metrics are, if anywhere.
+    pub http: Option<HttpSettings>,
     /// Where all this comes from, so that the file can be read again.
     pub source: Source,
 }
@@ -186,6 +189,7 @@ impl Settings {
             // The journal stamps and stores each line again; a reading each is not what it is for.
             log_deliveries: raw.log_deliveries.map_or_else(|| !notify::writes_to_the_journal(), |switch| switch == Switch::On),
             log_level: raw.log_level.unwrap_or(LevelFilter::Info),
+            http: HttpSettings::check(raw.http.as_deref(), raw.http_token_file, raw.http_host)?,
             opening: opening(raw.socket_group.as_deref(), raw.read_socket == Some(true))?,
             source: Source::default(),
         })

@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
 use protocol::id::PeerId;
 use protocol::node::Node;
-use protocol::note::{Note, Refusal};
+use protocol::note::{Level, Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
 use protocol::time::Time;
 use signal_hook::consts::SIGHUP;
@@ -25,6 +25,7 @@ use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::company::Company;
 use crate::contacts::Contacts;
+use crate::counters::Counters;
 use crate::discovery::{self, Discovery};
 use crate::door::Door;
 use crate::door::confirmations::{Confirmations, Stretch};
@@ -52,6 +53,7 @@ use crate::sensors::load::Load;
 use crate::silence::Silence;
 use crate::stamps::Stamps;
 use crate::status::Report;
+use crate::survey::Survey;
 use crate::tokens::Tokens;
 use crate::worker::{Finding, Worker};
 
@@ -100,6 +102,7 @@ pub struct Shell {
     /// Since when each member has been in the group.
     company: Company,
     chronicle: Chronicle,
+    counters: Counters,
     queries: Queries,
     /// Answers to other members' programs.
     answers: Vec<Input>,
@@ -271,7 +274,9 @@ impl Shell {
 
     /// A passed deadline is one more input.
     fn wake(&mut self) {
-        if self.node.deadline().is_some_and(|due| due <= clock::now()) {
+        let now = clock::now();
+        if let Some(due) = self.node.deadline().filter(|due| *due <= now) {
+            self.counters.lag(now.since(due));
             self.feed(Input::Wake);
         }
     }
@@ -289,6 +294,18 @@ impl Shell {
             self.door.deliver(delivered, clock::utc_micros());
         }
         self.door.close_turn();
+    }
+
+    /// All that it knows of itself.
+    fn survey(&self) -> Survey {
+        Survey {
+            report: self.report(),
+            members: self.members(),
+            numbers: self.counters.numbers().clone(),
+            rejected: self.rejects.by_kind().clone(),
+            queues: self.outputs.waiting(),
+            happenings: self.chronicle.recent(),
+        }
     }
 
     fn take(&mut self, found: Found) {
@@ -327,6 +344,7 @@ impl Shell {
     /// Tells what the node has no part in, and its recording would not bring back.
     fn tell(&mut self, note: Note) {
         self.chronicle.note(&note, clock::utc_micros());
+        self.door.stir();
         if let Some(recorder) = &mut self.recorder {
             recorder.tell(clock::now(), &note);
         }
@@ -379,12 +397,17 @@ impl Shell {
             Output::Acknowledged { .. } => {}
             Output::Asked { from, ask, question } => self.on_asked(from, ask, &question),
             Output::Answered { ask, answer } => self.on_answered(ask, &answer),
-            Output::Accepted { first, readings, .. } => self.on_accepted(first, readings.len()),
+            Output::Accepted { first, readings, .. } => {
+                self.counters.accept(self.node.contact().member.inc, first, readings.len(), self.now);
+                self.on_accepted(first, readings.len());
+            }
             Output::Published { first, last, seq, log, epoch, outcome } => {
                 let inc = self.node.contact().member.inc;
+                self.counters.order(inc, first, last);
                 self.confirmations.on_published(inc, &Stretch { first, last, seq, log, epoch }, outcome, &self.door);
             }
             Output::Refused { place, why } => {
+                self.counters.refuse(why);
                 self.on_refused(why);
                 self.refused.push((place, why));
             }
@@ -399,6 +422,10 @@ impl Shell {
                 self.has_news = true;
                 let is_view = matches!(note, Note::View { .. });
                 self.chronicle.note(&note, clock::utc_micros());
+                self.counters.note(&note);
+                if note.level() <= Level::Info {
+                    self.door.stir();
+                }
                 self.narrator.tell(note);
                 if is_view {
                     self.view_since = self.now;
@@ -422,6 +449,7 @@ impl Shell {
             _ => {}
         }
         self.chronicle.deliver(&delivery, clock::utc_micros());
+        self.counters.deliver(&delivery, &self.id, self.now);
         self.delivered.push(delivery);
     }
 

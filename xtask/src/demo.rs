@@ -1,4 +1,4 @@
-//! The demonstration: three peers on this machine, until Ctrl-C.
+//! The demonstration: three peers on this machine, each with its page, until Ctrl-C.
 
 use std::process::ExitCode;
 
@@ -9,8 +9,14 @@ use crate::workshop::{Profile, Workshop};
 /// Runs it. Ctrl-C is how it is meant to end, so that is a success.
 pub(crate) fn run(workshop: &Workshop) -> Result<ExitCode, Failure> {
     let programs = workshop.build(Profile::Dev, &["orchestrator", "peer"])?;
-    let status = children::run(workshop.program(programs.path("orchestrator")?).args(["run", "--follow", "scenarios/demo.toml"]))
-        .map_err(Failure::io("cannot start `orchestrator`"))?;
+    let status = children::run(workshop.program(programs.path("orchestrator")?).args([
+        "run",
+        "--follow",
+        "--http",
+        "127.0.0.1:0",
+        "scenarios/demo.toml",
+    ]))
+    .map_err(Failure::io("cannot start `orchestrator`"))?;
     if status.success() || children::interrupted() {
         return Ok(ExitCode::SUCCESS);
     }

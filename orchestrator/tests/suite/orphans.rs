@@ -152,7 +152,7 @@ fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
     let told = folder.path().join("told");
     let child = Command::new(env!("CARGO_BIN_EXE_orchestrator"))
         .current_dir(folder.path())
-        .args(["run", "--follow", "endless.toml"])
+        .args(["run", "--follow", "--http", "127.0.0.1:0", "endless.toml"])
         .stdout(Stdio::null())
         .stderr(fs::File::create(&told).unwrap())
         .spawn()
@@ -160,6 +160,24 @@ fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
     let mut victim = Victim(child);
     let read = || fs::read_to_string(&told).unwrap();
     assert!(await_that(Duration::from_secs(20), || read().matches("3/3").count() >= 6), "{}", read());
+    // Each has its page, and one page has the links to all of them.
+    let ask = |url: &str| {
+        let at = url.trim_start_matches("http://").trim_end_matches('/');
+        let mut stream = std::net::TcpStream::connect(at).unwrap();
+        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+        text
+    };
+    let told = read();
+    let urls =
+        |mark: &str| told.lines().filter(|line| line.contains(mark)).filter_map(|line| line.split(' ').next_back()).collect::<Vec<_>>();
+    let (index, pages) = (urls("PAGES http"), urls("PAGE peer"));
+    assert_eq!((index.len(), pages.len()), (1, 3), "{told}");
+    let links = ask(index[0]);
+    for page in pages {
+        assert!(links.contains(page) && ask(page).contains("seen from"), "{page}: {links}");
+    }
     // Somebody else has stopped one of them: it leaves all the same.
     let stopped = marked(&format!("{name}-"))[0];
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(stopped).unwrap()), nix::sys::signal::Signal::SIGSTOP).unwrap();

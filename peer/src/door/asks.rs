@@ -33,7 +33,7 @@ impl Asks {
     /// Hands one on, or gives it back where there is no room.
     pub(super) fn pass_on(&self, ask: Ask, shared: &Shared) -> Result<(), Ask> {
         let way = match &ask.what {
-            What::Status | What::Members | What::Why(_) => &self.questions,
+            What::Status | What::Survey | What::Members | What::Why(_) => &self.questions,
             What::Publish { payload, .. } => {
                 let others = shared.payload_bytes.load(Ordering::Relaxed).saturating_sub(payload.len() as u64);
                 if others >= PAYLOAD_BYTES_MAX {

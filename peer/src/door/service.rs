@@ -15,9 +15,11 @@ use mio::event::Event;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use protocol::id::PeerId;
+use protocol::time::Time;
 
 use super::asks::Asks;
 use super::client::{Client, Line, Open, who};
+use super::feed::Past;
 use super::folders::folders;
 use super::history::{Bounds, History};
 use super::request::{self, Request, Wish};
@@ -28,6 +30,7 @@ use crate::clock;
 use crate::doublings::Doublings;
 use crate::record::Renderer;
 use crate::sensors::split::{self, Split};
+use crate::web::Web;
 
 /// Whom the thread speaks for.
 pub(super) struct Identity {
@@ -61,6 +64,8 @@ pub(super) struct Service {
     is_busy: bool,
     turned_away: Doublings,
     torn: Doublings,
+    /// Those who ask over HTTP, where that is offered.
+    web: Option<Web>,
     ended: Option<(String, SyncSender<()>, Instant)>,
 }
 
@@ -93,8 +98,14 @@ impl Service {
             is_busy: false,
             turned_away: Doublings::default(),
             torn: Doublings::default(),
+            web: None,
             ended: None,
         }
+    }
+
+    /// The same, that serves the page, too.
+    pub(super) fn with_web(self, web: Option<Web>) -> Self {
+        Self { web, ..self }
     }
 
     /// Listens; the path of the socket.
@@ -141,6 +152,7 @@ impl Service {
             let now = Instant::now();
             self.read_all(now);
             self.stream_all(now);
+            self.serve_web(now);
             self.clients.retain(|_, client| {
                 client.flush();
                 !client.is_done()
@@ -161,16 +173,20 @@ impl Service {
             client.writable && client.has_room() && client.subscriptions.values().any(|subscription| subscription.wants(&self.history))
                 || client.may_have_more()
         });
-        if has_work {
+        if has_work || self.web.as_ref().is_some_and(Web::has_work) {
             return Duration::ZERO;
         }
-        let is_watched = self.clients.values().any(|client| !client.subscriptions.is_empty());
+        let is_watched =
+            self.clients.values().any(|client| !client.subscriptions.is_empty()) || self.web.as_ref().is_some_and(Web::is_watched);
         let is_postponed = self.clients.values().any(|client| client.postponed.is_some());
         let is_short = self.is_busy && is_watched || is_postponed || self.ended.is_some();
         if is_short {
             return TICK;
         }
-        let until_look = self.look_at.saturating_duration_since(Instant::now());
+        let mut until_look = self.look_at.saturating_duration_since(Instant::now());
+        if let Some(patience) = self.web.as_ref().and_then(Web::patience) {
+            until_look = until_look.min(patience);
+        }
         if is_watched {
             self.shared.wants_deliveries.store(true, Ordering::Release);
             // What came between is not waited for.
@@ -193,6 +209,11 @@ impl Service {
                 }
                 Ok(Word::Ok(to, body, is_last)) => self.on_answer(&to, is_last, |id, out| answer::ok(id, &body, out)),
                 Ok(Word::Fault(to, fault)) => self.on_answer(&to, true, |id, out| answer::fault(Some(id), &fault, out)),
+                Ok(Word::Survey(survey)) => {
+                    if let Some(web) = &mut self.web {
+                        web.on_survey(*survey);
+                    }
+                }
                 Ok(Word::Farewell(why, done)) => self.say_farewell(why, done),
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
@@ -201,6 +222,12 @@ impl Service {
     }
 
     fn on_answer(&mut self, to: &Asker, is_last: bool, write: impl FnOnce(&str, &mut Vec<u8>)) {
+        if let Some(web) = self.web.as_mut().filter(|_| to.client == WEB) {
+            let mut line = Vec::new();
+            write(&to.id, &mut line);
+            web.on_members(&line);
+            return;
+        }
         // Whoever is gone is not told.
         let Some(client) = self.clients.get_mut(&to.client) else { return };
         let is_open = if is_last { client.finish(&to.id) } else { client.has_open(&to.id) };
@@ -210,6 +237,11 @@ impl Service {
     }
 
     fn note(&mut self, event: &Event) {
+        if let Some(web) = self.web.as_mut()
+            && web.note(event)
+        {
+            return;
+        }
         let Token(token) = event.token();
         if let Some(place) = token.checked_sub(FIRST_LISTENER).filter(|_| token < FIRST_CLIENT) {
             self.accept(place);
@@ -418,6 +450,22 @@ impl Service {
         }
     }
 
+    /// Does what is to be done for those who ask over HTTP.
+    fn serve_web(&mut self, now: Instant) {
+        let Self { web: Some(web), history, renderer, shared, .. } = self else { return };
+        if shared.is_stirred.swap(false, Ordering::AcqRel) {
+            web.stir();
+        }
+        web.turn(now, &mut Past { history, renderer }, Time::from_micros(shared.turned.load(Ordering::Relaxed)));
+        shared.has_pages.store(web.is_watched(), Ordering::Release);
+        for what in web.asks(now) {
+            // Where there is no room, it is asked again.
+            if self.asks.pass_on(Ask { from: Asker { client: WEB, id: "0".to_owned() }, what }, &self.shared).is_ok() {
+                let _loop_is_gone = self.loop_waker.wake();
+            }
+        }
+    }
+
     /// Moves all subscriptions on.
     fn stream_all(&mut self, now: Instant) {
         let Self { clients, history, renderer, .. } = self;
@@ -490,6 +538,9 @@ impl Service {
             }
         }
         let now = Instant::now();
+        if let Some(web) = &mut self.web {
+            web.farewell(&why, now, &mut Past { history: &self.history, renderer: &mut self.renderer });
+        }
         // What was delivered before goes out first, as far as there is room for it.
         self.stream_all(now);
         for client in self.clients.values_mut() {
@@ -505,7 +556,7 @@ impl Service {
     /// Whether everybody has heard the farewell, or had the time to.
     fn is_over(&self, now: Instant) -> bool {
         let Some((_, done, until)) = &self.ended else { return false };
-        let is_over = self.clients.is_empty() || now >= *until;
+        let is_over = self.clients.is_empty() && self.web.as_ref().is_none_or(Web::is_empty) || now >= *until;
         if is_over {
             let _nobody_waits = done.try_send(());
         }
@@ -525,6 +576,8 @@ fn end_all(over: Vec<(String, Fault)>, subscriptions: &mut BTreeMap<String, Subs
 pub(super) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
 const FIRST_CLIENT: usize = 16;
+/// Who asks the loop for those who ask over HTTP.
+const WEB: usize = usize::MAX;
 /// Connections at a time.
 const CLIENTS_MAX: usize = 64;
 /// Those of them that came by the socket for reading.

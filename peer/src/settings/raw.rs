@@ -103,6 +103,15 @@ pub struct Raw {
     /// Everybody on this machine may ask and follow, on a socket of its own that changes nothing [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub read_socket: Option<bool>,
+    /// Serve the page, the metrics and the probes of health there, such as 127.0.0.1:8080 (port 0 takes a free one); nowhere if it is not given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<String>,
+    /// The file with the token that whoever asks over HTTP has to show; needed where --http is no loopback address
+    #[arg(long, value_name = "FILE")]
+    pub http_token_file: Option<PathBuf>,
+    /// A name by which people ask over HTTP, besides the address itself; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub http_host: Vec<String>,
     /// Die at once when this process, which must be the parent, dies
     #[arg(long, value_name = "PID")]
     #[serde(skip)]
@@ -207,8 +216,8 @@ macro_rules! with_fields {
             csv inputs log_deliveries log_level die_with heartbeat_interval heartbeat_timeout election_timeout sync_timeout join_timeout
             join_patience join_batch link_idle window_entries window_bytes retain_entries retain_bytes merge_retain_entries
             merge_retain_bytes max_lag_entries slow_timeout payload_max members_max mode delivery preempt late_join load_bytes load_rate load_count load_members
-            load_latency socket_group read_socket;
-            seeds sensor bootstrap
+            load_latency socket_group read_socket http http_token_file;
+            seeds sensor http_host bootstrap
         }
     };
 }

@@ -70,7 +70,7 @@ const DEFAULT: &str = "[default: ";
 /// What a file cannot say.
 const ONLY_FLAGS: [&str; 2] = ["config", "die-with"];
 /// For settings whose default is none, or no single value.
-pub(super) const EXAMPLES: [(&str, &str); 15] = [
+pub(super) const EXAMPLES: [(&str, &str); 18] = [
     ("id", "\"kitchen\""),
     ("address", "\"192.168.1.5\""),
     ("advertise", "\"kitchen.example.org:7000\""),
@@ -82,6 +82,9 @@ pub(super) const EXAMPLES: [(&str, &str); 15] = [
     ("load_rate", "1000"),
     ("load_count", "100000"),
     ("socket_group", "\"sensor-peers\""),
+    ("http", "\"127.0.0.1:8080\""),
+    ("http_token_file", "\"/etc/sensor-peers/token\""),
+    ("http_host", "[\"kitchen.lan\"]"),
     ("bootstrap", "[\"attic\", \"cellar\", \"kitchen\"]"),
     ("timing", "\"default\""),
     ("stdin_commands", "false"),

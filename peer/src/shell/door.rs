@@ -88,7 +88,7 @@ impl Shell {
             && let Some(ask) = self.door.ask(false)
         {
             match ask.what {
-                What::Status => self.obey(ask.from, ask.what),
+                What::Status | What::Survey => self.obey(ask.from, ask.what),
                 _ => self.desk.later.push_back(ask),
             }
         }
@@ -101,6 +101,7 @@ impl Shell {
                 let report = serde_json::to_string(&self.report()).expect("a report is made of what JSON can say");
                 self.door.answer(from, report, true);
             }
+            What::Survey => self.door.survey(self.survey()),
             What::Members => self.tell_members(from),
             What::Why(about) => {
                 let about = about.unwrap_or_else(|| self.node.contact().id().clone());

@@ -36,6 +36,7 @@ impl Shell {
     pub(super) fn publish_measured(&mut self, reading: Publication, gauge: &Gauge) {
         if self.publish(vec![reading]) == 0 {
             self.refusals.refuse(Refusal::WindowFull);
+            self.counters.drop_measurement();
             gauge.refuse(None);
         } else {
             gauge.count(None, 0);

@@ -27,6 +27,7 @@ use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::company::Company;
 use crate::contacts::{self, Contacts};
+use crate::counters::Counters;
 use crate::descriptors;
 use crate::discovery::Discovery;
 use crate::door::Door;
@@ -58,6 +59,7 @@ use crate::silence::Silence;
 use crate::sinks::Sinks;
 use crate::stamps::Stamps;
 use crate::tokens::Tokens;
+use crate::web::Opened;
 use crate::worker::{Duties, Worker};
 
 /// What earlier lives have left behind, and the files that this one writes.
@@ -65,6 +67,7 @@ struct Kept {
     recalled: Recalled,
     recorder: Option<Recorder>,
     outputs: Outputs,
+    page: Option<Opened>,
 }
 
 impl Shell {
@@ -89,6 +92,7 @@ impl Shell {
         let SocketAddr::V4(bound) = listener.local_addr().map_err(|error| failed("the listener", &error))? else {
             unreachable!("an IPv4 address was bound");
         };
+        let page = settings.http.as_ref().map(Opened::bind).transpose()?;
         let listener = descriptors::on_top(listener, descriptors::raise_limit());
         let recalled = memory::recall(&settings, birth)?;
         let (id, inc) = (recalled.id.clone(), recalled.incarnation);
@@ -99,7 +103,7 @@ impl Shell {
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
         network.listen(bound.port(), birth);
         let me = Contact { member: Member { id, inc }, birth, address: network.contact(), explicit: settings.priority };
-        let kept = Kept { recalled, recorder, outputs };
+        let kept = Kept { recalled, recorder, outputs, page };
         Self::assemble(settings, me, listener, network, narrator, kept).map_err(|error| failed("the peer", &error))
     }
 
@@ -114,11 +118,11 @@ impl Shell {
         let poll = Poll::new()?;
         let registry = poll.registry();
         let waker = Arc::new(Waker::new(registry, WAKER)?);
-        let door = Door::start(me.id().clone(), settings.config.knobs(), settings.opening.clone(), Arc::clone(&waker))?;
+        let Kept { recalled, mut recorder, outputs, page } = kept;
+        let door = Door::start(me.id().clone(), settings.config.knobs(), settings.opening.clone(), page, Arc::clone(&waker))?;
         let start = identity::start_note(&me, door.path(), !settings.log_deliveries);
         narrator.tell(start.clone());
         advise(&settings, &me);
-        let Kept { recalled, mut recorder, outputs } = kept;
         if recalled.past == Past::NewLog {
             settings.config = recover(settings.config, me.id());
         }
@@ -208,6 +212,7 @@ impl Shell {
             tokens,
             company: Company::default(),
             chronicle: Chronicle::new(me.id().clone(), clock::utc_micros()),
+            counters: Counters::default(),
             queries: Queries::default(),
             answers: Vec::new(),
             clock_offset: None,

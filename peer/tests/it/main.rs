@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails is a test that fails")]
 
 mod bench;
+mod browser;
 mod discovery;
 mod door_commands;
 mod door_crowd;
@@ -13,11 +14,14 @@ mod door_place;
 mod door_publish;
 mod door_words;
 mod files;
+mod http;
 mod lan;
 mod links;
 mod memory;
+mod metrics;
 mod network;
 mod outputs;
+mod page;
 mod panic;
 mod primary;
 mod records;
@@ -28,3 +32,4 @@ mod sensors;
 mod service;
 mod signals;
 mod talk;
+mod web;
