@@ -6,7 +6,7 @@
 //! output ([`outputs`]).
 //!
 //! Where to start reading: [`shell`] is the loop, [`settings`] what it is told, [`links`] and [`discovery`] its
-//! sockets, [`narrator`] what it tells people and machines, [`inputs`] and [`replay`] how a finished run is gone through again.
+//! sockets, [`door`] and [`web`] how people and programs reach it, [`narrator`] what it tells people and machines, [`inputs`] and [`replay`] how a finished run is gone through again.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("this system runs on Linux only, for now");
