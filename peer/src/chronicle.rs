@@ -63,6 +63,8 @@ struct Leadership {
     at: u64,
     /// How it came to lead.
     how: String,
+    /// Who led before, as far as this peer knows.
+    before: Option<PeerId>,
 }
 
 /// What has been delivered of one origin.
@@ -178,7 +180,8 @@ impl Chronicle {
             return;
         }
         self.fact(leader, at, format!("{leader} leads from now on, in epoch {epoch}"));
-        self.leader = Some(Leadership { leader: leader.clone(), epoch, at, how });
+        let before = self.leader.take().map(|before| before.leader).filter(|before| before != leader);
+        self.leader = Some(Leadership { leader: leader.clone(), epoch, at, how, before });
     }
 
     /// Something was delivered here.
@@ -312,7 +315,7 @@ impl Chronicle {
     }
 
     fn why_it_leads(&self, leadership: &Leadership, now: u64) -> Vec<String> {
-        let Leadership { leader, epoch, at, how } = leadership;
+        let Leadership { leader, epoch, at, how, before } = leadership;
         let mut say = vec![format!("{leader} leads since {} ({} ago), in epoch {epoch}: {how}.", time(*at), ago(now, *at))];
         let Some((view, _)) = &self.view else { return say };
         let Some(own) = view.find(leader) else { return say };
@@ -327,8 +330,15 @@ impl Chronicle {
         } else {
             format!("{} outrank it and came later; the knob preempt says whether they take over.", better.join(", "))
         });
-        if let Some((missed, evidence, at)) = self.missed.as_ref().filter(|(missed, _, at)| missed != leader && *at <= leadership.at) {
-            say.push(format!("Before, {} missed {missed} at {}: {evidence}.", self.me, time(*at)));
+        let Some(before) = before else { return say };
+        match self.missed.as_ref().filter(|(missed, ..)| missed == before) {
+            Some((missed, evidence, at)) => {
+                say.push(format!("Before, {missed} led, and {} missed it at {}: {evidence}.", self.me, time(*at)));
+            }
+            None if view.find(before).is_some() => {
+                say.push(format!("Before, {before} led, which has handed over and is still in the group."))
+            }
+            None => say.push(format!("Before, {before} led.")),
         }
         say
     }
