@@ -26,7 +26,6 @@ use crate::outbox::Outbox;
 use crate::remarks::Suspicions;
 use crate::role::{Leaving, Role, Witness};
 use crate::seam::{Input, Output, Publication, StopReason};
-use crate::status::Status;
 use crate::strangers::Strangers;
 use crate::time::Time;
 
@@ -260,34 +259,6 @@ impl Node {
         self.log.view().map_or(0, crate::view::View::size)
     }
 
-    /// Where it stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let view = self.log.view();
-        Status {
-            peer_id: self.me.member.id.clone(),
-            incarnation: self.me.member.inc,
-            address: self.me.address,
-            role: self.role_name().to_owned(),
-            mode: self.config.knobs().mode,
-            blocked: self.blocked.clone(),
-            leaving: self.leaving.is_some(),
-            leader: self.leader_id(),
-            log: self.log.name(),
-            epoch: self.log.epoch().to_string(),
-            epoch_inc: self.log.epoch().owner.inc,
-            promised: self.promised.to_string(),
-            promised_inc: self.promised.owner.inc,
-            view_id: view.map_or(ViewId::ZERO, |view| view.view_id),
-            members: view.map_or_else(Vec::new, crate::view::View::ids),
-            contiguous: self.log.contiguous(),
-            delivered: self.sinks.delivered(),
-            stable: self.log.stable(),
-            published: self.outbox.last(),
-            ordered: self.outbox.ordered(),
-        }
-    }
-
     /// Whether large frames may come on a link: from the members of the newest two views, and from whoever this peer has asked for
     /// something that may be large. A joiner asks everybody, and a leader that it has not heard of may answer.
     #[must_use]
@@ -367,17 +338,6 @@ impl Node {
         self.links.peer(link)
     }
 
-    /// How far each member is, as far as its leader knows: the last position that it has acknowledged. Of itself alone for any other
-    /// peer.
-    #[must_use]
-    pub fn acknowledged(&self) -> Vec<(Member, Seq)> {
-        let followers = match &self.role {
-            Role::Leader(leader) => leader.followers.values().map(|follower| (follower.contact.member.clone(), follower.acked)).collect(),
-            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => Vec::new(),
-        };
-        [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(followers).collect()
-    }
-
     /// Who this peer is.
     #[must_use]
     pub fn contact(&self) -> &Contact {
@@ -393,7 +353,7 @@ impl Node {
         }
     }
 
-    fn leader_id(&self) -> Option<PeerId> {
+    pub(crate) fn leader_id(&self) -> Option<PeerId> {
         match &self.role {
             Role::Member(following) => Some(following.leader.id().clone()),
             Role::Leader(_) => Some(self.me.member.id.clone()),

@@ -6,8 +6,10 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use crate::guarantee::Mode;
-use crate::id::{Incarnation, Oseq, PeerId, Seq, ViewId};
+use crate::id::{Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::log_id::LogId;
+use crate::node::Node;
+use crate::role::Role;
 use crate::view::Names;
 
 /// Where a peer stands.
@@ -72,5 +74,46 @@ impl fmt::Display for Status {
         writeln!(f, "View ID: {}", self.view_id)?;
         write!(f, "Ordered Peer List: [{}]", Names(&self.members))?;
         self.blocked.as_ref().map_or(Ok(()), |why| write!(f, "\nBlocked: {why}"))
+    }
+}
+
+impl Node {
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let view = self.log.view();
+        Status {
+            peer_id: self.me.member.id.clone(),
+            incarnation: self.me.member.inc,
+            address: self.me.address,
+            role: self.role_name().to_owned(),
+            mode: self.config.knobs().mode,
+            blocked: self.blocked.clone(),
+            leaving: self.leaving.is_some(),
+            leader: self.leader_id(),
+            log: self.log.name(),
+            epoch: self.log.epoch().to_string(),
+            epoch_inc: self.log.epoch().owner.inc,
+            promised: self.promised.to_string(),
+            promised_inc: self.promised.owner.inc,
+            view_id: view.map_or(ViewId::ZERO, |view| view.view_id),
+            members: view.map_or_else(Vec::new, crate::view::View::ids),
+            contiguous: self.log.contiguous(),
+            delivered: self.sinks.delivered(),
+            stable: self.log.stable(),
+            published: self.outbox.last(),
+            ordered: self.outbox.ordered(),
+        }
+    }
+
+    /// How far each member is, as far as its leader knows: the last position that it has acknowledged. Of itself alone for any other
+    /// peer.
+    #[must_use]
+    pub fn acknowledged(&self) -> Vec<(Member, Seq)> {
+        let followers = match &self.role {
+            Role::Leader(leader) => leader.followers.values().map(|follower| (follower.contact.member.clone(), follower.acked)).collect(),
+            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => Vec::new(),
+        };
+        [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(followers).collect()
     }
 }

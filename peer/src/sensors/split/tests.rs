@@ -1,3 +1,5 @@
+//! What lines of sensors become, and that no bytes whatever make a reader of them panic.
+
 use bytes::Bytes;
 use protocol::draw::draw_below;
 
