@@ -1,4 +1,4 @@
-//! Peers that are measured: the program that ships, without events, watched through its status socket and `/proc`.
+//! Peers that are measured: the program that ships, without events, watched through its local socket and `/proc`.
 //!
 //! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
 
@@ -189,7 +189,7 @@ impl Drop for Crew {
 
 /// Where a peer stands; nothing as long as it does not answer.
 fn ask(id: &str, child: &mut Child, folder: &Path, sockets: &Path) -> io::Result<Option<Report>> {
-    match connect(sockets, id).and_then(|mut peer| peer.ask("\"do\":\"status\"").map_err(io::Error::other)) {
+    match connect(sockets, id).and_then(|mut peer| peer.report()) {
         Ok(report) => Ok(Some(report)),
         Err(error) => match child.try_wait()? {
             Some(status) => {

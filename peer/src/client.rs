@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::failure::{Failure, NOT_NOW, REFUSED, UNAVAILABLE, USAGE};
 use crate::status::Report;
 
-pub use self::find::{find, find_all, find_process};
+pub use self::find::{find, find_all};
 
 mod elsewhere;
 mod find;
@@ -195,6 +195,20 @@ impl Connection {
         })
     }
 
+    /// Where the peer stands, for a program that asks again later where the peer is busy.
+    ///
+    /// # Errors
+    /// Those of the operating system; `WouldBlock` where nothing came in time.
+    pub fn report(&mut self) -> io::Result<Report> {
+        self.say("{\"id\":1,\"do\":\"status\"}")?;
+        let line = self.hear()?.ok_or(ErrorKind::UnexpectedEof)?;
+        let Line { ok, error, .. } = serde_json::from_slice(line)?;
+        match (ok, error) {
+            (Some(ok), _) => Ok(serde_json::from_str(ok.get())?),
+            (None, fault) => Err(io::Error::other(fault.map_or_else(|| "no answer".to_owned(), |fault| fault.say))),
+        }
+    }
+
     /// The same, as JSON.
     ///
     /// # Errors
@@ -221,22 +235,6 @@ fn no_answer(peer: &PeerId, error: &io::Error) -> String {
             format!("{peer} runs, and has not answered for {PATIENCE:?}: it stands still, or is very busy")
         }
         _ => format!("{peer} does not answer: {error}"),
-    }
-}
-
-/// What the peer says that runs as this process.
-///
-/// # Errors
-/// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
-pub fn ask_process(pid: u32) -> io::Result<Report> {
-    let mut connection = find_process(pid)?;
-    connection.set_patience(Some(PATIENCE))?;
-    connection.say("{\"id\":1,\"do\":\"status\"}")?;
-    let line = connection.hear()?.ok_or(ErrorKind::UnexpectedEof)?;
-    let Line { ok, error, .. } = serde_json::from_slice(line)?;
-    match (ok, error) {
-        (Some(ok), _) => Ok(serde_json::from_str(ok.get())?),
-        (None, fault) => Err(io::Error::other(fault.map_or_else(|| "no answer".to_owned(), |fault| fault.say))),
     }
 }
 

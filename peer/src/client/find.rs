@@ -36,23 +36,6 @@ pub fn find_all(id: Option<&PeerId>) -> Found {
     found
 }
 
-/// The peer that runs as this process.
-///
-/// # Errors
-/// Those of reaching it; [`ErrorKind::NotFound`] as long as it does not listen.
-pub fn find_process(pid: u32) -> io::Result<Connection> {
-    let paths = looked_in().into_iter().flat_map(|folder| sockets(&folder)).filter(|path| !is_for_reading(path));
-    for path in paths {
-        // Whoever stands still is not the one, or will answer the next time.
-        if let Ok(connection) = Connection::open(&path, PATIENCE)
-            && connection.greeting().pid == pid
-        {
-            return Ok(connection);
-        }
-    }
-    Err(ErrorKind::NotFound.into())
-}
-
 /// What came of looking for peers.
 #[derive(Debug, Default)]
 pub struct Found {
