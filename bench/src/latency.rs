@@ -98,8 +98,8 @@ fn count(rate: u64, share: f64) -> u64 {
     ((rate as f64 * SECONDS * share) as u64).max(100)
 }
 
-/// The 99th of a hundred waits, in microseconds, at whoever of the others has the longest, with somebody who looks on: begun
-/// when the leader alone runs.
+/// The 99th percentile of the waits in microseconds, at the peer where it is highest. `watch` is called once the leader runs;
+/// what it returns is kept until the end.
 ///
 /// # Errors
 /// The group failed.

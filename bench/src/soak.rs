@@ -60,7 +60,7 @@ struct Ledger {
     trickled: AtomicU64,
     cut_off: AtomicU64,
     gaps: AtomicU64,
-    /// What stands at each position, by the first who was told.
+    /// A hash of the entry at each position, from the first follower that was told it.
     entries: Mutex<BTreeMap<u64, u64>>,
     /// What is wrong.
     faults: Mutex<Vec<String>>,
@@ -76,7 +76,7 @@ impl Course {
     /// Goes through it.
     ///
     /// # Errors
-    /// The group failed; or somebody was told something else than the others, or less without a word.
+    /// The group failed; or one follower was told another entry than the others at a position, or missed one without a `gap`.
     pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Measured> {
         let ids: Vec<String> = (1..=self.peers).map(|n| format!("peer{n:02}")).collect();
         let mut crew = Crew::new(program, folder)?;
@@ -172,7 +172,7 @@ fn follow(ids: &[String], sockets: &Path, ledger: &Arc<Ledger>) -> io::Result<Ve
     Ok(followers)
 }
 
-/// Somebody at the socket of one peer.
+/// A subscriber at the socket of one peer.
 struct Follower {
     id: String,
     sockets: PathBuf,

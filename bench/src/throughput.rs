@@ -96,7 +96,7 @@ impl Case {
         self.run_watched(program, folder, share, |_| Ok(()))
     }
 
-    /// The same, with somebody who looks on: begun when the leader alone runs, and kept until everything is delivered.
+    /// The same with an observer. `watch` is called once the leader runs; what it returns is kept until everything is delivered.
     ///
     /// # Errors
     /// See [`Self::run`].

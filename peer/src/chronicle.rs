@@ -13,8 +13,7 @@ use protocol::seam::{Delivery, Run, Standing};
 use protocol::view::View;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Stamp;
-use crate::commands::members::span;
+use crate::clock::{Stamp, span};
 
 /// What this peer remembers.
 #[derive(Debug)]

@@ -118,6 +118,24 @@ pub struct Latency {
     pub max_us: u64,
 }
 
+impl Report {
+    /// Why this peer takes no part in a group, if it takes none.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<String> {
+        let status = &self.status;
+        if let Some(why) = &status.blocked {
+            return Some(why.clone());
+        }
+        if status.leaving {
+            return Some("it is leaving the group".to_owned());
+        }
+        if !status.members.contains(&status.peer_id) {
+            return Some(format!("it is in no view yet (role: {})", status.role));
+        }
+        status.leader.is_none().then(|| format!("it knows no leader (role: {})", status.role))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = &self.status;

@@ -24,7 +24,6 @@ use self::response::Response;
 use self::state::State;
 use self::token::TokenFile;
 use crate::clock;
-use crate::commands::status::not_ready;
 use crate::door::What;
 use crate::door::feed::Past;
 use crate::doublings::Doublings;
@@ -244,7 +243,7 @@ impl Web {
             let Some(request) = connection.take_waiting() else { continue };
             let response = match request.endpoint {
                 Endpoint::Metrics => Response::metrics(metrics::render(&survey)),
-                Endpoint::Readyz => match not_ready(&survey.report) {
+                Endpoint::Readyz => match survey.report.not_ready() {
                     None => Response::text(200, "ready\n".to_owned()),
                     Some(why) => Response::text(503, format!("not ready: {why}\n")),
                 },

@@ -59,7 +59,7 @@ pub enum Note {
         birth: u64,
         /// The explicit priority.
         priority: i64,
-        /// The path of its status socket, if it has one.
+        /// The path of its local socket, if it has one.
         status: Option<String>,
         /// Whether it tells no single readings (`log_deliveries` is off): none that is published, safe or delivered.
         #[serde(default, skip_serializing_if = "is_false")]

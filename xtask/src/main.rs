@@ -93,7 +93,7 @@ enum Command {
         #[command(flatten)]
         which: mutants::Which,
     },
-    /// Measure: `throughput`, `latency`, `failover`, `scale`, `restart`, each beside its reference and with `--json`
+    /// Measure: `throughput`, `latency`, `failover`, `scale`, `restart`, `door`, each beside its reference and with `--json`; `soak`
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of `bench`

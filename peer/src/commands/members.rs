@@ -8,6 +8,7 @@ use protocol::note::printable;
 
 use super::Whom;
 use super::show::Table;
+use crate::clock::span;
 use crate::failure::Failure;
 use crate::members::{Members, Row};
 
@@ -84,18 +85,6 @@ fn since(row: &Row) -> String {
     let Some(millis) = row.for_ms else { return "?".to_owned() };
     let at_least = if row.since.is_none() { "> " } else { "" };
     format!("{at_least}{} ago", span(Duration::from_millis(millis)))
-}
-
-/// A span of time in its largest unit, as people say it.
-#[must_use]
-pub fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 fn round_trip(micros: u64) -> String {

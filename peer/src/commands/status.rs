@@ -28,7 +28,7 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     let mut connection = request.whom.connect()?;
     let report: Report = connection.ask("\"do\":\"status\"")?;
     if request.ready {
-        return match not_ready(&report) {
+        return match report.not_ready() {
             None => Ok(()),
             Some(why) => Err(Failure::new(NOT_NOW, format!("{} is not ready: {why}", report.status.peer_id))),
         };
@@ -39,20 +39,4 @@ pub fn run(request: &Request) -> Result<(), Failure> {
         printable(&report.to_string()).into_owned()
     };
     Ok(stdio::answer(&format!("{text}\n"))?)
-}
-
-/// Why a peer takes no part in a group, if it takes none.
-#[must_use]
-pub fn not_ready(report: &Report) -> Option<String> {
-    let status = &report.status;
-    if let Some(why) = &status.blocked {
-        return Some(why.clone());
-    }
-    if status.leaving {
-        return Some("it is leaving the group".to_owned());
-    }
-    if !status.members.contains(&status.peer_id) {
-        return Some(format!("it is in no view yet (role: {})", status.role));
-    }
-    status.leader.is_none().then(|| format!("it knows no leader (role: {})", status.role))
 }

@@ -7,8 +7,7 @@ use protocol::id::PeerId;
 use serde::Serialize;
 
 use crate::chronicle::Happening;
-use crate::commands::members::span;
-use crate::commands::status::not_ready;
+use crate::clock::span;
 use crate::members::{Members, Row};
 use crate::sensors::gauge::SensorState;
 use crate::status::Report;
@@ -135,7 +134,7 @@ fn verdict(report: &Report, members: &Members) -> Verdict {
     if let Some(why) = &report.status.blocked {
         return Verdict { level: "wrong", say: format!("Blocked: {why}."), wrong };
     }
-    if let Some(why) = not_ready(report) {
+    if let Some(why) = report.not_ready() {
         return Verdict { level: "wrong", say: format!("Not ready: {why}."), wrong };
     }
     let lose = lose(members);

@@ -71,7 +71,7 @@ impl Bench {
         self.launch(command, id, &[&["--address", "127.0.0.1"], flags].concat())
     }
 
-    /// Starts a peer on loopback whose status socket lies where the command's environment says.
+    /// Starts a peer on loopback whose local socket lies where the command's environment says.
     pub(crate) fn launch_elsewhere(&self, mut command: Command, id: &str) -> Running {
         let (log, events) = (self.path(&format!("{id}.log")), self.path(&format!("{id}.jsonl")));
         let port = self.port.to_string();
