@@ -1,5 +1,6 @@
 //! What is delivered, for the page: the same records as on the socket, without the lines round them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::id::{Epoch, Seq};
@@ -60,7 +61,7 @@ impl Feed {
             Begin::Since(at) => From::Since(at),
             Begin::Behind(log, seq, epoch) => From::Position(Place { log, seq: seq.next(), epoch }),
         };
-        let asked = Subscribe { from, until: None, count: None, filter: Filter::default() };
+        let asked = Subscribe { from, until: None, count: None, filter: Arc::new(Filter::default()) };
         Self { subscription: Subscription::new(ID, asked, past.history, now), lines: Vec::new() }
     }
 

@@ -1,12 +1,16 @@
 //! Which records a subscription wants: by kind, by sensor, by origin.
+//!
+//! Subscriptions that want the same share one filter ([`Filters`]), and it keeps what it has found out: a delivery of which
+//! nothing is wanted is looked at once, however many follow.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use globset::{Glob, GlobMatcher};
 use protocol::seam::Delivery;
 
-use super::history::{Item, Sensors};
+use super::history::{History, Item, Sensors};
 use crate::sensors::split;
 
 /// What a subscription wants.
@@ -15,6 +19,26 @@ pub(super) struct Filter {
     kinds: Option<Vec<Kind>>,
     sensor: Option<Names>,
     origin: Option<GlobMatcher>,
+    /// Deliveries, by their numbers, of which nothing is wanted, as they were found last.
+    unwanted: Mutex<Range<u64>>,
+}
+
+/// The filters of all subscriptions that there are.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    all: Vec<Weak<Filter>>,
+}
+
+impl Filters {
+    /// That filter, or the one that somebody has already and that wants the same.
+    pub(super) fn share(&mut self, filter: Arc<Filter>) -> Arc<Filter> {
+        self.all.retain(|known| known.strong_count() > 0);
+        if let Some(same) = self.all.iter().filter_map(Weak::upgrade).find(|known| known.wants_same(&filter)) {
+            return same;
+        }
+        self.all.push(Arc::downgrade(&filter));
+        filter
+    }
 }
 
 /// The kinds of records, as `docs/DATA.md` names them.
@@ -49,16 +73,16 @@ impl Kind {
 #[derive(Debug)]
 struct Names {
     pattern: GlobMatcher,
-    known: RefCell<HashMap<String, bool>>,
+    known: Mutex<HashMap<String, bool>>,
 }
 
 impl Names {
     fn wants(&self, sensor: &str) -> bool {
-        if let Some(known) = self.known.borrow().get(sensor) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(sensor) {
             return *known;
         }
         let wanted = self.pattern.is_match(sensor);
-        let mut known = self.known.borrow_mut();
         if known.len() >= KNOWN_MOST {
             known.clear();
         }
@@ -90,8 +114,28 @@ impl Filter {
             kinds.dedup();
             kinds
         });
-        let sensor = sensor.map(|pattern| Names { pattern, known: RefCell::default() });
-        Ok(Self { kinds, sensor, origin: origin.map(|pattern| glob("origin", pattern)).transpose()? })
+        let sensor = sensor.map(|pattern| Names { pattern, known: Mutex::default() });
+        Ok(Self { kinds, sensor, origin: origin.map(|pattern| glob("origin", pattern)).transpose()?, unwanted: Mutex::default() })
+    }
+
+    fn wants_same(&self, other: &Self) -> bool {
+        let pattern = |glob: Option<&GlobMatcher>| glob.map(|glob| glob.glob().glob().to_owned());
+        let sensor = |filter: &Self| pattern(filter.sensor.as_ref().map(|names| &names.pattern));
+        self.kinds == other.kinds && sensor(self) == sensor(other) && pattern(self.origin.as_ref()) == pattern(other.origin.as_ref())
+    }
+
+    /// The first delivery, from that one on, of which it may want a record; where it ends, if there is none, or after `most`
+    /// that were looked at.
+    pub(super) fn skip(&self, history: &History, from: u64, most: u64) -> u64 {
+        let mut unwanted = self.unwanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if from < unwanted.start || from > unwanted.end {
+            *unwanted = from..from;
+        }
+        let last = unwanted.end.saturating_add(most);
+        while unwanted.end < last && history.item(unwanted.end).is_some_and(|item| !self.may_want(item)) {
+            unwanted.end += 1;
+        }
+        unwanted.end
     }
 
     /// Whether it may want any record of this delivery.
@@ -121,3 +165,45 @@ const KNOWN_MOST: usize = 1_024;
 const KNOWN_BYTES: usize = 128;
 /// The longest pattern.
 const PATTERN_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Filter, Filters, Kind};
+    use crate::door::fixtures::{gap, history, run};
+
+    fn filter(kinds: &[Kind], sensor: Option<&str>, origin: Option<&str>) -> Arc<Filter> {
+        let kinds = Some(kinds.to_vec()).filter(|kinds| !kinds.is_empty());
+        Arc::new(Filter::new(kinds, sensor, origin).unwrap())
+    }
+
+    #[test]
+    fn those_who_want_the_same_share_a_filter_as_long_as_there_are_any() {
+        let mut filters = Filters::default();
+        let one = filters.share(filter(&[Kind::View, Kind::Gap], Some("s*"), None));
+        let same = filters.share(filter(&[Kind::Gap, Kind::View, Kind::Gap], Some("s*"), None));
+        assert!(Arc::ptr_eq(&one, &same));
+        for other in [filter(&[], Some("s*"), None), filter(&[Kind::View, Kind::Gap], Some("s"), None), filter(&[], None, Some("s*"))] {
+            assert!(!Arc::ptr_eq(&one, &filters.share(other)));
+        }
+        drop((one, same));
+        filters.share(filter(&[], None, None));
+        assert_eq!(filters.all.len(), 1, "what nobody has any more is forgotten");
+    }
+
+    #[test]
+    fn what_nobody_wants_is_passed_by_wherever_somebody_begins() {
+        let history = history(4, vec![run("a", 1, 1..=4), run("a", 1, 5..=6), gap(7, 9), run("a", 2, 10..=10)]);
+        let skip = |filter: &Filter, from: u64, most: u64| filter.skip(&history, from, most);
+        let gaps = filter(&[Kind::Gap], None, None);
+        let even = filter(&[Kind::Reading], Some("s[0]"), None);
+        let none = filter(&[Kind::Reading], Some("nothing"), None);
+        for _ in 0..2 {
+            // The first one is forgotten.
+            assert_eq!([1, 2, 3, 4].map(|from| skip(&gaps, from, 9)), [2, 2, 4, 4]);
+            assert_eq!([1, 2, 3, 4].map(|from| skip(&even, from, 9)), [1, 3, 3, 4]);
+            assert_eq!([3, 1, 4].map(|from| skip(&none, from, 9)), [4, 4, 4]);
+        }
+        let fresh = filter(&[Kind::Reading], Some("nothing"), None);
+        assert_eq!([skip(&fresh, 1, 2), skip(&fresh, 1, 2)], [3, 4], "a little at a time");
+    }
+}

@@ -4,11 +4,13 @@
 //! of the log as long as this peer stays in one. After a merge a position can stand here twice; the records `diverged` and
 //! `merged` stand between the two, as in `ordered.jsonl`.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 
 use protocol::id::{Epoch, Seq};
 use protocol::log_id::LogId;
+use protocol::readings::Readings;
 use protocol::seam::Delivery;
 
 use crate::sensors::split;
@@ -48,7 +50,7 @@ pub(super) struct Item {
 /// The sensors of a run of readings.
 #[derive(Debug)]
 pub(super) enum Sensors {
-    /// These; a reading that names none counts as one of the empty name.
+    /// No others than these; a reading that names none counts as one of the empty name.
     Few(BTreeSet<String>),
     /// So many that each reading has to be looked at.
     Many,
@@ -225,18 +227,8 @@ impl Item {
     /// The sensors of its readings, by their own words.
     pub(super) fn sensors(&self) -> &Sensors {
         self.sensors.get_or_init(|| {
-            let mut few = BTreeSet::new();
-            let Delivery::Run(run) = &self.delivery else { return Sensors::Few(few) };
-            for (payload, _) in run.readings.iter() {
-                let sensor = split::sensor(payload);
-                if !few.contains(sensor.as_ref()) {
-                    if few.len() == SENSORS_FEW || sensor.len() > SENSOR_BYTES {
-                        return Sensors::Many;
-                    }
-                    few.insert(sensor.into_owned());
-                }
-            }
-            Sensors::Few(few)
+            let Delivery::Run(run) = &self.delivery else { return Sensors::Few(BTreeSet::new()) };
+            sensors_of(&run.readings).map_or(Sensors::Many, Sensors::Few)
         })
     }
 
@@ -265,6 +257,37 @@ impl Item {
         let within = self.within(seq);
         let ends = within >= self.records() || seq.previous() == to;
         Some(if ends { Cursor { item: number + 1, within: 0 } } else { Cursor { item: number, within } })
+    }
+}
+
+/// The sensors that these readings may be of, the empty name among them; none, if they are too many.
+///
+/// Nobody else has had the payloads in their hands on this thread, so most of the time would go by waiting for memory. What
+/// a payload begins with is asked of several at a time, so that they are waited for together.
+fn sensors_of(readings: &Readings) -> Option<BTreeSet<String>> {
+    let mut few = BTreeSet::from([String::new()]);
+    let mut last = Cow::Borrowed("");
+    let mut payloads = readings.iter().map(|(payload, _)| payload);
+    loop {
+        let mut some = [&b""[..]; AT_ONCE];
+        let count = some.iter_mut().zip(&mut payloads).map(|(place, payload)| *place = payload).count();
+        if count == 0 {
+            return Some(few);
+        }
+        // Without a branch for each.
+        if !some.iter().fold(false, |has, payload| has | split::may_have_sensor(payload)) {
+            continue;
+        }
+        for payload in some {
+            let sensor = split::sensor_at_most(payload);
+            if sensor != last && !few.contains(sensor.as_ref()) {
+                if few.len() > SENSORS_FEW || sensor.len() > SENSOR_BYTES {
+                    return None;
+                }
+                few.insert(sensor.clone().into_owned());
+            }
+            last = sensor;
+        }
     }
 }
 
@@ -299,6 +322,8 @@ const RECORD_BYTES: u64 = 256;
 const MARK_BYTES: u64 = 8;
 /// Sensors of one run that are listed.
 const SENSORS_FEW: usize = 16;
+/// Readings whose first bytes are waited for together.
+const AT_ONCE: usize = 16;
 /// The longest name of one.
 const SENSOR_BYTES: usize = 128;
 

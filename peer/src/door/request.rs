@@ -1,5 +1,7 @@
 //! What a client may ask: one JSON object a line. `SOCKET.md` documents each key.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use protocol::config::Guarantee;
@@ -42,7 +44,7 @@ pub(super) struct Subscribe {
     pub(super) from: From,
     pub(super) until: Option<Until>,
     pub(super) count: Option<u64>,
-    pub(super) filter: Filter,
+    pub(super) filter: Arc<Filter>,
 }
 
 /// Where a subscription begins.
@@ -162,7 +164,7 @@ fn understand(said: Said, utc: u64) -> Result<Wish, String> {
                 from: from.map_or(Ok(From::Now), |from| read_from(&from, utc))?,
                 until: until.map(|until| read_until(&until)).transpose()?,
                 count,
-                filter: Filter::new(kinds, sensor.as_deref(), origin.as_deref())?,
+                filter: Filter::new(kinds, sensor.as_deref(), origin.as_deref())?.into(),
             }))
         }
     })

@@ -20,9 +20,10 @@ use protocol::time::Time;
 use super::asks::Asks;
 use super::client::{Client, Line, Open, who};
 use super::feed::Past;
+use super::filter::Filters;
 use super::folders::folders;
 use super::history::{Bounds, History};
-use super::request::{self, Request, Wish};
+use super::request::{self, Request, Subscribe, Wish};
 use super::sockets::{self, Bound};
 use super::subscription::{Step, Subscription};
 use super::{Access, Ask, Asker, Fault, Opening, Payload, Shared, What, Word, answer};
@@ -54,6 +55,7 @@ pub(super) struct Service {
     clients: BTreeMap<usize, Client>,
     next_client: usize,
     history: History,
+    filters: Filters,
     renderer: Renderer,
     shared: Arc<Shared>,
     asks: Asks,
@@ -90,6 +92,7 @@ impl Service {
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
             history: History::new(bounds),
+            filters: Filters::default(),
             renderer: Renderer::default(),
             shared,
             asks,
@@ -364,7 +367,7 @@ impl Service {
     }
 
     fn obey(&mut self, token: usize, Request { id, wish }: Request, now: Instant) {
-        let Self { clients, history, .. } = self;
+        let Self { clients, history, filters, .. } = self;
         let Some(client) = clients.get_mut(&token) else { return };
         if let Wish::Cancel = wish {
             match client.subscriptions.remove(&id) {
@@ -391,7 +394,8 @@ impl Service {
                     answer::fault(Some(&id), &Fault::new("too_many_subscriptions", say), client.output());
                     return;
                 }
-                let subscription = Subscription::new(&id, *asked, history, now);
+                let filter = filters.share(asked.filter.clone());
+                let subscription = Subscription::new(&id, Subscribe { filter, ..*asked }, history, now);
                 let next = subscription.next_json(history);
                 let oldest = history.oldest_position();
                 let oldest = oldest.map(|(log, seq)| format!("\"oldest\":{{\"log\":{},\"seq\":{seq}}}", answer::text(&log.to_string())));

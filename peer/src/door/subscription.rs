@@ -4,6 +4,7 @@
 //! that falls behind is told where to go on, and cut off. One that reads the past is given the time that it takes, as long
 //! as it goes on reading and what it wants is still kept.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::id::Seq;
@@ -22,7 +23,7 @@ use crate::record::Renderer;
 pub(super) struct Subscription {
     /// What stands before and behind each record on the line.
     prefix: Vec<u8>,
-    filter: Filter,
+    filter: Arc<Filter>,
     cursor: Cursor,
     /// The position that the client has asked for, until the first record of what stands there or after it.
     expects: Option<Place>,
@@ -133,6 +134,13 @@ impl Subscription {
             if out.len() >= room || looked >= LOOKS_MOST {
                 return Step::More;
             }
+            if self.expects.is_none() && self.until.is_none() {
+                let skipped = self.skip(history, LOOKS_MOST - looked);
+                looked += skipped;
+                if skipped > 0 {
+                    continue;
+                }
+            }
             if let Some(over) = self.enter(item, out) {
                 return over;
             }
@@ -152,6 +160,21 @@ impl Subscription {
                 self.cursor = Cursor { item: self.cursor.item + 1, within: 0 };
             }
         }
+    }
+
+    /// Passes by what it wants nothing of, up to so many deliveries; how many.
+    fn skip(&mut self, history: &History, most: u64) -> u64 {
+        let from = self.cursor.item;
+        let to = self.filter.skip(history, from, most);
+        if to > from {
+            self.cursor = Cursor { item: to, within: 0 };
+            let passed = (from..to).rev().filter_map(|number| history.item(number));
+            if let Some(item) = passed.into_iter().find(|item| item.is_content()) {
+                let (log, epoch) = (item.delivery.log().clone(), epoch_of(&item.delivery).cloned());
+                self.last = Some(Place { log, seq: item.delivery.range().1.next(), epoch });
+            }
+        }
+        to - from
     }
 
     /// Compares the first record with what the client has asked for, and each with where it is to end.

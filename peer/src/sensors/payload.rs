@@ -74,9 +74,15 @@ pub fn read(payload: &[u8]) -> Result<Data<'_>, Misfit> {
 /// A line without what editors and serial lines put around it: a byte order mark in front, carriage returns at the end.
 #[must_use]
 pub fn trim(line: &[u8]) -> &[u8] {
-    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    let line = trim_front(line);
     let end = line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
     &line[..end]
+}
+
+/// A line without the byte order mark in front of it.
+#[must_use]
+pub fn trim_front(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
 }
 
 fn field(part: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -149,6 +149,32 @@ pub fn sensor(payload: &[u8]) -> Cow<'_, str> {
     read(payload).map_or(Cow::Borrowed(""), |fields| fields.sensor)
 }
 
+/// Whether [`sensor`] can find a name in it, as far as its first byte tells.
+#[must_use]
+pub fn may_have_sensor(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(b'D' | b'{' | 0xef))
+}
+
+/// What [`sensor`] says, or a name where it says the empty one: found without reading on behind the name, where that can be.
+#[must_use]
+pub fn sensor_at_most(payload: &[u8]) -> Cow<'_, str> {
+    if !may_have_sensor(payload) {
+        return Cow::Borrowed("");
+    }
+    let until = |rest: &'_ [u8], end: u8| rest.iter().position(|byte| *byte == end);
+    if let Some(rest) = payload::trim_front(payload).strip_prefix(b"DATA|") {
+        let name = until(rest, b'|').map_or(rest, |end| &rest[..end]);
+        return str::from_utf8(name).unwrap_or_default().into();
+    }
+    if let Some(rest) = payload.strip_prefix(b"{\"sensor\":\"")
+        && let Some(name) = until(rest, b'"').map(|end| &rest[..end])
+        && !name.contains(&b'\\')
+    {
+        return str::from_utf8(name).unwrap_or_default().into();
+    }
+    sensor(payload)
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |name: &str| escape(name.as_bytes().get(..SHOWN_BYTES).unwrap_or(name.as_bytes()));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protocol::draw::draw_below;
 
-use super::{Fields, Misfit, Origin, Split, Value, Why, at_origin, read};
+use super::{Fields, Misfit, Origin, Split, Value, Why, at_origin, read, sensor, sensor_at_most};
 
 const ORIGIN: Origin<'static> = Origin { sensor: "p1.meter", tags: &[], payload_max: 1_000 };
 
@@ -218,7 +218,8 @@ fn readers_take_the_canonical_object_and_nothing_near_it() {
     }
 }
 
-/// Lines of every form, changed at random: nothing panics, what is typed reads back, and nothing is longer than it may be.
+/// Lines of every form, changed at random: nothing panics, what is typed reads back, nothing is longer than it may be, and the
+/// sensor that is found first is the one that all of it names.
 #[test]
 fn no_bytes_at_all_break_anything() {
     let seeds: [&[u8]; 6] = [
@@ -232,7 +233,7 @@ fn no_bytes_at_all_break_anything() {
     let pieces: [&[u8]; 16] =
         [b"\\", b"\"", b"=", b",", b" ", b"{", b"}", b"|", b":", b"\xff", b"\0", b"DATA|", b"\xf0\x9f\x98\x80", b"null", b"i", b"\r"];
     let tags = [("room".to_owned(), "k\"\\".to_owned())];
-    let mut typed = 0;
+    let (mut typed, mut named) = (0, 0);
     for round in 0..100_000 {
         let draw = |purpose: &str, step: u64, bound: usize| {
             usize::try_from(draw_below(round, purpose, step, bound as u64)).expect("less than the bound")
@@ -246,6 +247,9 @@ fn no_bytes_at_all_break_anything() {
                 _ => drop(line.splice(at..at, pieces[draw("piece", step, pieces.len())].iter().copied())),
             }
         }
+        let (exact, at_most) = (sensor(&line), sensor_at_most(&line));
+        assert!(exact.is_empty() || exact == at_most, "{}: {exact:?} is not {at_most:?}", line.escape_ascii());
+        named += u64::from(!exact.is_empty());
         let origin = Origin { sensor: "p1.s", tags: if round % 2 == 0 { &tags } else { &[] }, payload_max: 120 };
         match at_origin(&Bytes::copy_from_slice(&line), &origin) {
             Split::Typed { payload, .. } => {
@@ -264,6 +268,7 @@ fn no_bytes_at_all_break_anything() {
             Split::TooLong { length } => assert!(length > origin.payload_max),
         }
     }
+    assert!(named > 5_000, "{named} of the lines named a sensor as they stand");
     assert!(typed > 5_000, "{typed} of the lines were still lines");
 }
 
