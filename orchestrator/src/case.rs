@@ -155,6 +155,9 @@ impl Bench {
         let mut world = self.world(case, &folder, arguments)?;
         let world_name = world.name();
         let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice, self.printer.clone());
+        if let Some(pages) = &self.pages {
+            teller = teller.with_pages(pages.address());
+        }
         let mut engine = Engine::new(world.as_mut(), scenario, seed, &mut teller, interrupts);
         let ran = engine.run();
         // What happens while everything is taken down is no part of the story.

@@ -9,6 +9,7 @@ mod glance;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use console::{Style, Term, measure_text_width, truncate_str};
@@ -44,6 +45,8 @@ pub struct Teller {
     line: Option<ProgressBar>,
     voice: Voice,
     case: String,
+    /// What stands first on the live line: where the pages are.
+    link: String,
     phase: String,
     began: Instant,
     drawn: Instant,
@@ -86,6 +89,7 @@ impl Teller {
             line,
             voice,
             case: case.to_owned(),
+            link: String::new(),
             phase: String::new(),
             began: now,
             drawn: now,
@@ -99,6 +103,12 @@ impl Teller {
         };
         teller.say(&format!("     RUN {case}"));
         teller
+    }
+
+    /// The pages of the peers are linked there. It stays in sight, whatever else is told.
+    #[must_use]
+    pub fn with_pages(self, at: SocketAddr) -> Self {
+        Self { link: format!("http://{at}/ | "), ..self }
     }
 
     /// The next step begins.
@@ -133,7 +143,9 @@ impl Teller {
         let group = group(standing);
         if let Some(line) = &self.line {
             line.set_message(match self.voice {
-                Voice::Follow => format!("{group} | {} readings | {} | {awaiting}", self.readings, shown(since)),
+                Voice::Follow => {
+                    format!("{}{group} | {} readings | {} | {awaiting}", self.link, self.readings, shown(since))
+                }
                 _ if awaiting.is_empty() => format!("{} {}  {} | {group}", self.case, shown(since), self.phase),
                 _ => format!("{} {}  {} | {group} | waiting for {awaiting}", self.case, shown(since), self.phase),
             });
