@@ -139,8 +139,10 @@ impl Node {
         }
         let mut next = missing.from;
         if next == Seq::ZERO || !self.log.retains_above(next.previous()) {
-            let start = self.log.stable().min(to);
-            if !self.log.retains_above(start) {
+            // Who has had something of this log misses what is not retained any more, and nothing else; who has had nothing
+            // begins where the log is stable.
+            let start = if next > Seq(1) { self.log.base() } else { self.log.stable().min(to) };
+            if start > to || !self.log.retains_above(start) {
                 self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
                 return;
             }

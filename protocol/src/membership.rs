@@ -509,9 +509,9 @@ impl Past {
     }
 }
 
-/// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there and the
-/// entries since are still retained, so that a member that was away for a while misses nothing. One that has had nothing gets
-/// as many of the entries before the newest view as it asks for, and as are retained.
+/// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there, so that a member
+/// that was away for a while misses nothing but what is not retained any more. One that has had nothing gets as many of the
+/// entries before the newest view as it asks for, and as are retained.
 fn start_for(log: &Log, past: &Past) -> Seq {
     // Never above the view that admits it: in mode `primary` that may be stable before the newcomer holds it.
     let below_view = log.view_at().previous();
@@ -521,7 +521,7 @@ fn start_for(log: &Log, past: &Past) -> Seq {
         return wanted.max(log.base()).min(stable);
     }
     let fork = log.fork(&past.lineage, past.contiguous).min(stable);
-    if fork > Seq::ZERO && log.retains_above(fork) { fork } else { stable }
+    if fork > Seq::ZERO { fork.max(log.base()).min(stable) } else { stable }
 }
 
 /// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view; returns the others.
