@@ -76,11 +76,7 @@ impl Node {
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
             Role::Member(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
         };
-        let seen = match &self.role {
-            Role::Leader(leader) => Some(leader.seen_elsewhere(self.log.contiguous())),
-            Role::Candidate(before) => before.seen,
-            Role::Joining(_) | Role::Member(_) => None,
-        };
+        let seen = self.deliverable();
         let ask = self.fresh_ask();
         asked.remove(&self.me.member.id);
         Box::new(Candidate {

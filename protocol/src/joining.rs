@@ -35,6 +35,7 @@ impl Joining {
 impl Node {
     /// In no view from now on; asks `target`, where there is one. The log stays, until a better one replaces it.
     pub(crate) fn become_joining(&mut self, now: Time, target: Option<Contact>, out: &mut Vec<Output>) {
+        self.deliver_last(out);
         self.building = None;
         self.witness = None;
         if self.log.view().is_none() {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::id::{Epoch, Member, PeerId};
+use crate::id::{Epoch, Member, Oseq, PeerId};
 use crate::message::{Message, Reason};
 use crate::node::Node;
 use crate::note::{Cause, Note};
@@ -25,6 +25,9 @@ impl Node {
         let until = now + linger + self.config.outcome_timeout() + knobs.heartbeat_interval;
         self.leaving = Some(Leaving { linger_until: now + linger, until });
         match &self.role {
+            // Between two groups it has readings that the one it comes from has numbered and the other one has not: it goes in
+            // first.
+            Role::Joining(_) if self.been_member && self.outbox.last() > Oseq::ZERO => {}
             // Nobody counts on a peer that is in no view, and nobody is there to be told by a candidate that is alone.
             Role::Joining(_) => self.stop(StopReason::Left, out),
             Role::Candidate(candidate) if candidate.awaited().next().is_none() => self.stop(StopReason::Left, out),

@@ -421,6 +421,10 @@ impl Node {
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
         self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
         self.stopped = true;
+        let (from, to) = (self.log.last_oseq(&self.me.member).next(), self.outbox.last());
+        if from <= to {
+            out.push(Output::Note(Note::LeftBehind { from, to }));
+        }
         out.push(Output::Stop(reason));
     }
 
@@ -641,12 +645,15 @@ impl Node {
     }
 
     /// The last position that may be handed over.
-    fn deliverable(&self) -> Seq {
+    pub(crate) fn deliverable(&self) -> Seq {
         match &self.role {
             // Amoeba's resilience of one: what only the leader has seen is nobody's order yet.
             Role::Leader(leader) => leader.seen_elsewhere(self.log.contiguous()),
-            Role::Candidate(candidate) => candidate.seen.unwrap_or(self.log.contiguous()),
-            Role::Member(_) | Role::Joining(_) => self.log.contiguous(),
+            Role::Candidate(candidate) => candidate.seen,
+            // What its leader has sent it, others have had.
+            Role::Member(following) if self.log.is_in(&following.epoch) => self.log.contiguous(),
+            // Whatever it has beyond that it had for itself; the log that it takes up next says what becomes of it.
+            Role::Member(_) | Role::Joining(_) => self.sinks.delivered(),
         }
     }
 
@@ -659,6 +666,12 @@ impl Node {
         }
         self.deliver_up_to(part, out);
         self.follow_view(now, out);
+    }
+
+    /// Hands over what may be in the role that it is about to give up.
+    pub(crate) fn deliver_last(&mut self, out: &mut Vec<Output>) {
+        let limit = self.log.safe_up_to(self.deliverable());
+        self.deliver_up_to(limit.min(self.sinks.delivered().plus(DELIVERED_AT_ONCE)), out);
     }
 
     fn deliver_up_to(&mut self, limit: Seq, out: &mut Vec<Output>) {

@@ -313,6 +313,13 @@ pub enum Note {
         /// Whom or what it lacks.
         why: String,
     },
+    /// This peer stops, and readings of its own stand in no log that it knows of.
+    LeftBehind {
+        /// The number of the first.
+        from: Oseq,
+        /// The number of the last.
+        to: Oseq,
+    },
     /// A reading of this peer's own was not taken.
     Refused {
         /// Why.
@@ -646,6 +653,7 @@ impl Note {
             | Self::Diverged { .. }
             | Self::Lost { .. }
             | Self::EventsLost { .. }
+            | Self::LeftBehind { .. }
             | Self::Unreachable { .. }
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …

@@ -110,8 +110,8 @@ pub(crate) struct Candidate {
     pub(crate) floor: Epoch,
     /// Who promised when that was not enough, and until when it does not claim again unless somebody else answers as well.
     pub(crate) vain: Option<(BTreeSet<PeerId>, Time)>,
-    /// Where it led before: the last position that somebody else had. What comes after it is nobody's order yet.
-    pub(crate) seen: Option<Seq>,
+    /// The last position that it might hand over when it became one. What comes after it may be nobody's order yet.
+    pub(crate) seen: Seq,
     /// Whether it led, and has handed over to the one that it waits for.
     pub(crate) handed_over: bool,
     pub(crate) phase: Phase,

@@ -274,6 +274,7 @@ impl<'a> Builder<'a> {
             | Note::Refused { .. }
             | Note::StaleEpoch { .. }
             | Note::EventsLost { .. }
+            | Note::LeftBehind { .. }
             | Note::Persist { .. }
             | Note::Moved { .. }
             | Note::Unreachable { .. }

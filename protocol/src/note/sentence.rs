@@ -85,6 +85,9 @@ impl Note {
                 write!(f, "Turned away {kind} of epoch {epoch} from {from}: a later one is promised.")
             }
             Self::Persist { incarnation } => write!(f, "stored incarnation {incarnation}"),
+            Self::LeftBehind { from, to } => {
+                write!(f, "Readings {from} to {to} of {me} stand in no log that it knows of: it stops before a group has numbered them.")
+            }
             Self::EventsLost { events } => write!(f, "{events} events were dropped: the event file took none for too long."),
             Self::Sometimes { mark } => write!(f, "sometimes: {}", one_line(mark)),
             Self::Promised { epoch, to, .. } => write!(f, "Promised epoch {epoch} to {to}."),
