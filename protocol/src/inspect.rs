@@ -9,11 +9,13 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::id::{Epoch, Member, Seq};
+use crate::id::{Epoch, Member, Oseq, Seq};
 use crate::message::Entry;
 use crate::node::Node;
 use crate::quorum;
+use crate::role::Role;
 use crate::time::Time;
+use crate::view::View;
 
 /// The identity of a value that holds no moments: a message, say.
 #[must_use]
@@ -57,6 +59,73 @@ impl Node {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         !self.veteran && self.log.is_none()
+    }
+
+    /// Where its log ends.
+    #[must_use]
+    pub fn contiguous(&self) -> Seq {
+        self.log.contiguous()
+    }
+
+    /// The position above which its log is retained.
+    #[must_use]
+    pub fn base(&self) -> Seq {
+        self.log.base()
+    }
+
+    /// The position up to which it takes its log for stable.
+    #[must_use]
+    pub fn stable(&self) -> Seq {
+        self.log.stable()
+    }
+
+    /// How many bytes the retained part of its log weighs.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.log.weight()
+    }
+
+    /// What each epoch of its log covers: the first position and the last; the last one ends where the log does.
+    pub fn covers(&self) -> impl DoubleEndedIterator<Item = (&Epoch, Seq, Seq)> {
+        let rows = self.log.lineage();
+        let end = |at: usize| rows.get(at + 1).map_or(self.log.contiguous(), |next| next.first.previous());
+        rows.iter().enumerate().map(move |(at, row)| (&row.epoch, row.first, end(at)))
+    }
+
+    /// The newest two views of its log and where they stand, newest first.
+    #[must_use]
+    pub fn last_views(&self) -> Vec<(Seq, View)> {
+        self.log.last_views()
+    }
+
+    /// Where the view stands by which a member of the newest view came in last; none where it came in before what is retained.
+    #[must_use]
+    pub fn came_in(&self, member: &Member) -> Option<Seq> {
+        self.log.came_in(member)
+    }
+
+    /// The last of a member's numbers that stands in its log.
+    #[must_use]
+    pub fn last_oseq(&self, member: &Member) -> Oseq {
+        self.log.last_oseq(member)
+    }
+
+    /// What it retains between two positions, both included.
+    pub fn between(&self, first: Seq, last: Seq) -> impl Iterator<Item = (Seq, Entry)> {
+        self.log.between(first, last)
+    }
+
+    /// Of a leader: how much of its log it believes each of the others to hold.
+    pub fn believes(&self) -> impl Iterator<Item = (&Member, Seq)> {
+        let leader = if let Role::Leader(leader) = &self.role { Some(leader) } else { None };
+        let followers = leader.into_iter().flat_map(|leader| leader.followers.values());
+        followers.map(|follower| (&follower.contact.member, follower.acked))
+    }
+
+    /// Whether it leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
     }
 
     /// What its log retains, position by position, with the epoch of each.

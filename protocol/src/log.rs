@@ -164,6 +164,14 @@ impl Log {
         self.views.iter().find(|(_, view)| view.names(member)).map(|(at, _)| *at)
     }
 
+    /// Where the view stands by which a member of the newest view came in last; none where it came in before what is retained.
+    pub(crate) fn came_in(&self, member: &Member) -> Option<Seq> {
+        let named = self.views.iter().rev().take_while(|(_, view)| view.names(member)).last();
+        let was_there = self.base_view.as_ref().is_some_and(|view| view.names(member));
+        let is_first = |at: &Seq| self.views.front().is_some_and(|(first, _)| first == at);
+        named.map(|(at, _)| *at).filter(|at| !(is_first(at) && was_there))
+    }
+
     /// The epoch that covers a position.
     pub(crate) fn epoch_at(&self, seq: Seq) -> Epoch {
         self.lineage.iter().rev().find(|row| row.first <= seq).map_or_else(Epoch::none, |row| row.epoch.clone())

@@ -24,6 +24,7 @@ pub mod sweep;
 mod table;
 pub mod tally;
 pub mod transcript;
+pub mod truth;
 pub mod watch;
 pub mod weather;
 pub mod world;

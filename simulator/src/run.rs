@@ -15,7 +15,9 @@ use crate::director::{BadPlan, Director, Progress};
 use crate::marks::Marks;
 use crate::plan::{Lost, Plan};
 use crate::tally::Tally;
+use crate::truth::Sheet;
 use crate::watch::{Unwatched, Watch};
+use crate::world::Remains;
 
 /// What became of a run.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +28,8 @@ pub struct Verdict {
     pub tally: Tally,
     /// What rare things happened, and what the faults met.
     pub marks: Marks,
+    /// How often each law was judged.
+    pub laws: Sheet,
     /// Whether a leader was missed after the first one was found.
     pub later_election: bool,
 }
@@ -59,13 +63,16 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     let mut director = Director::new(plan, watch)?;
     let played = catch(move || {
         let progress = director.play();
-        let (records, tally, marks, watch) = director.into_world().into_parts();
+        let Remains { records, tally, marks, laws, breaches, watch } = director.into_world().into_parts();
         if plan.lies.is_some_and(|lies| lies.member.is_some()) {
             // A member lies: nothing is promised of order. That nobody ends in a panic, goes round for ever or keeps without
             // bound has been judged at each step.
             return (Verdict { tally, marks, ..Verdict::default() }, watch);
         }
-        (assess(records, tally, marks, &progress, &plan.knobs), watch)
+        let mut verdict = assess(records, tally, marks, &progress, &plan.knobs);
+        verdict.laws = laws;
+        verdict.breaches.extend(breaches);
+        (verdict, watch)
     });
     Ok(match played {
         Ok((verdict, watch)) => (verdict, Some(watch)),
@@ -111,7 +118,7 @@ fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progr
         evidence: vec![],
     }));
     breaches.extend(lack_of_progress(progress));
-    Verdict { breaches, tally, marks, later_election }
+    Verdict { breaches, tally, marks, later_election, ..Verdict::default() }
 }
 
 fn lack_of_progress(progress: &Progress) -> Option<Breach> {

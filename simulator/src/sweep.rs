@@ -12,6 +12,7 @@ use crate::marks::Marks;
 use crate::plan::Plan;
 use crate::run::{Breach, Verdict, run};
 use crate::tally::Tally;
+use crate::truth::{LAWS, Row, Sheet};
 use crate::watch::Unwatched;
 
 /// Which seeds, and how.
@@ -48,6 +49,8 @@ pub struct Report {
     pub tally: Tally,
     /// What rare things happened, and what the faults met.
     pub marks: Marks,
+    /// How often each law was judged.
+    pub laws: Sheet,
     /// How long it took.
     pub took: Duration,
     /// Whether somebody lied: what rare things the faults of such a swarm meet is not counted.
@@ -123,6 +126,7 @@ impl Report {
         self.later_elections += u64::from(verdict.later_election);
         self.tally += verdict.tally;
         self.marks += &verdict.marks;
+        self.laws += &verdict.laws;
         if !verdict.breaches.is_empty() {
             told(seed, &verdict.breaches);
             self.failures.push((seed, verdict.breaches));
@@ -167,6 +171,10 @@ impl fmt::Display for Report {
         let Tally { delivered, refused, leaders, snapshots, corrupted, hopeless, .. } = self.tally;
         writeln!(f, "\ndelivered {delivered}, refused {refused}, leaders {leaders}, snapshots {snapshots}, datagrams damaged {corrupted}")?;
         writeln!(f, "runs in which no progress could be demanded {hopeless}")?;
+        for law in LAWS {
+            let Row { judged, near, broken } = self.laws.row(law);
+            writeln!(f, "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}", law.id())?;
+        }
         writeln!(f, "{}", self.marks)?;
         let unseen = self.marks.unseen();
         if self.seeds < COMPLETE && !unseen.is_empty() {

@@ -40,8 +40,10 @@ use crate::hearing::Hearing;
 use crate::liar::Liar;
 use crate::marks::Marks;
 use crate::plan::Lost;
+use crate::run::Breach;
 use crate::table::Table;
 use crate::tally::Tally;
+use crate::truth::{Sheet, Truth};
 use crate::watch::Watch;
 use crate::weather::Weather;
 use host::{Host, Process};
@@ -94,6 +96,23 @@ pub enum Step {
     Over,
 }
 
+/// What is left of a world.
+#[derive(Debug)]
+pub struct Remains<W> {
+    /// What happened in it.
+    pub records: Vec<Record>,
+    /// What was counted.
+    pub tally: Tally,
+    /// What rare things happened, and what the faults met.
+    pub marks: Marks,
+    /// How often each law was judged.
+    pub laws: Sheet,
+    /// How laws were broken.
+    pub breaches: Vec<Breach>,
+    /// Its watcher.
+    pub watch: W,
+}
+
 /// A world.
 #[derive(Debug)]
 pub struct World<W> {
@@ -135,6 +154,8 @@ pub struct World<W> {
     processes: u32,
     /// Counts the world's own events.
     told: u64,
+    /// What each process holds and has been given, and how that stands to what it says.
+    truth: Truth,
     /// Who lies, where somebody does.
     liar: Option<Liar>,
     watch: W,
@@ -171,6 +192,7 @@ impl<W: Watch> World<W> {
             records: Vec::new(),
             processes: 0,
             told: 0,
+            truth: Truth::new(settings.config.knobs()),
             liar: None,
             watch,
             out: Vec::new(),
@@ -317,10 +339,22 @@ impl<W: Watch> World<W> {
         &self.records
     }
 
-    /// Ends the world; what happened in it, what was counted and marked, and its watcher.
+    /// Ends the world; what is left of it.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<Record>, Tally, Marks, W) {
-        (self.records, self.tally, self.lookout.into_marks(), self.watch)
+    pub fn into_parts(self) -> Remains<W> {
+        let (laws, breaches) = self.truth.into_findings();
+        Remains { records: self.records, tally: self.tally, marks: self.lookout.into_marks(), laws, breaches, watch: self.watch }
+    }
+
+    /// Every fault is healed and the group is one: from now on nobody has a reason to be blocked.
+    pub fn is_whole(&mut self) {
+        self.truth.is_whole();
+    }
+
+    /// Calm has lasted on these hosts: what everybody there keeps is looked at.
+    pub fn is_at_rest(&mut self, hosts: &[usize]) {
+        let nodes = hosts.iter().filter_map(|host| self.hosts[*host].process.as_ref()).map(|process| &process.node);
+        self.truth.judge_rest(self.now, nodes);
     }
 
     /// Has [`World::step`] return [`Step::Cue`] with this number at that time.
@@ -414,6 +448,7 @@ impl<W: Watch> World<W> {
         let pid = self.processes;
         let process = Process::new(pid, node, contact, now);
         let address = process.contact.address.to_string();
+        self.truth.begin(host, &process.contact.member);
         self.hosts[host].process = Some(Box::new(process));
         self.record_spawn(host);
         self.tell(
@@ -464,6 +499,7 @@ impl<W: Watch> World<W> {
     pub fn leave(&mut self, host: usize) {
         if self.is_live(host) && !self.is_paused(host) {
             self.record_leave(host);
+            self.truth.leaves(host);
             self.handle(host, None, Input::Leave);
         }
     }
@@ -471,9 +507,13 @@ impl<W: Watch> World<W> {
     /// Lets a node handle an input, then does what it asks for; how many things that were.
     fn handle(&mut self, host: usize, from: Option<usize>, input: Input) -> usize {
         self.look_at_input(host, &input);
-        let Self { hosts, watch, out, now, tally, .. } = self;
+        let Self { hosts, watch, out, now, tally, truth, .. } = self;
         let from = from.map(|from| hosts[from].id.clone());
         let Host { process: Some(process), clock, .. } = &mut hosts[host] else { return 0 };
+        if let Input::Publish { publications } = &input {
+            let sizes = publications.iter().flat_map(|given| given.readings.iter().map(|(payload, _)| payload.len() as u64));
+            truth.given(host, sizes.collect());
+        }
         tally.inputs += 1;
         watch.input(*now, &process.contact.member.id, from.as_ref(), &input);
         let mut out = std::mem::take(out);
@@ -481,6 +521,7 @@ impl<W: Watch> World<W> {
         let asked = out.len();
         let phase = process.node.phase();
         let before = std::mem::replace(&mut process.phase, phase);
+        self.judge(host, &out);
         for output in out.drain(..) {
             // A process that could not store something has ended, and says nothing that rests on it.
             if self.is_live(host) {
@@ -498,6 +539,17 @@ impl<W: Watch> World<W> {
         self.keep_busy(host);
         self.judge_bounds(host, asked);
         asked
+    }
+
+    /// Holds what a node has done against what everybody holds.
+    fn judge(&mut self, host: usize, outputs: &[Output]) {
+        let Self { hosts, truth, now, liar: None, .. } = self else { return };
+        let Some(process) = &hosts[host].process else { return };
+        // What others hold is asked for rarely.
+        let asks = outputs.iter().any(|output| matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_)));
+        let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
+        let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
+        truth.saw(*now, host, &process.node, outputs, &others);
     }
 
     fn perform(&mut self, host: usize, output: Output) {

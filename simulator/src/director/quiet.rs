@@ -99,6 +99,7 @@ impl<W: Watch> Director<'_, W> {
         if !self.await_that(within, Self::is_one) {
             return self.unless_hopeless(Progress::Divided { within, stands: self.stands() });
         }
+        self.world.is_whole();
         for peer in self.living() {
             let (payload, guarantee) = self.reading(16, OneIn(0));
             self.world.publish(peer, payload, guarantee);
@@ -111,6 +112,7 @@ impl<W: Watch> Director<'_, W> {
             let failed = if is_one { Progress::Undelivered { within, stands } } else { Progress::Divided { within, stands } };
             return self.unless_hopeless(failed);
         }
+        self.world.is_at_rest(&self.living());
         Progress::Settled
     }
 

@@ -41,6 +41,7 @@ impl<W: Watch> World<W> {
         self.record_fault(Fault::Kill, &[host]);
         self.record_exit(host, None, Some(9), true);
         let Some(process) = self.hosts[host].process.take() else { return };
+        self.truth.end(host);
         let calling = process
             .waiting
             .iter()
@@ -323,6 +324,7 @@ impl<W: Watch> World<W> {
             self.write_out(host);
         }
         let Some(process) = self.hosts[host].process.take() else { return };
+        self.truth.end(host);
         for (connection, side) in process.links.into_values() {
             if gently { self.close(connection, side) } else { self.break_end(connection, side) }
         }

@@ -1,0 +1,238 @@
+//! The laws, judged by what the simulator knows.
+//!
+//! A judge that asks the peers is told what they believe. This one looks at what each of them holds, and at what its sinks
+//! were given, after every call: what a peer takes for stable, believes of another, hands over, tells a gap for or refuses is
+//! held against that. There is no excuse in here: where a fault allows less, the law says what is allowed then.
+
+mod bounds;
+mod holders;
+mod sheet;
+mod sinks;
+mod stable;
+mod views;
+
+use std::collections::BTreeMap;
+
+use protocol::config::{Knobs, Mode};
+use protocol::id::{Epoch, Member, Seq};
+use protocol::message::Message;
+use protocol::node::Node;
+use protocol::seam::Output;
+use protocol::time::Time;
+
+use crate::run::Breach;
+use holders::Holders;
+use sheet::Notes;
+use sinks::Sinks;
+
+pub use sheet::{Row, Sheet};
+
+/// A law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Law {
+    /// See [`Law::statement`], as for all of them.
+    TrulyStable,
+    /// What a member says that it holds.
+    SaysTruly,
+    /// What a leader takes others to hold.
+    BelievesNoMore,
+    /// Handing over before others have it.
+    SecondHolder,
+    /// Repeats.
+    HadBefore,
+    /// Gaps.
+    GapNeeded,
+    /// Refusals.
+    RefusalTrue,
+    /// Losses.
+    LostTruly,
+    /// The numbers of views.
+    ViewsUnbroken,
+    /// One unstable view at a time.
+    ViewsSettled,
+    /// What is kept.
+    Retains,
+    /// What waits to be ordered.
+    Windowed,
+    /// Who leaves.
+    LeftClean,
+}
+
+/// All laws, in the order in which they are told.
+pub const LAWS: [Law; 13] = [
+    Law::TrulyStable,
+    Law::SaysTruly,
+    Law::BelievesNoMore,
+    Law::SecondHolder,
+    Law::HadBefore,
+    Law::GapNeeded,
+    Law::RefusalTrue,
+    Law::LostTruly,
+    Law::ViewsUnbroken,
+    Law::ViewsSettled,
+    Law::Retains,
+    Law::Windowed,
+    Law::LeftClean,
+];
+
+impl Law {
+    /// Its name in reports.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::TrulyStable => "truly-stable",
+            Self::SaysTruly => "says-truly",
+            Self::BelievesNoMore => "believes-no-more",
+            Self::SecondHolder => "second-holder",
+            Self::HadBefore => "had-before",
+            Self::GapNeeded => "gap-needed",
+            Self::RefusalTrue => "refusal-true",
+            Self::LostTruly => "lost-truly",
+            Self::ViewsUnbroken => "views-unbroken",
+            Self::ViewsSettled => "views-settled",
+            Self::Retains => "retains",
+            Self::Windowed => "windowed",
+            Self::LeftClean => "left-clean",
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn statement(self) -> &'static str {
+        match self {
+            Self::TrulyStable => {
+                "what anybody takes for stable, hands over as safe or acknowledges as safe was held by everybody in a view of \
+                 that log (available), or by a quorum of the view in force (primary)"
+            }
+            Self::SaysTruly => "nobody says that it holds more of a log than it does",
+            Self::BelievesNoMore => "a leader never believes that a member holds more of its log than it has held",
+            Self::SecondHolder => "whose newest view has two members or more hands over nothing that no second one of them has held",
+            Self::HadBefore => "a reading is called a repeat only where the same sinks have had it, or were told that it is lost",
+            Self::GapNeeded => {
+                "a gap is told only of readings that the leader does not retain, or that come after later ones of their origin"
+            }
+            Self::RefusalTrue => "a reading is refused only if its window is full, it is too large, or its peer leaves or is blocked",
+            Self::LostTruly => "readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log",
+            Self::ViewsUnbroken => "the views of one log are numbered without a hole",
+            Self::ViewsSettled => "mode primary: a view is numbered only when a quorum holds the one before it",
+            Self::Retains => "nobody discards what a member of its view lacks, unless `retain_entries` and `retain_bytes` are exceeded",
+            Self::Windowed => "no peer has more readings waiting to be ordered than its window takes, in number and in bytes",
+            Self::LeftClean => {
+                "who stops as having left has every accepted reading in the log of somebody who lives, or has said which not"
+            }
+        }
+    }
+}
+
+/// What the simulator knows.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    knobs: Knobs,
+    holders: Holders,
+    /// The last position of each epoch that a leader has found to be stable, rightly.
+    stable: BTreeMap<Epoch, Seq>,
+    /// What each process was given and has given away, by its number.
+    sinks: Vec<Sinks>,
+    /// What was known of each process when it was looked at last.
+    known: Vec<Known>,
+    /// The process on each host.
+    current: Vec<Option<usize>>,
+    /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from then on.
+    is_healthy: bool,
+    notes: Notes,
+}
+
+/// What was known of a process.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    stable: Seq,
+    base: Seq,
+    view_at: Seq,
+    end: Seq,
+}
+
+impl Truth {
+    pub(crate) fn new(knobs: &Knobs) -> Self {
+        Self {
+            knobs: knobs.clone(),
+            holders: Holders::default(),
+            stable: BTreeMap::new(),
+            sinks: Vec::new(),
+            known: Vec::new(),
+            current: Vec::new(),
+            is_healthy: false,
+            notes: Notes::default(),
+        }
+    }
+
+    /// A process begins on a host.
+    pub(crate) fn begin(&mut self, host: usize, member: &Member) {
+        let number = self.holders.begin(member);
+        self.sinks.push(Sinks::default());
+        self.known.push(Known::default());
+        self.current.resize(self.current.len().max(host + 1), None);
+        self.current[host] = Some(number);
+    }
+
+    /// A node has handled something.
+    pub(crate) fn saw(&mut self, now: Time, host: usize, node: &Node, outputs: &[Output], others: &[&Node]) {
+        let Some(number) = self.current.get(host).copied().flatten() else { return };
+        self.holders.look(number, node);
+        self.judge_stable(now, number, node);
+        self.judge_beliefs(now, node);
+        self.judge_views(now, number, node);
+        self.judge_retention(now, number, node);
+        self.judge_numbered(now, number, node);
+        self.known[number].end = node.contiguous();
+        for output in outputs {
+            self.judge_output(now, number, node, output, others);
+        }
+        self.note_ordered(number, node);
+    }
+
+    /// A node says something to another.
+    pub(crate) fn said(&mut self, now: Time, host: usize, node: &Node, message: &Message) {
+        let (epoch, contiguous) = match message {
+            Message::HeartbeatAck(ack) => (&ack.epoch, ack.contiguous),
+            Message::OrderedAck { epoch, contiguous, .. } => (epoch, *contiguous),
+            Message::SeqSyncResponse(answer) => {
+                self.judge_promise(now, node, answer);
+                return;
+            }
+            Message::SequencerRequest(requests) => {
+                self.judge_losses(now, host, requests);
+                return;
+            }
+            _ => return,
+        };
+        if contiguous == Seq::ZERO {
+            return;
+        }
+        let holds = node.covers().any(|(covering, _, last)| covering == epoch && last >= contiguous) && contiguous <= node.contiguous();
+        self.notes.judge(Law::SaysTruly, now, holds, || {
+            let (who, ends) = (&node.contact().member, node.contiguous());
+            format!("{who} says that it holds #{contiguous} of epoch {epoch}, and its log ends at #{ends} of epoch {}", node.epoch())
+        });
+    }
+
+    /// The process on a host is gone.
+    pub(crate) fn end(&mut self, host: usize) {
+        if let Some(number) = self.current.get_mut(host).and_then(Option::take) {
+            self.holders.end(number);
+        }
+    }
+
+    /// Every fault is healed, and the group is one.
+    pub(crate) fn is_whole(&mut self) {
+        self.is_healthy = true;
+    }
+
+    /// What was found, and what was broken.
+    pub(crate) fn into_findings(self) -> (Sheet, Vec<Breach>) {
+        (self.notes.sheet, self.notes.breaches)
+    }
+
+    fn is_primary(&self) -> bool {
+        self.knobs.mode == Mode::Primary
+    }
+}

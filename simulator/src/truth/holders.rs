@@ -1,0 +1,113 @@
+//! Who has ever held which part of which log.
+//!
+//! A position of an epoch has one entry, and one history below it; so whoever has held the last position of an epoch has held
+//! all below, and one number for each epoch is enough. What a snapshot stands for counts as held: whether the snapshot was of
+//! stable entries is a question of its own.
+
+use std::collections::BTreeMap;
+
+use protocol::id::{Epoch, Member, Seq};
+use protocol::node::Node;
+use protocol::view::View;
+
+/// All processes that there have been.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    all: Vec<Holder>,
+    by_member: BTreeMap<Member, usize>,
+}
+
+/// What one process has held.
+#[derive(Debug)]
+struct Holder {
+    /// How it is called at present.
+    member: Member,
+    /// The last position of each epoch that it has held.
+    held: BTreeMap<Epoch, Seq>,
+    /// Whether it still runs.
+    lives: bool,
+    /// Where its log ended when it was looked at last.
+    end: (Epoch, Seq),
+}
+
+impl Holders {
+    /// A process that has held nothing yet; its number.
+    pub(super) fn begin(&mut self, member: &Member) -> usize {
+        self.all.push(Holder { member: member.clone(), held: BTreeMap::new(), lives: true, end: (Epoch::none(), Seq::ZERO) });
+        let number = self.all.len() - 1;
+        self.by_member.insert(member.clone(), number);
+        number
+    }
+
+    /// Looks at what a process holds.
+    pub(super) fn look(&mut self, number: usize, node: &Node) {
+        let holder = &mut self.all[number];
+        let member = &node.contact().member;
+        if holder.member != *member {
+            holder.member = member.clone();
+            self.by_member.insert(member.clone(), number);
+        }
+        let mut covers = node.covers().rev();
+        let Some((epoch, _, last)) = covers.next() else { return };
+        if holder.end.1 == last && holder.end.0 == *epoch {
+            return;
+        }
+        let is_new = holder.end.0 != *epoch;
+        holder.end = (epoch.clone(), last);
+        // Within an epoch only its own row moves, unless the log was replaced, and then the epoch is another one too or the
+        // end is lower.
+        holder.hold(epoch, last);
+        if is_new {
+            covers.for_each(|(epoch, _, last)| holder.hold(epoch, last));
+        }
+    }
+
+    /// A process is gone.
+    pub(super) fn end(&mut self, number: usize) {
+        self.all[number].lives = false;
+    }
+
+    /// Whether a process still runs.
+    pub(super) fn is_there(&self, member: &Member) -> bool {
+        self.by_member.get(member).is_some_and(|number| self.all[*number].lives)
+    }
+
+    /// How much of that node's log another process has held: the last position.
+    pub(super) fn reach(&self, member: &Member, of: &Node) -> Seq {
+        let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else { return Seq::ZERO };
+        of.covers()
+            .rev()
+            .find_map(|(epoch, first, last)| {
+                let held = holder.held.get(epoch)?;
+                (*held >= first).then(|| last.min(*held))
+            })
+            .unwrap_or(Seq::ZERO)
+    }
+
+    /// Whether a process has held a position of an epoch: by that epoch itself, or by one that stands above it in a node's log.
+    pub(super) fn has_held(&self, member: &Member, of: &Node, epoch: &Epoch, seq: Seq) -> bool {
+        let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else { return false };
+        holder.held.get(epoch).is_some_and(|held| *held >= seq) || self.reach(member, of) >= seq
+    }
+
+    /// Whether those who have held that position of a node's log are a quorum of a view: more than half of it, or half of it
+    /// with its leader.
+    pub(super) fn is_quorum(&self, view: &View, of: &Node, seq: Seq) -> bool {
+        let holds = |member: &Member| *member == of.contact().member || self.reach(member, of) >= seq;
+        let holders = view.members.iter().filter(|contact| holds(&contact.member)).count();
+        let leads = || view.members.iter().any(|contact| *contact.id() == view.leader && holds(&contact.member));
+        2 * holders > view.size() || 2 * holders == view.size() && leads()
+    }
+}
+
+impl Holder {
+    fn hold(&mut self, epoch: &Epoch, last: Seq) {
+        if epoch.is_none() {
+            return;
+        }
+        match self.held.get_mut(epoch) {
+            Some(held) => *held = last.max(*held),
+            None => drop(self.held.insert(epoch.clone(), last)),
+        }
+    }
+}

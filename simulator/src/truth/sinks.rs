@@ -1,0 +1,248 @@
+//! What sinks were given, and what became of a peer's own readings.
+
+use std::collections::BTreeMap;
+
+use protocol::config::Guarantee;
+use protocol::id::{Member, Oseq, Seq};
+use protocol::message::{Entry, Requests, Wish};
+use protocol::node::Node;
+use protocol::note::{Note, Refusal};
+use protocol::seam::{Delivery, Output, Run, StopReason};
+use protocol::time::Time;
+
+use super::{Law, Truth};
+
+/// Of one process.
+#[derive(Debug, Default)]
+pub(super) struct Sinks {
+    /// The numbers of each origin that were handed over, or told to be lost: ranges, by their first number.
+    had: BTreeMap<Member, BTreeMap<Oseq, Oseq>>,
+    /// How long each of its own readings is, by number, from 1.
+    own: Vec<u64>,
+    /// As whom it accepted them.
+    own_as: Option<Member>,
+    /// The last of them that stood in its log when it was looked at last.
+    ordered: Oseq,
+    /// How long the readings are that it is just given.
+    given: Vec<u64>,
+    /// The first of its own readings of which it has said that they stand nowhere.
+    told_of: Option<Oseq>,
+    /// Set once it was asked to leave.
+    pub(super) leaves: bool,
+}
+
+impl Sinks {
+    fn add(&mut self, origin: &Member, mut from: Oseq, mut to: Oseq) {
+        let ranges = self.had.entry(origin.clone()).or_default();
+        while let Some((first, last)) = ranges.range(..=to.next()).next_back().map(|(first, last)| (*first, *last)) {
+            if last.next() < from {
+                break;
+            }
+            ranges.remove(&first);
+            (from, to) = (from.min(first), to.max(last));
+        }
+        ranges.insert(from, to);
+    }
+
+    fn has(&self, origin: &Member, from: Oseq, to: Oseq) -> bool {
+        let range = self.had.get(origin).and_then(|ranges| ranges.range(..=from).next_back());
+        range.is_some_and(|(_, last)| *last >= to)
+    }
+
+    /// The highest number of an origin that it has had.
+    fn highest(&self, origin: &Member) -> Oseq {
+        self.had.get(origin).and_then(|ranges| ranges.last_key_value()).map_or(Oseq::ZERO, |(_, last)| *last)
+    }
+
+    fn accept(&mut self, me: &Member, first: Oseq, sizes: impl Iterator<Item = u64>) {
+        if self.own_as.as_ref() != Some(me) {
+            // Under another incarnation it numbers them anew.
+            (self.own, self.own_as, self.ordered) = (vec![], Some(me.clone()), Oseq::ZERO);
+        }
+        self.own.truncate(usize::try_from(first.previous().0).expect("they are in memory"));
+        self.own.extend(sizes);
+    }
+
+    /// How many of its own wait to be ordered, and how many bytes of them.
+    fn waiting(&self) -> (u64, u64) {
+        let ordered = usize::try_from(self.ordered.0).expect("they are in memory").min(self.own.len());
+        let waiting = &self.own[ordered..];
+        (waiting.len() as u64, waiting.iter().sum())
+    }
+}
+
+impl Truth {
+    /// A process is given readings, of these lengths.
+    pub(crate) fn given(&mut self, host: usize, sizes: Vec<u64>) {
+        if let Some(number) = self.current.get(host).copied().flatten() {
+            self.sinks[number].given = sizes;
+        }
+    }
+
+    /// A process is asked to leave.
+    pub(crate) fn leaves(&mut self, host: usize) {
+        if let Some(number) = self.current.get(host).copied().flatten() {
+            self.sinks[number].leaves = true;
+        }
+    }
+
+    /// A peer declares readings of its own lost only if it need not have them any more.
+    pub(super) fn judge_losses(&mut self, now: Time, host: usize, requests: &Requests) {
+        let Some(number) = self.current.get(host).copied().flatten() else { return };
+        let mut first = requests.first;
+        for wish in &requests.run {
+            if let Wish::Lost { to } = wish {
+                let own = &self.sinks[number].own;
+                let behind = &own[usize::try_from(to.0).expect("they are in memory").min(own.len())..];
+                let last_lost = first.0.max(1).max(to.0).checked_sub(1).and_then(|place| own.get(usize::try_from(place).ok()?));
+                let (count, bytes) = (behind.len() as u64, behind.iter().chain(last_lost).sum::<u64>());
+                let (entries_least, bytes_least) = (self.knobs.merge_retain_entries, self.knobs.merge_retain_bytes);
+                let is_far = count >= entries_least || bytes > bytes_least;
+                self.notes.judge(Law::LostTruly, now, is_far, || {
+                    format!(
+                        "{} declares its readings {first} to {to} lost, with {count} after them; it is to keep {entries_least}",
+                        requests.origin
+                    )
+                });
+                if count == entries_least {
+                    self.notes.near(Law::LostTruly);
+                }
+            }
+            first = wish.last(first).next();
+        }
+    }
+
+    /// What is numbered as lost does not stand in that log.
+    pub(super) fn judge_numbered(&mut self, now: Time, number: usize, node: &Node) {
+        let before = self.known[number].end;
+        if !node.leads() || node.contiguous() <= before {
+            return;
+        }
+        for (seq, entry) in node.between(before.next(), node.contiguous()) {
+            let Entry::Lost { origin: lost, from, to } = entry else { continue };
+            let stands = node.between(node.base().next(), seq.previous()).find(|(_, entry)| match entry {
+                Entry::Readings { origin, first, readings, .. } => {
+                    *origin == lost && *first <= to && first.plus(readings.len()).previous() >= from
+                }
+                Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
+            });
+            self.notes.judge(Law::LostTruly, now, stands.is_none(), || {
+                let at = stands.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
+                format!("{} numbers readings {from} to {to} of {lost} as lost at #{seq}, and some stand at #{at}", node.contact().member)
+            });
+        }
+    }
+
+    pub(super) fn judge_output(&mut self, now: Time, number: usize, node: &Node, output: &Output, others: &[&Node]) {
+        match output {
+            Output::Deliver(delivery) => self.judge_delivery(now, number, node, delivery, others),
+            Output::Accepted { first, readings, .. } => {
+                let me = &node.contact().member;
+                self.sinks[number].accept(me, *first, readings.iter().map(|(payload, _)| payload.len() as u64));
+                let (count, bytes) = self.sinks[number].waiting();
+                let (entries_most, bytes_most) = (self.knobs.window_entries, self.knobs.window_bytes);
+                // One that is larger than the window goes through it alone.
+                let fits = count <= entries_most && (bytes <= bytes_most || count == 1);
+                self.notes.judge(Law::Windowed, now, fits, || {
+                    format!("{me} has {count} readings of {bytes} bytes waiting; its window takes {entries_most} and {bytes_most}")
+                });
+                if count == entries_most {
+                    self.notes.near(Law::Windowed);
+                }
+            }
+            Output::Refused { place, why } => self.judge_refusal(now, number, node, *place, *why),
+            Output::Acknowledged { seq, count, epoch, .. } => {
+                self.judge_safe(now, node, (epoch, seq.plus(*count).previous()), "acknowledges as safe");
+            }
+            Output::Note(Note::LeftBehind { from, .. }) => self.sinks[number].told_of = Some(*from),
+            Output::Stop(StopReason::Left) => self.judge_leaver(now, number, node, others),
+            _ => {}
+        }
+    }
+
+    /// Notes how much of a node's own stands in its log, after everything that it has done was judged.
+    pub(super) fn note_ordered(&mut self, number: usize, node: &Node) {
+        self.sinks[number].ordered = node.last_oseq(&node.contact().member);
+    }
+
+    fn judge_delivery(&mut self, now: Time, number: usize, node: &Node, delivery: &Delivery, others: &[&Node]) {
+        let me = &node.contact().member;
+        match delivery {
+            Delivery::Run(Run { epoch, first, origin, oseq, guarantee, readings, .. }) => {
+                let last = first.plus(readings.len()).previous();
+                self.sinks[number].add(origin, *oseq, oseq.plus(readings.len()).previous());
+                self.judge_second(now, node, epoch, last);
+                if *guarantee == Guarantee::Safe {
+                    self.judge_safe(now, node, (epoch, last), "hands over as safe");
+                }
+            }
+            Delivery::Repeat { origin, from, to, seq, .. } => {
+                let had = self.sinks[number].has(origin, *from, *to);
+                self.notes.judge(Law::HadBefore, now, had, || {
+                    format!("{me} takes readings {from} to {to} of {origin} at #{seq} for repeats, and its sinks have not had them all")
+                });
+            }
+            Delivery::Lost { origin, from, to, .. } => self.sinks[number].add(origin, *from, *to),
+            Delivery::Gap { from, to, .. } => self.judge_gap(now, number, node, (*from, *to), others),
+            Delivery::View(_) | Delivery::Diverged { .. } | Delivery::Merged { .. } => {}
+        }
+    }
+
+    /// Whoever it follows does not have what is missing any more, or it comes too late.
+    fn judge_gap(&mut self, now: Time, number: usize, node: &Node, (from, to): (Seq, Seq), others: &[&Node]) {
+        let leader = others.iter().find(|other| other.leads() && other.epoch() == node.epoch());
+        let Some(leader) = leader else { return };
+        let sinks = &self.sinks[number];
+        let needless = leader.between(from.max(leader.base().next()), to).find(|(_, entry)| match entry {
+            Entry::Readings { origin, first, readings, .. } => {
+                // What is below a later one that it has had has no place in its origin's order any more.
+                sinks.highest(origin) < first.plus(readings.len()).previous()
+            }
+            Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
+        });
+        self.notes.judge(Law::GapNeeded, now, needless.is_none(), || {
+            let (seq, _) = needless.as_ref().expect("there is one");
+            let (me, leader) = (&node.contact().member, &leader.contact().member);
+            format!("{me} tells a gap from #{from} to #{to}, and {leader}, which it follows, has the reading at #{seq}")
+        });
+    }
+
+    fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, place: u64, why: Refusal) {
+        let sinks = &self.sinks[number];
+        let size = usize::try_from(place).ok().and_then(|place| sinks.given.get(place)).copied().unwrap_or(0);
+        let (count, bytes) = sinks.waiting();
+        let holds = match why {
+            Refusal::TooLarge => size > self.knobs.payload_max,
+            Refusal::WindowFull => count >= self.knobs.window_entries || count > 0 && bytes + size > self.knobs.window_bytes,
+            Refusal::Leaving => sinks.leaves,
+            Refusal::NoQuorum => self.is_primary() && !self.is_healthy,
+        };
+        self.notes.judge(Law::RefusalTrue, now, holds, || {
+            format!(
+                "{} refuses a reading of {size} bytes as {why:?}, with {count} of {bytes} bytes waiting{}",
+                node.contact().member,
+                if self.is_healthy { ", in a group that is whole" } else { "" }
+            )
+        });
+    }
+
+    /// Whoever leaves has left nothing behind that nobody has.
+    fn judge_leaver(&mut self, now: Time, number: usize, node: &Node, others: &[&Node]) {
+        let me = &node.contact().member;
+        let sinks = &self.sinks[number];
+        let accepted = if sinks.own_as.as_ref() == Some(me) { sinks.own.len() as u64 } else { 0 };
+        if accepted == 0 {
+            return;
+        }
+        let views = node.last_views();
+        let is_left = |member: &Member| member != me && self.holders.is_there(member);
+        // Whoever is the last of its group takes the log with it.
+        let is_last = views.first().is_none_or(|(_, view)| !view.members.iter().any(|contact| is_left(&contact.member)));
+        let own = Some(node.last_oseq(me)).filter(|_| is_last);
+        let stands = others.iter().map(|other| other.last_oseq(me)).chain(own).max().unwrap_or(Oseq::ZERO);
+        let told = sinks.told_of.is_some_and(|from| from <= stands.next());
+        self.notes.judge(Law::LeftClean, now, stands.0 >= accepted || told, || {
+            format!("{me} leaves with {accepted} accepted readings, and nobody who lives has more than {stands} of them in its log")
+        });
+    }
+}
