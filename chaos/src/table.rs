@@ -9,8 +9,10 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     /// Whom more than half of those that live name in their newest view.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
     /// Why nobody can be named, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
     /// One row a process.
     pub peers: Vec<Row>,
@@ -30,10 +32,13 @@ pub struct Row {
     /// `leader`, `member`, `candidate` or `joining`, by its own last word; `-` of a dead one.
     pub role: &'static str,
     /// Whom it follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
     /// The epoch of its newest view.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<String>,
     /// The number of its newest view.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<u64>,
     /// Who is in it, lowest priority first.
     pub members: Vec<String>,

@@ -10,10 +10,12 @@ pub struct Members {
     pub peer: String,
     /// The mode of the group.
     pub mode: Mode,
-    /// The number of the newest view; 0 before the first.
-    pub view: u64,
-    /// Its epoch, with the owner's incarnation.
-    pub epoch: String,
+    /// The number of the newest view, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<u64>,
+    /// The epoch of the log, with the owner's incarnation, if there is a log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// Who leads, if this peer knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
@@ -40,9 +42,9 @@ pub struct Row {
     pub role: String,
     /// Where it is dialled.
     pub address: String,
-    /// Its explicit priority.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub priority: i64,
+    /// Its explicit priority, if it has one. A text, because it may be below -2^53, as that of a demoted peer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// When it came in, if this peer has seen that (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -61,9 +63,4 @@ pub struct Row {
     /// Whether it is the peer that says this.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub this: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(priority: &i64) -> bool {
-    *priority == 0
 }

@@ -31,8 +31,10 @@ pub struct OutputReport {
     /// Lines that were dropped so far.
     pub dropped_lines: u64,
     /// For how long it has taken nothing, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck_ms: Option<u64>,
     /// Why writing to it fails at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,
     /// Whether nothing is written to it any more.
     pub ended: bool,

@@ -456,6 +456,7 @@ impl Shell {
     fn report(&self) -> Report {
         Report {
             status: self.node.status(),
+            inc: self.node.contact().member.inc,
             pid: std::process::id(),
             build: crate::BUILD.to_owned(),
             cluster: self.cluster.clone(),

@@ -1,9 +1,12 @@
 //! What a peer says of itself: the answer to `peer status`.
+//!
+//! What it does not have is left out of the JSON, and no number there may exceed 2^53: incarnations are texts.
 
 use std::fmt;
 use std::time::Duration;
 
 use protocol::config::Guarantee;
+use protocol::id::{Incarnation, inc_as_text};
 use protocol::status::Status;
 use protocol::time::Time;
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,9 @@ pub struct Report {
     /// Where it stands in the group.
     #[serde(flatten)]
     pub status: Status,
+    /// Which of its lives, as records name it.
+    #[serde(default, with = "inc_as_text")]
+    pub inc: Incarnation,
     /// Its process.
     pub pid: u32,
     /// Its build.
@@ -33,6 +39,7 @@ pub struct Report {
     /// What it has said so far.
     pub traffic: Traffic,
     /// When the newest view came into force here (CLOCK_MONOTONIC, in microseconds); 0 before the first.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub view_since: Time,
     /// How much it has turned away unread.
     pub rejected: u64,
@@ -91,12 +98,16 @@ pub struct Deliveries {
     /// How many bytes of payload.
     pub bytes: u64,
     /// The position of the first; 0 before it.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub first: u64,
-    /// When the first was delivered (CLOCK_MONOTONIC, in microseconds).
+    /// When the first was delivered (CLOCK_MONOTONIC, in microseconds); 0 before it.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub first_at: Time,
-    /// When the last was.
+    /// When the last was; 0 before the first.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub last_at: Time,
     /// A rolling hash over position, origin, number and payload, hex; kept where single readings are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// How long synthetic load took, from when it was due; where that is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,5 +171,36 @@ impl fmt::Display for Report {
         }
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
         write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deliveries, Report};
+    use protocol::id::Incarnation;
+
+    #[test]
+    fn an_incarnation_that_a_reader_would_round_is_a_text_only() {
+        let number = (1 << 53) + 1;
+        let early = r#"{"peer_id":"p","incarnation":7,"address":"127.0.0.1:1","role":"joining","mode":"available","blocked":null,"leaving":false,
+            "leader":null,"epoch":"0.","epoch_inc":0,"promised":"3.q","promised_inc":8,"view_id":0,"members":[],"contiguous":0,"delivered":0,
+            "stable":0,"published":0,"ordered":0,"pid":1,"build":"b","cluster":"c","delivery":"agreed","uptime_ms":1,"links":0,
+            "traffic":{"frames":0,"datagrams":0,"bytes":0},"view_since":0,"rejected":0,"refused":0,
+            "deliveries":{"count":0,"bytes":0,"first":0,"first_at":0,"last_at":0,"hash":null}}"#;
+        let mut report: Report = serde_json::from_str(early).unwrap();
+        assert_eq!((report.status.promised_inc, report.deliveries.clone()), (Incarnation(8), Deliveries::default()));
+        (report.inc, report.status.incarnation, report.status.promised_inc) =
+            (Incarnation(number), Incarnation(number), Incarnation(number));
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(text.contains(&format!(r#""inc":"{number}""#)) && text.contains(&format!(r#""promised_inc":"{number}""#)), "{text}");
+        assert!(!text.contains(&format!(":{number}")) && !text.contains("null") && !text.contains("epoch"), "{text}");
+        let again: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!((again.inc, again.status.promised_inc), (Incarnation(number), Incarnation(number)));
+        report.inc = Incarnation(u64::MAX);
+        assert!(serde_json::from_str::<Report>(&serde_json::to_string(&report).unwrap()).is_err(), "numbers have a top");
     }
 }

@@ -244,6 +244,41 @@ impl fmt::Debug for Epoch {
     }
 }
 
+/// Serde adaptor for reports: an incarnation as a text, because some readers of JSON round numbers above 2^53. Numbers are
+/// read as well, since earlier builds wrote them.
+pub mod inc_as_text {
+    use super::{Deserialize, Deserializer, Incarnation, NUMBER_MAX, Serializer, de};
+
+    /// Writes the text.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(inc: &Incarnation, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(inc)
+    }
+
+    /// Reads a text or a number.
+    ///
+    /// # Errors
+    /// Those of the deserializer, and a text that is no incarnation.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Incarnation, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(Incarnation),
+            Text(String),
+        }
+
+        match Written::deserialize(deserializer)? {
+            Written::Number(inc) => Ok(inc),
+            Written::Text(text) => {
+                let inc = text.parse().ok().filter(|inc| *inc <= NUMBER_MAX).map(Incarnation);
+                inc.ok_or_else(|| de::Error::custom(format_args!("{text:?}; an incarnation is a number up to {NUMBER_MAX}")))
+            }
+        }
+    }
+}
+
 /// Serde adaptor for events: an epoch as the two flat fields `epoch` (`"3.peer1"`) and `epoch_inc`.
 pub mod epoch_fields {
     use super::{Deserialize, Deserializer, Epoch, Incarnation, Member, PeerId, Serialize, Serializer, de};

@@ -1,4 +1,6 @@
 //! Where a peer stands, as one value: the status block of the human log, and the answer to `peer status`.
+//!
+//! In JSON, what a peer does not have is left out: a leader, a log, a position. It is never null or 0.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -6,7 +8,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use crate::guarantee::Mode;
-use crate::id::{Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId, inc_as_text};
 use crate::log_id::LogId;
 use crate::node::Node;
 use crate::role::Role;
@@ -17,7 +19,9 @@ use crate::view::Names;
 pub struct Status {
     /// Its name.
     pub peer_id: PeerId,
-    /// Which of its lives.
+    /// Which of its lives. In JSON a number, as readers of earlier builds expect, and left out where a reader could round it;
+    /// the envelope of an event and the report of a peer have it beside this, as `inc`.
+    #[serde(default, skip_serializing_if = "may_be_rounded")]
     pub incarnation: Incarnation,
     /// Where it listens.
     pub address: SocketAddrV4,
@@ -26,37 +30,45 @@ pub struct Status {
     /// What a partition does to its group.
     pub mode: Mode,
     /// What it lacks to go on, where it is blocked (mode `primary`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
     /// Whether it is about to leave.
     pub leaving: bool,
     /// Whom it follows, itself included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<PeerId>,
     /// Its log, if it has one; the positions below are of that log.
     #[serde(default, skip_serializing_if = "LogId::is_none")]
     pub log: LogId,
     /// Epoch of its log, written `3.peer1`; `0.` where it has none.
+    #[serde(default = "no_epoch", skip_serializing_if = "is_no_epoch")]
     pub epoch: String,
     /// The incarnation of that epoch's owner.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default", with = "inc_as_text")]
     pub epoch_inc: Incarnation,
-    /// The highest epoch it promised.
+    /// The highest epoch it promised; `0.` before the first.
+    #[serde(default = "no_epoch", skip_serializing_if = "is_no_epoch")]
     pub promised: String,
     /// The incarnation of that epoch's owner.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default", with = "inc_as_text")]
     pub promised_inc: Incarnation,
-    /// The number of the newest view it holds.
+    /// The number of the newest view it holds; 0 before the first.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub view_id: ViewId,
     /// Everyone in that view, lowest priority first.
     pub members: Vec<PeerId>,
-    /// The last contiguous position it holds.
+    /// The last contiguous position it holds; 0 before the first, like the two below.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub contiguous: Seq,
     /// The last position handed to its sinks.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub delivered: Seq,
     /// The last position known to be stable.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stable: Seq,
-    /// The number of its own newest reading.
+    /// The number of its own newest reading; as many as it has published.
     pub published: Oseq,
-    /// The number of its own newest reading that stands in the log.
+    /// The number of its own newest reading that stands in the log; as many as are ordered.
     pub ordered: Oseq,
 }
 
@@ -117,3 +129,23 @@ impl Node {
         [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(followers).collect()
     }
 }
+
+/// Whether a reader that knows only 64-bit floats gets another number.
+fn may_be_rounded(inc: &Incarnation) -> bool {
+    inc.0 > EXACT_MAX
+}
+
+fn no_epoch() -> String {
+    Epoch::none().to_string()
+}
+
+fn is_no_epoch(epoch: &str) -> bool {
+    epoch == no_epoch()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Up to here every whole number is a 64-bit float.
+const EXACT_MAX: u64 = 1 << 53;

@@ -72,7 +72,7 @@ fn last_words(connection: &mut Connection) -> Option<String> {
 pub fn demote(request: &Demote) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Done {
-        priority: i64,
+        priority: String,
         say: String,
     }
     let mut connection = request.whom.connect()?;

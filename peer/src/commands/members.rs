@@ -52,12 +52,11 @@ fn text(members: &Members) -> String {
     }
     let mut text = table.to_string();
     let count = members.members.len();
-    if count == 0 {
-        text = format!("{} is in no group yet.\n", members.peer);
-    } else {
-        let (view, epoch) = (members.view, &members.epoch);
+    if let (Some(view), Some(epoch)) = (members.view, &members.epoch) {
         let (noun, lose) = (if count == 1 { "member" } else { "members" }, lose(members));
         text.push_str(&format!("{count} {noun} in view {view} of epoch {epoch}{lose}.\n"));
+    } else {
+        text = format!("{} is in no group yet.\n", members.peer);
     }
     if let Some(why) = &members.blocked {
         text.push_str(&format!("Blocked: {why}\n"));

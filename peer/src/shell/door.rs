@@ -158,7 +158,7 @@ impl Shell {
             (false, true, false) => "It leads, and hands over as soon as another member keeps up.",
             (false, false, _) => "It leads only where nobody else can.",
         };
-        self.door.answer(from, format!("{{\"priority\":{explicit},\"say\":\"{say}\"}}"), true);
+        self.door.answer(from, format!("{{\"priority\":\"{explicit}\",\"say\":\"{say}\"}}"), true);
     }
 
     /// The group as this peer sees it.
@@ -184,7 +184,7 @@ impl Shell {
                 inc: member.inc.to_string(),
                 role: role.to_owned(),
                 address: contact.address.to_string(),
-                priority: contact.explicit,
+                priority: (contact.explicit != 0).then(|| contact.explicit.to_string()),
                 since: since.filter(|since| since.is_seen).map(|since| Stamp(since.at).to_string()),
                 for_ms: since.map(|since| now.saturating_sub(since.at) / 1_000),
                 lag: acked.map(|acked| status.contiguous.above(acked)),
@@ -203,8 +203,8 @@ impl Shell {
         Members {
             peer: me.id.to_string(),
             mode: status.mode,
-            view: status.view_id.0,
-            epoch: format!("{}#{}", status.epoch, status.epoch_inc),
+            view: view.map(|view| view.view_id.0),
+            epoch: (!status.log.is_none()).then(|| format!("{}#{}", status.epoch, status.epoch_inc)),
             leader: status.leader.as_ref().map(ToString::to_string),
             blocked: status.blocked.clone(),
             can_lose,

@@ -30,6 +30,7 @@ mod replay;
 mod run;
 mod sensors;
 mod service;
+mod shape;
 mod signals;
 mod talk;
 mod web;

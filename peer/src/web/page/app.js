@@ -239,7 +239,7 @@
   function drawState() {
     const verdict = state.verdict, status = state.status, members = state.members;
     drawVerdict();
-    const facts = [["leader", status.leader || "nobody"], ["view", status.view_id], ["epoch", status.epoch], ["members", status.members.length], ["log", "#" + many(status.delivered)], ["mode", status.mode]];
+    const facts = [["leader", status.leader || "nobody"], ["view", status.view_id || "–"], ["epoch", status.epoch || "–"], ["members", status.members.length], ["log", "#" + many(status.delivered || 0)], ["mode", status.mode]];
     facts.forEach(function (fact, i) {
       let row = $("facts").children[i];
       if (!row) { row = html("div"); row.append(html("dt", "", fact[0]), html("dd")); row.dataset.fact = fact[0]; $("facts").append(row); }
