@@ -13,6 +13,8 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use protocol::id::{Contact, PeerId};
 
+use crate::disk;
+
 /// The peers that were met lately.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contacts {
@@ -108,7 +110,7 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let _left_over = fs::remove_file(&beside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    disk::sync_all(&file)?;
     fs::rename(&beside, path)
 }
 

@@ -62,7 +62,13 @@ pub struct Spans {
 }
 
 impl Spans {
-    fn record(&mut self, span: Duration, times: u64) {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { counts: [0; BOUNDS.len() + 1], sum: Duration::ZERO }
+    }
+
+    pub(crate) fn record(&mut self, span: Duration, times: u64) {
         let place = BOUNDS.partition_point(|bound| span.as_secs_f64() > *bound);
         self.counts[place] += times;
         self.sum += span.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX));

@@ -237,6 +237,12 @@ impl Door {
         self.asks.next(takes_orders)
     }
 
+    /// Bytes of readings of clients that the node has not taken yet.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.shared.payload_bytes.load(Ordering::Relaxed)
+    }
+
     /// Hands on what was delivered at that moment (in microseconds since 1970).
     pub fn deliver(&self, deliveries: Vec<Delivery>, at: u64) {
         let waiting = self.shared.waiting.fetch_add(1, Ordering::Relaxed);

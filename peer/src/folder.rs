@@ -16,6 +16,8 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use rustix::fs::{AtFlags, Stat, lstat, statat};
 use rustix::io::Errno;
 
+use crate::disk;
+
 /// An open folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -174,7 +176,7 @@ impl Folder {
     /// # Errors
     /// Those of the operating system; a file system that cannot sync folders is none.
     pub fn sync(&self) -> io::Result<()> {
-        match self.handle.sync_all() {
+        match disk::sync_all(&self.handle) {
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
             other => other,
         }

@@ -18,6 +18,7 @@ use rustix::fs::Stat;
 
 pub use self::memory::{Bad, Memory, Past};
 use crate::clock;
+use crate::disk;
 use crate::folder::{Folder, Identity, NoFolder, Presence, other_kind};
 
 mod memory;
@@ -306,7 +307,7 @@ impl Held {
     fn save(&mut self, memory: &Memory) -> io::Result<()> {
         let mut file = self.folder.create(BESIDE).map_err(|error| io::Error::new(error.kind(), format!("{BESIDE}: {error}")))?;
         file.write_all(memory.encode().as_bytes())?;
-        file.sync_all()?;
+        disk::sync_all(&file)?;
         let stamp = Stamp::of(&file)?;
         self.folder.rename(BESIDE, MEMORY)?;
         self.folder.sync()?;
@@ -319,7 +320,7 @@ impl Held {
     fn leave_witness(&mut self) {
         if self.lock.metadata().is_ok_and(|meta| meta.len() == 0) {
             // Where there is no room for it, what else the folder holds has to do.
-            let _no_room = self.lock.write_all(WITNESS).and_then(|()| self.lock.sync_all());
+            let _no_room = self.lock.write_all(WITNESS).and_then(|()| disk::sync_all(&self.lock));
         }
     }
 

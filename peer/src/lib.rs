@@ -23,6 +23,7 @@ pub mod contacts;
 pub mod counters;
 pub mod descriptors;
 pub mod discovery;
+pub mod disk;
 pub mod door;
 pub mod doublings;
 pub mod events;

@@ -254,6 +254,12 @@ impl Links {
         self.sent
     }
 
+    /// How many bytes wait to be written, to all links together.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        self.links.values().map(|link| link.queue.bytes() as u64).sum()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

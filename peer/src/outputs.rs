@@ -81,10 +81,9 @@ impl Outputs {
         }
     }
 
-    /// How many bytes wait for each.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<(String, u64)> {
-        self.named.iter().map(|(name, outlet)| (name.clone(), outlet.health().waiting_bytes as u64)).collect()
+    /// How many bytes wait for each, under a name that has no path in it.
+    pub fn waiting(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.named.iter().map(|(name, outlet)| (kind(name), outlet.health().waiting_bytes as u64))
     }
 
     /// Those that are in trouble, or were.
@@ -125,6 +124,16 @@ impl fmt::Display for OutputReport {
             write!(f, " is not written any more;")?;
         }
         write!(f, " {} lines wait, {} were dropped", self.waiting_lines, self.dropped_lines)
+    }
+}
+
+fn kind(name: &str) -> &'static str {
+    if name.starts_with("--events") {
+        "events"
+    } else if name.starts_with("--inputs") {
+        "inputs"
+    } else {
+        "log"
     }
 }
 

@@ -27,6 +27,7 @@ use crate::company::Company;
 use crate::contacts::Contacts;
 use crate::counters::Counters;
 use crate::discovery::{self, Discovery};
+use crate::disk;
 use crate::door::Door;
 use crate::door::confirmations::{Confirmations, Stretch};
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
@@ -303,9 +304,17 @@ impl Shell {
             members: self.members(),
             numbers: self.counters.numbers().clone(),
             rejected: self.rejects.by_kind().clone(),
-            queues: self.outputs.waiting(),
+            queues: self.queues(),
+            syncs: disk::syncs(),
             happenings: self.chronicle.recent(),
         }
+    }
+
+    /// Bytes that wait in each queue that this peer has.
+    fn queues(&self) -> Vec<(&'static str, u64)> {
+        let sinks = self.worker.keeps().then(|| ("sinks", self.worker.waiting_bytes()));
+        let own = [("publish", self.node.unordered_bytes()), ("clients", self.door.payload_bytes()), ("links", self.links.waiting_bytes())];
+        own.into_iter().chain(sinks).chain(self.outputs.waiting()).collect()
     }
 
     fn take(&mut self, found: Found) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::chronicle::Happening;
-use crate::counters::Numbers;
+use crate::counters::{Numbers, Spans};
 use crate::members::Members;
 use crate::status::Report;
 
@@ -18,8 +18,10 @@ pub struct Survey {
     pub numbers: Numbers,
     /// Words of others that were not accepted, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Bytes that wait for each output.
-    pub queues: Vec<(String, u64)>,
+    /// Bytes that wait in each queue.
+    pub queues: Vec<(&'static str, u64)>,
+    /// How long the disk took to store what this peer must not forget.
+    pub syncs: Spans,
     /// What happened last, oldest first.
     pub happenings: Vec<Happening>,
 }

@@ -18,6 +18,7 @@ use protocol::id::{Oseq, Seq};
 use protocol::log_id::LogId;
 use serde::{Deserialize, Serialize};
 
+use crate::disk;
 use crate::folder::Folder;
 
 /// What is known of one token: a line of the file.
@@ -139,7 +140,7 @@ impl Writer {
         };
         (&file).write_all(&text)?;
         if must_last {
-            file.sync_data()?;
+            disk::sync_data(&file)?;
         }
         // Somebody may have removed the folder; then the next line makes another file, or says that it cannot.
         let is_there = std::fs::symlink_metadata(self.folder.join(FILE)).is_ok();
@@ -173,7 +174,7 @@ fn load(folder: &Path) -> io::Result<Vec<Line>> {
         serde_json::to_writer(&mut file, line)?;
         file.write_all(b"\n")?;
     }
-    file.sync_all()?;
+    disk::sync_all(&file)?;
     folder.rename(NEW, FILE)?;
     folder.sync()?;
     Ok(known)

@@ -91,6 +91,12 @@ impl Worker {
         self.keeps
     }
 
+    /// Bytes that wait for the sinks.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// How many readings the sinks have no row in a table for.
     #[must_use]
     pub fn without_a_row(&self) -> u64 {

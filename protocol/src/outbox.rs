@@ -110,6 +110,11 @@ impl Outbox {
         (entries, knobs.window_bytes.saturating_sub(self.waiting_bytes))
     }
 
+    /// Bytes of the readings that have numbers and no place in the log yet.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
+    }
+
     /// Gives readings their numbers, as many of the first ones as the window takes; how many that were. The one behind them, if
     /// there is one, was refused.
     pub(crate) fn publish(&mut self, readings: &Readings, guarantee: Guarantee, knobs: &Knobs) -> (u64, Option<Refusal>) {

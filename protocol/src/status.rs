@@ -118,6 +118,12 @@ impl Node {
         }
     }
 
+    /// Bytes of its own readings that are accepted and have no place in the log yet.
+    #[must_use]
+    pub fn unordered_bytes(&self) -> u64 {
+        self.outbox.waiting_bytes()
+    }
+
     /// How far each member is, as far as its leader knows: the last position that it has acknowledged. Of itself alone for any other
     /// peer.
     #[must_use]

@@ -135,7 +135,7 @@ impl Snapshot {
     }
 
     fn write_readings(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let Survey { report, numbers, rejected, queues, .. } = &self.survey;
+        let Survey { report, numbers, rejected, queues, syncs, .. } = &self.survey;
         writer.counter("sensor_peers_readings_published", "Own readings that were accepted", numbers.published)?;
         writer.counter("sensor_peers_readings_ordered", "Own readings that stand in the log", numbers.ordered)?;
         writer.counter("sensor_peers_readings_delivered", "Readings of all peers that were delivered here", numbers.delivered)?;
@@ -151,8 +151,11 @@ impl Snapshot {
         let help = "From when an own reading is accepted to when it is delivered here";
         writer.spans("sensor_peers_publish_to_deliver", help, &numbers.publish_to_deliver)?;
         writer.spans("sensor_peers_loop_lag", "How much later than its deadline the loop has woken", &numbers.loop_lag)?;
-        let queues = queues.iter().map(|(name, bytes)| (vec![("queue", queue(name).to_owned())], *bytes as f64)).collect();
-        writer.gauges("sensor_peers_queue_bytes", "Bytes that wait to be written, by output", None, queues)?;
+        let queues = queues.iter().map(|(name, bytes)| (vec![("queue", (*name).to_owned())], *bytes as f64)).collect();
+        writer.gauges("sensor_peers_queue", "Bytes that wait, by queue", Some(&Unit::Bytes), queues)?;
+        if syncs.count() > 0 {
+            writer.spans("sensor_peers_disk_sync", "How long the disk took to store what this peer must not forget", syncs)?;
+        }
         let rejected = rejected.iter().map(|(of, count)| (*of, *count));
         writer.counters("sensor_peers_words_rejected", "What came in and was not accepted, by reason", "reason", rejected)?;
         writer.counter("sensor_peers_sent_frames", "Frames sent over connections", report.traffic.frames)?;
@@ -230,17 +233,6 @@ impl Process {
 
 fn sysconf(variable: nix::unistd::SysconfVar) -> Option<u64> {
     nix::unistd::sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok())
-}
-
-/// Paths are nobody's label.
-fn queue(name: &str) -> &str {
-    if name.starts_with("--events") {
-        "events"
-    } else if name.starts_with("--inputs") {
-        "inputs"
-    } else {
-        "log"
-    }
 }
 
 /// What fits no signed number is as good as the largest.

@@ -5,12 +5,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
-use crate::bench::{Bench, until};
+use crate::bench::{Bench, Running, until};
 use crate::http::get;
 use crate::page::base;
-use crate::talk::{Talk, assert_whole, pair};
+use crate::talk::{Talk, alone, assert_whole, pair};
 
 /// One family: its kind, and its samples by name and labels.
 #[derive(Debug, Default)]
@@ -135,6 +136,53 @@ fn metrics_say_what_is_so_and_leave_out_what_is_not_measured() {
     assert_whole(&bench, &mut group);
 }
 
+/// Two peers in one view, each with a data folder.
+fn pair_that_keeps(bench: &Bench) -> [Running; 2] {
+    let group = ["peer1", "peer2"].map(|id| {
+        let data = bench.path(&format!("{id}.data"));
+        let flags = ["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms", "--data-dir", data.to_str().unwrap()];
+        bench.start(id, &flags)
+    });
+    until("the two to be one group", || group.iter().all(|one| one.members() == 2));
+    group
+}
+
+#[test]
+fn what_waits_is_told_by_queue_and_so_is_how_long_the_disk_takes() {
+    let bench = Bench::new();
+    let mut group = pair_that_keeps(&bench);
+    let names = |families: &BTreeMap<String, Family>| -> BTreeSet<String> {
+        families["sensor_peers_queue_bytes"].samples.iter().map(|(_, labels, _)| labels["queue"].clone()).collect()
+    };
+    let bases = [base(&group[0]), base(&group[1])];
+    let families = read(&get(&bases[0], "/metrics").body);
+    assert_eq!(names(&families), ["clients", "events", "links", "log", "publish", "sinks"].map(ToOwned::to_owned).into());
+    let syncs = |families: &BTreeMap<String, Family>| value(families, "sensor_peers_disk_sync_seconds_count", None).unwrap();
+    let before = syncs(&families);
+    assert!(before > 0.0, "the memory was stored at the start");
+    Talk::with(&bench, "peer1").ask(&json!({"id": 1, "do": "publish", "payload": "once", "token": "t"}));
+    assert!(syncs(&read(&get(&bases[0], "/metrics").body)) > before, "a token is synced before its reading is published");
+    // A leader that stands still leaves the readings of the other one without a place.
+    let leader = bench.report("peer1").unwrap().status.leader.unwrap();
+    let (leads, follows) = if leader.as_str() == "peer1" { (0, 1) } else { (1, 0) };
+    group[leads].signal(Signal::SIGSTOP);
+    let mut talk = Talk::with(&bench, ["peer1", "peer2"][follows]);
+    talk.ask(&json!({"id": 1, "do": "publish", "payload": "x".repeat(50_000)}));
+    let families = read(&get(&bases[follows], "/metrics").body);
+    assert!(value(&families, "sensor_peers_queue_bytes", Some(("queue", "publish"))) >= Some(50_000.0), "{families:?}");
+    group[leads].signal(Signal::SIGCONT);
+    until("it to have its place", || {
+        value(&read(&get(&bases[follows], "/metrics").body), "sensor_peers_queue_bytes", Some(("queue", "publish"))) < Some(50_000.0)
+    });
+    until("the two to be one group", || group.iter().all(|one| one.members() == 2));
+    assert_whole(&bench, &mut group);
+    drop(group);
+    let alone = alone(&bench, "peer1", &["--http", "127.0.0.1:0"]);
+    let families = read(&get(&base(&alone), "/metrics").body);
+    assert!(!families.contains_key("sensor_peers_disk_sync_seconds"), "nothing is synced");
+    assert!(!names(&families).contains("sinks"), "{:?}", names(&families));
+}
+
 #[test]
 fn prometheus_own_tool_has_nothing_to_say() {
     let there = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
@@ -143,7 +191,7 @@ fn prometheus_own_tool_has_nothing_to_say() {
         return;
     }
     let bench = Bench::new();
-    let group = pair(&bench, &["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"]);
+    let group = pair_that_keeps(&bench);
     let text = get(&base(&group[0]), "/metrics").body;
     // The tool reads the older text, in which a counter's family is named like its sample, and which knows neither units nor
     // the kind `info`.
@@ -178,7 +226,7 @@ fn prometheus_own_tool_has_nothing_to_say() {
 #[test]
 fn the_dashboard_and_the_docs_name_what_is_exported() {
     let bench = Bench::new();
-    let group = pair(&bench, &["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"]);
+    let group = pair_that_keeps(&bench);
     let mut exported = BTreeSet::new();
     for one in &group {
         let at = base(one);
