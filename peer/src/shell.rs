@@ -509,6 +509,9 @@ impl Shell {
         if !self.worker.finish(SINKS_PATIENCE) {
             log::warn!("The disk is too slow; the last readings are not kept.");
         }
+        if !self.settle_tokens(TOKENS_PATIENCE) {
+            log::warn!("The disk is too slow; what became of the last readings with a token is not stored, and will not be known.");
+        }
         self.tell_unordered();
         let (words, outcome) = match self.broken.take() {
             Some(failure) => (failure.text.clone(), Err(failure)),
@@ -569,3 +572,4 @@ const CLOCK_DRIFT_MICROS: u64 = 2_000;
 const CATCH_UP_TURNS: usize = 256;
 const FAREWELL: Duration = Duration::from_millis(500);
 const SINKS_PATIENCE: Duration = Duration::from_secs(5);
+const TOKENS_PATIENCE: Duration = Duration::from_secs(5);

@@ -3,21 +3,24 @@
 //!
 //! A token is stored before its reading is given to the node, and what becomes of the reading is added as it becomes known. So
 //! after a kill nothing is published twice; of a reading that was given and not heard of again, this says that nobody knows.
-//! A thread writes: the loop waits for no disk, and a reading whose token cannot be stored is refused.
+//! A thread writes: the loop waits for no disk, and a reading whose token cannot be stored is refused. A peer that stops waits for
+//! the thread, so that its last words are stored, too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use mio::Waker;
 use protocol::id::{Oseq, Seq};
 use protocol::log_id::LogId;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::disk;
 use crate::folder::Folder;
 
@@ -101,6 +104,7 @@ impl Tokens {
                     let _loop_is_gone = waker.wake();
                 }
             }
+            writer.finish();
         })?;
         Ok((Self { jobs, results, last: 0 }, known))
     }
@@ -115,6 +119,33 @@ impl Tokens {
     /// Adds what has become of one. Where the disk is too slow for that, nobody will know after a restart.
     pub fn note(&self, line: Line) {
         let _too_slow = self.jobs.try_send((None, line));
+    }
+
+    /// Adds what became of readings up to the very end of this life, and waits until the disk has all that was ever added;
+    /// false if it has not within that patience.
+    pub fn finish(self, last: Vec<Line>, patience: Duration) -> bool {
+        let Self { jobs, results, .. } = self;
+        let until = clock::now() + patience;
+        for line in last {
+            let mut job = (None, line);
+            while let Err(refused) = jobs.try_send(job) {
+                match refused {
+                    TrySendError::Full(again) if clock::now() < until => job = again,
+                    TrySendError::Full(_) | TrySendError::Disconnected(_) => return false,
+                }
+                while results.try_recv().is_ok() {}
+                thread::sleep(FULL_PAUSE);
+            }
+        }
+        // The thread ends with its queue, and its end of the results goes with it.
+        drop(jobs);
+        loop {
+            match results.recv_timeout(until.since(clock::now())) {
+                Ok(_nobody_waits_any_more) => {}
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
     }
 
     /// What has been stored, or could not be.
@@ -146,6 +177,15 @@ impl Writer {
         let is_there = std::fs::symlink_metadata(self.folder.join(FILE)).is_ok();
         self.file = Some(file).filter(|_| is_there);
         if is_there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Nothing more will be written.
+    fn finish(&self) {
+        if let Some(file) = &self.file
+            && let Err(error) = disk::sync_data(file)
+        {
+            log::warn!("Cannot store what became of the last readings with a token: {error}. After a restart it may be unknown.");
+        }
     }
 }
 
@@ -187,12 +227,17 @@ const NEW: &str = "tokens.jsonl.new";
 pub const TOKENS_MOST: usize = 4_096;
 /// Lines that may wait for the disk.
 const JOBS_MAX: usize = 16_384;
+/// How long a queue that is full at the end is left alone.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// What is read of the file; a life that adds more has its oldest tokens forgotten.
 const BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{FILE, Fate, Line, TOKENS_MOST, Writer, load};
+    use super::{FILE, Fate, JOBS_MAX, Line, TOKENS_MOST, Tokens, Writer, load};
+    use mio::{Poll, Token, Waker};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     #[test]
     fn the_last_that_is_known_of_each_token_is_kept() {
@@ -226,5 +271,24 @@ mod tests {
         writer.write(&Line::begun("a"), true).unwrap();
         std::fs::remove_dir_all(folder.path()).unwrap();
         assert!(writer.write(&Line::begun("b"), true).is_err() && writer.write(&Line::begun("c"), true).is_err());
+    }
+
+    #[test]
+    fn the_last_words_are_on_the_disk_when_the_peer_has_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let start = || Tokens::start(folder.path(), Arc::clone(&waker)).unwrap();
+        let line = |n: usize, is| Line { is, ..Line::begun(&format!("t{}", n % TOKENS_MOST)) };
+        let (mut tokens, known) = start();
+        assert_eq!(known, []);
+        // The queue is full when the peer stops, of results that nobody takes, too.
+        let begun = (0..64).filter_map(|n| tokens.begin(&line(n, Fate::Begun).token)).count();
+        (0..JOBS_MAX).for_each(|n| tokens.note(line(n, Fate::Accepted)));
+        let last = (0..TOKENS_MOST).map(|n| line(n, Fate::Safe)).collect();
+        assert!(tokens.finish(last, Duration::from_secs(60)) && begun == 64);
+        let (tokens, known) = start();
+        assert_eq!(known, (0..TOKENS_MOST).map(|n| line(n, Fate::Safe)).collect::<Vec<_>>());
+        assert!(tokens.finish(Vec::new(), Duration::from_secs(60)), "there is nothing to wait for");
     }
 }

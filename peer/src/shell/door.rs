@@ -1,6 +1,7 @@
 //! What the loop does for clients of the local socket.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use protocol::config::{Guarantee, Mode};
 use protocol::id::{Contact, Oseq};
@@ -80,6 +81,15 @@ impl Shell {
                 }
             }
         }
+    }
+
+    /// Stores what is known of readings with a token when this peer stops; false if that takes too long. What the node was never
+    /// given may be said again.
+    pub(super) fn settle_tokens(&mut self, patience: Duration) -> bool {
+        let Desk { waiting, storing, .. } = std::mem::take(&mut self.desk);
+        waiting.into_iter().chain(storing.into_values()).for_each(|wanted| self.confirmations.refuse(wanted.token));
+        let changes = self.confirmations.take_changes();
+        self.tokens.take().is_none_or(|tokens| tokens.finish(changes, patience))
     }
 
     /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where it stands can be said.

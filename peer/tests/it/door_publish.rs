@@ -146,6 +146,45 @@ fn a_token_outlives_its_peer_where_there_is_a_data_folder() {
 }
 
 #[test]
+fn a_peer_that_stops_leaves_no_token_of_unknown_fate() {
+    let bench = Bench::new();
+    let data = bench.path("data");
+    let flags = ["--data-dir", data.to_str().unwrap()];
+    let request = |n: u64| json!({"id": n, "do": "publish", "payload": format!("reading {n}"), "wait": "safe", "token": n.to_string()});
+    let mut peer = alone(&bench, "peer1", &flags);
+    let mut talk = Talk::with(&bench, "peer1");
+    // It is asked to leave before it can have stored that many tokens, let alone published their readings.
+    let lines: String = (0..200).map(request).chain([json!({"id": "leave", "do": "leave"})]).map(|line| format!("{line}\n")).collect();
+    talk.say_bytes(lines.as_bytes());
+    assert!(peer.wait().success());
+    let mut last: BTreeMap<String, String> = BTreeMap::new();
+    for line in std::fs::read_to_string(data.join("tokens.jsonl")).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        last.insert(line["token"].as_str().unwrap().to_owned(), line["is"].as_str().unwrap().to_owned());
+    }
+    let count = |is: &str| last.values().filter(|fate| *fate == is).count();
+    assert_eq!(count("safe") + count("refused"), last.len(), "{last:?}");
+    let _peer = alone(&bench, "peer1", &flags);
+    let mut talk = Talk::with(&bench, "peer1");
+    for n in 0..200 {
+        talk.say(&request(n));
+        let answer = talk.until_is("safe");
+        assert_eq!(answer["ok"].get("again").is_some(), last.get(&n.to_string()).is_some_and(|fate| fate == "safe"), "{answer}");
+    }
+    let mut published: Vec<String> = Vec::new();
+    until("all to be kept", || {
+        let text = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        published = records.filter_map(|record| record["payload"].as_str().map(ToOwned::to_owned)).collect();
+        published.len() >= 200
+    });
+    published.sort();
+    let mut expected: Vec<String> = (0..200).map(|n| format!("reading {n}")).collect();
+    expected.sort();
+    assert_eq!(published, expected, "each once, in one life or the other");
+}
+
+#[test]
 fn a_token_that_cannot_be_stored_publishes_nothing() {
     let bench = Bench::new();
     let data = bench.path("data");
