@@ -6,7 +6,10 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Running, until};
@@ -87,6 +90,37 @@ fn health_is_whether_the_loop_turns_and_readiness_whether_it_is_in_a_view() {
     assert_eq!(cut(&words), cut(told.split_once("is not ready").unwrap().1), "{words} {told}");
     assert_eq!(get(&base, "/healthz").status, 200, "blocked is not dead");
     assert_eq!(get(&base, "/metrics").body.lines().find(|line| line.starts_with("sensor_peers_blocked ")), Some("sensor_peers_blocked 1"));
+}
+
+#[test]
+fn health_is_denied_while_the_loop_stands_still_and_given_again_when_it_turns() {
+    let bench = Bench::new();
+    let mut group = [alone(&bench, "peer1", &HTTP)];
+    let base = base(&group[0]);
+    assert_eq!(get(&base, "/healthz").status, 200);
+    // The loop is the first thread of the process. Whoever traces it stops it, and none of the others.
+    let thread = Pid::from_raw(i32::try_from(group[0].child.id()).unwrap());
+    if let Err(error) = ptrace::attach(thread) {
+        eprintln!("NOT RUN: this user may not stop a single thread (ptrace: {error})");
+        return;
+    }
+    waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+    let begun = Instant::now();
+    let answers = ["/healthz", "/readyz", "/metrics"].map(|path| {
+        let base = base.clone();
+        std::thread::spawn(move || get(&base, path))
+    });
+    for answer in answers.map(|answer| answer.join().unwrap()) {
+        assert_eq!(answer.status, 503);
+        let silent = answer.body.strip_prefix("the loop has not turned for ").and_then(|rest| rest.strip_suffix(" s\n"));
+        let silent: u64 = silent.unwrap_or_else(|| panic!("{}", answer.body)).parse().unwrap();
+        assert!((2..=begun.elapsed().as_secs() + 1).contains(&silent), "{silent} s");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(2), "a loop that is only slow is given 2 s");
+    ptrace::detach(thread, None).unwrap();
+    until("the loop to turn", || get(&base, "/healthz").status == 200);
+    assert_eq!(get(&base, "/readyz").status, 200);
+    assert_whole(&bench, &mut group);
 }
 
 #[test]
