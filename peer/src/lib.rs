@@ -65,6 +65,7 @@ pub mod stamps;
 pub mod status;
 pub mod survey;
 pub mod tokens;
+pub mod units;
 pub mod voice;
 pub mod web;
 pub mod worker;

@@ -3,6 +3,8 @@
 use protocol::config::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::units::Units;
+
 /// The group, as one peer sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
@@ -60,6 +62,9 @@ pub struct Row {
     /// Its build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
+    /// The units of its sensors' fields, as far as they are known.
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    pub units: Units,
     /// Whether it is the peer that says this.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub this: bool,

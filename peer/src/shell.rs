@@ -56,6 +56,7 @@ use crate::stamps::Stamps;
 use crate::status::Report;
 use crate::survey::Survey;
 use crate::tokens::Tokens;
+use crate::units::Units;
 use crate::worker::{Finding, Worker};
 
 mod door;
@@ -90,6 +91,8 @@ pub struct Shell {
     worker: Worker,
     lines: Option<Publisher>,
     gauges: Vec<Gauge>,
+    /// Those of its sensors.
+    units: Units,
     stamps: Stamps,
     load: Option<Load>,
     /// Wakes the loop for load that comes at a rate.

@@ -188,6 +188,7 @@ impl Shell {
                 "member"
             };
             let since = self.company.since(member, this);
+            let (build, units) = if this { (Some(crate::BUILD.to_owned()), self.units.clone()) } else { self.queries.introduction(member) };
             let acked = progress.iter().find(|(other, _)| other == member).map(|(_, acked)| *acked);
             Row {
                 peer: member.id.to_string(),
@@ -199,7 +200,8 @@ impl Shell {
                 for_ms: since.map(|since| now.saturating_sub(since.at) / 1_000),
                 lag: acked.map(|acked| status.contiguous.above(acked)),
                 rtt_us: self.meter.round_trip(member).map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
-                build: if this { Some(crate::BUILD.to_owned()) } else { self.queries.build(member) },
+                build,
+                units,
                 this,
             }
         };

@@ -16,16 +16,17 @@ use super::Shell;
 use crate::chronicle::{Fact, Why};
 use crate::clock;
 use crate::door::{Asker, Fault};
-use crate::members::Members;
+use crate::members::{Members, Row};
+use crate::units::Units;
 
 /// Open questions, and what has been learnt by earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Queries {
     last: u64,
     open: BTreeMap<u64, Open>,
-    /// The builds of other members, as they have said.
-    builds: BTreeMap<Member, String>,
-    /// The leader that knows the build of this peer.
+    /// What other members have said of themselves.
+    introductions: BTreeMap<Member, Introduction>,
+    /// The leader that knows the build of this peer, and the units of its sensors.
     introduced: Option<PeerId>,
     introduce_at: Time,
 }
@@ -43,14 +44,20 @@ enum Purpose {
     Why(Asker, Box<Option<Why>>, PeerId),
 }
 
+/// What a member says of itself, once to each leader.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Introduction {
+    build: String,
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    units: Units,
+}
+
 /// What is asked.
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Question {
-    /// "This is my build; what are those of the others?"
-    Introduce {
-        build: String,
-    },
+    /// "This is what I am; what are the others?"
+    Introduce(Introduction),
     Members,
     Why {
         peer: PeerId,
@@ -68,6 +75,8 @@ struct Measured {
     rtt_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     build: Option<String>,
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    units: Units,
 }
 
 impl Queries {
@@ -76,9 +85,10 @@ impl Queries {
         self.open.values().map(|open| open.until).min()
     }
 
-    /// The build of a member, if it has said it.
-    pub(super) fn build(&self, member: &Member) -> Option<String> {
-        self.builds.get(member).cloned()
+    /// The build of a member, if it has said it, and the units of its sensors.
+    pub(super) fn introduction(&self, member: &Member) -> (Option<String>, Units) {
+        let known = self.introductions.get(member);
+        known.map(|known| (Some(known.build.clone()), known.units.clone())).unwrap_or_default()
     }
 
     fn open(&mut self, purpose: Purpose) -> u64 {
@@ -105,7 +115,7 @@ impl Shell {
         let leader = self.node.view().map(|view| view.leader.clone()).filter(|leader| leader != self.node.contact().id());
         let Some(leader) = leader.filter(|leader| self.queries.introduced.as_ref() != Some(leader)) else { return };
         let ask = self.queries.open(Purpose::Introduction(leader));
-        self.put(ask, &Question::Introduce { build: crate::BUILD.to_owned() });
+        self.put(ask, &Question::Introduce(Introduction { build: crate::BUILD.to_owned(), units: self.units.clone() }));
     }
 
     /// Answers a client: who is in the group.
@@ -169,11 +179,12 @@ impl Shell {
     pub(super) fn on_asked(&mut self, from: Member, ask: u64, question: &[u8]) {
         let Ok(question) = serde_json::from_slice::<Question>(question) else { return };
         let answer = match question {
-            Question::Introduce { build } => {
-                if self.queries.builds.len() >= BUILDS_MOST {
-                    self.queries.builds.pop_first();
+            Question::Introduce(Introduction { build, units }) => {
+                if self.queries.introductions.len() >= INTRODUCTIONS_MOST {
+                    self.queries.introductions.pop_first();
                 }
-                self.queries.builds.insert(from.clone(), build.chars().take(BUILD_CHARS).collect());
+                let known = Introduction { build: build.chars().take(BUILD_CHARS).collect(), units: units.told() };
+                self.queries.introductions.insert(from.clone(), known);
                 json(&self.measured())
             }
             Question::Members => json(&self.measured()),
@@ -186,9 +197,16 @@ impl Shell {
 
     /// What this peer has measured, as much as goes into an answer.
     fn measured(&self) -> Vec<Measured> {
-        let rows = self.members().members.into_iter();
-        let measured = rows.map(|row| Measured { peer: row.peer, inc: row.inc, lag: row.lag, rtt_us: row.rtt_us, build: row.build });
-        measured.take(QUESTION_MOST / MEASURED_BYTES).collect()
+        let rows = self.members().members.into_iter().take(QUESTION_MOST / MEASURED_BYTES);
+        let mut room = QUESTION_MOST - rows.len() * MEASURED_BYTES;
+        // A large group hears no units of the last ones.
+        rows.map(|Row { peer, inc, lag, rtt_us, build, units, .. }| {
+            let bytes = UNITS_FRAME_BYTES + units.bytes();
+            let units = if bytes <= room { units } else { Units::default() };
+            room -= if units.is_empty() { 0 } else { bytes };
+            Measured { peer, inc, lag, rtt_us, build, units }
+        })
+        .collect()
     }
 
     /// The leader has answered.
@@ -221,6 +239,9 @@ fn merge(members: &mut Members, measured: Vec<Measured>) {
         row.lag = said.lag.or(row.lag);
         row.rtt_us = said.rtt_us.or(row.rtt_us);
         row.build = row.build.take().or_else(|| said.build.clone());
+        if row.units.is_empty() {
+            row.units = said.units.clone();
+        }
     }
     members.unknown = None;
 }
@@ -249,10 +270,12 @@ fn json(value: &impl Serialize) -> String {
 const PATIENCE: Duration = Duration::from_millis(1_000);
 /// How often a peer looks whether its leader knows it.
 const INTRODUCE_AGAIN: Duration = Duration::from_secs(2);
-const BUILDS_MOST: usize = 65_536;
+const INTRODUCTIONS_MOST: usize = 65_536;
 /// The longest name of a build that is kept.
 const BUILD_CHARS: usize = 64;
-/// What the leader says of one member takes no more.
+/// What the leader says of one member takes no more, beside its units.
 const MEASURED_BYTES: usize = 256;
+/// The key that stands before them.
+const UNITS_FRAME_BYTES: usize = 16;
 const ACCUSATIONS_TOLD: usize = 3;
 const KNOWN_TOLD: usize = 16;

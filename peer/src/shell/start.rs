@@ -52,6 +52,7 @@ use crate::rejects::Rejects;
 use crate::reload::Reloader;
 use crate::scout::{Scout, Watch};
 use crate::seeds::Seed;
+use crate::sensors::gauge::Gauge;
 use crate::sensors::load::Load;
 use crate::sensors::{Common, Sensors};
 use crate::settings::Settings;
@@ -59,6 +60,7 @@ use crate::silence::Silence;
 use crate::sinks::Sinks;
 use crate::stamps::Stamps;
 use crate::tokens::Tokens;
+use crate::units::Units;
 use crate::web::Opened;
 use crate::worker::{Duties, Worker};
 
@@ -202,6 +204,7 @@ impl Shell {
             contacts: remembered,
             worker,
             lines,
+            units: Units::of(gauges.iter().map(Gauge::report)),
             gauges,
             stamps: Stamps::default(),
             load: settings.load.map(Load::new),

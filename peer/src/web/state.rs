@@ -112,6 +112,9 @@ fn merge(members: &mut Members, measured: &Members) {
         row.lag = row.lag.or(said.lag);
         row.rtt_us = row.rtt_us.or(said.rtt_us);
         row.build = row.build.take().or_else(|| said.build.clone());
+        if row.units.is_empty() {
+            row.units.clone_from(&said.units);
+        }
     }
     members.unknown.clone_from(&measured.unknown);
 }

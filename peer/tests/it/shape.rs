@@ -65,6 +65,32 @@ fn has(status: &Value, fields: &[&str], expected: bool) {
     }
 }
 
+#[test]
+fn every_member_knows_the_units_of_the_sensors_of_all() {
+    let bench = Bench::new();
+    let group = ["peer1", "peer2", "peer3"].map(|id| {
+        let file = bench.path(&format!("{id}.toml"));
+        let units = format!("units = {{ celsius = '°C', turns = 'turns of {id}' }}");
+        std::fs::write(&file, format!("[[sensor]]\nname = 'meter'\nkind = 'synthetic'\nevery = '50ms'\n{units}\n")).unwrap();
+        bench.start(id, &["--config", file.to_str().unwrap(), "--http", "127.0.0.1:0"])
+    });
+    until("the three to be one group", || group.iter().all(|one| one.members() == 3));
+    let units = |id: &str, row: &str| {
+        let members = Talk::with(&bench, id).ask(&json!({"id": 1, "do": "members"}));
+        let rows = members["ok"]["members"].as_array().cloned().unwrap_or_default();
+        rows.into_iter().find(|one| one["peer"] == row).map(|one| one["units"]["meter"].clone()).unwrap_or_default()
+    };
+    for asked in ["peer1", "peer2", "peer3"] {
+        for of in ["peer1", "peer2", "peer3"] {
+            let expected = json!({"celsius": "°C", "turns": format!("turns of {of}")});
+            until(&format!("{asked} to know the units of {of}"), || units(asked, of) == expected);
+        }
+    }
+    for (id, one) in ["peer1", "peer2", "peer3"].iter().zip(&group) {
+        check(&bench, id, one);
+    }
+}
+
 const OF_A_GROUP: [&str; 11] =
     ["leader", "log", "epoch", "epoch_inc", "promised", "promised_inc", "view_id", "view_since", "contiguous", "delivered", "stable"];
 const FLAGS: [&str; 6] = ["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"];

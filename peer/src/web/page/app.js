@@ -144,8 +144,9 @@
   }
 
   function unitsOf(name) {
-    const own = state && state.status.sensors ? state.status.sensors : [];
-    for (const report of own) if (hello && name === hello.peer + "." + report.name) return report.units || {};
+    for (const row of state ? state.members.members : []) {
+      for (const sensor in row.units) if (name === row.peer + "." + sensor) return row.units[sensor];
+    }
     return null;
   }
 
@@ -245,7 +246,7 @@
       if (!row) { row = html("div"); row.append(html("dt", "", fact[0]), html("dd")); row.dataset.fact = fact[0]; $("facts").append(row); }
       put(row.lastChild, fact[1]);
     });
-    for (const sensor of sensors.values()) sensor.units = unitsOf(sensor.name);
+    for (const sensor of sensors.values()) sensor.units = unitsOf(sensor.name) || sensor.units;
     drawMembers(members);
     drawRing(members);
   }
