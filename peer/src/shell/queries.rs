@@ -26,8 +26,8 @@ pub(super) struct Queries {
     open: BTreeMap<u64, Open>,
     /// What other members have said of themselves.
     introductions: BTreeMap<Member, Introduction>,
-    /// The leader that knows the build of this peer, and the units of its sensors.
-    introduced: Option<PeerId>,
+    /// The leader, in that life of it, that knows the build of this peer and the units of its sensors.
+    introduced: Option<Member>,
     introduce_at: Time,
 }
 
@@ -39,7 +39,7 @@ struct Open {
 
 #[derive(Debug)]
 enum Purpose {
-    Introduction(PeerId),
+    Introduction(Member),
     Members(Asker),
     Why(Asker, Box<Option<Why>>, PeerId),
 }
@@ -112,7 +112,8 @@ impl Shell {
             return;
         }
         self.queries.introduce_at = now + INTRODUCE_AGAIN;
-        let leader = self.node.view().map(|view| view.leader.clone()).filter(|leader| leader != self.node.contact().id());
+        let leader = self.node.view().and_then(|view| view.find(&view.leader)).map(|contact| contact.member.clone());
+        let leader = leader.filter(|leader| *leader != self.node.contact().member);
         let Some(leader) = leader.filter(|leader| self.queries.introduced.as_ref() != Some(leader)) else { return };
         let ask = self.queries.open(Purpose::Introduction(leader));
         self.put(ask, &Question::Introduce(Introduction { build: crate::BUILD.to_owned(), units: self.units.clone() }));

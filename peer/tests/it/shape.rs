@@ -1,5 +1,6 @@
 //! The shape of what a peer says of itself as JSON: what is not there is left out, and every reader gets every number exactly.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Running, until};
@@ -68,27 +69,43 @@ fn has(status: &Value, fields: &[&str], expected: bool) {
 #[test]
 fn every_member_knows_the_units_of_the_sensors_of_all() {
     let bench = Bench::new();
-    let group = ["peer1", "peer2", "peer3"].map(|id| {
+    let start = |id: &str| {
         let file = bench.path(&format!("{id}.toml"));
         let units = format!("units = {{ celsius = '°C', turns = 'turns of {id}' }}");
         std::fs::write(&file, format!("[[sensor]]\nname = 'meter'\nkind = 'synthetic'\nevery = '50ms'\n{units}\n")).unwrap();
         bench.start(id, &["--config", file.to_str().unwrap(), "--http", "127.0.0.1:0"])
-    });
+    };
+    let mut group = ["peer1", "peer2", "peer3"].map(start);
     until("the three to be one group", || group.iter().all(|one| one.members() == 3));
     let units = |id: &str, row: &str| {
         let members = Talk::with(&bench, id).ask(&json!({"id": 1, "do": "members"}));
         let rows = members["ok"]["members"].as_array().cloned().unwrap_or_default();
         rows.into_iter().find(|one| one["peer"] == row).map(|one| one["units"]["meter"].clone()).unwrap_or_default()
     };
-    for asked in ["peer1", "peer2", "peer3"] {
-        for of in ["peer1", "peer2", "peer3"] {
+    let all_know = || {
+        for (asked, of) in ["peer1", "peer2", "peer3"].iter().flat_map(|asked| ["peer1", "peer2", "peer3"].map(|of| (asked, of))) {
             let expected = json!({"celsius": "°C", "turns": format!("turns of {of}")});
             until(&format!("{asked} to know the units of {of}"), || units(asked, of) == expected);
         }
-    }
+    };
+    all_know();
     for (id, one) in ["peer1", "peer2", "peer3"].iter().zip(&group) {
         check(&bench, id, one);
     }
+    // A leader that was started again knows nothing of what it was told before.
+    let leader = || bench.report("peer1").and_then(|report| report.status.leader).map(|leader| leader.to_string());
+    let first = leader().unwrap();
+    let place = ["peer1", "peer2", "peer3"].iter().position(|id| *id == first).unwrap();
+    group[place].signal(Signal::SIGKILL);
+    group[place].wait();
+    until("another one to lead", || group.iter().enumerate().all(|(n, one)| n == place || one.members() == 2));
+    group[place] = start(&first);
+    until("the three to be one group", || group.iter().all(|one| one.members() == 3));
+    for id in ["peer1", "peer2", "peer3"].iter().filter(|id| **id != first) {
+        Talk::with(&bench, id).ask(&json!({"id": 1, "do": "demote"}));
+    }
+    until("the first to lead again", || leader().as_ref() == Some(&first));
+    all_know();
 }
 
 const OF_A_GROUP: [&str; 11] =
