@@ -82,6 +82,10 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     browser.until(
         "[...document.querySelectorAll('#values tr')].some(row => row.innerText.includes('celsius') && row.innerText.includes('°C'))",
     );
+    // Nobody could guess the unit of this one; its peer has told it.
+    browser.until(
+        "[...document.querySelectorAll('#values tr')].some(row => row.innerText.includes('moisture') && row.innerText.includes('%'))",
+    );
     browser.until("document.querySelectorAll('#charts figure').length >= 3");
     browser.until("document.querySelector('#events').innerText.includes('leads from now on')");
 
