@@ -315,3 +315,24 @@ const OUTPUT_KEPT: usize = 64 << 10;
 const CHUNKS_PER_TURN: usize = 16;
 /// Requests of one connection.
 const REQUESTS_MAX: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, Duration, Instant, Request, TcpStream};
+    use crate::web::request::Endpoint;
+
+    #[test]
+    fn a_request_is_overdue_when_the_loop_has_had_its_time() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let begun = Instant::now();
+        let mut connection = Connection::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), begun);
+        let patience = Duration::from_secs(2);
+        let overdue = |connection: &mut Connection, millis| connection.take_overdue(begun + Duration::from_millis(millis), patience);
+        assert!(overdue(&mut connection, 60_000).is_none(), "it has asked for nothing");
+        let request = Request { endpoint: Endpoint::Healthz, host: None, token: None, head_only: false, keeps: true };
+        connection.wait(request, begun + Duration::from_secs(10));
+        assert!(overdue(&mut connection, 11_999).is_none() && connection.is_waiting());
+        assert_eq!(overdue(&mut connection, 12_000).map(|request| request.endpoint), Some(Endpoint::Healthz));
+        assert!(overdue(&mut connection, 60_000).is_none() && !connection.is_waiting(), "it is answered once");
+    }
+}
