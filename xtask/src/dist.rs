@@ -11,18 +11,22 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use self::archive::{Effort, gzip};
+use self::bench::Bench;
 use self::contents::Contents;
 use self::debian::Package;
+use self::group::{Group, try_pair};
 use self::image::Image;
 use self::target::{Linkage, MACHINES, Machine, PROGRAMS};
-use self::trial::Bench;
 use crate::failure::Failure;
 use crate::workshop::{Profile, Programs, Workshop};
 
 mod archive;
+mod bench;
 mod contents;
 mod debian;
+mod group;
 mod image;
+mod mixed;
 mod target;
 mod trial;
 
@@ -54,16 +58,8 @@ pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure>
     if wish.check {
         return check(workshop, &workshop.build(Profile::Dev, &PROGRAMS)?).map(|()| ExitCode::SUCCESS);
     }
-    for path in &wish.made {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let machine = MACHINES
-            .iter()
-            .find(|machine| [format!("-{}-", machine.name), format!("_{}.", machine.debian)].iter().any(|part| name.contains(part)));
-        let path = path.canonicalize().map_err(Failure::io(name))?;
-        eprintln!("{}", try_product(workshop.root(), &path, machine)?);
-    }
     if !wish.made.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return try_made(workshop.root(), &wish.made).map(|()| ExitCode::SUCCESS);
     }
     let wanted = |machine: &&Machine| wish.only.is_empty() || wish.only.iter().any(|name| name == machine.name);
     let machines: Vec<&Machine> = MACHINES.iter().filter(wanted).collect();
@@ -90,8 +86,33 @@ pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure>
             said.push(try_product(root, &path, machine.as_ref())?);
         }
     }
+    if !wish.untried {
+        let paths = products.iter().map(|(name, machine, _)| (folder.join(name), *machine));
+        said.extend(mixed::try_group(root, &tarballs(paths))?);
+    }
     said.iter().for_each(|words| eprintln!("{words}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tries products that are there already.
+fn try_made(root: &Path, made: &[PathBuf]) -> Result<(), Failure> {
+    let mut products = Vec::new();
+    for path in made {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let machine = MACHINES
+            .iter()
+            .find(|machine| [format!("-{}-", machine.name), format!("_{}.", machine.debian)].iter().any(|part| name.contains(part)));
+        let path = path.canonicalize().map_err(Failure::io(name))?;
+        eprintln!("{}", try_product(root, &path, machine)?);
+        products.push((path, machine.copied()));
+    }
+    mixed::try_group(root, &tarballs(products.into_iter()))?.iter().for_each(|words| eprintln!("{words}"));
+    Ok(())
+}
+
+/// Those among these products that are tarballs for a known machine.
+fn tarballs(products: impl Iterator<Item = (PathBuf, Option<Machine>)>) -> Vec<(Machine, PathBuf)> {
+    products.filter(|(path, _)| path.to_string_lossy().ends_with(".tar.gz")).filter_map(|(path, machine)| Some((machine?, path))).collect()
 }
 
 /// The programs for one kind of machine.
@@ -205,7 +226,7 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
     let bench = Bench::new(root, &name)?;
     if name.ends_with(".tar.gz") {
         let folder = bench.unpack(path)?;
-        bench.form_a_group(&bench.program(&folder.join("bin/peer"), runner.as_deref()))?;
+        try_pair(&bench.program(&folder.join("bin/peer"), runner.as_deref()))?;
         return Ok(format!("tried: {name}: unpacked, two peers of it form a group"));
     }
     if let Some(why) = trial::cannot_confine() {
@@ -226,7 +247,7 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
             } else {
                 bench.program(&program, runner.as_deref())
             };
-            bench.form_a_group(&way)
+            try_pair(&way)
         })?;
         return Ok(format!("tried: {name}: installed into an empty root, two peers form a group there; purged"));
     }
@@ -240,7 +261,7 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
         let Some(rootfs) = layout.unpack(&bench, architecture)? else { continue };
         match machine.runner() {
             Ok(runner) => {
-                bench.form_a_group(&bench.confined(&rootfs, "/usr/bin/peer", runner.as_deref(), false)?)?;
+                try_pair(&bench.confined(&rootfs, "/usr/bin/peer", runner.as_deref(), false)?)?;
                 outcome.push(format!("{architecture}: two peers form a group"));
             }
             Err(why) => outcome.push(format!("{architecture}: not run, {why}")),
@@ -270,8 +291,11 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
     }
     let tarball = Bench::new(root, "tarball")?;
     let folder = tarball.unpack(&bench.path(&products[0].0))?;
-    tarball.form_a_group(&tarball.program(&folder.join("bin/peer"), None))?;
-    eprintln!("{}: unpacked, two peers of it form a group", products[0].0);
+    let way = tarball.program(&folder.join("bin/peer"), None);
+    let mut group = Group::form(&[("first", &way), ("second", &way), ("third", &way)])?;
+    group.lose_leader()?;
+    group.leave()?;
+    eprintln!("{}: unpacked, three peers of it form a group, which survives its leader", products[0].0);
     check_configuration(&tarball, &folder)?;
     if target::find("dpkg").is_none() || target::find("systemd-sysusers").is_none() {
         eprintln!("not run: the Debian package is not installed anywhere: dpkg or systemd-sysusers is missing");
@@ -279,7 +303,7 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
         eprintln!("not run: the Debian package is not installed anywhere: {why}");
     } else {
         let inside = bench.path("root");
-        trial::installed(&inside, &bench.path(&products[1].0), || bench.form_a_group(&bench.program(&inside.join("usr/bin/peer"), None)))?;
+        trial::installed(&inside, &bench.path(&products[1].0), || try_pair(&bench.program(&inside.join("usr/bin/peer"), None)))?;
         eprintln!("{}: installed into an empty root, two peers of it form a group, purged", products[1].0);
     }
     match trial::judge_unit(&bench, &root.join("contrib/peer.service"), peer) {
@@ -287,7 +311,9 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
         Err(why) if target::find("systemd-analyze").is_none() => eprintln!("not run: contrib/peer.service is not verified: {why}"),
         Err(why) => return Err(Failure::Stage { stage: "products", how: why }),
     }
-    eprintln!("not run: static programs, other machines, the image, and two builds with the same bytes: cargo xtask dist --twice");
+    eprintln!(
+        "not run: static programs, other machines, a mixed group, the image, and two builds with the same bytes: cargo xtask dist --twice"
+    );
     Ok(())
 }
 

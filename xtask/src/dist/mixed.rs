@@ -1,0 +1,67 @@
+//! A mixed group: one peer of each kind of machine, on loopback, each from its own tarball, those for other machines under their
+//! emulators.
+//!
+//! Each kind leads once, and its leader is killed: peers of other kinds must agree who leads now, on what the dead one left behind and
+//! on the order of what comes. Kinds that cannot be run here are named; it takes two for a group to be mixed.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::bench::{Bench, Way};
+use super::group::Group;
+use super::target::{MACHINES, Machine};
+use crate::failure::Failure;
+
+/// Tries it with these tarballs; a line for each leader, and one for each kind that is not in the group.
+pub(crate) fn try_group(root: &Path, tarballs: &[(Machine, PathBuf)]) -> Result<Vec<String>, Failure> {
+    let (mut kinds, mut absent) = (Vec::new(), Vec::new());
+    for machine in &MACHINES {
+        match (tarballs.iter().find(|(of, _)| of == machine), machine.runner()) {
+            (None, _) => absent.push(format!("{}: there is no tarball for it", machine.name)),
+            (Some(_), Err(why)) => absent.push(format!("{}: {why}", machine.name)),
+            (Some((_, tarball)), Ok(runner)) => {
+                let bench = Bench::new(root, &format!("mixed-{}", machine.name))?;
+                let way = bench.program(&bench.unpack(tarball)?.join("bin/peer"), runner.as_deref());
+                kinds.push(Kind { name: machine.name, way, _bench: bench });
+            }
+        }
+    }
+    if kinds.len() < 2 {
+        return Ok(vec![format!("not run: a mixed group: it takes two kinds of machine; {}", absent.join("; "))]);
+    }
+    let mut said: Vec<String> = Vec::new();
+    for _ in 0..kinds.len() {
+        said.push(survive_the_first(&kinds)?);
+        kinds.rotate_left(1);
+    }
+    said.extend(absent.iter().map(|why| format!("not run: in the mixed group: {why}")));
+    Ok(said)
+}
+
+/// A kind of machine whose programs can be run here.
+struct Kind {
+    name: &'static str,
+    way: Way,
+    /// It is there for as long as its way is.
+    _bench: Bench,
+}
+
+/// The peer of the first kind leads and is killed; in one line, what came of it.
+fn survive_the_first(kinds: &[Kind]) -> Result<String, Failure> {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    eprintln!("trying a mixed group: {}", names.join(", "));
+    let members: Vec<(&str, &Way)> = kinds.iter().map(|kind| (kind.name, &kind.way)).collect();
+    let start = Instant::now();
+    let mut group = Group::form(&members)?;
+    let formed = start.elapsed();
+    let took = group.lose_leader()?;
+    group.leave()?;
+    Ok(format!(
+        "tried: a mixed group of {}: formed after {} ms, led by {}, which was killed; {} ms later all others followed {} and went on",
+        names.join(", "),
+        formed.as_millis(),
+        names[0],
+        took.as_millis(),
+        names[1]
+    ))
+}
