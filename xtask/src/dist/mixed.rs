@@ -65,3 +65,20 @@ fn survive_the_first(kinds: &[Kind]) -> Result<String, Failure> {
         names[1]
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::try_group;
+    use std::path::Path;
+
+    #[test]
+    fn a_group_that_cannot_be_mixed_is_not_run_and_says_so() {
+        let said = try_group(Path::new("/nowhere"), &[]).unwrap();
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with("not run: a mixed group: it takes two kinds of machine; "), "{said:?}");
+        assert!(
+            ["x86_64", "aarch64", "armv7"].iter().all(|kind| said[0].contains(&format!("{kind}: there is no tarball for it"))),
+            "{said:?}"
+        );
+    }
+}
