@@ -145,6 +145,13 @@ pub static CATALOGUE: &[Promise] = &[
         check: delivery::accounted,
     },
     Promise {
+        id: "confirmed",
+        invariants: &["I13"],
+        statement: "a safe reading is acknowledged to its publisher with its place, once for each place; at rest none is missing",
+        safety: true,
+        check: delivery::confirmed,
+    },
+    Promise {
         id: "contained",
         invariants: &["I16", "I18", "I21"],
         statement: "a leader that is well is not unseated, whoever joins or dies",

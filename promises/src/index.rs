@@ -116,6 +116,8 @@ pub(crate) enum What<'a> {
     ElectionStarted,
     Publish {
         oseq: u64,
+        /// Whether it is to be told when the reading is safe.
+        safe: bool,
     },
     Acknowledged {
         oseq: u64,

@@ -122,6 +122,12 @@ impl Node {
         followers.map(|follower| (&follower.contact.member, follower.acked))
     }
 
+    /// Of a leader: those whose answers its epoch rests on, itself among them.
+    #[must_use]
+    pub fn rests_on(&self) -> Vec<Member> {
+        if let Role::Leader(leader) = &self.role { leader.announced.list.clone() } else { Vec::new() }
+    }
+
     /// Whether it leads.
     #[must_use]
     pub fn leads(&self) -> bool {

@@ -5,6 +5,7 @@
 //! held against that. There is no excuse in here: where a fault allows less, the law says what is allowed then.
 
 mod bounds;
+mod claims;
 mod holders;
 mod sheet;
 mod sinks;
@@ -21,6 +22,7 @@ use protocol::seam::Output;
 use protocol::time::Time;
 
 use crate::run::Breach;
+use claims::Claims;
 use holders::Holders;
 use sheet::Notes;
 use sinks::Sinks;
@@ -56,10 +58,12 @@ pub enum Law {
     Windowed,
     /// Who leaves.
     LeftClean,
+    /// How an epoch begins.
+    BestLog,
 }
 
 /// All laws, in the order in which they are told.
-pub const LAWS: [Law; 13] = [
+pub const LAWS: [Law; 14] = [
     Law::TrulyStable,
     Law::SaysTruly,
     Law::BelievesNoMore,
@@ -73,6 +77,7 @@ pub const LAWS: [Law; 13] = [
     Law::Retains,
     Law::Windowed,
     Law::LeftClean,
+    Law::BestLog,
 ];
 
 impl Law {
@@ -93,6 +98,7 @@ impl Law {
             Self::Retains => "retains",
             Self::Windowed => "windowed",
             Self::LeftClean => "left-clean",
+            Self::BestLog => "best-log",
         }
     }
 
@@ -117,6 +123,9 @@ impl Law {
             Self::ViewsSettled => "mode primary: a view is numbered only when a quorum holds the one before it",
             Self::Retains => "nobody discards what a member of its view lacks, unless `retain_entries` and `retain_bytes` are exceeded",
             Self::Windowed => "no peer has more readings waiting to be ordered than its window takes, in number and in bytes",
+            Self::BestLog => {
+                "an epoch begins after the best log of those on its list, and nobody goes on in it whom its founder has not counted or let in"
+            }
             Self::LeftClean => {
                 "who stops as having left has every accepted reading in the log of somebody who lives, or has said which not"
             }
@@ -129,6 +138,7 @@ impl Law {
 pub(crate) struct Truth {
     knobs: Knobs,
     holders: Holders,
+    claims: Claims,
     /// The last position of each epoch that a leader has found to be stable, rightly.
     stable: BTreeMap<Epoch, Seq>,
     /// What each process was given and has given away, by its number.
@@ -143,12 +153,13 @@ pub(crate) struct Truth {
 }
 
 /// What was known of a process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Known {
     stable: Seq,
     base: Seq,
     view_at: Seq,
     end: Seq,
+    epoch: Epoch,
 }
 
 impl Truth {
@@ -156,6 +167,7 @@ impl Truth {
         Self {
             knobs: knobs.clone(),
             holders: Holders::default(),
+            claims: Claims::default(),
             stable: BTreeMap::new(),
             sinks: Vec::new(),
             known: Vec::new(),
@@ -169,7 +181,7 @@ impl Truth {
     pub(crate) fn begin(&mut self, host: usize, member: &Member) {
         let number = self.holders.begin(member);
         self.sinks.push(Sinks::default());
-        self.known.push(Known::default());
+        self.known.push(Known { stable: Seq::ZERO, base: Seq::ZERO, view_at: Seq::ZERO, end: Seq::ZERO, epoch: Epoch::none() });
         self.current.resize(self.current.len().max(host + 1), None);
         self.current[host] = Some(number);
     }
@@ -178,6 +190,7 @@ impl Truth {
     pub(crate) fn saw(&mut self, now: Time, host: usize, node: &Node, outputs: &[Output], others: &[&Node]) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
         self.holders.look(number, node);
+        self.judge_epoch(now, number, node);
         self.judge_stable(now, number, node);
         self.judge_beliefs(now, node);
         self.judge_views(now, number, node);
@@ -196,6 +209,7 @@ impl Truth {
             Message::HeartbeatAck(ack) => (&ack.epoch, ack.contiguous),
             Message::OrderedAck { epoch, contiguous, .. } => (epoch, *contiguous),
             Message::SeqSyncResponse(answer) => {
+                self.note_promise(node, &answer.epoch);
                 self.judge_promise(now, node, answer);
                 return;
             }

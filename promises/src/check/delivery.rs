@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::log_id::LogId;
+
 use crate::index::{Entry, Index, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
 
@@ -180,6 +182,54 @@ fn merges_name_their_ranges(index: &Index<'_>, sheet: &mut Sheet) {
             sheet.look();
             if !named {
                 sheet.breach(&[fact.at], || format!("{} {what}, and the range that it names is none", index.name(id)));
+            }
+        }
+    }
+}
+
+/// At rest, every safe reading of a living peer that stands in its log was acknowledged to it, with the place where it stands; and
+/// no reading twice with the same place.
+pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut told: BTreeSet<(u64, u64, &LogId)> = BTreeSet::new();
+        let mut log = &index.none;
+        for fact in &life.facts {
+            match fact.what {
+                What::Cut { log: name, .. } => log = name,
+                // What was taken back may come again in the very place where it was.
+                What::Diverged { from, .. } => told.retain(|(_, seq, _)| *seq < from),
+                What::Acknowledged { oseq, seq } => {
+                    sheet.look();
+                    if !told.insert((oseq, seq, log)) {
+                        sheet.breach(&[fact.at], || format!("reading {oseq} of {} is acknowledged at #{seq} twice", index.name(id)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    if !case.options.settled {
+        return;
+    }
+    for id in index.core().into_iter().filter(|id| !index.lives[*id].holed) {
+        let said = index.said_by_rest(id);
+        let told: BTreeSet<(u64, u64)> = said
+            .iter()
+            .filter_map(|fact| if let What::Acknowledged { oseq, seq } = fact.what { Some((oseq, seq)) } else { None })
+            .collect();
+        let asked: BTreeSet<u64> =
+            said.iter().filter_map(|fact| if let What::Publish { oseq, safe: true } = fact.what { Some(oseq) } else { None }).collect();
+        for (seq, kind, at) in log_at_rest(index, id) {
+            let Kind::Data { origin, oseq, .. } = kind else { continue };
+            if origin != id || !asked.contains(&oseq) {
+                continue;
+            }
+            sheet.look();
+            if !told.contains(&(oseq, seq)) {
+                sheet.breach(&[at], || {
+                    format!("reading {oseq} of {} stands at #{seq}, and it was never told that it is safe", index.name(id))
+                });
             }
         }
     }

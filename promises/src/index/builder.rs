@@ -220,10 +220,10 @@ impl<'a> Builder<'a> {
             Note::Follows { leader, epoch, .. } => What::Follows { leader, epoch: self.epoch(epoch) },
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
-            Note::Publish { oseq, digest, .. } => {
+            Note::Publish { oseq, digest, safe } => {
                 let (origin, oseq, digest) = (life, oseq.0, digest.value());
                 self.index.published.push(Publication { origin, oseq, digest, at, t });
-                What::Publish { oseq }
+                What::Publish { oseq, safe: *safe }
             }
             Note::Acknowledged { oseq, seq, .. } => What::Acknowledged { oseq: oseq.0, seq: seq.0 },
             Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms, .. } } => {

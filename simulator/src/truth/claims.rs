@@ -1,0 +1,82 @@
+//! How an epoch begins: at the best log of those who promised, and with nobody in it whom its founder has not counted.
+
+use std::collections::BTreeMap;
+
+use protocol::id::{Epoch, Member, Seq};
+use protocol::node::Node;
+use protocol::time::Time;
+
+use super::{Law, Truth};
+
+/// Claims, by the epochs that were claimed.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    by_epoch: BTreeMap<Epoch, Claim>,
+}
+
+/// One claim.
+#[derive(Debug, Default)]
+struct Claim {
+    /// Where the logs of those who promised ended when they did.
+    promises: Vec<Promise>,
+    /// Those on its list, once it was decided.
+    list: Option<Vec<Member>>,
+}
+
+#[derive(Debug)]
+struct Promise {
+    by: Member,
+    log: Epoch,
+    end: (Epoch, Seq),
+}
+
+impl Truth {
+    /// A node promises an epoch: by then its log ends where it does.
+    pub(super) fn note_promise(&mut self, node: &Node, claimed: &Epoch) {
+        let promise = Promise { by: node.contact().member.clone(), log: node.log_id(), end: ends(node, None) };
+        self.claims.by_epoch.entry(claimed.clone()).or_default().promises.push(promise);
+    }
+
+    /// Looks at the epoch of a node's log, where it is another one than before.
+    pub(super) fn judge_epoch(&mut self, now: Time, number: usize, node: &Node) {
+        let epoch = node.epoch();
+        if self.known[number].epoch == epoch {
+            return;
+        }
+        self.known[number].epoch = epoch.clone();
+        if epoch.is_none() {
+            return;
+        }
+        if epoch.owner == node.contact().member { self.judge_founder(now, node, epoch) } else { self.judge_follower(now, node, &epoch) }
+    }
+
+    fn judge_founder(&mut self, now: Time, node: &Node, epoch: Epoch) {
+        let list = node.rests_on();
+        let claim = self.claims.by_epoch.entry(epoch.clone()).or_default();
+        claim.list.get_or_insert_with(|| list.clone());
+        let adopted = ends(node, Some(&epoch));
+        let log = node.log_id();
+        let better = claim.promises.iter().find(|promise| promise.log == log && promise.end > adopted && list.contains(&promise.by));
+        self.notes.judge(Law::BestLog, now, better.is_none(), || {
+            let better = better.expect("there is one");
+            let ((from, to), (epoch_there, end)) = (&adopted, &better.end);
+            format!("epoch {epoch} begins after #{to} of epoch {from}, and {} on its list had #{end} of epoch {epoch_there}", better.by)
+        });
+    }
+
+    fn judge_follower(&mut self, now: Time, node: &Node, epoch: &Epoch) {
+        let me = &node.contact().member;
+        let Some(list) = self.claims.by_epoch.get(epoch).and_then(|claim| claim.list.as_ref()) else { return };
+        let was_let_in = || node.last_views().iter().any(|(_, view)| view.epoch == *epoch && view.names(me));
+        let holds = list.contains(me) || was_let_in();
+        self.notes.judge(Law::BestLog, now, holds, || {
+            format!("{me} goes on in epoch {epoch}, whose founder has neither counted it nor let it in")
+        });
+    }
+}
+
+/// The last epoch of a node's log in which something stands, but for one that has just begun, and where that ends.
+fn ends(node: &Node, but_for: Option<&Epoch>) -> (Epoch, Seq) {
+    let rows = node.covers().rev().filter(|(epoch, first, last)| first <= last && Some(*epoch) != but_for);
+    rows.map(|(epoch, _, last)| (epoch.clone(), last)).next().unwrap_or((Epoch::none(), Seq::ZERO))
+}
