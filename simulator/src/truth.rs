@@ -160,6 +160,15 @@ struct Known {
     view_at: Seq,
     end: Seq,
     epoch: Epoch,
+    /// Of how many others it believed how much, in all.
+    believed: (u64, u64),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        let (zero, epoch) = (Seq::ZERO, Epoch::none());
+        Self { stable: zero, base: zero, view_at: zero, end: zero, epoch, believed: (0, 0) }
+    }
 }
 
 impl Truth {
@@ -181,7 +190,7 @@ impl Truth {
     pub(crate) fn begin(&mut self, host: usize, member: &Member) {
         let number = self.holders.begin(member);
         self.sinks.push(Sinks::default());
-        self.known.push(Known { stable: Seq::ZERO, base: Seq::ZERO, view_at: Seq::ZERO, end: Seq::ZERO, epoch: Epoch::none() });
+        self.known.push(Known::default());
         self.current.resize(self.current.len().max(host + 1), None);
         self.current[host] = Some(number);
     }
@@ -192,7 +201,7 @@ impl Truth {
         self.holders.look(number, node);
         self.judge_epoch(now, number, node);
         self.judge_stable(now, number, node);
-        self.judge_beliefs(now, node);
+        self.judge_beliefs(now, number, node);
         self.judge_views(now, number, node);
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);

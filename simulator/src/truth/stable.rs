@@ -95,7 +95,12 @@ impl Truth {
     }
 
     /// A leader believes of nobody that it holds more than it has held.
-    pub(super) fn judge_beliefs(&mut self, now: Time, node: &Node) {
+    pub(super) fn judge_beliefs(&mut self, now: Time, number: usize, node: &Node) {
+        // Mostly nobody has said anything since.
+        let sum = node.believes().fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0));
+        if std::mem::replace(&mut self.known[number].believed, sum) == sum {
+            return;
+        }
         for (member, believed) in node.believes().filter(|(_, believed)| *believed > Seq::ZERO) {
             let reach = self.holders.reach(member, node);
             self.notes.judge(Law::BelievesNoMore, now, believed <= reach, || {
