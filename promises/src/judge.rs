@@ -1,5 +1,6 @@
 //! The judge: every promise held against one history.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::config::{Knobs, Mode};
@@ -61,6 +62,8 @@ pub struct Finding {
     pub statement: &'static str,
     /// How many records could have broken it.
     pub looked_at: u64,
+    /// How many more could have, and were not held against it: for which reasons.
+    pub excused: BTreeMap<&'static str, u64>,
     /// How it was broken; at most [`BROKEN_MAX`] are kept.
     pub broken: Vec<Broken>,
     /// How often it was broken altogether.
@@ -161,6 +164,9 @@ impl Judgement {
     }
 }
 
+/// Why promises of progress are not held against a run.
+pub(crate) const NOT_AT_REST: &str = "the run did not end at rest";
+
 /// How many breaches of one promise are kept.
 pub const BROKEN_MAX: usize = 8;
 
@@ -191,6 +197,7 @@ fn examine(promise: &Promise, case: &Case<'_>) -> Finding {
         invariants: promise.invariants,
         statement: promise.statement,
         looked_at: sheet.looked_at,
+        excused: sheet.excused,
         broken: sheet.broken,
         times: sheet.times,
     }
@@ -214,6 +221,7 @@ impl Case<'_> {
 #[derive(Default)]
 pub(crate) struct Sheet {
     looked_at: u64,
+    excused: BTreeMap<&'static str, u64>,
     broken: Vec<Broken>,
     times: u64,
 }
@@ -222,6 +230,11 @@ impl Sheet {
     /// One more record that could have broken the promise.
     pub(crate) fn look(&mut self) {
         self.looked_at += 1;
+    }
+
+    /// One more that could have broken it, and that is not held against it.
+    pub(crate) fn excuse(&mut self, why: &'static str) {
+        *self.excused.entry(why).or_default() += 1;
     }
 
     /// So many more of them.

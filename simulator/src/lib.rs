@@ -12,6 +12,7 @@ pub mod director;
 mod drawn;
 pub mod guard;
 pub mod hearing;
+pub mod kept;
 mod knobs;
 mod liar;
 pub mod marks;

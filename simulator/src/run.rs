@@ -12,6 +12,7 @@ use protocol::config::Knobs;
 use protocol::note::{Cause, Note};
 
 use crate::director::{BadPlan, Director, Progress};
+use crate::kept::Kept;
 use crate::marks::Marks;
 use crate::plan::{Lost, Plan};
 use crate::tally::Tally;
@@ -28,6 +29,8 @@ pub struct Verdict {
     pub tally: Tally,
     /// What rare things happened, and what the faults met.
     pub marks: Marks,
+    /// How often each promise was judged.
+    pub kept: Kept,
     /// How often each law was judged.
     pub laws: Sheet,
     /// Whether a leader was missed after the first one was found.
@@ -102,6 +105,7 @@ fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progr
     let history = History::new(records);
     let options = Options { knobs: knobs.clone(), settled: *progress == Progress::Settled, ..Options::default() };
     let judgement = judge(&history, &options);
+    let kept = Kept::of(&judgement);
     let mut breaches: Vec<Breach> = judgement
         .broken()
         .flat_map(|finding| {
@@ -118,7 +122,7 @@ fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progr
         evidence: vec![],
     }));
     breaches.extend(lack_of_progress(progress));
-    Verdict { breaches, tally, marks, later_election, ..Verdict::default() }
+    Verdict { breaches, tally, marks, kept, later_election, ..Verdict::default() }
 }
 
 fn lack_of_progress(progress: &Progress) -> Option<Breach> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use protocol::config::Mode;
 
 use crate::guard::Guard;
+use crate::kept::Kept;
 use crate::marks::Marks;
 use crate::plan::Plan;
 use crate::run::{Breach, Verdict, run};
@@ -49,6 +50,8 @@ pub struct Report {
     pub tally: Tally,
     /// What rare things happened, and what the faults met.
     pub marks: Marks,
+    /// How often each promise was judged.
+    pub kept: Kept,
     /// How often each law was judged.
     pub laws: Sheet,
     /// How long it took.
@@ -126,6 +129,7 @@ impl Report {
         self.later_elections += u64::from(verdict.later_election);
         self.tally += verdict.tally;
         self.marks += &verdict.marks;
+        self.kept += &verdict.kept;
         self.laws += &verdict.laws;
         if !verdict.breaches.is_empty() {
             told(seed, &verdict.breaches);
@@ -143,6 +147,9 @@ impl Report {
         let mut unseen: Vec<String> = never.filter(|_| self.seeds >= LARGE).collect();
         if self.seeds >= COMPLETE {
             unseen.extend(self.marks.unseen());
+            unseen.extend(self.kept.unjudged());
+            let unjudged = LAWS.into_iter().filter(|law| self.laws.row(*law).judged == 0);
+            unseen.extend(unjudged.map(|law| format!("anything that could break {}", law.id())));
         }
         unseen
     }
@@ -171,6 +178,7 @@ impl fmt::Display for Report {
         let Tally { delivered, refused, leaders, snapshots, corrupted, hopeless, .. } = self.tally;
         writeln!(f, "\ndelivered {delivered}, refused {refused}, leaders {leaders}, snapshots {snapshots}, datagrams damaged {corrupted}")?;
         writeln!(f, "runs in which no progress could be demanded {hopeless}")?;
+        writeln!(f, "{}", self.kept)?;
         for law in LAWS {
             let Row { judged, near, broken } = self.laws.row(law);
             writeln!(f, "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}", law.id())?;

@@ -259,3 +259,22 @@ impl Truth {
         self.knobs.mode == Mode::Primary
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LAWS;
+
+    #[test]
+    fn the_page_names_every_law_as_it_stands() {
+        let page = include_str!("../../docs/GUARANTEES.md");
+        let table = page.split("| Law | What it says |").nth(1).expect("the table is there");
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let told: Vec<(&str, &str)> = rows
+            .map(|row| {
+                let mut cells = row.trim_matches('|').split(" | ").map(str::trim);
+                (cells.next().unwrap_or_default().trim_matches('`'), cells.next().unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(told, LAWS.map(|law| (law.id(), law.statement())));
+    }
+}

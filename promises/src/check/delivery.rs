@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::log_id::LogId;
 
 use crate::index::{Entry, Index, Kind, LifeId, What};
-use crate::judge::{Case, Sheet};
+use crate::judge::{Case, NOT_AT_REST, Sheet};
 
 /// Everything delivered was published by the origin it names, with those bytes, and comes at most once to each peer.
 pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
@@ -26,7 +26,9 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
                     format!("reading {oseq} of {} reaches {} with other bytes", index.name(origin), index.name(id))
                 }),
                 // A killed process takes the event it was about to write with it.
-                None if cut_off(index, origin) && !index.published_from(origin, oseq) => {}
+                None if cut_off(index, origin) && !index.published_from(origin, oseq) => {
+                    sheet.excuse("its publisher was killed before it could tell of it");
+                }
                 None => sheet.breach(&[fact.at], || {
                     format!("{} delivers reading {oseq} of {}, which never published it", index.name(id), index.name(origin))
                 }),
@@ -74,6 +76,7 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     merges_name_their_ranges(index, sheet);
     if !case.options.settled {
+        sheet.excuse(NOT_AT_REST);
         return;
     }
     let core = index.core();
@@ -210,6 +213,7 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
         }
     }
     if !case.options.settled {
+        sheet.excuse(NOT_AT_REST);
         return;
     }
     for id in index.core().into_iter().filter(|id| !index.lives[*id].holed) {
@@ -280,6 +284,7 @@ pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
 /// each of the core, from its join point on.
 pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
     if !case.options.settled {
+        sheet.excuse(NOT_AT_REST);
         return;
     }
     let index = case.index;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::id::{Incarnation, PeerId};
 
 use crate::index::{Entry, Fact, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
-use crate::judge::{Case, Sheet};
+use crate::judge::{Case, NOT_AT_REST, Sheet};
 
 /// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done to it, not by what
 /// the leader believed.
@@ -52,7 +52,11 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     // it may not have heard them.
     let knobs = &case.options.knobs;
     let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
-    if index.stood_still(leader, new.t, patience) || is_sent_away(index, leader, old, new) {
+    let (stood_still, is_out) = (index.stood_still(leader, new.t, patience), is_sent_away(index, leader, old, new));
+    if stood_still || is_out {
+        for _ in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
+            sheet.excuse(if stood_still { "its leader stood still" } else { "the group had removed its leader" });
+        }
         return;
     }
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
@@ -60,9 +64,11 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         // A leader that stands judges by its own link to a member; one that has just been elected, by who could be asked.
         let stands = old.epoch == new.epoch;
         if if stands { index.is_cut_between([leader, removed], new.t) } else { index.is_stormy([leader, removed], new.t) } {
+            sheet.excuse("links between the two were cut or bad");
             continue;
         }
         if !stands && was_led_in_a_storm(index, old, new) {
+            sheet.excuse("links of the leader before were bad");
             continue;
         }
         sheet.look();
@@ -164,6 +170,7 @@ fn follows(index: &Index<'_>, life: LifeId, (old, new): (&ViewFact<'_>, &ViewFac
 /// At rest, everybody in the core reports one view, and it names exactly the core.
 pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
     if !case.options.settled {
+        sheet.excuse(NOT_AT_REST);
         return;
     }
     let index = case.index;

@@ -25,6 +25,7 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
     let mut agreed: BTreeMap<(&LogId, u64), (EpochId, Known<'_>)> = BTreeMap::new();
     each_stable(index, |seq, epoch, known| {
         if known.t >= one_from {
+            sheet.excuse("the group may have been in two parts");
             return;
         }
         sheet.look();
@@ -219,7 +220,9 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                     }
                 }
                 What::Diverged { from, to } => {
-                    if fact.t < one_from {
+                    if fact.t >= one_from {
+                        sheet.excuse("the group may have been in two parts");
+                    } else {
                         sheet.look();
                         let known = held.from(from).find_map(|(seq, epoch, at)| Some((seq, at, stable.get(&(epoch, seq))?)));
                         if let Some((seq, at, known)) = known.filter(|(_, _, known)| known.at < fact.at) {

@@ -5,7 +5,7 @@ use protocol::note::Note;
 use crate::fault::Fault;
 use crate::history::Record;
 use crate::index::{EpochId, Fact, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
-use crate::judge::{Case, Sheet};
+use crate::judge::{Case, NOT_AT_REST, Sheet};
 use crate::world::World;
 
 /// The leader of a group that is well is not unseated: not by a joiner, not by the death of another.
@@ -30,14 +30,19 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                     let Some(leader) = leader.filter(|leader| index.lives[*leader].first.is_some()) else { continue };
                     // Links of either that are cut or bad prove nothing against anybody.
                     if index.is_stormy([id, leader], fact.t) {
+                        sheet.excuse("links of one of the two were bad");
                         continue;
                     }
-                    sheet.look();
-                    if is_well(index, leader, fact.t, fact.at)
-                        && !is_founding(index, view, fact.t)
-                        && !is_left_by_its_quorum(case, leader, fact.at)
-                        && !has_gone_into_one_that_died(index, view, leader, (fact.at, fact.t))
-                    {
+                    if !is_well(index, leader, fact.t, fact.at) {
+                        sheet.look();
+                    } else if is_founding(index, view, fact.t) {
+                        sheet.excuse("several had founded the group at once");
+                    } else if is_left_by_its_quorum(case, leader, fact.at) {
+                        sheet.excuse("its quorum was gone");
+                    } else if has_gone_into_one_that_died(index, view, leader, (fact.at, fact.t)) {
+                        sheet.excuse("it had gone over to a group whose leader died");
+                    } else {
+                        sheet.look();
                         sheet.breach(&[view.at, fact.at, index.lives[leader].last], || {
                             format!("{} takes the place of {}, and nothing was wrong with that one", index.name(id), index.name(leader))
                         });
@@ -107,7 +112,14 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
         }
         // One more round of election and sync for each further loss, and one to fetch what the new log has.
         let deadline = trouble.from.saturating_add(index.aftermath).saturating_add(again.saturating_mul(losses + 1));
-        if disturbed || trouble.to < deadline || index.was_blocked(trouble.from, deadline) {
+        let excuse = match (disturbed, trouble.to < deadline, index.was_blocked(trouble.from, deadline)) {
+            (true, _, _) => Some("something else than deaths happened in the meantime"),
+            (_, true, _) => Some("it was back within the bound"),
+            (_, _, true) => Some("the group was blocked"),
+            (false, false, false) => None,
+        };
+        if let Some(excuse) = excuse {
+            sheet.excuse(excuse);
             continue;
         }
         for leader in &trouble.lives {
@@ -154,6 +166,7 @@ fn survivors_move_on(index: &Index<'_>, leader: LifeId, (from, deadline): (u64, 
 /// At rest, the core has exactly one leader, and everybody in it knows that one.
 pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
     if !case.options.settled {
+        sheet.excuse(NOT_AT_REST);
         return;
     }
     let index = case.index;

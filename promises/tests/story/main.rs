@@ -282,6 +282,12 @@ fn stable_agreement() {
 }
 
 #[test]
+fn confirmed() {
+    check_breaks("confirmed", |story| story.told.retain(|(_, _, note)| !matches!(note, Note::Acknowledged { .. })));
+    check_breaks("confirmed", |story| story.tell(456, P1, acknowledged(1, 2)));
+}
+
+#[test]
 fn safe_kept() {
     check_breaks("safe-kept", |story| {
         story.tell(12_600, P1, Note::Diverged { log: log(), from: Seq(7), to: Seq(7) });

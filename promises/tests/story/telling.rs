@@ -69,6 +69,10 @@ pub(super) fn publish((origin, _): Name, oseq: u64) -> Note {
     Note::Publish { oseq: Oseq(oseq), digest: Digest::of(format!("{origin} says {oseq}").as_bytes()), safe: false }
 }
 
+pub(super) fn acknowledged(oseq: u64, seq: u64) -> Note {
+    Note::Acknowledged { log: log(), oseq: Oseq(oseq), seq: Seq(seq), epoch: first() }
+}
+
 pub(super) fn cut(epoch: Epoch, seq: u64) -> Note {
     Note::Cut { epoch, seq: Seq(seq), log: log() }
 }
@@ -149,7 +153,9 @@ impl Story {
             story.tell(450, peer, Note::Stable { log: log(), epoch: first(), seq: Seq(3) });
         }
         story.tell(312, P3, elected("p3", first()));
-        story.tell(400, P1, publish(P1, 1));
+        let Note::Publish { oseq, digest, .. } = publish(P1, 1) else { unreachable!("it says so") };
+        story.tell(400, P1, Note::Publish { oseq, digest, safe: true });
+        story.tell(455, P1, acknowledged(1, 2));
         story.tell(405, P2, publish(P2, 1));
         story.tell(460, P1, status(1, 1));
         story.done(2_000, World::Fault { id: "crash".to_owned(), fault: Fault::Kill, who: vec!["p3".to_owned()], confirmed: true });

@@ -1,0 +1,76 @@
+//! How often each promise was judged over many runs, how often something was not held against it and why, and how often it was
+//! broken. A promise that is excused from most of what happens is none.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::AddAssign;
+
+use promises::CATALOGUE;
+use promises::judge::Judgement;
+
+/// The counts of all promises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    rows: BTreeMap<&'static str, Row>,
+}
+
+/// The counts of one promise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Row {
+    judged: u64,
+    broken: u64,
+    excused: BTreeMap<&'static str, u64>,
+}
+
+impl Kept {
+    /// Of one run.
+    #[must_use]
+    pub fn of(judgement: &Judgement) -> Self {
+        let row = |finding: &promises::judge::Finding| {
+            (finding.promise, Row { judged: finding.looked_at, broken: finding.times, excused: finding.excused.clone() })
+        };
+        Self { rows: judgement.findings.iter().map(row).collect() }
+    }
+
+    /// The promises that a large sweep has to have judged and has not.
+    #[must_use]
+    pub fn unjudged(&self) -> Vec<String> {
+        let unjudged = |id: &&str| !ELSEWHERE.contains(id) && self.rows.get(*id).is_none_or(|row| row.judged == 0);
+        CATALOGUE.iter().map(|promise| promise.id).filter(unjudged).map(|id| format!("anything that could break {id}")).collect()
+    }
+}
+
+impl AddAssign<&Self> for Kept {
+    fn add_assign(&mut self, other: &Self) {
+        for (id, row) in &other.rows {
+            let sum = self.rows.entry(id).or_default();
+            sum.judged += row.judged;
+            sum.broken += row.broken;
+            for (why, count) in &row.excused {
+                *sum.excused.entry(why).or_default() += count;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, promise) in CATALOGUE.iter().enumerate() {
+            let Row { judged, broken, excused } = self.rows.get(promise.id).cloned().unwrap_or_default();
+            let end = if at == 0 { "" } else { "\n" };
+            write!(
+                f,
+                "{end}promise {:<21} judged {judged:>10}, excused {:>8}, broken {broken:>5}",
+                promise.id,
+                excused.values().sum::<u64>()
+            )?;
+            for (nth, (why, count)) in excused.iter().enumerate() {
+                write!(f, "{}{count} because {why}", if nth == 0 { ": " } else { ", " })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Promises about the files of processes, of which simulated peers have none.
+const ELSEWHERE: [&str; 1] = ["disk-matches"];
