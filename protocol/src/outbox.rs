@@ -234,7 +234,11 @@ impl Outbox {
             if count == 0 {
                 return;
             }
-            self.bytes -= readings.bytes_of_first(count);
+            let bytes_gone = readings.bytes_of_first(count);
+            self.bytes -= bytes_gone;
+            // What another log has taken back waits again, and is given up all the same: it takes no room in the window any more.
+            let not_waiting = self.ordered.next().above(self.first).min(count);
+            self.waiting_bytes -= bytes_gone - readings.bytes_of_first(not_waiting);
             self.first = self.first.plus(count);
             if count == readings.len() {
                 self.batches.pop_front();
@@ -357,6 +361,22 @@ mod tests {
         outbox.on_log_replaced(Oseq(1), VecDeque::from([stretch(7, 1)]));
         let (first, run) = outbox.next_run(u64::MAX).expect("two");
         assert_eq!((first, count(&run)), (Oseq(2), 2));
+    }
+
+    #[test]
+    fn what_is_given_up_while_it_waits_again_takes_no_room() {
+        let knobs = Knobs { merge_retain_entries: 1, window_bytes: 12, payload_max: 4, ..Knobs::default() };
+        let mut outbox = Outbox::new();
+        for n in 1..=3 {
+            assert_eq!(publish(&mut outbox, "1234", &knobs), Ok(Oseq(n)));
+            ordered(&mut outbox, n, n);
+        }
+        // All three were stable there, and none of them stands in the log that takes its place.
+        outbox.on_stable(Seq(2), &knobs);
+        outbox.on_log_replaced(Oseq::ZERO, VecDeque::from([stretch(1, 3)]));
+        assert_eq!(outbox.room(&knobs).1, 4, "two of three are held, and wait");
+        outbox.on_stable(Seq(1), &knobs);
+        assert_eq!(outbox.room(&knobs).1, 8, "one of them is held");
     }
 
     #[test]
