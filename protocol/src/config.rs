@@ -9,6 +9,7 @@ use crate::draw::digest;
 use crate::error::ConfigError;
 pub use crate::guarantee::{Guarantee, LateJoin, Mode};
 use crate::id::PeerId;
+use crate::view::View;
 
 /// The knobs as given; `Default` is the product's, [`Knobs::fast`] the profile of tests and demonstrations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +189,14 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+impl Config {
+    /// With knobs that no user may have, so that what hangs on them can be counted on the fingers.
+    pub(crate) fn unchecked(knobs: Knobs) -> Self {
+        Self { cluster: digest(knobs.cluster.as_bytes()), knobs }
+    }
+}
+
 impl TryFrom<Knobs> for Config {
     type Error = ConfigError;
 
@@ -211,11 +220,17 @@ impl TryFrom<Knobs> for Config {
         count("payload_max", knobs.payload_max, 1, 16 << 20)?;
         count("window_bytes", knobs.window_bytes, knobs.payload_max, 1 << 30)?;
         count("retain_entries", knobs.retain_entries, 1, 1 << 24)?;
+        count("members_max", knobs.members_max, 1, 65_536)?;
         count("retain_bytes", knobs.retain_bytes, knobs.payload_max, 1 << 34)?;
+        // Views stand in the log, too: were they alone more than it is to retain, nobody could let anybody in.
+        let views = VIEWS_LEAST * View::weight_of(usize::try_from(knobs.members_max).unwrap_or(usize::MAX));
+        let least = knobs.payload_max + views;
+        if knobs.retain_bytes < least {
+            return Err(ConfigError::Retention { got: knobs.retain_bytes, least, members_max: knobs.members_max });
+        }
         count("merge_retain_entries", knobs.merge_retain_entries, 0, 1 << 24)?;
         count("merge_retain_bytes", knobs.merge_retain_bytes, 0, 1 << 34)?;
         count("max_lag_entries", knobs.max_lag_entries, 1, knobs.retain_entries)?;
-        count("members_max", knobs.members_max, 1, 65_536)?;
         if knobs.heartbeat_timeout < 2 * knobs.heartbeat_interval {
             return Err(ConfigError::Impatient { timeout: knobs.heartbeat_timeout, interval: knobs.heartbeat_interval });
         }
@@ -232,6 +247,8 @@ impl TryFrom<Knobs> for Config {
     }
 }
 
+/// Views of the largest group that there has to be room for.
+const VIEWS_LEAST: u64 = 8;
 const TICK: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -264,6 +281,7 @@ mod tests {
         check_refused(|k| k.max_lag_entries = 1 << 30, "max_lag_entries");
         check_refused(|k| k.payload_max = 0, "payload_max");
         check_refused(|k| k.window_bytes = 1, "window_bytes");
+        check_refused(|k| k.retain_bytes = 6 << 20, "the views of members_max = 4096 members need 6291968 at least");
         check_refused(|k| k.cluster = String::new(), "cluster");
         check_refused(|k| k.mode = Mode::Primary, "bootstrap names nobody");
         check_refused(|k| k.bootstrap = vec![PeerId::new("p1").expect("a valid name")], "drop bootstrap");

@@ -224,7 +224,7 @@ impl Entry {
     pub fn weight(&self) -> u64 {
         match self {
             Self::Readings { readings, .. } => readings.bytes() + READING_WEIGHT * readings.len(),
-            Self::View(view) => 64 + view.size() as u64 * 160 + view.remarks.weight(),
+            Self::View(view) => View::weight_of(view.size()) + view.remarks.weight(),
             Self::Change(change) => 64 + (change.gone.len() + change.come.len()) as u64 * 160 + change.remarks.weight(),
             Self::Lost { .. } => 64,
         }

@@ -142,6 +142,18 @@ pub enum ConfigError {
         /// heartbeat_interval.
         interval: Duration,
     },
+    /// A log that has no room for the views of its own group.
+    #[error(
+        "retain_bytes is {got}; the views of members_max = {members_max} members need {least} at least: raise it, or lower members_max"
+    )]
+    Retention {
+        /// retain_bytes.
+        got: u64,
+        /// The least that it may be.
+        least: u64,
+        /// members_max.
+        members_max: u64,
+    },
     /// Something that is none of a knob's choices.
     #[error("{knob} is {got:?}; make it {choices}")]
     Choice {

@@ -106,7 +106,7 @@ fn an_origin_that_was_in_no_view_is_nobody() {
 
 #[test]
 fn a_leader_that_says_nothing_is_stable_makes_nobody_keep_everything() {
-    let knobs = Knobs { retain_bytes: 10_000, payload_max: 1_000, window_bytes: 1_000, ..Knobs::fast() };
+    let knobs = Knobs { retain_bytes: 10_000, payload_max: 1_000, window_bytes: 1_000, members_max: 4, ..Knobs::fast() };
     for mode in [Mode::Available, Mode::Primary] {
         let bootstrap = if mode == Mode::Primary { vec![peer(3).id().clone()] } else { Vec::new() };
         let mut puppet = Puppet::member(Knobs { mode, bootstrap, ..knobs.clone() });

@@ -64,6 +64,11 @@ impl View {
         self.find(&self.leader)
     }
 
+    /// Roughly how many bytes a view of so many takes in memory.
+    pub(crate) fn weight_of(size: usize) -> u64 {
+        64 + size as u64 * 160
+    }
+
     /// How many are in it.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -76,9 +76,11 @@ impl Plan {
             // Bounds that are never reached are never tested.
             plan.knobs.payload_max = 2 << 10;
             plan.knobs.window_bytes = 64 << 10;
-            plan.knobs.retain_bytes = dice.pick("retained bytes", 0, &[4 << 10, 64 << 10]);
             plan.knobs.merge_retain_bytes = 64 << 10;
             plan.knobs.members_max = dice.pick("members", 0, &[8, 64]);
+            // As little as may be, or somewhat more.
+            let views = 8 * (64 + 160 * plan.knobs.members_max);
+            plan.knobs.retain_bytes = plan.knobs.payload_max + views * dice.pick("retained bytes", 0, &[1, 4]);
         }
         let every_us = unit / dice.pick("lies", 0, &[10, 100, 1_000]);
         plan.lies = Some(Lies { member, from_us: dice.below("first lie", 0, plan.chaos_us / 2), every_us: every_us.max(1) });
@@ -160,6 +162,13 @@ impl Dice {
         }
         if self.one_in("small merge retention", 0, 6) {
             knobs.merge_retain_entries = self.pick("merge retain", 0, &[0, 1, 8]);
+        }
+        if self.one_in("few bytes", 0, 6) {
+            knobs.payload_max = self.pick("payload max", 0, &[64, 256, 2_000]);
+            knobs.window_bytes = knobs.payload_max * self.pick("window bytes", 0, &[1, 2, 8]);
+            knobs.members_max = 16;
+            knobs.retain_bytes = knobs.payload_max + (22 << 10) * self.pick("retain bytes", 0, &[1, 1, 4]);
+            knobs.merge_retain_bytes = knobs.payload_max * self.pick("merge retain bytes", 0, &[0, 1, 16]);
         }
         if self.one_in("no join batch", 0, 6) {
             knobs.join_batch = Duration::ZERO;

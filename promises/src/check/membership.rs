@@ -257,7 +257,8 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
         let mut facts = index.lives[leader].facts.iter();
         first.is_some_and(|first| first.seq == 1) && !facts.any(|fact| matches!(fact.what, What::Transfer { .. }))
     });
-    let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(knobs.payload_max) < knobs.retain_bytes;
+    let each = knobs.payload_max.saturating_add(64).max(64 + 160 * view.members.len() as u64);
+    let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(each) < knobs.retain_bytes;
     let due = if founder && few { asked.min(view.seq - 1) } else { 0 };
     if got > asked || got < due {
         sheet.breach(&[transfer.at, view.at], || {

@@ -107,6 +107,10 @@ impl Truth {
                 if count == entries_least {
                     self.notes.near(Law::LostTruly);
                 }
+                // What is given up takes no room any more.
+                let own = &mut self.sinks[number].own;
+                let lost = usize::try_from(to.0).expect("they are in memory").min(own.len());
+                own[..lost].fill(0);
             }
             first = wish.last(first).next();
         }
