@@ -23,6 +23,8 @@ pub(super) struct Sinks {
     own_as: Option<Member>,
     /// The last of them that stood in its log when it was looked at last.
     ordered: Oseq,
+    /// The last of them that it has given up.
+    gone: Oseq,
     /// How long the readings are that it is just given.
     given: Vec<u64>,
     /// The first of its own readings of which it has said that they stand nowhere.
@@ -57,7 +59,7 @@ impl Sinks {
     fn accept(&mut self, me: &Member, first: Oseq, sizes: impl Iterator<Item = u64>) {
         if self.own_as.as_ref() != Some(me) {
             // Under another incarnation it numbers them anew.
-            (self.own, self.own_as, self.ordered) = (vec![], Some(me.clone()), Oseq::ZERO);
+            (self.own, self.own_as, self.ordered, self.gone) = (vec![], Some(me.clone()), Oseq::ZERO, Oseq::ZERO);
         }
         self.own.truncate(usize::try_from(first.previous().0).expect("they are in memory"));
         self.own.extend(sizes);
@@ -65,9 +67,8 @@ impl Sinks {
 
     /// How many of its own wait to be ordered, and how many bytes of them.
     fn waiting(&self) -> (u64, u64) {
-        let ordered = usize::try_from(self.ordered.0).expect("they are in memory").min(self.own.len());
-        let waiting = &self.own[ordered..];
-        (waiting.len() as u64, waiting.iter().sum())
+        let above = |oseq: Oseq| &self.own[usize::try_from(oseq.0).expect("they are in memory").min(self.own.len())..];
+        (above(self.ordered).len() as u64, above(self.ordered.max(self.gone)).iter().sum())
     }
 }
 
@@ -108,9 +109,7 @@ impl Truth {
                     self.notes.near(Law::LostTruly);
                 }
                 // What is given up takes no room any more.
-                let own = &mut self.sinks[number].own;
-                let lost = usize::try_from(to.0).expect("they are in memory").min(own.len());
-                own[..lost].fill(0);
+                self.sinks[number].gone = self.sinks[number].gone.max(*to);
             }
             first = wish.last(first).next();
         }
