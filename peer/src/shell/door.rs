@@ -36,9 +36,24 @@ struct Wanted {
     guarantee: Option<Guarantee>,
     wait: Wait,
     token: Option<String>,
+    /// Others who have asked for the same, by its token, before the node had it.
+    also: Vec<(Asker, Wait)>,
+}
+
+impl Wanted {
+    /// Everybody who is to be told what became of it.
+    fn askers(self) -> impl Iterator<Item = Asker> {
+        std::iter::once(self.from).chain(self.also.into_iter().map(|(from, _)| from))
+    }
 }
 
 impl Desk {
+    /// The reading with that token that the node has not got yet.
+    fn with_token(&mut self, token: &str) -> Option<&mut Wanted> {
+        let mut open = self.waiting.iter_mut().chain(self.storing.values_mut());
+        open.find(|wanted| wanted.token.as_deref() == Some(token))
+    }
+
     /// Whether there is something to do at once, where the window takes so many readings and so many bytes of them.
     pub(super) fn is_busy(&self, (readings, bytes): (u64, u64)) -> bool {
         let fits = |wanted: &Wanted| readings > 0 && bytes >= wanted.payload.len() as u64;
@@ -77,7 +92,7 @@ impl Shell {
                     let say = format!(
                         "the token cannot be stored in the data folder ({error}), so the reading is not published; say it without one, or mend the folder"
                     );
-                    self.door.refuse(wanted.from, Fault::new("not_stored", say));
+                    wanted.askers().for_each(|from| self.door.refuse(from, Fault::new("not_stored", say.clone())));
                 }
             }
         }
@@ -123,14 +138,17 @@ impl Shell {
                     Some(token) => self.confirmations.repeat(token, from, wait, &self.door),
                     None => Some(from),
                 };
-                let mut open = self.desk.waiting.iter().chain(self.desk.storing.values());
-                let mut is_given = |token: &String| open.any(|wanted| wanted.token.as_ref() == Some(token));
                 let Some(from) = from else { return };
-                if token.as_ref().is_some_and(&mut is_given) {
-                    self.door.refuse(from, Fault::new("busy", "a request with that token waits for room; ask again when it is answered"));
+                if let Some(given) = token.as_ref().and_then(|token| self.desk.with_token(token)) {
+                    if given.also.len() < ALSO_MOST {
+                        given.also.push((from, wait));
+                    } else {
+                        let say = "as many requests with that token wait for room as may; ask again when they are answered";
+                        self.door.refuse(from, Fault::new("busy", say));
+                    }
                     return;
                 }
-                let wanted = Wanted { from, payload, guarantee, wait, token };
+                let wanted = Wanted { from, payload, guarantee, wait, token, also: Vec::new() };
                 match (&mut self.tokens, &wanted.token) {
                     (Some(tokens), Some(token)) => match tokens.begin(token) {
                         Some(job) => drop(self.desk.storing.insert(job, wanted)),
@@ -251,8 +269,13 @@ impl Shell {
             return;
         }
         for past in 0..count {
-            let Some(Wanted { from, wait, token, .. }) = self.desk.given.pop_front() else { return };
+            let Some(Wanted { from, wait, token, also, .. }) = self.desk.given.pop_front() else { return };
+            let repeats = token.clone();
             self.confirmations.accept((inc, first.plus(past)), from, wait, token, &self.door);
+            for (from, wait) in also {
+                let told = repeats.as_deref().and_then(|token| self.confirmations.repeat(token, from, wait, &self.door));
+                debug_assert!(told.is_none(), "it was accepted just now");
+            }
         }
     }
 
@@ -264,12 +287,12 @@ impl Shell {
             }
             return;
         }
-        let Some(Wanted { from, payload, token, .. }) = self.desk.given.pop_front() else { return };
-        self.confirmations.refuse(token);
+        let Some(mut wanted) = self.desk.given.pop_front() else { return };
+        self.confirmations.refuse(wanted.token.take());
         self.refusals.refuse(why);
         let fault = match why {
             Refusal::TooLarge => {
-                let say = format!("the reading has {} bytes; payload_max is {}", payload.len(), self.payload_max);
+                let say = format!("the reading has {} bytes; payload_max is {}", wanted.payload.len(), self.payload_max);
                 Fault::new("too_large", say)
             }
             Refusal::Leaving => Fault::new("leaving", "this peer is leaving the group"),
@@ -279,10 +302,12 @@ impl Shell {
             }
             Refusal::WindowFull => unreachable!("it was dealt with"),
         };
-        self.door.refuse(from, fault);
+        wanted.askers().for_each(|from| self.door.refuse(from, fault.clone()));
     }
 }
 
+/// Requests with one token that wait for the first of them.
+const ALSO_MOST: usize = 64;
 const ASKS_PER_TURN: usize = 1_024;
 /// Readings of clients that may wait for room.
 const WAITING_MAX: usize = 8_192;
