@@ -42,6 +42,12 @@ impl Open {
     }
 }
 
+/// Whether the list says that this plan breaks that promise.
+#[must_use]
+pub fn is_known(token: &str, promise: &str) -> bool {
+    listed(LIST).any(|known| known == (token, promise))
+}
+
 /// The tokens of the list, each with the promise that it breaks.
 fn listed(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));

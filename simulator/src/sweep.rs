@@ -1,6 +1,7 @@
 //! A sweep: many seeds, on a few threads, and what they have seen together.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ pub struct Sweep {
 /// What a sweep has seen.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The seeds that failed, lowest first, with what they broke.
+    /// The seeds that failed, lowest first, with what they broke; the evidence has been told.
     pub failures: Vec<(u64, Vec<Breach>)>,
     /// How many seeds were run.
     pub seeds: u64,
@@ -61,8 +62,9 @@ pub struct Report {
 }
 
 impl Sweep {
-    /// Runs it. Each failure is handed to `told` as soon as it is found.
-    pub fn run(&self, told: impl Fn(u64, &[Breach]) + Sync) -> Report {
+    /// Runs it. Each failure is handed to `told` as soon as it is found, which says whether to go on. Seeds begin in their order,
+    /// and those that have begun are finished; so of all failures up to the one at which it stops none is missing.
+    pub fn run(&self, told: impl Fn(u64, &[Breach]) -> ControlFlow<()> + Sync) -> Report {
         let started = Instant::now();
         let next = AtomicU64::new(0);
         let enough = AtomicBool::new(false);
@@ -80,8 +82,8 @@ impl Sweep {
                         let verdict = self.one(&plan);
                         let mut report = report.lock().expect("no thread panics while it adds its verdict");
                         report.count_hearing(&plan);
-                        report.add(seed, verdict, &told);
-                        if report.failures.len() as u64 >= self.failures_max {
+                        let flow = report.add(seed, verdict, &told);
+                        if flow.is_break() || report.failures.len() as u64 >= self.failures_max {
                             enough.store(true, Ordering::Relaxed);
                         }
                     }
@@ -124,17 +126,22 @@ impl Report {
         self.one_way[usize::from(plan.knobs.mode == Mode::Primary)] += u64::from(!plan.hearing.is_whole());
     }
 
-    fn add(&mut self, seed: u64, verdict: Verdict, told: &impl Fn(u64, &[Breach])) {
+    fn add(&mut self, seed: u64, verdict: Verdict, told: &impl Fn(u64, &[Breach]) -> ControlFlow<()>) -> ControlFlow<()> {
         self.seeds += 1;
         self.later_elections += u64::from(verdict.later_election);
         self.tally += verdict.tally;
         self.marks += &verdict.marks;
         self.kept += &verdict.kept;
         self.laws += &verdict.laws;
-        if !verdict.breaches.is_empty() {
-            told(seed, &verdict.breaches);
-            self.failures.push((seed, verdict.breaches));
+        let mut breaches = verdict.breaches;
+        if breaches.is_empty() {
+            return ControlFlow::Continue(());
         }
+        let flow = told(seed, &breaches);
+        // Of very many failures it would fill the memory.
+        breaches.iter_mut().for_each(|breach| breach.evidence = vec![]);
+        self.failures.push((seed, breaches));
+        flow
     }
 
     /// What a sweep of this size has to have seen and has not; such a sweep has tested too little to be a pass.

@@ -28,6 +28,14 @@ fn a_sweep_says_what_it_saw() {
 }
 
 #[test]
+fn a_sweep_for_programs_says_which_seeds_broke_what_and_how_many_were_run() {
+    for until in [&["--until"][..], &["--until", "fifo,gap-free"]] {
+        let output = simulator(&[&["run", "--seeds", "20"], until].concat());
+        assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "20 seeds run\n"));
+    }
+}
+
+#[test]
 fn one_seed_is_one_run() {
     let output = simulator(&["run", "--seeds", "20", "--from", "1000", "--check"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -65,6 +73,7 @@ fn a_token_names_a_seed_and_what_it_drew() {
 #[test]
 fn mistakes_have_their_own_exit_codes() {
     assert_eq!(simulator(&["run", "--seeds", "many"]).status.code(), Some(64));
+    assert_eq!(simulator(&["run", "--until", "fifo", "--failures", "3"]).status.code(), Some(64));
     assert_eq!(simulator(&["replay"]).status.code(), Some(64));
     assert_eq!(simulator(&["--help"]).status.code(), Some(0));
     let missing = simulator(&["replay", "--plan", "no-such-plan.toml"]);
