@@ -7,9 +7,11 @@
 //! and which mutants nothing can catch, is written in `.cargo/mutants.toml`, with reasons. None of this is part of the CI.
 
 mod judges;
+mod meant;
 mod mutant;
 mod tally;
 mod weave;
+mod woven;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,11 @@ pub(crate) struct Which {
     /// Run nothing; put the results of all parts so far together
     #[arg(long, conflicts_with_all = ["shard", "only"])]
     report: bool,
+    /// Instead, changes of meaning, each of which a promise has to catch by name; `--only WORD` or `--only 'WORD|WORD'` for some
+    #[arg(long, conflicts_with_all = ["shard", "report"])]
+    meant: bool,
+    #[command(flatten)]
+    extent: meant::Extent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +62,9 @@ fn shard(text: &str) -> Result<Shard, String> {
 
 /// Judges them, or only puts results together.
 pub(crate) fn run(workshop: &Workshop, which: &Which) -> Result<ExitCode, Failure> {
+    if which.meant {
+        return meant::run(workshop, &which.extent, which.only.as_deref());
+    }
     let folder = workshop.root().join("target").join("mutants");
     let results = folder.join("results.txt");
     let io = || Failure::io(results.display().to_string());

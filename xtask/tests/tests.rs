@@ -43,7 +43,7 @@ fn lives(pid: &str) -> bool {
 
 #[test]
 fn mistakes_are_told_and_are_64() {
-    for arguments in [&["dance"][..], &["scenario"], &["scenario", "no_such_story"], &["bench"]] {
+    for arguments in [&["dance"][..], &["scenario"], &["scenario", "no_such_story"], &["bench"], &["mutants", "--deep"]] {
         let output = Command::new(XTASK).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(!output.stderr.is_empty(), "{arguments:?}");

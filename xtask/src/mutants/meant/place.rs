@@ -1,0 +1,162 @@
+//! Where a quotation stands in a page of Rust, and in which function: what `weave` has to know of a mutant, and `cargo-mutants`
+//! does not tell of those that people write.
+//!
+//! Reads no more of Rust than it takes to see where functions begin and end. The tests at the bottom of a page are no part of it.
+
+use crate::mutants::mutant::{Place, Span};
+
+/// Where `quoted` stands, and the outermost function around it.
+pub(crate) fn find(page: &str, quoted: &str) -> Result<(Span, Span), String> {
+    let code = &page[..page.find("\n#[cfg(test)]\n").unwrap_or(page.len())];
+    let mut found = code.match_indices(quoted).map(|(at, _)| at);
+    let at = found.next().ok_or("is not found; the core has moved on")?;
+    if found.next().is_some() {
+        return Err("is found more than once; quote more of it".to_owned());
+    }
+    let end = at + quoted.len();
+    let function = functions(code).into_iter().find(|(from, to)| *from <= at && end <= *to);
+    let (from, to) = function.ok_or("is in no function")?;
+    Ok((span(code, at, end), span(code, from, to)))
+}
+
+fn span(text: &str, from: usize, to: usize) -> Span {
+    Span { start: place(text, from), end: place(text, to) }
+}
+
+fn place(text: &str, at: usize) -> Place {
+    let before = &text[..at];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Place { line, column }
+}
+
+/// Where the functions that are in no other one begin, at `fn`, and end, behind their last brace.
+fn functions(code: &str) -> Vec<(usize, usize)> {
+    let bare = bare(code);
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(next) = bare[at..].windows(3).position(|word| word == b"fn ").map(|next| at + next) {
+        at = next + 3;
+        let is_word = next == 0 || !(bare[next - 1].is_ascii_alphanumeric() || bare[next - 1] == b'_');
+        let is_named = bare.get(at).is_some_and(|letter| letter.is_ascii_alphabetic() || *letter == b'_');
+        if let Some(end) = (is_word && is_named).then(|| end_of(&bare, at)).flatten() {
+            found.push((next, end));
+            at = end;
+        }
+    }
+    found
+}
+
+/// Behind the body of the function whose name is there; nothing if it has none.
+fn end_of(bare: &[u8], name: usize) -> Option<usize> {
+    let (mut brackets, mut braces) = (0_u32, 0_u32);
+    for (at, letter) in bare.iter().enumerate().skip(name) {
+        match letter {
+            b'(' | b'[' => brackets += 1,
+            b')' | b']' => brackets = brackets.checked_sub(1)?,
+            b';' if brackets == 0 && braces == 0 => return None,
+            b'{' => braces += 1,
+            b'}' => {
+                braces = braces.checked_sub(1)?;
+                if braces == 0 && brackets == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The page with spaces for every byte of a comment, a text or a letter, so that each bracket that is left is one.
+fn bare(code: &str) -> Vec<u8> {
+    let (text, mut bare) = (code.as_bytes(), code.as_bytes().to_vec());
+    let mut at = 0;
+    while at < text.len() {
+        let end = match text[at..] {
+            [b'/', b'/', ..] => until(code, at, "\n"),
+            [b'/', b'*', ..] => until(code, at + 2, "*/"),
+            [b'"', ..] => quoted(text, at + 1, b'"'),
+            [b'\'', b'\\', ..] => quoted(text, at + 1, b'\''),
+            // A letter, and no lifetime.
+            [b'\'', ..] if code[at + 1..].chars().nth(1) == Some('\'') => until(code, at + 1, "'"),
+            [b'r', b'#', b'"', ..] => until(code, at + 3, "\"#"),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        bare[at..end].fill(b' ');
+        at = end;
+    }
+    bare
+}
+
+/// Behind the next `mark`.
+fn until(code: &str, from: usize, mark: &str) -> usize {
+    code[from..].find(mark).map_or(code.len(), |at| from + at + mark.len())
+}
+
+/// Behind the next quotation mark that no backslash stands before.
+fn quoted(text: &[u8], from: usize, mark: u8) -> usize {
+    let mut at = from;
+    while at < text.len() && text[at] != mark {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    const PAGE: &str = r##"//! fn none() {
+impl A {
+    /// Says } to all.
+    pub(crate) fn one<'a>(&'a self, [b]: [u8; 2]) -> impl Fn(u8) -> u8 {
+        let odd = ['{', '\'', '"'];
+        fn inner() -> &'static str { "}\"}" }
+        move |x| x + 1 // }
+    }
+}
+
+trait T {
+    fn promised(&self);
+    fn given(&self) -> u8 { 7 }
+}
+
+const SEVEN: u8 = 77;
+
+#[cfg(test)]
+mod tests {
+    fn one() { x + 1 }
+}
+"##;
+
+    /// Line and column of the quotation, line and column of its function, and the line where that ends.
+    type Found = ([usize; 2], [usize; 2], usize);
+
+    #[track_caller]
+    fn check(quoted: &str, expected: Result<Found, &str>) {
+        let found = find(PAGE, quoted).map(|(span, function)| {
+            let [start, begin] = [span.start, function.start].map(|place| [place.line, place.column]);
+            (start, begin, function.end.line)
+        });
+        assert_eq!(found, expected.map_err(str::to_owned), "{quoted}");
+    }
+
+    #[test]
+    fn a_quotation_is_found_in_the_outermost_function_around_it() {
+        check("x + 1", Ok(([7, 18], [4, 16], 8)));
+        check("\"}\\\"}\"", Ok(([6, 38], [4, 16], 8)));
+        check("7 }", Ok(([13, 29], [13, 5], 13)));
+    }
+
+    #[test]
+    fn what_stands_nowhere_twice_or_in_no_function_is_refused() {
+        check("x + 2", Err("is not found; the core has moved on"));
+        check("move |y|", Err("is not found; the core has moved on"));
+        check("self", Err("is found more than once; quote more of it"));
+        check("77", Err("is in no function"));
+        check("mod tests", Err("is not found; the core has moved on"));
+    }
+}
