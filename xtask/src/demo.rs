@@ -8,7 +8,7 @@ use crate::workshop::{Profile, Workshop};
 
 /// Runs it. Ctrl-C is how it is meant to end, so that is a success.
 pub(crate) fn run(workshop: &Workshop) -> Result<ExitCode, Failure> {
-    let programs = workshop.build(Profile::Dev, &["orchestrator", "peer"])?;
+    let programs = workshop.build(Profile::Demo, &["orchestrator", "peer"])?;
     let status = children::run(workshop.program(programs.path("orchestrator")?).args([
         "run",
         "--follow",

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::workshop::Workshop;
+use crate::workshop::{Profile, Workshop};
 
 mod children;
 mod ci;
@@ -143,7 +143,7 @@ fn main() -> ExitCode {
         Command::Model { arguments, .. } => workshop.become_program("model", &["model"], &arguments),
         Command::Mutants { which } => mutants::run(&workshop, &which),
         Command::Bench { arguments } => workshop.become_program("bench", &["bench", "peer"], &arguments),
-        Command::Chaos { arguments } => workshop.become_program("chaos", &["chaos"], &arguments),
+        Command::Chaos { arguments } => workshop.become_built(Profile::Demo, "chaos", &["chaos"], &arguments),
         Command::Child { parent, command } => children::become_child(parent, &command),
     };
     result.unwrap_or_else(|failure| failure.tell())

@@ -1,7 +1,8 @@
 //! Where things are, and how they are built: one `cargo build` for what is about to run, then that program itself.
 //!
-//! Everything is built with the `dev` profile, which is optimised in this workspace, so that the demonstration, the tests
-//! and the scenarios share one build. What is *measured* (`sim`, `bench`) is built with `release`.
+//! The tests and the scenarios share one build, with the `dev` profile, which is optimised in this workspace. What is *measured*
+//! (`sim`, `bench`) is built with `release`. What somebody wants to see at once (`demo`, `chaos`) is built with the profile that
+//! is quickest to build, as these commands themselves are.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +23,9 @@ pub(crate) struct Workshop {
 /// How a build is optimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Quick to build, checks its arithmetic, fast enough for tests.
+    /// The quickest to build.
+    Demo,
+    /// Checks its arithmetic, and fast enough for tests.
     Dev,
     /// For numbers.
     Release,
@@ -80,8 +83,10 @@ impl Workshop {
     pub(crate) fn build(&self, profile: Profile, packages: &[&str]) -> Result<Programs, Failure> {
         let mut command = self.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics"]);
         command.args(packages.iter().flat_map(|package| ["--package", package]));
-        if profile == Profile::Release {
-            command.arg("--release");
+        match profile {
+            Profile::Demo => drop(command.args(["--profile", "demo"])),
+            Profile::Dev => {}
+            Profile::Release => drop(command.arg("--release")),
         }
         Programs::built_by(&mut command, packages.join(", "))
     }

@@ -261,7 +261,7 @@ fn a_token_whose_reading_waits_for_room_is_not_taken_twice() {
     // Questions are answered meanwhile.
     assert!(talk.ask(&json!({"id": 4, "do": "status"}))["ok"].is_object());
     group[leads].signal(Signal::SIGCONT);
-    let mut places = std::collections::BTreeMap::new();
+    let mut places = BTreeMap::new();
     while places.len() < 2 {
         let line = talk.hear();
         assert!(line.get("error").is_none(), "{line}");
