@@ -99,7 +99,9 @@ impl Node {
         if building.purpose == Purpose::Join {
             return;
         }
-        let (from, to, ask, source) = (building.next(), building.target, building.ask, building.source.member.clone());
+        let (next, to, ask, source) = (building.next(), building.target, building.ask, building.source.member.clone());
+        // Whoever has had something of a log, and nothing to build on, asks for all that is retained.
+        let from = if next == Seq(1) && self.sinks.delivered() > Seq::ZERO { Seq::ZERO } else { next };
         let Some(row) = building.lineage.iter().rev().find(|row| row.first <= to) else { return };
         let missing = MissingRequest { ask, epoch: row.epoch.clone(), from, to };
         self.send(now, &source, Message::MissingSeqRequest(missing), out);
@@ -141,7 +143,7 @@ impl Node {
         if next == Seq::ZERO || !self.log.retains_above(next.previous()) {
             // Who has had something of this log misses what is not retained any more, and nothing else; who has had nothing
             // begins where the log is stable.
-            let start = if next > Seq(1) { self.log.base() } else { self.log.stable().min(to) };
+            let start = if next == Seq(1) { self.log.stable().min(to) } else { self.log.base() };
             if start > to || !self.log.retains_above(start) {
                 self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
                 return;

@@ -325,7 +325,7 @@ pub struct MissingRequest {
     pub ask: u64,
     /// The epoch of the row that covers `to` in the log that asks.
     pub epoch: Epoch,
-    /// The first position wanted; also in the body.
+    /// The first position wanted, or 0 for all that is retained, after a snapshot of what comes before; also in the body.
     pub from: Seq,
     /// The last position wanted; also in the body.
     pub to: Seq,
