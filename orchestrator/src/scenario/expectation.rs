@@ -10,7 +10,7 @@ use super::tree::{Table, Value, Walk};
 use super::{EventPattern, Expectation, LogPattern, Point, What};
 
 /// Every event that a peer or the bench itself can tell of; a test keeps it in step with the types.
-pub(super) const EVENTS: [&str; 56] = [
+pub(super) const EVENTS: [&str; 57] = [
     "start",
     "ready",
     "stop",
@@ -42,6 +42,7 @@ pub(super) const EVENTS: [&str; 56] = [
     "refused",
     "deliver",
     "dup_suppressed",
+    "left_behind",
     "gap",
     "state_transfer",
     "stale_epoch",
