@@ -118,7 +118,7 @@ impl<'a, W: Watch> Director<'a, W> {
             director.cue(fault.at_us, Cue::Fault(at));
         }
         if let Some(lies) = plan.lies {
-            director.world.begin_lies();
+            director.world.begin_lies(lies.member.is_some());
             director.cue(lies.from_us, Cue::Lie);
         }
         Ok(director)

@@ -156,6 +156,8 @@ pub struct World<W> {
     told: u64,
     /// What each process holds and has been given, and how that stands to what it says.
     truth: Truth,
+    /// Whether that is judged.
+    is_judged: bool,
     /// Who lies, where somebody does.
     liar: Option<Liar>,
     watch: W,
@@ -193,6 +195,7 @@ impl<W: Watch> World<W> {
             processes: 0,
             told: 0,
             truth: Truth::new(settings.config.knobs()),
+            is_judged: true,
             liar: None,
             watch,
             out: Vec::new(),
@@ -543,7 +546,7 @@ impl<W: Watch> World<W> {
 
     /// Holds what a node has done against what everybody holds.
     fn judge(&mut self, host: usize, outputs: &[Output]) {
-        let Self { hosts, truth, now, liar: None, .. } = self else { return };
+        let Self { hosts, truth, now, is_judged: true, .. } = self else { return };
         let Some(process) = &hosts[host].process else { return };
         // What others hold is asked for rarely.
         let asks = outputs.iter().any(|output| matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_)));

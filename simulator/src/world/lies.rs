@@ -12,8 +12,10 @@ use crate::liar::Liar;
 use crate::watch::Watch;
 
 impl<W: Watch> World<W> {
-    /// From now on somebody listens to all that is said, and may lie.
-    pub fn begin_lies(&mut self) {
+    /// From now on somebody listens to all that is said, and may lie. Of what a group holds in which a member does, nothing is
+    /// promised; a stranger's lies change nothing.
+    pub fn begin_lies(&mut self, by_member: bool) {
+        self.is_judged = !by_member;
         self.liar = Some(Liar::new(self.settings.seed));
     }
 

@@ -140,7 +140,7 @@ impl<W: Watch> World<W> {
         );
         let other = ends[1 - side].host;
         self.watch.sent(self.now, &self.hosts[host].id, &self.hosts[other].id, &message);
-        if let (None, Some(process)) = (&self.liar, &self.hosts[host].process) {
+        if let (true, Some(process)) = (self.is_judged, &self.hosts[host].process) {
             self.truth.said(self.now, host, &process.node, &message);
         }
         if let Some(liar) = &mut self.liar {
