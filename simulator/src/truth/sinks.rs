@@ -95,7 +95,7 @@ impl Truth {
             if let Wish::Lost { to } = wish {
                 let own = &self.sinks[number].own;
                 let behind = &own[usize::try_from(to.0).expect("they are in memory").min(own.len())..];
-                let last_lost = first.0.max(1).max(to.0).checked_sub(1).and_then(|place| own.get(usize::try_from(place).ok()?));
+                let last_lost = own.get(usize::try_from(to.previous().0).expect("they are in memory"));
                 let (count, bytes) = (behind.len() as u64, behind.iter().chain(last_lost).sum::<u64>());
                 let (entries_least, bytes_least) = (self.knobs.merge_retain_entries, self.knobs.merge_retain_bytes);
                 let is_far = count >= entries_least || bytes > bytes_least;

@@ -30,8 +30,7 @@ impl Truth {
     }
 
     fn note_stable(&mut self, node: &Node, stable: Seq) {
-        for (epoch, first, last) in node.covers().filter(|(epoch, first, _)| *first <= stable && !epoch.is_none()) {
-            debug_assert!(first <= last.next());
+        for (epoch, _, last) in node.covers().filter(|(epoch, first, _)| *first <= stable && !epoch.is_none()) {
             let last = last.min(stable);
             match self.stable.get_mut(epoch) {
                 Some(known) => *known = last.max(*known),
@@ -80,13 +79,12 @@ impl Truth {
         if at <= self.known_stable(node) {
             return self.holders.is_quorum(newest, node, seq);
         }
-        let before = views.get(1).map(|(_, view)| view);
-        let by_before = |seq: Seq| before.is_none_or(|view| self.holders.is_quorum(view, node, seq));
+        let by_newest = self.holders.is_quorum(newest, node, seq);
+        let Some((_, before)) = views.get(1) else { return by_newest };
         if seq < at {
-            before.map_or_else(|| self.holders.is_quorum(newest, node, seq), |_| by_before(seq))
-        } else {
-            by_before(at) && self.holders.is_quorum(newest, node, seq)
+            return self.holders.is_quorum(before, node, seq);
         }
+        self.holders.is_quorum(before, node, at) && by_newest
     }
 
     fn least_reach(&self, view: &View, node: &Node) -> Seq {

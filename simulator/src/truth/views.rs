@@ -26,16 +26,10 @@ impl Truth {
         });
         // Whoever takes an epoch over takes over a view that may not be settled; what it numbers itself is its own doing.
         if self.is_primary() && newest.epoch == node.epoch() && *below > Seq::ZERO {
-            let settled = self.is_held_by_quorum(node, *below);
+            let settled = self.holders.is_quorum(before, node, *below);
             self.notes.judge(Law::ViewsSettled, now, settled, || {
                 format!("{me} numbers view {} at #{at}, and no quorum holds the one before it, at #{below}", newest.view_id)
             });
         }
-    }
-
-    /// Whether a quorum of the view that stands there, the last but one of that log, holds it.
-    fn is_held_by_quorum(&self, node: &Node, at: Seq) -> bool {
-        let views = node.last_views();
-        views.get(1).is_some_and(|(_, view)| self.holders.is_quorum(view, node, at))
     }
 }
