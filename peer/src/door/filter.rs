@@ -30,7 +30,7 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    /// That filter, or the one that somebody has already and that wants the same.
+    /// Gives back the filter, or an equal one that another subscription has already.
     pub(super) fn share(&mut self, filter: Arc<Filter>) -> Arc<Filter> {
         self.all.retain(|known| known.strong_count() > 0);
         if let Some(same) = self.all.iter().filter_map(Weak::upgrade).find(|known| known.wants_same(&filter)) {
@@ -124,8 +124,8 @@ impl Filter {
         self.kinds == other.kinds && sensor(self) == sensor(other) && pattern(self.origin.as_ref()) == pattern(other.origin.as_ref())
     }
 
-    /// The first delivery, from that one on, of which it may want a record; where it ends, if there is none, or after `most`
-    /// that were looked at.
+    /// Finds the first delivery at or behind `from` of which it may want a record. Where there is none, this is the end of the
+    /// history. It looks at `most` deliveries that it has not looked at before, and stops there.
     pub(super) fn skip(&self, history: &History, from: u64, most: u64) -> u64 {
         let mut unwanted = self.unwanted.lock().unwrap_or_else(PoisonError::into_inner);
         if from < unwanted.start || from > unwanted.end {

@@ -262,8 +262,8 @@ impl Item {
 
 /// The sensors that these readings may be of, the empty name among them; none, if they are too many.
 ///
-/// Nobody else has had the payloads in their hands on this thread, so most of the time would go by waiting for memory. What
-/// a payload begins with is asked of several at a time, so that they are waited for together.
+/// This thread has not read the payloads before, so the processor waits for memory at each of them. The loop reads the first
+/// bytes of several payloads before it decides anything, so that these waits overlap.
 fn sensors_of(readings: &Readings) -> Option<BTreeSet<String>> {
     let mut few = BTreeSet::from([String::new()]);
     let mut last = Cow::Borrowed("");

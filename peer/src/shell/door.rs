@@ -36,12 +36,12 @@ struct Wanted {
     guarantee: Option<Guarantee>,
     wait: Wait,
     token: Option<String>,
-    /// Others who have asked for the same, by its token, before the node had it.
+    /// Clients that sent the same token before the node was given the reading.
     also: Vec<(Asker, Wait)>,
 }
 
 impl Wanted {
-    /// Everybody who is to be told what became of it.
+    /// All clients that wait for an answer about this reading.
     fn askers(self) -> impl Iterator<Item = Asker> {
         std::iter::once(self.from).chain(self.also.into_iter().map(|(from, _)| from))
     }
