@@ -110,6 +110,16 @@ impl History {
         }
     }
 
+    /// How many records there have been in all, and how many bytes of them.
+    pub(super) fn amount(&self) -> (u64, u64) {
+        (self.records, self.bytes)
+    }
+
+    /// Whether so much has come since there was that amount, that it may be half of what is kept.
+    pub(super) fn is_half_new(&self, (records, bytes): (u64, u64)) -> bool {
+        (self.records - records) * 2 > self.bounds.records || (self.bytes - bytes) * 2 > self.bounds.bytes
+    }
+
     /// Before the oldest record kept.
     pub(super) fn start(&self) -> Cursor {
         Cursor { item: self.first, within: 0 }
@@ -391,6 +401,19 @@ mod tests {
         let mut tiny = History::new(Bounds { records: 2, bytes: 1 });
         tiny.add(run("a", 1, 1..=9), 0);
         assert_eq!(tiny.start(), cursor(0, 0), "the newest stays, however large it is");
+    }
+
+    #[test]
+    fn half_of_it_is_new_before_any_of_that_is_forgotten() {
+        let mut history = history(8, vec![run("a", 1, 1..=8)]);
+        let begun = history.amount();
+        history.add(run("a", 1, 9..=12), 0);
+        assert!(!history.is_half_new(begun));
+        history.add(run("a", 1, 13..=13), 0);
+        assert!(history.is_half_new(begun) && history.start().item == 1);
+        let mut tiny = History::new(Bounds { records: 1_000, bytes: 1 });
+        tiny.add(run("a", 1, 1..=1), 0);
+        assert!(tiny.is_half_new((0, 0)), "bytes count as well");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The thread that serves the clients.
 //!
 //! While records are delivered and somebody follows them, it looks every other millisecond instead of being woken by each
-//! delivery: that is soon enough for a person and for a program, and costs the loop nothing.
+//! delivery: that is soon enough for a person and for a program, and costs the loop nothing. While nobody wants anything of what
+//! is delivered, it looks less often still.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -25,13 +26,17 @@ use super::folders::folders;
 use super::history::{Bounds, History};
 use super::request::{self, Request, Subscribe, Wish};
 use super::sockets::{self, Bound};
-use super::subscription::{Step, Subscription};
+use super::subscription::Subscription;
 use super::{Access, Ask, Asker, Fault, Opening, Payload, Shared, What, Word, answer};
 use crate::clock;
 use crate::doublings::Doublings;
 use crate::record::Renderer;
 use crate::sensors::split::{self, Split};
 use crate::web::Web;
+
+mod stream;
+
+use stream::end_all;
 
 /// Whom the thread speaks for.
 pub(super) struct Identity {
@@ -64,6 +69,10 @@ pub(super) struct Service {
     loop_waker: Arc<Waker>,
     /// Whether something was delivered since it looked last.
     is_busy: bool,
+    /// Whether the loop has said more than was taken in this turn.
+    has_words: bool,
+    /// When somebody was last told something of what is delivered.
+    told_at: Instant,
     turned_away: Doublings,
     torn: Doublings,
     /// Those who ask over HTTP, where that is offered.
@@ -99,6 +108,8 @@ impl Service {
             turn: 0,
             loop_waker,
             is_busy: false,
+            has_words: false,
+            told_at: Instant::now(),
             turned_away: Doublings::default(),
             torn: Doublings::default(),
             web: None,
@@ -176,7 +187,7 @@ impl Service {
             client.writable && client.has_room() && client.subscriptions.values().any(|subscription| subscription.wants(&self.history))
                 || client.may_have_more()
         });
-        if has_work || self.web.as_ref().is_some_and(Web::has_work) {
+        if self.has_words || has_work || self.web.as_ref().is_some_and(Web::has_work) {
             return Duration::ZERO;
         }
         let is_watched =
@@ -184,7 +195,9 @@ impl Service {
         let is_postponed = self.clients.values().any(|client| client.postponed.is_some());
         let is_short = self.is_busy && is_watched || is_postponed || self.ended.is_some();
         if is_short {
-            return TICK;
+            let has_pages = self.web.as_ref().is_some_and(Web::is_watched);
+            let is_wanted = is_postponed || has_pages || self.ended.is_some() || self.told_at.elapsed() < WANTED;
+            return if is_wanted { TICK } else { TICK_UNWANTED };
         }
         let mut until_look = self.look_at.saturating_duration_since(Instant::now());
         if let Some(patience) = self.web.as_ref().and_then(Web::patience) {
@@ -200,10 +213,16 @@ impl Service {
         until_look
     }
 
-    /// Takes what the loop has said; false once it is gone.
+    /// Takes what the loop has said; false once it is gone. It takes no more deliveries at a time than leave half of the history
+    /// as it was, so that nothing is forgotten before those who follow have passed it.
     fn take_words(&mut self, words: &Receiver<Word>) -> bool {
         self.is_busy = false;
+        let begun = self.history.amount();
         loop {
+            self.has_words = self.history.is_half_new(begun);
+            if self.has_words {
+                return true;
+            }
             match words.try_recv() {
                 Ok(Word::Delivered(deliveries, at)) => {
                     self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -470,47 +489,6 @@ impl Service {
         }
     }
 
-    /// Moves all subscriptions on.
-    fn stream_all(&mut self, now: Instant) {
-        let Self { clients, history, renderer, .. } = self;
-        for client in clients.values_mut() {
-            let mut rounds = 0;
-            while client.has_room() && client.writable && rounds < ROUNDS_MOST {
-                rounds += 1;
-                let mut has_more = false;
-                // A record may be large, and then there is not room for one of each.
-                let first = client.first % client.subscriptions.len().max(1);
-                client.first = first + 1;
-                let (subscriptions, out) = client.streams();
-                let mut over = Vec::new();
-                let mut order: Vec<_> = subscriptions.iter_mut().collect();
-                order.rotate_left(first);
-                for (id, subscription) in order {
-                    if out.len() >= OUTPUT_MAX {
-                        has_more = true;
-                        break;
-                    }
-                    let room = out.len() + RECORDS_EACH;
-                    match subscription.pump(history, renderer, now, out, room) {
-                        Step::Idle => {}
-                        Step::More => has_more = true,
-                        Step::Over(why) => over.push((id.clone(), why)),
-                    }
-                }
-                end_all(over, subscriptions, history, out);
-                client.flush();
-                if !has_more {
-                    break;
-                }
-            }
-            let (subscriptions, out) = client.streams();
-            let late =
-                subscriptions.iter_mut().filter_map(|(id, subscription)| Some((id.clone(), subscription.is_too_slow(history, now)?)));
-            let late = late.collect();
-            end_all(late, subscriptions, history, out);
-        }
-    }
-
     /// Sees whether the sockets are still where they were, and makes them again.
     fn look(&mut self) {
         // One that could not be accepted, for want of descriptors, is not announced again.
@@ -568,15 +546,6 @@ impl Service {
     }
 }
 
-/// Ends these subscriptions, each with its reason.
-fn end_all(over: Vec<(String, Fault)>, subscriptions: &mut BTreeMap<String, Subscription>, history: &History, out: &mut Vec<u8>) {
-    for (id, why) in over {
-        if let Some(subscription) = subscriptions.remove(&id) {
-            answer::end(&id, &why, &subscription.next_json(history), out);
-        }
-    }
-}
-
 pub(super) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
 const FIRST_CLIENT: usize = 16;
@@ -594,13 +563,11 @@ const IDLE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it looks for deliveries while there are some.
 const TICK: Duration = Duration::from_millis(2);
+/// The same while nobody wants anything of them.
+const TICK_UNWANTED: Duration = Duration::from_millis(8);
+/// After so long in which nobody was told anything, nobody wants anything.
+const WANTED: Duration = Duration::from_millis(100);
 /// How long clients have to hear that this peer stops.
 const FAREWELL: Duration = Duration::from_millis(400);
 /// Requests of one client in one turn.
 const LINES_MOST: usize = 256;
-/// Bytes of records of one subscription before the next one of the same client.
-const RECORDS_EACH: usize = 32 << 10;
-/// Bytes at which no record more is made ready for a client.
-const OUTPUT_MAX: usize = 1 << 20;
-/// How often a client is filled in one turn, before the next one.
-const ROUNDS_MOST: usize = 16;
