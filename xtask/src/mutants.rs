@@ -60,6 +60,14 @@ fn shard(text: &str) -> Result<Shard, String> {
     }
 }
 
+/// Judges a sample of the changes of meaning, as a stage of the tests.
+pub(crate) fn sampled(workshop: &Workshop, count: usize) -> Result<(), Failure> {
+    if meant::run(workshop, &meant::Extent::sample(count), None)? == ExitCode::SUCCESS {
+        return Ok(());
+    }
+    Err(Failure::Stage { stage: "mutants", how: "the judge does not catch what it has to; see the lines above".to_owned() })
+}
+
 /// Judges them, or only puts results together.
 pub(crate) fn run(workshop: &Workshop, which: &Which) -> Result<ExitCode, Failure> {
     if which.meant {

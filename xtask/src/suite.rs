@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::dist;
 use crate::failure::Failure;
+use crate::mutants;
 use crate::stage::Stages;
 use crate::workshop::{Profile, Workshop};
 
@@ -36,6 +37,7 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
     stages.command("seeds", workshop.program(fast.path("simulator")?).args(["run", "--seeds", &seeds]))?;
     let liars = (extent.seeds / LIARS).max(1).to_string();
     stages.command("seeds with a liar", workshop.program(fast.path("simulator")?).args(["run", "--liar", "--seeds", &liars]))?;
+    stages.stage("mutations by meaning, a sample", || mutants::sampled(workshop, MUTATIONS))?;
     stages.command(
         "scenarios",
         workshop.program(programs.path("orchestrator")?).args(["run", "scenarios", "--skip-tag", "endless", "--skip-tag", "nightly"]),
@@ -49,6 +51,8 @@ pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stag
 
 /// For so many seeds there is one more in which somebody lies; it takes as long as several others.
 const LIARS: u64 = 50;
+/// Mutations of the sample, which says that the judge is still awake; all of them take an hour.
+const MUTATIONS: usize = 12;
 /// The short forms of all benches, each as a stage.
 const BENCHES: [&str; 8] = [
     "bench throughput --short",

@@ -40,7 +40,8 @@ const JUDGES: [Judge; 6] = [
 impl<'a> Judges<'a> {
     /// Weaves the mutants into a copy, builds those that compile, and hears the judges on the core as it is.
     pub(crate) fn new(workshop: &'a Workshop, mutants: &[Mutant], folder: &Path) -> Result<Self, Failure> {
-        let woven = Woven::new(workshop, mutants, folder.join("copy"), &MEMBERS)?;
+        let mut woven = Woven::new(workshop, mutants, folder.join("copy"), &MEMBERS)?;
+        woven.leave_out_what_does_not_compile(mutants)?;
         let mut build = woven.cargo(&["test", "--no-run", "--message-format=json-render-diagnostics", "--lib", "--test", "tests"]);
         build.args(["--package", "protocol", "--package", "simulator", "--package", "model", "--config", "profile.dev.debug=false"]);
         let programs = Programs::built_by(&mut build, "the core with all mutants in it".to_owned())?;

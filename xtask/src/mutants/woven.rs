@@ -18,6 +18,8 @@ use crate::workshop::Workshop;
 pub(crate) struct Woven<'a> {
     workshop: &'a Workshop,
     folder: PathBuf,
+    /// The files that are changed, as they were.
+    originals: BTreeMap<String, String>,
     /// Whose change does not compile.
     unviable: BTreeSet<usize>,
     /// What the compiler said of them.
@@ -25,15 +27,21 @@ pub(crate) struct Woven<'a> {
 }
 
 impl<'a> Woven<'a> {
-    /// Copies these members of the workspace, weaves the mutants in, and finds those that do not compile.
+    /// Copies these members of the workspace and weaves the mutants in. Whether all of them compile is not known then.
     pub(crate) fn new(workshop: &'a Workshop, mutants: &[Mutant], folder: PathBuf, members: &[&str]) -> Result<Self, Failure> {
         copy::make(workshop.root(), &folder, members)?;
         let library = folder.join("protocol/src/lib.rs");
         let text = read(&library)?;
         write(&library, &format!("{text}\npub mod mutant;\n"))?;
         write(&folder.join("protocol/src/mutant.rs"), weave::NUMBER)?;
-        let mut woven = Self { workshop, folder, unviable: BTreeSet::new(), complaints: Vec::new() };
-        woven.leave_out_what_does_not_compile(mutants)?;
+        let mut originals = BTreeMap::new();
+        for mutant in mutants {
+            if !originals.contains_key(&mutant.file) {
+                originals.insert(mutant.file.clone(), read(&folder.join(&mutant.file))?);
+            }
+        }
+        let woven = Self { workshop, folder, originals, unviable: BTreeSet::new(), complaints: Vec::new() };
+        woven.write_pages(mutants)?;
         Ok(woven)
     }
 
@@ -52,22 +60,23 @@ impl<'a> Woven<'a> {
         &self.complaints
     }
 
-    /// The compiler tells what is wrong in one phase at a time, so it is asked until it has no complaint left.
-    fn leave_out_what_does_not_compile(&mut self, mutants: &[Mutant]) -> Result<(), Failure> {
-        let mut pages: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
-        for mutant in mutants {
-            pages.entry(&mutant.file).or_default().push(mutant);
+    /// Writes the files with all mutants in them that may compile; whose line is whose.
+    fn write_pages(&self, mutants: &[Mutant]) -> Result<BTreeMap<String, Vec<Option<usize>>>, Failure> {
+        let mut owners = BTreeMap::new();
+        for (file, original) in &self.originals {
+            let is_of = |mutant: &&Mutant| mutant.file == *file && !self.unviable.contains(&mutant.number);
+            let viable: Vec<&Mutant> = mutants.iter().filter(is_of).collect();
+            let woven = weave::weave(original, &viable).map_err(Failure::Usage)?;
+            write(&self.folder.join(file), &woven)?;
+            owners.insert(file.clone(), weave::owners(&woven));
         }
-        let originals =
-            pages.keys().map(|file| Ok((*file, read(&self.folder.join(file))?))).collect::<Result<BTreeMap<_, _>, Failure>>()?;
+        Ok(owners)
+    }
+
+    /// The compiler tells what is wrong in one phase at a time, so it is asked until it has no complaint left.
+    pub(crate) fn leave_out_what_does_not_compile(&mut self, mutants: &[Mutant]) -> Result<(), Failure> {
         loop {
-            let mut owners = BTreeMap::new();
-            for (file, mutants) in &pages {
-                let viable: Vec<&Mutant> = mutants.iter().copied().filter(|mutant| !self.unviable.contains(&mutant.number)).collect();
-                let woven = weave::weave(&originals[file], &viable).map_err(Failure::Usage)?;
-                write(&self.folder.join(file), &woven)?;
-                owners.insert(file.to_string(), weave::owners(&woven));
-            }
+            let owners = self.write_pages(mutants)?;
             let mut check = self.cargo(&["check", "--message-format=json", "--package", "protocol"]);
             let (status, said) = children::lines(&mut check).map_err(Failure::io("cannot run cargo"))?;
             if children::interrupted() {
