@@ -7,7 +7,8 @@
 //! `HANDOVER` to all: the one named claims, the others wait for it. What members send meanwhile stays in their outboxes.
 //!
 //! A hand-over that comes to nothing costs no leader: before `HANDOVER` the old one just goes on, after it everybody
-//! waits for the claim for as long as for any other, and then elects. Either way the next attempt hesitates, ever longer.
+//! waits for the claim for as long as for any other, and then elects. The next attempt hesitates, for a member may come back
+//! only to die again: at first for two, then for four times as long as a silent leader is given.
 
 use crate::follower::Follower;
 use crate::id::{Member, PeerId};
@@ -50,7 +51,7 @@ impl Node {
             return;
         }
         let until = now + knobs.sync_timeout;
-        let (first, most) = (2 * self.patience(), 32 * self.patience());
+        let (first, most) = (2 * self.patience(), 4 * self.patience());
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(heir) = leader.heir().filter(|heir| leader.is_settled() && heir.contact.outranks(&self.me)) else { return };
         let into = Successor::Better(heir.contact.member.clone());
