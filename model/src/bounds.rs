@@ -29,6 +29,8 @@ pub struct Bounds {
     pub states: usize,
     /// Seconds at most.
     pub seconds: u64,
+    /// MiB of memory that the process may have, all of its searches together.
+    pub memory: u64,
 }
 
 impl fmt::Display for Bounds {

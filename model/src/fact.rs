@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::id::{Epoch, PeerId, Seq, ViewId};
 use protocol::node::Node;
 
+use crate::holdings::Holdings;
 use crate::peer::digest;
 
 /// Something that must always be true was not.
@@ -39,6 +40,10 @@ pub(crate) enum Fact {
     Stable { seq: Seq, epoch: Epoch, digest: u128, told_in: Epoch },
     /// A log of that name has begun.
     Log { id: Epoch },
+    /// What the peer holds, takes for stable or believes of others is not what it was.
+    Moved,
+    /// The peer has handed over what stands there, and what stands before.
+    HandedOver { epoch: Epoch, seq: Seq },
     /// Something that a search wants to have seen.
     Mark(Mark),
 }
@@ -133,6 +138,7 @@ pub(crate) struct Ledger {
     leaders: BTreeMap<Epoch, PeerId>,
     stable: BTreeMap<Seq, Stable>,
     logs: BTreeSet<Epoch>,
+    holdings: Holdings,
 }
 
 impl Ledger {
@@ -176,8 +182,21 @@ impl Ledger {
                 }
                 Err(Breach::new("stable-agreement", format!("a second log begins: {:?}", self.logs)))
             }
-            Fact::Stable { .. } | Fact::Log { .. } | Fact::Mark(_) => Ok(()),
+            Fact::Stable { .. } | Fact::Log { .. } | Fact::Mark(_) | Fact::Moved | Fact::HandedOver { .. } => Ok(()),
         }
+    }
+
+    /// Holds what a peer's facts say of itself to what everybody has held.
+    pub(crate) fn judge(&mut self, facts: &[Fact], node: &Node, is_primary: bool) -> Result<(), Breach> {
+        if facts.contains(&Fact::Moved) {
+            self.holdings.look(node, is_primary)?;
+        }
+        for fact in facts {
+            if let Fact::HandedOver { epoch, seq } = fact {
+                self.holdings.judge_handed(node, epoch, *seq)?;
+            }
+        }
+        Ok(())
     }
 
     /// How many have led, one after the other or each on a side of its own.

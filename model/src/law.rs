@@ -10,6 +10,7 @@ use protocol::config::Guarantee;
 use protocol::id::{Epoch, Seq};
 use protocol::inspect::identity;
 use protocol::message::{Entry, Message, Reason};
+use protocol::node::Node;
 use protocol::note::Note;
 use protocol::seam::{Delivery, Output, Reading};
 
@@ -25,6 +26,8 @@ pub(crate) struct Before {
     contiguous: Seq,
     stable: Seq,
     delivered: Seq,
+    /// Of how many others it believed how much, in all.
+    believed: (usize, u64),
 }
 
 impl Before {
@@ -38,17 +41,69 @@ impl Before {
             contiguous: status.contiguous,
             stable: status.stable,
             delivered: status.delivered,
+            believed: believed(&peer.node),
         }
     }
+}
+
+fn believed(node: &Node) -> (usize, u64) {
+    node.believes().fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0))
 }
 
 /// Holds one call to the laws, and notes what it leaves behind. `after` is the peer as the call left it, except that
 /// what its sinks got is entered here.
 pub(crate) fn hold(before: &Before, after: &mut Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
     fenced(before, after, out)?;
+    said_truly(after, out)?;
     logged(before, after, facts);
     noted(after, out, facts)?;
-    delivered(before, after, out)
+    repeated(after, out)?;
+    delivered(before, after, out, facts)
+}
+
+/// Nobody says that it holds more of a log than it does.
+fn said_truly(after: &Peer, out: &[Output]) -> Result<(), Breach> {
+    let node = &after.node;
+    for output in out {
+        let (Output::Send { message, .. } | Output::Fan { message, .. }) = output else { continue };
+        let (epoch, contiguous) = match message {
+            Message::HeartbeatAck(ack) => (&ack.epoch, ack.contiguous),
+            Message::OrderedAck { epoch, contiguous, .. } => (epoch, *contiguous),
+            _ => continue,
+        };
+        let holds = contiguous == Seq::ZERO
+            || contiguous <= node.contiguous() && node.covers().any(|(covering, _, last)| covering == epoch && last >= contiguous);
+        if !holds {
+            let (me, end) = (&node.contact().member, node.contiguous());
+            let words =
+                format!("{me} says that it holds #{contiguous} of epoch {epoch}, and its log ends at #{end} of epoch {}", node.epoch());
+            return Err(Breach::new("says-truly", words));
+        }
+    }
+    Ok(())
+}
+
+/// A reading is called a repeat only where the same sinks have had it, or were told that it is lost. Looked at before what this
+/// call hands over is entered, and so with that in mind.
+fn repeated(after: &Peer, out: &[Output]) -> Result<(), Breach> {
+    let mut had = after.sunk.clone();
+    for output in out {
+        match output {
+            Output::Deliver(Delivery::Run(run)) => {
+                had.insert(run.origin.clone(), run.oseq.plus(run.readings.len()).previous());
+            }
+            Output::Deliver(Delivery::Lost { origin, to, .. }) => {
+                had.entry(origin.clone()).and_modify(|last| *last = (*last).max(*to)).or_insert(*to);
+            }
+            Output::Deliver(Delivery::Repeat { origin, to, seq, .. }) if had.get(origin).is_none_or(|last| last < to) => {
+                let me = &after.node.contact().member;
+                let words = format!("{me} takes reading {to} of {origin} at #{seq} for a repeat, and its sinks have not had it");
+                return Err(Breach::new("had-before", words));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Nothing is accepted, appended, acknowledged or promised below the promise.
@@ -98,6 +153,10 @@ fn logged(before: &Before, after: &Peer, facts: &mut Vec<Fact>) {
         facts.push(Fact::Log { id });
     }
     let stable = after.node.status().stable;
+    let is_as_before = after.node.epoch() == before.epoch && after.node.status().contiguous == before.contiguous;
+    if !is_as_before || stable != before.stable || believed(&after.node) != before.believed {
+        facts.push(Fact::Moved);
+    }
     for (seq, (epoch, digest)) in held.range(before.stable.next()..).take_while(|(seq, _)| **seq <= stable) {
         facts.push(Fact::Stable { seq: *seq, epoch: epoch.clone(), digest: *digest, told_in: after.node.epoch() });
     }
@@ -145,7 +204,7 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
 }
 
 /// The sinks get every reading of the log in its order, each once, as it was published; what is left out is told.
-fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Breach> {
+fn delivered(before: &Before, after: &mut Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
     let mut at = before.delivered;
     let (end, stable) = (after.node.status().delivered, after.node.status().stable);
     let data: Vec<Seq> =
@@ -157,6 +216,8 @@ fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Br
     for output in out {
         match output {
             Output::Deliver(Delivery::Run(run)) => {
+                let last = run.first.plus(run.readings.len()).previous();
+                facts.push(Fact::HandedOver { epoch: run.epoch.clone(), seq: last });
                 for Reading { seq, oseq, payload, .. } in run.iter() {
                     let origin = &run.origin;
                     if seq <= at {
@@ -181,6 +242,10 @@ fn delivered(before: &Before, after: &mut Peer, out: &[Output]) -> Result<(), Br
                 at = *seq;
             }
             Output::Note(Note::Diverged { from, .. }) => at = at.min(from.previous()),
+            Output::Deliver(Delivery::Lost { origin, to, .. }) => {
+                let last = after.sunk.entry(origin.clone()).or_insert(*to);
+                *last = (*last).max(*to);
+            }
             Output::Deliver(Delivery::Gap { to, .. }) => at = at.max(*to),
             // Only a newcomer's sinks have nothing to miss.
             Output::Note(Note::StateTransfer { resume, .. }) if at == Seq::ZERO => at = *resume,
@@ -256,6 +321,31 @@ mod tests {
             other => unreachable!("{other:?}"),
         };
         check(&Before::of(&peer), &fresh, &[Output::Deliver(Delivery::Run(early))], "safe-kept");
+    }
+
+    #[test]
+    fn nobody_says_that_it_holds_what_it_does_not() {
+        let peer = peer();
+        let before = Before::of(&peer);
+        let ack = |contiguous: u64| {
+            let message = Message::OrderedAck { epoch: peer.node.epoch(), contiguous: Seq(contiguous) };
+            Output::Send { link: LinkId::dialled(1), message }
+        };
+        assert!(hold(&before, &mut peer.clone(), &[ack(2)], &mut Vec::new()).is_ok());
+        check(&before, &peer, &[ack(3)], "says-truly");
+    }
+
+    #[test]
+    fn only_what_the_sinks_had_is_a_repeat() {
+        let peer = peer();
+        let origin = peer.node.contact().member.clone();
+        let repeat = |oseq: u64| {
+            let (from, to, seq, last) = (Oseq(oseq), Oseq(oseq), Seq(2), Seq(2));
+            Output::Deliver(Delivery::Repeat { log: LogId::none(), epoch: peer.node.epoch(), seq, last, origin: origin.clone(), from, to })
+        };
+        let before = Before::of(&peer);
+        assert!(hold(&before, &mut peer.clone(), &[repeat(1)], &mut Vec::new()).is_ok());
+        check(&before, &peer, &[repeat(2)], "had-before");
     }
 
     #[test]

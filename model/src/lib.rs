@@ -17,6 +17,7 @@
 mod bounds;
 mod fact;
 mod group;
+mod holdings;
 mod law;
 mod memory;
 mod model;
@@ -28,6 +29,7 @@ mod start;
 
 pub use crate::bounds::Bounds;
 pub use crate::fact::{Breach, Mark};
+pub use crate::memory::available;
 pub use crate::plan::{Depth, Planned, plan};
 pub use crate::search::{Counterexample, Report, search};
 pub use crate::start::Start;

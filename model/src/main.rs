@@ -47,6 +47,9 @@ struct Choice {
     /// Searches at a time, each on a thread of its own.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
+    /// MiB of memory at most, for all searches together; a search that would take more is cut short [default: three quarters of what the machine has left]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..))]
+    memory: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,6 +108,9 @@ struct Explore {
     /// Seconds at most
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// MiB of memory at most [default: three quarters of what the machine has left]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..))]
+    memory: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -161,8 +167,10 @@ fn main() -> ExitCode {
 fn run_planned(choice: &Choice) -> ExitCode {
     let depth = if choice.deep { Depth::Deep } else { Depth::Usual };
     let modes = choice.mode.map_or_else(|| vec![ModeName::Available, ModeName::Primary], |mode| vec![mode]);
+    let memory = memory(choice.memory);
+    let bounded = |planned: Planned| Planned { bounds: Bounds { memory, ..planned.bounds }, ..planned };
     let planned: Vec<(ModeName, Planned)> =
-        modes.iter().flat_map(|mode| plan(depth, mode.mode()).into_iter().map(|planned| (*mode, planned))).collect();
+        modes.iter().flat_map(|mode| plan(depth, mode.mode()).into_iter().map(|planned| (*mode, bounded(planned)))).collect();
     if let Some(name) = choice.names.iter().find(|name| planned.iter().all(|(_, planned)| planned.name != name.as_str())) {
         let names: BTreeSet<&str> = planned.iter().map(|(_, planned)| planned.name).collect();
         let names: Vec<&str> = names.into_iter().collect();
@@ -225,9 +233,25 @@ fn expected(mode: ModeName) -> impl Iterator<Item = Mark> {
 }
 
 fn run_one(explore: &Explore) -> ExitCode {
-    let Explore { start, mode, peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, states, seconds } =
-        *explore;
-    let bounds = Bounds { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, states, seconds };
+    let Explore {
+        start,
+        mode,
+        peers,
+        crashes,
+        readings,
+        resets,
+        passes,
+        rests,
+        pauses,
+        rounds,
+        datagrams,
+        safe,
+        states,
+        seconds,
+        memory: most,
+    } = *explore;
+    let memory = memory(most);
+    let bounds = Bounds { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, states, seconds, memory };
     let report = look(&Planned { name: "explore", start, bounds }, mode);
     say!("seen: {}", report.marks.iter().map(|mark| mark.words()).collect::<Vec<_>>().join("; "));
     match report {
@@ -235,6 +259,15 @@ fn run_one(explore: &Explore) -> ExitCode {
         Report { cut: Some(_), .. } => ExitCode::from(UNKNOWN),
         Report { .. } => ExitCode::SUCCESS,
     }
+}
+
+/// How many MiB the process may have.
+fn memory(asked: Option<u64>) -> u64 {
+    let of_what_is_left = || model::available().map(|bytes| (bytes >> 20) * 3 / 4);
+    asked.or_else(of_what_is_left).unwrap_or_else(|| {
+        say!("this system does not say how much memory it has left, so no search is cut short for it; `--memory MIB` bounds it");
+        u64::MAX
+    })
 }
 
 /// Runs a search and tells what it found.

@@ -5,6 +5,7 @@
 //! compression), and it is why a peer's answer to an input has to be worked out once only.
 
 use std::collections::HashMap;
+use std::fs;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Values by number.
@@ -35,6 +36,22 @@ impl<T> Memory<T> {
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
+}
+
+/// How many bytes of memory this process has; nothing where the system does not say.
+pub(crate) fn resident() -> Option<u64> {
+    kib(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// How many bytes of memory the machine has left; nothing where the system does not say.
+#[must_use]
+pub fn available() -> Option<u64> {
+    kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// Identities are as good as drawn, so nothing is gained by hashing them again.

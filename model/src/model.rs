@@ -376,6 +376,9 @@ impl Model {
             return Ok(*known);
         }
         let mut next = self.ledgers.get(ledger).clone();
+        if let Some(peer) = peer {
+            next.judge(facts, &self.peers.get(*peer).node, self.one_log)?;
+        }
         for fact in facts {
             next.note(fact, self.one_log)?;
             let Fact::Leads { epoch, .. } = fact else { continue };

@@ -44,6 +44,7 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
         safe: false,
         states,
         seconds,
+        memory: u64::MAX,
     };
     // It starts in the second round, and may go as many further.
     let elected = Bounds { rounds: all.rounds + 1, ..all };

@@ -8,7 +8,7 @@ use protocol::config::Config;
 use crate::bounds::Bounds;
 use crate::fact::{Breach, Mark};
 use crate::group::{Action, Group};
-use crate::memory::Trusting;
+use crate::memory::{self, Trusting};
 use crate::model::Model;
 use crate::path;
 use crate::start::Start;
@@ -69,6 +69,8 @@ struct Search {
     started: Instant,
     steps: u64,
     beyond: u64,
+    /// At how many situations to look again how much memory they take.
+    weigh_at: usize,
 }
 
 impl Search {
@@ -76,7 +78,7 @@ impl Search {
         let mut visited = HashSet::default();
         visited.insert(root.identity());
         let layer = vec![(0, root.clone())];
-        Self { model, root, visited, trail: vec![(0, 0)], layer, started, steps: 0, beyond: 0 }
+        Self { model, root, visited, trail: vec![(0, 0)], layer, started, steps: 0, beyond: 0, weigh_at: BETWEEN_WEIGHINGS }
     }
 
     fn run(mut self) -> Report {
@@ -119,12 +121,15 @@ impl Search {
         }
     }
 
-    fn exhausted(&self) -> Option<&'static str> {
+    fn exhausted(&mut self) -> Option<&'static str> {
         let bounds = &self.model.bounds;
         if self.trail.len() >= bounds.states {
             Some("the number of situations")
         } else if self.started.elapsed() >= Duration::from_secs(bounds.seconds) {
             Some("time")
+        } else if self.trail.len() >= self.weigh_at {
+            self.weigh_at = self.trail.len() + BETWEEN_WEIGHINGS;
+            memory::resident().filter(|used| *used / MIB >= bounds.memory).map(|_| "the memory of this machine (`--memory`)")
         } else {
             None
         }
@@ -164,6 +169,10 @@ impl Search {
         Report { states: 0, steps: 0, beyond: 0, depth: 0, local: (0, 0), took, cut: None, marks: vec![], breach }
     }
 }
+
+/// Situations between two looks at the memory; they take a few megabytes.
+const BETWEEN_WEIGHINGS: usize = 10_000;
+const MIB: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
