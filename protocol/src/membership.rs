@@ -267,9 +267,12 @@ impl Node {
                 self.renew(now, &above, out);
                 return;
             }
+            let is_left = |contact: &&Contact| !is_gone(contact.id());
+            let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
+            // Several have asked while there was room for one; the others ask again, and are told that there is none.
+            let room = self.config.knobs().members_max.saturating_sub(kept.len() as u64);
+            entrants.truncate(usize::try_from(room).unwrap_or(usize::MAX));
             if primary {
-                let is_left = |contact: &&Contact| !is_gone(contact.id());
-                let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
                 entrants.truncate(leader.bearable(&self.me.member, &kept));
             }
         }
@@ -601,6 +604,18 @@ mod tests {
             puppet.hear(&peer(n), wish(&peer(n)));
             assert_eq!(refusals(&mut puppet), refused, "p{n}");
         }
+    }
+
+    #[test]
+    fn of_those_who_ask_together_no_more_are_let_in_than_there_is_room_for() {
+        let mut puppet = Puppet::leader(Knobs { members_max: 3, ..Knobs::fast() });
+        for n in [2, 4, 5] {
+            puppet.greet(&peer(n), nothing());
+            puppet.say(&peer(n), wish(&peer(n)));
+        }
+        puppet.rest(Knobs::fast().join_batch);
+        let size = puppet.node.log.view().map(View::size);
+        assert_eq!(size, Some(3));
     }
 
     #[test]

@@ -377,8 +377,13 @@ impl Node {
         let (asked, first_view) = (std::mem::take(&mut candidate.asked), candidate.first_view);
         let is_silent = |id: &&PeerId| candidate.is_silent(id) && !claim.outdone.contains(*id);
         let mut silent: BTreeSet<PeerId> = asked.keys().filter(is_silent).cloned().collect();
-        let (listed, unlisted): (Vec<Contact>, Vec<Contact>) =
+        let (mut listed, mut unlisted): (Vec<Contact>, Vec<Contact>) =
             asked.into_values().partition(|contact| claim.answers.get(contact.id()).is_some_and(|(member, _)| *member == contact.member));
+        if first_view {
+            // A group is founded by no more than it takes; the others ask to be let in, and wait for room.
+            let most = usize::try_from(self.config.knobs().members_max - 1).unwrap_or(usize::MAX);
+            unlisted.extend(listed.drain(most.min(listed.len())..));
+        }
         // Who was known by words alone has said on its link where it is.
         let said = |contact: Contact| self.links.contact(&contact.member).filter(|_| first_view).cloned().unwrap_or(contact);
         let listed: Vec<Contact> = listed.into_iter().map(said).collect();
