@@ -90,8 +90,16 @@ impl Node {
             return;
         }
         if let Some(known) = self.log.later_incarnation(&contact.member) {
+            let is_out = self.log.view().is_none_or(|view| view.find(contact.id()).is_none());
+            if self.links.is_linked(&contact.member) {
+                self.send(now, &contact.member, refused(Reason::OldIncarnation { known }), out);
+                return;
+            }
             self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-            return;
+            // Who was heard by a member may hear nobody: it is dialled, and told over the link.
+            if !matches!(via, Via::Passed) || !is_out {
+                return;
+            }
         }
         let known = self.log.view().and_then(|view| view.find(contact.id())).cloned();
         if let Some(known) = &known {
@@ -166,8 +174,16 @@ impl Node {
     pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let batch_at = now + self.config.knobs().join_batch;
         let said = self.links.contact(member).cloned();
+        let later = self.log.later_incarnation(member);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(entrant) = leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member) else { return };
+        if let Some(known) = later {
+            let refused = Message::Rejected(Rejected { ask: Some(entrant.ask), reason: Reason::OldIncarnation { known } });
+            leader.entrants.remove(&member.id);
+            self.wants_changed = true;
+            self.send(now, member, refused, out);
+            return;
+        }
         entrant.ready = true;
         entrant.contact = said.unwrap_or(entrant.contact.clone());
         leader.batch_at = leader.batch_at.or(Some(batch_at));
