@@ -421,7 +421,13 @@ impl Node {
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
         self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
         self.stopped = true;
-        let (from, to) = (self.log.last_oseq(&self.me.member).next(), self.outbox.last());
+        // A leader has numbered whatever its log holds, and has let a member go. Whoever goes from between two groups, or before
+        // it reaches anybody, may be the only one that holds what is not stable.
+        let known = match &self.role {
+            Role::Member(_) | Role::Leader(_) => self.log.last_oseq(&self.me.member),
+            Role::Candidate(_) | Role::Joining(_) => self.outbox.stable(),
+        };
+        let (from, to) = (known.next(), self.outbox.last());
         if from <= to {
             out.push(Output::Note(Note::LeftBehind { from, to }));
         }

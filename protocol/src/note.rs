@@ -313,7 +313,7 @@ pub enum Note {
         /// Whom or what it lacks.
         why: String,
     },
-    /// This peer stops, and readings of its own stand in no log that it knows of.
+    /// This peer stops, and does not know of readings of its own that anybody else has them.
     LeftBehind {
         /// The number of the first.
         from: Oseq,

@@ -94,6 +94,11 @@ impl Outbox {
         self.ordered
     }
 
+    /// The last number that everybody in its view is known to have had.
+    pub(crate) fn stable(&self) -> Oseq {
+        self.stable
+    }
+
     /// How many bytes of readings it holds.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -86,7 +86,7 @@ impl Note {
             }
             Self::Persist { incarnation } => write!(f, "stored incarnation {incarnation}"),
             Self::LeftBehind { from, to } => {
-                write!(f, "Readings {from} to {to} of {me} stand in no log that it knows of: it stops before a group has numbered them.")
+                write!(f, "Readings {from} to {to} of {me} may be nowhere else: it stops before it knows that its group has them.")
             }
             Self::EventsLost { events } => write!(f, "{events} events were dropped: the event file took none for too long."),
             Self::Sometimes { mark } => write!(f, "sometimes: {}", one_line(mark)),
