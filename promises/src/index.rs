@@ -28,6 +28,8 @@ pub(crate) struct Index<'a> {
     /// Every publication, sorted by origin and number.
     pub(crate) published: Vec<Publication>,
     pub(crate) troubles: Vec<Trouble<'a>>,
+    /// The processes that were started again without what they had stored, and where that is recorded.
+    wiped: Vec<(usize, &'a str)>,
     /// Whether a peer says that it runs in mode `primary`.
     pub(crate) primary: bool,
     pub(crate) quiet: Option<Quiet>,
@@ -288,6 +290,11 @@ impl<'a> Index<'a> {
     /// The groups of `placed` that speak of one position each.
     pub(crate) fn positions(&self) -> impl Iterator<Item = &[Placed]> {
         self.placed.chunk_by(|a, b| a.entry.epoch == b.entry.epoch && a.entry.seq == b.entry.seq)
+    }
+
+    /// Whether a process has lost what it had stored between two of its records.
+    pub(crate) fn is_wiped_between(&self, from: Option<usize>, to: usize, process: Option<&str>) -> bool {
+        self.wiped.iter().any(|(at, wiped)| Some(*wiped) == process && from.is_none_or(|from| from < *at) && *at < to)
     }
 
     /// The troubles that were in force, or could still be felt, at some moment between the two.

@@ -10,7 +10,7 @@ use protocol::time::Time;
 
 use super::had::Had;
 use super::{Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, Quiet, Trouble, TroubleKind, ViewFact, What};
-use crate::fault::{Fault, Hurt, Table, Weather};
+use crate::fault::{Fault, Hurt, Identity, Table, Weather};
 use crate::history::{History, Hole, Record};
 use crate::world::World;
 
@@ -41,6 +41,7 @@ impl<'a> Builder<'a> {
             placed: vec![],
             published: vec![],
             troubles: vec![],
+            wiped: vec![],
             primary: false,
             quiet: None,
             unconfirmed: vec![],
@@ -353,6 +354,10 @@ impl<'a> Builder<'a> {
                 if let Some(trouble) = self.index.troubles.last_mut() {
                     trouble.to = t;
                 }
+                return;
+            }
+            Fault::Restart { identity: Identity::Fresh } => {
+                self.index.wiped.extend(who.iter().map(|process| (at, process.as_str())));
                 return;
             }
             Fault::Restart { .. } | Fault::Spawn | Fault::Host { hurt: Hurt::Disk } => return,
