@@ -15,7 +15,7 @@ use protocol::status::Status;
 use protocol::time::Time;
 use thiserror::Error;
 
-use crate::plan::{Act, Back, Fate, Load, Plan, Who};
+use crate::plan::{Act, Back, Fate, Load, Plan, Timed, Who};
 use crate::watch::Watch;
 use crate::weather::OneIn;
 use crate::world::{Settings, Step, World};
@@ -55,16 +55,27 @@ pub struct Director<'a, W> {
     /// Readings published so far, which makes each one unlike the others.
     published: u64,
     healed: bool,
+    /// Whether the group has become one since: nobody publishes any more for the plan's sake.
+    is_whole: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Cue {
     Start(usize),
-    Load { load: usize, nth: u64 },
+    Load {
+        load: usize,
+        nth: u64,
+    },
     Fault(usize),
     Resume(usize),
-    Revive(usize, Identity),
-    Mend { cut: u64, breaks: bool, pairs: Vec<(usize, usize)> },
+    Revive(usize, Identity, bool),
+    /// A fault whose moment has come, and who has brought it.
+    Strike(usize, usize),
+    Mend {
+        cut: u64,
+        breaks: bool,
+        pairs: Vec<(usize, usize)>,
+    },
     Calm,
     Lie,
 }
@@ -104,7 +115,8 @@ impl<'a, W: Watch> Director<'a, W> {
         settings.turn_us = plan.turn_us;
         settings.datagrams = plan.datagrams;
         settings.lost = plan.lost.iter().map(|lost| (lost.from, lost.nth)).collect();
-        let mut director = Self { plan, world: World::new(settings, watch), cues: Vec::new(), published: 0, healed: false };
+        let mut director =
+            Self { plan, world: World::new(settings, watch), cues: Vec::new(), published: 0, healed: false, is_whole: false };
         for (peer, start) in plan.peers.iter().enumerate() {
             let host = director.world.add_host(PeerId::new(&start.name)?, start.priority);
             director.world.set_drift(host, start.drift_ppm);
@@ -160,9 +172,10 @@ impl<'a, W: Watch> Director<'a, W> {
                     self.on_cue(cue);
                 }
                 Step::Struck { number, host } => {
-                    if !self.healed {
-                        let plan = self.plan;
-                        self.commit(&plan.faults[usize::try_from(number).expect("an index")].act, Some(host));
+                    let fault = usize::try_from(number).expect("an index");
+                    match self.plan.faults[fault].later_us {
+                        0 => self.on_cue(Cue::Strike(fault, host)),
+                        later_us => self.cue_after(later_us, Cue::Strike(fault, host)),
                     }
                 }
                 Step::Moved | Step::Over => return,
@@ -171,33 +184,40 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     fn on_cue(&mut self, cue: Cue) {
-        if self.healed {
+        let goes_on = matches!(cue, Cue::Load { load, .. } if self.plan.loads[load].on && !self.is_whole);
+        if self.healed && !goes_on {
             return; // what was planned beyond the end of the chaos does not come
         }
         match cue {
             Cue::Start(peer) => self.world.start(peer),
             Cue::Load { load, nth } => {
-                let Load { peer, every_us, bursts, burst, bytes, otherwise, .. } = self.plan.loads[load];
-                let readings: Vec<_> = (0..burst).map(|_| self.reading(bytes, otherwise)).collect();
+                let Load { peer, every_us, bursts, burst, bytes, otherwise, uneven, on, .. } = self.plan.loads[load];
+                let readings: Vec<_> = (0..burst).map(|_| self.reading_of(bytes, otherwise, uneven)).collect();
                 // A shell gives its node what is there together, and that may be each by itself.
                 if draw_below(self.plan.seed, "together", self.published, 2) == 0 {
                     self.world.publish_together(peer, readings);
                 } else {
                     readings.into_iter().for_each(|(payload, guarantee)| self.world.publish(peer, payload, guarantee));
                 }
-                if nth + 1 < bursts {
+                if on || nth + 1 < bursts {
                     self.cue_after(every_us, Cue::Load { load, nth: nth + 1 });
                 }
             }
             Cue::Fault(fault) => {
                 let plan = self.plan;
-                match plan.faults[fault].when {
-                    Some(phase) => self.world.await_phase(phase, fault as u64),
-                    None => self.commit(&plan.faults[fault].act, None),
+                let Timed { when, says, past, act, .. } = &plan.faults[fault];
+                match (when, says) {
+                    (Some(phase), _) => self.world.await_phase(*phase, *past, fault as u64),
+                    (None, Some(verb)) => self.world.await_word(verb, *past, fault as u64),
+                    (None, None) => self.commit(act, None),
                 }
             }
+            Cue::Strike(fault, it) => {
+                let plan = self.plan;
+                self.commit(&plan.faults[fault].act, Some(it));
+            }
             Cue::Resume(peer) => self.world.resume(peer),
-            Cue::Revive(peer, identity) => self.world.restart(peer, identity),
+            Cue::Revive(peer, identity, behind) => self.world.restart_with_clock(peer, identity, behind),
             Cue::Mend { cut, breaks, pairs } => {
                 if breaks {
                     pairs
@@ -222,7 +242,12 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     fn reading(&mut self, bytes: usize, otherwise: OneIn) -> (Bytes, Option<Guarantee>) {
+        self.reading_of(bytes, otherwise, OneIn(0))
+    }
+
+    fn reading_of(&mut self, bytes: usize, otherwise: OneIn, uneven: OneIn) -> (Bytes, Option<Guarantee>) {
         self.published += 1;
+        let bytes = if uneven.happens(self.plan.seed, "uneven", self.published) { self.another_length() } else { bytes };
         let mut payload = self.published.to_be_bytes().to_vec();
         payload.resize(bytes.max(8), b'.');
         let other = match self.plan.knobs.delivery {
@@ -233,6 +258,18 @@ impl<'a, W: Watch> Director<'a, W> {
         (Bytes::from(payload), guarantee)
     }
 
+    /// Any length, or the largest that is taken, or the least that is not. Where that is too much to be handled often, any
+    /// usual one.
+    fn another_length(&self) -> usize {
+        let most = self.plan.knobs.payload_max.min(UNEVEN_MOST);
+        let length = match draw_below(self.plan.seed, "another length", self.published, 4) {
+            0 => most,
+            1 => most + 1,
+            _ => draw_below(self.plan.seed, "any length", self.published, most),
+        };
+        usize::try_from(length).expect("far below a gigabyte")
+    }
+
     /// Does it; `it` is who has begun what the fault has waited for.
     fn commit(&mut self, act: &Act, it: Option<usize>) {
         let span = Duration::from_micros;
@@ -240,6 +277,12 @@ impl<'a, W: Watch> Director<'a, W> {
             Act::Kill { who, back } => self.take(*who, it, *back, World::kill),
             Act::Outage { who, back } => self.take(*who, it, *back, World::power_down),
             Act::Leave { who, back } => self.take(*who, it, *back, World::leave),
+            Act::Publish { who, readings, bytes } => {
+                if let Some(peer) = self.find(*who, it) {
+                    let readings: Vec<_> = (0..*readings).map(|_| self.reading(*bytes, OneIn(0))).collect();
+                    self.world.publish_together(peer, readings);
+                }
+            }
             Act::Pause { who, span_us } => {
                 if let Some(peer) = self.find(*who, it).filter(|&peer| !self.world.is_paused(peer)) {
                     self.world.pause(peer);
@@ -308,8 +351,8 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     fn come_back(&mut self, peer: usize, back: Option<Back>) {
-        if let Some(Back { after_us, identity }) = back {
-            self.cue_after(after_us, Cue::Revive(peer, identity));
+        if let Some(Back { after_us, identity, behind }) = back {
+            self.cue_after(after_us, Cue::Revive(peer, identity, behind));
         }
     }
 
@@ -349,6 +392,9 @@ fn bad_outside(plan: &Plan) -> Option<BadPlan> {
         stranger.or_else(|| hears.iter().find(|peer| heard_by.contains(peer)).map(|peer| BadPlan::NotApart(outside.peer, *peer)))
     })
 }
+
+/// Lengths are drawn up to this many bytes.
+const UNEVEN_MOST: u64 = 4 << 10;
 
 /// The round of the epoch that a status names.
 fn round(status: &Status) -> u64 {

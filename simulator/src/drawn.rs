@@ -1,9 +1,11 @@
 //! Drawing a plan from a seed, the swarm's way: each seed first draws *which* kinds of fault exist for it and how often
 //! they come, then the faults themselves. A little of everything, everywhere, finds less.
 
+mod aimed;
 mod dice;
 mod faults;
 mod hearing;
+mod scenes;
 
 use std::time::Duration;
 
@@ -28,7 +30,9 @@ impl Plan {
         if knobs.mode == Mode::Primary {
             knobs.bootstrap = dice.bootstrap(&peers, chaos_us);
         }
-        let faults = dice.faults(size, unit, chaos_us);
+        let mut faults = dice.faults(size, unit, chaos_us);
+        faults.extend(dice.aimed(size, unit, chaos_us));
+        faults.sort_by_key(|fault| fault.at_us);
         let flood = dice.one_in("flood", 0, 16);
         let has_twin = size > 1 && dice.one_in("twin", 0, 16);
         // A founder's twin has an empty disk, and would found another group.
@@ -40,7 +44,7 @@ impl Plan {
             let at_us = unit * 2 + dice.below("twin at", 0, chaos_us);
             peers.push(Start { name: peers[of].name.clone(), at_us, ..peers[of] });
         }
-        Self {
+        let mut plan = Self {
             seed,
             chaos_us,
             revive: dice.one_in("revive", 0, 2) || !hearing.is_whole(),
@@ -60,7 +64,11 @@ impl Plan {
             knobs,
             peers,
             faults,
+        };
+        if !has_twin {
+            dice.scene(&mut plan, unit);
         }
+        plan
     }
 }
 
@@ -205,6 +213,7 @@ impl Dice {
         let per_seed = self.pick("readings", 0, &[100, 300, 300, 600, 1_200]);
         let burst = self.pick("burst", 0, &[1, 1, 2, 10, 50]);
         let each = (per_seed / peers as u64 / burst).max(1);
+        let goes_on = self.one_in("goes on", 0, 3);
         (0..peers)
             .filter(|&peer| !self.one_in("silent", peer as u64, 6))
             .map(|peer| Load {
@@ -215,6 +224,8 @@ impl Dice {
                 burst,
                 bytes: self.pick("bytes", peer as u64, &[1, 20, 100, 100, 100, 1_500]),
                 otherwise: OneIn(self.pick("otherwise", peer as u64, &[0, 0, 0, 10, 2, 1])),
+                uneven: OneIn(self.pick("uneven", peer as u64, &[0, 0, 5, 2])),
+                on: goes_on,
             })
             .collect()
     }
@@ -231,6 +242,8 @@ impl Dice {
                 burst: self.pick("flood burst", n, &[2, 5, 10]),
                 bytes: self.pick("flood bytes", n, &[100, 500, 1_500]),
                 otherwise: OneIn(0),
+                uneven: OneIn(self.pick("uneven flood", n, &[0, 0, 0, 2])),
+                on: false,
             })
             .collect()
     }
@@ -245,6 +258,7 @@ const SIZES: [usize; 25] = [2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5
 
 #[cfg(test)]
 mod tests {
+    use crate::marks::WORDS;
     use crate::plan::{Act, Fate, Plan};
     use protocol::config::Config;
     use std::collections::BTreeSet;
@@ -283,6 +297,7 @@ mod tests {
                 "lose",
                 "outage",
                 "pause",
+                "publish",
                 "reset",
                 "slow",
                 "stall",
@@ -297,6 +312,12 @@ mod tests {
         assert!(fates.contains(&&Fate::Dead) && fates.iter().any(is_one_way), "{fates:?}");
         let waits: BTreeSet<_> = plans.iter().flat_map(|plan| &plan.faults).filter_map(|fault| fault.when).collect();
         assert_eq!(waits.len(), 5, "{waits:?}");
+        let words: BTreeSet<&str> = plans.iter().flat_map(|plan| &plan.faults).filter_map(|fault| fault.says.as_deref()).collect();
+        assert!(WORDS.into_iter().all(|word| words.contains(word)), "{words:?}");
+        let is_full = |plan: &&Plan| plan.knobs.members_max < plan.peers.len() as u64;
+        assert!(
+            plans.iter().any(|plan| is_full(&plan)) && plans.iter().flat_map(|plan| &plan.loads).any(|load| load.on && load.uneven.0 > 0)
+        );
         let backs = plans.iter().flat_map(|plan| &plan.faults).filter(|fault| matches!(fault.act, Act::Kill { back: Some(_), .. }));
         assert!(backs.count() > 100);
     }

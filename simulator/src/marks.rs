@@ -30,11 +30,25 @@ pub enum Mark {
     JoinerInElection,
     /// The view changes while somebody in it still fetches its log.
     ViewInTransfer,
+    /// Somebody asks to be let in where the group has `members_max` members.
+    FullGroup,
+    /// A reading is refused for its size.
+    TooLarge,
+    /// A reading is refused although the window has room for it in number.
+    BytesFull,
+    /// A connection is forgotten on the way while it is being made.
+    Unmade,
+    /// Somebody is let in that is dead or stands still.
+    LetInGone,
+    /// A peer is told that a later life of it is known.
+    OldLife,
+    /// What a process has said comes when its successor runs already.
+    Ghost,
 }
 
 impl Mark {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::TwoInitiators,
         Self::OrdersInFlight,
         Self::LateOk,
@@ -44,6 +58,13 @@ impl Mark {
         Self::StaleEpoch,
         Self::JoinerInElection,
         Self::ViewInTransfer,
+        Self::FullGroup,
+        Self::TooLarge,
+        Self::BytesFull,
+        Self::Unmade,
+        Self::LetInGone,
+        Self::OldLife,
+        Self::Ghost,
     ];
 
     /// What it is, in words.
@@ -59,6 +80,13 @@ impl Mark {
             Self::StaleEpoch => "stale epoch rejected",
             Self::JoinerInElection => "joiner during an election",
             Self::ViewInTransfer => "view change during state transfer",
+            Self::FullGroup => "newcomer at a full group",
+            Self::TooLarge => "reading too large",
+            Self::BytesFull => "window full in bytes",
+            Self::Unmade => "connection forgotten while it is made",
+            Self::LetInGone => "newcomer gone when it is let in",
+            Self::OldLife => "older incarnation told of a later one",
+            Self::Ghost => "last words after the return",
         }
     }
 }
@@ -153,11 +181,33 @@ impl Class {
     }
 }
 
+/// The words at which somebody is struck.
+pub const WORDS: [&str; 17] = [
+    "HELLO",
+    "NEW_PEER_REQUEST",
+    "ADDED TO NETWORK",
+    "HEARTBEAT",
+    "ELECTION",
+    "OK",
+    "CLEAR",
+    "COORDINATOR",
+    "SEQ_SYNC_REQUEST",
+    "SEQ_SYNC_RESPONSE",
+    "SEQ_SYNC_FINAL",
+    "SEQUENCER_REQUEST",
+    "ORDERED_ACK",
+    "MISSING_SEQ_REQUEST",
+    "REJECTED",
+    "LEAVE",
+    "HANDOVER",
+];
+
 /// How often each mark was seen, and how often each class of faults met each phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     seen: [u64; Mark::ALL.len()],
     met: [[u64; Phase::ALL.len()]; Class::ALL.len()],
+    struck: [u64; WORDS.len()],
 }
 
 impl Marks {
@@ -169,6 +219,13 @@ impl Marks {
     /// A fault has met a peer in the middle of something.
     pub fn meet(&mut self, class: Class, phase: Phase) {
         self.met[class as usize][phase as usize] += 1;
+    }
+
+    /// A fault has come at a word for which it has waited.
+    pub fn strike(&mut self, verb: &str) {
+        if let Some(at) = WORDS.iter().position(|word| *word == verb) {
+            self.struck[at] += 1;
+        }
     }
 
     /// How often something rare has happened.
@@ -189,7 +246,8 @@ impl Marks {
         let marks = Mark::ALL.into_iter().filter(|mark| self.seen(*mark) == 0).map(|mark| mark.words().to_owned());
         let pairs = Class::ALL.into_iter().flat_map(|class| Phase::ALL.map(|phase| (class, phase)));
         let never = pairs.filter(|(class, phase)| self.met(*class, *phase) == 0);
-        marks.chain(never.map(|(class, phase)| format!("{} while {phase}", class.words()))).collect()
+        let words = WORDS.into_iter().zip(self.struck).filter(|(_, count)| *count == 0).map(|(verb, _)| format!("fault at {verb}"));
+        marks.chain(never.map(|(class, phase)| format!("{} while {phase}", class.words()))).chain(words).collect()
     }
 }
 
@@ -198,6 +256,7 @@ impl AddAssign<&Self> for Marks {
         self.seen.iter_mut().zip(other.seen).for_each(|(sum, more)| *sum += more);
         let (met, more) = (self.met.iter_mut().flatten(), other.met.iter().flatten());
         met.zip(more).for_each(|(sum, more)| *sum += more);
+        self.struck.iter_mut().zip(other.struck).for_each(|(sum, more)| *sum += more);
     }
 }
 
@@ -206,6 +265,9 @@ impl fmt::Display for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mark in Mark::ALL {
             writeln!(f, "{:>9}  {}", self.seen(mark), mark.words())?;
+        }
+        for (verb, count) in WORDS.into_iter().zip(self.struck) {
+            writeln!(f, "{count:>9}  fault at {verb}")?;
         }
         write!(f, "{:14}", "fault met")?;
         Phase::ALL.into_iter().try_for_each(|phase| write!(f, "{phase:>9}"))?;
@@ -219,17 +281,23 @@ impl fmt::Display for Marks {
 
 #[cfg(test)]
 mod tests {
-    use super::{Class, Mark, Marks};
+    use super::{Class, Mark, Marks, WORDS};
     use protocol::phase::Phase;
 
     #[test]
     fn what_was_never_seen_is_named() {
         let mut marks = Marks::default();
-        assert_eq!(marks.unseen().len(), Mark::ALL.len() + Class::ALL.len() * Phase::ALL.len());
+        assert_eq!(marks.unseen().len(), Mark::ALL.len() + Class::ALL.len() * Phase::ALL.len() + WORDS.len());
         marks.see(Mark::LateOk);
         marks.meet(Class::Drip, Phase::Syncing);
+        marks.strike("LEAVE");
         let unseen = marks.unseen();
-        assert!(!unseen.iter().any(|words| words == "OK arrives after COORDINATOR" || words == "drip while syncing"), "{unseen:?}");
+        assert!(
+            !unseen
+                .iter()
+                .any(|words| words == "OK arrives after COORDINATOR" || words == "drip while syncing" || words == "fault at LEAVE"),
+            "{unseen:?}"
+        );
         assert!(unseen.iter().any(|words| words == "kill while building"), "{unseen:?}");
         let mut sum = marks.clone();
         sum += &marks;

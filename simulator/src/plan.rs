@@ -164,6 +164,12 @@ pub struct Load {
     /// How often a reading asks for the other guarantee than the cluster's.
     #[serde(default, skip_serializing_if = "is_default")]
     pub otherwise: OneIn,
+    /// How often a reading has another length: any up to `payload_max`, exactly that, or a byte more.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub uneven: OneIn,
+    /// Whether it goes on when the chaos is over, until the group is one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on: bool,
 }
 
 /// A fault and its time.
@@ -174,9 +180,26 @@ pub struct Timed {
     /// What it waits for, if it does: the next peer that begins this is meant by [`Who::It`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Phase>,
+    /// Or the next peer that says a message of this kind: a verb, as on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// How many of those that it waits for it lets pass.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub past: u32,
+    /// How long after that it comes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub later_us: u64,
     /// What.
     #[serde(flatten)]
     pub act: Act,
+}
+
+impl Timed {
+    /// That at this moment.
+    #[must_use]
+    pub fn at(at_us: u64, act: Act) -> Self {
+        Self { at_us, when: None, says: None, past: 0, later_us: 0, act }
+    }
 }
 
 /// What is done.
@@ -214,6 +237,15 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
     },
+    /// It publishes some readings. No fault, but what a fault may meet.
+    Publish {
+        /// Who.
+        who: Who,
+        /// How many.
+        readings: u64,
+        /// How long each is, in bytes.
+        bytes: usize,
+    },
     /// Its connections to another peer break.
     Reset {
         /// One end.
@@ -250,7 +282,8 @@ pub enum Act {
         /// For how long not.
         span_us: u64,
     },
-    /// Something on the way forgets its connections: nothing passes on them any more, nobody is told, and new ones work.
+    /// Something on the way forgets its connections, also those that are being made: nothing passes on them any more, nobody is
+    /// told, and new ones work.
     Forget {
         /// Whose.
         who: Who,
@@ -333,6 +366,17 @@ pub struct Back {
     pub after_us: u64,
     /// As whom.
     pub identity: Identity,
+    /// Whether its clock is behind by then: who comes back with an empty disk has an incarnation below its last one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub behind: bool,
+}
+
+impl Back {
+    /// A return whose clock is right.
+    #[must_use]
+    pub fn after(after_us: u64, identity: Identity) -> Self {
+        Self { after_us, identity, behind: false }
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

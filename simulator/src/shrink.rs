@@ -119,6 +119,8 @@ impl Search {
             }
             self.offer_with(|plan| plan.loads[at].bytes = plan.loads[at].bytes.min(8));
             self.offer_with(|plan| plan.loads[at].otherwise.0 = 0);
+            self.offer_with(|plan| plan.loads[at].uneven.0 = 0);
+            self.offer_with(|plan| plan.loads[at].on = false);
         }
     }
 
@@ -155,6 +157,8 @@ impl Search {
             self.offer_with(|plan| plan.chaos_us = chaos_us.min(plan.chaos_us));
         }
         for at in 0..self.best.faults.len() {
+            self.offer_with(|plan| plan.faults[at].past = 0);
+            self.offer_with(|plan| plan.faults[at].later_us = 0);
             while cut::span(&mut self.best.faults[at].act).is_some_and(|span| *span > 1_000) {
                 let halve = |plan: &mut Plan| cut::span(&mut plan.faults[at].act).into_iter().for_each(|span| *span /= 2);
                 if !self.offer_with(halve) {

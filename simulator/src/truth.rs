@@ -122,12 +122,16 @@ impl Law {
             Self::ViewsUnbroken => "the views of one log are numbered without a hole",
             Self::ViewsSettled => "mode primary: a view is numbered only when a quorum holds the one before it",
             Self::Retains => "nobody discards what a member of its view lacks, unless `retain_entries` and `retain_bytes` are exceeded",
-            Self::Windowed => "no peer has more readings waiting to be ordered than its window takes, in number and in bytes",
+            Self::Windowed => {
+                "no peer has more readings waiting to be ordered than its window takes, in number and \
+                 in bytes, or takes one beyond `payload_max`"
+            }
             Self::BestLog => {
                 "an epoch begins after the best log of those on its list, and nobody goes on in it whom its founder has not counted or let in"
             }
             Self::LeftClean => {
-                "who stops as having left has every accepted reading in the log of somebody who lives, or has said which not"
+                "who stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to be \
+                 stable, or has said which not"
             }
         }
     }

@@ -27,8 +27,7 @@ use protocol::digest::Digest;
 use protocol::draw::draw;
 use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use protocol::node::Node;
-use protocol::note::{EVENT_VERSION, Event, Note};
-use protocol::phase::Phase;
+use protocol::note::{EVENT_VERSION, Event, Note, Refusal};
 use protocol::seam::{Delivery, Input, Output, Publication, Reading, Run};
 use protocol::status::Status;
 use protocol::time::Time;
@@ -47,7 +46,7 @@ use crate::truth::{Sheet, Truth};
 use crate::watch::Watch;
 use crate::weather::Weather;
 use host::{Host, Process};
-use lookout::Lookout;
+use lookout::{Awaited, Lookout};
 use promises::shape::Over;
 use spell::{Filter, Spell};
 use udp::Flying;
@@ -136,8 +135,8 @@ pub struct World<W> {
     spells: BTreeMap<u64, Spell>,
     /// Which messages are lost next.
     filters: Vec<Filter>,
-    /// What is waited for: a phase, and the number of the wait.
-    awaited: Vec<(Phase, u64)>,
+    /// What is waited for.
+    awaited: Vec<Awaited>,
     /// The datagrams that the weather took, where they are kept.
     losses: Vec<Lost>,
     keeps_losses: bool,
@@ -365,11 +364,6 @@ impl<W: Watch> World<W> {
         self.agenda.add(at.max(self.now), Moment::Cue(number));
     }
 
-    /// Has [`World::step`] return [`Step::Struck`] with this number when next a node begins that phase.
-    pub fn await_phase(&mut self, phase: Phase, number: u64) {
-        self.awaited.push((phase, number));
-    }
-
     /// When the next thing will happen.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
@@ -428,10 +422,11 @@ impl<W: Watch> World<W> {
         let now = self.now;
         let twins = self.hosts.iter().enumerate().filter(|(other, twin)| *other != host && twin.id == self.hosts[host].id);
         let taken: Vec<Incarnation> = twins.map(|(_, twin)| twin.stored).collect();
-        let Host { id, address, explicit, stored, veteran, life, clock, disk_full, .. } = &mut self.hosts[host];
+        let Host { id, address, explicit, stored, veteran, life, clock, behind, disk_full, .. } = &mut self.hosts[host];
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
-        let mut inc = Incarnation((stored.0 + 1).max(wall(now) / 1_000));
+        let shown = if *behind { u64::from(*life) } else { wall(now) / 1_000 };
+        let mut inc = Incarnation((stored.0 + 1).max(shown));
         // The records tell lives apart by name and incarnation, so two of one name do not begin in the same millisecond.
         if taken.contains(&inc) {
             inc.0 += 1;
@@ -549,7 +544,12 @@ impl<W: Watch> World<W> {
         let Self { hosts, truth, now, is_judged: true, .. } = self else { return };
         let Some(process) = &hosts[host].process else { return };
         // What others hold is asked for rarely.
-        let asks = outputs.iter().any(|output| matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_)));
+        let is_asked = |output: &Output| match output {
+            Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_) => true,
+            Output::Refused { why, .. } => *why == Refusal::NoQuorum,
+            _ => false,
+        };
+        let asks = outputs.iter().any(is_asked);
         let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
         let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
         truth.saw(*now, host, &process.node, outputs, &others);
@@ -575,7 +575,8 @@ impl<W: Watch> World<W> {
                 output.notes_of_readings(|note| self.tell(host, note));
             }
             // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
-            Output::Deliver(_) | Output::Published { .. } | Output::Refused { .. } | Output::Asked { .. } | Output::Answered { .. } => {}
+            Output::Refused { why, .. } => self.look_at_refusal(host, why),
+            Output::Deliver(_) | Output::Published { .. } | Output::Asked { .. } | Output::Answered { .. } => {}
             Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),

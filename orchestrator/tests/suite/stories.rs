@@ -100,7 +100,7 @@ fn in_virtual_time(shape: &Shape, mode: Mode) -> Story {
         loads: (0..5)
             .map(|peer| Load { peer, from_us: unit, every_us: 50_000, bursts: 80, burst: 1, bytes: 50, otherwise: OneIn(0) })
             .collect(),
-        faults: vec![Timed { at_us: 4 * unit, when: None, act: cut }],
+        faults: vec![Timed::at(4 * unit, cut)],
         outside: vec![],
     };
     let mut director = Director::new(&plan, Unwatched).unwrap();

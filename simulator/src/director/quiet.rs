@@ -100,6 +100,7 @@ impl<W: Watch> Director<'_, W> {
             return self.unless_hopeless(Progress::Divided { within, stands: self.stands() });
         }
         self.world.is_whole();
+        self.is_whole = true;
         for peer in self.living() {
             let (payload, guarantee) = self.reading(16, OneIn(0));
             self.world.publish(peer, payload, guarantee);

@@ -26,7 +26,7 @@ impl Dice {
                 let at_us = first + self.below("at", n, chaos_us - first);
                 // Who waits for something should have some time left to see it.
                 let at_us = if when.is_some() { at_us / 2 } else { at_us };
-                Timed { at_us, when, act: self.act(self.pick("which", n, &kinds), n, size, unit, when.is_some()) }
+                Timed { when, ..Timed::at(at_us, self.act(self.pick("which", n, &kinds), n, size, unit, when.is_some())) }
             })
             .collect();
         // A group that never loses its leader tests little; nearly every seed takes it away at least once.
@@ -38,7 +38,7 @@ impl Dice {
             } else {
                 Act::Kill { who: Who::Leader, back: self.back(1_000, unit) }
             };
-            faults.push(Timed { at_us, when: None, act });
+            faults.push(Timed::at(at_us, act));
         }
         if self.one_in("all together", 0, 10) {
             faults.extend(self.all_together(size, unit, chaos_us));
@@ -49,7 +49,7 @@ impl Dice {
         if self.one_in("cut until the end", 0, 12) {
             // Long enough for a kernel to send again only after a long pause when it is over.
             let (at_us, shape) = (chaos_us / 8 + self.below("cut long at", 0, chaos_us / 4), self.shape(4_000, size, false));
-            faults.push(Timed { at_us, when: None, act: Act::Cut { shape, over: Over::All, span_us: chaos_us, breaks: false } });
+            faults.push(Timed::at(at_us, Act::Cut { shape, over: Over::All, span_us: chaos_us, breaks: false }));
         }
         if size > 2 && self.one_in("split and split again", 0, 10) {
             faults.extend(self.splits(size, unit, chaos_us));
@@ -67,11 +67,11 @@ impl Dice {
             let side = (0..size).filter(|&host| self.one_in("split side", n << 8 | host as u64, 2)).collect();
             let span_us = unit * 2 + self.below("split for", n, unit * 4);
             let act = Act::Cut { shape: Shape::Split(side), over: Over::All, span_us, breaks: false };
-            faults.push(Timed { at_us, when: None, act });
+            faults.push(Timed::at(at_us, act));
             if self.one_in("killed at a split", n, 2) {
-                let back = Some(Back { after_us: 2_000 + self.below("back on a side", n, unit), identity: Identity::Same });
+                let back = Some(Back::after(2_000 + self.below("back on a side", n, unit), Identity::Same));
                 let act = Act::Kill { who: Who::Peer(self.host("split from", n, size)), back };
-                faults.push(Timed { at_us, when: None, act });
+                faults.push(Timed::at(at_us, act));
             }
             at_us += span_us;
         }
@@ -95,7 +95,7 @@ impl Dice {
                     PAUSE => Act::Pause { who, span_us: span_us + self.below("together each", n, within) },
                     _ => Act::Leave { who, back },
                 };
-                Timed { at_us: at_us + self.below("together later", n, within), when: None, act }
+                Timed::at(at_us + self.below("together later", n, within), act)
             })
             .collect()
     }
@@ -112,7 +112,7 @@ impl Dice {
                 let span_us = (from + parting + self.below("mended", n, mending)).saturating_sub(at_us);
                 let act =
                     Act::Cut { shape: Shape::Isolate(Who::Peer(peer)), over: Over::All, span_us, breaks: self.one_in("breaks", n, 4) };
-                Timed { at_us, when: None, act }
+                Timed::at(at_us, act)
             })
             .collect()
     }
@@ -187,7 +187,7 @@ impl Dice {
         }
     }
 
-    fn back(&self, n: u64, unit: u64) -> Option<Back> {
+    pub(super) fn back(&self, n: u64, unit: u64) -> Option<Back> {
         let after_us = match self.below("back", n, 6) {
             0 | 1 => return None,
             // No process starts faster than that.
@@ -196,7 +196,7 @@ impl Dice {
             _ => 2_000 + self.below("back late", n, unit * 4),
         };
         let identity = if self.one_in("fresh", n, 3) { Identity::Fresh } else { Identity::Same };
-        Some(Back { after_us, identity })
+        Some(Back { behind: identity == Identity::Fresh && self.one_in("behind", n, 4), ..Back::after(after_us, identity) })
     }
 }
 

@@ -46,6 +46,7 @@ fn named(act: &mut Act) -> Vec<&mut Who> {
         | Act::Outage { who, .. }
         | Act::Pause { who, .. }
         | Act::Leave { who, .. }
+        | Act::Publish { who, .. }
         | Act::Clock { who, .. }
         | Act::Disk { who, .. }
         | Act::Descriptors { who, .. }
@@ -100,7 +101,7 @@ pub(super) fn span(act: &mut Act) -> Option<&mut u64> {
         | Act::Storm { span_us, .. } => Some(span_us),
         Act::Clock { jump_us, .. } => Some(jump_us),
         Act::Kill { back, .. } | Act::Outage { back, .. } | Act::Leave { back, .. } => back.as_mut().map(|back| &mut back.after_us),
-        Act::Reset { .. } | Act::Forget { .. } => None,
+        Act::Publish { .. } | Act::Reset { .. } | Act::Forget { .. } => None,
     }
 }
 
@@ -110,7 +111,7 @@ pub(super) fn times(plan: &mut Plan) -> Vec<&mut u64> {
     times.extend(plan.peers.iter_mut().map(|peer| &mut peer.at_us));
     times.extend(plan.loads.iter_mut().flat_map(|load| [&mut load.from_us, &mut load.every_us]));
     for fault in &mut plan.faults {
-        times.push(&mut fault.at_us);
+        times.extend([&mut fault.at_us, &mut fault.later_us]);
         times.extend(span(&mut fault.act));
     }
     times

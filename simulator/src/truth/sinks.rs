@@ -141,6 +141,10 @@ impl Truth {
             Output::Deliver(delivery) => self.judge_delivery(now, number, node, delivery, others),
             Output::Accepted { first, readings, .. } => {
                 let me = &node.contact().member;
+                let largest = readings.iter().map(|(payload, _)| payload.len() as u64).max().unwrap_or(0);
+                self.notes.judge(Law::Windowed, now, largest <= self.knobs.payload_max, || {
+                    format!("{me} takes a reading of {largest} bytes; {} are the most", self.knobs.payload_max)
+                });
                 self.sinks[number].accept(me, *first, readings.iter().map(|(payload, _)| payload.len() as u64));
                 let (count, bytes) = self.sinks[number].waiting();
                 let (entries_most, bytes_most) = (self.knobs.window_entries, self.knobs.window_bytes);
@@ -153,7 +157,7 @@ impl Truth {
                     self.notes.near(Law::Windowed);
                 }
             }
-            Output::Refused { place, why } => self.judge_refusal(now, number, node, *place, *why),
+            Output::Refused { place, why } => self.judge_refusal(now, number, node, (*place, *why), others),
             Output::Acknowledged { seq, count, epoch, .. } => {
                 self.judge_safe(now, node, (epoch, seq.plus(*count).previous()), "acknowledges as safe");
             }
@@ -210,7 +214,12 @@ impl Truth {
         });
     }
 
-    fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, place: u64, why: Refusal) {
+    /// Whether a peer's group takes nobody more.
+    fn is_full(&self, node: &Node) -> bool {
+        node.last_views().first().is_some_and(|(_, view)| view.members.len() as u64 >= self.knobs.members_max)
+    }
+
+    fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, (place, why): (u64, Refusal), others: &[&Node]) {
         let sinks = &self.sinks[number];
         let size = usize::try_from(place).ok().and_then(|place| sinks.given.get(place)).copied().unwrap_or(0);
         let (count, bytes) = sinks.waiting();
@@ -218,7 +227,7 @@ impl Truth {
             Refusal::TooLarge => size > self.knobs.payload_max,
             Refusal::WindowFull => count >= self.knobs.window_entries || count > 0 && bytes + size > self.knobs.window_bytes,
             Refusal::Leaving => sinks.leaves,
-            Refusal::NoQuorum => self.is_primary() && !self.is_healthy,
+            Refusal::NoQuorum => !self.is_healthy && (self.is_primary() || others.iter().any(|other| self.is_full(other))),
         };
         self.notes.judge(Law::RefusalTrue, now, holds, || {
             format!(
@@ -242,7 +251,16 @@ impl Truth {
         // Whoever is the last of its group takes the log with it.
         let is_last = views.first().is_none_or(|(_, view)| !view.members.iter().any(|contact| is_left(&contact.member)));
         let own = Some(node.last_oseq(me)).filter(|_| is_last);
-        let stands = others.iter().map(|other| other.last_oseq(me)).chain(own).max().unwrap_or(Oseq::ZERO);
+        // Who has handed it over and gone on to another group has it, too: only its origin could publish it there again.
+        let had = self.current.iter().flatten().filter(|other| **other != number).map(|other| self.sinks[*other].highest(me));
+        // What was stable may be gone since with all others that held it.
+        let unstable = node.between(node.stable().next(), node.contiguous()).find_map(|(_, entry)| match entry {
+            Entry::Readings { origin, first, .. } if origin == *me => Some(first),
+            Entry::Readings { .. } | Entry::Lost { .. } | Entry::View(_) | Entry::Change(_) => None,
+        });
+        let stable = unstable.map_or(node.last_oseq(me), Oseq::previous);
+        let held = others.iter().map(|other| other.last_oseq(me)).chain(own).chain(had);
+        let stands = held.chain([stable]).max().unwrap_or(Oseq::ZERO);
         let told = sinks.told_of.is_some_and(|from| from <= stands.next());
         self.notes.judge(Law::LeftClean, now, stands.0 >= accepted || told, || {
             format!("{me} leaves with {accepted} accepted readings, and nobody who lives has more than {stands} of them in its log")

@@ -86,9 +86,15 @@ impl<W: Watch> World<W> {
 
     /// A process that is gone is started again; nothing happens if one runs there.
     pub fn restart(&mut self, host: usize, identity: Identity) {
+        self.restart_with_clock(host, identity, false);
+    }
+
+    /// The same, with a clock that may be far behind.
+    pub fn restart_with_clock(&mut self, host: usize, identity: Identity, behind: bool) {
         if self.is_live(host) {
             return;
         }
+        self.hosts[host].behind = behind;
         if identity == Identity::Fresh {
             self.hosts[host].stored = Incarnation(0);
             // Mode `primary`: the founders' folders are what remembers that the group was founded, so their owner does not
@@ -252,8 +258,10 @@ impl<W: Watch> World<W> {
         self.tally.twins += u64::from(status == 1);
         let id = &self.hosts[host].id;
         let asked = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop);
-        // Of two that bear one name, either may have to go.
-        let expected = asked || status == 1 && self.hosts.iter().any(|other| other.twin && other.id == *id);
+        // Of two that bear one name, either may have to go; and so may who has lost its folder, and founds or joins another
+        // group under a number of the past before it is told of its earlier life.
+        let twins = self.hosts.iter().any(|other| other.twin && other.id == *id);
+        let expected = asked || status == 1 && (twins || self.hosts[host].behind);
         self.tell(host, Note::Stop { reason: format!("{reason:?}") });
         self.record_exit(host, Some(status), None, expected);
         self.end_process(host, true);

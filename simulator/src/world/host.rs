@@ -34,6 +34,8 @@ pub(super) struct Host {
     pub(super) datagrams: u64,
     /// What time it is there.
     pub(super) clock: Clock,
+    /// Whether its clock tells a time at which it did not exist yet: incarnations that rest on it begin anew.
+    pub(super) behind: bool,
     /// Whether it is without power: nobody answers, not even to refuse.
     pub(super) dark: bool,
     /// Ends of connections that its last processes never closed, because the power went.
@@ -68,6 +70,7 @@ impl Host {
             datagram_seed,
             datagrams: 0,
             clock: Clock::new(0),
+            behind: false,
             dark: false,
             orphans: vec![],
             disk_full: false,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use protocol::id::{Epoch, PeerId};
-use protocol::message::Message;
-use protocol::note::Note;
+use protocol::message::{Message, Reason, Rejected};
+use protocol::note::{Note, Refusal};
 use protocol::phase::Phase;
 use protocol::seam::Input;
 use protocol::time::Time;
@@ -12,6 +12,22 @@ use protocol::time::Time;
 use super::{Moment, World};
 use crate::marks::{Class, Mark, Marks};
 use crate::watch::Watch;
+
+/// What somebody waits for, and the number of the wait.
+#[derive(Clone, Debug)]
+pub(super) struct Awaited {
+    what: Doing,
+    number: u64,
+    /// How many of those are to pass first.
+    past: u32,
+}
+
+/// What a node does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Doing {
+    Begins(Phase),
+    Says(String),
+}
 
 /// What has to be remembered to recognise it.
 #[derive(Debug)]
@@ -64,12 +80,45 @@ impl<W: Watch> World<W> {
                 self.lookout.marks.see(Mark::TwoInitiators);
             }
         }
-        let (now, agenda) = (self.now, &mut self.agenda);
-        self.awaited.retain(|&(awaited, number)| {
-            if awaited == phase {
-                agenda.add(now, Moment::Struck { number, host });
+        self.strike(host, |what| *what == Doing::Begins(phase));
+    }
+
+    /// A node says something.
+    pub(super) fn look_at_word(&mut self, host: usize, message: &Message) {
+        if let Message::Rejected(Rejected { reason: Reason::OldIncarnation { .. }, .. }) = message {
+            self.lookout.marks.see(Mark::OldLife);
+        }
+        if !self.awaited.is_empty() {
+            let verb = message.verb();
+            self.strike(host, |what| matches!(what, Doing::Says(awaited) if awaited == verb));
+        }
+    }
+
+    /// Has [`World::step`] return [`Step::Struck`](super::Step::Struck) with this number when next a node begins that phase, once
+    /// so many others have.
+    pub fn await_phase(&mut self, phase: Phase, past: u32, number: u64) {
+        self.awaited.push(Awaited { what: Doing::Begins(phase), number, past });
+    }
+
+    /// The same, when next a node says a message of that kind.
+    pub fn await_word(&mut self, verb: &str, past: u32, number: u64) {
+        self.awaited.push(Awaited { what: Doing::Says(verb.to_owned()), number, past });
+    }
+
+    /// A host does something: whoever waits for that is told, unless it lets this one pass.
+    fn strike(&mut self, host: usize, is_it: impl Fn(&Doing) -> bool) {
+        let (now, agenda, marks) = (self.now, &mut self.agenda, &mut self.lookout.marks);
+        self.awaited.retain_mut(|awaited| {
+            let is_over = is_it(&awaited.what) && awaited.past == 0;
+            if is_over {
+                if let Doing::Says(verb) = &awaited.what {
+                    marks.strike(verb);
+                }
+                agenda.add(now, Moment::Struck { number: awaited.number, host });
+            } else if is_it(&awaited.what) {
+                awaited.past -= 1;
             }
-            awaited != phase
+            !is_over
         });
     }
 
@@ -86,7 +135,12 @@ impl<W: Watch> World<W> {
                 self.lookout.removed.retain(|(.., at)| now.since(*at) <= interval);
                 self.lookout.removed.push((host, peer.clone(), now));
             }
+            Note::Reject { why, .. } if why.contains("members_max members") => self.lookout.marks.see(Mark::FullGroup),
             Note::PeerAdded { peer, .. } => {
+                let is_gone = |other: &super::Host| other.process.as_ref().is_none_or(|process| process.paused);
+                if self.hosts.iter().filter(|other| other.id == *peer).all(is_gone) {
+                    self.lookout.marks.see(Mark::LetInGone);
+                }
                 self.look_at_change(host, peer);
                 if self.is_back_at_once(host, peer) {
                     self.lookout.marks.see(Mark::RemovedAndAdded);
@@ -114,6 +168,28 @@ impl<W: Watch> World<W> {
         if building.into_iter().any(|one| members.contains(one)) {
             self.lookout.marks.see(Mark::ViewInTransfer);
         }
+    }
+
+    /// A reading is refused.
+    pub(super) fn look_at_refusal(&mut self, host: usize, why: Refusal) {
+        let Some(process) = &self.hosts[host].process else { return };
+        let status = process.node.status();
+        let has_room = status.published.above(status.ordered) < self.settings.config.knobs().window_entries;
+        match why {
+            Refusal::TooLarge => self.lookout.marks.see(Mark::TooLarge),
+            Refusal::WindowFull if has_room => self.lookout.marks.see(Mark::BytesFull),
+            Refusal::WindowFull | Refusal::Leaving | Refusal::NoQuorum => {}
+        }
+    }
+
+    /// A connection that is being made is forgotten on the way.
+    pub(super) fn look_at_unmade(&mut self) {
+        self.lookout.marks.see(Mark::Unmade);
+    }
+
+    /// Something comes from a process that is gone to one that its successor may have spoken to.
+    pub(super) fn look_at_ghost(&mut self) {
+        self.lookout.marks.see(Mark::Ghost);
     }
 
     /// A datagram came twice, and nothing came of it.

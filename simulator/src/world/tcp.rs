@@ -45,7 +45,8 @@ impl<W: Watch> World<W> {
             return;
         }
         let (from, to) = (dialler.host, acceptor.host);
-        let is_unreachable = to == NOWHERE || self.hosts[to].dark || self.dials_cut.is_cut(from, to);
+        let is_forgotten = self.connections[connection].streams.iter().any(|stream| stream.forgotten);
+        let is_unreachable = to == NOWHERE || self.hosts[to].dark || self.dials_cut.is_cut(from, to) || is_forgotten;
         if is_unreachable || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
             let give_up = since + self.settings.connect_timeout;
             if self.now >= give_up {
@@ -72,6 +73,11 @@ impl<W: Watch> World<W> {
     pub(super) fn on_answer(&mut self, connection: usize, answer: Answer) {
         let End { host, life, link, state } = self.connections[connection].ends[0];
         if state != EndState::Pending {
+            return;
+        }
+        if answer != Answer::Silence && self.connections[connection].streams[1].forgotten {
+            // The answer was lost on the way, and so are its repetitions.
+            self.agenda.add(self.now + self.settings.connect_timeout, Moment::Answer { connection, answer: Answer::Silence });
             return;
         }
         let Some(process) = self.process_of(host, life) else { return };
@@ -131,6 +137,7 @@ impl<W: Watch> World<W> {
             self.tally.lost += 1;
             return;
         };
+        self.look_at_word(host, &message);
         let Connection { ends, streams } = &mut self.connections[connection];
         assert!(
             ends[side].state == EndState::Up,
@@ -281,6 +288,9 @@ impl<W: Watch> World<W> {
             return;
         }
         self.pump(connection, side);
+        if !messages.is_empty() && self.hosts[writer.host].life != writer.life && self.hosts[writer.host].process.is_some() {
+            self.look_at_ghost();
+        }
         let input = if !messages.is_empty() {
             self.schedule_flow(connection, side);
             Input::Received { link: reader.link, messages }
@@ -409,12 +419,21 @@ impl<W: Watch> World<W> {
         (0..self.connections.len()).filter(|&at| stands(&self.connections[at])).collect()
     }
 
-    /// Whatever is on the way from one host to another over connections that stand never arrives, nor does anything later on
-    /// them; neither end is told. Says which connections these are.
+    /// Whatever is on the way from one host to another over connections that stand or are being made never arrives, nor does
+    /// anything later on them; neither end is told. Says which connections these are.
     pub(super) fn forget_flows(&mut self, from: usize, to: usize) -> Vec<usize> {
-        let connections = self.between(from, to);
+        let is_there = |connection: &Connection| {
+            let [one, two] = connection.ends;
+            let hosts = (one.host, two.host);
+            one.state != EndState::Gone && two.state != EndState::Gone && (hosts == (from, to) || hosts == (to, from))
+        };
+        let connections: Vec<usize> = (0..self.connections.len()).filter(|&at| is_there(&self.connections[at])).collect();
         for &connection in &connections {
-            let side = usize::from(self.connections[connection].ends[1].host == from);
+            let [one, two] = self.connections[connection].ends;
+            if one.state == EndState::Pending || two.state == EndState::Pending {
+                self.look_at_unmade();
+            }
+            let side = usize::from(two.host == from);
             self.connections[connection].streams[side].forgotten = true;
         }
         connections

@@ -23,6 +23,7 @@ pub(super) enum Flying {
 impl<W: Watch> World<W> {
     pub(super) fn broadcast(&mut self, host: usize, datagram: Datagram) {
         self.watch.called(self.now, &self.hosts[host].id, None, &datagram);
+        self.look_at_word(host, &datagram.message);
         let flying = self.pack(datagram);
         // Everybody on the segment hears a broadcast, the sender included.
         for to in 0..self.hosts.len() {
@@ -38,6 +39,7 @@ impl<W: Watch> World<W> {
     pub(super) fn whisper(&mut self, host: usize, address: SocketAddrV4, datagram: Datagram) {
         let to = self.by_address.get(&address).copied();
         self.watch.called(self.now, &self.hosts[host].id, to.map(|to| &self.hosts[to].id), &datagram);
+        self.look_at_word(host, &datagram.message);
         let flying = self.pack(datagram);
         if let Some(to) = to {
             self.fly_to_one(host, to, &flying);

@@ -1,0 +1,90 @@
+//! Whole scenes: what takes a certain group, a certain start and certain faults together, so that drawing each by itself would
+//! hardly ever bring it about.
+
+use protocol::config::Mode;
+use protocol::id::PeerId;
+
+use super::dice::Dice;
+use crate::plan::{Act, Fate, Outside, Plan, Timed, Who};
+
+impl Dice {
+    /// Sets a scene in some seeds, where everybody hears everybody.
+    pub(super) fn scene(&self, plan: &mut Plan, unit: u64) {
+        if plan.peers.len() < 3 || !plan.hearing.is_whole() || !self.one_in("scene", 0, 8) {
+            return;
+        }
+        match self.below("which scene", 0, 3) {
+            0 => self.full_group(plan),
+            1 => self.crowd(plan, unit),
+            _ => self.deaths(plan, unit),
+        }
+        plan.faults.sort_by_key(|fault| fault.at_us);
+    }
+
+    /// One peer more than the group takes; when the chaos ends, one has to be gone.
+    fn full_group(&self, plan: &mut Plan) {
+        let most = plan.peers.len() - 1;
+        if plan.knobs.bootstrap.len() > most {
+            plan.knobs.bootstrap.pop();
+        }
+        plan.knobs.members_max = most as u64;
+        plan.outside = vec![Outside { peer: self.host("one too many", 0, plan.peers.len()), fate: Fate::Dead }];
+    }
+
+    /// Newcomers ask all together, and are gone at the word that lets them in, or right before: none of them ever says that it
+    /// has what was sent to it.
+    fn crowd(&self, plan: &mut Plan, unit: u64) {
+        let size = plan.peers.len();
+        let old = 1 + self.host("how many old", 0, size - 2);
+        let from_us = plan.chaos_us / 3 + self.below("crowd at", 0, plan.chaos_us / 4);
+        if !self.one_in("crowd in any mode", 0, 4) {
+            plan.knobs.mode = Mode::Primary;
+            let founders = plan.peers[..old].iter();
+            plan.knobs.bootstrap = founders.map(|peer| PeerId::new(&peer.name).expect("a drawn name is one")).collect();
+        } else if plan.knobs.mode == Mode::Primary {
+            return; // its founders have been drawn
+        }
+        plan.peers[..old].iter_mut().for_each(|peer| peer.at_us /= 4);
+        // They have to find a group of its founders, and not of each other.
+        let (verb, past) = self.pick("crowd goes at", 0, &[("ADDED TO NETWORK", 0), ("ADDED TO NETWORK", 0), ("NEW_PEER_REQUEST", 2)]);
+        for (n, peer) in plan.peers.iter_mut().enumerate().skip(old) {
+            peer.at_us = from_us + self.below("crowd later", n as u64, 15_000);
+            if self.one_in("stays in the crowd", n as u64, 6) {
+                continue;
+            }
+            let who = Who::Peer(n);
+            let act = match self.below("crowd goes how", n as u64, 4) {
+                0 => Act::Kill { who, back: None },
+                1 => Act::Pause { who, span_us: plan.chaos_us },
+                _ => Act::Outage { who, back: None },
+            };
+            let later_us = self.below("crowd goes later", n as u64, unit / 50);
+            plan.faults.push(Timed { says: Some(verb.to_owned()), past, later_us, ..Timed::at(from_us, act) });
+        }
+        if !self.one_in("crowd comes back", 0, 3) {
+            plan.outside = (old..size).map(|peer| Outside { peer, fate: Fate::Dead }).collect();
+        }
+    }
+
+    /// As many die at once as may, the leader among them, so that what is left is exactly a quorum; and then one more
+    /// dies for each that has come back.
+    fn deaths(&self, plan: &mut Plan, unit: u64) {
+        let size = plan.peers.len();
+        let many = (size - 1) / 2;
+        let first = self.host("first to die", 0, size);
+        let at_us = plan.chaos_us / 3 + self.below("deaths at", 0, plan.chaos_us / 3);
+        let waits = self.pick(
+            "deaths wait for",
+            0,
+            &[None, Some("COORDINATOR"), Some("ADDED TO NETWORK"), Some("SEQ_SYNC_REQUEST"), Some("SEQ_SYNC_FINAL")],
+        );
+        for n in 0..many {
+            let key = n as u64;
+            let who = if n == 0 && self.one_in("leader dies", 0, 2) { Who::Leader } else { Who::Peer((first + n) % size) };
+            let back = self.back(5_000 + key, unit);
+            let act = if self.one_in("dies by outage", key, 2) { Act::Outage { who, back } } else { Act::Kill { who, back } };
+            let death = Timed::at(at_us + self.below("dies later", key, 3_000), act);
+            plan.faults.push(Timed { says: waits.map(str::to_owned), ..death });
+        }
+    }
+}
