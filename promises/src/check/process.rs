@@ -1,12 +1,12 @@
 //! Processes: they end as they should, their files say what they delivered, and they do not grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::id::PeerId;
 
 use crate::check::tables::tables_match;
 use crate::disk::{Disk, DiskLine, Place};
-use crate::fault::Fault;
+use crate::fault::{Fault, Identity};
 use crate::history::Record;
 use crate::index::{Entry, Fact, Index, Kind, Life, What};
 use crate::judge::{Broken, Case, Sheet};
@@ -25,6 +25,8 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
         }
     }
     let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = (BTreeMap::new(), BTreeMap::new());
+    // Who was started without what it had stored.
+    let mut wiped: BTreeSet<&str> = BTreeSet::new();
     // Which peer each process that runs is.
     let mut running: BTreeMap<&str, &PeerId> = BTreeMap::new();
     for (at, record) in case.history.records.iter().enumerate() {
@@ -35,13 +37,15 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
                 killed.remove(process.as_str());
                 stopped.remove(process.as_str());
             }
+            World::Fault { fault: Fault::Restart { identity: Identity::Fresh }, who, .. } => wiped.extend(who.iter().map(String::as_str)),
             World::Fault { fault: Fault::Kill, who, .. } => killed.extend(who.iter().map(|name| (name.as_str(), at))),
             World::Fault { fault: Fault::Stop, who, .. } => stopped.extend(who.iter().map(|name| (name.as_str(), at))),
             World::Exit { process, peer, status, signal, expected, .. } => {
                 sheet.look();
                 running.remove(process.as_str());
-                // Of two that bear one name either may be sent away while it is about to go.
-                let is_twin = running.values().any(|other| *other == peer);
+                // Of two that bear one name either may be sent away while it is about to go; and so may who has lost its folder, by
+                // those who know its earlier life.
+                let is_twin = running.values().any(|other| *other == peer) || wiped.contains(process.as_str());
                 let how = || match (status, signal) {
                     (_, Some(signal)) => format!("by signal {signal}"),
                     (Some(status), None) => format!("with status {status}"),

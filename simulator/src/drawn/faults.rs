@@ -51,11 +51,25 @@ impl Dice {
             let (at_us, shape) = (chaos_us / 8 + self.below("cut long at", 0, chaos_us / 4), self.shape(4_000, size, false));
             faults.push(Timed::at(at_us, Act::Cut { shape, over: Over::All, span_us: chaos_us, breaks: false }));
         }
+        if size > 1 && self.one_in("hearing changes", 0, 10) {
+            faults.extend(self.changing_hearing(size, unit, chaos_us));
+        }
         if size > 2 && self.one_in("split and split again", 0, 10) {
             faults.extend(self.splits(size, unit, chaos_us));
         }
         faults.sort_by_key(|fault| fault.at_us);
         faults
+    }
+
+    /// Who hears whom, and who can dial whom, is now this and now that, for longer than anybody waits.
+    fn changing_hearing(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
+        let each = |n: u64| {
+            let over = self.pick("hearing of", n, &[Over::Datagrams, Over::Broadcasts, Over::Unicasts, Over::Dials]);
+            let span_us = unit * 2 + self.below("hearing for", n, unit * 8);
+            let act = Act::Cut { shape: self.one_way(n, size, false), over, span_us, breaks: false };
+            Timed::at(unit + self.below("hearing at", n, chaos_us - unit), act)
+        };
+        (7_000..7_002 + self.below("hearing changes so often", 0, 5)).map(each).collect()
     }
 
     /// The group falls apart, and at the moment at which it could become one again it falls apart along another line; a peer

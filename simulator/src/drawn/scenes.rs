@@ -1,6 +1,7 @@
 //! Whole scenes: what takes a certain group, a certain start and certain faults together, so that drawing each by itself would
 //! hardly ever bring it about.
 
+use promises::shape::{Over, Shape};
 use protocol::config::Mode;
 use protocol::id::PeerId;
 
@@ -13,10 +14,11 @@ impl Dice {
         if plan.peers.len() < 3 || !plan.hearing.is_whole() || !self.one_in("scene", 0, 8) {
             return;
         }
-        match self.below("which scene", 0, 3) {
+        match self.below("which scene", 0, 4) {
             0 => self.full_group(plan),
             1 => self.crowd(plan, unit),
-            _ => self.deaths(plan, unit),
+            2 => self.deaths(plan, unit),
+            _ => self.returns(plan, unit),
         }
         plan.faults.sort_by_key(|fault| fault.at_us);
     }
@@ -63,6 +65,33 @@ impl Dice {
         }
         if !self.one_in("crowd comes back", 0, 3) {
             plan.outside = (old..size).map(|peer| Outside { peer, fate: Fate::Dead }).collect();
+        }
+    }
+
+    /// Two are away, one longer than the other; all that the longer one has missed is soon with the other one only, which has come
+    /// back, and leads when that one comes.
+    fn returns(&self, plan: &mut Plan, unit: u64) {
+        let size = plan.peers.len();
+        let (first, second) = (self.host("away longer", 0, size), self.host("away", 0, size - 1));
+        let second = if second < first { second } else { second + 1 };
+        plan.peers.iter_mut().for_each(|peer| peer.at_us = peer.at_us.min(plan.chaos_us / 8));
+        let away_us = plan.chaos_us / 4 + self.below("away at", 0, unit);
+        let back_us = away_us + unit * 3 + self.below("back at", 0, unit);
+        let dead_us = back_us + unit + self.below("dead at", 0, unit * 3);
+        let last_us = dead_us + unit + self.below("last back at", 0, unit * 3);
+        let away = |peer: usize, from_us: u64, to_us: u64| {
+            let shape = Shape::Isolate(Who::Peer(peer));
+            Timed::at(from_us, Act::Cut { shape, over: Over::All, span_us: to_us - from_us, breaks: false })
+        };
+        plan.faults.extend([away(first, away_us, last_us), away(second, away_us + self.below("away later", 0, unit), back_us)]);
+        for peer in (0..size).filter(|peer| ![first, second].contains(peer)) {
+            let back = self.back(6_000 + peer as u64, unit).filter(|_| self.one_in("dead come back", peer as u64, 2));
+            plan.faults
+                .push(Timed::at(dead_us + self.below("dead later", peer as u64, unit / 2), Act::Kill { who: Who::Peer(peer), back }));
+        }
+        for n in 0..8 {
+            let at_us = away_us + (last_us - away_us) / 8 * n;
+            plan.faults.push(Timed::at(at_us, Act::Publish { who: Who::Leader, readings: 3, bytes: 50 }));
         }
     }
 
