@@ -98,7 +98,17 @@ fn in_virtual_time(shape: &Shape, mode: Mode) -> Story {
         knobs,
         peers: names.iter().map(|name| Start { name: name.clone(), priority: 0, at_us: 0, drift_ppm: 0 }).collect(),
         loads: (0..5)
-            .map(|peer| Load { peer, from_us: unit, every_us: 50_000, bursts: 80, burst: 1, bytes: 50, otherwise: OneIn(0) })
+            .map(|peer| Load {
+                peer,
+                from_us: unit,
+                every_us: 50_000,
+                bursts: 80,
+                burst: 1,
+                bytes: 50,
+                otherwise: OneIn(0),
+                uneven: OneIn(0),
+                on: false,
+            })
             .collect(),
         faults: vec![Timed::at(4 * unit, cut)],
         outside: vec![],
