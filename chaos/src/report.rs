@@ -1,9 +1,10 @@
 //! A run folder held against the promises: what people read, what programs read, and the exit code.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-use promises::{Fault, Finding, History, Judgement, Options, Outcome, Record, World, judge};
+use promises::{BEYOND, Beyond, Fault, Finding, History, Judgement, Options, Outcome, Record, World, judge};
 use serde::Serialize;
 
 use crate::run_folder::RunFolder;
@@ -48,8 +49,14 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> String {
         let promises = self.judgement.findings.iter().map(|finding| self.told(finding)).collect();
-        let told =
-            Told { outcome: word(self.judgement.outcome()), events: self.history.records.len(), doubts: self.judgement.doubts(), promises };
+        let beyond = BEYOND.iter().map(|beyond| ToldBeyond { id: beyond.id, why: beyond.why }).collect();
+        let told = Told {
+            outcome: word(self.judgement.outcome()),
+            events: self.history.records.len(),
+            doubts: self.judgement.doubts(),
+            promises,
+            beyond,
+        };
         serde_json::to_string_pretty(&told).expect("only text and numbers, written to memory")
     }
 
@@ -62,8 +69,10 @@ impl Report {
         ToldPromise {
             id: finding.promise,
             invariants: finding.invariants,
+            demand: finding.demand.word(),
             outcome: word(finding.outcome()),
             looked_at: finding.looked_at,
+            unjudged: &finding.excused,
             times: finding.times,
             broken: broken.collect(),
         }
@@ -109,14 +118,26 @@ struct Told<'a> {
     events: usize,
     doubts: Vec<String>,
     promises: Vec<ToldPromise<'a>>,
+    /// Laws that no history can show.
+    beyond: Vec<ToldBeyond<'a>>,
+}
+
+#[derive(Serialize)]
+struct ToldBeyond<'a> {
+    id: &'a str,
+    why: &'a str,
 }
 
 #[derive(Serialize)]
 struct ToldPromise<'a> {
     id: &'a str,
     invariants: &'a [&'a str],
+    /// `law` or `level`.
+    demand: &'static str,
     outcome: &'static str,
     looked_at: u64,
+    /// How many more could not be judged, by reason.
+    unjudged: &'a BTreeMap<&'static str, u64>,
     times: u64,
     broken: Vec<ToldBreach<'a>>,
 }
@@ -132,7 +153,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.judgement.findings {
             let outcome = finding.outcome();
-            writeln!(f, "{outcome:8} {:22} {:>8} events  {}", finding.promise, finding.looked_at, finding.statement)?;
+            let word = finding.demand.word();
+            writeln!(f, "{outcome:8} {word:5} {:22} {:>8} events  {}", finding.promise, finding.looked_at, finding.statement)?;
+            for (why, count) in &finding.excused {
+                writeln!(f, "         {count} more could not be judged: {why}")?;
+            }
             for broken in &finding.broken {
                 writeln!(f, "         {}", broken.words)?;
                 for line in self.lines(&broken.evidence) {
@@ -147,6 +172,9 @@ impl fmt::Display for Report {
                 writeln!(f, "         and {more} times more")?;
             }
         }
+        for Beyond { id, statement, why } in BEYOND {
+            writeln!(f, "{:8} law   {id:22}          no  {statement}\n         {why}; the simulator judges this one", Outcome::Unknown)?;
+        }
         for torn in &self.history.torn {
             writeln!(f, "torn     {}, line {}: its writer did not live to finish it", torn.file, torn.line)?;
         }
@@ -156,11 +184,14 @@ impl fmt::Display for Report {
         for doubt in self.judgement.doubts() {
             writeln!(f, "doubt    {doubt}")?;
         }
-        let broken = self.judgement.broken().count();
-        let unseen = self.judgement.findings.iter().filter(|finding| finding.outcome() == Outcome::Unknown).count();
-        let held = self.judgement.findings.len() - broken - unseen;
-        let events = self.history.records.len();
-        write!(f, "{held} promises held, {broken} broken, {unseen} had nothing to look at, over {events} events: ")?;
+        let beyond = BEYOND.len();
+        for (demand, title) in [("law", "laws"), ("level", "service levels")] {
+            let of_it = || self.judgement.findings.iter().filter(|finding| finding.demand.word() == demand);
+            let count = |outcome| of_it().filter(|finding| finding.outcome() == outcome).count();
+            let (held, broken, unknown) = (count(Outcome::Held), count(Outcome::Broken), count(Outcome::Unknown));
+            write!(f, "{} {title}: {held} held, {broken} broken, {unknown} unknown; ", of_it().count())?;
+        }
+        write!(f, "{beyond} more laws that no history shows; over {} events: ", self.history.records.len())?;
         f.write_str(match self.judgement.outcome() {
             Outcome::Held => "pass",
             Outcome::Broken => "FAIL",

@@ -31,7 +31,7 @@ impl Style {
         text
     }
 
-    /// `    PASS [  3.412s] leader_election  seed 7  9 expectations, 21 promises over 4,123 events`
+    /// `    PASS [  3.412s] leader_election  seed 7  9 of 9 expectations met, 17 of 19 laws and 9 of 11 service levels held over 4123 looks`
     fn summary_line(&self, verdict: &Verdict) -> String {
         let (word, colour) = match verdict.outcome {
             Outcome::Pass => ("PASS", "32"),
@@ -41,18 +41,22 @@ impl Style {
         };
         let word = self.paint(&format!("{word:>8}"), colour);
         let met = verdict.expectations.iter().filter(|expectation| expectation.met).count();
-        let held = verdict.promises.iter().filter(|promise| promise.outcome == "held").count();
+        let held = |demand: &str| {
+            let all = || verdict.promises.iter().filter(|promise| promise.demand == demand);
+            format!("{} of {}", all().filter(|promise| promise.outcome == "held").count(), all().count())
+        };
         let looked: u64 = verdict.promises.iter().map(|promise| promise.looked_at).sum();
         let expected = match verdict.expectations.len() {
             0 => String::new(),
             count => format!("{met} of {count} expectations met, "),
         };
         format!(
-            "{word} [{:>8.3}s] {}  seed {}  {expected}{held} of {} promises held over {looked} looks\n",
+            "{word} [{:>8.3}s] {}  seed {}  {expected}{} laws and {} service levels held over {looked} looks\n",
             std::time::Duration::from_millis(verdict.took_ms).as_secs_f64(),
             case_name(&verdict.scenario, &verdict.matrix),
             verdict.seed,
-            verdict.promises.len()
+            held("law"),
+            held("level")
         )
     }
 

@@ -96,6 +96,8 @@ pub struct Fulfilment {
 pub struct PromiseKept {
     /// Its id.
     pub id: &'static str,
+    /// `law` or `level`.
+    pub demand: &'static str,
     /// `held`, `broken` or `unknown`.
     pub outcome: &'static str,
     /// How many events could have broken it.
@@ -270,6 +272,7 @@ impl Findings<'_> {
     pub fn promises(&self) -> Vec<PromiseKept> {
         let told = |finding: &promises::judge::Finding| PromiseKept {
             id: finding.promise,
+            demand: finding.demand.word(),
             outcome: match finding.outcome() {
                 Kept::Held => "held",
                 Kept::Broken => "broken",

@@ -1,6 +1,10 @@
 //! The catalogue: every promise with its stable id, the invariants of the protocol it stands for, and its check.
+//!
+//! A promise is a law or a service level. A law holds in every run: where a fault allows less, its statement says what is
+//! allowed then. A service level has a budget: at most so many breaches in so many simulated runs. In a single run of real
+//! processes a broken level counts like a broken law, because one run has no share in a budget.
 
-use crate::check::{delivery, leadership, membership, order, process, quorum, reuse, stability, succession, views};
+use crate::check::{delivery, gaps, leadership, losses, membership, order, process, quorum, reuse, stability, succession, views, window};
 use crate::judge::{Case, Sheet};
 
 /// One promise.
@@ -11,9 +15,53 @@ pub struct Promise {
     pub invariants: &'static [&'static str],
     /// What it says.
     pub statement: &'static str,
-    /// Whether it holds at every moment; else it is about progress.
-    pub safety: bool,
+    /// Whether it is a law or a service level.
+    pub demand: Demand,
     pub(crate) check: fn(&Case<'_>, &mut Sheet),
+}
+
+/// How strictly a promise is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// One breach is a defect, in whichever run.
+    Law,
+    /// Breaches are counted over a sweep, and more than the budget is a defect.
+    Level {
+        /// How many breaches of [`BUDGET_RUNS`] simulated runs are within the budget.
+        broken_max: u64,
+    },
+}
+
+impl Demand {
+    /// Its name in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Law => "law",
+            Self::Level { .. } => "level",
+        }
+    }
+
+    /// How many runs that break it a sweep of `runs` runs may have: of fewer runs than the budget is for, as many as of these.
+    #[must_use]
+    pub fn allows(self, runs: u64) -> u64 {
+        match self {
+            Self::Law => 0,
+            Self::Level { broken_max } => broken_max.saturating_mul(runs.max(BUDGET_RUNS)) / BUDGET_RUNS,
+        }
+    }
+}
+
+/// How many simulated runs the budgets of service levels are for.
+pub const BUDGET_RUNS: u64 = 20_000;
+
+/// A service level that no run of a sweep may break.
+const NEVER: Demand = Demand::Level { broken_max: 0 };
+
+/// The promise of that id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Promise> {
+    CATALOGUE.iter().find(|promise| promise.id == id)
 }
 
 /// Every promise, safety first.
@@ -22,204 +70,253 @@ pub static CATALOGUE: &[Promise] = &[
         id: "one-leader-per-epoch",
         invariants: &["I1"],
         statement: "no two peers lead one epoch",
-        safety: true,
+        demand: Demand::Law,
         check: leadership::one_leader_per_epoch,
     },
     Promise {
         id: "epoch-monotonic",
         invariants: &["I1", "I14"],
         statement: "what a peer promises, adopts and leads only rises",
-        safety: true,
+        demand: Demand::Law,
         check: leadership::epoch_monotonic,
     },
     Promise {
         id: "fenced-sequencer",
         invariants: &["I14"],
         statement: "a peer that has promised an epoch takes part in no older one",
-        safety: true,
+        demand: Demand::Law,
         check: leadership::fenced_sequencer,
     },
     Promise {
         id: "no-duplicate-seq",
         invariants: &["I2", "I5"],
         statement: "one position of one epoch holds one entry, everywhere",
-        safety: true,
+        demand: Demand::Law,
         check: order::no_duplicate_seq,
     },
     Promise {
         id: "no-reuse",
         invariants: &["I2", "I7"],
         statement: "no name of a position, nor of a reading, ever means two things, over all lives and files",
-        safety: true,
+        demand: Demand::Law,
         check: reuse::no_reuse,
     },
     Promise {
         id: "total-order",
         invariants: &["I5"],
         statement: "two peers that have an entry have the same entries before it, and an epoch starts where its owner says",
-        safety: true,
+        demand: Demand::Law,
         check: order::total_order,
     },
     Promise {
         id: "gap-free",
         invariants: &["I6"],
         statement: "from where a peer joins, no reading is passed over in silence and no position comes twice",
-        safety: true,
+        demand: Demand::Law,
         check: order::gap_free,
     },
     Promise {
         id: "integrity",
         invariants: &["I7", "I8"],
         statement: "what is delivered was published by the origin it names, and comes at most once to each peer",
-        safety: true,
+        demand: Demand::Law,
         check: delivery::integrity,
     },
     Promise {
         id: "fifo",
         invariants: &["I9"],
         statement: "readings of one origin are delivered in the order in which it published them",
-        safety: true,
+        demand: Demand::Law,
         check: delivery::fifo,
     },
     Promise {
         id: "view-legal",
         invariants: &["I3", "I4"],
         statement: "views rise, name their holder and their leader, and are the same list for everybody",
-        safety: true,
+        demand: Demand::Law,
         check: views::view_legal,
     },
     Promise {
         id: "view-synchrony",
         invariants: &["I10", "I11"],
         statement: "peers that go from one view to the next together have delivered the same readings in it",
-        safety: true,
+        demand: Demand::Law,
         check: views::view_synchrony,
     },
     Promise {
         id: "no-false-death",
         invariants: &["I18"],
         statement: "a removed peer was dead, leaving, out of reach or in another group",
-        safety: true,
+        demand: NEVER,
         check: membership::no_false_death,
     },
     Promise {
         id: "disk-matches",
         invariants: &["I6", "I7", "I8"],
         statement: "a peer's files hold what the peer delivered, in that order",
-        safety: true,
+        demand: Demand::Law,
         check: process::disk_matches,
     },
     Promise {
         id: "no-crash",
         invariants: &[],
         statement: "processes end when they are told to, and as they should",
-        safety: true,
+        demand: Demand::Law,
         check: process::no_crash,
     },
     Promise {
         id: "stable-agreement",
         invariants: &["I2"],
-        statement: "one position of one log has one stable entry, and no cut goes below it; in mode primary there is one log",
-        safety: true,
+        statement: "one position of one log has one stable entry, and no cut goes below it, except (available) by a part of the group whose founder the other part had left out; in mode primary there is one log",
+        demand: Demand::Law,
         check: stability::stable_agreement,
     },
     Promise {
         id: "steps-down",
         invariants: &["I2"],
         statement: "mode primary: a leader that is cut off from every quorum does not lead any more when the others give it up",
-        safety: true,
+        demand: Demand::Law,
         check: quorum::steps_down,
     },
     Promise {
         id: "safe-kept",
         invariants: &["I13", "I22"],
-        statement: "what is stable, or acknowledged as safe, is never taken back",
-        safety: true,
+        statement: "what is stable, or acknowledged as safe, is never taken back, except (available) by who goes over to a part whose founder the other part had left out",
+        demand: Demand::Law,
         check: stability::safe_kept,
     },
     Promise {
         id: "accounted",
         invariants: &["I12", "I20"],
         statement: "every reading of a living peer stands once in the log that is left, or is declared lost there",
-        safety: true,
+        demand: Demand::Law,
         check: delivery::accounted,
     },
     Promise {
         id: "confirmed",
         invariants: &["I13"],
         statement: "a safe reading is acknowledged to its publisher with its place, once for each place; at rest none is missing",
-        safety: true,
+        demand: Demand::Law,
         check: delivery::confirmed,
     },
     Promise {
         id: "contained",
         invariants: &["I16", "I18", "I21"],
         statement: "a leader that is well is not unseated, whoever joins or dies",
-        safety: true,
+        demand: NEVER,
         check: succession::contained,
     },
     Promise {
         id: "bounded",
         invariants: &["I17"],
-        statement: "a peer's unordered readings stay within its window, and a group within the number that it admits",
-        safety: true,
+        statement: "a group has no more members than `members_max` admits",
+        demand: Demand::Law,
         check: delivery::bounded,
+    },
+    Promise {
+        id: "had-before",
+        invariants: &["I6", "I7"],
+        statement: "a reading is called a repeat only where the same sinks have had it, or were told that it is lost",
+        demand: Demand::Law,
+        check: order::had_before,
+    },
+    Promise {
+        id: "gap-needed",
+        invariants: &["I6"],
+        statement: "a gap is told only of readings that the leader does not retain, or that come after later ones of their origin",
+        demand: Demand::Law,
+        check: gaps::gap_needed,
+    },
+    Promise {
+        id: "refusal-true",
+        invariants: &["I12"],
+        statement: "a reading is refused only if its window is full, it is too large, or its peer leaves or is blocked",
+        demand: Demand::Law,
+        check: window::refusal_true,
+    },
+    Promise {
+        id: "lost-truly",
+        invariants: &["I20"],
+        statement: "readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log",
+        demand: Demand::Law,
+        check: losses::lost_truly,
+    },
+    Promise {
+        id: "views-unbroken",
+        invariants: &["I3", "I4"],
+        statement: "the views of one log are numbered without a hole",
+        demand: Demand::Law,
+        check: views::views_unbroken,
+    },
+    Promise {
+        id: "windowed",
+        invariants: &["I17"],
+        statement: "no peer has more readings waiting to be ordered than its window takes, in number and in bytes",
+        demand: Demand::Law,
+        check: window::windowed,
+    },
+    Promise {
+        id: "left-clean",
+        invariants: &["I12"],
+        statement: "who stops as having left has every accepted reading in the log of somebody who lives, or has said which not",
+        demand: Demand::Law,
+        check: losses::left_clean,
     },
     Promise {
         id: "recovers",
         invariants: &["I19"],
         statement: "a group whose leader is gone has another one within the bound",
-        safety: true,
+        demand: NEVER,
         check: succession::recovers,
     },
     Promise {
         id: "hygiene",
         invariants: &["I17", "I21"],
         statement: "what is turned away is counted; descriptors and memory stay flat",
-        safety: true,
+        demand: NEVER,
         check: process::hygiene,
     },
     Promise {
         id: "elects",
         invariants: &["I15"],
         statement: "at rest there is exactly one leader, and everybody knows it",
-        safety: false,
+        demand: NEVER,
         check: succession::elects,
     },
     Promise {
         id: "bully-order",
         invariants: &["I15"],
         statement: "when only the leader is gone, the highest of the rest that is not blocked takes its place; with preempt, the highest leads",
-        safety: false,
+        demand: NEVER,
         check: succession::bully_order,
     },
     Promise {
         id: "converges",
         invariants: &["I15"],
         statement: "at rest everybody has one view, and it names exactly those that are there",
-        safety: false,
+        demand: NEVER,
         check: membership::converges,
     },
     Promise {
         id: "delivers",
         invariants: &["I12"],
         statement: "what is published in the quiet window reaches everybody",
-        safety: false,
+        demand: NEVER,
         check: delivery::delivers,
     },
     Promise {
         id: "late-join",
         invariants: &["I15"],
         statement: "a peer that starts undisturbed is in a view within the bound, and gets as much of the past as `late_join` says",
-        safety: false,
+        demand: NEVER,
         check: membership::late_join,
     },
-    Promise { id: "no-churn", invariants: &["I16"], statement: "at rest nobody elects", safety: false, check: succession::no_churn },
+    Promise { id: "no-churn", invariants: &["I16"], statement: "at rest nobody elects", demand: NEVER, check: succession::no_churn },
     Promise {
         id: "rejoins",
         invariants: &["I4", "I15"],
         statement: "a restarted peer comes back with a higher incarnation, and nobody goes back to the old one in the same log",
-        safety: false,
+        demand: NEVER,
         check: membership::rejoins,
     },
 ];

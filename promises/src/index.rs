@@ -4,6 +4,7 @@
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, PeerId};
 use protocol::log_id::LogId;
+use protocol::note::Refusal;
 
 use crate::fault::Table;
 use crate::history::{History, Hole};
@@ -151,6 +152,21 @@ pub(crate) enum What<'a> {
     },
     /// It can do nothing before it reaches others.
     Blocked,
+    /// It did not take a reading.
+    Refused {
+        why: Refusal,
+        count: u64,
+    },
+    /// It was asked to leave.
+    Leaves,
+    /// It stops, and readings from that number on stand nowhere.
+    LeftBehind {
+        from: u64,
+    },
+    /// It stops of its own will: as having left its group, or not.
+    Ends {
+        left: bool,
+    },
 }
 
 /// With which numbers a member is said to lag.

@@ -7,7 +7,7 @@ use protocol::config::{Knobs, Mode};
 use protocol::id::PeerId;
 use protocol::view::Names;
 
-use crate::catalogue::{CATALOGUE, Promise};
+use crate::catalogue::{CATALOGUE, Demand, Promise};
 use crate::disk::Disk;
 use crate::history::{History, Hole};
 use crate::index::Index;
@@ -60,6 +60,8 @@ pub struct Finding {
     pub invariants: &'static [&'static str],
     /// What it says.
     pub statement: &'static str,
+    /// Whether it is a law or a service level.
+    pub demand: Demand,
     /// How many records could have broken it.
     pub looked_at: u64,
     /// How many more could have, and were not held against it: for which reasons.
@@ -156,9 +158,8 @@ impl Judgement {
         for id in &self.missing {
             doubts.push(format!("{id} is required, and saw nothing"));
         }
-        let safety = CATALOGUE.iter().zip(&self.findings).filter(|(promise, _)| promise.safety);
-        if safety.clone().all(|(_, finding)| finding.looked_at == 0) {
-            doubts.push("no promise of safety saw anything".to_owned());
+        if self.findings.iter().filter(|finding| finding.demand == Demand::Law).all(|finding| finding.looked_at == 0) {
+            doubts.push("no law saw anything".to_owned());
         }
         doubts
     }
@@ -196,6 +197,7 @@ fn examine(promise: &Promise, case: &Case<'_>) -> Finding {
         promise: promise.id,
         invariants: promise.invariants,
         statement: promise.statement,
+        demand: promise.demand,
         looked_at: sheet.looked_at,
         excused: sheet.excused,
         broken: sheet.broken,

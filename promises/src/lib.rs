@@ -7,7 +7,8 @@
 //!
 //! Pure: no file, no clock, no thread. Callers read the event files and pass their text.
 
-mod catalogue;
+mod beyond;
+pub mod catalogue;
 mod check;
 pub mod disk;
 pub mod exit;
@@ -20,7 +21,8 @@ pub mod shape;
 pub mod standing;
 pub mod world;
 
-pub use catalogue::{CATALOGUE, Promise};
+pub use beyond::{BEYOND, Beyond};
+pub use catalogue::{CATALOGUE, Demand, Promise};
 pub use fault::{Fault, Identity, Table};
 pub use history::{History, Record};
 pub use judge::{Broken, Finding, Judgement, Options, Outcome, judge};

@@ -84,6 +84,8 @@ fn set(options: &mut Options, option: &str) {
     match option.split_once('=') {
         None if option == "settled" => options.settled = true,
         None if option == "preempt" => options.knobs.preempt = true,
+        Some(("members_max", number)) => options.knobs.members_max = number.parse().expect("a number"),
+        Some(("merge_retain_entries", number)) => options.knobs.merge_retain_entries = number.parse().expect("a number"),
         Some(("mode", mode)) => options.knobs.mode = mode.parse().expect("a mode"),
         Some(("late_join", late_join)) => options.knobs.late_join = late_join.parse().expect("what a newcomer gets"),
         _ => panic!("no option is called {option:?}"),

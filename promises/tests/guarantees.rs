@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use promises::CATALOGUE;
+use promises::{CATALOGUE, Demand};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
@@ -23,12 +23,16 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
 #[test]
 fn the_page_names_every_promise_as_the_catalogue_does() {
     let page = page();
-    let told: Vec<[String; 3]> = rows(&page).iter().map(|row| [row[0], row[1], row[2]].map(str::to_owned)).collect();
-    let known: Vec<[String; 3]> = CATALOGUE
+    let told: Vec<[String; 4]> = rows(&page).iter().map(|row| [row[0], row[1], row[2], row[3]].map(str::to_owned)).collect();
+    let known: Vec<[String; 4]> = CATALOGUE
         .iter()
         .map(|promise| {
             let invariants = if promise.invariants.is_empty() { "–".to_owned() } else { promise.invariants.join(", ") };
-            [format!("`{}`", promise.id), invariants, promise.statement.to_owned()]
+            let held_as = match promise.demand {
+                Demand::Law => "law".to_owned(),
+                Demand::Level { broken_max } => format!("level, {broken_max}"),
+            };
+            [format!("`{}`", promise.id), invariants, promise.statement.to_owned(), held_as]
         })
         .collect();
     assert_eq!(told, known);

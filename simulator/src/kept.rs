@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
-use promises::CATALOGUE;
+use promises::catalogue::{BUDGET_RUNS, CATALOGUE, Demand, find};
 use promises::judge::Judgement;
 
 /// The counts of all promises.
@@ -19,6 +19,8 @@ pub struct Kept {
 struct Row {
     judged: u64,
     broken: u64,
+    /// How many runs broke it.
+    broken_runs: u64,
     excused: BTreeMap<&'static str, u64>,
 }
 
@@ -27,9 +29,25 @@ impl Kept {
     #[must_use]
     pub fn of(judgement: &Judgement) -> Self {
         let row = |finding: &promises::judge::Finding| {
-            (finding.promise, Row { judged: finding.looked_at, broken: finding.times, excused: finding.excused.clone() })
+            (
+                finding.promise,
+                Row {
+                    judged: finding.looked_at,
+                    broken: finding.times,
+                    broken_runs: u64::from(finding.times > 0),
+                    excused: finding.excused.clone(),
+                },
+            )
         };
         Self { rows: judgement.findings.iter().map(row).collect() }
+    }
+
+    /// Whether so many runs may have broken that promise, as these have. Progress that the simulator itself misses is
+    /// no finding of the judge, so it is in no budget.
+    #[must_use]
+    pub fn is_within_budget(&self, promise: &str, runs: u64) -> bool {
+        let broken = self.rows.get(promise).map_or(u64::MAX, |row| row.broken_runs);
+        find(promise).is_some_and(|promise| broken > 0 && broken <= promise.demand.allows(runs))
     }
 
     /// The promises that a large sweep has to have judged and has not.
@@ -46,6 +64,7 @@ impl AddAssign<&Self> for Kept {
             let sum = self.rows.entry(id).or_default();
             sum.judged += row.judged;
             sum.broken += row.broken;
+            sum.broken_runs += row.broken_runs;
             for (why, count) in &row.excused {
                 *sum.excused.entry(why).or_default() += count;
             }
@@ -56,14 +75,18 @@ impl AddAssign<&Self> for Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, promise) in CATALOGUE.iter().enumerate() {
-            let Row { judged, broken, excused } = self.rows.get(promise.id).cloned().unwrap_or_default();
+            let Row { judged, broken, broken_runs, excused } = self.rows.get(promise.id).cloned().unwrap_or_default();
             let end = if at == 0 { "" } else { "\n" };
             write!(
                 f,
-                "{end}promise {:<21} judged {judged:>10}, excused {:>8}, broken {broken:>5}",
+                "{end}{:<5} {:<21} judged {judged:>10}, not judged {:>8}, broken {broken:>5}",
+                promise.demand.word(),
                 promise.id,
                 excused.values().sum::<u64>()
             )?;
+            if let Demand::Level { broken_max } = promise.demand {
+                write!(f, " in {broken_runs} runs (budget {broken_max} in {BUDGET_RUNS})")?;
+            }
             for (nth, (why, count)) in excused.iter().enumerate() {
                 write!(f, "{}{count} because {why}", if nth == 0 { ": " } else { ", " })?;
             }

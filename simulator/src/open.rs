@@ -4,6 +4,7 @@
 //! promise fails the sweep, and so does one that holds, so that the list never says more than is true.
 
 use crate::plan::Plan;
+use crate::run::Breach;
 use crate::sweep::{Report, Sweep};
 
 /// What a sweep makes of the list.
@@ -37,7 +38,13 @@ impl Open {
                 open.stale.push(token.to_owned());
             }
         }
-        open.others = report.failures.len() - open.known.len();
+        let is_known = |seed: u64, breaches: &[Breach]| {
+            sweep.plan(seed).is_some_and(|plan| {
+                let token = plan.token();
+                open.known.iter().any(|(known, promise)| *known == token && breaches.iter().all(|breach| breach.promise == *promise))
+            })
+        };
+        open.others = report.failures.iter().filter(|(seed, breaches)| report.is_red(breaches) && !is_known(*seed, breaches)).count();
         open
     }
 }

@@ -144,6 +144,12 @@ impl Report {
         flow
     }
 
+    /// Whether these breaches fail the sweep: whatever breaks a law does, and a service level only once its budget is used up.
+    #[must_use]
+    pub fn is_red(&self, breaches: &[Breach]) -> bool {
+        breaches.iter().any(|breach| !self.kept.is_within_budget(&breach.promise, self.seeds))
+    }
+
     /// What a sweep of this size has to have seen and has not; such a sweep has tested too little to be a pass.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
@@ -185,7 +191,8 @@ impl fmt::Display for Report {
         let Tally { delivered, refused, leaders, snapshots, corrupted, hopeless, .. } = self.tally;
         writeln!(f, "\ndelivered {delivered}, refused {refused}, leaders {leaders}, snapshots {snapshots}, datagrams damaged {corrupted}")?;
         writeln!(f, "runs in which no progress could be demanded {hopeless}")?;
-        writeln!(f, "{}", self.kept)?;
+        writeln!(f, "by what the peers tell:\n{}", self.kept)?;
+        writeln!(f, "by what the simulator knows:")?;
         for law in LAWS {
             let Row { judged, near, broken } = self.laws.row(law);
             writeln!(f, "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}", law.id())?;
@@ -197,7 +204,12 @@ impl fmt::Display for Report {
             let more = if count > TOLD { ", and more" } else { "" };
             writeln!(f, "not seen in so few seeds: {count} marks ({}{more})", some.join(", "))?;
         }
-        write!(f, "{} seeds failed", self.failures.len())
+        let red = self.failures.iter().filter(|(_, breaches)| self.is_red(breaches)).count();
+        write!(f, "{red} seeds failed")?;
+        match self.failures.len() - red {
+            0 => Ok(()),
+            within => write!(f, ", {within} broke service levels within their budgets"),
+        }
     }
 }
 

@@ -269,6 +269,16 @@ mod tests {
     use super::LAWS;
 
     #[test]
+    fn a_history_is_held_against_the_same_laws_or_says_why_it_cannot_be() {
+        for law in LAWS {
+            let judged = promises::CATALOGUE.iter().find(|promise| promise.id == law.id()).map(|promise| promise.statement);
+            let beyond = promises::BEYOND.iter().find(|beyond| beyond.id == law.id()).map(|beyond| beyond.statement);
+            let told = judged.xor(beyond);
+            assert_eq!(told, Some(law.statement()), "{} is in either the catalogue or the list of what no history shows", law.id());
+        }
+    }
+
+    #[test]
     fn the_page_names_every_law_as_it_stands() {
         let page = include_str!("../../docs/GUARANTEES.md");
         let table = page.split("| Law | What it says |").nth(1).expect("the table is there");

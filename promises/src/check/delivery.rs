@@ -239,43 +239,14 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A peer's unordered readings stay within its window, and a group within the number that it admits.
+/// A group has no more members than the number that it admits.
 pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
-    let bound = case.options.knobs.window_entries;
     for view in &index.views {
         sheet.look();
         let most = usize::try_from(case.options.knobs.members_max).unwrap_or(usize::MAX);
         if view.members.len() > most {
             sheet.breach(&[view.at], || format!("{} is in a view of {}; {most} are admitted", index.name(view.life), view.members.len()));
-        }
-    }
-    for (id, life) in index.lives.iter().enumerate() {
-        // How much of its own it has seen ordered; a log that is replaced may take that back, and it is sent again,
-        // whatever its number. What was ordered and taken back unseen is known to nobody until the next count.
-        let (mut ordered, mut had_log, mut taken_back) = (0, false, false);
-        for fact in &life.facts {
-            match fact.what {
-                What::Entry(Entry { kind: Kind::Data { origin, oseq, .. }, .. }) => {
-                    had_log = true;
-                    if origin == id {
-                        ordered = ordered.max(oseq);
-                    }
-                }
-                What::Cut { .. } | What::Diverged { .. } | What::Transfer { .. } => taken_back |= had_log,
-                What::Unordered { published, ordered: now, .. } => {
-                    sheet.look();
-                    ordered = ordered.max(now);
-                    let count = published.saturating_sub(ordered);
-                    taken_back &= count > bound;
-                    if count > bound && !taken_back {
-                        sheet.breach(&[fact.at], || {
-                            format!("{} holds {count} unordered readings; its window has room for {bound}", index.name(id))
-                        });
-                    }
-                }
-                _ => {}
-            }
         }
     }
 }

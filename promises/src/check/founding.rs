@@ -42,6 +42,7 @@ impl Held {
 pub(crate) struct Founding {
     pub(crate) owner: LifeId,
     pub(crate) at: usize,
+    pub(crate) t: u64,
     /// The last position before it.
     pub(crate) cut: u64,
     /// In which epoch its owner was before, if in any.
@@ -78,7 +79,7 @@ pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
                         let dropped = held.from(cut + 1).collect();
                         let mut kept = held.clone();
                         kept.cut(cut);
-                        foundings[epoch] = Some(Founding { owner, at: fact.at, cut, before, kept, dropped });
+                        foundings[epoch] = Some(Founding { owner, at: fact.at, t: fact.t, cut, before, kept, dropped });
                     }
                     before = Some(epoch);
                 }

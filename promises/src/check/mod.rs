@@ -2,9 +2,12 @@
 
 pub(crate) mod delivery;
 pub(crate) mod founding;
+pub(crate) mod gaps;
 pub(crate) mod leadership;
+pub(crate) mod losses;
 pub(crate) mod membership;
 pub(crate) mod order;
+pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod quorum;
 pub(crate) mod reuse;
@@ -12,3 +15,4 @@ pub(crate) mod stability;
 pub(crate) mod succession;
 pub(crate) mod tables;
 pub(crate) mod views;
+pub(crate) mod window;

@@ -1,6 +1,6 @@
 //! The numbered log: one entry a position, one order, no silent holes.
 
-use crate::index::{EpochId, Index, Kind, Life, LifeId, Placed, What};
+use crate::index::{Entry, EpochId, Index, Kind, Life, LifeId, Placed, What};
 use crate::judge::{Case, Sheet};
 
 /// One position of one epoch holds one entry, whoever speaks of it.
@@ -115,6 +115,23 @@ pub(crate) fn gap_free(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
+/// A reading is called a repeat only where the same sinks have had it, or were told that it is lost.
+pub(crate) fn had_before(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(Entry { kind: Kind::Data { digest: None, .. }, .. }) => sheet.look(),
+                What::Missed(Entry { seq, kind: Kind::Data { origin, oseq, .. }, .. }) => sheet.breach(&[fact.at], || {
+                    let (life, origin) = (index.name(id), index.name(origin));
+                    format!("{life} takes reading {oseq} of {origin} at #{seq} for a repeat, and has never had it")
+                }),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// The last position a life accounts for, and the lowest that may come next.
 struct Point {
     last: u64,
@@ -164,11 +181,6 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
             }
             (What::Missed(entry), known) => {
                 sheet.look();
-                sheet.breach(&[fact.at], || {
-                    let Kind::Data { origin, oseq, .. } = entry.kind else { return String::new() };
-                    let (life, origin) = (index.name(id), index.name(origin));
-                    format!("{life} takes reading {oseq} of {origin} at #{} for a repeat, and has never had it", entry.seq)
-                });
                 *known = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at });
             }
             // What a snapshot leaves out has to be told as a gap all the same.

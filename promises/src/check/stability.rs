@@ -1,51 +1,65 @@
 //! What is stable stays: in mode `primary` for ever, in mode `available` for everybody who goes on with that log.
 //!
 //! Mode `available` lets both sides of a cut go on, and "everyone in the view has it" is then said of two views. So what
-//! one side knew to be stable may be taken back by whoever goes over to the other side. Three things hold all the same,
-//! whatever the network did: who founds an epoch keeps what it had and anybody knew to be stable; who was in the view that
-//! made something stable, and has followed nobody else since, founds nothing below it while there is no other group; and
-//! nobody takes back what the log that it goes over to has, too. As long as nothing could have divided the group, and in
-//! mode `primary` always, there is one stable entry at a position, and nobody takes any of them back.
+//! one side knew to be stable may be taken back by whoever goes over to the other side, if the one side had left out the
+//! founder of the other (see `parts`). Three things hold besides, whatever the network did: who founds an epoch keeps what
+//! it had and anybody knew to be stable; who was in the view that made something stable, and has followed nobody else
+//! since, founds nothing below it while there is no other group; and nobody takes back what the log that it goes over to
+//! has, too. In mode `primary` there is one stable entry at a position, and nobody takes any of them back.
 
 use std::collections::BTreeMap;
 
 use protocol::log_id::LogId;
 
 use crate::check::founding::{Held, founders_keep, foundings, members_keep};
-use crate::index::{EpochId, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
+use crate::check::parts::{Parts, Right, Stable};
+use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
 
 /// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there is one log.
 pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
-    let one_from = divided_from(case);
     if case.is_primary() {
         one_log(index, sheet);
     }
-    let mut agreed: BTreeMap<(&LogId, u64), (EpochId, Known<'_>)> = BTreeMap::new();
-    each_stable(index, |seq, epoch, known| {
-        if known.t >= one_from {
-            sheet.excuse("the group may have been in two parts");
-            return;
-        }
-        sheet.look();
-        let (first_epoch, first) = *agreed.entry((known.log, seq)).or_insert((epoch, known));
-        if first_epoch != epoch {
-            sheet.breach(&[first.held, first.at, known.held, known.at], || {
-                format!(
-                    "two stable entries at #{seq} of log {}: one of epoch {} at {}, one of epoch {} at {}",
-                    known.log,
-                    index.epochs[first_epoch],
-                    index.name(first.life),
-                    index.epochs[epoch],
-                    index.name(known.life)
-                )
+    let foundings = foundings(index);
+    let parts = Parts::of(index, &foundings);
+    let stable = stable_entries(index, |_| sheet.look());
+    let mut agreed: BTreeMap<(&LogId, u64), Vec<(EpochId, Known<'_>)>> = BTreeMap::new();
+    for (&(epoch, seq), known) in &stable {
+        let at_place = agreed.entry((known.log, seq)).or_default();
+        for (other_epoch, other) in at_place.iter() {
+            let rights = [(epoch, known, *other_epoch), (*other_epoch, other, epoch)].map(|(epoch, known, reached)| {
+                let stable = Stable { epoch, seq, known: known.t };
+                if case.is_primary() { Right::Dropped(known.at) } else { parts.right(stable, reached) }
             });
+            if rights.iter().any(|right| matches!(right, Right::Dropped(_))) {
+                sheet.breach(&[other.held, other.at, known.held, known.at], || {
+                    format!(
+                        "two stable entries at #{seq} of log {}: one of epoch {} at {}, one of epoch {} at {}",
+                        known.log,
+                        index.epochs[*other_epoch],
+                        index.name(other.life),
+                        index.epochs[epoch],
+                        index.name(known.life)
+                    )
+                });
+            } else if rights.contains(&Right::Untold) {
+                sheet.excuse(UNTOLD);
+            }
         }
-    });
+        at_place.push((epoch, *known));
+    }
+    cuts_keep(case, &parts, sheet);
+}
+
+/// Nobody's log is cut below what it knew to be stable there, unless it goes over to another part.
+fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
+    let index = case.index;
     for (id, life) in index.lives.iter().enumerate() {
-        let mut known: Option<(&LogId, u64, usize)> = None;
-        let mut log = &index.none;
+        // What it knew: up to which position, in which log and epoch, and when it knew that.
+        let mut known: Option<(&LogId, u64, EpochId, usize, u64)> = None;
+        let (mut log, mut adopted) = (&index.none, None);
         for (turn, fact) in life.facts.iter().enumerate() {
             match fact.what {
                 What::Entry(entry) => {
@@ -53,29 +67,54 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
                         log = index.views[view].log;
                     }
                 }
-                What::Stable { seq } => known = Some((log, seq, fact.at)),
-                What::Cut { seq, log: cut_log, .. } => {
-                    log = cut_log;
+                What::Stable { seq } => known = adopted.map(|epoch| (log, seq, epoch, fact.at, fact.t)),
+                What::Cut { epoch: reached, seq, log: cut_log } => {
+                    (log, adopted) = (cut_log, Some(reached));
                     // One that takes a snapshot names the snapshot's position; what is above comes with it.
                     let mut rest = life.facts[turn + 1..].iter().map(|next| &next.what);
                     let snapshot = rest.find(|what| !matches!(what, What::Diverged { .. } | What::Gap { .. }));
                     if matches!(snapshot, Some(What::Transfer { .. })) {
                         continue;
                     }
-                    if let Some((known_log, bound, at)) = known
+                    if let Some((known_log, bound, epoch, at, t)) = known
                         && known_log == cut_log
                         && seq < bound
-                        && fact.t < one_from
                     {
-                        sheet.breach(&[at, fact.at], || {
-                            format!("{} knew everything up to #{bound} to be stable, and its log is cut at #{seq}", index.name(id))
-                        });
+                        sheet.look();
+                        // The highest of those that are gone decides: whoever has it has the others.
+                        let stable = Stable { epoch: parts.stands(epoch, bound).unwrap_or(epoch), seq: bound, known: t };
+                        match if case.is_primary() { Right::Dropped(fact.at) } else { parts.right(stable, reached) } {
+                            Right::Kept | Right::Parted => {}
+                            Right::Untold => sheet.excuse(UNTOLD),
+                            Right::Dropped(_) => sheet.breach(&[at, fact.at], || {
+                                format!("{} knew everything up to #{bound} to be stable, and its log is cut at #{seq}", index.name(id))
+                            }),
+                        }
                     }
                 }
                 _ => {}
             }
         }
     }
+}
+
+/// Why an entry is not held against two parts of a group.
+const UNTOLD: &str = "how one of the two parts began is told by nobody";
+
+/// Every entry that some life held and knew to be stable, by epoch and position: with who knew it first.
+type StableEntries<'a> = BTreeMap<(EpochId, u64), Known<'a>>;
+
+/// Every entry that is stable; `each` is called for every life that knows of one.
+fn stable_entries<'a>(index: &'a Index<'a>, mut each: impl FnMut(&Known<'a>)) -> StableEntries<'a> {
+    let mut stable: StableEntries<'a> = BTreeMap::new();
+    each_stable(index, |seq, epoch, known| {
+        each(&known);
+        let first = stable.entry((epoch, seq)).or_insert(known);
+        if known.t < first.t {
+            *first = known;
+        }
+    });
+    stable
 }
 
 /// There is one log, and so one first view, for ever.
@@ -100,39 +139,6 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
             }
         }
     }
-}
-
-/// From when on the group may have been in two parts: never in mode primary; in mode available from the first cut, bad
-/// link or long stillness on, from the first eviction of one that lags, and from the first admission that died with its leader.
-fn divided_from(case: &Case<'_>) -> u64 {
-    let index = case.index;
-    if case.is_primary() {
-        return u64::MAX;
-    }
-    // Who stands still so shortly is asked again before anybody goes on without it.
-    let short = u64::try_from(case.options.knobs.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX) / 2;
-    let divides = |trouble: &&Trouble<'_>| match trouble.kind {
-        TroubleKind::Down => false,
-        TroubleKind::Paused => trouble.to.saturating_sub(trouble.from) >= short,
-        TroubleKind::Links | TroubleKind::Machine => true,
-    };
-    let troubles = index.troubles.iter().filter(divides).map(|trouble| trouble.from);
-    let lags = index.lives.iter().flat_map(|life| &life.facts).filter(|fact| matches!(fact.what, What::Slow { .. })).map(|fact| fact.t);
-    troubles.chain(lags).chain(unknown_newcomers(index)).min().unwrap_or(u64::MAX)
-}
-
-/// When somebody founded an epoch without a view that lets a newcomer in, and that others hold: its leader died too soon. The
-/// newcomer knows of the founder, and not the other way round, so each may go on without the other.
-fn unknown_newcomers<'a>(index: &'a Index<'_>) -> impl Iterator<Item = u64> + 'a {
-    foundings(index).into_iter().flatten().filter_map(|founding| {
-        let own = index.views.iter().rfind(|view| view.life == founding.owner && view.at < founding.at)?;
-        let is_unknown = |view: &ViewFact<'_>| {
-            let missed = Some(view.epoch) == founding.before && view.seq > founding.cut && view.life != founding.owner;
-            missed && view.lives().any(|(peer, inc)| !own.names(peer, inc))
-        };
-        let told = index.lives[founding.owner].facts.iter().find(|fact| fact.at == founding.at)?;
-        index.views.iter().any(is_unknown).then_some(told.t)
-    })
 }
 
 /// Who knew of an entry that it is stable, and which records say so.
@@ -199,13 +205,10 @@ fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Kno
 pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let foundings = foundings(index);
-    let mut stable: BTreeMap<(EpochId, u64), Known<'_>> = BTreeMap::new();
-    each_stable(index, |seq, epoch, known| {
-        stable.entry((epoch, seq)).or_insert(known);
-    });
+    let parts = Parts::of(index, &foundings);
+    let stable = stable_entries(index, |_| ());
     founders_keep(index, &foundings, &stable, sheet);
     members_keep(index, &foundings, sheet);
-    let one_from = divided_from(case);
     for (id, life) in index.lives.iter().enumerate() {
         let mut adopted: Option<EpochId> = None;
         let (mut log, mut held) = (&index.none, Held::default());
@@ -220,15 +223,35 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                     }
                 }
                 What::Diverged { from, to } => {
-                    if fact.t >= one_from {
-                        sheet.excuse("the group may have been in two parts");
-                    } else {
-                        sheet.look();
-                        let known = held.from(from).find_map(|(seq, epoch, at)| Some((seq, at, stable.get(&(epoch, seq))?)));
-                        if let Some((seq, at, known)) = known.filter(|(_, _, known)| known.at < fact.at) {
-                            let who = index.name(known.life);
-                            let words = || format!("{who} knew #{seq} to be stable, and {} takes back #{from} to #{to}", index.name(id));
-                            sheet.breach(&[at, known.at, fact.at], words);
+                    sheet.look();
+                    let known = held.from(from).filter_map(|(seq, epoch, at)| Some((seq, epoch, at, stable.get(&(epoch, seq))?)));
+                    for (seq, epoch, at, known) in known.filter(|(.., known)| known.at < fact.at) {
+                        let stable = Stable { epoch, seq, known: known.t };
+                        let right = match adopted {
+                            _ if case.is_primary() => Right::Dropped(fact.at),
+                            Some(reached) => parts.right(stable, reached),
+                            None => Right::Untold,
+                        };
+                        match right {
+                            Right::Parted => {}
+                            Right::Untold => sheet.excuse(UNTOLD),
+                            Right::Kept => {
+                                let words = || {
+                                    format!(
+                                        "{} takes back #{seq}, which is stable, and the log that it goes on in has the same entry",
+                                        index.name(id)
+                                    )
+                                };
+                                sheet.breach(&[at, known.at, fact.at], words);
+                                break;
+                            }
+                            Right::Dropped(founded) => {
+                                let who = index.name(known.life);
+                                let words =
+                                    || format!("{who} knew #{seq} to be stable, and {} takes back #{from} to #{to}", index.name(id));
+                                sheet.breach(&[at, known.at, founded, fact.at], words);
+                                break;
+                            }
                         }
                     }
                     if let Some(founding) = adopted.and_then(|epoch| foundings[epoch].as_ref()) {
@@ -247,8 +270,8 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
         }
     }
     let acknowledged = acknowledged(case, sheet);
-    if case.options.settled && one_from == u64::MAX {
-        survivors_have(case, &stable, &acknowledged, sheet);
+    if case.options.settled {
+        survivors_have(case, &parts, &stable, &acknowledged, sheet);
     }
 }
 
@@ -324,50 +347,81 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
 }
 
 /// At rest, who has come through has all that is stable, from its join point on.
-fn survivors_have(case: &Case<'_>, stable: &BTreeMap<(EpochId, u64), Known<'_>>, acknowledged: &[Acknowledgement<'_>], sheet: &mut Sheet) {
+fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>, acknowledged: &[Acknowledgement<'_>], sheet: &mut Sheet) {
     let index = case.index;
     let core = index.core();
     // Whoever is left after everybody died at once begins another log.
-    let Some(log) = core.iter().find_map(|life| index.last_view(*life)).map(|view| view.log) else { return };
-    let of_log = stable.iter().filter(|(_, known)| known.log == log);
-    let at_position: BTreeMap<u64, (EpochId, &Known<'_>)> = of_log.map(|(&(epoch, seq), known)| (seq, (epoch, known))).collect();
+    let Some(view) = core.iter().find_map(|life| index.last_view(*life)) else { return };
+    let log = view.log;
+    let mut at_position: BTreeMap<u64, Vec<(EpochId, &Known<'_>)>> = BTreeMap::new();
+    for (&(epoch, seq), known) in stable.iter().filter(|(_, known)| known.log == log) {
+        at_position.entry(seq).or_default().push((epoch, known));
+    }
+    let right = |seq: u64, epoch: EpochId, known: &Known<'_>, reached: EpochId| match case.is_primary() {
+        true => Right::Dropped(known.at),
+        false => parts.right(Stable { epoch, seq, known: known.t }, reached),
+    };
     let mut furthest = 0;
     for &id in core.iter().filter(|id| !index.lives[**id].holed) {
-        let mut held = Held::default();
+        let (mut held, mut reached) = (Held::default(), None);
         for fact in index.said_by_rest(id) {
             match fact.what {
                 What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
                 What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                What::Cut { epoch, .. } => reached = Some(epoch),
                 _ => {}
             }
         }
         furthest = furthest.max(held.0.last().map_or(0, |row| row.0));
         sheet.look_at(held.0.len());
         for &(seq, epoch, at) in &held.0 {
-            let Some((stable_epoch, known)) = at_position.get(&seq).filter(|(stable_epoch, _)| *stable_epoch != epoch) else { continue };
-            sheet.breach(&[known.held, known.at, at], || {
-                format!(
-                    "{} knew #{seq} of epoch {} to be stable, and {} has one of epoch {} there",
-                    index.name(known.life),
-                    index.epochs[*stable_epoch],
-                    index.name(id),
-                    index.epochs[epoch]
-                )
-            });
+            let others = at_position.get(&seq).into_iter().flatten().filter(|(stable_epoch, _)| *stable_epoch != epoch);
+            for (stable_epoch, known) in others {
+                match right(seq, *stable_epoch, known, reached.unwrap_or(epoch)) {
+                    Right::Kept | Right::Parted => {}
+                    Right::Untold => sheet.excuse(UNTOLD),
+                    Right::Dropped(_) => sheet.breach(&[known.held, known.at, at], || {
+                        format!(
+                            "{} knew #{seq} of epoch {} to be stable, and {} has one of epoch {} there",
+                            index.name(known.life),
+                            index.epochs[*stable_epoch],
+                            index.name(id),
+                            index.epochs[epoch]
+                        )
+                    }),
+                }
+            }
         }
         for known in acknowledged.iter().filter(|known| known.log == log) {
             let Some((epoch, at)) = held.at(known.seq) else { continue };
-            if let Some(placed) = index.at_position(epoch, known.seq).first() {
+            let is_it = |epoch: EpochId| {
+                index.at_position(epoch, known.seq).iter().any(
+                    |placed| matches!(placed.entry.kind, Kind::Data { origin, oseq, .. } if (origin, oseq) == (known.origin, known.oseq)),
+                )
+            };
+            let Some(placed) = index.at_position(epoch, known.seq).first() else { continue };
+            // What was acknowledged is stable; where another part has it, that is judged as for everything stable.
+            let elsewhere = at_position.get(&known.seq).is_some_and(|all| all.iter().any(|(other, _)| *other != epoch && is_it(*other)));
+            if case.is_primary() || !elsewhere {
                 known.compare(index, id, placed.entry.kind, at, sheet);
             }
         }
     }
     // Whether each of them has all of it is asked elsewhere; here, that somebody has.
-    let stable = at_position.iter().filter(|(seq, (epoch, _))| **seq > furthest && holds_reading(index, *epoch, **seq));
-    let stable = stable.map(|(seq, (_, known))| (*seq, known.held, known.at));
-    let told = acknowledged.iter().filter(|known| known.log == log && known.seq > furthest).map(|known| (known.seq, known.at, known.at));
-    if let Some((seq, held, at)) = stable.chain(told).max() {
-        sheet.breach(&[held, at], || format!("#{seq} was known to be stable, and those who are left have nothing above #{furthest}"));
+    for (seq, all) in at_position.range(furthest + 1..) {
+        for (epoch, known) in all.iter().filter(|(epoch, _)| holds_reading(index, *epoch, *seq)) {
+            if matches!(right(*seq, *epoch, known, view.epoch), Right::Dropped(_)) || parts.stands(view.epoch, *seq) == Some(*epoch) {
+                sheet.breach(&[known.held, known.at], || {
+                    format!("#{seq} was known to be stable, and those who are left have nothing above #{furthest}")
+                });
+                return;
+            }
+        }
+    }
+    let told = acknowledged.iter().filter(|known| known.log == log && known.seq > furthest);
+    if let Some(known) = told.filter(|known| !at_position.contains_key(&known.seq)).max_by_key(|known| known.seq) {
+        let seq = known.seq;
+        sheet.breach(&[known.at], || format!("#{seq} was acknowledged as safe, and those who are left have nothing above #{furthest}"));
     }
 }
 

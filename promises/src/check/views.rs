@@ -38,6 +38,45 @@ pub(crate) fn view_legal(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
+/// The views of one log are numbered without a hole, as far as one life tells all that stands between two of them.
+pub(crate) fn views_unbroken(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        // The views that it has, lowest first, and the last position up to which it has told everything since.
+        let mut known: Vec<(u64, u64, usize)> = vec![];
+        let mut end = 0;
+        for fact in &life.facts {
+            match fact.what {
+                What::Entry(entry) => {
+                    if entry.seq != end + 1 {
+                        known.clear();
+                    }
+                    end = entry.seq;
+                    let Kind::View(view) = entry.kind else { continue };
+                    let number = index.views[view].view_id;
+                    if let Some((at, before, record)) = known.last().copied() {
+                        sheet.look();
+                        if number != before + 1 {
+                            sheet.breach(&[record, fact.at], || {
+                                let name = index.name(id);
+                                format!("{name} has view {before} at #{at}, and the next one, at #{}, is view {number}", entry.seq)
+                            });
+                        }
+                    }
+                    known.push((entry.seq, number, fact.at));
+                }
+                What::Diverged { from, .. } => {
+                    known.retain(|(at, ..)| *at < from);
+                    end = end.min(from.saturating_sub(1));
+                }
+                What::Missed(entry) if entry.seq == end + 1 => end = entry.seq,
+                What::Missed(_) | What::Gap { .. } | What::Transfer { .. } | What::Merged { .. } => known.clear(),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// What one life delivered from one view to the next.
 struct Passage {
     from: (EpochId, u64),

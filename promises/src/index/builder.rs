@@ -252,15 +252,17 @@ impl<'a> Builder<'a> {
                 What::Unordered { published, ordered, outside: status.role == "joining" }
             }
             Note::Blocked { .. } => What::Blocked,
+            Note::Refused { why, count } => What::Refused { why: *why, count: *count },
+            Note::LeftBehind { from, .. } => What::LeftBehind { from: from.0 },
             Note::Leave => {
                 self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
-                return None;
+                What::Leaves
             }
-            Note::Stop { .. } => {
+            Note::Stop { reason } => {
                 self.trouble(at, t, TroubleKind::Down, ("", &[]), vec![life]);
                 self.index.lives[life].ended = Some(t);
                 self.index.lives[life].stopped = true;
-                return None;
+                What::Ends { left: LEFT.contains(&reason.as_str()) }
             }
             Note::Send { .. }
             | Note::Recv { .. }
@@ -272,10 +274,8 @@ impl<'a> Builder<'a> {
             | Note::Vetoed { .. }
             | Note::Claim { .. }
             | Note::Coordinator { .. }
-            | Note::Refused { .. }
             | Note::StaleEpoch { .. }
             | Note::EventsLost { .. }
-            | Note::LeftBehind { .. }
             | Note::Persist { .. }
             | Note::Moved { .. }
             | Note::Unreachable { .. }
@@ -401,5 +401,7 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// The words of a process, and of the simulator, for a stop after the group has confirmed that it knows.
+const LEFT: [&str; 2] = ["left the group", "Left"];
 /// All of them, in thousandths.
 const ALL: u64 = 1_000;

@@ -1,0 +1,109 @@
+//! Gaps that are told, held against what the leader had.
+//!
+//! A leader keeps its last `retain_entries` entries, as long as they take no more than `retain_bytes`. What it has handed over
+//! itself and still keeps, nobody who follows it need miss, unless later readings of the same origin came first.
+
+use std::collections::BTreeMap;
+
+use crate::check::founding::Held;
+use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::judge::{Case, Sheet};
+
+/// A gap is told only of readings that the leader does not retain, or that come after later ones of their origin.
+pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    for (id, life) in index.lives.iter().enumerate() {
+        let mut reached: Option<EpochId> = None;
+        let mut highest: BTreeMap<LifeId, u64> = BTreeMap::new();
+        for fact in &life.facts {
+            match fact.what {
+                What::Cut { epoch, .. } | What::Transfer { epoch, .. } => reached = Some(epoch),
+                What::Entry(entry) => match entry.kind {
+                    Kind::Data { origin, oseq: last, .. } | Kind::Lost { origin, to: last, .. } => {
+                        let known = highest.entry(origin).or_default();
+                        *known = last.max(*known);
+                    }
+                    Kind::View(_) => {}
+                },
+                What::Gap { from, to } => {
+                    let leader =
+                        reached.and_then(|epoch| Some((epoch, index.life(&index.epochs[epoch].owner.id, index.epochs[epoch].owner.inc)?)));
+                    let Some((epoch, leader)) = leader.filter(|(_, leader)| *leader != id && !index.lives[*leader].holed) else { continue };
+                    let Some(kept) = Kept::of(case, leader, epoch, fact.at) else {
+                        sheet.excuse("its leader led no more, or had just got its log");
+                        continue;
+                    };
+                    let mut missed = kept.held.from(from).take_while(|(seq, ..)| *seq <= to);
+                    let needless = missed.find(|(seq, epoch, _)| is_wanted(index, *epoch, *seq, leader, &highest));
+                    let Some((seq, _, at)) = needless else {
+                        sheet.look();
+                        continue;
+                    };
+                    if seq <= kept.forgotten {
+                        sheet.look();
+                    } else if seq <= kept.perhaps {
+                        sheet.excuse(SIZES);
+                    } else {
+                        sheet.breach(&[at, fact.at], || {
+                            let (me, leader) = (index.name(id), index.name(leader));
+                            format!("{me} tells a gap from #{from} to #{to}, and {leader}, which it follows, has the reading at #{seq}")
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a reading stands there that comes after all that were had of its origin.
+fn is_wanted(index: &Index<'_>, epoch: EpochId, seq: u64, holder: LifeId, highest: &BTreeMap<LifeId, u64>) -> bool {
+    index.at_position(epoch, seq).iter().filter(|placed| placed.life == holder).any(|placed| match placed.entry.kind {
+        Kind::Data { origin, oseq, .. } => highest.get(&origin).is_none_or(|highest| *highest < oseq),
+        Kind::Lost { .. } | Kind::View(_) => false,
+    })
+}
+
+/// What a leader has handed over and keeps.
+struct Kept {
+    held: Held,
+    /// The last position that it need not have any more, by number.
+    forgotten: u64,
+    /// The last one that it may have had to forget for the room that the rest takes.
+    perhaps: u64,
+}
+
+impl Kept {
+    /// At the moment of that record; none if it was in another epoch then.
+    fn of(case: &Case<'_>, leader: LifeId, epoch: EpochId, at: usize) -> Option<Self> {
+        let knobs = &case.options.knobs;
+        let (mut held, mut adopted) = (Held::default(), None);
+        let mut log = &case.index.none;
+        for fact in case.index.lives[leader].facts.iter().take_while(|fact| fact.at < at) {
+            match fact.what {
+                What::Entry(entry) => held.add(entry.seq, entry.epoch, fact.at),
+                What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                What::Transfer { .. } => held = Held::default(),
+                What::Cut { epoch, log: cut_log, .. } => {
+                    adopted = Some(epoch);
+                    if std::mem::replace(&mut log, cut_log) != cut_log {
+                        held = Held::default();
+                    }
+                }
+                _ => {}
+            }
+        }
+        let end = held.0.last().filter(|_| adopted == Some(epoch))?.0;
+        let by_room = knobs.retain_bytes / knobs.payload_max.max(1);
+        // It may hold more than it has handed over, by as much as was under way.
+        let forgotten = end.saturating_sub(knobs.retain_entries.saturating_sub(SLACK));
+        let perhaps = end.saturating_sub(by_room.min(knobs.retain_entries).saturating_sub(SLACK));
+        Some(Self { held, forgotten, perhaps })
+    }
+}
+
+/// Why something that depends on bytes is not judged.
+pub(super) const SIZES: &str = "a history does not tell how long readings are";
+
+/// How much more a leader may hold than it has handed over.
+const SLACK: u64 = 16;

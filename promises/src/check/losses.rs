@@ -1,0 +1,126 @@
+//! Readings that are given up: those that their origin declares lost, and those that whoever leaves leaves behind.
+
+use std::collections::BTreeMap;
+
+use crate::check::gaps::SIZES;
+use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::judge::{Case, NOT_AT_REST, Sheet};
+
+/// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log.
+pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    let knobs = &case.options.knobs;
+    let mut stands: BTreeMap<EpochId, BTreeMap<(LifeId, u64), (u64, usize)>> = BTreeMap::new();
+    for group in index.positions() {
+        for placed in group {
+            if let Kind::Data { origin, oseq, .. } = placed.entry.kind {
+                let first = stands.entry(placed.entry.epoch).or_default().entry((origin, oseq)).or_insert((placed.entry.seq, placed.at));
+                *first = (*first).min((placed.entry.seq, placed.at));
+            }
+        }
+    }
+    for group in index.positions() {
+        let lost = group.iter().find_map(|placed| match placed.entry.kind {
+            Kind::Lost { origin, from, to } => Some((placed, origin, from, to)),
+            Kind::Data { .. } | Kind::View(_) => None,
+        });
+        let Some((told, origin, from, to)) = lost else { continue };
+        let (epoch, seq) = (told.entry.epoch, told.entry.seq);
+        sheet.look();
+        let above = stands.get(&epoch).into_iter().flat_map(|known| known.range((origin, from)..=(origin, to)));
+        if let Some((oseq, at, record)) = above.map(|((_, oseq), (at, record))| (*oseq, *at, *record)).find(|(_, at, _)| *at < seq) {
+            sheet.breach(&[record, told.at], || {
+                let origin = index.name(origin);
+                format!("readings {from} to {to} of {origin} are declared lost at #{seq}, and reading {oseq} stands at #{at} of that log")
+            });
+        }
+        if index.lives[origin].holed || index.lives[origin].first.is_none() {
+            continue;
+        }
+        // By when it was told first, no more had been published than by now, so no more were behind when it was declared.
+        let first = group.iter().map(|placed| placed.at).min().unwrap_or(told.at);
+        let facts = index.lives[origin].facts.iter().take_while(|fact| fact.at <= first);
+        let published = facts.filter_map(|fact| if let What::Publish { oseq, .. } = fact.what { Some(oseq) } else { None }).max();
+        let behind = published.unwrap_or(0).saturating_sub(to);
+        if behind >= knobs.merge_retain_entries {
+            continue;
+        }
+        if (behind + 1).saturating_mul(knobs.payload_max) > knobs.merge_retain_bytes {
+            sheet.excuse(SIZES);
+            continue;
+        }
+        sheet.breach(&[first], || {
+            let (origin, least) = (index.name(origin), knobs.merge_retain_entries);
+            format!("readings {from} to {to} of {origin} are declared lost, with {behind} after them; it is to keep {least}")
+        });
+    }
+}
+
+/// Who stops as having left has every accepted reading in the log of somebody who lives, or has said which not.
+pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
+    let index = case.index;
+    if !case.options.settled {
+        sheet.excuse(NOT_AT_REST);
+        return;
+    }
+    for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
+        let Some(left) = life.facts.iter().find(|fact| matches!(fact.what, What::Ends { left: true })) else { continue };
+        if left.t > index.rest() {
+            continue;
+        }
+        let told_of = life.facts.iter().find_map(|fact| if let What::LeftBehind { from } = fact.what { Some(from) } else { None });
+        let published: Vec<(u64, usize)> = life
+            .facts
+            .iter()
+            .filter_map(|fact| if let What::Publish { oseq, .. } = fact.what { Some((oseq, fact.at)) } else { None })
+            .filter(|(oseq, _)| told_of.is_none_or(|from| *oseq < from))
+            .collect();
+        if published.is_empty() {
+            continue;
+        }
+        let stands = |oseq: u64| {
+            index.is_declared_lost(id, oseq)
+                || index.placed.iter().any(|placed| {
+                    placed.life != id && matches!(placed.entry.kind, Kind::Data { origin, oseq: its, .. } if (origin, its) == (id, oseq))
+                })
+        };
+        // The last is enough: a log takes the numbers of one origin one after the other.
+        let missing = published.last().filter(|(oseq, _)| !stands(*oseq));
+        let Some((oseq, at)) = missing else {
+            sheet.look();
+            continue;
+        };
+        match heirs(index, id, left.t) {
+            Heirs::Nobody => {}
+            Heirs::Gone => sheet.excuse("those who may have had its readings died, or took them back"),
+            Heirs::There => sheet
+                .breach(&[*at, left.at], || format!("{} leaves, and nobody who lives has its reading {oseq} in the log", index.name(id))),
+        }
+    }
+}
+
+/// What became of those who were in the last view of somebody who left.
+enum Heirs {
+    /// It was the last of its group, and took the log with it.
+    Nobody,
+    /// One of them did not come through with what it had.
+    Gone,
+    /// All of them came through.
+    There,
+}
+
+fn heirs(index: &Index<'_>, life: LifeId, t: u64) -> Heirs {
+    let core = index.core();
+    let view = index.views.iter().rfind(|view| view.life == life);
+    let members: Vec<LifeId> = view.into_iter().flat_map(|view| view.lives()).filter_map(|(peer, inc)| index.life(peer, inc)).collect();
+    let lived = |other: &LifeId| *other != life && index.lives[*other].ended.is_none_or(|ended| ended > t);
+    let mut heirs = members.into_iter().filter(lived).peekable();
+    if heirs.peek().is_none() {
+        return Heirs::Nobody;
+    }
+    let upset = |fact: &crate::index::Fact<'_>| {
+        fact.t >= t && matches!(fact.what, What::Gap { .. } | What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. })
+    };
+    let is_through = |other: LifeId| core.contains(&other) && !index.lives[other].holed && !index.lives[other].facts.iter().any(upset);
+    if heirs.all(is_through) { Heirs::There } else { Heirs::Gone }
+}
