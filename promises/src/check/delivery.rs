@@ -11,6 +11,8 @@ use crate::judge::{Case, NOT_AT_REST, Sheet};
 pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let mut delivered: Vec<(LifeId, LifeId, u64, usize)> = vec![];
+    // What nobody but those who got it tells of: the bytes, and who got it first.
+    let mut unseen: BTreeMap<(LifeId, u64), (u64, usize)> = BTreeMap::new();
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
             let What::Entry(entry) = fact.what else { continue };
@@ -25,9 +27,18 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
                 Some(known) => sheet.breach(&[known.at, fact.at], || {
                     format!("reading {oseq} of {} reaches {} with other bytes", index.name(origin), index.name(id))
                 }),
-                // A killed process takes the event it was about to write with it.
+                // A killed process takes the events that it was about to write with it. That it published such a reading is
+                // not known then; that all who got it got the same bytes is.
                 None if cut_off(index, origin) && !index.published_from(origin, oseq) => {
-                    sheet.excuse("its publisher was killed before it could tell of it");
+                    let first = *unseen.entry((origin, oseq)).or_insert((digest, fact.at));
+                    if first.1 == fact.at {
+                        sheet.excuse("its publisher was killed before it could tell of it");
+                    } else if first.0 != digest {
+                        sheet.breach(&[first.1, fact.at], || {
+                            let (origin, life) = (index.name(origin), index.name(id));
+                            format!("reading {oseq} of {origin}, which was killed before it told of it, reaches {life} with other bytes than others")
+                        });
+                    }
                 }
                 None => sheet.breach(&[fact.at], || {
                     format!("{} delivers reading {oseq} of {}, which never published it", index.name(id), index.name(origin))

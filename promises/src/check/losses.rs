@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::gaps::SIZES;
-use crate::index::{EpochId, Index, Kind, LifeId, What};
+use crate::index::{Entry, EpochId, Index, Kind, LifeId, What};
 use crate::judge::{Case, NOT_AT_REST, Sheet};
 
 /// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log.
@@ -90,8 +90,13 @@ pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
             sheet.look();
             continue;
         };
-        match heirs(index, id, left.t) {
-            Heirs::Nobody => {}
+        let own = life.facts.iter().rev().find_map(|fact| match fact.what {
+            What::Entry(Entry { seq, kind: Kind::Data { origin, oseq: its, .. }, .. }) if (origin, its) == (id, *oseq) => Some(seq),
+            _ => None,
+        });
+        match heirs(index, id, left.t, own) {
+            // Nobody else need have it: what stands below the join point of all others is in their log all the same.
+            Heirs::Nobody => sheet.look(),
             Heirs::Gone => sheet.excuse("those who may have had its readings died, or took them back"),
             Heirs::There => sheet
                 .breach(&[*at, left.at], || format!("{} leaves, and nobody who lives has its reading {oseq} in the log", index.name(id))),
@@ -101,7 +106,7 @@ pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
 
 /// What became of those who were in the last view of somebody who left.
 enum Heirs {
-    /// It was the last of its group, and took the log with it.
+    /// It was the last of its group that had got so far back in the log.
     Nobody,
     /// One of them did not come through with what it had.
     Gone,
@@ -109,12 +114,19 @@ enum Heirs {
     There,
 }
 
-fn heirs(index: &Index<'_>, life: LifeId, t: u64) -> Heirs {
+/// What became of those whose log goes back to that position, where the one who left had its reading.
+fn heirs(index: &Index<'_>, life: LifeId, t: u64, own: Option<u64>) -> Heirs {
     let core = index.core();
     let view = index.views.iter().rfind(|view| view.life == life);
     let members: Vec<LifeId> = view.into_iter().flat_map(|view| view.lives()).filter_map(|(peer, inc)| index.life(peer, inc)).collect();
     let lived = |other: &LifeId| *other != life && index.lives[*other].ended.is_none_or(|ended| ended > t);
-    let mut heirs = members.into_iter().filter(lived).peekable();
+    let first = |other: LifeId| {
+        let entries =
+            index.lives[other].facts.iter().filter_map(|fact| if let What::Entry(entry) = fact.what { Some(entry.seq) } else { None });
+        entries.min()
+    };
+    let goes_back = |other: &LifeId| own.is_none_or(|own| first(*other).is_none_or(|first| first <= own));
+    let mut heirs = members.into_iter().filter(|other| lived(other) && goes_back(other)).peekable();
     if heirs.peek().is_none() {
         return Heirs::Nobody;
     }

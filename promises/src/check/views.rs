@@ -44,9 +44,13 @@ pub(crate) fn views_unbroken(case: &Case<'_>, sheet: &mut Sheet) {
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         // The views that it has, lowest first, and the last position up to which it has told everything since.
         let mut known: Vec<(u64, u64, usize)> = vec![];
-        let mut end = 0;
+        let (mut end, mut log) = (0, &index.none);
         for fact in &life.facts {
             match fact.what {
+                What::Cut { log: name, .. } if name != log => {
+                    log = name;
+                    known.clear();
+                }
                 What::Entry(entry) => {
                     if entry.seq != end + 1 {
                         known.clear();
@@ -86,6 +90,8 @@ struct Passage {
     life: LifeId,
     /// The facts between the two views, as a range of the life's.
     facts: (usize, usize),
+    /// The positions that it said it would not hand over.
+    gaps: Vec<(u64, u64)>,
 }
 
 /// Lives that go from one view to the next together have delivered the same readings in it, each in the same view.
@@ -98,8 +104,10 @@ pub(crate) fn view_synchrony(case: &Case<'_>, sheet: &mut Sheet) {
     passages.sort_unstable_by_key(|passage| (passage.from, passage.to, passage.life));
     for group in passages.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
         sheet.look_at(group.len());
-        for other in group[1..].iter().filter(|other| (other.count, other.sum) != (group[0].count, group[0].sum)) {
-            compare(index, &group[0], other, sheet);
+        // One that has told no gap stands for all of them, if there is one.
+        let first = group.iter().position(|passage| passage.gaps.is_empty()).unwrap_or(0);
+        for other in group.iter().filter(|other| (other.count, other.sum) != (group[first].count, group[first].sum)) {
+            compare(index, &group[first], other, sheet);
         }
     }
     same_view(index, sheet);
@@ -117,7 +125,7 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passa
                         (passage.to, passage.facts.1) = (here, at);
                         passages.push(passage);
                     }
-                    open = Some(Passage { from: here, to: here, count: 0, sum: 0, life: id, facts: (at, at) });
+                    open = Some(Passage { from: here, to: here, count: 0, sum: 0, life: id, facts: (at, at), gaps: vec![] });
                 }
                 Kind::Data { origin, oseq, .. } => {
                     if let Some(passage) = &mut open {
@@ -129,18 +137,25 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passa
                 }
                 Kind::Lost { .. } => {}
             },
+            // What it has told to be missing is not compared; the rest is.
+            What::Gap { from, to } => {
+                if let Some(passage) = &mut open {
+                    passage.gaps.push((from, to));
+                }
+            }
             // It did not go there with the others.
-            What::Gap { .. } | What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } => open = None,
+            What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } => open = None,
             _ => {}
         }
     }
 }
 
-fn readings(index: &Index<'_>, passage: &Passage) -> BTreeMap<(LifeId, u64), usize> {
+/// What one life delivered, by reading: the record, and the position.
+fn readings(index: &Index<'_>, passage: &Passage) -> BTreeMap<(LifeId, u64), (usize, u64)> {
     let facts = &index.lives[passage.life].facts[passage.facts.0..=passage.facts.1];
     let data = facts.iter().filter_map(|fact| match fact.what {
         What::Entry(entry) => match entry.kind {
-            Kind::Data { origin, oseq, .. } => Some(((origin, oseq), fact.at)),
+            Kind::Data { origin, oseq, .. } => Some(((origin, oseq), (fact.at, entry.seq))),
             Kind::Lost { .. } | Kind::View(_) => None,
         },
         _ => None,
@@ -150,8 +165,11 @@ fn readings(index: &Index<'_>, passage: &Passage) -> BTreeMap<(LifeId, u64), usi
 
 fn compare(index: &Index<'_>, one: &Passage, other: &Passage, sheet: &mut Sheet) {
     let (ours, theirs) = (readings(index, one), readings(index, other));
-    let missing_there = ours.iter().find(|(key, _)| !theirs.contains_key(key)).map(|(key, at)| (key, at, one, other));
-    let missing_here = theirs.iter().find(|(key, _)| !ours.contains_key(key)).map(|(key, at)| (key, at, other, one));
+    let told = |passage: &Passage, seq: u64| passage.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq));
+    let missing_there = ours.iter().find(|(key, (_, seq))| !theirs.contains_key(key) && !told(other, *seq));
+    let missing_there = missing_there.map(|(key, (at, _))| (key, at, one, other));
+    let missing_here = theirs.iter().find(|(key, (_, seq))| !ours.contains_key(key) && !told(one, *seq));
+    let missing_here = missing_here.map(|(key, (at, _))| (key, at, other, one));
     let Some(((origin, oseq), at, has, lacks)) = missing_there.or(missing_here) else { return };
     let borders = &index.lives[lacks.life].facts;
     sheet.breach(&[borders[lacks.facts.0].at, *at, borders[lacks.facts.1].at], || {
