@@ -172,8 +172,8 @@ impl fmt::Display for Report {
                 writeln!(f, "         and {more} times more")?;
             }
         }
-        for Beyond { id, statement, why } in BEYOND {
-            writeln!(f, "{:8} law   {id:22}          no  {statement}\n         {why}; the simulator judges this one", Outcome::Unknown)?;
+        for Beyond { id, why, .. } in BEYOND {
+            writeln!(f, "{:8} law   {id:22} only the simulator can judge it: {why}", Outcome::Unknown)?;
         }
         for torn in &self.history.torn {
             writeln!(f, "torn     {}, line {}: its writer did not live to finish it", torn.file, torn.line)?;

@@ -83,7 +83,8 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
                         sheet.look();
                         // The highest of those that are gone decides: whoever has it has the others.
                         let stable = Stable { epoch: parts.stands(epoch, bound).unwrap_or(epoch), seq: bound, known: t };
-                        match if case.is_primary() { Right::Dropped(fact.at) } else { parts.right(stable, reached) } {
+                        let right = if case.is_primary() { Right::Dropped(fact.at) } else { parts.right(stable, reached) };
+                        match right {
                             Right::Kept | Right::Parted => {}
                             Right::Untold => sheet.excuse(UNTOLD),
                             Right::Dropped(_) => sheet.breach(&[at, fact.at], || {
@@ -357,9 +358,8 @@ fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>
     for (&(epoch, seq), known) in stable.iter().filter(|(_, known)| known.log == log) {
         at_position.entry(seq).or_default().push((epoch, known));
     }
-    let right = |seq: u64, epoch: EpochId, known: &Known<'_>, reached: EpochId| match case.is_primary() {
-        true => Right::Dropped(known.at),
-        false => parts.right(Stable { epoch, seq, known: known.t }, reached),
+    let right = |seq: u64, epoch: EpochId, known: &Known<'_>, reached: EpochId| {
+        if case.is_primary() { Right::Dropped(known.at) } else { parts.right(Stable { epoch, seq, known: known.t }, reached) }
     };
     let mut furthest = 0;
     for &id in core.iter().filter(|id| !index.lives[**id].holed) {
