@@ -10,11 +10,11 @@ use crate::judge::{Case, NOT_AT_REST, Sheet};
 pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
-    let mut stands: BTreeMap<EpochId, BTreeMap<(LifeId, u64), (u64, usize)>> = BTreeMap::new();
+    let mut stands: BTreeMap<(EpochId, LifeId, u64), (u64, usize)> = BTreeMap::new();
     for group in index.positions() {
         for placed in group {
             if let Kind::Data { origin, oseq, .. } = placed.entry.kind {
-                let first = stands.entry(placed.entry.epoch).or_default().entry((origin, oseq)).or_insert((placed.entry.seq, placed.at));
+                let first = stands.entry((placed.entry.epoch, origin, oseq)).or_insert((placed.entry.seq, placed.at));
                 *first = (*first).min((placed.entry.seq, placed.at));
             }
         }
@@ -27,8 +27,8 @@ pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
         let Some((told, origin, from, to)) = lost else { continue };
         let (epoch, seq) = (told.entry.epoch, told.entry.seq);
         sheet.look();
-        let above = stands.get(&epoch).into_iter().flat_map(|known| known.range((origin, from)..=(origin, to)));
-        if let Some((oseq, at, record)) = above.map(|((_, oseq), (at, record))| (*oseq, *at, *record)).find(|(_, at, _)| *at < seq) {
+        let above = stands.range((epoch, origin, from)..=(epoch, origin, to.max(from)));
+        if let Some((oseq, at, record)) = above.map(|((.., oseq), (at, record))| (*oseq, *at, *record)).find(|(_, at, _)| *at < seq) {
             sheet.breach(&[record, told.at], || {
                 let origin = index.name(origin);
                 format!("readings {from} to {to} of {origin} are declared lost at #{seq}, and reading {oseq} stands at #{at} of that log")
