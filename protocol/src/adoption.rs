@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::outbox::Stretch;
 use crate::role::{Phase, Role};
-use crate::seam::{Delivery, Output};
+use crate::seam::{Delivery, Outcome, Output};
 use crate::tail::Tail;
 use crate::time::Time;
 
@@ -272,7 +272,7 @@ impl Node {
             // Before anything of it is acknowledged.
             self.remember_view(out);
         }
-        self.replace_log(log);
+        self.replace_log(log, fork, out);
         // An admission may be to an epoch that began long ago.
         let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
         out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log: self.log.name() }));
@@ -306,12 +306,17 @@ impl Node {
         true
     }
 
-    /// Puts another log in the place of the present one, with what follows from it for this peer's own readings.
-    fn replace_log(&mut self, log: Log) {
+    /// Puts another log in the place of the present one, with what follows from it for this peer's own readings: those that
+    /// stand above the fork have another place now, and some of all of them may be stable there.
+    fn replace_log(&mut self, log: Log, fork: Seq, out: &mut Vec<Output>) {
         self.log = log;
-        let unstable = self.log.between(self.log.stable().next(), self.log.contiguous());
-        let unstable = unstable.filter_map(|(seq, entry)| Stretch::of(&entry, seq, &self.me.member)).collect();
-        self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), unstable);
+        let own = self.log.between(fork.next(), self.log.contiguous());
+        let own: Vec<Stretch> = own.filter_map(|(seq, entry)| Stretch::of(&entry, seq, &self.me.member)).collect();
+        for stretch in &own {
+            Output::published(*stretch, Outcome::Ordered, &self.log, out);
+        }
+        self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), fork, own);
+        self.confirm_stable(out);
     }
 
     /// Takes back what the adopted log does not have, and goes on in a new epoch.

@@ -172,6 +172,11 @@ impl Node {
             // What is stable here is what everybody has; the next heartbeat may be a million entries away.
             self.discard(self.log.stable());
         }
+        self.confirm_stable(out);
+    }
+
+    /// Tells which readings of its own are stable that were not known to be.
+    pub(crate) fn confirm_stable(&mut self, out: &mut Vec<Output>) {
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
         for stretch in &news {
             Output::published(*stretch, Outcome::Stable, &self.log, out);

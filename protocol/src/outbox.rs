@@ -197,11 +197,15 @@ impl Outbox {
         self.sent = self.sent.max(last);
     }
 
-    /// The log has become another one, in which this peer's numbers end at `ordered`, and `unstable` are not stable.
-    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, unstable: VecDeque<Stretch>) {
+    /// The log has become another one, in which this peer's numbers end at `ordered`, and `above` stand above the fork.
+    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, fork: Seq, above: Vec<Stretch>) {
         self.ordered = ordered.min(self.last);
         self.sent = self.ordered;
-        self.unstable = unstable;
+        self.unstable.retain(|stretch| stretch.seq <= fork);
+        if let Some(stretch) = self.unstable.back_mut() {
+            stretch.count = stretch.count.min(fork.next().above(stretch.seq));
+        }
+        self.unstable.extend(above);
         self.waiting_bytes = self.bytes_between(self.ordered, self.last);
     }
 
@@ -309,7 +313,6 @@ mod tests {
     use crate::note::Refusal;
     use crate::readings::{Collector, Readings};
     use bytes::Bytes;
-    use std::collections::VecDeque;
 
     /// Publishes one; its number.
     fn publish(outbox: &mut Outbox, text: &'static str, knobs: &Knobs) -> Result<Oseq, Refusal> {
@@ -363,7 +366,7 @@ mod tests {
         assert!(outbox.next_run(u64::MAX).is_none());
         ordered(&mut outbox, 7, 1);
         ordered(&mut outbox, 8, 2);
-        outbox.on_log_replaced(Oseq(1), VecDeque::from([stretch(7, 1)]));
+        outbox.on_log_replaced(Oseq(1), Seq::ZERO, vec![stretch(7, 1)]);
         let (first, run) = outbox.next_run(u64::MAX).expect("two");
         assert_eq!((first, count(&run)), (Oseq(2), 2));
     }
@@ -378,7 +381,7 @@ mod tests {
         }
         // All three were stable there, and none of them stands in the log that takes its place.
         outbox.on_stable(Seq(2), &knobs);
-        outbox.on_log_replaced(Oseq::ZERO, VecDeque::from([stretch(1, 3)]));
+        outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, vec![stretch(1, 3)]);
         assert_eq!(outbox.room(&knobs).1, 4, "two of three are held, and wait");
         outbox.on_stable(Seq(1), &knobs);
         assert_eq!(outbox.room(&knobs).1, 8, "one of them is held");
@@ -392,7 +395,7 @@ mod tests {
             ordered(&mut outbox, n, n);
         }
         assert_eq!(outbox.on_stable(Seq(2), &knobs), [stretch(1, 1), stretch(2, 2)]);
-        outbox.on_log_replaced(Oseq::ZERO, VecDeque::new());
+        outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, Vec::new());
         let (first, run) = outbox.next_run(u64::MAX).expect("the declaration");
         assert_eq!((first, run), (Oseq(1), vec![Wish::Lost { to: Oseq(2) }]));
         assert_eq!(outbox.next_run(u64::MAX).expect("the rest").0, Oseq(3));
@@ -460,6 +463,21 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_below_the_fork_becomes_stable_in_the_other_log_too() {
+        let knobs = Knobs::default();
+        let mut outbox = filled(5, &knobs);
+        for (seq, oseq) in [(3, 1), (4, 2), (5, 3)] {
+            ordered(&mut outbox, seq, oseq);
+        }
+        outbox.on_log_replaced(Oseq(4), Seq(4), vec![stretch(7, 3), stretch(9, 4)]);
+        assert_eq!(outbox.on_stable(Seq(7), &knobs), [stretch(3, 1), stretch(4, 2), stretch(7, 3)]);
+        let long = Stretch { count: 4, ..stretch(10, 5) };
+        outbox.on_ordered(long);
+        outbox.on_log_replaced(Oseq(6), Seq(11), Vec::new());
+        assert_eq!(outbox.on_stable(Seq(99), &knobs), [stretch(9, 4), Stretch { count: 2, ..long }]);
+    }
+
+    #[test]
     fn what_is_held_says_what_was_asked_for_it() {
         let (mut outbox, knobs) = (Outbox::new(), Knobs::default());
         for guarantee in [Agreed, Guarantee::Safe] {
@@ -524,7 +542,7 @@ mod tests {
         let held: Vec<(u64, u64)> = outbox.readings().map(|(first, _, readings)| (first.0, readings.len())).collect();
         assert_eq!((held, outbox.bytes), (vec![(3, 3), (6, 2)], 3 + 4 + 5 + 6 + 7), "three that are stable, and the rest");
         // Back to the beginning: what is gone is lost, and the rest goes out again.
-        outbox.on_log_replaced(Oseq::ZERO, VecDeque::new());
+        outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, Vec::new());
         assert_eq!(outbox.next_run(u64::MAX), Some((Oseq(1), vec![Wish::Lost { to: Oseq(2) }])));
         let (first, run) = outbox.next_run(u64::MAX).expect("the rest");
         assert_eq!((first, run.len(), count(&run), outbox.waiting_bytes), (Oseq(3), 2, 5, 25));
