@@ -258,8 +258,10 @@ impl Node {
             return false;
         };
         let dissolved = std::mem::take(&mut self.merging);
-        // A group that comes together again in its own log has merged with nobody.
-        if dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
+        // Also without being asked: the claimant that it has promised to may be of another log. A group that comes together
+        // again in its own log has merged with nobody.
+        let is_another = had_log && old_log != new_log;
+        if is_another || dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
             // What the old group ordered after the fork is in no common log; own readings among it are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
             let (log, into_log) = (old_log.clone(), new_log);
