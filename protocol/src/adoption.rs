@@ -274,6 +274,7 @@ impl Node {
             // Before anything of it is acknowledged.
             self.remember_view(out);
         }
+        let waited = self.outbox.waits();
         self.replace_log(log, fork, out);
         // An admission may be to an epoch that began long ago.
         let cut = self.log.lineage().last().map_or(target, |row| row.first.previous());
@@ -302,7 +303,12 @@ impl Node {
                 self.become_member(now, now, source, epoch, out);
                 self.say_leave(now, out);
             }
-            Purpose::Follow => self.outbox.rewind(self.log.last_oseq(&self.me.member)),
+            Purpose::Follow => {
+                self.outbox.rewind(self.log.last_oseq(&self.me.member));
+                if waited {
+                    self.say_leave(now, out);
+                }
+            }
             Purpose::Lead => self.announce(now, out),
         }
         true

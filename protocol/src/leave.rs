@@ -1,4 +1,4 @@
-//! Leaving on request: a member waits for the view without it, a leader hands over first.
+//! Leaving on request: a member waits for its readings to be numbered and for the view without it, a leader hands over first.
 //!
 //! When everyone leaves at once nobody should inherit the group just to pass it on: a leader lingers for the others'
 //! `LEAVE`s, skips those that are leaving, and goes without a successor where nobody stays.
@@ -36,10 +36,11 @@ impl Node {
         }
     }
 
-    /// Tells the leader; said again on each new link and after each change of leader.
+    /// Tells the leader, once all of its readings stand in the log: a leader that takes none for a while would let it go without
+    /// them. Said again on each new link and after each change of leader.
     pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
-        if self.leaving.is_some() {
+        if self.leaving.is_some() && !self.outbox.waits() {
             let leader = following.leader.member.clone();
             self.send(now, &leader, Message::Leave, out);
         }

@@ -122,6 +122,7 @@ impl Node {
             return;
         }
         let stable = ordered.stable;
+        let waited = self.outbox.waits();
         for entry in ordered.from(next) {
             if !self.log.knows_origin(&entry) {
                 self.reject(Some(&from.id), "ORDERED", "of an origin that was in no view", out);
@@ -138,6 +139,9 @@ impl Node {
                 self.remember_view(out);
             }
             self.append(entry, out);
+        }
+        if waited {
+            self.say_leave(now, out);
         }
         self.learn_stable(stable, out);
     }

@@ -99,6 +99,11 @@ impl Outbox {
         self.stable
     }
 
+    /// Whether some of its readings do not stand in the log.
+    pub(crate) fn waits(&self) -> bool {
+        self.ordered < self.last
+    }
+
     /// How many bytes of readings it holds.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
