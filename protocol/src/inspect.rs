@@ -134,6 +134,42 @@ impl Node {
         matches!(self.role, Role::Leader(_))
     }
 
+    /// Whether it follows a leader, in the epoch of its log.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        matches!(&self.role, Role::Member(following) if self.log.is_in(&following.epoch))
+    }
+
+    /// Whether it is in no group, and looks for one.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        matches!(self.role, Role::Joining(_))
+    }
+
+    /// Of a leader: whether it takes no readings because a member lags.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.pressed)
+    }
+
+    /// Of a leader: whether it is about to make way for another one.
+    #[must_use]
+    pub fn makes_way(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.retiring.is_some())
+    }
+
+    /// How many readings of its own it keeps.
+    #[must_use]
+    pub fn keeps_own(&self) -> u64 {
+        self.outbox.readings().map(|(_, _, readings)| readings.len()).sum()
+    }
+
+    /// The position up to which it has handed its log over.
+    #[must_use]
+    pub fn delivered(&self) -> Seq {
+        self.sinks.delivered()
+    }
+
     /// What its log retains, position by position, with the epoch of each.
     pub fn entries(&self) -> impl Iterator<Item = (Seq, Epoch, Entry)> {
         let retained = self.log.between(self.log.base(), self.log.contiguous());

@@ -80,6 +80,7 @@ enum Cue {
     Lie,
 }
 
+mod farewell;
 mod quiet;
 
 pub use quiet::Progress;
@@ -155,6 +156,7 @@ impl<'a, W: Watch> Director<'a, W> {
         if progress == Progress::Settled {
             let core = if self.plan.outside.is_empty() { vec![] } else { self.core() };
             self.world.record_quiet(Time::from_micros(self.plan.chaos_us), &core);
+            self.bid_farewell();
         }
         progress
     }

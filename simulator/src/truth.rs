@@ -6,7 +6,13 @@
 
 mod bounds;
 mod claims;
+mod confirmed;
 mod holders;
+mod known;
+mod leavers;
+mod past;
+mod pressure;
+mod ranges;
 mod sheet;
 mod sinks;
 mod stable;
@@ -24,6 +30,7 @@ use protocol::time::Time;
 use crate::run::Breach;
 use claims::Claims;
 use holders::Holders;
+use known::Known;
 use sheet::Notes;
 use sinks::Sinks;
 
@@ -60,10 +67,26 @@ pub enum Law {
     LeftClean,
     /// How an epoch begins.
     BestLog,
+    /// Own readings that are kept.
+    KeepsNoMore,
+    /// When a leader takes readings.
+    PressedRightly,
+    /// Members that cannot keep up.
+    SlowPutOut,
+    /// What a publisher is told.
+    PlaceTold,
+    /// In what order things are handed over.
+    NoSilentHole,
+    /// Views of an absence.
+    ViewsLived,
+    /// Everything at rest.
+    LevelAtRest,
+    /// Leaving a group that is whole.
+    LetGo,
 }
 
 /// All laws, in the order in which they are told.
-pub const LAWS: [Law; 14] = [
+pub const LAWS: [Law; 22] = [
     Law::TrulyStable,
     Law::SaysTruly,
     Law::BelievesNoMore,
@@ -78,6 +101,14 @@ pub const LAWS: [Law; 14] = [
     Law::Windowed,
     Law::LeftClean,
     Law::BestLog,
+    Law::KeepsNoMore,
+    Law::PressedRightly,
+    Law::SlowPutOut,
+    Law::PlaceTold,
+    Law::NoSilentHole,
+    Law::ViewsLived,
+    Law::LevelAtRest,
+    Law::LetGo,
 ];
 
 impl Law {
@@ -99,6 +130,14 @@ impl Law {
             Self::Windowed => "windowed",
             Self::LeftClean => "left-clean",
             Self::BestLog => "best-log",
+            Self::KeepsNoMore => "keeps-no-more",
+            Self::PressedRightly => "pressed-rightly",
+            Self::SlowPutOut => "slow-put-out",
+            Self::PlaceTold => "place-told",
+            Self::NoSilentHole => "no-silent-hole",
+            Self::ViewsLived => "views-lived",
+            Self::LevelAtRest => "level-at-rest",
+            Self::LetGo => "let-go",
         }
     }
 
@@ -127,11 +166,33 @@ impl Law {
                  in bytes, or takes one beyond `payload_max`"
             }
             Self::BestLog => {
-                "an epoch begins after the best log of those on its list, and nobody goes on in it whom its founder has not counted or let in"
+                "an epoch begins after the best log of those on its list, who have all promised it and, in mode primary, are a quorum; it \
+                 keeps what its founder knew to be stable, and nobody goes on in it whom its founder has not counted or let in"
             }
             Self::LeftClean => {
-                "who stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to be \
-                 stable, or has said which not"
+                "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to \
+                 be stable, or has said which not; a leader that let it go names it no more; without a confirmation it says which are not \
+                 in its own log"
+            }
+            Self::KeepsNoMore => "a publisher keeps, of its own readings that are stable, `merge_retain_entries` at most",
+            Self::PressedRightly => {
+                "a leader turns readings away only while a member lags by more than `max_lag_entries` or its log weighs more than \
+                 `retain_bytes`; it takes none while one lags beyond the middle between that and `retain_entries`, or while it makes way"
+            }
+            Self::SlowPutOut => {
+                "mode available: a leader puts out a member that lags by more than `max_lag_entries` for longer than `slow_timeout`"
+            }
+            Self::PlaceTold => {
+                "a publisher is told of each reading where it truly stands, as soon as that stands in its log; at rest it was told so of \
+                 each whose place it has held, and that it is stable"
+            }
+            Self::NoSilentHole => {
+                "what is handed over follows upon what was before it, position by position, unless a gap, a divergence or a merge is told"
+            }
+            Self::ViewsLived => "a peer that comes back tells no view from before the one that let it in",
+            Self::LevelAtRest => "at rest everybody has handed over all of its log, and knows all of it to be stable",
+            Self::LetGo => {
+                "a peer that leaves a whole group is let go in time, leaves no reading behind and hands over all up to its last view"
             }
         }
     }
@@ -153,26 +214,9 @@ pub(crate) struct Truth {
     current: Vec<Option<usize>>,
     /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from then on.
     is_healthy: bool,
+    /// Set once the group, whole and at rest, is left by some of its members.
+    is_farewell: bool,
     notes: Notes,
-}
-
-/// What was known of a process.
-#[derive(Clone, Debug)]
-struct Known {
-    stable: Seq,
-    base: Seq,
-    view_at: Seq,
-    end: Seq,
-    epoch: Epoch,
-    /// Of how many others it believed how much, in all.
-    believed: (u64, u64),
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        let (zero, epoch) = (Seq::ZERO, Epoch::none());
-        Self { stable: zero, base: zero, view_at: zero, end: zero, epoch, believed: (0, 0) }
-    }
 }
 
 impl Truth {
@@ -186,6 +230,7 @@ impl Truth {
             known: Vec::new(),
             current: Vec::new(),
             is_healthy: false,
+            is_farewell: false,
             notes: Notes::default(),
         }
     }
@@ -209,11 +254,16 @@ impl Truth {
         self.judge_views(now, number, node);
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);
-        self.known[number].end = node.contiguous();
+        self.judge_pressure(now, number, node);
+        self.judge_slow(now, number, node);
+        self.note_admission(number, node);
         for output in outputs {
             self.judge_output(now, number, node, output, others);
         }
         self.note_ordered(number, node);
+        self.judge_prompt(now, number, node);
+        self.judge_outbox(now, number, node);
+        self.known[number].note(node);
     }
 
     /// A node says something to another.
@@ -224,6 +274,10 @@ impl Truth {
             Message::SeqSyncResponse(answer) => {
                 self.note_promise(node, &answer.epoch);
                 self.judge_promise(now, node, answer);
+                return;
+            }
+            Message::SeqSyncRequest(request) => {
+                self.note_claim(node, &request.epoch);
                 return;
             }
             Message::SequencerRequest(requests) => {
@@ -252,6 +306,11 @@ impl Truth {
     /// Every fault is healed, and the group is one.
     pub(crate) fn is_whole(&mut self) {
         self.is_healthy = true;
+    }
+
+    /// The group is whole and at rest, and some of its members are about to leave.
+    pub(crate) fn begin_farewell(&mut self) {
+        self.is_farewell = true;
     }
 
     /// What was found, and what was broken.

@@ -359,6 +359,19 @@ impl<W: Watch> World<W> {
         self.truth.judge_rest(self.now, nodes);
     }
 
+    /// Some are about to leave a group that is whole and at rest; how many records there are by now.
+    pub fn begin_farewell(&mut self) -> usize {
+        self.truth.begin_farewell();
+        self.records.len()
+    }
+
+    /// Those who were asked to leave had time enough to. Nothing of their farewell is kept.
+    pub fn end_farewell(&mut self, leavers: &[usize], records: usize) {
+        let there = leavers.iter().find_map(|host| self.hosts[*host].process.as_ref());
+        self.truth.judge_farewell(self.now, there.map(|process| &process.node));
+        self.records.truncate(records);
+    }
+
     /// Has [`World::step`] return [`Step::Cue`] with this number at that time.
     pub fn cue(&mut self, at: Time, number: u64) {
         self.agenda.add(at.max(self.now), Moment::Cue(number));

@@ -75,7 +75,7 @@ impl<W: Watch> Director<'_, W> {
         (0..self.world.hosts()).filter(|peer| !self.plan.outside.iter().any(|outside| outside.peer == *peer)).collect()
     }
 
-    fn living(&self) -> Vec<usize> {
+    pub(super) fn living(&self) -> Vec<usize> {
         self.core().into_iter().filter(|&peer| self.world.is_live(peer)).collect()
     }
 

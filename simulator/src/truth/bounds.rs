@@ -15,6 +15,7 @@ impl Truth {
         if base <= before || before == Seq::ZERO && self.known[number].end < base {
             return;
         }
+        self.judge_discard(now, number, node, base);
         let views = node.last_views();
         let Some((_, view)) = views.first() else { return };
         let me = &node.contact().member;
@@ -30,11 +31,38 @@ impl Truth {
         });
     }
 
+    /// What both its log of before and its present one have is kept as long as `retain_*` covers it: others may ask for it.
+    fn judge_discard(&mut self, now: Time, number: usize, node: &Node, base: Seq) {
+        let known = &self.known[number];
+        let (of, end) = &known.tip;
+        let common = node.covers().find(|(epoch, first, _)| *epoch == of && first <= end).map_or(Seq::ZERO, |(_, _, last)| last.min(*end));
+        if common < base {
+            return;
+        }
+        let (kept, weight) = (node.contiguous().above(base), known.weight.max(node.weight()));
+        let has_reason = kept + SLACK >= self.knobs.retain_entries || 2 * weight >= self.knobs.retain_bytes;
+        self.notes.judge(Law::Retains, now, has_reason, || {
+            format!(
+                "{} discards what it had up to #{base} and keeps {kept} entries; it is to retain {}",
+                node.contact().member,
+                self.knobs.retain_entries
+            )
+        });
+    }
+
     /// At rest nobody keeps more of the log than it is to retain.
     pub(crate) fn judge_rest<'a>(&mut self, now: Time, nodes: impl Iterator<Item = &'a Node>) {
         let (entries, bytes) = (self.knobs.retain_entries, self.knobs.retain_bytes);
         for node in nodes {
-            let (kept, weight) = (node.contiguous().above(node.base()), node.weight());
+            let me = &node.contact().member;
+            let (end, stable, delivered) = (node.contiguous(), node.stable(), node.delivered());
+            self.notes.judge(Law::LevelAtRest, now, stable == end && delivered == end, || {
+                format!("{me} holds #{end} at rest, takes #{stable} for stable and has handed over #{delivered}")
+            });
+            if let Some(number) = self.holders.number(me) {
+                self.judge_told(now, number, node);
+            }
+            let (kept, weight) = (end.above(node.base()), node.weight());
             let is_bounded = kept <= entries + SLACK && weight <= bytes + self.knobs.payload_max;
             self.notes.judge(Law::Retains, now, is_bounded, || {
                 format!("{} keeps {kept} entries of {weight} bytes at rest; it is to retain {entries} and {bytes}", node.contact().member)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::config::Mode;
 use protocol::id::{Epoch, Member, Seq};
 use protocol::node::Node;
 use protocol::time::Time;
@@ -21,6 +22,8 @@ struct Claim {
     promises: Vec<Promise>,
     /// Those on its list, once it was decided.
     list: Option<Vec<Member>>,
+    /// What the claimant knew to be stable when it asked for promises.
+    stable: Option<(Epoch, Seq)>,
 }
 
 #[derive(Debug)]
@@ -30,11 +33,26 @@ struct Promise {
     end: (Epoch, Seq),
 }
 
+impl Claims {
+    /// Whether the founder of an epoch counts on a member.
+    pub(super) fn lists(&self, epoch: &Epoch, member: &Member) -> bool {
+        self.by_epoch.get(epoch).and_then(|claim| claim.list.as_ref()).is_some_and(|list| list.contains(member))
+    }
+}
+
 impl Truth {
     /// A node promises an epoch: by then its log ends where it does.
     pub(super) fn note_promise(&mut self, node: &Node, claimed: &Epoch) {
         let promise = Promise { by: node.contact().member.clone(), log: node.log_id(), end: ends(node, None) };
         self.claims.by_epoch.entry(claimed.clone()).or_default().promises.push(promise);
+    }
+
+    /// A node claims an epoch.
+    pub(super) fn note_claim(&mut self, node: &Node, claimed: &Epoch) {
+        let stable = node.stable();
+        let row = node.covers().rev().find(|(_, first, _)| *first <= stable).filter(|_| stable > Seq::ZERO);
+        let stable = row.map(|(epoch, ..)| (epoch.clone(), stable));
+        self.claims.by_epoch.entry(claimed.clone()).or_default().stable = stable;
     }
 
     /// Looks at the epoch of a node's log, where it is another one than before.
@@ -47,7 +65,13 @@ impl Truth {
         if epoch.is_none() {
             return;
         }
-        if epoch.owner == node.contact().member { self.judge_founder(now, node, epoch) } else { self.judge_follower(now, node, &epoch) }
+        if epoch.owner == node.contact().member {
+            self.judge_founder(now, node, epoch.clone());
+            self.judge_kept(now, node, &epoch);
+            self.judge_list(now, node, &epoch);
+        } else {
+            self.judge_follower(now, node, &epoch);
+        }
     }
 
     fn judge_founder(&mut self, now: Time, node: &Node, epoch: Epoch) {
@@ -61,6 +85,34 @@ impl Truth {
             let better = better.expect("there is one");
             let ((from, to), (epoch_there, end)) = (&adopted, &better.end);
             format!("epoch {epoch} begins after #{to} of epoch {from}, and {} on its list had #{end} of epoch {epoch_there}", better.by)
+        });
+    }
+
+    /// What its founder knew to be stable stands in it still.
+    fn judge_kept(&mut self, now: Time, node: &Node, epoch: &Epoch) {
+        let Some((of, stable)) = self.claims.by_epoch.get(epoch).and_then(|claim| claim.stable.clone()) else { return };
+        let keeps = node.covers().any(|(covering, first, last)| *covering == of && first <= stable && stable <= last);
+        self.notes.judge(Law::BestLog, now, keeps, || {
+            format!("epoch {epoch} begins without #{stable} of epoch {of}, which its founder knew to be stable")
+        });
+    }
+
+    /// Those on its list have promised it, and in mode `primary` they are a quorum of the view that it goes on from.
+    fn judge_list(&mut self, now: Time, node: &Node, epoch: &Epoch) {
+        let me = &node.contact().member;
+        let Some(claim) = self.claims.by_epoch.get(epoch) else { return };
+        let Some(list) = &claim.list else { return };
+        let uncounted = list.iter().find(|member| *member != me && !claim.promises.iter().any(|promise| promise.by == **member));
+        let views = node.last_views();
+        let before = views.iter().map(|(_, view)| view).find(|view| view.epoch != *epoch).filter(|_| self.knobs.mode == Mode::Primary);
+        let is_quorum = before.is_none_or(|view| {
+            let counted = view.members.iter().filter(|contact| list.contains(&contact.member)).count();
+            let leads = || view.members.iter().any(|contact| *contact.id() == view.leader && list.contains(&contact.member));
+            2 * counted > view.size() || 2 * counted == view.size() && leads()
+        });
+        self.notes.judge(Law::BestLog, now, uncounted.is_none() && is_quorum, || match uncounted {
+            Some(member) => format!("epoch {epoch} counts on {member}, which has not promised it"),
+            None => format!("epoch {epoch} begins with {list:?}, who are no quorum of the view before"),
         });
     }
 

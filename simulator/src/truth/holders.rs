@@ -67,6 +67,11 @@ impl Holders {
         self.all[number].lives = false;
     }
 
+    /// The number of a process.
+    pub(super) fn number(&self, member: &Member) -> Option<usize> {
+        self.by_member.get(member).copied()
+    }
+
     /// Whether a process still runs.
     pub(super) fn is_there(&self, member: &Member) -> bool {
         self.by_member.get(member).is_some_and(|number| self.all[*number].lives)

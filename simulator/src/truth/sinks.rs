@@ -10,13 +10,20 @@ use protocol::note::{Note, Refusal};
 use protocol::seam::{Delivery, Output, Run, StopReason};
 use protocol::time::Time;
 
+use super::confirmed::{Confirmed, Told};
+use super::past::Past;
+use super::ranges::Ranges;
 use super::{Law, Truth};
 
 /// Of one process.
 #[derive(Debug, Default)]
 pub(super) struct Sinks {
-    /// The numbers of each origin that were handed over, or told to be lost: ranges, by their first number.
-    had: BTreeMap<Member, BTreeMap<Oseq, Oseq>>,
+    /// The numbers of each origin that were handed over, or told to be lost.
+    had: BTreeMap<Member, Ranges>,
+    /// How far it is.
+    pub(super) past: Past,
+    /// What it was told of its own readings.
+    pub(super) confirmed: Confirmed,
     /// How long each of its own readings is, by number, from 1.
     own: Vec<u64>,
     /// As whom it accepted them.
@@ -28,38 +35,35 @@ pub(super) struct Sinks {
     /// How long the readings are that it is just given.
     given: Vec<u64>,
     /// The first of its own readings of which it has said that they stand nowhere.
-    told_of: Option<Oseq>,
+    pub(super) told_of: Option<Oseq>,
     /// Set once it was asked to leave.
     pub(super) leaves: bool,
 }
 
 impl Sinks {
-    fn add(&mut self, origin: &Member, mut from: Oseq, mut to: Oseq) {
-        let ranges = self.had.entry(origin.clone()).or_default();
-        while let Some((first, last)) = ranges.range(..=to.next()).next_back().map(|(first, last)| (*first, *last)) {
-            if last.next() < from {
-                break;
-            }
-            ranges.remove(&first);
-            (from, to) = (from.min(first), to.max(last));
-        }
-        ranges.insert(from, to);
+    fn add(&mut self, origin: &Member, from: Oseq, to: Oseq) {
+        self.had.entry(origin.clone()).or_default().add(from, to);
     }
 
     fn has(&self, origin: &Member, from: Oseq, to: Oseq) -> bool {
-        let range = self.had.get(origin).and_then(|ranges| ranges.range(..=from).next_back());
-        range.is_some_and(|(_, last)| *last >= to)
+        self.had.get(origin).is_some_and(|had| had.has(from, to))
     }
 
     /// The highest number of an origin that it has had.
-    fn highest(&self, origin: &Member) -> Oseq {
-        self.had.get(origin).and_then(|ranges| ranges.last_key_value()).map_or(Oseq::ZERO, |(_, last)| *last)
+    pub(super) fn highest(&self, origin: &Member) -> Oseq {
+        self.had.get(origin).map_or(Oseq::ZERO, Ranges::highest)
+    }
+
+    /// How many readings of its own it has accepted, and as whom.
+    pub(super) fn accepted_as(&self) -> Option<(&Member, u64)> {
+        self.own_as.as_ref().map(|member| (member, self.own.len() as u64))
     }
 
     fn accept(&mut self, me: &Member, first: Oseq, sizes: impl Iterator<Item = u64>) {
         if self.own_as.as_ref() != Some(me) {
             // Under another incarnation it numbers them anew.
             (self.own, self.own_as, self.ordered, self.gone) = (vec![], Some(me.clone()), Oseq::ZERO, Oseq::ZERO);
+            self.confirmed = Confirmed::default();
         }
         self.own.truncate(usize::try_from(first.previous().0).expect("they are in memory"));
         self.own.extend(sizes);
@@ -158,11 +162,18 @@ impl Truth {
                 }
             }
             Output::Refused { place, why } => self.judge_refusal(now, number, node, (*place, *why), others),
-            Output::Acknowledged { seq, count, epoch, .. } => {
+            Output::Acknowledged { first, seq, count, epoch, .. } => {
                 self.judge_safe(now, node, (epoch, seq.plus(*count).previous()), "acknowledges as safe");
+                let told = Told { first: *first, last: first.plus(*count).previous(), epoch, seq: *seq };
+                self.judge_stands(now, node, told, "safe");
+            }
+            Output::Published { first, last, seq, epoch, outcome, .. } => {
+                self.judge_place(now, number, node, Told { first: *first, last: *last, epoch, seq: *seq }, *outcome);
             }
             Output::Note(Note::LeftBehind { from, .. }) => self.sinks[number].told_of = Some(*from),
+            Output::Note(Note::View { seq, .. }) => self.judge_told_view(now, number, node, *seq),
             Output::Stop(StopReason::Left) => self.judge_leaver(now, number, node, others),
+            Output::Stop(StopReason::LeftUnconfirmed) => self.judge_unconfirmed(now, number, node),
             _ => {}
         }
     }
@@ -173,6 +184,7 @@ impl Truth {
     }
 
     fn judge_delivery(&mut self, now: Time, number: usize, node: &Node, delivery: &Delivery, others: &[&Node]) {
+        self.judge_past(now, number, node, delivery);
         let me = &node.contact().member;
         match delivery {
             Delivery::Run(Run { epoch, first, origin, oseq, guarantee, readings, .. }) => {
@@ -235,35 +247,6 @@ impl Truth {
                 node.contact().member,
                 if self.is_healthy { ", in a group that is whole" } else { "" }
             )
-        });
-    }
-
-    /// Whoever leaves has left nothing behind that nobody has.
-    fn judge_leaver(&mut self, now: Time, number: usize, node: &Node, others: &[&Node]) {
-        let me = &node.contact().member;
-        let sinks = &self.sinks[number];
-        let accepted = if sinks.own_as.as_ref() == Some(me) { sinks.own.len() as u64 } else { 0 };
-        if accepted == 0 {
-            return;
-        }
-        let views = node.last_views();
-        let is_left = |member: &Member| member != me && self.holders.is_there(member);
-        // Whoever is the last of its group takes the log with it.
-        let is_last = views.first().is_none_or(|(_, view)| !view.members.iter().any(|contact| is_left(&contact.member)));
-        let own = Some(node.last_oseq(me)).filter(|_| is_last);
-        // Who has handed it over and gone on to another group has it, too: only its origin could publish it there again.
-        let had = self.current.iter().flatten().filter(|other| **other != number).map(|other| self.sinks[*other].highest(me));
-        // What was stable may be gone since with all others that held it.
-        let unstable = node.between(node.stable().next(), node.contiguous()).find_map(|(_, entry)| match entry {
-            Entry::Readings { origin, first, .. } if origin == *me => Some(first),
-            Entry::Readings { .. } | Entry::Lost { .. } | Entry::View(_) | Entry::Change(_) => None,
-        });
-        let stable = unstable.map_or(node.last_oseq(me), Oseq::previous);
-        let held = others.iter().map(|other| other.last_oseq(me)).chain(own).chain(had);
-        let stands = held.chain([stable]).max().unwrap_or(Oseq::ZERO);
-        let told = sinks.told_of.is_some_and(|from| from <= stands.next());
-        self.notes.judge(Law::LeftClean, now, stands.0 >= accepted || told, || {
-            format!("{me} leaves with {accepted} accepted readings, and nobody who lives has more than {stands} of them in its log")
         });
     }
 }

@@ -1,0 +1,130 @@
+//! What a publisher is told of its own readings, and how many of them it keeps.
+
+use protocol::id::{Epoch, Oseq, Seq};
+use protocol::message::Entry;
+use protocol::node::Node;
+use protocol::seam::Outcome;
+use protocol::time::Time;
+
+use super::ranges::Ranges;
+use super::{Law, Truth};
+
+/// What a peer was told of its own readings.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    ordered: Ranges,
+    stable: Ranges,
+    /// Those whose place it has never held: a snapshot was all that it got of that part of the log.
+    unplaced: Ranges,
+    /// The last of them that was stable when that could be seen.
+    known_stable: Oseq,
+}
+
+impl Confirmed {
+    /// The log has become another one, in which its numbers end at `last`. It was told of all whose place that retains.
+    fn note_unplaced(&mut self, last: Oseq) {
+        let mut missing = self.ordered.first_missing_of(&self.unplaced);
+        while missing <= last {
+            self.unplaced.add(missing, missing);
+            missing = self.ordered.first_missing_of(&self.unplaced);
+        }
+    }
+}
+
+/// Readings of which something is told: their numbers, and where the first one is said to stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    pub(super) first: Oseq,
+    pub(super) last: Oseq,
+    pub(super) epoch: &'a Epoch,
+    pub(super) seq: Seq,
+}
+
+impl Truth {
+    /// A publisher is told what became of some of its readings: they stand where it is told.
+    pub(super) fn judge_place(&mut self, now: Time, number: usize, node: &Node, told: Told<'_>, outcome: Outcome) {
+        let Told { first, last, .. } = told;
+        match outcome {
+            Outcome::Ordered => self.sinks[number].confirmed.ordered.add(first, last),
+            Outcome::Stable => self.sinks[number].confirmed.stable.add(first, last),
+        }
+        self.judge_stands(now, node, told, if outcome == Outcome::Ordered { "ordered" } else { "stable" });
+    }
+
+    pub(super) fn judge_stands(&mut self, now: Time, node: &Node, Told { first, last, epoch, seq }: Told<'_>, what: &str) {
+        let me = &node.contact().member;
+        let end = seq.plus(last.above(first));
+        // In the same call the log may have become another one, and its older part may be gone.
+        let is_there = node.covers().any(|(covering, from, to)| covering == epoch && from <= seq && end <= to);
+        if !is_there || seq <= node.base() {
+            return;
+        }
+        let wrong = node.between(seq, end).find(|(at, entry)| {
+            let meant = first.plus(at.above(seq));
+            match entry {
+                Entry::Readings { origin, first: oseq, .. } => origin != me || *oseq != meant,
+                Entry::Lost { origin, to, .. } => origin != me || *to != meant,
+                Entry::View(_) | Entry::Change(_) => true,
+            }
+        });
+        self.notes.judge(Law::PlaceTold, now, wrong.is_none(), || {
+            let at = wrong.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
+            format!("{me} is told that its readings {first} to {last} are {what} from #{seq} on, and at #{at} stands something else")
+        });
+    }
+
+    /// A publisher is told of each reading as soon as that stands in its log.
+    pub(super) fn judge_prompt(&mut self, now: Time, number: usize, node: &Node) {
+        let (me, end, known) = (&node.contact().member, node.contiguous(), &self.known[number]);
+        let is_same = known.tip.0 == node.epoch();
+        if is_same && end <= known.end || self.sinks[number].accepted_as().is_none() {
+            return;
+        }
+        let is_replaced = !is_same || node.base() > known.end;
+        let from = if is_replaced { node.base() } else { known.end };
+        let ordered = &self.sinks[number].confirmed.ordered;
+        let untold = node.between(from.next(), end).find(|(_, entry)| match entry {
+            Entry::Readings { origin, first, readings, .. } => origin == me && !ordered.has(*first, first.plus(readings.len()).previous()),
+            Entry::Lost { .. } | Entry::View(_) | Entry::Change(_) => false,
+        });
+        self.notes.judge(Law::PlaceTold, now, untold.is_none(), || {
+            let at = untold.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
+            format!("{me} has a reading of its own at #{at} of its log, and is not told so")
+        });
+        if is_replaced {
+            self.sinks[number].confirmed.note_unplaced(node.last_oseq(me));
+        }
+    }
+
+    /// Of what is stable a publisher keeps no more than it is to.
+    pub(super) fn judge_outbox(&mut self, now: Time, number: usize, node: &Node) {
+        let me = &node.contact().member;
+        let sinks = &mut self.sinks[number];
+        let Some((_, accepted)) = sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0) else { return };
+        let stable = sinks.confirmed.known_stable.0.min(accepted);
+        if stable > self.knobs.merge_retain_entries {
+            let (kept, most) = (node.keeps_own(), accepted - stable + self.knobs.merge_retain_entries);
+            self.notes.judge(Law::KeepsNoMore, now, kept <= most, || {
+                format!("{me} keeps {kept} readings of its own; with those that are not stable it is to keep {most}")
+            });
+        }
+        if node.stable() == node.contiguous() && (node.leads() || node.follows()) {
+            let confirmed = &mut sinks.confirmed;
+            confirmed.known_stable = confirmed.known_stable.max(node.last_oseq(me));
+        }
+    }
+
+    /// At rest every publisher was told of each of its readings.
+    pub(super) fn judge_told(&mut self, now: Time, number: usize, node: &Node) {
+        let me = &node.contact().member;
+        let sinks = &self.sinks[number];
+        let Some((_, accepted)) = sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0) else { return };
+        let Confirmed { ordered, stable, unplaced, .. } = &sinks.confirmed;
+        for (what, told) in [("ordered", ordered), ("stable", stable)] {
+            let missing = told.first_missing_of(unplaced);
+            self.notes.judge(Law::PlaceTold, now, missing.0 > accepted, || {
+                format!("{me} has {accepted} readings in the log at rest, and was never told that number {missing} is {what}")
+            });
+        }
+    }
+}

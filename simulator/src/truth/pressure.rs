@@ -1,0 +1,91 @@
+//! When a leader takes readings and when not, and what becomes of members that cannot keep up.
+
+use std::time::Duration;
+
+use protocol::id::{Member, Seq};
+use protocol::message::Entry;
+use protocol::node::Node;
+use protocol::time::Time;
+
+use super::{Law, Truth};
+
+impl Truth {
+    /// A leader takes readings, but for a member that lags, and when it makes way.
+    pub(super) fn judge_pressure(&mut self, now: Time, number: usize, node: &Node) {
+        let known = &self.known[number];
+        if !node.leads() {
+            return;
+        }
+        let (me, end) = (&node.contact().member, node.contiguous());
+        if node.is_pressed() {
+            let most = node.believes().map(|(_, believed)| end.above(believed)).max().unwrap_or(0);
+            // It decides in the middle of a call, and has taken readings before that and discards what is stable after it.
+            let weight = 2 * node.weight().max(known.weight);
+            let has_reason = most > self.knobs.max_lag_entries || weight > self.knobs.retain_bytes;
+            self.notes.judge(Law::PressedRightly, now, has_reason, || {
+                format!("{me} takes no readings, with {} bytes of log and a member that lags by {most} at most", node.weight())
+            });
+        }
+        // What it does in this call rests on what it found in the last one, before it numbered its own readings there.
+        if !known.leads || known.tip.0 != node.epoch() || end <= known.end {
+            return;
+        }
+        let before = known.end_before;
+        let lag = if before.above(known.base) > self.knobs.max_lag_entries { self.most_lag(node, before) } else { 0 };
+        let relief = self.knobs.max_lag_entries + (self.knobs.retain_entries - self.knobs.max_lag_entries) / 2;
+        let makes_way = known.makes_way && node.makes_way();
+        if lag <= relief && !makes_way {
+            return;
+        }
+        let numbered = node.between(known.end.next(), end).find(|(_, entry)| matches!(entry, Entry::Readings { .. }));
+        self.notes.judge(Law::PressedRightly, now, numbered.is_none(), || {
+            let at = numbered.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
+            let why = if makes_way { "makes way for another leader".to_owned() } else { format!("has a member that lags by {lag}") };
+            format!("{me} numbers the reading at #{at} while it {why}")
+        });
+    }
+
+    /// Mode `available`: a leader that runs does not keep a member for ever that cannot keep up.
+    pub(super) fn judge_slow(&mut self, now: Time, number: usize, node: &Node) {
+        let end = node.contiguous();
+        let known = &mut self.known[number];
+        // Time in which it did not run is not held against it.
+        let ran = now.since(known.ran_at).min(self.knobs.heartbeat_interval);
+        known.ran_at = now;
+        let may_lag = node.leads() && !node.makes_way() && end.above(node.base()) > self.knobs.max_lag_entries;
+        if !may_lag || self.is_primary() {
+            self.known[number].lagging.clear();
+            return;
+        }
+        let lagging: Vec<(Member, u64)> = self.lags(node, end).into_iter().filter(|(_, lag)| *lag > self.knobs.max_lag_entries).collect();
+        let known = &mut self.known[number];
+        known.lagging.retain(|member, _| lagging.iter().any(|(other, _)| other == member));
+        let knobs = &self.knobs;
+        let most = knobs.slow_timeout + 3 * knobs.heartbeat_interval + 4 * knobs.join_batch;
+        for (member, lag) in lagging {
+            let span = known.lagging.entry(member.clone()).or_insert(Duration::ZERO);
+            *span += ran;
+            let span = *span;
+            self.notes.judge(Law::SlowPutOut, now, span <= most, || {
+                format!("{} has had {member} in its view for {span:?} while that lags by {lag}", node.contact().member)
+            });
+            if span > self.knobs.slow_timeout {
+                self.notes.near(Law::SlowPutOut);
+            }
+        }
+    }
+
+    fn most_lag(&self, node: &Node, end: Seq) -> u64 {
+        self.lags(node, end).into_iter().map(|(_, lag)| lag).max().unwrap_or(0)
+    }
+
+    /// By how much each of the others in its newest view lags, of what was numbered since it came in or the epoch began.
+    fn lags(&self, node: &Node, end: Seq) -> Vec<(Member, u64)> {
+        let views = node.last_views();
+        let Some((_, view)) = views.first() else { return Vec::new() };
+        let others = view.members.iter().map(|contact| &contact.member).filter(|member| **member != node.contact().member);
+        let begin = node.covers().next_back().map_or(Seq::ZERO, |(_, first, _)| first.previous()).max(node.base());
+        let since = |member: &Member| node.came_in(member).unwrap_or(begin).max(begin);
+        others.map(|member| (member.clone(), end.above(self.holders.reach(member, node).max(since(member))))).collect()
+    }
+}
