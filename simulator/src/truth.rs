@@ -8,11 +8,15 @@ mod bounds;
 mod claims;
 mod confirmed;
 mod holders;
+mod hopes;
 mod known;
 mod leavers;
+mod links;
+mod parts;
 mod past;
 mod pressure;
 mod ranges;
+mod seats;
 mod sheet;
 mod sinks;
 mod stable;
@@ -31,9 +35,14 @@ use crate::run::Breach;
 use claims::Claims;
 use holders::Holders;
 use known::Known;
+use links::Links;
+use parts::Parts;
+use seats::Seat;
 use sheet::Notes;
 use sinks::Sinks;
 
+pub(crate) use links::{Wrong, round};
+pub(crate) use parts::returned_within;
 pub use sheet::{Row, Sheet};
 
 /// A law.
@@ -83,10 +92,20 @@ pub enum Law {
     LevelAtRest,
     /// Leaving a group that is whole.
     LetGo,
+    /// Removals.
+    PutOutTruly,
+    /// Who takes whose place.
+    UnseatedTruly,
+    /// Who leads each part.
+    LedInTime,
+    /// One leader for each part.
+    OneInTime,
+    /// What is published where nothing happens.
+    OrderedInTime,
 }
 
 /// All laws, in the order in which they are told.
-pub const LAWS: [Law; 22] = [
+pub const LAWS: [Law; 27] = [
     Law::TrulyStable,
     Law::SaysTruly,
     Law::BelievesNoMore,
@@ -109,6 +128,11 @@ pub const LAWS: [Law; 22] = [
     Law::ViewsLived,
     Law::LevelAtRest,
     Law::LetGo,
+    Law::PutOutTruly,
+    Law::UnseatedTruly,
+    Law::LedInTime,
+    Law::OneInTime,
+    Law::OrderedInTime,
 ];
 
 impl Law {
@@ -138,6 +162,11 @@ impl Law {
             Self::ViewsLived => "views-lived",
             Self::LevelAtRest => "level-at-rest",
             Self::LetGo => "let-go",
+            Self::PutOutTruly => "put-out-truly",
+            Self::UnseatedTruly => "unseated-truly",
+            Self::LedInTime => "led-in-time",
+            Self::OneInTime => "one-in-time",
+            Self::OrderedInTime => "ordered-in-time",
         }
     }
 
@@ -168,6 +197,27 @@ impl Law {
             Self::BestLog => {
                 "an epoch begins after the best log of those on its list, who have all promised it and, in mode primary, are a quorum; it \
                  keeps what its founder knew to be stable, and nobody goes on in it whom its founder has not counted or let in"
+            }
+            Self::PutOutTruly => {
+                "a member is left out of a view only if it is gone, leaves, lags or follows another, or if within the bound before \
+                 something was really wrong between it and the leader, or at either of them"
+            }
+            Self::UnseatedTruly => {
+                "nobody takes the place of a leader that leads on with the promise of somebody who could reach that one all the while"
+            }
+            Self::LedInTime => {
+                "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + \
+                 `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that \
+                 leads, or (primary) they are no quorum; after a kill that everybody could notice, 4 rounds of asking again replace the heartbeats \
+                 and one election is enough"
+            }
+            Self::OneInTime => {
+                "one return for each group that such a part fell into, and one more with the longest back-offs, after anything happened \
+                 to it, it is one group, unless some do not hear each other or (primary) they are no quorum"
+            }
+            Self::OrderedInTime => {
+                "where such a part is one group, and nobody has more than 64 readings that wait to be ordered, the first 8 that wait \
+                 are ordered within three heartbeats"
             }
             Self::LeftClean => {
                 "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to \
@@ -210,6 +260,10 @@ pub(crate) struct Truth {
     sinks: Vec<Sinks>,
     /// What was known of each process when it was looked at last.
     known: Vec<Known>,
+    seats: Vec<Seat>,
+    parts: Parts,
+    /// Between whom words could pass.
+    pub(crate) links: Links,
     /// The process on each host.
     current: Vec<Option<usize>>,
     /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from then on.
@@ -228,6 +282,9 @@ impl Truth {
             stable: BTreeMap::new(),
             sinks: Vec::new(),
             known: Vec::new(),
+            seats: Vec::new(),
+            parts: Parts::default(),
+            links: Links::default(),
             current: Vec::new(),
             is_healthy: false,
             is_farewell: false,
@@ -240,6 +297,7 @@ impl Truth {
         let number = self.holders.begin(member);
         self.sinks.push(Sinks::default());
         self.known.push(Known::default());
+        self.seats.push(Seat::default());
         self.current.resize(self.current.len().max(host + 1), None);
         self.current[host] = Some(number);
     }
@@ -252,6 +310,7 @@ impl Truth {
         self.judge_stable(now, number, node);
         self.judge_beliefs(now, number, node);
         self.judge_views(now, number, node);
+        self.judge_seats(now, (number, host), node, others);
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);
         self.judge_pressure(now, number, node);

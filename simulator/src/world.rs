@@ -42,7 +42,7 @@ use crate::plan::Lost;
 use crate::run::Breach;
 use crate::table::Table;
 use crate::tally::Tally;
-use crate::truth::{Sheet, Truth};
+use crate::truth::{Sheet, Truth, Wrong};
 use crate::watch::Watch;
 use crate::weather::Weather;
 use host::{Host, Process};
@@ -157,6 +157,8 @@ pub struct World<W> {
     truth: Truth,
     /// Whether that is judged.
     is_judged: bool,
+    /// When the parts of the group are looked at next.
+    look_at: Time,
     /// Who lies, where somebody does.
     liar: Option<Liar>,
     watch: W,
@@ -195,6 +197,7 @@ impl<W: Watch> World<W> {
             told: 0,
             truth: Truth::new(settings.config.knobs()),
             is_judged: true,
+            look_at: Time::ZERO,
             liar: None,
             watch,
             out: Vec::new(),
@@ -239,6 +242,9 @@ impl<W: Watch> World<W> {
         self.broadcasts_cut.cut(&hearing.no_broadcast);
         self.unicasts_cut.cut(&hearing.no_unicast);
         self.dials_cut.cut(&hearing.no_dial);
+        // What is not the same both ways is not for whoever looks at parts to put together (see `hearing`).
+        let deaf = hearing.no_broadcast.iter().chain(&hearing.no_unicast).copied().collect();
+        self.truth.links.begin(self.now, u64::MAX, Wrong::Hearing(deaf));
         hearing.seeds.iter().for_each(|&(host, seed)| self.hosts[host].seeds.push(seed));
     }
 
@@ -353,6 +359,13 @@ impl<W: Watch> World<W> {
         self.truth.is_whole();
     }
 
+    /// Whether those on these hosts could go on together, by what they hold.
+    #[must_use]
+    pub fn may_go_on(&self, hosts: &[usize]) -> bool {
+        let nodes: Vec<&Node> = hosts.iter().filter_map(|host| self.node(*host)).collect();
+        self.truth.may_go_on(&nodes)
+    }
+
     /// Calm has lasted on these hosts: what everybody there keeps is looked at.
     pub fn is_at_rest(&mut self, hosts: &[usize]) {
         let nodes = hosts.iter().filter_map(|host| self.hosts[*host].process.as_ref()).map(|process| &process.node);
@@ -386,6 +399,7 @@ impl<W: Watch> World<W> {
     /// Takes the next thing off the agenda and lets it happen.
     pub fn step(&mut self) -> Step {
         let Some((at, moment)) = self.agenda.take() else { return Step::Over };
+        self.look_at_parts(at);
         self.now = self.now.max(at);
         match moment {
             Moment::Cue(number) => return Step::Cue(number),
@@ -460,6 +474,7 @@ impl<W: Watch> World<W> {
         let process = Process::new(pid, node, contact, now);
         let address = process.contact.address.to_string();
         self.truth.begin(host, &process.contact.member);
+        self.truth.links.turn(now, host, false);
         self.hosts[host].process = Some(Box::new(process));
         self.record_spawn(host);
         self.tell(
@@ -511,6 +526,7 @@ impl<W: Watch> World<W> {
         if self.is_live(host) && !self.is_paused(host) {
             self.record_leave(host);
             self.truth.leaves(host);
+            self.truth.links.touch(self.now, &Wrong::Host(host));
             self.handle(host, None, Input::Leave);
         }
     }
@@ -562,10 +578,20 @@ impl<W: Watch> World<W> {
             Output::Refused { why, .. } => *why == Refusal::NoQuorum,
             _ => false,
         };
-        let asks = outputs.iter().any(is_asked);
+        let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
         let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
         let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
         truth.saw(*now, host, &process.node, outputs, &others);
+    }
+
+    /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which nothing more happens.
+    fn look_at_parts(&mut self, end: Time) {
+        while self.is_judged && self.look_at <= end {
+            let nodes = self.hosts.iter().enumerate().filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node)));
+            let nodes: Vec<(usize, &Node)> = nodes.collect();
+            self.truth.judge_parts(self.look_at, &nodes);
+            self.look_at += self.settings.config.knobs().heartbeat_interval / 2;
+        }
     }
 
     fn perform(&mut self, host: usize, output: Output) {

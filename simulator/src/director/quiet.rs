@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use promises::fault::Identity;
-use protocol::config::{Knobs, Mode};
+use protocol::config::Knobs;
 use protocol::draw::draw;
-use protocol::id::{Member, PeerId};
-use protocol::node::Node;
+use protocol::id::PeerId;
 use protocol::status::Status;
 use protocol::time::Time;
 
 use super::Director;
 use crate::plan::Fate;
+use crate::truth::returned_within;
 use crate::watch::Watch;
 use crate::weather::OneIn;
 
@@ -161,28 +161,16 @@ impl<W: Watch> Director<'_, W> {
         let alone = stands.iter().filter(|status| status.leader.is_none()).count();
         let parts = u32::try_from(leaders.len() + alone).expect("a plan has at most {PEERS_MAX} peers");
         let hearing = if self.plan.hearing.is_whole() { Duration::ZERO } else { heard_one_way(knobs) };
-        (returns_within(knobs) + hearing) * (1 + parts) + BACK_OFF_MAX * 2
+        (returned_within(knobs) + hearing) * (1 + parts) + BACK_OFF_MAX * 2
     }
 
     fn stands(&self) -> Vec<Status> {
         self.living().into_iter().filter_map(|peer| self.world.status(peer)).collect()
     }
 
-    /// Whether the mode lets what is left of the core go on. In mode `primary` that takes a quorum of the newest views of
-    /// the newest log there, or, where nobody has one, everybody who is to found the group, none of whom has forgotten it.
+    /// Whether the mode lets what is left of the core go on, by what they hold.
     fn is_hopeful(&self) -> bool {
-        let knobs = &self.plan.knobs;
-        if knobs.mode == Mode::Available {
-            return true;
-        }
-        let nodes: Vec<&Node> = self.living().into_iter().filter_map(|peer| self.world.node(peer)).collect();
-        // Who has been in a view and lost its log has no vote: it cannot tell what it knew.
-        let votes = |node: &&&Node| !node.epoch().is_none() || node.is_fresh();
-        let is_there = |member: &Member| nodes.iter().filter(votes).any(|node| node.contact().member == *member);
-        match nodes.iter().filter(|node| !node.epoch().is_none()).max_by_key(|node| (node.epoch(), node.status().contiguous)) {
-            Some(newest) => newest.may_go_on(is_there),
-            None => knobs.bootstrap.iter().all(|id| nodes.iter().any(|node| node.contact().id() == id && node.is_fresh())),
-        }
+        self.world.may_go_on(&self.living())
     }
 
     /// One leader, followed by all who live, in one view of exactly them; and nobody is about to go, or to take over.
@@ -223,13 +211,6 @@ fn heard_one_way(knobs: &Knobs) -> Duration {
     // A leader forgets whoever it has dialled in vain; where that one hears nobody or cannot dial either, it has to wait for
     // the next try.
     FORGOTTEN + 8 * (knobs.heartbeat_timeout + knobs.heartbeat_interval)
-}
-
-/// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says the same): nothing in it is
-/// another timer's than the knobs'.
-fn returns_within(knobs: &Knobs) -> Duration {
-    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } = *knobs;
-    heartbeat_timeout * 2 + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience
 }
 
 /// The longest pause between two announcements of a joining peer.

@@ -14,6 +14,7 @@ use super::{Moment, World};
 use crate::connection::Side;
 use crate::marks::Class;
 use crate::table::Table;
+use crate::truth::{Wrong, round};
 use crate::watch::Watch;
 use crate::weather::Weather;
 use promises::shape::Over;
@@ -41,7 +42,7 @@ impl<W: Watch> World<W> {
         self.record_fault(Fault::Kill, &[host]);
         self.record_exit(host, None, Some(9), true);
         let Some(process) = self.hosts[host].process.take() else { return };
-        self.truth.end(host);
+        self.truth_of_end(host, false);
         let calling = process
             .waiting
             .iter()
@@ -67,6 +68,7 @@ impl<W: Watch> World<W> {
         self.watch.act(now, format_args!("pause {}", self.hosts[host].id));
         let id = self.record_fault(Fault::Pause, &[host]);
         self.hosts[host].pause = id;
+        self.truth.links.begin(now, id, Wrong::Still(host));
     }
 
     /// A process goes on, with everything at once that has waited for it.
@@ -147,6 +149,13 @@ impl<W: Watch> World<W> {
             Over::All | Over::Streams => Fault::Partition { table: links },
         };
         let id = self.record_fault(fault, who);
+        match over {
+            Over::All | Over::Streams | Over::Resets => self.truth.links.begin(self.now, id, Wrong::Cut(pairs.to_vec())),
+            Over::Dials => self.truth.links.begin(self.now, id, Wrong::Dials(pairs.to_vec())),
+            Over::Datagrams | Over::Broadcasts | Over::Unicasts => {
+                self.truth.links.begin(self.now, id, Wrong::Hearing(pairs.to_vec()));
+            }
+        }
         self.tables_of(over).into_iter().for_each(|table| table.cut(pairs));
         if over == Over::Resets {
             for connection in pairs.iter().flat_map(|&(from, to)| self.between(from, to)).collect::<Vec<usize>>() {
@@ -166,7 +175,8 @@ impl<W: Watch> World<W> {
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
         who.sort_unstable();
         who.dedup();
-        self.record_fault(Fault::Link { table, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }, &who);
+        let id = self.record_fault(Fault::Link { table, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }, &who);
+        self.truth.links.begin(self.now, id, Wrong::Dials(pairs.to_vec()));
     }
 
     /// Takes a cut back; what was held up flows at once.
@@ -203,6 +213,7 @@ impl<W: Watch> World<W> {
     pub fn reset(&mut self, a: usize, b: usize) {
         self.watch.act(self.now, format_args!("reset {} {}", self.hosts[a].id, self.hosts[b].id));
         [a, b].into_iter().for_each(|host| self.look_at_fault(Class::Reset, host));
+        self.truth.links.touch(self.now, &Wrong::Ways(vec![(a, b), (b, a)]));
         for connection in self.between(a, b) {
             self.break_connection(connection);
         }
@@ -218,7 +229,8 @@ impl<W: Watch> World<W> {
             let all: Vec<usize> = (0..self.hosts.len()).collect();
             all.iter().for_each(|&host| self.look_at_fault(Class::Storm, host));
             let pairs = all.iter().flat_map(|&from| all.iter().filter(move |&&to| to != from).map(move |&to| (from, to)));
-            let table = Links::directed(pairs.map(|(from, to)| (self.process_name(from), self.process_name(to))));
+            let pairs: Vec<(usize, usize)> = pairs.collect();
+            let table = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
             let fault = Fault::Link {
                 table,
                 weather: LinkWeather {
@@ -230,9 +242,27 @@ impl<W: Watch> World<W> {
                     ..LinkWeather::default()
                 },
             };
-            self.weather_fault = Some(self.record_fault(fault, &all));
+            let id = self.record_fault(fault, &all);
+            self.weather_fault = Some(id);
+            if self.is_bad(&weather) {
+                self.truth.links.begin(self.now, id, Wrong::Ways(pairs));
+            }
         }
         self.weather = weather;
+    }
+
+    /// Whether a round trip may take as long in that weather as a question may take before it is asked again.
+    fn is_bad(&self, weather: &Weather) -> bool {
+        let slow_us = if weather.slow.0 == 0 { 0 } else { weather.slow_us };
+        let one_way = u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(slow_us);
+        Duration::from_micros(2 * one_way) >= round(self.settings.config.knobs())
+    }
+
+    /// The process on a host is gone, and with it whether it stands still.
+    fn truth_of_end(&mut self, host: usize, told: bool) {
+        self.truth.links.turn(self.now, host, told);
+        self.truth.links.gone(self.now, host, self.hosts[host].pause);
+        self.truth.end(host);
     }
 
     /// The network behaves as at first again.
@@ -308,6 +338,7 @@ impl<W: Watch> World<W> {
     }
 
     pub(super) fn record_heal(&mut self, id: u64) {
+        self.truth.links.end(self.now, id);
         self.record(Fact::Heal { id: id.to_string() });
     }
 
@@ -332,7 +363,7 @@ impl<W: Watch> World<W> {
             self.write_out(host);
         }
         let Some(process) = self.hosts[host].process.take() else { return };
-        self.truth.end(host);
+        self.truth_of_end(host, true);
         for (connection, side) in process.links.into_values() {
             if gently { self.close(connection, side) } else { self.break_end(connection, side) }
         }

@@ -10,6 +10,7 @@ use super::udp::Flying;
 use super::{Moment, World};
 use crate::connection::{EndState, Side};
 use crate::marks::Class;
+use crate::truth::Wrong;
 use crate::watch::Watch;
 
 /// What is wrong.
@@ -123,6 +124,7 @@ impl<W: Watch> World<W> {
         self.look_at_fault(Class::Clock, host);
         let jump_us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.record_fault(Fault::Host { hurt: Hurt::Clock { jump_us } }, &[host]);
+        self.truth.links.touch(self.now, &Wrong::Host(host));
         self.hosts[host].clock.jump(self.now, by);
         self.set_alarm(host);
     }
@@ -140,6 +142,9 @@ impl<W: Watch> World<W> {
         let name = |host: usize| self.hosts[host].id.to_string();
         let table = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
         let id = self.record_fault(Fault::Link { table, weather }, &who);
+        // What is left of a connection that one end takes for broken carries nothing either way.
+        let back = pairs.iter().filter(|_| matches!(spell, Spell::HalfOpen(_))).map(|&(from, to)| (to, from));
+        self.truth.links.begin(self.now, id, Wrong::Ways(pairs.iter().copied().chain(back).collect()));
         self.begin_spell(id, spell, span)
     }
 
@@ -147,6 +152,11 @@ impl<W: Watch> World<W> {
         self.watch.act(self.now, format_args!("{} of {}", hurt.name(), self.hosts[host].id));
         self.look_at_fault(class, host);
         let id = self.record_fault(Fault::Host { hurt }, &[host]);
+        match spell {
+            Spell::Slow(_) => self.truth.links.begin(self.now, id, Wrong::Host(host)),
+            Spell::Descriptors(_) => self.truth.links.begin(self.now, id, Wrong::Dry(host)),
+            _ => {}
+        }
         self.begin_spell(id, spell, span);
     }
 

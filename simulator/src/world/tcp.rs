@@ -15,6 +15,7 @@ use protocol::time::Time;
 
 use super::{Answer, Host, Moment, World};
 use crate::connection::{Connection, End, EndState, Parcel, SENT_AGAIN, Side, Stream, sent_again_at};
+use crate::truth::Wrong;
 use crate::watch::Watch;
 
 impl<W: Watch> World<W> {
@@ -196,7 +197,8 @@ impl<W: Watch> World<W> {
 
     /// Moves frames from user space to the kernel, as far as it has room, and tells the writer when its backlog crosses a mark.
     fn pump(&mut self, connection: usize, side: Side) {
-        let Self { connections, settings, weather, tally, now, agenda, .. } = self;
+        let Self { connections, settings, weather, tally, now, agenda, truth, .. } = self;
+        let [one, other] = connections[connection].ends.map(|end| end.host);
         let stream = &mut connections[connection].streams[side];
         while let Some((weight, message)) = stream.next_frame(settings.capacity) {
             stream.count += 1;
@@ -210,6 +212,7 @@ impl<W: Watch> World<W> {
             frame::encode(&message, &mut bytes);
             if weather.damage.happens(stream.seed, "damage", stream.count) && damage(&mut bytes, stream.seed, stream.count) {
                 tally.damaged += 1;
+                truth.links.touch(*now, &Wrong::Ways(vec![(one, other), (other, one)]));
             }
             // Up to three pieces, cut anywhere; later pieces may be later.
             let mut start = 0;

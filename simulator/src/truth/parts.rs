@@ -1,0 +1,232 @@
+//! What each part of the group owes: a leader, in time, and order for what is published there.
+//!
+//! A part is all hosts that reach one another, directly or by others, as far as the links really are whole. It owes something
+//! once nothing has happened to it for long enough: nobody of it died, started or stood still, and no link between two of it
+//! was cut or bad. What happens elsewhere, or happened before, is no excuse. Where some of a part cannot reach each other, it
+//! owes nothing: who is to lead it is not for everybody to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocol::config::Knobs;
+use protocol::id::PeerId;
+use protocol::node::Node;
+use protocol::phase::Phase;
+use protocol::time::Time;
+
+use super::links::round;
+use super::{Law, Truth};
+
+/// The parts that there are.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    all: Vec<Part>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Part {
+    hosts: BTreeSet<usize>,
+    /// When it came about, or when something happened to it last.
+    since: Time,
+    /// How many groups, and peers that follow nobody, it consisted of then.
+    groups: u32,
+    /// Whether all that happened was the end of some whose machines said so at once.
+    told: bool,
+    /// Whether everybody in it has a leader by now, and whether it is the same one.
+    is_led: bool,
+    is_one: bool,
+    /// Which of its readings each waited for at a moment: they are ordered when the next mark is set.
+    marked: Option<(Time, BTreeMap<usize, u64>)>,
+}
+
+impl Truth {
+    /// Looks at all parts; `nodes` are those that run, by their hosts.
+    pub(crate) fn judge_parts(&mut self, now: Time, nodes: &[(usize, &Node)]) {
+        let before = std::mem::take(&mut self.parts.all);
+        for hosts in self.components(nodes) {
+            let members: Vec<(usize, &Node)> = nodes.iter().filter(|(host, _)| hosts.contains(host)).copied().collect();
+            let known = before.iter().find(|part| part.hosts == hosts).cloned();
+            let mut part = known.unwrap_or_else(|| self.begun(now, &hosts, &before));
+            let quiet = self.quiet_since(&part.hosts).unwrap_or(now);
+            if quiet > part.since {
+                part = Part { since: quiet, told: false, ..Part::new(now, hosts) };
+            }
+            if part.groups == 0 {
+                part.groups = groups(&members);
+            }
+            if !part.is_led && part.since + part.replaced_within(&self.knobs) <= now {
+                part.is_led = true;
+                self.judge_leader(now, &part, &members);
+            }
+            if !part.is_one && part.since + part.one_within(&self.knobs) <= now {
+                part.is_one = true;
+                self.judge_oneness(now, &part, &members);
+            }
+            if part.is_led {
+                self.judge_order(now, &mut part, &members);
+            }
+            self.parts.all.push(part);
+        }
+    }
+
+    /// A part of which there was none like it: what is left of a larger one, or something new.
+    fn begun(&self, now: Time, hosts: &BTreeSet<usize>, before: &[Part]) -> Part {
+        let part = Part::new(now, hosts.clone());
+        let Some(larger) = before.iter().find(|larger| larger.is_led && larger.hosts.is_superset(hosts)) else { return part };
+        let ends: Option<Vec<Time>> = larger.hosts.difference(hosts).map(|host| self.links.told_end(*host)).collect();
+        let Some(last) = ends.and_then(|ends| ends.into_iter().max()).filter(|last| *last >= larger.since) else { return part };
+        Part { since: last, told: true, ..part }
+    }
+
+    fn judge_leader(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
+        let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
+        let is_blocked = self.is_primary() && !self.may_go_on(&nodes);
+        let span = part.replaced_within(&self.knobs);
+        // Who is in no group looks for one first, and that takes as long as a return.
+        let was_in = |host: usize| self.current[host].is_some_and(|number| self.seats[number].joining.is_none_or(|at| at < part.since));
+        let owed = members.iter().filter(|(host, _)| was_in(*host) && !self.is_leaving(*host));
+        for node in owed.map(|(_, node)| *node).collect::<Vec<&Node>>() {
+            let leader = node.status().leader;
+            let is_led = nodes.iter().any(|one| one.leads() && leader.as_ref() == Some(one.contact().id()));
+            self.notes.judge(Law::LedInTime, now, is_led || is_blocked, || {
+                format!("{}; {span:?} after anything happened to {}", stand(node), names(&nodes))
+            });
+        }
+    }
+
+    /// By then a part is one group.
+    fn judge_oneness(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
+        let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
+        let hears = part
+            .hosts
+            .iter()
+            .all(|one| part.hosts.range(one + 1..).all(|two| self.links.heard_since(*one, *two).is_some_and(|since| since <= part.since)));
+        let ids: BTreeSet<&PeerId> = nodes.iter().map(|node| node.contact().id()).collect();
+        if !hears || ids.len() < nodes.len() || members.iter().any(|(host, _)| self.is_leaving(*host)) || !self.may_go_on(&nodes) {
+            return;
+        }
+        let leader = nodes.iter().find(|node| node.leads()).map(|node| node.contact().id().clone());
+        for node in &nodes {
+            let follows = leader.is_some() && node.status().leader == leader && matches!(node.phase(), Phase::Member | Phase::Leader);
+            let span = part.one_within(&self.knobs);
+            self.notes.judge(Law::OneInTime, now, follows, || {
+                format!("{}; {span:?} after anything happened to {}, led by {leader:?}", stand(node), names(&nodes))
+            });
+        }
+    }
+
+    /// What was published three beats ago is ordered.
+    fn judge_order(&mut self, now: Time, part: &mut Part, members: &[(usize, &Node)]) {
+        let beats = 3 * self.knobs.heartbeat_interval;
+        let leader = members.iter().find(|(_, node)| node.leads()).map(|(_, node)| *node);
+        let is_steady = leader.and_then(|leader| Some((leader, leader.view()?))).is_some_and(|(leader, view)| {
+            let follows = |node: &Node| node.epoch() == leader.epoch() && matches!(node.phase(), Phase::Member | Phase::Leader);
+            view.size() == members.len() && members.iter().all(|(_, node)| view.names(&node.contact().member) && follows(node))
+        });
+        if !is_steady {
+            part.marked = None;
+            return;
+        }
+        if let Some((at, due)) = &part.marked {
+            if *at + beats > now {
+                return;
+            }
+            for (host, node) in members {
+                let Some(due) = due.get(host) else { continue };
+                let ordered = node.status().ordered.0;
+                self.notes.judge(Law::OrderedInTime, now, ordered >= *due, || {
+                    format!("{} waits since {at} for its reading {due} to be ordered, and {ordered} are", node.contact().member)
+                });
+            }
+        }
+        // A line is as wide as it is: in a flood nobody's readings are in time, and of those that wait elsewhere some are due.
+        let marks = members.iter().map(|(host, node)| (*host, node.status()));
+        let marks: Vec<(usize, u64, u64)> = marks.map(|(host, status)| (host, status.published.0, status.ordered.0)).collect();
+        let is_flooded = marks.iter().any(|(_, published, ordered)| published - ordered > FLOOD);
+        let due = marks.into_iter().map(|(host, published, ordered)| (host, published.min(ordered + FEW))).collect();
+        part.marked = (!is_flooded).then_some((now, due));
+    }
+
+    fn is_leaving(&self, host: usize) -> bool {
+        self.current[host].is_some_and(|number| self.sinks[number].leaves)
+    }
+
+    /// The hosts on which something runs, in groups that are connected.
+    fn components(&self, nodes: &[(usize, &Node)]) -> Vec<BTreeSet<usize>> {
+        let mut left: Vec<usize> = nodes.iter().map(|(host, _)| *host).filter(|host| !self.links.is_still(*host)).collect();
+        let mut all = vec![];
+        while let Some(first) = left.pop() {
+            let (mut hosts, mut edge) = (BTreeSet::from([first]), vec![first]);
+            while let Some(one) = edge.pop() {
+                let (near, far): (Vec<usize>, Vec<usize>) = left.iter().partition(|other| !self.links.is_cut(one, **other));
+                left = far;
+                hosts.extend(&near);
+                edge.extend(near);
+            }
+            all.push(hosts);
+        }
+        all
+    }
+
+    /// Since when nothing has happened to any of these; never where two of them do not reach each other, or one is about to go.
+    fn quiet_since(&self, hosts: &BTreeSet<usize>) -> Option<Time> {
+        let mut quiet = Time::ZERO;
+        for one in hosts {
+            quiet = quiet.max(self.links.same_since(*one)).max(self.links.well_since(*one)?);
+            for other in hosts.range(one + 1..) {
+                quiet = quiet.max(self.links.whole_since(*one, *other)?).max(self.links.dialled_since(*one, *other)?);
+            }
+        }
+        Some(quiet)
+    }
+}
+
+impl Part {
+    fn new(now: Time, hosts: BTreeSet<usize>) -> Self {
+        Self { hosts, since: now, groups: 0, told: false, is_led: false, is_one: false, marked: None }
+    }
+
+    /// How long it takes at most until who has lost its leader has another one (`docs/GUARANTEES.md` says the same), with one
+    /// more round of asking, because those who ask do not begin at the same moment.
+    fn replaced_within(&self, knobs: &Knobs) -> Duration {
+        let asking = knobs.election_timeout + knobs.sync_timeout;
+        if self.told { 4 * round(knobs) + asking } else { knobs.heartbeat_timeout + knobs.heartbeat_interval + 2 * asking }
+    }
+
+    /// How long it takes until it is one group: a return for each group that it was, and one for what was under way.
+    fn one_within(&self, knobs: &Knobs) -> Duration {
+        returned_within(knobs) * (1 + self.groups) + 2 * BACK_OFF_MAX
+    }
+}
+
+/// Of how many groups and peers that follow nobody these consist.
+fn groups(members: &[(usize, &Node)]) -> u32 {
+    let leaders: Vec<Option<PeerId>> = members.iter().map(|(_, node)| node.status().leader).collect();
+    let followed: BTreeSet<&PeerId> = leaders.iter().flatten().collect();
+    let alone = leaders.iter().filter(|leader| leader.is_none()).count();
+    u32::try_from(followed.len() + alone).unwrap_or(u32::MAX)
+}
+
+fn stand(node: &Node) -> String {
+    let leader = node.status().leader;
+    format!("{} is {} and follows {}", node.contact().member, node.phase(), leader.as_ref().map_or("nobody", |leader| leader.as_str()))
+}
+
+fn names(nodes: &[&Node]) -> String {
+    nodes.iter().map(|node| node.contact().member.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says the same): nothing in it is
+/// another timer's than the knobs'.
+pub(crate) fn returned_within(knobs: &Knobs) -> Duration {
+    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } = *knobs;
+    heartbeat_timeout * 2 + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience
+}
+
+/// So many readings of one peer pass in three beats, however narrow the line.
+const FEW: u64 = 8;
+/// With more readings of one peer that wait to be ordered, its lines are flooded.
+const FLOOD: u64 = 64;
+/// The longest pause between two announcements of a joining peer.
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);

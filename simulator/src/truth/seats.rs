@@ -1,0 +1,163 @@
+//! Who is put out of a group, and who takes whose place: held against which links were really whole between whom.
+//!
+//! Neither the leader that numbers a view nor the one that it replaces is asked for its reasons. What counts is what the hand
+//! behind the world did to the links between them and to their hosts, and where the other one's own node stands.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use protocol::id::{Epoch, Member, Seq};
+use protocol::node::Node;
+use protocol::phase::Phase;
+use protocol::time::Time;
+use protocol::view::View;
+
+use super::{Law, Truth};
+
+/// What is remembered of a process for these laws.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    /// Where its newest view stood when it was looked at last, and in which epoch.
+    seen: Option<(Epoch, Seq)>,
+    /// Where its log ended as it grew, while it led, and since when; as far back as `slow_timeout`.
+    ends: VecDeque<(Time, Seq)>,
+    /// When it was in no group last.
+    pub(super) joining: Option<Time>,
+}
+
+impl Truth {
+    /// Whether a node leads with another view than when it was looked at last; the other nodes are needed then.
+    pub(crate) fn is_news(&self, host: usize, node: &Node) -> bool {
+        let Some(seat) = self.current.get(host).copied().flatten().map(|number| &self.seats[number]) else { return false };
+        node.leads() && seat.seen != newest_of(node)
+    }
+
+    /// Looks at the newest view of a node.
+    pub(super) fn judge_seats(&mut self, now: Time, (number, host): (usize, usize), node: &Node, others: &[&Node]) {
+        if !node.leads() {
+            let seat = &mut self.seats[number];
+            seat.ends.clear();
+            if node.phase() == Phase::Joining {
+                seat.joining = Some(now);
+            }
+            return;
+        }
+        let span = self.knobs.slow_timeout.max(self.knobs.heartbeat_timeout);
+        self.seats[number].note_end(now, node.contiguous(), span);
+        let newest = newest_of(node);
+        let before = std::mem::replace(&mut self.seats[number].seen, newest.clone());
+        if before == newest {
+            return;
+        }
+        let views = node.last_views();
+        let [(_, newest), (_, before)] = &views[..] else { return };
+        if newest.epoch != node.epoch() {
+            return;
+        }
+        if before.epoch != newest.epoch {
+            self.judge_claimant(now, host, node, before, others);
+        }
+        for contact in before.members.iter().filter(|contact| !newest.names(&contact.member)) {
+            self.judge_removal(now, (number, host), node, &contact.member, (before, newest), others);
+        }
+    }
+
+    /// A leader begins an epoch after one of another leader.
+    fn judge_claimant(&mut self, now: Time, host: usize, node: &Node, before: &View, others: &[&Node]) {
+        let me = &node.contact().member;
+        let Some(leader) = before.leader_contact().map(|contact| &contact.member).filter(|leader| leader.id != me.id) else { return };
+        let window = self.knobs.election_timeout + self.knobs.sync_timeout;
+        let list = node.rests_on();
+        let leads = others.iter().find(|other| other.contact().member == *leader).is_some_and(|other| other.leads());
+        let there = self.host_of(leader).filter(|_| leads && !list.contains(leader));
+        let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
+        // Who was in no group meanwhile has looked for any, and for as long as it is to.
+        let was_in = |of: usize| self.current[of].is_some_and(|number| self.seats[number].joining.is_none_or(|at| at + window <= now));
+        let could_ask = |of: usize, there: usize| {
+            let links = is_long(self.links.whole_since(of, there)) && is_long(self.links.dialled_since(of, there));
+            let links = links && (of == host || is_long(self.links.open_since(of, host)));
+            of != there && links && was_in(of)
+        };
+        let could_tell = there.and_then(|there| list.iter().find(|member| self.host_of(member).is_some_and(|of| could_ask(of, there))));
+        let could_tell = could_tell.cloned();
+        self.notes.judge(Law::UnseatedTruly, now, could_tell.is_none(), || {
+            let supporter = could_tell.expect("there is one");
+            format!("{me} takes the place of {leader}, which leads, and {supporter} on its list could have asked that one for {window:?}")
+        });
+        if there.is_some() {
+            self.notes.near(Law::UnseatedTruly);
+        }
+    }
+
+    /// A leader leaves somebody out of its next view.
+    fn judge_removal(
+        &mut self,
+        now: Time,
+        (number, host): (usize, usize),
+        node: &Node,
+        member: &Member,
+        (before, newest): (&View, &View),
+        others: &[&Node],
+    ) {
+        let me = &node.contact().member;
+        let stands = before.epoch == newest.epoch;
+        let knobs = &self.knobs;
+        let window = if stands { knobs.heartbeat_timeout } else { knobs.sync_timeout };
+        let there = self.host_of(member).filter(|there| *there != host);
+        let other = others.iter().find(|other| other.contact().member == *member);
+        // Nobody of that life is there any more, or it goes by another one by now.
+        let (Some(there), Some(other)) = (there, other) else { return };
+        let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
+        // Who claims asks over new connections, most of which it dials itself.
+        let is_whole = is_long(self.links.answered_since(host, there)) && (stands || is_long(self.links.dialled_since(host, there)));
+        let leaves = self.current[there].is_some_and(|number| self.sinks[number].leaves);
+        // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining peer: it has gone by itself.
+        let is_in = if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
+        // Or its leader has gone on with it, and without this one.
+        let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)));
+        let is_in = is_in && *other.promised() <= newest.epoch && other.phase() == Phase::Member;
+        let reach = self.holders.reach(member, node);
+        let seat = &self.seats[number];
+        // What it has got since, it may not have acknowledged yet: the longest that a word may take on a line that works.
+        let told = reach.min(seat.end_before(now, knobs.heartbeat_timeout));
+        let is_slow = reach < seat.end_before(now, knobs.slow_timeout) || node.contiguous().above(told) > knobs.max_lag_entries;
+        let holds = !is_whole || leaves || !is_in || is_slow;
+        self.notes.judge(Law::PutOutTruly, now, holds, || {
+            format!(
+                "{me} leaves {member} out of view {} of epoch {}, and for {window:?} the links between them were whole; it has #{reach} of #{}",
+                newest.view_id,
+                newest.epoch,
+                node.contiguous()
+            )
+        });
+        if is_whole {
+            self.notes.near(Law::PutOutTruly);
+        }
+    }
+
+    /// Where a process runs.
+    pub(super) fn host_of(&self, member: &Member) -> Option<usize> {
+        let number = self.holders.number(member)?;
+        self.current.iter().position(|current| *current == Some(number))
+    }
+}
+
+impl Seat {
+    fn note_end(&mut self, now: Time, end: Seq, span: Duration) {
+        if self.ends.back().is_none_or(|(_, last)| *last != end) {
+            self.ends.push_back((now, end));
+        }
+        while self.ends.get(1).is_some_and(|(at, _)| *at + span <= now) {
+            self.ends.pop_front();
+        }
+    }
+
+    /// Where its log ended so long ago.
+    fn end_before(&self, now: Time, span: Duration) -> Seq {
+        self.ends.iter().rev().find(|(at, _)| *at + span <= now).map_or(Seq::ZERO, |(_, end)| *end)
+    }
+}
+
+fn newest_of(node: &Node) -> Option<(Epoch, Seq)> {
+    node.view().map(|view| (view.epoch.clone(), Seq(view.view_id.0)))
+}
