@@ -30,6 +30,11 @@ impl Started {
         self.ring.iter().rev().find(|(noted, _)| *noted == beat).map(|(_, at)| *at)
     }
 
+    /// Those up to this one need not be known any more.
+    pub(crate) fn forget_to(&mut self, beat: u64) {
+        self.ring.retain(|(noted, _)| *noted > beat);
+    }
+
     /// Whether one was sent after that moment, and so long ago at least.
     pub(crate) fn between(&self, after: Time, now: Time, age: Duration) -> bool {
         self.ring.iter().any(|(_, sent)| *sent > after && *sent + age <= now)

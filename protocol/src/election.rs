@@ -235,6 +235,8 @@ impl Node {
                 // A working leader is its own veto. It says whether its view names the asker, which may have to rejoin.
                 let word = self.own_word(Some(ask), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
+                // A candidate lets a heartbeat go unanswered; the next one may come only when its silence is too long.
+                self.greet(now, from, out);
             }
             Role::Candidate(candidate) if candidate.is_standing() => {
                 let word = self.own_word(Some(ask), Some(from));

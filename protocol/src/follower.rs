@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::detector::Liveness;
+use crate::detector::{Liveness, Started};
 use crate::id::{Contact, Seq};
 use crate::time::Time;
 
@@ -27,8 +27,9 @@ pub(crate) struct Follower {
     pub(crate) liveness: Liveness,
     /// The last beat that it has answered.
     pub(crate) echo: Option<u64>,
-    /// The heartbeat that it was sent when its link was new, out of turn, and when.
-    pub(crate) greeting: Option<(u64, Time)>,
+    /// The heartbeats that it was sent out of turn, when a link was new or it had asked who leads, and when. Each may be the one
+    /// that it answers: a candidate lets heartbeats go by.
+    pub(crate) greetings: Started,
     /// The question by which it came in; none where it was in the group before this leader led.
     pub(crate) ask: Option<u64>,
     /// Whether it was given time anew without having answered.
@@ -57,7 +58,7 @@ impl Follower {
             said: false,
             liveness: Liveness::new(now),
             echo: None,
-            greeting: None,
+            greetings: Started::default(),
             ask: None,
             renewed: false,
             lag_since: None,

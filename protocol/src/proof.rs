@@ -192,7 +192,9 @@ impl Node {
             }
             (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
                 let next = known.next();
-                if *known <= self.first_inc.reach() && next > self.me.member.inc {
+                if next == self.me.member.inc {
+                    // Another one has answered the same question, and it has taken that number already.
+                } else if *known <= self.first_inc.reach() && next > self.me.member.inc {
                     // Not at once: two that answer each other without a pause would do nothing else.
                     joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
                     self.renumber(next, out);

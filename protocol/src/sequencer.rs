@@ -303,8 +303,8 @@ impl Node {
     pub(crate) fn on_heartbeat_ack(&mut self, now: Time, from: &Member, ack: &HeartbeatAck, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
-        let greeting = follower.greeting.filter(|(beat, _)| *beat == ack.beat).map(|(_, at)| at);
-        let Some(started) = greeting.or(leader.started.of(ack.beat)) else { return };
+        let Some(started) = follower.greetings.of(ack.beat).or(leader.started.of(ack.beat)) else { return };
+        follower.greetings.forget_to(ack.beat);
         follower.liveness.prove(started);
         follower.echo = follower.echo.max(Some(ack.beat));
         let holder = follower.contact.clone();
@@ -511,7 +511,7 @@ impl Node {
         let Some(follower) = leader.followers.get_mut(&member.id) else { return };
         leader.beat += 1;
         self.beats = leader.beat;
-        follower.greeting = Some((leader.beat, now));
+        follower.greetings.note(leader.beat, now);
         let (epoch, beat, echo) = (leader.epoch.clone(), leader.beat, follower.echo);
         let heartbeat = Heartbeat { epoch, beat, high, stable, all_have: None, echo, last_oseq };
         self.send(now, member, Message::Heartbeat(heartbeat), out);
