@@ -18,8 +18,7 @@ pub struct Beyond {
 pub static BEYOND: &[Beyond] = &[
     Beyond {
         id: "truly-stable",
-        statement: "what anybody takes for stable, hands over as safe or acknowledges as safe was held by everybody in a view of \
-                    that log (available), or by a quorum of the view in force (primary)",
+        statement: "what anybody takes for stable, hands over as safe or acknowledges as safe was held by everybody in a view of that log (available), or by a quorum of the view in force (primary)",
         why: HELD,
     },
     Beyond { id: "says-truly", statement: "nobody says that it holds more of a log than it does", why: HELD },
@@ -41,9 +40,75 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "best-log",
-        statement: "an epoch begins after the best log of those on its list, and nobody goes on in it whom its founder has not counted or let in",
+        statement: "an epoch begins after the best log of those on its list, who have all promised it and, in mode primary, are a quorum; it keeps what its founder knew to be stable, and nobody goes on in it whom its founder has not counted or let in",
         why: "where the log of each peer ended when it promised is told nowhere",
+    },
+    Beyond {
+        id: "keeps-no-more",
+        statement: "a publisher keeps, of its own readings that are stable, `merge_retain_entries` at most",
+        why: "what a publisher keeps is told nowhere",
+    },
+    Beyond {
+        id: "pressed-rightly",
+        statement: "a leader turns readings away only while a member lags by more than `max_lag_entries` or its log weighs more than `retain_bytes`; it takes none while one lags beyond the middle between that and `retain_entries`, or while it makes way",
+        why: "how far each member lags, and what a leader turns away, is told nowhere",
+    },
+    Beyond {
+        id: "slow-put-out",
+        statement: "mode available: a leader puts out a member that lags by more than `max_lag_entries` for longer than `slow_timeout`",
+        why: "how far each member lags is told nowhere",
+    },
+    Beyond {
+        id: "place-told",
+        statement: "a publisher is told of each reading where it truly stands, as soon as that stands in its log; at rest it was told so of each whose place it has held, and that it is stable",
+        why: "what a publisher is told goes to those who gave it its readings, and into no history",
+    },
+    Beyond {
+        id: "no-silent-hole",
+        statement: "what is handed over follows upon what was before it, position by position, unless a gap, a divergence or a merge is told",
+        why: "what is handed over is told record by record, and `gap-free` judges that",
+    },
+    Beyond {
+        id: "views-lived",
+        statement: "a peer that comes back tells no view from before the one that let it in",
+        why: "at which call a peer came back is told nowhere",
+    },
+    Beyond {
+        id: "level-at-rest",
+        statement: "at rest everybody has handed over all of its log, and knows all of it to be stable",
+        why: HELD,
+    },
+    Beyond {
+        id: "let-go",
+        statement: "a peer that leaves a whole group is let go in time, leaves no reading behind and hands over all up to its last view",
+        why: "whether the whole group was at rest when it was asked is told nowhere",
+    },
+    Beyond {
+        id: "put-out-truly",
+        statement: "a member is left out of a view only if it is gone, leaves, lags or follows another, or if within the bound before something was really wrong between it and the leader, or at either of them",
+        why: LINKS,
+    },
+    Beyond {
+        id: "unseated-truly",
+        statement: "nobody takes the place of a leader that leads on with the promise of somebody who could reach that one all the while",
+        why: LINKS,
+    },
+    Beyond {
+        id: "led-in-time",
+        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that everybody could notice, 4 rounds of asking again replace the heartbeats and one election is enough",
+        why: LINKS,
+    },
+    Beyond {
+        id: "one-in-time",
+        statement: "one return for each group that such a part fell into, and one more with the longest back-offs, after anything happened to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum",
+        why: LINKS,
+    },
+    Beyond {
+        id: "ordered-in-time",
+        statement: "where such a part is one group, and nobody has more than 64 readings that wait to be ordered, the first 8 that wait are ordered within three heartbeats",
+        why: LINKS,
     },
 ];
 
 const HELD: &str = "what a peer holds and has not handed over is told nowhere";
+const LINKS: &str = "what passed between whom at each moment is told nowhere";

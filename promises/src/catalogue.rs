@@ -251,14 +251,14 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "windowed",
         invariants: &["I17"],
-        statement: "no peer has more readings waiting to be ordered than its window takes, in number and in bytes",
+        statement: "no peer has more readings waiting to be ordered than its window takes, in number and in bytes, or takes one beyond `payload_max`",
         demand: Demand::Law,
         check: window::windowed,
     },
     Promise {
         id: "left-clean",
         invariants: &["I12"],
-        statement: "who stops as having left has every accepted reading in the log of somebody who lives, or has said which not",
+        statement: "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to be stable, or has said which not; a leader that let it go names it no more; without a confirmation it says which are not in its own log",
         demand: Demand::Law,
         check: losses::left_clean,
     },

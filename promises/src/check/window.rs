@@ -43,6 +43,7 @@ pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
 pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
+    let fills_at = index.views.iter().filter(|view| view.members.len() as u64 >= knobs.members_max).map(|view| view.at).min();
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         // How many it has published, and how many of them are known to wait: not known while its log changes hands.
         let (mut published, mut ordered, mut leaves) = (0, Some(0), false);
@@ -70,7 +71,8 @@ pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
             let waiting = ordered.map(|ordered| published.saturating_sub(ordered));
             let holds = match (why, waiting) {
                 (Refusal::Leaving, _) => leaves,
-                (Refusal::NoQuorum, _) => case.is_primary(),
+                // A group that has no room for one more blocks who is not in it, in either mode.
+                (Refusal::NoQuorum, _) => case.is_primary() || fills_at.is_some_and(|at| at < fact.at),
                 (Refusal::TooLarge, _) => {
                     sheet.excuse(SIZES);
                     continue;
