@@ -102,7 +102,10 @@ fn the_session_of_the_page_happens_word_for_word() {
 fn the_page_lists_every_code_that_there_is() {
     let page = fs::read_to_string(file("peer/SOCKET.md")).unwrap();
     let mut sources = vec![file("peer/src/shell/door.rs"), file("peer/src/door.rs")];
-    sources.extend(fs::read_dir(file("peer/src/door")).unwrap().map(|entry| entry.unwrap().path()));
+    for folder in ["peer/src/door", "peer/src/door/service"] {
+        let within = fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path());
+        sources.extend(within.filter(|path| path.is_file()));
+    }
     let mut codes = std::collections::BTreeSet::new();
     for source in sources {
         let text = fs::read_to_string(source).unwrap();
