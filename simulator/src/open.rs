@@ -1,4 +1,4 @@
-//! Seeds that are known to break a promise, and are not mended yet (`simulator/open.txt`).
+//! Seeds that are known to break promises, and are not mended yet (`simulator/open.txt`).
 //!
 //! A sweep over such a seed says so and goes on: what else it finds is to be seen. A seed of the list that breaks another
 //! promise fails the sweep, and so does one that holds, so that the list never says more than is true.
@@ -10,7 +10,7 @@ use crate::sweep::{Report, Sweep};
 /// What a sweep makes of the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Tokens that broke what the list says of them, each with the promise.
+    /// Tokens that broke nothing but what the list says of them, each with the promises.
     pub known: Vec<(String, String)>,
     /// Tokens of the list that held, or broke something else.
     pub stale: Vec<String>,
@@ -25,15 +25,15 @@ impl Open {
         let mut open = Self::default();
         let found = |seed: u64| report.failures.iter().find(|(failed, _)| *failed == seed).map(|(_, breaches)| breaches);
         let in_range = |seed: u64| seed.checked_sub(sweep.from).is_some_and(|nth| nth < sweep.seeds);
-        for (token, promise) in listed(LIST).filter(|_| !sweep.liar) {
+        for (token, promises) in listed(LIST).filter(|_| !sweep.liar) {
             let Some(seed) = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).filter(|seed| in_range(*seed)) else { continue };
             // Another generator draws another plan from that seed; of that one nothing is known.
             if sweep.plan(seed).as_ref().map(Plan::token).as_deref() != Some(token) {
                 continue;
             }
-            let is_known = found(seed).is_some_and(|breaches| breaches.iter().all(|breach| breach.promise == promise));
+            let is_known = found(seed).is_some_and(|breaches| breaches.iter().all(|breach| names(promises, &breach.promise)));
             if is_known {
-                open.known.push((token.to_owned(), promise.to_owned()));
+                open.known.push((token.to_owned(), promises.to_owned()));
             } else {
                 open.stale.push(token.to_owned());
             }
@@ -41,7 +41,7 @@ impl Open {
         let is_known = |seed: u64, breaches: &[Breach]| {
             sweep.plan(seed).is_some_and(|plan| {
                 let token = plan.token();
-                open.known.iter().any(|(known, promise)| *known == token && breaches.iter().all(|breach| breach.promise == *promise))
+                open.known.iter().any(|(known, promises)| *known == token && breaches.iter().all(|breach| names(promises, &breach.promise)))
             })
         };
         open.others = report.failures.iter().filter(|(seed, breaches)| report.is_red(breaches) && !is_known(*seed, breaches)).count();
@@ -52,13 +52,18 @@ impl Open {
 /// Whether the list says that this plan breaks that promise.
 #[must_use]
 pub fn is_known(token: &str, promise: &str) -> bool {
-    listed(LIST).any(|known| known == (token, promise))
+    listed(LIST).any(|(known, promises)| known == token && names(promises, promise))
 }
 
-/// The tokens of the list, each with the promise that it breaks.
+/// Whether a promise is among some that stand on one line.
+fn names(promises: &str, promise: &str) -> bool {
+    promises.split_whitespace().any(|named| named == promise)
+}
+
+/// The tokens of the list, each with the promises and laws that it breaks.
 fn listed(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(' ').map(|(token, promise)| (token, promise.trim())))
+    lines.filter_map(|line| line.split_once(' ').map(|(token, promises)| (token, promises.trim())))
 }
 
 const LIST: &str = include_str!("../open.txt");
@@ -67,6 +72,7 @@ const LIST: &str = include_str!("../open.txt");
 mod tests {
     use super::{LIST, Open, listed};
     use crate::sweep::{Report, Sweep};
+    use crate::truth::LAWS;
 
     fn sweep(from: u64, seeds: u64) -> Sweep {
         Sweep { from, seeds, jobs: 1, check: false, failures_max: 1, one_way: false, liar: false }
@@ -74,8 +80,9 @@ mod tests {
 
     #[test]
     fn each_line_names_a_drawn_plan_and_a_promise() {
-        for (token, promise) in listed(LIST) {
-            assert!(promises::CATALOGUE.iter().any(|known| known.id == promise), "{promise}");
+        let is_one = |name: &str| promises::CATALOGUE.iter().any(|known| known.id == name) || LAWS.iter().any(|law| law.id() == name);
+        for (token, promises) in listed(LIST) {
+            assert!(!promises.is_empty() && promises.split_whitespace().all(is_one), "{promises}");
             let seed = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).expect("a seed");
             assert_eq!(sweep(seed, 1).plan(seed).expect("a plan").token(), token, "drawn otherwise by now: take the line away");
         }

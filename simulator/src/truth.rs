@@ -213,7 +213,7 @@ impl Law {
             }
             Self::OneInTime => {
                 "one return for each group that such a part fell into, and one more with the longest back-offs, after anything happened \
-                 to it, it is one group, unless some do not hear each other or (primary) they are no quorum"
+                 to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum"
             }
             Self::OrderedInTime => {
                 "where such a part is one group, and nobody has more than 64 readings that wait to be ordered, the first 8 that wait \
@@ -268,6 +268,8 @@ pub(crate) struct Truth {
     current: Vec<Option<usize>>,
     /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from then on.
     is_healthy: bool,
+    /// When a group was last seen that has as many members as it takes.
+    full_at: Option<Time>,
     /// Set once the group, whole and at rest, is left by some of its members.
     is_farewell: bool,
     notes: Notes,
@@ -287,6 +289,7 @@ impl Truth {
             links: Links::default(),
             current: Vec::new(),
             is_healthy: false,
+            full_at: None,
             is_farewell: false,
             notes: Notes::default(),
         }
@@ -311,6 +314,7 @@ impl Truth {
         self.judge_beliefs(now, number, node);
         self.judge_views(now, number, node);
         self.judge_seats(now, (number, host), node, others);
+        self.note_fullness(now, node);
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);
         self.judge_pressure(now, number, node);

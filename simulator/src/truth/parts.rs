@@ -103,7 +103,13 @@ impl Truth {
             .iter()
             .all(|one| part.hosts.range(one + 1..).all(|two| self.links.heard_since(*one, *two).is_some_and(|since| since <= part.since)));
         let ids: BTreeSet<&PeerId> = nodes.iter().map(|node| node.contact().id()).collect();
-        if !hears || ids.len() < nodes.len() || members.iter().any(|(host, _)| self.is_leaving(*host)) || !self.may_go_on(&nodes) {
+        let has_room = nodes.len() as u64 <= self.knobs.members_max;
+        if !hears
+            || !has_room
+            || ids.len() < nodes.len()
+            || members.iter().any(|(host, _)| self.is_leaving(*host))
+            || !self.may_go_on(&nodes)
+        {
             return;
         }
         let leader = nodes.iter().find(|node| node.leads()).map(|node| node.contact().id().clone());

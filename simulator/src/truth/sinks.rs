@@ -161,7 +161,7 @@ impl Truth {
                     self.notes.near(Law::Windowed);
                 }
             }
-            Output::Refused { place, why } => self.judge_refusal(now, number, node, (*place, *why), others),
+            Output::Refused { place, why } => self.judge_refusal(now, number, node, (*place, *why)),
             Output::Acknowledged { first, seq, count, epoch, .. } => {
                 self.judge_safe(now, node, (epoch, seq.plus(*count).previous()), "acknowledges as safe");
                 let told = Told { first: *first, last: first.plus(*count).previous(), epoch, seq: *seq };
@@ -226,12 +226,19 @@ impl Truth {
         });
     }
 
-    /// Whether a peer's group takes nobody more.
-    fn is_full(&self, node: &Node) -> bool {
-        node.last_views().first().is_some_and(|(_, view)| view.members.len() as u64 >= self.knobs.members_max)
+    /// Notes that a group takes nobody more.
+    pub(super) fn note_fullness(&mut self, now: Time, node: &Node) {
+        if node.leads() && node.view().is_some_and(|view| view.size() as u64 >= self.knobs.members_max) {
+            self.full_at = Some(now);
+        }
     }
 
-    fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, (place, why): (u64, Refusal), others: &[&Node]) {
+    /// Whether some group took nobody more; who was told so has not asked again since.
+    fn was_full_lately(&self, now: Time) -> bool {
+        self.full_at.is_some_and(|at| now <= at + self.knobs.heartbeat_timeout + self.knobs.heartbeat_interval)
+    }
+
+    fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, (place, why): (u64, Refusal)) {
         let sinks = &self.sinks[number];
         let size = usize::try_from(place).ok().and_then(|place| sinks.given.get(place)).copied().unwrap_or(0);
         let (count, bytes) = sinks.waiting();
@@ -239,7 +246,7 @@ impl Truth {
             Refusal::TooLarge => size > self.knobs.payload_max,
             Refusal::WindowFull => count >= self.knobs.window_entries || count > 0 && bytes + size > self.knobs.window_bytes,
             Refusal::Leaving => sinks.leaves,
-            Refusal::NoQuorum => !self.is_healthy && (self.is_primary() || others.iter().any(|other| self.is_full(other))),
+            Refusal::NoQuorum => !self.is_healthy && (self.is_primary() || self.was_full_lately(now)),
         };
         self.notes.judge(Law::RefusalTrue, now, holds, || {
             format!(
