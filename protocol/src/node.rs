@@ -422,10 +422,12 @@ impl Node {
         self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
         self.stopped = true;
         // A leader has numbered whatever its log holds, and has let a member go. Whoever goes from between two groups, or before
-        // it reaches anybody, may be the only one that holds what is not stable.
+        // it reaches anybody, may be the only one that holds what is not stable; and what was stable in a group that has
+        // dissolved need not stand in the log of the present one.
+        let stands = self.log.last_oseq(&self.me.member);
         let known = match &self.role {
-            Role::Member(_) | Role::Leader(_) => self.log.last_oseq(&self.me.member),
-            Role::Candidate(_) | Role::Joining(_) => self.outbox.stable(),
+            Role::Member(_) | Role::Leader(_) => stands,
+            Role::Candidate(_) | Role::Joining(_) => self.outbox.stable().min(stands),
         };
         let (from, to) = (known.next(), self.outbox.last());
         if from <= to {
