@@ -55,6 +55,14 @@ pub fn is_known(token: &str, promise: &str) -> bool {
     listed(LIST).any(|(known, promises)| known == token && names(promises, promise))
 }
 
+/// How many of these seeds are on the list.
+#[must_use]
+pub fn known_within(from: u64, seeds: u64) -> u64 {
+    let seed = |token: &str| token.split('-').nth(1).and_then(|seed| seed.parse::<u64>().ok());
+    let is_within = |seed: &u64| seed.checked_sub(from).is_some_and(|nth| nth < seeds);
+    listed(LIST).filter_map(|(token, _)| seed(token)).filter(is_within).count() as u64
+}
+
 /// Whether a promise is among some that stand on one line.
 fn names(promises: &str, promise: &str) -> bool {
     promises.split_whitespace().any(|named| named == promise)
