@@ -141,7 +141,7 @@ impl fmt::Display for Refusal {
             Self::TooLarge => "larger than payload_max",
             Self::WindowFull => "the window is full: too many readings wait to be ordered",
             Self::Leaving => "this peer is leaving",
-            Self::NoQuorum => "this peer is blocked: it reaches no quorum (mode primary), or the group that it knows of has no room for it",
+            Self::NoQuorum => "this peer reaches no quorum of its group (mode primary), or its group has no room for it",
         })
     }
 }
