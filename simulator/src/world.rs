@@ -7,6 +7,7 @@
 
 mod hand;
 mod host;
+mod judging;
 mod lies;
 mod lookout;
 mod settings;
@@ -27,7 +28,7 @@ use protocol::digest::Digest;
 use protocol::draw::draw;
 use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use protocol::node::Node;
-use protocol::note::{EVENT_VERSION, Event, Note, Refusal};
+use protocol::note::{EVENT_VERSION, Event, Note};
 use protocol::seam::{Delivery, Input, Output, Publication, Reading, Run};
 use protocol::status::Status;
 use protocol::time::Time;
@@ -354,37 +355,6 @@ impl<W: Watch> World<W> {
         Remains { records: self.records, tally: self.tally, marks: self.lookout.into_marks(), laws, breaches, watch: self.watch }
     }
 
-    /// Every fault is healed and the group is one: from now on nobody has a reason to be blocked.
-    pub fn is_whole(&mut self) {
-        self.truth.is_whole();
-    }
-
-    /// Whether those on these hosts could go on together, by what they hold.
-    #[must_use]
-    pub fn may_go_on(&self, hosts: &[usize]) -> bool {
-        let nodes: Vec<&Node> = hosts.iter().filter_map(|host| self.node(*host)).collect();
-        self.truth.may_go_on(&nodes)
-    }
-
-    /// Calm has lasted on these hosts: what everybody there keeps is looked at.
-    pub fn is_at_rest(&mut self, hosts: &[usize]) {
-        let nodes = hosts.iter().filter_map(|host| self.hosts[*host].process.as_ref()).map(|process| &process.node);
-        self.truth.judge_rest(self.now, nodes);
-    }
-
-    /// Some are about to leave a group that is whole and at rest; how many records there are by now.
-    pub fn begin_farewell(&mut self) -> usize {
-        self.truth.begin_farewell();
-        self.records.len()
-    }
-
-    /// Those who were asked to leave had time enough to. Nothing of their farewell is kept.
-    pub fn end_farewell(&mut self, leavers: &[usize], records: usize) {
-        let there = leavers.iter().find_map(|host| self.hosts[*host].process.as_ref());
-        self.truth.judge_farewell(self.now, there.map(|process| &process.node));
-        self.records.truncate(records);
-    }
-
     /// Has [`World::step`] return [`Step::Cue`] with this number at that time.
     pub fn cue(&mut self, at: Time, number: u64) {
         self.agenda.add(at.max(self.now), Moment::Cue(number));
@@ -566,32 +536,6 @@ impl<W: Watch> World<W> {
         self.keep_busy(host);
         self.judge_bounds(host, asked);
         asked
-    }
-
-    /// Holds what a node has done against what everybody holds.
-    fn judge(&mut self, host: usize, outputs: &[Output]) {
-        let Self { hosts, truth, now, is_judged: true, .. } = self else { return };
-        let Some(process) = &hosts[host].process else { return };
-        // What others hold is asked for rarely.
-        let is_asked = |output: &Output| match output {
-            Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_) => true,
-            Output::Refused { why, .. } => *why == Refusal::NoQuorum,
-            _ => false,
-        };
-        let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
-        let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
-        let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
-        truth.saw(*now, host, &process.node, outputs, &others);
-    }
-
-    /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which nothing more happens.
-    fn look_at_parts(&mut self, end: Time) {
-        while self.is_judged && self.look_at <= end {
-            let nodes = self.hosts.iter().enumerate().filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node)));
-            let nodes: Vec<(usize, &Node)> = nodes.collect();
-            self.truth.judge_parts(self.look_at, &nodes);
-            self.look_at += self.settings.config.knobs().heartbeat_interval / 2;
-        }
     }
 
     fn perform(&mut self, host: usize, output: Output) {

@@ -1,0 +1,63 @@
+//! When the laws look at the world, and what they are shown of it.
+
+use protocol::node::Node;
+use protocol::seam::{Delivery, Output};
+use protocol::time::Time;
+
+use super::World;
+use crate::watch::Watch;
+
+impl<W: Watch> World<W> {
+    /// Every fault is healed and the group is one: from now on nobody has a reason to be blocked.
+    pub fn is_whole(&mut self) {
+        self.truth.is_whole();
+    }
+
+    /// Whether those on these hosts could go on together, by what they hold.
+    #[must_use]
+    pub fn may_go_on(&self, hosts: &[usize]) -> bool {
+        let nodes: Vec<&Node> = hosts.iter().filter_map(|host| self.node(*host)).collect();
+        self.truth.may_go_on(&nodes)
+    }
+
+    /// Calm has lasted on these hosts: what everybody there keeps is looked at.
+    pub fn is_at_rest(&mut self, hosts: &[usize]) {
+        let nodes = hosts.iter().filter_map(|host| self.hosts[*host].process.as_ref()).map(|process| &process.node);
+        self.truth.judge_rest(self.now, nodes);
+    }
+
+    /// Some are about to leave a group that is whole and at rest; how many records there are by now.
+    pub fn begin_farewell(&mut self) -> usize {
+        self.truth.begin_farewell();
+        self.records.len()
+    }
+
+    /// Those who were asked to leave had time enough to. Nothing of their farewell is kept.
+    pub fn end_farewell(&mut self, leavers: &[usize], records: usize) {
+        let there = leavers.iter().find_map(|host| self.hosts[*host].process.as_ref());
+        self.truth.judge_farewell(self.now, there.map(|process| &process.node));
+        self.records.truncate(records);
+    }
+
+    /// Holds what a node has done against what everybody holds.
+    pub(super) fn judge(&mut self, host: usize, outputs: &[Output]) {
+        let Self { hosts, truth, now, is_judged: true, .. } = self else { return };
+        let Some(process) = &hosts[host].process else { return };
+        // What others hold is asked for rarely.
+        let is_asked = |output: &Output| matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_));
+        let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
+        let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
+        let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
+        truth.saw(*now, host, &process.node, outputs, &others);
+    }
+
+    /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which nothing more happens.
+    pub(super) fn look_at_parts(&mut self, end: Time) {
+        while self.is_judged && self.look_at <= end {
+            let nodes = self.hosts.iter().enumerate().filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node)));
+            let nodes: Vec<(usize, &Node)> = nodes.collect();
+            self.truth.judge_parts(self.look_at, &nodes);
+            self.look_at += self.settings.config.knobs().heartbeat_interval / 2;
+        }
+    }
+}
