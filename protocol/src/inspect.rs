@@ -12,7 +12,6 @@ use std::hash::{Hash, Hasher};
 use crate::id::{Epoch, Member, Oseq, Seq};
 use crate::message::Entry;
 use crate::node::Node;
-use crate::quorum;
 use crate::role::Role;
 use crate::time::Time;
 use crate::view::View;
@@ -47,12 +46,6 @@ impl Node {
     #[must_use]
     pub fn log_id(&self) -> Epoch {
         self.log.log_id()
-    }
-
-    /// Whether those for whom `holds` is true could go on from its log, as far as it knows (mode `primary`); never without
-    /// a log.
-    pub fn may_go_on(&self, holds: impl Fn(&Member) -> bool) -> bool {
-        quorum::may_go_on(&self.log.last_views(), self.log.stable(), holds)
     }
 
     /// Whether it has never been in a view, as far as it knows (mode `primary`): only such peers found a group.

@@ -190,11 +190,12 @@ impl Node {
                     self.doubt_own_life(now, from, ask, known, out);
                 }
             }
-            (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask => {
+            // Who has taken that number already was told so by another one before.
+            (Role::Joining(joining), Reason::OldIncarnation { known })
+                if Some(joining.ask) == ask && known.next() != self.me.member.inc =>
+            {
                 let next = known.next();
-                if next == self.me.member.inc {
-                    // Another one has answered the same question, and it has taken that number already.
-                } else if *known <= self.first_inc.reach() && next > self.me.member.inc {
+                if *known <= self.first_inc.reach() && next > self.me.member.inc {
                     // Not at once: two that answer each other without a pause would do nothing else.
                     joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
                     self.renumber(next, out);
@@ -202,7 +203,7 @@ impl Node {
                     self.reject(Some(&from.id), "REJECTED", "OLD_INCARNATION of no possible number", out);
                 }
             }
-            // The rest means nothing to the role: an answer to a question that is no longer open.
+            // The rest means nothing to the role: an answer to a question that is answered, or no longer open.
             (Role::Leader(_) | Role::Member(_) | Role::Candidate(_) | Role::Joining(_), _) => {}
         }
     }

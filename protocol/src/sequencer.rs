@@ -532,8 +532,8 @@ const STUCK_BEATS: u32 = 2;
 mod tests {
     use crate::config::Knobs;
     use crate::id::Seq;
-    use crate::message::Message;
-    use crate::puppet::{Puppet, peer};
+    use crate::message::{Election, HeartbeatAck, Message};
+    use crate::puppet::{Puppet, nothing, peer};
 
     #[test]
     fn what_all_have_is_said_once_all_have_acknowledged_something() {
@@ -548,5 +548,29 @@ mod tests {
         assert_eq!(said(&mut puppet), [None]);
         puppet.acknowledge(&peer(2), Seq(2));
         assert_eq!(said(&mut puppet), [Some(Seq(2))]);
+    }
+
+    #[test]
+    fn each_heartbeat_out_of_turn_may_be_the_one_that_is_answered() {
+        for answered in [0, 1, 2] {
+            let mut puppet = Puppet::leader(Knobs::fast());
+            puppet.admit(&peer(2));
+            puppet.out.clear();
+            let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None };
+            let mut beats: Vec<u64> = Vec::new();
+            for _ in 0..2 {
+                puppet.greet(&peer(2), nothing());
+                beats.extend(puppet.told(&peer(2)).into_iter().filter_map(beat));
+            }
+            // Who asks who leads is sent one with the answer.
+            let (ask, candidate, end) = (7, peer(2), nothing());
+            puppet.say(&peer(2), Message::Election(Election { ask, candidate, end }));
+            beats.extend(puppet.told(&peer(2)).into_iter().filter_map(beat));
+            assert_eq!(beats.len(), 3, "{beats:?}");
+            let (beat, epoch) = (beats[answered], puppet.node.epoch());
+            let ack = HeartbeatAck { epoch, beat, contiguous: Seq::ZERO, lag: 0 };
+            puppet.say(&peer(2), Message::HeartbeatAck(ack));
+            assert_eq!(puppet.leads().followers[&peer(2).member.id].echo, Some(beat), "of {beats:?}");
+        }
     }
 }
