@@ -186,7 +186,7 @@ impl Ledger {
         }
     }
 
-    /// Holds what a peer's facts say of itself to what everybody has held.
+    /// Judges what a peer takes for stable, believes of others and hands over, by what each peer has held.
     pub(crate) fn judge(&mut self, facts: &[Fact], node: &Node, is_primary: bool) -> Result<(), Breach> {
         if facts.contains(&Fact::Moved) {
             self.holdings.look(node, is_primary)?;

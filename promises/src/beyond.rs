@@ -50,7 +50,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "pressed-rightly",
-        statement: "a leader turns readings away only while a member lags by more than `max_lag_entries` or its log weighs more than `retain_bytes`; it takes none while one lags beyond the middle between that and `retain_entries`, or while it makes way",
+        statement: "a leader turns readings away only while a member lags by more than `max_lag_entries` or its log weighs more than half of `retain_bytes`; it takes none while one lags beyond the middle between that and `retain_entries`, or while it makes way",
         why: "how far each member lags, and what a leader turns away, is told nowhere",
     },
     Beyond {

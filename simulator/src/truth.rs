@@ -170,81 +170,15 @@ impl Law {
         }
     }
 
-    /// What it says.
+    /// What it says: where all laws say it, those that a history shows and those that none does.
+    ///
+    /// # Panics
+    /// Never: a test asks each of them.
     #[must_use]
     pub fn statement(self) -> &'static str {
-        match self {
-            Self::TrulyStable => {
-                "what anybody takes for stable, hands over as safe or acknowledges as safe was held by everybody in a view of \
-                 that log (available), or by a quorum of the view in force (primary)"
-            }
-            Self::SaysTruly => "nobody says that it holds more of a log than it does",
-            Self::BelievesNoMore => "a leader never believes that a member holds more of its log than it has held",
-            Self::SecondHolder => "whose newest view has two members or more hands over nothing that no second one of them has held",
-            Self::HadBefore => "a reading is called a repeat only where the same sinks have had it, or were told that it is lost",
-            Self::GapNeeded => {
-                "a gap is told only of readings that the leader does not retain, or that come after later ones of their origin"
-            }
-            Self::RefusalTrue => "a reading is refused only if its window is full, it is too large, or its peer leaves or is blocked",
-            Self::LostTruly => "readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log",
-            Self::ViewsUnbroken => "the views of one log are numbered without a hole",
-            Self::ViewsSettled => "mode primary: a view is numbered only when a quorum holds the one before it",
-            Self::Retains => "nobody discards what a member of its view lacks, unless `retain_entries` and `retain_bytes` are exceeded",
-            Self::Windowed => {
-                "no peer has more readings waiting to be ordered than its window takes, in number and \
-                 in bytes, or takes one beyond `payload_max`"
-            }
-            Self::BestLog => {
-                "an epoch begins after the best log of those on its list, who have all promised it and, in mode primary, are a quorum; it \
-                 keeps what its founder knew to be stable, and nobody goes on in it whom its founder has not counted or let in"
-            }
-            Self::PutOutTruly => {
-                "a member is left out of a view only if it is gone, leaves, lags or follows another, or if within the bound before \
-                 something was really wrong between it and the leader, or at either of them"
-            }
-            Self::UnseatedTruly => {
-                "nobody takes the place of a leader that leads on with the promise of somebody who could reach that one all the while"
-            }
-            Self::LedInTime => {
-                "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + \
-                 `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that \
-                 leads, or (primary) they are no quorum; after a kill that everybody could notice, 4 rounds of asking again replace the heartbeats \
-                 and one election is enough"
-            }
-            Self::OneInTime => {
-                "one return for each group that such a part fell into, and one more with the longest back-offs, after anything happened \
-                 to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum"
-            }
-            Self::OrderedInTime => {
-                "where such a part is one group, and nobody has more than 64 readings that wait to be ordered, the first 8 that wait \
-                 are ordered within three heartbeats"
-            }
-            Self::LeftClean => {
-                "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to \
-                 be stable, or has said which not; a leader that let it go names it no more; without a confirmation it says which are not \
-                 in its own log"
-            }
-            Self::KeepsNoMore => "a publisher keeps, of its own readings that are stable, `merge_retain_entries` at most",
-            Self::PressedRightly => {
-                "a leader turns readings away only while a member lags by more than `max_lag_entries` or its log weighs more than \
-                 `retain_bytes`; it takes none while one lags beyond the middle between that and `retain_entries`, or while it makes way"
-            }
-            Self::SlowPutOut => {
-                "mode available: a leader puts out a member that lags by more than `max_lag_entries` for longer than `slow_timeout`"
-            }
-            Self::PlaceTold => {
-                "a publisher is told of each reading where it truly stands, as soon as that stands in its log; at rest it was told so of \
-                 each whose place it has held, and that it is stable"
-            }
-            Self::NoSilentHole => {
-                "what is handed over follows upon what was before it, position by position, unless a gap, a divergence or a merge is told"
-            }
-            Self::ViewsLived => "a peer that comes back tells no view from before the one that let it in",
-            Self::LevelAtRest => "at rest everybody has handed over all of its log, and knows all of it to be stable",
-            Self::LetGo => {
-                "a peer that leaves a whole group is let go in time, leaves no reading behind and hands over all up to its last view"
-            }
-        }
+        let judged = promises::catalogue::find(self.id()).map(|promise| promise.statement);
+        let beyond = || promises::BEYOND.iter().find(|beyond| beyond.id == self.id()).map(|beyond| beyond.statement);
+        judged.or_else(beyond).expect("each law is in one of the two lists")
     }
 }
 

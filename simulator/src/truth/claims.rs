@@ -7,6 +7,7 @@ use protocol::id::{Epoch, Member, Seq};
 use protocol::node::Node;
 use protocol::time::Time;
 
+use super::holders::is_quorum;
 use super::{Law, Truth};
 
 /// Claims, by the epochs that were claimed.
@@ -105,12 +106,8 @@ impl Truth {
         let uncounted = list.iter().find(|member| *member != me && !claim.promises.iter().any(|promise| promise.by == **member));
         let views = node.last_views();
         let before = views.iter().map(|(_, view)| view).find(|view| view.epoch != *epoch).filter(|_| self.knobs.mode == Mode::Primary);
-        let is_quorum = before.is_none_or(|view| {
-            let counted = view.members.iter().filter(|contact| list.contains(&contact.member)).count();
-            let leads = || view.members.iter().any(|contact| *contact.id() == view.leader && list.contains(&contact.member));
-            2 * counted > view.size() || 2 * counted == view.size() && leads()
-        });
-        self.notes.judge(Law::BestLog, now, uncounted.is_none() && is_quorum, || match uncounted {
+        let is_enough = before.is_none_or(|view| is_quorum(view, |member| list.contains(member)));
+        self.notes.judge(Law::BestLog, now, uncounted.is_none() && is_enough, || match uncounted {
             Some(member) => format!("epoch {epoch} counts on {member}, which has not promised it"),
             None => format!("epoch {epoch} begins with {list:?}, who are no quorum of the view before"),
         });

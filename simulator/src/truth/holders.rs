@@ -98,11 +98,14 @@ impl Holders {
     /// Whether those who have held that position of a node's log are a quorum of a view: more than half of it, or half of it
     /// with its leader.
     pub(super) fn is_quorum(&self, view: &View, of: &Node, seq: Seq) -> bool {
-        let holds = |member: &Member| *member == of.contact().member || self.reach(member, of) >= seq;
-        let holders = view.members.iter().filter(|contact| holds(&contact.member)).count();
-        let leads = || view.members.iter().any(|contact| *contact.id() == view.leader && holds(&contact.member));
-        2 * holders > view.size() || 2 * holders == view.size() && leads()
+        is_quorum(view, |member| *member == of.contact().member || self.reach(member, of) >= seq)
     }
+}
+
+/// Whether those for whom `counts` is true are more than half of a view, or half of it with its leader.
+pub(super) fn is_quorum(view: &View, counts: impl Fn(&Member) -> bool) -> bool {
+    let count = view.members.iter().filter(|contact| counts(&contact.member)).count();
+    2 * count > view.size() || 2 * count == view.size() && view.leader_contact().is_some_and(|leader| counts(&leader.member))
 }
 
 impl Holder {

@@ -2,9 +2,9 @@
 
 use protocol::id::Member;
 use protocol::node::Node;
-use protocol::view::View;
 
 use super::Truth;
+use super::holders::is_quorum;
 
 impl Truth {
     /// Whether these, who can all talk to one another, could go on from the newest log that one of them holds, or found a group
@@ -27,10 +27,4 @@ impl Truth {
         let required = if nodes.iter().any(knows) { 1 } else { 2 };
         views.iter().take(required).all(|(_, view)| is_quorum(view, is_there))
     }
-}
-
-/// More than half of a view, or half of it with its leader.
-fn is_quorum(view: &View, is_there: impl Fn(&Member) -> bool) -> bool {
-    let count = view.members.iter().filter(|contact| is_there(&contact.member)).count();
-    2 * count > view.size() || 2 * count == view.size() && view.leader_contact().is_some_and(|leader| is_there(&leader.member))
 }
