@@ -266,10 +266,12 @@ impl Node {
         let mut entrants = Vec::new();
         if batch_due {
             leader.batch_at = None;
-            left = std::mem::take(&mut leader.leavers).into_iter().collect();
+            // Who builds this epoch's log is sent no entry, so it would not learn that it may go.
+            left = leader.leavers.extract_if(.., |id| leader.followers.get(id).is_none_or(|follower| follower.adopted)).collect();
             if primary {
-                leader.leavers = hold_back(&view, &failed, &mut left);
-                leader.batch_at = leader.leavers.first().map(|_| now);
+                let later = hold_back(&view, &failed, &mut left);
+                leader.batch_at = later.first().map(|_| now);
+                leader.leavers.extend(later);
             }
             let is_gone =
                 |id: &PeerId| view.find(id).is_none() || failed.iter().any(|(contact, _)| contact.id() == id) || left.contains(id);

@@ -226,6 +226,13 @@ impl Leader {
         self.departed.get(member).copied()
     }
 
+    /// A member that has asked to leave has adopted this epoch's log: it can be told now that it may go.
+    pub(crate) fn let_go(&mut self, id: &PeerId, now: Time) {
+        if self.leavers.contains(id) {
+            self.batch_at = self.batch_at.or(Some(now));
+        }
+    }
+
     /// A member is in the newest view no more.
     pub(crate) fn depart(&mut self, follower: &Follower) {
         self.departed.insert(follower.contact.member.clone(), follower.acked);
@@ -328,6 +335,7 @@ impl Node {
         }
         let is_first = !follower.has_answered();
         follower.acknowledge(contiguous);
+        leader.let_go(&from.id, now);
         if is_first && leader.entrants.values().any(Entrant::is_ready) {
             // There may be as many more as it bears now.
             leader.batch_at = leader.batch_at.or(Some(now));

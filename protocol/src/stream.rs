@@ -150,6 +150,7 @@ impl Node {
         if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
             follower.begin_at(end.contiguous);
             follower.acknowledge(end.contiguous);
+            leader.let_go(&member.id, now);
         } else if !follower.adopted && leader.announced.list.contains(member) && end.epoch < leader.epoch {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);
