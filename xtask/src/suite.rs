@@ -62,5 +62,5 @@ const BENCHES: [&str; 8] = [
     "bench door --short",
     "bench failover --kills 1",
     "bench failover --kills 1 --freeze",
-    "bench soak --seconds 60",
+    "bench soak --seconds 20",
 ];
