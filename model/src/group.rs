@@ -108,6 +108,11 @@ impl Group {
         self.air.is_empty() && self.lines.iter().all(|line| line.up && line.ends.iter().all(|end| end.inbox.is_empty()))
     }
 
+    /// Who is dead: a bit for each.
+    pub(crate) fn dead(&self) -> u8 {
+        self.peers.iter().enumerate().filter(|(_, peer)| peer.is_none()).map(|(index, _)| 1 << index).sum()
+    }
+
     /// Connections in the order of their names, whoever dialled first; those that nobody counts on are gone.
     pub(crate) fn tidy(&mut self) {
         self.lines.retain(|line| line.ends.iter().any(|end| end.open));

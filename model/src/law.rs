@@ -271,7 +271,7 @@ mod tests {
     fn peer() -> Peer {
         let mut peer = Peer::new(0, &Config::try_from(Knobs::fast()).unwrap());
         while peer.node.status().role != "leader" {
-            peer = peer.pass().expect("lawful").expect("something shows").peer;
+            peer = peer.pass(0).expect("lawful").expect("something shows").peer;
         }
         peer.take(peer.next_reading()).expect("lawful").peer
     }

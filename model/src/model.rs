@@ -67,7 +67,10 @@ pub(crate) enum Stimulus {
     Publish,
     /// Its deadline is now: for scripts, in which all clocks go alike.
     Wake,
-    Pass,
+    /// Its next deadline passes, while those whose bits are set are dead.
+    Pass {
+        dead: u8,
+    },
     Pause,
 }
 
@@ -214,7 +217,7 @@ impl Model {
             }
             Action::Pass { peer } => {
                 let due = next.peers[usize::from(peer)].is_some_and(|peer| self.peers.get(peer).is_due());
-                let Some(quiet) = self.tell(&mut next, peer, Stimulus::Pass)? else { return Ok(None) };
+                let Some(quiet) = self.tell(&mut next, peer, Stimulus::Pass { dead: group.dead() })? else { return Ok(None) };
                 if !due && !quiet && !next.spent.afford_pass(&self.bounds, group.is_at_rest()) {
                     return Ok(None);
                 }
@@ -324,7 +327,7 @@ impl Model {
             Stimulus::Unreached { link, refused } => Input::DialFailed { link, refused },
             Stimulus::Publish => peer.next_reading(),
             Stimulus::Wake => Input::Wake,
-            Stimulus::Pass => return peer.pass(),
+            Stimulus::Pass { dead } => return peer.pass(dead),
             Stimulus::Pause => {
                 let peer = peer.pause(self.long);
                 return Ok(Some(Effect { peer, wishes: vec![], facts: vec![], stopped: false, notes: vec![] }));

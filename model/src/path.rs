@@ -89,7 +89,7 @@ fn stimuli(group: &Group, action: Action) -> Vec<(u8, Stimulus)> {
         Action::Hear { from, to } => {
             group.air.get(&(from, to)).map(|datagram| (to, Stimulus::Heard { from, datagram: *datagram })).into_iter().collect()
         }
-        Action::Pass { peer } => vec![(peer, Stimulus::Pass)],
+        Action::Pass { peer } => vec![(peer, Stimulus::Pass { dead: group.dead() })],
         Action::Publish { peer } => vec![(peer, Stimulus::Publish)],
         Action::Pause { .. } | Action::Crash { .. } | Action::Reset { .. } => vec![],
     }

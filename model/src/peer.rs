@@ -106,8 +106,10 @@ impl Peer {
         Ok(step.effect)
     }
 
-    /// Lets its next deadline pass; those at which nothing shows are passed as well.
-    pub(crate) fn pass(&self) -> Result<Option<Effect>, Breach> {
+    /// Lets its next deadline pass; those at which nothing shows are passed as well. Nothing shows of a dial to one of the
+    /// `dead`, a bit for each: it is refused at once. Who asks a dead peer again and again, at longer and longer intervals,
+    /// would otherwise be in as many situations as it has dialled.
+    pub(crate) fn pass(&self, dead: u8) -> Result<Option<Effect>, Breach> {
         let mut step = Step::of(self);
         for _ in 0..QUIET_WAKES {
             let Some(deadline) = step.effect.peer.node.deadline() else { return Ok(None) };
@@ -115,6 +117,7 @@ impl Peer {
             let role = step.effect.peer.node.status().role;
             step.handle(Input::Wake)?;
             step.do_what_is_due()?;
+            step.refuse_dials(dead)?;
             let shows = !step.effect.wishes.is_empty() || step.effect.peer.node.status().role != role;
             if shows || step.effect.stopped {
                 return Ok(Some(step.effect));
@@ -143,6 +146,18 @@ impl Step {
             self.handle(Input::Wake)?;
         }
         Err(Breach::new("no-crash", format!("woken {RINGS_MAX} times, it still wants to be woken at once")))
+    }
+
+    /// What was dialled and is dead refuses.
+    fn refuse_dials(&mut self, dead: u8) -> Result<(), Breach> {
+        let is_vain = |wish: &Wish| matches!(wish, Wish::Dial { to, .. } if dead >> to & 1 == 1);
+        for _ in 0..RINGS_MAX {
+            let Some(at) = self.effect.wishes.iter().position(is_vain) else { return Ok(()) };
+            let Wish::Dial { link, .. } = self.effect.wishes.remove(at) else { return Ok(()) };
+            self.handle(Input::DialFailed { link, refused: true })?;
+            self.do_what_is_due()?;
+        }
+        Err(Breach::new("no-crash", format!("refused {RINGS_MAX} times, it dials again at once")))
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Breach> {

@@ -51,7 +51,7 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
     let either = |usual: u8, further: u8| if deep { further } else { usual };
     // In mode `primary` a blocked peer dials by itself and needs no datagram; with them the search would be a long one.
     let primary = mode == Mode::Primary;
-    let merge_passes = if primary { 1 } else { 2 };
+    let merge_passes = u8::from(primary);
     let planned = |name, start, bounds| Planned { name, start, bounds };
     let mut plan = vec![
         planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..elected }),
@@ -64,7 +64,8 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
         // A fresh group links up in its first election, in any order, so little else may happen.
         planned("star_crashes", Start::Star, Bounds { crashes: 2, readings: 1, rests: either(0, 1), ..all }),
         planned("star_silence", Start::Star, Bounds { readings: either(0, 1), passes: 2, ..all }),
-        planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, passes: either(1, 2), rests: 6, datagrams: true, ..all }),
+        planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, rests: either(4, 6), datagrams: true, ..all }),
+        planned("late_boot_of_two", Start::Boot, Bounds { peers: 2, readings: either(0, 1), passes: 1, rests: 2, datagrams: true, ..all }),
         planned(
             "merge",
             Start::Torn,

@@ -216,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_the_dead_again_and_again_is_where_it_was() {
+        let report = run(Start::Formed, |bounds| (bounds.crashes, bounds.passes) = (1, 1));
+        check_exhausted(&report);
+        assert!(report.states < 100_000, "{report:?}");
+    }
+
+    #[test]
     fn two_groups_become_one_in_any_order() {
         // All of it is more than three million situations, too many for a test: the first of them, by depth.
         let report = run(Start::Torn, |bounds| (bounds.passes, bounds.datagrams, bounds.states) = (1, true, TORN_STATES));
