@@ -120,12 +120,14 @@ fn heirs(index: &Index<'_>, life: LifeId, t: u64, own: Option<u64>) -> Heirs {
     let view = index.views.iter().rfind(|view| view.life == life);
     let members: Vec<LifeId> = view.into_iter().flat_map(|view| view.lives()).filter_map(|(peer, inc)| index.life(peer, inc)).collect();
     let lived = |other: &LifeId| *other != life && index.lives[*other].ended.is_none_or(|ended| ended > t);
-    let first = |other: LifeId| {
-        let entries =
-            index.lives[other].facts.iter().filter_map(|fact| if let What::Entry(entry) = fact.what { Some(entry.seq) } else { None });
-        entries.min()
+    // What it has had of a log of its own, before its group became part of another one, says nothing of that one.
+    let goes_back = |other: &LifeId| {
+        let facts = &index.lives[*other].facts;
+        let merged = facts.iter().rposition(|fact| fact.t <= t && matches!(fact.what, What::Merged { .. }));
+        let since = facts.iter().skip(merged.map_or(0, |at| at + 1));
+        let first = since.filter_map(|fact| if let What::Entry(entry) = fact.what { Some(entry.seq) } else { None }).min();
+        own.is_none_or(|own| first.is_none_or(|first| first <= own))
     };
-    let goes_back = |other: &LifeId| own.is_none_or(|own| first(*other).is_none_or(|first| first <= own));
     let mut heirs = members.into_iter().filter(|other| lived(other) && goes_back(other)).peekable();
     if heirs.peek().is_none() {
         return Heirs::Nobody;
