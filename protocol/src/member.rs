@@ -181,6 +181,9 @@ impl Node {
 
     /// Tells which readings of its own are stable that were not known to be.
     pub(crate) fn confirm_stable(&mut self, out: &mut Vec<Output>) {
+        if self.log.stable() >= self.log.base() {
+            self.outbox.on_base_stable();
+        }
         let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
         for stretch in &news {
             Output::published(*stretch, Outcome::Stable, &self.log, out);

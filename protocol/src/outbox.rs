@@ -235,6 +235,14 @@ impl Outbox {
         news
     }
 
+    /// The log is stable wherever nothing of it is retained: so is each number that stands in it, up
+    /// to the first one whose place is known. Those that came in a snapshot have no place here.
+    pub(crate) fn on_base_stable(&mut self) {
+        let placed = self.unstable.front();
+        let settled = placed.map_or(self.ordered, |stretch| stretch.oseq.previous());
+        self.stable = self.stable.max(settled.min(self.ordered));
+    }
+
     /// Gives up what is stable, except for the last of it.
     fn forget(&mut self, knobs: &Knobs) {
         let bytes = knobs.merge_retain_bytes.max(knobs.window_bytes);
@@ -390,6 +398,21 @@ mod tests {
         assert_eq!(outbox.room(&knobs).1, 4, "two of three are held, and wait");
         outbox.on_stable(Seq(1), &knobs);
         assert_eq!(outbox.room(&knobs).1, 8, "one of them is held");
+    }
+
+    #[test]
+    fn what_came_in_a_snapshot_is_given_up_like_what_has_a_place() {
+        let knobs = Knobs { merge_retain_entries: 1, ..Knobs::default() };
+        let mut outbox = filled(5, &knobs);
+        // Numbers 1 to 3 stand below what the log retains, 4 above it, and 5 waits.
+        outbox.on_log_replaced(Oseq(4), Seq::ZERO, vec![stretch(9, 4)]);
+        let first = |outbox: &Outbox| outbox.readings().next().map(|(first, ..)| first);
+        outbox.on_base_stable();
+        outbox.on_stable(Seq(8), &knobs);
+        assert_eq!((outbox.stable(), first(&outbox)), (Oseq(3), Some(Oseq(3))), "4 is not stable");
+        outbox.on_base_stable();
+        outbox.on_stable(Seq(9), &knobs);
+        assert_eq!((outbox.stable(), first(&outbox)), (Oseq(4), Some(Oseq(4))), "5 has no place");
     }
 
     #[test]
