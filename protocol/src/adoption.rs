@@ -292,8 +292,8 @@ impl Node {
             Some(at) => at,
         };
         // Whoever was away gets the readings since, but joins with the view that admits it.
-        let tell_from = if purpose == Purpose::Join { self.log.view_at() } else { Seq::ZERO };
-        self.sinks.on_log_replaced(&self.log, &old_log, fork, (resume, tell_from), out);
+        let let_in = (purpose == Purpose::Join).then(|| self.log.view_at());
+        self.sinks.on_log_replaced(&self.log, &old_log, fork, (resume, let_in), out);
         if let Some(at) = snapshot {
             out.push(Output::Note(Note::StateTransfer { log: self.log.name(), at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
         }

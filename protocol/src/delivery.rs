@@ -18,18 +18,25 @@ use crate::view::View;
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Sinks {
     delivered: Seq,
+    /// Where they begin: as long as `delivered` stands there, nothing was handed over.
+    began: Seq,
     handed: Handed,
     /// The view in force at `delivered`.
     in_force: ViewId,
     /// Views below this are not told: they came into force while this peer was away.
     tell_from: Seq,
+    /// Nor those above the first of these positions and below the second one, where it was let in twice before it was told
+    /// of any: what it held when it was let in again, and where it was.
+    away: (Seq, Seq),
     /// The last view that named this peer, as it was told.
     told: Option<View>,
 }
 
 impl Sinks {
     pub(crate) fn new() -> Self {
-        Self { delivered: Seq::ZERO, handed: Handed::default(), in_force: ViewId::ZERO, tell_from: Seq::ZERO, told: None }
+        let (delivered, began, tell_from) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
+        let away = (Seq::ZERO, Seq::ZERO);
+        Self { delivered, began, handed: Handed::default(), in_force: ViewId::ZERO, tell_from, away, told: None }
     }
 
     pub(crate) fn delivered(&self) -> Seq {
@@ -111,33 +118,55 @@ impl Sinks {
                 // Another log may still bring those back who are gone, so the bound is generous.
                 self.handed.forget(HANDED_MOST, |id| log.remembers(id));
                 out.push(Output::Deliver(Delivery::View(Box::new(standing(log, name, seq, &view)))));
-                if seq >= self.tell_from && view.incarnation(me.0) == Some(me.1) {
+                let was_away = seq < self.tell_from || self.away.0 < seq && seq < self.away.1;
+                if !was_away && view.incarnation(me.0) == Some(me.1) {
                     self.tell(log, &view, seq, out);
                 }
             }
         }
     }
 
-    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`, and views
-    /// are told from `tell_from` on.
-    pub(crate) fn on_log_replaced(&mut self, log: &Log, old: &LogId, fork: Seq, (resume, tell_from): (Seq, Seq), out: &mut Vec<Output>) {
-        // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
-        let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&self.tell_from);
-        self.tell_from = if joined_before { self.tell_from.min(tell_from) } else { tell_from };
+    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`. Whoever was
+    /// let in tells views from `let_in` on; a cut lets nobody in, and what it brings is told.
+    pub(crate) fn on_log_replaced(
+        &mut self,
+        log: &Log,
+        old: &LogId,
+        fork: Seq,
+        (resume, let_in): (Seq, Option<Seq>),
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(let_in) = let_in {
+            // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
+            let first = if (Seq(1)..=fork).contains(&self.away.1) { self.away.1 } else { self.tell_from };
+            let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&first);
+            self.away = if joined_before { (fork, let_in) } else { (Seq::ZERO, Seq::ZERO) };
+            self.tell_from = if joined_before { first.min(let_in) } else { let_in };
+        } else {
+            self.tell_from = self.tell_from.min(fork.next());
+            self.away.1 = self.away.1.min(fork.next());
+        }
+        // Sinks that were given nothing yet take nothing back, and miss nothing.
+        let is_new = self.delivered == self.began;
         if self.delivered > fork {
             let (from, to) = (fork.next(), self.delivered);
-            out.push(Output::Deliver(Delivery::Diverged { log: old.clone(), from, to }));
-            out.push(Output::Note(Note::Diverged { log: old.clone(), from, to }));
+            if !is_new {
+                out.push(Output::Deliver(Delivery::Diverged { log: old.clone(), from, to }));
+                out.push(Output::Note(Note::Diverged { log: old.clone(), from, to }));
+            }
             self.delivered = fork;
         }
         // A newcomer has no past to miss: its first delivery is where it joined.
-        if self.delivered > Seq::ZERO && self.delivered < resume {
+        if !is_new && self.delivered > Seq::ZERO && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
             let why = "the entries had been discarded".to_owned();
             out.push(Output::Note(Note::Gap { log: log.name(), from, to, why: why.clone() }));
             out.push(Output::Deliver(Delivery::Gap { log: log.name(), from, to, why }));
         }
         self.delivered = self.delivered.max(resume);
+        if is_new {
+            self.began = self.delivered;
+        }
         self.in_force = log.view_in_force(self.delivered).map_or(ViewId::ZERO, |view| view.view_id);
     }
 
@@ -315,7 +344,7 @@ mod tests {
         let (early, late, mut sinks) = (member("p4", 1), member("p4", 2), Sinks::new());
         assert_eq!(fate(&deliver(&mut sinks, &log(vec![data(&late, 1), data(&late, 2)]))), ["1", "2"]);
         let other = log(vec![data(&early, 1), data(&early, 2), data(&late, 1), data(&late, 2), data(&late, 3)]);
-        sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, Seq::ZERO), &mut Vec::new());
+        sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, None), &mut Vec::new());
         assert_eq!(fate(&deliver(&mut sinks, &other)), ["1", "2", "=1", "=2", "3"]);
     }
 
@@ -327,7 +356,7 @@ mod tests {
         let mut resent: Vec<Entry> = vec![data(&p3, 1), data(&p3, 2)];
         resent.extend([data(&p2, 1), data(&p3, 3), data(&p3, 4), data(&p3, 5), data(&p3, 6)]);
         let other = log(resent);
-        sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, Seq::ZERO), &mut Vec::new());
+        sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, None), &mut Vec::new());
         let out = deliver(&mut sinks, &other);
         assert_eq!(fate(&out), ["[1-2]", "1", "[4-4]", "=4", "=5", "6"]);
         let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Gap { .. }))).count();
@@ -341,7 +370,7 @@ mod tests {
         let check = |delivered: u64, fork: u64, resume: u64, diverged: Option<(u64, u64)>, gap: Option<(u64, u64)>| {
             let (mut sinks, mut out) = (Sinks::new(), Vec::new());
             sinks.delivered = Seq(delivered);
-            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq(resume), Seq::ZERO), &mut out);
+            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq(resume), None), &mut out);
             let said = out.iter().find_map(|output| match output {
                 Output::Note(Note::Diverged { from, to, .. }) => Some((from.0, to.0)),
                 _ => None,
@@ -361,6 +390,41 @@ mod tests {
     }
 
     #[test]
+    fn sinks_that_were_given_nothing_take_nothing_back_and_miss_nothing() {
+        let log = log((1..=6).map(|n| data(&member("p2", 1), n)).collect());
+        let (mut sinks, mut out) = (Sinks::new(), Vec::new());
+        let name = log.name();
+        for (fork, resume, delivered) in [(0, 4, 4), (2, 3, 3), (3, 5, 5), (1, 0, 1)] {
+            sinks.on_log_replaced(&log, &name, Seq(fork), (Seq(resume), None), &mut out);
+            assert_eq!((out.len(), sinks.delivered), (0, Seq(delivered)), "fork {fork}, resume {resume}");
+        }
+        deliver(&mut sinks, &log);
+        sinks.on_log_replaced(&log, &name, Seq(2), (Seq::ZERO, None), &mut out);
+        assert!(matches!(out[..], [Output::Deliver(Delivery::Diverged { from: Seq(3), to: Seq(6), .. }), _]), "{out:?}");
+    }
+
+    #[test]
+    fn views_of_an_absence_are_not_told_before_or_after_a_cut() {
+        let me = member("p1", 1);
+        let log = log((1..=6).map(|id| view(id, std::slice::from_ref(&me))).collect());
+        let told = |replaced: &[(u64, Option<u64>)]| -> Vec<u64> {
+            let (mut sinks, mut out) = (Sinks::new(), Vec::new());
+            for (fork, let_in) in replaced {
+                sinks.on_log_replaced(&log, &log.name(), Seq(*fork), (Seq::ZERO, let_in.map(Seq)), &mut out);
+            }
+            let told = deliver(&mut sinks, &log);
+            told.iter().filter_map(|output| if let Output::Note(Note::View { seq, .. }) = output { Some(seq.0) } else { None }).collect()
+        };
+        assert_eq!(told(&[(0, Some(2))]), [2, 3, 4, 5, 6]);
+        assert_eq!(told(&[(0, Some(2)), (3, Some(5))]), [2, 3, 5, 6], "4 came into force while it was away");
+        assert_eq!(told(&[(0, Some(2)), (3, Some(5)), (6, None)]), [2, 3, 5, 6]);
+        assert_eq!(told(&[(0, Some(2)), (3, Some(5)), (3, None)]), [2, 3, 4, 5, 6], "the cut goes on from what it held");
+        assert_eq!(told(&[(0, Some(2)), (3, Some(4)), (4, Some(6))]), [4, 6]);
+        assert_eq!(told(&[(0, Some(4)), (5, None)]), [4, 5, 6]);
+        assert_eq!(told(&[(0, Some(4)), (2, None)]), [3, 4, 5, 6]);
+    }
+
+    #[test]
     fn views_are_told_from_the_first_that_let_it_in_and_still_stands() {
         let check = |told: bool, before: u64, fork: u64, let_in: u64, from: u64| {
             let log = log(vec![view(1, &[member("p1", 1)])]);
@@ -369,7 +433,7 @@ mod tests {
                 deliver(&mut sinks, &log);
             }
             sinks.tell_from = Seq(before);
-            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq::ZERO, Seq(let_in)), &mut out);
+            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq::ZERO, Some(Seq(let_in))), &mut out);
             assert_eq!(sinks.tell_from, Seq(from), "told {told}, let in at {before} and {let_in}, fork {fork}");
         };
         check(false, 2, 3, 5, 2);

@@ -137,6 +137,8 @@ struct Point {
     last: u64,
     floor: u64,
     at: usize,
+    /// Whether it has joined there, and has had nothing since.
+    is_new: bool,
 }
 
 fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
@@ -169,19 +171,23 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                         )
                     });
                 }
-                *known = Point { last: entry.seq, floor: entry.seq + 1, at: fact.at };
+                *known = Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false };
             }
             (What::Entry(entry), None) => {
                 sheet.look();
-                point = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at });
+                point = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false });
             }
             (What::Gap { from, to }, Some(known)) => {
                 sheet.look();
-                *known = Point { last: known.last.max(*to), floor: known.floor.min(*from), at: fact.at };
+                *known = Point { last: known.last.max(*to), floor: known.floor.min(*from), at: fact.at, is_new: false };
             }
             (What::Missed(entry), known) => {
                 sheet.look();
-                *known = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at });
+                *known = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false });
+            }
+            // Who has had nothing since it joined joins anew.
+            (What::Transfer { resume, .. }, Some(known)) if known.is_new => {
+                *known = Point { last: *resume, floor: resume + 1, at: fact.at, is_new: true };
             }
             // What a snapshot leaves out has to be told as a gap all the same.
             (What::Transfer { resume, .. }, Some(known)) => known.floor = known.floor.min(resume + 1),
@@ -196,10 +202,12 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                     point = None;
                     continue;
                 }
-                *known = Point { last: known.last.min(from.saturating_sub(1)), floor: known.floor.min(*from), at: fact.at };
+                *known = Point { last: known.last.min(from.saturating_sub(1)), floor: known.floor.min(*from), at: fact.at, is_new: false };
             }
-            (What::Gap { to, .. }, None) => point = Some(Point { last: *to, floor: to + 1, at: fact.at }),
-            (What::Transfer { resume, .. }, None) => point = Some(Point { last: *resume, floor: resume + 1, at: fact.at }),
+            (What::Gap { to, .. }, None) => point = Some(Point { last: *to, floor: to + 1, at: fact.at, is_new: false }),
+            (What::Transfer { resume, .. }, None) => {
+                point = Some(Point { last: *resume, floor: resume + 1, at: fact.at, is_new: true });
+            }
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use protocol::id::Seq;
 use protocol::log_id::LogId;
+use protocol::message::Entry;
 use protocol::node::Node;
 use protocol::seam::Delivery;
 use protocol::time::Time;
@@ -15,8 +16,11 @@ pub(super) struct Past {
     at: Option<(LogId, Seq)>,
     /// Whether a view was told.
     has_view: bool,
-    /// Where the view stands that let it in, if it came as one that joins.
-    let_in: Seq,
+    /// Whether the first one was told when it had been away and let in again.
+    is_late: bool,
+    /// If it came as one that joins: what its log had in common with the one that it came to, and where the view stands
+    /// there that let it in.
+    away: (Seq, Seq),
 }
 
 impl Past {
@@ -57,9 +61,12 @@ impl Truth {
     pub(super) fn judge_told_view(&mut self, now: Time, number: usize, node: &Node, seq: Seq) {
         let past = &mut self.sinks[number].past;
         let is_first = !std::mem::replace(&mut past.has_view, true);
-        let let_in = past.let_in;
-        self.notes.judge(Law::ViewsLived, now, seq >= let_in || is_first, || {
-            format!("{} tells the view at #{seq}, and was let in at #{let_in}", node.contact().member)
+        let (held, let_in) = past.away;
+        // Of those that it held before it may tell the one that let it in at first, and what came then, if it has told none.
+        past.is_late |= is_first && seq <= held;
+        let lived = seq >= let_in || past.is_late && seq <= held;
+        self.notes.judge(Law::ViewsLived, now, lived, || {
+            format!("{} tells the view at #{seq}, held #{held} when it was away, and was let in at #{let_in}", node.contact().member)
         });
     }
 
@@ -67,16 +74,35 @@ impl Truth {
     pub(super) fn note_admission(&mut self, number: usize, node: &Node) {
         let me = &node.contact().member;
         let known = &self.known[number];
-        if !node.follows() || known.follows && known.tip.0 == node.epoch() {
+        let is_in = node.follows() || node.leads();
+        if !is_in || (known.follows || known.leads) && known.tip.0 == node.epoch() {
             return;
         }
-        let is_listed = self.claims.lists(&node.epoch(), me);
-        let view_at = node.last_views().first().map_or(Seq::ZERO, |(at, _)| *at);
+        let (of, end) = &known.tip;
+        let held = node.covers().find(|(epoch, first, _)| *epoch == of && first <= end);
+        let held = held.map_or(Seq::ZERO, |(_, _, last)| last.min(*end));
+        let is_listed = node.leads() || self.claims.lists(&node.epoch(), me);
+        let past = &mut self.sinks[number].past;
         if is_listed {
-            // What a cut brings is told from wherever it is.
-            self.sinks[number].past.let_in = Seq::ZERO;
+            // A cut lets nobody in: what it brings is told, and what came during an absence before is not.
+            past.away.1 = past.away.1.min(held.next());
         } else if known.joins {
-            self.sinks[number].past.let_in = node.came_in(me).unwrap_or(view_at);
+            (past.away, past.is_late) = ((held, let_in(node, held)), false);
         }
     }
+}
+
+/// Where the first view stands, of those that it did not hold before, by which a node came into its log's group. In one call
+/// it may be let in, sent away and let in again, and it goes by the first of them.
+fn let_in(node: &Node, held: Seq) -> Seq {
+    let me = &node.contact().member;
+    let mut was_in = false;
+    for (at, entry) in node.between(node.base().next(), node.contiguous()) {
+        let Entry::View(view) = entry else { continue };
+        if at > held && view.names(me) && !was_in {
+            return at;
+        }
+        was_in = view.names(me);
+    }
+    node.last_views().first().map_or(Seq::ZERO, |(at, _)| *at)
 }
