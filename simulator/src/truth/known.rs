@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub(super) makes_way: bool,
     /// Of a leader: for how long of the time in which it ran each member has lagged by too much, and when it ran last.
     pub(super) lagging: BTreeMap<Member, Duration>,
+    /// Of a leader: by which question each member came in or began anew, in which epoch, and from where on it is to keep up.
+    pub(super) answered: BTreeMap<Member, (Epoch, u64, Seq)>,
     /// When it ran last.
     pub(super) ran_at: Time,
 }
@@ -60,6 +62,7 @@ impl Default for Known {
             follows: false,
             makes_way: false,
             lagging: BTreeMap::new(),
+            answered: BTreeMap::new(),
             ran_at: Time::ZERO,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::id::{Member, Seq};
-use protocol::message::Entry;
+use protocol::message::{Added, Entry};
 use protocol::node::Node;
 use protocol::time::Time;
 
@@ -75,17 +75,37 @@ impl Truth {
         }
     }
 
+    /// A leader lets somebody in. Whoever asks by another question than it came in by begins anew: it may not hold any more what
+    /// it held, and what it is sent then is the past.
+    pub(crate) fn note_answered(&mut self, host: usize, node: &Node, entrant: &Member, added: &Added) {
+        let Some(number) = self.current.get(host).copied().flatten() else { return };
+        let answered = &mut self.known[number].answered;
+        let before = answered.get(entrant).filter(|(epoch, ..)| *epoch == added.epoch);
+        let since = match before {
+            Some((_, ask, since)) if *ask == added.ask => *since,
+            None if node.came_in(entrant) == Some(added.view_at) => added.view_at,
+            Some(_) | None => node.contiguous(),
+        };
+        answered.insert(entrant.clone(), (added.epoch.clone(), added.ask, since));
+    }
+
     fn most_lag(&self, node: &Node, end: Seq) -> u64 {
         self.lags(node, end).into_iter().map(|(_, lag)| lag).max().unwrap_or(0)
     }
 
-    /// By how much each of the others in its newest view lags, of what was numbered since it came in or the epoch began.
+    /// By how much each of the others in its newest view lags, of what was numbered since it came in, began anew, or the
+    /// epoch began.
     fn lags(&self, node: &Node, end: Seq) -> Vec<(Member, u64)> {
         let views = node.last_views();
         let Some((_, view)) = views.first() else { return Vec::new() };
         let others = view.members.iter().map(|contact| &contact.member).filter(|member| **member != node.contact().member);
         let begin = node.covers().next_back().map_or(Seq::ZERO, |(_, first, _)| first.previous()).max(node.base());
-        let since = |member: &Member| node.came_in(member).unwrap_or(begin).max(begin);
+        let answered = self.holders.number(&node.contact().member).map(|number| &self.known[number].answered);
+        let anew = |member: &Member| {
+            let (epoch, _, since) = answered?.get(member)?;
+            (*epoch == node.epoch()).then_some(*since)
+        };
+        let since = |member: &Member| node.came_in(member).max(anew(member)).unwrap_or(begin).max(begin);
         others.map(|member| (member.clone(), end.above(self.holders.reach(member, node).max(since(member))))).collect()
     }
 }

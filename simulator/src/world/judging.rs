@@ -1,5 +1,6 @@
 //! When the laws look at the world, and what they are shown of it.
 
+use protocol::message::Message;
 use protocol::node::Node;
 use protocol::seam::{Delivery, Output};
 use protocol::time::Time;
@@ -41,8 +42,16 @@ impl<W: Watch> World<W> {
 
     /// Holds what a node has done against what everybody holds.
     pub(super) fn judge(&mut self, host: usize, outputs: &[Output]) {
-        let Self { hosts, truth, now, is_judged: true, .. } = self else { return };
+        let Self { hosts, truth, now, is_judged: true, connections, .. } = self else { return };
         let Some(process) = &hosts[host].process else { return };
+        for output in outputs {
+            let Output::Send { link, message: Message::Added(added) } = output else { continue };
+            let place = process.links.get(link);
+            let other = place.map(|(connection, side)| connections[*connection].ends[1 - side].host);
+            if let Some(entrant) = other.and_then(|other| hosts[other].process.as_ref()) {
+                truth.note_answered(host, &process.node, &entrant.contact.member, added);
+            }
+        }
         // What others hold is asked for rarely.
         let is_asked = |output: &Output| matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_));
         let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
