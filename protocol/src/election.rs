@@ -91,6 +91,7 @@ impl Node {
             revived: BTreeSet::new(),
             busy: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            refused: BTreeMap::new(),
             callers: BTreeMap::new(),
             only_silent: false,
             disowned: false,

@@ -34,6 +34,7 @@ impl Node {
                 let sets = [&candidate.answered, &candidate.suspects, &candidate.revived, &candidate.busy, &candidate.dropped];
                 candidate.asked.len()
                     + candidate.callers.len()
+                    + candidate.refused.len()
                     + answers
                     + sets.into_iter().map(std::collections::BTreeSet::len).sum::<usize>()
             }

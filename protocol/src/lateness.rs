@@ -24,6 +24,7 @@ impl Node {
             return;
         }
         self.excused_until = now;
+        self.links.excuse(now, lag);
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Member(following) => following.liveness.excuse(now, lag),

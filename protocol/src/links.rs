@@ -371,6 +371,28 @@ impl Links {
         }
     }
 
+    /// This peer's own loop ran late until now: nothing could be heard meanwhile, so no link was silent and no answer overdue.
+    pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
+        let heard = self.links.values_mut().map(|l| &mut l.heard);
+        let dialled = self.wants.values_mut().map(|want| {
+            want.awaited.excuse(lag);
+            &mut want.dialled_at
+        });
+        heard.chain(dialled).for_each(|at| *at = (*at + lag).min(now));
+    }
+
+    /// Dials that hang are begun anew: what they were sent into may have mended.
+    pub(crate) fn dial_afresh(&mut self, now: Time, out: &mut Vec<Output>) {
+        let mut hanging = Vec::new();
+        for want in self.wants.values_mut() {
+            if let Some(dialling) = want.dialling {
+                (want.awaited, want.dial_at, want.wait) = (Awaited::new(&self.pace), now, Duration::ZERO);
+                hanging.push(dialling);
+            }
+        }
+        hanging.into_iter().for_each(|link| self.hang_up(link, out));
+    }
+
     /// Dials what is due, closes what nobody needs.
     pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
         std::mem::take(&mut self.given_up).into_iter().for_each(|link| self.hang_up(link, out));

@@ -85,7 +85,12 @@ impl Node {
                 let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
                 self.miss(now, Cause::Connection, &evidence, out);
             }
-            Role::Candidate(_) => self.on_asked_gone(now, member, out),
+            Role::Candidate(_) => {
+                if let (Role::Candidate(candidate), None) = (&mut self.role, replaced_by) {
+                    candidate.refused.insert(member.id.clone(), now);
+                }
+                self.on_asked_gone(now, member, out);
+            }
             Role::Joining(_) => self.forget_target(now, member),
             Role::Member(_) => {}
         }

@@ -97,6 +97,8 @@ pub(crate) struct Candidate {
     pub(crate) busy: BTreeSet<PeerId>,
     /// Proven gone, or not of the group; in a sync also who is busy, until everybody is asked again.
     pub(crate) dropped: BTreeSet<PeerId>,
+    /// Those of them that are gone because a connection was refused, and when.
+    pub(crate) refused: BTreeMap<PeerId, Time>,
     /// Mode `primary`: who was heard while this peer is blocked. They are linked, because they may have been let into a view
     /// of which it does not know, and may not be able to dial it.
     pub(crate) callers: BTreeMap<PeerId, Contact>,
@@ -212,6 +214,12 @@ impl Candidate {
         if self.suspects.contains(id) {
             self.revived.insert(id.clone());
         }
+    }
+
+    /// A refusal of so long ago may have been the word of a firewall, or of a machine whose network has come back since.
+    pub(crate) fn doubt_refusals(&mut self, now: Time, patience: Duration) {
+        let Self { refused, dropped, .. } = self;
+        refused.retain(|id, at| now.since(*at) < patience || !dropped.remove(id));
     }
 
     /// Whether nothing is known of somebody but its silence.

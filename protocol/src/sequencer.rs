@@ -142,8 +142,7 @@ impl Leader {
     /// where it stands, because the others may have elected somebody else meanwhile.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         for follower in self.followers.values_mut() {
-            follower.liveness.excuse(now, lag);
-            follower.steady = 0;
+            follower.excuse(now, lag);
         }
         if let Some(retiring) = &mut self.retiring {
             retiring.until += lag;

@@ -63,8 +63,11 @@ impl Node {
     fn sync(&mut self, now: Time, epoch: Epoch, standing: Option<Box<Leader>>, out: &mut Vec<Output>) {
         let id = self.me.member.id.clone();
         self.promise_to(&epoch, &id, out);
-        let until = now + self.config.knobs().sync_timeout;
+        let (until, round) = (now + self.config.knobs().sync_timeout, self.config.round());
+        // Nobody is asked for a promise a second time, so what may have been true of the network before is not relied on.
+        self.links.dial_afresh(now, out);
         let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.doubt_refusals(now, round);
         candidate.asked_at = now;
         candidate.few = None;
         candidate.phase = Phase::Syncing(Claim {
@@ -287,6 +290,10 @@ impl Node {
         claim.slept = Duration::ZERO;
         claim.answers.clear();
         claim.until = until;
+        // Who was only between two groups may have arrived since.
+        let busy = std::mem::take(&mut candidate.busy);
+        candidate.dropped.retain(|id| !busy.contains(id));
+        self.wants_changed = true;
         self.put_question_to_all(now, out);
         true
     }

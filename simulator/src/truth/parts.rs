@@ -81,10 +81,11 @@ impl Truth {
 
     fn judge_leader(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
         let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
-        let is_blocked = self.is_primary() && !self.may_go_on(&nodes);
         let span = part.replaced_within(&self.knobs);
-        // Who is in no group looks for one first, and that takes as long as a return.
+        // Who is in no group looks for one first, and that takes as long as a return; its vote comes as late.
         let was_in = |host: usize| self.current[host].is_some_and(|number| self.seats[number].joining.is_none_or(|at| at < part.since));
+        let voters: Vec<&Node> = members.iter().filter(|(host, _)| was_in(*host)).map(|(_, node)| *node).collect();
+        let is_blocked = self.is_primary() && !self.may_go_on(&voters);
         let owed = members.iter().filter(|(host, _)| was_in(*host) && !self.is_leaving(*host));
         for node in owed.map(|(_, node)| *node).collect::<Vec<&Node>>() {
             let leader = node.status().leader;

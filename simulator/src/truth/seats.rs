@@ -120,7 +120,14 @@ impl Truth {
         let seat = &self.seats[number];
         // What it has got since, it may not have acknowledged yet: the longest that a word may take on a line that works.
         let told = reach.min(seat.end_before(now, knobs.heartbeat_timeout));
-        let is_slow = reach < seat.end_before(now, knobs.slow_timeout) || node.contiguous().above(told) > knobs.max_lag_entries;
+        let lag = node.contiguous().above(told);
+        // What everybody has acknowledged is kept up to `retain_bytes` only, so more than that is kept for who has not.
+        let is_heavy = self.known[number].weight.max(node.weight()) > knobs.retain_bytes + knobs.retain_bytes / 2;
+        // By its own clock, and what that jumps by in less than a beat it cannot tell from time that has passed.
+        let is_sure = self.links.well_since(host).is_some_and(|since| since + knobs.slow_timeout <= now);
+        let doubtful = if is_sure { Duration::ZERO } else { knobs.heartbeat_interval };
+        let is_slow =
+            reach < seat.end_before(now, knobs.slow_timeout.saturating_sub(doubtful)) || lag > knobs.max_lag_entries || is_heavy && lag > 0;
         let holds = !is_whole || leaves || !is_in || is_slow;
         self.notes.judge(Law::PutOutTruly, now, holds, || {
             format!(
