@@ -110,6 +110,7 @@ mod tests {
     use crate::config::{Config, Knobs};
     use crate::id::Seq;
     use crate::puppet::{Puppet, peer};
+    use crate::role::Role;
 
     /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how much.
     fn three() -> (Puppet, u64) {
@@ -156,6 +157,27 @@ mod tests {
         assert_eq!(evicted(less, &[(2, 1), (3, 0)]), ["p2"]);
         assert_eq!(evicted(less, &[(2, 0), (3, 1)]), ["p3"]);
         assert!(evicted(less, &[(2, 0), (3, 0)]).is_empty(), "nobody lags");
+    }
+
+    #[test]
+    fn what_its_leader_slept_through_makes_nobody_slow() {
+        let evicted = |slept: bool| {
+            let (mut puppet, weight) = three();
+            acknowledge(&mut puppet, 2, 1);
+            acknowledge(&mut puppet, 3, 0);
+            retain(&mut puppet, weight / 3 * 2 - 2);
+            puppet.node.evict_slow(puppet.now, &mut puppet.out);
+            let slow_timeout = puppet.node.config.knobs().slow_timeout;
+            let at = puppet.now + slow_timeout;
+            if let Role::Leader(leader) = &mut puppet.node.role
+                && slept
+            {
+                leader.excuse(at, slow_timeout / 2);
+            }
+            puppet.node.evict_slow(at, &mut puppet.out);
+            puppet.leads().failed.len()
+        };
+        assert_eq!((evicted(false), evicted(true)), (1, 0));
     }
 
     #[test]
