@@ -252,7 +252,7 @@ impl Truth {
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);
         self.judge_pressure(now, number, node);
-        self.judge_slow(now, number, node);
+        self.judge_slow(now, (number, host), node);
         self.note_admission(number, node);
         for output in outputs {
             self.judge_output(now, number, node, output, others);

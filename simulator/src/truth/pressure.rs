@@ -46,11 +46,12 @@ impl Truth {
     }
 
     /// Mode `available`: a leader that runs does not keep a member for ever that cannot keep up.
-    pub(super) fn judge_slow(&mut self, now: Time, number: usize, node: &Node) {
+    pub(super) fn judge_slow(&mut self, now: Time, (number, host): (usize, usize), node: &Node) {
         let end = node.contiguous();
+        // Time in which it did not run, or ran late, is not held against it.
+        let well = self.links.well_since(host).unwrap_or(now);
         let known = &mut self.known[number];
-        // Time in which it did not run is not held against it.
-        let ran = now.since(known.ran_at).min(self.knobs.heartbeat_interval);
+        let ran = now.since(known.ran_at.max(well)).min(self.knobs.heartbeat_interval);
         known.ran_at = now;
         let may_lag = node.leads() && !node.makes_way() && end.above(node.base()) > self.knobs.max_lag_entries;
         if !may_lag || self.is_primary() {

@@ -1,6 +1,7 @@
 //! What sinks were given, and what became of a peer's own readings.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use protocol::config::Guarantee;
 use protocol::id::{Member, Oseq, Seq};
@@ -235,7 +236,7 @@ impl Truth {
 
     /// Whether some group took nobody more; who was told so has not asked again since.
     fn was_full_lately(&self, now: Time) -> bool {
-        self.full_at.is_some_and(|at| now <= at + self.knobs.heartbeat_timeout + self.knobs.heartbeat_interval)
+        self.full_at.is_some_and(|at| now <= at + ASKS_AGAIN + self.knobs.heartbeat_interval)
     }
 
     fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, (place, why): (u64, Refusal)) {
@@ -257,3 +258,6 @@ impl Truth {
         });
     }
 }
+
+/// Two questions of a joining peer are at most so far apart.
+const ASKS_AGAIN: Duration = Duration::from_secs(2);
