@@ -108,7 +108,7 @@ impl Group {
         self.air.is_empty() && self.lines.iter().all(|line| line.up && line.ends.iter().all(|end| end.inbox.is_empty()))
     }
 
-    /// Who is dead: a bit for each.
+    /// The dead peers: bit `n` is set if peer `n` is dead.
     pub(crate) fn dead(&self) -> u8 {
         self.peers.iter().enumerate().filter(|(_, peer)| peer.is_none()).map(|(index, _)| 1 << index).sum()
     }

@@ -1,7 +1,7 @@
-//! Who has held what, along one path, and the laws about that.
+//! What each peer has held along one path, and the laws about it.
 //!
 //! The laws are those of the simulator. It keeps what each process has held as it runs; the search keeps it as a part of each
-//! situation, so the two keep it in different ways. Neither asks the protocol's own code who is a quorum.
+//! situation, so the two keep it in different ways. Neither uses the protocol's own rule for a quorum.
 //!
 //! A position of an epoch has one entry, and one history below it; so whoever has held the last position of an epoch has held
 //! all below, and one number for each epoch is enough.

@@ -67,7 +67,7 @@ pub(crate) enum Stimulus {
     Publish,
     /// Its deadline is now: for scripts, in which all clocks go alike.
     Wake,
-    /// Its next deadline passes, while those whose bits are set are dead.
+    /// Its next deadline passes. Bit `n` of `dead` is set if peer `n` is dead.
     Pass {
         dead: u8,
     },

@@ -106,9 +106,9 @@ impl Peer {
         Ok(step.effect)
     }
 
-    /// Lets its next deadline pass; those at which nothing shows are passed as well. Nothing shows of a dial to one of the
-    /// `dead`, a bit for each: it is refused at once. Who asks a dead peer again and again, at longer and longer intervals,
-    /// would otherwise be in as many situations as it has dialled.
+    /// Lets its next deadline pass; those at which nothing shows are passed as well. Bit `n` of `dead` is set if peer `n` is
+    /// dead. A dial to a dead peer is refused within the same step, so nothing shows of it. Otherwise each repeated dial
+    /// would be a situation of its own, without end.
     pub(crate) fn pass(&self, dead: u8) -> Result<Option<Effect>, Breach> {
         let mut step = Step::of(self);
         for _ in 0..QUIET_WAKES {
@@ -148,7 +148,7 @@ impl Step {
         Err(Breach::new("no-crash", format!("woken {RINGS_MAX} times, it still wants to be woken at once")))
     }
 
-    /// What was dialled and is dead refuses.
+    /// Each dial to a dead peer is refused, and leaves no wish.
     fn refuse_dials(&mut self, dead: u8) -> Result<(), Breach> {
         let is_vain = |wish: &Wish| matches!(wish, Wish::Dial { to, .. } if dead >> to & 1 == 1);
         for _ in 0..RINGS_MAX {

@@ -126,8 +126,9 @@ impl Sinks {
         }
     }
 
-    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`. Whoever was
-    /// let in tells views from `let_in` on; a cut lets nobody in, and what it brings is told.
+    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`. After an
+    /// admission, `let_in` is the position of the view that admitted this peer, and views are told from there on. After a
+    /// cut it is nothing: the cut's views are told.
     pub(crate) fn on_log_replaced(
         &mut self,
         log: &Log,
