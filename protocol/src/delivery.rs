@@ -25,17 +25,33 @@ pub(crate) struct Sinks {
     in_force: ViewId,
     /// Views below this are not told: they came into force while this peer was away.
     tell_from: Seq,
-    /// Nor those above the first of these positions and below the second one, where it was let in twice before it was told
-    /// of any: what it held when it was let in again, and where it was.
-    away: (Seq, Seq),
+    /// Nor those of an absence after that, if it was let in twice before it told any view.
+    away: Absence,
     /// The last view that named this peer, as it was told.
     told: Option<View>,
+}
+
+/// The time between two admissions of a peer, as positions of its log.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Absence {
+    /// The last position that it held when it was let in again.
+    held: Seq,
+    /// Where the view stands that let it in again.
+    back: Seq,
+}
+
+impl Absence {
+    const NONE: Self = Self { held: Seq::ZERO, back: Seq::ZERO };
+
+    fn covers(self, seq: Seq) -> bool {
+        self.held < seq && seq < self.back
+    }
 }
 
 impl Sinks {
     pub(crate) fn new() -> Self {
         let (delivered, began, tell_from) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
-        let away = (Seq::ZERO, Seq::ZERO);
+        let away = Absence::NONE;
         Self { delivered, began, handed: Handed::default(), in_force: ViewId::ZERO, tell_from, away, told: None }
     }
 
@@ -118,7 +134,7 @@ impl Sinks {
                 // Another log may still bring those back who are gone, so the bound is generous.
                 self.handed.forget(HANDED_MOST, |id| log.remembers(id));
                 out.push(Output::Deliver(Delivery::View(Box::new(standing(log, name, seq, &view)))));
-                let was_away = seq < self.tell_from || self.away.0 < seq && seq < self.away.1;
+                let was_away = seq < self.tell_from || self.away.covers(seq);
                 if !was_away && view.incarnation(me.0) == Some(me.1) {
                     self.tell(log, &view, seq, out);
                 }
@@ -139,13 +155,13 @@ impl Sinks {
     ) {
         if let Some(let_in) = let_in {
             // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
-            let first = if (Seq(1)..=fork).contains(&self.away.1) { self.away.1 } else { self.tell_from };
+            let first = if (Seq(1)..=fork).contains(&self.away.back) { self.away.back } else { self.tell_from };
             let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&first);
-            self.away = if joined_before { (fork, let_in) } else { (Seq::ZERO, Seq::ZERO) };
+            self.away = if joined_before { Absence { held: fork, back: let_in } } else { Absence::NONE };
             self.tell_from = if joined_before { first.min(let_in) } else { let_in };
         } else {
             self.tell_from = self.tell_from.min(fork.next());
-            self.away.1 = self.away.1.min(fork.next());
+            self.away.back = self.away.back.min(fork.next());
         }
         // Sinks that were given nothing yet take nothing back, and miss nothing.
         let is_new = self.delivered == self.began;

@@ -79,14 +79,14 @@ impl Node {
 
     /// A process is proven gone.
     pub(crate) fn on_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
-        match &self.role {
+        match &mut self.role {
             Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
             Role::Member(following) if following.leader.member == *member => {
                 let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
                 self.miss(now, Cause::Connection, &evidence, out);
             }
-            Role::Candidate(_) => {
-                if let (Role::Candidate(candidate), None) = (&mut self.role, replaced_by) {
+            Role::Candidate(candidate) => {
+                if replaced_by.is_none() {
                     candidate.refused.insert(member.id.clone(), now);
                 }
                 self.on_asked_gone(now, member, out);
