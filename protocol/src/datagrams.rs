@@ -301,7 +301,7 @@ mod tests {
         let mut puppet = Puppet::newcomer(Knobs::fast());
         let ask = |puppet: &Puppet| if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 };
         let top = Incarnation(1).reach().0;
-        for (known, inc) in [(top + 1, 1), (5, 6), (3, 6), (top - 1, top), (top, top + 1), (top + 1, top + 1)] {
+        for (known, inc) in [(top + 1, 1), (5, 7), (6, 7), (3, 7), (top - 1, top + 1), (top, top + 1), (top + 2, top + 1)] {
             let ask = ask(&puppet);
             puppet.hear(&peer(9), no(Some(ask), later(known)));
             assert_eq!(puppet.node.me.member.inc, Incarnation(inc), "after {known}");

@@ -31,6 +31,10 @@ pub const ROUND_AHEAD_MAX: u64 = 1 << 32;
 /// How far another incarnation may lie above one's own ([`Incarnation::reach`]): 35 years in milliseconds.
 pub const INCARNATION_AHEAD_MAX: u64 = 1 << 40;
 
+/// Among how many numbers a process takes the one after another's incarnation. In milliseconds that is less than the time in
+/// which a process starts again, so that a clock that is right has passed it by then.
+const LATER_SPREAD: u64 = 1 << 8;
+
 /// 2026-01-01 in milliseconds since 1970. An own incarnation below it comes from a clock that was never set, which says
 /// nothing about those of others.
 const INCARNATION_OF_UNSET_CLOCK_MAX: u64 = 1_767_225_600_000;
@@ -126,10 +130,11 @@ impl Incarnation {
         Self(self.0.max(INCARNATION_OF_UNSET_CLOCK_MAX) + INCARNATION_AHEAD_MAX)
     }
 
-    /// The next one.
+    /// A later one, for the process with this birth. Two processes that start from the same number, because their folder was
+    /// lost in between, take the same later one once in [`LATER_SPREAD`] times only.
     #[must_use]
-    pub(crate) fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    pub(crate) fn later(self, birth: u64) -> Self {
+        Self(self.0.saturating_add(1 + birth % LATER_SPREAD))
     }
 
     /// Whether `other` may be a later life of the peer whose own incarnation this is: not beyond its [`reach`](Self::reach).

@@ -195,15 +195,12 @@ impl Node {
                     self.doubt_own_life(now, from, ask, known, out);
                 }
             }
-            // Who has taken that number already was told so by another one before.
-            (Role::Joining(joining), Reason::OldIncarnation { known })
-                if Some(joining.ask) == ask && known.next() != self.me.member.inc =>
-            {
-                let next = known.next();
-                if *known <= self.first_inc.reach() && next > self.me.member.inc {
+            // A number below its own is an answer to an earlier one of its names.
+            (Role::Joining(joining), Reason::OldIncarnation { known }) if Some(joining.ask) == ask && *known >= self.me.member.inc => {
+                if *known <= self.first_inc.reach() {
                     // Not at once: two that answer each other without a pause would do nothing else.
                     joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
-                    self.renumber(next, out);
+                    self.renumber(known.later(self.me.birth), out);
                 } else {
                     self.reject(Some(&from.id), "REJECTED", "OLD_INCARNATION of no possible number", out);
                 }
@@ -230,7 +227,7 @@ impl Node {
     pub(crate) fn doubt_own_name(&mut self, now: Time, by: Contact, out: &mut Vec<Output>) {
         if by.member == self.me.member {
             // It is that very peer; a link to it needs two names.
-            self.renumber(self.me.member.inc.next(), out);
+            self.renumber(self.me.member.inc.later(self.me.birth), out);
         }
         let (ask, member) = (self.fresh_ask(), by.member.clone());
         let Role::Joining(joining) = &mut self.role else { return };
