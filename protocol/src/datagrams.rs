@@ -86,7 +86,12 @@ impl Node {
                 let request = self.join_request(joining.ask, None);
                 self.answer_to(now, source, Message::NewPeerRequest(request), out);
             }
-            Role::Candidate(_) => self.on_caller(now, as_heard(&join.from, source)),
+            // Which of the two can dial the other, neither knows.
+            Role::Candidate(candidate) => {
+                let request = self.join_request(candidate.ask, None);
+                self.on_caller(now, as_heard(&join.from, source));
+                self.answer_to(now, source, Message::NewPeerRequest(request), out);
+            }
         }
     }
 
@@ -237,8 +242,8 @@ const HINTS: u64 = 16;
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Knobs;
-    use crate::id::{Contact, Incarnation, Member};
+    use crate::config::{Knobs, Mode};
+    use crate::id::{Contact, Incarnation, Member, PeerId};
     use crate::message::{Coordinator, Datagram, Message, Reason, Rejected};
     use crate::puppet::{Puppet, beat, epoch_of, nothing, peer, wish};
     use crate::role::Role;
@@ -364,6 +369,28 @@ mod tests {
         }
         assert_eq!(dialled.first(), Some(&at_source));
         assert!(dialled.len() <= 3 && dialled.iter().all(|to| [at_source, peer(9).address].contains(to)), "{dialled:?}");
+    }
+
+    #[test]
+    fn who_is_blocked_dials_another_that_asks_and_answers_it_after_a_while() {
+        let bootstrap = ["p1", "p2", "p3"].map(|id| PeerId::new(id).expect("a valid name")).to_vec();
+        let mut puppet = Puppet::member(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
+        puppet.fail(&peer(3));
+        while puppet.node.blocked.is_none() {
+            puppet.refuse_dials(true);
+            puppet.rest(Duration::from_millis(10));
+        }
+        let (mut dialled, mut answers) = (false, 0);
+        for n in 1..=20 {
+            puppet.out.clear();
+            puppet.hear(&peer(9), wish(&peer(9)));
+            let (dials, whispers) = reached(&mut puppet);
+            dialled |= dials.contains(&peer(9).address);
+            answers += whispers.iter().filter(|to| **to == peer(9).address).count();
+            assert!(n > 6 || answers == 0, "they may find each other by themselves");
+            puppet.now += Duration::from_millis(100);
+        }
+        assert!(dialled && (1..=2).contains(&answers), "{dialled} {answers}");
     }
 
     #[test]
