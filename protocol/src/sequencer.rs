@@ -53,7 +53,7 @@ pub(crate) struct Leader {
     /// Members that are out, and still to be sent the entry that says so.
     pub(crate) parting: Vec<Parting>,
     /// Set after a pause: nothing is numbered before everyone has answered this beat.
-    doubt: Option<u64>,
+    pub(crate) doubt: Option<u64>,
     /// Set while it takes no readings, because somebody is too far behind.
     pub(crate) pressed: bool,
     /// Set once it numbers nothing more: it waits for everyone to have everything, then goes.

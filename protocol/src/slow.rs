@@ -46,6 +46,8 @@ impl Node {
         // What everybody has was discarded down to the bound, so whatever is above it is held for the slowest.
         let heavy = self.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
         let Role::Leader(leader) = &mut self.role else { return };
+        // A leader in doubt numbers no view: whoever has caught up by the time that it does stays.
+        let decides = leader.doubt.is_none();
         let slowest = leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
         let mut slow = Vec::new();
         for follower in leader.followers.values_mut() {
@@ -58,7 +60,7 @@ impl Node {
                 follower.mute_since = follower.mute_since.or(Some((follower.acked, now)));
             }
             let acked = follower.acked;
-            let for_too_long = |since: &Time| now.since(*since) >= knobs.slow_timeout;
+            let for_too_long = |since: &Time| decides && now.since(*since) >= knobs.slow_timeout;
             let evidence = if let Some(since) = follower.lag_since.filter(for_too_long) {
                 Evidence::Slow { log: self.log.name(), behind: lag, acked, high, for_ms: millis(now.since(since)) }
             } else if let Some(((_, since), awaited)) = follower.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since)) {
@@ -157,6 +159,22 @@ mod tests {
         assert_eq!(evicted(less, &[(2, 1), (3, 0)]), ["p2"]);
         assert_eq!(evicted(less, &[(2, 0), (3, 1)]), ["p3"]);
         assert!(evicted(less, &[(2, 0), (3, 0)]).is_empty(), "nobody lags");
+    }
+
+    #[test]
+    fn a_leader_in_doubt_puts_out_nobody_who_may_catch_up_meanwhile() {
+        let evicted = |in_doubt: bool| {
+            let (mut puppet, weight) = three();
+            acknowledge(&mut puppet, 2, 1);
+            acknowledge(&mut puppet, 3, 0);
+            retain(&mut puppet, weight / 3 * 2 - 2);
+            puppet.leads().doubt = in_doubt.then_some(1_000);
+            for at in [puppet.now, puppet.now + puppet.node.config.knobs().slow_timeout] {
+                puppet.node.evict_slow(at, &mut puppet.out);
+            }
+            puppet.leads().failed.len()
+        };
+        assert_eq!((evicted(false), evicted(true)), (1, 0));
     }
 
     #[test]
