@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use protocol::id::{Epoch, Member, Seq};
+use protocol::id::{Epoch, Member, Seq, ViewId};
 use protocol::node::Node;
 use protocol::phase::Phase;
 use protocol::time::Time;
@@ -23,6 +23,8 @@ pub(super) struct Seat {
     ends: VecDeque<(Time, Seq)>,
     /// When it was in no group last.
     pub(super) joining: Option<Time>,
+    /// The view that it holds, by its number and its epoch's, and since when.
+    held: Option<((ViewId, u64), Time)>,
 }
 
 impl Truth {
@@ -37,6 +39,7 @@ impl Truth {
         if !node.leads() {
             let seat = &mut self.seats[number];
             seat.ends.clear();
+            seat.note_view(now, node);
             if node.phase() == Phase::Joining {
                 seat.joining = Some(now);
             }
@@ -113,8 +116,9 @@ impl Truth {
         let leaves = self.current[there].is_some_and(|number| self.sinks[number].leaves);
         // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining peer: it has gone by itself.
         let is_in = if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
-        // Or its leader has gone on with it, and without this one.
-        let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)));
+        // Or its leader has gone on with it, and without this one; for as long as there was to ask it.
+        let held_long = || self.current[there].is_some_and(|number| self.seats[number].held_before(now, window));
+        let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)) && held_long());
         let is_in = is_in && *other.promised() <= newest.epoch && other.phase() == Phase::Member;
         let reach = self.holders.reach(member, node);
         let seat = &self.seats[number];
@@ -126,8 +130,14 @@ impl Truth {
         // By its own clock, and what that jumps by in less than a beat it cannot tell from time that has passed.
         let is_sure = self.links.well_since(host).is_some_and(|since| since + knobs.slow_timeout <= now);
         let doubtful = if is_sure { Duration::ZERO } else { knobs.heartbeat_interval };
-        let is_slow =
-            reach < seat.end_before(now, knobs.slow_timeout.saturating_sub(doubtful)) || lag > knobs.max_lag_entries || is_heavy && lag > 0;
+        // Of those for whom so much is kept the slowest go.
+        let is_slowest = || {
+            let kept = before.members.iter().filter(|contact| contact.member != *me && contact.member != *member);
+            kept.map(|contact| self.holders.reach(&contact.member, node)).all(|other| reach <= other)
+        };
+        let is_slow = reach < seat.end_before(now, knobs.slow_timeout.saturating_sub(doubtful))
+            || lag > knobs.max_lag_entries
+            || is_heavy && lag > 0 && is_slowest();
         let holds = !is_whole || leaves || !is_in || is_slow;
         self.notes.judge(Law::PutOutTruly, now, holds, || {
             format!(
@@ -150,6 +160,18 @@ impl Truth {
 }
 
 impl Seat {
+    fn note_view(&mut self, now: Time, node: &Node) {
+        let view = node.view().map(|view| (view.view_id, view.epoch.round));
+        if self.held.map(|(held, _)| held) != view {
+            self.held = view.map(|view| (view, now));
+        }
+    }
+
+    /// Whether it has held its view for so long.
+    fn held_before(&self, now: Time, span: Duration) -> bool {
+        self.held.is_some_and(|(_, since)| since + span <= now)
+    }
+
     fn note_end(&mut self, now: Time, end: Seq, span: Duration) {
         if self.ends.back().is_none_or(|(_, last)| *last != end) {
             self.ends.push_back((now, end));
