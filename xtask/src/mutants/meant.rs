@@ -89,8 +89,8 @@ pub(crate) fn run(workshop: &Workshop, extent: &Extent, only: Option<&str>) -> R
 
 /// Weaves them into a copy and builds its simulator.
 fn build(workshop: &Workshop, chosen: &[&Meant], is_sample: bool) -> Result<Programs, Failure> {
-    let mutants = chosen.iter().enumerate().map(|(place, meant)| meant.mutant(workshop.root(), place + 1));
-    let mutants = mutants.collect::<Result<Vec<_>, String>>().map_err(moved_on)?;
+    let mutants = chosen.iter().enumerate().map(|(place, meant)| meant.mutants(workshop.root(), place + 1));
+    let mutants = mutants.collect::<Result<Vec<_>, String>>().map_err(moved_on)?.concat();
     let folder = workshop.root().join("target").join("meant");
     fs::create_dir_all(&folder).map_err(Failure::io(folder.display().to_string()))?;
     let mut woven = Woven::new(workshop, &mutants, folder.join("copy"), &MEMBERS)?;
@@ -107,7 +107,7 @@ fn build(workshop: &Workshop, chosen: &[&Meant], is_sample: bool) -> Result<Prog
         woven.leave_out_what_does_not_compile(&mutants)?;
         if !woven.unviable().is_empty() {
             woven.complaints().iter().for_each(|words| eprintln!("{words}"));
-            let names: Vec<&str> = woven.unviable().iter().map(|number| mutants[number - 1].name.as_str()).collect();
+            let names: Vec<&str> = woven.unviable().iter().map(|number| chosen[number - 1].name.as_str()).collect();
             return Err(moved_on(format!("what it puts in the place does not compile: {}", names.join(", "))));
         }
     }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! `caught_by` names the promises and laws each of which may catch it; `seeds` says within how many seeds the first of them did when
-//! that was last looked at, and is left out where none did. Where nobody can lose anything, `harmless` says why instead.
+//! that was last looked at, and is left out where none did. Where nobody can lose anything, `harmless` says why instead. Where two
+//! rules guard each other, `[[mutation.and]]` takes the other one away at the same time.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,11 +34,19 @@ pub(crate) struct Meant {
     pub(crate) what: String,
     /// The page of the list, and the line there.
     pub(crate) listed: String,
+    /// What is changed, all at once.
+    edits: Vec<Edit>,
+    pub(crate) fate: Fate,
+}
+
+/// A change in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
     /// The page of the core, from the top of the checkout.
-    pub(crate) file: String,
+    file: String,
     before: String,
     after: String,
-    pub(crate) fate: Fate,
 }
 
 /// What is to become of it.
@@ -50,17 +59,36 @@ pub(crate) enum Fate {
 }
 
 impl Meant {
-    /// As the weaver wants it. Fails, with the reason, where the core does not say any more what is quoted.
-    pub(crate) fn mutant(&self, root: &Path, number: usize) -> Result<Mutant, String> {
-        let page = fs::read_to_string(root.join(&self.file)).map_err(|error| self.bad(&format!("{}: {error}", self.file)))?;
-        let place = place::find(&page, &self.before);
-        let (span, function) = place.map_err(|why| self.bad(&format!("what it quotes {why}, in {}:\n{}", self.file, self.before)))?;
-        let (name, file, replacement) = (self.name.clone(), self.file.clone(), self.after.clone());
-        Ok(Mutant { number, name, file, function, span, replacement })
+    /// As the weaver wants it: one for each place, all of one number. Fails, with the reason, where the core does not say any
+    /// more what is quoted.
+    pub(crate) fn mutants(&self, root: &Path, number: usize) -> Result<Vec<Mutant>, String> {
+        let mutant = |Edit { file, before, after }: &Edit| {
+            let page = fs::read_to_string(root.join(file)).map_err(|error| self.bad(&format!("{file}: {error}")))?;
+            let place = place::find(&page, before);
+            let (span, function) = place.map_err(|why| self.bad(&format!("what it quotes {why}, in {file}:\n{before}")))?;
+            let (name, file, replacement) = (self.name.clone(), file.clone(), after.clone());
+            Ok(Mutant { number, name, file, function, span, replacement })
+        };
+        let mutants = self.edits.iter().map(mutant).collect::<Result<Vec<Mutant>, String>>()?;
+        let place = |mutant: &Mutant| (mutant.file.clone(), mutant.function.start.line);
+        let mut places = BTreeSet::new();
+        if mutants.iter().all(|mutant| places.insert(place(mutant))) {
+            Ok(mutants)
+        } else {
+            Err(self.bad("two of its changes are in one function; quote from the first to the last"))
+        }
     }
 
     fn bad(&self, words: &str) -> String {
         format!("{}: {}: {words}", self.listed, self.name)
+    }
+}
+
+impl Edit {
+    /// Without the ends of lines that a text over several lines has at its end.
+    fn trimmed(self) -> Self {
+        let [before, after] = [&self.before, &self.after].map(|text| text.trim_end_matches('\n').to_owned());
+        Self { before, after, ..self }
     }
 }
 
@@ -94,8 +122,9 @@ fn parse(page: &str, text: &str, known: &BTreeSet<String>) -> Result<Vec<Meant>,
         if !name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-') {
             return bad("a name is made of small letters, digits and hyphens".to_owned());
         }
-        let (before, after) = (written.before.trim_end_matches('\n'), written.after.trim_end_matches('\n'));
-        if before.trim().is_empty() || before == after {
+        let first = Edit { file: written.file, before: written.before, after: written.after };
+        let edits: Vec<Edit> = std::iter::once(first).chain(written.and).map(Edit::trimmed).collect();
+        if edits.iter().any(|edit| edit.before.trim().is_empty() || edit.before == edit.after) {
             return bad("it changes nothing".to_owned());
         }
         if let Some(stranger) = written.caught_by.iter().find(|promise| !known.contains(*promise)) {
@@ -107,8 +136,7 @@ fn parse(page: &str, text: &str, known: &BTreeSet<String>) -> Result<Vec<Meant>,
             (None, by) if by.is_empty() => return bad("say who catches it, or why it is harmless".to_owned()),
             (None, by) => Fate::Caught { by, seeds: written.seeds },
         };
-        let (before, after) = (before.to_owned(), after.to_owned());
-        Ok(Meant { listed, what: written.what, file: written.file, before, after, fate, name })
+        Ok(Meant { listed, what: written.what, edits, fate, name })
     };
     written.mutation.into_iter().map(checked).collect()
 }
@@ -137,6 +165,8 @@ struct Written {
     file: String,
     before: String,
     after: String,
+    #[serde(default)]
+    and: Vec<Edit>,
     #[serde(default)]
     caught_by: Vec<String>,
     seeds: Option<u64>,
@@ -170,7 +200,7 @@ mod tests {
     #[test]
     fn a_page_is_read() {
         let list = parse("p.toml", &format!("{SOUND}\n{}seeds = 4", SOUND.replace("\"a\"", "\"b\"")), &known()).unwrap();
-        let told: Vec<_> = list.iter().map(|meant| (meant.listed.as_str(), meant.before.as_str(), meant.fate.clone())).collect();
+        let told: Vec<_> = list.iter().map(|meant| (meant.listed.as_str(), meant.edits[0].before.as_str(), meant.fate.clone())).collect();
         let by = |seeds| Fate::Caught { by: vec!["fifo".to_owned()], seeds };
         assert_eq!(told, [("p.toml:2", "x", by(None)), ("p.toml:11", "x", by(Some(4)))]);
     }
@@ -185,16 +215,25 @@ mod tests {
         check_refused("\"a\"", "\"An a\"", &["small letters"]);
     }
 
+    #[test]
+    fn a_second_change_goes_with_the_first() {
+        let text = format!("{SOUND}[[mutation.and]]\nfile = 'g.rs'\nbefore = 'z'\nafter = ''\n");
+        let list = parse("p.toml", &text, &known()).unwrap();
+        let files: Vec<_> = list[0].edits.iter().map(|edit| (edit.file.as_str(), edit.before.as_str())).collect();
+        assert_eq!(files, [("f.rs", "x"), ("g.rs", "z")]);
+    }
+
     /// The list cannot rot: whoever changes what it quotes hears of it here.
     #[test]
     fn every_quotation_is_found_once_in_the_core_and_can_be_woven() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let list = read(root).unwrap_or_else(|error| panic!("{error}"));
         assert!(list.len() >= 80, "{} mutations", list.len());
-        let mut pages: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        let mut pages: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (place, meant) in list.iter().enumerate() {
-            let mutant = meant.mutant(root, place + 1).unwrap_or_else(|error| panic!("{error}"));
-            pages.entry(&meant.file).or_default().push(mutant);
+            for mutant in meant.mutants(root, place + 1).unwrap_or_else(|error| panic!("{error}")) {
+                pages.entry(mutant.file.clone()).or_default().push(mutant);
+            }
             assert!(meant.what.ends_with('.'), "{}: a sentence", meant.listed);
         }
         for (file, mutants) in pages {
