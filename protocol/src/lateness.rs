@@ -3,8 +3,6 @@
 //! The core reads no clock. It knows when it wanted to be called and when it was, and that tells a pause of the process, a
 //! busy machine, or a jump of the clock from silence of the others.
 
-use std::time::Duration;
-
 use crate::node::Node;
 use crate::role::Role;
 use crate::time::Time;
@@ -15,14 +13,13 @@ impl Node {
     pub(crate) fn doubt_self(&mut self, now: Time) {
         // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read. There may
         // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
-        let lag = self.deadline().map_or(Duration::ZERO, |deadline| now.since(deadline.max(self.excused_until)));
+        let Some(deadline) = self.deadline() else { return };
+        let (overdue, lag) = (now.since(deadline), now.since(deadline.max(self.excused_until)));
         self.lag = self.lag.max(lag);
-        // Who waits for answers gives less time than who waits for heartbeats, so a shorter pause matters to it.
-        let interval = self.config.knobs().heartbeat_interval;
-        let tolerated = if self.waits() { self.config.tick() } else { interval };
-        if lag <= tolerated {
+        if lag <= self.config.tick() {
             return;
         }
+        let interval = self.config.knobs().heartbeat_interval;
         self.excused_until = now;
         self.links.excuse(now, lag);
         match &mut self.role {
@@ -30,7 +27,13 @@ impl Node {
             Role::Member(following) => following.liveness.excuse(now, lag),
             // The others go on without a claimant that stands still for longer than they give a question.
             Role::Candidate(candidate) => candidate.excuse(lag, interval.min(self.config.witness_timeout())),
-            Role::Leader(leader) => leader.excuse(now, lag),
+            Role::Leader(leader) => {
+                leader.excuse(now, lag);
+                // For less than that nobody elects another one.
+                if overdue > interval {
+                    leader.doubt_lead(now);
+                }
+            }
         }
         if let Some(witness) = &mut self.witness {
             witness.until += lag;
@@ -55,8 +58,27 @@ mod tests {
     use crate::id::{Contact, Incarnation, Member, PeerId};
     use crate::node::Node;
     use crate::note::Note;
+    use crate::puppet::{Puppet, peer};
     use crate::seam::{Input, Output, Publication};
     use crate::time::Time;
+
+    #[test]
+    fn a_leader_that_is_late_by_less_than_a_beat_accuses_nobody_for_that_time() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.acknowledge(&peer(2), puppet.node.log.contiguous());
+        puppet.out.clear();
+        let beat = puppet.node.config.knobs().heartbeat_interval;
+        let began = puppet.now;
+        let suspects = |puppet: &Puppet| puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Suspect { .. })));
+        while puppet.now < began + puppet.node.config.knobs().heartbeat_timeout * 3 / 2 {
+            puppet.now = puppet.node.deadline().expect("it leads") + beat * 9 / 10;
+            puppet.give(Input::Wake);
+        }
+        assert!(!suspects(&puppet), "half of the time it was not there");
+        puppet.rest(puppet.node.config.knobs().heartbeat_timeout);
+        assert!(suspects(&puppet));
+    }
 
     fn at(milli: u64) -> Time {
         Time::from_micros(milli * 1_000)

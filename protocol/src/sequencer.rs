@@ -138,8 +138,7 @@ impl Leader {
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
-    /// This leader's own loop ran late: it accuses nobody for that time, and numbers nothing before it knows again
-    /// where it stands, because the others may have elected somebody else meanwhile.
+    /// This leader's own loop ran late: it accuses nobody for that time.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         for follower in self.followers.values_mut() {
             follower.excuse(now, lag);
@@ -148,6 +147,11 @@ impl Leader {
             retiring.until += lag;
         }
         self.watch_at += lag;
+    }
+
+    /// It ran so late that the others may have elected somebody else meanwhile: it numbers nothing before it knows again where
+    /// it stands.
+    pub(crate) fn doubt_lead(&mut self, now: Time) {
         let beat = self.beat_now(now);
         if !self.followers.is_empty() {
             self.doubt = Some(beat);
@@ -314,6 +318,8 @@ impl Node {
         follower.liveness.prove(started);
         follower.echo = follower.echo.max(Some(ack.beat));
         let holder = follower.contact.clone();
+        // Whoever answers before the view without it is numbered was not gone.
+        leader.failed.retain(|(contact, silent)| !silent || contact.member != *from);
         leader.clear_doubt();
         self.refuse_duplicates(now, from, &holder, ack.beat, out);
         self.on_ordered_ack(now, from, &ack.epoch, ack.contiguous);
@@ -555,6 +561,22 @@ mod tests {
         assert_eq!(said(&mut puppet), [None]);
         puppet.acknowledge(&peer(2), Seq(2));
         assert_eq!(said(&mut puppet), [Some(Seq(2))]);
+    }
+
+    #[test]
+    fn who_answers_before_the_view_without_it_is_numbered_was_not_gone() {
+        let mut puppet = Puppet::leader(Knobs::fast());
+        puppet.admit(&peer(2));
+        puppet.rest(puppet.node.config.knobs().heartbeat_interval);
+        let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat) } else { None };
+        let last = puppet.told(&peer(2)).into_iter().filter_map(beat).next_back().expect("it beats");
+        for (is_silent, stays) in [(true, true), (false, false)] {
+            puppet.leads().doubt = Some(last.beat + 1);
+            puppet.leads().failed = vec![(peer(2), is_silent)];
+            let (epoch, beat, contiguous) = (last.epoch.clone(), last.beat, last.high);
+            puppet.say(&peer(2), Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }));
+            assert_eq!(puppet.node.log.view().is_some_and(|view| view.names(&peer(2).member)), stays);
+        }
     }
 
     #[test]
