@@ -23,7 +23,8 @@ pub(super) struct Seat {
     ends: VecDeque<(Time, Seq)>,
     /// When it was in no group last.
     pub(super) joining: Option<Time>,
-    /// The view that it holds, by its number and its epoch's, and since when.
+    /// Whom it follows, by the round, and the view that it holds, and since when each.
+    follows: Option<(u64, Time)>,
     held: Option<((ViewId, u64), Time)>,
 }
 
@@ -116,10 +117,15 @@ impl Truth {
         let leaves = self.current[there].is_some_and(|number| self.sinks[number].leaves);
         // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining peer: it has gone by itself.
         let is_in = if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
-        // Or its leader has gone on with it, and without this one; for as long as there was to ask it.
-        let held_long = || self.current[there].is_some_and(|number| self.seats[number].held_before(now, window));
-        let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)) && held_long());
-        let is_in = is_in && *other.promised() <= newest.epoch && other.phase() == Phase::Member;
+        // Or its leader has gone on with it, and without this one.
+        let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)));
+        let is_in = is_in && *other.promised() <= newest.epoch;
+        // For as long as there was to hear it; who looks for another leader lets the heartbeats of this one go by.
+        let is_in = is_in
+            && self.current[there].is_some_and(|number| {
+                let seat = &self.seats[number];
+                if stands { seat.followed_before(now, window) } else { seat.held_before(now, window) && seat.follows.is_some() }
+            });
         let reach = self.holders.reach(member, node);
         let seat = &self.seats[number];
         // What it has got since, it may not have acknowledged yet: the longest that a word may take on a line that works.
@@ -165,6 +171,15 @@ impl Seat {
         if self.held.map(|(held, _)| held) != view {
             self.held = view.map(|view| (view, now));
         }
+        let follows = (node.phase() == Phase::Member).then(|| node.epoch().round);
+        if self.follows.map(|(followed, _)| followed) != follows {
+            self.follows = follows.map(|round| (round, now));
+        }
+    }
+
+    /// Whether it has followed a leader for so long.
+    fn followed_before(&self, now: Time, span: Duration) -> bool {
+        self.follows.is_some_and(|(_, since)| since + span <= now)
     }
 
     /// Whether it has held its view for so long.
