@@ -85,7 +85,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "put-out-truly",
-        statement: "a member is left out of a view only if it is gone, leaves, lags or follows another, or if within the bound before something was really wrong between it and the leader, or at either of them",
+        statement: "a member is left out of a view only if it is gone, leaves, lags, or has not followed this leader for as long as the bound, or if within that something was really wrong between the two, or at either of them",
         why: LINKS,
     },
     Beyond {
