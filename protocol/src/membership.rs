@@ -275,7 +275,9 @@ impl Node {
             }
             let is_gone =
                 |id: &PeerId| view.find(id).is_none() || failed.iter().any(|(contact, _)| contact.id() == id) || left.contains(id);
-            let is_ripe = |entrant: &&Entrant| entrant.ready && (entrant.asked || entrant.promised <= leader.epoch);
+            // Its link may have gone since it asked; with the next one it is ready again.
+            let is_linked = |entrant: &&Entrant| entrant.ready && self.links.is_linked(&entrant.contact.member);
+            let is_ripe = |entrant: &&Entrant| is_linked(entrant) && (entrant.asked || entrant.promised <= leader.epoch);
             entrants = leader.entrants.values().filter(|entrant| is_ripe(entrant) && is_gone(entrant.contact.id())).cloned().collect();
             if let Some(above) = entrants.iter().map(|entrant| &entrant.promised).max().filter(|above| **above > leader.epoch).cloned() {
                 // They have promised to accept nothing below that; so this leader moves above it first.
