@@ -83,6 +83,7 @@ pub static BEYOND: &[Beyond] = &[
         statement: "a peer that leaves a whole group is let go in time, leaves no reading behind and hands over all up to its last view",
         why: "whether the whole group was at rest when it was asked is told nowhere",
     },
+    Beyond { id: "let-in-truly", statement: "a leader lets in nobody with whom it has no connection", why: LINKS },
     Beyond {
         id: "put-out-truly",
         statement: "a member is left out of a view only if it is gone, leaves, lags, or has not followed this leader for as long as the bound, or if within that something was really wrong between the two, or at either of them",
@@ -91,6 +92,11 @@ pub static BEYOND: &[Beyond] = &[
     Beyond {
         id: "unseated-truly",
         statement: "nobody takes the place of a leader that leads on with the promise of somebody who could reach that one all the while",
+        why: LINKS,
+    },
+    Beyond {
+        id: "dissolved-level",
+        statement: "a leader whose group becomes part of another one steps down when all of its members hold all of its log, or after `sync_timeout`",
         why: LINKS,
     },
     Beyond {

@@ -41,7 +41,9 @@ impl Plan {
         let hearing = if has_twin { Hearing::default() } else { dice.hearing(size) };
         let has_twin = has_twin && knobs.bootstrap.iter().all(|id| id.as_str() != peers[of].name);
         if has_twin {
-            let at_us = unit * 2 + dice.below("twin at", 0, chaos_us);
+            // With clocks that agree, two that begin at the same moment take the same incarnation.
+            let later_us = unit * 2 + dice.below("twin at", 0, chaos_us);
+            let at_us = if dice.one_in("twin at once", 0, 3) { peers[of].at_us } else { later_us };
             peers.push(Start { name: peers[of].name.clone(), at_us, ..peers[of] });
         }
         let mut plan = Self {
@@ -67,6 +69,7 @@ impl Plan {
         };
         if !has_twin {
             dice.scene(&mut plan, unit);
+            dice.exodus(&mut plan, unit);
         }
         plan
     }

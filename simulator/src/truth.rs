@@ -92,10 +92,14 @@ pub enum Law {
     LevelAtRest,
     /// Leaving a group that is whole.
     LetGo,
+    /// Admissions.
+    LetInTruly,
     /// Removals.
     PutOutTruly,
     /// Who takes whose place.
     UnseatedTruly,
+    /// The end of a group that becomes part of another one.
+    DissolvedLevel,
     /// Who leads each part.
     LedInTime,
     /// One leader for each part.
@@ -105,7 +109,7 @@ pub enum Law {
 }
 
 /// All laws, in the order in which they are told.
-pub const LAWS: [Law; 27] = [
+pub const LAWS: [Law; 29] = [
     Law::TrulyStable,
     Law::SaysTruly,
     Law::BelievesNoMore,
@@ -128,8 +132,10 @@ pub const LAWS: [Law; 27] = [
     Law::ViewsLived,
     Law::LevelAtRest,
     Law::LetGo,
+    Law::LetInTruly,
     Law::PutOutTruly,
     Law::UnseatedTruly,
+    Law::DissolvedLevel,
     Law::LedInTime,
     Law::OneInTime,
     Law::OrderedInTime,
@@ -162,8 +168,10 @@ impl Law {
             Self::ViewsLived => "views-lived",
             Self::LevelAtRest => "level-at-rest",
             Self::LetGo => "let-go",
+            Self::LetInTruly => "let-in-truly",
             Self::PutOutTruly => "put-out-truly",
             Self::UnseatedTruly => "unseated-truly",
+            Self::DissolvedLevel => "dissolved-level",
             Self::LedInTime => "led-in-time",
             Self::OneInTime => "one-in-time",
             Self::OrderedInTime => "ordered-in-time",
@@ -181,6 +189,9 @@ impl Law {
         judged.or_else(beyond).expect("each law is in one of the two lists")
     }
 }
+
+/// Whether a process has a connection with whoever runs on a host.
+pub(crate) type Linked<'a> = dyn Fn(usize) -> bool + 'a;
 
 /// What the simulator knows.
 #[derive(Debug)]
@@ -240,14 +251,15 @@ impl Truth {
     }
 
     /// A node has handled something.
-    pub(crate) fn saw(&mut self, now: Time, host: usize, node: &Node, outputs: &[Output], others: &[&Node]) {
+    pub(crate) fn saw(&mut self, now: Time, host: usize, node: &Node, outputs: &[Output], (others, linked): (&[&Node], &Linked<'_>)) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
         self.holders.look(number, node);
         self.judge_epoch(now, number, node);
         self.judge_stable(now, number, node);
         self.judge_beliefs(now, number, node);
         self.judge_views(now, number, node);
-        self.judge_seats(now, (number, host), node, others);
+        self.judge_seats(now, (number, host), node, (others, linked));
+        self.judge_dissolved(now, number, node, outputs);
         self.note_fullness(now, node);
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);

@@ -23,6 +23,23 @@ impl Dice {
         plan.faults.sort_by_key(|fault| fault.at_us);
     }
 
+    /// In some seeds more than half of the group is asked to leave, nearly at once.
+    pub(super) fn exodus(&self, plan: &mut Plan, unit: u64) {
+        let size = plan.peers.len();
+        if size < 4 || !self.one_in("exodus", 0, 40) {
+            return;
+        }
+        let at_us = plan.chaos_us / 2 + self.below("exodus at", 0, plan.chaos_us / 4);
+        let (first, many) = (self.host("first to leave", 0, size), size / 2 + 1);
+        for n in 0..many {
+            let key = n as u64;
+            let back = self.back(7_000 + key, unit).filter(|_| self.one_in("comes back from it", key, 2));
+            let act = Act::Leave { who: Who::Peer((first + n) % size), back };
+            plan.faults.push(Timed::at(at_us + self.below("leaves later", key, 20_000), act));
+        }
+        plan.faults.sort_by_key(|fault| fault.at_us);
+    }
+
     /// One peer more than the group takes; when the chaos ends, one has to be gone.
     fn full_group(&self, plan: &mut Plan) {
         let most = plan.peers.len() - 1;

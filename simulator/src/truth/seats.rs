@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use protocol::id::{Epoch, Member, Seq, ViewId};
 use protocol::node::Node;
+use protocol::note::Note;
 use protocol::phase::Phase;
+use protocol::seam::Output;
 use protocol::time::Time;
 use protocol::view::View;
 
-use super::{Law, Truth};
+use super::{Law, Linked, Truth};
 
 /// What is remembered of a process for these laws.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Seat {
     ends: VecDeque<(Time, Seq)>,
     /// When it was in no group last.
     pub(super) joining: Option<Time>,
+    /// When it numbered the last view of its group, which becomes part of another one.
+    dissolving: Option<Time>,
     /// Whom it follows, by the round, and the view that it holds, and since when each.
     follows: Option<(u64, Time)>,
     held: Option<((ViewId, u64), Time)>,
@@ -36,7 +40,13 @@ impl Truth {
     }
 
     /// Looks at the newest view of a node.
-    pub(super) fn judge_seats(&mut self, now: Time, (number, host): (usize, usize), node: &Node, others: &[&Node]) {
+    pub(super) fn judge_seats(
+        &mut self,
+        now: Time,
+        (number, host): (usize, usize),
+        node: &Node,
+        (others, linked): (&[&Node], &Linked<'_>),
+    ) {
         if !node.leads() {
             let seat = &mut self.seats[number];
             seat.ends.clear();
@@ -49,6 +59,9 @@ impl Truth {
         let span = self.knobs.slow_timeout.max(self.knobs.heartbeat_timeout);
         self.seats[number].note_end(now, node.contiguous(), span);
         let newest = newest_of(node);
+        if node.view().is_some_and(|view| view.successor.is_some()) {
+            self.seats[number].dissolving.get_or_insert(now);
+        }
         let before = std::mem::replace(&mut self.seats[number].seen, newest.clone());
         if before == newest {
             return;
@@ -61,8 +74,38 @@ impl Truth {
         if before.epoch != newest.epoch {
             self.judge_claimant(now, host, node, before, others);
         }
+        for contact in newest.members.iter().filter(|contact| !before.names(&contact.member) && contact.member != node.contact().member) {
+            self.judge_admission(now, &node.contact().member, &contact.member, newest, linked);
+        }
         for contact in before.members.iter().filter(|contact| !newest.names(&contact.member)) {
             self.judge_removal(now, (number, host), node, &contact.member, (before, newest), others);
+        }
+    }
+
+    /// A leader lets somebody in, who is there under that name.
+    fn judge_admission(&mut self, now: Time, me: &Member, entrant: &Member, newest: &View, linked: &Linked<'_>) {
+        let Some(there) = self.host_of(entrant) else { return };
+        self.notes.judge(Law::LetInTruly, now, linked(there), || {
+            format!("{me} lets {entrant} into view {} of epoch {}, and has no connection with it", newest.view_id, newest.epoch)
+        });
+    }
+
+    /// A leader ends its group, which is to become part of another one.
+    pub(super) fn judge_dissolved(&mut self, now: Time, number: usize, node: &Node, outputs: &[Output]) {
+        let steps_down = |output: &Output| matches!(output, Output::Note(Note::StepDown { .. }));
+        if node.phase() != Phase::Joining || !outputs.iter().any(steps_down) {
+            return;
+        }
+        let Some(view) = node.view().filter(|view| view.successor.is_some()) else { return };
+        let (me, end) = (&node.contact().member, node.contiguous());
+        let Some(since) = self.seats[number].dissolving.take() else { return };
+        // By a clock that may run ahead by a fiftieth.
+        let waited = since + self.knobs.sync_timeout * 49 / 50 <= now;
+        for contact in view.members.iter().filter(|contact| contact.member != *me) {
+            let reach = self.holders.reach(&contact.member, node);
+            self.notes.judge(Law::DissolvedLevel, now, reach >= end || waited, || {
+                format!("{me} dissolves its group at #{end} {:?} after saying so, and {} has #{reach}", now.since(since), contact.member)
+            });
         }
     }
 

@@ -6,6 +6,7 @@ use protocol::seam::{Delivery, Output};
 use protocol::time::Time;
 
 use super::World;
+use crate::connection::EndState;
 use crate::watch::Watch;
 
 impl<W: Watch> World<W> {
@@ -57,7 +58,13 @@ impl<W: Watch> World<W> {
         let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
         let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
         let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
-        truth.saw(*now, host, &process.node, outputs, &others);
+        let linked = |other: usize| {
+            process.links.values().any(|(connection, side)| {
+                let ends = &connections[*connection].ends;
+                ends[1 - side].host == other && ends[*side].state == EndState::Up
+            })
+        };
+        truth.saw(*now, host, &process.node, outputs, (&others, &linked));
     }
 
     /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which nothing more happens.
