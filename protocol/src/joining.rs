@@ -2,7 +2,8 @@
 //!
 //! A joining peer announces itself by datagram, with a jittered back-off, until a leader admits it. Joiners hear one
 //! another; when nobody reports a leader, the best of them claims the first view with those that answer. A leader that
-//! is reported is asked directly, and believed in for `join_patience`.
+//! is reported is asked directly, and believed in for `join_patience`; several by turns, for twice
+//! that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -79,7 +80,13 @@ impl Node {
         let settled = (joining.quiet_since + knobs.join_timeout / 2).min(joining.since + knobs.join_patience);
         let alone = (joining.since + knobs.join_timeout).max(settled);
         let believed = joining.reported.map_or(alone, |since| since + knobs.join_patience);
-        let asked = joining.target.as_ref().map_or(alone, |(_, since)| *since + knobs.join_patience);
+        // Leaders that admit nobody may be asked by turns; together they get the time of two, or it
+        // would ask them for ever.
+        let both = joining.reported.map(|since| since + 2 * knobs.join_patience);
+        let asked = joining.target.as_ref().map_or(alone, |(_, since)| {
+            let until = *since + knobs.join_patience;
+            both.map_or(until, |both| until.min(both))
+        });
         let building = if self.building.is_some() { alone + knobs.join_patience } else { alone };
         let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
         // A group that is there, and full, is no reason to found one beside it.
@@ -88,6 +95,7 @@ impl Node {
     }
 
     pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.doubt_fullness(now);
         let Role::Joining(joining) = &self.role else { return };
         if self.found_at(joining) <= now {
             self.found(now, out);
@@ -233,6 +241,16 @@ impl Node {
         }
     }
 
+    /// Mode `available`: a group that has not said again that it is full may have room, or be gone.
+    /// So this peer takes readings again, and they wait.
+    fn doubt_fullness(&mut self, now: Time) {
+        let Role::Joining(joining) = &self.role else { return };
+        let is_told = joining.full.is_some_and(|at| now.since(at) <= LAST_WAIT);
+        if !self.config.is_primary() && !is_told {
+            self.blocked = None;
+        }
+    }
+
     /// The leader that was asked is gone, or does not lead.
     pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
         let Role::Joining(joining) = &mut self.role else { return };
@@ -273,6 +291,7 @@ impl Node {
         let Some(source) = self.links.contact(from).cloned() else { return };
         if let Role::Joining(joining) = &mut self.role {
             joining.target = Some((source.clone(), now));
+            joining.reported = Some(now);
         }
         self.promise_to(&added.epoch, &from.id, out);
         let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
@@ -346,16 +365,17 @@ const HEARD_MOST: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
-    use super::{HEARD_FOR, HEARD_MOST};
+    use super::{HEARD_FOR, HEARD_MOST, LAST_WAIT};
     use crate::config::{Knobs, Mode};
     use crate::id::{Contact, Epoch, Seq};
     use crate::message::{Added, Coordinator, Message, Ordered, Reason, Rejected, Snapshot};
     use crate::phase::Phase;
-    use crate::puppet::{Puppet, first_view, nothing, peer, wish};
+    use crate::puppet::{Puppet, epoch_of, first_view, nothing, peer, wish};
     use crate::role::{Joining, Role};
     use crate::seam::Output;
     use crate::table::Table;
     use crate::time::Time;
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     fn joining(puppet: &Puppet) -> &Joining {
@@ -467,6 +487,44 @@ mod tests {
             puppet.hear(&peer(from), beacon(leader));
             assert_eq!(asks(&puppet).as_deref(), Some(asked), "p{from} names p{leader}");
         }
+    }
+
+    #[test]
+    fn two_leaders_that_admit_nobody_are_believed_for_no_longer_than_twice_as_long_as_one() {
+        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let patience = puppet.node.config.knobs().join_patience;
+        let (mut asked, mut from) = (BTreeSet::new(), 2);
+        while matches!(puppet.node.role, Role::Joining(_)) {
+            let (leader, epoch, ask) = (peer(from), epoch_of(&peer(from)), None);
+            let beacon = Coordinator { leader, epoch, size: 1, ask, names_you: false };
+            puppet.hear(&peer(from), Message::Coordinator(beacon));
+            asked.extend(joining(&puppet).target.iter().map(|(contact, _)| contact.id().clone()));
+            puppet.rest(Duration::from_millis(100));
+            from = 5 - from;
+        }
+        assert_eq!(asked.len(), 2);
+        let spent = puppet.now.since(Time::ZERO);
+        let most = 2 * patience + Duration::from_millis(100);
+        assert!(spent > patience && spent <= most, "{spent:?}");
+    }
+
+    #[test]
+    fn who_is_not_told_again_that_a_group_is_full_takes_readings() {
+        let knobs = Knobs { join_patience: Duration::from_secs(30), ..Knobs::fast() };
+        let mut puppet = Puppet::member(knobs);
+        puppet.node.become_joining(puppet.now, None, &mut puppet.out);
+        let takes = |puppet: &mut Puppet| {
+            puppet.out.clear();
+            puppet.publish("x");
+            puppet.out.iter().any(|output| matches!(output, Output::Accepted { .. }))
+        };
+        let ask = joining(&puppet).ask;
+        puppet.hear(&peer(3), Message::Rejected(Rejected { ask: Some(ask), reason: Reason::Busy }));
+        for (after, taken) in [(0, false), (LAST_WAIT.as_millis(), false), (100, true)] {
+            puppet.rest(Duration::from_millis(u64::try_from(after).expect("a few seconds")));
+            assert_eq!(takes(&mut puppet), taken, "{after} ms later");
+        }
+        assert_eq!(puppet.node.phase(), Phase::Joining, "it founds no group beside that one yet");
     }
 
     #[test]
