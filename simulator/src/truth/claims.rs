@@ -19,7 +19,8 @@ pub(super) struct Claims {
 /// One claim.
 #[derive(Debug, Default)]
 struct Claim {
-    /// Where the logs of those who promised ended when they did.
+    /// Where the logs of those who promised ended when they did, and that of the claimant when it
+    /// asked them to.
     promises: Vec<Promise>,
     /// Those on its list, once it was decided.
     list: Option<Vec<Member>>,
@@ -31,6 +32,10 @@ struct Claim {
 struct Promise {
     by: Member,
     log: Epoch,
+    /// Its last epoch, and where it ends. Whoever has adopted the cut of an epoch may hold nothing
+    /// of it yet; but what an earlier epoch has above that cut is superseded.
+    rank: (Epoch, Seq),
+    /// The last epoch in which something stands, and where that ends.
     end: (Epoch, Seq),
 }
 
@@ -44,7 +49,9 @@ impl Claims {
 impl Truth {
     /// A node promises an epoch: by then its log ends where it does.
     pub(super) fn note_promise(&mut self, node: &Node, claimed: &Epoch) {
-        let promise = Promise { by: node.contact().member.clone(), log: node.log_id(), end: ends(node, None) };
+        let (by, log) = (node.contact().member.clone(), node.log_id());
+        let (rank, end) = ((node.epoch(), node.contiguous()), ends(node, None));
+        let promise = Promise { by, log, rank, end };
         self.claims.by_epoch.entry(claimed.clone()).or_default().promises.push(promise);
     }
 
@@ -53,7 +60,12 @@ impl Truth {
         let stable = node.stable();
         let row = node.covers().rev().find(|(_, first, _)| *first <= stable).filter(|_| stable > Seq::ZERO);
         let stable = row.map(|(epoch, ..)| (epoch.clone(), stable));
-        self.claims.by_epoch.entry(claimed.clone()).or_default().stable = stable;
+        let claim = self.claims.by_epoch.entry(claimed.clone()).or_default();
+        claim.stable = stable;
+        let is_new = claim.promises.iter().all(|promise| promise.by != node.contact().member);
+        if is_new {
+            self.note_promise(node, claimed);
+        }
     }
 
     /// Looks at the epoch of a node's log, where it is another one than before.
@@ -81,11 +93,16 @@ impl Truth {
         claim.list.get_or_insert_with(|| list.clone());
         let adopted = ends(node, Some(&epoch));
         let log = node.log_id();
-        let better = claim.promises.iter().find(|promise| promise.log == log && promise.end > adopted && list.contains(&promise.by));
-        self.notes.judge(Law::BestLog, now, better.is_none(), || {
-            let better = better.expect("there is one");
-            let ((from, to), (epoch_there, end)) = (&adopted, &better.end);
-            format!("epoch {epoch} begins after #{to} of epoch {from}, and {} on its list had #{end} of epoch {epoch_there}", better.by)
+        let is_counted = |promise: &&Promise| promise.log == log && list.contains(&promise.by);
+        let best = claim.promises.iter().filter(is_counted).max_by_key(|one| one.rank.clone());
+        self.notes.judge(Law::BestLog, now, best.is_none_or(|best| best.end == adopted), || {
+            let best = best.expect("there is one");
+            let ((from, to), (epoch_there, end)) = (&adopted, &best.end);
+            let (rank, by) = (&best.rank.0, &best.by);
+            format!(
+                "epoch {epoch} begins after #{to} of epoch {from}, and {by} on its list, which was \
+                 in epoch {rank}, had #{end} of epoch {epoch_there}"
+            )
         });
     }
 
