@@ -30,6 +30,8 @@ pub(crate) struct Pace {
     verdict: Duration,
     /// How long a leader may take to admit somebody.
     admission: Duration,
+    /// How long a claimant collects promises.
+    outcome: Duration,
 }
 
 impl Pace {
@@ -42,6 +44,7 @@ impl Pace {
             interval: knobs.heartbeat_interval,
             verdict: config.witness_timeout(),
             admission: knobs.join_timeout,
+            outcome: knobs.sync_timeout,
         }
     }
 
@@ -51,6 +54,8 @@ impl Pace {
             Message::Heartbeat(_) | Message::ViewSyncRequest { .. } | Message::MissingSeqRequest(_) => Some(Duration::ZERO),
             Message::Election(_) | Message::SeqSyncRequest(_) => Some(self.verdict),
             Message::NewPeerRequest(_) => Some(self.admission),
+            // Whoever has promised waits to hear who leads.
+            Message::SeqSyncResponse(_) => Some(self.outcome),
             // The next word comes with the next heartbeat at the latest.
             Message::HeartbeatAck(_) | Message::OrderedAck { .. } | Message::SequencerRequest(_) => Some(self.interval),
             Message::Hello(_)
@@ -58,7 +63,6 @@ impl Pace {
             | Message::Ok { .. }
             | Message::Clear { .. }
             | Message::Coordinator(_)
-            | Message::SeqSyncResponse(_)
             | Message::SeqSyncFinal(_)
             | Message::Ordered(_)
             | Message::MissingSeqNotFound(_)

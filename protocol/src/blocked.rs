@@ -142,6 +142,8 @@ impl Node {
         let until = now + self.config.outcome_timeout() * VAIN_ROUNDS;
         let Role::Candidate(candidate) = &mut self.role else { return };
         if let Phase::Syncing(claim) = &candidate.phase {
+            // Who has answered the question, and not the claim, may not be there any more.
+            candidate.answered.retain(|id| claim.answers.contains_key(id));
             // Who only wanted to lead on asks as a candidate first.
             candidate.vain = claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
         }

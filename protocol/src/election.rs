@@ -94,6 +94,7 @@ impl Node {
             refused: BTreeMap::new(),
             callers: BTreeMap::new(),
             only_silent: false,
+            asks_again: false,
             disowned: false,
             named: None,
             floor: Epoch::none(),
@@ -126,6 +127,7 @@ impl Node {
         }
         candidate.disowned = false;
         candidate.named = None;
+        candidate.asks_again = cause == Cause::Again;
         candidate.phase = asking;
         self.choose_few();
         self.building = None;
@@ -211,8 +213,9 @@ impl Node {
         let only_silent = |id: &PeerId| candidate.is_silent(id) && !candidate.revived.contains(id);
         let suspects = candidate.suspects.iter().filter(|id| only_silent(id)).filter_map(|id| candidate.asked.get(id));
         let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
-        if clear && candidate.answered.is_empty() && may_answer {
-            // Nobody else can say whether they live; they have been asked, and whoever works answers at once.
+        if clear && (candidate.answered.is_empty() || candidate.asks_again) && may_answer {
+            // Nobody else can say whether they live, or what is said is of before. They have been
+            // asked, and whoever works answers at once.
             let soon = candidate.asked_at + witness_timeout;
             if let Phase::Asking { until, .. } = &mut candidate.phase {
                 *until = (*until).min(soon);
@@ -296,7 +299,7 @@ impl Node {
                     self.answer(now, from, &election.candidate, ask, out);
                 } else {
                     self.witness(now, |witness| {
-                        witness.electors.insert(from.id.clone(), (election.candidate, ask));
+                        witness.electors.insert(from.id.clone(), election);
                     });
                     self.ask_as_witness(now, out);
                 }
@@ -475,7 +478,7 @@ impl Node {
     /// The leader has answered: whoever misses it hears so.
     fn veto_witnessed(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
         let Some(witness) = self.witness.take() else { return };
-        for (candidate, ask) in witness.electors.into_values() {
+        for Election { candidate, ask, .. } in witness.electors.into_values() {
             let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, ask);
             self.send(now, &candidate.member, Message::Coordinator(veto), out);
         }
@@ -496,11 +499,13 @@ impl Node {
         }
     }
 
-    /// This peer misses the leader now, so whoever waits for its verdict gets it.
+    /// This peer misses the leader now, so whoever waits for its verdict gets it, as if it asked
+    /// now: a view may have come meanwhile that has put the asker out.
     fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(witness) = self.witness.take() else { return };
-        for (candidate, ask) in witness.electors.into_values() {
-            self.answer(now, &candidate.member, &candidate, ask, out);
+        for election in witness.electors.into_values() {
+            let candidate = election.candidate.member.clone();
+            self.on_election(now, &candidate, election, out);
         }
         if let Some(request) = witness.claim {
             let claimant = request.claimant.member.clone();

@@ -60,6 +60,8 @@ mod courtship;
 mod datagrams;
 mod delivery;
 mod detector;
+#[cfg(test)]
+mod doubts;
 mod election;
 mod entry;
 mod follower;

@@ -176,6 +176,12 @@ impl Node {
                     self.give_way(now, out);
                 }
             }
+            // The group was full, and its leader answers; datagrams that say so may all be lost.
+            (Role::Joining(joining), Reason::Busy) if Some(joining.ask) == ask && joining.full.is_some() => {
+                if joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from) {
+                    joining.full = Some(now);
+                }
+            }
             (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
                 let (holder, own) = (*holder, self.me.address);
                 if self.been_member && !self.is_own(from) {

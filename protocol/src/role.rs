@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::detector::{Liveness, Started};
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
-use crate::message::{Reason, SyncAnswer, SyncRequest};
+use crate::message::{Election, Reason, SyncAnswer, SyncRequest};
 use crate::sequencer::Leader;
 use crate::time::Time;
 
@@ -104,6 +104,9 @@ pub(crate) struct Candidate {
     pub(crate) callers: BTreeMap<PeerId, Contact>,
     /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
     pub(crate) only_silent: bool,
+    /// Whether it has asked before: what it, or whoever answers, holds against the missed leader
+    /// may be over by now.
+    pub(crate) asks_again: bool,
     /// Whether somebody asked follows a view that this peer is not in.
     pub(crate) disowned: bool,
     /// The leader that a veto has named, which it asks itself.
@@ -267,8 +270,8 @@ pub(crate) struct Witness {
     pub(crate) until: Time,
     /// Whether the question is on its way.
     pub(crate) asked: bool,
-    /// Candidates that wait for the verdict, with their question.
-    pub(crate) electors: BTreeMap<PeerId, (Contact, u64)>,
+    /// The questions of candidates that wait for the verdict.
+    pub(crate) electors: BTreeMap<PeerId, Election>,
     /// The highest claim that waits for the verdict.
     pub(crate) claim: Option<SyncRequest>,
 }

@@ -15,7 +15,7 @@ use crate::message::{Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncF
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::remarks::Remarks;
-use crate::role::{Claim, Phase, Role};
+use crate::role::{Claim, Joining, Phase, Role};
 use crate::seam::{Output, StopReason};
 use crate::sequencer::Leader;
 use crate::tail::Tail;
@@ -92,12 +92,16 @@ impl Node {
             self.reject(Some(&from.id), "SEQ_SYNC_REQUEST", "for another peer", out);
             return;
         }
+        // A peer that would not promise a higher epoch either says so: to claim again is in vain.
+        if let Some(reason) = self.turns_away(now, from, &request) {
+            self.refuse(now, from, Some(round), reason, out);
+            return;
+        }
         if request.epoch < self.promised {
             let promised = self.promised.clone();
             self.refuse(now, from, Some(round), Reason::Stale { promised }, out);
             return;
         }
-        let first_view = request.view.is_none();
         match &self.role {
             Role::Leader(_) => {
                 let word = self.own_word(Some(round), Some(from));
@@ -107,52 +111,20 @@ impl Node {
                 let word = self.own_word(Some(round), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
             }
-            Role::Joining(joining) => match joining.target.as_ref().map(|(leader, _)| leader) {
-                // The leader that it asks to admit it moves above what it promised. Its log counts where it is that leader's.
-                Some(leader) if leader.member == *from && request.view.as_ref().is_some_and(|view| self.log.is_in(&view.epoch)) => {
-                    self.promise(now, from, &request.epoch, out);
-                }
-                _ if self.vouched_for(now).is_none()
-                    && !first_view
-                    && self.is_elector()
-                    && self.shares_view(from, request.view.as_ref()) =>
-                {
-                    self.promise(now, from, &request.epoch, out);
-                }
-                // The first view names it, and got lost on its way: it has acknowledged nothing, and says so.
-                _ if self.vouched_for(now).is_none()
-                    && self.votes_empty()
-                    && request.view.as_ref().is_some_and(|view| view.names(&self.me.member)) =>
-                {
-                    self.promise(now, from, &request.epoch, out);
-                }
-                _ if first_view && self.founds_nothing() => self.refuse(now, from, Some(round), Reason::NotMember, out),
-                _ if !first_view => self.refuse(now, from, Some(round), Reason::Busy, out),
-                _ if let Some(leader) = self.vouched_for(now) => {
-                    let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
-                    self.send(now, from, Message::Coordinator(word), out);
-                }
-                _ => self.promise(now, from, &request.epoch, out),
-            },
-            // Asked again, because the answer was lost with a link.
-            Role::Candidate(candidate) if request.epoch == self.promised && candidate.is_waiting_on(&from.id) => {
-                self.promise(now, from, &request.epoch, out);
+            Role::Joining(_)
+                if request.view.is_none()
+                    && let Some(leader) = self.vouched_for(now) =>
+            {
+                let word = Coordinator { leader, epoch: Epoch::none(), size: 0, ask: Some(round), names_you: false };
+                self.send(now, from, Message::Coordinator(word), out);
             }
-            Role::Candidate(candidate) if candidate.first_view != first_view => {
-                let reason = candidate.stranger();
-                self.refuse(now, from, Some(round), reason, out);
-            }
-            Role::Candidate(candidate) if candidate.first_view => self.promise(now, from, &request.epoch, out),
+            Role::Joining(_) | Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
             // Its own leader moves to a higher epoch. Its first view may still be on its way.
             Role::Member(following) if following.leader.member == *from => {
                 if request.epoch > following.epoch {
                     self.promise(now, from, &request.epoch, out);
                 }
             }
-            Role::Member(_) | Role::Candidate(_) if !self.shares_view(from, request.view.as_ref()) => {
-                self.refuse(now, from, Some(round), Reason::NotMember, out);
-            }
-            Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
             Role::Member(_) => {
                 self.witness(now, |witness| {
                     // Said again, it may show a newer view.
@@ -162,6 +134,39 @@ impl Node {
                 });
                 self.ask_as_witness(now, out);
             }
+        }
+    }
+
+    /// Why this peer promises nothing to a claimant, whatever the epoch: it is between two groups,
+    /// or the two are not in one group.
+    fn turns_away(&self, now: Time, from: &Member, request: &SyncRequest) -> Option<Reason> {
+        let view = request.view.as_ref();
+        let first_view = view.is_none();
+        match &self.role {
+            Role::Leader(_) => None,
+            Role::Candidate(candidate) if candidate.is_standing() => None,
+            // The leader that it asks to admit it moves above what it promised. Its log counts where
+            // it is that leader's.
+            Role::Joining(Joining { target: Some((leader, _)), .. })
+                if leader.member == *from && view.is_some_and(|view| self.log.is_in(&view.epoch)) =>
+            {
+                None
+            }
+            Role::Joining(_) if first_view => self.founds_nothing().then_some(Reason::NotMember),
+            Role::Joining(_) => {
+                let is_elector = self.is_elector() && self.shares_view(from, view);
+                // The first view names it, and got lost on its way: it has acknowledged nothing, and
+                // says so.
+                let votes_empty = self.votes_empty() && view.is_some_and(|view| view.names(&self.me.member));
+                let votes = self.vouched_for(now).is_none() && (is_elector || votes_empty);
+                (!votes).then_some(Reason::Busy)
+            }
+            // Asked again, because the answer was lost with a link.
+            Role::Candidate(candidate) if request.epoch == self.promised && candidate.is_waiting_on(&from.id) => None,
+            Role::Candidate(candidate) if candidate.first_view != first_view => Some(candidate.stranger()),
+            Role::Candidate(candidate) if candidate.first_view => None,
+            Role::Member(following) if following.leader.member == *from => None,
+            Role::Member(_) | Role::Candidate(_) => (!self.shares_view(from, view)).then_some(Reason::NotMember),
         }
     }
 
