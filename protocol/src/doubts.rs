@@ -8,7 +8,7 @@ use crate::message::{Coordinator, Election, Entry, Message, Ordered, Reason, Rej
 use crate::phase::Phase;
 use crate::puppet::{Puppet, beat, epoch_of, nothing, peer};
 use crate::role::Role;
-use crate::seam::Output;
+use crate::seam::{Input, Output};
 use crate::view::View;
 
 /// A member of a group that `p3` leads, whose second view names these; all of them are linked.
@@ -151,5 +151,26 @@ fn a_full_group_is_believed_over_a_link_as_long_as_it_answers() {
             puppet.rest(Duration::from_millis(500));
         }
         assert_eq!(puppet.node.phase() == Phase::Joining, full, "only leaders say by datagram that they are busy");
+    }
+}
+
+#[test]
+fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
+    for is_gone in [true, false] {
+        let mut puppet = member_of(&[1, 2, 3, 4]);
+        puppet.fail(&peer(3));
+        let ask = open_question(&mut puppet, &peer(4));
+        puppet.say(&peer(4), Message::Ok { ask });
+        puppet.rest(puppet.node.config.outcome_timeout());
+        let dials = puppet.dialled();
+        let ask = open_question(&mut puppet, &peer(2));
+        puppet.say(&peer(2), Message::Clear { ask });
+        for link in dials.into_iter().filter(|_| is_gone) {
+            puppet.give(Input::DialFailed { link, refused: true });
+        }
+        // As long as p4, which has let it down, may answer.
+        puppet.rest(puppet.node.config.witness_timeout());
+        let expected = if is_gone { Phase::Syncing } else { Phase::Asking };
+        assert_eq!(puppet.node.phase(), expected);
     }
 }

@@ -112,8 +112,9 @@ impl Node {
     /// Asks around (again).
     pub(crate) fn ask(&mut self, now: Time, cause: Cause, out: &mut Vec<Output>) {
         let ask = self.fresh_ask();
-        let asking = self.asking(now);
+        let (asking, round) = (self.asking(now), self.config.round());
         let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.doubt_refusals(now, round);
         candidate.ask = ask;
         candidate.asked_at = now;
         candidate.answered.clear();

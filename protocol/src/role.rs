@@ -219,10 +219,17 @@ impl Candidate {
         }
     }
 
-    /// A refusal of so long ago may have been the word of a firewall, or of a machine whose network has come back since.
+    /// A refusal of so long ago may have been the word of a firewall, or of a machine whose network
+    /// has come back since.
     pub(crate) fn doubt_refusals(&mut self, now: Time, patience: Duration) {
-        let Self { refused, dropped, .. } = self;
-        refused.retain(|id, at| now.since(*at) < patience || !dropped.remove(id));
+        let old = self.refused.iter().filter(|(_, at)| now.since(**at) >= patience);
+        for id in old.map(|(id, _)| id.clone()).collect::<Vec<PeerId>>() {
+            if self.dropped.remove(&id) {
+                self.refused.remove(&id);
+                // It is asked, and waited for, like anybody of whom nothing is known.
+                self.suspects.remove(&id);
+            }
+        }
     }
 
     /// Whether nothing is known of somebody but its silence.
