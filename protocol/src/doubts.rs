@@ -159,6 +159,8 @@ fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
     for is_gone in [true, false] {
         let mut puppet = member_of(&[1, 2, 3, 4]);
         puppet.fail(&peer(3));
+        puppet.rest(Duration::from_millis(20));
+        assert!(puppet.refuse_dials(true) > 0, "p3 can speak for itself, so it is dialled again");
         let ask = open_question(&mut puppet, &peer(4));
         puppet.say(&peer(4), Message::Ok { ask });
         puppet.rest(puppet.node.config.outcome_timeout());
