@@ -300,7 +300,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "delivers",
         invariants: &["I12"],
-        statement: "what is published in the quiet window reaches everybody",
+        statement: "what is published in the quiet window reaches everybody, or is declared lost by an origin that gave up its place in the log and retains it no more",
         demand: NEVER,
         check: delivery::delivers,
     },

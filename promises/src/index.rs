@@ -326,9 +326,19 @@ impl<'a> Index<'a> {
         )
     }
 
-    /// Whether a life gives up its group for another one after that moment.
-    pub(crate) fn merges_after(&self, life: LifeId, t: u64) -> bool {
-        self.lives[life].facts.iter().any(|fact| fact.t >= t && matches!(fact.what, What::Merged { .. }))
+    /// Whether a life gives up the place of one of its readings after that moment: it goes over to another group, or takes
+    /// back what it had handed over there because the rest of its group has gone on without it.
+    pub(crate) fn gives_up(&self, life: LifeId, oseq: u64, t: u64) -> bool {
+        let mut had = None;
+        self.lives[life].facts.iter().filter(|fact| fact.t >= t).any(|fact| match fact.what {
+            What::Merged { .. } => true,
+            What::Diverged { from, to } => had.is_some_and(|seq| (from..=to).contains(&seq)),
+            What::Entry(Entry { seq, kind: Kind::Data { origin, oseq: number, .. }, .. }) if (origin, number) == (life, oseq) => {
+                had = Some(seq);
+                false
+            }
+            _ => false,
+        })
     }
 
     /// Whether a life was in trouble of its own at a moment, or just before. Where others, too, fell into trouble
@@ -457,5 +467,34 @@ impl<'a> Index<'a> {
     /// `peer#inc`, for sentences.
     pub(crate) fn name(&self, life: LifeId) -> String {
         format!("{}#{}", self.lives[life].peer, self.lives[life].inc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{History, Incarnation, Index, Knobs, PeerId};
+
+    #[test]
+    fn a_place_is_given_up_where_that_is_told_of_it() {
+        let says = |t: u64, what: &str| format!("{{\"v\":1,\"t\":{t},\"p\":\"p1\",\"inc\":1,\"n\":{t},{what}}}\n");
+        let place = r#""epoch":"1.p2","epoch_inc":1,"seq":4,"view_id":1,"digest":"645d10bca8b03be0""#;
+        let has = format!(r#""ev":"deliver",{place},"origin":"p1","origin_inc":1,"oseq":2"#);
+        let other = format!(r#""ev":"deliver",{place},"origin":"p2","origin_inc":1,"oseq":2"#);
+        let back = |from: u64, to: u64| format!(r#""ev":"diverged","from":{from},"to":{to}"#);
+        let merged = r#""ev":"merged","into":"p2","from":9,"to":9,"new_from":9,"new_to":9"#.to_owned();
+        for (first, then, is_given_up) in [
+            (&has, back(4, 4), true),
+            (&has, back(3, 9), true),
+            (&has, back(5, 9), false),
+            (&has, back(1, 3), false),
+            (&other, back(3, 9), false),
+            (&has, has.clone(), false),
+            (&other, merged, true),
+        ] {
+            let history = History::read([("p1", format!("{}{}", says(1, first), says(2, &then)).as_str())]);
+            let index = Index::of(&history, &[], &Knobs::fast());
+            let life = index.life(&PeerId::new("p1").expect("a name"), Incarnation(1)).expect("it has spoken");
+            assert_eq!((index.gives_up(life, 2, 1), index.gives_up(life, 2, 3)), (is_given_up, false), "{first}, then {then}");
+        }
     }
 }

@@ -288,9 +288,9 @@ pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
     for origin in reaches.iter().map(|reach| reach.life) {
         for fact in index.lives[origin].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
             let What::Publish { oseq, .. } = fact.what else { continue };
-            // Ordered by one side of a group that was still two then, and kept by nobody for the merge: that it is lost stands
-            // in the log in its place.
-            if index.merges_after(origin, fact.t) && index.is_declared_lost(origin, oseq) {
+            // Ordered by one side of a group that was still two then, and kept by nobody for the other side: that it is lost
+            // stands in the log in its place.
+            if index.gives_up(origin, oseq, fact.t) && index.is_declared_lost(origin, oseq) {
                 sheet.look();
                 continue;
             }
