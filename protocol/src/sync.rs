@@ -471,6 +471,11 @@ impl Node {
             }),
             None => View { remarks: Remarks { ordered: self.utc, why: Vec::new() }, ..view },
         };
+        if let Role::Leader(leader) = &mut self.role {
+            // Before this view was numbered, a member that nobody had told of its place in it may have asked to be admitted. Such
+            // a request is settled now: kept, it would admit the member again when the member leaves.
+            leader.entrants.retain(|_, entrant| !view.names(&entrant.contact.member));
+        }
         self.append(Entry::View(view), out);
         self.unsettle();
     }
