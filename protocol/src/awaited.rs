@@ -25,7 +25,7 @@ pub(crate) struct Pace {
     /// The longest patience.
     pub(crate) most: Duration,
     /// Between two heartbeats.
-    interval: Duration,
+    pub(crate) interval: Duration,
     /// How long somebody may take who has to ask another one first.
     verdict: Duration,
     /// How long a leader may take to admit somebody.

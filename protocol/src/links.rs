@@ -253,6 +253,12 @@ impl Links {
         self.named.contains_key(member)
     }
 
+    /// Whether there is a link to a member, and none has brought anything for longer than a leader's would be silent.
+    fn is_silent(&self, now: Time, member: &Member) -> bool {
+        let links = self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
+        links.map(|l| l.heard).max().is_some_and(|heard| now.since(heard) > self.pace.interval + self.pace.round)
+    }
+
     /// Whether the role wants a link to a member.
     pub(crate) fn is_wanted(&self, member: &Member) -> bool {
         self.wants.contains_key(member)
@@ -318,7 +324,12 @@ impl Links {
             }
             let want = match self.wants.remove(&contact.member) {
                 Some(old) if old.contact.address == contact.address => Want { by_word, ..old },
-                Some(_) | None => Want::new(Wanted { contact, by_word }, now, &self.pace),
+                Some(_) => Want::new(Wanted { contact, by_word }, now, &self.pace),
+                // Nobody has asked anything on a link that nobody wanted, so its death would not have been noticed.
+                None => {
+                    let anew = self.is_silent(now, &contact.member);
+                    Want { anew, ..Want::new(Wanted { contact, by_word }, now, &self.pace) }
+                }
             };
             wants.insert(want.contact.member.clone(), want);
         }

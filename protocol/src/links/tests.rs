@@ -253,6 +253,22 @@ fn a_dial_that_nobody_answers_is_begun_again_and_takes_its_time() {
 }
 
 #[test]
+fn an_old_link_that_nobody_wanted_is_not_relied_on_when_it_is_wanted() {
+    for (milli, dials) in [(6_002, 0), (6_003, 1)] {
+        let (_, mut two, _, there) = linked();
+        two.want(at(milli), vec![contact(1)]);
+        let (told, dialled, shut) = doubts(&mut two, milli);
+        assert_eq!((told, dialled.len(), shut), (0, dials, vec![]), "heard {} ms ago", milli - 2);
+        assert_eq!(two.to(&contact(1).member), Some(there), "it may live: what is asked goes out on it, too");
+        let mut out = Vec::new();
+        two.on_received(at(milli + 1), there, &Message::Ok { ask: 1 }, &mut out);
+        assert_eq!(closed(&out), dialled, "it does");
+        two.want(at(milli + 20_000), vec![contact(1)]);
+        assert_eq!(doubts(&mut two, milli + 20_000).1, [], "it has been wanted all the while");
+    }
+}
+
+#[test]
 fn whoever_dials_again_and_again_has_no_more_than_a_few_links() {
     let mut links = links(1);
     let shut: Vec<Vec<LinkId>> = (0..4).map(|n| closed(&greet(&mut links, 10 * n, LinkId::accepted(n)))).collect();
