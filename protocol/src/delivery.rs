@@ -18,8 +18,8 @@ use crate::view::View;
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Sinks {
     delivered: Seq,
-    /// Where they begin: as long as `delivered` stands there, nothing was handed over.
-    began: Seq,
+    /// Whether nothing was handed over yet.
+    is_new: bool,
     handed: Handed,
     /// The view in force at `delivered`.
     in_force: ViewId,
@@ -50,9 +50,8 @@ impl Absence {
 
 impl Sinks {
     pub(crate) fn new() -> Self {
-        let (delivered, began, tell_from) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
-        let away = Absence::NONE;
-        Self { delivered, began, handed: Handed::default(), in_force: ViewId::ZERO, tell_from, away, told: None }
+        let (delivered, tell_from, away) = (Seq::ZERO, Seq::ZERO, Absence::NONE);
+        Self { delivered, is_new: true, handed: Handed::default(), in_force: ViewId::ZERO, tell_from, away, told: None }
     }
 
     pub(crate) fn delivered(&self) -> Seq {
@@ -75,7 +74,7 @@ impl Sinks {
             }
             let (name, epoch) = (log.name(), log.epoch_at(first));
             for (seq, entry) in held {
-                self.delivered = seq.plus(entry.positions()).previous();
+                (self.delivered, self.is_new) = (seq.plus(entry.positions()).previous(), false);
                 self.deliver_entry(log, (&name, &epoch, seq), entry, me, out);
             }
         }
@@ -164,26 +163,22 @@ impl Sinks {
             self.away.back = self.away.back.min(fork.next());
         }
         // Sinks that were given nothing yet take nothing back, and miss nothing.
-        let is_new = self.delivered == self.began;
         if self.delivered > fork {
             let (from, to) = (fork.next(), self.delivered);
-            if !is_new {
+            if !self.is_new {
                 out.push(Output::Deliver(Delivery::Diverged { log: old.clone(), from, to }));
                 out.push(Output::Note(Note::Diverged { log: old.clone(), from, to }));
             }
             self.delivered = fork;
         }
         // A newcomer has no past to miss: its first delivery is where it joined.
-        if !is_new && self.delivered > Seq::ZERO && self.delivered < resume {
+        if !self.is_new && self.delivered > Seq::ZERO && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
             let why = "the entries had been discarded".to_owned();
             out.push(Output::Note(Note::Gap { log: log.name(), from, to, why: why.clone() }));
             out.push(Output::Deliver(Delivery::Gap { log: log.name(), from, to, why }));
         }
         self.delivered = self.delivered.max(resume);
-        if is_new {
-            self.began = self.delivered;
-        }
         self.in_force = log.view_in_force(self.delivered).map_or(ViewId::ZERO, |view| view.view_id);
     }
 
@@ -418,6 +413,12 @@ mod tests {
         deliver(&mut sinks, &log);
         sinks.on_log_replaced(&log, &name, Seq(2), (Seq::ZERO, None), &mut out);
         assert!(matches!(out[..], [Output::Deliver(Delivery::Diverged { from: Seq(3), to: Seq(6), .. }), _]), "{out:?}");
+        // Back where they began they have a past all the same.
+        sinks.on_log_replaced(&log, &name, Seq::ZERO, (Seq::ZERO, None), &mut out);
+        sinks.deliver(&log, Seq(1), (&member("p1", 1).id, Incarnation(1)), &mut out);
+        out.clear();
+        sinks.on_log_replaced(&log, &name, Seq::ZERO, (Seq::ZERO, None), &mut out);
+        assert!(matches!(out[..], [Output::Deliver(Delivery::Diverged { from: Seq(1), to: Seq(1), .. }), _]), "{out:?}");
     }
 
     #[test]
