@@ -28,6 +28,7 @@ impl Node {
             acks: Started::default(),
             acked: Seq::ZERO,
             stalled_beats: 0,
+            all_have: None,
             viewed: None,
             call_at: now + self.patience(),
             tick_at: now,
@@ -61,10 +62,9 @@ impl Node {
                     self.outbox.rewind(beat.last_oseq);
                 }
                 if !building {
+                    following.all_have = following.all_have.or(beat.all_have.map(|all_have| (all_have, beat.high)));
                     self.learn_stable(beat.stable, out);
-                    if let Some(all_have) = beat.all_have {
-                        self.discard(all_have);
-                    }
+                    self.discard_what_all_have();
                 }
             }
             Role::Joining(_) if building => {}
@@ -144,6 +144,7 @@ impl Node {
             self.say_leave(now, out);
         }
         self.learn_stable(stable, out);
+        self.discard_what_all_have();
     }
 
     /// Drops what is below the promise, and says so to whoever may act on it.
@@ -190,6 +191,16 @@ impl Node {
         }
         for Stretch { seq, oseq, count, .. } in news.into_iter().filter(|stretch| stretch.guarantee == Guarantee::Safe) {
             out.push(Output::Acknowledged { first: oseq, seq, count, log: self.log.name(), epoch: self.log.epoch() });
+        }
+    }
+
+    /// What all members have was said of those of the leader's newest view. It may have overtaken that view, so it counts as soon
+    /// as this log is as long as the leader's was.
+    pub(crate) fn discard_what_all_have(&mut self) {
+        let end = self.log.contiguous();
+        let Role::Member(following) = &mut self.role else { return };
+        if let Some((all_have, _)) = following.all_have.take_if(|(_, high)| *high <= end) {
+            self.discard(all_have);
         }
     }
 

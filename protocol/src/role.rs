@@ -67,6 +67,8 @@ pub(crate) struct Following {
     pub(crate) acked: Seq,
     /// Heartbeats since which the leader has not ordered what was sent to it.
     pub(crate) stalled_beats: u32,
+    /// What all members have, and where the leader's log ended when it said so.
+    pub(crate) all_have: Option<(Seq, Seq)>,
     /// Where the newest view stood when it was last looked at.
     pub(crate) viewed: Option<Seq>,
     /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds that its leader has not.
