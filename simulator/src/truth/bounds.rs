@@ -25,6 +25,9 @@ impl Truth {
         let is_in = |member: &Member, reach: Seq| reach > Seq::ZERO && node.came_in(member).is_none_or(|at| reach >= at);
         let lacking = reaches.filter(|(member, reach)| *reach < base && is_in(member, *reach)).min_by_key(|(_, reach)| *reach);
         let lacking = lacking.filter(|(member, _)| self.holders.is_there(member));
+        // Whoever holds far too much goes by what is stable.
+        let weight = self.known[number].weight.max(node.weight());
+        let lacking = lacking.filter(|_| weight <= 2 * self.knobs.retain_bytes);
         self.notes.judge(Law::Retains, now, lacking.is_none(), || {
             let (member, reach) = lacking.expect("somebody lacks something");
             format!("{me} discards its log up to #{base}, and {member} of its view has #{reach} only")

@@ -27,6 +27,8 @@ pub(super) struct Seat {
     pub(super) joining: Option<Time>,
     /// When it numbered the last view of its group, which becomes part of another one.
     dissolving: Option<Time>,
+    /// Which epoch it leads, by the round, and since when.
+    leads: Option<(u64, Time)>,
     /// Whom it follows, by the round, and the view that it holds, and since when each.
     follows: Option<(u64, Time)>,
     held: Option<((ViewId, u64), Time)>,
@@ -50,11 +52,16 @@ impl Truth {
         if !node.leads() {
             let seat = &mut self.seats[number];
             seat.ends.clear();
+            seat.leads = None;
             seat.note_view(now, node);
             if node.phase() == Phase::Joining {
                 seat.joining = Some(now);
             }
             return;
+        }
+        let round = node.epoch().round;
+        if self.seats[number].leads.map(|(led, _)| led) != Some(round) {
+            self.seats[number].leads = Some((round, now));
         }
         let span = self.knobs.slow_timeout.max(self.knobs.heartbeat_timeout);
         self.seats[number].note_end(now, node.contiguous(), span);
@@ -75,16 +82,17 @@ impl Truth {
             self.judge_claimant(now, host, node, before, others);
         }
         for contact in newest.members.iter().filter(|contact| !before.names(&contact.member) && contact.member != node.contact().member) {
-            self.judge_admission(now, &node.contact().member, &contact.member, newest, linked);
+            self.judge_admission(now, &node.contact().member, &contact.member, newest, (others, linked));
         }
         for contact in before.members.iter().filter(|contact| !newest.names(&contact.member)) {
             self.judge_removal(now, (number, host), node, &contact.member, (before, newest), others);
         }
     }
 
-    /// A leader lets somebody in, who is there under that name.
-    fn judge_admission(&mut self, now: Time, me: &Member, entrant: &Member, newest: &View, linked: &Linked<'_>) {
-        let Some(there) = self.host_of(entrant) else { return };
+    /// A leader lets somebody in, who is there under that name, and alone.
+    fn judge_admission(&mut self, now: Time, me: &Member, entrant: &Member, newest: &View, (others, linked): (&[&Node], &Linked<'_>)) {
+        let is_twin = others.iter().filter(|other| other.contact().member == *entrant).count() > 1;
+        let Some(there) = self.host_of(entrant).filter(|_| !is_twin) else { return };
         self.notes.judge(Law::LetInTruly, now, linked(there), || {
             format!("{me} lets {entrant} into view {} of epoch {}, and has no connection with it", newest.view_id, newest.epoch)
         });
@@ -117,12 +125,14 @@ impl Truth {
         let list = node.rests_on();
         let leads = others.iter().find(|other| other.contact().member == *leader).is_some_and(|other| other.leads());
         let there = self.host_of(leader).filter(|_| leads && !list.contains(leader));
+        // Whoever was asked before it led could not say so.
+        let led = |there: usize| self.current[there].and_then(|number| self.seats[number].leads).map(|(_, since)| since);
         let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
         // Who was in no group meanwhile has looked for any, and for as long as it is to.
         let was_in = |of: usize| self.current[of].is_some_and(|number| self.seats[number].joining.is_none_or(|at| at + window <= now));
         let could_ask = |of: usize, there: usize| {
             let links = is_long(self.links.whole_since(of, there)) && is_long(self.links.dialled_since(of, there));
-            let links = links && (of == host || is_long(self.links.open_since(of, host)));
+            let links = links && is_long(led(there)) && (of == host || is_long(self.links.open_since(of, host)));
             of != there && links && was_in(of)
         };
         let could_tell = there.and_then(|there| list.iter().find(|member| self.host_of(member).is_some_and(|of| could_ask(of, there))));
