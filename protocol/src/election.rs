@@ -196,7 +196,7 @@ impl Node {
 
     /// Claims as soon as everybody that is waited for has answered, and nobody better has.
     pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
-        let witness_timeout = self.config.witness_timeout();
+        let (witness_timeout, round) = (self.config.witness_timeout(), self.config.round());
         let Role::Candidate(candidate) = &self.role else { return };
         if candidate.is_blocked() {
             if self.lacks_to_claim(now).is_none() {
@@ -216,8 +216,8 @@ impl Node {
         let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
         if clear && (candidate.answered.is_empty() || candidate.asks_again) && may_answer {
             // Nobody else can say whether they live, or what is said is of before. They have been
-            // asked, and whoever works answers at once.
-            let soon = candidate.asked_at + witness_timeout;
+            // asked, and whoever works answers at once, or when it has asked the leader itself.
+            let soon = candidate.asked_at + witness_timeout + round;
             if let Phase::Asking { until, .. } = &mut candidate.phase {
                 *until = (*until).min(soon);
             }

@@ -146,6 +146,11 @@ impl Links {
         Some(dials.0.max(dials.1).max(dry.0).max(dry.1))
     }
 
+    /// Since when a host has descriptors to dial, and to be dialled, with; never where it has none.
+    pub(super) fn furnished_since(&self, host: usize) -> Option<Time> {
+        Self::since(&self.dry, host)
+    }
+
     /// Since when two hosts hear each other's datagrams; never where one does not.
     pub(super) fn heard_since(&self, a: usize, b: usize) -> Option<Time> {
         Some(Self::since(&self.hearing, (a, b))?.max(Self::since(&self.hearing, (b, a))?))

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use protocol::id::{Epoch, Member, Seq, ViewId};
+use protocol::id::{Contact, Epoch, Member, Seq, ViewId};
 use protocol::node::Node;
 use protocol::note::Note;
 use protocol::phase::Phase;
@@ -81,8 +81,11 @@ impl Truth {
         if before.epoch != newest.epoch {
             self.judge_claimant(now, host, node, before, others);
         }
-        for contact in newest.members.iter().filter(|contact| !before.names(&contact.member) && contact.member != node.contact().member) {
-            self.judge_admission(now, &node.contact().member, &contact.member, newest, (others, linked));
+        let me = &node.contact().member;
+        // A claim lets nobody in; whom its list names it has asked.
+        let is_new = |contact: &&Contact| before.epoch == newest.epoch && !before.names(&contact.member) && contact.member != *me;
+        for contact in newest.members.iter().filter(is_new) {
+            self.judge_admission(now, me, &contact.member, newest, (others, linked));
         }
         for contact in before.members.iter().filter(|contact| !newest.names(&contact.member)) {
             self.judge_removal(now, (number, host), node, &contact.member, (before, newest), others);
@@ -165,8 +168,10 @@ impl Truth {
         // Nobody of that life is there any more, or it goes by another one by now.
         let (Some(there), Some(other)) = (there, other) else { return };
         let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
-        // Who claims asks over new connections, most of which it dials itself.
-        let is_whole = is_long(self.links.answered_since(host, there)) && (stands || is_long(self.links.dialled_since(host, there)));
+        // Who claims asks over new connections, most of which it dials itself; a leader has those that it has, and needs others
+        // where they broke.
+        let can_ask = if stands { self.links.furnished_since(host) } else { self.links.dialled_since(host, there) };
+        let is_whole = is_long(self.links.answered_since(host, there)) && is_long(can_ask);
         let leaves = self.current[there].is_some_and(|number| self.sinks[number].leaves);
         // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining peer: it has gone by itself.
         let is_in = if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
