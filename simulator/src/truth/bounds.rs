@@ -11,8 +11,8 @@ impl Truth {
     pub(super) fn judge_retention(&mut self, now: Time, number: usize, node: &Node) {
         let base = node.base();
         let before = std::mem::replace(&mut self.known[number].base, base);
-        // With another log comes another base.
-        if base <= before || before == Seq::ZERO && self.known[number].end < base {
+        // With a snapshot comes another base, above all that was held.
+        if base <= before || self.known[number].end < base {
             return;
         }
         self.judge_discard(now, number, node, base);
