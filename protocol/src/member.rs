@@ -246,8 +246,9 @@ impl Node {
     }
 
     fn send_requests(&mut self, now: Time, leader: &Member, link: crate::id::LinkId, out: &mut Vec<Output>) {
+        let logged = self.log.last_oseq(&self.me.member);
         while !self.links.is_full(link)
-            && let Some((first, run)) = self.outbox.next_run(RUN_BYTES)
+            && let Some((first, run)) = self.outbox.next_due(logged, RUN_BYTES)
         {
             let requests = Requests { origin: self.me.member.clone(), first, run };
             self.send(now, leader, Message::SequencerRequest(requests), out);

@@ -96,8 +96,8 @@ impl Node {
                 return;
             }
             self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-            // Who was heard by a member may hear nobody: it is dialled, and told over the link.
-            if !matches!(via, Via::Passed) || !is_out {
+            // Who is heard may hear nobody: like any other that asks it is dialled, and told over the link.
+            if asked || !is_out {
                 return;
             }
         }
@@ -615,6 +615,28 @@ mod tests {
         puppet.refuse_dials(false);
         assert!(puppet.leads().entrants.is_empty(), "it has stopped asking");
         assert_eq!(puppet.node.links.deadline(), None, "nobody wants a link to it");
+    }
+
+    #[test]
+    fn an_older_life_that_is_heard_is_dialled_and_told_over_the_link_unless_the_later_one_is_a_member() {
+        for is_out in [false, true] {
+            let mut puppet = Puppet::leader(Knobs::fast());
+            puppet.admit(&reborn(2));
+            puppet.acknowledge(&reborn(2), Seq(2));
+            if is_out {
+                puppet.fail(&reborn(2));
+                puppet.rest(Knobs::fast().heartbeat_timeout);
+            }
+            puppet.out.clear();
+            puppet.hear(&peer(2), wish(&peer(2)));
+            let knows = puppet.leads().entrants.contains_key(peer(2).id());
+            assert_eq!((puppet.dialled().len() == 1, knows), (is_out, is_out));
+            puppet.greet(&peer(2), nothing());
+            let Message::NewPeerRequest(join) = wish(&peer(2)) else { unreachable!("a wish") };
+            let no = Rejected { ask: Some(join.ask), reason: Reason::OldIncarnation { known: reborn(2).member.inc } };
+            assert_eq!(puppet.told(&peer(2)).contains(&Message::Rejected(no)), is_out);
+            assert!(!puppet.leads().entrants.contains_key(peer(2).id()), "it is to ask by another name");
+        }
     }
 
     #[test]

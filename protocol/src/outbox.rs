@@ -31,10 +31,22 @@ pub(crate) struct Outbox {
     waiting_bytes: u64,
     /// The last number sent to the present leader over the present link.
     sent: Oseq,
+    /// Set when a leader has not taken what it was sent, until everything has been sent again.
+    restraint: Option<Restraint>,
     /// Own entries that stand in the log and are not stable yet.
     unstable: VecDeque<Stretch>,
     /// The last number that is stable.
     stable: Oseq,
+}
+
+/// How much is sent to a leader that has not taken everything: a run, and when what was sent stands in the log twice as many.
+/// Were all that waits sent again each time, and a little of it taken, then the more waited the slower it would go.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Restraint {
+    /// Runs that may be sent now.
+    left: u64,
+    /// Runs that may be sent when those stand in the log.
+    then: u64,
 }
 
 /// Readings that were published together, or what is left of them.
@@ -80,6 +92,7 @@ impl Outbox {
             ordered: Oseq::ZERO,
             waiting_bytes: 0,
             sent: Oseq::ZERO,
+            restraint: None,
             unstable: VecDeque::new(),
             stable: Oseq::ZERO,
         }
@@ -179,6 +192,31 @@ impl Outbox {
         }
         self.sent = end;
         Some((next, run))
+    }
+
+    /// The next run to send to a leader in whose log this peer's numbers end at `logged`: nothing, too, while one that has
+    /// not taken everything lately is to take what it was sent.
+    pub(crate) fn next_due(&mut self, logged: Oseq, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
+        if let Some(Restraint { left, then }) = &mut self.restraint
+            && *left == 0
+        {
+            if logged < self.sent {
+                return None;
+            }
+            (*left, *then) = (*then, then.saturating_mul(2));
+        }
+        let run = self.next_run(bytes)?;
+        if let Some(restraint) = &mut self.restraint {
+            restraint.left -= 1;
+        }
+        self.restraint = self.restraint.filter(|_| self.sent < self.last);
+        Some(run)
+    }
+
+    /// A leader has not taken what it was sent: everything above `oseq` has to be sent again, at first a little of it.
+    pub(crate) fn on_turned_away(&mut self, oseq: Oseq) {
+        self.rewind(oseq);
+        self.restraint = Some(Restraint { left: 1, then: 2 });
     }
 
     pub(crate) fn sent(&self) -> Oseq {
@@ -299,8 +337,8 @@ impl Outbox {
 /// By what it holds for each number, however that came together.
 impl Hash for Outbox {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { first, last, batches, bytes, ordered, waiting_bytes, sent, unstable, stable } = self;
-        (first, last, bytes, ordered, waiting_bytes, sent, stable).hash(state);
+        let Self { first, last, batches, bytes, ordered, waiting_bytes, sent, restraint, unstable, stable } = self;
+        (first, last, bytes, ordered, waiting_bytes, sent, restraint, stable).hash(state);
         for Batch { guarantee, readings, .. } in batches {
             readings.iter().for_each(|reading| (guarantee, reading).hash(state));
         }
@@ -413,6 +451,27 @@ mod tests {
         outbox.on_base_stable();
         outbox.on_stable(Seq(9), &knobs);
         assert_eq!((outbox.stable(), first(&outbox)), (Oseq(4), Some(Oseq(4))), "5 has no place");
+    }
+
+    #[test]
+    fn who_was_turned_away_sends_twice_as_much_each_time_that_all_of_it_is_ordered() {
+        let mut outbox = filled(9, &Knobs::default());
+        let due = |outbox: &mut Outbox, logged: u64| {
+            let runs = std::iter::from_fn(|| outbox.next_due(Oseq(logged), 0));
+            runs.map(|(first, _)| first.0).collect::<Vec<u64>>()
+        };
+        assert_eq!(due(&mut outbox, 0), (1..=9).collect::<Vec<_>>(), "nobody has turned it away");
+        outbox.on_turned_away(Oseq::ZERO);
+        for (logged, runs) in [(0, vec![1]), (0, vec![]), (1, vec![2, 3]), (2, vec![]), (3, vec![4, 5, 6, 7])] {
+            assert_eq!(due(&mut outbox, logged), runs, "after {logged}");
+        }
+        outbox.on_turned_away(Oseq(5));
+        assert_eq!(due(&mut outbox, 5), [6], "not as much as that");
+        outbox.rewind(Oseq(5));
+        assert_eq!(due(&mut outbox, 5), [6, 7], "on a new link nothing is under way");
+        assert_eq!(due(&mut outbox, 7), [8, 9]);
+        outbox.rewind(Oseq(6));
+        assert_eq!(due(&mut outbox, 6), [7, 8, 9], "all was sent");
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Node {
             }
             // It had no room, or did not know whether it still leads: what it did not take is sent again.
             (Role::Member(following), Reason::Busy) if following.leader.member == *from && ask.is_none() => {
-                self.outbox.rewind(self.log.last_oseq(&self.me.member));
+                self.outbox.on_turned_away(self.log.last_oseq(&self.me.member));
             }
             (Role::Candidate(candidate), Reason::Stale { promised }) => {
                 let overtaken = candidate.has_asked(from)
