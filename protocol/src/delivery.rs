@@ -381,7 +381,7 @@ mod tests {
         let log = log((1..=6).map(|n| data(&p2, n)).collect());
         let check = |delivered: u64, fork: u64, resume: u64, diverged: Option<(u64, u64)>, gap: Option<(u64, u64)>| {
             let (mut sinks, mut out) = (Sinks::new(), Vec::new());
-            sinks.delivered = Seq(delivered);
+            (sinks.delivered, sinks.is_new) = (Seq(delivered), delivered == 0);
             sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq(resume), None), &mut out);
             let said = out.iter().find_map(|output| match output {
                 Output::Note(Note::Diverged { from, to, .. }) => Some((from.0, to.0)),
