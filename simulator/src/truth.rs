@@ -259,7 +259,7 @@ impl Truth {
         self.judge_beliefs(now, number, node);
         self.judge_views(now, number, node);
         self.judge_seats(now, (number, host), node, (others, linked));
-        self.judge_dissolved(now, number, node, outputs);
+        self.judge_dissolved(now, (number, host), node, outputs);
         self.note_fullness(now, node);
         self.judge_retention(now, number, node);
         self.judge_numbered(now, number, node);

@@ -102,7 +102,7 @@ impl Truth {
     }
 
     /// A leader ends its group, which is to become part of another one.
-    pub(super) fn judge_dissolved(&mut self, now: Time, number: usize, node: &Node, outputs: &[Output]) {
+    pub(super) fn judge_dissolved(&mut self, now: Time, (number, host): (usize, usize), node: &Node, outputs: &[Output]) {
         let steps_down = |output: &Output| matches!(output, Output::Note(Note::StepDown { .. }));
         if node.phase() != Phase::Joining || !outputs.iter().any(steps_down) {
             return;
@@ -110,8 +110,11 @@ impl Truth {
         let Some(view) = node.view().filter(|view| view.successor.is_some()) else { return };
         let (me, end) = (&node.contact().member, node.contiguous());
         let Some(since) = self.seats[number].dissolving.take() else { return };
-        // By a clock that may run ahead by a fiftieth.
-        let waited = since + self.knobs.sync_timeout * 49 / 50 <= now;
+        // By its own clock, which may run ahead by a fiftieth; and what that jumps by in less than a beat it cannot tell from
+        // time that has passed.
+        let is_sure = self.links.well_since(host).is_some_and(|well| well <= since);
+        let doubtful = if is_sure { Duration::ZERO } else { self.knobs.heartbeat_interval };
+        let waited = since + (self.knobs.sync_timeout * 49 / 50).saturating_sub(doubtful) <= now;
         for contact in view.members.iter().filter(|contact| contact.member != *me) {
             let reach = self.holders.reach(&contact.member, node);
             self.notes.judge(Law::DissolvedLevel, now, reach >= end || waited, || {
