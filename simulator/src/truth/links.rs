@@ -126,11 +126,11 @@ impl Links {
 
     /// Whether no question of one host to another can be answered.
     pub(super) fn is_cut(&self, a: usize, b: usize) -> bool {
-        self.barred(a, b) || self.barred(b, a)
+        self.is_barred(a, b) || self.is_barred(b, a)
     }
 
     /// Whether nothing goes over a link from one host to another.
-    fn barred(&self, from: usize, to: usize) -> bool {
+    pub(super) fn is_barred(&self, from: usize, to: usize) -> bool {
         self.ways.get(&(from, to)).is_some_and(|trouble| trouble.wholly > 0)
     }
 

@@ -3,7 +3,9 @@
 //! A part is all hosts that reach one another, directly or by others, as far as the links really are whole. It owes something
 //! once nothing has happened to it for long enough: nobody of it died, started or stood still, and no link between two of it
 //! was cut or bad. What happens elsewhere, or happened before, is no excuse. Where some of a part cannot reach each other, it
-//! owes nothing: who is to lead it is not for everybody to say.
+//! owes nothing: who is to lead it is not for everybody to say. Where somebody outside is heard and cannot be answered, what that
+//! one claims, and numbers, counts here too, and the part begins anew when it has given up on it: it owes a leader one election
+//! later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,6 +35,8 @@ struct Part {
     groups: u32,
     /// Whether all that happened was the end of some whose machines said so at once.
     told: bool,
+    /// Whether somebody outside was heard since, and could not be answered.
+    hears: bool,
     /// Whether everybody in it has a leader by now, and whether it is the same one.
     is_led: bool,
     is_one: bool,
@@ -55,6 +59,7 @@ impl Truth {
             if part.groups == 0 {
                 part.groups = groups(&members);
             }
+            part.hears |= !part.is_led && self.hears_outsiders(&part.hosts, nodes);
             if !part.is_led && part.since + part.replaced_within(&self.knobs) <= now {
                 part.is_led = true;
                 self.judge_leader(now, &part, &members);
@@ -179,6 +184,12 @@ impl Truth {
         all
     }
 
+    /// Whether words of somebody else come in, and none go back.
+    fn hears_outsiders(&self, hosts: &BTreeSet<usize>, nodes: &[(usize, &Node)]) -> bool {
+        let mut outside = nodes.iter().map(|(host, _)| *host).filter(|host| !hosts.contains(host) && !self.links.is_still(*host));
+        outside.any(|from| hosts.iter().any(|host| !self.links.is_barred(from, *host)))
+    }
+
     /// Since when nothing has happened to any of these; never where two of them do not reach each other, or one is about to go.
     fn quiet_since(&self, hosts: &BTreeSet<usize>) -> Option<Time> {
         let mut quiet = Time::ZERO;
@@ -194,14 +205,16 @@ impl Truth {
 
 impl Part {
     fn new(now: Time, hosts: BTreeSet<usize>) -> Self {
-        Self { hosts, since: now, groups: 0, told: false, is_led: false, is_one: false, marked: None }
+        Self { hosts, since: now, groups: 0, told: false, hears: false, is_led: false, is_one: false, marked: None }
     }
 
     /// How long it takes at most until who has lost its leader has another one (`docs/GUARANTEES.md` says the same), with one
-    /// more round of asking, because those who ask do not begin at the same moment.
+    /// more round of asking, because those who ask do not begin at the same moment, and one more election where somebody outside
+    /// is heard.
     fn replaced_within(&self, knobs: &Knobs) -> Duration {
         let asking = knobs.election_timeout + knobs.sync_timeout;
-        if self.told { 4 * round(knobs) + asking } else { knobs.heartbeat_timeout + knobs.heartbeat_interval + 2 * asking }
+        let later = if self.hears { asking } else { Duration::ZERO };
+        later + if self.told { 4 * round(knobs) + asking } else { knobs.heartbeat_timeout + knobs.heartbeat_interval + 2 * asking }
     }
 
     /// How long it takes until it is one group: a return for each group that it was, and one for what was under way.
