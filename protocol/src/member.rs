@@ -322,11 +322,20 @@ impl Node {
                     self.become_joining(now, Some(leader), out);
                 }
             }
-        } else if let Some(successor) = view.successor.clone().filter(|_| view.epoch == following.epoch) {
-            self.merging = true;
-            self.put_off_dissolving(now, successor.id());
-            self.become_joining(now, Some(successor), out);
+        } else {
+            self.join_successor(now, out);
         }
+    }
+
+    /// Joins the leader that the newest view names, if that is the last one of a group that becomes part of another one.
+    pub(crate) fn join_successor(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        let Role::Member(following) = &self.role else { return false };
+        let last = self.log.view().filter(|view| view.epoch == following.epoch && view.names(&self.me.member));
+        let Some(successor) = last.and_then(|view| view.successor.clone()).filter(|_| self.building.is_none()) else { return false };
+        self.merging = true;
+        self.put_off_dissolving(now, successor.id());
+        self.become_joining(now, Some(successor), out);
+        true
     }
 }
 
@@ -344,10 +353,14 @@ const STALLED_BEATS: u32 = 2;
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
-    use crate::id::{Epoch, Seq};
-    use crate::message::{Heartbeat, Message};
+    use crate::guarantee::Guarantee;
+    use crate::id::{Epoch, Oseq, Seq};
+    use crate::message::{Entry, Heartbeat, Message, Ordered, Reason, Rejected};
+    use crate::phase::Phase;
     use crate::puppet::{Puppet, beat, epoch_of, first_view, nothing, peer};
+    use crate::role::Role;
     use crate::seam::Input;
+    use crate::view::View;
 
     /// How many frames of readings the leader has been sent.
     fn sent(puppet: &mut Puppet) -> usize {
@@ -377,6 +390,20 @@ mod tests {
             puppet.say(&peer(3), beat(n, ordered));
             assert_eq!(sent(&mut puppet), again, "beat {n}");
         }
+    }
+
+    #[test]
+    fn whom_to_join_says_the_last_view_of_its_group_also_while_something_before_it_waits_to_be_safe() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        let epoch = epoch_of(&peer(3));
+        let view = puppet.node.log.view().cloned().expect("it is in one");
+        let last = View { view_id: view.view_id.next(), successor: Some(peer(4)), ..view };
+        let run = vec![Entry::one(peer(2).member, Oseq(1), Guarantee::Safe, "x".into(), 0), Entry::View(last)];
+        puppet.say(&peer(3), Message::Ordered(Ordered { epoch: epoch.clone(), first: Seq(2), run, stable: Seq(1), repair: None }));
+        assert_eq!(puppet.node.phase(), Phase::Member, "who has it is to be said yet");
+        puppet.say(&peer(3), Message::Rejected(Rejected { ask: Some(epoch.round), reason: Reason::NotLeader }));
+        let Role::Joining(joining) = &puppet.node.role else { panic!("it elects") };
+        assert_eq!(joining.target.as_ref().map(|(target, _)| target), Some(&peer(4)));
     }
 
     #[test]

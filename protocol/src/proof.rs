@@ -132,7 +132,9 @@ impl Node {
             }
             (Role::Member(following), Reason::NotLeader) if following.leader.member == *from => {
                 let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
-                if answers || ask == Some(following.epoch.round) {
+                // The last view of a group that becomes part of another one says whom to join; that everybody has it may be said
+                // on the way yet.
+                if (answers || ask == Some(following.epoch.round)) && !self.join_successor(now, out) {
                     self.miss(now, Cause::OwnWord, &own_word(&reason), out);
                 }
             }
