@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Knobs;
+use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Seq, ViewId};
 use crate::message::{Coordinator, Election, Entry, Message, Ordered, Reason, Rejected, SyncRequest};
 use crate::phase::Phase;
@@ -158,6 +158,10 @@ fn a_full_group_is_believed_over_a_link_as_long_as_it_answers() {
 fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
     for is_gone in [true, false] {
         let mut puppet = member_of(&[1, 2, 3, 4]);
+        // An election is to take longer than what a witness needs.
+        let knobs = puppet.node.config.knobs().clone();
+        let election_timeout = knobs.election_timeout * 4;
+        puppet.node.config = Config::unchecked(Knobs { election_timeout, ..knobs });
         puppet.fail(&peer(3));
         puppet.rest(Duration::from_millis(20));
         assert!(puppet.refuse_dials(true) > 0, "p3 can speak for itself, so it is dialled again");
@@ -171,7 +175,7 @@ fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
             puppet.give(Input::DialFailed { link, refused: true });
         }
         // As long as p4, which has let it down, may answer.
-        puppet.rest(puppet.node.config.witness_timeout());
+        puppet.rest(puppet.node.config.witness_timeout() + puppet.node.config.round());
         let expected = if is_gone { Phase::Syncing } else { Phase::Asking };
         assert_eq!(puppet.node.phase(), expected);
     }

@@ -13,7 +13,11 @@ impl Node {
     pub(crate) fn doubt_self(&mut self, now: Time) {
         // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read. There may
         // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
-        let Some(deadline) = self.deadline() else { return };
+        let Some(deadline) = self.deadline().filter(|deadline| *deadline < now) else {
+            // What turns out later to have been due before, because what stood in its way is gone, has called nobody late.
+            self.excused_until = now;
+            return;
+        };
         let (overdue, lag) = (now.since(deadline), now.since(deadline.max(self.excused_until)));
         self.lag = self.lag.max(lag);
         if lag <= self.config.tick() {
@@ -61,6 +65,7 @@ mod tests {
     use crate::puppet::{Puppet, peer};
     use crate::seam::{Input, Output, Publication};
     use crate::time::Time;
+    use std::time::Duration;
 
     #[test]
     fn a_leader_that_is_late_by_less_than_a_beat_accuses_nobody_for_that_time() {
@@ -82,6 +87,18 @@ mod tests {
 
     fn at(milli: u64) -> Time {
         Time::from_micros(milli * 1_000)
+    }
+
+    #[test]
+    fn what_turns_out_to_have_been_due_long_ago_has_called_nobody_late() {
+        let mut puppet = Puppet::member(Knobs::fast());
+        puppet.give(Input::Wake);
+        let now = puppet.now;
+        puppet.node.doubt_self(now);
+        // Whatever that call does away with, and this was waited for instead of.
+        puppet.node.more_at = Some(Time::ZERO);
+        puppet.node.doubt_self(now + Duration::from_millis(1));
+        assert_eq!(puppet.node.lag, Duration::from_millis(1));
     }
 
     /// Calls a lone newcomer with that at these moments, and wakes it at last; whether it has claimed by then.
