@@ -109,7 +109,7 @@ impl Truth {
         }
         let Some(view) = node.view().filter(|view| view.successor.is_some()) else { return };
         let (me, end) = (&node.contact().member, node.contiguous());
-        let Some(since) = self.seats[number].dissolving.take() else { return };
+        let since = self.seats[number].dissolving.take().unwrap_or(now);
         // By its own clock, which may run ahead by a fiftieth; and what that jumps by in less than a beat it cannot tell from
         // time that has passed.
         let is_sure = self.links.well_since(host).is_some_and(|well| well <= since);
