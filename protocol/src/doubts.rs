@@ -1,4 +1,5 @@
-//! Tests: what somebody is told that misses its leader, and for how long it waits for whom.
+//! Tests of elections: what a peer that misses its leader is told by the others, and for how long
+//! it waits for each of them.
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ fn refusal(puppet: &mut Puppet, to: &Contact) -> Option<Reason> {
     told.into_iter().find_map(|message| if let Message::Rejected(Rejected { reason, .. }) = message { Some(reason) } else { None })
 }
 
-/// What it asks somebody that connects anew.
+/// The question that the peer puts to another one that connects anew.
 fn open_question(puppet: &mut Puppet, to: &Contact) -> u64 {
     let end = puppet.node.log.end();
     puppet.greet(to, end);

@@ -500,8 +500,8 @@ impl Node {
         }
     }
 
-    /// This peer misses the leader now, so whoever waits for its verdict gets it, as if it asked
-    /// now: a view may have come meanwhile that has put the asker out.
+    /// This peer misses the leader now. It answers each waiting question as if the question came
+    /// now: a view may have put the asker out meanwhile.
     fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(witness) = self.witness.take() else { return };
         for election in witness.electors.into_values() {

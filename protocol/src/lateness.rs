@@ -14,7 +14,8 @@ impl Node {
         // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read. There may
         // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
         let Some(deadline) = self.deadline().filter(|deadline| *deadline < now) else {
-            // What turns out later to have been due before, because what stood in its way is gone, has called nobody late.
+            // This call was not late. An earlier deadline may show itself in a later call, because
+            // what stood before it is gone; that one made nobody late.
             self.excused_until = now;
             return;
         };
@@ -95,7 +96,7 @@ mod tests {
         puppet.give(Input::Wake);
         let now = puppet.now;
         puppet.node.doubt_self(now);
-        // Whatever that call does away with, and this was waited for instead of.
+        // The earlier deadline that shows itself.
         puppet.node.more_at = Some(Time::ZERO);
         puppet.node.doubt_self(now + Duration::from_millis(1));
         assert_eq!(puppet.node.lag, Duration::from_millis(1));

@@ -194,8 +194,8 @@ impl Node {
         }
     }
 
-    /// What all members have was said of those of the leader's newest view. It may have overtaken that view, so it counts as soon
-    /// as this log is as long as the leader's was.
+    /// The leader said what all members of its newest view have. That word may have overtaken the
+    /// view, so it counts as soon as this log is as long as the leader's was.
     pub(crate) fn discard_what_all_have(&mut self) {
         let end = self.log.contiguous();
         let Role::Member(following) = &mut self.role else { return };

@@ -132,8 +132,8 @@ impl Node {
             }
             (Role::Member(following), Reason::NotLeader) if following.leader.member == *from => {
                 let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
-                // The last view of a group that becomes part of another one says whom to join; that everybody has it may be said
-                // on the way yet.
+                // The last view of a group that becomes part of another one names whom to join. The
+                // leader's word that everybody holds that view may still be on its way.
                 if (answers || ask == Some(following.epoch.round)) && !self.join_successor(now, out) {
                     self.miss(now, Cause::OwnWord, &own_word(&reason), out);
                 }

@@ -106,8 +106,8 @@ pub(crate) struct Candidate {
     pub(crate) callers: BTreeMap<PeerId, Contact>,
     /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
     pub(crate) only_silent: bool,
-    /// Whether it has asked before: what it, or whoever answers, holds against the missed leader
-    /// may be over by now.
+    /// Whether it has asked before. What it or a peer that answers holds against the missed leader
+    /// may be over by then.
     pub(crate) asks_again: bool,
     /// Whether somebody asked follows a view that this peer is not in.
     pub(crate) disowned: bool,

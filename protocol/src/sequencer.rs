@@ -138,7 +138,7 @@ impl Leader {
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
-    /// This leader's own loop ran late: it accuses nobody for that time.
+    /// The leader was called late. It accuses nobody for that time.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         for follower in self.followers.values_mut() {
             follower.excuse(now, lag);
@@ -149,8 +149,8 @@ impl Leader {
         self.watch_at += lag;
     }
 
-    /// It ran so late that the others may have elected somebody else meanwhile: it numbers nothing before it knows again where
-    /// it stands.
+    /// The leader was called so late that its members may have elected another one. It numbers
+    /// nothing until each of them has answered a new beat.
     pub(crate) fn doubt_lead(&mut self, now: Time) {
         let beat = self.beat_now(now);
         if !self.followers.is_empty() {
@@ -318,7 +318,7 @@ impl Node {
         follower.liveness.prove(started);
         follower.echo = follower.echo.max(Some(ack.beat));
         let holder = follower.contact.clone();
-        // Whoever answers before the view without it is numbered was not gone.
+        // A member that answers before the view without it is numbered stays in.
         leader.failed.retain(|(contact, silent)| !silent || contact.member != *from);
         leader.clear_doubt();
         self.refuse_duplicates(now, from, &holder, ack.beat, out);

@@ -29,8 +29,9 @@ pub(super) struct Seat {
     dissolving: Option<Time>,
     /// Which epoch it leads, by the round, and since when.
     leads: Option<(u64, Time)>,
-    /// Whom it follows, by the round, and the view that it holds, and since when each.
+    /// Which epoch it follows, by the round, and since when.
     follows: Option<(u64, Time)>,
+    /// The view that it holds, with the round of its epoch, and since when.
     held: Option<((ViewId, u64), Time)>,
 }
 
