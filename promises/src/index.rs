@@ -31,6 +31,8 @@ pub(crate) struct Index<'a> {
     pub(crate) troubles: Vec<Trouble<'a>>,
     /// The processes that were started again without what they had stored, and where that is recorded.
     wiped: Vec<(usize, &'a str)>,
+    /// From where to where in the records the disk of a process took nothing, by the fault's name.
+    full: Vec<(std::ops::Range<usize>, &'a str, &'a str)>,
     /// Whether a peer says that it runs in mode `primary`.
     pub(crate) primary: bool,
     pub(crate) quiet: Option<Quiet>,
@@ -311,6 +313,12 @@ impl<'a> Index<'a> {
     /// Whether a process has lost what it had stored between two of its records.
     pub(crate) fn is_wiped_between(&self, from: Option<usize>, to: usize, process: Option<&str>) -> bool {
         self.wiped.iter().any(|(at, wiped)| Some(*wiped) == process && from.is_none_or(|from| from < *at) && *at < to)
+    }
+
+    /// Whether a process could store nothing when that was recorded.
+    pub(crate) fn is_full_at(&self, at: Option<usize>, process: Option<&str>) -> bool {
+        let at = at.unwrap_or(0);
+        self.full.iter().any(|(span, _, full)| Some(*full) == process && span.contains(&at))
     }
 
     /// The troubles that were in force, or could still be felt, at some moment between the two.

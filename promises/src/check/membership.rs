@@ -277,8 +277,10 @@ pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
         let earlier = index.lives.iter().enumerate().filter(|(_, other)| other.peer == life.peer && other.process == life.process);
         for (other, earlier) in earlier.filter(|(_, other)| other.first.is_some_and(|at| at < first)) {
             sheet.look();
-            // Who has lost its folder counts by its clock, which may be behind, until it is told of the earlier life.
-            if earlier.inc >= life.inc && !index.is_wiped_between(earlier.first, first, life.process) {
+            // Who has lost its folder, or could not store its number, counts by its clock, which may be behind, until it is told of
+            // the earlier life.
+            let knows = !index.is_wiped_between(earlier.first, first, life.process) && !index.is_full_at(earlier.first, life.process);
+            if earlier.inc >= life.inc && knows {
                 sheet.breach(&[first, earlier.last], || format!("{} comes after {}", index.name(id), index.name(other)));
             }
             if case.options.settled && core.contains(&id) && index.last_view(id).is_none() {

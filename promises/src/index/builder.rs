@@ -42,6 +42,7 @@ impl<'a> Builder<'a> {
             published: vec![],
             troubles: vec![],
             wiped: vec![],
+            full: vec![],
             primary: false,
             quiet: None,
             unconfirmed: vec![],
@@ -302,6 +303,9 @@ impl<'a> Builder<'a> {
                 self.fault(at, t, id, fault, who);
             }
             World::Heal { id } => {
+                for (span, ..) in self.index.full.iter_mut().filter(|(span, fault, _)| *fault == id && span.end == usize::MAX) {
+                    span.end = at;
+                }
                 for trouble in self.index.troubles.iter_mut().filter(|trouble| trouble.id == *id && trouble.to == u64::MAX) {
                     // What is dead stays dead.
                     if trouble.kind != TroubleKind::Down {
@@ -360,7 +364,11 @@ impl<'a> Builder<'a> {
                 self.index.wiped.extend(who.iter().map(|process| (at, process.as_str())));
                 return;
             }
-            Fault::Restart { .. } | Fault::Spawn | Fault::Host { hurt: Hurt::Disk } => return,
+            Fault::Host { hurt: Hurt::Disk } => {
+                self.index.full.extend(who.iter().map(|process| (at..usize::MAX, id, process.as_str())));
+                return;
+            }
+            Fault::Restart { .. } | Fault::Spawn => return,
         };
         self.trouble(at, t, kind, (id, who), lives);
         // Over a bad link something gets through: it proves nothing about who reaches whom.
