@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::id::{Member, Seq};
+use protocol::id::{Member, PeerId, Seq};
 use protocol::message::{Added, Entry};
 use protocol::node::Node;
 use protocol::time::Time;
@@ -78,13 +78,18 @@ impl Truth {
 
     /// A leader lets somebody in. Whoever asks by another question than it came in by begins anew: it may not hold any more what
     /// it held, and what it is sent then is the past.
-    pub(crate) fn note_answered(&mut self, host: usize, node: &Node, entrant: &Member, added: &Added) {
+    pub(crate) fn note_answered(&mut self, host: usize, node: &Node, entrant: &PeerId, added: &Added) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
+        let views = node.last_views();
+        let Some(contact) = views.first().and_then(|(_, view)| view.find(entrant)) else { return };
+        let entrant = &contact.member;
+        // Who was named by an election, or came in with an earlier word, came in by another question than this one.
+        let came_now = node.came_in(entrant) == Some(added.view_at) && self.known[number].end < added.view_at;
         let answered = &mut self.known[number].answered;
         let before = answered.get(entrant).filter(|(epoch, ..)| *epoch == added.epoch);
         let since = match before {
             Some((_, ask, since)) if *ask == added.ask => *since,
-            None if node.came_in(entrant) == Some(added.view_at) => added.view_at,
+            None if came_now => added.view_at,
             Some(_) | None => node.contiguous(),
         };
         answered.insert(entrant.clone(), (added.epoch.clone(), added.ask, since));

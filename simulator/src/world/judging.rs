@@ -49,12 +49,15 @@ impl<W: Watch> World<W> {
             let Output::Send { link, message: Message::Added(added) } = output else { continue };
             let place = process.links.get(link);
             let other = place.map(|(connection, side)| connections[*connection].ends[1 - side].host);
-            if let Some(entrant) = other.and_then(|other| hosts[other].process.as_ref()) {
-                truth.note_answered(host, &process.node, &entrant.contact.member, added);
+            // It may have died meanwhile: its leader does not know.
+            if let Some(other) = other {
+                truth.note_answered(host, &process.node, &hosts[other].id, added);
             }
         }
         // What others hold is asked for rarely.
-        let is_asked = |output: &Output| matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_));
+        let is_asked = |output: &Output| {
+            matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_) | Output::Published { place: None, .. })
+        };
         let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
         let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
         let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
