@@ -29,7 +29,7 @@ use crate::counters::Counters;
 use crate::discovery::{self, Discovery};
 use crate::disk;
 use crate::door::Door;
-use crate::door::confirmations::{Confirmations, Stretch};
+use crate::door::confirmations::Confirmations;
 use crate::failure::{Failure, REFUSED, UNAVAILABLE};
 use crate::incarnation::Past;
 use crate::inputs::Recorder;
@@ -413,10 +413,10 @@ impl Shell {
                 self.counters.accept(self.node.contact().member.inc, first, readings.len(), self.now);
                 self.on_accepted(first, readings.len());
             }
-            Output::Published { first, last, seq, log, epoch, outcome } => {
+            Output::Published { first, last, place, outcome } => {
                 let inc = self.node.contact().member.inc;
                 self.counters.order(inc, first, last);
-                self.confirmations.on_published(inc, &Stretch { first, last, seq, log, epoch }, outcome, &self.door);
+                self.confirmations.on_published(inc, (first, last), place.as_ref(), outcome, &self.door);
             }
             Output::Refused { place, why } => {
                 self.counters.refuse(why);

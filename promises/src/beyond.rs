@@ -60,7 +60,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "place-told",
-        statement: "a publisher is told of each reading where it truly stands, as soon as that stands in its log; at rest it was told so of each whose place it has held, and that it is stable",
+        statement: "a publisher is told of each reading where it truly stands, as soon as that stands in its log, or that it stands somewhere in the part that a snapshot stands for; at rest it was told so of each that is not lost, and that it is stable",
         why: "what a publisher is told goes to those who gave it its readings, and into no history",
     },
     Beyond {

@@ -320,10 +320,12 @@ impl Node {
         self.log = log;
         let own = self.log.between(fork.next(), self.log.contiguous());
         let own: Vec<Stretch> = own.filter_map(|(seq, entry)| Stretch::of(&entry, seq, &self.me.member)).collect();
-        for stretch in &own {
-            Output::published(*stretch, Outcome::Ordered, &self.log, out);
+        if let Some((first, last)) = self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), fork, own.clone()) {
+            out.push(Output::Published { first, last, place: None, outcome: Outcome::Ordered });
         }
-        self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), fork, own);
+        for stretch in own {
+            Output::published(stretch, Outcome::Ordered, &self.log, out);
+        }
         self.confirm_stable(out);
     }
 

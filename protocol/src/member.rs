@@ -6,7 +6,7 @@ use crate::id::{Contact, Epoch, Member, Seq};
 use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
 use crate::node::Node;
 use crate::note::{Cause, Evidence, Note};
-use crate::outbox::Stretch;
+use crate::outbox::{Settled, Stretch};
 use crate::role::{Following, Role};
 use crate::seam::{Outcome, Output, StopReason};
 use crate::time::Time;
@@ -182,14 +182,17 @@ impl Node {
 
     /// Tells which readings of its own are stable that were not known to be.
     pub(crate) fn confirm_stable(&mut self, out: &mut Vec<Output>) {
-        if self.log.stable() >= self.log.base() {
-            self.outbox.on_base_stable();
+        let news = self.outbox.on_stable(self.log.stable(), self.log.base(), self.config.knobs());
+        for settled in &news {
+            match *settled {
+                Settled::Placed(stretch) => Output::published(stretch, Outcome::Stable, &self.log, out),
+                Settled::Unplaced { from: first, to: last } => {
+                    out.push(Output::Published { first, last, place: None, outcome: Outcome::Stable });
+                }
+            }
         }
-        let news = self.outbox.on_stable(self.log.stable(), self.config.knobs());
-        for stretch in &news {
-            Output::published(*stretch, Outcome::Stable, &self.log, out);
-        }
-        for Stretch { seq, oseq, count, .. } in news.into_iter().filter(|stretch| stretch.guarantee == Guarantee::Safe) {
+        let placed = news.into_iter().filter_map(|settled| if let Settled::Placed(stretch) = settled { Some(stretch) } else { None });
+        for Stretch { seq, oseq, count, .. } in placed.filter(|stretch| stretch.guarantee == Guarantee::Safe) {
             out.push(Output::Acknowledged { first: oseq, seq, count, log: self.log.name(), epoch: self.log.epoch() });
         }
     }

@@ -69,6 +69,15 @@ pub(crate) struct Stretch {
     pub(crate) guarantee: Guarantee,
 }
 
+/// Own readings that have become stable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Those that stand there.
+    Placed(Stretch),
+    /// Those in a part of the log that only a snapshot stands for: the first and the last.
+    Unplaced { from: Oseq, to: Oseq },
+}
+
 impl Stretch {
     /// What stands at `seq`, if it is a member's own.
     pub(crate) fn of(entry: &Entry, seq: Seq, member: &Member) -> Option<Self> {
@@ -240,9 +249,13 @@ impl Outbox {
         self.sent = self.sent.max(last);
     }
 
-    /// The log has become another one, in which this peer's numbers end at `ordered`, and `above` stand above the fork.
-    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, fork: Seq, above: Vec<Stretch>) {
+    /// The log has become another one, in which this peer's numbers end at `ordered`, and `above` stand above the fork. Returns
+    /// the first and the last of those that stand in the log now and did not, in a part of it that only a snapshot stands for.
+    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, fork: Seq, above: Vec<Stretch>) -> Option<(Oseq, Oseq)> {
+        let known = self.ordered.max(self.stable);
         self.ordered = ordered.min(self.last);
+        let placed = above.first().map_or(self.ordered, |stretch| stretch.oseq.previous());
+        let unplaced = (known.next(), placed.min(self.ordered));
         self.sent = self.ordered;
         self.unstable.retain(|stretch| stretch.seq <= fork);
         if let Some(stretch) = self.unstable.back_mut() {
@@ -250,35 +263,43 @@ impl Outbox {
         }
         self.unstable.extend(above);
         self.waiting_bytes = self.bytes_between(self.ordered, self.last);
+        Some(unplaced).filter(|(from, to)| from <= to)
     }
 
-    /// Everything up to `seq` is stable: what is far enough behind may go. Returns the own entries for which that is news.
-    pub(crate) fn on_stable(&mut self, seq: Seq, knobs: &Knobs) -> Vec<Stretch> {
+    /// Everything up to `seq` is stable: what is far enough behind may go. The log retains nothing up to `base`. Returns the own
+    /// readings for which that is news.
+    pub(crate) fn on_stable(&mut self, seq: Seq, base: Seq, knobs: &Knobs) -> Vec<Settled> {
         let mut news = Vec::new();
         while let Some(stretch) = self.unstable.pop_front_if(|stretch| stretch.seq <= seq) {
-            let count = seq.next().above(stretch.seq);
+            // Numbers rise along a log: those before it stand before it.
+            self.settle_unplaced(stretch.oseq.previous(), &mut news);
+            let count = seq.next().above(stretch.seq).min(stretch.count);
+            let settled = Stretch { count, ..stretch };
+            self.stable = self.stable.max(settled.last());
+            news.push(Settled::Placed(settled));
             if count < stretch.count {
-                news.push(Stretch { count, ..stretch });
                 let (seq, oseq) = (stretch.seq.plus(count), stretch.oseq.plus(count));
                 // It stands behind what is stable, so it is the last that is looked at.
                 self.unstable.push_front(Stretch { seq, oseq, count: stretch.count - count, ..stretch });
                 break;
             }
-            news.push(stretch);
         }
-        if let Some(last) = news.last() {
-            self.stable = self.stable.max(last.last());
+        if base <= seq {
+            let placed = self.unstable.front();
+            self.settle_unplaced(placed.map_or(self.ordered, |stretch| stretch.oseq.previous()), &mut news);
         }
         self.forget(knobs);
         news
     }
 
-    /// The log is stable wherever nothing of it is retained: so is each number that stands in it, up
-    /// to the first one whose place is known. Those that came in a snapshot have no place here.
-    pub(crate) fn on_base_stable(&mut self) {
-        let placed = self.unstable.front();
-        let settled = placed.map_or(self.ordered, |stretch| stretch.oseq.previous());
-        self.stable = self.stable.max(settled.min(self.ordered));
+    /// What stands in the log up to `to` is stable, and those that are not known to be have no place here: they came in a snapshot.
+    /// None of them can be lost, since only what was stable once is given up.
+    fn settle_unplaced(&mut self, to: Oseq, news: &mut Vec<Settled>) {
+        let (from, to) = (self.stable.next(), to.min(self.ordered));
+        if from <= to {
+            self.stable = to;
+            news.push(Settled::Unplaced { from, to });
+        }
     }
 
     /// Gives up what is stable, except for the last of it.
@@ -355,7 +376,7 @@ const READING_BYTES: u64 = 16;
 
 #[cfg(test)]
 mod tests {
-    use super::{Outbox, Stretch};
+    use super::{Outbox, Settled, Stretch};
     use crate::config::Knobs;
     use crate::guarantee::Guarantee::{self, Agreed};
     use crate::id::{Oseq, Seq};
@@ -374,6 +395,12 @@ mod tests {
     /// One of its numbers has appeared in the log.
     fn ordered(outbox: &mut Outbox, seq: u64, oseq: u64) {
         outbox.on_ordered(stretch(seq, oseq));
+    }
+
+    /// What is told of a log of which everything is retained, once it is stable up to there.
+    fn stable_up_to(outbox: &mut Outbox, seq: Seq, knobs: &Knobs) -> Vec<Stretch> {
+        let placed = |settled: Settled| if let Settled::Placed(stretch) = settled { stretch } else { panic!("{settled:?}") };
+        outbox.on_stable(seq, Seq::ZERO, knobs).into_iter().map(placed).collect()
     }
 
     fn stretch(seq: u64, oseq: u64) -> Stretch {
@@ -431,26 +458,40 @@ mod tests {
             ordered(&mut outbox, n, n);
         }
         // All three were stable there, and none of them stands in the log that takes its place.
-        outbox.on_stable(Seq(2), &knobs);
+        stable_up_to(&mut outbox, Seq(2), &knobs);
         outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, vec![stretch(1, 3)]);
         assert_eq!(outbox.room(&knobs).1, 4, "two of three are held, and wait");
-        outbox.on_stable(Seq(1), &knobs);
+        stable_up_to(&mut outbox, Seq(1), &knobs);
         assert_eq!(outbox.room(&knobs).1, 8, "one of them is held");
     }
 
     #[test]
-    fn what_came_in_a_snapshot_is_given_up_like_what_has_a_place() {
+    fn what_only_a_snapshot_stands_for_is_told_and_given_up_like_what_has_a_place() {
         let knobs = Knobs { merge_retain_entries: 1, ..Knobs::default() };
-        let mut outbox = filled(5, &knobs);
-        // Numbers 1 to 3 stand below what the log retains, 4 above it, and 5 waits.
-        outbox.on_log_replaced(Oseq(4), Seq::ZERO, vec![stretch(9, 4)]);
+        let mut outbox = filled(6, &knobs);
+        ordered(&mut outbox, 3, 1);
+        // Numbers 1 and 2 stood in the log before; 3 and 4 stand, too, below what it retains now, 5 above it, and 6 waits.
+        ordered(&mut outbox, 4, 2);
+        assert_eq!(outbox.on_log_replaced(Oseq(5), Seq(3), vec![stretch(9, 5)]), Some((Oseq(3), Oseq(4))));
+        assert_eq!(outbox.on_log_replaced(Oseq(5), Seq(3), vec![stretch(9, 5)]), None, "they stand there already");
         let first = |outbox: &Outbox| outbox.readings().next().map(|(first, ..)| first);
-        outbox.on_base_stable();
-        outbox.on_stable(Seq(8), &knobs);
-        assert_eq!((outbox.stable(), first(&outbox)), (Oseq(3), Some(Oseq(3))), "4 is not stable");
-        outbox.on_base_stable();
-        outbox.on_stable(Seq(9), &knobs);
-        assert_eq!((outbox.stable(), first(&outbox)), (Oseq(4), Some(Oseq(4))), "5 has no place");
+        assert_eq!(outbox.on_stable(Seq(5), Seq(8), &knobs), [Settled::Placed(stretch(3, 1))], "the snapshot is not stable");
+        let unplaced = Settled::Unplaced { from: Oseq(2), to: Oseq(4) };
+        assert_eq!(outbox.on_stable(Seq(8), Seq(8), &knobs), [unplaced]);
+        assert_eq!((outbox.stable(), first(&outbox)), (Oseq(4), Some(Oseq(4))), "5 is not stable");
+        assert_eq!(outbox.on_stable(Seq(9), Seq(8), &knobs), [Settled::Placed(stretch(9, 5))]);
+        assert_eq!((outbox.stable(), first(&outbox)), (Oseq(5), Some(Oseq(5))), "6 has no place");
+    }
+
+    #[test]
+    fn what_stands_between_two_places_is_told_with_the_later_one() {
+        let knobs = Knobs::default();
+        let mut outbox = filled(3, &knobs);
+        ordered(&mut outbox, 3, 1);
+        outbox.on_log_replaced(Oseq(3), Seq(3), vec![stretch(9, 3)]);
+        let unplaced = Settled::Unplaced { from: Oseq(2), to: Oseq(2) };
+        let all = [Settled::Placed(stretch(3, 1)), unplaced, Settled::Placed(stretch(9, 3))];
+        assert_eq!(outbox.on_stable(Seq(9), Seq(7), &knobs), all);
     }
 
     #[test]
@@ -481,7 +522,7 @@ mod tests {
         for n in 1..=2 {
             ordered(&mut outbox, n, n);
         }
-        assert_eq!(outbox.on_stable(Seq(2), &knobs), [stretch(1, 1), stretch(2, 2)]);
+        assert_eq!(stable_up_to(&mut outbox, Seq(2), &knobs), [stretch(1, 1), stretch(2, 2)]);
         outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, Vec::new());
         let (first, run) = outbox.next_run(u64::MAX).expect("the declaration");
         assert_eq!((first, run), (Oseq(1), vec![Wish::Lost { to: Oseq(2) }]));
@@ -535,7 +576,7 @@ mod tests {
             for n in 1..=5 {
                 ordered(&mut outbox, n, n);
             }
-            outbox.on_stable(Seq(4), &knobs);
+            stable_up_to(&mut outbox, Seq(4), &knobs);
             let held: Vec<u64> = outbox.readings().flat_map(|(first, _, readings)| first.0..first.0 + readings.len()).collect();
             assert_eq!(held, kept, "{entries} entries, {bytes} bytes");
         };
@@ -557,11 +598,11 @@ mod tests {
             ordered(&mut outbox, seq, oseq);
         }
         outbox.on_log_replaced(Oseq(4), Seq(4), vec![stretch(7, 3), stretch(9, 4)]);
-        assert_eq!(outbox.on_stable(Seq(7), &knobs), [stretch(3, 1), stretch(4, 2), stretch(7, 3)]);
+        assert_eq!(stable_up_to(&mut outbox, Seq(7), &knobs), [stretch(3, 1), stretch(4, 2), stretch(7, 3)]);
         let long = Stretch { count: 4, ..stretch(10, 5) };
         outbox.on_ordered(long);
         outbox.on_log_replaced(Oseq(6), Seq(11), Vec::new());
-        assert_eq!(outbox.on_stable(Seq(99), &knobs), [stretch(9, 4), Stretch { count: 2, ..long }]);
+        assert_eq!(stable_up_to(&mut outbox, Seq(99), &knobs), [stretch(9, 4), Stretch { count: 2, ..long }]);
     }
 
     #[test]
@@ -623,9 +664,9 @@ mod tests {
         outbox.on_ordered(Stretch { seq: Seq(20), oseq: Oseq(4), count: 3, guarantee: Agreed });
         assert_eq!((outbox.waiting_bytes, outbox.ordered(), outbox.sent()), (7, Oseq(6), Oseq(6)));
         let news = |first: u64, oseq: u64, count: u64| Stretch { seq: Seq(first), oseq: Oseq(oseq), count, guarantee: Agreed };
-        assert_eq!(outbox.on_stable(Seq(10), &knobs), []);
-        assert_eq!(outbox.on_stable(Seq(12), &knobs), [news(11, 1, 2)]);
-        assert_eq!(outbox.on_stable(Seq(21), &knobs), [news(13, 3, 1), news(20, 4, 2)]);
+        assert_eq!(stable_up_to(&mut outbox, Seq(10), &knobs), []);
+        assert_eq!(stable_up_to(&mut outbox, Seq(12), &knobs), [news(11, 1, 2)]);
+        assert_eq!(stable_up_to(&mut outbox, Seq(21), &knobs), [news(13, 3, 1), news(20, 4, 2)]);
         let held: Vec<(u64, u64)> = outbox.readings().map(|(first, _, readings)| (first.0, readings.len())).collect();
         assert_eq!((held, outbox.bytes), (vec![(3, 3), (6, 2)], 3 + 4 + 5 + 6 + 7), "three that are stable, and the rest");
         // Back to the beginning: what is gone is lost, and the rest goes out again.

@@ -216,19 +216,15 @@ pub enum Output {
         /// In which epoch.
         epoch: Epoch,
     },
-    /// What became of readings of this peer's own. They stand at consecutive positions. Said again where the log that they stand in
-    /// becomes another one.
+    /// What became of readings of this peer's own. Said again where the log that they stand in becomes another one.
     Published {
         /// The number of the first.
         first: Oseq,
         /// The number of the last.
         last: Oseq,
-        /// Where the first one stands.
-        seq: Seq,
-        /// In which log.
-        log: LogId,
-        /// In which epoch.
-        epoch: Epoch,
+        /// Where the first one stands; the others follow. Nothing where a snapshot is all that this peer has of that part of the
+        /// log: they stand somewhere in it.
+        place: Option<Place>,
         /// What became of them.
         outcome: Outcome,
     },
@@ -461,6 +457,25 @@ pub enum Outcome {
     Stable,
 }
 
+/// Where something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The position.
+    pub seq: Seq,
+    /// In which log.
+    pub log: LogId,
+    /// In which epoch.
+    pub epoch: Epoch,
+}
+
+impl Place {
+    /// As many positions further on, in the same epoch.
+    #[must_use]
+    pub fn plus(&self, count: u64) -> Self {
+        Self { seq: self.seq.plus(count), ..self.clone() }
+    }
+}
+
 impl Output {
     /// What has become of readings of this peer's own, in words; none where it says nothing of that.
     #[must_use]
@@ -480,18 +495,14 @@ impl Output {
     pub(crate) fn published(stretch: Stretch, outcome: Outcome, log: &Log, out: &mut Vec<Self>) {
         let Stretch { seq, oseq: first, .. } = stretch;
         // The row of the epoch comes before the entry, so an entry that is about to be appended has its epoch already.
-        let epoch = log.epoch_at(seq);
+        let place = Place { seq, log: log.name(), epoch: log.epoch_at(seq) };
         match out.last_mut() {
-            Some(Self::Published { first: from, last, seq: at, epoch: of, outcome: same, log: in_log })
-                if *same == outcome
-                    && last.next() == first
-                    && at.plus(first.above(*from)) == seq
-                    && *of == epoch
-                    && *in_log == log.name() =>
+            Some(Self::Published { first: from, last, place: Some(before), outcome: same })
+                if *same == outcome && last.next() == first && before.plus(first.above(*from)) == place =>
             {
                 *last = stretch.last();
             }
-            _ => out.push(Self::Published { first, last: stretch.last(), seq, log: log.name(), epoch, outcome }),
+            _ => out.push(Self::Published { first, last: stretch.last(), place: Some(place), outcome }),
         }
     }
 

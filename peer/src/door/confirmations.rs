@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use protocol::id::{Epoch, Incarnation, Oseq, Seq};
-use protocol::log_id::{LogId, full};
-use protocol::seam::Outcome;
+use protocol::id::{Incarnation, Oseq};
+use protocol::log_id::full;
+use protocol::seam::{Outcome, Place};
 
 use super::{Asker, Door, Fault, Wait};
 use crate::tokens::{self, Line};
@@ -40,32 +40,11 @@ struct Waiting {
 struct Fate {
     inc: Incarnation,
     oseq: Oseq,
+    is_ordered: bool,
+    /// Where it stands, if that is known.
     place: Option<Place>,
     is_safe: bool,
     is_lost: bool,
-}
-
-/// Where a reading stands.
-#[derive(Clone, Debug)]
-struct Place {
-    log: LogId,
-    epoch: Epoch,
-    seq: Seq,
-}
-
-/// Readings of this peer's own, at consecutive positions.
-#[derive(Clone, Debug)]
-pub struct Stretch {
-    /// The number of the first.
-    pub first: Oseq,
-    /// The number of the last.
-    pub last: Oseq,
-    /// Where the first one stands.
-    pub seq: Seq,
-    /// In which log.
-    pub log: LogId,
-    /// In which epoch.
-    pub epoch: Epoch,
 }
 
 impl Confirmations {
@@ -80,10 +59,10 @@ impl Confirmations {
             door.refuse(to, lost());
             return None;
         }
-        let reached = match (&fate.place, fate.is_safe) {
+        let reached = match (fate.is_ordered, fate.is_safe) {
             (_, true) => Wait::Safe,
-            (Some(_), false) => Wait::Ordered,
-            (None, false) => Wait::Accepted,
+            (true, false) => Wait::Ordered,
+            (false, false) => Wait::Accepted,
         };
         let is_last = wait <= reached;
         let waiting = self.waiting.get(&fate.oseq).map_or(0, Vec::len);
@@ -106,7 +85,7 @@ impl Confirmations {
             self.waiting.entry(oseq).or_default().push(Waiting { to, wait });
         }
         if let Some(token) = token {
-            let fate = Fate { inc, oseq, place: None, is_safe: false, is_lost: false };
+            let fate = Fate { inc, oseq, is_ordered: false, place: None, is_safe: false, is_lost: false };
             self.changes.push(fate.line(&token));
             self.remember(token, fate);
         }
@@ -150,18 +129,17 @@ impl Confirmations {
     }
 
     /// Some are ordered, or safe.
-    pub fn on_published(&mut self, inc: Incarnation, stretch: &Stretch, outcome: Outcome, door: &Door) {
-        let Stretch { first, last, seq, log, epoch } = stretch;
+    pub fn on_published(&mut self, inc: Incarnation, (first, last): (Oseq, Oseq), from: Option<&Place>, outcome: Outcome, door: &Door) {
         let reached = match outcome {
             Outcome::Ordered => Wait::Ordered,
             Outcome::Stable => Wait::Safe,
         };
-        let place = |oseq: Oseq| Place { log: log.clone(), epoch: epoch.clone(), seq: seq.plus(oseq.above(*first)) };
+        let place = |oseq: Oseq| from.map(|from| from.plus(oseq.above(first)));
         let mut done = Vec::new();
         for (oseq, waiting) in self.waiting.range_mut(first..=last) {
             waiting.retain(|one| {
                 let is_last = one.wait <= reached;
-                door.answer(one.to.clone(), body(reached, inc, *oseq, Some(&place(*oseq)), false), is_last);
+                door.answer(one.to.clone(), body(reached, inc, *oseq, place(*oseq).as_ref(), false), is_last);
                 !is_last
             });
             if waiting.is_empty() {
@@ -173,13 +151,14 @@ impl Confirmations {
         }
         for (oseq, token) in self.unsettled.range(first..=last) {
             self.tokens.entry(token.clone()).and_modify(|fate| {
-                fate.place = Some(place(*oseq));
+                fate.place = place(*oseq);
+                fate.is_ordered = true;
                 fate.is_safe |= reached == Wait::Safe;
                 self.changes.push(fate.line(token));
             });
         }
         if reached == Wait::Safe {
-            self.settle(*first, *last);
+            self.settle(first, last);
         }
     }
 
@@ -240,11 +219,11 @@ fn repeat_earlier(line: &Line, to: Asker, wait: Wait, door: &Door) {
 impl Fate {
     /// As it is stored.
     fn line(&self, token: &str) -> Line {
-        let is = match (self.is_lost, self.is_safe, &self.place) {
+        let is = match (self.is_lost, self.is_safe, self.is_ordered) {
             (true, ..) => tokens::Fate::Lost,
             (_, true, _) => tokens::Fate::Safe,
-            (_, _, Some(_)) => tokens::Fate::Ordered,
-            (_, _, None) => tokens::Fate::Accepted,
+            (_, _, true) => tokens::Fate::Ordered,
+            (_, _, false) => tokens::Fate::Accepted,
         };
         let place = self.place.as_ref();
         Line {
@@ -287,9 +266,10 @@ const TOKENS_MOST: usize = 4_096;
 mod tests {
     use std::sync::Arc;
 
+    use protocol::id::Seq;
     use protocol::seam::Outcome;
 
-    use super::{Asker, Confirmations, Incarnation, Oseq, REPEATS_MOST, Seq, Stretch, TOKENS_MOST, Wait};
+    use super::{Asker, Confirmations, Incarnation, Oseq, Place, REPEATS_MOST, TOKENS_MOST, Wait, tokens};
     use crate::door::fixtures::{epoch, log};
     use crate::door::{Door, Word};
 
@@ -299,8 +279,8 @@ mod tests {
         Asker { client: 1, id: id.to_string() }
     }
 
-    fn stretch(first: u64, last: u64) -> Stretch {
-        Stretch { first: Oseq(first), last: Oseq(last), seq: Seq(first + 100), log: log("a"), epoch: epoch(1, "a") }
+    fn place(first: u64) -> Place {
+        Place { seq: Seq(first + 100), log: log("a"), epoch: epoch(1, "a") }
     }
 
     /// What was answered since the last time, in few words.
@@ -333,11 +313,11 @@ mod tests {
             confirmations.accept((INC, Oseq(id)), asker(id), wait, None, &door);
         }
         assert_eq!(said(&door), "1:accepted. 2:accepted 3:accepted");
-        confirmations.on_published(INC, &stretch(1, 3), Outcome::Ordered, &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(3)), Some(&place(1)), Outcome::Ordered, &door);
         assert_eq!(said(&door), "2:ordered@102. 3:ordered@103");
-        confirmations.on_published(INC, &stretch(1, 3), Outcome::Stable, &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(3)), Some(&place(1)), Outcome::Stable, &door);
         assert_eq!(said(&door), "3:safe@103.");
-        confirmations.on_published(INC, &stretch(1, 3), Outcome::Stable, &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(3)), Some(&place(1)), Outcome::Stable, &door);
         assert_eq!(said(&door), "", "nothing is answered twice");
         assert!(confirmations.waiting.is_empty());
         confirmations.accept((INC, Oseq(4)), asker(4), Wait::Safe, None, &door);
@@ -355,12 +335,28 @@ mod tests {
         // While the first still waits.
         assert!(repeat(&mut confirmations, 2, Wait::Ordered));
         assert_eq!(said(&door), "1:accepted 2:accepted again");
-        confirmations.on_published(INC, &stretch(1, 1), Outcome::Ordered, &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(1)), Some(&place(1)), Outcome::Ordered, &door);
         assert!(repeat(&mut confirmations, 3, Wait::Safe));
         assert_eq!(said(&door), "1:ordered@101 2:ordered@101. 3:ordered@101 again");
-        confirmations.on_published(INC, &stretch(1, 1), Outcome::Stable, &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(1)), Some(&place(1)), Outcome::Stable, &door);
         assert!(repeat(&mut confirmations, 4, Wait::Safe));
         assert_eq!(said(&door), "1:safe@101. 3:safe@101. 4:safe@101 again.");
+    }
+
+    #[test]
+    fn a_reading_that_only_a_snapshot_stands_for_is_told_without_a_place() {
+        let (_folder, door) = door();
+        let mut confirmations = Confirmations::default();
+        confirmations.accept((INC, Oseq(1)), asker(1), Wait::Safe, Some("t".to_owned()), &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(1)), None, Outcome::Ordered, &door);
+        assert!(confirmations.repeat("t", asker(2), Wait::Ordered, &door).is_none());
+        assert_eq!(said(&door), "1:accepted 1:ordered 2:ordered again.");
+        assert_eq!(confirmations.take_changes().last().map(|line| (line.is, line.seq)), Some((tokens::Fate::Ordered, None)));
+        // Another log has it at a place, and then it is gone from there, too.
+        confirmations.on_published(INC, (Oseq(1), Oseq(1)), Some(&place(1)), Outcome::Ordered, &door);
+        confirmations.on_published(INC, (Oseq(1), Oseq(1)), None, Outcome::Stable, &door);
+        assert!(confirmations.repeat("t", asker(3), Wait::Safe, &door).is_none());
+        assert_eq!(said(&door), "1:ordered@101 1:safe. 3:safe again.");
     }
 
     #[test]

@@ -14,30 +14,18 @@ use super::{Law, Truth};
 pub(super) struct Confirmed {
     ordered: Ranges,
     stable: Ranges,
-    /// Those whose place it has never held: a snapshot was all that it got of that part of the log.
-    unplaced: Ranges,
+    /// Those that it was told are lost.
+    pub(super) lost: Ranges,
     /// The last of them that was stable when that could be seen.
     known_stable: Oseq,
 }
 
-impl Confirmed {
-    /// The log has become another one, in which its numbers end at `last`. It was told of all whose place that retains.
-    fn note_unplaced(&mut self, last: Oseq) {
-        let mut missing = self.ordered.first_missing_of(&self.unplaced);
-        while missing <= last {
-            self.unplaced.add(missing, missing);
-            missing = self.ordered.first_missing_of(&self.unplaced);
-        }
-    }
-}
-
-/// Readings of which something is told: their numbers, and where the first one is said to stand.
+/// Readings of which something is told: their numbers, and where the first one is said to stand, if anything is said of that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told<'a> {
     pub(super) first: Oseq,
     pub(super) last: Oseq,
-    pub(super) epoch: &'a Epoch,
-    pub(super) seq: Seq,
+    pub(super) place: Option<(&'a Epoch, Seq)>,
 }
 
 impl Truth {
@@ -48,11 +36,13 @@ impl Truth {
             Outcome::Ordered => self.sinks[number].confirmed.ordered.add(first, last),
             Outcome::Stable => self.sinks[number].confirmed.stable.add(first, last),
         }
-        self.judge_stands(now, node, told, if outcome == Outcome::Ordered { "ordered" } else { "stable" });
+        self.judge_stands(now, number, node, told, if outcome == Outcome::Ordered { "ordered" } else { "stable" });
     }
 
-    pub(super) fn judge_stands(&mut self, now: Time, node: &Node, Told { first, last, epoch, seq }: Told<'_>, what: &str) {
+    pub(super) fn judge_stands(&mut self, now: Time, number: usize, node: &Node, told: Told<'_>, what: &str) {
+        let Told { first, last, place } = told;
         let me = &node.contact().member;
+        let Some((epoch, seq)) = place else { return self.judge_unplaced(now, number, node, (first, last), what) };
         let end = seq.plus(last.above(first));
         // In the same call the log may have become another one, and its older part may be gone.
         let is_there = node.covers().any(|(covering, from, to)| covering == epoch && from <= seq && end <= to);
@@ -73,6 +63,45 @@ impl Truth {
         });
     }
 
+    /// A publisher is told of readings that only a snapshot stands for: they are in that part of its log, and were not lost.
+    fn judge_unplaced(&mut self, now: Time, number: usize, node: &Node, (first, last): (Oseq, Oseq), what: &str) {
+        let me = &node.contact().member;
+        let retained = node.between(node.base().next(), node.contiguous()).find_map(|(seq, entry)| match entry {
+            Entry::Readings { origin, first: from, readings, .. } if origin == *me => {
+                let to = from.plus(readings.len()).previous();
+                (from <= last && first <= to).then_some(seq)
+            }
+            _ => None,
+        });
+        let is_lost = (first.0..=last.0).map(Oseq).any(|oseq| self.sinks[number].confirmed.lost.has(oseq, oseq));
+        let stands = last <= node.last_oseq(me) && !is_lost && retained.is_none();
+        self.notes.judge(Law::PlaceTold, now, stands, || {
+            let end = node.last_oseq(me);
+            let place = retained.map_or_else(String::new, |seq| format!(", and one of them stands at #{seq}"));
+            let lost = if is_lost { ", and it was told that one of them is lost" } else { "" };
+            format!("{me} is told that its readings {first} to {last} are {what} without a place; its own end at {end} there{place}{lost}")
+        });
+    }
+
+    /// What a publisher is told to be stable that only a snapshot stands for is, where somebody retains the last of it.
+    pub(super) fn judge_unplaced_stable(&mut self, now: Time, node: &Node, last: Oseq, others: &[&Node]) {
+        let me = &node.contact().member;
+        for other in others {
+            let place = other.between(other.base().next(), other.contiguous()).find_map(|(seq, entry)| match entry {
+                Entry::Readings { origin, first, readings, .. } if origin == *me && first <= last => {
+                    (last.above(first) < readings.len()).then(|| seq.plus(last.above(first)))
+                }
+                _ => None,
+            });
+            let Some(seq) = place else { continue };
+            let covering = |(_, first, end): &(&Epoch, Seq, Seq)| *first <= seq && seq <= *end;
+            let Some((epoch, ..)) = other.covers().find(covering) else { continue };
+            if node.covers().find(covering).is_some_and(|(same, ..)| same == epoch) {
+                self.judge_safe(now, node, (epoch, seq), "is told to be safe what stands at");
+            }
+        }
+    }
+
     /// A publisher is told of each reading as soon as that stands in its log.
     pub(super) fn judge_prompt(&mut self, now: Time, number: usize, node: &Node) {
         let (me, end, known) = (&node.contact().member, node.contiguous(), &self.known[number]);
@@ -91,9 +120,6 @@ impl Truth {
             let at = untold.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
             format!("{me} has a reading of its own at #{at} of its log, and is not told so")
         });
-        if is_replaced {
-            self.sinks[number].confirmed.note_unplaced(node.last_oseq(me));
-        }
     }
 
     /// Of what is stable a publisher keeps no more than it is to.
@@ -119,9 +145,9 @@ impl Truth {
         let me = &node.contact().member;
         let sinks = &self.sinks[number];
         let Some((_, accepted)) = sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0) else { return };
-        let Confirmed { ordered, stable, unplaced, .. } = &sinks.confirmed;
+        let Confirmed { ordered, stable, lost, .. } = &sinks.confirmed;
         for (what, told) in [("ordered", ordered), ("stable", stable)] {
-            let missing = told.first_missing_of(unplaced);
+            let missing = told.first_missing_of(lost);
             self.notes.judge(Law::PlaceTold, now, missing.0 > accepted, || {
                 format!("{me} has {accepted} readings in the log at rest, and was never told that number {missing} is {what}")
             });

@@ -8,7 +8,7 @@ use protocol::id::{Member, Oseq, Seq};
 use protocol::message::{Entry, Requests, Wish};
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
-use protocol::seam::{Delivery, Output, Run, StopReason};
+use protocol::seam::{Delivery, Outcome, Output, Run, StopReason};
 use protocol::time::Time;
 
 use super::confirmed::{Confirmed, Told};
@@ -165,11 +165,21 @@ impl Truth {
             Output::Refused { place, why } => self.judge_refusal(now, number, node, (*place, *why)),
             Output::Acknowledged { first, seq, count, epoch, .. } => {
                 self.judge_safe(now, node, (epoch, seq.plus(*count).previous()), "acknowledges as safe");
-                let told = Told { first: *first, last: first.plus(*count).previous(), epoch, seq: *seq };
-                self.judge_stands(now, node, told, "safe");
+                let told = Told { first: *first, last: first.plus(*count).previous(), place: Some((epoch, *seq)) };
+                self.judge_stands(now, number, node, told, "safe");
             }
-            Output::Published { first, last, seq, epoch, outcome, .. } => {
-                self.judge_place(now, number, node, Told { first: *first, last: *last, epoch, seq: *seq }, *outcome);
+            Output::Published { first, last, place, outcome } => {
+                let place = place.as_ref().map(|place| (&place.epoch, place.seq));
+                if place.is_none() && *outcome == Outcome::Stable {
+                    self.judge_unplaced_stable(now, node, *last, others);
+                }
+                self.judge_place(now, number, node, Told { first: *first, last: *last, place }, *outcome);
+            }
+            Output::Note(Note::Lost { origin, origin_inc, from, to, .. }) => {
+                let me = &node.contact().member;
+                if (origin, *origin_inc) == (&me.id, me.inc) {
+                    self.sinks[number].confirmed.lost.add(*from, *to);
+                }
             }
             Output::Note(Note::LeftBehind { from, .. }) => self.sinks[number].told_of = Some(*from),
             Output::Note(Note::View { seq, .. }) => self.judge_told_view(now, number, node, *seq),
