@@ -195,7 +195,9 @@ impl fmt::Display for Report {
         writeln!(f, "by what the simulator knows:")?;
         for law in LAWS {
             let Row { judged, near, broken } = self.laws.row(law);
-            writeln!(f, "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}", law.id())?;
+            write!(f, "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}", law.id())?;
+            let covered = law.covers().map_or_else(String::new, |level| format!(": all of what {level} speaks of"));
+            writeln!(f, "{covered}")?;
         }
         writeln!(f, "{}", self.marks)?;
         let unseen = self.marks.unseen();

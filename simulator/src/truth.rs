@@ -178,6 +178,18 @@ impl Law {
         }
     }
 
+    /// The service level that histories show in part only, because they do not tell which links work, and of which this law
+    /// judges every case.
+    #[must_use]
+    pub fn covers(self) -> Option<&'static str> {
+        match self {
+            Self::PutOutTruly => Some("no-false-death"),
+            Self::UnseatedTruly => Some("contained"),
+            Self::LedInTime => Some("recovers"),
+            _ => None,
+        }
+    }
+
     /// What it says: where all laws say it, those that a history shows and those that none does.
     ///
     /// # Panics
