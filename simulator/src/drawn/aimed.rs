@@ -25,7 +25,7 @@ impl Dice {
 
     fn strike(&self, n: u64, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let at_us = unit + self.below("aim at", n, chaos_us / 2);
-        match self.below("strike", n, 9) {
+        match self.below("strike", n, 10) {
             0 => self.oversleep(n, at_us, unit),
             1 => self.stumble(n, size, unit, chaos_us),
             2 => self.die_without_a_word(n, at_us, unit),
@@ -34,6 +34,7 @@ impl Dice {
             5 => self.ghost(n, at_us, unit),
             6 => self.merge_and_leave(n, at_us, size, unit),
             7 => self.left_behind(n, at_us, unit),
+            8 => self.numbered_unheard(n, at_us, unit),
             _ => self.publish_in_the_middle(n, at_us, unit),
         }
     }
@@ -163,6 +164,22 @@ impl Dice {
         let kill = Act::Kill { who: Who::Leader, back: self.back(n, unit) };
         let kill = Timed::at(at_us + span_us * self.pick("dies behind at", n, &[5, 7, 8]) / 8, kill);
         (0..6).map(publish).chain([stall, kill]).collect()
+    }
+
+    /// The leader numbers what a member publishes that does not hear it any more, and until that one is back more is published than
+    /// is retained: a snapshot is all that it gets of the place where its readings stand.
+    fn numbered_unheard(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
+        let other = self.pick("is numbered unheard", n, &[Who::Successor, Who::Lowest]);
+        let span_us = unit * 2 + self.below("unheard for", n, unit * 2);
+        let publish = |key: u64, at_us: u64, who: Who, readings: u64| {
+            let past = self.below("unheard at", n + key, unit / 16);
+            Timed::at(at_us + past, Act::Publish { who, readings, bytes: 50 })
+        };
+        let own = publish(0, at_us, other, 1 + self.below("unheard readings", n, 5));
+        let others = (1..8).map(|nth| publish(nth, at_us + span_us / 8 * nth, Who::Leader, 12));
+        let over = self.pick("unheard over", n, &[Over::Streams, Over::Streams, Over::All]);
+        let cut = Timed::at(at_us, Act::Cut { shape: Shape::Deaf(other), over, span_us, breaks: false });
+        [cut, own].into_iter().chain(others).collect()
     }
 
     /// Somebody publishes in the middle of something.
