@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
-use crate::message::{JoinRequest, Message, Reason, Rejected};
+use crate::message::{JoinRequest, LogEnd, Message, Reason, Rejected};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::quorum::{is_quorum, may_go_on, required};
@@ -104,6 +104,22 @@ impl Node {
             candidate.phase = Phase::Blocked { until };
         }
         self.tell_blocked(why, out);
+    }
+
+    /// A blocked candidate is linked to a peer whose log goes on, in a later epoch, where its own ends. That peer is asked like the
+    /// members of the candidate's views: all of those may be gone, or may have come back as other processes, and only a member
+    /// of the group says that the views have gone on.
+    pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
+        let goes_on = end.log_id == self.log.log_id() && end.epoch > self.log.epoch();
+        let contact = self.links.contact(member).filter(|_| goes_on && self.blocked.is_some()).cloned();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view) else { return };
+        // Of two lives of one name the later one is asked.
+        if candidate.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
+            candidate.asked.insert(member.id.clone(), contact);
+            candidate.dropped.remove(&member.id);
+            self.wants_changed = true;
+        }
     }
 
     /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the group may have gone on, and

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Knobs};
+use crate::config::{Config, Knobs, Mode};
 use crate::id::{Contact, Epoch, Seq, ViewId};
-use crate::message::{Coordinator, Election, Entry, Message, Ordered, Reason, Rejected, SyncRequest};
+use crate::message::{Coordinator, Election, Entry, LogEnd, Message, Ordered, Reason, Rejected, SyncRequest};
 use crate::phase::Phase;
-use crate::puppet::{Puppet, beat, epoch_of, nothing, peer};
+use crate::puppet::{Puppet, beat, epoch_of, nothing, peer, reborn};
 use crate::role::Role;
 use crate::seam::{Input, Output};
 use crate::view::View;
@@ -179,5 +179,22 @@ fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
         puppet.rest(puppet.node.config.witness_timeout() + puppet.node.config.round());
         let expected = if is_gone { Phase::Syncing } else { Phase::Asking };
         assert_eq!(puppet.node.phase(), expected);
+    }
+}
+
+#[test]
+fn who_is_blocked_asks_a_later_life_that_is_further_in_its_log() {
+    for (epochs, other_log, is_asked) in [(1, false, true), (0, false, false), (1, true, false)] {
+        let mut puppet =
+            Puppet::member(Knobs { mode: Mode::Primary, bootstrap: [1, 2, 3].map(|n| peer(n).member.id).into(), ..Knobs::fast() });
+        puppet.fail(&peer(3));
+        puppet.rest(puppet.node.config.knobs().election_timeout * 4);
+        assert!(puppet.node.blocked.is_some(), "{:?}", puppet.node.phase());
+        let own = puppet.node.log.end();
+        let epoch = Epoch { round: own.epoch.round + epochs, ..own.epoch };
+        let log_id = if other_log { epoch_of(&peer(2)) } else { own.log_id };
+        puppet.greet(&reborn(3), LogEnd { epoch, log_id, ..own });
+        let asks = |message: &Message| matches!(message, Message::Election(_));
+        assert_eq!(puppet.told(&reborn(3)).iter().any(asks), is_asked, "{epochs} epochs later, in another log: {other_log}");
     }
 }

@@ -40,7 +40,10 @@ impl Node {
                 self.say_invitation(now, member, out);
             }
             Role::Member(following) if following.leader.member == *member => self.speak_again(now, out),
-            Role::Candidate(_) => self.put_question(now, member, out),
+            Role::Candidate(_) => {
+                self.ask_further(member, end);
+                self.put_question(now, member, out);
+            }
             Role::Joining(_) => {
                 self.on_founder_linked(now, member);
                 self.ask_to_join(now, member, out);
