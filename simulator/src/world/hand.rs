@@ -158,7 +158,8 @@ impl<W: Watch> World<W> {
         }
         self.tables_of(over).into_iter().for_each(|table| table.cut(pairs));
         if over == Over::Resets {
-            for connection in pairs.iter().flat_map(|&(from, to)| self.between(from, to)).collect::<Vec<usize>>() {
+            // One that its acceptor has not taken yet stands as well, as far as the kernels know.
+            for connection in pairs.iter().flat_map(|&(from, to)| self.begun_between(from, to)).collect::<Vec<usize>>() {
                 self.break_connection(connection);
             }
         }

@@ -422,15 +422,20 @@ impl<W: Watch> World<W> {
         (0..self.connections.len()).filter(|&at| stands(&self.connections[at])).collect()
     }
 
-    /// Whatever is on the way from one host to another over connections that stand or are being made never arrives, nor does
-    /// anything later on them; neither end is told. Says which connections these are.
-    pub(super) fn forget_flows(&mut self, from: usize, to: usize) -> Vec<usize> {
+    /// The connections that stand or are being made between two hosts.
+    pub(super) fn begun_between(&self, a: usize, b: usize) -> Vec<usize> {
         let is_there = |connection: &Connection| {
             let [one, two] = connection.ends;
             let hosts = (one.host, two.host);
-            one.state != EndState::Gone && two.state != EndState::Gone && (hosts == (from, to) || hosts == (to, from))
+            one.state != EndState::Gone && two.state != EndState::Gone && (hosts == (a, b) || hosts == (b, a))
         };
-        let connections: Vec<usize> = (0..self.connections.len()).filter(|&at| is_there(&self.connections[at])).collect();
+        (0..self.connections.len()).filter(|&at| is_there(&self.connections[at])).collect()
+    }
+
+    /// Whatever is on the way from one host to another over connections that stand or are being made never arrives, nor does
+    /// anything later on them; neither end is told. Says which connections these are.
+    pub(super) fn forget_flows(&mut self, from: usize, to: usize) -> Vec<usize> {
+        let connections = self.begun_between(from, to);
         for &connection in &connections {
             let [one, two] = self.connections[connection].ends;
             if one.state == EndState::Pending || two.state == EndState::Pending {
