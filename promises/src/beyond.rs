@@ -91,7 +91,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "unseated-truly",
-        statement: "nobody takes the place of a leader that leads on with the promise of somebody who could reach that one all the while",
+        statement: "nobody takes the place of a leader that leads on if the claimant was in a group and could reach that leader for `election_timeout` + `sync_timeout` before it leads, or one of its supporters for as long before it promised",
         why: LINKS,
     },
     Beyond {
@@ -101,7 +101,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "led-in-time",
-        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that everybody could notice, 4 rounds of asking again replace the heartbeats and one election is enough; where somebody outside is heard and cannot be answered, one election more",
+        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that a refused dial shows to everybody, 4 rounds of asking again replace the heartbeats and one election is enough; where somebody outside is heard and cannot be answered, one election more",
         why: LINKS,
     },
     Beyond {

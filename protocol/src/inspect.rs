@@ -139,6 +139,12 @@ impl Node {
         matches!(self.role, Role::Joining(_))
     }
 
+    /// Whether it is in no group, and claims the first view of one.
+    #[must_use]
+    pub fn founds(&self) -> bool {
+        matches!(&self.role, Role::Candidate(candidate) if candidate.first_view)
+    }
+
     /// Of a leader: whether it takes no readings because a member lags.
     #[must_use]
     pub fn is_pressed(&self) -> bool {

@@ -293,12 +293,12 @@ impl Truth {
             Message::HeartbeatAck(ack) => (&ack.epoch, ack.contiguous),
             Message::OrderedAck { epoch, contiguous, .. } => (epoch, *contiguous),
             Message::SeqSyncResponse(answer) => {
-                self.note_promise(node, &answer.epoch);
+                self.note_promise(now, node, &answer.epoch);
                 self.judge_promise(now, node, answer);
                 return;
             }
             Message::SeqSyncRequest(request) => {
-                self.note_claim(node, &request.epoch);
+                self.note_claim(now, node, &request.epoch);
                 return;
             }
             Message::SequencerRequest(requests) => {

@@ -31,6 +31,8 @@ struct Claim {
 #[derive(Debug)]
 struct Promise {
     by: Member,
+    /// When it was said first.
+    at: Time,
     log: Epoch,
     /// Its last epoch, and where it ends. Whoever has adopted the cut of an epoch may hold nothing
     /// of it yet; but what an earlier epoch has above that cut is superseded.
@@ -40,6 +42,12 @@ struct Promise {
 }
 
 impl Claims {
+    /// When a member first said that it promises an epoch.
+    pub(super) fn promised_at(&self, epoch: &Epoch, member: &Member) -> Option<Time> {
+        let promises = &self.by_epoch.get(epoch)?.promises;
+        promises.iter().find(|promise| promise.by == *member).map(|promise| promise.at)
+    }
+
     /// Whether the founder of an epoch counts on a member.
     pub(super) fn lists(&self, epoch: &Epoch, member: &Member) -> bool {
         self.by_epoch.get(epoch).and_then(|claim| claim.list.as_ref()).is_some_and(|list| list.contains(member))
@@ -48,15 +56,15 @@ impl Claims {
 
 impl Truth {
     /// A node promises an epoch: by then its log ends where it does.
-    pub(super) fn note_promise(&mut self, node: &Node, claimed: &Epoch) {
+    pub(super) fn note_promise(&mut self, at: Time, node: &Node, claimed: &Epoch) {
         let (by, log) = (node.contact().member.clone(), node.log_id());
         let (rank, end) = ((node.epoch(), node.contiguous()), ends(node, None));
-        let promise = Promise { by, log, rank, end };
+        let promise = Promise { by, at, log, rank, end };
         self.claims.by_epoch.entry(claimed.clone()).or_default().promises.push(promise);
     }
 
     /// A node claims an epoch.
-    pub(super) fn note_claim(&mut self, node: &Node, claimed: &Epoch) {
+    pub(super) fn note_claim(&mut self, now: Time, node: &Node, claimed: &Epoch) {
         let stable = node.stable();
         let row = node.covers().rev().find(|(_, first, _)| *first <= stable).filter(|_| stable > Seq::ZERO);
         let stable = row.map(|(epoch, ..)| (epoch.clone(), stable));
@@ -64,7 +72,7 @@ impl Truth {
         claim.stable = stable;
         let is_new = claim.promises.iter().all(|promise| promise.by != node.contact().member);
         if is_new {
-            self.note_promise(node, claimed);
+            self.note_promise(now, node, claimed);
         }
     }
 

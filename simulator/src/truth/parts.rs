@@ -79,8 +79,12 @@ impl Truth {
     fn begun(&self, now: Time, hosts: &BTreeSet<usize>, before: &[Part]) -> Part {
         let part = Part::new(now, hosts.clone());
         let Some(larger) = before.iter().find(|larger| larger.is_led && larger.hosts.is_superset(hosts)) else { return part };
-        // Who was cut off from it before could not notice.
-        let reached = |host: usize, end: Time| hosts.iter().all(|here| self.links.open_since(*here, host).is_some_and(|since| since < end));
+        // Who was cut off from it before, or could not dial it, could not notice.
+        let is_before = |since: Option<Time>, end: Time| since.is_some_and(|since| since < end);
+        let noticed = |here: usize, host: usize, end: Time| {
+            is_before(self.links.open_since(here, host), end) && is_before(self.links.dialled_since(here, host), end)
+        };
+        let reached = |host: usize, end: Time| hosts.iter().all(|here| noticed(*here, host, end));
         let told = |host: &usize| self.links.told_end(*host).filter(|end| reached(*host, *end));
         let ends: Option<Vec<Time>> = larger.hosts.difference(hosts).map(told).collect();
         let Some(last) = ends.and_then(|ends| ends.into_iter().max()).filter(|last| *last >= larger.since) else { return part };

@@ -23,7 +23,7 @@ pub(super) struct Seat {
     seen: Option<(Epoch, Seq)>,
     /// Where its log ended as it grew, while it led, and since when; as far back as `slow_timeout`.
     ends: VecDeque<(Time, Seq)>,
-    /// When it was in no group last.
+    /// When it was in no group last: looked for one, or founded one.
     pub(super) joining: Option<Time>,
     /// When it numbered the last view of its group, which becomes part of another one.
     dissolving: Option<Time>,
@@ -55,7 +55,7 @@ impl Truth {
             seat.ends.clear();
             seat.leads = None;
             seat.note_view(now, node);
-            if node.phase() == Phase::Joining {
+            if node.phase() == Phase::Joining || node.founds() {
                 seat.joining = Some(now);
             }
             return;
@@ -132,17 +132,24 @@ impl Truth {
         let list = node.rests_on();
         let leads = others.iter().find(|other| other.contact().member == *leader).is_some_and(|other| other.leads());
         let there = self.host_of(leader).filter(|_| leads && !list.contains(leader));
+        // A supporter is bound by its promise. The claimant asks everybody until it leads.
+        let until = |of: usize, member: &Member| {
+            let promised_at = self.claims.promised_at(&node.epoch(), member).filter(|_| of != host);
+            promised_at.unwrap_or(now)
+        };
         // Whoever was asked before it led could not say so.
         let led = |there: usize| self.current[there].and_then(|number| self.seats[number].leads).map(|(_, since)| since);
-        let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
         // Who was in no group meanwhile has looked for any, and for as long as it is to.
-        let was_in = |of: usize| self.current[of].is_some_and(|number| self.seats[number].joining.is_none_or(|at| at + window <= now));
-        let could_ask = |of: usize, there: usize| {
+        let joining = |of: usize| self.current[of].map(|number| self.seats[number].joining.unwrap_or(Time::ZERO));
+        let could_ask = |of: usize, member: &Member, there: usize| {
+            let until = until(of, member);
+            let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= until);
             let links = is_long(self.links.whole_since(of, there)) && is_long(self.links.dialled_since(of, there));
             let links = links && is_long(led(there)) && (of == host || is_long(self.links.open_since(of, host)));
-            of != there && links && was_in(of)
+            of != there && links && is_long(joining(of))
         };
-        let could_tell = there.and_then(|there| list.iter().find(|member| self.host_of(member).is_some_and(|of| could_ask(of, there))));
+        let is_able = |member: &&Member, there: usize| self.host_of(member).is_some_and(|of| could_ask(of, member, there));
+        let could_tell = there.and_then(|there| list.iter().find(|member| is_able(member, there)));
         let could_tell = could_tell.cloned();
         self.notes.judge(Law::UnseatedTruly, now, could_tell.is_none(), || {
             let supporter = could_tell.expect("there is one");
