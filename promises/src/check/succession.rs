@@ -1,5 +1,6 @@
 //! Who leads after whom: a leader that is well stays, one that is gone is replaced, in time, by the right one.
 
+use protocol::id::{Incarnation, PeerId};
 use protocol::note::Note;
 
 use crate::fault::Fault;
@@ -61,17 +62,31 @@ fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
 }
 
 /// Whether a leader of mode `primary` has stepped down because of others: so many of its view were dead or stood still by
-/// then that the rest was no quorum.
+/// then that the rest was no quorum of it, or none of the view before, which counts too until the newest one is known to be stable.
 fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
     let (index, knobs) = (case.index, &case.options.knobs);
-    let steps = index.lives[leader].facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
+    let facts = &index.lives[leader].facts;
+    let steps = facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
     let Some(steps) = steps.filter(|_| case.is_primary()) else { return false };
-    let Some(view) = index.views.iter().rfind(|view| view.life == leader && view.at < steps.at) else { return false };
+    let told = facts.iter().take_while(|fact| fact.at < steps.at);
+    let stable = told.filter_map(|fact| if let What::Stable { seq } = fact.what { Some(seq) } else { None }).max().unwrap_or(0);
     let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
     let is_gone =
         |life: LifeId| index.lives[life].ended.is_some_and(|ended| ended <= steps.t) || index.stood_still(life, steps.t, patience);
-    let rest = view.lives().filter_map(|(peer, inc)| index.life(peer, inc)).filter(|life| *life == leader || !is_gone(*life)).count();
-    2 * rest < view.members.len()
+    // Half of a view is a quorum with the leader that it names.
+    let is_short = |view: &&ViewFact<'_>| {
+        let is_there = |(peer, inc): &(&PeerId, Incarnation)| index.life(peer, *inc).is_some_and(|life| life == leader || !is_gone(life));
+        let rest: Vec<&PeerId> = view.lives().filter(is_there).map(|(peer, _)| peer).collect();
+        2 * rest.len() < view.members.len() || 2 * rest.len() == view.members.len() && !rest.contains(&view.leader)
+    };
+    let Some(own) = index.views.iter().rfind(|view| view.life == leader && view.at < steps.at) else { return false };
+    // It numbered them all before it stepped down; others may be the first to tell of one.
+    let of_its_epoch = index.views.iter().filter(|view| view.epoch == own.epoch);
+    let newest = of_its_epoch.max_by_key(|view| view.view_id).unwrap_or(own);
+    let of_its_log = index.views.iter().filter(|view| view.log == newest.log && view.view_id + 1 == newest.view_id);
+    let before = of_its_log.filter(|view| stable < newest.seq && index.epochs[view.epoch] <= index.epochs[newest.epoch]);
+    let before = before.max_by_key(|view| index.epochs[view.epoch]);
+    [Some(newest), before].iter().flatten().any(is_short)
 }
 
 /// Whether a leader has stepped down to take its group into another one, and the leader of another log has ended since: then
