@@ -101,12 +101,12 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "led-in-time",
-        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that a refused dial shows to everybody, 4 rounds of asking again replace the heartbeats and one election is enough; where somebody outside is heard and cannot be answered, one election more",
+        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that a refused dial shows to everybody, 4 rounds of asking again replace the heartbeats and one election is enough; where somebody outside is heard and cannot be answered, one election more; where a leader moves to a higher epoch just then, one `sync_timeout` more",
         why: LINKS,
     },
     Beyond {
         id: "one-in-time",
-        statement: "one return for each group that such a part fell into, and one more with the longest back-offs, after anything happened to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum",
+        statement: "one return for each group that such a part fell into, and one more with the longest back-offs (and one `sync_timeout` where its leader moves to a higher epoch just then), after anything happened to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum",
         why: LINKS,
     },
     Beyond {

@@ -139,6 +139,12 @@ impl Node {
         matches!(self.role, Role::Joining(_))
     }
 
+    /// Whether it leads, and is about to lead on in a higher epoch.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        matches!(&self.role, Role::Candidate(candidate) if candidate.is_standing())
+    }
+
     /// Whether it is in no group, and claims the first view of one.
     #[must_use]
     pub fn founds(&self) -> bool {

@@ -60,11 +60,14 @@ impl Truth {
                 part.groups = groups(&members);
             }
             part.hears |= !part.is_led && self.hears_outsiders(&part.hosts, nodes);
-            if !part.is_led && part.since + part.replaced_within(&self.knobs) <= now {
+            // A leader that moves to a higher epoch leads on as soon as those who follow it have promised that one.
+            let renews = members.iter().any(|(_, node)| node.renews());
+            let later = if renews { self.knobs.sync_timeout } else { Duration::ZERO };
+            if !part.is_led && part.since + part.replaced_within(&self.knobs) + later <= now {
                 part.is_led = true;
                 self.judge_leader(now, &part, &members);
             }
-            if !part.is_one && part.since + part.one_within(&self.knobs) <= now {
+            if !part.is_one && part.since + part.one_within(&self.knobs) + later <= now {
                 part.is_one = true;
                 self.judge_oneness(now, &part, &members);
             }
