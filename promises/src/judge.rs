@@ -217,6 +217,12 @@ impl Case<'_> {
     pub(crate) fn is_primary(&self) -> bool {
         self.options.knobs.mode == Mode::Primary || self.index.primary
     }
+
+    /// What an entry of a log weighs at most. A history does not tell how long readings are.
+    pub(crate) fn heaviest_entry(&self) -> u64 {
+        let largest = self.index.views.iter().map(|view| view.members.len() as u64).max().unwrap_or(0);
+        self.options.knobs.payload_max.saturating_add(64).max(64 + 160 * largest)
+    }
 }
 
 /// What a check writes down.

@@ -94,7 +94,7 @@ impl Kept {
             }
         }
         let end = held.0.last().filter(|_| adopted == Some(epoch))?.0;
-        let by_room = knobs.retain_bytes / knobs.payload_max.max(1);
+        let by_room = knobs.retain_bytes / case.heaviest_entry();
         // It may hold more than it has handed over, by as much as was under way.
         let forgotten = end.saturating_sub(knobs.retain_entries.saturating_sub(SLACK));
         let perhaps = end.saturating_sub(by_room.min(knobs.retain_entries).saturating_sub(SLACK));

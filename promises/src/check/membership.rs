@@ -144,7 +144,7 @@ fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, old: &ViewFact<'_>,
 fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms, awaited }: Lag) -> bool {
     let knobs = &case.options.knobs;
     // Few large readings weigh as much as many small ones; how large they were is not in the history.
-    let heavy = high.saturating_mul(knobs.payload_max) > knobs.retain_bytes;
+    let heavy = high.saturating_mul(case.heaviest_entry()) > knobs.retain_bytes;
     // Or a reading waits to be safe, and everybody with it.
     let far = behind > knobs.max_lag_entries || heavy && behind > 0 || awaited.is_some_and(|at| acked < at && at <= high);
     far && behind <= high.saturating_sub(acked) && u128::from(for_ms) >= knobs.slow_timeout.as_millis()
@@ -257,8 +257,7 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
         let mut facts = index.lives[leader].facts.iter();
         first.is_some_and(|first| first.seq == 1) && !facts.any(|fact| matches!(fact.what, What::Transfer { .. }))
     });
-    let each = knobs.payload_max.saturating_add(64).max(64 + 160 * view.members.len() as u64);
-    let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(each) < knobs.retain_bytes;
+    let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(case.heaviest_entry()) < knobs.retain_bytes;
     let due = if founder && few { asked.min(view.seq - 1) } else { 0 };
     if got > asked || got < due {
         sheet.breach(&[transfer.at, view.at], || {
