@@ -55,7 +55,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "slow-put-out",
-        statement: "mode available: a leader puts out a member that lags by more than `max_lag_entries` for longer than `slow_timeout`",
+        statement: "mode available: a leader that knows, after a pause of its own, that it still leads puts out a member that lags by more than `max_lag_entries` for longer than `slow_timeout`",
         why: "how far each member lags is told nowhere",
     },
     Beyond {
@@ -75,7 +75,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "level-at-rest",
-        statement: "at rest everybody has handed over all of its log, and knows all of it to be stable",
+        statement: "at rest everybody in a group of those at rest has handed over what its log has held for two heartbeats, and knows it to be stable",
         why: HELD,
     },
     Beyond {

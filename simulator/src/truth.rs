@@ -284,7 +284,7 @@ impl Truth {
         self.note_ordered(number, node);
         self.judge_prompt(now, number, node);
         self.judge_outbox(now, number, node);
-        self.known[number].note(node);
+        self.known[number].note(now, node, self.knobs.heartbeat_interval);
     }
 
     /// A node says something to another.

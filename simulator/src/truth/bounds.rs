@@ -56,15 +56,23 @@ impl Truth {
     /// At rest nobody keeps more of the log than it is to retain.
     pub(crate) fn judge_rest<'a>(&mut self, now: Time, nodes: impl Iterator<Item = &'a Node>) {
         let (entries, bytes) = (self.knobs.retain_entries, self.knobs.retain_bytes);
+        let nodes: Vec<&Node> = nodes.collect();
+        let core: Vec<Member> = nodes.iter().map(|node| node.contact().member.clone()).collect();
         for node in nodes {
             let me = &node.contact().member;
             let (end, stable, delivered) = (node.contiguous(), node.stable(), node.delivered());
-            self.notes.judge(Law::LevelAtRest, now, stable == end && delivered == end, || {
-                format!("{me} holds #{end} at rest, takes #{stable} for stable and has handed over #{delivered}")
-            });
-            if let Some(number) = self.holders.number(me) {
-                self.judge_told(now, number, node);
+            let Some(number) = self.holders.number(me) else { continue };
+            let stood = self.known[number].stood(now, self.knobs.heartbeat_interval);
+            // What somebody outside has, who is let in and put out in turn, its leader may never hear.
+            let views = node.last_views();
+            let late = views.iter().take_while(|(seq, _)| *seq > stood).count();
+            let mut members = views.iter().take(late + 1).flat_map(|(_, view)| view.members.iter());
+            if members.all(|contact| core.contains(&contact.member)) {
+                self.notes.judge(Law::LevelAtRest, now, stable >= stood && delivered >= stood, || {
+                    format!("{me} holds #{end} at rest, #{stood} for long; it takes #{stable} for stable and has handed over #{delivered}")
+                });
             }
+            self.judge_told(now, number, node);
             let (kept, weight) = (end.above(node.base()), node.weight());
             let is_bounded = kept <= entries + SLACK && weight <= bytes + self.knobs.payload_max;
             self.notes.judge(Law::Retains, now, is_bounded, || {

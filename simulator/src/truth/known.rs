@@ -1,6 +1,6 @@
 //! What was known of a process when it was looked at last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::id::{Epoch, Member, Seq};
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) end: Seq,
     /// Where it had ended one look earlier.
     pub(super) end_before: Seq,
+    /// Where it has ended of late, and from when on, oldest first: all but the first lie within the last two heartbeats.
+    ends: VecDeque<(Time, Seq)>,
     /// The epoch of its log.
     pub(super) epoch: Epoch,
     /// The epoch of the last entry of its log, and where that stood.
@@ -54,6 +56,7 @@ impl Default for Known {
             view_at: zero,
             end: zero,
             end_before: zero,
+            ends: VecDeque::new(),
             epoch: none(),
             tip: (none(), zero),
             believed: (0, 0),
@@ -70,13 +73,26 @@ impl Default for Known {
 
 impl Known {
     /// Looks at a node once everything that it has done was judged.
-    pub(super) fn note(&mut self, node: &Node) {
+    pub(super) fn note(&mut self, now: Time, node: &Node, heartbeat_interval: Duration) {
         let end = node.contiguous();
+        if self.ends.back().is_none_or(|(_, last)| *last != end) {
+            self.ends.push_back((now, end));
+            while self.ends.get(1).is_some_and(|(from, _)| now.since(*from) >= 2 * heartbeat_interval) {
+                self.ends.pop_front();
+            }
+        }
         if self.end != end || self.epoch != self.tip.0 {
             let tip = node.covers().rev().find(|(_, first, last)| first <= last);
             self.tip = tip.map_or((Epoch::none(), Seq::ZERO), |(epoch, _, last)| (epoch.clone(), last));
         }
         (self.end_before, self.end, self.weight) = (self.end, end, node.weight());
         (self.leads, self.joins, self.follows, self.makes_way) = (node.leads(), node.joins(), node.follows(), node.makes_way());
+    }
+
+    /// Up to where its log has reached for two heartbeats: what was numbered since may be under way still.
+    pub(super) fn stood(&self, now: Time, heartbeat_interval: Duration) -> Seq {
+        let since = |at: usize| self.ends.get(at).map_or(Duration::ZERO, |(from, _)| now.since(*from));
+        let first = (1..self.ends.len()).take_while(|at| since(*at) >= 2 * heartbeat_interval).last().unwrap_or(0);
+        self.ends.iter().skip(first).map(|(_, end)| *end).min().unwrap_or(Seq::ZERO)
     }
 }

@@ -62,12 +62,14 @@ impl Truth {
         let known = &mut self.known[number];
         known.lagging.retain(|member, _| lagging.iter().any(|(other, _)| other == member));
         let knobs = &self.knobs;
+        // After a pause of its own a leader asks first whether it still leads, and waits that long for the silent.
+        let in_doubt = now.since(well) <= knobs.heartbeat_timeout + knobs.heartbeat_interval;
         let most = knobs.slow_timeout + 3 * knobs.heartbeat_interval + 4 * knobs.join_batch;
         for (member, lag) in lagging {
             let span = known.lagging.entry(member.clone()).or_insert(Duration::ZERO);
             *span += ran;
             let span = *span;
-            self.notes.judge(Law::SlowPutOut, now, span <= most, || {
+            self.notes.judge(Law::SlowPutOut, now, span <= most || in_doubt, || {
                 format!("{} has had {member} in its view for {span:?} while that lags by {lag}", node.contact().member)
             });
             if span > self.knobs.slow_timeout {

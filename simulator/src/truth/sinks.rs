@@ -244,9 +244,11 @@ impl Truth {
         }
     }
 
-    /// Whether some group took nobody more; who was told so has not asked again since.
-    fn was_full_lately(&self, now: Time) -> bool {
-        self.full_at.is_some_and(|at| now <= at + ASKS_AGAIN + self.knobs.heartbeat_interval)
+    /// Whether some group took nobody more; who was told so, or has stood still since, has not asked again.
+    fn was_full_lately(&self, now: Time, number: usize) -> bool {
+        let resumed = self.current.iter().position(|current| *current == Some(number)).and_then(|host| self.links.well_since(host));
+        let asks_again = |at: Time| at.max(resumed.unwrap_or(now)) + ASKS_AGAIN + self.knobs.heartbeat_interval;
+        self.full_at.is_some_and(|at| now <= asks_again(at))
     }
 
     fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, (place, why): (u64, Refusal)) {
@@ -257,7 +259,7 @@ impl Truth {
             Refusal::TooLarge => size > self.knobs.payload_max,
             Refusal::WindowFull => count >= self.knobs.window_entries || count > 0 && bytes + size > self.knobs.window_bytes,
             Refusal::Leaving => sinks.leaves,
-            Refusal::NoQuorum => !self.is_healthy && (self.is_primary() || self.was_full_lately(now)),
+            Refusal::NoQuorum => !self.is_healthy && (self.is_primary() || self.was_full_lately(now, number)),
         };
         self.notes.judge(Law::RefusalTrue, now, holds, || {
             format!(
