@@ -32,7 +32,11 @@ pub static BEYOND: &[Beyond] = &[
         statement: "whose newest view has two members or more hands over nothing that no second one of them has held",
         why: HELD,
     },
-    Beyond { id: "views-settled", statement: "mode primary: a view is numbered only when a quorum holds the one before it", why: HELD },
+    Beyond {
+        id: "views-settled",
+        statement: "mode primary: a view is numbered only when a quorum holds the one before it, with those who stay as a quorum of that one, and with newcomers only if those who have followed its leader are a quorum of it",
+        why: HELD,
+    },
     Beyond {
         id: "retains",
         statement: "nobody discards what a member of its view lacks, unless `retain_entries` and `retain_bytes` are exceeded",

@@ -258,7 +258,7 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "left-clean",
         invariants: &["I12"],
-        statement: "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to be stable, or has said which not; a leader that let it go names it no more; without a confirmation it says which are not in its own log",
+        statement: "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to be stable, or has said which not; between two groups it stops so only if it has accepted none; a leader that let it go names it no more; without a confirmation it says which are not in its own log",
         demand: Demand::Law,
         check: losses::left_clean,
     },

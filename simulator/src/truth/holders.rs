@@ -95,6 +95,11 @@ impl Holders {
         holder.held.get(epoch).is_some_and(|held| *held >= seq) || self.reach(member, of) >= seq
     }
 
+    /// Whether a process has taken up an epoch, whether or not anything stood in it yet.
+    pub(super) fn has_begun(&self, member: &Member, epoch: &Epoch) -> bool {
+        self.by_member.get(member).is_some_and(|number| self.all[*number].held.contains_key(epoch))
+    }
+
     /// Whether those who have held that position of a node's log are a quorum of a view: more than half of it, or half of it
     /// with its leader.
     pub(super) fn is_quorum(&self, view: &View, of: &Node, seq: Seq) -> bool {

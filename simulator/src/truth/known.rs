@@ -36,6 +36,8 @@ pub(super) struct Known {
     pub(super) joins: bool,
     /// Whether it followed a leader.
     pub(super) follows: bool,
+    /// Whether it was ever in a group.
+    pub(super) was_member: bool,
     /// Whether it was about to make way for another leader.
     pub(super) makes_way: bool,
     /// Of a leader: for how long of the time in which it ran each member has lagged by too much, and when it ran last.
@@ -63,6 +65,7 @@ impl Default for Known {
             leads: false,
             joins: false,
             follows: false,
+            was_member: false,
             makes_way: false,
             lagging: BTreeMap::new(),
             answered: BTreeMap::new(),
@@ -87,6 +90,7 @@ impl Known {
         }
         (self.end_before, self.end, self.weight) = (self.end, end, node.weight());
         (self.leads, self.joins, self.follows, self.makes_way) = (node.leads(), node.joins(), node.follows(), node.makes_way());
+        self.was_member |= self.leads || self.follows;
     }
 
     /// Up to where its log has reached for two heartbeats: what was numbered since may be under way still.

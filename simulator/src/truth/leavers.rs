@@ -19,6 +19,12 @@ impl Truth {
             });
         }
         let accepted = self.accepted(number, me);
+        if node.joins() && self.known[number].was_member {
+            // What the group that it comes from has numbered, the next one has not; it would go in first, or without a confirmation.
+            self.notes.judge(Law::LeftClean, now, accepted == 0, || {
+                format!("{me} stops as having left with {accepted} accepted readings, between two groups")
+            });
+        }
         let views = node.last_views();
         let is_left = |member: &Member| member != me && self.holders.is_there(member);
         // The last of its group takes the log with it.
