@@ -1,12 +1,13 @@
 //! Whole scenes: what takes a certain group, a certain start and certain faults together, so that drawing each by itself would
 //! hardly ever bring it about.
 
+use promises::fault::Identity;
 use promises::shape::{Over, Shape};
 use protocol::config::Mode;
 use protocol::id::PeerId;
 
 use super::dice::Dice;
-use crate::plan::{Act, Fate, Outside, Plan, Start, Timed, Who};
+use crate::plan::{Act, Back, Fate, Outside, Plan, Start, Timed, Who};
 
 impl Dice {
     /// Sets a scene in some seeds, where everybody hears everybody.
@@ -14,13 +15,14 @@ impl Dice {
         if plan.peers.len() < 3 || !plan.hearing.is_whole() || !self.one_in("scene", 0, 6) {
             return;
         }
-        match self.below("which scene", 0, 7) {
+        match self.below("which scene", 0, 8) {
             0 => self.full_group(plan),
             1 => self.crowd(plan, unit),
             2 => self.deaths(plan, unit),
             3 => self.returns(plan, unit),
             4 => self.lonely_tail(plan, unit),
             5 => self.held_up_cut(plan, unit),
+            6 => self.ghostly_word(plan, unit),
             _ => self.cut_without_a_view(plan, unit),
         }
         plan.faults.sort_by_key(|fault| fault.at_us);
@@ -204,6 +206,22 @@ impl Dice {
             on_cut(0, Act::Stall { who: Who::It, other: Who::Peer(*reader), span_us: held_us }),
         ]);
         plan.faults.extend(others.iter().map(|peer| on_cut(with_us, Act::Pause { who: Who::Peer(*peer), span_us: unit * 5 / 2 })));
+    }
+
+    /// What somebody has acknowledged comes when it is dead, and when its next life is in the group and has acknowledged nothing.
+    fn ghostly_word(&self, plan: &mut Plan, unit: u64) {
+        plan.peers.iter_mut().for_each(|peer| peer.at_us = peer.at_us.min(plan.chaos_us / 8));
+        let ghost = Who::Peer(self.host("ghostly word of", 0, plan.peers.len()));
+        let at_us = plan.chaos_us / 3 + self.below("ghostly word at", 0, plan.chaos_us / 4);
+        let dead_us = at_us + 10_000 + self.below("ghost dead after", 0, 10_000);
+        let span_us = unit / 4 + self.below("ghostly word after", 0, unit / 2);
+        let back = Some(Back::after(2_000, Identity::Same));
+        plan.faults.extend([
+            Timed::at(at_us, Act::Stall { who: ghost, other: Who::Leader, span_us }),
+            Timed::at(at_us + 1_000, Act::Publish { who: Who::Leader, readings: 3, bytes: 50 }),
+            Timed::at(dead_us, Act::Kill { who: ghost, back }),
+            Timed { says: Some("ADDED TO NETWORK".to_owned()), ..Timed::at(dead_us, Act::Pause { who: ghost, span_us: unit }) },
+        ]);
     }
 
     /// The founders have taken up the cut of the first leader, and it is out of reach before it tells them its view.
