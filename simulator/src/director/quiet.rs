@@ -128,6 +128,14 @@ impl<W: Watch> Director<'_, W> {
         let took = self.world.now().since(Time::from_micros(self.plan.chaos_us));
         let rest = self.world.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
         self.run_until(rest);
+        // Somebody outside may be let in or put out at that very moment: what is under way arrives first.
+        let moment = self.plan.knobs.heartbeat_interval / 7;
+        for _ in 0..MOMENTS {
+            if !self.is_one() || self.is_drained() {
+                break;
+            }
+            self.run_until(self.world.now() + moment);
+        }
         Some(self.is_one())
     }
 
@@ -215,3 +223,6 @@ fn heard_one_way(knobs: &Knobs) -> Duration {
 
 /// The longest pause between two announcements of a joining peer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+
+/// For how many sevenths of a heartbeat what is under way in the end is waited for, at most.
+const MOMENTS: u32 = 14;
