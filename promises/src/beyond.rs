@@ -105,17 +105,17 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "led-in-time",
-        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that a refused dial shows to everybody, 4 rounds of asking again replace the heartbeats and one election is enough; where somebody outside is heard and cannot be answered, one election more; where a leader moves to a higher epoch just then, one `sync_timeout` more",
+        statement: "in a part of hosts that all reach each other, and to which nothing has happened for `heartbeat_timeout` + `heartbeat_interval` + 2 × (`election_timeout` + `sync_timeout`), everybody who was in a group all the while follows one of them that leads, or (primary) they are no quorum; after a kill that a refused dial shows to everybody, 4 rounds of asking again replace the heartbeats and one election is enough; where somebody outside is heard and cannot be answered, one election more; where a leader moves to a higher epoch just then, or handed over less than one `sync_timeout` ago, one `sync_timeout` more",
         why: LINKS,
     },
     Beyond {
         id: "one-in-time",
-        statement: "one return for each group that such a part fell into, and one more with the longest back-offs (and one `sync_timeout` where its leader moves to a higher epoch just then), after anything happened to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum",
+        statement: "one return for each group that such a part fell into, and one more with the longest back-offs (and one `sync_timeout` where its leader moves to a higher epoch just then, or handed over less than that ago), after anything happened to it, it is one group, unless some do not hear each other, `members_max` are fewer or (primary) they are no quorum",
         why: LINKS,
     },
     Beyond {
         id: "ordered-in-time",
-        statement: "where such a part is one group, and nobody has more than 64 readings that wait to be ordered, the first 8 that wait are ordered within three heartbeats",
+        statement: "where such a part is one group, and nobody has more than 64 readings that wait to be ordered, the first 8 that wait stand in the leader's log within three heartbeats, and in their publisher's log too, if the leader's has by then no more than 16 positions above what that one held at the beginning",
         why: LINKS,
     },
 ];

@@ -145,6 +145,12 @@ impl Node {
         matches!(&self.role, Role::Candidate(candidate) if candidate.is_standing())
     }
 
+    /// Whether it led, has handed over, and has promised nothing to its heir yet.
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        matches!(&self.role, Role::Candidate(candidate) if candidate.handed_over)
+    }
+
     /// Whether it is in no group, and claims the first view of one.
     #[must_use]
     pub fn founds(&self) -> bool {

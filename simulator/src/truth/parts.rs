@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::config::Knobs;
-use protocol::id::PeerId;
+use protocol::id::{PeerId, Seq};
 use protocol::node::Node;
 use protocol::phase::Phase;
 use protocol::time::Time;
@@ -40,8 +40,16 @@ struct Part {
     /// Whether everybody in it has a leader by now, and whether it is the same one.
     is_led: bool,
     is_one: bool,
-    /// Which of its readings each waited for at a moment: they are ordered when the next mark is set.
-    marked: Option<(Time, BTreeMap<usize, u64>)>,
+    /// What each waited for: it is ordered when the next mark is set.
+    marked: Option<Mark>,
+}
+
+/// A moment, and what everybody waited for then, by its host.
+#[derive(Clone, Debug)]
+struct Mark {
+    at: Time,
+    /// The number of a reading that is to be ordered, and where its publisher's log ended.
+    due: BTreeMap<usize, (u64, Seq)>,
 }
 
 impl Truth {
@@ -60,8 +68,9 @@ impl Truth {
                 part.groups = groups(&members);
             }
             part.hears |= !part.is_led && self.hears_outsiders(&part.hosts, nodes);
-            // A leader that moves to a higher epoch leads on as soon as those who follow it have promised that one.
-            let renews = members.iter().any(|(_, node)| node.renews());
+            // A leader that moves to a higher epoch leads on, and one that is handed over to leads, as soon as those who follow it
+            // have promised that one.
+            let renews = members.iter().any(|(host, node)| node.renews() || self.has_handed_over(now, *host));
             let later = if renews { self.knobs.sync_timeout } else { Duration::ZERO };
             if !part.is_led && part.since + part.replaced_within(&self.knobs) + later <= now {
                 part.is_led = true;
@@ -150,24 +159,35 @@ impl Truth {
             part.marked = None;
             return;
         }
-        if let Some((at, due)) = &part.marked {
+        if let Some(Mark { at, due }) = &part.marked {
             if *at + beats > now {
                 return;
             }
             for (host, node) in members {
-                let Some(due) = due.get(host) else { continue };
-                let ordered = node.status().ordered.0;
+                let Some((leader, (due, held))) = leader.zip(due.get(host)) else { continue };
+                // What stands behind many others in the leader's log is on its way to its publisher behind them.
+                let is_near = leader.contiguous().above(*held) <= NEAR;
+                let ordered = if is_near { node.status().ordered } else { leader.last_oseq(&node.contact().member) }.0;
                 self.notes.judge(Law::OrderedInTime, now, ordered >= *due, || {
                     format!("{} waits since {at} for its reading {due} to be ordered, and {ordered} are", node.contact().member)
                 });
             }
         }
         // A line is as wide as it is: in a flood nobody's readings are in time, and of those that wait elsewhere some are due.
-        let marks = members.iter().map(|(host, node)| (*host, node.status()));
-        let marks: Vec<(usize, u64, u64)> = marks.map(|(host, status)| (host, status.published.0, status.ordered.0)).collect();
-        let is_flooded = marks.iter().any(|(_, published, ordered)| published - ordered > FLOOD);
-        let due = marks.into_iter().map(|(host, published, ordered)| (host, published.min(ordered + FEW))).collect();
-        part.marked = (!is_flooded).then_some((now, due));
+        let waits = |node: &Node| (node.status().published.0, node.status().ordered.0);
+        let is_flooded = members.iter().map(|(_, node)| waits(node)).any(|(published, ordered)| published - ordered > FLOOD);
+        let due = members.iter().map(|(host, node)| {
+            let (published, ordered) = waits(node);
+            (*host, (published.min(ordered + FEW), node.contiguous()))
+        });
+        let due = due.collect();
+        part.marked = (!is_flooded).then_some(Mark { at: now, due });
+    }
+
+    /// Whether its process has handed over to another leader just now.
+    fn has_handed_over(&self, now: Time, host: usize) -> bool {
+        let handed_over = self.current[host].and_then(|number| self.seats[number].handed_over);
+        handed_over.is_some_and(|at| now < at + self.knobs.sync_timeout)
     }
 
     fn is_leaving(&self, host: usize) -> bool {
@@ -256,6 +276,8 @@ pub(crate) fn returned_within(knobs: &Knobs) -> Duration {
 
 /// So many readings of one peer pass in three beats, however narrow the line.
 const FEW: u64 = 8;
+/// Among so many positions are those few of a peer, and no more than a few of all others.
+const NEAR: u64 = 2 * FEW;
 /// With more readings of one peer that wait to be ordered, its lines are flooded.
 const FLOOD: u64 = 64;
 /// The longest pause between two announcements of a joining peer.

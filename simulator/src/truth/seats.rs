@@ -27,6 +27,8 @@ pub(super) struct Seat {
     pub(super) joining: Option<Time>,
     /// When it numbered the last view of its group, which becomes part of another one.
     dissolving: Option<Time>,
+    /// When it handed over to another leader last, if it has not led since.
+    pub(super) handed_over: Option<Time>,
     /// Which epoch it leads, by the round, and since when.
     leads: Option<(u64, Time)>,
     /// Which epoch it follows, by the round, and since when.
@@ -54,12 +56,16 @@ impl Truth {
             let seat = &mut self.seats[number];
             seat.ends.clear();
             seat.leads = None;
+            if node.hands_over() {
+                seat.handed_over.get_or_insert(now);
+            }
             seat.note_view(now, node);
             if node.phase() == Phase::Joining || node.founds() {
                 seat.joining = Some(now);
             }
             return;
         }
+        self.seats[number].handed_over = None;
         let round = node.epoch().round;
         if self.seats[number].leads.map(|(led, _)| led) != Some(round) {
             self.seats[number].leads = Some((round, now));
