@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::founding::Founding;
+use crate::check::founding::{Founding, Held};
 use crate::index::{EpochId, Index, LifeId, What};
 
 /// An entry that is stable: its place, and when somebody first knew that it is.
@@ -49,10 +49,24 @@ impl<'a> Parts<'a> {
         let mut removed = vec![];
         for life in &index.lives {
             let mut adopted: Option<EpochId> = None;
-            for fact in &life.facts {
+            let (mut log, mut held) = (&index.none, Held::default());
+            for (turn, fact) in life.facts.iter().enumerate() {
                 match fact.what {
-                    What::Cut { epoch, .. } => adopted = Some(epoch),
+                    What::Diverged { from, .. } => held.cut(from.saturating_sub(1)),
+                    What::Cut { epoch, log: cut_log, .. } => {
+                        adopted = Some(epoch);
+                        if std::mem::replace(&mut log, cut_log) != cut_log {
+                            held.cut(0);
+                        }
+                        if let Some(What::Diverged { from, .. }) = life.facts.get(turn + 1).map(|next| &next.what) {
+                            held.cut(from.saturating_sub(1));
+                        }
+                        // What it goes on with stands there as well; the last of it says from which epoch that goes on.
+                        let last = held.0.last().filter(|(seq, ..)| foundings[epoch].as_ref().is_some_and(|founding| *seq <= founding.cut));
+                        below[epoch].extend(last.filter(|(_, from, _)| *from != epoch).map(|(seq, from, _)| (*seq, *from)));
+                    }
                     What::Entry(entry) => {
+                        held.add(entry.seq, entry.epoch, fact.at);
                         let Some(epoch) = adopted.filter(|epoch| *epoch != entry.epoch) else { continue };
                         if foundings[epoch].as_ref().is_some_and(|founding| entry.seq <= founding.cut) {
                             below[epoch].insert(entry.seq, entry.epoch);
