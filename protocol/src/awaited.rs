@@ -52,7 +52,9 @@ impl Pace {
     pub(crate) fn allows(&self, message: &Message) -> Option<Duration> {
         match message {
             Message::Heartbeat(_) | Message::ViewSyncRequest { .. } | Message::MissingSeqRequest(_) => Some(Duration::ZERO),
-            Message::Election(_) | Message::SeqSyncRequest(_) => Some(self.verdict),
+            // Asked again while there is time left to hear the answer: a candidate waits for no longer than both together.
+            Message::Election(_) => Some(self.verdict / 2),
+            Message::SeqSyncRequest(_) => Some(self.verdict),
             Message::NewPeerRequest(_) => Some(self.admission),
             // Whoever has promised waits to hear who leads.
             Message::SeqSyncResponse(_) => Some(self.outcome),
