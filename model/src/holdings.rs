@@ -33,15 +33,18 @@ impl Holdings {
         self.judge_stable(node, is_primary)
     }
 
-    /// Nothing is handed over before a second member has held it, in a view that has one.
+    /// Nothing is handed over before a second member has held it, in a view that has one. Before an epoch has a view of its own,
+    /// its members are those who have taken it up.
     pub(crate) fn judge_handed(&self, node: &Node, epoch: &Epoch, seq: Seq) -> Result<(), Breach> {
         let views = node.last_views();
         let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else { return Ok(()) };
         let me = &node.contact().member;
-        // Whoever it follows may have got the log before it got the view that names it.
-        let owner = node.epoch().owner;
-        let mut others = newest.members.iter().map(|contact| &contact.member).chain([&owner]).filter(|member| *member != me);
-        if others.any(|member| self.has_held(member, node, epoch, seq)) {
+        let goes_on_in = node.epoch();
+        let takes_part = |(member, held): (&Member, &BTreeMap<Epoch, Seq>)| {
+            newest.names(member) || newest.epoch != goes_on_in && held.contains_key(&goes_on_in)
+        };
+        let mut others = self.held.iter().filter(|(member, held)| *member != me && takes_part((member, held)));
+        if others.any(|(member, _)| self.has_held(member, node, epoch, seq)) {
             return Ok(());
         }
         let words = format!("{me} hands over #{seq} of epoch {epoch}, which nobody else in its {newest} has held");

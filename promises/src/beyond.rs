@@ -29,7 +29,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "second-holder",
-        statement: "whose newest view has two members or more hands over nothing that no second one of them has held",
+        statement: "whose newest view has two members or more hands over nothing that no second one of them has held; before the first view of its epoch those on the list of that epoch count, too",
         why: HELD,
     },
     Beyond {

@@ -48,9 +48,14 @@ impl Claims {
         promises.iter().find(|promise| promise.by == *member).map(|promise| promise.at)
     }
 
+    /// Those on whom the founder of an epoch counts, once it has decided.
+    pub(super) fn list(&self, epoch: &Epoch) -> &[Member] {
+        self.by_epoch.get(epoch).and_then(|claim| claim.list.as_deref()).unwrap_or_default()
+    }
+
     /// Whether the founder of an epoch counts on a member.
     pub(super) fn lists(&self, epoch: &Epoch, member: &Member) -> bool {
-        self.by_epoch.get(epoch).and_then(|claim| claim.list.as_ref()).is_some_and(|list| list.contains(member))
+        self.list(epoch).contains(member)
     }
 }
 

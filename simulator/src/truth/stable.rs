@@ -138,15 +138,16 @@ impl Truth {
         });
     }
 
-    /// Nothing is handed over before a second member holds it, in a view that has one.
+    /// Nothing is handed over before a second member holds it, in a view that has one. Those on the list of an epoch are its members
+    /// before it has a view of its own.
     pub(super) fn judge_second(&mut self, now: Time, node: &Node, epoch: &Epoch, seq: Seq) {
         let views = node.last_views();
         let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else { return };
         let me = &node.contact().member;
-        // Whoever it follows may have got the log before it got the view that names it.
-        let owner = node.epoch().owner;
-        let others = newest.members.iter().map(|contact| &contact.member).chain([&owner]).filter(|member| *member != me);
-        let holds = others.into_iter().any(|member| self.holders.has_held(member, node, epoch, seq));
+        let goes_on_in = node.epoch();
+        let listed = self.claims.list(&goes_on_in).iter().filter(|_| newest.epoch != goes_on_in);
+        let mut others = newest.members.iter().map(|contact| &contact.member).chain(listed).filter(|member| *member != me);
+        let holds = others.any(|member| self.holders.has_held(member, node, epoch, seq));
         self.notes.judge(Law::SecondHolder, now, holds, || {
             format!("{me} hands over #{seq} of epoch {epoch}, which nobody else in its {newest} has held")
         });
