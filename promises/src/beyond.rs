@@ -95,7 +95,7 @@ pub static BEYOND: &[Beyond] = &[
     },
     Beyond {
         id: "unseated-truly",
-        statement: "nobody takes the place of a leader that leads on if the claimant was in a group and could reach that leader for `election_timeout` + `sync_timeout` before it leads, or one of its supporters for as long before it promised",
+        statement: "nobody takes the place of a leader that leads on if the claimant was in a group and could reach that leader for `election_timeout` + `sync_timeout` before it leads, or one of its supporters that this leader still names for as long before it promised",
         why: LINKS,
     },
     Beyond {

@@ -136,8 +136,8 @@ impl Truth {
         let Some(leader) = before.leader_contact().map(|contact| &contact.member).filter(|leader| leader.id != me.id) else { return };
         let window = self.knobs.election_timeout + self.knobs.sync_timeout;
         let list = node.rests_on();
-        let leads = others.iter().find(|other| other.contact().member == *leader).is_some_and(|other| other.leads());
-        let there = self.host_of(leader).filter(|_| leads && !list.contains(leader));
+        let leads_on = others.iter().find(|other| other.contact().member == *leader && other.leads());
+        let there = self.host_of(leader).filter(|_| leads_on.is_some() && !list.contains(leader));
         // A supporter is bound by its promise. The claimant asks everybody until it leads.
         let until = |of: usize, member: &Member| {
             let promised_at = self.claims.promised_at(&node.epoch(), member).filter(|_| of != host);
@@ -147,12 +147,15 @@ impl Truth {
         let led = |there: usize| self.current[there].and_then(|number| self.seats[number].leads).map(|(_, since)| since);
         // Who was in no group meanwhile has looked for any, and for as long as it is to.
         let joining = |of: usize| self.current[of].map(|number| self.seats[number].joining.unwrap_or(Time::ZERO));
+        // Whom the leader has put out follows whomever it likes.
+        let follows =
+            |of: usize, member: &Member| of == host || leads_on.and_then(|leader| leader.view()).is_some_and(|view| view.names(member));
         let could_ask = |of: usize, member: &Member, there: usize| {
             let until = until(of, member);
             let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= until);
             let links = is_long(self.links.whole_since(of, there)) && is_long(self.links.dialled_since(of, there));
             let links = links && is_long(led(there)) && (of == host || is_long(self.links.open_since(of, host)));
-            of != there && links && is_long(joining(of))
+            of != there && links && is_long(joining(of)) && follows(of, member)
         };
         let is_able = |member: &&Member, there: usize| self.host_of(member).is_some_and(|of| could_ask(of, member, there));
         let could_tell = there.and_then(|there| list.iter().find(|member| is_able(member, there)));
