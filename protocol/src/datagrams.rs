@@ -347,6 +347,29 @@ mod tests {
     }
 
     #[test]
+    fn the_leader_that_it_asks_ends_it_by_its_name_only_when_its_own_group_has_disowned_it() {
+        for (disowned, leads, ends) in [(false, true, false), (true, false, false), (true, true, true)] {
+            let mut puppet = Puppet::member(Knobs::fast());
+            puppet.greet(&peer(9), nothing());
+            if disowned {
+                puppet.node.give_way(puppet.now, &mut puppet.out);
+            } else {
+                puppet.node.become_joining(puppet.now, None, &mut puppet.out);
+            }
+            if leads {
+                puppet.hear(&peer(9), beacon(9, 2));
+            }
+            for word in 1..=2 {
+                assert!(stops(&puppet).is_empty(), "after {} words", word - 1);
+                let Role::Joining(joining) = &puppet.node.role else { panic!("it asks {:?}", puppet.node.phase()) };
+                let ask = joining.ask;
+                puppet.say(&peer(9), no(Some(ask), Reason::DuplicateId { holder: peer(4).address }));
+            }
+            assert_eq!(!stops(&puppet).is_empty(), ends, "disowned: {disowned}, asks it: {leads}");
+        }
+    }
+
+    #[test]
     fn who_is_known_by_datagram_alone_is_dialled_where_that_came_from() {
         let mut puppet = Puppet::leader(Knobs::fast());
         puppet.out.clear();

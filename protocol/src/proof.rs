@@ -189,7 +189,11 @@ impl Node {
             }
             (Role::Joining(joining), Reason::DuplicateId { holder }) if Some(joining.ask) == ask => {
                 let (holder, own) = (*holder, self.me.address);
-                if self.been_member && !self.is_own(from) {
+                // Once a member of its own group has said that this peer is no member any more, only the leader that it asks can
+                // tell it that its name is taken; otherwise it would ask for ever.
+                let is_asked = joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from);
+                let is_left_to_it = is_asked && joining.gives_way_until.is_some();
+                if self.been_member && !is_left_to_it && !self.is_own(from) {
                     self.reject(Some(&from.id), "REJECTED", "DUPLICATE_ID by a stranger", out);
                 } else if matches!(&self.role, Role::Joining(joining) if joining.accused_by.as_ref() == Some(from)) {
                     self.stop(StopReason::DuplicateId { holder, own }, out);
