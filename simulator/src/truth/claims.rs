@@ -133,7 +133,8 @@ impl Truth {
         let me = &node.contact().member;
         let Some(claim) = self.claims.by_epoch.get(epoch) else { return };
         let Some(list) = &claim.list else { return };
-        let uncounted = list.iter().find(|member| *member != me && !claim.promises.iter().any(|promise| promise.by == **member));
+        let has_promised = |member: &Member| claim.promises.iter().any(|promise| promise.by == *member);
+        let uncounted = list.iter().find(|member| *member != me && !has_promised(member) && !self.holders.is_stranger(member));
         let views = node.last_views();
         let before = views.iter().map(|(_, view)| view).find(|view| view.epoch != *epoch).filter(|_| self.knobs.mode == Mode::Primary);
         let is_enough = before.is_none_or(|view| is_quorum(view, |member| list.contains(member)));

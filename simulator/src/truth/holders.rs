@@ -77,6 +77,11 @@ impl Holders {
         self.by_member.get(member).is_some_and(|number| self.all[*number].lives)
     }
 
+    /// Whether no process has ever had that name: somebody makes it up, and only it knows what it holds.
+    pub(super) fn is_stranger(&self, member: &Member) -> bool {
+        self.by_member.keys().all(|known| known.id != member.id)
+    }
+
     /// How much of that node's log another process has held: the last position.
     pub(super) fn reach(&self, member: &Member, of: &Node) -> Seq {
         let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else { return Seq::ZERO };

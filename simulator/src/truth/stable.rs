@@ -101,6 +101,9 @@ impl Truth {
         }
         for (member, believed) in node.believes().filter(|(_, believed)| *believed > Seq::ZERO) {
             let reach = self.holders.reach(member, node);
+            if believed > reach && self.holders.is_stranger(member) {
+                continue;
+            }
             self.notes.judge(Law::BelievesNoMore, now, believed <= reach, || {
                 format!("{} believes that {member} holds #{believed}, and it has held #{reach} at most", node.contact().member)
             });
