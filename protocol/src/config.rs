@@ -51,8 +51,7 @@ pub struct Knobs {
     pub merge_retain_entries: u64,
     /// Own readings kept after they are stable, for a merge: how many bytes. 64 MiB.
     pub merge_retain_bytes: u64,
-    /// A member that lags by more entries than this for `slow_timeout` is evicted, and no member has more readings of its own on
-    /// their way to the leader. 32,768, half of `retain_entries`.
+    /// A member that lags by more entries than this for `slow_timeout` is evicted. 32,768, half of `retain_entries`.
     pub max_lag_entries: u64,
     /// How long a member may lag by more than `max_lag_entries`. 30 s, fast 1 s.
     #[serde(with = "humantime_serde")]

@@ -249,9 +249,9 @@ impl Node {
     }
 
     fn send_requests(&mut self, now: Time, leader: &Member, link: crate::id::LinkId, out: &mut Vec<Output>) {
-        let (logged, max_lag) = (self.log.last_oseq(&self.me.member), self.config.knobs().max_lag_entries);
+        let logged = self.log.last_oseq(&self.me.member);
         while !self.links.is_full(link)
-            && let Some((first, run)) = self.outbox.next_due(logged, RUN_BYTES, max_lag)
+            && let Some((first, run)) = self.outbox.next_due(logged, RUN_BYTES)
         {
             let requests = Requests { origin: self.me.member.clone(), first, run };
             self.send(now, leader, Message::SequencerRequest(requests), out);

@@ -177,11 +177,6 @@ impl Outbox {
 
     /// The next run to send, after the last one sent: first number and requests. Nothing when all is sent.
     pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
-        self.next_part(bytes, u64::MAX)
-    }
-
-    /// The same, of at most so many readings.
-    fn next_part(&mut self, bytes: u64, mut most: u64) -> Option<(Oseq, Vec<Wish>)> {
         let next = self.sent.next();
         if next > self.last {
             return None;
@@ -193,11 +188,10 @@ impl Outbox {
         }
         let (mut run, mut end, mut left) = (Vec::new(), self.sent, bytes);
         for Batch { first, guarantee, readings } in self.above(self.sent).take(RUN_BATCHES) {
-            let fits = readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty())).min(most);
+            let fits = readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty()));
             if fits > 0 {
                 let readings = readings.slice(0..fits);
                 left = left.saturating_sub(readings.bytes() + READING_BYTES * fits);
-                most -= fits;
                 end = first.plus(fits).previous();
                 run.push(Wish::Readings { guarantee, readings });
             }
@@ -211,15 +205,7 @@ impl Outbox {
 
     /// The next run to send to a leader in whose log this peer's numbers end at `logged`: nothing, too, while one that has
     /// not taken everything lately is to take what it was sent.
-    ///
-    /// No more readings are under way than a member may lag by. Each acknowledgement of this peer stands before what it sends
-    /// later, so a leader that takes them never finds this peer too far behind for the sake of its own readings alone. Were
-    /// all sent at once, the leader would turn away most of them, and what is sent again would wait behind those on a narrow line.
-    pub(crate) fn next_due(&mut self, logged: Oseq, bytes: u64, max_lag: u64) -> Option<(Oseq, Vec<Wish>)> {
-        let most = max_lag.saturating_sub(self.sent.above(logged));
-        if most == 0 {
-            return None;
-        }
+    pub(crate) fn next_due(&mut self, logged: Oseq, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
         if let Some(Restraint { left, then }) = &mut self.restraint
             && *left == 0
         {
@@ -228,7 +214,7 @@ impl Outbox {
             }
             (*left, *then) = (*then, then.saturating_mul(2));
         }
-        let run = self.next_part(bytes, most)?;
+        let run = self.next_run(bytes)?;
         if let Some(restraint) = &mut self.restraint {
             restraint.left -= 1;
         }
@@ -512,7 +498,7 @@ mod tests {
     fn who_was_turned_away_sends_twice_as_much_each_time_that_all_of_it_is_ordered() {
         let mut outbox = filled(9, &Knobs::default());
         let due = |outbox: &mut Outbox, logged: u64| {
-            let runs = std::iter::from_fn(|| outbox.next_due(Oseq(logged), 0, u64::MAX));
+            let runs = std::iter::from_fn(|| outbox.next_due(Oseq(logged), 0));
             runs.map(|(first, _)| first.0).collect::<Vec<u64>>()
         };
         assert_eq!(due(&mut outbox, 0), (1..=9).collect::<Vec<_>>(), "nobody has turned it away");
@@ -527,28 +513,6 @@ mod tests {
         assert_eq!(due(&mut outbox, 7), [8, 9]);
         outbox.rewind(Oseq(6));
         assert_eq!(due(&mut outbox, 6), [7, 8, 9], "all was sent");
-    }
-
-    #[test]
-    fn no_more_is_under_way_than_a_member_may_lag_by() {
-        let knobs = Knobs::default();
-        let mut outbox = filled(2, &knobs);
-        outbox.publish(&together(&[4, 4, 4, 4]), Agreed, &knobs);
-        let due = |outbox: &mut Outbox, logged: u64| {
-            let runs = std::iter::from_fn(|| outbox.next_due(Oseq(logged), u64::MAX, 3));
-            runs.map(|(first, run)| (first.0, count(&run))).collect::<Vec<_>>()
-        };
-        assert_eq!(due(&mut outbox, 0), [(1, 3)], "a part of what came together");
-        assert_eq!(due(&mut outbox, 0), []);
-        ordered(&mut outbox, 1, 1);
-        assert_eq!(due(&mut outbox, 1), [(4, 1)]);
-        // A leader has more of them than it has sent back; the link is a new one.
-        outbox.rewind(Oseq(2));
-        assert_eq!(due(&mut outbox, 1), [(3, 2)]);
-        ordered(&mut outbox, 2, 2);
-        ordered(&mut outbox, 3, 3);
-        ordered(&mut outbox, 4, 4);
-        assert_eq!(due(&mut outbox, 4), [(5, 2)]);
     }
 
     #[test]

@@ -173,9 +173,11 @@ impl Truth {
                 });
             }
         }
-        // A line is as wide as it is: in a flood nobody's readings are in time, and of those that wait elsewhere some are due.
+        // A line is as wide as it is: in a flood nobody's readings are in time, and of those that wait elsewhere some are due. And
+        // of more than a member may lag by the leader turns some away, which come again behind all the others.
+        let flood = FLOOD.min(self.knobs.max_lag_entries);
         let waits = |node: &Node| (node.status().published.0, node.status().ordered.0);
-        let is_flooded = members.iter().map(|(_, node)| waits(node)).any(|(published, ordered)| published - ordered > FLOOD);
+        let is_flooded = members.iter().map(|(_, node)| waits(node)).any(|(published, ordered)| published - ordered > flood);
         let due = members.iter().map(|(host, node)| {
             let (published, ordered) = waits(node);
             (*host, (published.min(ordered + FEW), node.contiguous()))
