@@ -177,6 +177,11 @@ impl Outbox {
 
     /// The next run to send, after the last one sent: first number and requests. Nothing when all is sent.
     pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
+        self.next_part(bytes, u64::MAX)
+    }
+
+    /// The same, of at most so many readings.
+    pub(crate) fn next_part(&mut self, bytes: u64, mut most: u64) -> Option<(Oseq, Vec<Wish>)> {
         let next = self.sent.next();
         if next > self.last {
             return None;
@@ -188,8 +193,9 @@ impl Outbox {
         }
         let (mut run, mut end, mut left) = (Vec::new(), self.sent, bytes);
         for Batch { first, guarantee, readings } in self.above(self.sent).take(RUN_BATCHES) {
-            let fits = readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty()));
+            let fits = readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty())).min(most);
             if fits > 0 {
+                most -= fits;
                 let readings = readings.slice(0..fits);
                 left = left.saturating_sub(readings.bytes() + READING_BYTES * fits);
                 end = first.plus(fits).previous();

@@ -467,16 +467,15 @@ impl Node {
     pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
         self.change_view(now, out);
         self.feel_pressure(now, out);
-        let Role::Leader(leader) = &self.role else { return };
-        if leader.takes_readings() {
-            while let Some((first, run)) = self.outbox.next_run(u64::MAX) {
-                let mut own = first;
-                for wish in run {
-                    let (first, end) = (own, wish.last(own));
-                    let origin = self.me.member.clone();
-                    self.append(entry(origin, first, wish, self.utc), out);
-                    own = end.next();
-                }
+        while let most @ 1.. = self.own_room()
+            && let Some((first, run)) = self.outbox.next_part(u64::MAX, most)
+        {
+            let mut own = first;
+            for wish in run {
+                let (first, end) = (own, wish.last(own));
+                let origin = self.me.member.clone();
+                self.append(entry(origin, first, wish, self.utc), out);
+                own = end.next();
             }
         }
         self.stream(now, out);

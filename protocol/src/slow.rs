@@ -4,9 +4,9 @@
 //! `slow_timeout` it is evicted, by name and with numbers; it may come back as soon as it has caught up, and lacks nothing
 //! as long as the entries are retained. Until then the log grows, so beyond the middle between `max_lag_entries` and
 //! `retain_entries` (or beyond twice `retain_bytes`) the leader takes no more readings before the slowest has come back
-//! below the lower bound or is out: the senders' windows fill, and their sensors hear that. So no member, stopped or slow,
-//! makes anybody hold more than that and what was in flight. In mode `primary` the slowest go first, and none without whom
-//! there would be no quorum: the group goes as slowly as those.
+//! below the lower bound or is out: the senders' windows fill, and their sensors hear that. Its own readings fill half of
+//! that room only. So no member, stopped or slow, makes anybody hold more than that and what was in flight. In mode `primary`
+//! the slowest go first, and none without whom there would be no quorum: the group goes as slowly as those.
 //!
 //! A member that acknowledges nothing for `slow_timeout`, while a reading waits to be safe that it lacks, is evicted as well:
 //! it answers heartbeats, and everybody would wait for it for as long as it does.
@@ -77,6 +77,20 @@ impl Node {
                 self.evict(&contact, &evidence, out);
             }
         }
+    }
+
+    /// How many of its own readings a leader may number now. They fill half of what is left until it takes no more: were it all, the
+    /// others would be turned away each time, whenever the slowest has caught up.
+    pub(crate) fn own_room(&self) -> u64 {
+        let knobs = self.config.knobs();
+        let Role::Leader(leader) = &self.role else { return 0 };
+        if !leader.takes_readings() {
+            return 0;
+        }
+        let high = self.log.contiguous();
+        let lag = leader.followers.values().map(|follower| follower.lag(high)).max();
+        let bound = knobs.max_lag_entries + (knobs.retain_entries - knobs.max_lag_entries) / 4;
+        lag.map_or(u64::MAX, |lag| bound.max(1).saturating_sub(lag))
     }
 
     /// Looks whether the slowest member leaves room for more readings; when it does again, asks for those that were not taken.
