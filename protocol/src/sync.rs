@@ -155,10 +155,9 @@ impl Node {
             Role::Joining(_) if first_view => self.founds_nothing().then_some(Reason::NotMember),
             Role::Joining(_) => {
                 let is_elector = self.is_elector() && self.shares_view(from, view);
-                // The first view names it, and got lost on its way: it has acknowledged nothing, and
-                // says so.
-                let votes_empty = self.votes_empty() && view.is_some_and(|view| view.names(&self.me.member));
-                let votes = self.vouched_for(now).is_none() && (is_elector || votes_empty);
+                // A view names it that got lost on its way: it has acknowledged nothing, and says so. The newest one may
+                // have removed it already, and the claimant need the quorum of the one before.
+                let votes = self.vouched_for(now).is_none() && (is_elector || self.votes_empty());
                 (!votes).then_some(Reason::Busy)
             }
             // Asked again, because the answer was lost with a link.

@@ -27,12 +27,17 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
     let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = (BTreeMap::new(), BTreeMap::new());
     // Who was started without what it had stored.
     let mut wiped: BTreeSet<&str> = BTreeSet::new();
+    // Who has met another process of its name.
+    let mut twins: BTreeSet<&str> = BTreeSet::new();
     // Which peer each process that runs is.
     let mut running: BTreeMap<&str, &PeerId> = BTreeMap::new();
     for (at, record) in case.history.records.iter().enumerate() {
         let Record::World(event) = record else { continue };
         match &event.what {
             World::Spawn { process, peer, .. } => {
+                for (other, _) in running.iter().filter(|(other, name)| **name == peer && **other != process) {
+                    twins.extend([*other, process.as_str()]);
+                }
                 running.insert(process, peer);
                 killed.remove(process.as_str());
                 stopped.remove(process.as_str());
@@ -40,12 +45,12 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
             World::Fault { fault: Fault::Restart { identity: Identity::Fresh }, who, .. } => wiped.extend(who.iter().map(String::as_str)),
             World::Fault { fault: Fault::Kill, who, .. } => killed.extend(who.iter().map(|name| (name.as_str(), at))),
             World::Fault { fault: Fault::Stop, who, .. } => stopped.extend(who.iter().map(|name| (name.as_str(), at))),
-            World::Exit { process, peer, status, signal, expected, .. } => {
+            World::Exit { process, status, signal, expected, .. } => {
                 sheet.look();
                 running.remove(process.as_str());
                 // Of two that bear one name either may be sent away while it is about to go; and so may who has lost its folder, by
                 // those who know its earlier life.
-                let is_twin = running.values().any(|other| *other == peer) || wiped.contains(process.as_str());
+                let is_twin = twins.contains(process.as_str()) || wiped.contains(process.as_str());
                 let how = || match (status, signal) {
                     (_, Some(signal)) => format!("by signal {signal}"),
                     (Some(status), None) => format!("with status {status}"),
