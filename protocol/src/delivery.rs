@@ -18,7 +18,7 @@ use crate::view::View;
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Sinks {
     delivered: Seq,
-    /// Whether nothing was handed over yet.
+    /// Whether nothing of this log was handed over yet.
     is_new: bool,
     handed: Handed,
     /// The view in force at `delivered`.
@@ -171,8 +171,10 @@ impl Sinks {
             }
             self.delivered = fork;
         }
-        // A newcomer has no past to miss: its first delivery is where it joined.
-        if !self.is_new && self.delivered > Seq::ZERO && self.delivered < resume {
+        // A newcomer has no past to miss: its first delivery is where it joined. Nor has who comes to a log of which it has had
+        // nothing, and it takes back nothing of that either.
+        self.is_new |= self.delivered == Seq::ZERO;
+        if !self.is_new && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
             let why = "the entries had been discarded".to_owned();
             out.push(Output::Note(Note::Gap { log: log.name(), from, to, why: why.clone() }));
@@ -413,6 +415,11 @@ mod tests {
         deliver(&mut sinks, &log);
         sinks.on_log_replaced(&log, &name, Seq(2), (Seq::ZERO, None), &mut out);
         assert!(matches!(out[..], [Output::Deliver(Delivery::Diverged { from: Seq(3), to: Seq(6), .. }), _]), "{out:?}");
+        // Of a log that shares nothing with the old one they have had nothing, whatever a snapshot stands for.
+        sinks.on_log_replaced(&log, &name, Seq::ZERO, (Seq(4), None), &mut out);
+        out.clear();
+        sinks.on_log_replaced(&log, &name, Seq(2), (Seq::ZERO, None), &mut out);
+        assert_eq!((out.len(), sinks.delivered), (0, Seq(2)));
         // Back where they began they have a past all the same.
         sinks.on_log_replaced(&log, &name, Seq::ZERO, (Seq::ZERO, None), &mut out);
         sinks.deliver(&log, Seq(1), (&member("p1", 1).id, Incarnation(1)), &mut out);
