@@ -16,12 +16,12 @@ def ask(lines, **request):
     return (json.loads(line) for line in lines)  # ends where the peer closes the connection
 
 def publish(path, reading):
-    """The position of the reading. May be called again with the same token if the connection breaks: it is published once."""
+    """The position of the reading, or None where the peer cannot tell it. May be called again with the same token if the connection breaks: it is published once."""
     for answer in ask(connect(path), id=1, do="publish", payload=reading, wait="safe", token=str(uuid.uuid4())):
         if "error" in answer:
             raise RuntimeError(answer["error"]["say"])
         if answer["ok"]["is"] == "safe":
-            return answer["ok"]["seq"]
+            return answer["ok"].get("seq")
     raise ConnectionError("the peer is gone; what became of the reading is not known")
 
 def follow(path, place="last 10"):
