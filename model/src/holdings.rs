@@ -33,8 +33,8 @@ impl Holdings {
         self.judge_stable(node, is_primary)
     }
 
-    /// Nothing is handed over before a second member has held it, in a view that has one. Before an epoch has a view of its own,
-    /// its members are those who have taken it up.
+    /// Nothing is handed over before a second member has held it, in a view that has one. While an epoch
+    /// has no view of its own, every peer that has taken the epoch up counts as a member.
     pub(crate) fn judge_handed(&self, node: &Node, epoch: &Epoch, seq: Seq) -> Result<(), Breach> {
         let views = node.last_views();
         let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else { return Ok(()) };

@@ -52,7 +52,8 @@ impl Pace {
     pub(crate) fn allows(&self, message: &Message) -> Option<Duration> {
         match message {
             Message::Heartbeat(_) | Message::ViewSyncRequest { .. } | Message::MissingSeqRequest(_) => Some(Duration::ZERO),
-            // Asked again while there is time left to hear the answer: a candidate waits for no longer than both together.
+            // A candidate claims after `election_timeout`, which may be the verdict and one round. Its question is put
+            // again before that, so that the answer to the second one is heard.
             Message::Election(_) => Some(self.verdict / 2),
             Message::SeqSyncRequest(_) => Some(self.verdict),
             Message::NewPeerRequest(_) => Some(self.admission),

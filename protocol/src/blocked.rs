@@ -106,9 +106,9 @@ impl Node {
         self.tell_blocked(why, out);
     }
 
-    /// A blocked candidate is linked to a peer whose log goes on, in a later epoch, where its own ends. That peer is asked like the
-    /// members of the candidate's views: all of those may be gone, or may have come back as other processes, and only a member
-    /// of the group says that the views have gone on.
+    /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The members of
+    /// the candidate's views may all be gone, or may have come back as other processes. Only a member of
+    /// the group can say that the views have gone on.
     pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
         let goes_on = end.log_id == self.log.log_id() && end.epoch > self.log.epoch();
         let contact = self.links.contact(member).filter(|_| goes_on && self.blocked.is_some()).cloned();

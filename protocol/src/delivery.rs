@@ -171,8 +171,8 @@ impl Sinks {
             }
             self.delivered = fork;
         }
-        // A newcomer has no past to miss: its first delivery is where it joined. Nor has who comes to a log of which it has had
-        // nothing, and it takes back nothing of that either.
+        // A newcomer has no past to miss: its first delivery is where it joined. The same is true of a
+        // peer that comes to a log of which its sinks have had nothing.
         self.is_new |= self.delivered == Seq::ZERO;
         if !self.is_new && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);

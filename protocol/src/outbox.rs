@@ -298,8 +298,9 @@ impl Outbox {
         news
     }
 
-    /// What stands in the log up to `to` is stable, and those that are not known to be have no place here: they came in a snapshot.
-    /// None of them can be lost, since only what was stable once is given up.
+    /// What stands in the log up to `to` is stable. The numbers that are not known to be stable yet have
+    /// no place here, because they came in a snapshot. None of them is lost: an outbox gives up only what
+    /// was stable once.
     fn settle_unplaced(&mut self, to: Oseq, news: &mut Vec<Settled>) {
         let (from, to) = (self.stable.next(), to.min(self.ordered));
         if from <= to {

@@ -79,8 +79,9 @@ impl Node {
         }
     }
 
-    /// How many of its own readings a leader may number now. They fill half of what is left until it takes no more: were it all, the
-    /// others would be turned away each time, whenever the slowest has caught up.
+    /// How many of its own readings a leader may number now. They fill half of the room between
+    /// `max_lag_entries` and the bound above which it takes none. If they filled all of it, the leader
+    /// would turn its members away each time that the slowest has caught up.
     pub(crate) fn own_room(&self) -> u64 {
         let knobs = self.config.knobs();
         let Role::Leader(leader) = &self.role else { return 0 };

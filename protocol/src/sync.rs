@@ -155,8 +155,8 @@ impl Node {
             Role::Joining(_) if first_view => self.founds_nothing().then_some(Reason::NotMember),
             Role::Joining(_) => {
                 let is_elector = self.is_elector() && self.shares_view(from, view);
-                // A view names it that got lost on its way: it has acknowledged nothing, and says so. The newest one may
-                // have removed it already, and the claimant need the quorum of the one before.
+                // The view that names this peer got lost on its way. It has acknowledged nothing, and says
+                // so. The newest view may have removed it already; the claimant needs the one before, too.
                 let votes = self.vouched_for(now).is_none() && (is_elector || self.votes_empty());
                 (!votes).then_some(Reason::Busy)
             }

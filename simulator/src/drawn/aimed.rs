@@ -166,8 +166,9 @@ impl Dice {
         (0..6).map(publish).chain([stall, kill]).collect()
     }
 
-    /// The leader numbers what a member publishes that does not hear it any more, and until that one is back more is published than
-    /// is retained: a snapshot is all that it gets of the place where its readings stand.
+    /// A member publishes and does not hear the leader any more; the leader numbers its readings. More
+    /// is published than is retained before the member is back. It gets only a snapshot of the part
+    /// of the log in which its readings stand.
     fn numbered_unheard(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let other = self.pick("is numbered unheard", n, &[Who::Successor, Who::Lowest]);
         let span_us = unit * 2 + self.below("unheard for", n, unit * 2);

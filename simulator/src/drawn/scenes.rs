@@ -148,8 +148,9 @@ impl Dice {
         }
     }
 
-    /// One hears the last words of its leader, which nobody else does, and sleeps; another one promises the next leader its
-    /// epoch, and never gets the cut. When the next leader is gone, that one chooses between a longer log and a later one.
+    /// One peer hears the last words of its leader, which no other peer hears, and sleeps. Another peer
+    /// promises the next leader its epoch, and never gets the cut. When the next leader is gone, the
+    /// second peer chooses between a longer log and a later one.
     fn lonely_tail(&self, plan: &mut Plan, unit: u64) {
         grow_to(plan, 5);
         let size = plan.peers.len();

@@ -63,7 +63,7 @@ impl Truth {
             let (end, stable, delivered) = (node.contiguous(), node.stable(), node.delivered());
             let Some(number) = self.holders.number(me) else { continue };
             let stood = self.known[number].stood(now, self.knobs.heartbeat_interval);
-            // What somebody outside has, who is let in and put out in turn, its leader may never hear.
+            // A peer outside of the core may be let in and put out in turn. Its leader may never hear what it has.
             let views = node.last_views();
             let late = views.iter().take_while(|(seq, _)| *seq > stood).count();
             let mut members = views.iter().take(late + 1).flat_map(|(_, view)| view.members.iter());

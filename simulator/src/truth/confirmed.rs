@@ -79,11 +79,12 @@ impl Truth {
             let end = node.last_oseq(me);
             let place = retained.map_or_else(String::new, |seq| format!(", and one of them stands at #{seq}"));
             let lost = if is_lost { ", and it was told that one of them is lost" } else { "" };
-            format!("{me} is told that its readings {first} to {last} are {what} without a place; its own end at {end} there{place}{lost}")
+            format!("{me} is told that its readings {first} to {last} are {what}, and not where; its readings end at {end} in its log{place}{lost}")
         });
     }
 
-    /// What a publisher is told to be stable that only a snapshot stands for is, where somebody retains the last of it.
+    /// A publisher is told that readings are stable which only a snapshot stands for. They are judged
+    /// where another peer retains the last of them.
     pub(super) fn judge_unplaced_stable(&mut self, now: Time, node: &Node, last: Oseq, others: &[&Node]) {
         let me = &node.contact().member;
         for other in others {
