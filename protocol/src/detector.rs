@@ -30,6 +30,10 @@ impl Started {
         self.ring.iter().rev().find(|(noted, _)| *noted == beat).map(|(_, at)| *at)
     }
 
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.ring.back().map(|(noted, _)| *noted)
+    }
+
     /// Those up to this one need not be known any more.
     pub(crate) fn forget_to(&mut self, beat: u64) {
         self.ring.retain(|(noted, _)| *noted > beat);

@@ -40,13 +40,10 @@ impl Node {
         if self.is_stale(now, from, &beat.epoch, "HEARTBEAT", out) {
             return;
         }
-        let (contiguous, epoch) = (self.log.contiguous(), self.log.epoch());
+        let building = self.is_building_from(from, &beat.epoch);
+        let mut ack = self.acknowledge(from, &beat.epoch, beat.beat);
         self.call(now, out);
-        let lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
-        // A peer that is still building its log is alive, and holds nothing that would count in this epoch.
-        let building = self.building.as_ref().is_some_and(|building| building.epoch == beat.epoch && building.source.member == *from);
-        let (contiguous, epoch) = if building { (Seq::ZERO, Epoch::none()) } else { (contiguous, epoch) };
-        let ack = HeartbeatAck { contiguous, epoch, beat: beat.beat, lag };
+        ack.lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
         match &mut self.role {
             Role::Member(following) if following.leader.member == *from && following.epoch == beat.epoch => {
                 following.acks.note(beat.beat, now);
@@ -71,6 +68,27 @@ impl Node {
             Role::Member(_) | Role::Joining(_) | Role::Candidate(_) | Role::Leader(_) => return,
         }
         self.send(now, from, Message::HeartbeatAck(ack), out);
+    }
+
+    /// Says to the leader what it has said to its newest heartbeat; the link that carried it may be gone.
+    pub(crate) fn acknowledge_again(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Member(following) = &self.role else { return };
+        let Some(beat) = following.acks.newest() else { return };
+        let leader = following.leader.member.clone();
+        let ack = self.acknowledge(&leader, &following.epoch, beat);
+        self.send(now, &leader, Message::HeartbeatAck(ack), out);
+    }
+
+    /// What is said to a heartbeat. A peer that is still building its log is alive, and holds nothing that would count in
+    /// this epoch.
+    fn acknowledge(&self, leader: &Member, epoch: &Epoch, beat: u64) -> HeartbeatAck {
+        let (contiguous, epoch) =
+            if self.is_building_from(leader, epoch) { (Seq::ZERO, Epoch::none()) } else { (self.log.contiguous(), self.log.epoch()) };
+        HeartbeatAck { contiguous, epoch, beat, lag: 0 }
+    }
+
+    fn is_building_from(&self, leader: &Member, epoch: &Epoch) -> bool {
+        self.building.as_ref().is_some_and(|building| building.epoch == *epoch && building.source.member == *leader)
     }
 
     /// Says by datagram who leads, all members together so often, however many they are.

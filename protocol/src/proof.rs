@@ -71,6 +71,7 @@ impl Node {
         if let Role::Member(following) = &mut self.role {
             following.acked = Seq::ZERO;
         }
+        self.acknowledge_again(now, out);
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
         if let Some(witness) = &mut self.witness {
             witness.asked = false;
