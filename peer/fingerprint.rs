@@ -1,15 +1,23 @@
-// Names a build by what it was built from, so that it needs no git and works from a tarball: the 64-bit FNV-1a digest
-// of the sources that decide what a peer says and writes.
+// Names a build by what it was built from, so that it needs no git and works from a tarball: the
+// 64-bit FNV-1a digest of the sources that decide what a peer says and writes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The digest of the sources of `peer`, `protocol` and `stdio`, in hex; tells cargo when to ask again.
+/// The digest of the sources of `peer`, `protocol` and `stdio`, in hex; tells cargo when to ask
+/// again.
 ///
 /// `crates` is the folder that holds these crates.
 pub(crate) fn fingerprint(crates: &Path) -> String {
     let mut files = Vec::new();
-    for part in ["peer/src", "peer/Cargo.toml", "protocol/src", "protocol/Cargo.toml", "stdio/src", "stdio/Cargo.toml"] {
+    for part in [
+        "peer/src",
+        "peer/Cargo.toml",
+        "protocol/src",
+        "protocol/Cargo.toml",
+        "stdio/src",
+        "stdio/Cargo.toml",
+    ] {
         let path = crates.join(part);
         println!("cargo::rerun-if-changed={}", path.display());
         collect(&path, &mut files);

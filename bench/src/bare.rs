@@ -1,10 +1,11 @@
 //! A bare sequencer: the limit of the design on this machine, to measure the product against.
 //!
-//! Plain TCP; one process numbers what it is sent and fans it out in pieces of 64 KiB; every process checks that the numbers
-//! come without a hole, and counts. There is no membership, no epoch, no acknowledgement, no log, no failure: whoever wants
-//! one of those pays for it, and the ratio of the two says how much. It is made as fast as its author could make it
-//! (one thread and one poll per process, vectored writes, no copy of a payload but the one into the piece), because a slow
-//! reference would flatter.
+//! Plain TCP; one process numbers what it is sent and fans it out in pieces of 64 KiB; every
+//! process checks that the numbers come without a hole, and counts. There is no membership, no
+//! epoch, no acknowledgement, no log, no failure: whoever wants one of those pays for it, and the
+//! ratio of the two says how much. It is made as fast as its author could make it (one thread and
+//! one poll per process, vectored writes, no copy of a payload but the one into the piece), because
+//! a slow reference would flatter.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
@@ -69,7 +70,8 @@ pub fn sequence(part: &Part, tell_port: impl FnOnce(u16)) -> io::Result<Seen> {
     for token in 1..part.processes {
         ends.push(End::new(listener.accept()?.0, &poll, token)?);
     }
-    let (mut events, mut batch, mut number) = (Events::with_capacity(64), Vec::with_capacity(PIECE), 0_u64);
+    let (mut events, mut batch, mut number) =
+        (Events::with_capacity(64), Vec::with_capacity(PIECE), 0_u64);
     let (mut source, mut sink) = (Source::new(part), Sink::new());
     let mut pacer = Pacer::start(poll.registry(), PACER)?;
     while sink.count < part.total || ends.iter().any(|end| end.queued > 0) {
@@ -83,7 +85,12 @@ pub fn sequence(part: &Part, tell_port: impl FnOnce(u16)) -> io::Result<Seen> {
                 }
                 while let Some(payload) = ends[at].take(PREFIX) {
                     number += 1;
-                    write_numbered(number, ends[at].other, &ends[at].input[payload.clone()], &mut batch);
+                    write_numbered(
+                        number,
+                        ends[at].other,
+                        &ends[at].input[payload.clone()],
+                        &mut batch,
+                    );
                     sink.take(number, &ends[at].input[payload]);
                     if batch.len() >= PIECE {
                         spread(&mut batch, &mut ends);
@@ -122,20 +129,32 @@ pub fn follow(part: &Part, port: u16) -> io::Result<Seen> {
     while sink.count < part.total {
         let open = source.made - returned < WINDOW;
         let next_at = source.next_at().filter(|_| open);
-        wait(&mut poll, &mut events, ends[0].readable || open && source.is_due(), next_at, &mut pacer, &mut ends)?;
+        wait(
+            &mut poll,
+            &mut events,
+            ends[0].readable || open && source.is_due(),
+            next_at,
+            &mut pacer,
+            &mut ends,
+        )?;
         let end = &mut ends[0];
         if end.readable && end.read()? {
             while let Some(message) = end.take(PREFIX + NUMBER) {
                 let (head, payload) = end.input[message].split_at(NUMBER);
                 let (seq, origin) = head.split_at(8);
                 returned += u64::from(origin == part.number.to_be_bytes());
-                sink.take(u64::from_be_bytes(seq.try_into().expect("eight bytes were split off")), payload);
+                sink.take(
+                    u64::from_be_bytes(seq.try_into().expect("eight bytes were split off")),
+                    payload,
+                );
             }
         }
         let mut batch = Vec::new();
         while batch.len() < PIECE && source.made - returned < WINDOW && source.is_due() {
             let payload = source.next();
-            batch.extend_from_slice(&u32::try_from(payload.len()).expect("readings are small").to_be_bytes());
+            batch.extend_from_slice(
+                &u32::try_from(payload.len()).expect("readings are small").to_be_bytes(),
+            );
             batch.extend_from_slice(payload);
         }
         if !batch.is_empty() {
@@ -153,13 +172,22 @@ fn spread(batch: &mut Vec<u8>, ends: &mut [End]) {
 }
 
 fn write_numbered(number: u64, origin: u32, payload: &[u8], batch: &mut Vec<u8>) {
-    batch.extend_from_slice(&u32::try_from(payload.len()).expect("readings are small").to_be_bytes());
+    batch.extend_from_slice(
+        &u32::try_from(payload.len()).expect("readings are small").to_be_bytes(),
+    );
     batch.extend_from_slice(&number.to_be_bytes());
     batch.extend_from_slice(&origin.to_be_bytes());
     batch.extend_from_slice(payload);
 }
 
-fn wait(poll: &mut Poll, events: &mut Events, busy: bool, next: Option<Time>, pacer: &mut Pacer, ends: &mut [End]) -> io::Result<()> {
+fn wait(
+    poll: &mut Poll,
+    events: &mut Events,
+    busy: bool,
+    next: Option<Time>,
+    pacer: &mut Pacer,
+    ends: &mut [End],
+) -> io::Result<()> {
     if let Some(at) = next.filter(|_| !busy) {
         pacer.set(at)?;
     }
@@ -204,7 +232,11 @@ impl End {
         stream.set_nonblocking(true)?;
         SockRef::from(&stream).set_tcp_nodelay(true)?;
         let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(token as usize), Interest::READABLE | Interest::WRITABLE)?;
+        poll.registry().register(
+            &mut stream,
+            Token(token as usize),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
         Ok(Self {
             stream,
             other,
@@ -242,10 +274,12 @@ impl End {
         }
     }
 
-    /// The place of the next whole message, without its length, of which `head` bytes with the length come before the payload.
+    /// The place of the next whole message, without its length, of which `head` bytes with the
+    /// length come before the payload.
     fn take(&mut self, head: usize) -> Option<std::ops::Range<usize>> {
         let held = &self.input[self.taken..self.filled];
-        let length = u32::from_be_bytes(held.get(..PREFIX)?.try_into().expect("four bytes")) as usize;
+        let length =
+            u32::from_be_bytes(held.get(..PREFIX)?.try_into().expect("four bytes")) as usize;
         let whole = head + length;
         if held.len() < whole {
             return None;
@@ -272,7 +306,9 @@ impl End {
                 Ok(written) => {
                     self.queued -= written;
                     self.written += written;
-                    while let Some(first) = self.output.front().filter(|first| first.len() <= self.written) {
+                    while let Some(first) =
+                        self.output.front().filter(|first| first.len() <= self.written)
+                    {
                         self.written -= first.len();
                         self.output.pop_front();
                     }
@@ -297,7 +333,13 @@ struct Source {
 impl Source {
     fn new(part: &Part) -> Self {
         let left = if part.sends { part.count } else { 0 };
-        Self { payload: vec![b'.'; part.bytes], left, made: 0, begun: clock::now(), rate: part.rate }
+        Self {
+            payload: vec![b'.'; part.bytes],
+            left,
+            made: 0,
+            begun: clock::now(),
+            rate: part.rate,
+        }
     }
 
     fn due_at(&self) -> Option<Time> {
@@ -345,15 +387,26 @@ impl Sink {
         }
         // A reading that is not paced bears no moment.
         if payload[0] == 0 {
-            let due = Time::from_micros(u64::from_be_bytes(payload[..8].try_into().expect("eight bytes")));
-            self.latency.saturating_record(u64::try_from(clock::now().since(due).as_micros()).unwrap_or(u64::MAX));
+            let due = Time::from_micros(u64::from_be_bytes(
+                payload[..8].try_into().expect("eight bytes"),
+            ));
+            self.latency.saturating_record(
+                u64::try_from(clock::now().since(due).as_micros()).unwrap_or(u64::MAX),
+            );
         }
     }
 
     fn seen(&self) -> Seen {
         let at = |quantile| self.latency.value_at_quantile(quantile);
         let (p50_us, p99_us, p999_us) = (at(0.5), at(0.99), at(0.999));
-        Seen { count: self.count, first_at: self.first_at, last_at: clock::now(), p50_us, p99_us, p999_us }
+        Seen {
+            count: self.count,
+            first_at: self.first_at,
+            last_at: clock::now(),
+            p50_us,
+            p99_us,
+            p999_us,
+        }
     }
 }
 

@@ -23,8 +23,9 @@ use crate::throughput::{self, Case};
 
 /// Measures real groups of peers on this machine.
 ///
-/// A number that misses its mark is told and is no failure. Exit codes: 0 measured, 1 the group failed or broke a promise, 64 usage, 69 no `peer` to run or no folder to run it in.
-/// Logs and events of the last run stay in logs/bench_….
+/// A number that misses its mark is told and is no failure. Exit codes: 0 measured, 1 the group
+/// failed or broke a promise, 64 usage, 69 no `peer` to run or no folder to run it in. Logs and
+/// events of the last run stay in logs/bench_….
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Cli {
@@ -47,7 +48,8 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// How a group grows: time to one view, time without who is killed, memory, idle processor time, messages of a join
+    /// How a group grows: time to one view, time without who is killed, memory, idle processor
+    /// time, messages of a join
     Scale {
         /// How many peers, several times
         #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 50, 100, 300], value_parser = clap::value_parser!(u32).range(3..=2_000))]
@@ -60,7 +62,8 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// What subscriptions at the local socket cost a group, and how fast `peer tail` tells what is kept
+    /// What subscriptions at the local socket cost a group, and how fast `peer tail` tells what is
+    /// kept
     Door {
         #[command(flatten)]
         how: How,
@@ -68,7 +71,8 @@ enum Command {
         #[arg(long)]
         strict: bool,
     },
-    /// A group under load with fast and slow followers at every local socket, while peers are killed and come back
+    /// A group under load with fast and slow followers at every local socket, while peers are
+    /// killed and come back
     Soak {
         /// How many peers
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=200))]
@@ -83,9 +87,11 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         peer: Option<PathBuf>,
     },
-    /// What one process writes to three sockets in pieces of 64 KiB: no design writes more on this machine
+    /// What one process writes to three sockets in pieces of 64 KiB: no design writes more on this
+    /// machine
     Ceiling,
-    /// From the loss of a leader under load to each survivor's next delivery of a reading published after it
+    /// From the loss of a leader under load to each survivor's next delivery of a reading published
+    /// after it
     Failover {
         /// How many leaders to kill
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
@@ -165,34 +171,48 @@ pub fn main() -> ExitCode {
             failover(&Course { peers, rate, losses: kills, blow }, peer, json)
         }
         Command::Throughput { how, only } => throughput(how, only.as_deref()),
-        Command::Latency { how } => with_reference(how, "logs/bench_latency", |program, folder, pairs, share| {
-            latency::measure(program, folder, pairs, share, |row| println!("{row}"))
-        }),
+        Command::Latency { how } => {
+            with_reference(how, "logs/bench_latency", |program, folder, pairs, share| {
+                latency::measure(program, folder, pairs, share, |row| println!("{row}"))
+            })
+        }
         Command::Scale { peers, how } => {
             let peers = if how.short { vec![3, 10] } else { peers };
             with_reference(how, "logs/bench_scale", |program, folder, pairs, share| {
                 scale::measure(program, folder, &peers, pairs, share, |row| println!("{row}"))
             })
         }
-        Command::Restart { how } => with_reference(how, "logs/bench_restart", |program, folder, pairs, share| {
-            restart::measure(program, folder, pairs, share, |row| println!("{row}"))
-        }),
+        Command::Restart { how } => {
+            with_reference(how, "logs/bench_restart", |program, folder, pairs, share| {
+                restart::measure(program, folder, pairs, share, |row| println!("{row}"))
+            })
+        }
         Command::Door { how, strict } => {
             let mut met = true;
             let code = with_reference(how, "logs/bench_door", |program, folder, pairs, share| {
-                let measured = door::measure(program, folder, pairs, share, |row| println!("{row}"))?;
+                let measured =
+                    door::measure(program, folder, pairs, share, |row| println!("{row}"))?;
                 met = measured.met;
                 Ok(measured.lines)
             });
             if strict && !met { ExitCode::FAILURE } else { code }
         }
         Command::Soak { peers, rate, seconds, peer } => {
-            let course = soak::Course { peers, rate, span: Duration::from_secs(seconds), kill_every: Duration::from_secs(20) };
+            let course = soak::Course {
+                peers,
+                rate,
+                span: Duration::from_secs(seconds),
+                kill_every: Duration::from_secs(20),
+            };
             soak(&course, peer)
         }
-        Command::Ceiling => finish(reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9))),
+        Command::Ceiling => finish(
+            reference::ceiling(3, CEILING_SPAN).map(|most| println!("{:.2} GB/s", most / 1e9)),
+        ),
         Command::Bare { part, port, die_with } => bare(&part, port, die_with),
-        Command::Drain { port, die_with } => finish(tie(die_with).and_then(|()| reference::drain(port)).map(|all| println!("{all}"))),
+        Command::Drain { port, die_with } => {
+            finish(tie(die_with).and_then(|()| reference::drain(port)).map(|all| println!("{all}")))
+        }
     }
 }
 
@@ -202,24 +222,36 @@ fn soak(course: &soak::Course, given: Option<PathBuf>) -> ExitCode {
     finish(course.run(&program, Path::new(folder), |words| eprintln!("{words}")).and_then(|measured| {
         let soak::Measured { followed, trickled, cut_off, killed, gaps, grown, opened } = measured;
         println!(
-            "{followed} records followed without a fault, {trickled} by slow followers, who were cut off {cut_off} times; {gaps} gaps named"
+            "{followed} records followed without a fault, {trickled} by slow followers, who were \
+             cut off {cut_off} times; {gaps} gaps named"
         );
-        println!("{killed} peers killed; after the first minute a peer has grown by {grown} bytes and {opened} descriptors at most");
+        println!("{killed} peers killed; after the first minute a peer has grown by {grown} bytes \
+                  and {opened} descriptors at most");
         if !course.tells_growth() {
-            println!("growth is not judged: it takes two minutes to tell what leaks from what fills");
+            println!("growth is not judged: it takes two minutes to tell what leaks from what \
+                      fills");
             return Ok(());
         }
-        // Allocators give back late; what leaks grows with what has passed, and that is hundreds of megabytes.
+        // Allocators give back late; what leaks grows with what has passed, and that is hundreds of
+        // megabytes.
         let is_well = grown <= GROWN_MOST && opened <= OPENED_MOST;
-        if is_well { Ok(()) } else { Err(io::Error::other(format!("more than {GROWN_MOST} bytes or {OPENED_MOST} descriptors"))) }
+        if is_well { Ok(()) } else { Err(io::Error::other(format!("more than {GROWN_MOST} bytes or \
+            {OPENED_MOST} descriptors"))) }
     }))
 }
 
 fn throughput(how: How, only: Option<&str>) -> ExitCode {
-    let cases: Vec<Case> = Case::all().into_iter().filter(|case| only.is_none_or(|words| case.name().contains(words))).collect();
+    let cases: Vec<Case> = Case::all()
+        .into_iter()
+        .filter(|case| only.is_none_or(|words| case.name().contains(words)))
+        .collect();
     if cases.is_empty() {
         let names: Vec<String> = Case::all().iter().map(Case::name).collect();
-        eprintln!("bench: no case has {:?} in its name; there are:\n  {}", only.unwrap_or_default(), names.join("\n  "));
+        eprintln!(
+            "bench: no case has {:?} in its name; there are:\n  {}",
+            only.unwrap_or_default(),
+            names.join("\n  ")
+        );
         return ExitCode::from(USAGE);
     }
     with_reference(how, "logs/bench_throughput", |program, folder, pairs, share| {
@@ -228,11 +260,17 @@ fn throughput(how: How, only: Option<&str>) -> ExitCode {
 }
 
 /// Runs a bench of pairs: so many of them, each with that share of the readings.
-fn with_reference(how: How, folder: &str, measure: impl FnOnce(&Path, &Path, u32, f64) -> io::Result<Vec<Line>>) -> ExitCode {
+fn with_reference(
+    how: How,
+    folder: &str,
+    measure: impl FnOnce(&Path, &Path, u32, f64) -> io::Result<Vec<Line>>,
+) -> ExitCode {
     let Some(program) = prepare(how.peer, folder) else { return ExitCode::from(UNAVAILABLE) };
     let (pairs, share) = if how.short { (1, SHORT) } else { (how.pairs, 1.0) };
     let measured = measure(&program, Path::new(folder), pairs, share);
-    finish(measured.map(|lines| lines.iter().filter(|_| how.json).for_each(|line| println!("{}", line.text()))))
+    finish(measured.map(|lines| {
+        lines.iter().filter(|_| how.json).for_each(|line| println!("{}", line.text()))
+    }))
 }
 
 fn bare(part: &str, port: Option<u16>, parent: u32) -> ExitCode {
@@ -264,10 +302,14 @@ fn finish(result: io::Result<()>) -> ExitCode {
     }
 }
 
-/// The program to measure, with an empty folder to run in; none where one of the two is not to be had, which is told.
+/// The program to measure, with an empty folder to run in; none where one of the two is not to be
+/// had, which is told.
 fn prepare(given: Option<PathBuf>, folder: &str) -> Option<PathBuf> {
     let Some(program) = given.or_else(beside) else {
-        eprintln!("bench: there is no `peer` beside this program; build it (cargo build --release -p peer) or name it with --peer");
+        eprintln!(
+            "bench: there is no `peer` beside this program; build it (cargo build --release -p \
+             peer) or name it with --peer"
+        );
         return None;
     };
     match std::fs::remove_dir_all(folder) {
@@ -312,18 +354,28 @@ fn line(course: &Course, measured: &Measured) -> Line {
     let ms = |value: Duration| milliseconds(value);
     let pair = Pair { ours: ms(measured.waits.median()), reference: ms(measured.ends.median()) };
     let line = Pairs::new(vec![pair]).line("failover", words(course.blow), "ms");
-    line.with("losses", course.losses).with("max_ms", ms(measured.waits.max())).with("reference_max_ms", ms(measured.ends.max()))
+    line.with("losses", course.losses)
+        .with("max_ms", ms(measured.waits.max()))
+        .with("reference_max_ms", ms(measured.ends.max()))
 }
 
 fn table(course: &Course, measured: &Measured) -> String {
     let (median, max) = (measured.waits.median(), measured.waits.max());
-    let verdict = |value: Duration, mark: f64| if milliseconds(value) <= mark { "met" } else { "MISSED" };
+    let verdict =
+        |value: Duration, mark: f64| if milliseconds(value) <= mark { "met" } else { "MISSED" };
     let wanted = match course.blow {
-        Blow::Kill => format!("wanted: median {MEDIAN_MS} ms ({}), max {MAX_MS} ms ({})", verdict(median, MEDIAN_MS), verdict(max, MAX_MS)),
-        Blow::Freeze => "nothing but its silence tells: heartbeat_timeout and an election are in it".to_owned(),
+        Blow::Kill => format!(
+            "wanted: median {MEDIAN_MS} ms ({}), max {MAX_MS} ms ({})",
+            verdict(median, MEDIAN_MS),
+            verdict(max, MAX_MS)
+        ),
+        Blow::Freeze => {
+            "nothing but its silence tells: heartbeat_timeout and an election are in it".to_owned()
+        }
     };
     format!(
-        "\n{} losses of the leader of {} peers ({}), {:.0} readings a second written ({} held back)\n\
+        "\n{} losses of the leader of {} peers ({}), {:.0} readings a second written ({} held \
+         back)\n\
          {:<36}{}\n{:<36}{} ms  ({} waits)\n{:<36}{} ms\n{:<36}{} ms\n{wanted}",
         course.losses,
         course.peers,
@@ -345,12 +397,20 @@ fn table(course: &Course, measured: &Measured) -> String {
 /// Numbers of a run that broke a promise are worth nothing.
 fn judge(folder: &Path) -> Result<(), String> {
     let run = RunFolder::open(folder).map_err(|error| error.to_string())?;
-    let report = Report::of(&run, Options::default()).map_err(|error| format!("cannot judge the run: {error}"))?;
-    let count = |outcome| report.judgement().findings.iter().filter(|finding| finding.outcome() == outcome).count();
+    let report = Report::of(&run, Options::default())
+        .map_err(|error| format!("cannot judge the run: {error}"))?;
+    let count = |outcome| {
+        report.judgement().findings.iter().filter(|finding| finding.outcome() == outcome).count()
+    };
     if count(Outcome::Broken) > 0 {
-        return Err(format!("the group broke a promise, so the numbers are worth nothing\n{report}"));
+        return Err(format!(
+            "the group broke a promise, so the numbers are worth nothing\n{report}"
+        ));
     }
-    println!("{} promises held, none broken (chaos judge {FOLDER} tells them)", count(Outcome::Held));
+    println!(
+        "{} promises held, none broken (chaos judge {FOLDER} tells them)",
+        count(Outcome::Held)
+    );
     Ok(())
 }
 

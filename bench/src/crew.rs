@@ -1,4 +1,5 @@
-//! Peers that are measured: the program that ships, without events, watched through its local socket and `/proc`.
+//! Peers that are measured: the program that ships, without events, watched through its local
+//! socket and `/proc`.
 //!
 //! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
 
@@ -72,14 +73,22 @@ impl Crew {
     /// # Errors
     /// One has ended that nobody told to.
     pub fn reports(&mut self) -> io::Result<Vec<Option<Report>>> {
-        self.peers.iter_mut().map(|(id, child)| ask(id, child, &self.folder, self.sockets.path())).collect()
+        self.peers
+            .iter_mut()
+            .map(|(id, child)| ask(id, child, &self.folder, self.sockets.path()))
+            .collect()
     }
 
     /// Waits until all reports are as they should be, and gives them.
     ///
     /// # Errors
     /// They were not in time; `what` says what was waited for.
-    pub fn wait(&mut self, what: &str, patience: Duration, is_so: impl Fn(&[Report]) -> bool) -> io::Result<Vec<Report>> {
+    pub fn wait(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        is_so: impl Fn(&[Report]) -> bool,
+    ) -> io::Result<Vec<Report>> {
         let deadline = Instant::now() + patience;
         loop {
             let reports: Option<Vec<Report>> = self.reports()?.into_iter().collect();
@@ -87,21 +96,32 @@ impl Crew {
                 return Ok(reports.clone());
             }
             if Instant::now() >= deadline {
-                let said: Vec<String> =
-                    reports.iter().flatten().map(|report| format!("{} of {}", report.status, report.deliveries.count)).collect();
+                let said: Vec<String> = reports
+                    .iter()
+                    .flatten()
+                    .map(|report| format!("{} of {}", report.status, report.deliveries.count))
+                    .collect();
                 let folder = self.folder.display();
-                return Err(io::Error::other(format!("{what} took longer than {patience:?}; see {folder}\n{}", said.join("\n"))));
+                return Err(io::Error::other(format!(
+                    "{what} took longer than {patience:?}; see {folder}\n{}",
+                    said.join("\n")
+                )));
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Waits until each is as it should be, one after the other: to ask hundreds over and over would be most of what the machine
-    /// does.
+    /// Waits until each is as it should be, one after the other: to ask hundreds over and over
+    /// would be most of what the machine does.
     ///
     /// # Errors
     /// One was not in time; `what` says what was waited for. One has ended that nobody told to.
-    pub fn wait_each(&mut self, what: &str, patience: Duration, is_so: impl Fn(&Report) -> bool) -> io::Result<()> {
+    pub fn wait_each(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        is_so: impl Fn(&Report) -> bool,
+    ) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         for (id, child) in &mut self.peers {
             loop {
@@ -110,8 +130,13 @@ impl Crew {
                     break;
                 }
                 if Instant::now() >= deadline {
-                    let said = report.map_or_else(|| format!("{id} does not answer"), |report| report.status.to_string());
-                    return Err(io::Error::other(format!("{what} took longer than {patience:?}: {said}")));
+                    let said = report.map_or_else(
+                        || format!("{id} does not answer"),
+                        |report| report.status.to_string(),
+                    );
+                    return Err(io::Error::other(format!(
+                        "{what} took longer than {patience:?}: {said}"
+                    )));
                 }
                 thread::sleep(POLL);
             }
@@ -169,7 +194,8 @@ impl Crew {
     /// # Errors
     /// There is none of that name, or it has ended.
     pub fn signal(&self, id: &str, signal: Signal) -> io::Result<()> {
-        let (_, child) = self.peers.iter().find(|(name, _)| name == id).ok_or(ErrorKind::NotFound)?;
+        let (_, child) =
+            self.peers.iter().find(|(name, _)| name == id).ok_or(ErrorKind::NotFound)?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         Ok(kill(Pid::from_raw(pid), signal)?)
     }
@@ -194,7 +220,9 @@ fn ask(id: &str, child: &mut Child, folder: &Path, sockets: &Path) -> io::Result
         Err(error) => match child.try_wait()? {
             Some(status) => {
                 let folder = folder.display();
-                Err(io::Error::other(format!("{id} ended by itself ({status}); see {folder}/{id}_log.txt")))
+                Err(io::Error::other(format!(
+                    "{id} ended by itself ({status}); see {folder}/{id}_log.txt"
+                )))
             }
             None if is_busy(&error) => Ok(None),
             None => Err(error),
@@ -212,7 +240,13 @@ pub fn connect(sockets: &Path, id: &str) -> io::Result<Connection> {
 
 /// Whether it has not begun to listen, or has no time.
 fn is_busy(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::WouldBlock
+            | ErrorKind::TimedOut
+    )
 }
 
 /// A peer reads this variable: the folder of its socket.

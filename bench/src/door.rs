@@ -1,8 +1,8 @@
 //! What the local socket costs a group, and how fast it tells what is kept.
 //!
-//! Three peers and one sender, as `throughput` and `latency` measure them: in turn without anybody at the leader's socket, and
-//! with 64 subscriptions whose filter matches nothing, so that each reading is looked at for each of them. Beside that, `peer
-//! tail` of a whole history into a pipe.
+//! Three peers and one sender, as `throughput` and `latency` measure them: in turn without anybody
+//! at the leader's socket, and with 64 subscriptions whose filter matches nothing, so that each
+//! reading is looked at for each of them. Beside that, `peer tail` of a whole history into a pipe.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
@@ -30,7 +30,13 @@ pub struct Measured {
 ///
 /// # Errors
 /// A group failed, or a peer did not answer.
-pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: impl FnMut(&str)) -> io::Result<Measured> {
+pub fn measure(
+    program: &Path,
+    folder: &Path,
+    pairs: u32,
+    share: f64,
+    mut tell: impl FnMut(&str),
+) -> io::Result<Measured> {
     let case = Case { peers: 3, bytes: BYTES, senders: Senders::Member, safe: false };
     let (mut rates, mut costs, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..pairs {
@@ -45,7 +51,10 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
     let (rates, costs, waits) = (Pairs::new(rates), Pairs::new(costs), Pairs::new(waits));
     let tails: Vec<f64> = (0..pairs).map(|_| tail(program, folder)).collect::<io::Result<_>>()?;
     let tail = median(tails.iter().copied());
-    tell(&format!("{:<68}{:>12}{:>12}{:>8}{:>16}  {}", "", "with", "without", "ratio", "spread", "wanted"));
+    tell(&format!(
+        "{:<68}{:>12}{:>12}{:>8}{:>16}  {}",
+        "", "with", "without", "ratio", "spread", "wanted"
+    ));
     let rows = [
         (
             format!("readings/s, {}, {SUBSCRIPTIONS} idle subscriptions", case.name()),
@@ -54,7 +63,12 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
             format!("at least {RATIO_LEAST}"),
         ),
         // On a machine that others use, too, this says more than the rate.
-        ("CPU of all peers for a reading, in ns".to_owned(), &costs, costs.ratio() <= COST_MOST, format!("at most {COST_MOST}")),
+        (
+            "CPU of all peers for a reading, in ns".to_owned(),
+            &costs,
+            costs.ratio() <= COST_MOST,
+            format!("at most {COST_MOST}"),
+        ),
         (
             format!("p99 in µs at {RATE}/s, {SUBSCRIPTIONS} idle subscriptions"),
             &waits,
@@ -67,7 +81,10 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
         let (least, most) = pairs.spread();
         let spread = format!("{least:.3} to {most:.3}");
         let (ours, reference, ratio) = (pairs.ours(), pairs.reference(), pairs.ratio());
-        tell(&format!("{name:<68}{ours:>12.0}{reference:>12.0}{ratio:>8.3}{spread:>16}  {wanted} ({})", verdict(*met)));
+        tell(&format!(
+            "{name:<68}{ours:>12.0}{reference:>12.0}{ratio:>8.3}{spread:>16}  {wanted} ({})",
+            verdict(*met)
+        ));
     }
     let is_fast = tail >= TAIL_LEAST;
     tell(&format!(
@@ -104,7 +121,9 @@ fn connect(crew: &Crew, id: &str) -> io::Result<Connection> {
     let until = Instant::now() + PATIENCE;
     loop {
         match crew.connect(id) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(20))
+            }
             other => return other,
         }
     }
@@ -114,10 +133,19 @@ fn connect(crew: &Crew, id: &str) -> io::Result<Connection> {
 fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
     let mut crew = Crew::new(program, folder)?;
     let id = format!("tail{}", std::process::id());
-    let load = ["--sensor", "load", "--load-bytes", &BYTES.to_string(), "--load-count", &(KEPT + MORE).to_string()];
+    let load = [
+        "--sensor",
+        "load",
+        "--load-bytes",
+        &BYTES.to_string(),
+        "--load-count",
+        &(KEPT + MORE).to_string(),
+    ];
     let flags = ["--log-deliveries", "off"].into_iter().chain(load).map(str::to_owned);
     crew.start(&id, &flags.collect::<Vec<_>>())?;
-    crew.wait("a full history", PATIENCE, |reports| reports.iter().all(|report| report.deliveries.count >= KEPT + MORE))?;
+    crew.wait("a full history", PATIENCE, |reports| {
+        reports.iter().all(|report| report.deliveries.count >= KEPT + MORE)
+    })?;
     let begun = Instant::now();
     let mut child = Command::new(program)
         .args(["tail", "--id", &id, "--json", "--from", "start", "--no-follow"])
@@ -140,7 +168,9 @@ fn tail(program: &Path, folder: &Path) -> io::Result<f64> {
     let status = child.wait()?;
     // Batches are forgotten whole, so that a few may be missing.
     if !status.success() || readings < KEPT * 9 / 10 {
-        return Err(io::Error::other(format!("peer tail ended with {status} after {readings} readings")));
+        return Err(io::Error::other(format!(
+            "peer tail ended with {status} after {readings} readings"
+        )));
     }
     Ok(readings as f64 / took.as_secs_f64())
 }

@@ -1,9 +1,10 @@
 //! How long a group is without news when its leader is killed.
 //!
-//! Peers at the product's own settings, under load; the leader is killed with SIGKILL, over and over; each survivor's
-//! wait is measured from the kill to its next delivery of a reading that was published after the kill. Between two kills
-//! the dead peer is started again and the group is whole. Beside each kill, how soon a bare socket tells the end of another
-//! process: no design hears of it earlier.
+//! Peers at the product's own settings, under load; the leader is killed with SIGKILL, over and
+//! over; each survivor's wait is measured from the kill to its next delivery of a reading that was
+//! published after the kill. Between two kills the dead peer is started again and the group is
+//! whole. Beside each kill, how soon a bare socket tells the end of another process: no design
+//! hears of it earlier.
 
 use std::path::Path;
 use std::thread;
@@ -37,7 +38,8 @@ pub struct Course {
 pub enum Blow {
     /// SIGKILL: its sockets say so. The knobs are the product's defaults.
     Kill,
-    /// SIGSTOP: nothing says so but its silence. The knobs are those of the profile `fast`. It goes on when the others have gone on.
+    /// SIGSTOP: nothing says so but its silence. The knobs are those of the profile `fast`. It goes
+    /// on when the others have gone on.
     Freeze,
 }
 
@@ -103,23 +105,37 @@ impl Course {
     ///
     /// # Errors
     /// See [`CourseError`].
-    pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> Result<Measured, CourseError> {
+    pub fn run(
+        &self,
+        program: &Path,
+        folder: &Path,
+        mut tell: impl FnMut(&str),
+    ) -> Result<Measured, CourseError> {
         let flags: &[&str] = if self.blow == Blow::Freeze { &["--timing", "fast"] } else { &[] };
-        let mut group = Group::new(program, folder, flags).map_err(CourseError::io(folder.display().to_string()))?;
+        let mut group = Group::new(program, folder, flags)
+            .map_err(CourseError::io(folder.display().to_string()))?;
         let feed = Feed::start(self.rate).map_err(CourseError::io("the feed"))?;
         for number in 1..=self.peers {
-            let id = PeerId::new(&format!("peer{number}")).expect("a short name of letters and digits");
+            let id =
+                PeerId::new(&format!("peer{number}")).expect("a short name of letters and digits");
             start(&mut group, &feed, &id)?;
         }
         let (mut all, mut worst, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         await_whole(&mut group, "at the start")?;
         let (begun, before) = (Instant::now(), feed.written());
         for number in 1..=self.losses {
-            let kill = format!("{} {number} of {}", if self.blow == Blow::Kill { "kill" } else { "freeze" }, self.losses);
+            let kill = format!(
+                "{} {number} of {}",
+                if self.blow == Blow::Kill { "kill" } else { "freeze" },
+                self.losses
+            );
             ends.push(reference::end_of_stream().map_err(CourseError::io("a bare stream"))?);
             let view = await_whole(&mut group, &format!("before {kill}"))?;
             let waits = behead(&mut group, self.blow, &view, &kill)?;
-            let words: Vec<String> = waits.iter().map(|(peer, wait)| format!("{peer} {:.1} ms", milliseconds(*wait))).collect();
+            let words: Vec<String> = waits
+                .iter()
+                .map(|(peer, wait)| format!("{peer} {:.1} ms", milliseconds(*wait)))
+                .collect();
             tell(&format!("{kill}: {} led; news at {}", view.leader, words.join(", ")));
             worst.extend(waits.iter().map(|(_, wait)| *wait).max());
             all.extend(waits.into_iter().map(|(_, wait)| wait));
@@ -133,12 +149,21 @@ impl Course {
         let held_back = feed.held_back();
         drop(feed);
         group.stop().map_err(CourseError::io("stopping the peers"))?;
-        Ok(Measured { waits: Spread::new(all), worst: Spread::new(worst), ends: Spread::new(ends), rate, held_back })
+        Ok(Measured {
+            waits: Spread::new(all),
+            worst: Spread::new(worst),
+            ends: Spread::new(ends),
+            rate,
+            held_back,
+        })
     }
 }
 
 fn start(group: &mut Group, feed: &Feed, id: &PeerId) -> Result<(), CourseError> {
-    group.start(id).and_then(|stdin| feed.add(stdin)).map_err(CourseError::io(format!("starting {id}")))
+    group
+        .start(id)
+        .and_then(|stdin| feed.add(stdin))
+        .map_err(CourseError::io(format!("starting {id}")))
 }
 
 /// Waits until everyone that lives is in one view and readings flow in it.
@@ -150,14 +175,23 @@ fn await_whole(group: &mut Group, when: &str) -> Result<View, CourseError> {
             return Ok(view.clone());
         }
         if Instant::now() >= deadline {
-            return Err(CourseError::Unsettled { within: PATIENCE, when: when.to_owned(), beliefs: group.beliefs() });
+            return Err(CourseError::Unsettled {
+                within: PATIENCE,
+                when: when.to_owned(),
+                beliefs: group.beliefs(),
+            });
         }
         thread::sleep(POLL);
     }
 }
 
 /// Kills or freezes the leader; waits until every survivor has had news.
-fn behead(group: &mut Group, blow: Blow, view: &View, kill: &str) -> Result<Vec<(PeerId, Duration)>, CourseError> {
+fn behead(
+    group: &mut Group,
+    blow: Blow,
+    view: &View,
+    kill: &str,
+) -> Result<Vec<(PeerId, Duration)>, CourseError> {
     let began = match blow {
         Blow::Kill => group.kill(&view.leader),
         Blow::Freeze => group.freeze(&view.leader),
@@ -167,14 +201,25 @@ fn behead(group: &mut Group, blow: Blow, view: &View, kill: &str) -> Result<Vec<
     let deadline = Instant::now() + PATIENCE;
     loop {
         let was_over = outage.is_over();
-        group.read(|peer, seen| outage.saw(peer, seen)).map_err(CourseError::io("watching the peers"))?;
-        // One more look at all files once everyone had news: earlier news may have been in a file that was read before the file of its
-        // publisher.
+        group
+            .read(|peer, seen| outage.saw(peer, seen))
+            .map_err(CourseError::io("watching the peers"))?;
+        // One more look at all files once everyone had news: earlier news may have been in a file
+        // that was read before the file of its publisher.
         if was_over {
-            return Ok(outage.waits().into_iter().filter_map(|(peer, wait)| Some((peer, wait?))).collect());
+            return Ok(outage
+                .waits()
+                .into_iter()
+                .filter_map(|(peer, wait)| Some((peer, wait?)))
+                .collect());
         }
         if Instant::now() >= deadline {
-            let waiting: Vec<String> = outage.waits().iter().filter(|(_, wait)| wait.is_none()).map(|(peer, _)| peer.to_string()).collect();
+            let waiting: Vec<String> = outage
+                .waits()
+                .iter()
+                .filter(|(_, wait)| wait.is_none())
+                .map(|(peer, _)| peer.to_string())
+                .collect();
             return Err(CourseError::Silent {
                 kill: kill.to_owned(),
                 waiting: waiting.join(", "),

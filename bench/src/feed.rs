@@ -1,7 +1,8 @@
-//! Readings at a steady rate, written to the standard input of whoever lives, one after the other in turn.
+//! Readings at a steady rate, written to the standard input of whoever lives, one after the other
+//! in turn.
 //!
-//! A peer whose pipe is full is passed over and counted: the feed never waits, so a peer that stops reading cannot
-//! thin out what the others get.
+//! A peer whose pipe is full is passed over and counted: the feed never waits, so a peer that stops
+//! reading cannot thin out what the others get.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
@@ -37,7 +38,8 @@ impl Feed {
     pub fn start(rate: u32) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let inner = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("feed".to_owned()).spawn(move || inner.feed(rate))?;
+        let thread =
+            thread::Builder::new().name("feed".to_owned()).spawn(move || inner.feed(rate))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -83,11 +85,13 @@ impl Shared {
         let mut turn = 0;
         while !self.over.load(Ordering::Relaxed) {
             line.clear();
-            writeln!(line, "DATA|bench|{}|reading={turn}|value=21.5", Stamp(utc_micros())).expect("writing to a String cannot fail");
+            writeln!(line, "DATA|bench|{}|reading={turn}|value=21.5", Stamp(utc_micros()))
+                .expect("writing to a String cannot fail");
             self.hand_out(turn, line.as_bytes());
             turn += 1;
             due += pause;
-            // A clock that ran ahead of us is caught up with: the rate is one over time, and no sleep means a burst.
+            // A clock that ran ahead of us is caught up with: the rate is one over time, and no
+            // sleep means a burst.
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
@@ -119,7 +123,11 @@ mod tests {
 
     #[test]
     fn each_eater_gets_its_turn_and_a_broken_pipe_is_forgotten() {
-        let mut cats: Vec<_> = (0..2).map(|_| Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()).collect();
+        let mut cats: Vec<_> = (0..2)
+            .map(|_| {
+                Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
         let feed = Feed::start(2_000).unwrap();
         for cat in &mut cats {
             feed.add(cat.stdin.take().unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! A group of peer processes on loopback, in a folder of its own: started, watched, killed, stopped.
+//! A group of peer processes on loopback, in a folder of its own: started, watched, killed,
+//! stopped.
 //!
 //! Each process dies with this one (`--die-with`), so nothing is left behind however a bench ends.
 
@@ -52,25 +53,41 @@ impl Inmate {
 }
 
 impl Group {
-    /// An empty group, whose files go to this folder; each peer is started with these flags besides its own.
+    /// An empty group, whose files go to this folder; each peer is started with these flags besides
+    /// its own.
     ///
     /// # Errors
     /// The folder cannot be made, or there is no free port.
     pub fn new(program: &Path, folder: &Path, flags: &[&str]) -> io::Result<Self> {
         fs::create_dir_all(folder.join("events"))?;
-        let truth = File::options().create(true).append(true).open(folder.join("events").join(format!("{WRITER}.jsonl")))?;
+        let truth = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("events").join(format!("{WRITER}.jsonl")))?;
         let lease = Lease::take()?;
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), flags, lease, peers: BTreeMap::new(), truth, written: 0 })
+        Ok(Self {
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            flags,
+            lease,
+            peers: BTreeMap::new(),
+            truth,
+            written: 0,
+        })
     }
 
-    /// Starts a process under this name, at the product's own settings; gives the pipe to its sensor.
+    /// Starts a process under this name, at the product's own settings; gives the pipe to its
+    /// sensor.
     ///
     /// # Errors
     /// It could not be started.
     pub fn start(&mut self, id: &PeerId) -> io::Result<ChildStdin> {
         let events = self.folder.join("events").join(format!("{id}.jsonl"));
-        let log = File::options().create(true).append(true).open(self.folder.join(format!("{id}_log.txt")))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("{id}_log.txt")))?;
         let at = clock::now();
         let mut child = Command::new(&self.program)
             .args(["run", "--id", id.as_str(), "--sensor", "stdin"])
@@ -120,19 +137,24 @@ impl Group {
                 && let Some(status) = process.try_wait()?
             {
                 inmate.process = None;
-                return Err(io::Error::other(format!("{id} ended by itself ({status}); see {}", self.folder.display())));
+                return Err(io::Error::other(format!(
+                    "{id} ended by itself ({status}); see {}",
+                    self.folder.display()
+                )));
             }
         }
         Ok(())
     }
 
-    /// The view in which all that live agree that exactly they are the group, once each was handed `readings` in it.
+    /// The view in which all that live agree that exactly they are the group, once each was handed
+    /// `readings` in it.
     #[must_use]
     pub fn settled(&self, readings: u64) -> Option<&View> {
         let mut living = self.peers.values().filter(|inmate| inmate.lives());
         let view = living.next()?.view.as_ref()?;
         let members: Vec<&PeerId> = self.living();
-        let same_members = view.members.len() == members.len() && members.iter().all(|id| view.members.contains(id));
+        let same_members = view.members.len() == members.len()
+            && members.iter().all(|id| view.members.contains(id));
         let agreed = self
             .peers
             .values()
@@ -155,7 +177,13 @@ impl Group {
             (Some(_), None) => format!("{id} is in no view"),
             (Some(_), Some(view)) => {
                 let members: Vec<&str> = view.members.iter().map(PeerId::as_str).collect();
-                format!("{id} is in view {} of {} under {} ({} readings)", view.id, members.join(" "), view.leader, inmate.delivered)
+                format!(
+                    "{id} is in view {} of {} under {} ({} readings)",
+                    view.id,
+                    members.join(" "),
+                    view.leader,
+                    inmate.delivered
+                )
             }
         });
         words.collect::<Vec<_>>().join("; ")
@@ -166,15 +194,29 @@ impl Group {
     /// # Errors
     /// It is dead already, or cannot be killed.
     pub fn kill(&mut self, id: &PeerId) -> io::Result<Time> {
-        let inmate = self.peers.get_mut(id).ok_or_else(|| io::Error::other(format!("there is no {id}")))?;
-        let mut process = inmate.process.take().ok_or_else(|| io::Error::other(format!("{id} is dead already")))?;
+        let inmate =
+            self.peers.get_mut(id).ok_or_else(|| io::Error::other(format!("there is no {id}")))?;
+        let mut process = inmate
+            .process
+            .take()
+            .ok_or_else(|| io::Error::other(format!("{id} is dead already")))?;
         let at = clock::now();
         process.kill()?;
         let status = process.wait()?;
         if status.signal() != Some(Signal::SIGKILL as i32) {
-            return Err(io::Error::other(format!("{id} ended by itself ({status}) before it was killed")));
+            return Err(io::Error::other(format!(
+                "{id} ended by itself ({status}) before it was killed"
+            )));
         }
-        self.record(at, World::Fault { id: format!("kill-{id}"), fault: Fault::Kill, who: vec![id.to_string()], confirmed: true })?;
+        self.record(
+            at,
+            World::Fault {
+                id: format!("kill-{id}"),
+                fault: Fault::Kill,
+                who: vec![id.to_string()],
+                confirmed: true,
+            },
+        )?;
         self.record_end(id, process.id(), status, true)?;
         Ok(at)
     }
@@ -186,7 +228,15 @@ impl Group {
     pub fn freeze(&mut self, id: &PeerId) -> io::Result<Time> {
         let at = clock::now();
         self.tell(id, Signal::SIGSTOP, true)?;
-        self.record(at, World::Fault { id: format!("freeze-{id}"), fault: Fault::Pause, who: vec![id.to_string()], confirmed: true })?;
+        self.record(
+            at,
+            World::Fault {
+                id: format!("freeze-{id}"),
+                fault: Fault::Pause,
+                who: vec![id.to_string()],
+                confirmed: true,
+            },
+        )?;
         Ok(at)
     }
 
@@ -200,9 +250,16 @@ impl Group {
     }
 
     fn tell(&mut self, id: &PeerId, signal: Signal, frozen: bool) -> io::Result<()> {
-        let inmate = self.peers.get_mut(id).ok_or_else(|| io::Error::other(format!("there is no {id}")))?;
-        let process = inmate.process.as_ref().ok_or_else(|| io::Error::other(format!("{id} is dead already")))?;
-        kill(Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits")), signal)?;
+        let inmate =
+            self.peers.get_mut(id).ok_or_else(|| io::Error::other(format!("there is no {id}")))?;
+        let process = inmate
+            .process
+            .as_ref()
+            .ok_or_else(|| io::Error::other(format!("{id} is dead already")))?;
+        kill(
+            Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits")),
+            signal,
+        )?;
         inmate.frozen = frozen;
         Ok(())
     }
@@ -212,16 +269,23 @@ impl Group {
     /// # Errors
     /// One could not be waited for.
     pub fn stop(&mut self) -> io::Result<()> {
-        let living = self.peers.iter_mut().filter_map(|(id, inmate)| Some((id.clone(), inmate.process.take()?)));
+        let living = self
+            .peers
+            .iter_mut()
+            .filter_map(|(id, inmate)| Some((id.clone(), inmate.process.take()?)));
         let mut processes: Vec<(PeerId, Child)> = living.collect();
         let at = clock::now();
         for (_, process) in &processes {
-            let pid = Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits"));
+            let pid =
+                Pid::from_raw(i32::try_from(process.id()).expect("a process id of Linux fits"));
             // It may just have ended, and that is what is wanted.
             let _ = kill(pid, Signal::SIGTERM);
         }
         let who = processes.iter().map(|(id, _)| id.to_string()).collect();
-        self.record(at, World::Fault { id: "stop".to_owned(), fault: Fault::Stop, who, confirmed: true })?;
+        self.record(
+            at,
+            World::Fault { id: "stop".to_owned(), fault: Fault::Stop, who, confirmed: true },
+        )?;
         let deadline = Instant::now() + GRACE;
         for (id, process) in &mut processes {
             let status = loop {
@@ -239,9 +303,25 @@ impl Group {
         Ok(())
     }
 
-    fn record_end(&mut self, peer: &PeerId, pid: u32, status: ExitStatus, expected: bool) -> io::Result<()> {
+    fn record_end(
+        &mut self,
+        peer: &PeerId,
+        pid: u32,
+        status: ExitStatus,
+        expected: bool,
+    ) -> io::Result<()> {
         let (peer, process) = (peer.clone(), peer.to_string());
-        self.record(clock::now(), World::Exit { peer, process, pid, status: status.code(), signal: status.signal(), expected })
+        self.record(
+            clock::now(),
+            World::Exit {
+                peer,
+                process,
+                pid,
+                status: status.code(),
+                signal: status.signal(),
+                expected,
+            },
+        )
     }
 
     fn record(&mut self, at: Time, what: World) -> io::Result<()> {

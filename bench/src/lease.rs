@@ -1,4 +1,5 @@
-//! A discovery port of one's own, held for as long as a group lives, so that no other run on this machine meets its peers.
+//! A discovery port of one's own, held for as long as a group lives, so that no other run on this
+//! machine meets its peers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,7 +22,10 @@ impl Lease {
         let held = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         held.set_reuse_address(true)?;
         held.bind(&SocketAddrV4::new(LOOPBACK_BROADCAST, 0).into())?;
-        let own = held.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("an IPv4 socket without an IPv4 address"))?;
+        let own = held
+            .local_addr()?
+            .as_socket_ipv4()
+            .ok_or_else(|| io::Error::other("an IPv4 socket without an IPv4 address"))?;
         Ok(Self { port: own.port(), _held: held })
     }
 
@@ -29,9 +33,15 @@ impl Lease {
     #[must_use]
     pub fn flags(&self) -> Vec<String> {
         let own = std::process::id();
-        let flags = ["--address", "127.0.0.1", "--port", "0", "--broadcast-port"].map(str::to_owned);
-        let rest =
-            [self.port.to_string(), "--cluster".to_owned(), format!("bench-{own}-{}", self.port), "--die-with".to_owned(), own.to_string()];
+        let flags =
+            ["--address", "127.0.0.1", "--port", "0", "--broadcast-port"].map(str::to_owned);
+        let rest = [
+            self.port.to_string(),
+            "--cluster".to_owned(),
+            format!("bench-{own}-{}", self.port),
+            "--die-with".to_owned(),
+            own.to_string(),
+        ];
         flags.into_iter().chain(rest).collect()
     }
 }

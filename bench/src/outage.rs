@@ -1,7 +1,7 @@
 //! One death of a leader, as the survivors lived it: how long each of them had to wait for news.
 //!
-//! News is a reading that was *published after* the death and ordered by *somebody else* than the dead leader. What was on
-//! its way when the leader died is no news, however late it arrives.
+//! News is a reading that was *published after* the death and ordered by *somebody else* than the
+//! dead leader. What was on its way when the leader died is no news, however late it arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,7 +46,11 @@ impl Outage {
     #[must_use]
     pub fn waits(&self) -> BTreeMap<PeerId, Option<Duration>> {
         let wait = |delivered: &[(Time, Key)]| {
-            delivered.iter().filter(|(_, key)| self.published.contains(key)).map(|(at, _)| at.since(self.began)).min()
+            delivered
+                .iter()
+                .filter(|(_, key)| self.published.contains(key))
+                .map(|(at, _)| at.since(self.began))
+                .min()
         };
         self.delivered.iter().map(|(peer, delivered)| (peer.clone(), wait(delivered))).collect()
     }
@@ -88,9 +92,11 @@ mod tests {
 
     #[track_caller]
     fn check(seen: &[(PeerId, Seen)], waits: [Option<u64>; 2]) {
-        let mut outage = Outage::new(Time::from_micros(1_000), epoch(1, "p3"), [id("p1"), id("p2")]);
+        let mut outage =
+            Outage::new(Time::from_micros(1_000), epoch(1, "p3"), [id("p1"), id("p2")]);
         seen.iter().for_each(|(peer, seen)| outage.saw(peer, seen));
-        let expected: Vec<_> = waits.into_iter().map(|wait| wait.map(Duration::from_micros)).collect();
+        let expected: Vec<_> =
+            waits.into_iter().map(|wait| wait.map(Duration::from_micros)).collect();
         assert_eq!(outage.waits().into_values().collect::<Vec<_>>(), expected);
         assert_eq!(outage.is_over(), waits.iter().all(Option::is_some));
     }
@@ -131,7 +137,11 @@ mod tests {
     fn order_of_reading_the_files_does_not_matter() {
         let next = epoch(2, "p2");
         check(
-            &[delivered(1_500, "p1", "p2", 1, next.clone()), published(1_100, "p2", 1), delivered(1_400, "p2", "p2", 1, next)],
+            &[
+                delivered(1_500, "p1", "p2", 1, next.clone()),
+                published(1_100, "p2", 1),
+                delivered(1_400, "p2", "p2", 1, next),
+            ],
             [Some(500), Some(400)],
         );
     }

@@ -1,4 +1,5 @@
-//! What is measured beside its reference, in turn, in one run: only their ratio means something on a shared machine.
+//! What is measured beside its reference, in turn, in one run: only their ratio means something on
+//! a shared machine.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -44,7 +45,8 @@ impl Pairs {
     /// The smallest ratio and the largest.
     #[must_use]
     pub fn spread(&self) -> (f64, f64) {
-        self.ratios().fold((f64::INFINITY, 0.0), |(least, most), ratio| (ratio.min(least), ratio.max(most)))
+        self.ratios()
+            .fold((f64::INFINITY, 0.0), |(least, most), ratio| (ratio.min(least), ratio.max(most)))
     }
 
     fn ratios(&self) -> impl Iterator<Item = f64> {
@@ -131,7 +133,12 @@ mod tests {
         assert_eq!(median([3.0, 1.0].into_iter()), 2.0);
         assert_eq!(median(std::iter::empty()), 0.0);
         let line = pairs.line("throughput", "one", "messages/s").with("cpu_us", 1.5).text();
-        assert!(line.starts_with(r#"{"bench":"throughput","case":"one","ours":4.0,"reference":5.0,"ratio":0.5,"#), "{line}");
+        assert!(
+            line.starts_with(
+                r#"{"bench":"throughput","case":"one","ours":4.0,"reference":5.0,"ratio":0.5,"#
+            ),
+            "{line}"
+        );
         assert!(line.ends_with(r#""unit":"messages/s","cpu_us":1.5}"#), "{line}");
     }
 }

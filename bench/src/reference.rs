@@ -1,4 +1,5 @@
-//! Runs the reference: the processes of a bare sequencer (`bare`), and what one process can write at all (`ceiling`).
+//! Runs the reference: the processes of a bare sequencer (`bare`), and what one process can write
+//! at all (`ceiling`).
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -22,8 +23,8 @@ pub fn run(parts: &[Part]) -> io::Result<Vec<Seen>> {
     all.iter_mut().map(|process| Ok(serde_json::from_str(&process.line()?)?)).collect()
 }
 
-/// How many bytes a second one process writes to `sockets` sockets in pieces of 64 KiB, where each is read by a process that
-/// does nothing else.
+/// How many bytes a second one process writes to `sockets` sockets in pieces of 64 KiB, where each
+/// is read by a process that does nothing else.
 ///
 /// # Errors
 /// A process could not be started, or a socket failed.
@@ -75,7 +76,8 @@ pub fn drain(port: u16) -> io::Result<u64> {
 /// A process could not be started or killed.
 pub fn end_of_stream() -> io::Result<Duration> {
     let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
-    let mut process = Process::start(&["drain", "--port", &listener.local_addr()?.port().to_string()])?;
+    let mut process =
+        Process::start(&["drain", "--port", &listener.local_addr()?.port().to_string()])?;
     let mut stream = listener.accept()?.0;
     let before = Instant::now();
     process.child.kill()?;
@@ -93,7 +95,15 @@ pub fn end_of_stream() -> io::Result<Duration> {
 /// # Errors
 /// A process could not be started, or failed.
 pub fn gather(processes: u32) -> io::Result<Duration> {
-    let part = |number| Part { number, processes, sends: number == 0, count: 1, total: 1, bytes: 16, rate: None };
+    let part = |number| Part {
+        number,
+        processes,
+        sends: number == 0,
+        count: 1,
+        total: 1,
+        bytes: 16,
+        rate: None,
+    };
     let before = peer::clock::now();
     let seen = run(&(0..processes).map(part).collect::<Vec<_>>())?;
     Ok(seen.iter().map(|seen| seen.last_at.since(before)).max().unwrap_or_default())
@@ -124,7 +134,9 @@ impl Process {
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         match self.output.read_line(&mut line)? {
-            0 => Err(io::Error::other("a process of the reference ended without a word; its own words are above")),
+            0 => Err(io::Error::other(
+                "a process of the reference ended without a word; its own words are above",
+            )),
             _ => Ok(line),
         }
     }

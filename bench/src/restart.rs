@@ -1,10 +1,11 @@
 //! What it takes to come back: a rejoin under load, and how fast a newcomer is given the past.
 //!
-//! The product's own knobs. A rejoin runs from the start of the process to the moment at which it was told its view, while a
-//! member sends at a steady rate. A catch-up is measured in a group at rest: the newcomer asks for as much of the past as the
-//! leader retains, and has caught up when it has handed over the last of it; who asks for nothing gets a snapshot. Beside it, in
-//! the same run, what the machine needs to start a process that gets one reading from a bare sequencer, or as many as there
-//! are of the past.
+//! The product's own knobs. A rejoin runs from the start of the process to the moment at which it
+//! was told its view, while a member sends at a steady rate. A catch-up is measured in a group at
+//! rest: the newcomer asks for as much of the past as the leader retains, and has caught up when it
+//! has handed over the last of it; who asks for nothing gets a snapshot. Beside it, in the same
+//! run, what the machine needs to start a process that gets one reading from a bare sequencer, or
+//! as many as there are of the past.
 
 use std::io;
 use std::path::Path;
@@ -24,7 +25,13 @@ use crate::throughput::{Case, Senders};
 ///
 /// # Errors
 /// A group did not become what it should in time.
-pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: impl FnMut(&str)) -> io::Result<Vec<Line>> {
+pub fn measure(
+    program: &Path,
+    folder: &Path,
+    pairs: u32,
+    share: f64,
+    mut tell: impl FnMut(&str),
+) -> io::Result<Vec<Line>> {
     let (mut rejoins, mut pasts, mut snapshots) = (Vec::new(), Vec::new(), Vec::new());
     let bare = Case { peers: 3, bytes: BYTES, senders: Senders::Member, safe: false };
     for _ in 0..pairs {
@@ -57,49 +64,64 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, mut tell: 
     Ok(rows.into_iter().map(&mut row).collect())
 }
 
-/// A member is killed and started again while another one sends; milliseconds from its start to its view.
+/// A member is killed and started again while another one sends; milliseconds from its start to its
+/// view.
 fn rejoin(program: &Path, folder: &Path) -> io::Result<f64> {
     let mut crew = Crew::new(program, folder)?;
     crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
     let (bytes, rate) = (BYTES.to_string(), RATE.to_string());
-    let load = ["--sensor", "load", "--load-bytes", &bytes, "--load-rate", &rate, "--load-members", "3"];
+    let load =
+        ["--sensor", "load", "--load-bytes", &bytes, "--load-rate", &rate, "--load-members", "3"];
     crew.start("peer2", &flags(&load))?;
     crew.start("peer3", &flags(&["--sensor", "none"]))?;
-    let flows = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count > RATE / 2);
+    let flows =
+        |reports: &[Report]| reports.iter().all(|report| report.deliveries.count > RATE / 2);
     crew.wait("load to flow", PATIENCE, flows)?;
     crew.kill("peer3")?;
     crew.wait("a killed member to be out of every view", PATIENCE, |reports| is_whole(reports, 2))?;
     let before = clock::now();
     crew.start("peer3", &flags(&["--sensor", "none"]))?;
-    let reports =
-        crew.wait("it to be back", PATIENCE, |reports| is_whole(reports, 3) && reports.iter().all(|report| report.deliveries.count > 0))?;
+    let reports = crew.wait("it to be back", PATIENCE, |reports| {
+        is_whole(reports, 3) && reports.iter().all(|report| report.deliveries.count > 0)
+    })?;
     Ok(view_of(&reports, "peer3", before))
 }
 
-/// Milliseconds from the start of a newcomer to the last of the past that it is given, and to the view of one that is given
-/// none of it.
+/// Milliseconds from the start of a newcomer to the last of the past that it is given, and to the
+/// view of one that is given none of it.
 fn catch_up(program: &Path, folder: &Path) -> io::Result<(f64, f64)> {
     let mut crew = Crew::new(program, folder)?;
     crew.start("peer1", &flags(&["--sensor", "none", "--priority", "1"]))?;
     let (bytes, count) = (BYTES.to_string(), (PAST + PAST / 8).to_string());
-    let load = ["--sensor", "load", "--load-bytes", &bytes, "--load-count", &count, "--load-members", "2"];
+    let load =
+        ["--sensor", "load", "--load-bytes", &bytes, "--load-count", &count, "--load-members", "2"];
     crew.start("peer2", &flags(&load))?;
-    let over = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= PAST + PAST / 8);
+    let over = |reports: &[Report]| {
+        reports.iter().all(|report| report.deliveries.count >= PAST + PAST / 8)
+    };
     crew.wait("the past to be made", PATIENCE, over)?;
     let before = clock::now();
     crew.start("peer3", &flags(&["--sensor", "none"]))?;
-    let snapshot = view_of(&crew.wait("one more to be in the view", PATIENCE, |reports| is_whole(reports, 3))?, "peer3", before);
+    let snapshot = view_of(
+        &crew.wait("one more to be in the view", PATIENCE, |reports| is_whole(reports, 3))?,
+        "peer3",
+        before,
+    );
     let begun = clock::now();
     crew.start("peer4", &flags(&["--sensor", "none", "--late-join", &format!("last {PAST}")]))?;
     let given = |reports: &[Report]| {
         let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
-        is_whole(reports, 4) && newcomer.is_some_and(|report| report.status.delivered == report.status.contiguous)
+        is_whole(reports, 4)
+            && newcomer.is_some_and(|report| report.status.delivered == report.status.contiguous)
     };
     let reports = crew.wait("the past to be given", PATIENCE, given)?;
     let newcomer = reports.iter().find(|report| report.status.peer_id.as_str() == "peer4");
     let deliveries = &newcomer.ok_or_else(|| io::Error::other("the newcomer has gone"))?.deliveries;
     if deliveries.count + DELIVERED_OTHERWISE < PAST {
-        return Err(io::Error::other(format!("the newcomer asked for {PAST} entries of the past and was given {}", deliveries.count)));
+        return Err(io::Error::other(format!(
+            "the newcomer asked for {PAST} entries of the past and was given {}",
+            deliveries.count
+        )));
     }
     Ok((milliseconds(deliveries.last_at.since(begun)), snapshot))
 }
@@ -114,7 +136,10 @@ fn is_whole(reports: &[Report], size: usize) -> bool {
 
 /// From that moment until this peer was told its view, in milliseconds.
 fn view_of(reports: &[Report], id: &str, before: Time) -> f64 {
-    let view_since = reports.iter().find(|report| report.status.peer_id.as_str() == id).map(|report| report.view_since);
+    let view_since = reports
+        .iter()
+        .find(|report| report.status.peer_id.as_str() == id)
+        .map(|report| report.view_since);
     milliseconds(view_since.unwrap_or(before).since(before))
 }
 

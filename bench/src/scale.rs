@@ -1,10 +1,11 @@
 //! How a group grows on one machine, at the product's own knobs.
 //!
-//! For each size: all are started at once, and the time runs from the first start to the moment at which the last of them was
-//! told the view of all; then the group is left alone, and its processor time and memory are read; then one more joins; then a
-//! member is killed, and the leader. Times come from the peers, whose clock is one for the machine. Beside it, in the same
-//! run, what the machine needs for the like of it without any protocol: to start as many processes that get one reading from
-//! a bare sequencer, and to tell the end of a stream.
+//! For each size: all are started at once, and the time runs from the first start to the moment at
+//! which the last of them was told the view of all; then the group is left alone, and its processor
+//! time and memory are read; then one more joins; then a member is killed, and the leader. Times
+//! come from the peers, whose clock is one for the machine. Beside it, in the same run, what the
+//! machine needs for the like of it without any protocol: to start as many processes that get one
+//! reading from a bare sequencer, and to tell the end of a stream.
 
 use std::io;
 use std::path::Path;
@@ -50,57 +51,114 @@ struct Bare {
 }
 
 const COLUMNS: [Column; 8] = [
-    Column { name: "to one view", unit: "ms", value: |group| group.gathered_ms, reference: Some(|bare| bare.gathered_ms) },
+    Column {
+        name: "to one view",
+        unit: "ms",
+        value: |group| group.gathered_ms,
+        reference: Some(|bare| bare.gathered_ms),
+    },
     Column { name: "a join", unit: "ms", value: |group| group.joined_ms, reference: None },
     Column { name: "frames of it", unit: "frames", value: |group| group.frames, reference: None },
     Column { name: "bytes of it", unit: "bytes", value: |group| group.bytes, reference: None },
-    Column { name: "member out", unit: "ms", value: |group| group.member_out_ms, reference: Some(|bare| bare.end_ms) },
-    Column { name: "leader out", unit: "ms", value: |group| group.leader_out_ms, reference: Some(|bare| bare.end_ms) },
+    Column {
+        name: "member out",
+        unit: "ms",
+        value: |group| group.member_out_ms,
+        reference: Some(|bare| bare.end_ms),
+    },
+    Column {
+        name: "leader out",
+        unit: "ms",
+        value: |group| group.leader_out_ms,
+        reference: Some(|bare| bare.end_ms),
+    },
     Column { name: "Pss", unit: "MiB", value: |group| group.pss_mib, reference: None },
-    Column { name: "idle CPU", unit: "% of a core", value: |group| group.idle_percent, reference: None },
+    Column {
+        name: "idle CPU",
+        unit: "% of a core",
+        value: |group| group.idle_percent,
+        reference: None,
+    },
 ];
 
 /// Measures groups of these sizes; a line for each column of each, and the exponents of growth.
 ///
 /// # Errors
 /// A group did not become what it should in time.
-pub fn measure(program: &Path, folder: &Path, sizes: &[u32], pairs: u32, share: f64, mut tell: impl FnMut(&str)) -> io::Result<Vec<Line>> {
+pub fn measure(
+    program: &Path,
+    folder: &Path,
+    sizes: &[u32],
+    pairs: u32,
+    share: f64,
+    mut tell: impl FnMut(&str),
+) -> io::Result<Vec<Line>> {
     let mut lines = Vec::new();
-    tell(&format!("{:>6}{}", "peers", COLUMNS.iter().map(|column| format!("{:>14}", column.name)).collect::<String>()));
+    tell(&format!(
+        "{:>6}{}",
+        "peers",
+        COLUMNS.iter().map(|column| format!("{:>14}", column.name)).collect::<String>()
+    ));
     let mut measured: Vec<(u32, Vec<Group>)> = Vec::new();
     for &size in sizes {
         let (mut groups, mut bares) = (Vec::new(), Vec::new());
         // Large groups are slow to start and steady, so they are measured once or twice.
         for _ in 0..pairs.min((LARGE / size).max(1)) {
-            bares.push(Bare { gathered_ms: milliseconds(reference::gather(size)?), end_ms: milliseconds(reference::end_of_stream()?) });
+            bares.push(Bare {
+                gathered_ms: milliseconds(reference::gather(size)?),
+                end_ms: milliseconds(reference::end_of_stream()?),
+            });
             groups.push(run(program, folder, size, share)?);
         }
         let middle = |column: &Column| median(groups.iter().map(column.value));
-        tell(&format!("{size:>6}{}", COLUMNS.iter().map(|column| format!("{:>14.3}", middle(column))).collect::<String>()));
+        tell(&format!(
+            "{size:>6}{}",
+            COLUMNS.iter().map(|column| format!("{:>14.3}", middle(column))).collect::<String>()
+        ));
         for column in &COLUMNS {
             let name = format!("{size} peers, {}", column.name);
             let reference = column.reference.unwrap_or(|_| f64::NAN);
-            let pair = |(group, bare): (&Group, &Bare)| Pair { ours: (column.value)(group), reference: reference(bare) };
-            lines.push(Pairs::new(groups.iter().zip(&bares).map(pair).collect()).line("scale", &name, column.unit));
+            let pair = |(group, bare): (&Group, &Bare)| Pair {
+                ours: (column.value)(group),
+                reference: reference(bare),
+            };
+            lines.push(Pairs::new(groups.iter().zip(&bares).map(pair).collect()).line(
+                "scale",
+                &name,
+                column.unit,
+            ));
         }
         let ratio = |column: &Column| {
             let reference = column.reference?;
-            let ratios = groups.iter().zip(&bares).map(|(group, bare)| (column.value)(group) / reference(bare));
+            let ratios = groups
+                .iter()
+                .zip(&bares)
+                .map(|(group, bare)| (column.value)(group) / reference(bare));
             Some(median(ratios))
         };
-        let ratios = COLUMNS.iter().map(|column| format!("{:>14}", ratio(column).map_or(String::new(), |ratio| format!("x{ratio:.1}"))));
+        let ratios = COLUMNS.iter().map(|column| {
+            format!("{:>14}", ratio(column).map_or(String::new(), |ratio| format!("x{ratio:.1}")))
+        });
         tell(&format!("{:>6}{}", "bare", ratios.collect::<String>()));
         measured.push((size, groups));
     }
-    let fitted: Vec<&(u32, Vec<Group>)> = measured.iter().filter(|(size, _)| (FITTED_FROM..=FITTED_TO).contains(size)).collect();
+    let fitted: Vec<&(u32, Vec<Group>)> =
+        measured.iter().filter(|(size, _)| (FITTED_FROM..=FITTED_TO).contains(size)).collect();
     if fitted.len() > 1 {
         let exponent = |column: &Column| {
-            let point = |(size, groups): &&(u32, Vec<Group>)| (f64::from(*size), median(groups.iter().map(column.value)));
+            let point = |(size, groups): &&(u32, Vec<Group>)| {
+                (f64::from(*size), median(groups.iter().map(column.value)))
+            };
             exponent(&fitted.iter().map(point).collect::<Vec<_>>())
         };
-        tell(&format!("{:>6}{}", "N^", COLUMNS.iter().map(|column| format!("{:>14.2}", exponent(column))).collect::<String>()));
+        tell(&format!(
+            "{:>6}{}",
+            "N^",
+            COLUMNS.iter().map(|column| format!("{:>14.2}", exponent(column))).collect::<String>()
+        ));
         for column in &COLUMNS {
-            let line = Pairs::default().line("scale", &format!("growth of {}", column.name), "exponent");
+            let line =
+                Pairs::default().line("scale", &format!("growth of {}", column.name), "exponent");
             lines.push(line.with("exponent", exponent(column)));
         }
     }
@@ -120,7 +178,8 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
     crew.wait_each("links that nobody needs to be closed", PATIENCE, |report| {
         report.links == if report.status.role == "leader" { size as usize - 1 } else { 1 }
     })?;
-    let (idle_percent, pss_mib) = rest(&crew, size, Duration::from_secs_f64(IDLE_SECONDS * share.max(0.1)))?;
+    let (idle_percent, pss_mib) =
+        rest(&crew, size, Duration::from_secs_f64(IDLE_SECONDS * share.max(0.1)))?;
     let said = traffic(&crew.wait("an answer", PATIENCE, |_| true)?);
     let before = clock::now();
     // The lowest, so that nobody has to be led by it.
@@ -131,9 +190,15 @@ fn run(program: &Path, folder: &Path, size: u32, share: f64) -> io::Result<Group
     let before = crew.kill("peer0001")?;
     let reports = whole(&mut crew, "a killed member to be out of every view", size as usize)?;
     let member_out_ms = since(before, &reports);
-    let leader = reports.iter().find_map(|report| report.status.leader.clone()).ok_or_else(|| io::Error::other("nobody leads"))?;
+    let leader = reports
+        .iter()
+        .find_map(|report| report.status.leader.clone())
+        .ok_or_else(|| io::Error::other("nobody leads"))?;
     let before = crew.kill(leader.as_str())?;
-    let leader_out_ms = since(before, &whole(&mut crew, "a killed leader to be out of every view", size as usize - 1)?);
+    let leader_out_ms = since(
+        before,
+        &whole(&mut crew, "a killed leader to be out of every view", size as usize - 1)?,
+    );
     Ok(Group {
         gathered_ms,
         joined_ms,
@@ -152,7 +217,9 @@ fn whole(crew: &mut Crew, what: &str, size: usize) -> io::Result<Vec<Report>> {
     crew.wait(what, PATIENCE, |reports| {
         let view = |report: &Report| (report.status.view_id, report.status.epoch.clone());
         let first = reports.first().map(view);
-        reports.iter().all(|report| report.status.members.len() == size && Some(view(report)) == first)
+        reports
+            .iter()
+            .all(|report| report.status.members.len() == size && Some(view(report)) == first)
     })
 }
 
@@ -166,9 +233,11 @@ fn traffic(reports: &[Report]) -> Traffic {
     reports.iter().fold(Traffic::default(), |sum, report| sum.plus(report.traffic))
 }
 
-/// Leaves the group alone for a while: the share of a core that each uses, in percent, and the memory of each, in MiB.
+/// Leaves the group alone for a while: the share of a core that each uses, in percent, and the
+/// memory of each, in MiB.
 fn rest(crew: &Crew, size: u32, span: Duration) -> io::Result<(f64, f64)> {
-    let all = |measure: fn(u32) -> io::Result<u64>| crew.pids().map(measure).sum::<io::Result<u64>>();
+    let all =
+        |measure: fn(u32) -> io::Result<u64>| crew.pids().map(measure).sum::<io::Result<u64>>();
     let (before, begun) = (all(usage::nanoseconds)?, clock::now());
     // A measurement of rest takes time, and nothing can be awaited.
     thread::sleep(span);
@@ -179,10 +248,13 @@ fn rest(crew: &Crew, size: u32, span: Duration) -> io::Result<(f64, f64)> {
 
 /// The slope of a straight line through the logarithms: of `N^k` it is `k`.
 fn exponent(points: &[(f64, f64)]) -> f64 {
-    let logs: Vec<(f64, f64)> = points.iter().filter(|(_, y)| *y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
+    let logs: Vec<(f64, f64)> =
+        points.iter().filter(|(_, y)| *y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
     let count = logs.len() as f64;
     let (x, y) = logs.iter().fold((0.0, 0.0), |(x, y), (a, b)| (x + a / count, y + b / count));
-    let (over, under) = logs.iter().fold((0.0, 0.0), |(over, under), (a, b)| (over + (a - x) * (b - y), under + (a - x) * (a - x)));
+    let (over, under) = logs.iter().fold((0.0, 0.0), |(over, under), (a, b)| {
+        (over + (a - x) * (b - y), under + (a - x) * (a - x))
+    });
     over / under
 }
 

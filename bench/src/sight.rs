@@ -66,8 +66,12 @@ impl Seen {
         #[expect(clippy::wildcard_enum_match_arm, reason = "a bench looks at a few kinds only")]
         match note {
             Note::Start { .. } => Some(Self::Started),
-            Note::View { view_id: id, epoch, leader, members, .. } => Some(Self::View(View { epoch, id, leader, members })),
-            Note::Publish { oseq, .. } => Some(Self::Published { at, key: Key { origin: p, inc, oseq } }),
+            Note::View { view_id: id, epoch, leader, members, .. } => {
+                Some(Self::View(View { epoch, id, leader, members }))
+            }
+            Note::Publish { oseq, .. } => {
+                Some(Self::Published { at, key: Key { origin: p, inc, oseq } })
+            }
             Note::Deliver { epoch, origin, origin_inc: inc, oseq, .. } => {
                 Some(Self::Delivered { at, key: Key { origin, inc, oseq }, epoch })
             }
@@ -102,9 +106,17 @@ impl EventFile {
             }
             for line in lines.drain(..) {
                 match parse_line(&line.text) {
-                    Ok(Line::Record(Record::Peer(event)) | Line::Glued(_, Record::Peer(event))) => seen.extend(Seen::of(event)),
-                    // A killed process may leave half a line. What else cannot be read, the judge of the whole run will tell.
-                    Ok(Line::Blank | Line::Record(Record::World(_)) | Line::Glued(_, Record::World(_))) | Err(_) => {}
+                    Ok(Line::Record(Record::Peer(event)) | Line::Glued(_, Record::Peer(event))) => {
+                        seen.extend(Seen::of(event))
+                    }
+                    // A killed process may leave half a line. What else cannot be read, the judge
+                    // of the whole run will tell.
+                    Ok(
+                        Line::Blank
+                        | Line::Record(Record::World(_))
+                        | Line::Glued(_, Record::World(_)),
+                    )
+                    | Err(_) => {}
                 }
             }
         }
@@ -118,7 +130,8 @@ mod tests {
     use protocol::time::Time;
     use std::io::Write as _;
 
-    const PUBLISH: &str = r#"{"v":1,"t":7,"p":"peer1","inc":3,"n":2,"ev":"publish","oseq":5,"digest":"00"}"#;
+    const PUBLISH: &str =
+        r#"{"v":1,"t":7,"p":"peer1","inc":3,"n":2,"ev":"publish","oseq":5,"digest":"00"}"#;
 
     #[test]
     fn only_whole_lines_count_and_torn_ones_are_passed_over() {

@@ -1,9 +1,11 @@
-//! A group under load for long, with followers at every local socket, while peers are killed and come back.
+//! A group under load for long, with followers at every local socket, while peers are killed and
+//! come back.
 //!
-//! Each peer has two followers: a fast one, which checks that what it is told has no hole without a `gap`, and that every
-//! follower is told the same at each position; and a slow one, which reads less than there is, is cut off again and again,
-//! and goes on from where it is told. What the peers take up is measured after a minute, when they hold as much as they are to
-//! retain, and at the end.
+//! Each peer has two followers: a fast one, which checks that what it is told has no hole without a
+//! `gap`, and that every follower is told the same at each position; and a slow one, which reads
+//! less than there is, is cut off again and again, and goes on from where it is told. What the
+//! peers take up is measured after a minute, when they hold as much as they are to retain, and at
+//! the end.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -76,8 +78,14 @@ impl Course {
     /// Goes through it.
     ///
     /// # Errors
-    /// The group failed; or one follower was told another entry than the others at a position, or missed one without a `gap`.
-    pub fn run(&self, program: &Path, folder: &Path, mut tell: impl FnMut(&str)) -> io::Result<Measured> {
+    /// The group failed; or one follower was told another entry than the others at a position, or
+    /// missed one without a `gap`.
+    pub fn run(
+        &self,
+        program: &Path,
+        folder: &Path,
+        mut tell: impl FnMut(&str),
+    ) -> io::Result<Measured> {
         let ids: Vec<String> = (1..=self.peers).map(|n| format!("peer{n:02}")).collect();
         let mut crew = Crew::new(program, folder)?;
         let flags = self.flags();
@@ -85,7 +93,9 @@ impl Course {
             crew.start(id, &flags)?;
         }
         let whole = ids.len();
-        crew.wait("one group", PATIENCE, |reports| reports.iter().all(|report| report.status.members.len() == whole))?;
+        crew.wait("one group", PATIENCE, |reports| {
+            reports.iter().all(|report| report.status.members.len() == whole)
+        })?;
         let ledger = Arc::new(Ledger::default());
         let followers = follow(&ids, crew.sockets(), &ledger)?;
         let begun = Instant::now();
@@ -103,9 +113,13 @@ impl Course {
                 crew.kill(id)?;
                 crew.start(id, &flags)?;
                 killed += 1;
-                let (followed, cut) = (ledger.followed.load(Ordering::Relaxed), ledger.cut_off.load(Ordering::Relaxed));
+                let (followed, cut) = (
+                    ledger.followed.load(Ordering::Relaxed),
+                    ledger.cut_off.load(Ordering::Relaxed),
+                );
                 tell(&format!(
-                    "{:>4} s: {id} was killed and is back; {followed} records followed, {cut} cut off",
+                    "{:>4} s: {id} was killed and is back; {followed} records followed, {cut} cut \
+                     off",
                     begun.elapsed().as_secs()
                 ));
             }
@@ -142,9 +156,30 @@ impl Course {
     fn flags(&self) -> Vec<String> {
         let (rate, members) = (self.rate.to_string(), self.peers.to_string());
         // What is retained is full soon, so that what grows afterwards grows for another reason.
-        let retained = ["--retain-entries", "16384", "--max-lag-entries", "8192", "--merge-retain-entries", "2048"];
-        let load = ["--sensor", "load", "--load-bytes", "100", "--load-rate", &rate, "--load-members", &members];
-        ["--log-deliveries", "off"].into_iter().chain(retained).chain(load).map(str::to_owned).collect()
+        let retained = [
+            "--retain-entries",
+            "16384",
+            "--max-lag-entries",
+            "8192",
+            "--merge-retain-entries",
+            "2048",
+        ];
+        let load = [
+            "--sensor",
+            "load",
+            "--load-bytes",
+            "100",
+            "--load-rate",
+            &rate,
+            "--load-members",
+            &members,
+        ];
+        ["--log-deliveries", "off"]
+            .into_iter()
+            .chain(retained)
+            .chain(load)
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -166,7 +201,11 @@ fn follow(ids: &[String], sockets: &Path, ledger: &Arc<Ledger>) -> io::Result<Ve
                 next: None,
                 hasher: BuildHasherDefault::default(),
             };
-            followers.push(thread::Builder::new().name(format!("{id} {is_slow}")).spawn(move || follower.run())?);
+            followers.push(
+                thread::Builder::new()
+                    .name(format!("{id} {is_slow}"))
+                    .spawn(move || follower.run())?,
+            );
         }
     }
     Ok(followers)
@@ -218,19 +257,39 @@ impl Follower {
             let line = match peer.hear() {
                 Ok(Some(line)) => line,
                 Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => continue,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             since_pause += 1;
-            if let Some(record) = line.strip_prefix(RECORD).and_then(|line| line.strip_suffix(b"}")) {
+            if let Some(record) = line.strip_prefix(RECORD).and_then(|line| line.strip_suffix(b"}"))
+            {
                 self.take(record);
-            } else if let Ok(Line { end: Some(_), log: Some(log), next: Some(next), epoch, .. }) = serde_json::from_slice(line) {
+            } else if let Ok(Line {
+                end: Some(_), log: Some(log), next: Some(next), epoch, ..
+            }) = serde_json::from_slice(line)
+            {
                 self.ledger.cut_off.fetch_add(u64::from(self.is_slow), Ordering::Relaxed);
                 if !self.is_slow {
-                    self.fault(&format!("was cut off at #{next} although it reads all that it is sent"));
+                    self.fault(&format!(
+                        "was cut off at #{next} although it reads all that it is sent"
+                    ));
                 }
-                if self.next.as_ref().is_some_and(|(of, expected, _)| *of != log || *expected != next) {
-                    self.fault(&format!("is told to go on at #{next} of {log}, and expects {:?}", self.next));
+                if self
+                    .next
+                    .as_ref()
+                    .is_some_and(|(of, expected, _)| *of != log || *expected != next)
+                {
+                    self.fault(&format!(
+                        "is told to go on at #{next} of {log}, and expects {:?}",
+                        self.next
+                    ));
                 }
                 self.next = Some((log, next, epoch));
                 peer.say(&self.request())?;
@@ -247,7 +306,10 @@ impl Follower {
         let from = match &self.next {
             None => "\"now\"".to_owned(),
             Some((log, seq, epoch)) => {
-                let epoch = epoch.as_ref().map(|epoch| format!(",\"epoch\":\"{epoch}\"")).unwrap_or_default();
+                let epoch = epoch
+                    .as_ref()
+                    .map(|epoch| format!(",\"epoch\":\"{epoch}\""))
+                    .unwrap_or_default();
                 format!("{{\"log\":\"{log}\",\"seq\":{seq}{epoch}}}")
             }
         };
@@ -258,7 +320,10 @@ impl Follower {
         let counter = if self.is_slow { &self.ledger.trickled } else { &self.ledger.followed };
         counter.fetch_add(1, Ordering::Relaxed);
         let Ok(record) = serde_json::from_slice::<Record<'_>>(record) else {
-            return self.fault(&format!("is told something that is no record: {}", String::from_utf8_lossy(record)));
+            return self.fault(&format!(
+                "is told something that is no record: {}",
+                String::from_utf8_lossy(record)
+            ));
         };
         let (first, last) = match record.kind {
             "gap" => {
@@ -274,10 +339,14 @@ impl Follower {
         if let Some((log, expected, _)) = &self.next
             && (log != record.log || *expected != first)
         {
-            self.fault(&format!("is told #{first} of {} where #{expected} of {log} comes next", record.log));
+            self.fault(&format!(
+                "is told #{first} of {} where #{expected} of {log} comes next",
+                record.log
+            ));
         }
         if matches!(record.kind, "reading" | "view" | "lost") {
-            let what = (record.kind, record.epoch, record.origin, record.inc, record.oseq, record.view);
+            let what =
+                (record.kind, record.epoch, record.origin, record.inc, record.oseq, record.view);
             self.compare(first, self.hasher.hash_one(what));
         }
         self.next = Some((record.log.to_owned(), last + 1, record.epoch.map(str::to_owned)));

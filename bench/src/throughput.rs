@@ -1,8 +1,9 @@
 //! How many readings a second a group delivers in order at *every* member.
 //!
-//! Fresh groups, the product's own knobs, synthetic load as fast as the window takes it; between the first delivery anywhere
-//! and the last one. After each run the rolling hashes and the counts of all peers are compared. Beside each run, the same
-//! through the bare sequencer; beside `safe`, the same with `agreed`, which is what it costs more than.
+//! Fresh groups, the product's own knobs, synthetic load as fast as the window takes it; between
+//! the first delivery anywhere and the last one. After each run the rolling hashes and the counts
+//! of all peers are compared. Beside each run, the same through the bare sequencer; beside `safe`,
+//! the same with `agreed`, which is what it costs more than.
 
 use std::io;
 use std::path::Path;
@@ -57,8 +58,12 @@ impl Case {
     pub fn all() -> Vec<Self> {
         let agreed = |peers, bytes, senders| Self { peers, bytes, senders, safe: false };
         let sizes = [16, 100, 1 << 10, 16 << 10].into_iter();
-        let three = sizes.flat_map(|bytes| [Senders::Leader, Senders::Member, Senders::All].map(|senders| agreed(3, bytes, senders)));
-        let safe = [100, 1 << 10].map(|bytes| Self { safe: true, ..agreed(3, bytes, Senders::Member) });
+        let three = sizes.flat_map(|bytes| {
+            [Senders::Leader, Senders::Member, Senders::All]
+                .map(|senders| agreed(3, bytes, senders))
+        });
+        let safe =
+            [100, 1 << 10].map(|bytes| Self { safe: true, ..agreed(3, bytes, Senders::Member) });
         three.chain([5, 10].map(|peers| agreed(peers, 100, Senders::Member))).chain(safe).collect()
     }
 
@@ -70,7 +75,12 @@ impl Case {
             Senders::Member => "a member sends",
             Senders::All => "all send",
         };
-        format!("{} peers, {} B, {who}{}", self.peers, self.bytes, if self.safe { ", safe" } else { "" })
+        format!(
+            "{} peers, {} B, {who}{}",
+            self.peers,
+            self.bytes,
+            if self.safe { ", safe" } else { "" }
+        )
     }
 
     fn sends(&self, number: u32) -> bool {
@@ -81,7 +91,8 @@ impl Case {
         }
     }
 
-    /// How many readings each sender sends: about as many as take a second or two, `share` of that for a short form.
+    /// How many readings each sender sends: about as many as take a second or two, `share` of that
+    /// for a short form.
     fn count(&self, share: f64) -> u64 {
         let senders = (0..self.peers).filter(|number| self.sends(*number)).count() as f64;
         let all = (1_200_000_000.0 / (self.bytes as f64 + 100.0)).min(8_000_000.0) * share;
@@ -96,27 +107,46 @@ impl Case {
         self.run_watched(program, folder, share, |_| Ok(()))
     }
 
-    /// The same with an observer. `watch` is called once the leader runs; what it returns is kept until everything is delivered.
+    /// The same with an observer. `watch` is called once the leader runs; what it returns is kept
+    /// until everything is delivered.
     ///
     /// # Errors
     /// See [`Self::run`].
-    pub fn run_watched<W>(&self, program: &Path, folder: &Path, share: f64, watch: impl FnOnce(&Crew) -> io::Result<W>) -> io::Result<Run> {
+    pub fn run_watched<W>(
+        &self,
+        program: &Path,
+        folder: &Path,
+        share: f64,
+        watch: impl FnOnce(&Crew) -> io::Result<W>,
+    ) -> io::Result<Run> {
         let mut watch = Some(watch);
         let mut watcher = None;
         let count = self.count(share);
         let mut crew = Crew::new(program, folder)?;
         let mut total = 0;
         for number in 0..self.peers {
-            let mut flags: Vec<String> = ["--log-deliveries", "off", "--delivery", if self.safe { "safe" } else { "agreed" }]
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
+            let mut flags: Vec<String> = [
+                "--log-deliveries",
+                "off",
+                "--delivery",
+                if self.safe { "safe" } else { "agreed" },
+            ]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
             if number == 0 {
                 flags.extend(["--priority", "1"].map(str::to_owned));
             }
             if self.sends(number) {
                 total += count;
-                let load = ["--sensor", "load", "--load-bytes", &self.bytes.to_string(), "--load-count", &count.to_string()];
+                let load = [
+                    "--sensor",
+                    "load",
+                    "--load-bytes",
+                    &self.bytes.to_string(),
+                    "--load-count",
+                    &count.to_string(),
+                ];
                 flags.extend(load.map(str::to_owned));
                 flags.extend(["--load-members".to_owned(), self.peers.to_string()]);
             } else {
@@ -127,16 +157,23 @@ impl Case {
                 watcher = Some(watch(&crew)?);
             }
         }
-        let delivered = |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= total);
+        let delivered =
+            |reports: &[Report]| reports.iter().all(|report| report.deliveries.count >= total);
         let reports = crew.wait(&self.name(), PATIENCE, delivered)?;
         drop(watcher);
         alike(&reports, total)?;
         let usage = crew.usage()?;
         let cpu: Duration = usage.iter().map(|usage| usage.cpu).sum();
         Ok(Run {
-            rate: rate(total, reports.iter().map(|report| (report.deliveries.first_at, report.deliveries.last_at))),
+            rate: rate(
+                total,
+                reports
+                    .iter()
+                    .map(|report| (report.deliveries.first_at, report.deliveries.last_at)),
+            ),
             cpu_us: cpu.as_secs_f64() * 1e6 / total as f64,
-            peak_mib: usage.iter().map(|usage| usage.peak).max().unwrap_or(0) as f64 / f64::from(1 << 20),
+            peak_mib: usage.iter().map(|usage| usage.peak).max().unwrap_or(0) as f64
+                / f64::from(1 << 20),
         })
     }
 
@@ -148,7 +185,15 @@ impl Case {
         // It is many times faster, and is to take as long.
         let count = self.count(share) * BARE_MORE;
         let total = count * (0..self.peers).filter(|number| self.sends(*number)).count() as u64;
-        let part = |number| Part { number, processes: self.peers, sends: self.sends(number), count, total, bytes: self.bytes, rate: None };
+        let part = |number| Part {
+            number,
+            processes: self.peers,
+            sends: self.sends(number),
+            count,
+            total,
+            bytes: self.bytes,
+            rate: None,
+        };
         let parts: Vec<Part> = (0..self.peers).map(part).collect();
         let seen = reference::run(&parts)?;
         Ok(rate(total, seen.iter().map(|seen| (seen.first_at, seen.last_at))))
@@ -166,19 +211,25 @@ fn alike(reports: &[Report], total: u64) -> io::Result<()> {
     let first = reports.first().map(|report| &report.deliveries);
     let differs = |report: &&Report| {
         let (own, first) = (&report.deliveries, first.expect("there is one that differs"));
-        own.count != total || own.hash.is_none() || (&own.hash, own.bytes) != (&first.hash, first.bytes)
+        own.count != total
+            || own.hash.is_none()
+            || (&own.hash, own.bytes) != (&first.hash, first.bytes)
     };
     match reports.iter().find(differs) {
         None => Ok(()),
-        Some(other) => {
-            Err(io::Error::other(format!("{} delivered {:?}, and {:?} was expected", other.status.peer_id, other.deliveries, first)))
-        }
+        Some(other) => Err(io::Error::other(format!(
+            "{} delivered {:?}, and {:?} was expected",
+            other.status.peer_id, other.deliveries, first
+        ))),
     }
 }
 
 /// Readings a second between the first delivery anywhere and the last one.
 fn rate(total: u64, spans: impl Iterator<Item = (Time, Time)>) -> f64 {
-    let (first, last) = spans.fold((Time::from_micros(u64::MAX), Time::ZERO), |(first, last), (from, to)| (first.min(from), last.max(to)));
+    let (first, last) = spans
+        .fold((Time::from_micros(u64::MAX), Time::ZERO), |(first, last), (from, to)| {
+            (first.min(from), last.max(to))
+        });
     total as f64 / last.since(first).as_secs_f64()
 }
 
@@ -186,7 +237,14 @@ fn rate(total: u64, spans: impl Iterator<Item = (Time, Time)>) -> f64 {
 ///
 /// # Errors
 /// See [`Case::run`].
-pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, cases: &[Case], mut tell: impl FnMut(&str)) -> io::Result<Vec<Line>> {
+pub fn measure(
+    program: &Path,
+    folder: &Path,
+    pairs: u32,
+    share: f64,
+    cases: &[Case],
+    mut tell: impl FnMut(&str),
+) -> io::Result<Vec<Line>> {
     let mut lines = Vec::new();
     tell(&format!(
         "{:<42}{:>12}{:>12}{:>8}{:>16}{:>9}{:>9}{:>10}",
@@ -208,11 +266,18 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, cases: &[C
             runs.push(run);
         }
         let pairs = Pairs::new(all);
-        let (cpu, peak) = (median(runs.iter().map(|run| run.cpu_us)), runs.iter().map(|run| run.peak_mib).fold(0.0, f64::max));
+        let (cpu, peak) = (
+            median(runs.iter().map(|run| run.cpu_us)),
+            runs.iter().map(|run| run.peak_mib).fold(0.0, f64::max),
+        );
         let (least, most) = pairs.spread();
-        let of_ceiling = (!share_of_ceiling.is_empty()).then(|| median(share_of_ceiling.iter().copied()));
+        let of_ceiling =
+            (!share_of_ceiling.is_empty()).then(|| median(share_of_ceiling.iter().copied()));
         // A reference that is slow itself flatters.
-        let verdict = of_ceiling.map_or_else(|| "agreed".to_owned(), |of| format!("{of:.2}{}", if of < HALF { " VOID" } else { "" }));
+        let verdict = of_ceiling.map_or_else(
+            || "agreed".to_owned(),
+            |of| format!("{of:.2}{}", if of < HALF { " VOID" } else { "" }),
+        );
         tell(&format!(
             "{:<42}{:>12.0}{:>12.0}{:>8.3}{:>16}{cpu:>9.3}{peak:>9.1}{verdict:>10}",
             case.name(),
@@ -222,7 +287,11 @@ pub fn measure(program: &Path, folder: &Path, pairs: u32, share: f64, cases: &[C
             format!("{least:.3} to {most:.3}"),
         ));
         lines.push(
-            pairs.line("throughput", &case.name(), "readings/s").with("cpu_us", cpu).with("peak_mib", peak).with("of_ceiling", of_ceiling),
+            pairs
+                .line("throughput", &case.name(), "readings/s")
+                .with("cpu_us", cpu)
+                .with("peak_mib", peak)
+                .with("of_ceiling", of_ceiling),
         );
     }
     Ok(lines)

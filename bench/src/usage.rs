@@ -20,11 +20,14 @@ pub struct Usage {
 pub fn of(pid: u32) -> io::Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let cpu = ticks(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not of the form that proc(5) says")))?;
+    let cpu = ticks(&stat).ok_or_else(|| {
+        io::Error::other(format!("/proc/{pid}/stat is not of the form that proc(5) says"))
+    })?;
     Ok(Usage { cpu: TICK * cpu, peak: kibibytes(&status, "VmHWM:").unwrap_or(0) << 10 })
 }
 
-/// The time of a process on a processor, in nanoseconds; finer than [`of`], and without the time of threads that have ended.
+/// The time of a process on a processor, in nanoseconds; finer than [`of`], and without the time of
+/// threads that have ended.
 ///
 /// # Errors
 /// There is no such process.
@@ -32,7 +35,11 @@ pub fn nanoseconds(pid: u32) -> io::Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let text = fs::read_to_string(task.path().join("schedstat"))?;
-        sum += text.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        sum += text
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0);
     }
     Ok(sum)
 }
@@ -54,7 +61,8 @@ pub fn descriptors(pid: u32) -> io::Result<u64> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
 }
 
-/// The sum of the times in user and in kernel mode. The name of the program, in brackets, may hold anything.
+/// The sum of the times in user and in kernel mode. The name of the program, in brackets, may hold
+/// anything.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(11);
@@ -67,7 +75,8 @@ fn kibibytes(status: &str, field: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The unit of `/proc/PID/stat` (`USER_HZ`), which Linux promises to be a hundredth of a second on all that we run on.
+/// The unit of `/proc/PID/stat` (`USER_HZ`), which Linux promises to be a hundredth of a second on
+/// all that we run on.
 const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -84,6 +93,8 @@ mod tests {
     #[test]
     fn this_very_process_uses_something() {
         let own = std::process::id();
-        assert!(of(own).unwrap().peak > 0 && nanoseconds(own).unwrap() > 0 && pss(own).unwrap() > 0);
+        assert!(
+            of(own).unwrap().peak > 0 && nanoseconds(own).unwrap() > 0 && pss(own).unwrap() > 0
+        );
     }
 }

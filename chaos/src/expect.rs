@@ -32,7 +32,10 @@ impl LogWatch {
     ///
     /// # Errors
     /// Those of reading the logs.
-    pub fn new<'a>(folder: &RunFolder, stands: impl IntoIterator<Item = &'a Stand>) -> io::Result<Self> {
+    pub fn new<'a>(
+        folder: &RunFolder,
+        stands: impl IntoIterator<Item = &'a Stand>,
+    ) -> io::Result<Self> {
         let mut tails = BTreeMap::new();
         for stand in stands {
             tails.insert(stand.process.clone(), Tail::at_end(&log_of(folder, stand))?);
@@ -61,7 +64,8 @@ impl LogWatch {
     }
 }
 
-/// Where the human log of a process is: in the folder of the run, else where the process itself says.
+/// Where the human log of a process is: in the folder of the run, else where the process itself
+/// says.
 #[must_use]
 pub fn log_of(folder: &RunFolder, stand: &Stand) -> PathBuf {
     let usual = folder.log(&stand.process);

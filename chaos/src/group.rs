@@ -1,6 +1,7 @@
 //! A running group, as its event files and /proc tell it.
 //!
-//! What the peers say decides who leads; whether a process is there at all, and moves, is looked up.
+//! What the peers say decides who leads; whether a process is there at all, and moves, is looked
+//! up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,8 +29,8 @@ impl Group {
         Self { folder, tails: BTreeMap::new(), standing: Standing::new(), unreadable: 0 }
     }
 
-    /// Reads everything that has been told since the last time, looks who is there, and hands on what was told, each
-    /// record with the name of its file.
+    /// Reads everything that has been told since the last time, looks who is there, and hands on
+    /// what was told, each record with the name of its file.
     ///
     /// # Errors
     /// Those of the file system.
@@ -48,7 +49,9 @@ impl Group {
                 }
                 for line in &lines {
                     match parse_line(&line.text) {
-                        Ok(Parsed::Record(record) | Parsed::Glued(_, record)) => told.push((name.clone(), record)),
+                        Ok(Parsed::Record(record) | Parsed::Glued(_, record)) => {
+                            told.push((name.clone(), record))
+                        }
                         Ok(Parsed::Blank) => {}
                         Err(_) => self.unreadable += 1,
                     }
@@ -69,8 +72,11 @@ impl Group {
 
     /// Looks up who is there and moves.
     fn look(&mut self) {
-        let seen: Vec<(String, bool, bool)> =
-            self.standing.all().map(|stand| (stand.process.clone(), is_there(stand), is_stopped(stand))).collect();
+        let seen: Vec<(String, bool, bool)> = self
+            .standing
+            .all()
+            .map(|stand| (stand.process.clone(), is_there(stand), is_stopped(stand)))
+            .collect();
         for (process, alive, stopped) in seen {
             self.standing.set_alive(&process, alive);
             self.standing.set_paused(&process, stopped);

@@ -1,7 +1,8 @@
 //! The hand: does something to a process, sees that it worked, and writes it down as ground truth.
 //!
-//! The act bears the moment before the signal was sent, because the group may react before anything is written; the end
-//! of a pause bears the moment after. A process is touched only if it is the very one that wrote its `start`.
+//! The act bears the moment before the signal was sent, because the group may react before anything
+//! is written; the end of a pause bears the moment after. A process is touched only if it is the
+//! very one that wrote its `start`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -75,7 +76,11 @@ impl Hand {
         let writer = format!("_chaos.{}", std::process::id());
         let path = folder.event_file(&writer);
         let name = path.display().to_string();
-        let file = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path);
         let file = file.map_err(|source| HandError::Untold { path: name.clone(), source })?;
         Ok(Self { writer, path: name, file, told: 0 })
     }
@@ -84,13 +89,26 @@ impl Hand {
     ///
     /// # Errors
     /// [`HandError`]; but for `Untold` nothing was done.
-    pub fn act(&mut self, stand: &Stand, fault: &Fault, within: Duration) -> Result<bool, HandError> {
+    pub fn act(
+        &mut self,
+        stand: &Stand,
+        fault: &Fault,
+        within: Duration,
+    ) -> Result<bool, HandError> {
         let began = clock::now();
         send(stand, fault)?;
-        let Ok(seen) = patience::until(within, || Ok::<_, std::convert::Infallible>(shows(stand, fault).then_some(())));
+        let Ok(seen) = patience::until(within, || {
+            Ok::<_, std::convert::Infallible>(shows(stand, fault).then_some(()))
+        });
         let at = if *fault == Fault::Resume { clock::now() } else { began };
-        let id = format!("{}-{}-{}", self.writer.trim_start_matches('_'), fault.name(), self.told + 1);
-        let what = World::Fault { id, fault: fault.clone(), who: vec![stand.process.clone()], confirmed: seen.is_some() };
+        let id =
+            format!("{}-{}-{}", self.writer.trim_start_matches('_'), fault.name(), self.told + 1);
+        let what = World::Fault {
+            id,
+            fault: fault.clone(),
+            who: vec![stand.process.clone()],
+            confirmed: seen.is_some(),
+        };
         self.tell(at, what)?;
         Ok(seen.is_some())
     }
@@ -102,10 +120,13 @@ impl Hand {
     pub fn tell(&mut self, at: Time, what: World) -> Result<(), HandError> {
         self.told += 1;
         let event = WorldEvent::new(at, &self.writer, self.told, what);
-        let mut line = serde_json::to_vec(&event).expect("an event has only text keys and writes to memory");
+        let mut line =
+            serde_json::to_vec(&event).expect("an event has only text keys and writes to memory");
         line.push(b'\n');
         // One write a line, so that a reader never sees two halves of different lines.
-        self.file.write_all(&line).map_err(|source| HandError::Untold { path: self.path.clone(), source })
+        self.file
+            .write_all(&line)
+            .map_err(|source| HandError::Untold { path: self.path.clone(), source })
     }
 }
 
@@ -120,12 +141,17 @@ pub fn send(stand: &Stand, fault: &Fault) -> Result<(), HandError> {
         Fault::Stop => &[Signal::SIGCONT, Signal::SIGTERM],
         Fault::Pause => &[Signal::SIGSTOP],
         Fault::Resume => &[Signal::SIGCONT],
-        Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {
+        Fault::Restart { .. }
+        | Fault::Spawn
+        | Fault::Partition { .. }
+        | Fault::Link { .. }
+        | Fault::Host { .. } => {
             return Err(HandError::NoSignal { fault: fault.name() });
         }
     };
     let gone = || HandError::Gone { process: stand.process.clone(), pid: stand.pid };
-    let forbidden = |source| HandError::Forbidden { process: stand.process.clone(), pid: stand.pid, source };
+    let forbidden =
+        |source| HandError::Forbidden { process: stand.process.clone(), pid: stand.pid, source };
     let held = Held::of(stand.pid, stand.pid_start).map_err(forbidden)?.ok_or_else(gone)?;
     for signal in signals {
         if !held.signal(*signal).map_err(forbidden)? {
@@ -142,6 +168,10 @@ pub fn shows(stand: &Stand, fault: &Fault) -> bool {
         Fault::Kill | Fault::Stop => !is_there(stand),
         Fault::Pause => is_stopped(stand),
         Fault::Resume => is_there(stand) && !is_stopped(stand),
-        Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => false,
+        Fault::Restart { .. }
+        | Fault::Spawn
+        | Fault::Partition { .. }
+        | Fault::Link { .. }
+        | Fault::Host { .. } => false,
     }
 }

@@ -1,9 +1,10 @@
 //! The hand that touches a running group, and the eye that watches it.
 //!
-//! Works on the folder of any run, whoever started the peers: a [`Group`] follows the event files and knows who leads,
-//! a [`Hand`] does something to a process, sees that it worked and writes it down as ground truth, a [`LogWatch`] waits
-//! for words in the human logs, and [`report`] holds the whole history against the promises. The command `chaos` is a
-//! thin shell over these, and the orchestrator links them.
+//! Works on the folder of any run, whoever started the peers: a [`Group`] follows the event files
+//! and knows who leads, a [`Hand`] does something to a process, sees that it worked and writes it
+//! down as ground truth, a [`LogWatch`] waits for words in the human logs, and [`report`] holds the
+//! whole history against the promises. The command `chaos` is a thin shell over these, and the
+//! orchestrator links them.
 //!
 //! Linux only: a process is known by its pid *and* its start time, as /proc tells them.
 

@@ -14,12 +14,14 @@ use protocol::note::printable;
 use regex::Regex;
 use stdio::{Unsaid, answer, last_words};
 
-/// Touches a running group of peers: kills, stops, pauses and resumes them, waits for words in their logs, and judges
-/// what happened. The peers are found by the events that they write (`peer run --events DIR/events/NAME.jsonl`).
+/// Touches a running group of peers: kills, stops, pauses and resumes them, waits for words in
+/// their logs, and judges what happened. The peers are found by the events that they write
+/// (`peer run --events DIR/events/NAME.jsonl`).
 ///
-/// Exit codes: 0 done, or every promise held; 1 an expectation missed, an act not seen to work, or a promise broken;
-/// 2 (judge) unknown; 64 usage; 65 bad input file; 69 no such run or no such target; 70 a bug of this command;
-/// 74 the answer could not be written (what was asked for is done all the same).
+/// Exit codes: 0 done, or every promise held; 1 an expectation missed, an act not seen to work, or
+/// a promise broken; 2 (judge) unknown; 64 usage; 65 bad input file; 69 no such run or no such
+/// target; 70 a bug of this command; 74 the answer could not be written (what was asked for is done
+/// all the same).
 #[derive(Debug, Parser)]
 #[command(name = "chaos", version)]
 struct Cli {
@@ -75,7 +77,8 @@ struct JudgeArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
-    /// The knobs that the peers ran with; those that the run has left behind if left out, else the product's.
+    /// The knobs that the peers ran with; those that the run has left behind if left out, else the
+    /// product's.
     #[arg(long)]
     timing: Option<Timing>,
     /// Judge progress even if nobody has said that the run came to rest.
@@ -121,7 +124,8 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let asked_for =
+                matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             let printed = error.print().and_then(|()| io::stdout().flush());
             return match (asked_for, printed) {
                 (false, _) => ExitCode::from(exit::USAGE),
@@ -157,7 +161,10 @@ fn open(run: PathBuf) -> Result<Group, Failure> {
 }
 
 fn read(group: &mut Group) -> Result<(), Failure> {
-    group.read().map(drop).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the events: {error}")))
+    group
+        .read()
+        .map(drop)
+        .map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the events: {error}")))
 }
 
 fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
@@ -167,18 +174,27 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
         Some(on) => select(&mut group, on, act)?,
         None => group.standing().all().cloned().collect(),
     };
-    let watch =
-        LogWatch::new(group.folder(), &watched).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")));
-    let mut hand = Hand::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
-    // Told when everything is done: somebody who does not read on is not to keep half of it from being done.
+    let watch = LogWatch::new(group.folder(), &watched)
+        .map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")));
+    let mut hand =
+        Hand::new(group.folder()).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
+    // Told when everything is done: somebody who does not read on is not to keep half of it from
+    // being done.
     let mut done = String::new();
     for stand in &targets {
         let seen = hand.act(stand, fault, act.within).map_err(|error| {
-            let code = if matches!(error, HandError::Gone { .. }) { exit::UNAVAILABLE } else { exit::FAIL };
+            let code = if matches!(error, HandError::Gone { .. }) {
+                exit::UNAVAILABLE
+            } else {
+                exit::FAIL
+            };
             Failure::new(code, format!("{done}{error}"))
         })?;
         if !seen {
-            let words = format!("{done}{} (pid {}): {fault} did not work within {:?}", stand.process, stand.pid, act.within);
+            let words = format!(
+                "{done}{} (pid {}): {fault} did not work within {:?}",
+                stand.process, stand.pid, act.within
+            );
             return Err(Failure::new(exit::FAIL, words));
         }
         done += &format!("{fault} {} (pid {})\n", stand.process, stand.pid);
@@ -187,19 +203,28 @@ fn perform(run: PathBuf, fault: &Fault, act: &Act) -> Result<u8, Failure> {
         answer(&done)?;
         return Ok(exit::PASS);
     };
-    let found = watch?.wait(pattern, act.within).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")))?;
+    let found = watch?
+        .wait(pattern, act.within)
+        .map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read a log: {error}")))?;
     match found {
         Some(found) => {
-            answer(&format!("{done}{}\n", printable(&format!("{}: {}", found.process, found.text))))?;
+            answer(&format!(
+                "{done}{}\n",
+                printable(&format!("{}: {}", found.process, found.text))
+            ))?;
             Ok(exit::PASS)
         }
-        None => Err(Failure::new(exit::FAIL, format!("{done}no line matched {:?} within {:?}", pattern.as_str(), act.within))),
+        None => Err(Failure::new(
+            exit::FAIL,
+            format!("{done}no line matched {:?} within {:?}", pattern.as_str(), act.within),
+        )),
     }
 }
 
 /// The processes that a selector means; waits for somebody who fits.
 fn select(group: &mut Group, who: &str, act: &Act) -> Result<Vec<Stand>, Failure> {
-    let processes: Vec<String> = group.standing().all().map(|stand| stand.process.clone()).collect();
+    let processes: Vec<String> =
+        group.standing().all().map(|stand| stand.process.clone()).collect();
     let selector = Selector::parse(who, &processes).map_err(|error| {
         let there = if processes.is_empty() { "nobody".to_owned() } else { processes.join(", ") };
         Failure::new(exit::UNAVAILABLE, format!("{error}; in this run there is: {there}"))
@@ -238,20 +263,35 @@ fn tell_status(run: PathBuf, json: bool) -> Result<u8, Failure> {
 }
 
 fn tell_judgement(run: PathBuf, arguments: JudgeArgs) -> Result<u8, Failure> {
-    if let Some(unknown) = arguments.require.iter().find(|id| promises::CATALOGUE.iter().all(|promise| promise.id != id.as_str())) {
+    if let Some(unknown) = arguments
+        .require
+        .iter()
+        .find(|id| promises::CATALOGUE.iter().all(|promise| promise.id != id.as_str()))
+    {
         let known: Vec<&str> = promises::CATALOGUE.iter().map(|promise| promise.id).collect();
-        return Err(Failure::new(exit::USAGE, format!("no promise is called {unknown:?}; there are: {}", known.join(", "))));
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("no promise is called {unknown:?}; there are: {}", known.join(", ")),
+        ));
     }
-    let folder = RunFolder::open(&arguments.dir.unwrap_or(run)).map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
+    let folder = RunFolder::open(&arguments.dir.unwrap_or(run))
+        .map_err(|error| Failure::new(exit::BAD_INPUT, error))?;
     let knobs = match arguments.timing {
         Some(Timing::Fast) => Knobs::fast(),
         Some(Timing::Default) => Knobs::default(),
         None => folder.knobs().unwrap_or_default(),
     };
-    let options = Options { knobs, settled: arguments.settled, required: arguments.require, ..Options::default() };
-    let report = Report::of(&folder, options).map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the run: {error}")))?;
+    let options = Options {
+        knobs,
+        settled: arguments.settled,
+        required: arguments.require,
+        ..Options::default()
+    };
+    let report = Report::of(&folder, options)
+        .map_err(|error| Failure::new(exit::BAD_INPUT, format!("cannot read the run: {error}")))?;
     let (unreadable, lines) = report.unreadable();
-    let text = if arguments.json { report.json() } else { printable(&report.to_string()).into_owned() };
+    let text =
+        if arguments.json { report.json() } else { printable(&report.to_string()).into_owned() };
     answer(&format!("{text}\n"))?;
     if unreadable > 0 && unreadable == lines {
         return Err(Failure::new(exit::BAD_INPUT, "there is not one event in these files"));

@@ -1,14 +1,19 @@
-//! Waiting for a condition: asked at once, then again and again, at first after a fraction of a millisecond, at last
-//! every 5 ms. A file or a process tells nobody that it has changed, and 5 ms is less than anything it is waited for.
+//! Waiting for a condition: asked at once, then again and again, at first after a fraction of a
+//! millisecond, at last every 5 ms. A file or a process tells nobody that it has changed, and 5 ms
+//! is less than anything it is waited for.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Asks until there is an answer or the time is over; the last question comes after the end of the time.
+/// Asks until there is an answer or the time is over; the last question comes after the end of the
+/// time.
 ///
 /// # Errors
 /// Those of the question.
-pub fn until<T, E>(within: Duration, mut ask: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+pub fn until<T, E>(
+    within: Duration,
+    mut ask: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
     let begun = Instant::now();
     let mut pause = PAUSE_FIRST;
     loop {

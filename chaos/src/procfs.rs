@@ -1,8 +1,10 @@
-//! What /proc tells of a process: when it started (a pid alone may have been handed on), and in which state it is.
+//! What /proc tells of a process: when it started (a pid alone may have been handed on), and in
+//! which state it is.
 
 use std::fs;
 
-/// When a process started, in clock ticks since boot; none if there is no such process or it is a zombie.
+/// When a process started, in clock ticks since boot; none if there is no such process or it is a
+/// zombie.
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {
     let (state, start) = stat(pid)?;
@@ -33,8 +35,8 @@ fn stat(pid: u32) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// The fields from the state on. The name of the command may hold anything, blanks and brackets included, so they are
-/// counted from the last closing bracket.
+/// The fields from the state on. The name of the command may hold anything, blanks and brackets
+/// included, so they are counted from the last closing bracket.
 fn fields(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit_once(')')?.1.to_owned())

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-use promises::{BEYOND, Beyond, Fault, Finding, History, Judgement, Options, Outcome, Record, World, judge};
+use promises::{
+    BEYOND, Beyond, Fault, Finding, History, Judgement, Options, Outcome, Record, World, judge,
+};
 use serde::Serialize;
 
 use crate::run_folder::RunFolder;
@@ -18,14 +20,18 @@ pub struct Report {
 }
 
 impl Report {
-    /// Judges a run folder. Progress is judged if the history says that the run came to rest; the sinks' files are read
-    /// beside the events.
+    /// Judges a run folder. Progress is judged if the history says that the run came to rest; the
+    /// sinks' files are read beside the events.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn of(folder: &RunFolder, options: Options) -> io::Result<Self> {
         let history = folder.history()?;
-        let options = Options { settled: options.settled || came_to_rest(&history), disks: folder.disks()?, ..options };
+        let options = Options {
+            settled: options.settled || came_to_rest(&history),
+            disks: folder.disks()?,
+            ..options
+        };
         let judgement = judge(&history, &options);
         Ok(Self { folder: folder.clone(), history, judgement })
     }
@@ -49,7 +55,8 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> String {
         let promises = self.judgement.findings.iter().map(|finding| self.told(finding)).collect();
-        let beyond = BEYOND.iter().map(|beyond| ToldBeyond { id: beyond.id, why: beyond.why }).collect();
+        let beyond =
+            BEYOND.iter().map(|beyond| ToldBeyond { id: beyond.id, why: beyond.why }).collect();
         let told = Told {
             outcome: word(self.judgement.outcome()),
             events: self.history.records.len(),
@@ -83,8 +90,8 @@ impl Report {
     }
 }
 
-/// Whether the run was left alone at its end: nothing was done to anybody after a quiet window had begun, but for the
-/// stop of all at the very end.
+/// Whether the run was left alone at its end: nothing was done to anybody after a quiet window had
+/// begun, but for the stop of all at the very end.
 #[must_use]
 pub fn came_to_rest(history: &History) -> bool {
     let mut quiet = None;
@@ -154,7 +161,11 @@ impl fmt::Display for Report {
         for finding in &self.judgement.findings {
             let outcome = finding.outcome();
             let word = finding.demand.word();
-            writeln!(f, "{outcome:8} {word:5} {:22} {:>8} events  {}", finding.promise, finding.looked_at, finding.statement)?;
+            writeln!(
+                f,
+                "{outcome:8} {word:5} {:22} {:>8} events  {}",
+                finding.promise, finding.looked_at, finding.statement
+            )?;
             for (why, count) in &finding.excused {
                 writeln!(f, "         {count} more could not be judged: {why}")?;
             }
@@ -173,10 +184,18 @@ impl fmt::Display for Report {
             }
         }
         for Beyond { id, why, .. } in BEYOND {
-            writeln!(f, "{:8} law   {id:22} only the simulator can judge it: {why}", Outcome::Unknown)?;
+            writeln!(
+                f,
+                "{:8} law   {id:22} only the simulator can judge it: {why}",
+                Outcome::Unknown
+            )?;
         }
         for torn in &self.history.torn {
-            writeln!(f, "torn     {}, line {}: its writer did not live to finish it", torn.file, torn.line)?;
+            writeln!(
+                f,
+                "torn     {}, line {}: its writer did not live to finish it",
+                torn.file, torn.line
+            )?;
         }
         for bad in self.history.unreadable.iter().take(UNREADABLE_SHOWN) {
             writeln!(f, "unread   {bad}")?;
@@ -186,12 +205,22 @@ impl fmt::Display for Report {
         }
         let beyond = BEYOND.len();
         for (demand, title) in [("law", "laws"), ("level", "service levels")] {
-            let of_it = || self.judgement.findings.iter().filter(|finding| finding.demand.word() == demand);
+            let of_it =
+                || self.judgement.findings.iter().filter(|finding| finding.demand.word() == demand);
             let count = |outcome| of_it().filter(|finding| finding.outcome() == outcome).count();
-            let (held, broken, unknown) = (count(Outcome::Held), count(Outcome::Broken), count(Outcome::Unknown));
-            write!(f, "{} {title}: {held} held, {broken} broken, {unknown} unknown; ", of_it().count())?;
+            let (held, broken, unknown) =
+                (count(Outcome::Held), count(Outcome::Broken), count(Outcome::Unknown));
+            write!(
+                f,
+                "{} {title}: {held} held, {broken} broken, {unknown} unknown; ",
+                of_it().count()
+            )?;
         }
-        write!(f, "{beyond} more laws that no history shows; over {} events: ", self.history.records.len())?;
+        write!(
+            f,
+            "{beyond} more laws that no history shows; over {} events: ",
+            self.history.records.len()
+        )?;
         f.write_str(match self.judgement.outcome() {
             Outcome::Held => "pass",
             Outcome::Broken => "FAIL",

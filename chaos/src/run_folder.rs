@@ -42,12 +42,18 @@ impl RunFolder {
     /// [`RunFolderError`] if it is not one.
     pub fn open(path: &Path) -> Result<Self, RunFolderError> {
         // A link such as `logs/latest` may be led elsewhere while somebody watches.
-        let path = path.canonicalize().map_err(|source| RunFolderError::Missing { path: path.to_owned(), source })?;
+        let path = path
+            .canonicalize()
+            .map_err(|source| RunFolderError::Missing { path: path.to_owned(), source })?;
         let folder = Self { path };
         match folder.event_files() {
-            Ok(files) if files.is_empty() => Err(RunFolderError::Empty { path: folder.path.join(EVENTS) }),
+            Ok(files) if files.is_empty() => {
+                Err(RunFolderError::Empty { path: folder.path.join(EVENTS) })
+            }
             Ok(_) => Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RunFolderError::Empty { path: folder.path.join(EVENTS) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(RunFolderError::Empty { path: folder.path.join(EVENTS) })
+            }
             Err(source) => Err(RunFolderError::Missing { path: folder.path.join(EVENTS), source }),
         }
     }
@@ -58,7 +64,8 @@ impl RunFolder {
         &self.path
     }
 
-    /// The event files, each with the name of its process, in order of name; those of the bench begin with `_`.
+    /// The event files, each with the name of its process, in order of name; those of the bench
+    /// begin with `_`.
     ///
     /// # Errors
     /// Those of the file system.
@@ -95,21 +102,28 @@ impl RunFolder {
         path.exists().then_some(path)
     }
 
-    /// The commands that go step by step through what the peers behind this evidence were given, as far as it was recorded.
+    /// The commands that go step by step through what the peers behind this evidence were given, as
+    /// far as it was recorded.
     #[must_use]
     pub fn replays(&self, history: &History, evidence: &[usize]) -> Vec<String> {
         let told_by = |record: &Record| match record {
             Record::Peer(event) => Some(event.p.to_string()),
             Record::World(_) => None,
         };
-        let mut peers: Vec<String> = evidence.iter().filter_map(|at| history.records.get(*at)).filter_map(told_by).collect();
+        let mut peers: Vec<String> =
+            evidence.iter().filter_map(|at| history.records.get(*at)).filter_map(told_by).collect();
         peers.sort();
         peers.dedup();
         let here = std::env::current_dir().unwrap_or_default();
         // Processes are called after their peers, but for twins, whose recordings the folder shows.
         let recordings = peers.iter().filter_map(|peer| self.recording(peer));
         recordings
-            .map(|path| format!("cargo run -p peer -- replay {} --trace", path.strip_prefix(&here).unwrap_or(&path).display()))
+            .map(|path| {
+                format!(
+                    "cargo run -p peer -- replay {} --trace",
+                    path.strip_prefix(&here).unwrap_or(&path).display()
+                )
+            })
             .collect()
     }
 
@@ -131,7 +145,9 @@ impl RunFolder {
     pub fn history(&self) -> io::Result<History> {
         let mut texts = Vec::new();
         for (_, path) in self.event_files()? {
-            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let name = path
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
             texts.push((name, String::from_utf8_lossy(&fs::read(&path)?).into_owned()));
         }
         Ok(History::read(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))))
@@ -143,11 +159,18 @@ impl RunFolder {
     /// Those of the file system.
     pub fn disks(&self) -> io::Result<Vec<Disk>> {
         let Ok(entries) = fs::read_dir(self.path.join(DATA)) else { return Ok(vec![]) };
-        let folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        let folders: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.is_dir())
+            .collect();
         let mut of_process: BTreeMap<String, BTreeMap<u64, PathBuf>> = BTreeMap::new();
         for folder in folders {
-            let Some(name) = folder.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-            // What was taken away from a process is `<process>~<count>`, and older than what it has now.
+            let Some(name) = folder.file_name().map(|name| name.to_string_lossy().into_owned())
+            else {
+                continue;
+            };
+            // What was taken away from a process is `<process>~<count>`, and older than what it has
+            // now.
             let (process, turn) = match name.rsplit_once('~') {
                 Some((process, count)) => (process.to_owned(), count.parse().unwrap_or(u64::MAX)),
                 None => (name, u64::MAX),
@@ -163,7 +186,9 @@ impl RunFolder {
                 for (name, part) in parts(folder)? {
                     let content = fs::read(part)?;
                     match name.strip_suffix(".csv") {
-                        Some(sensor) => tables.entry(sensor.to_owned()).or_default().extend(content),
+                        Some(sensor) => {
+                            tables.entry(sensor.to_owned()).or_default().extend(content)
+                        }
                         None => text.extend(content),
                     }
                 }
@@ -180,13 +205,15 @@ impl RunFolder {
     }
 }
 
-/// What the sinks keep in a folder, `ordered.jsonl` and the tables, and what was put aside of each (`ordered.jsonl.1` is the
-/// newest of those): the name of the file without the number, oldest first.
+/// What the sinks keep in a folder, `ordered.jsonl` and the tables, and what was put aside of each
+/// (`ordered.jsonl.1` is the newest of those): the name of the file without the number, oldest
+/// first.
 fn parts(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut parts: Vec<(String, u32, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name =
+            path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let (name, number) = match name.rsplit_once('.').map(|(stem, end)| (stem, end.parse())) {
             Some((stem, Ok(number))) => (stem.to_owned(), number),
             _ => (name, 0),
@@ -212,7 +239,10 @@ mod tests {
     #[test]
     fn what_is_no_run_is_said_with_the_way_to_one() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(RunFolder::open(&folder.path().join("nowhere")), Err(RunFolderError::Missing { .. })));
+        assert!(matches!(
+            RunFolder::open(&folder.path().join("nowhere")),
+            Err(RunFolderError::Missing { .. })
+        ));
         let error = RunFolder::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("peer run --events"), "{error}");
     }
@@ -224,7 +254,9 @@ mod tests {
         fs::create_dir_all(&data).unwrap();
         fs::create_dir_all(folder.path().join("events")).unwrap();
         fs::write(folder.path().join("events/p1.jsonl"), "").unwrap();
-        let gap = |seq: u64| format!("{{\"kind\":\"gap\",\"log\":\"1.p1#1\",\"from\":{seq},\"to\":{seq}}}\n");
+        let gap = |seq: u64| {
+            format!("{{\"kind\":\"gap\",\"log\":\"1.p1#1\",\"from\":{seq},\"to\":{seq}}}\n")
+        };
         let former = folder.path().join("data/p1~1");
         fs::create_dir_all(&former).unwrap();
         fs::write(former.join("ordered.jsonl"), format!("{}{{\"ki", gap(9))).unwrap();
@@ -233,7 +265,8 @@ mod tests {
         }
         let disks = RunFolder::open(folder.path()).unwrap().disks().unwrap();
         let words: Vec<String> = disks[0].lines.iter().map(|line| format!("{line:?}")).collect();
-        let expected = [9, 1, 2, 3].map(|seq| format!("Gap {{ log: 1.p1#1, from: Seq({seq}), to: Seq({seq}) }}"));
+        let expected = [9, 1, 2, 3]
+            .map(|seq| format!("Gap {{ log: 1.p1#1, from: Seq({seq}), to: Seq({seq}) }}"));
         assert_eq!((words, disks.len(), disks[0].torn.len()), (expected.to_vec(), 1, 1));
     }
 }

@@ -78,7 +78,9 @@ impl Row {
             leader: seen.map(|seen| seen.leader.to_string()),
             epoch: seen.map(|seen| seen.epoch.to_string()),
             view: seen.map(|seen| seen.view_id.0),
-            members: seen.map(|seen| seen.members.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            members: seen
+                .map(|seen| seen.members.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
         }
     }
 }

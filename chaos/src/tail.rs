@@ -1,5 +1,5 @@
-//! Reads what a growing file gains, line by line. Only whole lines are handed on; the beginning of a line waits for
-//! its end. A file that is not there yet has simply not grown.
+//! Reads what a growing file gains, line by line. Only whole lines are handed on; the beginning of
+//! a line waits for its end. A file that is not there yet has simply not grown.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -32,7 +32,14 @@ impl Tail {
     /// Reads from the start of a file, which need not exist yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: None, rest: Vec::new(), taken: 0, is_old: false, buffer: vec![0; CHUNK] }
+        Self {
+            path: path.to_owned(),
+            file: None,
+            rest: Vec::new(),
+            taken: 0,
+            is_old: false,
+            buffer: vec![0; CHUNK],
+        }
     }
 
     /// Reads what is written from now on: a line that has begun already is not handed on.
@@ -56,7 +63,8 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Appends the lines that came since; at most [`TURN`] bytes a call, so that one busy file cannot hold up the others.
+    /// Appends the lines that came since; at most [`TURN`] bytes a call, so that one busy file
+    /// cannot hold up the others.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -76,7 +84,10 @@ impl Tail {
             while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
                 self.rest.extend_from_slice(&chunk[..end]);
                 if !std::mem::take(&mut self.is_old) {
-                    lines.push(Line { offset: self.taken, text: String::from_utf8_lossy(&self.rest).into_owned() });
+                    lines.push(Line {
+                        offset: self.taken,
+                        text: String::from_utf8_lossy(&self.rest).into_owned(),
+                    });
                 }
                 self.taken += self.rest.len() as u64 + 1;
                 self.rest.clear();
@@ -136,7 +147,13 @@ mod tests {
         file.write_all(b"o\n\xff\n").unwrap();
         assert!(!tail.is_at_end());
         tail.read(&mut lines).unwrap();
-        assert_eq!(lines[1..], [Line { offset: 4, text: "two".to_owned() }, Line { offset: 8, text: "\u{fffd}".to_owned() }]);
+        assert_eq!(
+            lines[1..],
+            [
+                Line { offset: 4, text: "two".to_owned() },
+                Line { offset: 8, text: "\u{fffd}".to_owned() }
+            ]
+        );
     }
 
     #[test]

@@ -56,11 +56,15 @@ impl Capture {
             });
         }
         for Captured { time, port, word, frame } in &self.frames {
-            let stamp = u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
+            let stamp =
+                u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros())
+                    .unwrap_or(u64::MAX);
             let (high, low) = ((stamp >> 32) as u32, (stamp & u64::from(u32::MAX)) as u32);
             let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
             block(&mut file, 6, |body| {
-                [*port, high, low, length, length].iter().for_each(|word| body.extend(word.to_le_bytes()));
+                [*port, high, low, length, length]
+                    .iter()
+                    .for_each(|word| body.extend(word.to_le_bytes()));
                 body.extend(frame);
                 pad(body);
                 if let Some(word) = word {

@@ -20,7 +20,8 @@ pub enum Firewall {
     PortOnly(u16),
     /// Every segment of TCP is answered with a reset.
     Reset,
-    /// None of the connections that were there; new ones pass. Datagrams have no beginning, so each is a new one.
+    /// None of the connections that were there; new ones pass. Datagrams have no beginning, so each
+    /// is a new one.
     Forgets {
         /// The connections that were there.
         known: BTreeSet<Flow>,
@@ -43,7 +44,8 @@ impl Firewall {
     #[must_use]
     pub fn passage(&self, frame: &Frame, leaves: bool, flows: &Flows, now: Instant) -> Passage {
         let Some(flow) = frame.flow() else { return Passage::Passes };
-        let is_known = |known: &BTreeSet<Flow>| known.contains(&flow) || known.contains(&flow.reversed());
+        let is_known =
+            |known: &BTreeSet<Flow>| known.contains(&flow) || known.contains(&flow.reversed());
         let answers = || flows.is_open(flow.reversed(), now);
         let passes = match self {
             Self::DefaultDeny { known } => leaves || is_known(known) || answers(),
@@ -64,8 +66,9 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Notes a frame that a host has sent. Each direction of datagrams is a flow of its own, because the firewall may have
-    /// dropped the first datagram from outside; a dropped datagram opens nothing.
+    /// Notes a frame that a host has sent. Each direction of datagrams is a flow of its own,
+    /// because the firewall may have dropped the first datagram from outside; a dropped datagram
+    /// opens nothing.
     pub fn see(&mut self, frame: &Frame, now: Instant) {
         let (flow, opens) = match frame.kind {
             Kind::Tcp { flow, opens, .. } => (flow, opens),
@@ -87,7 +90,9 @@ impl Flows {
     /// passes.
     #[must_use]
     pub fn is_open(&self, flow: Flow, now: Instant) -> bool {
-        self.open.get(&flow).is_some_and(|last| flow.tcp || now.duration_since(*last) < DATAGRAM_LIFE)
+        self.open
+            .get(&flow)
+            .is_some_and(|last| flow.tcp || now.duration_since(*last) < DATAGRAM_LIFE)
     }
 
     /// The connections that begin or end at an address.
@@ -120,7 +125,10 @@ mod tests {
     #[test]
     fn who_denies_by_default_is_still_answered() {
         let (now, mut flows) = (Instant::now(), Flows::default());
-        let (own, foreign) = (Flow { tcp: true, from: IN, to: OUT }, Flow { tcp: true, from: OUT, to: (IN.0, 4_001) });
+        let (own, foreign) = (
+            Flow { tcp: true, from: IN, to: OUT },
+            Flow { tcp: true, from: OUT, to: (IN.0, 4_001) },
+        );
         let firewall = Firewall::DefaultDeny { known: flows.of(IN.0) };
         for frame in [segment(own, true), segment(foreign, true)] {
             flows.see(&frame, now);
@@ -129,8 +137,15 @@ mod tests {
         assert_eq!(comes(own.reversed(), false), Passage::Passes);
         assert_eq!(comes(foreign, true), Passage::Dropped);
         let before = Firewall::DefaultDeny { known: flows.of(IN.0) };
-        assert_eq!(before.passage(&segment(foreign, false), false, &flows, now), Passage::Passes, "it was there before");
-        assert_eq!(Firewall::PortOnly(4_001).passage(&segment(foreign, true), false, &flows, now), Passage::Passes);
+        assert_eq!(
+            before.passage(&segment(foreign, false), false, &flows, now),
+            Passage::Passes,
+            "it was there before"
+        );
+        assert_eq!(
+            Firewall::PortOnly(4_001).passage(&segment(foreign, true), false, &flows, now),
+            Passage::Passes
+        );
     }
 
     #[test]
@@ -153,7 +168,13 @@ mod tests {
         let firewall = Firewall::Forgets { known: flows.of(IN.0) };
         let new = Flow { from: (IN.0, 4_002), ..old };
         let passage = |flow| firewall.passage(&segment(flow, false), true, &flows, now);
-        assert_eq!((passage(old), passage(old.reversed()), passage(new)), (Passage::Dropped, Passage::Dropped, Passage::Passes));
-        assert_eq!(Firewall::Reset.passage(&segment(new, true), false, &flows, now), Passage::Refused);
+        assert_eq!(
+            (passage(old), passage(old.reversed()), passage(new)),
+            (Passage::Dropped, Passage::Dropped, Passage::Passes)
+        );
+        assert_eq!(
+            Firewall::Reset.passage(&segment(new, true), false, &flows, now),
+            Passage::Refused
+        );
     }
 }

@@ -104,7 +104,11 @@ impl Frame {
 }
 
 fn arp(body: &[u8]) -> Kind {
-    let (Some(operation), Some(sender), Some(target)) = (word(body, 6), address(body, 14), address(body, 24)) else { return Kind::Other };
+    let (Some(operation), Some(sender), Some(target)) =
+        (word(body, 6), address(body, 14), address(body, 24))
+    else {
+        return Kind::Other;
+    };
     Kind::Arp { asks: operation == 1, sender, target }
 }
 
@@ -123,7 +127,9 @@ fn packet(body: &[u8]) -> Option<Kind> {
         }
         (UDP, true) => {
             let (source, destination) = ports()?;
-            Some(Kind::Udp { flow: Flow { tcp: false, from: (from, source), to: (to, destination) } })
+            Some(Kind::Udp {
+                flow: Flow { tcp: false, from: (from, source), to: (to, destination) },
+            })
         }
         _ => None,
     }
@@ -175,10 +181,21 @@ mod tests {
     #[test]
     fn segments_and_datagrams_are_told_apart() {
         let macs = ([1; 6], [2; 6]);
-        let opens = tcp(macs, &Segment { flow: Flow { tcp: true, from: ONE, to: TWO }, sequence: 7, acknowledged: None, resets: false });
+        let opens = tcp(
+            macs,
+            &Segment {
+                flow: Flow { tcp: true, from: ONE, to: TWO },
+                sequence: 7,
+                acknowledged: None,
+                resets: false,
+            },
+        );
         let frame = Frame::read(&opens).unwrap();
         assert_eq!((frame.from, frame.to, frame.is_broadcast()), ([1; 6], [2; 6], false));
-        assert_eq!(frame.kind, Kind::Tcp { flow: Flow { tcp: true, from: ONE, to: TWO }, opens: true, resets: false });
+        assert_eq!(
+            frame.kind,
+            Kind::Tcp { flow: Flow { tcp: true, from: ONE, to: TWO }, opens: true, resets: false }
+        );
         let shout = udp(([1; 6], EVERYBODY), Flow { tcp: false, from: ONE, to: TWO }, b"hello");
         let frame = Frame::read(&shout).unwrap();
         assert!(frame.is_broadcast());

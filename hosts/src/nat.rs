@@ -43,7 +43,11 @@ impl Nat {
         let flow = frame.flow().filter(|_| frame.to == self.mac)?;
         let to = *self.neighbours.get(&flow.to.0)?;
         // The host's own port is seen outside, unless a published one leads to it.
-        let port = self.published.iter().find(|(_, inside)| **inside == flow.from.1).map_or(flow.from.1, |(outside, _)| *outside);
+        let port = self
+            .published
+            .iter()
+            .find(|(_, inside)| **inside == flow.from.1)
+            .map_or(flow.from.1, |(outside, _)| *outside);
         let outside = Flow { from: (self.outside, port), ..flow };
         self.open.insert(outside, flow.from.1);
         let mut bytes = bytes.to_vec();
@@ -53,8 +57,11 @@ impl Nat {
 
     /// What comes to the router, as the host gets it.
     pub fn inward(&mut self, frame: &Frame, bytes: &[u8]) -> Option<Vec<u8>> {
-        let flow = frame.flow().filter(|flow| frame.to == self.mac && frame.to != EVERYBODY && flow.to.0 == self.outside)?;
-        let port = self.open.get(&flow.reversed()).or_else(|| self.published.get(&flow.to.1)).copied()?;
+        let flow = frame.flow().filter(|flow| {
+            frame.to == self.mac && frame.to != EVERYBODY && flow.to.0 == self.outside
+        })?;
+        let port =
+            self.open.get(&flow.reversed()).or_else(|| self.published.get(&flow.to.1)).copied()?;
         let mut bytes = bytes.to_vec();
         readdress(&mut bytes, (self.mac, self.host), Flow { to: (self.inside, port), ..flow })?;
         Some(bytes)
@@ -71,7 +78,11 @@ mod tests {
 
     #[test]
     fn only_answers_and_published_ports_come_in() {
-        let (inside, outside, other) = (Ipv4Addr::new(192, 168, 77, 2), Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2));
+        let (inside, outside, other) = (
+            Ipv4Addr::new(192, 168, 77, 2),
+            Ipv4Addr::new(10, 77, 0, 1),
+            Ipv4Addr::new(10, 77, 0, 2),
+        );
         let (router, host, neighbour) = ([2; 6], [4; 6], [6; 6]);
         let mut nat = Nat {
             outside,
@@ -86,7 +97,8 @@ mod tests {
         let flow = |from, to| Flow { tcp: false, from, to };
         let comes = |nat: &mut Nat, from, port| {
             let bytes = udp((neighbour, router), flow(from, (outside, port)), b"x");
-            nat.inward(&Frame::read(&bytes).unwrap(), &bytes).map(|bytes| Frame::read(&bytes).unwrap().flow().unwrap().to)
+            nat.inward(&Frame::read(&bytes).unwrap(), &bytes)
+                .map(|bytes| Frame::read(&bytes).unwrap().flow().unwrap().to)
         };
         assert_eq!(comes(&mut nat, (other, 9), 4_000), None);
         assert_eq!(comes(&mut nat, (other, 9), 7_000), Some((inside, 5_000)));

@@ -78,7 +78,14 @@ impl Plan {
     /// The only interface of a plain host.
     #[must_use]
     pub fn plain() -> Self {
-        Self { name: "eth0".to_owned(), network: 0, addressed: true, plugged: true, is_default: true, nat: None }
+        Self {
+            name: "eth0".to_owned(),
+            network: 0,
+            addressed: true,
+            plugged: true,
+            is_default: true,
+            nat: None,
+        }
     }
 }
 
@@ -112,8 +119,12 @@ impl Network {
     /// If the switch cannot be started.
     pub fn new(seed: u64) -> Result<Self, NetworkError> {
         let doing = |what: &str| what.to_owned();
-        let home = File::open(OWN_NAMESPACE).map_err(|source| NetworkError { doing: doing("open the own network namespace"), source })?;
-        let switch = Switch::start(seed).map_err(|source| NetworkError { doing: doing("start the switch"), source })?;
+        let home = File::open(OWN_NAMESPACE).map_err(|source| NetworkError {
+            doing: doing("open the own network namespace"),
+            source,
+        })?;
+        let switch = Switch::start(seed)
+            .map_err(|source| NetworkError { doing: doing("start the switch"), source })?;
         Ok(Self { home, switch, hosts: BTreeMap::new() })
     }
 
@@ -122,13 +133,19 @@ impl Network {
     ///
     /// # Errors
     /// If a namespace or an interface cannot be made.
-    pub fn add(&mut self, name: &str, plans: &[Plan], everybody: usize) -> Result<usize, NetworkError> {
+    pub fn add(
+        &mut self,
+        name: &str,
+        plans: &[Plan],
+        everybody: usize,
+    ) -> Result<usize, NetworkError> {
         let number = self.hosts.len();
         let failed = |what: &str| {
             let doing = format!("{what} of host {name}");
             move |source: io::Error| NetworkError { doing, source }
         };
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| failed("make the network namespace")(error.into()))?;
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|error| failed("make the network namespace")(error.into()))?;
         let made = (|| {
             let namespace = File::open(OWN_NAMESPACE)?;
             // Frames of IPv6 would only be in the way; where there is none this file is not there.
@@ -147,7 +164,11 @@ impl Network {
         let mut script = vec!["link set lo up".to_owned()];
         for (at, (plan, device)) in (0_u8..).zip(devices) {
             let mac = mac_of(number, at);
-            script.push(format!("link set {} address {}", plan.name, mac.map(|byte| format!("{byte:02x}")).join(":")));
+            script.push(format!(
+                "link set {} address {}",
+                plan.name,
+                mac.map(|byte| format!("{byte:02x}")).join(":")
+            ));
             let own = address_of(plan.network, number, 0);
             let nat = plan.nat.as_ref().map(|published| Nat {
                 outside: own,
@@ -156,7 +177,9 @@ impl Network {
                 gateway: NAT_GATEWAY,
                 inside: NAT_INSIDE,
                 published: published.clone(),
-                neighbours: (0..everybody).map(|other| (address_of(plan.network, other, 0), mac_of(other, 0))).collect(),
+                neighbours: (0..everybody)
+                    .map(|other| (address_of(plan.network, other, 0), mac_of(other, 0)))
+                    .collect(),
                 open: BTreeMap::new(),
             });
             let address = if nat.is_some() { NAT_INSIDE } else { own };
@@ -175,7 +198,13 @@ impl Network {
             if plan.addressed {
                 script.extend(addressing(&plan.name, address, &card));
             }
-            let port = Port { host: number, name: format!("{name} {}", plan.name), mac, network: u32::from(plan.network), nat };
+            let port = Port {
+                host: number,
+                name: format!("{name} {}", plan.name),
+                mac,
+                network: u32::from(plan.network),
+                nat,
+            };
             self.switch.plug(port, device).map_err(failed("plug in an interface"))?;
             host.interfaces.insert(plan.name.clone(), card);
         }
@@ -210,7 +239,10 @@ impl Network {
     /// # Errors
     /// If the host cannot be entered or left.
     pub fn inside<T>(&self, host: &str, work: impl FnOnce() -> T) -> Result<T, NetworkError> {
-        let failed = |source: nix::errno::Errno| NetworkError { doing: format!("enter host {host}"), source: source.into() };
+        let failed = |source: nix::errno::Errno| NetworkError {
+            doing: format!("enter host {host}"),
+            source: source.into(),
+        };
         let found = self.hosts.get(host).ok_or_else(|| failed(nix::errno::Errno::ENOENT))?;
         setns(&found.namespace, CloneFlags::CLONE_NEWNET).map_err(failed)?;
         let done = work();
@@ -222,7 +254,12 @@ impl Network {
     ///
     /// # Errors
     /// If `ip` refuses, or there is no such interface.
-    pub fn change(&mut self, host: &str, interface: &str, change: Change) -> Result<(), NetworkError> {
+    pub fn change(
+        &mut self,
+        host: &str,
+        interface: &str,
+        change: Change,
+    ) -> Result<(), NetworkError> {
         let missing = || NetworkError {
             doing: format!("change interface {interface} of host {host}"),
             source: io::Error::new(io::ErrorKind::NotFound, "there is no such interface"),
@@ -239,7 +276,9 @@ impl Network {
                 card.is_up = true;
                 let mut script = vec![format!("link set {interface} up")];
                 // Routes went with the interface.
-                script.extend(card.address.and_then(|address| default_route(interface, address, card)));
+                script.extend(
+                    card.address.and_then(|address| default_route(interface, address, card)),
+                );
                 script
             }
             Change::NoCarrier => vec![format!("link set {interface} carrier off")],
@@ -248,7 +287,10 @@ impl Network {
                 card.address = None;
                 vec![format!("addr flush dev {interface}")]
             }
-            Change::NewAddress | Change::OwnAddress | Change::FirstAddress | Change::OtherSubnet => {
+            Change::NewAddress
+            | Change::OwnAddress
+            | Change::FirstAddress
+            | Change::OtherSubnet => {
                 match change {
                     Change::NewAddress => card.changes = card.changes % CHANGES_MAX + 1,
                     Change::FirstAddress => card.changes = 0,
@@ -267,12 +309,21 @@ impl Network {
 
     /// Has `ip` do these things inside of a host.
     fn configure(&self, host: &str, script: &[String]) -> Result<(), NetworkError> {
-        let failed = |source: io::Error| NetworkError { doing: format!("ip, in host {host}"), source };
+        let failed =
+            |source: io::Error| NetworkError { doing: format!("ip, in host {host}"), source };
         let child = self.inside(host, || {
-            Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+            Command::new("ip")
+                .args(["-batch", "-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
         })?;
         let mut child = child.map_err(failed)?;
-        let written = child.stdin.take().map(|mut stdin| stdin.write_all((script.join("\n") + "\n").as_bytes()));
+        let written = child
+            .stdin
+            .take()
+            .map(|mut stdin| stdin.write_all((script.join("\n") + "\n").as_bytes()));
         let output = child.wait_with_output().map_err(failed)?;
         written.transpose().map_err(failed)?;
         if output.status.success() {
@@ -305,7 +356,12 @@ fn default_route(interface: &str, address: Ipv4Addr, card: &Card) -> Option<Stri
 /// The address of a host after so many changes.
 fn address_of(network: u8, host: usize, changes: u8) -> Ipv4Addr {
     let last = host.saturating_add(1).min(usize::from(HOSTS_MAX));
-    Ipv4Addr::new(10, 77 + network, 0, u8::try_from(last).unwrap_or(HOSTS_MAX) + changes * HOSTS_MAX)
+    Ipv4Addr::new(
+        10,
+        77 + network,
+        0,
+        u8::try_from(last).unwrap_or(HOSTS_MAX) + changes * HOSTS_MAX,
+    )
 }
 
 fn mac_of(host: usize, interface: u8) -> Mac {

@@ -38,7 +38,11 @@ pub fn ready() -> Result<(), Missing> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(Missing { what: NAMESPACES, why: format!("`ip link set lo up`: {why}"), help: NAMESPACES_HELP })
+            Err(Missing {
+                what: NAMESPACES,
+                why: format!("`ip link set lo up`: {why}"),
+                help: NAMESPACES_HELP,
+            })
         }
         Err(error) => Err(Missing { what: IP, why: error.to_string(), help: IP_HELP }),
     }
@@ -67,11 +71,16 @@ pub fn acquire() -> Result<(), Missing> {
         let mapped = fs::write("/proc/self/setgroups", "deny")
             .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1")))
             .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1")));
-        mapped.map_err(|error| Missing { what: NAMESPACES, why: error.to_string(), help: NAMESPACES_HELP })?;
+        mapped.map_err(|error| Missing {
+            what: NAMESPACES,
+            why: error.to_string(),
+            help: NAMESPACES_HELP,
+        })?;
     }
     // What is mounted from here on is nobody else's business. Where that is refused, mounting is,
     // too.
-    let _ = mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>);
+    let _ =
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>);
     Ok(())
 }
 
@@ -87,12 +96,19 @@ pub fn tools() -> Result<(), Missing> {
         help: if error.kind() == io::ErrorKind::PermissionDenied {
             "let everybody use it: chmod 666 /dev/net/tun"
         } else if Path::new("/sys/module/tun").exists() {
-            "make the device: mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200 (a container: run it with --device /dev/net/tun)"
+            "make the device: mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200 (a \
+             container: run it with --device /dev/net/tun)"
         } else {
-            "load the module: modprobe tun (a container: on its host, and run the container with --device /dev/net/tun)"
+            "load the module: modprobe tun (a container: on its host, and run the container with \
+             --device /dev/net/tun)"
         },
     })?;
-    let ip = Command::new("ip").arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let ip = Command::new("ip")
+        .arg("-V")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     match ip {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Missing { what: IP, why: format!("`ip -V`: {status}"), help: IP_HELP }),
@@ -106,11 +122,16 @@ pub fn tools() -> Result<(), Missing> {
 /// What is missing.
 pub fn ready_for_one() -> Result<(), Missing> {
     let made = Network::new(0).and_then(|mut network| network.add("trial", &[Plan::plain()], 1));
-    made.map(drop).map_err(|error| Missing { what: "a host", why: error.to_string(), help: NAMESPACES_HELP })
+    made.map(drop).map_err(|error| Missing {
+        what: "a host",
+        why: error.to_string(),
+        help: NAMESPACES_HELP,
+    })
 }
 
 const NAMESPACES: &str = "namespaces of its own";
-const NAMESPACES_HELP: &str = "allow user namespaces (sysctl -w kernel.unprivileged_userns_clone=1, \
+const NAMESPACES_HELP: &str = "allow user namespaces (sysctl -w \
+                               kernel.unprivileged_userns_clone=1, \
     sysctl -w kernel.apparmor_restrict_unprivileged_userns=0), or run it as root \
     (a container: with --cap-add SYS_ADMIN --cap-add NET_ADMIN, or --privileged)";
 const TUN: &str = "/dev/net/tun";

@@ -137,7 +137,11 @@ impl Line {
     pub fn weather(&self, traffic: Traffic) -> Weather {
         let streams = traffic.has_streams();
         let of_streams = |value: u64| if streams { value } else { 0 };
-        let delay = if streams || traffic.has_datagrams() { self.delay + self.jitter } else { Duration::ZERO };
+        let delay = if streams || traffic.has_datagrams() {
+            self.delay + self.jitter
+        } else {
+            Duration::ZERO
+        };
         Weather {
             loss: if traffic.has_datagrams() { self.loss } else { 0 },
             duplicate: self.duplicate,
@@ -164,13 +168,24 @@ mod tests {
     #[test]
     fn broadcast_and_unicast_are_told_apart_and_questions_for_addresses_serve_unicast() {
         let nobody = (Ipv4Addr::UNSPECIFIED, 0);
-        let shout = frame(EVERYBODY, Kind::Udp { flow: Flow { tcp: false, from: nobody, to: nobody } });
-        let question = frame(EVERYBODY, Kind::Arp { asks: true, sender: nobody.0, target: nobody.0 });
-        let segment = frame([4; 6], Kind::Tcp { flow: Flow { tcp: true, from: nobody, to: nobody }, opens: false, resets: false });
+        let shout =
+            frame(EVERYBODY, Kind::Udp { flow: Flow { tcp: false, from: nobody, to: nobody } });
+        let question =
+            frame(EVERYBODY, Kind::Arp { asks: true, sender: nobody.0, target: nobody.0 });
+        let segment = frame(
+            [4; 6],
+            Kind::Tcp {
+                flow: Flow { tcp: true, from: nobody, to: nobody },
+                opens: false,
+                resets: false,
+            },
+        );
         let broadcast = Traffic { cast: Some(Cast::Broadcast), protocol: None };
         let unicast = Traffic { cast: Some(Cast::Unicast), protocol: None };
         let udp = Traffic { cast: None, protocol: Some(Protocol::Udp) };
-        assert!(broadcast.means(&shout) && !broadcast.means(&question) && !broadcast.means(&segment));
+        assert!(
+            broadcast.means(&shout) && !broadcast.means(&question) && !broadcast.means(&segment)
+        );
         assert!(!unicast.means(&shout) && unicast.means(&question) && unicast.means(&segment));
         assert!(udp.means(&shout) && !udp.means(&segment));
         assert!(Traffic::default().means(&shout) && Traffic::default().means(&question));

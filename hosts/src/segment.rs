@@ -25,7 +25,8 @@ pub(crate) fn tcp(macs: (Mac, Mac), segment: &Segment) -> Vec<u8> {
     body.extend(segment.flow.to.1.to_be_bytes());
     body.extend(segment.sequence.to_be_bytes());
     body.extend(segment.acknowledged.unwrap_or(0).to_be_bytes());
-    let flags = if segment.resets { RST } else { SYN } | if segment.acknowledged.is_some() { ACK } else { 0 };
+    let flags = if segment.resets { RST } else { SYN }
+        | if segment.acknowledged.is_some() { ACK } else { 0 };
     body.extend([5 << 4, flags, 0, 0, 0, 0, 0, 0]);
     packet(macs, TCP, segment.flow, body)
 }
@@ -137,7 +138,10 @@ fn checksum(bytes: &[u8], start: u32) -> u16 {
 }
 
 fn sum(bytes: &[u8]) -> u32 {
-    bytes.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two.get(1).copied().unwrap_or(0))).sum()
+    bytes
+        .chunks(2)
+        .map(|two| u32::from(two[0]) << 8 | u32::from(two.get(1).copied().unwrap_or(0)))
+        .sum()
 }
 
 /// A hardware address at a place.
@@ -151,26 +155,39 @@ mod tests {
     use crate::frame::{Flow, Frame, HEAD, Kind, TCP};
     use std::net::Ipv4Addr;
 
-    const FLOW: Flow = Flow { tcp: true, from: (Ipv4Addr::new(10, 0, 0, 1), 1_000), to: (Ipv4Addr::new(10, 0, 0, 2), 2_000) };
+    const FLOW: Flow = Flow {
+        tcp: true,
+        from: (Ipv4Addr::new(10, 0, 0, 1), 1_000),
+        to: (Ipv4Addr::new(10, 0, 0, 2), 2_000),
+    };
 
     /// A right sum, summed up with the rest, gives nothing.
     #[track_caller]
     fn check_sums(frame: &[u8], protocol: u8) {
         assert_eq!(checksum(&frame[HEAD..HEAD + 20], 0), 0);
         let body = &frame[HEAD + 20..];
-        let pseudo = sum(&frame[HEAD + 12..HEAD + 20]) + u32::from(protocol) + u32::try_from(body.len()).unwrap();
+        let pseudo = sum(&frame[HEAD + 12..HEAD + 20])
+            + u32::from(protocol)
+            + u32::try_from(body.len()).unwrap();
         assert_eq!(checksum(body, pseudo), 0);
     }
 
     #[test]
     fn a_refusal_goes_back_with_the_right_numbers() {
-        let opens = tcp(([1; 6], [2; 6]), &Segment { flow: FLOW, sequence: 41, acknowledged: None, resets: false });
+        let opens = tcp(
+            ([1; 6], [2; 6]),
+            &Segment { flow: FLOW, sequence: 41, acknowledged: None, resets: false },
+        );
         let refused = refusal(&opens, FLOW).unwrap();
         check_sums(&refused, TCP);
         let frame = Frame::read(&refused).unwrap();
         assert_eq!((frame.from, frame.to), ([2; 6], [1; 6]));
         assert_eq!(frame.kind, Kind::Tcp { flow: FLOW.reversed(), opens: false, resets: true });
-        assert_eq!(&refused[HEAD + 28..HEAD + 32], &42_u32.to_be_bytes(), "it acknowledges the opening");
+        assert_eq!(
+            &refused[HEAD + 28..HEAD + 32],
+            &42_u32.to_be_bytes(),
+            "it acknowledges the opening"
+        );
         assert_eq!(refusal(&refused, FLOW.reversed()), None, "nobody answers a reset");
     }
 

@@ -126,13 +126,20 @@ impl Switch {
 
     /// Takes a rule away, and those whose names are that one and a further word.
     pub fn take(&self, name: &str) {
-        let is_its = |rule: &Rule| rule.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        let is_its = |rule: &Rule| {
+            rule.name
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
         lock(&self.shared).rules.retain(|rule| !is_its(rule));
     }
 
     /// The connections that begin or end at an address.
     #[must_use]
-    pub fn connections_of(&self, address: Ipv4Addr) -> std::collections::BTreeSet<crate::frame::Flow> {
+    pub fn connections_of(
+        &self,
+        address: Ipv4Addr,
+    ) -> std::collections::BTreeSet<crate::frame::Flow> {
         lock(&self.shared).flows.of(address)
     }
 
@@ -200,7 +207,10 @@ impl Work {
         let mut buffer = vec![0; FRAME_MAX];
         loop {
             self.deliver_due();
-            let timeout = self.flying.peek().map(|Reverse(next)| next.due.saturating_duration_since(Instant::now()));
+            let timeout = self
+                .flying
+                .peek()
+                .map(|Reverse(next)| next.due.saturating_duration_since(Instant::now()));
             let ready = self.wait(timeout)?;
             if ready[0] {
                 // One read takes all that has been written; what it says is only that there is
@@ -226,7 +236,9 @@ impl Work {
     /// Waits until somebody sends, or the time is over; who is ready, the owner first.
     fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<bool>> {
         let mut fds = vec![PollFd::new(self.wakes.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.ports.iter().map(|(_, device)| PollFd::new(device.as_fd(), PollFlags::POLLIN)));
+        fds.extend(
+            self.ports.iter().map(|(_, device)| PollFd::new(device.as_fd(), PollFlags::POLLIN)),
+        );
         match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => return Ok(vec![false; fds.len()]),
@@ -246,7 +258,9 @@ impl Work {
 
     fn forward(&mut self, from: usize, bytes: &[u8]) {
         let now = Instant::now();
-        let Some(frame) = Frame::read(bytes).filter(|frame| frame.kind != Kind::Other) else { return };
+        let Some(frame) = Frame::read(bytes).filter(|frame| frame.kind != Kind::Other) else {
+            return;
+        };
         let shared = Arc::clone(&self.shared);
         let mut shared = lock(&shared);
         shared.tally.sent += 1;
@@ -304,7 +318,9 @@ impl Work {
         let mut refuses = false;
         let Shared { rules, flows, .. } = &mut **shared;
         let drops = rules.iter().find(|rule| match &rule.effect {
-            Effect::Cut { pairs, traffic } => pairs.contains(&pair) && traffic.means(frame) && !is_spared(frame, pairs, pair),
+            Effect::Cut { pairs, traffic } => {
+                pairs.contains(&pair) && traffic.means(frame) && !is_spared(frame, pairs, pair)
+            }
             Effect::Bad { pairs, traffic, line } => {
                 if pairs.contains(&pair) && traffic.means(frame) {
                     lines.push((rule.name.clone(), *line));
@@ -313,7 +329,11 @@ impl Work {
             }
             Effect::Wall { host, firewall } => {
                 let leaves = *host == pair.0;
-                let passage = if leaves || *host == pair.1 { firewall.passage(frame, leaves, flows, now) } else { Passage::Passes };
+                let passage = if leaves || *host == pair.1 {
+                    firewall.passage(frame, leaves, flows, now)
+                } else {
+                    Passage::Passes
+                };
                 refuses = passage == Passage::Refused;
                 passage != Passage::Passes
             }
@@ -321,7 +341,9 @@ impl Work {
         if let Some(rule) = drops {
             let name: Arc<str> = format!("dropped: {}", rule.name).into();
             shared.tally.dropped += 1;
-            if refuses && let Some(refusal) = frame.flow().and_then(|flow| segment::refusal(bytes, flow)) {
+            if refuses
+                && let Some(refusal) = frame.flow().and_then(|flow| segment::refusal(bytes, flow))
+            {
                 self.arrive(from, &refusal);
             }
             return Some(name);
@@ -368,7 +390,8 @@ impl Work {
                 due = due.max(*busy);
             }
             let jitter = u64::try_from(line.jitter.as_micros()).unwrap_or(u64::MAX);
-            due += line.delay + Duration::from_micros(if jitter == 0 { 0 } else { self.below("jitter", jitter) });
+            due += line.delay
+                + Duration::from_micros(if jitter == 0 { 0 } else { self.below("jitter", jitter) });
             if self.happens("reorder", line.reorder) {
                 (due, keeps_place) = (due + OVERTAKEN.max(line.delay / 2), false);
             }
@@ -393,7 +416,12 @@ impl Work {
         let frame: Arc<[u8]> = bytes.into();
         for _ in 0..copies {
             self.counter += 1;
-            self.flying.push(Reverse(Flying { due, order: self.counter, to, frame: Arc::clone(&frame) }));
+            self.flying.push(Reverse(Flying {
+                due,
+                order: self.counter,
+                to,
+                frame: Arc::clone(&frame),
+            }));
         }
         None
     }
@@ -439,7 +467,11 @@ impl Work {
 /// Questions for hardware addresses, and their answers, are cut only where both directions are.
 /// What is cut one way only is a firewall or a bad antenna, behind which a host still knows where
 /// the others are.
-fn is_spared(frame: &Frame, pairs: &std::collections::BTreeSet<(usize, usize)>, (from, to): (usize, usize)) -> bool {
+fn is_spared(
+    frame: &Frame,
+    pairs: &std::collections::BTreeSet<(usize, usize)>,
+    (from, to): (usize, usize),
+) -> bool {
     matches!(frame.kind, Kind::Arp { .. }) && !pairs.contains(&(to, from))
 }
 

@@ -19,7 +19,8 @@ pub struct Bounds {
     pub rests: u8,
     /// Processes that stand still for longer than anybody waits.
     pub pauses: u8,
-    /// Rounds of epochs, those before the start among them; a situation in which somebody has promised a higher one is not gone on from.
+    /// Rounds of epochs, those before the start among them; a situation in which somebody has
+    /// promised a higher one is not gone on from.
     pub rounds: u64,
     /// Whether datagrams arrive; otherwise all of them are lost.
     pub datagrams: bool,
@@ -35,10 +36,23 @@ pub struct Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, .. } = self;
+        let Self {
+            peers,
+            crashes,
+            readings,
+            resets,
+            passes,
+            rests,
+            pauses,
+            rounds,
+            datagrams,
+            safe,
+            ..
+        } = self;
         write!(
             f,
-            "{peers} peers, {crashes} crashes, {readings}{} readings, {resets} resets, {passes} early and {rests} late deadlines, ",
+            "{peers} peers, {crashes} crashes, {readings}{} readings, {resets} resets, {passes} \
+             early and {rests} late deadlines, ",
             if *safe { " safe" } else { "" }
         )?;
         write!(f, "{pauses} pauses, epochs up to {rounds}")?;

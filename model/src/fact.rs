@@ -1,8 +1,9 @@
-//! What happened, as far as the laws need to remember it, and the ledger that remembers it along a path.
+//! What happened, as far as the laws need to remember it, and the ledger that remembers it along a
+//! path.
 //!
-//! A search compares situations, not histories, so whatever a law has to know of the past is a part of the situation:
-//! which entry stood where, in which epoch; who led; which views there were; what was stable. Two paths that end alike
-//! but wrote different ledgers are two situations.
+//! A search compares situations, not histories, so whatever a law has to know of the past is a part
+//! of the situation: which entry stood where, in which epoch; who led; which views there were; what
+//! was stable. Two paths that end alike but wrote different ledgers are two situations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +124,8 @@ pub(crate) fn held(node: &Node) -> BTreeMap<Seq, (Epoch, u128)> {
     node.entries().map(|(seq, epoch, entry)| (seq, (epoch, digest(&entry)))).collect()
 }
 
-/// An entry that is stable: the epoch it is of, what it says, and the first epoch in which it was so.
+/// An entry that is stable: the epoch it is of, what it says, and the first epoch in which it was
+/// so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Stable {
     entry: (Epoch, u128),
@@ -142,37 +144,50 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Notes a fact; a breach if it contradicts an earlier one. `one_log` says that there may be one log only, so that
-    /// what is stable in it is so for good.
+    /// Notes a fact; a breach if it contradicts an earlier one. `one_log` says that there may be
+    /// one log only, so that what is stable in it is so for good.
     pub(crate) fn note(&mut self, fact: &Fact, one_log: bool) -> Result<(), Breach> {
         match fact {
             Fact::Entry { epoch, seq, digest } => {
                 let before = *self.entries.entry((epoch.clone(), *seq)).or_insert(*digest);
-                (before == *digest)
-                    .then_some(())
-                    .ok_or_else(|| Breach::new("no-duplicate-seq", format!("two different entries at #{seq} of epoch {epoch}")))
+                (before == *digest).then_some(()).ok_or_else(|| {
+                    Breach::new(
+                        "no-duplicate-seq",
+                        format!("two different entries at #{seq} of epoch {epoch}"),
+                    )
+                })
             }
             Fact::View { epoch, view_id, digest } => {
                 let before = *self.views.entry((epoch.clone(), *view_id)).or_insert(*digest);
-                (before == *digest)
-                    .then_some(())
-                    .ok_or_else(|| Breach::new("view-legal", format!("two different views are view {view_id} of epoch {epoch}")))
+                (before == *digest).then_some(()).ok_or_else(|| {
+                    Breach::new(
+                        "view-legal",
+                        format!("two different views are view {view_id} of epoch {epoch}"),
+                    )
+                })
             }
             Fact::Leads { epoch, peer } => match self.leaders.insert(epoch.clone(), peer.clone()) {
-                Some(before) => {
-                    Err(Breach::new("one-leader-per-epoch", format!("epoch {epoch} has been led by {before}, and {peer} leads it now")))
-                }
+                Some(before) => Err(Breach::new(
+                    "one-leader-per-epoch",
+                    format!("epoch {epoch} has been led by {before}, and {peer} leads it now"),
+                )),
                 None => Ok(()),
             },
             Fact::Stable { seq, epoch, digest, told_in } if one_log => {
                 let entry = (epoch.clone(), *digest);
-                let before = self.stable.entry(*seq).or_insert_with(|| Stable { entry: entry.clone(), since: told_in.clone() });
+                let before = self
+                    .stable
+                    .entry(*seq)
+                    .or_insert_with(|| Stable { entry: entry.clone(), since: told_in.clone() });
                 if before.entry == entry {
                     // Whoever leads an epoch may find late that its quorum had it.
                     before.since = before.since.clone().min(told_in.clone());
                     return Ok(());
                 }
-                let words = format!("two different entries of epochs {} and {epoch} are stable at #{seq}", before.entry.0);
+                let words = format!(
+                    "two different entries of epochs {} and {epoch} are stable at #{seq}",
+                    before.entry.0
+                );
                 Err(Breach::new("stable-agreement", words))
             }
             Fact::Log { id } if one_log => {
@@ -180,14 +195,27 @@ impl Ledger {
                 if self.logs.len() == 1 {
                     return Ok(());
                 }
-                Err(Breach::new("stable-agreement", format!("a second log begins: {:?}", self.logs)))
+                Err(Breach::new(
+                    "stable-agreement",
+                    format!("a second log begins: {:?}", self.logs),
+                ))
             }
-            Fact::Stable { .. } | Fact::Log { .. } | Fact::Mark(_) | Fact::Moved | Fact::HandedOver { .. } => Ok(()),
+            Fact::Stable { .. }
+            | Fact::Log { .. }
+            | Fact::Mark(_)
+            | Fact::Moved
+            | Fact::HandedOver { .. } => Ok(()),
         }
     }
 
-    /// Judges what a peer takes for stable, believes of others and hands over, by what each peer has held.
-    pub(crate) fn judge(&mut self, facts: &[Fact], node: &Node, is_primary: bool) -> Result<(), Breach> {
+    /// Judges what a peer takes for stable, believes of others and hands over, by what each peer
+    /// has held.
+    pub(crate) fn judge(
+        &mut self,
+        facts: &[Fact],
+        node: &Node,
+        is_primary: bool,
+    ) -> Result<(), Breach> {
         if facts.contains(&Fact::Moved) {
             self.holdings.look(node, is_primary)?;
         }
@@ -204,12 +232,21 @@ impl Ledger {
         self.leaders.len()
     }
 
-    /// What is stable and not in the log that goes on in `epoch`. Who is late to lead an epoch may lack what has become
-    /// stable in a later one: the quorum of that one has promised it, and takes nothing from the late leader.
-    pub(crate) fn lost_from(&self, log: &BTreeMap<Seq, (Epoch, u128)>, epoch: &Epoch) -> Option<Seq> {
+    /// What is stable and not in the log that goes on in `epoch`. Who is late to lead an epoch may
+    /// lack what has become stable in a later one: the quorum of that one has promised it, and
+    /// takes nothing from the late leader.
+    pub(crate) fn lost_from(
+        &self,
+        log: &BTreeMap<Seq, (Epoch, u128)>,
+        epoch: &Epoch,
+    ) -> Option<Seq> {
         let first = log.keys().next().copied().unwrap_or(Seq::ZERO);
-        let binding = self.stable.iter().filter(|(seq, stable)| **seq >= first && stable.since <= *epoch);
-        binding.filter(|(seq, stable)| log.get(seq) != Some(&stable.entry)).map(|(seq, _)| *seq).next()
+        let binding =
+            self.stable.iter().filter(|(seq, stable)| **seq >= first && stable.since <= *epoch);
+        binding
+            .filter(|(seq, stable)| log.get(seq) != Some(&stable.entry))
+            .map(|(seq, _)| *seq)
+            .next()
     }
 }
 
@@ -228,7 +265,11 @@ mod tests {
     fn check_broken(one_log: bool, first: &Fact, second: &Fact, promise: &str) {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.note(first, one_log), Ok(()));
-        assert_eq!(ledger.note(first, one_log).is_ok(), !matches!(first, Fact::Leads { .. }), "what was so may be so again");
+        assert_eq!(
+            ledger.note(first, one_log).is_ok(),
+            !matches!(first, Fact::Leads { .. }),
+            "what was so may be so again"
+        );
         assert_eq!(ledger.note(second, one_log).expect_err("a contradiction").promise, promise);
     }
 
@@ -240,16 +281,27 @@ mod tests {
         check_broken(false, &view(1), &view(2), "view-legal");
         let leads = |index| Fact::Leads { epoch: epoch(1), peer: contact(index).member.id };
         check_broken(false, &leads(0), &leads(1), "one-leader-per-epoch");
-        let stable = |round| Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1, told_in: epoch(round) };
+        let stable = |round| Fact::Stable {
+            seq: Seq(2),
+            epoch: epoch(round),
+            digest: 1,
+            told_in: epoch(round),
+        };
         check_broken(true, &stable(1), &stable(2), "stable-agreement");
-        check_broken(true, &Fact::Log { id: epoch(1) }, &Fact::Log { id: epoch(2) }, "stable-agreement");
+        check_broken(
+            true,
+            &Fact::Log { id: epoch(1) },
+            &Fact::Log { id: epoch(2) },
+            "stable-agreement",
+        );
     }
 
     #[test]
     fn two_sides_may_go_on_where_the_mode_allows_it() {
         let mut ledger = Ledger::default();
         for round in [1, 2] {
-            let stable = Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1, told_in: epoch(round) };
+            let stable =
+                Fact::Stable { seq: Seq(2), epoch: epoch(round), digest: 1, told_in: epoch(round) };
             assert_eq!(ledger.note(&stable, false), Ok(()));
             assert_eq!(ledger.note(&Fact::Log { id: epoch(round) }, false), Ok(()));
         }
@@ -258,7 +310,12 @@ mod tests {
     #[test]
     fn a_log_that_lacks_what_is_stable_is_found() {
         let mut ledger = Ledger::default();
-        let stable = |told_in| Fact::Stable { seq: Seq(2), epoch: epoch(1), digest: 7, told_in: epoch(told_in) };
+        let stable = |told_in| Fact::Stable {
+            seq: Seq(2),
+            epoch: epoch(1),
+            digest: 7,
+            told_in: epoch(told_in),
+        };
         ledger.note(&stable(4), true).expect("the first fact");
         let log = |entries: &[(u64, u128)]| -> BTreeMap<Seq, (Epoch, u128)> {
             entries.iter().map(|(seq, digest)| (Seq(*seq), (epoch(1), *digest))).collect()
@@ -266,9 +323,21 @@ mod tests {
         assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 7)]), &epoch(5)), None);
         assert_eq!(ledger.lost_from(&log(&[(1, 6)]), &epoch(5)), Some(Seq(2)));
         assert_eq!(ledger.lost_from(&log(&[(1, 6), (2, 8)]), &epoch(5)), Some(Seq(2)));
-        assert_eq!(ledger.lost_from(&log(&[(3, 9)]), &epoch(5)), None, "discarded, so it was there");
-        assert_eq!(ledger.lost_from(&log(&[(1, 6)]), &epoch(3)), None, "a late leader, whom nobody follows");
+        assert_eq!(
+            ledger.lost_from(&log(&[(3, 9)]), &epoch(5)),
+            None,
+            "discarded, so it was there"
+        );
+        assert_eq!(
+            ledger.lost_from(&log(&[(1, 6)]), &epoch(3)),
+            None,
+            "a late leader, whom nobody follows"
+        );
         ledger.note(&stable(2), true).expect("the same entry");
-        assert_eq!(ledger.lost_from(&log(&[(1, 6)]), &epoch(3)), Some(Seq(2)), "it was stable before");
+        assert_eq!(
+            ledger.lost_from(&log(&[(1, 6)]), &epoch(3)),
+            Some(Seq(2)),
+            "it was stable before"
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! A situation of the whole group: who is where, what is on its way, what has been used up of the bounds.
+//! A situation of the whole group: who is where, what is on its way, what has been used up of the
+//! bounds.
 //!
-//! A connection is two queues. What a peer has said arrives in order, when the search wants it to; a reset loses what is
-//! on its way in both directions; the end of a process is noticed behind its last words. A datagram is in the air until
-//! it is heard, or another one of the same peer for the same peer takes its place.
+//! A connection is two queues. What a peer has said arrives in order, when the search wants it to;
+//! a reset loses what is on its way in both directions; the end of a process is noticed behind its
+//! last words. A datagram is in the air until it is heard, or another one of the same peer for the
+//! same peer takes its place.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +13,8 @@ use protocol::inspect::identity;
 
 use crate::bounds::Bounds;
 
-/// A situation. Peers, messages and the ledger are numbers of the [`crate::model::Model`]'s memories.
+/// A situation. Peers, messages and the ledger are numbers of the [`crate::model::Model`]'s
+/// memories.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Group {
     /// The peers that live.
@@ -105,15 +108,25 @@ impl Group {
 
     /// Whether nothing is on its way to anybody.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.air.is_empty() && self.lines.iter().all(|line| line.up && line.ends.iter().all(|end| end.inbox.is_empty()))
+        self.air.is_empty()
+            && self
+                .lines
+                .iter()
+                .all(|line| line.up && line.ends.iter().all(|end| end.inbox.is_empty()))
     }
 
     /// The dead peers: bit `n` is set if peer `n` is dead.
     pub(crate) fn dead(&self) -> u8 {
-        self.peers.iter().enumerate().filter(|(_, peer)| peer.is_none()).map(|(index, _)| 1 << index).sum()
+        self.peers
+            .iter()
+            .enumerate()
+            .filter(|(_, peer)| peer.is_none())
+            .map(|(index, _)| 1 << index)
+            .sum()
     }
 
-    /// Connections in the order of their names, whoever dialled first; those that nobody counts on are gone.
+    /// Connections in the order of their names, whoever dialled first; those that nobody counts on
+    /// are gone.
     pub(crate) fn tidy(&mut self) {
         self.lines.retain(|line| line.ends.iter().any(|end| end.open));
         self.lines.sort_unstable();
@@ -122,7 +135,10 @@ impl Group {
     /// The connection that a peer knows by that number, and which end of it is the peer's.
     pub(crate) fn find(&self, peer: u8, link: LinkId) -> Option<(usize, usize)> {
         self.lines.iter().enumerate().find_map(|(at, line)| {
-            let own = line.ends.iter().position(|end| end.peer == peer && end.link == link && end.open)?;
+            let own = line
+                .ends
+                .iter()
+                .position(|end| end.peer == peer && end.link == link && end.open)?;
             (own == 0 || line.up).then_some((at, own))
         })
     }
@@ -220,8 +236,15 @@ mod tests {
 
     fn group() -> Group {
         let end = |peer, link| End { peer, link, open: true, inbox: vec![] };
-        let line = Line { ends: [end(0, LinkId::dialled(1)), end(1, LinkId::accepted(1))], up: true };
-        Group { peers: vec![Some(0), Some(1)], lines: vec![line], air: BTreeMap::new(), spent: Spent::default(), ledger: 0 }
+        let line =
+            Line { ends: [end(0, LinkId::dialled(1)), end(1, LinkId::accepted(1))], up: true };
+        Group {
+            peers: vec![Some(0), Some(1)],
+            lines: vec![line],
+            air: BTreeMap::new(),
+            spent: Spent::default(),
+            ledger: 0,
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What each peer has held along one path, and the laws about it.
 //!
-//! The laws are those of the simulator. It keeps what each process has held as it runs; the search keeps it as a part of each
-//! situation, so the two keep it in different ways. Neither uses the protocol's own rule for a quorum.
+//! The laws are those of the simulator. It keeps what each process has held as it runs; the search
+//! keeps it as a part of each situation, so the two keep it in different ways. Neither uses the
+//! protocol's own rule for a quorum.
 //!
-//! A position of an epoch has one entry, and one history below it; so whoever has held the last position of an epoch has held
-//! all below, and one number for each epoch is enough.
+//! A position of an epoch has one entry, and one history below it; so whoever has held the last
+//! position of an epoch has held all below, and one number for each epoch is enough.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// Notes what a peer holds, and holds what it takes for stable, believes of others and numbers to the laws.
+    /// Notes what a peer holds, and holds what it takes for stable, believes of others and numbers
+    /// to the laws.
     pub(crate) fn look(&mut self, node: &Node, is_primary: bool) -> Result<(), Breach> {
         let held = self.held.entry(node.contact().member.clone()).or_default();
         for (epoch, _, last) in node.covers().filter(|(epoch, ..)| !epoch.is_none()) {
@@ -33,21 +35,26 @@ impl Holdings {
         self.judge_stable(node, is_primary)
     }
 
-    /// Nothing is handed over before a second member has held it, in a view that has one. While an epoch
-    /// has no view of its own, every peer that has taken the epoch up counts as a member.
+    /// Nothing is handed over before a second member has held it, in a view that has one. While an
+    /// epoch has no view of its own, every peer that has taken the epoch up counts as a member.
     pub(crate) fn judge_handed(&self, node: &Node, epoch: &Epoch, seq: Seq) -> Result<(), Breach> {
         let views = node.last_views();
-        let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else { return Ok(()) };
+        let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else {
+            return Ok(());
+        };
         let me = &node.contact().member;
         let goes_on_in = node.epoch();
         let takes_part = |(member, held): (&Member, &BTreeMap<Epoch, Seq>)| {
             newest.names(member) || newest.epoch != goes_on_in && held.contains_key(&goes_on_in)
         };
-        let mut others = self.held.iter().filter(|(member, held)| *member != me && takes_part((member, held)));
+        let mut others =
+            self.held.iter().filter(|(member, held)| *member != me && takes_part((member, held)));
         if others.any(|(member, _)| self.has_held(member, node, epoch, seq)) {
             return Ok(());
         }
-        let words = format!("{me} hands over #{seq} of epoch {epoch}, which nobody else in its {newest} has held");
+        let words = format!(
+            "{me} hands over #{seq} of epoch {epoch}, which nobody else in its {newest} has held"
+        );
         Err(Breach::new("second-holder", words))
     }
 
@@ -56,7 +63,10 @@ impl Holdings {
             let reach = self.reach(member, node);
             if believed > reach {
                 let me = &node.contact().member;
-                let words = format!("{me} believes that {member} holds #{believed}, and it has held #{reach} at most");
+                let words = format!(
+                    "{me} believes that {member} holds #{believed}, and it has held #{reach} at \
+                     most"
+                );
                 return Err(Breach::new("believes-no-more", words));
             }
         }
@@ -65,16 +75,25 @@ impl Holdings {
 
     fn judge_views(&self, node: &Node, is_primary: bool) -> Result<(), Breach> {
         let views = node.last_views();
-        let ([(at, newest), (below, before)], true) = (&views[..], node.leads()) else { return Ok(()) };
+        let ([(at, newest), (below, before)], true) = (&views[..], node.leads()) else {
+            return Ok(());
+        };
         let me = &node.contact().member;
         if newest.view_id.0 != before.view_id.0 + 1 {
-            let words = format!("{me} leads view {} at #{at}, and view {} stands before it", newest.view_id, before.view_id);
+            let words = format!(
+                "{me} leads view {} at #{at}, and view {} stands before it",
+                newest.view_id, before.view_id
+            );
             return Err(Breach::new("views-unbroken", words));
         }
-        // Whoever takes an epoch over takes over a view that may not be settled; what it numbers itself is its own doing.
+        // Whoever takes an epoch over takes over a view that may not be settled; what it numbers
+        // itself is its own doing.
         let is_its_own = is_primary && newest.epoch == node.epoch() && *below > Seq::ZERO;
         if is_its_own && !self.is_quorum(before, node, *below) {
-            let words = format!("{me} numbers view {} at #{at}, and no quorum holds the one before it, at #{below}", newest.view_id);
+            let words = format!(
+                "{me} numbers view {} at #{at}, and no quorum holds the one before it, at #{below}",
+                newest.view_id
+            );
             return Err(Breach::new("views-settled", words));
         }
         Ok(())
@@ -86,12 +105,15 @@ impl Holdings {
         if stable <= known {
             return Ok(());
         }
-        // Whoever owns the epoch counts for itself, even where it has just stopped leading; the others go by what it found.
+        // Whoever owns the epoch counts for itself, even where it has just stopped leading; the
+        // others go by what it found.
         let counts_itself = node.epoch().owner == node.contact().member;
         if !counts_itself || !self.is_held(node, stable, is_primary) {
             let me = &node.contact().member;
-            let words =
-                format!("{me} takes #{stable} for stable, which was found to be so of #{known} only, and is not held as it has to be");
+            let words = format!(
+                "{me} takes #{stable} for stable, which was found to be so of #{known} only, and \
+                 is not held as it has to be"
+            );
             return Err(Breach::new("truly-stable", words));
         }
         for (epoch, first, last) in node.covers().filter(|(epoch, ..)| !epoch.is_none()) {
@@ -110,17 +132,23 @@ impl Holdings {
         node.covers().rev().find_map(row).unwrap_or(Seq::ZERO)
     }
 
-    /// Whether everybody in the newest view has held that position (mode `available`), or the quorums that have to (`primary`).
+    /// Whether everybody in the newest view has held that position (mode `available`), or the
+    /// quorums that have to (`primary`).
     fn is_held(&self, node: &Node, seq: Seq, is_primary: bool) -> bool {
         let views = node.last_views();
         let Some((at, newest)) = views.first() else { return false };
         if !is_primary {
-            return seq >= *at && newest.members.iter().all(|contact| self.reach_of(&contact.member, node) >= seq);
+            return seq >= *at
+                && newest
+                    .members
+                    .iter()
+                    .all(|contact| self.reach_of(&contact.member, node) >= seq);
         }
         if *at <= self.known_stable(node) {
             return self.is_quorum(newest, node, seq);
         }
-        // Below a view entry that is not stable the view before decides; the entry and what is above needs quorums of both.
+        // Below a view entry that is not stable the view before decides; the entry and what is
+        // above needs quorums of both.
         let Some((_, before)) = views.get(1) else { return self.is_quorum(newest, node, seq) };
         if seq < *at {
             return self.is_quorum(before, node, seq);
@@ -131,7 +159,11 @@ impl Holdings {
     fn is_quorum(&self, view: &View, node: &Node, seq: Seq) -> bool {
         let holds = |member: &Member| self.reach_of(member, node) >= seq;
         let holders = view.members.iter().filter(|contact| holds(&contact.member)).count();
-        let leads = || view.members.iter().any(|contact| *contact.id() == view.leader && holds(&contact.member));
+        let leads = || {
+            view.members
+                .iter()
+                .any(|contact| *contact.id() == view.leader && holds(&contact.member))
+        };
         2 * holders > view.size() || 2 * holders == view.size() && leads()
     }
 
@@ -142,7 +174,9 @@ impl Holdings {
     /// How much of that node's log another peer has held: the last position.
     fn reach(&self, member: &Member, of: &Node) -> Seq {
         let Some(held) = self.held.get(member) else { return Seq::ZERO };
-        let row = |(epoch, first, last): (&Epoch, Seq, Seq)| held.get(epoch).filter(|held| **held >= first).map(|held| last.min(*held));
+        let row = |(epoch, first, last): (&Epoch, Seq, Seq)| {
+            held.get(epoch).filter(|held| **held >= first).map(|held| last.min(*held))
+        };
         of.covers().rev().find_map(row).unwrap_or(Seq::ZERO)
     }
 
@@ -187,7 +221,8 @@ mod tests {
     #[test]
     fn what_nobody_has_held_is_neither_believed_nor_stable_nor_handed_over() {
         let peers = group();
-        let (leaders, members): (Vec<&Peer>, Vec<&Peer>) = peers.iter().partition(|peer| peer.node.leads());
+        let (leaders, members): (Vec<&Peer>, Vec<&Peer>) =
+            peers.iter().partition(|peer| peer.node.leads());
         let (leader, member) = (&leaders[0].node, &members[0].node);
         let mut all = Holdings::default();
         for peer in members.iter().chain(&leaders) {

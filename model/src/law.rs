@@ -1,8 +1,8 @@
 //! What must be true of every single step of a peer, whatever the others do.
 //!
-//! Each law is a promise of the catalogue, or an invariant of the core (`ARCHITECTURE.md`), said about one call: what the
-//! peer was before it, what it is after it, and what it asked for. What only several peers together can break is left
-//! behind as facts, for the ledger.
+//! Each law is a promise of the catalogue, or an invariant of the core (`ARCHITECTURE.md`), said
+//! about one call: what the peer was before it, what it is after it, and what it asked for. What
+//! only several peers together can break is left behind as facts, for the ledger.
 
 use std::collections::BTreeMap;
 
@@ -50,9 +50,14 @@ fn believed(node: &Node) -> (usize, u64) {
     node.believes().fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0))
 }
 
-/// Holds one call to the laws, and notes what it leaves behind. `after` is the peer as the call left it, except that
-/// what its sinks got is entered here.
-pub(crate) fn hold(before: &Before, after: &mut Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
+/// Holds one call to the laws, and notes what it leaves behind. `after` is the peer as the call
+/// left it, except that what its sinks got is entered here.
+pub(crate) fn hold(
+    before: &Before,
+    after: &mut Peer,
+    out: &[Output],
+    facts: &mut Vec<Fact>,
+) -> Result<(), Breach> {
     fenced(before, after, out)?;
     said_truly(after, out)?;
     logged(before, after, facts);
@@ -72,19 +77,23 @@ fn said_truly(after: &Peer, out: &[Output]) -> Result<(), Breach> {
             _ => continue,
         };
         let holds = contiguous == Seq::ZERO
-            || contiguous <= node.contiguous() && node.covers().any(|(covering, _, last)| covering == epoch && last >= contiguous);
+            || contiguous <= node.contiguous()
+                && node.covers().any(|(covering, _, last)| covering == epoch && last >= contiguous);
         if !holds {
             let (me, end) = (&node.contact().member, node.contiguous());
-            let words =
-                format!("{me} says that it holds #{contiguous} of epoch {epoch}, and its log ends at #{end} of epoch {}", node.epoch());
+            let words = format!(
+                "{me} says that it holds #{contiguous} of epoch {epoch}, and its log ends at \
+                 #{end} of epoch {}",
+                node.epoch()
+            );
             return Err(Breach::new("says-truly", words));
         }
     }
     Ok(())
 }
 
-/// A reading is called a repeat only where the same sinks have had it, or were told that it is lost. Looked at before what this
-/// call hands over is entered, and so with that in mind.
+/// A reading is called a repeat only where the same sinks have had it, or were told that it is
+/// lost. Looked at before what this call hands over is entered, and so with that in mind.
 fn repeated(after: &Peer, out: &[Output]) -> Result<(), Breach> {
     let mut had = after.sunk.clone();
     for output in out {
@@ -93,11 +102,18 @@ fn repeated(after: &Peer, out: &[Output]) -> Result<(), Breach> {
                 had.insert(run.origin.clone(), run.oseq.plus(run.readings.len()).previous());
             }
             Output::Deliver(Delivery::Lost { origin, to, .. }) => {
-                had.entry(origin.clone()).and_modify(|last| *last = (*last).max(*to)).or_insert(*to);
+                had.entry(origin.clone())
+                    .and_modify(|last| *last = (*last).max(*to))
+                    .or_insert(*to);
             }
-            Output::Deliver(Delivery::Repeat { origin, to, seq, .. }) if had.get(origin).is_none_or(|last| last < to) => {
+            Output::Deliver(Delivery::Repeat { origin, to, seq, .. })
+                if had.get(origin).is_none_or(|last| last < to) =>
+            {
                 let me = &after.node.contact().member;
-                let words = format!("{me} takes reading {to} of {origin} at #{seq} for a repeat, and its sinks have not had it");
+                let words = format!(
+                    "{me} takes reading {to} of {origin} at #{seq} for a repeat, and its sinks \
+                     have not had it"
+                );
                 return Err(Breach::new("had-before", words));
             }
             _ => {}
@@ -116,21 +132,31 @@ fn fenced(before: &Before, after: &Peer, out: &[Output]) -> Result<(), Breach> {
     }
     let grown = after.node.status().contiguous > before.contiguous;
     if epoch == before.epoch && grown && epoch < *promised {
-        return breach(format!("an entry of epoch {epoch} is appended after the promise of {promised}"));
+        return breach(format!(
+            "an entry of epoch {epoch} is appended after the promise of {promised}"
+        ));
     }
     if epoch != before.epoch && !epoch.is_none() && epoch < *promised {
-        return breach(format!("a log of epoch {epoch} is adopted after the promise of {promised}"));
+        return breach(format!(
+            "a log of epoch {epoch} is adopted after the promise of {promised}"
+        ));
     }
     for output in out {
         let (Output::Send { message, .. } | Output::Fan { message, .. }) = output else { continue };
         let binding = match message {
             Message::HeartbeatAck(ack) => ack.contiguous > Seq::ZERO,
             Message::Ordered(ordered) => ordered.repair.is_none(),
-            Message::Heartbeat(_) | Message::OrderedAck { .. } | Message::SeqSyncFinal(_) | Message::SeqSyncResponse(_) => true,
+            Message::Heartbeat(_)
+            | Message::OrderedAck { .. }
+            | Message::SeqSyncFinal(_)
+            | Message::SeqSyncResponse(_) => true,
             _ => false,
         };
         if let Some(epoch) = message.epoch().filter(|epoch| binding && *epoch < promised) {
-            return breach(format!("{} of epoch {epoch} is sent after the promise of {promised}", message.verb()));
+            return breach(format!(
+                "{} of epoch {epoch} is sent after the promise of {promised}",
+                message.verb()
+            ));
         }
     }
     Ok(())
@@ -153,12 +179,20 @@ fn logged(before: &Before, after: &Peer, facts: &mut Vec<Fact>) {
         facts.push(Fact::Log { id });
     }
     let stable = after.node.status().stable;
-    let is_as_before = after.node.epoch() == before.epoch && after.node.status().contiguous == before.contiguous;
+    let is_as_before =
+        after.node.epoch() == before.epoch && after.node.status().contiguous == before.contiguous;
     if !is_as_before || stable != before.stable || believed(&after.node) != before.believed {
         facts.push(Fact::Moved);
     }
-    for (seq, (epoch, digest)) in held.range(before.stable.next()..).take_while(|(seq, _)| **seq <= stable) {
-        facts.push(Fact::Stable { seq: *seq, epoch: epoch.clone(), digest: *digest, told_in: after.node.epoch() });
+    for (seq, (epoch, digest)) in
+        held.range(before.stable.next()..).take_while(|(seq, _)| **seq <= stable)
+    {
+        facts.push(Fact::Stable {
+            seq: *seq,
+            epoch: epoch.clone(),
+            digest: *digest,
+            told_in: after.node.epoch(),
+        });
     }
 }
 
@@ -171,7 +205,10 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
                 if !members.contains(leader) || !members.contains(&me.id) {
                     return Err(Breach::new(
                         "view-legal",
-                        format!("{} holds view {view_id} of epoch {epoch}: {members:?} under {leader}", me.id),
+                        format!(
+                            "{} holds view {view_id} of epoch {epoch}: {members:?} under {leader}",
+                            me.id
+                        ),
                     ));
                 }
                 let digest = identity(&(leader, members, incs, log));
@@ -179,14 +216,19 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
             }
             Output::Note(Note::LeaderElected { epoch, .. }) => {
                 if epoch.owner != *me {
-                    return Err(Breach::new("one-leader-per-epoch", format!("{} leads epoch {epoch}, which is not its own", me.id)));
+                    return Err(Breach::new(
+                        "one-leader-per-epoch",
+                        format!("{} leads epoch {epoch}, which is not its own", me.id),
+                    ));
                 }
                 facts.push(Fact::Leads { epoch: epoch.clone(), peer: me.id.clone() });
             }
             Output::Note(Note::StaleEpoch { .. }) => facts.push(Fact::Mark(Mark::StaleRefused)),
             Output::Note(Note::Vetoed { .. }) => facts.push(Fact::Mark(Mark::Vetoed)),
             Output::Note(Note::StepDown { .. }) => facts.push(Fact::Mark(Mark::SteppedDown)),
-            Output::Note(Note::Failed { silent: true, .. }) => facts.push(Fact::Mark(Mark::Evicted)),
+            Output::Note(Note::Failed { silent: true, .. }) => {
+                facts.push(Fact::Mark(Mark::Evicted))
+            }
             Output::Note(Note::DupSuppressed { .. }) => facts.push(Fact::Mark(Mark::DupSuppressed)),
             Output::Note(Note::Diverged { .. }) => facts.push(Fact::Mark(Mark::Diverged)),
             Output::Note(Note::Merged { .. }) => facts.push(Fact::Mark(Mark::Merged)),
@@ -203,14 +245,27 @@ fn noted(after: &Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Brea
     Ok(())
 }
 
-/// The sinks get every reading of the log in its order, each once, as it was published; what is left out is told.
-fn delivered(before: &Before, after: &mut Peer, out: &[Output], facts: &mut Vec<Fact>) -> Result<(), Breach> {
+/// The sinks get every reading of the log in its order, each once, as it was published; what is
+/// left out is told.
+fn delivered(
+    before: &Before,
+    after: &mut Peer,
+    out: &[Output],
+    facts: &mut Vec<Fact>,
+) -> Result<(), Breach> {
     let mut at = before.delivered;
     let (end, stable) = (after.node.status().delivered, after.node.status().stable);
-    let data: Vec<Seq> =
-        after.node.entries().filter(|(_, _, entry)| matches!(entry, Entry::Readings { .. })).map(|(seq, _, _)| seq).collect();
+    let data: Vec<Seq> = after
+        .node
+        .entries()
+        .filter(|(_, _, entry)| matches!(entry, Entry::Readings { .. }))
+        .map(|(seq, _, _)| seq)
+        .collect();
     let leap = |from: Seq, to: Seq| match data.iter().find(|seq| **seq > from && **seq < to) {
-        Some(seq) => Err(Breach::new("gap-free", format!("#{seq} is passed over in silence, between #{from} and #{to}"))),
+        Some(seq) => Err(Breach::new(
+            "gap-free",
+            format!("#{seq} is passed over in silence, between #{from} and #{to}"),
+        )),
         None => Ok(()),
     };
     for output in out {
@@ -221,18 +276,30 @@ fn delivered(before: &Before, after: &mut Peer, out: &[Output], facts: &mut Vec<
                 for Reading { seq, oseq, payload, .. } in run.iter() {
                     let origin = &run.origin;
                     if seq <= at {
-                        return Err(Breach::new("gap-free", format!("#{seq} is delivered behind #{at}")));
+                        return Err(Breach::new(
+                            "gap-free",
+                            format!("#{seq} is delivered behind #{at}"),
+                        ));
                     }
                     leap(at, seq)?;
                     if *payload != *reading(&origin.id, oseq).as_bytes() {
-                        return Err(Breach::new("integrity", format!("#{seq}, number {oseq} of {origin}, is not what it published")));
+                        return Err(Breach::new(
+                            "integrity",
+                            format!("#{seq}, number {oseq} of {origin}, is not what it published"),
+                        ));
                     }
                     if run.guarantee == Guarantee::Safe && seq > stable {
-                        return Err(Breach::new("safe-kept", format!("#{seq} is safe, and delivered while #{stable} is stable")));
+                        return Err(Breach::new(
+                            "safe-kept",
+                            format!("#{seq} is safe, and delivered while #{stable} is stable"),
+                        ));
                     }
                     let last = after.sunk.insert(origin.clone(), oseq);
                     if let Some(last) = last.filter(|last| *last >= oseq) {
-                        return Err(Breach::new("fifo", format!("number {oseq} of {origin} is delivered after number {last}")));
+                        return Err(Breach::new(
+                            "fifo",
+                            format!("number {oseq} of {origin} is delivered after number {last}"),
+                        ));
                     }
                     at = seq;
                 }
@@ -292,7 +359,17 @@ mod tests {
         let readings = Readings::one(payload.as_bytes().to_vec().into(), 0);
         let guarantee = Guarantee::Agreed;
         let (epoch, first, oseq) = (peer.node.epoch(), Seq(seq), Oseq(oseq));
-        Output::Deliver(Delivery::Run(Run { log: LogId::none(), epoch, view_id, first, origin, oseq, guarantee, ordered: None, readings }))
+        Output::Deliver(Delivery::Run(Run {
+            log: LogId::none(),
+            epoch,
+            view_id,
+            first,
+            origin,
+            oseq,
+            guarantee,
+            ordered: None,
+            readings,
+        }))
     }
 
     #[test]
@@ -303,7 +380,12 @@ mod tests {
         let promised = Before { promised: above(&peer), ..Before::of(&peer) };
         check(&promised, &peer, &[], "fenced-sequencer");
         let ack = Message::OrderedAck { epoch: Epoch::none(), contiguous: Seq(1) };
-        check(&lawful, &peer, &[Output::Send { link: LinkId::dialled(1), message: ack }], "fenced-sequencer");
+        check(
+            &lawful,
+            &peer,
+            &[Output::Send { link: LinkId::dialled(1), message: ack }],
+            "fenced-sequencer",
+        );
     }
 
     #[test]
@@ -311,7 +393,15 @@ mod tests {
         let peer = peer();
         let before = || Before { delivered: Seq(1), ..Before::of(&peer) };
         let fresh = Peer { sunk: std::collections::BTreeMap::new(), ..peer.clone() };
-        assert!(hold(&before(), &mut fresh.clone(), &[reading(&peer, 2, 1, "peer1/1")], &mut Vec::new()).is_ok());
+        assert!(
+            hold(
+                &before(),
+                &mut fresh.clone(),
+                &[reading(&peer, 2, 1, "peer1/1")],
+                &mut Vec::new()
+            )
+            .is_ok()
+        );
         check(&before(), &fresh, &[], "gap-free");
         check(&before(), &fresh, &[reading(&peer, 2, 1, "peer1/2")], "integrity");
         check(&before(), &peer, &[reading(&peer, 2, 1, "peer1/1")], "fifo");
@@ -328,7 +418,8 @@ mod tests {
         let peer = peer();
         let before = Before::of(&peer);
         let ack = |contiguous: u64| {
-            let message = Message::OrderedAck { epoch: peer.node.epoch(), contiguous: Seq(contiguous) };
+            let message =
+                Message::OrderedAck { epoch: peer.node.epoch(), contiguous: Seq(contiguous) };
             Output::Send { link: LinkId::dialled(1), message }
         };
         assert!(hold(&before, &mut peer.clone(), &[ack(2)], &mut Vec::new()).is_ok());
@@ -341,7 +432,15 @@ mod tests {
         let origin = peer.node.contact().member.clone();
         let repeat = |oseq: u64| {
             let (from, to, seq, last) = (Oseq(oseq), Oseq(oseq), Seq(2), Seq(2));
-            Output::Deliver(Delivery::Repeat { log: LogId::none(), epoch: peer.node.epoch(), seq, last, origin: origin.clone(), from, to })
+            Output::Deliver(Delivery::Repeat {
+                log: LogId::none(),
+                epoch: peer.node.epoch(),
+                seq,
+                last,
+                origin: origin.clone(),
+                from,
+                to,
+            })
         };
         let before = Before::of(&peer);
         assert!(hold(&before, &mut peer.clone(), &[repeat(1)], &mut Vec::new()).is_ok());
@@ -354,7 +453,8 @@ mod tests {
         let me = peer.node.contact().member.id.clone();
         let mut epoch = above(&peer);
         epoch.owner.inc = epoch.owner.inc.max(protocol::id::Incarnation(99));
-        let elected = Note::LeaderElected { log: LogId::none(), peer: me, epoch, size: 1, renewed: false };
+        let elected =
+            Note::LeaderElected { log: LogId::none(), peer: me, epoch, size: 1, renewed: false };
         check(&Before::of(&peer), &peer, &[Output::Note(elected)], "one-leader-per-epoch");
     }
 
@@ -364,8 +464,12 @@ mod tests {
         assert!(!peer.is_due());
         let late = peer.pause(std::time::Duration::from_secs(60));
         assert!(late.is_due());
-        let read_first =
-            late.take(Input::Publish { publications: vec![Publication::one("peer1/2".into(), 0, None)] }).expect("lawful").peer;
+        let read_first = late
+            .take(Input::Publish {
+                publications: vec![Publication::one("peer1/2".into(), 0, None)],
+            })
+            .expect("lawful")
+            .peer;
         assert!(read_first.is_due(), "it has not looked at its clock yet");
     }
 }

@@ -11,7 +11,8 @@ use model::{Bounds, Depth, Mark, Planned, Report, Start, plan, search};
 use protocol::config::{Config, Guarantee, Knobs, Mode};
 use protocol::id::PeerId;
 
-/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any more, as after `head`.
+/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any
+/// more, as after `head`.
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
@@ -20,10 +21,12 @@ macro_rules! say {
     };
 }
 
-/// Steps the real nodes of a small group through every order of events within bounds, and holds each step to what must always be true.
+/// Steps the real nodes of a small group through every order of events within bounds, and holds
+/// each step to what must always be true.
 ///
-/// Without a command: the planned searches, in a minute or two.
-/// Exit codes: 0 everything within the bounds was visited and held, 1 a counterexample, 2 unknown (a search was cut short, or something that should have happened somewhere never did), 64 usage, 74 the answer could not be written.
+/// Without a command: the planned searches, in a minute or two. Exit codes: 0 everything within the
+/// bounds was visited and held, 1 a counterexample, 2 unknown (a search was cut short, or something
+/// that should have happened somewhere never did), 64 usage, 74 the answer could not be written.
 #[derive(Debug, Parser)]
 #[command(name = "model", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -47,7 +50,8 @@ struct Choice {
     /// Searches at a time, each on a thread of its own.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
-    /// MiB of memory at most, for all searches together; a search that would take more is cut short [default: three quarters of what the machine has left]
+    /// MiB of memory at most, for all searches together; a search that would take more is cut short
+    /// [default: three quarters of what the machine has left]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..))]
     memory: Option<u64>,
 }
@@ -156,7 +160,13 @@ fn main() -> ExitCode {
             let depth = if deep { Depth::Deep } else { Depth::Usual };
             for mode in [ModeName::Available, ModeName::Primary] {
                 for planned in plan(depth, mode.mode()) {
-                    say!("{:<9} {:<20} from {:<6} {}", mode.name(), planned.name, planned.start.name(), planned.bounds);
+                    say!(
+                        "{:<9} {:<20} from {:<6} {}",
+                        mode.name(),
+                        planned.name,
+                        planned.start.name(),
+                        planned.bounds
+                    );
                 }
             }
             ExitCode::SUCCESS
@@ -166,19 +176,36 @@ fn main() -> ExitCode {
 
 fn run_planned(choice: &Choice) -> ExitCode {
     let depth = if choice.deep { Depth::Deep } else { Depth::Usual };
-    let modes = choice.mode.map_or_else(|| vec![ModeName::Available, ModeName::Primary], |mode| vec![mode]);
+    let modes =
+        choice.mode.map_or_else(|| vec![ModeName::Available, ModeName::Primary], |mode| vec![mode]);
     let memory = memory(choice.memory);
-    let bounded = |planned: Planned| Planned { bounds: Bounds { memory, ..planned.bounds }, ..planned };
-    let planned: Vec<(ModeName, Planned)> =
-        modes.iter().flat_map(|mode| plan(depth, mode.mode()).into_iter().map(|planned| (*mode, bounded(planned)))).collect();
-    if let Some(name) = choice.names.iter().find(|name| planned.iter().all(|(_, planned)| planned.name != name.as_str())) {
+    let bounded =
+        |planned: Planned| Planned { bounds: Bounds { memory, ..planned.bounds }, ..planned };
+    let planned: Vec<(ModeName, Planned)> = modes
+        .iter()
+        .flat_map(|mode| {
+            plan(depth, mode.mode()).into_iter().map(|planned| (*mode, bounded(planned)))
+        })
+        .collect();
+    if let Some(name) = choice
+        .names
+        .iter()
+        .find(|name| planned.iter().all(|(_, planned)| planned.name != name.as_str()))
+    {
         let names: BTreeSet<&str> = planned.iter().map(|(_, planned)| planned.name).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let _closed = writeln!(std::io::stderr(), "there is no search `{name}`; there are: {}", names.join(", "));
+        let _closed = writeln!(
+            std::io::stderr(),
+            "there is no search `{name}`; there are: {}",
+            names.join(", ")
+        );
         return ExitCode::from(USAGE);
     }
-    let chosen = |planned: &Planned| choice.names.is_empty() || choice.names.iter().any(|name| name == planned.name);
-    let tasks: Vec<(ModeName, Planned)> = planned.into_iter().filter(|(_, planned)| chosen(planned)).collect();
+    let chosen = |planned: &Planned| {
+        choice.names.is_empty() || choice.names.iter().any(|name| name == planned.name)
+    };
+    let tasks: Vec<(ModeName, Planned)> =
+        planned.into_iter().filter(|(_, planned)| chosen(planned)).collect();
     let reports = look_at_all(&tasks, usize::from(choice.jobs));
     if reports.iter().any(|(_, report)| report.breach.is_some()) {
         return ExitCode::from(BROKEN);
@@ -187,9 +214,16 @@ fn run_planned(choice: &Choice) -> ExitCode {
     say!("{states} situations visited, every law held in each");
     let mut unknown = false;
     for mode in modes {
-        let seen: Vec<Mark> = reports.iter().filter(|(of, _)| *of == mode).flat_map(|(_, report)| report.marks.clone()).collect();
+        let seen: Vec<Mark> = reports
+            .iter()
+            .filter(|(of, _)| *of == mode)
+            .flat_map(|(_, report)| report.marks.clone())
+            .collect();
         // Only all of them together have to show everything.
-        let missing: Vec<&str> = expected(mode).filter(|mark| choice.names.is_empty() && !seen.contains(mark)).map(Mark::words).collect();
+        let missing: Vec<&str> = expected(mode)
+            .filter(|mark| choice.names.is_empty() && !seen.contains(mark))
+            .map(Mark::words)
+            .collect();
         if !missing.is_empty() {
             unknown = true;
             say!("unknown: never seen in mode {}: {}", mode.name(), missing.join("; "));
@@ -219,7 +253,10 @@ fn look_at_all(tasks: &[(ModeName, Planned)], jobs: usize) -> Vec<(ModeName, Rep
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a search does not panic")).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a search does not panic"))
+            .collect()
     })
 }
 
@@ -227,7 +264,8 @@ fn look_at_all(tasks: &[(ModeName, Planned)], jobs: usize) -> Vec<(ModeName, Rep
 fn expected(mode: ModeName) -> impl Iterator<Item = Mark> {
     Mark::ALL.into_iter().filter(move |mark| match mark {
         Mark::Blocked => mode == ModeName::Primary,
-        // Among three, a second holder is a quorum: what anybody was handed is in the one log, so it never comes again either.
+        // Among three, a second holder is a quorum: what anybody was handed is in the one log, so
+        // it never comes again either.
         Mark::Merged | Mark::Diverged | Mark::DupSuppressed => mode == ModeName::Available,
         _ => true,
     })
@@ -252,7 +290,21 @@ fn run_one(explore: &Explore) -> ExitCode {
         memory: most,
     } = *explore;
     let memory = memory(most);
-    let bounds = Bounds { peers, crashes, readings, resets, passes, rests, pauses, rounds, datagrams, safe, states, seconds, memory };
+    let bounds = Bounds {
+        peers,
+        crashes,
+        readings,
+        resets,
+        passes,
+        rests,
+        pauses,
+        rounds,
+        datagrams,
+        safe,
+        states,
+        seconds,
+        memory,
+    };
     let report = look(&Planned { name: "explore", start, bounds }, mode);
     say!("seen: {}", report.marks.iter().map(|mark| mark.words()).collect::<Vec<_>>().join("; "));
     match report {
@@ -266,7 +318,10 @@ fn run_one(explore: &Explore) -> ExitCode {
 fn memory(asked: Option<u64>) -> u64 {
     let of_what_is_left = || model::available().map(|bytes| (bytes >> 20) * 3 / 4);
     asked.or_else(of_what_is_left).unwrap_or_else(|| {
-        say!("this system does not say how much memory it has left, so no search is cut short for it; `--memory MIB` bounds it");
+        say!(
+            "this system does not say how much memory it has left, so no search is cut short for \
+              it; `--memory MIB` bounds it"
+        );
         u64::MAX
     })
 }
@@ -275,13 +330,23 @@ fn memory(asked: Option<u64>) -> u64 {
 fn look(planned: &Planned, mode: ModeName) -> Report {
     let report = search(planned.start, &config(mode, &planned.bounds), planned.bounds);
     let Report { states, steps, depth, local: (peers, answers), took, beyond, .. } = &report;
-    let mut words = vec![format!("{} in mode {}, from {}: {}", planned.name, mode.name(), planned.start.name(), planned.bounds)];
+    let mut words = vec![format!(
+        "{} in mode {}, from {}: {}",
+        planned.name,
+        mode.name(),
+        planned.start.name(),
+        planned.bounds
+    )];
     words.push(format!(
-        "  {states} situations in {steps} steps, depth {depth}, {:.1} s; {peers} situations of single peers, {answers} answers of theirs",
+        "  {states} situations in {steps} steps, depth {depth}, {:.1} s; {peers} situations of \
+         single peers, {answers} answers of theirs",
         took.as_secs_f64()
     ));
     if *beyond > 0 {
-        words.push(format!("  {beyond} situations had a promise above round {} and were not gone on from", planned.bounds.rounds));
+        words.push(format!(
+            "  {beyond} situations had a promise above round {} and were not gone on from",
+            planned.bounds.rounds
+        ));
     }
     match (&report.cut, &report.breach) {
         (_, Some(found)) => {
@@ -289,7 +354,9 @@ fn look(planned: &Planned, mode: ModeName) -> Report {
             words.extend(found.path.iter().map(|line| format!("  {line}")));
         }
         (Some(cut), None) => words.push(format!("  cut short by {cut}; no counterexample so far")),
-        (None, None) => words.push("  everything within the bounds visited, every law held".to_owned()),
+        (None, None) => {
+            words.push("  everything within the bounds visited, every law held".to_owned())
+        }
     }
     // In one piece, so that two searches do not talk into each other.
     say!("{}", words.join("\n"));
@@ -299,8 +366,10 @@ fn look(planned: &Planned, mode: ModeName) -> Report {
 fn config(mode: ModeName, bounds: &Bounds) -> Config {
     let name = |number: u8| PeerId::new(&format!("peer{number}")).expect("a valid name");
     let mode = mode.mode();
-    let bootstrap = if mode == Mode::Primary { (1..=bounds.peers).map(name).collect() } else { vec![] };
-    // The order of deadlines is the default's; but joins wait for nobody, and an idle link is nobody's business here.
+    let bootstrap =
+        if mode == Mode::Primary { (1..=bounds.peers).map(name).collect() } else { vec![] };
+    // The order of deadlines is the default's; but joins wait for nobody, and an idle link is
+    // nobody's business here.
     let knobs = Knobs {
         join_batch: Duration::ZERO,
         join_timeout: Duration::from_millis(30),

@@ -1,8 +1,9 @@
 //! What has been met before, each once: a table from identities to numbers.
 //!
-//! A situation of the group is a short list of numbers, because its peers, its messages and its ledger are kept here
-//! and shared by all situations that have them. That is what makes millions of situations fit (SPIN calls it collapse
-//! compression), and it is why a peer's answer to an input has to be worked out once only.
+//! A situation of the group is a short list of numbers, because its peers, its messages and its
+//! ledger are kept here and shared by all situations that have them. That is what makes millions of
+//! situations fit (SPIN calls it collapse compression), and it is why a peer's answer to an input
+//! has to be worked out once only.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,7 +24,8 @@ impl<T> Memory<T> {
     /// The number of the value with that identity, which is made if it is new.
     pub(crate) fn number(&mut self, identity: u128, value: impl FnOnce() -> T) -> u32 {
         *self.numbers.entry(identity).or_insert_with(|| {
-            let number = u32::try_from(self.values.len()).expect("memory ends long before the numbers do");
+            let number =
+                u32::try_from(self.values.len()).expect("memory ends long before the numbers do");
             self.values.push(value());
             number
         })

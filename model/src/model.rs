@@ -1,7 +1,8 @@
 //! The transition system: what can happen in a situation, and what becomes of it.
 //!
-//! What a peer makes of an input depends on the peer and the input and on nothing else, so it is worked out once and
-//! looked up ever after; most of a search is putting known answers together in new ways.
+//! What a peer makes of an input depends on the peer and the input and on nothing else, so it is
+//! worked out once and looked up ever after; most of a search is putting known answers together in
+//! new ways.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -117,7 +118,13 @@ impl Model {
     pub(crate) fn boot(&mut self, config: &Config, size: usize) -> Group {
         let peers = (0..size).map(|index| Some(self.remember(Peer::new(index, config)))).collect();
         let ledger = self.record(Ledger::default());
-        Group { peers, lines: vec![], air: std::collections::BTreeMap::new(), spent: Spent::default(), ledger }
+        Group {
+            peers,
+            lines: vec![],
+            air: std::collections::BTreeMap::new(),
+            spent: Spent::default(),
+            ledger,
+        }
     }
 
     pub(crate) fn remember(&mut self, peer: Peer) -> u32 {
@@ -130,12 +137,16 @@ impl Model {
 
     /// Sets a peer's clock, which never goes back.
     pub(crate) fn set_clock(&mut self, group: &mut Group, index: u8, now: Time) {
-        let Some(peer) = group.peers[usize::from(index)].map(|peer| self.peers.get(peer).clone()) else { return };
+        let Some(peer) = group.peers[usize::from(index)].map(|peer| self.peers.get(peer).clone())
+        else {
+            return;
+        };
         let now = peer.now.max(now);
         group.peers[usize::from(index)] = Some(self.remember(Peer { now, ..peer }));
     }
 
-    /// Makes a situation the one that everything begins with: what led to it is neither spent nor seen.
+    /// Makes a situation the one that everything begins with: what led to it is neither spent nor
+    /// seen.
     pub(crate) fn begin_at(&mut self, group: &mut Group, bounds: Bounds) {
         self.bounds = bounds;
         self.answers.clear();
@@ -155,7 +166,11 @@ impl Model {
 
     /// Whether a situation lies beyond the rounds that are searched.
     pub(crate) fn is_beyond(&self, group: &Group) -> bool {
-        group.peers.iter().flatten().any(|peer| self.peers.get(*peer).node.promised().round > self.bounds.rounds)
+        group
+            .peers
+            .iter()
+            .flatten()
+            .any(|peer| self.peers.get(*peer).node.promised().round > self.bounds.rounds)
     }
 
     /// Everything that can happen.
@@ -172,7 +187,9 @@ impl Model {
                     actions.push(Action::Arrive { line: at, end: own });
                 }
             }
-            let breaks = line.ends.iter().all(|end| end.open && !matches!(end.inbox.last(), Some(Item::Closed | Item::Reset)));
+            let breaks = line.ends.iter().all(|end| {
+                end.open && !matches!(end.inbox.last(), Some(Item::Closed | Item::Reset))
+            });
             if breaks && spent.resets < bounds.resets {
                 actions.push(Action::Reset { line: at });
             }
@@ -194,7 +211,8 @@ impl Model {
         actions
     }
 
-    /// What becomes of a situation by an action; nothing where the bounds do not allow it, or nothing would come of it.
+    /// What becomes of a situation by an action; nothing where the bounds do not allow it, or
+    /// nothing would come of it.
     pub(crate) fn step(&mut self, group: &Group, action: Action) -> Result<Option<Group>, Breach> {
         let mut next = group.clone();
         match action {
@@ -216,8 +234,13 @@ impl Model {
                 self.tell(&mut next, to, Stimulus::Heard { from, datagram })?;
             }
             Action::Pass { peer } => {
-                let due = next.peers[usize::from(peer)].is_some_and(|peer| self.peers.get(peer).is_due());
-                let Some(quiet) = self.tell(&mut next, peer, Stimulus::Pass { dead: group.dead() })? else { return Ok(None) };
+                let due =
+                    next.peers[usize::from(peer)].is_some_and(|peer| self.peers.get(peer).is_due());
+                let Some(quiet) =
+                    self.tell(&mut next, peer, Stimulus::Pass { dead: group.dead() })?
+                else {
+                    return Ok(None);
+                };
                 if !due && !quiet && !next.spent.afford_pass(&self.bounds, group.is_at_rest()) {
                     return Ok(None);
                 }
@@ -260,8 +283,14 @@ impl Model {
         Ok(())
     }
 
-    /// Tells a peer something, and does what it asks for. Says whether nothing shows of it; nothing if nothing came of it.
-    pub(crate) fn tell(&mut self, group: &mut Group, index: u8, stimulus: Stimulus) -> Result<Option<bool>, Breach> {
+    /// Tells a peer something, and does what it asks for. Says whether nothing shows of it; nothing
+    /// if nothing came of it.
+    pub(crate) fn tell(
+        &mut self,
+        group: &mut Group,
+        index: u8,
+        stimulus: Stimulus,
+    ) -> Result<Option<bool>, Breach> {
         let Some(before) = group.peers[usize::from(index)] else { return Ok(None) };
         let Some(answer) = self.answer(before, stimulus)? else { return Ok(None) };
         group.ledger = self.enter(group.ledger, answer)?;
@@ -277,7 +306,8 @@ impl Model {
                 Told::HangUp { link } => group.hang_up(index, link),
                 Told::Send { link, message } => group.send(index, link, message),
                 Told::Shout { to, datagram } if self.bounds.datagrams => {
-                    for (other, _) in (0_u8..).zip(&group.peers).filter(|(_, peer)| peer.is_some()) {
+                    for (other, _) in (0_u8..).zip(&group.peers).filter(|(_, peer)| peer.is_some())
+                    {
                         if other != index && to.is_none_or(|to| to == other) {
                             group.air.insert((index, other), datagram);
                         }
@@ -299,7 +329,8 @@ impl Model {
         let mut living = group.peers.iter().flatten().map(|peer| &self.peers.get(*peer).sunk);
         let Some(first) = living.next() else { return false };
         let others: Vec<_> = living.collect();
-        !others.is_empty() && first.keys().any(|origin| others.iter().all(|sunk| sunk.contains_key(origin)))
+        !others.is_empty()
+            && first.keys().any(|origin| others.iter().all(|sunk| sunk.contains_key(origin)))
     }
 
     /// What a peer makes of something, worked out at most once; nothing if nothing comes of it.
@@ -313,24 +344,38 @@ impl Model {
     }
 
     /// What a peer makes of something, with everything that it tells.
-    pub(crate) fn work_out(&self, before: u32, stimulus: Stimulus) -> Result<Option<Effect>, Breach> {
+    pub(crate) fn work_out(
+        &self,
+        before: u32,
+        stimulus: Stimulus,
+    ) -> Result<Option<Effect>, Breach> {
         let peer = self.peers.get(before);
         let input = match stimulus {
-            Stimulus::Frame { link, message } => Input::Received { link, messages: vec![self.messages.get(message).clone()] },
+            Stimulus::Frame { link, message } => {
+                Input::Received { link, messages: vec![self.messages.get(message).clone()] }
+            }
             Stimulus::Heard { from, datagram } => {
                 let from = contact(usize::from(from)).address;
                 Input::Heard { from, datagram: Box::new(self.datagrams.get(datagram).clone()) }
             }
             Stimulus::Up { link } => Input::LinkUp { link },
             Stimulus::Accept => return peer.accept().map(Some),
-            Stimulus::Down { link, reset } => Input::LinkDown { link, how: if reset { Down::Reset } else { Down::Closed } },
+            Stimulus::Down { link, reset } => {
+                Input::LinkDown { link, how: if reset { Down::Reset } else { Down::Closed } }
+            }
             Stimulus::Unreached { link, refused } => Input::DialFailed { link, refused },
             Stimulus::Publish => peer.next_reading(),
             Stimulus::Wake => Input::Wake,
             Stimulus::Pass { dead } => return peer.pass(dead),
             Stimulus::Pause => {
                 let peer = peer.pause(self.long);
-                return Ok(Some(Effect { peer, wishes: vec![], facts: vec![], stopped: false, notes: vec![] }));
+                return Ok(Some(Effect {
+                    peer,
+                    wishes: vec![],
+                    facts: vec![],
+                    stopped: false,
+                    notes: vec![],
+                }));
             }
         };
         peer.take(input).map(Some)
@@ -339,7 +384,8 @@ impl Model {
     fn keep(&mut self, before: u32, effect: Effect) -> u32 {
         let Effect { peer, wishes, facts, stopped, notes } = effect;
         let role = |peer: &Peer| peer.node.status().role;
-        // Beside a link that stands it dials because an answer is overdue: that is a deadline like any other.
+        // Beside a link that stands it dials because an answer is overdue: that is a deadline like
+        // any other.
         let doubts = notes.iter().any(|note| matches!(note, Note::Unanswered { .. }));
         let only_dials = wishes.iter().all(|wish| matches!(wish, Wish::Dial { .. }));
         let quiet = only_dials && !doubts && role(&peer) == role(self.peers.get(before));
@@ -358,14 +404,18 @@ impl Model {
     }
 
     fn by_number(&mut self, wish: Wish) -> Told {
-        let index = |to: usize| u8::try_from(to).expect("a group that is searched has a handful of peers");
+        let index =
+            |to: usize| u8::try_from(to).expect("a group that is searched has a handful of peers");
         match wish {
             Wish::Dial { link, to } => Told::Dial { link, to: index(to) },
             Wish::HangUp { link } => Told::HangUp { link },
-            Wish::Send { link, message } => Told::Send { link, message: self.messages.number(identity(&*message), || *message) },
-            Wish::Shout { to, datagram } => {
-                Told::Shout { to: to.map(index), datagram: self.datagrams.number(identity(&datagram), || *datagram) }
+            Wish::Send { link, message } => {
+                Told::Send { link, message: self.messages.number(identity(&*message), || *message) }
             }
+            Wish::Shout { to, datagram } => Told::Shout {
+                to: to.map(index),
+                datagram: self.datagrams.number(identity(&datagram), || *datagram),
+            },
         }
     }
 
@@ -385,12 +435,16 @@ impl Model {
         for fact in facts {
             next.note(fact, self.one_log)?;
             let Fact::Leads { epoch, .. } = fact else { continue };
-            if next.leaders() > self.led_before.max(1) && !self.marks.contains(&Mark::SecondLeader) {
+            if next.leaders() > self.led_before.max(1) && !self.marks.contains(&Mark::SecondLeader)
+            {
                 self.marks.push(Mark::SecondLeader);
             }
             let lost = peer.and_then(|peer| next.lost_from(&self.peers.get(peer).held(), epoch));
             if let Some(seq) = lost {
-                return Err(Breach::new("safe-kept", format!("#{seq} is stable, and the new leader's log does not have it")));
+                return Err(Breach::new(
+                    "safe-kept",
+                    format!("#{seq} is stable, and the new leader's log does not have it"),
+                ));
             }
         }
         let number = self.record(next);

@@ -40,18 +40,40 @@ fn headline(model: &Model, group: &Group, action: Action) -> String {
             let line = &group.lines[usize::from(line)];
             let (here, there) = (&line.ends[usize::from(end)], &line.ends[1 - usize::from(end)]);
             match here.inbox.first() {
-                Some(Item::Message(message)) => format!("{} -> {}  {}", name(there.peer), name(here.peer), model.messages.get(*message)),
-                Some(Item::Closed) => format!("{} sees that {} has closed a connection", name(here.peer), name(there.peer)),
-                Some(Item::Reset) | None => format!("{} sees that its connection to {} is broken", name(here.peer), name(there.peer)),
+                Some(Item::Message(message)) => format!(
+                    "{} -> {}  {}",
+                    name(there.peer),
+                    name(here.peer),
+                    model.messages.get(*message)
+                ),
+                Some(Item::Closed) => format!(
+                    "{} sees that {} has closed a connection",
+                    name(here.peer),
+                    name(there.peer)
+                ),
+                Some(Item::Reset) | None => format!(
+                    "{} sees that its connection to {} is broken",
+                    name(here.peer),
+                    name(there.peer)
+                ),
             }
         }
         Action::Answer { line } => {
             let [own, other] = &group.lines[usize::from(line)].ends;
-            let answer = if group.peers[usize::from(other.peer)].is_some() { "is connected to" } else { "is refused by the dead" };
+            let answer = if group.peers[usize::from(other.peer)].is_some() {
+                "is connected to"
+            } else {
+                "is refused by the dead"
+            };
             format!("{} {answer} {}", name(own.peer), name(other.peer))
         }
         Action::Hear { from, to } => match group.air.get(&(from, to)) {
-            Some(datagram) => format!("{} ~> {}  {}", name(from), name(to), model.datagrams.get(*datagram).message),
+            Some(datagram) => format!(
+                "{} ~> {}  {}",
+                name(from),
+                name(to),
+                model.datagrams.get(*datagram).message
+            ),
             None => format!("{} hears nothing", name(to)),
         },
         Action::Pass { peer } => format!("{}: its next deadline passes", name(peer)),
@@ -60,7 +82,11 @@ fn headline(model: &Model, group: &Group, action: Action) -> String {
         Action::Publish { peer } => format!("{} publishes a reading", name(peer)),
         Action::Reset { line } => {
             let [own, other] = &group.lines[usize::from(line)].ends;
-            format!("a connection of {} and {} breaks, with all that is on its way", name(own.peer), name(other.peer))
+            format!(
+                "a connection of {} and {} breaks, with all that is on its way",
+                name(own.peer),
+                name(other.peer)
+            )
         }
     }
 }
@@ -86,9 +112,12 @@ fn stimuli(group: &Group, action: Action) -> Vec<(u8, Stimulus)> {
                 None => vec![(own.peer, Stimulus::Unreached { link, refused: true })],
             }
         }
-        Action::Hear { from, to } => {
-            group.air.get(&(from, to)).map(|datagram| (to, Stimulus::Heard { from, datagram: *datagram })).into_iter().collect()
-        }
+        Action::Hear { from, to } => group
+            .air
+            .get(&(from, to))
+            .map(|datagram| (to, Stimulus::Heard { from, datagram: *datagram }))
+            .into_iter()
+            .collect(),
         Action::Pass { peer } => vec![(peer, Stimulus::Pass { dead: group.dead() })],
         Action::Publish { peer } => vec![(peer, Stimulus::Publish)],
         Action::Pause { .. } | Action::Crash { .. } | Action::Reset { .. } => vec![],
@@ -106,16 +135,29 @@ fn consequences(group: &Group, index: u8, effect: &Effect) -> Vec<String> {
             other => other.level() <= Level::Info,
         };
         if worth_it {
-            lines.push(format!("     {me}: {}", note.sentence(&contact(usize::from(index)).member.id).trim_end().replace('\n', " / ")));
+            lines.push(format!(
+                "     {me}: {}",
+                note.sentence(&contact(usize::from(index)).member.id)
+                    .trim_end()
+                    .replace('\n', " / ")
+            ));
         }
     }
     for wish in &effect.wishes {
         match wish {
-            Wish::Dial { to, .. } => lines.push(format!("     {me} dials {}", contact(*to).member.id)),
-            Wish::HangUp { link } => lines.push(format!("     {me} closes its connection to {}", other_end(group, index, *link))),
-            Wish::Send { link, message } => lines.push(format!("     {me} to {}: {message}", other_end(group, index, *link))),
+            Wish::Dial { to, .. } => {
+                lines.push(format!("     {me} dials {}", contact(*to).member.id))
+            }
+            Wish::HangUp { link } => lines.push(format!(
+                "     {me} closes its connection to {}",
+                other_end(group, index, *link)
+            )),
+            Wish::Send { link, message } => {
+                lines.push(format!("     {me} to {}: {message}", other_end(group, index, *link)))
+            }
             Wish::Shout { to, datagram } => {
-                let to = to.map_or_else(|| "everybody".to_owned(), |to| contact(to).member.id.to_string());
+                let to = to
+                    .map_or_else(|| "everybody".to_owned(), |to| contact(to).member.id.to_string());
                 lines.push(format!("     {me} to {to}, by datagram: {}", datagram.message));
             }
         }
@@ -127,7 +169,10 @@ fn consequences(group: &Group, index: u8, effect: &Effect) -> Vec<String> {
 }
 
 fn other_end(group: &Group, index: u8, link: LinkId) -> String {
-    let line = group.lines.iter().find(|line| line.ends.iter().any(|end| end.peer == index && end.link == link));
+    let line = group
+        .lines
+        .iter()
+        .find(|line| line.ends.iter().any(|end| end.peer == index && end.link == link));
     let other = line.and_then(|line| line.ends.iter().find(|end| end.peer != index));
     other.map_or_else(|| "the new connection".to_owned(), |end| name(end.peer))
 }

@@ -1,9 +1,10 @@
 //! One peer of the group that is searched: the real node, its clock, and what its sinks have had.
 //!
-//! Each peer has a clock of its own, which stands still except where the search lets it go on. So whoever waits for a
-//! silence may find it at any point, however many messages are on their way: slow networks, drifting clocks and pauses
-//! are all the same thing here, and safety must not rest on any of them. What is due at once is done at once, as a shell
-//! does that has drained its sockets.
+//! Each peer has a clock of its own, which stands still except where the search lets it go on. So
+//! whoever waits for a silence may find it at any point, however many messages are on their way:
+//! slow networks, drifting clocks and pauses are all the same thing here, and safety must not rest
+//! on any of them. What is due at once is done at once, as a shell does that has drained its
+//! sockets.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -71,7 +72,8 @@ impl Peer {
         held(&self.node)
     }
 
-    /// Whether something of its own is due, so that a shell would wake it as soon as its sockets are drained.
+    /// Whether something of its own is due, so that a shell would wake it as soon as its sockets
+    /// are drained.
     pub(crate) fn is_due(&self) -> bool {
         self.node.deadline().is_some_and(|deadline| deadline <= self.now)
     }
@@ -80,7 +82,9 @@ impl Peer {
     pub(crate) fn next_reading(&self) -> Input {
         let oseq = self.node.status().published.next();
         let payload = reading(&self.node.contact().member.id, oseq);
-        Input::Publish { publications: vec![Publication::one(payload.into_bytes().into(), 0, None)] }
+        Input::Publish {
+            publications: vec![Publication::one(payload.into_bytes().into(), 0, None)],
+        }
     }
 
     /// Stands still for `span`; what came of it shows when it is called again.
@@ -106,9 +110,10 @@ impl Peer {
         Ok(step.effect)
     }
 
-    /// Lets its next deadline pass; those at which nothing shows are passed as well. Bit `n` of `dead` is set if peer `n` is
-    /// dead. A dial to a dead peer is refused within the same step, so nothing shows of it. Otherwise each repeated dial
-    /// would be a situation of its own, without end.
+    /// Lets its next deadline pass; those at which nothing shows are passed as well. Bit `n` of
+    /// `dead` is set if peer `n` is dead. A dial to a dead peer is refused within the same step, so
+    /// nothing shows of it. Otherwise each repeated dial would be a situation of its own, without
+    /// end.
     pub(crate) fn pass(&self, dead: u8) -> Result<Option<Effect>, Breach> {
         let mut step = Step::of(self);
         for _ in 0..QUIET_WAKES {
@@ -118,7 +123,8 @@ impl Peer {
             step.handle(Input::Wake)?;
             step.do_what_is_due()?;
             step.refuse_dials(dead)?;
-            let shows = !step.effect.wishes.is_empty() || step.effect.peer.node.status().role != role;
+            let shows =
+                !step.effect.wishes.is_empty() || step.effect.peer.node.status().role != role;
             if shows || step.effect.stopped {
                 return Ok(Some(step.effect));
             }
@@ -134,7 +140,13 @@ struct Step {
 
 impl Step {
     fn of(peer: &Peer) -> Self {
-        let effect = Effect { peer: peer.clone(), wishes: vec![], facts: vec![], stopped: false, notes: vec![] };
+        let effect = Effect {
+            peer: peer.clone(),
+            wishes: vec![],
+            facts: vec![],
+            stopped: false,
+            notes: vec![],
+        };
         Self { effect }
     }
 
@@ -145,7 +157,10 @@ impl Step {
             }
             self.handle(Input::Wake)?;
         }
-        Err(Breach::new("no-crash", format!("woken {RINGS_MAX} times, it still wants to be woken at once")))
+        Err(Breach::new(
+            "no-crash",
+            format!("woken {RINGS_MAX} times, it still wants to be woken at once"),
+        ))
     }
 
     /// Each dial to a dead peer is refused, and leaves no wish.
@@ -180,11 +195,20 @@ impl Step {
                     queue.push(Wish::Send { link, message: Box::new(message) });
                 }
                 Output::Fan { links, message } => {
-                    bulk.extend(links.into_iter().map(|link| Wish::Send { link, message: Box::new(message.clone()) }));
+                    bulk.extend(
+                        links
+                            .into_iter()
+                            .map(|link| Wish::Send { link, message: Box::new(message.clone()) }),
+                    );
                 }
-                Output::Broadcast { datagram } => wishes.push(Wish::Shout { to: None, datagram: uncounted(datagram) }),
+                Output::Broadcast { datagram } => {
+                    wishes.push(Wish::Shout { to: None, datagram: uncounted(datagram) })
+                }
                 Output::Whisper { to, datagram } => {
-                    wishes.push(Wish::Shout { to: Some(index_of(to)), datagram: uncounted(datagram) });
+                    wishes.push(Wish::Shout {
+                        to: Some(index_of(to)),
+                        datagram: uncounted(datagram),
+                    });
                 }
                 Output::Stop(_) => *stopped = true,
                 Output::Note(note) => notes.push(note),
@@ -213,7 +237,12 @@ pub(crate) fn contact(index: usize) -> Contact {
     let number = u8::try_from(index + 1).expect("a group that is searched has a handful of peers");
     let id = PeerId::new(&format!("peer{number}")).expect("a valid name");
     let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, number), PORT);
-    Contact { member: Member { id, inc: Incarnation(1) }, birth: u64::from(number), address, explicit: 0 }
+    Contact {
+        member: Member { id, inc: Incarnation(1) },
+        birth: u64::from(number),
+        address,
+        explicit: 0,
+    }
 }
 
 /// The peer that listens there.

@@ -1,5 +1,5 @@
-//! The searches that are run when none is described: each starts somewhere else or lets something else go wrong, because
-//! the bounds of all of them together in one search would be out of reach.
+//! The searches that are run when none is described: each starts somewhere else or lets something
+//! else go wrong, because the bounds of all of them together in one search would be out of reach.
 
 use protocol::config::Mode;
 
@@ -49,32 +49,99 @@ pub fn plan(depth: Depth, mode: Mode) -> Vec<Planned> {
     // It starts in the second round, and may go as many further.
     let elected = Bounds { rounds: all.rounds + 1, ..all };
     let either = |usual: u8, further: u8| if deep { further } else { usual };
-    // In mode `primary` a blocked peer dials by itself and needs no datagram; with them the search would be a long one.
+    // In mode `primary` a blocked peer dials by itself and needs no datagram; with them the search
+    // would be a long one.
     let primary = mode == Mode::Primary;
     let merge_passes = u8::from(primary);
     let planned = |name, start, bounds| Planned { name, start, bounds };
     let mut plan = vec![
-        planned("crashes", Start::Formed, Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..elected }),
+        planned(
+            "crashes",
+            Start::Formed,
+            Bounds { crashes: 2, readings: 2, rests: either(1, 3), ..elected },
+        ),
         planned("silence", Start::Formed, Bounds { readings: either(1, 2), passes: 2, ..elected }),
-        planned("crashes_and_silence", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..elected }),
-        planned("broken_connections", Start::Formed, Bounds { crashes: 1, readings: either(0, 1), resets: 1, ..elected }),
-        planned("pause", Start::Formed, Bounds { crashes: either(0, 1), readings: either(0, 1), passes: 1, pauses: 1, ..elected }),
-        planned("pause_of_two", Start::Star, Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all }),
-        planned("safe", Start::Formed, Bounds { crashes: 2, readings: 1, passes: either(0, 1), rests: 2, safe: true, ..elected }),
+        planned(
+            "crashes_and_silence",
+            Start::Formed,
+            Bounds { crashes: 2, readings: 1, passes: either(1, 2), ..elected },
+        ),
+        planned(
+            "broken_connections",
+            Start::Formed,
+            Bounds { crashes: 1, readings: either(0, 1), resets: 1, ..elected },
+        ),
+        planned(
+            "pause",
+            Start::Formed,
+            Bounds {
+                crashes: either(0, 1),
+                readings: either(0, 1),
+                passes: 1,
+                pauses: 1,
+                ..elected
+            },
+        ),
+        planned(
+            "pause_of_two",
+            Start::Star,
+            Bounds { peers: 2, crashes: 1, readings: 1, passes: either(1, 2), pauses: 1, ..all },
+        ),
+        planned(
+            "safe",
+            Start::Formed,
+            Bounds {
+                crashes: 2,
+                readings: 1,
+                passes: either(0, 1),
+                rests: 2,
+                safe: true,
+                ..elected
+            },
+        ),
         // A fresh group links up in its first election, in any order, so little else may happen.
-        planned("star_crashes", Start::Star, Bounds { crashes: 2, readings: 1, rests: either(0, 1), ..all }),
+        planned(
+            "star_crashes",
+            Start::Star,
+            Bounds { crashes: 2, readings: 1, rests: either(0, 1), ..all },
+        ),
         planned("star_silence", Start::Star, Bounds { readings: either(0, 1), passes: 2, ..all }),
-        planned("boot_of_two", Start::Boot, Bounds { peers: 2, readings: 1, rests: either(4, 6), datagrams: true, ..all }),
-        planned("late_boot_of_two", Start::Boot, Bounds { peers: 2, readings: either(0, 1), passes: 1, rests: 2, datagrams: true, ..all }),
+        planned(
+            "boot_of_two",
+            Start::Boot,
+            Bounds { peers: 2, readings: 1, rests: either(4, 6), datagrams: true, ..all },
+        ),
+        planned(
+            "late_boot_of_two",
+            Start::Boot,
+            Bounds {
+                peers: 2,
+                readings: either(0, 1),
+                passes: 1,
+                rests: 2,
+                datagrams: true,
+                ..all
+            },
+        ),
         planned(
             "merge",
             Start::Torn,
-            Bounds { crashes: either(0, 1), passes: either(merge_passes, 2), datagrams: deep || !primary, ..all },
+            Bounds {
+                crashes: either(0, 1),
+                passes: either(merge_passes, 2),
+                datagrams: deep || !primary,
+                ..all
+            },
         ),
     ];
-    // In mode `available` any of three may found a group of its own; to see them all become one takes a deep search.
+    // In mode `available` any of three may found a group of its own; to see them all become one
+    // takes a deep search.
     if deep || primary {
-        plan.push(planned("boot_of_three", Start::Boot, Bounds { passes: either(0, 1), rests: either(3, 6), datagrams: true, ..all }));
+        plan.push(planned(
+            "boot_of_three",
+            Start::Boot,
+            Bounds { passes: either(0, 1), rests: either(3, 6), datagrams: true, ..all },
+        ));
     }
     plan
 }

@@ -53,7 +53,10 @@ pub fn search(start: Start, config: &Config, bounds: Bounds) -> Report {
     match start.reach(&mut model, config, bounds) {
         Ok(root) => Search::new(model, root, started).run(),
         Err(breach) => {
-            let path = vec![format!("on the way to the start `{}`, before anything was searched", start.name())];
+            let path = vec![format!(
+                "on the way to the start `{}`, before anything was searched",
+                start.name()
+            )];
             Search::empty_report(started, Some(Counterexample { breach, path }))
         }
     }
@@ -78,7 +81,17 @@ impl Search {
         let mut visited = HashSet::default();
         visited.insert(root.identity());
         let layer = vec![(0, root.clone())];
-        Self { model, root, visited, trail: vec![(0, 0)], layer, started, steps: 0, beyond: 0, weigh_at: BETWEEN_WEIGHINGS }
+        Self {
+            model,
+            root,
+            visited,
+            trail: vec![(0, 0)],
+            layer,
+            started,
+            steps: 0,
+            beyond: 0,
+            weigh_at: BETWEEN_WEIGHINGS,
+        }
     }
 
     fn run(mut self) -> Report {
@@ -96,7 +109,11 @@ impl Search {
                         Err(breach) => {
                             let actions = self.actions_to(number, action);
                             let path = path::tell(&mut self.model, &self.root, &actions);
-                            return self.report(depth + 1, None, Some(Counterexample { breach, path }));
+                            return self.report(
+                                depth + 1,
+                                None,
+                                Some(Counterexample { breach, path }),
+                            );
                         }
                     }
                 }
@@ -112,7 +129,8 @@ impl Search {
         if !self.visited.insert(group.identity()) {
             return;
         }
-        let number = u32::try_from(self.trail.len()).expect("memory ends long before the numbers do");
+        let number =
+            u32::try_from(self.trail.len()).expect("memory ends long before the numbers do");
         self.trail.push((from, action.code()));
         if self.model.is_beyond(&group) {
             self.beyond += 1;
@@ -129,7 +147,9 @@ impl Search {
             Some("time")
         } else if self.trail.len() >= self.weigh_at {
             self.weigh_at = self.trail.len() + BETWEEN_WEIGHINGS;
-            memory::resident().filter(|used| *used / MIB >= bounds.memory).map(|_| "the memory of this machine (`--memory`)")
+            memory::resident()
+                .filter(|used| *used / MIB >= bounds.memory)
+                .map(|_| "the memory of this machine (`--memory`)")
         } else {
             None
         }
@@ -148,7 +168,12 @@ impl Search {
         actions
     }
 
-    fn report(self, depth: u32, cut: Option<&'static str>, breach: Option<Counterexample>) -> Report {
+    fn report(
+        self,
+        depth: u32,
+        cut: Option<&'static str>,
+        breach: Option<Counterexample>,
+    ) -> Report {
         let mut marks = self.model.marks.clone();
         marks.sort_unstable();
         Report {
@@ -166,7 +191,17 @@ impl Search {
 
     fn empty_report(started: Instant, breach: Option<Counterexample>) -> Report {
         let took = started.elapsed();
-        Report { states: 0, steps: 0, beyond: 0, depth: 0, local: (0, 0), took, cut: None, marks: vec![], breach }
+        Report {
+            states: 0,
+            steps: 0,
+            beyond: 0,
+            depth: 0,
+            local: (0, 0),
+            took,
+            cut: None,
+            marks: vec![],
+            breach,
+        }
     }
 }
 
@@ -192,7 +227,13 @@ mod tests {
     fn run_in(mode: Mode, start: Start, change: impl Fn(&mut Bounds)) -> Report {
         let ids = ["peer1", "peer2", "peer3"].map(|id| PeerId::new(id).unwrap());
         let bootstrap = if mode == Mode::Primary { ids.to_vec() } else { vec![] };
-        let knobs = Knobs { join_batch: Duration::ZERO, link_idle: Duration::from_secs(86_400), mode, bootstrap, ..Knobs::default() };
+        let knobs = Knobs {
+            join_batch: Duration::ZERO,
+            link_idle: Duration::from_secs(86_400),
+            mode,
+            bootstrap,
+            ..Knobs::default()
+        };
         let mut bounds = plan(Depth::Usual, Mode::Available)[0].bounds;
         (bounds.crashes, bounds.readings, bounds.rests) = (0, 0, 0);
         change(&mut bounds);
@@ -210,9 +251,17 @@ mod tests {
         let report = run(Start::Formed, |bounds| (bounds.crashes, bounds.readings) = (1, 1));
         check_exhausted(&report);
         assert!(report.states > 1_000 && report.depth > 20, "{report:?}");
-        assert!([Mark::SecondLeader, Mark::DeliveredByAll].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
+        assert!(
+            [Mark::SecondLeader, Mark::DeliveredByAll]
+                .iter()
+                .all(|mark| report.marks.contains(mark)),
+            "{report:?}"
+        );
         let again = run(Start::Formed, |bounds| (bounds.crashes, bounds.readings) = (1, 1));
-        assert_eq!((report.states, report.steps, report.depth), (again.states, again.steps, again.depth));
+        assert_eq!(
+            (report.states, report.steps, report.depth),
+            (again.states, again.steps, again.depth)
+        );
     }
 
     #[test]
@@ -224,27 +273,43 @@ mod tests {
 
     #[test]
     fn two_groups_become_one_in_any_order() {
-        // All of it is more than three million situations, too many for a test: the first of them, by depth.
-        let report = run(Start::Torn, |bounds| (bounds.passes, bounds.datagrams, bounds.states) = (1, true, TORN_STATES));
+        // All of it is more than three million situations, too many for a test: the first of them,
+        // by depth.
+        let report = run(Start::Torn, |bounds| {
+            (bounds.passes, bounds.datagrams, bounds.states) = (1, true, TORN_STATES)
+        });
         assert!(report.breach.is_none(), "{:#?}", report.breach);
         assert!(report.cut.is_none() || report.states >= TORN_STATES, "{report:?}");
-        assert!([Mark::Merged, Mark::Diverged].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
+        assert!(
+            [Mark::Merged, Mark::Diverged].iter().all(|mark| report.marks.contains(mark)),
+            "{report:?}"
+        );
     }
 
     #[test]
     fn the_side_without_quorum_gives_in_in_any_order() {
         let report = run_in(Mode::Primary, Start::Torn, |bounds| bounds.rests = 1);
         check_exhausted(&report);
-        assert!([Mark::TakenBack, Mark::DeliveredByAll].iter().all(|mark| report.marks.contains(mark)), "{report:?}");
-        assert!(!report.marks.contains(&Mark::Diverged), "what only one peer holds is handed over by nobody: {report:?}");
-        let report = run_in(Mode::Primary, Start::Formed, |bounds| (bounds.crashes, bounds.readings) = (2, 1));
+        assert!(
+            [Mark::TakenBack, Mark::DeliveredByAll].iter().all(|mark| report.marks.contains(mark)),
+            "{report:?}"
+        );
+        assert!(
+            !report.marks.contains(&Mark::Diverged),
+            "what only one peer holds is handed over by nobody: {report:?}"
+        );
+        let report = run_in(Mode::Primary, Start::Formed, |bounds| {
+            (bounds.crashes, bounds.readings) = (2, 1)
+        });
         check_exhausted(&report);
         assert!(report.marks.contains(&Mark::Blocked), "{report:?}");
     }
 
     #[test]
     fn a_group_is_founded_in_any_order() {
-        let report = run(Start::Boot, |bounds| (bounds.peers, bounds.rests, bounds.datagrams) = (2, 6, true));
+        let report = run(Start::Boot, |bounds| {
+            (bounds.peers, bounds.rests, bounds.datagrams) = (2, 6, true)
+        });
         check_exhausted(&report);
         assert!(report.marks.contains(&Mark::Admitted), "{report:?}");
     }

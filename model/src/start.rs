@@ -1,11 +1,13 @@
 //! Where a search starts: at the very beginning, or in the middle of a life.
 //!
-//! A formed group is many steps away from three processes that have just started, and a group that was torn apart many
-//! more; to get there in every order would use up what a search can do. So a short script goes there in one order, with
-//! all clocks going alike and nothing lost, and the search begins where the script ends.
+//! A formed group is many steps away from three processes that have just started, and a group that
+//! was torn apart many more; to get there in every order would use up what a search can do. So a
+//! short script goes there in one order, with all clocks going alike and nothing lost, and the
+//! search begins where the script ends.
 //!
-//! Who joins is linked to the leader alone, and an election links everybody who takes part in it. The many orders in which
-//! those links come up would fill every search from a fresh group, so most begin where there has been an election already.
+//! Who joins is linked to the leader alone, and an election links everybody who takes part in it.
+//! The many orders in which those links come up would fill every search from a fresh group, so most
+//! begin where there has been an election already.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +26,14 @@ use crate::peer::contact;
 pub enum Start {
     /// Three processes that have just started.
     Boot,
-    /// A group of three that has come to rest and has had no election yet: all are linked to the leader, and to nobody else.
+    /// A group of three that has come to rest and has had no election yet: all are linked to the
+    /// leader, and to nobody else.
     Star,
-    /// A group of three whose first leader has died and that has come to rest under the next: all are linked to all.
+    /// A group of three whose first leader has died and that has come to rest under the next: all
+    /// are linked to all.
     Formed,
-    /// A group that was torn apart, the leader from the other two; each side has ordered a reading that the other lacks (or
-    /// would have, had it a quorum), and each can reach the other again.
+    /// A group that was torn apart, the leader from the other two; each side has ordered a reading
+    /// that the other lacks (or would have, had it a quorum), and each can reach the other again.
     Torn,
 }
 
@@ -49,10 +53,19 @@ impl Start {
     }
 
     /// Goes there.
-    pub(crate) fn reach(self, model: &mut Model, config: &Config, bounds: Bounds) -> Result<Group, Breach> {
+    pub(crate) fn reach(
+        self,
+        model: &mut Model,
+        config: &Config,
+        bounds: Bounds,
+    ) -> Result<Group, Breach> {
         let size = usize::from(bounds.peers);
         // The first leader of a group that has had an election is one peer more.
-        let (config, booted) = if self == Self::Formed { (&founded_by(config, size), size + 1) } else { (config, size) };
+        let (config, booted) = if self == Self::Formed {
+            (&founded_by(config, size), size + 1)
+        } else {
+            (config, size)
+        };
         let mut group = model.boot(config, booted);
         model.bounds = Bounds { datagrams: true, ..bounds };
         let mut script = Script { model, group: &mut group, clock: Time::ZERO, torn: false };
@@ -74,7 +87,8 @@ impl Start {
     }
 }
 
-/// The knobs of a group that is founded by the peers that are searched and the best of all, the one after them.
+/// The knobs of a group that is founded by the peers that are searched and the best of all, the one
+/// after them.
 fn founded_by(config: &Config, size: usize) -> Config {
     let mut knobs = config.knobs().clone();
     if knobs.mode == Mode::Primary {
@@ -100,24 +114,39 @@ impl Script<'_> {
     /// Runs until all are in one view and at rest.
     fn form(&mut self, size: usize) -> Result<(), Breach> {
         self.run_until("a group has formed", |script| {
-            script.statuses().all(|status| status.members.len() == size && status.stable == status.contiguous && status.role != "candidate")
+            script.statuses().all(|status| {
+                status.members.len() == size
+                    && status.stable == status.contiguous
+                    && status.role != "candidate"
+            })
         })
     }
 
-    /// The leader dies; runs until the others, which ask each other for it, are in one view, linked to each other and at rest.
+    /// The leader dies; runs until the others, which ask each other for it, are in one view, linked
+    /// to each other and at rest.
     fn lose_the_leader(&mut self, size: usize) -> Result<(), Breach> {
         self.group.bury(u8::try_from(size).expect("a handful of peers"));
         self.group.tidy();
         self.form(size)?;
         let pairs = size * (size - 1) / 2;
-        let linked: BTreeSet<[u8; 2]> = self.group.lines.iter().map(|line| line.ends.each_ref().map(|end| end.peer)).map(ordered).collect();
+        let linked: BTreeSet<[u8; 2]> = self
+            .group
+            .lines
+            .iter()
+            .map(|line| line.ends.each_ref().map(|end| end.peer))
+            .map(ordered)
+            .collect();
         if linked.len() == pairs && self.group.lines.len() == pairs {
             return Ok(());
         }
-        Err(Breach::new("converges", format!("the election leaves links between {linked:?} of {size} peers")))
+        Err(Breach::new(
+            "converges",
+            format!("the election leaves links between {linked:?} of {size} peers"),
+        ))
     }
 
-    /// Cuts the leader off until it and the others have gone on without each other, then heals the cut.
+    /// Cuts the leader off until it and the others have gone on without each other, then heals the
+    /// cut.
     fn tear(&mut self, size: usize) -> Result<(), Breach> {
         self.torn = true;
         for line in 0..self.group.lines.len() {
@@ -131,7 +160,9 @@ impl Script<'_> {
             self.model.tell(self.group, peer, Stimulus::Publish)?;
         }
         self.run_until("the group has been torn", |script| {
-            let at_rest = |status: &Status| status.stable == status.contiguous && status.published == status.ordered;
+            let at_rest = |status: &Status| {
+                status.stable == status.contiguous && status.published == status.ordered
+            };
             let statuses: Vec<Status> = script.statuses().collect();
             let (last, others) = statuses.split_last().expect("there are peers");
             // Whoever does not lead any more waits for the others, in mode `primary`.
@@ -144,9 +175,15 @@ impl Script<'_> {
 
     /// What was dialled across the cut has come to nothing.
     fn give_up_dials(&mut self) -> Result<(), Breach> {
-        while let Some(at) = (0..self.group.lines.len()).find(|at| !self.group.lines[*at].up && self.crosses(*at)) {
+        while let Some(at) =
+            (0..self.group.lines.len()).find(|at| !self.group.lines[*at].up && self.crosses(*at))
+        {
             let own = self.group.lines.remove(at).ends[0].clone();
-            self.model.tell(self.group, own.peer, Stimulus::Unreached { link: own.link, refused: false })?;
+            self.model.tell(
+                self.group,
+                own.peer,
+                Stimulus::Unreached { link: own.link, refused: false },
+            )?;
         }
         Ok(())
     }
@@ -163,7 +200,11 @@ impl Script<'_> {
 
     fn run_until(&mut self, what: &str, reached: impl Fn(&Self) -> bool) -> Result<(), Breach> {
         for _ in 0..STEPS_MAX {
-            let action = self.model.actions(self.group).into_iter().find(|action| self.is_on_its_way(*action));
+            let action = self
+                .model
+                .actions(self.group)
+                .into_iter()
+                .find(|action| self.is_on_its_way(*action));
             match action {
                 Some(action) => self.take(action)?,
                 None if reached(self) => return Ok(()),
@@ -184,7 +225,11 @@ impl Script<'_> {
             }
             Action::Answer { line } => !(self.torn && self.crosses(usize::from(line))),
             Action::Hear { from, to } => !(self.torn && far(from) != far(to)),
-            Action::Pass { .. } | Action::Pause { .. } | Action::Crash { .. } | Action::Publish { .. } | Action::Reset { .. } => false,
+            Action::Pass { .. }
+            | Action::Pause { .. }
+            | Action::Crash { .. }
+            | Action::Publish { .. }
+            | Action::Reset { .. } => false,
         }
     }
 
@@ -203,8 +248,10 @@ impl Script<'_> {
     }
 
     fn wake_the_earliest(&mut self) -> Result<(), Breach> {
-        let peers = (0_u8..).zip(&self.group.peers).filter_map(|(index, peer)| Some((index, (*peer)?)));
-        let deadlines = peers.filter_map(|(index, peer)| Some((self.model.peers.get(peer).node.deadline()?, index)));
+        let peers =
+            (0_u8..).zip(&self.group.peers).filter_map(|(index, peer)| Some((index, (*peer)?)));
+        let deadlines = peers
+            .filter_map(|(index, peer)| Some((self.model.peers.get(peer).node.deadline()?, index)));
         let Some((deadline, index)) = deadlines.min() else { return Ok(()) };
         self.clock = self.clock.max(deadline);
         self.model.set_clock(self.group, index, self.clock);
@@ -224,19 +271,36 @@ mod tests {
     use protocol::config::{Config, Knobs, Mode};
     use std::time::Duration;
 
-    /// Goes to a start of three peers; who is linked to whom there, in which round, and what can happen.
+    /// Goes to a start of three peers; who is linked to whom there, in which round, and what can
+    /// happen.
     #[track_caller]
     fn check(mode: Mode, start: Start, links: &[[u8; 2]], round: u64) {
-        let bootstrap = if mode == Mode::Primary { (0..3).map(|index| super::contact(index).member.id).collect() } else { vec![] };
-        let knobs = Knobs { join_batch: Duration::ZERO, link_idle: Duration::from_secs(86_400), mode, bootstrap, ..Knobs::default() };
-        let (config, bounds) = (Config::try_from(knobs).unwrap(), plan(Depth::Usual, mode)[0].bounds);
+        let bootstrap = if mode == Mode::Primary {
+            (0..3).map(|index| super::contact(index).member.id).collect()
+        } else {
+            vec![]
+        };
+        let knobs = Knobs {
+            join_batch: Duration::ZERO,
+            link_idle: Duration::from_secs(86_400),
+            mode,
+            bootstrap,
+            ..Knobs::default()
+        };
+        let (config, bounds) =
+            (Config::try_from(knobs).unwrap(), plan(Depth::Usual, mode)[0].bounds);
         let mut model = Model::new(&config, bounds);
         let group = start.reach(&mut model, &config, bounds).expect("lawful");
-        let mut linked: Vec<[u8; 2]> = group.lines.iter().map(|line| ordered(line.ends.each_ref().map(|end| end.peer))).collect();
+        let mut linked: Vec<[u8; 2]> = group
+            .lines
+            .iter()
+            .map(|line| ordered(line.ends.each_ref().map(|end| end.peer)))
+            .collect();
         linked.sort_unstable();
         assert_eq!(linked, links, "{mode:?} {start:?}");
         assert!(group.is_at_rest());
-        let living: Vec<_> = group.peers.iter().flatten().map(|peer| &model.peers.get(*peer).node).collect();
+        let living: Vec<_> =
+            group.peers.iter().flatten().map(|peer| &model.peers.get(*peer).node).collect();
         assert_eq!(living.len(), 3);
         assert!(living.iter().all(|node| node.promised().round == round), "{mode:?} {start:?}");
     }

@@ -85,7 +85,10 @@ pub struct Bench {
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// There is no peer to run.
-    #[error("no peer at {path}: {why}; build it with `cargo build --package peer`, or name one with --peer PATH")]
+    #[error(
+        "no peer at {path}: {why}; build it with `cargo build --package peer`, or name one with \
+         --peer PATH"
+    )]
     NoPeer {
         /// Where it was looked for.
         path: String,
@@ -94,7 +97,8 @@ pub enum BenchError {
     },
     /// The peer was built from other sources.
     #[error(
-        "{path} is build {theirs}, this orchestrator belongs to build {ours}; build both with `cargo build --package peer --package orchestrator`"
+        "{path} is build {theirs}, this orchestrator belongs to build {ours}; build both with \
+         `cargo build --package peer --package orchestrator`"
     )]
     OtherBuild {
         /// The peer.
@@ -118,18 +122,33 @@ pub enum BenchError {
 }
 
 impl Bench {
-    /// Finds the peer (the one given, else the one beside this program), and makes sure that it is of the same build.
+    /// Finds the peer (the one given, else the one beside this program), and makes sure that it is
+    /// of the same build.
     ///
     /// # Errors
     /// [`BenchError::NoPeer`], [`BenchError::OtherBuild`].
-    pub fn new(peer: Option<PathBuf>, logs: PathBuf, voice: Voice, printer: Printer) -> Result<Self, BenchError> {
+    pub fn new(
+        peer: Option<PathBuf>,
+        logs: PathBuf,
+        voice: Voice,
+        printer: Printer,
+    ) -> Result<Self, BenchError> {
         let peer = peer.unwrap_or_else(beside);
         let no_peer = |why: String| BenchError::NoPeer { path: peer.display().to_string(), why };
-        let told = Command::new(&peer).arg("--version").output().map_err(|error| no_peer(error.to_string()))?;
+        let told = Command::new(&peer)
+            .arg("--version")
+            .output()
+            .map_err(|error| no_peer(error.to_string()))?;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let Some(theirs) = told.trim().strip_prefix("peer ") else { return Err(no_peer("it does not say that it is one".to_owned())) };
+        let Some(theirs) = told.trim().strip_prefix("peer ") else {
+            return Err(no_peer("it does not say that it is one".to_owned()));
+        };
         if theirs != BUILD {
-            return Err(BenchError::OtherBuild { path: peer.display().to_string(), theirs: theirs.to_owned(), ours: BUILD });
+            return Err(BenchError::OtherBuild {
+                path: peer.display().to_string(),
+                theirs: theirs.to_owned(),
+                ours: BUILD,
+            });
         }
         Ok(Self { peer, logs, voice, printer, pages: None })
     }
@@ -141,20 +160,33 @@ impl Bench {
     pub fn run(&self, case: &Case<'_>, interrupts: &mut Interrupts) -> Result<Verdict, BenchError> {
         let Case { source, scenario, seed, .. } = *case;
         let files = |doing| move |source| BenchError::Files { doing, source };
-        let folder = Folder::create(&self.logs, &scenario.name, seed).map_err(files("make the folder of the run"))?;
+        let folder = Folder::create(&self.logs, &scenario.name, seed)
+            .map_err(files("make the folder of the run"))?;
         folder.write("scenario.toml", &source.text).map_err(files("copy the scenario"))?;
         folder.write("plan.txt", &plan::tell(scenario, seed)).map_err(files("write the plan"))?;
-        folder.write_json("env.json", &self.environment(case)).map_err(files("write the environment"))?;
+        folder
+            .write_json("env.json", &self.environment(case))
+            .map_err(files("write the environment"))?;
         let (profile, flags) = (scenario.cluster.profile.name(), &scenario.cluster.flags);
         let mut arguments = vec!["--timing".to_owned(), profile.to_owned()];
-        arguments.extend(flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
+        arguments
+            .extend(flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
         if let Some(Workload::Host { interval }) = &scenario.workload {
             let interval = format!("{}ms", interval.under(&scenario.cluster.knobs).as_millis());
-            arguments.extend(["--sensor".to_owned(), "host".to_owned(), "--interval".to_owned(), interval]);
+            arguments.extend([
+                "--sensor".to_owned(),
+                "host".to_owned(),
+                "--interval".to_owned(),
+                interval,
+            ]);
         }
         let mut world = self.world(case, &folder, arguments)?;
         let world_name = world.name();
-        let mut teller = Teller::new(&format!("{} (seed {seed})", case_name(&scenario.name, case.cell)), self.voice, self.printer.clone());
+        let mut teller = Teller::new(
+            &format!("{} (seed {seed})", case_name(&scenario.name, case.cell)),
+            self.voice,
+            self.printer.clone(),
+        );
         if let Some(pages) = &self.pages {
             teller = teller.with_pages(pages.address());
         }
@@ -164,7 +196,9 @@ impl Bench {
         let curtain = crate::clock::now();
         let fulfilled = engine.examine(curtain, true);
         let stubborn = engine.end()?;
-        for ((at, expectation), fulfilled) in scenario.expectations.iter().enumerate().zip(&fulfilled) {
+        for ((at, expectation), fulfilled) in
+            scenario.expectations.iter().enumerate().zip(&fulfilled)
+        {
             let (met, words) = match fulfilled {
                 crate::expect::Outcome::Missed { words, .. } => (false, words.clone()),
                 _ => (true, crate::expect::title(&expectation.what)),
@@ -177,13 +211,17 @@ impl Bench {
             // The judge is to say which promise is behind it.
             Err(halt @ Halt::Unrest { .. }) => (true, Some(halt)),
             // So it was meant to end, unless somebody could not wait for the end.
-            Err(Halt::Interrupted) if scenario.is_endless() && engine.interruptions() == 1 => (false, None),
+            Err(Halt::Interrupted) if scenario.is_endless() && engine.interruptions() == 1 => {
+                (false, None)
+            }
             Err(halt) => (false, Some(halt)),
         };
         let leaked = reap(folder.run_id());
         // Read back from the folder, as anybody else would who judges it later.
-        let left = RunFolder::open(folder.path())
-            .map_err(|error| BenchError::Files { doing: "open the folder of the run", source: io::Error::other(error) })?;
+        let left = RunFolder::open(folder.path()).map_err(|error| BenchError::Files {
+            doing: "open the folder of the run",
+            source: io::Error::other(error),
+        })?;
         let history = left.history().map_err(files("read the events back"))?;
         let options = Options {
             knobs: scenario.cluster.knobs.clone(),
@@ -227,11 +265,15 @@ impl Bench {
             folder: shorten(folder.path()),
             replay: replay(case),
         };
-        engine.record_at(crate::clock::now(), Truth::Verdict { outcome: verdict.outcome.name().to_owned() })?;
+        engine.record_at(
+            crate::clock::now(),
+            Truth::Verdict { outcome: verdict.outcome.name().to_owned() },
+        )?;
         if verdict.outcome != Outcome::Pass
             && let Some(frames) = world.capture()
         {
-            fs::write(folder.path().join("frames.pcapng"), frames).map_err(files("keep the last frames"))?;
+            fs::write(folder.path().join("frames.pcapng"), frames)
+                .map_err(files("keep the last frames"))?;
         }
         teller.finish();
         folder.write_json("verdict.json", &verdict).map_err(files("write the verdict"))?;
@@ -241,12 +283,18 @@ impl Bench {
     }
 
     /// The world of a case, in which nothing runs yet.
-    fn world(&self, case: &Case<'_>, folder: &Folder, arguments: Vec<String>) -> Result<Box<dyn World>, BenchError> {
+    fn world(
+        &self,
+        case: &Case<'_>,
+        folder: &Folder,
+        arguments: Vec<String>,
+    ) -> Result<Box<dyn World>, BenchError> {
         let files = |source| BenchError::Files { doing: "prepare the run", source };
         let (folder, peer) = (folder.clone(), self.peer.clone());
         match case.place {
             Place::Processes => {
-                let processes = Processes::new(folder, peer, arguments, STOP_GRACE).map_err(files)?;
+                let processes =
+                    Processes::new(folder, peer, arguments, STOP_GRACE).map_err(files)?;
                 Ok(Box::new(match &self.pages {
                     Some(pages) => processes.with_pages(pages.clone(), self.printer.clone()),
                     None => processes,
@@ -254,8 +302,14 @@ impl Bench {
             }
             Place::Hosts => {
                 let cluster = &case.scenario.cluster;
-                let processes = Processes::elsewhere(folder, peer, arguments, STOP_GRACE).map_err(files)?;
-                let names = cluster.ids.in_starting_order(case.seed).iter().map(ToString::to_string).collect();
+                let processes =
+                    Processes::elsewhere(folder, peer, arguments, STOP_GRACE).map_err(files)?;
+                let names = cluster
+                    .ids
+                    .in_starting_order(case.seed)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
                 Ok(Box::new(Namespaces::new(processes, &names, cluster.hosts.clone(), case.seed)?))
             }
         }
@@ -300,10 +354,15 @@ fn required(scenario: &Scenario) -> Vec<String> {
 
 fn replay(case: &Case<'_>) -> String {
     let timing = case.timing.map(|timing| format!(" --timing {timing}")).unwrap_or_default();
-    let cell: String = case.cell.iter().map(|(name, value)| format!(" --cell {name}={value}")).collect();
+    let cell: String =
+        case.cell.iter().map(|(name, value)| format!(" --cell {name}={value}")).collect();
     let world = format!(" --world {}", case.place.name());
     let world = if case.place == Place::Processes { "" } else { &world };
-    format!("orchestrator run {}{cell} --seed {}{timing}{world}", case.source.path.display(), case.seed)
+    format!(
+        "orchestrator run {}{cell} --seed {}{timing}{world}",
+        case.source.path.display(),
+        case.seed
+    )
 }
 
 /// A path as seen from here, where it lies below.

@@ -30,11 +30,12 @@ use crate::verdict::{Outcome, Verdict, case_name};
 
 /// Runs scenarios against a real group of peers, judges what happened, and tells it.
 ///
-/// Exit codes: 0 pass, 1 the product failed, 2 unknown, 64 usage, 65 a scenario is invalid, 69 no peer to run,
-/// 70 the bench itself failed, 74 the answer could not be written, 130 interrupted.
+/// Exit codes: 0 pass, 1 the product failed, 2 unknown, 64 usage, 65 a scenario is invalid, 69 no
+/// peer to run, 70 the bench itself failed, 74 the answer could not be written, 130 interrupted.
 ///
-/// SIGINT (Ctrl-C), SIGTERM and SIGHUP ask a run to stop: its peers are ended, and it is judged. Signals within one second
-/// are one request; a later one kills at once. A signal that was ignored at the start (nohup) stays ignored.
+/// SIGINT (Ctrl-C), SIGTERM and SIGHUP ask a run to stop: its peers are ended, and it is judged.
+/// Signals within one second are one request; a later one kills at once. A signal that was ignored
+/// at the start (nohup) stays ignored.
 #[derive(Debug, Parser)]
 #[command(name = "orchestrator", version = crate::case::BUILD)]
 struct Cli {
@@ -104,8 +105,8 @@ struct Run {
     /// Shows deliveries and leadership as they happen.
     #[arg(long)]
     follow: bool,
-    /// Serves a page with links to the pages of the peers there; each peer gets the next port behind this one, or any
-    /// where it is 0. For runs in the world `processes`.
+    /// Serves a page with links to the pages of the peers there; each peer gets the next port
+    /// behind this one, or any where it is 0. For runs in the world `processes`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
     /// Stops after the first run that does not pass.
@@ -238,10 +239,13 @@ impl Failure {
             Self::Http(_, error) if error.kind() == std::io::ErrorKind::InvalidInput => exit::USAGE,
             Self::Http(..) => exit::UNAVAILABLE,
             Self::Unreadable { .. } | Self::Invalid { .. } => exit::BAD_INPUT,
-            Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => exit::UNAVAILABLE,
-            Self::Bench(BenchError::Files { .. } | BenchError::World(_)) | Self::Signals(_) | Self::Storm(_) | Self::Outputs(_) => {
-                exit::BROKEN
+            Self::Bench(BenchError::NoPeer { .. } | BenchError::OtherBuild { .. }) => {
+                exit::UNAVAILABLE
             }
+            Self::Bench(BenchError::Files { .. } | BenchError::World(_))
+            | Self::Signals(_)
+            | Self::Storm(_)
+            | Self::Outputs(_) => exit::BROKEN,
             Self::Unsaid(_) => exit::UNSAID,
         }
     }
@@ -296,7 +300,11 @@ impl Loaded {
         let path = self.source.path.display();
         match self.scenario.needs_hosts.first() {
             None => format!("{path} runs in processes and hosts"),
-            Some(need) => format!("{path} runs in hosts only: {} in line {}", need.value, self.source.locate(need.span.start).line),
+            Some(need) => format!(
+                "{path} runs in hosts only: {} in line {}",
+                need.value,
+                self.source.locate(need.span.start).line
+            ),
         }
     }
 
@@ -319,9 +327,15 @@ impl Files {
                 paths.push(path.clone());
                 continue;
             }
-            let entries = std::fs::read_dir(path).map_err(|source| Failure::Unreadable { path: path.display().to_string(), source })?;
-            let mut inside: Vec<PathBuf> =
-                entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+            let entries = std::fs::read_dir(path).map_err(|source| Failure::Unreadable {
+                path: path.display().to_string(),
+                source,
+            })?;
+            let mut inside: Vec<PathBuf> = entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|kind| kind == "toml"))
+                .collect();
             inside.sort();
             paths.extend(inside);
         }
@@ -334,7 +348,9 @@ impl Files {
         let (mut errors, mut bad) = (0, Vec::new());
         for path in self.paths()? {
             match load(&path, profile)? {
-                Ok(found) => loaded.extend(found.into_iter().filter(|one| self.wants(&one.scenario))),
+                Ok(found) => {
+                    loaded.extend(found.into_iter().filter(|one| self.wants(&one.scenario)))
+                }
                 Err(count) => {
                     errors += count;
                     bad.push(path.display().to_string());
@@ -342,7 +358,8 @@ impl Files {
             }
         }
         if errors > 0 {
-            let errors = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+            let errors =
+                if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
             return Err(Failure::Invalid { errors, files: bad.join(", ") });
         }
         if loaded.is_empty() { Err(Failure::Nothing) } else { Ok(loaded) }
@@ -355,22 +372,32 @@ impl Files {
 
     fn check(&self) -> Result<u8, Failure> {
         let loaded = self.load(None)?;
-        let only: Vec<&Loaded> = loaded.iter().filter(|one| !one.scenario.needs_hosts.is_empty()).collect();
+        let only: Vec<&Loaded> =
+            loaded.iter().filter(|one| !one.scenario.needs_hosts.is_empty()).collect();
         let mut told: Vec<String> = only.iter().map(|one| one.worlds()).collect();
         told.dedup();
         let mut words: String = told.iter().map(|line| format!("{line}\n")).collect();
         let both = loaded.len() - only.len();
-        words += &format!("{} scenarios, no errors: {both} run in processes and hosts, {} in hosts only\n", loaded.len(), only.len());
+        words += &format!(
+            "{} scenarios, no errors: {both} run in processes and hosts, {} in hosts only\n",
+            loaded.len(),
+            only.len()
+        );
         answer(&words)?;
         Ok(0)
     }
 
     fn list(&self) -> Result<u8, Failure> {
         let loaded = self.load(None)?;
-        let titles: Vec<String> = loaded.iter().map(|one| case_name(&one.scenario.name, &one.cell)).collect();
+        let titles: Vec<String> =
+            loaded.iter().map(|one| case_name(&one.scenario.name, &one.cell)).collect();
         let wide = titles.iter().map(String::len).max().unwrap_or(0);
         for (title, Loaded { scenario, .. }) in titles.iter().zip(&loaded) {
-            answer(&format!("{title:<wide$}  [{}]  {}\n", scenario.tags.join(", "), scenario.about))?;
+            answer(&format!(
+                "{title:<wide$}  [{}]  {}\n",
+                scenario.tags.join(", "),
+                scenario.about
+            ))?;
         }
         Ok(0)
     }
@@ -378,7 +405,8 @@ impl Files {
 
 /// Reads one file and tells its mistakes; the number of errors if there are any.
 fn load(path: &Path, profile: Option<Profile>) -> Result<Result<Vec<Loaded>, usize>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Unreadable { path: path.display().to_string(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Failure::Unreadable { path: path.display().to_string(), source })?;
     let source = Source::new(path, text);
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut loaded = Vec::new();
@@ -431,17 +459,24 @@ impl StormArguments {
 impl Run {
     fn perform(&self) -> Result<u8, Failure> {
         let mut loaded = self.files.load(self.timing.map(Timing::profile))?;
-        loaded.retain(|one| self.cell.iter().all(|(name, value)| one.cell.get(name) == Some(value)));
+        loaded
+            .retain(|one| self.cell.iter().all(|(name, value)| one.cell.get(name) == Some(value)));
         if loaded.is_empty() {
             return Err(Failure::Nothing);
         }
         let asked = self.world.map(WorldName::place);
         let all = loaded.len();
         // Once, and before there is any thread.
-        let missing = loaded.iter().any(|one| one.place(asked) == Ok(Place::Hosts)).then(hosts::rights::ready).and_then(Result::err);
+        let missing = loaded
+            .iter()
+            .any(|one| one.place(asked) == Ok(Place::Hosts))
+            .then(hosts::rights::ready)
+            .and_then(Result::err);
         loaded.retain(|one| {
             let why = match (one.place(asked), &missing) {
-                (Ok(Place::Hosts), Some(missing)) => format!("{}: {missing}", one.source.path.display()),
+                (Ok(Place::Hosts), Some(missing)) => {
+                    format!("{}: {missing}", one.source.path.display())
+                }
                 (Ok(_), _) => return true,
                 (Err(why), _) => why,
             };
@@ -465,7 +500,8 @@ impl Run {
             printer.remark(&format!("   PAGES http://{}/\n", pages.address()));
             bench.pages = Some(pages);
         }
-        // Not before the namespaces are there: a process that gets rights of its own loses this wish.
+        // Not before the namespaces are there: a process that gets rights of its own loses this
+        // wish.
         if let Some(parent) = self.die_with {
             set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::Signals(error.into()))?;
             // It may have ended before the kernel knew that it matters.
@@ -474,7 +510,10 @@ impl Run {
             }
         }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
-        let style = Style { colour: std::io::stdout().is_terminal(), annotate: std::env::var_os("GITHUB_ACTIONS").is_some() };
+        let style = Style {
+            colour: std::io::stdout().is_terminal(),
+            annotate: std::env::var_os("GITHUB_ACTIONS").is_some(),
+        };
         let first = self.seed.unwrap_or_else(drawn_seed);
         let timing = self.timing.map(|timing| timing.profile().name());
         let mut verdicts: Vec<Verdict> = Vec::new();
@@ -484,10 +523,16 @@ impl Run {
             // A seed that was given means one run, the one it replays.
             let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
             for turn in 0..repeat {
-                let case = Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
+                let case =
+                    Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
                 let verdict = bench.run(&case, &mut interrupts)?;
-                let text = if json { serde_json::to_string(&verdict).unwrap_or_default() + "\n" } else { style.finished(&verdict) };
-                let farewell = scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
+                let text = if json {
+                    serde_json::to_string(&verdict).unwrap_or_default() + "\n"
+                } else {
+                    style.finished(&verdict)
+                };
+                let farewell =
+                    scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
                 let text = if farewell { text + &style.farewell(&verdict) } else { text };
                 printer.result(&text);
                 let outcome = verdict.outcome;
@@ -500,14 +545,24 @@ impl Run {
         if !json {
             printer.result(&style.closing(&verdicts));
         }
-        let worst = verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
+        let worst =
+            verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
         if left_out > 0 {
             printer.result(&format!("not run: {left_out} scenarios, as said above"));
         }
-        let code = if worst == Outcome::Pass && left_out > 0 && self.strict { exit::UNAVAILABLE } else { worst.code() };
+        let code = if worst == Outcome::Pass && left_out > 0 && self.strict {
+            exit::UNAVAILABLE
+        } else {
+            worst.code()
+        };
         if !printer.finish(&mut interrupts) && code == exit::PASS {
             if let Some(why) = printer.failure() {
-                last_words(&format!("error: cannot write to standard output: {why}; the results are incomplete"), PATIENCE);
+                last_words(
+                    &format!(
+                        "error: cannot write to standard output: {why}; the results are incomplete"
+                    ),
+                    PATIENCE,
+                );
             }
             return Ok(exit::UNSAID);
         }
@@ -568,7 +623,11 @@ fn doctor() -> Result<u8, Failure> {
             }
         }
     }
-    words += if code == 0 { "worlds: processes, hosts, simulator\n" } else { "worlds: processes, simulator\n" };
+    words += if code == 0 {
+        "worlds: processes, hosts, simulator\n"
+    } else {
+        "worlds: processes, simulator\n"
+    };
     answer(&words)?;
     Ok(code)
 }

@@ -1,4 +1,5 @@
-//! The clocks: that of the events, which is `chaos`'s, and the wall clock, for names and for the times of log lines.
+//! The clocks: that of the events, which is `chaos`'s, and the wall clock, for names and for the
+//! times of log lines.
 
 pub use chaos::clock::now;
 use protocol::time::Time;
@@ -6,10 +7,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-/// The wall clock as folders are named: `20261123T081502Z`, with milliseconds so that two runs never share a name.
+/// The wall clock as folders are named: `20261123T081502Z`, with milliseconds so that two runs
+/// never share a name.
 #[must_use]
 pub fn stamp() -> String {
-    let format = format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
+    let format =
+        format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
     OffsetDateTime::now_utc().format(format).expect("the format has only numbers")
 }
 
@@ -30,7 +33,10 @@ impl WallClock {
     /// Compares the two clocks.
     #[must_use]
     pub fn measure() -> Self {
-        Self { ahead: OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000 - i128::from(now().as_micros()) }
+        Self {
+            ahead: OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000
+                - i128::from(now().as_micros()),
+        }
     }
 
     /// When a log line was written, if it begins with a time.
@@ -52,7 +58,10 @@ mod tests {
         let clock = WallClock::measure();
         let line = format!("{} INFO Peer peer1 is ready", rfc3339());
         let told = clock.time_of(&line).unwrap();
-        assert!(now().since(told) < Duration::from_secs(1) && told.since(now()) < Duration::from_secs(1));
+        assert!(
+            now().since(told) < Duration::from_secs(1)
+                && told.since(now()) < Duration::from_secs(1)
+        );
         assert_eq!(clock.time_of("no time here"), None);
     }
 

@@ -42,7 +42,9 @@ impl Disks {
         while !piece.is_empty() {
             match file.write(piece) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => piece = &piece[..piece.len() / 2],
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    piece = &piece[..piece.len() / 2]
+                }
                 Err(error) => return Err(error),
             }
         }

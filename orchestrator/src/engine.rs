@@ -1,7 +1,8 @@
 //! Does the steps of a scenario in a world, one after the other, and writes down what was done.
 //!
-//! Conditions are awaited, never slept for. Everything that runs beside the steps (readings, pauses that end by
-//! themselves, reading what the peers tell) happens in [`Engine::turn`], which every wait goes through.
+//! Conditions are awaited, never slept for. Everything that runs beside the steps (readings, pauses
+//! that end by themselves, reading what the peers tell) happens in [`Engine::turn`], which every
+//! wait goes through.
 
 mod acts;
 mod condition;
@@ -125,8 +126,11 @@ impl<'a> Engine<'a> {
         interrupts: &'a mut Interrupts,
     ) -> Self {
         let now = world.now();
-        let deadline =
-            if scenario.is_endless() { Time::from_micros(u64::MAX) } else { now + scenario.timeout.under(&scenario.cluster.knobs) };
+        let deadline = if scenario.is_endless() {
+            Time::from_micros(u64::MAX)
+        } else {
+            now + scenario.timeout.under(&scenario.cluster.knobs)
+        };
         Self {
             world,
             scenario,
@@ -147,15 +151,19 @@ impl<'a> Engine<'a> {
             last_turn: now,
             last_look: now,
             last_sample: now,
-            last_act: Window { from: now, until: Time::from_micros(u64::MAX), marks: BTreeMap::new() },
+            last_act: Window {
+                from: now,
+                until: Time::from_micros(u64::MAX),
+                marks: BTreeMap::new(),
+            },
             written: 0,
             chosen: 0,
             awaiting: String::new(),
         }
     }
 
-    /// Starts the group, does every step, waits for the expectations that have a deadline, and lets the group come to
-    /// rest. True if it did: then its progress can be judged.
+    /// Starts the group, does every step, waits for the expectations that have a deadline, and lets
+    /// the group come to rest. True if it did: then its progress can be judged.
     ///
     /// # Errors
     /// [`Halt`], where the run was given up.
@@ -169,7 +177,8 @@ impl<'a> Engine<'a> {
         self.settle()
     }
 
-    /// Ends everything (at once after a second interruption), and writes down who ended how. Returns who had to be killed.
+    /// Ends everything (at once after a second interruption), and writes down who ended how.
+    /// Returns who had to be killed.
     ///
     /// # Errors
     /// If the world cannot be ended.
@@ -180,11 +189,20 @@ impl<'a> Engine<'a> {
             enlisted.ending = true;
         }
         if !living.is_empty() {
-            self.record_at(self.world.now(), Truth::Fault { id: "end".to_owned(), fault: Fault::Stop, who: living, confirmed: true })?;
+            self.record_at(
+                self.world.now(),
+                Truth::Fault {
+                    id: "end".to_owned(),
+                    fault: Fault::Stop,
+                    who: living,
+                    confirmed: true,
+                },
+            )?;
         }
         let mut seen = Vec::new();
         let interrupts = &mut *self.interrupts;
-        let stubborn = self.world.end(&mut || interrupts.poll() && interrupts.count() > 1, &mut seen)?;
+        let stubborn =
+            self.world.end(&mut || interrupts.poll() && interrupts.count() > 1, &mut seen)?;
         for name in &stubborn {
             // Whoever has to be killed has not ended as it was asked to.
             if let Some(enlisted) = self.roster.get_mut(name) {
@@ -233,11 +251,14 @@ impl<'a> Engine<'a> {
         let cluster = &self.scenario.cluster;
         let mut ids = cluster.ids.in_starting_order(self.seed);
         ids.retain(|id| !cluster.late.contains(id));
-        let (least, most) = (cluster.stagger.0.under(&cluster.knobs), cluster.stagger.1.under(&cluster.knobs));
+        let (least, most) =
+            (cluster.stagger.0.under(&cluster.knobs), cluster.stagger.1.under(&cluster.knobs));
         for (at, id) in (0_u64..).zip(&ids) {
             if at > 0 && !most.is_zero() {
-                let spread = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
-                let gap = least + Duration::from_micros(draw_below(self.seed, "stagger", at, spread));
+                let spread =
+                    u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
+                let gap =
+                    least + Duration::from_micros(draw_below(self.seed, "stagger", at, spread));
                 let next = self.world.now() + gap;
                 self.wait_for_time(next)?;
             }
@@ -248,7 +269,8 @@ impl<'a> Engine<'a> {
 
     fn start(&mut self, spawn: &Spawn) -> Result<(), WorldError> {
         let Spawn { name, id, exits } = spawn;
-        self.roster.insert(name.clone(), Enlisted { peer: id.clone(), exits: *exits, ending: false });
+        self.roster
+            .insert(name.clone(), Enlisted { peer: id.clone(), exits: *exits, ending: false });
         self.readings.reborn(name);
         let t = self.world.now();
         let pid = self.world.start(name, id)?;
@@ -276,7 +298,11 @@ impl<'a> Engine<'a> {
         for one in seen {
             self.take(one)?;
         }
-        self.teller.progress(self.world.now().since(self.began), &self.observed.standing, &self.awaiting);
+        self.teller.progress(
+            self.world.now().since(self.began),
+            &self.observed.standing,
+            &self.awaiting,
+        );
         Ok(())
     }
 
@@ -284,10 +310,19 @@ impl<'a> Engine<'a> {
         self.teller.saw(&seen, self.began);
         if let Seen::Ended { process, peer, pid, status, signal } = &seen {
             let enlisted = self.roster.get(process);
-            let expected = enlisted
-                .is_some_and(|one| (one.ending && status.is_none_or(|status| status == 0)) || (status.is_some() && one.exits == *status));
+            let expected = enlisted.is_some_and(|one| {
+                (one.ending && status.is_none_or(|status| status == 0))
+                    || (status.is_some() && one.exits == *status)
+            });
             let (peer, process) = (peer.clone(), process.clone());
-            let exit = Truth::Exit { peer, process, pid: *pid, status: *status, signal: *signal, expected };
+            let exit = Truth::Exit {
+                peer,
+                process,
+                pid: *pid,
+                status: *status,
+                signal: *signal,
+                expected,
+            };
             return self.record_at(self.world.now(), exit);
         }
         self.observed.take(seen);
@@ -295,12 +330,19 @@ impl<'a> Engine<'a> {
     }
 
     fn flow(&mut self, now: Time) {
-        let (Some(Workload::Fed { interval, from }), true) = (&self.scenario.workload, self.flowing) else { return };
+        let (Some(Workload::Fed { interval, from }), true) =
+            (&self.scenario.workload, self.flowing)
+        else {
+            return;
+        };
         // Who publishes changes with the group, not with every turn.
         if now.since(self.last_look) > LOOK_INTERVAL {
             self.last_look = now;
             let draw = Draw { seed: self.seed, purpose: "workload", counter: 0 };
-            let processes = from.value.resolve(&self.observed.standing, &self.bindings, draw).unwrap_or_default();
+            let processes = from
+                .value
+                .resolve(&self.observed.standing, &self.bindings, draw)
+                .unwrap_or_default();
             self.readings.flow_to(&processes, now);
         }
         for process in self.readings.due(now, *interval) {
@@ -326,16 +368,21 @@ impl<'a> Engine<'a> {
             }
             if let Some(point) = &step.after {
                 let limit = self.limit(step);
-                let words = format!("step `{}` to {}", point.step, if point.end { "end" } else { "start" });
+                let words =
+                    format!("step `{}` to {}", point.step, if point.end { "end" } else { "start" });
                 self.wait(step, limit, &words, |engine| {
-                    let reached = engine.observed.of_step(&point.step).any(|act| !point.end || act.end.is_some());
+                    let reached = engine
+                        .observed
+                        .of_step(&point.step)
+                        .any(|act| !point.end || act.end.is_some());
                     if reached { Ok(()) } else { Err("it has not".to_owned()) }
                 })?;
             }
             let occurrence = self.begin(step)?;
             self.perform(step, occurrence)?;
             // What lasts is over only when it has ended by itself; a storm takes its time at once.
-            let goes_on = matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. }) || step.verb.is_of_hosts();
+            let goes_on = matches!(step.verb, Verb::Pause(_) | Verb::Starve { .. })
+                || step.verb.is_of_hosts();
             if !(goes_on && step.lasts.is_some()) {
                 self.finish(step, occurrence)?;
             }
@@ -348,7 +395,11 @@ impl<'a> Engine<'a> {
         let start = self.world.now();
         let start_marks: BTreeMap<String, u64> = self.world.marks().into_iter().collect();
         if !matches!(step.verb, Verb::Wait(_)) {
-            self.last_act = Window { from: start, until: Time::from_micros(u64::MAX), marks: start_marks.clone() };
+            self.last_act = Window {
+                from: start,
+                until: Time::from_micros(u64::MAX),
+                marks: start_marks.clone(),
+            };
         }
         let Some(id) = &step.id else { return Ok(None) };
         self.record_at(start, Truth::Step { id: id.clone(), phase: Phase::Start })?;
@@ -372,9 +423,14 @@ impl<'a> Engine<'a> {
     fn close(&mut self, id: &str, occurrence: usize) -> Result<(), Halt> {
         let now = self.world.now();
         self.record_at(now, Truth::Step { id: id.to_owned(), phase: Phase::End })?;
-        let (end_marks, bindings, moving) = (self.world.marks().into_iter().collect(), self.bindings.clone(), self.observed.moving());
+        let (end_marks, bindings, moving) = (
+            self.world.marks().into_iter().collect(),
+            self.bindings.clone(),
+            self.observed.moving(),
+        );
         let act = &mut self.observed.occurrences[occurrence];
-        (act.end, act.end_marks, act.bindings, act.moving) = (Some(now), end_marks, bindings, moving);
+        (act.end, act.end_marks, act.bindings, act.moving) =
+            (Some(now), end_marks, bindings, moving);
         Ok(())
     }
 
@@ -386,8 +442,17 @@ impl<'a> Engine<'a> {
                 let who = self.fault(step, target, &Fault::Stop)?;
                 let limit = self.limit(step);
                 self.wait(step, limit, &format!("{} to leave", who.join(", ")), |engine| {
-                    let left: Vec<String> = engine.world.living().into_iter().filter(|name| who.contains(name)).collect();
-                    if left.is_empty() { Ok(()) } else { Err(format!("{} still runs", left.join(", "))) }
+                    let left: Vec<String> = engine
+                        .world
+                        .living()
+                        .into_iter()
+                        .filter(|name| who.contains(name))
+                        .collect();
+                    if left.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(format!("{} still runs", left.join(", ")))
+                    }
                 })
             }
             Verb::Pause(target) => {
@@ -408,14 +473,20 @@ impl<'a> Engine<'a> {
                 self.starve(step, target, *share, period, occurrence)
             }
             Verb::Storm(storm) => {
-                let lasts = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
+                let lasts = step
+                    .lasts
+                    .as_ref()
+                    .map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
                 let ends = self.world.now() + lasts;
                 self.storm(step, storm, ends)
             }
             Verb::Restart { target, same_identity } => self.restart(step, target, *same_identity),
             Verb::Spawn(spawns) => {
                 let who: Vec<String> = spawns.iter().map(|spawn| spawn.name.clone()).collect();
-                self.record_at(self.world.now(), Truth::Fault { id: name_of(step), fault: Fault::Spawn, who, confirmed: true })?;
+                self.record_at(
+                    self.world.now(),
+                    Truth::Fault { id: name_of(step), fault: Fault::Spawn, who, confirmed: true },
+                )?;
                 Ok(spawns.iter().try_for_each(|spawn| self.start(spawn))?)
             }
             Verb::Publish { target, count, size } => {
@@ -433,10 +504,18 @@ impl<'a> Engine<'a> {
             Verb::Quiesce => {
                 self.flowing = false;
                 let limit = self.limit(step);
-                self.wait(step, limit, "everything published to be delivered everywhere", Self::drained)
+                self.wait(
+                    step,
+                    limit,
+                    "everything published to be delivered everywhere",
+                    Self::drained,
+                )
             }
             Verb::Sleep => {
-                let span = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
+                let span = step
+                    .lasts
+                    .as_ref()
+                    .map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
                 let due = self.world.now() + span;
                 self.wait_for_time(due)
             }

@@ -1,8 +1,8 @@
-//! Holds expectations against what was seen: by the times that the peers themselves wrote down, so that a slow
-//! orchestrator neither breaks an expectation nor lets one pass.
+//! Holds expectations against what was seen: by the times that the peers themselves wrote down, so
+//! that a slow orchestrator neither breaks an expectation nor lets one pass.
 //!
-//! An expectation after a step that is done several times has to be met each time. Log lines count only if they were
-//! written after the act, by their place in the file.
+//! An expectation after a step that is done several times has to be met each time. Log lines count
+//! only if they were written after the act, by their place in the file.
 
 mod search;
 
@@ -62,7 +62,11 @@ impl Examiner<'_> {
     #[must_use]
     pub fn examine(&self, expectation: &Expectation) -> Outcome {
         let Some(point) = &expectation.after else {
-            let window = Window { from: Time::ZERO, until: self.until(expectation, self.began, None), marks: BTreeMap::new() };
+            let window = Window {
+                from: Time::ZERO,
+                until: self.until(expectation, self.began, None),
+                marks: BTreeMap::new(),
+            };
             return self.examine_window(expectation, &window, None);
         };
         let acts: Vec<&Occurrence> = self.observed.of_step(&point.step).collect();
@@ -81,30 +85,46 @@ impl Examiner<'_> {
                 Outcome::Met => {}
                 Outcome::Pending(until) => open = Some(until),
                 Outcome::Missed { words, evidence } => {
-                    let words = if acts.len() > 1 { format!("time {} of {}: {words}", at + 1, acts.len()) } else { words };
+                    let words = if acts.len() > 1 {
+                        format!("time {} of {}: {words}", at + 1, acts.len())
+                    } else {
+                        words
+                    };
                     return Outcome::Missed { words, evidence };
                 }
             }
         }
         match open {
             None => Outcome::Met,
-            Some(until) => self.open(until, || (format!("step `{}` did not end", point.step), vec![])),
+            Some(until) => {
+                self.open(until, || (format!("step `{}` did not end", point.step), vec![]))
+            }
         }
     }
 
-    fn examine_window(&self, expectation: &Expectation, window: &Window, act: Option<&Occurrence>) -> Outcome {
+    fn examine_window(
+        &self,
+        expectation: &Expectation,
+        window: &Window,
+        act: Option<&Occurrence>,
+    ) -> Outcome {
         if let What::Unordered(least) = expectation.what {
             let count = self.unordered_at(window.from);
             return if count >= least {
                 Outcome::Met
             } else {
                 Outcome::Missed {
-                    words: format!("{count} readings were published and not ordered at that moment, expected {least} or more"),
+                    words: format!(
+                        "{count} readings were published and not ordered at that moment, expected \
+                         {least} or more"
+                    ),
                     evidence: vec![],
                 }
             };
         }
-        let bindings = act.map_or(self.bindings, |act| if act.end.is_some() { &act.bindings } else { self.bindings });
+        let bindings = act.map_or(self.bindings, |act| {
+            if act.end.is_some() { &act.bindings } else { self.bindings }
+        });
         let found = Search::over(self.observed, &expectation.what, bindings, window.clone());
         if let Some(words) = found.no_field {
             return Outcome::Missed { words, evidence: vec![] };
@@ -114,19 +134,31 @@ impl Examiner<'_> {
             Err(error) => return self.open(Some(window.until), || (error.to_string(), vec![])),
         };
         let counts: Vec<(String, u64)> = match &whom {
-            Some(processes) => processes.iter().map(|process| (process.clone(), found.count.get(process).copied().unwrap_or(0))).collect(),
+            Some(processes) => processes
+                .iter()
+                .map(|process| (process.clone(), found.count.get(process).copied().unwrap_or(0)))
+                .collect(),
             None => vec![("anybody".to_owned(), found.count.values().sum())],
         };
         let (least, most) = expectation.count;
         if let Some((who, count)) = counts.iter().find(|(_, count)| *count > most) {
-            let limit = if most == 0 { "never".to_owned() } else { format!("at most {most} times") };
-            let words = format!("{}: seen {count} times at {who}, expected {limit} {}", title(&expectation.what), self.span_of(window));
+            let limit =
+                if most == 0 { "never".to_owned() } else { format!("at most {most} times") };
+            let words = format!(
+                "{}: seen {count} times at {who}, expected {limit} {}",
+                title(&expectation.what),
+                self.span_of(window)
+            );
             return Outcome::Missed { words, evidence: found.lines };
         }
         let short: Vec<String> = counts
             .iter()
             .filter(|(_, count)| *count < least)
-            .map(|(who, count)| if least > 1 { format!("{who} ({count} of {least})") } else { who.clone() })
+            .map(
+                |(who, count)| {
+                    if least > 1 { format!("{who} ({count} of {least})") } else { who.clone() }
+                },
+            )
             .collect();
         // A bounded count stays open to its end, since one more could still come.
         let settled = most == u64::MAX || self.now > window.until || self.over;
@@ -134,7 +166,12 @@ impl Examiner<'_> {
             return Outcome::Met;
         }
         self.open(Some(window.until), || {
-            let words = format!("{}: not seen at {} {}", title(&expectation.what), short.join(", "), self.span_of(window));
+            let words = format!(
+                "{}: not seen at {} {}",
+                title(&expectation.what),
+                short.join(", "),
+                self.span_of(window)
+            );
             (words, found.near)
         })
     }
@@ -148,7 +185,12 @@ impl Examiner<'_> {
         Outcome::Pending(until.filter(|until| until.as_micros() != u64::MAX))
     }
 
-    fn whom(&self, expectation: &Expectation, bindings: &Bindings, act: Option<&Occurrence>) -> Result<Option<Vec<String>>, SelectorError> {
+    fn whom(
+        &self,
+        expectation: &Expectation,
+        bindings: &Bindings,
+        act: Option<&Occurrence>,
+    ) -> Result<Option<Vec<String>>, SelectorError> {
         let Some(on) = &expectation.on else { return Ok(None) };
         // Everybody means everybody who was there to see it.
         if let (Selector::All, Some(act)) = (&on.value, act)
@@ -156,19 +198,34 @@ impl Examiner<'_> {
         {
             return Ok(Some(act.moving.clone()));
         }
-        on.value.resolve(&self.observed.standing, bindings, Draw { seed: self.seed, purpose: "expect", counter: 0 }).map(Some)
+        on.value
+            .resolve(
+                &self.observed.standing,
+                bindings,
+                Draw { seed: self.seed, purpose: "expect", counter: 0 },
+            )
+            .map(Some)
     }
 
     fn until(&self, expectation: &Expectation, from: Time, next: Option<Time>) -> Time {
         let within = expectation.within.as_ref().map(|within| from + within.under(self.knobs));
         let before = expectation.before.as_ref().and_then(|point| self.first_after(point, from));
-        // The end of the run, once there is one: what happens while everything is taken down is nobody's concern.
+        // The end of the run, once there is one: what happens while everything is taken down is
+        // nobody's concern.
         let over = self.over.then_some(self.now);
-        [within, before, next, over].into_iter().flatten().min().unwrap_or(Time::from_micros(u64::MAX))
+        [within, before, next, over]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(Time::from_micros(u64::MAX))
     }
 
     fn first_after(&self, point: &Point, from: Time) -> Option<Time> {
-        self.observed.of_step(&point.step).filter_map(|act| instant(act, point.end)).map(|(time, _)| time).find(|time| *time >= from)
+        self.observed
+            .of_step(&point.step)
+            .filter_map(|act| instant(act, point.end))
+            .map(|(time, _)| time)
+            .find(|time| *time >= from)
     }
 
     /// How many readings were published and delivered nowhere at a moment, by the history.
@@ -178,7 +235,9 @@ impl Examiner<'_> {
             self.observed
                 .events
                 .iter()
-                .filter_map(|(_, record)| if let Record::Peer(event) = record { Some(event) } else { None })
+                .filter_map(
+                    |(_, record)| if let Record::Peer(event) = record { Some(event) } else { None },
+                )
                 .filter(|event| event.t < moment)
         };
         for event in peers() {
@@ -204,7 +263,11 @@ impl Examiner<'_> {
 }
 
 fn instant(act: &Occurrence, end: bool) -> Option<(Time, BTreeMap<String, u64>)> {
-    if end { act.end.map(|time| (time, act.end_marks.clone())) } else { Some((act.start, act.start_marks.clone())) }
+    if end {
+        act.end.map(|time| (time, act.end_marks.clone()))
+    } else {
+        Some((act.start, act.start_marks.clone()))
+    }
 }
 
 /// What is looked for, in a few words.
@@ -213,7 +276,11 @@ pub fn title(what: &What) -> String {
     match what {
         What::Event(pattern) if pattern.fields.is_empty() => format!("event `{}`", pattern.name),
         What::Event(pattern) => {
-            let fields: Vec<String> = pattern.fields.iter().map(|(key, wanted)| format!("{key} = {}", wanted.join(" or "))).collect();
+            let fields: Vec<String> = pattern
+                .fields
+                .iter()
+                .map(|(key, wanted)| format!("{key} = {}", wanted.join(" or ")))
+                .collect();
             format!("event `{}` with {}", pattern.name, fields.join(", "))
         }
         What::Log(pattern) => format!("log line /{}/", pattern.0.value),
@@ -237,7 +304,11 @@ pub struct Missed {
 /// A duration as people read it.
 #[must_use]
 pub fn shown(span: Duration) -> String {
-    if span < Duration::from_secs(1) { format!("{:.1} ms", span.as_secs_f64() * 1e3) } else { format!("{:.3} s", span.as_secs_f64()) }
+    if span < Duration::from_secs(1) {
+        format!("{:.1} ms", span.as_secs_f64() * 1e3)
+    } else {
+        format!("{:.3} s", span.as_secs_f64())
+    }
 }
 
 /// How long after the end of a window its last events may take to be read.
@@ -269,7 +340,10 @@ mod tests {
             "peer2",
             r#"{"v":1,"t":500,"p":"peer2","inc":1,"n":1,"ev":"start","pid":1,"pid_start":1,"log":null,"address":"127.0.0.1:5002","build":"b","birth":1,"priority":0,"status":null}"#,
         );
-        event("peer2", r#"{"v":1,"t":1500,"p":"peer2","inc":1,"n":2,"ev":"peer_removed","peer":"peer1","peer_inc":1,"view_id":2}"#);
+        event(
+            "peer2",
+            r#"{"v":1,"t":1500,"p":"peer2","inc":1,"n":2,"ev":"peer_removed","peer":"peer1","peer_inc":1,"view_id":2}"#,
+        );
         for (offset, text) in [(0, "became the leader"), (100, "became the leader again")] {
             let line = LogLine { offset, time: Time::from_micros(1_200), text: text.to_owned() };
             observed.logs.entry("peer2".to_owned()).or_default().push(line);
@@ -293,13 +367,24 @@ mod tests {
     /// What becomes of an expectation at a moment; `over` if that is the end of the run.
     fn examine(expectation: &str, now: u64, over: bool) -> Outcome {
         let text = format!(
-            "[scenario]\nname = 'x'\n[cluster]\npeers = 2\n[[step]]\nid = 'act'\nkill = {{ who = 'peer1', as = 'victim' }}\n[[expect]]\n{expectation}\n"
+            "[scenario]\nname = 'x'\n[cluster]\npeers = 2\n[[step]]\nid = 'act'\nkill = {{ who = \
+             'peer1', as = 'victim' }}\n[[expect]]\n{expectation}\n"
         );
         let source = Source::new(Path::new("x.toml"), text);
-        let (scenario, _) = parse(&source, &Cell::new(), None).unwrap_or_else(|found| panic!("{}", found[0].render(&source, false)));
+        let (scenario, _) = parse(&source, &Cell::new(), None)
+            .unwrap_or_else(|found| panic!("{}", found[0].render(&source, false)));
         let (observed, knobs, bindings) = (observed(), Knobs::fast(), Bindings::new());
         let (began, now) = (Time::ZERO, Time::from_micros(now));
-        Examiner { observed: &observed, knobs: &knobs, began, now, over, seed: 1, bindings: &bindings }.examine(&scenario.expectations[0])
+        Examiner {
+            observed: &observed,
+            knobs: &knobs,
+            began,
+            now,
+            over,
+            seed: 1,
+            bindings: &bindings,
+        }
+        .examine(&scenario.expectations[0])
     }
 
     #[track_caller]
@@ -317,9 +402,18 @@ mod tests {
 
     #[test]
     fn events_count_by_field_place_and_time() {
-        check_met("event = 'peer_removed'\nwhere = { peer = '$victim' }\non = 'peer2'\nafter = 'act'\nwithin = '1ms'");
-        check_missed("event = 'peer_removed'\nwhere = { peer = 'peer2' }\nafter = 'act'", "not seen at anybody");
-        check_missed("event = 'peer_removed'\non = ['peer2', '$victim']\nafter = 'act'", "not seen at peer1");
+        check_met(
+            "event = 'peer_removed'\nwhere = { peer = '$victim' }\non = 'peer2'\nafter = \
+             'act'\nwithin = '1ms'",
+        );
+        check_missed(
+            "event = 'peer_removed'\nwhere = { peer = 'peer2' }\nafter = 'act'",
+            "not seen at anybody",
+        );
+        check_missed(
+            "event = 'peer_removed'\non = ['peer2', '$victim']\nafter = 'act'",
+            "not seen at peer1",
+        );
         check_missed("event = 'peer_removed'\nafter = 'act'\nwithin = '0.4ms'", "not seen");
         check_missed("event = 'peer_removed'\ncount = 2", "1 of 2");
     }
@@ -344,6 +438,9 @@ mod tests {
         let late = "event = 'view'\nafter = 'act'\nwithin = '100ms'";
         assert_eq!(examine(late, 2_000, false), Outcome::Pending(Some(Time::from_micros(101_000))));
         assert!(matches!(examine(late, 500_000, false), Outcome::Missed { .. }));
-        assert_eq!(examine("event = 'view'\nafter = 'act'", 500_000, false), Outcome::Pending(None));
+        assert_eq!(
+            examine("event = 'view'\nafter = 'act'", 500_000, false),
+            Outcome::Pending(None)
+        );
     }
 }

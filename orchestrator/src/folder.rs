@@ -1,7 +1,9 @@
-//! The folder that a run leaves: `logs/<scenario>/<utc>-<seed>/`, with the links that lead to the newest one.
+//! The folder that a run leaves: `logs/<scenario>/<utc>-<seed>/`, with the links that lead to the
+//! newest one.
 //!
-//! A lock file names the owner by pid *and* start time, so that a run whose owner died is recognised and never guessed.
-//! Old runs that passed are pruned; failures are kept, and so is the run that the links lead to.
+//! A lock file names the owner by pid *and* start time, so that a run whose owner died is
+//! recognised and never guessed. Old runs that passed are pruned; failures are kept, and so is the
+//! run that the links lead to.
 
 use std::fs;
 use std::io;
@@ -63,7 +65,11 @@ impl Folder {
         let pid = std::process::id();
         let run_id = format!("{scenario}-{name}-{pid}");
         let folder = Self { logs, path, run_id };
-        let owner = Owner { pid, pid_start: procfs::start_time(pid).unwrap_or(0), run_id: folder.run_id.clone() };
+        let owner = Owner {
+            pid,
+            pid_start: procfs::start_time(pid).unwrap_or(0),
+            run_id: folder.run_id.clone(),
+        };
         folder.write_json("lock.json", &owner)?;
         folder.lead_links_here()?;
         Ok(folder)
@@ -105,7 +111,8 @@ impl Folder {
         self.path.join("data").join(process)
     }
 
-    /// Where what a process had kept goes when it is taken away for the `count`-th time. No id has a `~`.
+    /// Where what a process had kept goes when it is taken away for the `count`-th time. No id has
+    /// a `~`.
     #[must_use]
     pub fn former_data(&self, process: &str, count: u64) -> PathBuf {
         self.path.join("data").join(format!("{process}~{count}"))
@@ -162,7 +169,8 @@ impl Folder {
     fn lead_links_here(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.logs)? {
             let path = entry?.path();
-            let is_log = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_log.txt"));
+            let is_log =
+                path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_log.txt"));
             if is_log && path.is_symlink() {
                 fs::remove_file(path)?;
             }
@@ -180,12 +188,18 @@ impl Folder {
 #[must_use]
 pub fn locked_runs(logs: &Path) -> Vec<(PathBuf, Owner)> {
     let folders = |path: &Path| {
-        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink())
+        fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir() && !path.is_symlink())
     };
     folders(logs)
         .flat_map(|scenario| folders(&scenario).collect::<Vec<_>>())
         .filter_map(|run| {
-            let owner = serde_json::from_str(&fs::read_to_string(run.join("lock.json")).ok()?).ok()?;
+            let owner =
+                serde_json::from_str(&fs::read_to_string(run.join("lock.json")).ok()?).ok()?;
             Some((run, owner))
         })
         .collect()
@@ -196,17 +210,22 @@ fn check_ours(folder: &Path) -> io::Result<()> {
     let meta = fs::symlink_metadata(folder)?;
     let shown = folder.display();
     if !meta.is_dir() {
-        return Err(io::Error::other(format!("{shown} is no folder; a link that leads to one will not do")));
+        return Err(io::Error::other(format!(
+            "{shown} is no folder; a link that leads to one will not do"
+        )));
     }
     if meta.mode() & WRITABLE_BY_ALL != 0 {
-        return Err(io::Error::other(format!("everybody can write into {shown}; `chmod o-w {shown}`")));
+        return Err(io::Error::other(format!(
+            "everybody can write into {shown}; `chmod o-w {shown}`"
+        )));
     }
     Ok(())
 }
 
 fn has_passed(run: &Path) -> bool {
     let verdict = fs::read_to_string(run.join("verdict.json")).ok();
-    let verdict: Option<serde_json::Value> = verdict.and_then(|text| serde_json::from_str(&text).ok());
+    let verdict: Option<serde_json::Value> =
+        verdict.and_then(|text| serde_json::from_str(&text).ok());
     verdict.is_some_and(|verdict| verdict["outcome"] == "pass")
 }
 
@@ -257,7 +276,9 @@ mod tests {
     #[test]
     fn old_passes_go_and_failures_stay() {
         let logs = tempfile::tempdir().unwrap();
-        let runs: Vec<Folder> = (0..PASSES_KEPT as u64 + 4).map(|seed| Folder::create(logs.path(), "story", seed).unwrap()).collect();
+        let runs: Vec<Folder> = (0..PASSES_KEPT as u64 + 4)
+            .map(|seed| Folder::create(logs.path(), "story", seed).unwrap())
+            .collect();
         for (at, run) in runs.iter().enumerate() {
             let outcome = if at == 0 { "fail" } else { "pass" };
             run.write("verdict.json", &format!("{{\"outcome\":\"{outcome}\"}}")).unwrap();
@@ -266,7 +287,11 @@ mod tests {
         let newest = runs.last().unwrap();
         newest.prune().unwrap();
         let left = fs::read_dir(logs.path().join("story")).unwrap().count();
-        assert_eq!(left, PASSES_KEPT + 2, "the passes that are kept, the failure, and the run itself");
+        assert_eq!(
+            left,
+            PASSES_KEPT + 2,
+            "the passes that are kept, the failure, and the run itself"
+        );
         assert!(runs[0].path().exists() && newest.path().exists());
     }
 }

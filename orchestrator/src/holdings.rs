@@ -12,7 +12,8 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What this process holds now; none if there is no such process, or it has ended and only waits to be reaped.
+    /// What this process holds now; none if there is no such process, or it has ended and only
+    /// waits to be reaped.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -37,11 +38,21 @@ mod tests {
 
     #[test]
     fn a_process_holds_something_until_it_ends() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         assert!(Holdings::of(child.id()).is_some());
         child.kill().unwrap();
-        let ended = nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()));
-        nix::sys::wait::waitid(ended, nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT).unwrap();
+        let ended =
+            nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        nix::sys::wait::waitid(
+            ended,
+            nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT,
+        )
+        .unwrap();
         assert_eq!(Holdings::of(child.id()), None, "a zombie holds nothing");
         child.wait().unwrap();
         assert_eq!(Holdings::of(child.id()), None);

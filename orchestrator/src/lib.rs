@@ -1,9 +1,9 @@
 //! From a scenario file to a verdict on a real group of peers.
 //!
-//! [`scenario`] reads and checks a file; [`plan`] tells what a seed makes of it; [`engine`] does its steps in a
-//! [`world`]; everything that was seen is [`observed`]; [`expect`] and the judge of `promises` weigh it; [`verdict`]
-//! is the outcome and [`report`] tells it. [`case`] ties a run together, [`supervisor`] sees to it that nothing
-//! outlives one, and [`folder`] is what stays.
+//! [`scenario`] reads and checks a file; [`plan`] tells what a seed makes of it; [`engine`] does
+//! its steps in a [`world`]; everything that was seen is [`observed`]; [`expect`] and the judge of
+//! `promises` weigh it; [`verdict`] is the outcome and [`report`] tells it. [`case`] ties a run
+//! together, [`supervisor`] sees to it that nothing outlives one, and [`folder`] is what stays.
 //!
 //! Peers are started as processes and never linked: what is tested is what ships.
 

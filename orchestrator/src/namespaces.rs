@@ -43,22 +43,41 @@ impl Namespaces {
     ///
     /// # Errors
     /// If a host cannot be made.
-    pub fn new(processes: Processes, names: &BTreeSet<String>, special: BTreeMap<String, Host>, seed: u64) -> Result<Self, WorldError> {
+    pub fn new(
+        processes: Processes,
+        names: &BTreeSet<String>,
+        special: BTreeMap<String, Host>,
+        seed: u64,
+    ) -> Result<Self, WorldError> {
         let network = Network::new(seed)?;
-        let mut world = Self { processes, network, special, size: names.len() + SPARE, undo: BTreeMap::new(), disks: Disks::default() };
+        let mut world = Self {
+            processes,
+            network,
+            special,
+            size: names.len() + SPARE,
+            undo: BTreeMap::new(),
+            disks: Disks::default(),
+        };
         names.iter().try_for_each(|name| world.add(name))?;
         Ok(world)
     }
 
     fn add(&mut self, name: &str) -> Result<(), WorldError> {
-        let plans = self.special.get(name).map(|host| host.interfaces.clone()).filter(|plans| !plans.is_empty());
+        let plans = self
+            .special
+            .get(name)
+            .map(|host| host.interfaces.clone())
+            .filter(|plans| !plans.is_empty());
         self.network.add(name, &plans.unwrap_or_else(|| vec![Plan::plain()]), self.size)?;
         Ok(())
     }
 
     /// The directed pairs of a table, by number of host.
     fn pairs(&self, table: &Table) -> BTreeSet<(usize, usize)> {
-        table.links().filter_map(|(from, to)| Some((self.network.number(from)?, self.network.number(to)?))).collect()
+        table
+            .links()
+            .filter_map(|(from, to)| Some((self.network.number(from)?, self.network.number(to)?)))
+            .collect()
     }
 
     /// `@peer2` in a flag is the address of that host.
@@ -68,14 +87,22 @@ impl Namespaces {
         for part in parts {
             let end = part.find([':', ',', '/']).unwrap_or(part.len());
             let (name, rest) = part.split_at(end);
-            let address = self.network.address(name).ok_or_else(|| WorldError::Impossible { what: format!("the address of @{name}") })?;
+            let address = self.network.address(name).ok_or_else(|| WorldError::Impossible {
+                what: format!("the address of @{name}"),
+            })?;
             text.push_str(&address.to_string());
             text.push_str(rest);
         }
         Ok(text)
     }
 
-    fn change(&mut self, under: &str, who: &[String], name: &str, change: Change) -> Result<(), WorldError> {
+    fn change(
+        &mut self,
+        under: &str,
+        who: &[String],
+        name: &str,
+        change: Change,
+    ) -> Result<(), WorldError> {
         let undo = match change {
             Change::Down => Some(Change::Up),
             Change::NoCarrier => Some(Change::Carrier),
@@ -87,7 +114,11 @@ impl Namespaces {
         for host in who {
             self.network.change(host, name, change)?;
             if let Some(undo) = undo {
-                self.undo.entry(under.to_owned()).or_default().push((host.clone(), name.to_owned(), undo));
+                self.undo.entry(under.to_owned()).or_default().push((
+                    host.clone(),
+                    name.to_owned(),
+                    undo,
+                ));
             }
         }
         Ok(())
@@ -95,7 +126,11 @@ impl Namespaces {
 
     fn wall(&self, under: &str, who: &[String], wall: Wall) {
         for host in who {
-            let (Some(number), Some(address)) = (self.network.number(host), self.network.address(host)) else { continue };
+            let (Some(number), Some(address)) =
+                (self.network.number(host), self.network.address(host))
+            else {
+                continue;
+            };
             let known = || self.network.switch.connections_of(address);
             let firewall = match wall {
                 Wall::DefaultDeny => Firewall::DefaultDeny { known: known() },
@@ -105,7 +140,11 @@ impl Namespaces {
                 Wall::Forgets => Firewall::Forgets { known: known() },
             };
             // What a firewall has forgotten it does not remember when it is over.
-            let name = if wall == Wall::Forgets { format!("forgotten by {under} {host} {address}") } else { format!("{under} {host}") };
+            let name = if wall == Wall::Forgets {
+                format!("forgotten by {under} {host} {address}")
+            } else {
+                format!("{under} {host}")
+            };
             self.network.switch.put(Rule { name, effect: Effect::Wall { host: number, firewall } });
         }
     }
@@ -125,12 +164,16 @@ impl World for Namespaces {
             self.add(process)?;
         }
         let mut flags = vec![];
-        for (flag, value) in self.special.get(process).map(|host| host.flags.clone()).unwrap_or_default() {
+        for (flag, value) in
+            self.special.get(process).map(|host| host.flags.clone()).unwrap_or_default()
+        {
             flags.extend([format!("--{flag}"), self.resolved(&value)?]);
         }
         let host = self.special.get(process).cloned().unwrap_or_default();
         if let Some(size) = host.disk {
-            self.disks.mount(&self.processes.data(process), size).map_err(|source| system("mount a disk", source))?;
+            self.disks
+                .mount(&self.processes.data(process), size)
+                .map_err(|source| system("mount a disk", source))?;
         }
         let unread = host.unread;
         let Self { processes, network, .. } = self;
@@ -149,18 +192,30 @@ impl World for Namespaces {
         let rule = |effect| Rule { name: name.to_owned(), effect };
         match wrong {
             Wrong::Cut { table, traffic } => {
-                self.network.switch.put(rule(Effect::Cut { pairs: self.pairs(table), traffic: *traffic }));
+                self.network
+                    .switch
+                    .put(rule(Effect::Cut { pairs: self.pairs(table), traffic: *traffic }));
             }
             Wrong::Bad { table, traffic, line } => {
-                self.network.switch.put(rule(Effect::Bad { pairs: self.pairs(table), traffic: *traffic, line: *line }));
+                self.network.switch.put(rule(Effect::Bad {
+                    pairs: self.pairs(table),
+                    traffic: *traffic,
+                    line: *line,
+                }));
             }
-            Wrong::Interface { who, name: interface, change } => self.change(name, who, interface, *change)?,
+            Wrong::Interface { who, name: interface, change } => {
+                self.change(name, who, interface, *change)?
+            }
             Wrong::Disk { who, disk } => {
                 for host in who {
                     let folder = self.processes.data(host);
                     match disk {
-                        Disk::Full => self.disks.fill(name, &folder).map_err(|source| system("fill a disk", source))?,
-                        Disk::Removed => std::fs::remove_dir_all(&folder).map_err(|source| system("remove a folder", source))?,
+                        Disk::Full => self
+                            .disks
+                            .fill(name, &folder)
+                            .map_err(|source| system("fill a disk", source))?,
+                        Disk::Removed => std::fs::remove_dir_all(&folder)
+                            .map_err(|source| system("remove a folder", source))?,
                     }
                 }
             }
@@ -208,7 +263,10 @@ impl World for Namespaces {
 
     fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
         if let Some(failure) = self.network.switch.failure() {
-            return Err(WorldError::System { doing: "switch frames".to_owned(), source: std::io::Error::other(failure) });
+            return Err(WorldError::System {
+                doing: "switch frames".to_owned(),
+                source: std::io::Error::other(failure),
+            });
         }
         self.processes.turn(seen)
     }
@@ -217,7 +275,11 @@ impl World for Namespaces {
         self.processes.record(event)
     }
 
-    fn end(&mut self, hurry: &mut dyn FnMut() -> bool, seen: &mut Vec<Seen>) -> Result<Vec<String>, WorldError> {
+    fn end(
+        &mut self,
+        hurry: &mut dyn FnMut() -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Result<Vec<String>, WorldError> {
         let ended = self.processes.end(hurry, seen);
         self.disks.keep().map_err(|source| system("keep what is on a disk", source))?;
         ended

@@ -1,5 +1,5 @@
-//! All that was seen of a run so far: the history, the logs, where the group stands, what was published and delivered,
-//! and when each step was done.
+//! All that was seen of a run so far: the history, the logs, where the group stands, what was
+//! published and delivered, and when each step was done.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -65,8 +65,8 @@ pub struct Occurrence {
 }
 
 impl Observed {
-    /// Takes in something that was seen. An ended process is told by [`Self::witness`], since only the engine knows
-    /// whether that was expected.
+    /// Takes in something that was seen. An ended process is told by [`Self::witness`], since only
+    /// the engine knows whether that was expected.
     pub fn take(&mut self, seen: Seen) {
         match seen {
             Seen::Event { process, record } => {
@@ -74,12 +74,15 @@ impl Observed {
                     self.standing.observe(&process, event);
                     self.ledger.observe(&process, event);
                     if let Note::ElectionStarted { .. } = &event.note {
-                        self.last_election = Some(self.last_election.map_or(event.t, |last| last.max(event.t)));
+                        self.last_election =
+                            Some(self.last_election.map_or(event.t, |last| last.max(event.t)));
                     }
                 }
                 self.events.push((process, record));
             }
-            Seen::Line { process, offset, time, text } => self.logs.entry(process).or_default().push(LogLine { offset, time, text }),
+            Seen::Line { process, offset, time, text } => {
+                self.logs.entry(process).or_default().push(LogLine { offset, time, text })
+            }
             Seen::Unreadable { process, why } => self.unreadable.push(format!("{process}: {why}")),
             Seen::Ended { .. } => {}
         }
@@ -112,7 +115,8 @@ type Key = (PeerId, Incarnation, Oseq);
 /// Readings and where they got to.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Delivered by somebody. Kept whole, because a delivery may be read before the publisher's own event is.
+    /// Delivered by somebody. Kept whole, because a delivery may be read before the publisher's own
+    /// event is.
     ordered: HashSet<Key>,
     /// Published, and delivered by nobody.
     unordered: HashSet<Key>,
@@ -144,7 +148,8 @@ impl Ledger {
                     self.unordered.insert(key);
                 }
             }
-            // Of a full window a peer says no more than that; it publishes the line as soon as there is room.
+            // Of a full window a peer says no more than that; it publishes the line as soon as
+            // there is room.
             Note::Refused { why: Refusal::WindowFull, .. } => {}
             Note::Refused { .. } => life.settled += 1,
             Note::Deliver { seq, origin, origin_inc, oseq, .. } => {
@@ -165,7 +170,9 @@ impl Ledger {
             }
             Note::Lost { seq, origin, origin_inc, from, to, .. } => {
                 life.position = life.position.max(*seq);
-                let is_lost = |(peer, inc, oseq): &Key| peer == origin && inc == origin_inc && from <= oseq && oseq <= to;
+                let is_lost = |(peer, inc, oseq): &Key| {
+                    peer == origin && inc == origin_inc && from <= oseq && oseq <= to
+                };
                 self.unordered.retain(|key| !is_lost(key));
             }
             _ => {}
@@ -196,14 +203,25 @@ impl Ledger {
 
     /// What is still under way among these processes, whose peers are `peers`; none if nothing is.
     #[must_use]
-    pub fn under_way(&self, processes: &[String], peers: &BTreeSet<(PeerId, Incarnation)>) -> Option<String> {
-        let waiting = self.unordered.iter().filter(|(peer, inc, _)| peers.contains(&(peer.clone(), *inc))).count();
+    pub fn under_way(
+        &self,
+        processes: &[String],
+        peers: &BTreeSet<(PeerId, Incarnation)>,
+    ) -> Option<String> {
+        let waiting = self
+            .unordered
+            .iter()
+            .filter(|(peer, inc, _)| peers.contains(&(peer.clone(), *inc)))
+            .count();
         if waiting > 0 {
             return Some(format!("{waiting} readings are published and not ordered"));
         }
-        let lives = || processes.iter().filter_map(|process| Some((process, self.lives.get(process)?)));
+        let lives =
+            || processes.iter().filter_map(|process| Some((process, self.lives.get(process)?)));
         let last = lives().map(|(_, life)| life.last_reading).max().unwrap_or_default();
         let behind = lives().find(|(_, life)| life.position < last);
-        behind.map(|(process, life)| format!("{process} has delivered up to #{}, others up to #{last}", life.position))
+        behind.map(|(process, life)| {
+            format!("{process} has delivered up to #{}, others up to #{last}", life.position)
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! The pages of the peers of a run, and one page with links to them.
 //!
-//! The peers serve their pages themselves (`peer run --http`); a thread of its own says where they are. It is for people of this
-//! machine only: it listens on loopback, and answers everything with the same few links.
+//! The peers serve their pages themselves (`peer run --http`); a thread of its own says where they
+//! are. It is for people of this machine only: it listens on loopback, and answers everything with
+//! the same few links.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
@@ -26,11 +27,18 @@ impl Pages {
     /// The address is no loopback address, or the port is taken.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         if !address.ip().is_loopback() {
-            let say = format!("{address} can be reached from other machines, and these pages have no token; take 127.0.0.1 or [::1]");
+            let say = format!(
+                "{address} can be reached from other machines, and these pages have no token; take \
+                 127.0.0.1 or [::1]"
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, say));
         }
         let listener = TcpListener::bind(address)?;
-        let pages = Self { bound: listener.local_addr()?, is_free_choice: address.port() == 0, places: Arc::default() };
+        let pages = Self {
+            bound: listener.local_addr()?,
+            is_free_choice: address.port() == 0,
+            places: Arc::default(),
+        };
         let told = pages.clone();
         thread::Builder::new().name("pages".to_owned()).spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -65,7 +73,9 @@ impl Pages {
             // The peer binds it at once; nobody else is likely to be given it in between.
             TcpListener::bind((self.bound.ip(), 0))?.local_addr()?.port()
         } else {
-            let behind = u16::try_from(places.len() + 1).ok().and_then(|count| self.bound.port().checked_add(count));
+            let behind = u16::try_from(places.len() + 1)
+                .ok()
+                .and_then(|count| self.bound.port().checked_add(count));
             behind.ok_or_else(|| io::Error::other("there is no port left for its page"))?
         };
         let place = SocketAddr::new(self.bound.ip(), port);
@@ -79,15 +89,25 @@ impl Pages {
         let mut head = [0; HEAD_MOST];
         let count = stream.read(&mut head)?;
         let head = String::from_utf8_lossy(&head[..count]).into_owned();
-        let host = head.lines().find_map(|line| line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("host")));
+        let host = head.lines().find_map(|line| {
+            line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+        });
         let is_ours = host.is_some_and(|(_, host)| is_local(host.trim()));
         let (status, kind, body) = match head.split(' ').next() {
             Some("GET") if is_ours => ("200 OK", "text/html", self.links()),
-            Some("GET") => ("421 Misdirected Request", "text/plain", "this is a page for this machine; ask for localhost\n".to_owned()),
+            Some("GET") => (
+                "421 Misdirected Request",
+                "text/plain",
+                "this is a page for this machine; ask for localhost\n".to_owned(),
+            ),
             _ => ("405 Method Not Allowed", "text/plain", "only GET is answered\n".to_owned()),
         };
         let length = body.len();
-        write!(stream, "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {length}\r\n{HEADERS}{body}")
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: \
+             {length}\r\n{HEADERS}{body}"
+        )
     }
 
     /// Names of processes are harmless by construction.
@@ -95,26 +115,37 @@ impl Pages {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = HEAD.to_owned();
         for (name, place) in places.iter() {
-            let _never_fails = write!(text, "<li><a href=\"http://{place}/\">{name}</a> at {place}");
+            let _never_fails =
+                write!(text, "<li><a href=\"http://{place}/\">{name}</a> at {place}");
         }
-        text.push_str("</ul><p>A peer that has ended does not answer; it does again once it is started.\n");
+        text.push_str(
+            "</ul><p>A peer that has ended does not answer; it does again once it is started.\n",
+        );
         text
     }
 }
 
-/// Whether a request is meant for this machine, and not for a name that somebody elsewhere has given it.
+/// Whether a request is meant for this machine, and not for a name that somebody elsewhere has
+/// given it.
 fn is_local(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.parse::<u16>().is_ok())
+        .map_or(host, |(name, _)| name);
     let name = name.trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 const PATIENCE: Duration = Duration::from_secs(1);
 const HEAD_MOST: usize = 8_192;
-const HEADERS: &str = "Content-Security-Policy: default-src 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+const HEADERS: &str = "Content-Security-Policy: default-src 'none'\r\nX-Content-Type-Options: \
+                       nosniff\r\nReferrer-Policy: no-referrer\r\n\
     Cache-Control: no-store\r\nConnection: close\r\n\r\n";
-const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-    <meta name=\"color-scheme\" content=\"light dark\"><title>Peers of this run</title><h1>Peers of this run</h1><ul>";
+const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta \
+                    name=\"viewport\" content=\"width=device-width\">\
+    <meta name=\"color-scheme\" content=\"light dark\"><title>Peers of this run</title><h1>Peers \
+    of this run</h1><ul>";
 
 #[cfg(test)]
 mod tests {
@@ -136,11 +167,20 @@ mod tests {
             text
         };
         let links = ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        assert!(links.starts_with("HTTP/1.1 200") && links.contains(&format!("<a href=\"http://{other}/\">peer2</a>")), "{links}");
+        assert!(
+            links.starts_with("HTTP/1.1 200")
+                && links.contains(&format!("<a href=\"http://{other}/\">peer2</a>")),
+            "{links}"
+        );
         assert!(ask("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").starts_with("HTTP/1.1 421"));
         assert!(ask("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 405"));
         pages.clear();
         assert!(!ask("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n").contains("peer2"));
-        assert!(is_local("127.0.0.1:8080") && is_local("[::1]") && !is_local("127.0.0.1.evil.example") && !is_local(""));
+        assert!(
+            is_local("127.0.0.1:8080")
+                && is_local("[::1]")
+                && !is_local("127.0.0.1.evil.example")
+                && !is_local("")
+        );
     }
 }

@@ -21,12 +21,22 @@ fn write_plan(scenario: &Scenario, seed: u64, text: &mut String) -> std::fmt::Re
     let names: Vec<&str> = ids.iter().map(protocol::id::PeerId::as_str).collect();
     writeln!(text, "scenario   {}: {}", scenario.name, scenario.about)?;
     writeln!(text, "seed       {seed}")?;
-    writeln!(text, "world      {}", if scenario.needs_hosts.is_empty() { "processes, hosts" } else { "hosts" })?;
-    writeln!(text, "peers      {}", names.join(", "))?;
-    writeln!(text, "stagger    {} to {}", shown(cluster.stagger.0.under(knobs)), shown(cluster.stagger.1.under(knobs)))?;
     writeln!(
         text,
-        "timing     {}: heartbeat {}, heartbeat_timeout {}, election_timeout {}, sync_timeout {}, join_timeout {}",
+        "world      {}",
+        if scenario.needs_hosts.is_empty() { "processes, hosts" } else { "hosts" }
+    )?;
+    writeln!(text, "peers      {}", names.join(", "))?;
+    writeln!(
+        text,
+        "stagger    {} to {}",
+        shown(cluster.stagger.0.under(knobs)),
+        shown(cluster.stagger.1.under(knobs))
+    )?;
+    writeln!(
+        text,
+        "timing     {}: heartbeat {}, heartbeat_timeout {}, election_timeout {}, sync_timeout {}, \
+         join_timeout {}",
         cluster.profile.name(),
         shown(knobs.heartbeat_interval),
         shown(knobs.heartbeat_timeout),
@@ -38,10 +48,14 @@ fn write_plan(scenario: &Scenario, seed: u64, text: &mut String) -> std::fmt::Re
         writeln!(text, "option     --{flag} {value}")?;
     }
     match &scenario.workload {
-        Some(Workload::Fed { interval, from }) => writeln!(text, "workload   one reading every {} from {}", shown(*interval), from.value)?,
-        Some(Workload::Host { interval }) => {
-            writeln!(text, "workload   every peer measures the machine every {}", shown(interval.under(knobs)))?
+        Some(Workload::Fed { interval, from }) => {
+            writeln!(text, "workload   one reading every {} from {}", shown(*interval), from.value)?
         }
+        Some(Workload::Host { interval }) => writeln!(
+            text,
+            "workload   every peer measures the machine every {}",
+            shown(interval.under(knobs))
+        )?,
         None => {}
     }
     writeln!(text, "timeout    {}", shown(scenario.timeout.under(knobs)))?;
@@ -56,7 +70,12 @@ fn write_plan(scenario: &Scenario, seed: u64, text: &mut String) -> std::fmt::Re
     Ok(())
 }
 
-fn write_step(step: &Step, scenario: &Scenario, number: &str, text: &mut String) -> std::fmt::Result {
+fn write_step(
+    step: &Step,
+    scenario: &Scenario,
+    number: &str,
+    text: &mut String,
+) -> std::fmt::Result {
     let knobs = &scenario.cluster.knobs;
     write!(text, "  {number:<6} {}", describe(step))?;
     for (word, span) in [("at", &step.at), ("for", &step.lasts), ("within", &step.within)] {
@@ -76,7 +95,11 @@ fn write_step(step: &Step, scenario: &Scenario, number: &str, text: &mut String)
     Ok(())
 }
 
-fn write_expectation(expectation: &Expectation, scenario: &Scenario, text: &mut String) -> std::fmt::Result {
+fn write_expectation(
+    expectation: &Expectation,
+    scenario: &Scenario,
+    text: &mut String,
+) -> std::fmt::Result {
     let Expectation { what, on, after, before, within, count, .. } = expectation;
     let how_often = match count {
         (0, 0) => "never ".to_owned(),
@@ -91,7 +114,12 @@ fn write_expectation(expectation: &Expectation, scenario: &Scenario, text: &mut 
     }
     for (word, point) in [("after", after), ("before", before)] {
         if let Some(point) = point {
-            write!(text, ", {word} the {} of {}", if point.end { "end" } else { "start" }, point.step)?;
+            write!(
+                text,
+                ", {word} the {} of {}",
+                if point.end { "end" } else { "start" },
+                point.step
+            )?;
         }
     }
     if let Some(within) = within {

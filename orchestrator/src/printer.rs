@@ -1,7 +1,8 @@
 //! What is printed while runs go on, on standard output and standard error.
 //!
-//! Threads do the writing: whoever does not read must not keep this process from ending peers in time, or from hearing
-//! Ctrl-C. At the end a command waits for its results to be read, unless it is interrupted.
+//! Threads do the writing: whoever does not read must not keep this process from ending peers in
+//! time, or from hearing Ctrl-C. At the end a command waits for its results to be read, unless it
+//! is interrupted.
 
 use std::fs::File;
 use std::io;
@@ -29,7 +30,9 @@ impl Printer {
     /// # Errors
     /// Those of the operating system.
     pub fn start() -> io::Result<Self> {
-        let outlet = |name, output: io::Result<OwnedFd>, manner| Outlet::start(name, File::from(output?), manner);
+        let outlet = |name, output: io::Result<OwnedFd>, manner| {
+            Outlet::start(name, File::from(output?), manner)
+        };
         Ok(Self {
             results: outlet("results", io::stdout().as_fd().try_clone_to_owned(), RESULTS)?,
             remarks: outlet("remarks", io::stderr().as_fd().try_clone_to_owned(), REMARKS)?,
@@ -51,11 +54,14 @@ impl Printer {
     /// Where a live line is drawn: on standard error.
     #[must_use]
     pub fn draw_target(&self) -> ProgressDrawTarget {
-        ProgressDrawTarget::term_like(Box::new(Screen { remarks: self.remarks.clone(), drawn: Mutex::default() }))
+        ProgressDrawTarget::term_like(Box::new(Screen {
+            remarks: self.remarks.clone(),
+            drawn: Mutex::default(),
+        }))
     }
 
-    /// Waits until the results are read, or somebody asks to stop; whether all of them were written. Whoever has asked to stop
-    /// before does not have to ask again.
+    /// Waits until the results are read, or somebody asks to stop; whether all of them were
+    /// written. Whoever has asked to stop before does not have to ask again.
     pub fn finish(&self, interrupts: &mut Interrupts) -> bool {
         let before = interrupts.count();
         let began = Instant::now();
@@ -69,7 +75,8 @@ impl Printer {
         self.results.health().dropped == 0
     }
 
-    /// Why the results could not be written; none where their reader has gone away, or nothing failed.
+    /// Why the results could not be written; none where their reader has gone away, or nothing
+    /// failed.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let broken_pipe = io::Error::from_raw_os_error(nix::errno::Errno::EPIPE as i32).to_string();
@@ -134,7 +141,8 @@ impl TermLike for Screen {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let mut drawn = self.drawn.lock().map_err(|_| io::Error::other("a drawing was broken off"))?;
+        let mut drawn =
+            self.drawn.lock().map_err(|_| io::Error::other("a drawing was broken off"))?;
         if !drawn.is_empty() {
             let _dropped_and_counted = self.remarks.put(drawn.as_bytes());
             drawn.clear();

@@ -1,4 +1,5 @@
-//! The world of real peers: processes on loopback, driven by signals, fed by pipes, read by their files.
+//! The world of real peers: processes on loopback, driven by signals, fed by pipes, read by their
+//! files.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -52,11 +53,17 @@ struct Tails {
 }
 
 impl Processes {
-    /// A world in which nothing runs yet. `grace` is how long a peer may take to leave when everything ends.
+    /// A world in which nothing runs yet. `grace` is how long a peer may take to leave when
+    /// everything ends.
     ///
     /// # Errors
     /// If a port cannot be leased or a file cannot be made.
-    pub fn new(folder: Folder, program: std::path::PathBuf, flags: Vec<String>, grace: Duration) -> io::Result<Self> {
+    pub fn new(
+        folder: Folder,
+        program: std::path::PathBuf,
+        flags: Vec<String>,
+        grace: Duration,
+    ) -> io::Result<Self> {
         let lease = Some(lease()?);
         Self::on(lease, folder, program, flags, grace)
     }
@@ -65,7 +72,12 @@ impl Processes {
     ///
     /// # Errors
     /// If a file cannot be made.
-    pub(crate) fn elsewhere(folder: Folder, program: std::path::PathBuf, flags: Vec<String>, grace: Duration) -> io::Result<Self> {
+    pub(crate) fn elsewhere(
+        folder: Folder,
+        program: std::path::PathBuf,
+        flags: Vec<String>,
+        grace: Duration,
+    ) -> io::Result<Self> {
         Self::on(None, folder, program, flags, grace)
     }
 
@@ -76,10 +88,24 @@ impl Processes {
         flags: Vec<String>,
         grace: Duration,
     ) -> io::Result<Self> {
-        let truth = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(folder.events(TRUTH))?;
+        let truth = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(folder.events(TRUTH))?;
         let supervisor = Supervisor::new(Outfit { program, flags }, folder.clone())?;
         let wall = WallClock::measure();
-        Ok(Self { supervisor, folder, tails: BTreeMap::new(), ports: BTreeMap::new(), truth, wall, lease, grace, pages: None })
+        Ok(Self {
+            supervisor,
+            folder,
+            tails: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            truth,
+            wall,
+            lease,
+            grace,
+            pages: None,
+        })
     }
 
     /// The same, with a page for each peer.
@@ -95,22 +121,35 @@ impl Processes {
     }
 
     /// Starts a process with these flags for its place on the network.
-    pub(crate) fn start_at(&mut self, process: &str, peer: &PeerId, place: &[String], unread: bool) -> Result<u32, WorldError> {
-        let pid = self.supervisor.start(process, peer, place, unread).map_err(|source| error(&format!("start {process}"), source))?;
+    pub(crate) fn start_at(
+        &mut self,
+        process: &str,
+        peer: &PeerId,
+        place: &[String],
+        unread: bool,
+    ) -> Result<u32, WorldError> {
+        let pid = self
+            .supervisor
+            .start(process, peer, place, unread)
+            .map_err(|source| error(&format!("start {process}"), source))?;
         self.folder.link_log(process).map_err(|source| error("link the log", source))?;
         let folder = &self.folder;
-        self.tails
-            .entry(process.to_owned())
-            .or_insert_with(|| Tails { events: Tail::new(&folder.events(process)), log: Tail::new(&folder.log(process)) });
+        self.tails.entry(process.to_owned()).or_insert_with(|| Tails {
+            events: Tail::new(&folder.events(process)),
+            log: Tail::new(&folder.log(process)),
+        });
         Ok(pid)
     }
 
-    /// Hands a signal to all of them before it looks whether it worked at any: between the first and the last of three
-    /// that are killed at once nobody is to notice anything.
+    /// Hands a signal to all of them before it looks whether it worked at any: between the first
+    /// and the last of three that are killed at once nobody is to notice anything.
     fn signal(&mut self, processes: &[String], signal: Signal) -> Result<bool, WorldError> {
         let mut all = true;
         for process in processes {
-            let told = self.supervisor.signal(process, signal).map_err(|source| error(&format!("signal {process}"), source))?;
+            let told = self
+                .supervisor
+                .signal(process, signal)
+                .map_err(|source| error(&format!("signal {process}"), source))?;
             // Who has ended stands still.
             all &= told || signal == Signal::SIGSTOP;
         }
@@ -128,7 +167,10 @@ impl Processes {
     fn read(&mut self, seen: &mut Vec<Seen>) -> Result<(), WorldError> {
         let mut lines = Vec::new();
         for (process, tails) in &mut self.tails {
-            tails.events.read(&mut lines).map_err(|source| error(&format!("read the events of {process}"), source))?;
+            tails
+                .events
+                .read(&mut lines)
+                .map_err(|source| error(&format!("read the events of {process}"), source))?;
             for line in lines.drain(..) {
                 match parse_line(&line.text) {
                     Ok(Line::Record(record) | Line::Glued(_, record)) => {
@@ -144,7 +186,10 @@ impl Processes {
                     Err(why) => seen.push(Seen::Unreadable { process: process.clone(), why }),
                 }
             }
-            tails.log.read(&mut lines).map_err(|source| error(&format!("read the log of {process}"), source))?;
+            tails
+                .log
+                .read(&mut lines)
+                .map_err(|source| error(&format!("read the log of {process}"), source))?;
             for tail::Line { offset, text } in lines.drain(..) {
                 let time = self.wall.time_of(&text).unwrap_or_else(clock::now);
                 seen.push(Seen::Line { process: process.clone(), offset, time, text });
@@ -177,10 +222,19 @@ impl World for Processes {
     fn start(&mut self, process: &str, peer: &PeerId) -> Result<u32, WorldError> {
         let port = self.ports.get(process).copied().unwrap_or(0);
         let discovery = self.lease.as_ref().map_or(0, |(_, port)| *port);
-        let place = ["--address", "127.0.0.1", "--port", &port.to_string(), "--broadcast-port", &discovery.to_string()];
+        let place = [
+            "--address",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--broadcast-port",
+            &discovery.to_string(),
+        ];
         let mut place = place.map(str::to_owned).to_vec();
         if let Some((pages, printer)) = &self.pages {
-            let at = pages.place(process).map_err(|source| error(&format!("give {process} a page"), source))?;
+            let at = pages
+                .place(process)
+                .map_err(|source| error(&format!("give {process} a page"), source))?;
             place.extend(["--http".to_owned(), at.to_string()]);
             if !self.tails.contains_key(process) {
                 printer.remark(&format!("    PAGE {process} http://{at}/\n"));
@@ -191,14 +245,16 @@ impl World for Processes {
 
     fn wipe(&mut self, process: &str) -> Result<(), WorldError> {
         self.ports.remove(process);
-        self.supervisor.wipe(process).map_err(|source| error(&format!("wipe the data of {process}"), source))
+        self.supervisor
+            .wipe(process)
+            .map_err(|source| error(&format!("wipe the data of {process}"), source))
     }
 
     fn act(&mut self, fault: &Fault, processes: &[String]) -> Result<bool, WorldError> {
         match fault {
             Fault::Kill => {
-                // Between two signals this process may lose its time, and those that still run could react to the first
-                // death. So all stand still before the first one dies.
+                // Between two signals this process may lose its time, and those that still run
+                // could react to the first death. So all stand still before the first one dies.
                 if processes.len() > 1 {
                     self.signal(processes, Signal::SIGSTOP)?;
                 }
@@ -207,9 +263,11 @@ impl World for Processes {
             Fault::Stop => self.signal(processes, Signal::SIGTERM),
             Fault::Pause => self.signal(processes, Signal::SIGSTOP),
             Fault::Resume => self.signal(processes, Signal::SIGCONT),
-            Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {
-                Err(WorldError::Impossible { what: fault.to_string() })
-            }
+            Fault::Restart { .. }
+            | Fault::Spawn
+            | Fault::Partition { .. }
+            | Fault::Link { .. }
+            | Fault::Host { .. } => Err(WorldError::Impossible { what: fault.to_string() }),
         }
     }
 
@@ -252,11 +310,20 @@ impl World for Processes {
 
     fn record(&mut self, event: &WorldEvent) -> Result<(), WorldError> {
         let line = Record::World(event.clone()).line() + "\n";
-        self.truth.write_all(line.as_bytes()).map_err(|source| error("write the events of the run", source))
+        self.truth
+            .write_all(line.as_bytes())
+            .map_err(|source| error("write the events of the run", source))
     }
 
-    fn end(&mut self, hurry: &mut dyn FnMut() -> bool, seen: &mut Vec<Seen>) -> Result<Vec<String>, WorldError> {
-        let (ended, stubborn) = self.supervisor.stop_all(self.grace, hurry).map_err(|source| error("end the processes", source))?;
+    fn end(
+        &mut self,
+        hurry: &mut dyn FnMut() -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Result<Vec<String>, WorldError> {
+        let (ended, stubborn) = self
+            .supervisor
+            .stop_all(self.grace, hurry)
+            .map_err(|source| error("end the processes", source))?;
         self.read_out(seen)?;
         seen.extend(ended.into_iter().map(Seen::from));
         Ok(stubborn)
@@ -269,12 +336,16 @@ impl From<Ended> for Seen {
     }
 }
 
-/// A port for discovery that nobody else uses: bound by this process for the whole run, and shared with the peers.
+/// A port for discovery that nobody else uses: bound by this process for the whole run, and shared
+/// with the peers.
 fn lease() -> io::Result<(Socket, u16)> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     // Bound without sharing first: the kernel hands out a port that nobody has at all.
     socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?;
-    let address = socket.local_addr()?.as_socket_ipv4().ok_or_else(|| io::Error::other("an IPv4 socket has an IPv4 address"))?;
+    let address = socket
+        .local_addr()?
+        .as_socket_ipv4()
+        .ok_or_else(|| io::Error::other("an IPv4 socket has an IPv4 address"))?;
     // Shared from here on. On 127.0.0.1 the lease hears no broadcast, so nothing piles up in it.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

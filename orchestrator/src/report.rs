@@ -1,5 +1,6 @@
-//! What a person reads when a run is over: one line for a run, its failures with evidence and place, and at the end
-//! everything that failed once more. With `GITHUB_ACTIONS` set, failures become annotations of the file as well.
+//! What a person reads when a run is over: one line for a run, its failures with evidence and
+//! place, and at the end everything that failed once more. With `GITHUB_ACTIONS` set, failures
+//! become annotations of the file as well.
 
 use std::fmt::Write as _;
 
@@ -31,7 +32,8 @@ impl Style {
         text
     }
 
-    /// `    PASS [  3.412s] leader_election  seed 7  9 of 9 expectations met, 17 of 19 laws and 9 of 11 service levels held over 4123 looks`
+    /// ` PASS [ 3.412s] leader_election seed 7 9 of 9 expectations met, 17 of 19 laws and 9 of 11
+    /// service levels held over 4123 looks`
     fn summary_line(&self, verdict: &Verdict) -> String {
         let (word, colour) = match verdict.outcome {
             Outcome::Pass => ("PASS", "32"),
@@ -43,7 +45,11 @@ impl Style {
         let met = verdict.expectations.iter().filter(|expectation| expectation.met).count();
         let held = |demand: &str| {
             let all = || verdict.promises.iter().filter(|promise| promise.demand == demand);
-            format!("{} of {}", all().filter(|promise| promise.outcome == "held").count(), all().count())
+            format!(
+                "{} of {}",
+                all().filter(|promise| promise.outcome == "held").count(),
+                all().count()
+            )
         };
         let looked: u64 = verdict.promises.iter().map(|promise| promise.looked_at).sum();
         let expected = match verdict.expectations.len() {
@@ -51,7 +57,8 @@ impl Style {
             count => format!("{met} of {count} expectations met, "),
         };
         format!(
-            "{word} [{:>8.3}s] {}  seed {}  {expected}{} laws and {} service levels held over {looked} looks\n",
+            "{word} [{:>8.3}s] {}  seed {}  {expected}{} laws and {} service levels held over \
+             {looked} looks\n",
             std::time::Duration::from_millis(verdict.took_ms).as_secs_f64(),
             case_name(&verdict.scenario, &verdict.matrix),
             verdict.seed,
@@ -85,11 +92,15 @@ impl Style {
             let words = match class {
                 Class::Product => "product".to_owned(),
                 Class::Harness => "harness: the bench itself failed".to_owned(),
-                Class::Machine => format!("machine: this process itself stood still for {} ms", verdict.worst_lag_ms),
+                Class::Machine => format!(
+                    "machine: this process itself stood still for {} ms",
+                    verdict.worst_lag_ms
+                ),
             };
             text += &format!("         class   {words}\n");
         }
-        text += &format!("         folder  {}\n         again   {}\n", verdict.folder, verdict.replay);
+        text +=
+            &format!("         folder  {}\n         again   {}\n", verdict.folder, verdict.replay);
         text
     }
 
@@ -98,7 +109,8 @@ impl Style {
     pub fn farewell(&self, verdict: &Verdict) -> String {
         let folder = &verdict.folder;
         format!(
-            "         All peers have left. What they said is in {folder}/<peer>_log.txt.\n         To judge the run again: {}\n",
+            "         All peers have left. What they said is in {folder}/<peer>_log.txt.\n         \
+             To judge the run again: {}\n",
             self.paint(&format!("cargo xtask chaos judge {folder}"), "36")
         )
     }
@@ -120,7 +132,11 @@ impl Style {
             count(Outcome::Pass)
         )
         .expect("writing to a String cannot fail");
-        for (outcome, word) in [(Outcome::Fail, "failed"), (Outcome::Unknown, "unknown"), (Outcome::Interrupted, "stopped")] {
+        for (outcome, word) in [
+            (Outcome::Fail, "failed"),
+            (Outcome::Unknown, "unknown"),
+            (Outcome::Interrupted, "stopped"),
+        ] {
             if count(outcome) > 0 {
                 text += &format!(", {} {word}", count(outcome));
             }
@@ -145,7 +161,12 @@ fn annotations(verdict: &Verdict) -> String {
     let escape = |words: &str| words.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     for failure in verdict.failures.iter().take(ANNOTATIONS_MAX) {
         let title = escape(&failure.title).replace(',', "%2C").replace(':', "%3A");
-        text += &format!("::error file={},line={},title={title}::{}\n", verdict.file, failure.line.unwrap_or(1), escape(&failure.words));
+        text += &format!(
+            "::error file={},line={},title={title}::{}\n",
+            verdict.file,
+            failure.line.unwrap_or(1),
+            escape(&failure.words)
+        );
     }
     text
 }

@@ -1,7 +1,9 @@
-//! A scenario: what to do to a group, and what has to come of it. Raw text in, a checked value with places out.
+//! A scenario: what to do to a group, and what has to come of it. Raw text in, a checked value with
+//! places out.
 //!
-//! Everything is refused that is not understood, and all mistakes of a file are told at once. A scenario knows nothing
-//! of processes or virtual time: which world runs it is somebody else's business.
+//! Everything is refused that is not understood, and all mistakes of a file are told at once. A
+//! scenario knows nothing of processes or virtual time: which world runs it is somebody else's
+//! business.
 
 pub mod diagnostic;
 mod expectation;
@@ -269,9 +271,16 @@ impl Verb {
     #[must_use]
     pub fn target(&self) -> Option<&Target> {
         match self {
-            Self::Kill(target) | Self::Stop(target) | Self::Pause(target) | Self::Resume(target) => Some(target),
-            Self::Restart { target, .. } | Self::Publish { target, .. } | Self::Starve { target, .. } => Some(target),
-            Self::Interface(InterfaceStep { target, .. }) | Self::Firewall { target, .. } | Self::Disk { target, .. } => Some(target),
+            Self::Kill(target)
+            | Self::Stop(target)
+            | Self::Pause(target)
+            | Self::Resume(target) => Some(target),
+            Self::Restart { target, .. }
+            | Self::Publish { target, .. }
+            | Self::Starve { target, .. } => Some(target),
+            Self::Interface(InterfaceStep { target, .. })
+            | Self::Firewall { target, .. }
+            | Self::Disk { target, .. } => Some(target),
             Self::Storm(_)
             | Self::Wait(_)
             | Self::Spawn(_)
@@ -287,14 +296,20 @@ impl Verb {
     /// Whether it touches a host or the network, and not only processes.
     #[must_use]
     pub fn is_of_hosts(&self) -> bool {
-        let of_network = matches!(self, Self::Partition(_) | Self::Link(_) | Self::Interface(_) | Self::Firewall { .. });
+        let of_network = matches!(
+            self,
+            Self::Partition(_) | Self::Link(_) | Self::Interface(_) | Self::Firewall { .. }
+        );
         of_network || matches!(self, Self::Disk { .. } | Self::Heal(_))
     }
 
     /// Whether it can last, and end by itself.
     #[must_use]
     pub fn can_last(&self) -> bool {
-        let lasts = matches!(self, Self::Sleep | Self::Pause(_) | Self::Starve { .. } | Self::Storm(_) | Self::Wait(_));
+        let lasts = matches!(
+            self,
+            Self::Sleep | Self::Pause(_) | Self::Starve { .. } | Self::Storm(_) | Self::Wait(_)
+        );
         lasts || self.is_of_hosts() && !matches!(self, Self::Heal(_))
     }
 }
@@ -335,7 +350,8 @@ pub struct Spawn {
 /// What a wait waits for.
 #[derive(Clone, Debug)]
 pub enum Condition {
-    /// One leader, the same view everywhere, that view names exactly the living, and no election for two heartbeats.
+    /// One leader, the same view everywhere, that view names exactly the living, and no election
+    /// for two heartbeats.
     Stable,
     /// A majority names the same living leader.
     Leader,
@@ -414,7 +430,8 @@ pub enum What {
     Event(EventPattern),
     /// A log line.
     Log(LogPattern),
-    /// At the point `after`, at least so many readings are published and delivered nowhere, by the history.
+    /// At the point `after`, at least so many readings are published and delivered nowhere, by the
+    /// history.
     Unordered(u64),
 }
 

@@ -1,5 +1,6 @@
-//! Ctrl-C and its relatives, asked for instead of handled: one request means stop gracefully and still judge, a second one,
-//! at least a second later, means now. What was ignored at the start stays ignored.
+//! Ctrl-C and its relatives, asked for instead of handled: one request means stop gracefully and
+//! still judge, a second one, at least a second later, means now. What was ignored at the start
+//! stays ignored.
 
 use std::io;
 use std::time::Instant;
@@ -17,7 +18,8 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// From here on SIGINT, SIGTERM and SIGHUP are requests and do not end this process; those that were ignored stay so.
+    /// From here on SIGINT, SIGTERM and SIGHUP are requests and do not end this process; those that
+    /// were ignored stay so.
     ///
     /// # Errors
     /// If the handlers cannot be installed.

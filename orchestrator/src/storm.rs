@@ -76,7 +76,11 @@ pub fn perform(orders: &Orders, interrupts: &mut Interrupts) -> io::Result<u8> {
             }
             let Run { seed, plan, child, began, .. } = running.swap_remove(at);
             let output = child.wait_with_output()?;
-            let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::BROKEN);
+            let code = output
+                .status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(exit::BROKEN);
             if code == exit::PASS {
                 passed += 1;
                 std::fs::remove_file(&plan)?;
@@ -92,7 +96,11 @@ pub fn perform(orders: &Orders, interrupts: &mut Interrupts) -> io::Result<u8> {
     bad.sort_unstable();
     let seeds: String = bad.iter().map(|seed| format!(" {seed}")).collect();
     let took = began.elapsed().as_secs();
-    print(&format!("{passed} seeds passed, {} did not{}{seeds}, {took} s\n", bad.len(), if bad.is_empty() { "" } else { ":" }));
+    print(&format!(
+        "{passed} seeds passed, {} did not{}{seeds}, {took} s\n",
+        bad.len(),
+        if bad.is_empty() { "" } else { ":" }
+    ));
     Ok(if interrupts.poll() { exit::INTERRUPTED } else { worst })
 }
 
@@ -100,14 +108,26 @@ fn start(orders: &Orders, plans: &Path, seed: u64, slot: usize) -> io::Result<Ru
     let plan = plans.join(format!("{}_{}_{seed}.toml", orders.place.name(), orders.profile.name()));
     std::fs::write(&plan, draft(seed, orders.place, orders.profile))?;
     // Runs at one time each have a folder of their own, and so do their links.
-    let logs = if orders.jobs > 1 { orders.logs.join(format!("storm_{slot}")) } else { orders.logs.clone() };
+    let logs = if orders.jobs > 1 {
+        orders.logs.join(format!("storm_{slot}"))
+    } else {
+        orders.logs.clone()
+    };
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").arg(&plan).args(["--seed", &seed.to_string(), "--world", orders.place.name(), "--format", "json"]);
+    command.arg("run").arg(&plan).args([
+        "--seed",
+        &seed.to_string(),
+        "--world",
+        orders.place.name(),
+        "--format",
+        "json",
+    ]);
     command.arg("--logs").arg(logs).args(["--die-with", &std::process::id().to_string()]);
     if let Some(peer) = &orders.peer {
         command.arg("--peer").arg(peer);
     }
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     Ok(Run { seed, slot, plan, child, began: Instant::now() })
 }
 
@@ -126,16 +146,24 @@ fn tell_bad(orders: &Orders, seed: u64, plan: &Path, told: &[u8], errors: &[u8])
             format!("ERROR  seed {seed}  {}\n", words.lines().last().unwrap_or_default())
         }
     };
-    let list = |key: &str| verdict.as_ref().and_then(|verdict| verdict[key].as_array().cloned()).unwrap_or_default();
+    let list = |key: &str| {
+        verdict.as_ref().and_then(|verdict| verdict[key].as_array().cloned()).unwrap_or_default()
+    };
     for failure in list("failures").iter().take(FAILURES_TOLD) {
-        let (title, words) = (failure["title"].as_str().unwrap_or_default(), failure["words"].as_str().unwrap_or_default());
+        let (title, words) = (
+            failure["title"].as_str().unwrap_or_default(),
+            failure["words"].as_str().unwrap_or_default(),
+        );
         text.push_str(&format!("      {title}\n      {words}\n"));
     }
     for doubt in list("doubts") {
         text.push_str(&format!("      unknown: {}\n", doubt.as_str().unwrap_or_default()));
     }
     let world = orders.place.name();
-    text + &format!("      again: orchestrator run {} --seed {seed} --world {world}\n", plan.display())
+    text + &format!(
+        "      again: orchestrator run {} --seed {seed} --world {world}\n",
+        plan.display()
+    )
 }
 
 fn print(text: &str) {

@@ -1,5 +1,5 @@
-//! Processes that outlived a run: found by the mark that every process of a run carries in its environment, and by
-//! nothing else.
+//! Processes that outlived a run: found by the mark that every process of a run carries in its
+//! environment, and by nothing else.
 
 use std::fs;
 
@@ -18,22 +18,29 @@ pub fn of_run(run_id: &str) -> Vec<u32> {
 
 /// All processes that can be seen.
 fn all() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn is_of_run(pid: u32, run_id: &str) -> bool {
     let mark = format!("{RUN_ID}={run_id}");
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) && start_time(pid).is_some()
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        && start_time(pid).is_some()
 }
 
-/// Ends what is left in these process groups, whose leaders have ended; how many there were. The number of a group may have been
-/// handed on since, so only descendants of this process, which inherits orphans, and processes with the run's mark count.
+/// Ends what is left in these process groups, whose leaders have ended; how many there were. The
+/// number of a group may have been handed on since, so only descendants of this process, which
+/// inherits orphans, and processes with the run's mark count.
 pub fn end_helpers(groups: &[u32], run_id: &str) -> usize {
     let own = std::process::id();
     let is_helper = |pid: u32| {
-        parent_and_group(pid).is_some_and(|(parent, group)| groups.contains(&group) && (parent == own || is_of_run(pid, run_id)))
-            && start_time(pid).is_some()
+        parent_and_group(pid).is_some_and(|(parent, group)| {
+            groups.contains(&group) && (parent == own || is_of_run(pid, run_id))
+        }) && start_time(pid).is_some()
     };
     all().filter(|pid| is_helper(*pid)).filter(|pid| end(*pid, is_helper)).count()
 }
@@ -61,7 +68,8 @@ pub fn reap(run_id: &str) -> Vec<String> {
 
 /// The name under which a process runs.
 fn name(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -73,7 +81,12 @@ mod tests {
     #[test]
     fn a_process_is_found_by_its_mark_and_not_after_its_end() {
         let mark = format!("procfs-test-{}", std::process::id());
-        let mut child = Command::new("cat").env(RUN_ID, &mark).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = Command::new("cat")
+            .env(RUN_ID, &mark)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let pid = child.id();
         // The kernel lets the parent go on a moment before the child's environment can be read.
         while of_run(&mark).is_empty() {

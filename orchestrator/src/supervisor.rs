@@ -1,8 +1,8 @@
 //! Starts peers, hands signals to them, and sees to it that none outlives the run.
 //!
-//! Every peer is a process group of its own, carries the run's mark in its environment, and dies with this process
-//! (`--die-with`), whatever kills it. Own children are tracked by their handles until they are reaped; nothing is
-//! ever looked for by the name of a program.
+//! Every peer is a process group of its own, carries the run's mark in its environment, and dies
+//! with this process (`--die-with`), whatever kills it. Own children are tracked by their handles
+//! until they are reaped; nothing is ever looked for by the name of a program.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
@@ -86,8 +86,18 @@ impl Supervisor {
     ///
     /// # Errors
     /// If the program cannot be started, or its files cannot be opened.
-    pub fn start(&mut self, process: &str, peer: &PeerId, place: &[String], unread: bool) -> io::Result<u32> {
-        let mut log = OpenOptions::new().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(self.folder.log(process))?;
+    pub fn start(
+        &mut self,
+        process: &str,
+        peer: &PeerId,
+        place: &[String],
+        unread: bool,
+    ) -> io::Result<u32> {
+        let mut log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(self.folder.log(process))?;
         if log.metadata()?.len() > 0 {
             writeln!(log, "---- started again, {} ----", crate::clock::rfc3339())?;
         }
@@ -120,7 +130,9 @@ impl Supervisor {
             .stderr(log)
             .process_group(0)
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.outfit.program.display())))?;
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", self.outfit.program.display()))
+            })?;
         let pid = child.id();
         let stdin = child.stdin.take();
         if let Some(stdin) = &stdin {
@@ -128,18 +140,30 @@ impl Supervisor {
             let flags = OFlag::from_bits_truncate(fcntl(stdin.as_fd(), FcntlArg::F_GETFL)?);
             fcntl(stdin.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
-        let started = Process { peer: peer.clone(), child, stdin, queue: VecDeque::new(), ended: None, _unread: reader };
+        let started = Process {
+            peer: peer.clone(),
+            child,
+            stdin,
+            queue: VecDeque::new(),
+            ended: None,
+            _unread: reader,
+        };
         self.processes.insert(process.to_owned(), started);
         Ok(pid)
     }
 
-    /// Takes away from a process what it has kept. It is put aside and not deleted: whoever judges the run needs it.
+    /// Takes away from a process what it has kept. It is put aside and not deleted: whoever judges
+    /// the run needs it.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn wipe(&self, process: &str) -> io::Result<()> {
-        let free = (1..).map(|count| self.folder.former_data(process, count)).find(|path| !path.exists());
-        match fs::rename(self.folder.data(process), free.expect("there are more numbers than folders")) {
+        let free =
+            (1..).map(|count| self.folder.former_data(process, count)).find(|path| !path.exists());
+        match fs::rename(
+            self.folder.data(process),
+            free.expect("there are more numbers than folders"),
+        ) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -154,7 +178,11 @@ impl Supervisor {
     /// The names of those that run.
     #[must_use]
     pub fn living(&self) -> Vec<String> {
-        self.processes.iter().filter(|(_, process)| process.ended.is_none()).map(|(name, _)| name.clone()).collect()
+        self.processes
+            .iter()
+            .filter(|(_, process)| process.ended.is_none())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The process id under a name.
@@ -168,7 +196,9 @@ impl Supervisor {
     /// # Errors
     /// Those of the system, except that the group is gone.
     pub fn signal(&self, process: &str, signal: Signal) -> io::Result<bool> {
-        let Some(found) = self.processes.get(process).filter(|found| found.ended.is_none()) else { return Ok(false) };
+        let Some(found) = self.processes.get(process).filter(|found| found.ended.is_none()) else {
+            return Ok(false);
+        };
         match killpg(group(found.child.id()), signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => return Ok(false),
@@ -177,7 +207,8 @@ impl Supervisor {
         Ok(true)
     }
 
-    /// Whether a signal has done its work: a killed process is gone, a stopped one stands still, as one does that has ended.
+    /// Whether a signal has done its work: a killed process is gone, a stopped one stands still, as
+    /// one does that has ended.
     #[must_use]
     pub fn is_done(&self, process: &str, signal: Signal) -> bool {
         let Some(found) = self.processes.get(process) else { return true };
@@ -192,7 +223,11 @@ impl Supervisor {
 
     /// Queues a line for the stdin of a process; false if it does not run.
     pub fn feed(&mut self, process: &str, line: &str) -> bool {
-        let Some(found) = self.processes.get_mut(process).filter(|found| found.ended.is_none() && found.stdin.is_some()) else {
+        let Some(found) = self
+            .processes
+            .get_mut(process)
+            .filter(|found| found.ended.is_none() && found.stdin.is_some())
+        else {
             return false;
         };
         found.queue.extend(line.as_bytes());
@@ -222,18 +257,29 @@ impl Supervisor {
                 process.stdin = None;
                 process.queue.clear();
                 let (status, signal) = (status.code(), status.signal());
-                ended.push(Ended { process: name.clone(), peer: process.peer.clone(), pid: process.child.id(), status, signal });
+                ended.push(Ended {
+                    process: name.clone(),
+                    peer: process.peer.clone(),
+                    pid: process.child.id(),
+                    status,
+                    signal,
+                });
             }
         }
         Ok(ended)
     }
 
-    /// Ends everything: lets those that stand still go on, asks all at once to leave, waits for `grace` or
-    /// until `hurry` says so, kills what is left, and waits until every group is empty. Returns who has ended, and who had to be killed.
+    /// Ends everything: lets those that stand still go on, asks all at once to leave, waits for
+    /// `grace` or until `hurry` says so, kills what is left, and waits until every group is empty.
+    /// Returns who has ended, and who had to be killed.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn stop_all(&mut self, grace: Duration, hurry: &mut dyn FnMut() -> bool) -> io::Result<(Vec<Ended>, Vec<String>)> {
+    pub fn stop_all(
+        &mut self,
+        grace: Duration,
+        hurry: &mut dyn FnMut() -> bool,
+    ) -> io::Result<(Vec<Ended>, Vec<String>)> {
         for process in self.living() {
             // Whoever else may have stopped it: one that stands still cannot leave.
             self.signal(&process, Signal::SIGCONT)?;
@@ -249,7 +295,11 @@ impl Supervisor {
         Ok((ended, stubborn))
     }
 
-    fn wait_for_all(&mut self, limit: Duration, hurry: &mut dyn FnMut() -> bool) -> io::Result<Vec<Ended>> {
+    fn wait_for_all(
+        &mut self,
+        limit: Duration,
+        hurry: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Vec<Ended>> {
         let deadline = Instant::now() + limit;
         let mut ended = self.turn()?;
         while !self.living().is_empty() && Instant::now() < deadline && !hurry() {
@@ -259,9 +309,15 @@ impl Supervisor {
         Ok(ended)
     }
 
-    /// A peer may have started helpers, which share its group: they go too, and are reaped here as orphans.
+    /// A peer may have started helpers, which share its group: they go too, and are reaped here as
+    /// orphans.
     fn empty_groups(&mut self) -> io::Result<()> {
-        let ended: Vec<u32> = self.processes.values().filter(|process| process.ended.is_some()).map(|process| process.child.id()).collect();
+        let ended: Vec<u32> = self
+            .processes
+            .values()
+            .filter(|process| process.ended.is_some())
+            .map(|process| process.child.id())
+            .collect();
         let deadline = Instant::now() + KILL_GRACE;
         while end_helpers(&ended, self.folder.run_id()) > 0 && Instant::now() < deadline {
             std::thread::sleep(POLL);
@@ -289,7 +345,8 @@ impl Process {
 }
 
 impl Drop for Supervisor {
-    /// The last line of defence, for an error on the way: a run that is given up leaves nobody behind.
+    /// The last line of defence, for an error on the way: a run that is given up leaves nobody
+    /// behind.
     fn drop(&mut self) {
         for process in self.processes.values_mut().filter(|process| process.ended.is_none()) {
             // Both can only fail because the process is gone already.

@@ -1,8 +1,9 @@
-//! Tells a person what is going on while a case runs: one live line on a terminal, plain lines elsewhere. Everything
-//! goes to stderr; results are printed by [`crate::report`].
+//! Tells a person what is going on while a case runs: one live line on a terminal, plain lines
+//! elsewhere. Everything goes to stderr; results are printed by [`crate::report`].
 //!
-//! Who follows a run sees each reading once, with how many peers have it, and what becomes of the group; who leads is in
-//! the live line at any time. What is said is cut to the width of the terminal: the logs have all of it.
+//! Who follows a run sees each reading once, with how many peers have it, and what becomes of the
+//! group; who leads is in the live line at any time. What is said is cut to the width of the
+//! terminal: the logs have all of it.
 
 mod feed;
 mod glance;
@@ -59,7 +60,8 @@ pub struct Teller {
     live: Vec<String>,
     /// What was said of the group lately: the same words from every peer are told once.
     said: VecDeque<String>,
-    /// What is to be told next; peers are read one after the other, and people want to read by time.
+    /// What is to be told next; peers are read one after the other, and people want to read by
+    /// time.
     news: Vec<News>,
     /// Everything is being taken down, and what happens is no news.
     ending: bool,
@@ -80,7 +82,10 @@ impl Teller {
     pub fn new(case: &str, voice: Voice, printer: Printer) -> Self {
         let line = (voice != Voice::Silent && std::io::stderr().is_terminal()).then(|| {
             let line = ProgressBar::with_draw_target(None, printer.draw_target());
-            line.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is a constant"));
+            line.set_style(
+                ProgressStyle::with_template("{spinner} {wide_msg}")
+                    .expect("the template is a constant"),
+            );
             line
         });
         let now = Instant::now();
@@ -144,14 +149,29 @@ impl Teller {
         if let Some(line) = &self.line {
             line.set_message(match self.voice {
                 Voice::Follow => {
-                    format!("{}{group} | {} readings | {} | {awaiting}", self.link, self.readings, shown(since))
+                    format!(
+                        "{}{group} | {} readings | {} | {awaiting}",
+                        self.link,
+                        self.readings,
+                        shown(since)
+                    )
                 }
-                _ if awaiting.is_empty() => format!("{} {}  {} | {group}", self.case, shown(since), self.phase),
-                _ => format!("{} {}  {} | {group} | waiting for {awaiting}", self.case, shown(since), self.phase),
+                _ if awaiting.is_empty() => {
+                    format!("{} {}  {} | {group}", self.case, shown(since), self.phase)
+                }
+                _ => format!(
+                    "{} {}  {} | {group} | waiting for {awaiting}",
+                    self.case,
+                    shown(since),
+                    self.phase
+                ),
             });
             line.tick();
         } else if self.told.elapsed() > PATIENCE {
-            self.say(&format!("         {:>9}  still waiting for {awaiting} ({group})", shown(since)));
+            self.say(&format!(
+                "         {:>9}  still waiting for {awaiting} ({group})",
+                shown(since)
+            ));
         }
     }
 
@@ -161,17 +181,30 @@ impl Teller {
             return;
         }
         match seen {
-            Seen::Line { process, time, text, .. } => self.feed.saw(process, text, time.since(began)),
-            Seen::Event { record: Record::Peer(event), .. } if !self.ending => self.hear(event, began),
+            Seen::Line { process, time, text, .. } => {
+                self.feed.saw(process, text, time.since(began))
+            }
+            Seen::Event { record: Record::Peer(event), .. } if !self.ending => {
+                self.hear(event, began)
+            }
             Seen::Ended { process, status, signal, .. } => {
                 let since = self.began.elapsed();
                 match (status, signal) {
                     (Some(0), _) if self.ending => {}
-                    (Some(0), _) => self.learn(since, "-", Style::new().yellow(), format!("{process} has left")),
+                    (Some(0), _) => {
+                        self.learn(since, "-", Style::new().yellow(), format!("{process} has left"))
+                    }
                     (status, signal) => {
-                        let how =
-                            signal.map_or_else(|| format!("status {}", status.unwrap_or_default()), |signal| format!("signal {signal}"));
-                        self.learn(since, "x", Style::new().red().bold(), format!("{process} ended with {how}"));
+                        let how = signal.map_or_else(
+                            || format!("status {}", status.unwrap_or_default()),
+                            |signal| format!("signal {signal}"),
+                        );
+                        self.learn(
+                            since,
+                            "x",
+                            Style::new().red().bold(),
+                            format!("{process} ended with {how}"),
+                        );
                     }
                 }
             }
@@ -200,8 +233,12 @@ impl Teller {
         let (mark, style) = match &event.note {
             Note::LeaderElected { .. } => ("*", Style::new().green().bold()),
             Note::View { .. } => ("=", Style::new().cyan().bold()),
-            Note::Suspect { .. } | Note::ElectionStarted { .. } | Note::StepDown { .. } => ("?", Style::new().yellow()),
-            Note::Diverged { .. } | Note::Merged { .. } | Note::Gap { .. } | Note::Lost { .. } => ("!", Style::new().yellow().bold()),
+            Note::Suspect { .. } | Note::ElectionStarted { .. } | Note::StepDown { .. } => {
+                ("?", Style::new().yellow())
+            }
+            Note::Diverged { .. } | Note::Merged { .. } | Note::Gap { .. } | Note::Lost { .. } => {
+                ("!", Style::new().yellow().bold())
+            }
             _ => return,
         };
         let sentence = event.note.sentence(&event.p);
@@ -230,7 +267,11 @@ impl Teller {
     }
 
     fn rows(&mut self, rows: &[Row]) {
-        let (dim, green, yellow) = (Style::new().for_stderr().dim(), Style::new().for_stderr().green(), Style::new().for_stderr().yellow());
+        let (dim, green, yellow) = (
+            Style::new().for_stderr().dim(),
+            Style::new().for_stderr().green(),
+            Style::new().for_stderr().yellow(),
+        );
         for Row { at, seq, text, have, live } in rows {
             self.readings += 1;
             let left = format!(
@@ -240,7 +281,9 @@ impl Teller {
                 glance(&printable(text))
             );
             let have_all = have == live;
-            let right = if have_all { &green } else { &yellow }.apply_to(format!("{have}/{live}")).to_string();
+            let right = if have_all { &green } else { &yellow }
+                .apply_to(format!("{have}/{live}"))
+                .to_string();
             let row = row(&left, &right, width());
             self.say(&row);
         }
@@ -251,7 +294,11 @@ impl Teller {
         let time = Style::new().for_stderr().dim().apply_to(format!("{:>10}", shown(*at)));
         let text = format!("{time} {words}");
         // Off a terminal nothing is lost.
-        let text = if self.line.is_some() { truncate_str(&text, width(), "…").into_owned() } else { text };
+        let text = if self.line.is_some() {
+            truncate_str(&text, width(), "…").into_owned()
+        } else {
+            text
+        };
         self.say(&text);
     }
 
@@ -265,11 +312,19 @@ impl Teller {
     }
 }
 
-/// The processes that live and are in somebody's view: whoever still looks for the group is not waited for.
+/// The processes that live and are in somebody's view: whoever still looks for the group is not
+/// waited for.
 fn in_the_group(standing: &Standing) -> Vec<String> {
     let live = standing.live();
-    let named: BTreeSet<&PeerId> = live.iter().filter_map(|stand| stand.view.as_ref()).flat_map(|view| &view.members).collect();
-    live.iter().filter(|stand| named.contains(&stand.peer)).map(|stand| stand.process.clone()).collect()
+    let named: BTreeSet<&PeerId> = live
+        .iter()
+        .filter_map(|stand| stand.view.as_ref())
+        .flat_map(|view| &view.members)
+        .collect();
+    live.iter()
+        .filter(|stand| named.contains(&stand.peer))
+        .map(|stand| stand.process.clone())
+        .collect()
 }
 
 /// Who leads whom, in a few words.
@@ -278,17 +333,23 @@ fn group(standing: &Standing) -> String {
     if live.is_empty() {
         return "nobody runs".to_owned();
     }
-    let leader = standing.leader().ok().and_then(|leader| live.iter().find(|stand| stand.peer == leader));
+    let leader =
+        standing.leader().ok().and_then(|leader| live.iter().find(|stand| stand.peer == leader));
     match leader.and_then(|stand| stand.view.as_ref()) {
         Some(view) => {
-            let peers = if view.members.len() == 1 { "1 peer" } else { &format!("{} peers", view.members.len()) };
+            let peers = if view.members.len() == 1 {
+                "1 peer"
+            } else {
+                &format!("{} peers", view.members.len())
+            };
             format!("{} leads {peers} (view {}, epoch {})", view.leader, view.view_id, view.epoch)
         }
         None => "nobody leads".to_owned(),
     }
 }
 
-/// How wide a line may be: one column less than the terminal, since some break a line that fills it.
+/// How wide a line may be: one column less than the terminal, since some break a line that fills
+/// it.
 fn width() -> usize {
     let columns = Term::stderr().size_checked().map_or(0, |(_, columns)| usize::from(columns));
     if columns == 0 { PLAIN_WIDTH } else { columns - 1 }

@@ -1,4 +1,5 @@
-//! The verdict on a run: pass, fail or unknown, with everything that led to it. `verdict.json` is this value.
+//! The verdict on a run: pass, fail or unknown, with everything that led to it. `verdict.json` is
+//! this value.
 
 use std::time::Duration;
 
@@ -204,36 +205,71 @@ impl Findings<'_> {
                 class = Class::Harness;
                 doubts.push(error.to_string());
             }
-            Some(halt @ Halt::Step { span, .. }) => failures.push(self.failure("step", halt.to_string(), Some(span), vec![])),
-            Some(halt @ Halt::Unrest { .. }) => failures.push(self.failure("rest", halt.to_string(), None, vec![])),
-            Some(halt @ Halt::Timeout { .. }) => failures.push(self.failure("timeout", halt.to_string(), None, vec![])),
+            Some(halt @ Halt::Step { span, .. }) => {
+                failures.push(self.failure("step", halt.to_string(), Some(span), vec![]))
+            }
+            Some(halt @ Halt::Unrest { .. }) => {
+                failures.push(self.failure("rest", halt.to_string(), None, vec![]))
+            }
+            Some(halt @ Halt::Timeout { .. }) => {
+                failures.push(self.failure("timeout", halt.to_string(), None, vec![]))
+            }
         }
         for (expectation, fulfilled) in self.scenario.expectations.iter().zip(self.fulfilled) {
             if let Fulfilled::Missed { words, evidence } = fulfilled {
-                failures.push(self.failure(&title(&expectation.what), words.clone(), Some(&expectation.span), evidence.clone()));
+                failures.push(self.failure(
+                    &title(&expectation.what),
+                    words.clone(),
+                    Some(&expectation.span),
+                    evidence.clone(),
+                ));
             }
         }
         let mut excused = Vec::new();
         for finding in self.judgement.broken() {
             if let Some(because) = self.scenario.excused.get(finding.promise) {
-                excused.push(format!("{} was broken {} times; excused: {because}", finding.promise, finding.times));
+                excused.push(format!(
+                    "{} was broken {} times; excused: {because}",
+                    finding.promise, finding.times
+                ));
                 continue;
             }
             for broken in &finding.broken {
-                let evidence =
-                    broken.evidence.iter().filter_map(|at| self.history.records.get(*at)).map(promises::history::Record::line).collect();
+                let evidence = broken
+                    .evidence
+                    .iter()
+                    .filter_map(|at| self.history.records.get(*at))
+                    .map(promises::history::Record::line)
+                    .collect();
                 // Not every promise has a number in the design of the protocol.
-                let numbers = if finding.invariants.is_empty() { String::new() } else { format!(" ({})", finding.invariants.join(", ")) };
+                let numbers = if finding.invariants.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", finding.invariants.join(", "))
+                };
                 let title = format!("{}{numbers}: {}", finding.promise, finding.statement);
                 let replays = self.folder.replays(self.history, &broken.evidence);
-                failures.push(Failure { replays, ..self.failure(&title, broken.words.clone(), None, evidence) });
+                failures.push(Failure {
+                    replays,
+                    ..self.failure(&title, broken.words.clone(), None, evidence)
+                });
             }
         }
         for name in self.stubborn {
-            failures.push(self.failure("stop", format!("{name} did not leave when it was asked to, and had to be killed"), None, vec![]));
+            failures.push(self.failure(
+                "stop",
+                format!("{name} did not leave when it was asked to, and had to be killed"),
+                None,
+                vec![],
+            ));
         }
         for name in self.leaked {
-            failures.push(self.failure("leak", format!("{name} outlived the run, and was killed"), None, vec![]));
+            failures.push(self.failure(
+                "leak",
+                format!("{name} outlived the run, and was killed"),
+                None,
+                vec![],
+            ));
         }
         doubts.extend(self.judgement.doubts());
         let outcome = match (self.halt, failures.is_empty(), doubts.is_empty()) {
@@ -242,28 +278,39 @@ impl Findings<'_> {
             (_, true, false) => Outcome::Unknown,
             (_, true, true) => Outcome::Pass,
         };
-        // A machine that stood still for half a time-out makes peers suspect each other with good reason.
-        if class == Class::Product && self.worst_lag > self.scenario.cluster.knobs.heartbeat_timeout / 2 {
+        // A machine that stood still for half a time-out makes peers suspect each other with good
+        // reason.
+        if class == Class::Product
+            && self.worst_lag > self.scenario.cluster.knobs.heartbeat_timeout / 2
+        {
             class = Class::Machine;
         }
         let class = matches!(outcome, Outcome::Fail | Outcome::Unknown).then_some(class);
         Reasoning { outcome, class, failures, doubts, excused }
     }
 
-    fn failure(&self, title: &str, words: String, span: Option<&Span>, evidence: Vec<String>) -> Failure {
+    fn failure(
+        &self,
+        title: &str,
+        words: String,
+        span: Option<&Span>,
+        evidence: Vec<String>,
+    ) -> Failure {
         let place = span.map(|span| self.source.locate(span.start));
-        let (line, column) = place.map_or((None, None), |place| (Some(place.line), Some(place.column)));
+        let (line, column) =
+            place.map_or((None, None), |place| (Some(place.line), Some(place.column)));
         Failure { title: title.to_owned(), words, line, column, evidence, replays: vec![] }
     }
 
     /// Every expectation and whether it was met.
     #[must_use]
     pub fn expectations(&self) -> Vec<Fulfilment> {
-        let told = |(expectation, fulfilled): (&crate::scenario::Expectation, &Fulfilled)| Fulfilment {
-            title: title(&expectation.what),
-            line: self.source.locate(expectation.span.start).line,
-            met: *fulfilled == Fulfilled::Met,
-        };
+        let told =
+            |(expectation, fulfilled): (&crate::scenario::Expectation, &Fulfilled)| Fulfilment {
+                title: title(&expectation.what),
+                line: self.source.locate(expectation.span.start).line,
+                met: *fulfilled == Fulfilled::Met,
+            };
         self.scenario.expectations.iter().zip(self.fulfilled).map(told).collect()
     }
 

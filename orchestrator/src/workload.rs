@@ -1,5 +1,5 @@
-//! Readings for the peers to publish: a steady flow, and bursts. Each is a line on a peer's stdin, and what counts as
-//! published is what the peer says it published.
+//! Readings for the peers to publish: a steady flow, and bursts. Each is a line on a peer's stdin,
+//! and what counts as published is what the peer says it published.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::clock;
 /// Where readings come from.
 #[derive(Debug, Default)]
 pub struct Readings {
-    /// When each process gets its next reading of the flow, and how many it got from here in its present life.
+    /// When each process gets its next reading of the flow, and how many it got from here in its
+    /// present life.
     taps: BTreeMap<String, Tap>,
     /// Numbers the readings of the run, so that no two are alike.
     count: u64,
@@ -49,7 +50,8 @@ impl Readings {
         due
     }
 
-    /// One more reading for a process, as the line that a sensor would write; at least `size` bytes long.
+    /// One more reading for a process, as the line that a sensor would write; at least `size` bytes
+    /// long.
     pub fn reading(&mut self, process: &str, size: u64) -> String {
         self.count += 1;
         let mut line = format!("DATA|{process}|{}|count={}", clock::rfc3339(), self.count);
@@ -95,7 +97,11 @@ mod tests {
         assert!(workload.due(Time::from_micros(105), interval).is_empty());
         workload.flow_to(&["b".to_owned()], Time::from_micros(106));
         assert_eq!(workload.due(Time::from_micros(500), interval), ["b"]);
-        assert_eq!(workload.due(Time::from_micros(500), interval), ["b"], "late once, not forty times");
+        assert_eq!(
+            workload.due(Time::from_micros(500), interval),
+            ["b"],
+            "late once, not forty times"
+        );
         assert!(workload.due(Time::from_micros(509), interval).is_empty());
     }
 

@@ -1,4 +1,5 @@
-//! Where a scenario runs. The engine speaks to this trait only; what a kill or a moment of time is, the world knows.
+//! Where a scenario runs. The engine speaks to this trait only; what a kill or a moment of time is,
+//! the world knows.
 //!
 //! [`crate::processes`] is the world of real peers on loopback.
 
@@ -141,8 +142,8 @@ pub trait World {
     /// If that cannot be done.
     fn wipe(&mut self, process: &str) -> Result<(), WorldError>;
 
-    /// Does something to processes, to all of them at once, and waits until it is seen to have worked; false if that was
-    /// not seen at every one.
+    /// Does something to processes, to all of them at once, and waits until it is seen to have
+    /// worked; false if that was not seen at every one.
     ///
     /// # Errors
     /// If it cannot be done.
@@ -176,7 +177,8 @@ pub trait World {
     /// How many bytes of readings the process has not taken yet.
     fn backlog(&self, process: &str) -> usize;
 
-    /// The process id of a process and what it holds; none if it does not run, or where processes hold nothing.
+    /// The process id of a process and what it holds; none if it does not run, or where processes
+    /// hold nothing.
     fn holdings(&self, process: &str) -> Option<(u32, Holdings)>;
 
     /// The names of those that run, paused ones included.
@@ -200,10 +202,14 @@ pub trait World {
     /// If it cannot be written.
     fn record(&mut self, event: &WorldEvent) -> Result<(), WorldError>;
 
-    /// Ends everything, the gentle way until `hurry` says otherwise, and appends what was seen until then. Returns who
-    /// had to be killed.
+    /// Ends everything, the gentle way until `hurry` says otherwise, and appends what was seen
+    /// until then. Returns who had to be killed.
     ///
     /// # Errors
     /// If it cannot be ended.
-    fn end(&mut self, hurry: &mut dyn FnMut() -> bool, seen: &mut Vec<Seen>) -> Result<Vec<String>, WorldError>;
+    fn end(
+        &mut self,
+        hurry: &mut dyn FnMut() -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Result<Vec<String>, WorldError>;
 }

@@ -1,8 +1,8 @@
-//! Where this machine is on its networks: its IPv4 addresses, which of them others are told first, and the broadcast
-//! address of each network.
+//! Where this machine is on its networks: its IPv4 addresses, which of them others are told first,
+//! and the broadcast address of each network.
 //!
-//! Nothing here is remembered: addresses come and go while a peer runs, so all of it is looked up again and again
-//! (see `scout`) and compared (see `network`).
+//! Nothing here is remembered: addresses come and go while a peer runs, so all of it is looked up
+//! again and again (see `scout`) and compared (see `network`).
 
 use std::cmp::Reverse;
 use std::fs;
@@ -57,13 +57,17 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// How they are now. What cannot be read is left out: a machine without `/proc` has no known default route.
+    /// How they are now. What cannot be read is left out: a machine without `/proc` has no known
+    /// default route.
     ///
     /// # Errors
     /// Those of the operating system when it does not tell its addresses.
     pub fn look() -> io::Result<Self> {
         let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-        Ok(Self { interfaces: interfaces()?, default: default_interface(&routes).map(str::to_owned) })
+        Ok(Self {
+            interfaces: interfaces()?,
+            default: default_interface(&routes).map(str::to_owned),
+        })
     }
 
     /// The interface that has this address.
@@ -72,27 +76,34 @@ impl Surroundings {
         self.interfaces.iter().find(|interface| interface.address == address)
     }
 
-    /// The interfaces on which peers can meet, best first: that of the default route, then the networks of the machine, then
-    /// its bridges.
+    /// The interfaces on which peers can meet, best first: that of the default route, then the
+    /// networks of the machine, then its bridges.
     #[must_use]
     pub fn meeting(&self) -> Vec<&Interface> {
-        let mut all: Vec<&Interface> = self.interfaces.iter().filter(|interface| interface.carries_broadcast()).collect();
+        let mut all: Vec<&Interface> =
+            self.interfaces.iter().filter(|interface| interface.carries_broadcast()).collect();
         all.sort_by_key(|interface| Reverse(self.rank(interface)));
         all
     }
 
-    /// The address that others are told first: that of the default route if it can broadcast, else the best one that can, else
-    /// that of the default route, else loopback. The one that is in use stays as long as it is as good.
+    /// The address that others are told first: that of the default route if it can broadcast, else
+    /// the best one that can, else that of the default route, else loopback. The one that is in use
+    /// stays as long as it is as good.
     #[must_use]
     pub fn first_address(&self, used: Option<Ipv4Addr>) -> Ipv4Addr {
         let best = self.meeting().first().copied();
         let used = used.and_then(|address| self.with(address));
         match (used, best) {
-            (Some(used), Some(best)) if used.carries_broadcast() && used.bridge <= best.bridge => used.address,
+            (Some(used), Some(best)) if used.carries_broadcast() && used.bridge <= best.bridge => {
+                used.address
+            }
             (_, Some(best)) => best.address,
             // Its network may come back, and it is still dialled on this machine.
             (Some(used), None) => used.address,
-            (None, None) => self.routed().filter(|interface| interface.running).map_or(Ipv4Addr::LOCALHOST, |routed| routed.address),
+            (None, None) => self
+                .routed()
+                .filter(|interface| interface.running)
+                .map_or(Ipv4Addr::LOCALHOST, |routed| routed.address),
         }
     }
 
@@ -110,15 +121,21 @@ impl Surroundings {
 /// # Errors
 /// Those of the operating system.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
-    Ok(getifaddrs()?.filter(|entry| !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK)).filter_map(interface).collect())
+    Ok(getifaddrs()?
+        .filter(|entry| !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK))
+        .filter_map(interface)
+        .collect())
 }
 
 fn interface(entry: InterfaceAddress) -> Option<Interface> {
-    let ip = |address: &Option<nix::sys::socket::SockaddrStorage>| Some(address.as_ref()?.as_sockaddr_in()?.ip());
+    let ip = |address: &Option<nix::sys::socket::SockaddrStorage>| {
+        Some(address.as_ref()?.as_sockaddr_in()?.ip())
+    };
     let address = ip(&entry.address)?;
     let prefix = ip(&entry.netmask).map_or(32, |netmask| netmask.to_bits().leading_ones() as u8);
     // Without one, the C library gives the address itself.
-    let named = ip(&entry.broadcast).filter(|broadcast| !broadcast.is_unspecified() && *broadcast != address);
+    let named = ip(&entry.broadcast)
+        .filter(|broadcast| !broadcast.is_unspecified() && *broadcast != address);
     // The kernel broadcasts to the last address of a network even where nobody has written it down.
     let last = (prefix < 31).then(|| Ipv4Addr::from_bits(address.to_bits() | !mask(prefix)));
     let broadcast = named.or(last).filter(|_| entry.flags.contains(InterfaceFlags::IFF_BROADCAST));
@@ -143,7 +160,11 @@ fn mask(prefix: u8) -> u32 {
 /// The address to listen on when none is given; `routes` is the text of `/proc/net/route`.
 #[must_use]
 pub fn choose(interfaces: &[Interface], routes: &str) -> Ipv4Addr {
-    Surroundings { interfaces: interfaces.to_vec(), default: default_interface(routes).map(str::to_owned) }.first_address(None)
+    Surroundings {
+        interfaces: interfaces.to_vec(),
+        default: default_interface(routes).map(str::to_owned),
+    }
+    .first_address(None)
 }
 
 /// The broadcast address of the network on which `address` lies.
@@ -152,16 +173,24 @@ pub fn broadcast_of(address: Ipv4Addr, interfaces: &[Interface]) -> Option<Ipv4A
     if address.is_loopback() {
         return Some(LOOPBACK_BROADCAST);
     }
-    interfaces.iter().find(|interface| interface.address == address).and_then(|interface| interface.broadcast)
+    interfaces
+        .iter()
+        .find(|interface| interface.address == address)
+        .and_then(|interface| interface.broadcast)
 }
 
-/// The interface of the default route with the smallest metric, out of the text of `/proc/net/route`.
+/// The interface of the default route with the smallest metric, out of the text of
+/// `/proc/net/route`.
 fn default_interface(routes: &str) -> Option<&str> {
     let defaults = routes.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [name, destination, _gateway, flags, _count, _use, metric, mask, ..] = fields[..] else { return None };
+        let [name, destination, _gateway, flags, _count, _use, metric, mask, ..] = fields[..]
+        else {
+            return None;
+        };
         let usable = u32::from_str_radix(flags, 16).ok()? & ROUTE_UP != 0;
-        (usable && destination == "00000000" && mask == "00000000").then_some((metric.parse::<u32>().ok()?, name))
+        (usable && destination == "00000000" && mask == "00000000")
+            .then_some((metric.parse::<u32>().ok()?, name))
     });
     defaults.min_by_key(|&(metric, _)| metric).map(|(_, name)| name)
 }
@@ -182,7 +211,15 @@ mod tests {
 
     fn interface(name: &str, address: [u8; 4], broadcast: Option<[u8; 4]>) -> Interface {
         let broadcast = broadcast.map(Ipv4Addr::from);
-        Interface { name: name.to_owned(), index: 1, address: address.into(), prefix: 24, broadcast, running: true, bridge: false }
+        Interface {
+            name: name.to_owned(),
+            index: 1,
+            address: address.into(),
+            prefix: 24,
+            broadcast,
+            running: true,
+            bridge: false,
+        }
     }
 
     #[test]
@@ -200,28 +237,54 @@ mod tests {
 
     #[test]
     fn loopback_has_one_broadcast_address() {
-        assert_eq!(broadcast_of(Ipv4Addr::new(127, 0, 0, 9), &[]), Some(Ipv4Addr::new(127, 255, 255, 255)));
+        assert_eq!(
+            broadcast_of(Ipv4Addr::new(127, 0, 0, 9), &[]),
+            Some(Ipv4Addr::new(127, 255, 255, 255))
+        );
         let lan = [interface("eth1", [10, 0, 0, 7], Some([10, 0, 0, 255]))];
-        assert_eq!(broadcast_of(Ipv4Addr::new(10, 0, 0, 7), &lan), Some(Ipv4Addr::new(10, 0, 0, 255)));
+        assert_eq!(
+            broadcast_of(Ipv4Addr::new(10, 0, 0, 7), &lan),
+            Some(Ipv4Addr::new(10, 0, 0, 255))
+        );
         assert_eq!(broadcast_of(Ipv4Addr::new(10, 0, 0, 8), &lan), None);
     }
 
     #[test]
     fn a_bridge_of_containers_and_a_tunnel_come_last() {
-        let docker = Interface { bridge: true, ..interface("docker0", [172, 17, 0, 1], Some([172, 17, 255, 255])) };
-        let (wlan, tunnel) = (interface("wlan0", [192, 168, 1, 7], Some([192, 168, 1, 255])), interface("tun0", [10, 8, 0, 6], None));
+        let docker = Interface {
+            bridge: true,
+            ..interface("docker0", [172, 17, 0, 1], Some([172, 17, 255, 255]))
+        };
+        let (wlan, tunnel) = (
+            interface("wlan0", [192, 168, 1, 7], Some([192, 168, 1, 255])),
+            interface("tun0", [10, 8, 0, 6], None),
+        );
         let around = |interfaces: &[&Interface], default: &str| Surroundings {
             interfaces: interfaces.iter().map(|interface| (*interface).clone()).collect(),
             default: Some(default.to_owned()),
         };
         let both = around(&[&tunnel, &docker, &wlan], "tun0");
-        assert_eq!(both.first_address(None), wlan.address, "the default route leads through a tunnel, where nobody can be met");
-        assert_eq!(both.meeting().iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>(), ["wlan0", "docker0"]);
-        assert_eq!(around(&[&tunnel], "tun0").first_address(None), tunnel.address, "better than loopback");
+        assert_eq!(
+            both.first_address(None),
+            wlan.address,
+            "the default route leads through a tunnel, where nobody can be met"
+        );
+        assert_eq!(
+            both.meeting().iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>(),
+            ["wlan0", "docker0"]
+        );
+        assert_eq!(
+            around(&[&tunnel], "tun0").first_address(None),
+            tunnel.address,
+            "better than loopback"
+        );
         // What is in use stays, unless it was only a bridge.
         let eth = interface("eth0", [10, 0, 0, 7], Some([10, 0, 0, 255]));
         assert_eq!(around(&[&eth, &wlan], "eth0").first_address(Some(wlan.address)), wlan.address);
-        assert_eq!(around(&[&docker, &wlan], "wlan0").first_address(Some(docker.address)), wlan.address);
+        assert_eq!(
+            around(&[&docker, &wlan], "wlan0").first_address(Some(docker.address)),
+            wlan.address
+        );
         // Without a carrier an address is kept as long as there is no better one.
         let silent = Interface { running: false, ..wlan.clone() };
         assert_eq!(around(&[&silent], "").first_address(Some(wlan.address)), wlan.address);
@@ -233,7 +296,9 @@ mod tests {
     #[test]
     fn a_network_is_told_by_its_prefix() {
         let lan = interface("eth0", [10, 0, 0, 7], None);
-        assert!(lan.reaches(Ipv4Addr::new(10, 0, 0, 250)) && !lan.reaches(Ipv4Addr::new(10, 0, 1, 7)));
+        assert!(
+            lan.reaches(Ipv4Addr::new(10, 0, 0, 250)) && !lan.reaches(Ipv4Addr::new(10, 0, 1, 7))
+        );
         assert!(Interface { prefix: 0, ..lan.clone() }.reaches(Ipv4Addr::BROADCAST));
         assert!(!Interface { prefix: 32, ..lan }.reaches(Ipv4Addr::new(10, 0, 0, 8)));
     }

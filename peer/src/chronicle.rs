@@ -1,8 +1,9 @@
-//! What has happened in the group, as far as this peer knows, for whoever asks why: who came and went and for which reason, who was
-//! suspected on what evidence, who led since when, what became of whose readings.
+//! What has happened in the group, as far as this peer knows, for whoever asks why: who came and
+//! went and for which reason, who was suspected on what evidence, who led since when, what became
+//! of whose readings.
 //!
-//! It is made of the notes that this peer tells and of what is delivered to it, and it is bounded: of each peer the newest facts
-//! are kept, and of very many peers those that were heard of last.
+//! It is made of the notes that this peer tells and of what is delivered to it, and it is bounded:
+//! of each peer the newest facts are kept, and of very many peers those that were heard of last.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -117,7 +118,15 @@ impl Chronicle {
     /// Remembers nothing yet.
     #[must_use]
     pub fn new(me: PeerId, since: u64) -> Self {
-        Self { me, since, peers: BTreeMap::new(), recent: VecDeque::new(), leader: None, view: None, missed: None }
+        Self {
+            me,
+            since,
+            peers: BTreeMap::new(),
+            recent: VecDeque::new(),
+            leader: None,
+            view: None,
+            missed: None,
+        }
     }
 
     /// This peer has told a note.
@@ -128,14 +137,25 @@ impl Chronicle {
                 self.fact(peer, at, format!("{} suspected {peer}: {evidence}", self.me));
             }
             Note::Unreachable { peer, address, for_ms, why } => {
-                self.fact(peer, at, format!("{peer} at {address} is heard by UDP, but for {} s it {why}", for_ms.div_ceil(1_000)));
+                self.fact(
+                    peer,
+                    at,
+                    format!(
+                        "{peer} at {address} is heard by UDP, but for {} s it {why}",
+                        for_ms.div_ceil(1_000)
+                    ),
+                );
             }
-            Note::Unanswered { peer, waited_ms, .. } => {
-                self.fact(peer, at, format!("{peer} left a question of {} unanswered for {waited_ms} ms", self.me))
-            }
-            Note::Reject { from: Some(from), why, .. } => {
-                self.fact(from, at, format!("{} did not accept something from {from}: {why}", self.me))
-            }
+            Note::Unanswered { peer, waited_ms, .. } => self.fact(
+                peer,
+                at,
+                format!("{peer} left a question of {} unanswered for {waited_ms} ms", self.me),
+            ),
+            Note::Reject { from: Some(from), why, .. } => self.fact(
+                from,
+                at,
+                format!("{} did not accept something from {from}: {why}", self.me),
+            ),
             Note::LeaderElected { peer, epoch, size, renewed, .. } => {
                 let why = if *renewed {
                     "it led before, and moved to a higher epoch".to_owned()
@@ -144,19 +164,28 @@ impl Chronicle {
                 };
                 self.lead(peer, epoch.to_string(), at, why);
             }
-            Note::Follows { leader, epoch, .. } => {
-                self.lead(leader, epoch.to_string(), at, "it announced itself, and the others answered it".to_owned())
-            }
+            Note::Follows { leader, epoch, .. } => self.lead(
+                leader,
+                epoch.to_string(),
+                at,
+                "it announced itself, and the others answered it".to_owned(),
+            ),
             Note::ElectionStarted { cause, missed: Some(missed), .. } => {
                 let words = match cause {
                     Cause::Connection => "its connection broke",
                     Cause::Silence => "its heartbeats stopped",
                     Cause::Handover => "it handed over",
                     Cause::OwnWord => "it said so itself",
-                    Cause::Witnessed | Cause::FirstView | Cause::SteppedDown | Cause::Again => "nobody was known to lead",
+                    Cause::Witnessed | Cause::FirstView | Cause::SteppedDown | Cause::Again => {
+                        "nobody was known to lead"
+                    }
                 };
                 let missed = missed.clone();
-                self.fact(&missed, at, format!("{} asked for an election without {missed}: {words}", self.me));
+                self.fact(
+                    &missed,
+                    at,
+                    format!("{} asked for an election without {missed}: {words}", self.me),
+                );
             }
             Note::StepDown { why, .. } => {
                 let me = self.me.clone();
@@ -168,18 +197,27 @@ impl Chronicle {
             }
             Note::Merged { into, .. } => {
                 let into = into.clone();
-                self.fact(&into, at, format!("the group of {} became part of that of {into}", self.me));
+                self.fact(
+                    &into,
+                    at,
+                    format!("the group of {} became part of that of {into}", self.me),
+                );
             }
             _ => {}
         }
     }
 
     fn lead(&mut self, leader: &PeerId, epoch: String, at: u64, how: String) {
-        if self.leader.as_ref().is_some_and(|before| before.leader == *leader && before.epoch == epoch) {
+        if self
+            .leader
+            .as_ref()
+            .is_some_and(|before| before.leader == *leader && before.epoch == epoch)
+        {
             return;
         }
         self.fact(leader, at, format!("{leader} leads from now on, in epoch {epoch}"));
-        let before = self.leader.take().map(|before| before.leader).filter(|before| before != leader);
+        let before =
+            self.leader.take().map(|before| before.leader).filter(|before| before != leader);
         self.leader = Some(Leadership { leader: leader.clone(), epoch, at, how, before });
     }
 
@@ -190,10 +228,16 @@ impl Chronicle {
             Delivery::View(standing) => self.see(standing, at),
             Delivery::Lost { origin, from, to, .. } => {
                 let life = self.life(&origin.id, at);
-                if let Some(readings) = life.readings.as_mut().filter(|readings| readings.inc == origin.inc) {
+                if let Some(readings) =
+                    life.readings.as_mut().filter(|readings| readings.inc == origin.inc)
+                {
                     readings.lost = Some((*from, *to));
                 }
-                self.fact(&origin.id, at, format!("{} declared its readings {from} to {to} lost", origin.id));
+                self.fact(
+                    &origin.id,
+                    at,
+                    format!("{} declared its readings {from} to {to} lost", origin.id),
+                );
             }
             Delivery::Gap { from, to, why, .. } => {
                 let me = self.me.clone();
@@ -201,7 +245,14 @@ impl Chronicle {
             }
             Delivery::Diverged { from, to, .. } => {
                 let me = self.me.clone();
-                self.fact(&me, at, format!("what {me} had delivered at #{from} to #{to} is not what the group has there"));
+                self.fact(
+                    &me,
+                    at,
+                    format!(
+                        "what {me} had delivered at #{from} to #{to} is not \
+                                            what the group has there"
+                    ),
+                );
             }
             Delivery::Merged { .. } | Delivery::Repeat { .. } => {}
         }
@@ -215,7 +266,10 @@ impl Chronicle {
                 before.missing += run.oseq.above(before.last.next());
                 (before.last, before.seq, before.at) = (before.last.max(last), seq, at);
             }
-            None => life.readings = Some(Readings { inc: run.origin.inc, last, seq, at, missing: 0, lost: None }),
+            None => {
+                life.readings =
+                    Some(Readings { inc: run.origin.inc, last, seq, at, missing: 0, lost: None })
+            }
         }
     }
 
@@ -223,7 +277,9 @@ impl Chronicle {
         let Standing { view, .. } = standing;
         let number = view.view_id.0;
         let before = self.view.replace((view.clone(), at)).map(|(before, _)| before);
-        let is_new = |contact: &&Contact| before.as_ref().is_none_or(|before| !before.names(&contact.member));
+        let is_new = |contact: &&Contact| {
+            before.as_ref().is_none_or(|before| !before.names(&contact.member))
+        };
         for contact in view.members.iter().filter(is_new) {
             let id = contact.id();
             self.life(id, at).entered = Some((at, number));
@@ -234,11 +290,18 @@ impl Chronicle {
             };
             self.fact(id, at, text);
         }
-        for contact in before.iter().flat_map(|before| before.members.iter()).filter(|contact| !view.names(&contact.member)) {
+        for contact in before
+            .iter()
+            .flat_map(|before| before.members.iter())
+            .filter(|contact| !view.names(&contact.member))
+        {
             let (id, why) = (contact.id(), view.remarks.why(contact.id()).map(ToOwned::to_owned));
             let life = self.life(id, at);
             life.times += 1;
-            let stayed = life.entered.take().map(|(entered, _)| Duration::from_micros(at.saturating_sub(entered)));
+            let stayed = life
+                .entered
+                .take()
+                .map(|(entered, _)| Duration::from_micros(at.saturating_sub(entered)));
             life.gone = Some(Gone { at, view: number, why: why.clone(), stayed });
             let why = why.map(|why| format!(" ({}: {why})", view.leader)).unwrap_or_default();
             self.fact(id, at, format!("view {number} went on without {id}{why}"));
@@ -247,8 +310,12 @@ impl Chronicle {
 
     fn life(&mut self, peer: &PeerId, at: u64) -> &mut Life {
         if self.peers.len() >= PEERS_MOST && !self.peers.contains_key(peer) {
-            let oldest =
-                self.peers.iter().filter(|(_, life)| life.entered.is_none()).min_by_key(|(_, life)| life.heard).map(|(id, _)| id.clone());
+            let oldest = self
+                .peers
+                .iter()
+                .filter(|(_, life)| life.entered.is_none())
+                .min_by_key(|(_, life)| life.heard)
+                .map(|(id, _)| id.clone());
             oldest.map(|oldest| self.peers.remove(&oldest));
         }
         let life = self.peers.entry(peer.clone()).or_default();
@@ -263,7 +330,12 @@ impl Chronicle {
             self.recent.pop_front();
         }
         let number = self.recent.back().map_or(0, |newest| newest.number) + 1;
-        self.recent.push_back(Happening { number, about: peer.clone(), at: at.clone(), say: say.clone() });
+        self.recent.push_back(Happening {
+            number,
+            about: peer.clone(),
+            at: at.clone(),
+            say: say.clone(),
+        });
         let facts = &mut self.life(peer, at_micros).facts;
         if facts.len() >= FACTS_MOST {
             facts.pop_front();
@@ -277,7 +349,9 @@ impl Chronicle {
         let life = self.peers.get(peer)?;
         let mut say = Vec::new();
         match &self.leader {
-            Some(leadership) if leadership.leader == *peer => say.extend(self.why_it_leads(leadership, now)),
+            Some(leadership) if leadership.leader == *peer => {
+                say.extend(self.why_it_leads(leadership, now))
+            }
             _ => {}
         }
         if let Some((entered, view)) = life.entered {
@@ -293,50 +367,74 @@ impl Chronicle {
                 && own.outranks(leader)
             {
                 say.push(format!(
-                    "It outranks {}, and does not lead, because it came later: the knob preempt says whether it takes over.",
+                    "It outranks {}, and does not lead, because it came later: the knob preempt \
+                     says whether it takes over.",
                     other.leader
                 ));
             }
         } else {
             say.extend(self.why_it_is_out(peer, life, now));
         }
-        if let Some((missed, evidence, at)) = self.missed.as_ref().filter(|(missed, ..)| missed == peer)
+        if let Some((missed, evidence, at)) =
+            self.missed.as_ref().filter(|(missed, ..)| missed == peer)
             && life.gone.as_ref().is_none_or(|gone| gone.why.as_deref() != Some(evidence.as_str()))
         {
             say.push(format!("At {} {} suspected {missed}: {evidence}.", time(*at), self.me));
         }
         say.push(what_became_of_its_readings(life, now));
         if life.times > 0 {
-            let times = if life.times == 1 { "once".to_owned() } else { format!("{} times", life.times) };
-            say.push(format!("It has gone {times} since {} remembers ({} ago).", self.me, ago(now, self.since)));
+            let times =
+                if life.times == 1 { "once".to_owned() } else { format!("{} times", life.times) };
+            say.push(format!(
+                "It has gone {times} since {} remembers ({} ago).",
+                self.me,
+                ago(now, self.since)
+            ));
         }
         Some(Why { peer: peer.to_string(), say, facts: life.facts.iter().cloned().collect() })
     }
 
     fn why_it_leads(&self, leadership: &Leadership, now: u64) -> Vec<String> {
         let Leadership { leader, epoch, at, how, before } = leadership;
-        let mut say = vec![format!("{leader} leads since {} ({} ago), in epoch {epoch}: {how}.", time(*at), ago(now, *at))];
+        let mut say = vec![format!(
+            "{leader} leads since {} ({} ago), in epoch {epoch}: {how}.",
+            time(*at),
+            ago(now, *at)
+        )];
         let Some((view, _)) = &self.view else { return say };
         let Some(own) = view.find(leader) else { return say };
-        let better: Vec<String> = view.members.iter().filter(|other| other.outranks(own)).map(|other| other.id().to_string()).collect();
+        let better: Vec<String> = view
+            .members
+            .iter()
+            .filter(|other| other.outranks(own))
+            .map(|other| other.id().to_string())
+            .collect();
         say.push(if better.is_empty() {
             format!(
-                "Of the {} members of view {} it has the highest priority: (explicit priority {}, id, port) decides.",
+                "Of the {} members of view {} it has the highest priority: (explicit priority {}, \
+                 id, port) decides.",
                 view.size(),
                 view.view_id,
                 own.explicit
             )
         } else {
-            format!("{} outrank it and came later; the knob preempt says whether they take over.", better.join(", "))
+            format!(
+                "{} outrank it and came later; the knob preempt says whether they take over.",
+                better.join(", ")
+            )
         });
         let Some(before) = before else { return say };
         match self.missed.as_ref().filter(|(missed, ..)| missed == before) {
             Some((missed, evidence, at)) => {
-                say.push(format!("Before, {missed} led, and {} missed it at {}: {evidence}.", self.me, time(*at)));
+                say.push(format!(
+                    "Before, {missed} led, and {} missed it at {}: {evidence}.",
+                    self.me,
+                    time(*at)
+                ));
             }
-            None if view.find(before).is_some() => {
-                say.push(format!("Before, {before} led, which has handed over and is still in the group."))
-            }
+            None if view.find(before).is_some() => say.push(format!(
+                "Before, {before} led, which has handed over and is still in the group."
+            )),
             None => say.push(format!("Before, {before} led.")),
         }
         say
@@ -345,14 +443,25 @@ impl Chronicle {
     fn why_it_is_out(&self, peer: &PeerId, life: &Life, now: u64) -> Vec<String> {
         let Some(Gone { at, view, why, stayed }) = &life.gone else {
             return vec![format!(
-                "{peer} is not in the group, and has not been since {} remembers ({} ago); it was heard of all the same.",
+                "{peer} is not in the group, and has not been since {} remembers ({} ago); it was \
+                 heard of all the same.",
                 self.me,
                 ago(now, self.since)
             )];
         };
-        let why = why.as_ref().map_or_else(|| "why, the leader did not say".to_owned(), |why| format!("the leader's reason: {why}"));
-        let stayed = stayed.map(|stayed| format!(" It had been in for {}.", span(stayed))).unwrap_or_default();
-        vec![format!("{peer} is not in the group. At {} ({} ago) view {view} went on without it; {why}.{stayed}", time(*at), ago(now, *at))]
+        let why = why.as_ref().map_or_else(
+            || "why, the leader did not say".to_owned(),
+            |why| format!("the leader's reason: {why}"),
+        );
+        let stayed = stayed
+            .map(|stayed| format!(" It had been in for {}.", span(stayed)))
+            .unwrap_or_default();
+        vec![format!(
+            "{peer} is not in the group. At {} ({} ago) view {view} went on without it; \
+             {why}.{stayed}",
+            time(*at),
+            ago(now, *at)
+        )]
     }
 
     /// What happened last, oldest first.
@@ -379,7 +488,9 @@ fn what_became_of_its_readings(life: &Life, now: u64) -> String {
     };
     let missing = match (missing, lost) {
         (0, None) => "nothing that it published before is missing here".to_owned(),
-        (_, Some((from, to))) => format!("its readings {from} to {to} are lost, as it has declared itself"),
+        (_, Some((from, to))) => {
+            format!("its readings {from} to {to} are lost, as it has declared itself")
+        }
         (count, None) => format!("{count} readings before it were not delivered here"),
     };
     format!("Its last reading here is number {last}, at #{seq}, {} ago; {missing}.", ago(now, *at))

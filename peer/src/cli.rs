@@ -21,8 +21,9 @@ use crate::shell::Shell;
 
 /// One peer of a group that orders sensor readings.
 ///
-/// Exit codes: 0 done, 1 refused (by the group, or nothing to recover), 64 usage, 65 bad file, 69 port taken or no such peer, 70 a bug,
-/// 74 the answer could not be written, 75 not now: the same may be done in a while.
+/// Exit codes: 0 done, 1 refused (by the group, or nothing to recover), 64 usage, 65 bad file, 69
+/// port taken or no such peer, 70 a bug, 74 the answer could not be written, 75 not now: the same
+/// may be done in a while.
 #[derive(Parser)]
 #[command(name = "peer", version = crate::BUILD)]
 struct Cli {
@@ -34,12 +35,14 @@ struct Cli {
 enum Command {
     /// Join the group, or found it, and stay until told to leave
     ///
-    /// Signals: SIGTERM and SIGINT (Ctrl-C) ask the peer to leave the group. Signals within one second of the first are the same
-    /// request; a later one stops the peer at once, without leaving. SIGHUP has it open its files anew by their paths, and read
-    /// the file of --config again: it says what it has taken over, and what needs a restart. A signal that was ignored when
-    /// the peer started (nohup, the background of a script) stays ignored.
+    /// Signals: SIGTERM and SIGINT (Ctrl-C) ask the peer to leave the group. Signals within one
+    /// second of the first are the same request; a later one stops the peer at once, without
+    /// leaving. SIGHUP has it open its files anew by their paths, and read the file of --config
+    /// again: it says what it has taken over, and what needs a restart. A signal that was ignored
+    /// when the peer started (nohup, the background of a script) stays ignored.
     ///
-    /// A setting is looked for in this order: flag, variable of the environment (an empty one is not set), file, default.
+    /// A setting is looked for in this order: flag, variable of the environment (an empty one is
+    /// not set), file, default.
     Run(Box<Raw>),
     /// Ask a running peer of this machine where it stands
     #[command(after_help = "Example: peer status --ready && echo in the group")]
@@ -49,13 +52,16 @@ enum Command {
     Members(commands::members::Request),
     /// Follow what is delivered, from now or from any point that is still kept
     #[command(
-        after_help = "Examples:\n  peer tail --sensor 'kitchen.*'\n  peer tail --json --last 100 --no-follow | jq .payload\n  peer tail --format influx --from now"
+        after_help = "Examples:\n  peer tail --sensor 'kitchen.*'\n  peer tail --json --last 100 \
+                      --no-follow | jq .payload\n  peer tail --format influx --from now"
     )]
     Tail(commands::tail::Request),
     /// Publish readings, and hear what becomes of them
-    #[command(after_help = "Examples:\n  peer publish 'DATA|door|2026-11-28T06:24:40Z|open=1'\n  read_sensor | peer publish --safe")]
+    #[command(after_help = "Examples:\n  peer publish 'DATA|door|2026-11-28T06:24:40Z|open=1'\n  \
+                      read_sensor | peer publish --safe")]
     Publish(commands::publish::Request),
-    /// Say why a peer leads, was put out, or is not in the group, and what became of its last readings
+    /// Say why a peer leads, was put out, or is not in the group, and what became of its last
+    /// readings
     #[command(after_help = "Example: peer why cellar")]
     Why(commands::why::Request),
     /// Have a peer leave the group, and stop
@@ -73,7 +79,8 @@ enum Command {
     /// Have a running peer tell more, or less
     #[command(after_help = "Example: peer log-level debug")]
     LogLevel(commands::control::Level),
-    /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell what that peer told
+    /// Go through a recording of `run --inputs` again, step by step, with the very core, and tell
+    /// what that peer told
     Replay(replay::Request),
     /// Watch over the command of a sensor; started by `run`, and of no use by hand
     #[command(hide = true)]
@@ -81,7 +88,8 @@ enum Command {
     /// Write a configuration file to begin with, or find the mistakes in one
     #[command(subcommand)]
     Config(configuration::Request),
-    /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer that has lost its memory
+    /// Mode `primary`: say what only an operator can know, of a group that is lost or of a peer
+    /// that has lost its memory
     Recover(recover::Request),
 }
 
@@ -118,13 +126,16 @@ pub fn command() -> clap::Command {
 fn obey(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(raw) => {
-            let raw = raw.with_environment(|name| std::env::var_os(name)).map_err(|why| Failure::new(USAGE, why))?;
+            let raw = raw
+                .with_environment(|name| std::env::var_os(name))
+                .map_err(|why| Failure::new(USAGE, why))?;
             if let Some(parent) = raw.die_with {
                 die_with(parent)?;
             }
             let settings = Settings::gather(raw)?;
-            journal::start(settings.log_level)
-                .map_err(|error| Failure::new(UNAVAILABLE, format!("cannot write to standard output: {error}")))?;
+            journal::start(settings.log_level).map_err(|error| {
+                Failure::new(UNAVAILABLE, format!("cannot write to standard output: {error}"))
+            })?;
             let done = Shell::start(settings).and_then(Shell::run);
             journal::settle(PATIENCE);
             done
@@ -149,11 +160,16 @@ fn obey(cli: Cli) -> Result<(), Failure> {
 /// How long the last lines of a process may take to be written.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Has the kernel kill this process when its parent dies, and makes sure that it has not died already.
+/// Has the kernel kill this process when its parent dies, and makes sure that it has not died
+/// already.
 pub fn die_with(parent: u32) -> Result<(), Failure> {
-    set_pdeathsig(Signal::SIGKILL).map_err(|error| Failure::new(UNAVAILABLE, format!("--die-with: {error}")))?;
+    set_pdeathsig(Signal::SIGKILL)
+        .map_err(|error| Failure::new(UNAVAILABLE, format!("--die-with: {error}")))?;
     if getppid().as_raw().unsigned_abs() == parent {
         return Ok(());
     }
-    Err(Failure::new(UNAVAILABLE, format!("--die-with {parent}: that is not the parent of this process, or not any more")))
+    Err(Failure::new(
+        UNAVAILABLE,
+        format!("--die-with {parent}: that is not the parent of this process, or not any more"),
+    ))
 }

@@ -1,4 +1,5 @@
-//! The other end of the socket of a peer, for the commands: finding a peer of this machine, and talking with it.
+//! The other end of the socket of a peer, for the commands: finding a peer of this machine, and
+//! talking with it.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -96,7 +97,8 @@ impl Connection {
     /// Connects, and hears who it is.
     ///
     /// # Errors
-    /// Those of the operating system; `WouldBlock` where nothing is said in time, `ResourceBusy` where it takes nobody in now.
+    /// Those of the operating system; `WouldBlock` where nothing is said in time, `ResourceBusy`
+    /// where it takes nobody in now.
     pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
         // One that stands still, and at which as many wait as may, would have us wait without end.
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -154,8 +156,8 @@ impl Connection {
         self.reader.get_ref().set_read_timeout(patience)
     }
 
-    /// The next line, without its end; none where the other end has closed the connection. A line that began before the patience
-    /// ended is gone on with by the next call.
+    /// The next line, without its end; none where the other end has closed the connection. A line
+    /// that began before the patience ended is gone on with by the next call.
     ///
     /// # Errors
     /// Those of the operating system; `WouldBlock` where nothing came in time.
@@ -165,7 +167,9 @@ impl Connection {
         }
         loop {
             match self.reader.read_until(b'\n', &mut self.line) {
-                Ok(_) if self.line.last() == Some(&b'\n') => return Ok(self.line.strip_suffix(b"\n")),
+                Ok(_) if self.line.last() == Some(&b'\n') => {
+                    return Ok(self.line.strip_suffix(b"\n"));
+                }
                 Ok(_) => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -190,7 +194,11 @@ impl Connection {
             let build = &self.greeting.build;
             Failure::new(
                 UNAVAILABLE,
-                format!("{peer} (build {build}) gave an answer that this build ({}) does not understand: {error}", crate::BUILD),
+                format!(
+                    "{peer} (build {build}) gave an answer that this build ({}) does not \
+                         understand: {error}",
+                    crate::BUILD
+                ),
             )
         })
     }
@@ -205,7 +213,9 @@ impl Connection {
         let Line { ok, error, .. } = serde_json::from_slice(line)?;
         match (ok, error) {
             (Some(ok), _) => Ok(serde_json::from_str(ok.get())?),
-            (None, fault) => Err(io::Error::other(fault.map_or_else(|| "no answer".to_owned(), |fault| fault.say))),
+            (None, fault) => Err(io::Error::other(
+                fault.map_or_else(|| "no answer".to_owned(), |fault| fault.say),
+            )),
         }
     }
 
@@ -218,12 +228,18 @@ impl Connection {
         let gone = |error: &io::Error| Failure::new(UNAVAILABLE, no_answer(&peer, error));
         self.say(&format!("{{\"id\":1,{request}}}")).map_err(|error| gone(&error))?;
         let Some(line) = self.hear().map_err(|error| gone(&error))? else {
-            return Err(Failure::new(UNAVAILABLE, format!("{peer} has closed the connection without an answer; it may have stopped")));
+            return Err(Failure::new(
+                UNAVAILABLE,
+                format!("{peer} has closed the connection without an answer; it may have stopped"),
+            ));
         };
         match serde_json::from_slice(line) {
             Ok(Line { ok: Some(ok), .. }) => Ok(ok.get().to_owned()),
             Ok(Line { error: Some(fault), .. }) => Err(fault.into_failure()),
-            _ => Err(Failure::new(UNAVAILABLE, format!("{peer} gave an answer that this build does not understand"))),
+            _ => Err(Failure::new(
+                UNAVAILABLE,
+                format!("{peer} gave an answer that this build does not understand"),
+            )),
         }
     }
 }
@@ -232,7 +248,10 @@ impl Connection {
 fn no_answer(peer: &PeerId, error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!("{peer} runs, and has not answered for {PATIENCE:?}: it stands still, or is very busy")
+            format!(
+                "{peer} runs, and has not answered for {PATIENCE:?}: it stands still, or is very \
+                 busy"
+            )
         }
         _ => format!("{peer} does not answer: {error}"),
     }

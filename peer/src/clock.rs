@@ -1,7 +1,8 @@
 //! The one place that reads clocks.
 //!
-//! Deadlines and events use CLOCK_MONOTONIC, which is one clock for the whole machine: the timelines of several peers
-//! merge without any synchronisation. Wall-clock time is for people only; nothing is decided by it.
+//! Deadlines and events use CLOCK_MONOTONIC, which is one clock for the whole machine: the
+//! timelines of several peers merge without any synchronisation. Wall-clock time is for people
+//! only; nothing is decided by it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,13 +16,17 @@ use time::OffsetDateTime;
 pub fn now() -> Time {
     let spec = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux always has CLOCK_MONOTONIC");
     let micros = Duration::from(spec).as_micros();
-    Time::from_micros(u64::try_from(micros).expect("the machine has been up for less than half a million years"))
+    Time::from_micros(
+        u64::try_from(micros).expect("the machine has been up for less than half a million years"),
+    )
 }
 
 /// Microseconds since 1970 (UTC); 0 on a machine whose clock stands before that.
 #[must_use]
 pub fn utc_micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// A span of time in its largest unit, as people say it.
@@ -42,7 +47,8 @@ pub struct Stamp(pub u64);
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The number may come from another peer; what has no four-digit year is shown as the last moment that has one.
+        // The number may come from another peer; what has no four-digit year is shown as the last
+        // moment that has one.
         let micros = self.0.min(LAST_MICROS);
         let seconds = i64::try_from(micros / 1_000_000).expect("clamped to the year 9999");
         let at = OffsetDateTime::from_unix_timestamp(seconds).expect("clamped to the year 9999");
@@ -78,6 +84,9 @@ mod tests {
     fn the_clocks_go_forward() {
         let first = now();
         assert!(now() >= first);
-        assert!(utc_micros() > 1_700_000_000_000_000, "the wall clock stands before this was written");
+        assert!(
+            utc_micros() > 1_700_000_000_000_000,
+            "the wall clock stands before this was written"
+        );
     }
 }

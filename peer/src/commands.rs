@@ -1,4 +1,5 @@
-//! The commands that talk with a running peer. Standard output is for what was asked; everything else goes to standard error.
+//! The commands that talk with a running peer. Standard output is for what was asked; everything
+//! else goes to standard error.
 
 use clap::Args;
 use protocol::id::PeerId;

@@ -29,7 +29,8 @@ impl Company {
         let since = |known: &BTreeMap<Member, Since>, member: &Member| {
             known.get(member).copied().unwrap_or(Since { at, is_seen: !is_first || founds })
         };
-        self.members = members.map(|member| (member.clone(), since(&self.members, &member))).collect();
+        self.members =
+            members.map(|member| (member.clone(), since(&self.members, &member))).collect();
     }
 
     /// This peer itself came in with the first view, whoever was there before.

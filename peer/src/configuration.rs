@@ -38,16 +38,26 @@ pub fn run(request: &Request) -> Result<(), Failure> {
         Request::Init { file: None, .. } => Ok(stdio::answer(&template())?),
         Request::Init { file: Some(path), force } => {
             write(path, *force)?;
-            Ok(stdio::answer(&format!("{} has every setting, as a comment. `peer run --config {0}` uses it.\n", path.display()))?)
+            Ok(stdio::answer(&format!(
+                "{} has every setting, as a comment. `peer run --config {0}` uses it.\n",
+                path.display()
+            ))?)
         }
         Request::Check { files } => {
-            let broken: Vec<String> =
-                files.iter().filter_map(|path| Settings::check_file(path).err()).map(|failure| failure.text).collect();
+            let broken: Vec<String> = files
+                .iter()
+                .filter_map(|path| Settings::check_file(path).err())
+                .map(|failure| failure.text)
+                .collect();
             if broken.is_empty() {
-                let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+                let names: Vec<String> =
+                    files.iter().map(|path| path.display().to_string()).collect();
                 return Ok(stdio::answer(&format!("{}: sound\n", names.join(", ")))?);
             }
-            Err(Failure::new(BAD_FILE, broken.iter().map(|text| text.trim_end()).collect::<Vec<_>>().join("\n")))
+            Err(Failure::new(
+                BAD_FILE,
+                broken.iter().map(|text| text.trim_end()).collect::<Vec<_>>().join("\n"),
+            ))
         }
     }
 }
@@ -64,7 +74,9 @@ fn write(path: &Path, force: bool) -> Result<(), Failure> {
     written.map_err(|error| {
         let shown = path.display();
         let text = match error.kind() {
-            ErrorKind::AlreadyExists => format!("{shown} is there already; --force replaces it, and what it says is lost"),
+            ErrorKind::AlreadyExists => {
+                format!("{shown} is there already; --force replaces it, and what it says is lost")
+            }
             _ => format!("{shown}: {error}"),
         };
         Failure::new(UNAVAILABLE, text)

@@ -1,8 +1,10 @@
-//! Where the members of the last views were: asked like seeds, at the start and while the group is smaller than it was.
+//! Where the members of the last views were: asked like seeds, at the start and while the group is
+//! smaller than it was.
 //!
-//! A peer whose only seed has moved or died knows the others all the same. The file `contacts` in the data folder has a line
-//! for each, `kitchen 10.0.0.4:9001`, the newest first. It is a hint and nothing rests on it: a file that cannot be read is
-//! told and left out, and whoever answers at such an address has to say who it is.
+//! A peer whose only seed has moved or died knows the others all the same. The file `contacts` in
+//! the data folder has a line for each, `kitchen 10.0.0.4:9001`, the newest first. It is a hint and
+//! nothing rests on it: a file that cannot be read is told and left out, and whoever answers at
+//! such an address has to say who it is.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -33,10 +35,16 @@ impl Contacts {
     /// The view has changed: these are the others in it. True if that is news.
     pub fn meet<'a>(&mut self, others: impl Iterator<Item = &'a Contact>) -> bool {
         let before = self.clone();
-        let mut known: Vec<Known> =
-            others.map(|contact| Known { id: contact.id().clone(), address: contact.address, present: true }).collect();
+        let mut known: Vec<Known> = others
+            .map(|contact| Known {
+                id: contact.id().clone(),
+                address: contact.address,
+                present: true,
+            })
+            .collect();
         let old = std::mem::take(&mut self.known).into_iter();
-        let mut gone: Vec<Known> = old.filter(|old| !known.iter().any(|new| new.id == old.id)).collect();
+        let mut gone: Vec<Known> =
+            old.filter(|old| !known.iter().any(|new| new.id == old.id)).collect();
         gone.iter_mut().for_each(|known| known.present = false);
         // Of a group that is larger than this file, a few will do.
         known.truncate(KNOWN_MAX / 2);
@@ -72,7 +80,8 @@ impl Contacts {
         (Self { known: known.into_iter().flatten().collect() }, wrong)
     }
 
-    /// Those that an earlier life has written down. What cannot be read is told, and is nothing to fail for.
+    /// Those that an earlier life has written down. What cannot be read is told, and is nothing to
+    /// fail for.
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let mut bytes = Vec::new();
@@ -85,14 +94,19 @@ impl Contacts {
             Ok(_) => {
                 let (contacts, wrong) = Self::parse(&String::from_utf8_lossy(&bytes));
                 if wrong > 0 {
-                    log::warn!("{}: {wrong} lines are no contacts; they are left out, and the file is written anew.", path.display());
+                    log::warn!(
+                        "{}: {wrong} lines are no contacts; they are left out, and the file is \
+                         written anew.",
+                        path.display()
+                    );
                 }
                 contacts
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
             Err(error) => {
                 log::warn!(
-                    "Cannot read {}: {error}. Where the others were is not known; they are found as at a first start.",
+                    "Cannot read {}: {error}. Where the others were is not known; they are found \
+                     as at a first start.",
                     path.display()
                 );
                 Self::default()
@@ -101,7 +115,8 @@ impl Contacts {
     }
 }
 
-/// Writes the file beside, then puts it in place, so that a crash leaves the old one or the new one.
+/// Writes the file beside, then puts it in place, so that a crash leaves the old one or the new
+/// one.
 ///
 /// # Errors
 /// Those of the operating system; the old file stands then.
@@ -133,7 +148,12 @@ mod tests {
 
     fn contact(n: usize) -> Contact {
         let member = Member { id: PeerId::new(&format!("p{n}")).unwrap(), inc: Incarnation(1) };
-        Contact { member, birth: 1, address: format!("10.0.0.1:{}", 1_000 + n).parse().unwrap(), explicit: 0 }
+        Contact {
+            member,
+            birth: 1,
+            address: format!("10.0.0.1:{}", 1_000 + n).parse().unwrap(),
+            explicit: 0,
+        }
     }
 
     fn missing(contacts: &Contacts) -> Vec<u16> {
@@ -174,7 +194,8 @@ mod tests {
         contacts.meet([1, 2].map(contact).iter());
         write(&path, &contacts.text()).unwrap();
         assert_eq!(missing(&Contacts::load(&path)), [1_001, 1_002]);
-        std::fs::write(&path, b"\0\0\0\xFF\np1 10.0.0.1:1001\np2 0.0.0.0:5\np3\np4 10.0.0.1:0\n\n").unwrap();
+        std::fs::write(&path, b"\0\0\0\xFF\np1 10.0.0.1:1001\np2 0.0.0.0:5\np3\np4 10.0.0.1:0\n\n")
+            .unwrap();
         assert_eq!(missing(&Contacts::load(&path)), [1_001]);
         assert_eq!(Contacts::parse("p1 10.0.0.1:1001\nrubbish").1, 1);
         std::fs::remove_file(&path).unwrap();

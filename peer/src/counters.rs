@@ -1,6 +1,8 @@
-//! What has happened at this peer since it started, as numbers that only rise: what `/metrics` exports.
+//! What has happened at this peer since it started, as numbers that only rise: what `/metrics`
+//! exports.
 //!
-//! Everything is counted where it passes the loop, and costs it an addition. What is not measured is not here.
+//! Everything is counted where it passes the loop, and costs it an addition. What is not measured
+//! is not here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,11 +18,13 @@ pub struct Counters {
     numbers: Numbers,
     leader: Option<PeerId>,
     inc: Incarnation,
-    /// Readings of this life of the peer that have been given their numbers again, and are not counted twice.
+    /// Readings of this life of the peer that have been given their numbers again, and are not
+    /// counted twice.
     again: u64,
     /// The newest of its own readings that stands in the log.
     ordered: Oseq,
-    /// Own readings that are not delivered here yet: the last number of each batch, and when it was accepted; oldest first.
+    /// Own readings that are not delivered here yet: the last number of each batch, and when it was
+    /// accepted; oldest first.
     waiting: VecDeque<(Oseq, Time)>,
 }
 
@@ -86,7 +90,8 @@ impl Spans {
         self.counts.iter().sum()
     }
 
-    /// Each bound, and how many were no longer than it and longer than the one before; the last bound is above all numbers.
+    /// Each bound, and how many were no longer than it and longer than the one before; the last
+    /// bound is above all numbers.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         BOUNDS.iter().copied().chain([f64::MAX]).zip(self.counts).collect()
@@ -106,7 +111,9 @@ impl Counters {
             Note::ElectionStarted { .. } => self.numbers.elections += 1,
             Note::LeaderElected { peer, .. } => self.lead(peer),
             Note::Follows { leader, .. } => self.lead(leader),
-            Note::Suspect { evidence, .. } => *self.numbers.suspicions.entry(evidence_label(evidence)).or_default() += 1,
+            Note::Suspect { evidence, .. } => {
+                *self.numbers.suspicions.entry(evidence_label(evidence)).or_default() += 1
+            }
             _ => {}
         }
     }
@@ -170,7 +177,10 @@ impl Counters {
             }
             Delivery::Lost { from, to, .. } => self.numbers.lost += to.above(from.previous()),
             Delivery::Gap { from, to, .. } => self.numbers.gaps += to.above(from.previous()),
-            Delivery::View(_) | Delivery::Diverged { .. } | Delivery::Merged { .. } | Delivery::Repeat { .. } => {}
+            Delivery::View(_)
+            | Delivery::Diverged { .. }
+            | Delivery::Merged { .. }
+            | Delivery::Repeat { .. } => {}
         }
     }
 
@@ -182,7 +192,9 @@ impl Counters {
         {
             let upto = last.min(end);
             if upto >= from {
-                self.numbers.publish_to_deliver.record(now.since(since), upto.above(from.previous()));
+                self.numbers
+                    .publish_to_deliver
+                    .record(now.since(since), upto.above(from.previous()));
                 from = upto.next();
             }
             if last > end {
@@ -211,7 +223,9 @@ fn evidence_label(evidence: &Evidence) -> &'static str {
 }
 
 /// The bounds of histograms, in seconds.
-const BOUNDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const BOUNDS: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
 /// Batches of own readings whose times are remembered.
 const WAITING_MOST: usize = 8_192;
 

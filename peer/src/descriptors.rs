@@ -1,9 +1,10 @@
 //! File descriptors: enough of them, and the listener's above all others.
 //!
-//! When a process is killed, Linux closes its descriptors from the highest to the lowest. Were the listener closed
-//! after the links, a peer that sees its link end and dials again at once would still be let in by a listener without
-//! a process, be reset a moment later, and have to ask again before it has its proof. With the listener on top, the
-//! first dial is refused, and a dead leader is proven dead within a round trip.
+//! When a process is killed, Linux closes its descriptors from the highest to the lowest. Were the
+//! listener closed after the links, a peer that sees its link end and dials again at once would
+//! still be let in by a listener without a process, be reset a moment later, and have to ask again
+//! before it has its proof. With the listener on top, the first dial is refused, and a dead leader
+//! is proven dead within a round trip.
 
 use std::net::TcpListener;
 
@@ -12,7 +13,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit as far as it is of use; returns what it is then.
 ///
-/// By `rustix`, whose limits have 64 bits everywhere; those of the C library have 32 on some boards.
+/// By `rustix`, whose limits have 64 bits everywhere; those of the C library have 32 on some
+/// boards.
 pub fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     // None is no limit at all.
@@ -22,7 +24,8 @@ pub fn raise_limit() -> u64 {
     if soft < wanted && setrlimit(Resource::Nofile, raised).is_ok() { wanted } else { soft }
 }
 
-/// The same listener on the highest number there is below `limit`; on its old one where that cannot be had.
+/// The same listener on the highest number there is below `limit`; on its old one where that cannot
+/// be had.
 #[must_use]
 pub fn on_top(listener: TcpListener, limit: u64) -> TcpListener {
     let top = i32::try_from(limit.min(ENOUGH)).unwrap_or(i32::MAX) - 1;

@@ -1,12 +1,14 @@
 //! UDP: how peers that know nothing of one another meet.
 //!
-//! A *shared* socket for each network in which others are met: it is bound to the broadcast address on the discovery port, so it
-//! hears what is broadcast there and nothing else; any number of peers on one machine bind it side by side. The *own*
-//! one has the number of the TCP port; everything is sent from it, and answers come back to it. On loopback the
-//! broadcast address is 127.255.255.255, and nothing of it ever leaves the machine.
+//! A *shared* socket for each network in which others are met: it is bound to the broadcast address
+//! on the discovery port, so it hears what is broadcast there and nothing else; any number of peers
+//! on one machine bind it side by side. The *own* one has the number of the TCP port; everything is
+//! sent from it, and answers come back to it. On loopback the broadcast address is 127.255.255.255,
+//! and nothing of it ever leaves the machine.
 //!
-//! Each broadcast goes out in each of the networks, and says the own address there (see [`crate::voice`]). Seeds, and peers
-//! that were in the group not long ago, get every broadcast by unicast as well, for networks that carry no broadcast.
+//! Each broadcast goes out in each of the networks, and says the own address there (see
+//! [`crate::voice`]). Seeds, and peers that were in the group not long ago, get every broadcast by
+//! unicast as well, for networks that carry no broadcast.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
@@ -71,10 +73,13 @@ impl Discovery {
     /// Binds the own socket.
     ///
     /// # Errors
-    /// Those of the operating system on the own socket, when not even an ephemeral port can be bound.
+    /// Those of the operating system on the own socket, when not even an ephemeral port can be
+    /// bound.
     pub fn new(registry: Registry, own: SocketAddrV4, port: u16) -> io::Result<Self> {
         let socket = bind_own(own)?;
-        let SocketAddr::V4(own_address) = socket.local_addr()? else { unreachable!("an IPv4 address was bound") };
+        let SocketAddr::V4(own_address) = socket.local_addr()? else {
+            unreachable!("an IPv4 address was bound")
+        };
         let own = listen(&registry, socket, OWN)?;
         Ok(Self {
             registry,
@@ -93,14 +98,18 @@ impl Discovery {
         })
     }
 
-    /// Meets others in these networks from now on, and says its addresses like this. A shared port that cannot be bound is a
-    /// warning: such a peer still asks, and finds others through seeds.
+    /// Meets others in these networks from now on, and says its addresses like this. A shared port
+    /// that cannot be bound is a warning: such a peer still asks, and finds others through seeds.
     pub fn meet(&mut self, places: Vec<Place>, voice: Voice) {
         self.voice = voice;
         let mut before = std::mem::take(&mut self.shared);
         for place in places.into_iter().take(PLACES_MAX) {
-            // An address that went and came back is another one to the kernel in everything but its number.
-            let kept = before.iter().position(|shared| shared.place == place).and_then(|index| before.swap_remove(index).ear);
+            // An address that went and came back is another one to the kernel in everything but its
+            // number.
+            let kept = before
+                .iter()
+                .position(|shared| shared.place == place)
+                .and_then(|index| before.swap_remove(index).ear);
             self.shared.push(Shared { place, ear: kept });
         }
         for ear in before.iter_mut().filter_map(|shared| shared.ear.as_mut()) {
@@ -110,7 +119,8 @@ impl Discovery {
         // Places in their order have tokens in their order; those that stay may have moved.
         for (slot, shared) in self.shared.iter_mut().enumerate() {
             if let Some(ear) = &mut shared.ear {
-                let moved = self.registry.reregister(&mut ear.socket, token(slot), Interest::READABLE);
+                let moved =
+                    self.registry.reregister(&mut ear.socket, token(slot), Interest::READABLE);
                 ear.ready = true;
                 if moved.is_err() {
                     shared.ear = None;
@@ -123,14 +133,20 @@ impl Discovery {
     /// Binds what could not be bound before; true if nothing is left over.
     pub fn bind(&mut self) -> bool {
         let mut done = true;
-        let mut heard: BTreeSet<Ipv4Addr> = self.shared.iter().filter(|shared| shared.ear.is_some()).map(|s| s.place.broadcast).collect();
+        let mut heard: BTreeSet<Ipv4Addr> = self
+            .shared
+            .iter()
+            .filter(|shared| shared.ear.is_some())
+            .map(|s| s.place.broadcast)
+            .collect();
         for (slot, shared) in self.shared.iter_mut().enumerate() {
             // Two interfaces in one network hear the same.
             if shared.ear.is_some() || heard.contains(&shared.place.broadcast) {
                 continue;
             }
             let target = SocketAddrV4::new(shared.place.broadcast, self.port);
-            match bind_shared(target).and_then(|socket| listen(&self.registry, socket, token(slot))) {
+            match bind_shared(target).and_then(|socket| listen(&self.registry, socket, token(slot)))
+            {
                 Ok(ear) => {
                     shared.ear = Some(ear);
                     heard.insert(*target.ip());
@@ -140,7 +156,8 @@ impl Discovery {
                     done = false;
                     if self.failing.insert(target.into()) {
                         log::warn!(
-                            "Cannot listen for broadcasts on {target}: {error}. Others are found only where they answer, and by --seeds."
+                            "Cannot listen for broadcasts on {target}: {error}. Others are found \
+                             only where they answer, and by --seeds."
                         );
                     }
                 }
@@ -189,14 +206,22 @@ impl Discovery {
                     if self.is_this_peer(from) {
                         continue;
                     }
-                    return Some(match decode_datagram(&Bytes::copy_from_slice(&self.buffer[..count])) {
-                        Ok(datagram) => Found::Input(Input::Heard { from, datagram: Box::new(datagram) }),
-                        Err(error) => Found::Reject(Reject { from: from.into(), why: RejectReason::Wire(error) }),
-                    });
+                    return Some(
+                        match decode_datagram(&Bytes::copy_from_slice(&self.buffer[..count])) {
+                            Ok(datagram) => {
+                                Found::Input(Input::Heard { from, datagram: Box::new(datagram) })
+                            }
+                            Err(error) => Found::Reject(Reject {
+                                from: from.into(),
+                                why: RejectReason::Wire(error),
+                            }),
+                        },
+                    );
                 }
                 Ok((_, SocketAddr::V6(_))) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => ear.ready = false,
-                // The echo of an earlier sending to a port where nobody listens; it says nothing about the next one.
+                // The echo of an earlier sending to a port where nobody listens; it says nothing
+                // about the next one.
                 Err(_) => {}
             }
         }
@@ -210,13 +235,18 @@ impl Discovery {
     }
 
     fn is_own(&self, address: Ipv4Addr) -> bool {
-        if self.own_address.ip().is_unspecified() { self.voice.is_own(address) } else { address == *self.own_address.ip() }
+        if self.own_address.ip().is_unspecified() {
+            self.voice.is_own(address)
+        } else {
+            address == *self.own_address.ip()
+        }
     }
 
     /// Whether there is more to do without waiting for an event.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.own.ready || self.shared.iter().filter_map(|shared| shared.ear.as_ref()).any(|ear| ear.ready)
+        self.own.ready
+            || self.shared.iter().filter_map(|shared| shared.ear.as_ref()).any(|ear| ear.ready)
     }
 
     /// What has been sent so far.
@@ -233,8 +263,14 @@ impl Discovery {
             let bytes = encode_datagram(&self.voice.datagram(datagram, address));
             self.send(&bytes, SocketAddrV4::new(place.broadcast, self.port), Some(&place), true);
         }
-        let mut targets: Vec<(SocketAddrV4, bool)> = self.seeds.iter().map(|seed| (*seed, true)).collect();
-        targets.extend(self.missing.iter().filter(|missing| !self.seeds.contains(missing)).map(|missing| (*missing, false)));
+        let mut targets: Vec<(SocketAddrV4, bool)> =
+            self.seeds.iter().map(|seed| (*seed, true)).collect();
+        targets.extend(
+            self.missing
+                .iter()
+                .filter(|missing| !self.seeds.contains(missing))
+                .map(|missing| (*missing, false)),
+        );
         for (target, told) in targets {
             if !self.is_this_peer(target) {
                 self.send_near(target, datagram, told);
@@ -255,11 +291,14 @@ impl Discovery {
         self.send(&bytes, to, None, told);
     }
 
-    /// A failure is told unless that is expected: where somebody was once, there may be no network now.
+    /// A failure is told unless that is expected: where somebody was once, there may be no network
+    /// now.
     fn send(&mut self, bytes: &[u8], to: SocketAddrV4, place: Option<&Place>, told: bool) {
         // A refusal is the echo of an earlier sending; this one has not been tried yet.
         let sent = match self.send_once(bytes, to, place) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.send_once(bytes, to, place),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                self.send_once(bytes, to, place)
+            }
             sent => sent,
         };
         let to = SocketAddr::V4(to);
@@ -269,29 +308,51 @@ impl Discovery {
                 self.sent.add(bytes.len(), true);
             }
             // A full socket loses a datagram, as any network may.
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {
+            }
             Err(error) => {
                 if told
                     && self.failing.len() < FAILING_MAX
                     && self.failing.insert(to)
                     && let Some(count) = self.failures.count()
                 {
-                    log::warn!("Cannot send a datagram to {to}: {error}. Occurrence {count}; told at the 1st, 2nd, 4th, 8th ….");
+                    log::warn!(
+                        "Cannot send a datagram to {to}: {error}. Occurrence {count}; told at the \
+                         1st, 2nd, 4th, 8th …."
+                    );
                 }
             }
         }
     }
 
-    /// What is broadcast in a network leaves through its interface, from the address there: which route the kernel would
-    /// take says nothing of who is to hear it.
-    fn send_once(&self, bytes: &[u8], to: SocketAddrV4, place: Option<&Place>) -> io::Result<usize> {
-        let Some(place) = place.filter(|place| place.index != 0) else { return self.own.socket.send_to(bytes, to.into()) };
+    /// What is broadcast in a network leaves through its interface, from the address there: which
+    /// route the kernel would take says nothing of who is to hear it.
+    fn send_once(
+        &self,
+        bytes: &[u8],
+        to: SocketAddrV4,
+        place: Option<&Place>,
+    ) -> io::Result<usize> {
+        let Some(place) = place.filter(|place| place.index != 0) else {
+            return self.own.socket.send_to(bytes, to.into());
+        };
         let source = libc::in_addr { s_addr: u32::from_ne_bytes(place.address.octets()) };
         let index = i32::try_from(place.index).map_err(io::Error::other)?;
-        let through = libc::in_pktinfo { ipi_ifindex: index, ipi_spec_dst: source, ipi_addr: libc::in_addr { s_addr: 0 } };
+        let through = libc::in_pktinfo {
+            ipi_ifindex: index,
+            ipi_spec_dst: source,
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        };
         let control = [ControlMessage::Ipv4PacketInfo(&through)];
         let socket = self.own.socket.as_raw_fd();
-        Ok(sendmsg(socket, &[IoSlice::new(bytes)], &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?)
+        Ok(sendmsg(
+            socket,
+            &[IoSlice::new(bytes)],
+            &control,
+            MsgFlags::empty(),
+            Some(&SockaddrIn::from(to)),
+        )?)
     }
 }
 
@@ -301,7 +362,8 @@ fn listen(registry: &Registry, socket: std::net::UdpSocket, token: Token) -> io:
     Ok(Ear { socket, ready: true })
 }
 
-/// The socket on the number of the TCP port or, where that is taken, on any: a peer can be answered on either.
+/// The socket on the number of the TCP port or, where that is taken, on any: a peer can be answered
+/// on either.
 fn bind_own(address: SocketAddrV4) -> io::Result<std::net::UdpSocket> {
     let bind = |address: SocketAddrV4| {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
@@ -313,7 +375,11 @@ fn bind_own(address: SocketAddrV4) -> io::Result<std::net::UdpSocket> {
         Ok(socket.into())
     };
     bind(address).or_else(|error: io::Error| {
-        log::warn!("UDP port {} is taken ({error}); using another one. Seeds that name this peer will not reach it.", address.port());
+        log::warn!(
+            "UDP port {} is taken ({error}); using another one. Seeds that name this peer \
+                    will not reach it.",
+            address.port()
+        );
         bind(SocketAddrV4::new(*address.ip(), 0))
     })
 }

@@ -1,7 +1,8 @@
-//! What must survive a crash of the machine is synced here, so that `/metrics` can tell how long the disk takes for that.
+//! What must survive a crash of the machine is synced here, so that `/metrics` can tell how long
+//! the disk takes for that.
 //!
-//! A process has one data folder, and several threads store in it. Each of them waits for its own syncs; all are counted in
-//! one histogram.
+//! A process has one data folder, and several threads store in it. Each of them waits for its own
+//! syncs; all are counted in one histogram.
 
 use std::fs::File;
 use std::io;

@@ -1,9 +1,10 @@
-//! The peer as a local service: a Unix socket on which programs of this machine ask, publish and follow. `SOCKET.md`
-//! documents every message.
+//! The peer as a local service: a Unix socket on which programs of this machine ask, publish and
+//! follow. `SOCKET.md` documents every message.
 //!
-//! A thread of its own serves the clients. The loop hands it what is delivered, takes requests that need the node, and answers
-//! them; neither ever waits for the other, and no client can hold up the loop, the group or another client. What a client
-//! may take up is bounded: connections, requests, bytes of a line, records that wait.
+//! A thread of its own serves the clients. The loop hands it what is delivered, takes requests that
+//! need the node, and answers them; neither ever waits for the other, and no client can hold up the
+//! loop, the group or another client. What a client may take up is bounded: connections, requests,
+//! bytes of a line, records that wait.
 
 use std::cell::RefCell;
 use std::io;
@@ -62,7 +63,8 @@ pub enum Wait {
     Accepted,
     /// It stands in the log.
     Ordered,
-    /// It is stable: whatever leaves the group a quorum (mode `available`: a member that goes on) keeps it.
+    /// It is stable: whatever leaves the group a quorum (mode `available`: a member that goes on)
+    /// keeps it.
     Safe,
 }
 
@@ -179,8 +181,8 @@ pub struct Door {
     waker: Arc<Waker>,
     shared: Arc<Shared>,
     path: Option<String>,
-    /// Answers of this turn. They follow what it delivers: whoever hears that a reading is ordered, and asks for all that there is,
-    /// finds it there.
+    /// Answers of this turn. They follow what it delivers: whoever hears that a reading is ordered,
+    /// and asks for all that there is, finds it there.
     answers: RefCell<Vec<Word>>,
 }
 
@@ -201,7 +203,13 @@ impl Door {
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(id: PeerId, knobs: &Knobs, opening: Opening, page: Option<Opened>, waker: Arc<Waker>) -> io::Result<Self> {
+    pub fn start(
+        id: PeerId,
+        knobs: &Knobs,
+        opening: Opening,
+        page: Option<Opened>,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let own = Arc::new(Waker::new(poll.registry(), service::WAKER)?);
         let shared = Arc::new(Shared::default());
@@ -209,9 +217,17 @@ impl Door {
         let (outbox, asks) = asks::channel();
         let bounds = Bounds { records: knobs.retain_entries, bytes: knobs.retain_bytes };
         let payload_max = usize::try_from(knobs.payload_max).unwrap_or(usize::MAX);
-        let me = Identity { sensor: sensor_id(&id, "local"), id, cluster: knobs.cluster.clone(), payload_max };
-        let page = page.map(|page| Web::start(page, &me.id, &me.cluster, poll.registry())).transpose()?;
-        let mut service = Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker).with_web(page);
+        let me = Identity {
+            sensor: sensor_id(&id, "local"),
+            id,
+            cluster: knobs.cluster.clone(),
+            payload_max,
+        };
+        let page =
+            page.map(|page| Web::start(page, &me.id, &me.cluster, poll.registry())).transpose()?;
+        let mut service =
+            Service::new(poll, me, opening, bounds, Arc::clone(&shared), outbox, waker)
+                .with_web(page);
         let path = service.open();
         thread::Builder::new().name("door".to_owned()).spawn(move || service.serve(&inbox))?;
         Ok(Self { words, asks, waker: own, shared, path, answers: RefCell::default() })
@@ -254,13 +270,15 @@ impl Door {
 
     /// Something has happened that people watch for.
     pub fn stir(&self) {
-        if self.shared.has_pages.load(Ordering::Acquire) && !self.shared.is_stirred.swap(true, Ordering::AcqRel) {
+        if self.shared.has_pages.load(Ordering::Acquire)
+            && !self.shared.is_stirred.swap(true, Ordering::AcqRel)
+        {
             let _thread_is_gone = self.waker.wake();
         }
     }
 
-    /// Hands on all that the loop knows of itself. It follows nothing: whether the loop turns is to be heard while the disk stores,
-    /// too.
+    /// Hands on all that the loop knows of itself. It follows nothing: whether the loop turns is to
+    /// be heard while the disk stores, too.
     pub fn survey(&self, survey: Survey) {
         let _thread_is_gone = self.words.send(Word::Survey(Box::new(survey)));
         let _thread_is_gone = self.waker.wake();
@@ -289,7 +307,8 @@ impl Door {
         let _thread_is_gone = self.waker.wake();
     }
 
-    /// Tells all clients that this peer stops, and waits for them to hear it, for that long at most.
+    /// Tells all clients that this peer stops, and waits for them to hear it, for that long at
+    /// most.
     pub fn farewell(&self, why: String, patience: Duration) {
         let (done, finished) = sync_channel(1);
         self.say(Word::Farewell(why, done));

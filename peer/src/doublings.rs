@@ -1,5 +1,5 @@
-//! What happens again and again is told at the 1st, 2nd, 4th, 8th … time, with its count, so that it is neither hidden nor
-//! fills a log; also if it is over for a moment in between.
+//! What happens again and again is told at the 1st, 2nd, 4th, 8th … time, with its count, so that
+//! it is neither hidden nor fills a log; also if it is over for a moment in between.
 
 /// Counts occurrences of one thing.
 #[derive(Clone, Copy, Debug, Default)]

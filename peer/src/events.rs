@@ -1,11 +1,13 @@
 //! The event file: one JSON object a line, appended.
 //!
-//! A thread writes it, so that an output that takes nothing holds up nobody; [`crate::gate`] sees to it that an event is in
-//! a regular file before the message that it speaks of has left. What is dropped is missing in the numbers of the
-//! events, and is an event of its own once there is room again.
+//! A thread writes it, so that an output that takes nothing holds up nobody; [`crate::gate`] sees
+//! to it that an event is in a regular file before the message that it speaks of has left. What is
+//! dropped is missing in the numbers of the events, and is an event of its own once there is room
+//! again.
 //!
-//! The log gets its line before the event file gets the event. Where both are regular files, the event's thread waits for the
-//! log's thread, so that a program that reads an event and kills this process finds the line in the log.
+//! The log gets its line before the event file gets the event. Where both are regular files, the
+//! event's thread waits for the log's thread, so that a program that reads an event and kills this
+//! process finds the line in the log.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -41,14 +43,19 @@ impl EventFile {
             Ok((file, is_regular))
         })?;
         let log = journal::evidence().cloned();
-        let outlet = Outlet::start("events", EventDrain { path: path.clone(), file, log, is_behind: false }, MANNER)?;
+        let outlet = Outlet::start(
+            "events",
+            EventDrain { path: path.clone(), file, log, is_behind: false },
+            MANNER,
+        )?;
         Ok(Self { path, outlet, is_regular, line: Vec::new() })
     }
 
     /// Appends one event. False if it was dropped.
     pub fn write(&mut self, event: &Event) -> bool {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, event).expect("an event is made of what JSON can say");
+        serde_json::to_writer(&mut self.line, event)
+            .expect("an event is made of what JSON can say");
         self.line.push(b'\n');
         self.outlet.put(&self.line)
     }
@@ -101,7 +108,10 @@ impl Drain for EventDrain {
             Ok(file) => self.file = file,
             Err(error) => {
                 let path = self.path.display();
-                log::error!("Cannot open {path} anew: {error}. Events go on into the file that was open before.");
+                log::error!(
+                    "Cannot open {path} anew: {error}. Events go on into the file that was open \
+                     before."
+                );
             }
         }
     }
@@ -151,7 +161,14 @@ mod tests {
 
     fn event(n: u64) -> Event {
         let p = PeerId::new("peer1").unwrap();
-        Event { v: EVENT_VERSION, t: Time::from_micros(n), p, inc: Incarnation(1), n, note: Note::Ready }
+        Event {
+            v: EVENT_VERSION,
+            t: Time::from_micros(n),
+            p,
+            inc: Incarnation(1),
+            n,
+            note: Note::Ready,
+        }
     }
 
     #[test]
@@ -164,7 +181,8 @@ mod tests {
         file.write(&event(2));
         assert!(file.outlet.settle(LONG));
         let text = std::fs::read_to_string(&path).unwrap();
-        let whole: Vec<Event> = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let whole: Vec<Event> =
+            text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(whole, [event(1), event(2)]);
     }
 
@@ -183,7 +201,8 @@ mod tests {
     #[test]
     fn a_file_that_was_renamed_is_opened_anew_by_its_path() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, aside) = (folder.path().join("events.jsonl"), folder.path().join("events.jsonl.1"));
+        let (path, aside) =
+            (folder.path().join("events.jsonl"), folder.path().join("events.jsonl.1"));
         let mut file = EventFile::open(&path).unwrap();
         file.write(&event(1));
         assert!(file.outlet.settle(LONG));

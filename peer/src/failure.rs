@@ -1,4 +1,5 @@
-//! Why a command ends with something else than success: an exit code that scripts can act on, and a sentence.
+//! Why a command ends with something else than success: an exit code that scripts can act on, and a
+//! sentence.
 
 use std::fmt;
 

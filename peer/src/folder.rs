@@ -1,7 +1,9 @@
-//! A data folder, held open: it is judged by what was opened, and every file in it is reached through the open folder.
+//! A data folder, held open: it is judged by what was opened, and every file in it is reached
+//! through the open folder.
 //!
-//! A path can be led elsewhere between two system calls, an open folder cannot. Nothing here follows a symbolic link in the
-//! last place of a path, empties a file by opening it, or writes into a file of another user.
+//! A path can be led elsewhere between two system calls, an open folder cannot. Nothing here
+//! follows a symbolic link in the last place of a path, empties a file by opening it, or writes
+//! into a file of another user.
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Read as _};
@@ -12,7 +14,8 @@ use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
-// Sizes, times and numbers of files have 64 bits there on every machine; those of the C library do not.
+// Sizes, times and numbers of files have 64 bits there on every machine; those of the C library do
+// not.
 use rustix::fs::{AtFlags, Stat, lstat, statat};
 use rustix::io::Errno;
 
@@ -77,8 +80,11 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, NoFolder> {
         let path = plain(path);
         if kind(lstat(&path).map_err(io::Error::from)?.st_mode) == S_IFLNK {
-            let leads_to = std::fs::read_link(&path).map_or_else(|_| "its target".to_owned(), |to| to.display().to_string());
-            return Err(NoFolder::Unfit(format!("it is a symbolic link; give the folder that it leads to ({leads_to})")));
+            let leads_to = std::fs::read_link(&path)
+                .map_or_else(|_| "its target".to_owned(), |to| to.display().to_string());
+            return Err(NoFolder::Unfit(format!(
+                "it is a symbolic link; give the folder that it leads to ({leads_to})"
+            )));
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let handle = File::from(open(&path, flags, Mode::empty()).map_err(io::Error::from)?);
@@ -103,7 +109,8 @@ impl Folder {
         }
     }
 
-    /// What a name in it stands for; a symbolic link is not followed. None if nothing has that name.
+    /// What a name in it stands for; a symbolic link is not followed. None if nothing has that
+    /// name.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -177,7 +184,14 @@ impl Folder {
     /// Those of the operating system; a file system that cannot sync folders is none.
     pub fn sync(&self) -> io::Result<()> {
         match disk::sync_all(&self.handle) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(())
+            }
             other => other,
         }
     }
@@ -187,7 +201,12 @@ impl Folder {
             // Before it is opened: to open some devices is to do something.
             check_file(kind(stat.st_mode), stat.st_uid)?;
         }
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE;
+        let flags = flags
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC
+            | OFlag::O_LARGEFILE;
         let file = File::from(openat(&self.handle, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         let meta = file.metadata()?;
         check_file(kind(meta.mode()), meta.uid())?;
@@ -231,12 +250,18 @@ fn kind(mode: u32) -> u32 {
 
 fn check_file(kind: u32, owner: u32) -> io::Result<()> {
     if let Some(other) = other(kind) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is {other}, and no file")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is {other}, and no file"),
+        ));
     }
     if is_trusted(owner) {
         return Ok(());
     }
-    let text = format!("it belongs to user {owner}, and this peer runs as user {}; change its owner (chown)", geteuid());
+    let text = format!(
+        "it belongs to user {owner}, and this peer runs as user {}; change its owner (chown)",
+        geteuid()
+    );
     Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
 }
 
@@ -244,14 +269,19 @@ fn judge(path: &Path, meta: &Metadata) -> Result<(), NoFolder> {
     let shown = path.display();
     let own = geteuid();
     if !is_trusted(meta.uid()) {
-        let text =
-            format!("it belongs to user {}, and this peer runs as user {own}; `chown {own} {shown}`, or give another folder", meta.uid());
+        let text = format!(
+            "it belongs to user {}, and this peer runs as user {own}; `chown {own} {shown}`, or \
+             give another folder",
+            meta.uid()
+        );
         return Err(NoFolder::Unfit(text));
     }
-    // With the sticky bit others can add files, which are not opened, and neither rename nor remove this peer's own.
+    // With the sticky bit others can add files, which are not opened, and neither rename nor remove
+    // this peer's own.
     if meta.mode() & WRITABLE_BY_OTHERS != 0 && meta.mode() & STICKY == 0 {
         let text = format!(
-            "others can write into it (mode {:04o}); `chmod go-w {shown}`, or give a folder below it, which the peer makes by itself",
+            "others can write into it (mode {:04o}); `chmod go-w {shown}`, or give a folder below \
+             it, which the peer makes by itself",
             meta.mode() & 0o7777
         );
         return Err(NoFolder::Unfit(text));
@@ -303,10 +333,17 @@ mod tests {
         for mode in [0o1777, 0o755] {
             fs::set_permissions(&made, Permissions::from_mode(mode)).unwrap();
             assert!(Folder::make(&made).is_ok());
-            assert_eq!(fs::metadata(&made).unwrap().mode() & 0o7777, mode, "a folder that is there stays as it is");
+            assert_eq!(
+                fs::metadata(&made).unwrap().mode() & 0o7777,
+                mode,
+                "a folder that is there stays as it is"
+            );
         }
         symlink(base.path(), base.path().join("parent")).unwrap();
-        assert!(Folder::make(&base.path().join("parent/deep/folder")).is_ok(), "the way there may lead over links");
+        assert!(
+            Folder::make(&base.path().join("parent/deep/folder")).is_ok(),
+            "the way there may lead over links"
+        );
         fs::write(base.path().join("file"), "").unwrap();
         assert!(matches!(Folder::make(&base.path().join("file")), Err(NoFolder::Io(_))));
     }
@@ -320,13 +357,19 @@ mod tests {
         symlink(&victim, folder.path().join("link")).unwrap();
         fs::create_dir(folder.path().join("directory")).unwrap();
         nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for (name, words) in [("link", "symbolic link"), ("directory", "a directory"), ("pipe", "named pipe")] {
+        for (name, words) in
+            [("link", "symbolic link"), ("directory", "a directory"), ("pipe", "named pipe")]
+        {
             for error in [folder.append_to(name).unwrap_err(), folder.read(name, 9).unwrap_err()] {
                 assert!(error.to_string().contains(words), "{error}");
             }
         }
         drop(folder.create("link").unwrap());
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "the link was removed, and not followed");
+        assert_eq!(
+            fs::read_to_string(&victim).unwrap(),
+            "precious",
+            "the link was removed, and not followed"
+        );
     }
 
     #[test]

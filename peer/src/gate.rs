@@ -1,10 +1,13 @@
-//! Evidence first: before anything leaves this process, the events and inputs that it rests on are written.
+//! Evidence first: before anything leaves this process, the events and inputs that it rests on are
+//! written.
 //!
-//! Whoever judges a run reads what a killed process has left behind. What it had said to others, or kept in its data folder,
-//! must be found there, too. So the loop waits, before it writes to a socket or hands readings to the sinks, until the
-//! threads of these outputs have written everything. That is microseconds as a rule, and never longer than [`PATIENCE`]: the
-//! loop waits for an output that is slower once, says so, and not again before that output has caught up. Only regular
-//! files are waited for. A pipe or a terminal is as fast as its reader, and holds no evidence.
+//! Whoever judges a run reads what a killed process has left behind. What it had said to others, or
+//! kept in its data folder, must be found there, too. So the loop waits, before it writes to a
+//! socket or hands readings to the sinks, until the threads of these outputs have written
+//! everything. That is microseconds as a rule, and never longer than [`PATIENCE`]: the loop waits
+//! for an output that is slower once, says so, and not again before that output has caught up. Only
+//! regular files are waited for. A pipe or a terminal is as fast as its reader, and holds no
+//! evidence.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -41,8 +44,10 @@ impl Gate {
                 && let Some(count) = output.late.count()
             {
                 log::warn!(
-                    "{} takes longer than {PATIENCE:?} to write (occurrence {count}). This peer goes on without waiting; were \
-                     it killed before the file has caught up, its last lines would be missing there.",
+                    "{} takes longer than {PATIENCE:?} to write (occurrence {count}). This peer \
+                     goes on without waiting; were \
+                     it killed before the file has caught up, its last lines would be missing \
+                     there.",
                     output.name
                 );
             }

@@ -1,16 +1,19 @@
-//! `peer guard`: stands between a peer and the command of one of its sensors, so that nothing of the command outlives
-//! either of them.
+//! `peer guard`: stands between a peer and the command of one of its sensors, so that nothing of
+//! the command outlives either of them.
 //!
-//! A peer that is killed cannot tidy up, and a kernel that kills a child with its parent (PR_SET_PDEATHSIG) forgets the
-//! grandchildren. So the peer starts itself anew as this guard, and holds one end of a socket pair whose other end is the
-//! guard's standard input. When that ends, for whatever reason, the guard kills the command and everything that descends
-//! from it: it is the reaper of them all, so whoever loses its parent becomes its child, also outside of the group.
+//! A peer that is killed cannot tidy up, and a kernel that kills a child with its parent
+//! (PR_SET_PDEATHSIG) forgets the grandchildren. So the peer starts itself anew as this guard, and
+//! holds one end of a socket pair whose other end is the guard's standard input. When that ends,
+//! for whatever reason, the guard kills the command and everything that descends from it: it is the
+//! reaper of them all, so whoever loses its parent becomes its child, also outside of the group.
 //!
-//! The guard and the command share one process group, whose number is that of the guard. So the peer can always kill that
-//! group if the guard is killed. A command that signals its own group (`trap 'kill 0' EXIT`) reaches the guard as well,
-//! which takes no notice of requests to end: it ends with the command or with the peer.
+//! The guard and the command share one process group, whose number is that of the guard. So the
+//! peer can always kill that group if the guard is killed. A command that signals its own group
+//! (`trap 'kill 0' EXIT`) reaches the guard as well, which takes no notice of requests to end: it
+//! ends with the command or with the peer.
 //!
-//! The guard says on the socket what became of the command: `exit CODE`, `signal NUMBER`, `failed WHY` or `stopped early`.
+//! The guard says on the socket what became of the command: `exit CODE`, `signal NUMBER`,
+//! `failed WHY` or `stopped early`.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -69,7 +72,9 @@ fn guard(request: &Request) -> io::Result<()> {
     // Said first: what follows may take this process along.
     let said = match &ended {
         Ok(Some(WaitStatus::Exited(_, code))) => say(&mut lifeline, &format!("exit {code}")),
-        Ok(Some(WaitStatus::Signaled(_, signal, _))) => say(&mut lifeline, &format!("signal {}", *signal as i32)),
+        Ok(Some(WaitStatus::Signaled(_, signal, _))) => {
+            say(&mut lifeline, &format!("signal {}", *signal as i32))
+        }
         _ => say(&mut lifeline, "stopped early"),
     };
     kill_all();
@@ -77,7 +82,12 @@ fn guard(request: &Request) -> io::Result<()> {
 }
 
 /// Waits until the command has ended, and how, or until the peer lets go of it.
-fn watch(child: Pid, poll: &mut Poll, signals: &mut Signals, lifeline: &mut UnixStream) -> io::Result<Option<WaitStatus>> {
+fn watch(
+    child: Pid,
+    poll: &mut Poll,
+    signals: &mut Signals,
+    lifeline: &mut UnixStream,
+) -> io::Result<Option<WaitStatus>> {
     let mut events = Events::with_capacity(8);
     loop {
         match poll.poll(&mut events, None) {
@@ -110,7 +120,9 @@ fn is_held(lifeline: &mut UnixStream) -> bool {
     match lifeline.read(&mut [0; 8]) {
         Ok(0) => false,
         Ok(_) => true,
-        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        Err(error) => {
+            matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+        }
     }
 }
 
@@ -134,7 +146,8 @@ fn reap_up_to(child: Pid) -> Option<WaitStatus> {
     }
 }
 
-/// Kills everything that descends from the command: each that dies leaves its children to this process.
+/// Kills everything that descends from the command: each that dies leaves its children to this
+/// process.
 fn kill_all() {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -148,8 +161,8 @@ fn kill_all() {
                 thread::sleep(PAUSE);
             }
             Ok(WaitStatus::StillAlive) => {
-                // They multiply faster than they are found, or wait for a disk that does not answer. The group, and this
-                // process in it, goes at one stroke.
+                // They multiply faster than they are found, or wait for a disk that does not
+                // answer. The group, and this process in it, goes at one stroke.
                 let _itself = killpg(getpgrp(), Signal::SIGKILL);
                 return;
             }
@@ -162,11 +175,15 @@ fn kill_all() {
 fn children() -> Vec<Pid> {
     let own = std::process::id().to_string();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
+    let number =
+        |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
     let is_ours = |pid: &i32| {
         // The name in parentheses may have any characters in it; what follows has none of them.
-        fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.split_ascii_whitespace().nth(1) == Some(&own)))
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.split_ascii_whitespace().nth(1) == Some(&own))
+        })
     };
     entries.filter_map(number).filter(is_ours).map(Pid::from_raw).collect()
 }

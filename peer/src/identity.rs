@@ -7,7 +7,8 @@ use protocol::note::Note;
 
 use crate::clock;
 
-/// The first event of a life: enough to find the process again, and to know that it is the same one.
+/// The first event of a life: enough to find the process again, and to know that it is the same
+/// one.
 pub(crate) fn start_note(me: &Contact, status: Option<&str>, omits_readings: bool) -> Note {
     let pid = std::process::id();
     Note::Start {
@@ -23,7 +24,8 @@ pub(crate) fn start_note(me: &Contact, status: Option<&str>, omits_readings: boo
     }
 }
 
-/// The process's start time in clock ticks since boot: field 22 of its `stat`, counted after the name, which may hold anything.
+/// The process's start time in clock ticks since boot: field 22 of its `stat`, counted after the
+/// name, which may hold anything.
 fn process_start() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let after_name = &stat[stat.rfind(')')? + 1..];
@@ -42,7 +44,8 @@ pub(crate) fn generated_id(birth: u64) -> PeerId {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name: String = host.trim().chars().filter(allowed).take(HOST_NAME_MAX).collect();
     let name = if name.is_empty() { "peer" } else { &name };
-    PeerId::new(&format!("{name}-{:04x}", birth & 0xFFFF)).expect("made of allowed characters, and short")
+    PeerId::new(&format!("{name}-{:04x}", birth & 0xFFFF))
+        .expect("made of allowed characters, and short")
 }
 
 /// A number that no other process draws; not for secrets.

@@ -1,11 +1,13 @@
-//! What a peer keeps in its data folder from one life to the next: which life it is, larger at each start than at the one
-//! before; whether it has been in a group of mode `primary`; and its name.
+//! What a peer keeps in its data folder from one life to the next: which life it is, larger at each
+//! start than at the one before; whether it has been in a group of mode `primary`; and its name.
 //!
-//! The clock alone nearly does it; the stored number covers a clock that was set back. The file `lock` is locked for as long
-//! as the peer lives, so that no two of them write into one folder. Whatever is stored is written beside, synced and renamed,
-//! so that a crash leaves the old or the new; and what cannot be read is an error, never the same as nothing.
+//! The clock alone nearly does it; the stored number covers a clock that was set back. The file
+//! `lock` is locked for as long as the peer lives, so that no two of them write into one folder.
+//! Whatever is stored is written beside, synced and renamed, so that a crash leaves the old or the
+//! new; and what cannot be read is an error, never the same as nothing.
 //!
-//! The folder may be moved or removed while the peer runs. [`Store::look`] notices that, and goes on at the path.
+//! The folder may be moved or removed while the peer runs. [`Store::look`] notices that, and goes
+//! on at the path.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
@@ -115,7 +117,14 @@ impl Store {
     /// One that has no folder yet; each look tries again.
     #[must_use]
     pub fn without(path: &Path) -> Self {
-        Self { path: path.to_owned(), held: None, memory: None, trouble: None, changed: 0, moved: 0 }
+        Self {
+            path: path.to_owned(),
+            held: None,
+            memory: None,
+            trouble: None,
+            changed: 0,
+            moved: 0,
+        }
     }
 
     /// Where the memory is.
@@ -147,12 +156,16 @@ impl Store {
         held.put_aside().map(|name| self.path.join(name))
     }
 
-    /// Stores it, so that it survives a crash of the machine, at the path where the folder is to be.
+    /// Stores it, so that it survives a crash of the machine, at the path where the folder is to
+    /// be.
     ///
     /// # Errors
     /// Those of the operating system; the old memory stands then, and each look tries again.
     pub fn save(&mut self, memory: Memory) -> io::Result<()> {
-        let highest = self.memory.as_ref().map_or(memory.incarnation, |before| before.incarnation.max(memory.incarnation));
+        let highest = self
+            .memory
+            .as_ref()
+            .map_or(memory.incarnation, |before| before.incarnation.max(memory.incarnation));
         self.memory = Some(Memory { incarnation: highest, ..memory });
         self.hold()?;
         match (&mut self.held, &self.memory) {
@@ -161,14 +174,18 @@ impl Store {
         }
     }
 
-    /// Whether something that this store has made is not where it was: perhaps somebody removes the whole folder at the moment.
+    /// Whether something that this store has made is not where it was: perhaps somebody removes the
+    /// whole folder at the moment.
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| !held.is_in_place() || held.stamp.is_some() && matches!(held.folder.stat(MEMORY), Ok(None)))
+        self.held.as_ref().is_some_and(|held| {
+            !held.is_in_place()
+                || held.stamp.is_some() && matches!(held.folder.stat(MEMORY), Ok(None))
+        })
     }
 
-    /// Makes sure that the folder is where it was, is locked, and holds the memory; takes it anew if it was moved or removed.
-    /// Tells what is different.
+    /// Makes sure that the folder is where it was, is locked, and holds the memory; takes it anew
+    /// if it was moved or removed. Tells what is different.
     ///
     /// # Errors
     /// There is no folder to be had.
@@ -178,7 +195,8 @@ impl Store {
             let error = error.to_string();
             if self.trouble.as_ref() != Some(&error) {
                 log::error!(
-                    "The data folder {} cannot be used: {error}. Nothing is kept until that is mended; this peer looks again every second.",
+                    "The data folder {} cannot be used: {error}. Nothing is kept until that is \
+                     mended; this peer looks again every second.",
                     self.path.display()
                 );
                 self.trouble = Some(error);
@@ -202,14 +220,24 @@ impl Store {
         self.held = Some(held);
         let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
         if self.trouble.take().is_some() {
-            log::warn!("The data folder {} can be used again; missing there: {missing}.", self.path.display());
+            log::warn!(
+                "The data folder {} can be used again; missing there: {missing}.",
+                self.path.display()
+            );
         } else if let Some(before) = before {
             self.moved += 1;
             let same = matches!(before.folder.presence(), Presence::Same);
-            let what = if same { "has lost its file `lock`" } else { "was moved, removed or replaced while the peer runs" };
+            let what = if same {
+                "has lost its file `lock`"
+            } else {
+                "was moved, removed or replaced while the peer runs"
+            };
             if self.moved.is_power_of_two() {
                 let (path, moved) = (self.path.display(), self.moved);
-                log::warn!("The data folder {path} {what} (time {moved}). The peer goes on at that path; missing there: {missing}.");
+                log::warn!(
+                    "The data folder {path} {what} (time {moved}). The peer goes on at that path; \
+                     missing there: {missing}."
+                );
             }
         }
         Ok(folder)
@@ -217,7 +245,9 @@ impl Store {
 
     /// Takes what is at the path by now, and says what it lacks.
     fn take_anew(&mut self) -> Result<(Held, Vec<&'static str>), NoStore> {
-        let missing = |folder: &Folder| EXPECTED.into_iter().filter(|name| matches!(folder.stat(name), Ok(None))).collect();
+        let missing = |folder: &Folder| {
+            EXPECTED.into_iter().filter(|name| matches!(folder.stat(name), Ok(None))).collect()
+        };
         let missing = match Folder::open(&self.path) {
             Ok(folder) => missing(&folder),
             Err(_) => EXPECTED.to_vec(),
@@ -226,7 +256,10 @@ impl Store {
         let Some(ours) = &self.memory else { return Ok((held, missing)) };
         match load(&held.folder, Some(&held.lock)) {
             Ok(Found::Memory(theirs)) => {
-                let other = theirs.name.clone().filter(|name| ours.name.as_ref().is_some_and(|own| own != name));
+                let other = theirs
+                    .name
+                    .clone()
+                    .filter(|name| ours.name.as_ref().is_some_and(|own| own != name));
                 if let Some(other) = other {
                     return Err(NoStore::Foreign(other));
                 }
@@ -234,7 +267,10 @@ impl Store {
             }
             // It is written when the folder is ours.
             Ok(Found::Nothing { .. }) => {}
-            Err(why) => log::warn!("The memory {} there cannot be used: {why}. It is put aside.", self.file().display()),
+            Err(why) => log::warn!(
+                "The memory {} there cannot be used: {why}. It is put aside.",
+                self.file().display()
+            ),
         }
         Ok((held, missing))
     }
@@ -251,17 +287,25 @@ impl Store {
             return;
         }
         self.changed += 1;
-        let (path, changed, was_stored) = (self.path.join(MEMORY), self.changed, held.stamp.is_some());
+        let (path, changed, was_stored) =
+            (self.path.join(MEMORY), self.changed, held.stamp.is_some());
         // A directory in its place, for instance, has to go first.
-        let done = if matches!(now, Ok(Some(_))) { held.put_aside().map(|_| ()) } else { Ok(()) }.and_then(|()| held.save(memory));
+        let done = if matches!(now, Ok(Some(_))) { held.put_aside().map(|_| ()) } else { Ok(()) }
+            .and_then(|()| held.save(memory));
         let path = path.display();
         match done {
             Ok(()) if !was_stored => log::info!("The memory {path} is stored."),
             Ok(()) if changed.is_power_of_two() => {
-                log::warn!("The memory {path} was removed or changed while the peer runs (time {changed}); it is written again.");
+                log::warn!(
+                    "The memory {path} was removed or changed while the peer runs (time \
+                     {changed}); it is written again."
+                );
             }
             Err(error) if changed.is_power_of_two() => {
-                log::error!("The memory {path} is not stored (attempt {changed}): {error}. A restart would not know of this life.");
+                log::error!(
+                    "The memory {path} is not stored (attempt {changed}): {error}. A restart would \
+                     not know of this life."
+                );
             }
             _ => {}
         }
@@ -288,7 +332,9 @@ impl Held {
             NoFolder::Unfit(text) => NoStore::Unfit(text),
             NoFolder::Io(error) => NoStore::Unwritable(error),
         })?;
-        let lock = folder.append_to(LOCK).map_err(|error| io::Error::new(error.kind(), format!("{LOCK}: {error}")))?;
+        let lock = folder
+            .append_to(LOCK)
+            .map_err(|error| io::Error::new(error.kind(), format!("{LOCK}: {error}")))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(NoStore::Taken),
@@ -298,14 +344,18 @@ impl Held {
         Ok(Self { folder: Arc::new(folder), lock, lock_identity, stamp: None })
     }
 
-    /// Whether the path leads to this folder, and its name `lock` to the file that is locked. What cannot be looked at at the
-    /// moment has not moved.
+    /// Whether the path leads to this folder, and its name `lock` to the file that is locked. What
+    /// cannot be looked at at the moment has not moved.
     fn is_in_place(&self) -> bool {
-        !matches!(self.folder.presence(), Presence::Changed) && !matches!(self.folder.has(LOCK, self.lock_identity), Presence::Changed)
+        !matches!(self.folder.presence(), Presence::Changed)
+            && !matches!(self.folder.has(LOCK, self.lock_identity), Presence::Changed)
     }
 
     fn save(&mut self, memory: &Memory) -> io::Result<()> {
-        let mut file = self.folder.create(BESIDE).map_err(|error| io::Error::new(error.kind(), format!("{BESIDE}: {error}")))?;
+        let mut file = self
+            .folder
+            .create(BESIDE)
+            .map_err(|error| io::Error::new(error.kind(), format!("{BESIDE}: {error}")))?;
         file.write_all(memory.encode().as_bytes())?;
         disk::sync_all(&file)?;
         let stamp = Stamp::of(&file)?;
@@ -316,7 +366,8 @@ impl Held {
         Ok(())
     }
 
-    /// A line in the lock says that there is a memory: should it vanish, its place does not look like that of a first start.
+    /// A line in the lock says that there is a memory: should it vanish, its place does not look
+    /// like that of a first start.
     fn leave_witness(&mut self) {
         if self.lock.metadata().is_ok_and(|meta| meta.len() == 0) {
             // Where there is no room for it, what else the folder holds has to do.
@@ -333,7 +384,9 @@ impl Held {
                 return Ok(name);
             }
         }
-        Err(io::Error::other(format!("there are {ASIDE_MAX} files called {ASIDE} already; remove some")))
+        Err(io::Error::other(format!(
+            "there are {ASIDE_MAX} files called {ASIDE} already; remove some"
+        )))
     }
 }
 
@@ -345,7 +398,11 @@ impl Stamp {
     }
 
     fn of_stat(stat: &Stat) -> Self {
-        Self { inode: stat.st_ino, size: stat.st_size, modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec) }
+        Self {
+            inode: stat.st_ino,
+            size: stat.st_size,
+            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        }
     }
 }
 
@@ -366,7 +423,8 @@ fn load(folder: &Folder, lock: Option<&File>) -> Result<Found, Unreadable> {
     }
 }
 
-/// What tells that a folder without a memory has been used. A first start leaves `lock` empty until it has stored one.
+/// What tells that a folder without a memory has been used. A first start leaves `lock` empty until
+/// it has stored one.
 fn used(folder: &Folder, lock: Option<&File>) -> io::Result<Option<String>> {
     for name in LEFT_BY_LIVES {
         if folder.stat(name)?.is_some() {
@@ -379,11 +437,16 @@ fn used(folder: &Folder, lock: Option<&File>) -> io::Result<Option<String>> {
 
 /// What two memories of one peer know together.
 fn united(ours: &Memory, theirs: &Memory) -> Memory {
-    let past = if ours.past == Past::Fresh && theirs.past == Past::Veteran { Past::Veteran } else { ours.past };
+    let past = if ours.past == Past::Fresh && theirs.past == Past::Veteran {
+        Past::Veteran
+    } else {
+        ours.past
+    };
     Memory { incarnation: ours.incarnation.max(theirs.incarnation), past, name: ours.name.clone() }
 }
 
-/// The incarnation of a process that starts now: above the stored one, and not below the milliseconds since 1970.
+/// The incarnation of a process that starts now: above the stored one, and not below the
+/// milliseconds since 1970.
 #[must_use]
 pub fn choose(stored: Option<Incarnation>, utc_ms: u64) -> Incarnation {
     Incarnation(stored.map_or(0, |Incarnation(number)| number.saturating_add(1)).max(utc_ms))

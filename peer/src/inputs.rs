@@ -1,14 +1,14 @@
-//! Recordings: everything that was put into a peer's node, so that the peer of a finished run can be gone through again,
-//! step by step (`peer replay`).
+//! Recordings: everything that was put into a peer's node, so that the peer of a finished run can
+//! be gone through again, step by step (`peer replay`).
 //!
-//! The node is a value: the same inputs at the same moments give the same outputs. So what it was made of and what it
-//! was given is all there is to keep. A recording is a sequence of records, `u32 length | entry`, in postcard:
-//! a *life* (what the node was made of, as JSON, so that `strings` shows it), then each input with its moment, messages
-//! as the wire has them; and the few notes that the shell told by itself. A process that comes back adds a life to the
-//! same file.
+//! The node is a value: the same inputs at the same moments give the same outputs. So what it was
+//! made of and what it was given is all there is to keep. A recording is a sequence of records,
+//! `u32 length | entry`, in postcard: a *life* (what the node was made of, as JSON, so that
+//! `strings` shows it), then each input with its moment, messages as the wire has them; and the few
+//! notes that the shell told by itself. A process that comes back adds a life to the same file.
 //!
-//! A torn record at the end is what a killed process leaves, and no mistake. The file grows for as long as the peer
-//! runs: it is for tests and for hunting a defect, not for every day.
+//! A torn record at the end is what a killed process leaves, and no mistake. The file grows for as
+//! long as the peer runs: it is for tests and for hunting a defect, not for every day.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ pub enum Entry {
     Given {
         /// When.
         at: Time,
-        /// How many outputs this node had put out before, in all: where a replay has another number, it went another way.
+        /// How many outputs this node had put out before, in all: where a replay has another
+        /// number, it went another way.
         outputs: u64,
         /// What.
         input: Input,
@@ -123,13 +124,16 @@ pub enum BadRecord {
     #[error("no recording starts here: is it a file that `peer run --inputs` wrote?")]
     NoRecording,
     /// A length that no record has.
-    #[error("a record of {0} bytes; a record has 1 to {RECORD_MAX}: the file is damaged from here on")]
+    #[error(
+        "a record of {0} bytes; a record has 1 to {RECORD_MAX}: the file is damaged from here on"
+    )]
     Length(u64),
     /// Bytes that are no entry.
     #[error("the record cannot be read ({0}): the file is damaged from here on")]
     Entry(#[from] postcard::Error),
     /// A life that this build cannot read.
-    #[error("the description of the peer cannot be read ({why}); it was recorded by build {build}, this is build {ours}", ours = crate::BUILD)]
+    #[error("the description of the peer cannot be read ({why}); it was recorded by build {build}, \
+             this is build {ours}", ours = crate::BUILD)]
     Life {
         /// The build named in it.
         build: String,
@@ -225,7 +229,9 @@ impl Given {
                 messages.iter().for_each(|message| frame::encode(message, &mut frames));
                 Self::Received { link: link.0, frames: frames.into() }
             }
-            Input::Heard { from, datagram } => Self::Heard { from: *from, datagram: frame::encode_datagram(datagram).into() },
+            Input::Heard { from, datagram } => {
+                Self::Heard { from: *from, datagram: frame::encode_datagram(datagram).into() }
+            }
             Input::LinkUp { link } => Self::LinkUp { link: link.0 },
             Input::LinkDown { link, how } => {
                 let how = match how {
@@ -235,10 +241,14 @@ impl Given {
                 };
                 Self::LinkDown { link: link.0, how }
             }
-            Input::DialFailed { link, refused } => Self::DialFailed { link: link.0, refused: *refused },
+            Input::DialFailed { link, refused } => {
+                Self::DialFailed { link: link.0, refused: *refused }
+            }
             Input::Backlog { link, full } => Self::Backlog { link: link.0, full: *full },
             Input::Publish { publications } => {
-                let parts = |publication: &Publication| (publication.readings.clone(), publication.guarantee);
+                let parts = |publication: &Publication| {
+                    (publication.readings.clone(), publication.guarantee)
+                };
                 Self::Publish { publications: publications.iter().map(parts).collect() }
             }
             Input::Leave => Self::Leave,
@@ -247,14 +257,20 @@ impl Given {
             Input::Clock { utc } => Self::Clock { utc: *utc },
             Input::Prioritised { explicit } => Self::Prioritised { explicit: *explicit },
             Input::Ask { ask, question } => Self::Ask { ask: *ask, question: question.clone() },
-            Input::Answer { to, ask, answer } => Self::Answer { to: to.clone(), ask: *ask, answer: answer.clone() },
+            Input::Answer { to, ask, answer } => {
+                Self::Answer { to: to.clone(), ask: *ask, answer: answer.clone() }
+            }
         }
     }
 
     fn read(self) -> Result<Input, BadRecord> {
         Ok(match self {
-            Self::Received { link, frames } => Input::Received { link: LinkId(link), messages: messages(frames)? },
-            Self::Heard { from, datagram } => Input::Heard { from, datagram: Box::new(frame::decode_datagram(&datagram)?) },
+            Self::Received { link, frames } => {
+                Input::Received { link: LinkId(link), messages: messages(frames)? }
+            }
+            Self::Heard { from, datagram } => {
+                Input::Heard { from, datagram: Box::new(frame::decode_datagram(&datagram)?) }
+            }
             Self::LinkUp { link } => Input::LinkUp { link: LinkId(link) },
             Self::LinkDown { link, how } => {
                 let how = match how {
@@ -311,8 +327,12 @@ impl Entry {
     fn read(record: &[u8]) -> Result<Self, BadRecord> {
         Ok(match postcard::from_bytes(record)? {
             Written::Life { json } => Self::Life(Box::new(read_life(&json)?)),
-            Written::Told { at, json } => Self::Told { at, note: serde_json::from_str(&json).map_err(BadRecord::Note)? },
-            Written::Given { at, outputs, input } => Self::Given { at, outputs, input: input.read()? },
+            Written::Told { at, json } => {
+                Self::Told { at, note: serde_json::from_str(&json).map_err(BadRecord::Note)? }
+            }
+            Written::Given { at, outputs, input } => {
+                Self::Given { at, outputs, input: input.read()? }
+            }
         })
     }
 }
@@ -320,17 +340,24 @@ impl Entry {
 fn read_life(json: &str) -> Result<Life, BadRecord> {
     let bad = |why: String| {
         let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-        BadRecord::Life { build: value["start"]["build"].as_str().unwrap_or("unknown").to_owned(), why }
+        BadRecord::Life {
+            build: value["start"]["build"].as_str().unwrap_or("unknown").to_owned(),
+            why,
+        }
     };
     let life: Life = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
     if (life.format, life.wire) != (FORMAT, WIRE_VERSION) {
-        return Err(bad(format!("format {} and wire {}, not {FORMAT} and {WIRE_VERSION}", life.format, life.wire)));
+        return Err(bad(format!(
+            "format {} and wire {}, not {FORMAT} and {WIRE_VERSION}",
+            life.format, life.wire
+        )));
     }
     Ok(life)
 }
 
 fn write(entry: &Written, out: Vec<u8>) -> Vec<u8> {
-    postcard::to_extend(entry, out).expect("an entry is made of what postcard can say, and a Vec takes any length")
+    postcard::to_extend(entry, out)
+        .expect("an entry is made of what postcard can say, and a Vec takes any length")
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -1,7 +1,9 @@
-//! The human log: one line a record, on standard output, like `2026-11-23T08:15:02.345678Z INFO Peer …`.
+//! The human log: one line a record, on standard output, like
+//! `2026-11-23T08:15:02.345678Z INFO Peer …`.
 //!
-//! Times are UTC with microseconds, so that logs of several peers sort by text. A line goes out in one `write`. A
-//! standard output that has gone away (a closed pipe), or that nobody reads, stops nobody: a thread writes to it.
+//! Times are UTC with microseconds, so that logs of several peers sort by text. A line goes out in
+//! one `write`. A standard output that has gone away (a closed pipe), or that nobody reads, stops
+//! nobody: a thread writes to it.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -22,7 +24,8 @@ use crate::clock::{Stamp, utc_micros};
 /// # Errors
 /// Those of the operating system.
 pub fn start(level: LevelFilter) -> io::Result<()> {
-    // A descriptor of its own: the one of the standard library has a buffer and a lock, which would be waited for at the end.
+    // A descriptor of its own: the one of the standard library has a buffer and a lock, which would
+    // be waited for at the end.
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let is_regular = output.metadata().is_ok_and(|metadata| metadata.is_file());
     let outlet = Outlet::start("log", output, MANNER)?;
@@ -78,7 +81,8 @@ impl Log for Journal {
 
 impl SharedLogger for Journal {
     fn level(&self) -> LevelFilter {
-        // The combined logger keeps what it was started with; the level of the whole process decides, and can change.
+        // The combined logger keeps what it was started with; the level of the whole process
+        // decides, and can change.
         LevelFilter::Trace
     }
 
@@ -102,7 +106,9 @@ pub(crate) fn lines(stamp: Stamp, level: Level, text: &str) -> String {
 
 /// The line that stands where lines are missing.
 fn gap(dropped: u64) -> Vec<u8> {
-    let text = format!("{dropped} lines were dropped while nobody read this output, or while it took nothing.");
+    let text = format!(
+        "{dropped} lines were dropped while nobody read this output, or while it took nothing."
+    );
     lines(Stamp(utc_micros()), Level::Warn, &text).into_bytes()
 }
 
@@ -117,7 +123,11 @@ mod tests {
     #[test]
     fn a_gap_reads_like_any_line() {
         let line = String::from_utf8(gap(17)).unwrap();
-        assert!(line.contains("Z WARN 17 lines were dropped while nobody read this output") && line.ends_with('\n'), "{line}");
+        assert!(
+            line.contains("Z WARN 17 lines were dropped while nobody read this output")
+                && line.ends_with('\n'),
+            "{line}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! The thread that stores what a peer must not forget. A disk may take as long as it likes, so nothing else waits for it but
-//! what rests on it: from the moment at which something is to be stored, what the node wants done is held back, and the peer
-//! stands still towards the others, as if it were stopped. It can be asked, and told to go, meanwhile.
+//! The thread that stores what a peer must not forget. A disk may take as long as it likes, so
+//! nothing else waits for it but what rests on it: from the moment at which something is to be
+//! stored, what the node wants done is held back, and the peer stands still towards the others, as
+//! if it were stopped. It can be asked, and told to go, meanwhile.
 
 use std::collections::VecDeque;
 use std::io;
@@ -118,7 +119,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("data")).unwrap().share();
         let mut poll = Poll::new().unwrap();
-        let mut keeper = Keeper::start(store.clone(), Arc::new(Waker::new(poll.registry(), Token(0)).unwrap())).unwrap();
+        let mut keeper =
+            Keeper::start(store.clone(), Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()))
+                .unwrap();
         let link = protocol::id::LinkId::accepted(1);
         let memory = Memory { incarnation: Incarnation(7), past: Past::Veteran, name: None };
         let start = Time::from_micros(1_000_000);
@@ -128,15 +131,20 @@ mod tests {
             keeper.store(start, memory.clone());
             keeper.hold(Output::Send { link, message: Message::Leave });
             assert!(keeper.is_storing() && keeper.release().is_none() && keeper.stored().is_none());
-            let told: Vec<u64> =
-                (0..100).filter(|tenth| keeper.slowness(start + SLOW / 10 * u32::try_from(*tenth).unwrap()).is_some()).collect();
+            let told: Vec<u64> = (0..100)
+                .filter(|tenth| {
+                    keeper.slowness(start + SLOW / 10 * u32::try_from(*tenth).unwrap()).is_some()
+                })
+                .collect();
             assert_eq!(told, [10, 20, 40, 80]);
         }
         let mut events = Events::with_capacity(8);
         poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
         let (stored, saved) = keeper.stored().unwrap();
         assert!(saved.is_ok() && stored == memory);
-        assert!(matches!(keeper.release(), Some(Output::Send { .. })) && keeper.release().is_none());
+        assert!(
+            matches!(keeper.release(), Some(Output::Send { .. })) && keeper.release().is_none()
+        );
         assert_eq!(keeper.deadline(), None);
     }
 }

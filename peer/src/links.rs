@@ -1,12 +1,14 @@
 //! TCP: the listener, and the links that the node knows by number.
 //!
-//! mio tells of each change once, so a link with bytes left stays on our own list of ready ones, and every turn reads
-//! a bounded share of each: one loud peer cannot starve the others. What a turn has to say is queued and written at
-//! its end in as few system calls as possible, control frames first, and little of it sits unsent in the kernel
-//! (`TCP_NOTSENT_LOWAT`), so that bulk never delays a heartbeat for long.
+//! mio tells of each change once, so a link with bytes left stays on our own list of ready ones,
+//! and every turn reads a bounded share of each: one loud peer cannot starve the others. What a
+//! turn has to say is queued and written at its end in as few system calls as possible, control
+//! frames first, and little of it sits unsent in the kernel (`TCP_NOTSENT_LOWAT`), so that bulk
+//! never delays a heartbeat for long.
 //!
-//! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no protocol can know is
-//! settled here: how many strangers may connect, how long they may stay silent, and what to do without descriptors.
+//! Decides nothing: who dials whom, and what a lost link means, is the node's. Only what no
+//! protocol can know is settled here: how many strangers may connect, how long they may stay
+//! silent, and what to do without descriptors.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -52,7 +54,8 @@ pub enum Found {
     Input(Input),
     /// Something that was turned away.
     Reject(Reject),
-    /// A large frame has begun to come, and waits until [`Links::allow_large`] or [`Links::refuse_large`] says whether it may.
+    /// A large frame has begun to come, and waits until [`Links::allow_large`] or
+    /// [`Links::refuse_large`] says whether it may.
     Large(LinkId),
 }
 
@@ -79,7 +82,8 @@ pub struct Links {
     /// Links with something to write.
     dirty: Vec<LinkId>,
     found: VecDeque<Found>,
-    /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when that has to end.
+    /// Accepted links that have said nothing yet, and hung-up ones that are being emptied, by when
+    /// that has to end.
     expiring: BTreeSet<(Time, LinkId)>,
     buffer: Box<[u8]>,
     /// Bytes of all frames that have come in part, and how many such frames have begun.
@@ -94,11 +98,16 @@ pub struct Links {
 }
 
 impl Links {
-    /// Listens on `listener`; its event token is [`LISTENER`], those of links are [`FIRST_LINK`] and above.
+    /// Listens on `listener`; its event token is [`LISTENER`], those of links are [`FIRST_LINK`]
+    /// and above.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn new(registry: Registry, listener: std::net::TcpListener, limits: Limits) -> io::Result<Self> {
+    pub fn new(
+        registry: Registry,
+        listener: std::net::TcpListener,
+        limits: Limits,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -142,7 +151,8 @@ impl Links {
     /// Gives up the connections whose own address is gone: nothing that is sent from there arrives.
     pub fn give_up(&mut self, is_gone: impl Fn(Ipv4Addr) -> bool) {
         let gone = |link: &Link| link.local().is_some_and(&is_gone);
-        let gone: Vec<LinkId> = self.links.iter().filter(|(_, link)| gone(link)).map(|(id, _)| *id).collect();
+        let gone: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| gone(link)).map(|(id, _)| *id).collect();
         for id in gone {
             match self.links.get(&id).map(|link| link.state) {
                 Some(State::Connecting) => self.dial_fails(id, &ErrorKind::AddrNotAvailable.into()),
@@ -152,14 +162,17 @@ impl Links {
         }
     }
 
-    /// How many connections to other machines there are for each own address, if one has come about since this was last asked.
+    /// How many connections to other machines there are for each own address, if one has come about
+    /// since this was last asked.
     pub fn by_address(&mut self) -> Option<BTreeMap<Ipv4Addr, usize>> {
         if !std::mem::take(&mut self.grown) {
             return None;
         }
         let mut counts = BTreeMap::new();
         for link in self.links.values().filter(|link| link.state == State::Up && link.spoken) {
-            let here = link.local().filter(|_| matches!(link.remote.ip(), IpAddr::V4(remote) if !self.voice.is_own(remote)));
+            let here = link.local().filter(
+                |_| matches!(link.remote.ip(), IpAddr::V4(remote) if !self.voice.is_own(remote)),
+            );
             if let Some(here) = here {
                 *counts.entry(here).or_default() += 1;
             }
@@ -233,13 +246,22 @@ impl Links {
     /// Whether there is more to do without waiting for an event.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.ready.is_empty() || !self.found.is_empty() || !self.dirty.is_empty() || self.calling && self.accept_at.is_none()
+        !self.ready.is_empty()
+            || !self.found.is_empty()
+            || !self.dirty.is_empty()
+            || self.calling && self.accept_at.is_none()
     }
 
     /// When to begin a turn at the latest, without any event.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.expiring.first().map(|&(at, _)| at).into_iter().chain(self.accept_at).chain(self.dials.deadline()).min()
+        self.expiring
+            .first()
+            .map(|&(at, _)| at)
+            .into_iter()
+            .chain(self.accept_at)
+            .chain(self.dials.deadline())
+            .min()
     }
 
     /// How many links there are.
@@ -278,9 +300,14 @@ impl Links {
             Plan::Now => self.connect(id, to),
             Plan::TakeOver(before) => {
                 // Whoever wanted it has forgotten it, and wants it again.
-                self.found.push_back(Found::Input(Input::DialFailed { link: before, refused: false }));
+                self.found
+                    .push_back(Found::Input(Input::DialFailed { link: before, refused: false }));
                 let Some(mut link) = self.links.remove(&before) else { return };
-                match self.registry.reregister(&mut link.stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE) {
+                match self.registry.reregister(
+                    &mut link.stream,
+                    self.tokens.of(id),
+                    Interest::READABLE | Interest::WRITABLE,
+                ) {
                     Ok(()) => drop(self.links.insert(id, link)),
                     Err(error) => self.dial_fails(id, &error),
                 }
@@ -292,7 +319,11 @@ impl Links {
     fn connect(&mut self, id: LinkId, to: SocketAddrV4) {
         let remote = SocketAddr::V4(to);
         let connected = TcpStream::connect(remote).and_then(|mut stream| {
-            self.registry.register(&mut stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE)?;
+            self.registry.register(
+                &mut stream,
+                self.tokens.of(id),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             Ok(stream)
         });
         match connected {
@@ -315,7 +346,8 @@ impl Links {
         self.found.push_back(Found::Input(Input::DialFailed { link: id, refused }));
     }
 
-    /// Closes a link after what is queued for it has been written; the node has forgotten it already.
+    /// Closes a link after what is queued for it has been written; the node has forgotten it
+    /// already.
     pub fn hang_up(&mut self, id: LinkId) {
         let now = clock::now();
         let until = now + CLOSING_PATIENCE;
@@ -404,14 +436,16 @@ impl Links {
         match written {
             Ok(()) => {
                 if matches!(link.state, State::Closing(_)) {
-                    // The other end sees a proper end of stream; what it says until then is read and thrown away,
-                    // because closing over unread bytes would make the kernel throw away ours as well.
+                    // The other end sees a proper end of stream; what it says until then is read
+                    // and thrown away, because closing over unread bytes would make the kernel
+                    // throw away ours as well.
                     let _already_gone = link.stream.shutdown(Shutdown::Write);
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => link.blocked = true,
             Err(_) => {
-                // What the other end said before it went is still worth reading; reading also tells how it went.
+                // What the other end said before it went is still worth reading; reading also tells
+                // how it went.
                 link.queue.clear();
                 link.broken = true;
                 self.mark_ready(id);
@@ -437,15 +471,18 @@ impl Links {
         let (read, room) = match link.cutter.rest().filter(|_| link.state == State::Up) {
             Some(place) => {
                 let room = place.capacity() - place.len();
-                (rustix::io::read(&link.stream, spare_capacity(place)).map_err(io::Error::from), room)
+                (
+                    rustix::io::read(&link.stream, spare_capacity(place)).map_err(io::Error::from),
+                    room,
+                )
             }
             None => (link.stream.read(&mut self.buffer[..room]), room),
         };
         match read {
             Ok(0) => self.end(id, Down::Closed),
             Ok(count) => {
-                // There may be more. Where there was less than was asked for, more has an event of its own, unless the end has
-                // come already, in the same event as these bytes.
+                // There may be more. Where there was less than was asked for, more has an event of
+                // its own, unless the end has come already, in the same event as these bytes.
                 let more = count == room || link.ending || link.broken;
                 if link.state == State::Up {
                     if link.cutter.rest().is_none() {
@@ -470,12 +507,16 @@ impl Links {
         let mut messages = Vec::new();
         let mut fatal = None;
         loop {
-            match link.cutter.next().and_then(|frame| frame.map(|frame| decode(&frame)).transpose()) {
+            match link.cutter.next().and_then(|frame| frame.map(|frame| decode(&frame)).transpose())
+            {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,
                 Err(error) => {
                     let hopeless = !link.spoken && messages.is_empty()
-                        || matches!(error, WireError::Length { .. } | WireError::Magic | WireError::Version { .. });
+                        || matches!(
+                            error,
+                            WireError::Length { .. } | WireError::Magic | WireError::Version { .. }
+                        );
                     let why = RejectReason::Wire(error.clone());
                     self.found.push_back(Found::Reject(Reject { from: link.remote, why }));
                     if hopeless {
@@ -490,7 +531,9 @@ impl Links {
             link.spoken = true;
             self.found.push_back(Found::Input(Input::Received { link: id, messages }));
         }
-        if fatal.is_none() && self.links.get(&id).is_some_and(|link| link.cutter.held_back().is_some()) {
+        if fatal.is_none()
+            && self.links.get(&id).is_some_and(|link| link.cutter.held_back().is_some())
+        {
             let link = self.links.get_mut(&id).expect("it has just been looked at");
             link.asking = true;
             self.found.push_back(Found::Large(id));
@@ -498,7 +541,13 @@ impl Links {
         let Some(error) = fatal else { return };
         self.found.push_back(Found::Input(Input::LinkDown { link: id, how: Down::Garbage }));
         if matches!(error, WireError::Version { .. }) {
-            self.send(id, &Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: WIRE_VERSION } }));
+            self.send(
+                id,
+                &Message::Rejected(Rejected {
+                    ask: None,
+                    reason: Reason::Version { speaks: WIRE_VERSION },
+                }),
+            );
         }
         self.hang_up(id);
     }
@@ -559,13 +608,16 @@ impl Links {
                     return;
                 }
                 Err(error) if out_of_descriptors(&error) => {
-                    // The caller stays in the kernel's queue, and the listener would report it for ever.
+                    // The caller stays in the kernel's queue, and the listener would report it for
+                    // ever.
                     if !std::mem::replace(&mut self.starved, true)
                         && let Some(count) = self.starvations.count()
                     {
                         log::warn!(
-                            "Cannot accept connections: {error}. Trying again every {ACCEPT_PAUSE:?}. Occurrence {count}; told at \
-                             the 1st, 2nd, 4th, 8th …. `ulimit -n` raises the number of descriptors."
+                            "Cannot accept connections: {error}. Trying again every \
+                             {ACCEPT_PAUSE:?}. Occurrence {count}; told at \
+                             the 1st, 2nd, 4th, 8th …. `ulimit -n` raises the number of \
+                             descriptors."
                         );
                     }
                     self.accept_at = Some(now + ACCEPT_PAUSE);
@@ -585,7 +637,11 @@ impl Links {
         }
         let id = LinkId::accepted(self.accepted);
         self.accepted += 1;
-        if self.registry.register(&mut stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE).is_err() {
+        if self
+            .registry
+            .register(&mut stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE)
+            .is_err()
+        {
             return;
         }
         let link = Link::new(stream, remote, State::Up);
@@ -600,7 +656,8 @@ impl Links {
         let outcome = match link.stream.take_error() {
             Ok(Some(error)) | Err(error) => Err(error),
             Ok(None) => link.stream.peer_addr().and_then(|remote| {
-                // Dialling a port of the ephemeral range where nobody listens can, by chance, connect to itself.
+                // Dialling a port of the ephemeral range where nobody listens can, by chance,
+                // connect to itself.
                 let own = link.stream.local_addr()?;
                 if own == remote { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
             }),
@@ -636,7 +693,10 @@ impl Links {
                     self.expiring.insert((until, id));
                 }
                 State::Up if !link.spoken => {
-                    self.found.push_back(Found::Reject(Reject { from: link.remote, why: RejectReason::SilentLink }));
+                    self.found.push_back(Found::Reject(Reject {
+                        from: link.remote,
+                        why: RejectReason::SilentLink,
+                    }));
                     self.end(id, Down::Garbage);
                 }
                 State::Connecting | State::Up => {}

@@ -1,4 +1,5 @@
-//! Who is in the group, as `peer members` shows it: what this peer knows of each member, and what its leader has told it.
+//! Who is in the group, as `peer members` shows it: what this peer knows of each member, and what
+//! its leader has told it.
 
 use protocol::config::Mode;
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,8 @@ pub struct Row {
     pub role: String,
     /// Where it is dialled.
     pub address: String,
-    /// Its explicit priority, if it has one. A text, because it may be below -2^53, as that of a demoted peer is.
+    /// Its explicit priority, if it has one. A text, because it may be below -2^53, as that of a
+    /// demoted peer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
     /// When it came in, if this peer has seen that (RFC 3339).

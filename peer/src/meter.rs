@@ -1,7 +1,8 @@
-//! Round trips of heartbeats, as a leader measures them: from the moment at which a heartbeat was given to the sockets to the one
-//! at which its acknowledgement was read.
+//! Round trips of heartbeats, as a leader measures them: from the moment at which a heartbeat was
+//! given to the sockets to the one at which its acknowledgement was read.
 //!
-//! The core judges liveness by the same pairs; how long each took is of no interest to it, so that is measured here.
+//! The core judges liveness by the same pairs; how long each took is of no interest to it, so that
+//! is measured here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -37,14 +38,26 @@ impl Meter {
     }
 
     /// Frames have come over a link.
-    pub fn note_received<'a>(&mut self, now: Time, link: LinkId, messages: &[Message], peer: impl Fn(LinkId) -> Option<&'a Member>) {
+    pub fn note_received<'a>(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        messages: &[Message],
+        peer: impl Fn(LinkId) -> Option<&'a Member>,
+    ) {
         for message in messages {
             let Message::HeartbeatAck(HeartbeatAck { beat, .. }) = message else { continue };
-            let Some((_, sent)) = self.sent.iter().rev().find(|(sent, _)| sent == beat) else { continue };
+            let Some((_, sent)) = self.sent.iter().rev().find(|(sent, _)| sent == beat) else {
+                continue;
+            };
             let Some(peer) = peer(link) else { continue };
             self.round_trips.insert(peer.clone(), (now.since(*sent), now));
             if self.round_trips.len() > PEERS_MOST {
-                let oldest = self.round_trips.iter().min_by_key(|(_, (_, at))| *at).map(|(member, _)| member.clone());
+                let oldest = self
+                    .round_trips
+                    .iter()
+                    .min_by_key(|(_, (_, at))| *at)
+                    .map(|(member, _)| member.clone());
                 oldest.map(|oldest| self.round_trips.remove(&oldest));
             }
         }
@@ -79,9 +92,24 @@ mod tests {
         let member = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(1) };
         let beat = |beat| {
             let (epoch, high, stable) = (Epoch::none(), Seq::ZERO, Seq::ZERO);
-            Message::Heartbeat(Heartbeat { epoch, beat, high, stable, all_have: None, echo: None, last_oseq: Oseq::ZERO })
+            Message::Heartbeat(Heartbeat {
+                epoch,
+                beat,
+                high,
+                stable,
+                all_have: None,
+                echo: None,
+                last_oseq: Oseq::ZERO,
+            })
         };
-        let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
+        let ack = |beat| {
+            Message::HeartbeatAck(HeartbeatAck {
+                epoch: Epoch::none(),
+                beat,
+                contiguous: Seq::ZERO,
+                lag: 0,
+            })
+        };
         let at = Time::from_micros;
         let mut meter = Meter::default();
         let link = LinkId::accepted(1);

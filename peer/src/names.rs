@@ -1,8 +1,9 @@
-//! The thread that looks names up: those of the seeds, and the one that this peer advertises. A name service may be silent for
-//! half a minute, so nothing else waits for it.
+//! The thread that looks names up: those of the seeds, and the one that this peer advertises. A
+//! name service may be silent for half a minute, so nothing else waits for it.
 //!
-//! A peer that looks for its first view asks every second, because whoever starts several peers at once (Compose, Kubernetes)
-//! has their names known a moment later. One that is alone asks every five seconds, one in company every half minute.
+//! A peer that looks for its first view asks every second, because whoever starts several peers at
+//! once (Compose, Kubernetes) has their names known a moment later. One that is alone asks every
+//! five seconds, one in company every half minute.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -42,7 +43,8 @@ struct Plan {
 }
 
 impl Names {
-    /// Starts the thread; it looks everything up at once, and again every second until it hears that there is a view.
+    /// Starts the thread; it looks everything up at once, and again every second until it hears
+    /// that there is a view.
     ///
     /// # Errors
     /// Those of starting a thread.
@@ -50,7 +52,15 @@ impl Names {
         let (outbox, found) = sync_channel(LOOKUPS_MAX);
         let (hurry, inbox) = sync_channel(1);
         let plan = Arc::new(Mutex::new(Plan { seeds: None, pace: pace(None) }));
-        let search = Search { seeds, advertise, outbox, waker, plan: Arc::clone(&plan), are_new: false, failures: 0 };
+        let search = Search {
+            seeds,
+            advertise,
+            outbox,
+            waker,
+            plan: Arc::clone(&plan),
+            are_new: false,
+            failures: 0,
+        };
         thread::Builder::new().name("names".to_owned()).spawn(move || search.go_on(&inbox))?;
         Ok(Self { found, hurry, plan })
     }
@@ -151,7 +161,10 @@ impl Search {
         self.failures += 1;
         if self.failures.is_power_of_two() {
             let pace = lock(&self.plan).pace;
-            log::warn!("{what} has no IPv4 address now; looking again every {pace:?}. Check the name and the name service.");
+            log::warn!(
+                "{what} has no IPv4 address now; looking again every {pace:?}. Check the name and \
+                 the name service."
+            );
         }
     }
 }
@@ -174,7 +187,9 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
             match names.lookup() {
-                Some(Lookup::Seeds(seeds)) => return seeds.iter().map(ToString::to_string).collect(),
+                Some(Lookup::Seeds(seeds)) => {
+                    return seeds.iter().map(ToString::to_string).collect();
+                }
                 _ => std::thread::sleep(Duration::from_millis(2)),
             }
         }
@@ -191,7 +206,10 @@ mod tests {
             assert_eq!(next(&names), ["127.0.0.1:7001"]);
         }
         let took = started.elapsed();
-        assert!(took >= Duration::from_secs(2) && took < super::ALONE, "three look-ups took {took:?}");
+        assert!(
+            took >= Duration::from_secs(2) && took < super::ALONE,
+            "three look-ups took {took:?}"
+        );
         names.follow(Some(3));
         // The second that had begun comes to its end first.
         next(&names);

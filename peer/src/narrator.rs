@@ -1,4 +1,5 @@
-//! Tells each [`Note`] twice, as a sentence to people and as an event to machines, and numbers the events.
+//! Tells each [`Note`] twice, as a sentence to people and as an event to machines, and numbers the
+//! events.
 
 use std::panic::PanicHookInfo;
 use std::path::Path;
@@ -33,7 +34,8 @@ struct Voice {
 }
 
 impl Narrator {
-    /// Speaks for `me`. Without `readings`, no single reading is told, neither when it is published nor when delivered.
+    /// Speaks for `me`. Without `readings`, no single reading is told, neither when it is published
+    /// nor when delivered.
     #[must_use]
     pub fn new(me: PeerId, inc: Incarnation, events: Option<EventFile>, readings: bool) -> Self {
         Self { voice: Arc::new(Mutex::new(Voice { me, inc, told: 0, events })), readings }
@@ -69,8 +71,8 @@ impl Narrator {
         self.with(Voice::tell_losses);
     }
 
-    /// From now on a panic of any thread is told as what it is, a mistake of ours, and ends the process. Where inputs are
-    /// recorded, so is the way to go through them again.
+    /// From now on a panic of any thread is told as what it is, a mistake of ours, and ends the
+    /// process. Where inputs are recorded, so is the way to go through them again.
     pub fn tell_panics(&self, recording: Option<&Path>) {
         let narrator = self.clone();
         let again = recording.map(inputs::replay_command);
@@ -78,12 +80,18 @@ impl Narrator {
         std::panic::set_hook(Box::new(move |info| {
             let message = describe(info);
             // Standard error needs no lock of ours; it is there even where the rest is not.
-            let command = again.as_ref().map(|command| format!("\npeer: what led to it: {command}")).unwrap_or_default();
+            let command = again
+                .as_ref()
+                .map(|command| format!("\npeer: what led to it: {command}"))
+                .unwrap_or_default();
             last_words(&format!("peer: a bug: {message}{command}"), PATIENCE);
             match narrator.voice.try_lock() {
                 Ok(mut voice) => voice.tell(Note::Panic { message }),
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().tell(Note::Panic { message }),
-                // The narrator itself panicked, or another thread is speaking: no time to wait for either.
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    poisoned.into_inner().tell(Note::Panic { message })
+                }
+                // The narrator itself panicked, or another thread is speaking: no time to wait for
+                // either.
                 Err(TryLockError::WouldBlock) => {}
             }
             journal::settle(PATIENCE);
@@ -95,7 +103,10 @@ impl Narrator {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Voice) -> T) -> T {
-        act(&mut self.voice.lock().expect("a panic ends the process, so nobody sees the lock after one"))
+        act(&mut self
+            .voice
+            .lock()
+            .expect("a panic ends the process, so nobody sees the lock after one"))
     }
 }
 
@@ -122,7 +133,14 @@ impl Voice {
     fn write(&mut self, note: Note) {
         self.told += 1;
         if let Some(events) = &mut self.events {
-            let event = Event { v: EVENT_VERSION, t: clock::now(), p: self.me.clone(), inc: self.inc, n: self.told, note };
+            let event = Event {
+                v: EVENT_VERSION,
+                t: clock::now(),
+                p: self.me.clone(),
+                inc: self.inc,
+                n: self.told,
+                note,
+            };
             let _dropped_and_counted = events.write(&event);
         }
     }

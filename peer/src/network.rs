@@ -1,8 +1,10 @@
-//! Where this peer is to be found: on which networks it meets others, and which address they are told.
+//! Where this peer is to be found: on which networks it meets others, and which address they are
+//! told.
 //!
-//! Three cases. With `--address` it is that one, as soon as an interface has it. With `--advertise` others are told an
-//! address that this machine does not have. With neither, the peer listens on every address, meets others on every network
-//! that carries broadcast, and is on loopback alone only while there is none.
+//! Three cases. With `--address` it is that one, as soon as an interface has it. With `--advertise`
+//! others are told an address that this machine does not have. With neither, the peer listens on
+//! every address, meets others on every network that carries broadcast, and is on loopback alone
+//! only while there is none.
 //!
 //! Only computes; `scout` looks, `discovery` and `links` are told what comes of it.
 
@@ -35,7 +37,12 @@ impl Place {
 
     fn of(interface: &Interface) -> Option<Self> {
         let broadcast = interface.broadcast.filter(|_| interface.running)?;
-        Some(Self { name: interface.name.clone(), index: interface.index, address: interface.address, broadcast })
+        Some(Self {
+            name: interface.name.clone(),
+            index: interface.index,
+            address: interface.address,
+            broadcast,
+        })
     }
 }
 
@@ -109,21 +116,30 @@ impl fmt::Display for Situation {
             }
             Self::Alone { interfaces } => write!(
                 f,
-                "No network of this machine carries broadcast ({interfaces}). Peers of this machine can find this one, others only \
-                 by --seeds. It goes on to a network as soon as there is one: check cable, Wi-Fi and DHCP."
+                "No network of this machine carries broadcast ({interfaces}). Peers of this \
+                 machine can find this one, others only \
+                 by --seeds. It goes on to a network as soon as there is one: check cable, Wi-Fi \
+                 and DHCP."
             ),
             Self::Awaits { address, interfaces } => write!(
                 f,
-                "No interface of this machine has the address {address} of --address ({interfaces}). This peer waits for the \
-                 address; until then nobody can reach it. If it is mistyped, start the peer again with another --address or none."
+                "No interface of this machine has the address {address} of --address \
+                 ({interfaces}). This peer waits for the \
+                 address; until then nobody can reach it. If it is mistyped, start the peer again \
+                 with another --address or none."
             ),
             Self::Silent { address, name } => write!(
                 f,
-                "Interface {name} ({address}) is down or has no carrier. Nobody can be reached until that changes: check the cable \
+                "Interface {name} ({address}) is down or has no carrier. Nobody can be reached \
+                 until that changes: check the cable \
                  or the Wi-Fi."
             ),
             Self::NoBroadcast { address } => {
-                write!(f, "The network of {address} has no broadcast address; other peers are found by --seeds only.")
+                write!(
+                    f,
+                    "The network of {address} has no broadcast address; other peers are found by \
+                     --seeds only."
+                )
             }
         }
     }
@@ -132,7 +148,11 @@ impl fmt::Display for Situation {
 impl Network {
     /// A peer that was asked to be at this address, or was not asked anything.
     #[must_use]
-    pub fn new(asked: Option<Ipv4Addr>, advertised: Option<SocketAddrV4>, around: Surroundings) -> Self {
+    pub fn new(
+        asked: Option<Ipv4Addr>,
+        advertised: Option<SocketAddrV4>,
+        around: Surroundings,
+    ) -> Self {
         let first = asked.unwrap_or_else(|| around.first_address(None));
         Self { asked, advertised, birth: 0, port: 0, around, first, told: None }
     }
@@ -180,13 +200,16 @@ impl Network {
         self.advertised = Some(address);
     }
 
-    /// Others have been met: `links` counts the connections to other machines by their address here. The group is on another
-    /// network than the one that is told first if there are connections there, and none here.
+    /// Others have been met: `links` counts the connections to other machines by their address
+    /// here. The group is on another network than the one that is told first if there are
+    /// connections there, and none here.
     pub fn follow(&mut self, links: &BTreeMap<Ipv4Addr, usize>) {
         if self.asked.is_some() || links.contains_key(&self.first) {
             return;
         }
-        let known = links.iter().filter(|(address, _)| self.around.with(**address).is_some_and(|interface| interface.running));
+        let known = links.iter().filter(|(address, _)| {
+            self.around.with(**address).is_some_and(|interface| interface.running)
+        });
         if let Some((address, _)) = known.max_by_key(|(_, count)| **count) {
             self.first = *address;
         }
@@ -196,7 +219,8 @@ impl Network {
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         let Some(asked) = self.asked else {
-            let mut places: Vec<Place> = self.around.meeting().into_iter().filter_map(Place::of).collect();
+            let mut places: Vec<Place> =
+                self.around.meeting().into_iter().filter_map(Place::of).collect();
             if places.is_empty() {
                 // Where it is dialled on this machine; a loopback address if it has no other.
                 places.push(Place::loopback(self.first));
@@ -212,11 +236,14 @@ impl Network {
         self.around.with(asked).and_then(Place::of).into_iter().collect()
     }
 
-    /// Whether a connection with that end is given up: the address is gone from this machine, or its interface carries nothing
-    /// and another one does. A single network that is silent for a while may come back, and its connections with it.
+    /// Whether a connection with that end is given up: the address is gone from this machine, or
+    /// its interface carries nothing and another one does. A single network that is silent for a
+    /// while may come back, and its connections with it.
     #[must_use]
     pub fn has_lost(&self, local: Ipv4Addr) -> bool {
-        let silent = |interface: &Interface| !interface.running && self.asked.is_none() && !self.around.meeting().is_empty();
+        let silent = |interface: &Interface| {
+            !interface.running && self.asked.is_none() && !self.around.meeting().is_empty()
+        };
         !local.is_loopback() && self.around.with(local).is_none_or(silent)
     }
 
@@ -234,10 +261,14 @@ impl Network {
     pub fn situation(&self) -> Situation {
         let places = self.places();
         match self.asked {
-            None if places.iter().all(|place| place.broadcast == LOOPBACK_BROADCAST) => Situation::Alone { interfaces: self.interfaces() },
+            None if places.iter().all(|place| place.broadcast == LOOPBACK_BROADCAST) => {
+                Situation::Alone { interfaces: self.interfaces() }
+            }
             Some(address) if places.is_empty() => match self.around.with(address) {
                 None => Situation::Awaits { address, interfaces: self.interfaces() },
-                Some(interface) if !interface.running => Situation::Silent { address, name: interface.name.clone() },
+                Some(interface) if !interface.running => {
+                    Situation::Silent { address, name: interface.name.clone() }
+                }
                 Some(_) => Situation::NoBroadcast { address },
             },
             None | Some(_) => Situation::Meets(places),
@@ -262,7 +293,8 @@ impl Network {
             let Interface { name, address, running, .. } = interface;
             format!("{name} has {address}{}", if *running { "" } else { " and no carrier" })
         };
-        let all: Vec<String> = self.around.interfaces.iter().take(INTERFACES_TOLD).map(words).collect();
+        let all: Vec<String> =
+            self.around.interfaces.iter().take(INTERFACES_TOLD).map(words).collect();
         if all.is_empty() { "no interface has an IPv4 address".to_owned() } else { all.join(", ") }
     }
 }
@@ -280,7 +312,15 @@ mod tests {
 
     fn interface(name: &str, address: Ipv4Addr, running: bool) -> Interface {
         let broadcast = Some(Ipv4Addr::from_bits(address.to_bits() | 0xFF));
-        Interface { name: name.to_owned(), index: 2, address, prefix: 24, broadcast, running, bridge: false }
+        Interface {
+            name: name.to_owned(),
+            index: 2,
+            address,
+            prefix: 24,
+            broadcast,
+            running,
+            bridge: false,
+        }
     }
 
     fn around(interfaces: &[Interface]) -> Surroundings {
@@ -296,17 +336,24 @@ mod tests {
         let mut network = Network::new(None, None, around(&[]));
         network.listen(5_001, 1);
         assert_eq!(network.contact().to_string(), "127.0.0.1:5001");
-        assert!(matches!(network.news(), Some(Situation::Alone { .. })) && network.news().is_none(), "told once");
+        assert!(
+            matches!(network.news(), Some(Situation::Alone { .. })) && network.news().is_none(),
+            "told once"
+        );
         assert_eq!(broadcasts(&network), [Ipv4Addr::new(127, 255, 255, 255)]);
         network.look_around(around(&[interface("eth0", ETH, true)]));
-        assert_eq!((network.contact().to_string().as_str(), network.has_lost(ETH)), ("10.0.0.7:5001", false));
+        assert_eq!(
+            (network.contact().to_string().as_str(), network.has_lost(ETH)),
+            ("10.0.0.7:5001", false)
+        );
         assert_eq!(network.news().unwrap().to_string(), "Looks for others on eth0 (10.0.0.7).");
         // The carrier is lost: the address stays, since it may come back.
         network.look_around(around(&[interface("eth0", ETH, false)]));
         assert_eq!(network.contact().to_string(), "10.0.0.7:5001");
         assert!(network.news().unwrap().to_string().contains("eth0 has 10.0.0.7 and no carrier"));
         assert!(!network.has_lost(ETH), "nor are its connections given up");
-        network.look_around(around(&[interface("eth0", ETH, false), interface("wlan0", WLAN, true)]));
+        network
+            .look_around(around(&[interface("eth0", ETH, false), interface("wlan0", WLAN, true)]));
         assert!(network.has_lost(ETH), "but for another network they are");
         network.look_around(around(&[interface("wlan0", WLAN, true)]));
         assert!(network.has_lost(ETH) && network.contact().to_string() == "192.168.1.7:5001");
@@ -314,14 +361,25 @@ mod tests {
 
     #[test]
     fn it_is_met_on_every_network_and_follows_the_group() {
-        let mut network = Network::new(None, None, around(&[interface("eth0", ETH, true), interface("wlan0", WLAN, true)]));
+        let mut network = Network::new(
+            None,
+            None,
+            around(&[interface("eth0", ETH, true), interface("wlan0", WLAN, true)]),
+        );
         assert_eq!(network.contact().ip(), &ETH);
-        assert_eq!(network.places().iter().map(|place| place.address).collect::<Vec<_>>(), [ETH, WLAN]);
+        assert_eq!(
+            network.places().iter().map(|place| place.address).collect::<Vec<_>>(),
+            [ETH, WLAN]
+        );
         network.follow(&BTreeMap::from([(WLAN, 1), (ETH, 1)]));
         assert_eq!(network.contact().ip(), &ETH, "there is somebody here, too");
         network.follow(&BTreeMap::from([(WLAN, 1)]));
         assert_eq!(network.contact().ip(), &WLAN);
-        assert_eq!(network.places().iter().map(|place| place.address).collect::<Vec<_>>(), [WLAN, ETH], "heard first");
+        assert_eq!(
+            network.places().iter().map(|place| place.address).collect::<Vec<_>>(),
+            [WLAN, ETH],
+            "heard first"
+        );
     }
 
     #[test]
@@ -341,7 +399,11 @@ mod tests {
 
     #[test]
     fn what_is_advertised_is_said_to_everybody() {
-        let mut network = Network::new(None, Some("203.0.113.9:80".parse().unwrap()), around(&[interface("eth0", ETH, true)]));
+        let mut network = Network::new(
+            None,
+            Some("203.0.113.9:80".parse().unwrap()),
+            around(&[interface("eth0", ETH, true)]),
+        );
         assert_eq!(network.contact().to_string(), "203.0.113.9:80");
         assert_eq!(network.voice().on_link(ETH, Ipv4Addr::new(10, 0, 0, 8)), None);
         network.advertise("203.0.113.10:80".parse().unwrap());

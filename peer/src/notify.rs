@@ -1,9 +1,11 @@
-//! What a service manager is told of this peer: that it is ready, how it stands, that it reads its configuration again,
-//! that it stops, and that its loop still turns. Without a manager nothing is told, and nothing costs anything.
+//! What a service manager is told of this peer: that it is ready, how it stands, that it reads its
+//! configuration again, that it stops, and that its loop still turns. Without a manager nothing is
+//! told, and nothing costs anything.
 //!
-//! The protocol is that of `sd_notify(3)`: datagrams of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names.
-//! Ready is a peer that is in a view and not blocked, because only then are its readings ordered. A manager that
-//! does not read holds nobody up: what it has no room for is dropped, and the next change says it again.
+//! The protocol is that of `sd_notify(3)`: datagrams of `NAME=value` lines to the socket that
+//! `NOTIFY_SOCKET` names. Ready is a peer that is in a view and not blocked, because only then are
+//! its readings ordered. A manager that does not read holds nobody up: what it has no room for is
+//! dropped, and the next change says it again.
 
 use std::ffi::{OsStr, OsString};
 use std::os::linux::net::SocketAddrExt as _;
@@ -40,13 +42,23 @@ impl Notify {
     fn new(variable: impl Fn(&str) -> Option<OsString>, pid: u32) -> Self {
         let given = |name| variable(name).filter(|value| !value.is_empty());
         let Some(path) = given("NOTIFY_SOCKET") else { return Self::default() };
-        let manager =
-            open(&path).inspect_err(|error| log::warn!("NOTIFY_SOCKET is {path:?}: {error}. The service manager is told nothing.")).ok();
+        let manager = open(&path)
+            .inspect_err(|error| {
+                log::warn!(
+                    "NOTIFY_SOCKET is {path:?}: {error}. The service manager is told nothing."
+                )
+            })
+            .ok();
         let number = |name| given(name)?.to_str()?.parse::<u64>().ok();
         // The variable of another process may have been handed on.
-        let is_watched = manager.is_some() && number("WATCHDOG_PID").is_none_or(|watched| watched == u64::from(pid));
+        let is_watched = manager.is_some()
+            && number("WATCHDOG_PID").is_none_or(|watched| watched == u64::from(pid));
         let patience = number("WATCHDOG_USEC").filter(|patience| is_watched && *patience > 0);
-        Self { manager, beat: patience.map(|patience| Duration::from_micros(patience / 2)), ..Self::default() }
+        Self {
+            manager,
+            beat: patience.map(|patience| Duration::from_micros(patience / 2)),
+            ..Self::default()
+        }
     }
 
     /// Whether there is anybody to tell.
@@ -55,7 +67,8 @@ impl Notify {
         self.manager.is_some()
     }
 
-    /// Tells how the peer stands, if that has changed; and, the first time that it is in a view and not blocked, that it is ready.
+    /// Tells how the peer stands, if that has changed; and, the first time that it is in a view and
+    /// not blocked, that it is ready.
     pub fn stand(&mut self, status: &Status) {
         if self.is_stopping {
             return;
@@ -119,7 +132,12 @@ fn open(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name.as_bytes() {
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
         [b'/', ..] => SocketAddr::from_pathname(name)?,
-        _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "neither an absolute path nor an abstract name (@…)")),
+        _ => {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "neither an absolute path nor an abstract name (@…)",
+            ));
+        }
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
@@ -138,18 +156,24 @@ fn sentence(status: &Status) -> String {
         (None, leader) => {
             let leader = leader.as_ref().map_or("nobody", |leader| leader.as_str());
             let count = status.members.len();
-            let members = if count == 1 { "1 member".to_owned() } else { format!("{count} members") };
-            format!("{members}, led by {leader}, in view {} of epoch {}", status.view_id, status.epoch)
+            let members =
+                if count == 1 { "1 member".to_owned() } else { format!("{count} members") };
+            format!(
+                "{members}, led by {leader}, in view {} of epoch {}",
+                status.view_id, status.epoch
+            )
         }
     };
     printable(&words).into_owned()
 }
 
-/// Whether standard output is the journal of the system, which stamps, stores and rotates each line.
+/// Whether standard output is the journal of the system, which stamps, stores and rotates each
+/// line.
 #[must_use]
 pub fn writes_to_the_journal() -> bool {
     let stat = fstat(std::io::stdout());
-    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stat.is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino)))
+    std::env::var("JOURNAL_STREAM")
+        .is_ok_and(|stream| stat.is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino)))
 }
 
 /// The variable says `DEVICE:INODE` of the stream; a service that writes elsewhere has it as well.

@@ -1,5 +1,5 @@
-//! Opening a file without waiting for ever: a name on a network disk that hangs, or a device without a carrier, may take as
-//! long as it likes.
+//! Opening a file without waiting for ever: a name on a network disk that hangs, or a device
+//! without a carrier, may take as long as it likes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Opens a file for appending, and makes it if it is not there.
 ///
-/// A named pipe is opened for reading, too: then opening does not wait for a reader, and a reader that goes away and comes
-/// back loses what the pipe had no room for, and nothing else.
+/// A named pipe is opened for reading, too: then opening does not wait for a reader, and a reader
+/// that goes away and comes back loses what the pipe had no room for, and nothing else.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -21,17 +21,23 @@ pub fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).read(is_pipe).open(path)
 }
 
-/// What `open` returns, or an error that says that it took too long. Then the attempt goes on, and comes to nothing.
+/// What `open` returns, or an error that says that it took too long. Then the attempt goes on, and
+/// comes to nothing.
 ///
 /// # Errors
 /// Those of the operating system.
-pub fn in_time<T: Send + 'static>(open: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub fn in_time<T: Send + 'static>(
+    open: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let (sender, outcome) = mpsc::sync_channel(1);
     thread::Builder::new().name("opening".to_owned()).spawn(move || {
         let _nobody_waits_any_more = sender.send(open());
     })?;
     outcome.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        let words = format!("opening it takes longer than {PATIENCE:?}; does the disk answer, and does the device have a carrier?");
+        let words = format!(
+            "opening it takes longer than {PATIENCE:?}; does the disk answer, and \
+                             does the device have a carrier?"
+        );
         Err(io::Error::new(ErrorKind::TimedOut, words))
     })
 }

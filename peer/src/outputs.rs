@@ -1,5 +1,5 @@
-//! The outputs of a peer that could block, as one: the log, the events, the recording. How they are doing, what is
-//! waited for at the end, and opening them anew.
+//! The outputs of a peer that could block, as one: the log, the events, the recording. How they are
+//! doing, what is waited for at the end, and opening them anew.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -45,12 +45,22 @@ impl Outputs {
     #[must_use]
     pub fn new(events: Option<&EventFile>, recorder: Option<&Recorder>) -> Self {
         let mut outputs = Self::default();
-        outputs.named.extend(journal::outlet().map(|outlet| ("standard output".to_owned(), outlet.clone())));
+        outputs
+            .named
+            .extend(journal::outlet().map(|outlet| ("standard output".to_owned(), outlet.clone())));
         if let Some(events) = events {
-            outputs.add(format!("--events {}", events.path().display()), events.outlet(), events.is_regular());
+            outputs.add(
+                format!("--events {}", events.path().display()),
+                events.outlet(),
+                events.is_regular(),
+            );
         }
         if let Some(recorder) = recorder {
-            outputs.add(format!("--inputs {}", recorder.path().display()), recorder.outlet(), recorder.is_regular());
+            outputs.add(
+                format!("--inputs {}", recorder.path().display()),
+                recorder.outlet(),
+                recorder.is_regular(),
+            );
         }
         outputs
     }
@@ -97,7 +107,8 @@ impl OutputReport {
     fn of(name: &str, outlet: &Outlet) -> Option<Self> {
         let health = outlet.health();
         let stuck = health.stuck.filter(|stuck| *stuck >= STUCK);
-        let is_well = stuck.is_none() && health.dropped == 0 && health.failing.is_none() && !health.ended;
+        let is_well =
+            stuck.is_none() && health.dropped == 0 && health.failing.is_none() && !health.ended;
         (!is_well).then(|| Self {
             name: name.to_owned(),
             waiting_lines: health.waiting_lines as u64,
@@ -154,6 +165,9 @@ mod tests {
             stuck_ms: Some(12_345),
             ..OutputReport::default()
         };
-        assert_eq!(report.to_string(), "Output standard output: has taken nothing for 12s; 300 lines wait, 20 were dropped");
+        assert_eq!(
+            report.to_string(),
+            "Output standard output: has taken nothing for 12s; 300 lines wait, 20 were dropped"
+        );
     }
 }

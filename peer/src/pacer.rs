@@ -1,5 +1,6 @@
-//! A timer that keeps microseconds. The poll rounds its patience up to whole milliseconds, which is nothing to a deadline of
-//! the protocol and half of everything to a source of a thousand readings a second.
+//! A timer that keeps microseconds. The poll rounds its patience up to whole milliseconds, which is
+//! nothing to a deadline of the protocol and half of everything to a source of a thousand readings
+//! a second.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -24,7 +25,10 @@ impl Pacer {
     /// # Errors
     /// Those of the operating system.
     pub fn start(registry: &Registry, token: Token) -> io::Result<Self> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
         registry.register(&mut SourceFd(&timer.as_fd().as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self { timer, set: None })
     }
@@ -39,7 +43,10 @@ impl Pacer {
         }
         // Zero would stop it.
         let moment = Duration::from_micros(at.as_micros().max(1));
-        self.timer.set(Expiration::OneShot(TimeSpec::from_duration(moment)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.timer.set(
+            Expiration::OneShot(TimeSpec::from_duration(moment)),
+            TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+        )?;
         self.set = Some(at);
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::sensors::intake::Ready;
 
-/// The loop's end of the queue that all sensors with lines share. It is fair: who waits for room longest is next.
+/// The loop's end of the queue that all sensors with lines share. It is fair: who waits for room
+/// longest is next.
 #[derive(Debug)]
 pub struct Publisher {
     batches: Receiver<Vec<Ready>>,

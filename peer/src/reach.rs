@@ -1,7 +1,9 @@
-//! Who is heard by datagram and cannot be reached by connection: evidence that names a fault of the network.
+//! Who is heard by datagram and cannot be reached by connection: evidence that names a fault of the
+//! network.
 //!
-//! Silence alone may be a peer that has ended. A peer that is heard and does not answer TCP is alive behind a firewall, a
-//! NAT or a wrong address. That is told when it has lasted for `heartbeat_timeout`, and at each doubling.
+//! Silence alone may be a peer that has ended. A peer that is heard and does not answer TCP is
+//! alive behind a firewall, a NAT or a wrong address. That is told when it has lasted for
+//! `heartbeat_timeout`, and at each doubling.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -43,7 +45,13 @@ impl Reach {
     /// Tells what has lasted for so long.
     #[must_use]
     pub fn new(after: Duration) -> Self {
-        Self { after, heard: BTreeMap::new(), told: BTreeMap::new(), look_at: Time::ZERO, now: Vec::new() }
+        Self {
+            after,
+            heard: BTreeMap::new(),
+            told: BTreeMap::new(),
+            look_at: Time::ZERO,
+            now: Vec::new(),
+        }
     }
 
     /// A datagram of this peer has come, which says that it listens there.
@@ -59,7 +67,11 @@ impl Reach {
     }
 
     /// Looks at what cannot be reached; the notes are what is to be told.
-    pub fn look<'a>(&mut self, now: Time, failing: impl Iterator<Item = (SocketAddrV4, Time, &'a Obstacle)>) -> Vec<Note> {
+    pub fn look<'a>(
+        &mut self,
+        now: Time,
+        failing: impl Iterator<Item = (SocketAddrV4, Time, &'a Obstacle)>,
+    ) -> Vec<Note> {
         if now < self.look_at {
             return Vec::new();
         }
@@ -76,16 +88,23 @@ impl Reach {
             // Heard before the first attempt, it may have ended or moved since.
             let is_there = *heard_at > since && now.since(*heard_at) <= self.patience();
             // One that has several addresses need not be reached at each.
-            let elsewhere = self
-                .heard
-                .iter()
-                .any(|(other, (name, at))| name == peer && *other != address && now.since(*at) <= self.patience() && !fails(other));
+            let elsewhere = self.heard.iter().any(|(other, (name, at))| {
+                name == peer
+                    && *other != address
+                    && now.since(*at) <= self.patience()
+                    && !fails(other)
+            });
             if lasted < self.after || !is_there || elsewhere || self.now.len() >= TOLD_MAX {
                 continue;
             }
             let for_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-            let unreachable = Unreachable { peer: peer.clone(), address, for_ms, why: words(address, obstacle) };
-            let next = self.told.get(&address).filter(|(told, _)| *told == since).map_or(self.after, |(_, next)| *next);
+            let unreachable =
+                Unreachable { peer: peer.clone(), address, for_ms, why: words(address, obstacle) };
+            let next = self
+                .told
+                .get(&address)
+                .filter(|(told, _)| *told == since)
+                .map_or(self.after, |(_, next)| *next);
             if lasted >= next {
                 let Unreachable { peer, why, .. } = unreachable.clone();
                 notes.push(Note::Unreachable { peer, address: address.to_string(), for_ms, why });
@@ -118,11 +137,19 @@ impl Reach {
 fn words(address: SocketAddrV4, obstacle: &Obstacle) -> String {
     let port = address.port();
     match obstacle {
-        Obstacle::Silence => format!("does not answer TCP: check whether its firewall lets TCP port {port} in (and UDP {port})"),
+        Obstacle::Silence => format!(
+            "does not answer TCP: check whether its firewall lets TCP port {port} in (and UDP \
+             {port})"
+        ),
         Obstacle::Refused => {
-            format!("refuses TCP: check whether a firewall rejects port {port}, or a NAT is in between (then give it --advertise)")
+            format!(
+                "refuses TCP: check whether a firewall rejects port {port}, or a NAT is in between \
+                 (then give it --advertise)"
+            )
         }
-        Obstacle::NoWay(error) => format!("cannot be dialled ({error}): check its --address or --advertise, and the routes to it"),
+        Obstacle::NoWay(error) => format!(
+            "cannot be dialled ({error}): check its --address or --advertise, and the routes to it"
+        ),
     }
 }
 
@@ -160,7 +187,10 @@ mod tests {
             }
         }
         assert_eq!(moments.len(), 4, "{moments:?}");
-        assert!(moments[0] <= 12 && moments.windows(2).all(|pair| pair[1] >= 2 * pair[0]), "{moments:?}");
+        assert!(
+            moments[0] <= 12 && moments.windows(2).all(|pair| pair[1] >= 2 * pair[0]),
+            "{moments:?}"
+        );
         let why = &reach.unreachable()[0].why;
         assert!(why.contains("firewall") && why.contains("9001"), "{why}");
         assert_eq!(told(&mut reach, at(103), &[]), 0);

@@ -1,8 +1,9 @@
-//! Records: what the log holds as JSON, one object a line. The file `ordered.jsonl` and the socket of a peer say the same in
-//! the same words; `docs/DATA.md` describes each record.
+//! Records: what the log holds as JSON, one object a line. The file `ordered.jsonl` and the socket
+//! of a peer say the same in the same words; `docs/DATA.md` describes each record.
 //!
-//! A position is named by its log, its epoch with the owner's incarnation, and its number, because numbers begin anew in
-//! each log. Incarnations are texts, since readers of JSON round large numbers. What is not known is left out.
+//! A position is named by its log, its epoch with the owner's incarnation, and its number, because
+//! numbers begin anew in each log. Incarnations are texts, since readers of JSON round large
+//! numbers. What is not known is left out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,9 +48,26 @@ enum Record<'a> {
     /// The group of this peer becomes part of another one.
     Merged { log: &'a str, at: u64, into: &'a str, leader: &'a str },
     /// Positions that hold what stands above already.
-    Repeat { log: &'a str, epoch: &'a str, seq: u64, last: u64, origin: &'a str, inc: String, from: u64, to: u64 },
+    Repeat {
+        log: &'a str,
+        epoch: &'a str,
+        seq: u64,
+        last: u64,
+        origin: &'a str,
+        inc: String,
+        from: u64,
+        to: u64,
+    },
     /// Readings that their origin has declared lost.
-    Lost { log: &'a str, epoch: &'a str, seq: u64, origin: &'a str, inc: String, from: u64, to: u64 },
+    Lost {
+        log: &'a str,
+        epoch: &'a str,
+        seq: u64,
+        origin: &'a str,
+        inc: String,
+        from: u64,
+        to: u64,
+    },
 }
 
 /// Appends the lines of one delivery, each with its end.
@@ -58,18 +76,40 @@ pub fn write(delivery: &Delivery, out: &mut Vec<u8>) {
     match delivery {
         Delivery::Run(run) => write_run(run, log, out),
         Delivery::View(standing) => write_view(standing, log, out),
-        Delivery::Gap { from, to, why, .. } => put_record(&Record::Gap { log, from: from.0, to: to.0, why }, out),
-        Delivery::Diverged { from, to, .. } => put_record(&Record::Diverged { log, from: from.0, to: to.0 }, out),
+        Delivery::Gap { from, to, why, .. } => {
+            put_record(&Record::Gap { log, from: from.0, to: to.0, why }, out)
+        }
+        Delivery::Diverged { from, to, .. } => {
+            put_record(&Record::Diverged { log, from: from.0, to: to.0 }, out)
+        }
         Delivery::Merged { at, into, leader, .. } => {
-            put_record(&Record::Merged { log, at: at.0, into: &into.to_string(), leader: leader.as_str() }, out);
+            put_record(
+                &Record::Merged { log, at: at.0, into: &into.to_string(), leader: leader.as_str() },
+                out,
+            );
         }
         Delivery::Repeat { epoch, seq, last, origin, from, to, .. } => {
             let (epoch, (origin, inc)) = (&full(epoch), names(origin));
-            put_record(&Record::Repeat { log, epoch, seq: seq.0, last: last.0, origin, inc, from: from.0, to: to.0 }, out);
+            put_record(
+                &Record::Repeat {
+                    log,
+                    epoch,
+                    seq: seq.0,
+                    last: last.0,
+                    origin,
+                    inc,
+                    from: from.0,
+                    to: to.0,
+                },
+                out,
+            );
         }
         Delivery::Lost { epoch, seq, origin, from, to, .. } => {
             let (epoch, (origin, inc)) = (&full(epoch), names(origin));
-            put_record(&Record::Lost { log, epoch, seq: seq.0, origin, inc, from: from.0, to: to.0 }, out);
+            put_record(
+                &Record::Lost { log, epoch, seq: seq.0, origin, inc, from: from.0, to: to.0 },
+                out,
+            );
         }
     }
 }
@@ -93,7 +133,12 @@ struct Head {
 
 impl Head {
     fn of(run: &Run, log: String) -> Self {
-        Self { log, epoch: full(&run.epoch), inc: run.origin.inc.to_string(), ordered: run.ordered.map(|at| Stamp(at).to_string()) }
+        Self {
+            log,
+            epoch: full(&run.epoch),
+            inc: run.origin.inc.to_string(),
+            ordered: run.ordered.map(|at| Stamp(at).to_string()),
+        }
     }
 }
 
@@ -101,16 +146,26 @@ fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
     let Reading { run, seq, oseq, time, payload } = *reading;
     let Head { log, epoch, inc, ordered } = head;
     let (view, origin) = (run.view_id, &run.origin.id);
-    // Names of logs, epochs and peers, and times, need no escaping: their alphabets have nothing that JSON minds.
-    let place = format_args!("\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq},\"view\":{view}");
-    let name = format_args!("\"origin\":\"{origin}\",\"inc\":\"{inc}\",\"oseq\":{oseq},\"time\":\"{}\"", Stamp(time));
+    // Names of logs, epochs and peers, and times, need no escaping: their alphabets have nothing
+    // that JSON minds.
+    let place =
+        format_args!("\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq},\"view\":{view}");
+    let name = format_args!(
+        "\"origin\":\"{origin}\",\"inc\":\"{inc}\",\"oseq\":{oseq},\"time\":\"{}\"",
+        Stamp(time)
+    );
     put(out, format_args!("{{\"kind\":\"reading\",{place},{name}"));
     if let Some(ordered) = ordered {
         put(out, format_args!(",\"ordered\":\"{ordered}\""));
     }
     match Shape::of(payload) {
         Shape::Canonical(Parts { sensor, time, fields, tags }) => {
-            let parts = [("sensor", Some(sensor)), ("measured", time), ("fields", Some(fields)), ("tags", tags)];
+            let parts = [
+                ("sensor", Some(sensor)),
+                ("measured", time),
+                ("fields", Some(fields)),
+                ("tags", tags),
+            ];
             for (key, raw) in parts.into_iter().filter_map(|(key, raw)| Some((key, raw?))) {
                 put(out, format_args!(",\"{key}\":{raw}"));
             }
@@ -120,7 +175,9 @@ fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
             put_text(out, "payload", text);
         }
         Shape::Text(text) => put_text(out, "payload", text),
-        Shape::Bytes => put(out, format_args!(",\"payload_base64\":\"{}\"", BASE64_STANDARD.encode(payload))),
+        Shape::Bytes => {
+            put(out, format_args!(",\"payload_base64\":\"{}\"", BASE64_STANDARD.encode(payload)))
+        }
     }
     out.push(b'}');
 }
@@ -129,7 +186,8 @@ fn write_reading(head: &Head, reading: &Reading<'_>, out: &mut Vec<u8>) {
 enum Shape<'a> {
     /// The canonical object of a reading: its parts say it all.
     Canonical(Parts<'a>),
-    /// Another form that has fields; the bytes stay beside them, since they can be told in several ways.
+    /// Another form that has fields; the bytes stay beside them, since they can be told in several
+    /// ways.
     Split(Fields<'a>, &'a str),
     Text(&'a str),
     Bytes,
@@ -160,12 +218,13 @@ impl<'a> Shape<'a> {
     fn of(payload: &'a [u8]) -> Self {
         let Ok(text) = std::str::from_utf8(payload) else { return Self::Bytes };
         let Some(fields) = split::read(payload) else { return Self::Text(text) };
-        let canonical = serde_json::from_str(text).ok().map(|Canonical { sensor, time, fields, tags }| Parts {
-            sensor: sensor.get(),
-            time: time.map(RawValue::get),
-            fields: fields.get(),
-            tags: tags.map(RawValue::get),
-        });
+        let canonical =
+            serde_json::from_str(text).ok().map(|Canonical { sensor, time, fields, tags }| Parts {
+                sensor: sensor.get(),
+                time: time.map(RawValue::get),
+                fields: fields.get(),
+                tags: tags.map(RawValue::get),
+            });
         match canonical {
             Some(parts) if parts.say_all_of(text) => Self::Canonical(parts),
             _ => Self::Split(fields, text),
@@ -225,7 +284,8 @@ fn put_json(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("any text can be written as JSON");
 }
 
-/// Records of deliveries that several readers want one after the other: each record of the newest delivery is written once.
+/// Records of deliveries that several readers want one after the other: each record of the newest
+/// delivery is written once.
 #[derive(Debug, Default)]
 pub struct Renderer {
     /// The number of the delivery.
@@ -277,7 +337,8 @@ const TEXT_KEPT: usize = 1 << 20;
 
 fn write_view(standing: &Standing, log: &str, out: &mut Vec<u8>) {
     let Standing { seq, view, joined, left, .. } = standing;
-    let ids = |members: &'_ [Member]| members.iter().map(|member| member.id.clone()).collect::<Vec<_>>();
+    let ids =
+        |members: &'_ [Member]| members.iter().map(|member| member.id.clone()).collect::<Vec<_>>();
     let (joined, left) = (ids(joined), ids(left));
     let record = Record::View {
         log,
@@ -341,9 +402,20 @@ mod tests {
     fn the_keys_of_a_reading_are_a_contract() {
         let reading = |payload: &'static [u8]| {
             let readings = Readings::one(Bytes::from_static(payload), 0);
-            let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
+            let (view_id, first, oseq, guarantee) =
+                (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
             let (origin, ordered) = (member("p2", 5), Some(1_000_000));
-            Delivery::Run(Run { log: log(), epoch: epoch(3), view_id, first, origin, oseq, guarantee, ordered, readings })
+            Delivery::Run(Run {
+                log: log(),
+                epoch: epoch(3),
+                view_id,
+                first,
+                origin,
+                oseq,
+                guarantee,
+                ordered,
+                readings,
+            })
         };
         let rest = r#""seq":18,"view":7,"origin":"p2","inc":"5","oseq":9,"time":"1970-01-01T00:00:00.000000Z","ordered":"1970-01-01T00:00:01.000000Z""#;
         let head = format!(r#"{{"kind":"reading",{LOG},{EPOCH},{rest},"#);
@@ -352,8 +424,10 @@ mod tests {
         check(&reading("\u{202e}\r".as_bytes()), &format!("{head}\"payload\":\"\u{202e}\\r\"}}"));
         let split = r#""sensor":"s1","measured":"t","fields":{"c":21.50,"n":"21,5"},"payload":"DATA|s1|t|c=21.50|n=21,5""#;
         check(&reading(b"DATA|s1|t|c=21.50|n=21,5"), &format!("{head}{split}}}"));
-        let canonical = br#"{"sensor":"s1","time":"t","fields":{"c":21.50,"on":true},"tags":{"room":"a"}}"#;
-        let parts = r#""sensor":"s1","measured":"t","fields":{"c":21.50,"on":true},"tags":{"room":"a"}"#;
+        let canonical =
+            br#"{"sensor":"s1","time":"t","fields":{"c":21.50,"on":true},"tags":{"room":"a"}}"#;
+        let parts =
+            r#""sensor":"s1","measured":"t","fields":{"c":21.50,"on":true},"tags":{"room":"a"}"#;
         check(&reading(canonical), &format!("{head}{parts}}}"));
         let blank = br#"{"sensor":"s1", "fields":{"c":1}}"#;
         let told = r#""sensor":"s1","fields":{"c":1},"payload":"{\"sensor\":\"s1\", \"fields\":{\"c\":1}}""#;
@@ -365,16 +439,37 @@ mod tests {
         let (from, to) = (Seq(3), Seq(9));
         let gap = Delivery::Gap { log: log(), from, to, why: "it was away".to_owned() };
         check(&gap, &format!(r#"{{"kind":"gap",{LOG},"from":3,"to":9,"why":"it was away"}}"#));
-        check(&Delivery::Diverged { log: log(), from, to }, &format!(r#"{{"kind":"diverged",{LOG},"from":3,"to":9}}"#));
+        check(
+            &Delivery::Diverged { log: log(), from, to },
+            &format!(r#"{{"kind":"diverged",{LOG},"from":3,"to":9}}"#),
+        );
         let into = LogId::founded_by(Epoch { round: 1, owner: member("p2", 7) });
         let merged = Delivery::Merged { log: log(), at: Seq(2), into, leader: member("p2", 7).id };
-        check(&merged, &format!(r#"{{"kind":"merged",{LOG},"at":2,"into":"1.p2#7","leader":"p2"}}"#));
+        check(
+            &merged,
+            &format!(r#"{{"kind":"merged",{LOG},"at":2,"into":"1.p2#7","leader":"p2"}}"#),
+        );
         let (origin, epoch) = (member("p2", 5), epoch(3));
         let rest = r#""origin":"p2","inc":"5","from":10,"to":12}"#;
         let (oseqs, seq) = ((Oseq(10), Oseq(12)), Seq(20));
-        let lost = Delivery::Lost { log: log(), epoch: epoch.clone(), seq, origin: origin.clone(), from: oseqs.0, to: oseqs.1 };
+        let lost = Delivery::Lost {
+            log: log(),
+            epoch: epoch.clone(),
+            seq,
+            origin: origin.clone(),
+            from: oseqs.0,
+            to: oseqs.1,
+        };
         check(&lost, &format!(r#"{{"kind":"lost",{LOG},{EPOCH},"seq":20,{rest}"#));
-        let repeat = Delivery::Repeat { log: log(), epoch, seq, last: Seq(22), origin, from: oseqs.0, to: oseqs.1 };
+        let repeat = Delivery::Repeat {
+            log: log(),
+            epoch,
+            seq,
+            last: Seq(22),
+            origin,
+            from: oseqs.0,
+            to: oseqs.1,
+        };
         check(&repeat, &format!(r#"{{"kind":"repeat",{LOG},{EPOCH},"seq":20,"last":22,{rest}"#));
     }
 
@@ -383,13 +478,18 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let contact = |member: Member| Contact { member, birth: 1, address, explicit: 0 };
         let members = vec![contact(member("p1", u64::MAX)), contact(member("p2", 5))];
-        let remarks = Remarks { ordered: Some(0), why: vec![(member("p3", 1).id, "it asked to leave".to_owned())] };
+        let remarks = Remarks {
+            ordered: Some(0),
+            why: vec![(member("p3", 1).id, "it asked to leave".to_owned())],
+        };
         let view = View { remarks, ..View::new(ViewId(7), epoch(3), member("p1", 1).id, members) };
         let (joined, left) = (vec![member("p2", 5)], vec![member("p3", 1)]);
         let standing = Standing { log: log(), seq: Seq(4), view, joined, left };
         let members = r#""members":["p1","p2"],"incs":["18446744073709551615","5"],"joined":["p2"],"left":["p3"]"#;
         let why = r#""why":{"p3":"it asked to leave"},"ordered":"1970-01-01T00:00:00.000000Z""#;
-        let line = format!(r#"{{"kind":"view",{LOG},{EPOCH},"seq":4,"view":7,"leader":"p1",{members},{why}}}"#);
+        let line = format!(
+            r#"{{"kind":"view",{LOG},{EPOCH},"seq":4,"view":7,"leader":"p1",{members},{why}}}"#
+        );
         check(&Delivery::View(Box::new(standing)), &line);
     }
 }

@@ -1,7 +1,8 @@
 //! Readings that were not taken: counted, and summed up when a time of refusal is over.
 //!
-//! The node tells each refusal as an event, and a few of them as sentences. While a peer is blocked (mode `primary`) there may be
-//! thousands, and whoever reads the log wants to know how many in the end.
+//! The node tells each refusal as an event, and a few of them as sentences. While a peer is blocked
+//! (mode `primary`) there may be thousands, and whoever reads the log wants to know how many in the
+//! end.
 
 use protocol::note::Refusal;
 

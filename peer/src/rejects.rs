@@ -1,5 +1,5 @@
-//! What came in and was not understood: counted by kind, and told when a count reaches a power of two, so that no
-//! stranger can fill a log.
+//! What came in and was not understood: counted by kind, and told when a count reaches a power of
+//! two, so that no stranger can fill a log.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -64,8 +64,12 @@ impl RejectReason {
             Self::Wire(error) => error.to_string(),
             Self::TooManyLinks { most } => format!("{most} connections stand already"),
             Self::SilentLink => "it connected and said nothing".to_owned(),
-            Self::LargeFrame { length } => format!("a frame of {length} bytes from a peer that is in no view of this one"),
-            Self::HalfReceived { most } => format!("frames that came in part held more than {most} bytes; this was the oldest"),
+            Self::LargeFrame { length } => {
+                format!("a frame of {length} bytes from a peer that is in no view of this one")
+            }
+            Self::HalfReceived { most } => {
+                format!("frames that came in part held more than {most} bytes; this was the oldest")
+            }
         }
     }
 }
@@ -105,7 +109,10 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_told_a_few_times() {
         let mut rejects = Rejects::default();
-        let reject = Reject { from: "127.0.0.1:9".parse().unwrap(), why: RejectReason::Wire(WireError::Magic) };
+        let reject = Reject {
+            from: "127.0.0.1:9".parse().unwrap(),
+            why: RejectReason::Wire(WireError::Magic),
+        };
         let told = (0..1_000).filter_map(|_| rejects.count(&reject)).count();
         assert_eq!(told, 10, "1, 2, 4 … 512");
         assert_eq!(rejects.total(), 1_000);

@@ -1,7 +1,7 @@
 //! SIGHUP: the configuration file is read again while the peer runs.
 //!
-//! A thread of its own reads it, since the file may lie on a disk that hangs. The loop takes over what can change while it
-//! runs, and names what needs a restart. A broken file changes nothing.
+//! A thread of its own reads it, since the file may lie on a disk that hangs. The loop takes over
+//! what can change while it runs, and names what needs a restart. A broken file changes nothing.
 
 use std::io;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! `peer replay`: goes through a recording again with the very core, and tells what the peer told.
 //!
-//! Standard output is the human log as it was, at the times at which it was (up to the moment between a clock being read
-//! and a line being written); with `trace`, a line for each input and each output instead. What is to be said about
-//! the replay itself goes to standard error. Nothing is sent, dialled, stored or delivered.
+//! Standard output is the human log as it was, at the times at which it was (up to the moment
+//! between a clock being read and a line being written); with `trace`, a line for each input and
+//! each output instead. What is to be said about the replay itself goes to standard error. Nothing
+//! is sent, dialled, stored or delivered.
 
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -27,7 +28,8 @@ mod words;
 /// What to go through again, and how much to say.
 #[derive(Args, Clone, Debug)]
 pub struct Request {
-    /// The recording: `--inputs` of a peer; of a scenario's run, `inputs/<process>.bin` in its folder
+    /// The recording: `--inputs` of a peer; of a scenario's run, `inputs/<process>.bin` in its
+    /// folder
     pub inputs: PathBuf,
     /// Tell every input and every output, a line each
     #[arg(long)]
@@ -54,7 +56,8 @@ impl Twin {
     /// # Errors
     /// The knobs are none that this build takes.
     pub fn new(life: Box<Life>) -> Result<Self, protocol::error::ConfigError> {
-        let node = Node::new(life.me.clone(), Config::try_from(life.knobs.clone())?, life.seed, life.now);
+        let node =
+            Node::new(life.me.clone(), Config::try_from(life.knobs.clone())?, life.seed, life.now);
         let node = if life.veteran { node.veteran() } else { node };
         Ok(Self { life, node, outputs: 0, strayed: false })
     }
@@ -68,7 +71,8 @@ impl Twin {
     /// What the peer told before its node was given anything.
     #[must_use]
     pub fn first_notes(&self) -> Vec<Note> {
-        let stored = self.life.stores.then_some(Note::Persist { incarnation: self.life.me.member.inc });
+        let stored =
+            self.life.stores.then_some(Note::Persist { incarnation: self.life.me.member.inc });
         [self.life.start.clone()].into_iter().chain(stored).chain([Note::Ready]).collect()
     }
 
@@ -93,7 +97,9 @@ impl Twin {
     fn note_of(&self, output: &Output) -> Option<Note> {
         match output {
             Output::Note(note) => Some(note.clone()),
-            Output::Persist { incarnation, .. } => self.life.stores.then_some(Note::Persist { incarnation: *incarnation }),
+            Output::Persist { incarnation, .. } => {
+                self.life.stores.then_some(Note::Persist { incarnation: *incarnation })
+            }
             Output::Deliver(_)
             | Output::Accepted { .. }
             | Output::Acknowledged { .. }
@@ -119,7 +125,8 @@ impl Twin {
 pub fn run(request: &Request) -> Result<(), Failure> {
     // The hook of the process would only say where; what matters here is at which input.
     panic::set_hook(Box::new(|info| {
-        let _closed = writeln!(io::stderr(), "peer replay: the core panics: {}", narrator::describe(info));
+        let _closed =
+            writeln!(io::stderr(), "peer replay: the core panics: {}", narrator::describe(info));
     }));
     let done = go_through(request, io::stdout().lock(), io::stderr(), Twin::give);
     let _default = panic::take_hook();
@@ -136,13 +143,22 @@ fn go_through(
     let mut teller = Teller { out, remarks, give, trace: request.trace, number: 0 };
     match panic::catch_unwind(AssertUnwindSafe(|| teller.tell_all(request))) {
         Ok(Err(End::Bad(bad))) => Err(Failure::new(BAD_FILE, bad.to_string())),
-        Ok(Err(End::Knobs(text))) => Err(Failure::new(BAD_FILE, format!("{}: {text}", request.inputs.display()))),
+        Ok(Err(End::Knobs(text))) => {
+            Err(Failure::new(BAD_FILE, format!("{}: {text}", request.inputs.display())))
+        }
         Ok(Err(End::Unsaid(unsaid))) => Err(unsaid.into()),
         Ok(Ok(())) => Ok(()),
         Err(_told_by_the_hook) => {
             let number = teller.number;
-            let command = format!("peer replay {} --trace --until {}", request.inputs.display(), number.saturating_sub(1));
-            Err(Failure::new(BUG, format!("a bug: input {number} makes the core panic; up to there: {command}")))
+            let command = format!(
+                "peer replay {} --trace --until {}",
+                request.inputs.display(),
+                number.saturating_sub(1)
+            );
+            Err(Failure::new(
+                BUG,
+                format!("a bug: input {number} makes the core panic; up to there: {command}"),
+            ))
         }
     }
 }
@@ -184,7 +200,9 @@ impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller
         while let Some(entry) = reader.next_entry()? {
             match (entry, &mut twin) {
                 (Entry::Life(life), _) => {
-                    let fresh = Twin::new(life).map_err(|error| End::Knobs(format!("{error}; was it recorded by another build?")))?;
+                    let fresh = Twin::new(life).map_err(|error| {
+                        End::Knobs(format!("{error}; was it recorded by another build?"))
+                    })?;
                     self.introduce(&fresh)?;
                     twin = Some(fresh);
                 }
@@ -201,8 +219,12 @@ impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller
             }
         }
         match reader.torn_at() {
-            Some(offset) => self.remark(&format!("byte {offset}: the last record is torn, as by a kill; it was never acted upon")),
-            None if twin.is_none() => self.remark(&format!("nothing is recorded in {}", request.inputs.display())),
+            Some(offset) => self.remark(&format!(
+                "byte {offset}: the last record is torn, as by a kill; it was never acted upon"
+            )),
+            None if twin.is_none() => {
+                self.remark(&format!("nothing is recorded in {}", request.inputs.display()))
+            }
             None => {}
         }
         self.out.flush()?;
@@ -212,11 +234,15 @@ impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller
     fn introduce(&mut self, twin: &Twin) -> Result<(), End> {
         let life = twin.life();
         if life.torn > 0 {
-            self.remark(&format!("the life before ended in the middle of a record ({} bytes), as by a kill", life.torn));
+            self.remark(&format!(
+                "the life before ended in the middle of a record ({} bytes), as by a kill",
+                life.torn
+            ));
         }
         if life.build() != crate::BUILD {
             self.remark(&format!(
-                "WARNING: recorded by build {}, replayed by build {}: what follows may differ from what happened",
+                "WARNING: recorded by build {}, replayed by build {}: what follows may differ from \
+                 what happened",
                 life.build(),
                 crate::BUILD
             ));
@@ -227,7 +253,8 @@ impl<O: Write, R: Write, G: FnMut(&mut Twin, Time, Input) -> Vec<Output>> Teller
     fn step(&mut self, twin: &mut Twin, at: Time, outputs: u64, input: Input) -> Result<(), End> {
         if twin.outputs != outputs && !std::mem::replace(&mut twin.strayed, true) {
             self.remark(&format!(
-                "WARNING: by input {} the recorded peer had put out {outputs} outputs, this one {}: from here on it is another story",
+                "WARNING: by input {} the recorded peer had put out {outputs} outputs, this one \
+                 {}: from here on it is another story",
                 self.number, twin.outputs
             ));
         }
@@ -282,8 +309,12 @@ mod tests {
     use crate::inputs::tests::life;
     use protocol::note::Note;
 
-    /// What replaying five wake-ups, recorded as if nothing came of them, says on standard output and on standard error.
-    fn replay(build: &str, give: impl FnMut(&mut Twin, Time, Input) -> Vec<Output>) -> (Result<(), Failure>, String, String) {
+    /// What replaying five wake-ups, recorded as if nothing came of them, says on standard output
+    /// and on standard error.
+    fn replay(
+        build: &str,
+        give: impl FnMut(&mut Twin, Time, Input) -> Vec<Output>,
+    ) -> (Result<(), Failure>, String, String) {
         let folder = tempfile::tempdir().unwrap();
         let inputs = folder.path().join("peer1.bin");
         let mut life = life(0);
@@ -309,7 +340,10 @@ mod tests {
             Vec::new()
         });
         let failure = done.unwrap_err();
-        assert!(failure.code == BUG && failure.text.contains("input 3 makes the core panic"), "{failure}");
+        assert!(
+            failure.code == BUG && failure.text.contains("input 3 makes the core panic"),
+            "{failure}"
+        );
         assert!(failure.text.contains("--trace --until 2"), "{failure}");
         assert!(out.contains("#3      ") && !out.contains("#4      "), "{out}");
     }
@@ -323,6 +357,9 @@ mod tests {
         assert!(remarks.contains("recorded by build 0.0.0+another"), "{remarks}");
         let (done, _, remarks) = replay(crate::BUILD, |_, _, _| vec![Output::Note(Note::Leave)]);
         assert!(done.is_ok() && remarks.lines().count() == 1, "{remarks}");
-        assert!(remarks.contains("by input 1 the recorded peer had put out 0 outputs, this one 1"), "{remarks}");
+        assert!(
+            remarks.contains("by input 1 the recorded peer had put out 0 outputs, this one 1"),
+            "{remarks}"
+        );
     }
 }

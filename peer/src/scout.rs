@@ -1,6 +1,6 @@
-//! The thread that watches what may change round a running peer: the addresses of the machine, and where the members
-//! of the group are, which it writes down. It looks twice a second or so and tells the loop
-//! only what is new, so the loop never waits for a disk or a kernel table.
+//! The thread that watches what may change round a running peer: the addresses of the machine, and
+//! where the members of the group are, which it writes down. It looks twice a second or so and
+//! tells the loop only what is new, so the loop never waits for a disk or a kernel table.
 
 use std::io;
 use std::path::PathBuf;
@@ -55,7 +55,16 @@ impl Scout {
         let (told, news) = sync_channel(NEWS_MAX);
         let shared = Arc::new(Shared::default());
         let (failures, blindness) = (Doublings::default(), Doublings::default());
-        let round = Round { watch, told, waker, shared: Arc::clone(&shared), failed: false, failures, blind: false, blindness };
+        let round = Round {
+            watch,
+            told,
+            waker,
+            shared: Arc::clone(&shared),
+            failed: false,
+            failures,
+            blind: false,
+            blindness,
+        };
         thread::Builder::new().name("scout".to_owned()).spawn(move || round.walk())?;
         Ok(Self { news, shared })
     }
@@ -105,7 +114,8 @@ impl Round {
         let Some(known) = &mut self.watch.around else {
             // Loopback does not change, but it may be down.
             if again {
-                let _told_next_time = self.told.try_send(News::Surroundings(Surroundings::default()));
+                let _told_next_time =
+                    self.told.try_send(News::Surroundings(Surroundings::default()));
                 let _loop_is_gone = self.waker.wake();
             }
             return;
@@ -117,7 +127,8 @@ impl Round {
                     && let Some(count) = self.blindness.count()
                 {
                     log::warn!(
-                        "Cannot look up the addresses of this machine: {error}. Trying again. Occurrence {count}; told at the \
+                        "Cannot look up the addresses of this machine: {error}. Trying again. \
+                         Occurrence {count}; told at the \
                          1st, 2nd, 4th, 8th …."
                     );
                 }
@@ -144,7 +155,8 @@ impl Round {
                     && let Some(count) = self.failures.count()
                 {
                     log::warn!(
-                        "Cannot write {}: {error}. After a restart this peer may not know where the others were. Occurrence {count}; \
+                        "Cannot write {}: {error}. After a restart this peer may not know where \
+                         the others were. Occurrence {count}; \
                          told at the 1st, 2nd, 4th, 8th ….",
                         path.display()
                     );

@@ -68,7 +68,16 @@ mod tests {
     fn a_seed_is_a_host_and_a_port() {
         let seed: Seed = "127.0.0.1:5001".parse().unwrap();
         assert_eq!(seed.resolve(), ["127.0.0.1:5001".parse().unwrap()]);
-        for wrong in ["", "127.0.0.1", "127.0.0.1:", ":5001", "127.0.0.1:0", "127.0.0.1:70000", "::1:5001", "http://a:1"] {
+        for wrong in [
+            "",
+            "127.0.0.1",
+            "127.0.0.1:",
+            ":5001",
+            "127.0.0.1:0",
+            "127.0.0.1:70000",
+            "::1:5001",
+            "http://a:1",
+        ] {
             assert!(wrong.parse::<Seed>().is_err(), "{wrong}");
         }
     }

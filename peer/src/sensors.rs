@@ -1,5 +1,6 @@
-//! What a peer measures. Host and made-up readings are taken on the worker thread. Lines, of standard input, of commands
-//! and of files, come from a thread for each sensor, are split there, and share one queue; the loop only passes bytes on.
+//! What a peer measures. Host and made-up readings are taken on the worker thread. Lines, of
+//! standard input, of commands and of files, come from a thread for each sensor, are split there,
+//! and share one queue; the loop only passes bytes on.
 
 use std::io;
 use std::sync::Arc;
@@ -83,12 +84,26 @@ impl Sensors {
 }
 
 /// Starts the thread of a sensor with lines.
-fn start_reading(settings: SensorSettings, common: &Common<'_>, gauge: Gauge, queue: SyncSender<Vec<Ready>>) -> io::Result<()> {
+fn start_reading(
+    settings: SensorSettings,
+    common: &Common<'_>,
+    gauge: Gauge,
+    queue: SyncSender<Vec<Ready>>,
+) -> io::Result<()> {
     let id = payload::sensor_id(common.peer, &settings.name);
-    let intake = Intake::new((settings.name, id), settings.tags, common.payload_max, gauge, queue, Arc::clone(common.waker));
+    let intake = Intake::new(
+        (settings.name, id),
+        settings.tags,
+        common.payload_max,
+        gauge,
+        queue,
+        Arc::clone(common.waker),
+    );
     match settings.source {
         SourceSettings::Stdin => stdin::start(io::stdin(), common.stdin_commands, intake),
-        SourceSettings::Exec(exec) => exec::start(exec, common.interval.saturating_mul(MISSED_INTERVALS), intake),
+        SourceSettings::Exec(exec) => {
+            exec::start(exec, common.interval.saturating_mul(MISSED_INTERVALS), intake)
+        }
         SourceSettings::File(file) => file::start(file, intake),
         SourceSettings::Host { .. } | SourceSettings::Synthetic { .. } => Ok(()),
     }
@@ -125,8 +140,12 @@ impl Sensor {
     pub fn new(settings: &SensorSettings, common: &Common<'_>, gauge: &Gauge) -> Option<Self> {
         let (every, source) = match settings.source {
             SourceSettings::Host { every } => (every, Source::Host(Box::default())),
-            SourceSettings::Synthetic { every } => (every, Source::Synthetic(Synthetic::new(common.seed))),
-            SourceSettings::Stdin | SourceSettings::Exec(_) | SourceSettings::File(_) => return None,
+            SourceSettings::Synthetic { every } => {
+                (every, Source::Synthetic(Synthetic::new(common.seed)))
+            }
+            SourceSettings::Stdin | SourceSettings::Exec(_) | SourceSettings::File(_) => {
+                return None;
+            }
         };
         Some(Self {
             id: payload::sensor_id(common.peer, &settings.name),
@@ -151,7 +170,8 @@ impl Sensor {
         &self.gauge
     }
 
-    /// Measures now; none if nothing can be measured, which is told when it begins and when it is over. May block.
+    /// Measures now; none if nothing can be measured, which is told when it begins and when it is
+    /// over. May block.
     pub fn measure(&mut self, at: Stamp) -> Option<Bytes> {
         let fields = match &mut self.source {
             Source::Host(host) => host.measure(),
@@ -163,7 +183,10 @@ impl Sensor {
             if nothing {
                 let why = "it can measure nothing on this machine (is /proc mounted?)";
                 self.gauge.trouble(SensorState::Failing, why.to_owned());
-                log::warn!("The sensor {id} can measure nothing on this machine (is /proc mounted?). It makes no readings until it can.");
+                log::warn!(
+                    "The sensor {id} can measure nothing on this machine (is /proc mounted?). It \
+                     makes no readings until it can."
+                );
             } else {
                 self.gauge.recover();
                 log::info!("The sensor {id} can measure again.");
@@ -176,7 +199,10 @@ impl Sensor {
         if self.tags.is_empty() {
             return line;
         }
-        match split::at_origin(&line, &Origin { sensor: &self.id, tags: &self.tags, payload_max: self.payload_max }) {
+        match split::at_origin(
+            &line,
+            &Origin { sensor: &self.id, tags: &self.tags, payload_max: self.payload_max },
+        ) {
             Split::Typed { payload, .. } | Split::Verbatim { payload, .. } => payload,
             Split::TooLong { .. } => line,
         }

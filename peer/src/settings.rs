@@ -1,4 +1,5 @@
-//! What `peer run` is told: flags and a file of the same names, raw as given, then checked. Flags win.
+//! What `peer run` is told: flags and a file of the same names, raw as given, then checked. Flags
+//! win.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -11,7 +12,9 @@ use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 
 pub use self::raw::{Raw, Switch, Timing};
-pub use self::sensor::{ExecSettings, FileSettings, RawSensor, Run, SensorName, SensorSettings, SourceSettings};
+pub use self::sensor::{
+    ExecSettings, FileSettings, RawSensor, Run, SensorName, SensorSettings, SourceSettings,
+};
 pub use self::template::template;
 use self::value::Size;
 pub use self::variables::document;
@@ -110,7 +113,8 @@ impl Settings {
     /// Reads the file if there is one, lets the flags win, and checks the whole.
     ///
     /// # Errors
-    /// [`Failure`] with the code of a bad file where the file is at fault, with that of usage where the flags are.
+    /// [`Failure`] with the code of a bad file where the file is at fault, with that of usage where
+    /// the flags are.
     pub fn gather(flags: Raw) -> Result<Self, Failure> {
         let Some(path) = flags.config.clone() else {
             let settings = Self::check(flags.clone()).map_err(|why| Failure::new(USAGE, why))?;
@@ -135,18 +139,30 @@ impl Settings {
     /// [`Failure`]: file, line and column of what is wrong, and how to mend it.
     pub fn check_file(path: &Path) -> Result<(), Failure> {
         let text = read(path)?;
-        Self::check(parse(path, &text)?).map(drop).map_err(|why| Failure::new(BAD_FILE, blame(path, &text, &why)))
+        Self::check(parse(path, &text)?)
+            .map(drop)
+            .map_err(|why| Failure::new(BAD_FILE, blame(path, &text, &why)))
     }
 
     fn check(raw: Raw) -> Result<Self, String> {
         let knobs = raw.knobs();
-        let id = raw.id.map(|id| PeerId::new(&id).map_err(|error| format!("id: {error}"))).transpose()?;
-        if raw.address.is_some_and(|address| address.is_unspecified() || address.is_broadcast() || address.is_multicast()) {
-            return Err("address: others have to be able to dial it; give an address of this machine".to_owned());
+        let id = raw
+            .id
+            .map(|id| PeerId::new(&id).map_err(|error| format!("id: {error}")))
+            .transpose()?;
+        if raw.address.is_some_and(|address| {
+            address.is_unspecified() || address.is_broadcast() || address.is_multicast()
+        }) {
+            return Err(
+                "address: others have to be able to dial it; give an address of this machine"
+                    .to_owned(),
+            );
         }
         let interval = raw.interval.map_or(DEFAULT_INTERVAL, Duration::from);
         if interval < INTERVAL_MIN || interval > INTERVAL_MAX {
-            return Err(format!("interval is {interval:?}; make it {INTERVAL_MIN:?} to {INTERVAL_MAX:?}"));
+            return Err(format!(
+                "interval is {interval:?}; make it {INTERVAL_MIN:?} to {INTERVAL_MAX:?}"
+            ));
         }
         if raw.csv == Some(true) && raw.data_dir.is_none() {
             return Err("csv: the tables lie in the data folder; name one with data_dir".to_owned());
@@ -157,13 +173,18 @@ impl Settings {
         }
         let rotate_bytes = raw.rotate_bytes.map_or(DEFAULT_ROTATE_BYTES, u64::from);
         if rotate_bytes < ROTATE_BYTES_MIN {
-            return Err(format!("rotate_bytes is {rotate_bytes}; make it at least {ROTATE_BYTES_MIN}"));
+            return Err(format!(
+                "rotate_bytes is {rotate_bytes}; make it at least {ROTATE_BYTES_MIN}"
+            ));
         }
         let (sensors, has_load) = sensor::gather(raw.sensor)?;
-        if raw.stdin_commands == Some(true) && !sensors.iter().any(|sensor| sensor.source == SourceSettings::Stdin) {
+        if raw.stdin_commands == Some(true)
+            && !sensors.iter().any(|sensor| sensor.source == SourceSettings::Stdin)
+        {
             return Err("stdin_commands: there are no lines without the sensor `stdin`".to_owned());
         }
-        let load = load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, has_load)?;
+        let load =
+            load(&raw.load_bytes, [raw.load_rate, raw.load_count], raw.load_members, has_load)?;
         Ok(Self {
             id,
             address: raw.address,
@@ -187,7 +208,9 @@ impl Settings {
             events: raw.events,
             inputs: raw.inputs,
             // The journal stamps and stores each line again; a reading each is not what it is for.
-            log_deliveries: raw.log_deliveries.map_or_else(|| !notify::writes_to_the_journal(), |switch| switch == Switch::On),
+            log_deliveries: raw
+                .log_deliveries
+                .map_or_else(|| !notify::writes_to_the_journal(), |switch| switch == Switch::On),
             log_level: raw.log_level.unwrap_or(LevelFilter::Info),
             http: HttpSettings::check(raw.http.as_deref(), raw.http_token_file, raw.http_host)?,
             opening: opening(raw.socket_group.as_deref(), raw.read_socket == Some(true))?,
@@ -200,7 +223,10 @@ impl Settings {
 fn opening(group: Option<&str>, everybody_reads: bool) -> Result<Opening, String> {
     let find = |name: &str| match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err(format!("socket_group: this machine has no group {name:?}; make it (groupadd {name}), or name another one")),
+        Ok(None) => Err(format!(
+            "socket_group: this machine has no group {name:?}; make it (groupadd {name}), or name \
+             another one"
+        )),
         Err(error) => Err(format!("socket_group: cannot look up the group {name:?}: {error}")),
     };
     Ok(Opening { group: group.map(find).transpose()?, everybody_reads })
@@ -215,11 +241,17 @@ fn load(
 ) -> Result<Option<LoadSettings>, String> {
     if !wanted {
         let given = bytes.is_some() || rate.is_some() || count.is_some() || members.is_some();
-        return if given { Err("load_…: there is no load without the sensor `load`".to_owned()) } else { Ok(None) };
+        return if given {
+            Err("load_…: there is no load without the sensor `load`".to_owned())
+        } else {
+            Ok(None)
+        };
     }
     let bytes = bytes.map_or(DEFAULT_LOAD_BYTES, u64::from);
     let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes >= STAMP);
-    let bytes = bytes.ok_or_else(|| format!("load_bytes: a reading begins with a moment of {STAMP} bytes; make it larger"))?;
+    let bytes = bytes.ok_or_else(|| {
+        format!("load_bytes: a reading begins with a moment of {STAMP} bytes; make it larger")
+    })?;
     if rate == Some(0) {
         return Err("load_rate is 0; leave the sensor `load` out, or make it at least 1".to_owned());
     }
@@ -235,7 +267,9 @@ impl Source {
 
     /// Takes a setting over as it is there.
     pub fn adopt(&mut self, name: &str, new: &Self) {
-        if let Some((_, whole)) = self.whole.differences(&new.whole).into_iter().find(|(differs, _)| *differs == name) {
+        if let Some((_, whole)) =
+            self.whole.differences(&new.whole).into_iter().find(|(differs, _)| *differs == name)
+        {
             self.whole = whole;
         }
     }
@@ -249,33 +283,46 @@ impl Source {
         let before = Settings::check(self.whole.clone()).map_err(|why| Failure::new(USAGE, why))?;
         let shown = format!("{before:?}");
         // What is written down is not what matters: a default that is written out changes nothing.
-        let has_effect = |one: &Raw| Settings::check(one.clone()).map_or(true, |one| format!("{one:?}") != shown);
+        let has_effect = |one: &Raw| {
+            Settings::check(one.clone()).map_or(true, |one| format!("{one:?}") != shown)
+        };
         let differences = self.whole.differences(&settings.source.whole);
-        let names = differences.into_iter().filter(|(_, one)| has_effect(one)).map(|(name, _)| name).collect();
+        let names = differences
+            .into_iter()
+            .filter(|(_, one)| has_effect(one))
+            .map(|(name, _)| name)
+            .collect();
         Ok(Changes { settings, names })
     }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Raw, Failure> {
     // The reader's own words carry line, column and the line itself.
-    toml::from_str(text).map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
+    toml::from_str(text)
+        .map_err(|error| Failure::new(BAD_FILE, format!("{}: {error}", path.display())))
 }
 
-/// Says of what is wrong with the whole where the setting stands that it begins with, or else one that it names.
+/// Says of what is wrong with the whole where the setting stands that it begins with, or else one
+/// that it names.
 fn blame(path: &Path, text: &str, why: &str) -> String {
     let words = || why.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let stands = |name: &str| {
         text.lines().enumerate().find_map(|(number, line)| {
             let rest = line.trim_start().strip_prefix(name)?;
-            rest.trim_start().starts_with('=').then(|| (number + 1, line.len() - line.trim_start().len() + 1))
+            rest.trim_start()
+                .starts_with('=')
+                .then(|| (number + 1, line.len() - line.trim_start().len() + 1))
         })
     };
     match words().filter(|word| !word.is_empty()).find_map(stands) {
-        Some((line, column)) => format!("{} at line {line}, column {column}: {why}", path.display()),
+        Some((line, column)) => {
+            format!("{} at line {line}, column {column}: {why}", path.display())
+        }
         None => format!("{}: {why}", path.display()),
     }
 }
@@ -292,7 +339,8 @@ const DEFAULT_ROTATE_KEEP: u32 = 8;
 impl Raw {
     /// The knobs of the protocol: the profile, with what was given in its place.
     fn knobs(&self) -> Knobs {
-        let profile = if self.timing == Some(Timing::Fast) { Knobs::fast() } else { Knobs::default() };
+        let profile =
+            if self.timing == Some(Timing::Fast) { Knobs::fast() } else { Knobs::default() };
         let span = |given: Option<value::Span>, usual| given.map_or(usual, Duration::from);
         let size = |given: Option<Size>, usual| given.map_or(usual, u64::from);
         Knobs {
@@ -319,7 +367,13 @@ impl Raw {
             delivery: self.delivery.unwrap_or(profile.delivery),
             preempt: self.preempt.unwrap_or(profile.preempt),
             late_join: self.late_join.unwrap_or(profile.late_join),
-            bootstrap: self.bootstrap.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            bootstrap: self
+                .bootstrap
+                .iter()
+                .cloned()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         }
     }
 }
@@ -369,8 +423,10 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_the_profile() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peer.toml");
-        let text = "id = 'a'\ntiming = 'fast'\nheartbeat_interval = '50ms'\nelection_timeout = '1s'\nwindow_bytes = '2MiB'\n\
-                    sensor = ['stdin']\nseeds = ['127.0.0.1:1', '127.0.0.1:2']\nlog_deliveries = 'off'\n";
+        let text = "id = 'a'\ntiming = 'fast'\nheartbeat_interval = '50ms'\nelection_timeout = \
+                    '1s'\nwindow_bytes = '2MiB'\n\
+                    sensor = ['stdin']\nseeds = ['127.0.0.1:1', '127.0.0.1:2']\nlog_deliveries = \
+                    'off'\n";
         std::fs::write(&path, text).unwrap();
         let mut raw = flags(&["--id", "b", "--election-timeout", "300ms"]);
         raw.config = Some(path);
@@ -381,7 +437,10 @@ mod tests {
         assert_eq!(knobs.election_timeout, Duration::from_millis(300));
         assert_eq!(knobs.heartbeat_timeout, Duration::from_millis(500));
         assert_eq!(knobs.window_bytes, 2 << 20);
-        assert_eq!(settings.sensors.iter().map(SensorSettings::kind).collect::<Vec<_>>(), ["stdin"]);
+        assert_eq!(
+            settings.sensors.iter().map(SensorSettings::kind).collect::<Vec<_>>(),
+            ["stdin"]
+        );
         assert_eq!(settings.seeds.len(), 2);
         assert!(!settings.log_deliveries);
     }
@@ -390,27 +449,44 @@ mod tests {
     fn guarantees_are_knobs_like_the_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peer.toml");
-        let text = "mode = 'primary'\nbootstrap = ['p2', 'p1', 'p2']\ndelivery = 'safe'\nlate_join = 'last 7'\npreempt = true\n";
+        let text = "mode = 'primary'\nbootstrap = ['p2', 'p1', 'p2']\ndelivery = 'safe'\nlate_join \
+                    = 'last 7'\npreempt = true\n";
         std::fs::write(&path, text).unwrap();
         let mut raw = flags(&["--delivery", "agreed", "--late-join", "from_now"]);
         raw.config = Some(path);
         let settings = Settings::gather(raw).unwrap();
         let knobs = settings.config.knobs();
-        assert_eq!((knobs.mode, knobs.delivery, knobs.late_join), (Mode::Primary, Guarantee::Agreed, LateJoin::FromNow));
+        assert_eq!(
+            (knobs.mode, knobs.delivery, knobs.late_join),
+            (Mode::Primary, Guarantee::Agreed, LateJoin::FromNow)
+        );
         let founders: Vec<&str> = knobs.bootstrap.iter().map(PeerId::as_str).collect();
-        assert_eq!((founders, knobs.preempt), (vec!["p1", "p2"], true), "a name that is given twice is one founder");
+        assert_eq!(
+            (founders, knobs.preempt),
+            (vec!["p1", "p2"], true),
+            "a name that is given twice is one founder"
+        );
         let listed = Settings::gather(flags(&["--mode", "primary", "--bootstrap", "a,b"])).unwrap();
         assert_eq!(listed.config.knobs().bootstrap.len(), 2);
     }
 
     #[test]
     fn an_empty_variable_is_not_set_and_a_wrong_one_is_named() {
-        let with = |line: &[&str], value: &str| flags(line).with_environment(|name| (name == "BROADCAST_PORT").then(|| value.into()));
+        let with = |line: &[&str], value: &str| {
+            flags(line).with_environment(|name| (name == "BROADCAST_PORT").then(|| value.into()))
+        };
         assert_eq!(with(&[], "").unwrap().broadcast_port, None);
         assert_eq!(with(&[], "7001").unwrap().broadcast_port, Some(7_001));
-        assert_eq!(with(&["--broadcast-port", "7002"], "nonsense").unwrap().broadcast_port, Some(7_002), "flags win");
+        assert_eq!(
+            with(&["--broadcast-port", "7002"], "nonsense").unwrap().broadcast_port,
+            Some(7_002),
+            "flags win"
+        );
         let refused = with(&[], "99999").unwrap_err();
-        assert!(refused.contains("variable BROADCAST_PORT") && refused.contains("99999"), "{refused}");
+        assert!(
+            refused.contains("variable BROADCAST_PORT") && refused.contains("99999"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -433,8 +509,18 @@ mod tests {
         check_refused(&[], Some("mode = 'both'"), BAD_FILE, "available");
         check_refused(&[], Some("late_join = 'last ten'"), BAD_FILE, "last 100");
         check_refused(&[], Some("delivery = 'exactly-once'"), BAD_FILE, "safe");
-        check_refused(&[], Some("id = 'a'\nheartbeat_intervall = '1s'"), BAD_FILE, "line 2, column 1");
-        check_refused(&[], Some("id = 'a'\n[[sensor]]\nname = 'm'\nexec = 'x'"), BAD_FILE, "line 4, column 8");
+        check_refused(
+            &[],
+            Some("id = 'a'\nheartbeat_intervall = '1s'"),
+            BAD_FILE,
+            "line 2, column 1",
+        );
+        check_refused(
+            &[],
+            Some("id = 'a'\n[[sensor]]\nname = 'm'\nexec = 'x'"),
+            BAD_FILE,
+            "line 4, column 8",
+        );
         check_refused(&[], Some("interval = 'soon'"), BAD_FILE, "line 1");
         check_refused(&[], Some("payload_max = '7 apples'"), BAD_FILE, "KiB");
         check_refused(&[], Some("payload_max = 0"), BAD_FILE, "payload_max");

@@ -1,8 +1,9 @@
-//! The loop: waits for sockets, signals, the worker and the node's deadline, turns each into an input, and performs
-//! what the node puts out.
+//! The loop: waits for sockets, signals, the worker and the node's deadline, turns each into an
+//! input, and performs what the node puts out.
 //!
-//! A turn reads a bounded share of everything that is ready, then lets a passed deadline be one more input, then
-//! writes. Reading comes first, so that a peer that ran late hears what has come meanwhile before it accuses anybody.
+//! A turn reads a bounded share of everything that is ready, then lets a passed deadline be one
+//! more input, then writes. Reading comes first, so that a peer that ran late hears what has come
+//! meanwhile before it accuses anybody.
 
 use std::io;
 use std::time::Duration;
@@ -151,7 +152,8 @@ impl Shell {
     /// Runs until the node is done or is asked a second time to stop.
     ///
     /// # Errors
-    /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot fail.
+    /// [`Failure`] if the group refused this peer, or if the operating system fails in what cannot
+    /// fail.
     pub fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.stop.is_none() && self.broken.is_none() {
@@ -179,7 +181,10 @@ impl Shell {
 
     /// Waits for the next event, or until something is due.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let load = self.load.as_ref().and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.has_room()));
+        let load = self
+            .load
+            .as_ref()
+            .and_then(|load| load.deadline().filter(|_| !load.is_stalled() && self.has_room()));
         if let Some((pacer, at)) = self.pacer.as_mut().zip(load) {
             pacer.set(at)?;
         }
@@ -188,11 +193,21 @@ impl Shell {
             let patience = due.map(|due| due.since(clock::now()));
             return poll(&mut self.poll, events, patience);
         }
-        let due = self.node.deadline().into_iter().chain(self.links.deadline()).chain(self.reach_deadline());
+        let due = self
+            .node
+            .deadline()
+            .into_iter()
+            .chain(self.links.deadline())
+            .chain(self.reach_deadline());
         let due = due.chain(self.queries.deadline()).chain(self.notify.deadline()).min();
         let more_lines = self.lines.as_ref().is_some_and(|lines| lines.more);
-        let busy = more_lines || self.desk.is_busy(self.node.room()) || self.has_load() || self.links.is_busy() || self.discovery.is_busy();
-        let patience = if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
+        let busy = more_lines
+            || self.desk.is_busy(self.node.room())
+            || self.has_load()
+            || self.links.is_busy()
+            || self.discovery.is_busy();
+        let patience =
+            if busy { Some(Duration::ZERO) } else { due.map(|due| due.since(clock::now())) };
         poll(&mut self.poll, events, patience)
     }
 
@@ -257,7 +272,8 @@ impl Shell {
         }
     }
 
-    /// Whether a deadline passed so long ago that others may have spoken meanwhile without being heard.
+    /// Whether a deadline passed so long ago that others may have spoken meanwhile without being
+    /// heard.
     fn is_late(&self) -> bool {
         self.node.deadline().is_some_and(|due| clock::now().since(due) > LATE)
     }
@@ -316,7 +332,11 @@ impl Shell {
     /// Bytes that wait in each queue that this peer has.
     fn queues(&self) -> Vec<(&'static str, u64)> {
         let sinks = self.worker.keeps().then(|| ("sinks", self.worker.waiting_bytes()));
-        let own = [("publish", self.node.unordered_bytes()), ("clients", self.door.payload_bytes()), ("links", self.links.waiting_bytes())];
+        let own = [
+            ("publish", self.node.unordered_bytes()),
+            ("clients", self.door.payload_bytes()),
+            ("links", self.links.waiting_bytes()),
+        ];
         own.into_iter().chain(sinks).chain(self.outputs.waiting()).collect()
     }
 
@@ -326,7 +346,9 @@ impl Shell {
                 match &input {
                     Input::Heard { from, datagram } => self.hear(*from, datagram),
                     Input::Received { link, messages } => {
-                        self.meter.note_received(clock::now(), *link, messages, |link| self.node.peer_of(link));
+                        self.meter.note_received(clock::now(), *link, messages, |link| {
+                            self.node.peer_of(link)
+                        });
                     }
                     _ => {}
                 }
@@ -410,13 +432,24 @@ impl Shell {
             Output::Asked { from, ask, question } => self.on_asked(from, ask, &question),
             Output::Answered { ask, answer } => self.on_answered(ask, &answer),
             Output::Accepted { first, readings, .. } => {
-                self.counters.accept(self.node.contact().member.inc, first, readings.len(), self.now);
+                self.counters.accept(
+                    self.node.contact().member.inc,
+                    first,
+                    readings.len(),
+                    self.now,
+                );
                 self.on_accepted(first, readings.len());
             }
             Output::Published { first, last, place, outcome } => {
                 let inc = self.node.contact().member.inc;
                 self.counters.order(inc, first, last);
-                self.confirmations.on_published(inc, (first, last), place.as_ref(), outcome, &self.door);
+                self.confirmations.on_published(
+                    inc,
+                    (first, last),
+                    place.as_ref(),
+                    outcome,
+                    &self.door,
+                );
             }
             Output::Refused { place, why } => {
                 self.counters.refuse(why);
@@ -474,7 +507,8 @@ impl Shell {
             cluster: self.cluster.clone(),
             delivery: self.delivery,
             refused: self.refusals.total(),
-            uptime_ms: u64::try_from(clock::now().since(self.started).as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: u64::try_from(clock::now().since(self.started).as_millis())
+                .unwrap_or(u64::MAX),
             links: self.links.len(),
             traffic: self.links.sent().plus(self.discovery.sent()),
             view_since: self.view_since,
@@ -493,7 +527,10 @@ impl Shell {
         let status = self.node.status();
         let count = status.published.above(status.ordered);
         if count > 0 {
-            log::warn!("{count} readings of this peer were accepted and have no place in the log; they are lost with this process.");
+            log::warn!(
+                "{count} readings of this peer were accepted and have no place in the log; they \
+                 are lost with this process."
+            );
         }
     }
 
@@ -504,7 +541,10 @@ impl Shell {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.links.is_flushed() && clock::now() < until {
             let _signal = poll(&mut self.poll, &mut events, Some(until.since(clock::now())));
-            events.iter().filter(|event| is_link(event.token())).for_each(|event| self.links.note(event));
+            events
+                .iter()
+                .filter(|event| is_link(event.token()))
+                .for_each(|event| self.links.note(event));
             self.links.begin(clock::now());
             while self.links.next_found().is_some() {}
             self.links.flush();
@@ -513,7 +553,10 @@ impl Shell {
             log::warn!("The disk is too slow; the last readings are not kept.");
         }
         if !self.settle_tokens(TOKENS_PATIENCE) {
-            log::warn!("The disk is too slow; what became of the last readings with a token is not stored, and will not be known.");
+            log::warn!(
+                "The disk is too slow; what became of the last readings with a token is not \
+                 stored, and will not be known."
+            );
         }
         self.tell_unordered();
         let (words, outcome) = match self.broken.take() {
@@ -548,13 +591,20 @@ fn farewell(reason: Option<StopReason>) -> (String, Result<(), Failure>) {
     match reason {
         None => ("stopped by a second signal, without leaving the group".to_owned(), Ok(())),
         Some(StopReason::Left) => ("left the group".to_owned(), Ok(())),
-        Some(StopReason::LeftUnconfirmed) => ("left the group; nobody confirmed it in time".to_owned(), Ok(())),
+        Some(StopReason::LeftUnconfirmed) => {
+            ("left the group; nobody confirmed it in time".to_owned(), Ok(()))
+        }
         Some(StopReason::DuplicateId { holder, own }) => {
-            let text = format!("refused: another living process at {holder} has the id of this one at {own}; choose another --id");
+            let text = format!(
+                "refused: another living process at {holder} has the id of this one at {own}; \
+                 choose another --id"
+            );
             (text.clone(), Err(Failure::new(REFUSED, text)))
         }
         Some(StopReason::OldIncarnation { known }) => {
-            let text = format!("refused: a later process of this name (incarnation {known}) is in the group");
+            let text = format!(
+                "refused: a later process of this name (incarnation {known}) is in the group"
+            );
             (text.clone(), Err(Failure::new(REFUSED, text)))
         }
     }

@@ -1,8 +1,9 @@
 //! Seeds from which nothing is heard while a peer is alone: the commonest reason why it stays so.
 //!
-//! Where others are there, a seed may well have gone. Alone, a peer has been told to ask somebody who does not answer: the
-//! address is wrong, nobody runs there, or a firewall drops the questions or the answers. That is told when it has lasted for
-//! one and a half `heartbeat_timeout`s, and at each doubling.
+//! Where others are there, a seed may well have gone. Alone, a peer has been told to ask somebody
+//! who does not answer: the address is wrong, nobody runs there, or a firewall drops the questions
+//! or the answers. That is told when it has lasted for one and a half `heartbeat_timeout`s, and at
+//! each doubling.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,7 +39,8 @@ impl fmt::Display for Silent {
         let Self { seed, lasted } = self;
         write!(
             f,
-            "Alone, and no word from the seed {seed} for {:.1} s: check the address, whether a peer of this cluster runs there, and \
+            "Alone, and no word from the seed {seed} for {:.1} s: check the address, whether a \
+             peer of this cluster runs there, and \
              whether a firewall on the way lets UDP port {} through and its answers back.",
             lasted.as_secs_f64(),
             seed.port()
@@ -57,7 +59,10 @@ impl Silence {
     pub fn watch(&mut self, now: Time, seeds: impl Iterator<Item = SocketAddrV4>) {
         let before = std::mem::take(&mut self.seeds);
         let anew = Since { at: now, next: self.after };
-        self.seeds = seeds.take(SEEDS_MAX).map(|seed| (seed, before.get(&seed).copied().unwrap_or(anew))).collect();
+        self.seeds = seeds
+            .take(SEEDS_MAX)
+            .map(|seed| (seed, before.get(&seed).copied().unwrap_or(anew)))
+            .collect();
     }
 
     /// A datagram of a peer of this cluster has come from there.
@@ -97,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_silent_seed_is_told_at_each_doubling_while_nobody_else_is_there() {
-        let seeds: [SocketAddrV4; 2] = ["10.0.0.1:7000".parse().unwrap(), "10.0.0.2:7000".parse().unwrap()];
+        let seeds: [SocketAddrV4; 2] =
+            ["10.0.0.1:7000".parse().unwrap(), "10.0.0.2:7000".parse().unwrap()];
         let mut silence = Silence::new(Duration::from_secs(10));
         silence.watch(at(0), seeds.into_iter());
         let mut told = Vec::new();
@@ -109,7 +115,12 @@ mod tests {
             told.extend(silent.iter().map(|silent| (second, silent.to_string())));
         }
         assert_eq!(told.iter().map(|(second, _)| *second).collect::<Vec<u64>>(), [15, 30, 60]);
-        assert!(told[0].1.contains("the seed 10.0.0.1:7000 for 15.0 s") && told[0].1.contains("UDP port 7000"), "{}", told[0].1);
+        assert!(
+            told[0].1.contains("the seed 10.0.0.1:7000 for 15.0 s")
+                && told[0].1.contains("UDP port 7000"),
+            "{}",
+            told[0].1
+        );
         assert_eq!(silence.look(at(200), false), []);
         assert_eq!(silence.look(at(214), true), [], "it has been in company until a moment ago");
         assert_eq!(silence.look(at(215), true).len(), 2);

@@ -1,7 +1,8 @@
-//! Where delivered readings are kept: `ordered.jsonl`, and on request one CSV per sensor. Runs on the worker thread.
+//! Where delivered readings are kept: `ordered.jsonl`, and on request one CSV per sensor. Runs on
+//! the worker thread.
 //!
-//! A disk that does not take them is one clear message; the group goes on, the sinks try again every few seconds, and
-//! what was missed meanwhile stands in `ordered.jsonl` as a hole.
+//! A disk that does not take them is one clear message; the group goes on, the sinks try again
+//! every few seconds, and what was missed meanwhile stands in `ordered.jsonl` as a hole.
 
 use std::io;
 use std::path::Path;
@@ -46,7 +47,12 @@ impl Sinks {
     /// Sinks in the folder of that store.
     #[must_use]
     pub fn new(settings: DataSettings, store: Shared) -> Self {
-        let ordered = Rotating::new("ordered.jsonl".to_owned(), "", settings.rotate_bytes, settings.rotate_keep);
+        let ordered = Rotating::new(
+            "ordered.jsonl".to_owned(),
+            "",
+            settings.rotate_bytes,
+            settings.rotate_keep,
+        );
         let (place, hole) = (Place::new(store), Hole::new("it could not be written"));
         let tables = settings.csv.then(|| Tables::new(settings.clone()));
         Self { settings, place, ordered, ordered_health: Health::default(), hole, tables }
@@ -58,7 +64,8 @@ impl Sinks {
         self.tables.as_ref().map(Tables::without).unwrap_or_default()
     }
 
-    /// Sees whether the folder and its files are still where they were; to be called once a second, also if nothing is kept.
+    /// Sees whether the folder and its files are still where they were; to be called once a second,
+    /// also if nothing is kept.
     pub fn look(&mut self) {
         let was_usable = self.place.is_usable();
         let Ok(folder) = self.place.look(clock::now()) else { return };
@@ -71,7 +78,8 @@ impl Sinks {
         }
     }
 
-    /// Opens all files again, and tries at once those that failed a moment ago: somebody has moved or mended something.
+    /// Opens all files again, and tries at once those that failed a moment ago: somebody has moved
+    /// or mended something.
     pub fn reopen(&mut self) {
         self.look();
         self.ordered.close();
@@ -83,7 +91,9 @@ impl Sinks {
 
     /// What failed a moment ago is tried again by the next reading.
     fn try_at_once(&mut self) {
-        for health in self.tables.iter_mut().flat_map(Tables::health).chain([&mut self.ordered_health]) {
+        for health in
+            self.tables.iter_mut().flat_map(Tables::health).chain([&mut self.ordered_health])
+        {
             health.retry_at = health.retry_at.and(Some(Time::ZERO));
         }
     }
@@ -115,7 +125,8 @@ impl Sinks {
         missed.iter().chain(part).for_each(|delivery| record::write(delivery, &mut lines));
         let (ordered, place) = (&mut self.ordered, &mut self.place);
         let path = self.settings.folder.join(ordered.name());
-        let attempt = self.ordered_health.attempt(now, count, || append(ordered, place, now, &lines));
+        let attempt =
+            self.ordered_health.attempt(now, count, || append(ordered, place, now, &lines));
         attempt.tell(&path, true);
         if !attempt.has_kept() {
             self.hole.add(&missed);
@@ -148,7 +159,8 @@ fn fits_together() -> impl FnMut(&Delivery, &Delivery) -> bool {
     }
 }
 
-/// Appends to a file. Where it was removed, or the folder with it, both are looked for once more, a moment later.
+/// Appends to a file. Where it was removed, or the folder with it, both are looked for once more, a
+/// moment later.
 fn append(file: &mut Rotating, place: &mut Place, now: Time, lines: &[u8]) -> io::Result<()> {
     match file.append(now, &place.folder(now)?, lines) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -159,7 +171,8 @@ fn append(file: &mut Rotating, place: &mut Place, now: Time, lines: &[u8]) -> io
     }
 }
 
-/// Whether the disk takes what it is given: told when it stops and when it starts again, and nothing between.
+/// Whether the disk takes what it is given: told when it stops and when it starts again, and
+/// nothing between.
 #[derive(Debug, Default)]
 struct Health {
     /// When to try again, while it does not.
@@ -181,17 +194,28 @@ enum Attempt {
 
 impl Health {
     /// Writes, unless it failed a moment ago.
-    fn attempt(&mut self, now: Time, lines: usize, write: impl FnOnce() -> io::Result<()>) -> Attempt {
+    fn attempt(
+        &mut self,
+        now: Time,
+        lines: usize,
+        write: impl FnOnce() -> io::Result<()>,
+    ) -> Attempt {
         if self.retry_at.is_some_and(|at| now < at) {
             self.missed += lines;
             return Attempt::StillFails;
         }
         match write() {
-            Ok(()) if self.retry_at.take().is_some() => Attempt::KeptAgain(std::mem::take(&mut self.missed)),
+            Ok(()) if self.retry_at.take().is_some() => {
+                Attempt::KeptAgain(std::mem::take(&mut self.missed))
+            }
             Ok(()) => Attempt::Kept,
             Err(error) => {
                 self.missed += lines;
-                if self.retry_at.replace(now + RETRY).is_none() { Attempt::Failed(error) } else { Attempt::StillFails }
+                if self.retry_at.replace(now + RETRY).is_none() {
+                    Attempt::Failed(error)
+                } else {
+                    Attempt::StillFails
+                }
             }
         }
     }
@@ -204,9 +228,12 @@ impl Attempt {
 
     fn tell(&self, path: &Path, failures: bool) {
         match self {
-            Self::KeptAgain(missed) => log::warn!("Writing to {} works again; {missed} lines are missing.", path.display()),
+            Self::KeptAgain(missed) => {
+                log::warn!("Writing to {} works again; {missed} lines are missing.", path.display())
+            }
             Self::Failed(error) if failures => log::warn!(
-                "Cannot write to {}: {error}. What is delivered is not kept there until that works; the group goes on.",
+                "Cannot write to {}: {error}. What is delivered is not kept there until that \
+                 works; the group goes on.",
                 path.display()
             ),
             Self::Kept | Self::Failed(_) | Self::StillFails => {}
@@ -257,7 +284,15 @@ mod tests {
 
     fn sinks(folder: &Path) -> Sinks {
         let store = Store::open(folder).unwrap_or_else(|_| Store::without(folder));
-        Sinks::new(DataSettings { folder: folder.to_owned(), rotate_bytes: 1 << 20, rotate_keep: 2, csv: true }, store.share())
+        Sinks::new(
+            DataSettings {
+                folder: folder.to_owned(),
+                rotate_bytes: 1 << 20,
+                rotate_keep: 2,
+                csv: true,
+            },
+            store.share(),
+        )
     }
 
     #[test]
@@ -268,28 +303,53 @@ mod tests {
         sinks(&data).keep(&[reading(5, "DATA|s1|t|a=2")]);
         let ordered = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
         assert_eq!(ordered.lines().count(), 4);
-        assert!(ordered.contains(r#"{"kind":"gap","log":"1.p1#1","from":3,"to":4,"why":"it was away"}"#), "{ordered}");
+        assert!(
+            ordered
+                .contains(r#"{"kind":"gap","log":"1.p1#1","from":3,"to":4,"why":"it was away"}"#),
+            "{ordered}"
+        );
         let table = std::fs::read_to_string(data.join("s1.csv")).unwrap();
         let rows: Vec<&str> = table.lines().collect();
         assert_eq!(rows.len(), 3, "{table}");
-        assert!(rows[0].starts_with("time,") && rows[1].ends_with("a,1") && rows[2].ends_with("a,2"), "{table}");
+        assert!(
+            rows[0].starts_with("time,") && rows[1].ends_with("a,1") && rows[2].ends_with("a,2"),
+            "{table}"
+        );
     }
 
     #[test]
     fn every_line_has_a_row_or_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let mut sinks = sinks(folder.path());
-        let lines = ["DATA|A4:C1|t|x=1", "DATA|a/b|t|x=2\r", "DATA|..|t|x=3|", "DATA|note|t|n=a|b|x=4", "DATA||t|x=5", "hello"];
-        let deliveries: Vec<Delivery> = (1..).zip(lines).map(|(seq, line)| reading(seq, line)).collect();
+        let lines = [
+            "DATA|A4:C1|t|x=1",
+            "DATA|a/b|t|x=2\r",
+            "DATA|..|t|x=3|",
+            "DATA|note|t|n=a|b|x=4",
+            "DATA||t|x=5",
+            "hello",
+        ];
+        let deliveries: Vec<Delivery> =
+            (1..).zip(lines).map(|(seq, line)| reading(seq, line)).collect();
         sinks.keep(&deliveries);
         assert_eq!(sinks.without().count(), 3);
-        for (name, end) in [("A4%3AC1.csv", ",A4:C1,x,1"), ("a%2Fb.csv", ",a/b,x,2"), ("%2E..csv", ",..,x,3")] {
+        for (name, end) in
+            [("A4%3AC1.csv", ",A4:C1,x,1"), ("a%2Fb.csv", ",a/b,x,2"), ("%2E..csv", ",..,x,3")]
+        {
             let table = std::fs::read_to_string(folder.path().join(name)).unwrap();
-            assert!(table.lines().nth(1).unwrap().ends_with(end) && !table.contains('\r'), "{table}");
+            assert!(
+                table.lines().nth(1).unwrap().ends_with(end) && !table.contains('\r'),
+                "{table}"
+            );
         }
-        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let kept: BTreeSet<String> = names.filter(|name| name != LOCK).collect();
-        assert_eq!(kept, ["%2E..csv", "A4%3AC1.csv", "a%2Fb.csv", "ordered.jsonl"].map(str::to_owned).into());
+        assert_eq!(
+            kept,
+            ["%2E..csv", "A4%3AC1.csv", "a%2Fb.csv", "ordered.jsonl"].map(str::to_owned).into()
+        );
     }
 
     #[test]
@@ -300,7 +360,9 @@ mod tests {
         let mut sinks = Sinks::new(settings, store.share());
         sinks.keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "hello")]);
         sinks.reopen();
-        assert!(folder.path().join("ordered.jsonl").exists() && !folder.path().join("s1.csv").exists());
+        assert!(
+            folder.path().join("ordered.jsonl").exists() && !folder.path().join("s1.csv").exists()
+        );
         assert_eq!(sinks.without().count(), 0, "nothing is missing where nothing is wanted");
     }
 
@@ -308,7 +370,8 @@ mod tests {
     fn one_origin_leaves_room_for_others() {
         let folder = tempfile::tempdir().unwrap();
         let mut sinks = sinks(folder.path());
-        let many: Vec<Delivery> = (1..=300).map(|n| reading(n, &format!("DATA|s{n}|t|x=1"))).collect();
+        let many: Vec<Delivery> =
+            (1..=300).map(|n| reading(n, &format!("DATA|s{n}|t|x=1"))).collect();
         sinks.keep(&many);
         assert_eq!(sinks.without().count(), 300 - 256);
         let Delivery::Run(mut run) = reading(301, "DATA|other|t|x=1") else { unreachable!() };
@@ -325,7 +388,9 @@ mod tests {
         std::fs::write(folder.path().join("s1.csv"), old).unwrap();
         sinks(folder.path()).keep(&[reading(1, "DATA|s1|t|a=2")]);
         assert_eq!(std::fs::read_to_string(folder.path().join("s1.csv.columns1")).unwrap(), old);
-        assert!(std::fs::read_to_string(folder.path().join("s1.csv")).unwrap().ends_with(",s1,a,2\n"));
+        assert!(
+            std::fs::read_to_string(folder.path().join("s1.csv")).unwrap().ends_with(",s1,a,2\n")
+        );
     }
 
     #[test]
@@ -342,7 +407,10 @@ mod tests {
         sinks.keep(&[reading(4, "d")]);
         let ordered = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
         let lines: Vec<&str> = ordered.lines().collect();
-        assert_eq!(lines[0], r#"{"kind":"gap","log":"1.p1#1","from":1,"to":3,"why":"it could not be written"}"#);
+        assert_eq!(
+            lines[0],
+            r#"{"kind":"gap","log":"1.p1#1","from":1,"to":3,"why":"it could not be written"}"#
+        );
         assert!(lines[1].contains(r#""seq":4"#) && lines.len() == 2, "{ordered}");
     }
 
@@ -357,7 +425,10 @@ mod tests {
         std::fs::remove_file(&data).unwrap();
         sinks.close();
         let ordered = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
-        assert!(ordered.lines().count() == 1 && ordered.contains(r#""from":1,"to":2"#), "{ordered}");
+        assert!(
+            ordered.lines().count() == 1 && ordered.contains(r#""from":1,"to":2"#),
+            "{ordered}"
+        );
     }
 
     #[test]
@@ -366,8 +437,14 @@ mod tests {
         let full = || Err(std::io::ErrorKind::StorageFull.into());
         let now = Time::from_micros(1);
         assert!(matches!(health.attempt(now, 1, full), Attempt::Failed(_)));
-        assert!(matches!(health.attempt(now, 1, || unreachable!("it failed a moment ago")), Attempt::StillFails));
-        assert!(matches!(health.attempt(now + Duration::from_secs(60), 1, || Ok(())), Attempt::KeptAgain(2)));
+        assert!(matches!(
+            health.attempt(now, 1, || unreachable!("it failed a moment ago")),
+            Attempt::StillFails
+        ));
+        assert!(matches!(
+            health.attempt(now + Duration::from_secs(60), 1, || Ok(())),
+            Attempt::KeptAgain(2)
+        ));
         assert_eq!(health.missed, 0);
     }
 
@@ -379,10 +456,19 @@ mod tests {
         }
         let mut sinks = sinks(folder.path());
         sinks.keep(&[reading(1, "DATA|s1|t|a=1"), reading(2, "DATA|s2|t|a=1")]);
-        assert!(sinks.ordered_health.retry_at.is_some() && sinks.tables.as_ref().unwrap().get("s1.csv").health.retry_at.is_some());
-        assert!(sinks.tables.as_ref().unwrap().get("s2.csv").health.retry_at.is_none(), "the other file is not to blame");
+        assert!(
+            sinks.ordered_health.retry_at.is_some()
+                && sinks.tables.as_ref().unwrap().get("s1.csv").health.retry_at.is_some()
+        );
+        assert!(
+            sinks.tables.as_ref().unwrap().get("s2.csv").health.retry_at.is_none(),
+            "the other file is not to blame"
+        );
         assert!(folder.path().join("s2.csv").exists());
-        assert_eq!(sinks.hole.take().iter().map(Delivery::range).collect::<Vec<_>>(), [(Seq(1), Seq(2))]);
+        assert_eq!(
+            sinks.hole.take().iter().map(Delivery::range).collect::<Vec<_>>(),
+            [(Seq(1), Seq(2))]
+        );
     }
 
     #[test]
@@ -398,8 +484,13 @@ mod tests {
         sinks.keep(&[reading(3, "DATA|s1|t|a=3")]);
         for (name, value, seq) in [("moved", "a,2", 2), ("data", "a,3", 3)] {
             let at = folder.path().join(name);
-            let (ordered, table) = ["ordered.jsonl", "s1.csv"].map(|file| std::fs::read_to_string(at.join(file)).unwrap()).into();
-            assert!(ordered.contains(&format!("\"seq\":{seq}")) && ordered.lines().count() == 1, "{ordered}");
+            let (ordered, table) = ["ordered.jsonl", "s1.csv"]
+                .map(|file| std::fs::read_to_string(at.join(file)).unwrap())
+                .into();
+            assert!(
+                ordered.contains(&format!("\"seq\":{seq}")) && ordered.lines().count() == 1,
+                "{ordered}"
+            );
             assert!(table.contains(value) && table.lines().count() == 2, "{table}");
         }
     }

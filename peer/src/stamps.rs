@@ -1,8 +1,9 @@
 //! Times of this peer's own readings: each has a microsecond of its own.
 //!
-//! Readings that come together would share one, and whoever stores them by time would keep the last of them only. So each
-//! gets the next microsecond, which may lie a little in the future; no further than one batch, because whoever reads more
-//! lines a second than there are microseconds has to wait. A clock that is set back is followed.
+//! Readings that come together would share one, and whoever stores them by time would keep the last
+//! of them only. So each gets the next microsecond, which may lie a little in the future; no
+//! further than one batch, because whoever reads more lines a second than there are microseconds
+//! has to wait. A clock that is set back is followed.
 
 /// The last time given.
 #[derive(Debug, Default)]
@@ -47,7 +48,11 @@ mod tests {
             assert!(times.last().is_none_or(|last| *last <= now + AHEAD_MAX), "{times:?}");
         }
         assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
-        assert_eq!(times.iter().filter(|time| **time < 1_000_000).count(), 1_026 + 899, "each microsecond is used");
+        assert_eq!(
+            times.iter().filter(|time| **time < 1_000_000).count(),
+            1_026 + 899,
+            "each microsecond is used"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a peer says of itself: the answer to `peer status`.
 //!
-//! What it does not have is left out of the JSON, and no number there may exceed 2^53: incarnations are texts.
+//! What it does not have is left out of the JSON, and no number there may exceed 2^53: incarnations
+//! are texts.
 
 use std::fmt;
 use std::time::Duration;
@@ -38,7 +39,8 @@ pub struct Report {
     pub links: usize,
     /// What it has said so far.
     pub traffic: Traffic,
-    /// When the newest view came into force here (CLOCK_MONOTONIC, in microseconds); 0 before the first.
+    /// When the newest view came into force here (CLOCK_MONOTONIC, in microseconds); 0 before the
+    /// first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub view_since: Time,
     /// How much it has turned away unread.
@@ -51,7 +53,8 @@ pub struct Report {
     pub networks: String,
     /// How many of its own readings were refused.
     pub refused: u64,
-    /// How many readings it keeps in `ordered.jsonl` and in no table, because they have another form or there are too many sensors.
+    /// How many readings it keeps in `ordered.jsonl` and in no table, because they have another
+    /// form or there are too many sensors.
     #[serde(default)]
     pub without_a_row: u64,
     /// What it has handed over so far, in order.
@@ -90,7 +93,8 @@ impl Traffic {
     }
 }
 
-/// The sequence of what was delivered, as numbers that can be compared between peers that joined at the same place.
+/// The sequence of what was delivered, as numbers that can be compared between peers that joined at
+/// the same place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deliveries {
     /// How many readings.
@@ -106,7 +110,8 @@ pub struct Deliveries {
     /// When the last was; 0 before the first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub last_at: Time,
-    /// A rolling hash over position, origin, number and payload, hex; kept where single readings are not told.
+    /// A rolling hash over position, origin, number and payload, hex; kept where single readings
+    /// are not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// How long synthetic load took, from when it was due; where that is measured.
@@ -153,13 +158,33 @@ impl fmt::Display for Report {
         writeln!(f, "{status}")?;
         writeln!(f, "Role: {}{}", status.role, if status.leaving { " (leaving)" } else { "" })?;
         writeln!(f, "Epoch: {} (promised {})", status.epoch, status.promised)?;
-        writeln!(f, "Log: holds up to #{}, delivered #{}, stable #{}", status.contiguous, status.delivered, status.stable)?;
-        writeln!(f, "Own readings: {} published, {} ordered, {} refused", status.published, status.ordered, self.refused)?;
-        writeln!(f, "Delivered here: {} readings, {} bytes", self.deliveries.count, self.deliveries.bytes)?;
+        writeln!(
+            f,
+            "Log: holds up to #{}, delivered #{}, stable #{}",
+            status.contiguous, status.delivered, status.stable
+        )?;
+        writeln!(
+            f,
+            "Own readings: {} published, {} ordered, {} refused",
+            status.published, status.ordered, self.refused
+        )?;
+        writeln!(
+            f,
+            "Delivered here: {} readings, {} bytes",
+            self.deliveries.count, self.deliveries.bytes
+        )?;
         if self.without_a_row > 0 {
-            writeln!(f, "Without a row in a CSV table: {} readings (`ordered.jsonl` has them)", self.without_a_row)?;
+            writeln!(
+                f,
+                "Without a row in a CSV table: {} readings (`ordered.jsonl` has them)",
+                self.without_a_row
+            )?;
         }
-        writeln!(f, "Cluster: {}, mode: {}, delivery: {}", self.cluster, status.mode, self.delivery)?;
+        writeln!(
+            f,
+            "Cluster: {}, mode: {}, delivery: {}",
+            self.cluster, status.mode, self.delivery
+        )?;
         let Traffic { frames, datagrams, bytes } = self.traffic;
         writeln!(f, "Sent: {frames} frames, {datagrams} datagrams, {bytes} bytes")?;
         writeln!(f, "Links: {}, turned away: {}", self.links, self.rejected)?;
@@ -167,10 +192,20 @@ impl fmt::Display for Report {
         self.sensors.iter().try_for_each(|sensor| writeln!(f, "{sensor}"))?;
         writeln!(f, "Networks: {}", self.networks)?;
         for Unreachable { peer, address, for_ms, why } in &self.unreachable {
-            writeln!(f, "Cannot reach: {peer} at {address}, heard by UDP, for {} s it {why}", for_ms / 1_000)?;
+            writeln!(
+                f,
+                "Cannot reach: {peer} at {address}, heard by UDP, for {} s it {why}",
+                for_ms / 1_000
+            )?;
         }
         let seconds = Duration::from_secs(self.uptime_ms / 1_000);
-        write!(f, "Process: {}, up for {}, build {}", self.pid, humantime::format_duration(seconds), self.build)
+        write!(
+            f,
+            "Process: {}, up for {}, build {}",
+            self.pid,
+            humantime::format_duration(seconds),
+            self.build
+        )
     }
 }
 
@@ -192,15 +227,33 @@ mod tests {
             "traffic":{"frames":0,"datagrams":0,"bytes":0},"view_since":0,"rejected":0,"refused":0,
             "deliveries":{"count":0,"bytes":0,"first":0,"first_at":0,"last_at":0,"hash":null}}"#;
         let mut report: Report = serde_json::from_str(early).unwrap();
-        assert_eq!((report.status.promised_inc, report.deliveries.clone()), (Incarnation(8), Deliveries::default()));
+        assert_eq!(
+            (report.status.promised_inc, report.deliveries.clone()),
+            (Incarnation(8), Deliveries::default())
+        );
         (report.inc, report.status.incarnation, report.status.promised_inc) =
             (Incarnation(number), Incarnation(number), Incarnation(number));
         let text = serde_json::to_string(&report).unwrap();
-        assert!(text.contains(&format!(r#""inc":"{number}""#)) && text.contains(&format!(r#""promised_inc":"{number}""#)), "{text}");
-        assert!(!text.contains(&format!(":{number}")) && !text.contains("null") && !text.contains("epoch"), "{text}");
+        assert!(
+            text.contains(&format!(r#""inc":"{number}""#))
+                && text.contains(&format!(r#""promised_inc":"{number}""#)),
+            "{text}"
+        );
+        assert!(
+            !text.contains(&format!(":{number}"))
+                && !text.contains("null")
+                && !text.contains("epoch"),
+            "{text}"
+        );
         let again: Report = serde_json::from_str(&text).unwrap();
-        assert_eq!((again.inc, again.status.promised_inc), (Incarnation(number), Incarnation(number)));
+        assert_eq!(
+            (again.inc, again.status.promised_inc),
+            (Incarnation(number), Incarnation(number))
+        );
         report.inc = Incarnation(u64::MAX);
-        assert!(serde_json::from_str::<Report>(&serde_json::to_string(&report).unwrap()).is_err(), "numbers have a top");
+        assert!(
+            serde_json::from_str::<Report>(&serde_json::to_string(&report).unwrap()).is_err(),
+            "numbers have a top"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! All that the loop knows of itself, in one piece: what the page, the metrics and the probes of health are made of.
+//! All that the loop knows of itself, in one piece: what the page, the metrics and the probes of
+//! health are made of.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
-//! What has become of readings with a token, on the disk of the data folder, so that a publisher may say the same again after a
-//! restart of the peer and the reading is published once.
+//! What has become of readings with a token, on the disk of the data folder, so that a publisher
+//! may say the same again after a restart of the peer and the reading is published once.
 //!
-//! A token is stored before its reading is given to the node, and what becomes of the reading is added as it becomes known. So
-//! after a kill nothing is published twice; of a reading that was given and not heard of again, this says that nobody knows.
-//! A thread writes: the loop waits for no disk, and a reading whose token cannot be stored is refused. A peer that stops waits for
-//! the thread, so that its last words are stored, too.
+//! A token is stored before its reading is given to the node, and what becomes of the reading is
+//! added as it becomes known. So after a kill nothing is published twice; of a reading that was
+//! given and not heard of again, this says that nobody knows. A thread writes: the loop waits for
+//! no disk, and a reading whose token cannot be stored is refused. A peer that stops waits for the
+//! thread, so that its last words are stored, too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -70,7 +71,15 @@ impl Line {
     /// That the reading of that token is about to be given to the node.
     #[must_use]
     pub fn begun(token: &str) -> Self {
-        Self { token: token.to_owned(), is: Fate::Begun, inc: None, oseq: None, log: None, epoch: None, seq: None }
+        Self {
+            token: token.to_owned(),
+            is: Fate::Begun,
+            inc: None,
+            oseq: None,
+            log: None,
+            epoch: None,
+            seq: None,
+        }
     }
 }
 
@@ -90,7 +99,11 @@ impl Tokens {
     pub fn start(folder: &Path, waker: Arc<Waker>) -> io::Result<(Self, Vec<Line>)> {
         let known = load(folder).unwrap_or_else(|error| {
             let path = folder.join(FILE);
-            log::warn!("Cannot read {}: {error}. Readings whose tokens stand there may be published twice.", path.display());
+            log::warn!(
+                "Cannot read {}: {error}. Readings whose tokens stand there may be \
+                        published twice.",
+                path.display()
+            );
             Vec::new()
         });
         let (jobs, inbox) = sync_channel::<(Option<u64>, Line)>(JOBS_MAX);
@@ -109,20 +122,21 @@ impl Tokens {
         Ok((Self { jobs, results, last: 0 }, known))
     }
 
-    /// Stores that a reading is about to be given to the node; [`Self::stored`] tells by this number when it is. None where too
-    /// many wait already.
+    /// Stores that a reading is about to be given to the node; [`Self::stored`] tells by this
+    /// number when it is. None where too many wait already.
     pub fn begin(&mut self, token: &str) -> Option<u64> {
         self.last += 1;
         self.jobs.try_send((Some(self.last), Line::begun(token))).ok().map(|()| self.last)
     }
 
-    /// Adds what has become of one. Where the disk is too slow for that, nobody will know after a restart.
+    /// Adds what has become of one. Where the disk is too slow for that, nobody will know after a
+    /// restart.
     pub fn note(&self, line: Line) {
         let _too_slow = self.jobs.try_send((None, line));
     }
 
-    /// Adds what became of readings up to the very end of this life, and waits until the disk has all that was ever added;
-    /// false if it has not within that patience.
+    /// Adds what became of readings up to the very end of this life, and waits until the disk has
+    /// all that was ever added; false if it has not within that patience.
     pub fn finish(self, last: Vec<Line>, patience: Duration) -> bool {
         let Self { jobs, results, .. } = self;
         let until = clock::now() + patience;
@@ -173,7 +187,8 @@ impl Writer {
         if must_last {
             disk::sync_data(&file)?;
         }
-        // Somebody may have removed the folder; then the next line makes another file, or says that it cannot.
+        // Somebody may have removed the folder; then the next line makes another file, or says that
+        // it cannot.
         let is_there = std::fs::symlink_metadata(self.folder.join(FILE)).is_ok();
         self.file = Some(file).filter(|_| is_there);
         if is_there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
@@ -184,7 +199,10 @@ impl Writer {
         if let Some(file) = &self.file
             && let Err(error) = disk::sync_data(file)
         {
-            log::warn!("Cannot store what became of the last readings with a token: {error}. After a restart it may be unknown.");
+            log::warn!(
+                "Cannot store what became of the last readings with a token: {error}. After a \
+                 restart it may be unknown."
+            );
         }
     }
 }
@@ -202,13 +220,17 @@ fn load(folder: &Path) -> io::Result<Vec<Line>> {
     let bytes = folder.read(FILE, BYTES_MAX)?;
     let mut newest: BTreeMap<String, (usize, Line)> = BTreeMap::new();
     // A line that its writer did not live to finish is none.
-    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    let lines = bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Line>(line).ok());
     for (place, line) in lines.enumerate() {
         newest.insert(line.token.clone(), (place, line));
     }
-    let mut known: Vec<(usize, Line)> = newest.into_values().filter(|(_, line)| line.is != Fate::Refused).collect();
+    let mut known: Vec<(usize, Line)> =
+        newest.into_values().filter(|(_, line)| line.is != Fate::Refused).collect();
     known.sort_by_key(|(place, _)| *place);
-    let known: Vec<Line> = known.into_iter().rev().take(TOKENS_MOST).map(|(_, line)| line).rev().collect();
+    let known: Vec<Line> =
+        known.into_iter().rev().take(TOKENS_MOST).map(|(_, line)| line).rev().collect();
     let mut file = folder.create(NEW)?;
     for line in &known {
         serde_json::to_writer(&mut file, line)?;
@@ -245,7 +267,13 @@ mod tests {
         assert_eq!(load(folder.path()).unwrap(), []);
         let mut writer = Writer { folder: folder.path().to_owned(), file: None };
         let line = |token: &str, is| Line { is, ..Line::begun(token) };
-        for (token, is) in [("a", Fate::Begun), ("b", Fate::Begun), ("a", Fate::Ordered), ("c", Fate::Begun), ("c", Fate::Refused)] {
+        for (token, is) in [
+            ("a", Fate::Begun),
+            ("b", Fate::Begun),
+            ("a", Fate::Ordered),
+            ("c", Fate::Begun),
+            ("c", Fate::Refused),
+        ] {
             writer.write(&line(token, is), true).unwrap();
         }
         std::fs::OpenOptions::new()
@@ -256,9 +284,15 @@ mod tests {
             .unwrap();
         let expected = [line("b", Fate::Begun), line("a", Fate::Ordered)];
         assert_eq!(load(folder.path()).unwrap(), expected);
-        assert_eq!(load(folder.path()).unwrap(), expected, "the file was put in order and says the same");
+        assert_eq!(
+            load(folder.path()).unwrap(),
+            expected,
+            "the file was put in order and says the same"
+        );
         for n in 0..TOKENS_MOST {
-            Writer { folder: folder.path().to_owned(), file: None }.write(&line(&n.to_string(), Fate::Safe), false).unwrap();
+            Writer { folder: folder.path().to_owned(), file: None }
+                .write(&line(&n.to_string(), Fate::Safe), false)
+                .unwrap();
         }
         let known = load(folder.path()).unwrap();
         assert_eq!((known.len(), &*known[0].token), (TOKENS_MOST, "0"));
@@ -270,7 +304,10 @@ mod tests {
         let mut writer = Writer { folder: folder.path().to_owned(), file: None };
         writer.write(&Line::begun("a"), true).unwrap();
         std::fs::remove_dir_all(folder.path()).unwrap();
-        assert!(writer.write(&Line::begun("b"), true).is_err() && writer.write(&Line::begun("c"), true).is_err());
+        assert!(
+            writer.write(&Line::begun("b"), true).is_err()
+                && writer.write(&Line::begun("c"), true).is_err()
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The units of the fields of sensors, as the configuration of each peer names them.
 //!
-//! A unit is no part of a reading. Each member tells its leader its units once, with its build; whoever asks who is in the group
-//! hears the units of all, so that every page shows them. How many bytes a peer may tell is bounded here.
+//! A unit is no part of a reading. Each member tells its leader its units once, with its build;
+//! whoever asks who is in the group hears the units of all, so that every page shows them. How many
+//! bytes a peer may tell is bounded here.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,14 @@ use crate::sensors::gauge::SensorReport;
 pub struct Units(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Units {
-    /// Those of these sensors; of the last ones nothing, where all together are too many to be told.
+    /// Those of these sensors; of the last ones nothing, where all together are too many to be
+    /// told.
     #[must_use]
     pub fn of(sensors: impl IntoIterator<Item = SensorReport>) -> Self {
         let mut units = Self::default();
-        for SensorReport { name, units: fields, .. } in sensors.into_iter().filter(|sensor| !sensor.units.is_empty()) {
+        for SensorReport { name, units: fields, .. } in
+            sensors.into_iter().filter(|sensor| !sensor.units.is_empty())
+        {
             units.0.insert(name.clone(), fields);
             if units.bytes() > BYTES_MOST {
                 units.0.remove(&name);
@@ -55,13 +59,25 @@ mod tests {
     use super::{BYTES_MOST, SensorReport, Units};
 
     fn sensor(name: &str, unit: &str) -> SensorReport {
-        SensorReport { name: name.to_owned(), units: [("value".to_owned(), unit.to_owned())].into(), ..SensorReport::default() }
+        SensorReport {
+            name: name.to_owned(),
+            units: [("value".to_owned(), unit.to_owned())].into(),
+            ..SensorReport::default()
+        }
     }
 
     #[test]
     fn a_peer_tells_no_more_than_it_may() {
-        let units = Units::of([sensor("a", "°C"), SensorReport::default(), sensor("b", &"x".repeat(BYTES_MOST)), sensor("c", "%")]);
-        assert_eq!(serde_json::to_string(&units).unwrap(), r#"{"a":{"value":"°C"},"c":{"value":"%"}}"#);
+        let units = Units::of([
+            sensor("a", "°C"),
+            SensorReport::default(),
+            sensor("b", &"x".repeat(BYTES_MOST)),
+            sensor("c", "%"),
+        ]);
+        assert_eq!(
+            serde_json::to_string(&units).unwrap(),
+            r#"{"a":{"value":"°C"},"c":{"value":"%"}}"#
+        );
         assert_eq!(units.clone().told(), units);
         let many = Units([("b".to_owned(), sensor("b", &"x".repeat(BYTES_MOST)).units)].into());
         assert!(!many.is_empty() && many.told().is_empty());

@@ -1,11 +1,12 @@
 //! Which of its addresses a peer says to whom.
 //!
-//! A peer with several networks is dialled at another address in each of them. The node knows one address, its first; what
-//! goes out in another network says the address there instead, so that everybody who hears it can dial it. What is said of
-//! others, and what stands in the log, stays as it is.
+//! A peer with several networks is dialled at another address in each of them. The node knows one
+//! address, its first; what goes out in another network says the address there instead, so that
+//! everybody who hears it can dial it. What is said of others, and what stands in the log, stays as
+//! it is.
 //!
-//! A peer of this very machine is told the first address, because it reaches all of them: so the address that it puts into
-//! a view is the one that other machines can dial best.
+//! A peer of this very machine is told the first address, because it reaches all of them: so the
+//! address that it puts into a view is the one that other machines can dial best.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -39,10 +40,12 @@ impl Voice {
     /// Whether this is an address of this machine.
     #[must_use]
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
-        address.is_loopback() || self.interfaces.iter().any(|interface| interface.address == address)
+        address.is_loopback()
+            || self.interfaces.iter().any(|interface| interface.address == address)
     }
 
-    /// The address to say to `to` on a connection that has this end here; none where the first one will do.
+    /// The address to say to `to` on a connection that has this end here; none where the first one
+    /// will do.
     #[must_use]
     pub fn on_link(&self, local: Ipv4Addr, to: Ipv4Addr) -> Option<SocketAddrV4> {
         let other = !self.interfaces.is_empty() && !local.is_loopback() && !self.is_own(to);
@@ -52,7 +55,10 @@ impl Voice {
     /// The address to say to `to` by datagram; none where the first one will do.
     #[must_use]
     pub fn by_datagram(&self, to: Ipv4Addr) -> Option<SocketAddrV4> {
-        let near = self.interfaces.iter().find(|interface| interface.running && interface.reaches(to) && !self.is_own(to))?;
+        let near = self
+            .interfaces
+            .iter()
+            .find(|interface| interface.running && interface.reaches(to) && !self.is_own(to))?;
         Some(SocketAddrV4::new(near.address, self.port))
     }
 
@@ -60,7 +66,9 @@ impl Voice {
     #[must_use]
     pub fn message(&self, message: &Message, address: SocketAddrV4) -> Option<Message> {
         let mut message = match message {
-            Message::Hello(_) | Message::NewPeerRequest(_) | Message::Coordinator(_) => message.clone(),
+            Message::Hello(_) | Message::NewPeerRequest(_) | Message::Coordinator(_) => {
+                message.clone()
+            }
             _ => return None,
         };
         let contact = match &mut message {
@@ -76,7 +84,10 @@ impl Voice {
     #[must_use]
     pub fn datagram(&self, datagram: &Datagram, address: SocketAddrV4) -> Datagram {
         let message = self.message(&datagram.message, address);
-        let mut said = Datagram { message: message.unwrap_or_else(|| datagram.message.clone()), ..datagram.clone() };
+        let mut said = Datagram {
+            message: message.unwrap_or_else(|| datagram.message.clone()),
+            ..datagram.clone()
+        };
         self.renew(&mut said.from, address);
         said
     }
@@ -120,9 +131,17 @@ mod tests {
         let said = |address: &str| Some(address.parse::<SocketAddrV4>().unwrap());
         assert_eq!(voice.by_datagram(ip("192.168.1.9")), said("192.168.1.1:5001"));
         assert_eq!(voice.by_datagram(ip("172.16.0.1")), None, "the first address has to do");
-        assert_eq!(voice.on_link(ip("192.168.1.1"), ip("172.16.0.1")), said("192.168.1.1:5001"), "it came in there");
+        assert_eq!(
+            voice.on_link(ip("192.168.1.1"), ip("172.16.0.1")),
+            said("192.168.1.1:5001"),
+            "it came in there"
+        );
         for own in ["10.0.0.1", "127.0.0.1", "192.168.1.1"] {
-            assert_eq!(voice.on_link(ip("10.0.0.1"), ip(own)), None, "a peer of this machine reaches all of them");
+            assert_eq!(
+                voice.on_link(ip("10.0.0.1"), ip(own)),
+                None,
+                "a peer of this machine reaches all of them"
+            );
             assert_eq!(voice.by_datagram(ip(own)), None);
         }
         assert_eq!(Voice::of_one_address().on_link(ip("10.0.0.1"), ip("10.0.0.2")), None);
@@ -133,11 +152,28 @@ mod tests {
         let address: SocketAddrV4 = "192.168.1.1:5001".parse().unwrap();
         let word = |leader: Contact| {
             let epoch = Epoch { round: 1, owner: leader.member.clone() };
-            Message::Coordinator(Coordinator { leader, epoch, size: 2, ask: None, names_you: false })
+            Message::Coordinator(Coordinator {
+                leader,
+                epoch,
+                size: 2,
+                ask: None,
+                names_you: false,
+            })
         };
-        let of = |message: Message| Datagram { cluster: 7, from: contact(1, "10.0.0.1:5001"), count: 1, message };
+        let of = |message: Message| Datagram {
+            cluster: 7,
+            from: contact(1, "10.0.0.1:5001"),
+            count: 1,
+            message,
+        };
         let own = voice().datagram(&of(word(contact(1, "10.0.0.1:5001"))), address);
-        assert_eq!(own, Datagram { from: contact(1, "192.168.1.1:5001"), ..of(word(contact(1, "192.168.1.1:5001"))) });
+        assert_eq!(
+            own,
+            Datagram {
+                from: contact(1, "192.168.1.1:5001"),
+                ..of(word(contact(1, "192.168.1.1:5001")))
+            }
+        );
         let others = voice().datagram(&of(word(contact(2, "10.0.0.2:5002"))), address);
         assert_eq!(others.message, word(contact(2, "10.0.0.2:5002")));
         assert_eq!(voice().message(&Message::Leave, address), None);

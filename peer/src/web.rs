@@ -1,9 +1,12 @@
-//! The peer over HTTP: a page for people, metrics for Prometheus, and probes of health. `docs/PAGE.md` is for its users.
+//! The peer over HTTP: a page for people, metrics for Prometheus, and probes of health.
+//! `docs/PAGE.md` is for its users.
 //!
-//! It lives on the thread of the door ([`crate::door`]), with the same poll: the loop answers one question, which is bounded, and
-//! nothing of a reader or a stranger ever waits in the loop. It only says; there is nothing to be changed over HTTP.
+//! It lives on the thread of the door ([`crate::door`]), with the same poll: the loop answers one
+//! question, which is bounded, and nothing of a reader or a stranger ever waits in the loop. It
+//! only says; there is nothing to be changed over HTTP.
 //!
-//! What it takes up is bounded: connections, pages, bytes of a request, bytes that wait for a reader, and time.
+//! What it takes up is bounded: connections, pages, bytes of a request, bytes that wait for a
+//! reader, and time.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -65,7 +68,12 @@ pub(crate) struct Web {
 
 impl Web {
     /// Serves what was opened.
-    pub(crate) fn start(opened: Opened, id: &PeerId, cluster: &str, registry: &Registry) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        opened: Opened,
+        id: &PeerId,
+        cluster: &str,
+        registry: &Registry,
+    ) -> std::io::Result<Self> {
         let Opened { listener, hosts, token } = opened;
         let mut listener = TcpListener::from_std(listener);
         registry.register(&mut listener, Token(LISTENER), Interest::READABLE)?;
@@ -112,10 +120,17 @@ impl Web {
                     self.next += 1;
                     let mut connection = Connection::new(stream, now);
                     if self.connections.len() >= CONNECTIONS_MAX && !self.make_room() {
-                        let say = format!("{CONNECTIONS_MAX} connections stand, which is the most; try again in a while.");
-                        connection.turn_away(&Response::fault(503, say).with("Retry-After", RETRY_AFTER));
+                        let say = format!(
+                            "{CONNECTIONS_MAX} connections stand, which is the most; try again in \
+                             a while."
+                        );
+                        connection
+                            .turn_away(&Response::fault(503, say).with("Retry-After", RETRY_AFTER));
                         if let Some(count) = self.turned_away.count() {
-                            log::warn!("A client of the page was turned away: {CONNECTIONS_MAX} connections stand ({count} so far).");
+                            log::warn!(
+                                "A client of the page was turned away: {CONNECTIONS_MAX} \
+                                 connections stand ({count} so far)."
+                            );
                         }
                         continue;
                     }
@@ -124,10 +139,16 @@ impl Web {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                    ) => {}
                 Err(error) => {
                     if let Some(count) = self.cannot_accept.count() {
-                        log::warn!("Cannot accept a client of the page: {error} (occurrence {count}).");
+                        log::warn!(
+                            "Cannot accept a client of the page: {error} (occurrence {count})."
+                        );
                     }
                     return;
                 }
@@ -135,10 +156,15 @@ impl Web {
         }
     }
 
-    /// Closes the connection that has had its answer longest ago and asks for nothing, if there is one.
+    /// Closes the connection that has had its answer longest ago and asks for nothing, if there is
+    /// one.
     fn make_room(&mut self) -> bool {
         let idle = self.connections.iter().filter(|(_, connection)| connection.is_idle());
-        let Some(longest) = idle.min_by_key(|(_, connection)| connection.since()).map(|(token, _)| *token) else { return false };
+        let Some(longest) =
+            idle.min_by_key(|(_, connection)| connection.since()).map(|(token, _)| *token)
+        else {
+            return false;
+        };
         self.connections.remove(&longest);
         true
     }
@@ -192,8 +218,15 @@ impl Web {
         match &request.endpoint {
             Endpoint::Asset(asset) => connection.answer(&request, &Response::asset(asset), now),
             Endpoint::Events(_) if pages >= PAGES_MAX => {
-                let say = format!("{PAGES_MAX} pages are open, which is the most; close one, or try again in a while.");
-                connection.answer(&request, &Response::fault(503, say).with("Retry-After", RETRY_AFTER), now);
+                let say = format!(
+                    "{PAGES_MAX} pages are open, which is the most; close one, or try again in a \
+                     while."
+                );
+                connection.answer(
+                    &request,
+                    &Response::fault(503, say).with("Retry-After", RETRY_AFTER),
+                    now,
+                );
             }
             Endpoint::Events(wish) => {
                 if connection.begin_stream(&request, now) {
@@ -202,7 +235,9 @@ impl Web {
                     self.ask_members_at = now;
                 }
             }
-            Endpoint::Metrics | Endpoint::Healthz | Endpoint::Readyz => connection.wait(request, now),
+            Endpoint::Metrics | Endpoint::Healthz | Endpoint::Readyz => {
+                connection.wait(request, now)
+            }
         }
     }
 
@@ -223,7 +258,8 @@ impl Web {
         let mut asks = Vec::new();
         let is_open = self.connections.values().any(Connection::has_page);
         let waits = self.connections.values().any(Connection::is_waiting);
-        let is_stale = |asked: Option<Instant>| asked.is_none_or(|at| now.duration_since(at) > ASK_AGAIN);
+        let is_stale =
+            |asked: Option<Instant>| asked.is_none_or(|at| now.duration_since(at) > ASK_AGAIN);
         if (waits || is_open && now >= self.ask_at) && is_stale(self.asked) {
             (self.asked, self.ask_at) = (Some(now), now + EVERY);
             asks.push(What::Survey);
@@ -289,7 +325,8 @@ impl Web {
     pub(crate) fn patience(&self) -> Option<Duration> {
         let is_waiting = self.connections.values().any(Connection::is_waiting);
         let due = self.ask_at.saturating_duration_since(Instant::now()).max(SOON);
-        (is_waiting || self.is_watched()).then(|| if is_waiting { due.min(LOOK) } else { due.min(EVERY) })
+        (is_waiting || self.is_watched())
+            .then(|| if is_waiting { due.min(LOOK) } else { due.min(EVERY) })
     }
 
     /// This peer stops: everybody is told, and the connections are closed.
@@ -301,7 +338,11 @@ impl Web {
                 page.say_end("stopping", &format!("this peer stops: {why}"), connection.output());
             }
             if let Some(request) = connection.take_waiting() {
-                connection.answer(&request, &Response::text(503, format!("this peer stops: {why}\n")), now);
+                connection.answer(
+                    &request,
+                    &Response::text(503, format!("this peer stops: {why}\n")),
+                    now,
+                );
             }
             connection.close_soon(now);
             connection.flush(now);

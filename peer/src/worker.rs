@@ -1,7 +1,8 @@
 //! The one thread for what may block for a while: host probes, files of the sinks.
 //!
-//! Two bounded queues join it to the loop. When the disk is slower than the group, deliveries beyond the bound do not
-//! reach the sinks, and a hole that says so does; when the loop is slower than the sensors, a reading is left out.
+//! Two bounded queues join it to the loop. When the disk is slower than the group, deliveries
+//! beyond the bound do not reach the sinks, and a hole that says so does; when the loop is slower
+//! than the sensors, a reading is left out.
 
 use std::collections::VecDeque;
 use std::io;
@@ -72,8 +73,16 @@ impl Worker {
         let (jobs, inbox) = sync_channel(JOBS_MAX);
         let (outbox, findings) = sync_channel(FINDINGS_MAX);
         let waiting = Arc::new(AtomicU64::new(0));
-        let (keeps, without) = (duties.sinks.is_some(), duties.sinks.as_ref().map(Sinks::without).unwrap_or_default());
-        let mut shift = Shift { duties, outbox, waker, waiting: Arc::clone(&waiting), due: Vec::new(), left_out: 0 };
+        let (keeps, without) =
+            (duties.sinks.is_some(), duties.sinks.as_ref().map(Sinks::without).unwrap_or_default());
+        let mut shift = Shift {
+            duties,
+            outbox,
+            waker,
+            waiting: Arc::clone(&waiting),
+            due: Vec::new(),
+            left_out: 0,
+        };
         thread::Builder::new().name("worker".to_owned()).spawn(move || shift.work(&inbox))?;
         let hole = Hole::new("the disk was slower than the group");
         Ok(Self { jobs, findings, waiting, keeps, without, hole })
@@ -119,12 +128,17 @@ impl Worker {
             Some(Job::Keep(deliveries, _)) => {
                 if behind == 0 {
                     let first = deliveries[0].range().0;
-                    log::warn!("The disk is slower than the group: readings from #{first} on are not kept, until it has caught up.");
+                    log::warn!(
+                        "The disk is slower than the group: readings from #{first} on are not \
+                         kept, until it has caught up."
+                    );
                 }
                 self.hole.add(&deliveries);
             }
             Some(Job::Finish(_) | Job::Reopen) => unreachable!("it is what was just made"),
-            None if behind > 0 => log::warn!("The disk has caught up; what it missed stands as gaps in `ordered.jsonl`."),
+            None if behind > 0 => log::warn!(
+                "The disk has caught up; what it missed stands as gaps in `ordered.jsonl`."
+            ),
             None => {}
         }
     }
@@ -138,12 +152,14 @@ impl Worker {
     /// Hands a job to the thread; gives it back where there is no room.
     fn hand_over(&self, job: Job, weight: u64) -> Option<Job> {
         self.waiting.fetch_add(weight, Ordering::Relaxed);
-        let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job).err()?;
+        let (TrySendError::Full(job) | TrySendError::Disconnected(job)) =
+            self.jobs.try_send(job).err()?;
         self.waiting.fetch_sub(weight, Ordering::Relaxed);
         Some(job)
     }
 
-    /// Waits until everything handed over is kept, and what could not be is told in the file, or the patience is at its end.
+    /// Waits until everything handed over is kept, and what could not be is told in the file, or
+    /// the patience is at its end.
     pub fn finish(&mut self, patience: Duration) -> bool {
         let until = clock::now() + patience;
         let (done, finished) = sync_channel(1);
@@ -180,9 +196,15 @@ struct Shift {
 
 impl Shift {
     fn work(&mut self, inbox: &Receiver<Job>) {
-        // Soon, so that a person sees something; not at once, because CPU usage needs a moment to look back on.
+        // Soon, so that a person sees something; not at once, because CPU usage needs a moment to
+        // look back on.
         let begun = clock::now();
-        self.due = self.duties.sensors.iter().map(|sensor| begun + sensor.every().min(FIRST_MEASURE)).collect();
+        self.due = self
+            .duties
+            .sensors
+            .iter()
+            .map(|sensor| begun + sensor.every().min(FIRST_MEASURE))
+            .collect();
         let mut look_at = clock::now();
         loop {
             let now = clock::now();
@@ -229,7 +251,9 @@ impl Shift {
 
     /// Asks the sensors that are due.
     fn measure(&mut self, now: Time) {
-        for (sensor, due) in self.duties.sensors.iter_mut().zip(&mut self.due).filter(|(_, due)| now >= **due) {
+        for (sensor, due) in
+            self.duties.sensors.iter_mut().zip(&mut self.due).filter(|(_, due)| now >= **due)
+        {
             let time = utc_micros();
             let measured = sensor.measure(Stamp(time));
             // After a pause, one reading and not all those that were missed.
@@ -237,12 +261,15 @@ impl Shift {
             let Some(payload) = measured else { continue };
             let gauge = sensor.gauge().clone();
             if let Err(unsent) = self.outbox.try_send(Finding::Measured { payload, time, gauge }) {
-                let (TrySendError::Full(Finding::Measured { gauge, .. }) | TrySendError::Disconnected(Finding::Measured { gauge, .. })) =
-                    unsent;
+                let (TrySendError::Full(Finding::Measured { gauge, .. })
+                | TrySendError::Disconnected(Finding::Measured { gauge, .. })) = unsent;
                 gauge.refuse(None);
                 self.left_out += 1;
                 if self.left_out.is_power_of_two() {
-                    log::warn!("The group is slower than the sensors: {} readings left out so far.", self.left_out);
+                    log::warn!(
+                        "The group is slower than the sensors: {} readings left out so far.",
+                        self.left_out
+                    );
                 }
             }
         }
@@ -254,9 +281,11 @@ fn weight(delivery: &Delivery) -> u64 {
     match delivery {
         Delivery::Run(run) => run.readings.bytes() + run.readings.len() * READING_BYTES,
         Delivery::View(standing) => (standing.view.size() as u64 + 1) * READING_BYTES,
-        Delivery::Gap { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. } | Delivery::Repeat { .. } | Delivery::Lost { .. } => {
-            READING_BYTES
-        }
+        Delivery::Gap { .. }
+        | Delivery::Diverged { .. }
+        | Delivery::Merged { .. }
+        | Delivery::Repeat { .. }
+        | Delivery::Lost { .. } => READING_BYTES,
     }
 }
 

@@ -1,10 +1,15 @@
-//! The catalogue: every promise with its stable id, the invariants of the protocol it stands for, and its check.
+//! The catalogue: every promise with its stable id, the invariants of the protocol it stands for,
+//! and its check.
 //!
-//! A promise is a law or a service level. A law holds in every run: where a fault allows less, its statement says what is
-//! allowed then. A service level has a budget: at most so many breaches in so many simulated runs. In a single run of real
-//! processes a broken level counts like a broken law, because one run has no share in a budget.
+//! A promise is a law or a service level. A law holds in every run: where a fault allows less, its
+//! statement says what is allowed then. A service level has a budget: at most so many breaches in
+//! so many simulated runs. In a single run of real processes a broken level counts like a broken
+//! law, because one run has no share in a budget.
 
-use crate::check::{delivery, gaps, leadership, losses, membership, order, process, quorum, reuse, stability, succession, views, window};
+use crate::check::{
+    delivery, gaps, leadership, losses, membership, order, process, quorum, reuse, stability,
+    succession, views, window,
+};
 use crate::judge::{Case, Sheet};
 
 /// One promise.
@@ -42,12 +47,15 @@ impl Demand {
         }
     }
 
-    /// How many runs that break it a sweep of `runs` runs may have: of fewer runs than the budget is for, as many as of these.
+    /// How many runs that break it a sweep of `runs` runs may have: of fewer runs than the budget
+    /// is for, as many as of these.
     #[must_use]
     pub fn allows(self, runs: u64) -> u64 {
         match self {
             Self::Law => 0,
-            Self::Level { broken_max } => broken_max.saturating_mul(runs.max(BUDGET_RUNS)) / BUDGET_RUNS,
+            Self::Level { broken_max } => {
+                broken_max.saturating_mul(runs.max(BUDGET_RUNS)) / BUDGET_RUNS
+            }
         }
     }
 }
@@ -97,28 +105,32 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "no-reuse",
         invariants: &["I2", "I7"],
-        statement: "no name of a position, nor of a reading, ever means two things, over all lives and files",
+        statement: "no name of a position, nor of a reading, ever means two things, over all lives \
+                    and files",
         demand: Demand::Law,
         check: reuse::no_reuse,
     },
     Promise {
         id: "total-order",
         invariants: &["I5"],
-        statement: "two peers that have an entry have the same entries before it, and an epoch starts where its owner says",
+        statement: "two peers that have an entry have the same entries before it, and an epoch \
+                    starts where its owner says",
         demand: Demand::Law,
         check: order::total_order,
     },
     Promise {
         id: "gap-free",
         invariants: &["I6"],
-        statement: "from where a peer joins, no reading is passed over in silence and no position comes twice",
+        statement: "from where a peer joins, no reading is passed over in silence and no position \
+                    comes twice",
         demand: Demand::Law,
         check: order::gap_free,
     },
     Promise {
         id: "integrity",
         invariants: &["I7", "I8"],
-        statement: "what is delivered was published by the origin it names, and comes at most once to each peer",
+        statement: "what is delivered was published by the origin it names, and comes at most once \
+                    to each peer",
         demand: Demand::Law,
         check: delivery::integrity,
     },
@@ -132,14 +144,16 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "view-legal",
         invariants: &["I3", "I4"],
-        statement: "views rise, name their holder and their leader, and are the same list for everybody",
+        statement: "views rise, name their holder and their leader, and are the same list for \
+                    everybody",
         demand: Demand::Law,
         check: views::view_legal,
     },
     Promise {
         id: "view-synchrony",
         invariants: &["I10", "I11"],
-        statement: "peers that go from one view to the next together have delivered the same readings in it",
+        statement: "peers that go from one view to the next together have delivered the same \
+                    readings in it",
         demand: Demand::Law,
         check: views::view_synchrony,
     },
@@ -167,35 +181,42 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "stable-agreement",
         invariants: &["I2"],
-        statement: "one position of one log has one stable entry, and no cut goes below it, except (available) by a part of the group whose founder the other part had left out; in mode primary there is one log",
+        statement: "one position of one log has one stable entry, and no cut goes below it, except \
+                    (available) by a part of the group whose founder the other part had left out; \
+                    in mode primary there is one log",
         demand: Demand::Law,
         check: stability::stable_agreement,
     },
     Promise {
         id: "steps-down",
         invariants: &["I2"],
-        statement: "mode primary: a leader that is cut off from every quorum does not lead any more when the others give it up",
+        statement: "mode primary: a leader that is cut off from every quorum does not lead any \
+                    more when the others give it up",
         demand: Demand::Law,
         check: quorum::steps_down,
     },
     Promise {
         id: "safe-kept",
         invariants: &["I13", "I22"],
-        statement: "what is stable, or acknowledged as safe, is never taken back, except (available) by who goes over to a part whose founder the other part had left out",
+        statement: "what is stable, or acknowledged as safe, is never taken back, except \
+                    (available) by who goes over to a part whose founder the other part had left \
+                    out",
         demand: Demand::Law,
         check: stability::safe_kept,
     },
     Promise {
         id: "accounted",
         invariants: &["I12", "I20"],
-        statement: "every reading of a living peer stands once in the log that is left, or is declared lost there",
+        statement: "every reading of a living peer stands once in the log that is left, or is \
+                    declared lost there",
         demand: Demand::Law,
         check: delivery::accounted,
     },
     Promise {
         id: "confirmed",
         invariants: &["I13"],
-        statement: "a safe reading is acknowledged to its publisher with its place, once for each place; at rest none is missing",
+        statement: "a safe reading is acknowledged to its publisher with its place, once for each \
+                    place; at rest none is missing",
         demand: Demand::Law,
         check: delivery::confirmed,
     },
@@ -216,28 +237,32 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "had-before",
         invariants: &["I6", "I7"],
-        statement: "a reading is called a repeat only where the same sinks have had it, or were told that it is lost",
+        statement: "a reading is called a repeat only where the same sinks have had it, or were \
+                    told that it is lost",
         demand: Demand::Law,
         check: order::had_before,
     },
     Promise {
         id: "gap-needed",
         invariants: &["I6"],
-        statement: "a gap is told only of readings that the leader does not retain, or that come after later ones of their origin",
+        statement: "a gap is told only of readings that the leader does not retain, or that come \
+                    after later ones of their origin",
         demand: Demand::Law,
         check: gaps::gap_needed,
     },
     Promise {
         id: "refusal-true",
         invariants: &["I12"],
-        statement: "a reading is refused only if its window is full, it is too large, or its peer leaves or is blocked",
+        statement: "a reading is refused only if its window is full, it is too large, or its peer \
+                    leaves or is blocked",
         demand: Demand::Law,
         check: window::refusal_true,
     },
     Promise {
         id: "lost-truly",
         invariants: &["I20"],
-        statement: "readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log",
+        statement: "readings are declared lost only if they lie further back than `merge_retain`, \
+                    and do not stand in that log",
         demand: Demand::Law,
         check: losses::lost_truly,
     },
@@ -251,14 +276,19 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "windowed",
         invariants: &["I17"],
-        statement: "no peer has more readings waiting to be ordered than its window takes, in number and in bytes, or takes one beyond `payload_max`",
+        statement: "no peer has more readings waiting to be ordered than its window takes, in \
+                    number and in bytes, or takes one beyond `payload_max`",
         demand: Demand::Law,
         check: window::windowed,
     },
     Promise {
         id: "left-clean",
         invariants: &["I12"],
-        statement: "a peer that stops as having left has every accepted reading in the log or the files of somebody who lives, or knows it to be stable, or has said which not; between two groups it stops so only if it has accepted none; a leader that let it go names it no more; without a confirmation it says which are not in its own log",
+        statement: "a peer that stops as having left has every accepted reading in the log or the \
+                    files of somebody who lives, or knows it to be stable, or has said which not; \
+                    between two groups it stops so only if it has accepted none; a leader that let \
+                    it go names it no more; without a confirmation it says which are not in its \
+                    own log",
         demand: Demand::Law,
         check: losses::left_clean,
     },
@@ -286,7 +316,8 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "bully-order",
         invariants: &["I15"],
-        statement: "when only the leader is gone, the highest of the rest that is not blocked takes its place; with preempt, the highest leads",
+        statement: "when only the leader is gone, the highest of the rest that is not blocked \
+                    takes its place; with preempt, the highest leads",
         demand: NEVER,
         check: succession::bully_order,
     },
@@ -300,22 +331,31 @@ pub static CATALOGUE: &[Promise] = &[
     Promise {
         id: "delivers",
         invariants: &["I12"],
-        statement: "what is published in the quiet window reaches everybody, or is declared lost by an origin that gave up its place in the log and retains it no more",
+        statement: "what is published in the quiet window reaches everybody, or is declared lost \
+                    by an origin that gave up its place in the log and retains it no more",
         demand: NEVER,
         check: delivery::delivers,
     },
     Promise {
         id: "late-join",
         invariants: &["I15"],
-        statement: "a peer that starts undisturbed is in a view within the bound, and gets as much of the past as `late_join` says",
+        statement: "a peer that starts undisturbed is in a view within the bound, and gets as much \
+                    of the past as `late_join` says",
         demand: NEVER,
         check: membership::late_join,
     },
-    Promise { id: "no-churn", invariants: &["I16"], statement: "at rest nobody elects", demand: NEVER, check: succession::no_churn },
+    Promise {
+        id: "no-churn",
+        invariants: &["I16"],
+        statement: "at rest nobody elects",
+        demand: NEVER,
+        check: succession::no_churn,
+    },
     Promise {
         id: "rejoins",
         invariants: &["I4", "I15"],
-        statement: "a restarted peer comes back with a higher incarnation, and nobody goes back to the old one in the same log",
+        statement: "a restarted peer comes back with a higher incarnation, and nobody goes back to \
+                    the old one in the same log",
         demand: NEVER,
         check: membership::rejoins,
     },
@@ -334,7 +374,10 @@ mod tests {
         assert_eq!(ids.len(), CATALOGUE.len());
         for number in 1..=22 {
             let invariant = format!("I{number}");
-            assert!(CATALOGUE.iter().any(|promise| promise.invariants.contains(&invariant.as_str())), "{invariant}");
+            assert!(
+                CATALOGUE.iter().any(|promise| promise.invariants.contains(&invariant.as_str())),
+                "{invariant}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a peer's sinks have written (`ordered.jsonl`, and a CSV for each sensor), as data: the caller reads the files.
+//! What a peer's sinks have written (`ordered.jsonl`, and a CSV for each sensor), as data: the
+//! caller reads the files.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ pub struct Disk {
     pub process: String,
     /// What stands there, in order.
     pub lines: Vec<DiskLine>,
-    /// A last line that its writer did not live to finish, and the beginnings of lines in earlier lives.
+    /// A last line that its writer did not live to finish, and the beginnings of lines in earlier
+    /// lives.
     pub torn: Vec<Torn>,
     /// Lines that cannot be read.
     pub unreadable: Vec<BadLine>,
@@ -132,9 +134,15 @@ impl Disk {
             if line.is_empty() {
                 continue;
             }
-            let torn = |text: &str| Torn { file: process.to_owned(), line: at + 1, text: text.to_owned() };
-            // As in event files: a life that was cut off leaves no line end, and the next one's first line follows.
-            let glued = || line.rfind("{\"").filter(|from| *from > 0).and_then(|from| Some((from, parse(&line[from..]).ok()?)));
+            let torn =
+                |text: &str| Torn { file: process.to_owned(), line: at + 1, text: text.to_owned() };
+            // As in event files: a life that was cut off leaves no line end, and the next one's
+            // first line follows.
+            let glued = || {
+                line.rfind("{\"")
+                    .filter(|from| *from > 0)
+                    .and_then(|from| Some((from, parse(&line[from..]).ok()?)))
+            };
             match parse(line) {
                 Ok(parsed) => disk.lines.push(parsed),
                 Err(_) if !raw.ends_with('\n') => disk.torn.push(torn(line)),
@@ -143,14 +151,19 @@ impl Disk {
                         disk.torn.push(torn(&line[..from]));
                         disk.lines.push(parsed);
                     }
-                    None => disk.unreadable.push(BadLine { file: process.to_owned(), line: at + 1, why }),
+                    None => disk.unreadable.push(BadLine {
+                        file: process.to_owned(),
+                        line: at + 1,
+                        why,
+                    }),
                 },
             }
         }
         disk
     }
 
-    /// Takes in the text of a table. Each row names its sensor; the name of the file may be an escaped form of it.
+    /// Takes in the text of a table. Each row names its sensor; the name of the file may be an
+    /// escaped form of it.
     pub fn read_table(&mut self, text: &str) {
         let (rows, unreadable) = table::read(text);
         for (sensor, row) in rows {
@@ -165,7 +178,8 @@ fn parse(line: &str) -> Result<DiskLine, String> {
     struct Kind {
         kind: String,
     }
-    /// Tokens of numbers are kept, which needs a type of its own: what is read for several types loses them.
+    /// Tokens of numbers are kept, which needs a type of its own: what is read for several types
+    /// loses them.
     #[derive(Deserialize)]
     struct Reading {
         log: LogId,
@@ -219,20 +233,47 @@ fn parse(line: &str) -> Result<DiskLine, String> {
             to: Oseq,
         },
     }
-    let incarnation = |inc: &str| inc.parse().map(Incarnation).map_err(|error| format!("inc: {error}"));
+    let incarnation =
+        |inc: &str| inc.parse().map(Incarnation).map_err(|error| format!("inc: {error}"));
     let unreadable = |error: serde_json::Error| error.to_string();
     let Kind { kind } = serde_json::from_str(line).map_err(unreadable)?;
     if kind == "reading" {
-        let Reading { log, epoch, seq, origin, inc, oseq, payload, payload_base64, sensor, measured, fields, tags } =
-            serde_json::from_str(line).map_err(unreadable)?;
+        let Reading {
+            log,
+            epoch,
+            seq,
+            origin,
+            inc,
+            oseq,
+            payload,
+            payload_base64,
+            sensor,
+            measured,
+            fields,
+            tags,
+        } = serde_json::from_str(line).map_err(unreadable)?;
         let bytes = match (payload, payload_base64, sensor.zip(fields)) {
             (Some(text), None, _) => text.into_bytes(),
             (None, Some(text), None) => base64(&text).ok_or("payload_base64 is not base64")?,
-            (None, None, Some((sensor, fields))) => canonical(&sensor, measured.as_deref(), &fields, tags.as_deref()).into_bytes(),
-            _ => return Err("a reading has either payload, or payload_base64, or sensor and fields".to_owned()),
+            (None, None, Some((sensor, fields))) => {
+                canonical(&sensor, measured.as_deref(), &fields, tags.as_deref()).into_bytes()
+            }
+            _ => {
+                return Err(
+                    "a reading has either payload, or payload_base64, or sensor and fields"
+                        .to_owned(),
+                );
+            }
         };
         let (inc, digest, measured) = (incarnation(&inc)?, digest(&bytes), Measured::read(&bytes));
-        return Ok(DiskLine::Reading { place: Place { log, epoch, seq }, origin, inc, oseq, digest, measured });
+        return Ok(DiskLine::Reading {
+            place: Place { log, epoch, seq },
+            origin,
+            inc,
+            oseq,
+            digest,
+            measured,
+        });
     }
     Ok(match serde_json::from_str(line).map_err(unreadable)? {
         Written::View { place, view } => DiskLine::View { place, view },
@@ -240,14 +281,28 @@ fn parse(line: &str) -> Result<DiskLine, String> {
         Written::Diverged { log, from, to } => DiskLine::Diverged { log, from, to },
         Written::Merged { log, at, into } => DiskLine::Merged { log, at, into },
         Written::Repeat { place, last } => DiskLine::Repeat { place, last },
-        Written::Lost { place, origin, inc, from, to } => DiskLine::Lost { place, origin, inc: incarnation(&inc)?, from, to },
+        Written::Lost { place, origin, inc, from, to } => {
+            DiskLine::Lost { place, origin, inc: incarnation(&inc)?, from, to }
+        }
     })
 }
 
-/// The payload that the parts of a reading stand for, where it is not told beside them: the canonical object of `docs/DATA.md`.
-fn canonical(sensor: &RawValue, time: Option<&RawValue>, fields: &RawValue, tags: Option<&RawValue>) -> String {
-    let part = |key: &str, raw: Option<&RawValue>| raw.map(|raw| format!(",\"{key}\":{raw}")).unwrap_or_default();
-    format!("{{\"sensor\":{sensor}{},\"fields\":{fields}{}}}", part("time", time), part("tags", tags))
+/// The payload that the parts of a reading stand for, where it is not told beside them: the
+/// canonical object of `docs/DATA.md`.
+fn canonical(
+    sensor: &RawValue,
+    time: Option<&RawValue>,
+    fields: &RawValue,
+    tags: Option<&RawValue>,
+) -> String {
+    let part = |key: &str, raw: Option<&RawValue>| {
+        raw.map(|raw| format!(",\"{key}\":{raw}")).unwrap_or_default()
+    };
+    format!(
+        "{{\"sensor\":{sensor}{},\"fields\":{fields}{}}}",
+        part("time", time),
+        part("tags", tags)
+    )
 }
 
 /// RFC 4648 base64, with or without padding; a few lines, so no dependency.
@@ -281,7 +336,9 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_standard() {
-        for (text, bytes) in [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")] {
+        for (text, bytes) in
+            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")]
+        {
             assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()));
         }
         assert_eq!(base64("Z!"), None);
@@ -291,12 +348,18 @@ mod tests {
     fn every_kind_of_record_is_read() {
         let at = r#""log":"1.p1#1","epoch":"3.p1#1","seq":9"#;
         for record in [
-            format!(r#"{{"kind":"reading",{at},"view":1,"origin":"p1","inc":"1","oseq":4,"time":"t","payload_base64":"/w=="}}"#),
-            format!(r#"{{"kind":"view",{at},"view":2,"leader":"p1","members":[],"incs":[],"joined":[],"left":[],"new":1}}"#),
+            format!(
+                r#"{{"kind":"reading",{at},"view":1,"origin":"p1","inc":"1","oseq":4,"time":"t","payload_base64":"/w=="}}"#
+            ),
+            format!(
+                r#"{{"kind":"view",{at},"view":2,"leader":"p1","members":[],"incs":[],"joined":[],"left":[],"new":1}}"#
+            ),
             r#"{"kind":"gap","log":"1.p1#1","from":1,"to":2,"why":"it was away"}"#.to_owned(),
             r#"{"kind":"diverged","log":"1.p1#1","from":1,"to":2}"#.to_owned(),
             r#"{"kind":"merged","log":"1.p1#1","at":0,"into":"1.p2#1","leader":"p2"}"#.to_owned(),
-            format!(r#"{{"kind":"repeat",{at},"last":10,"origin":"p1","inc":"1","from":4,"to":5}}"#),
+            format!(
+                r#"{{"kind":"repeat",{at},"last":10,"origin":"p1","inc":"1","from":4,"to":5}}"#
+            ),
             format!(r#"{{"kind":"lost",{at},"origin":"p1","inc":"1","from":4,"to":5}}"#),
         ] {
             let disk = Disk::read("p1", &format!("{record}\n"));
@@ -309,16 +372,24 @@ mod tests {
         let at = r#""log":"1.peer1#1","epoch":"3.peer1#1","seq":9"#;
         let canonical = r#"{"sensor":"s1","time":"t","fields":{"c":21.50}}"#;
         let parts = r#""origin":"p1","inc":"1","oseq":4,"time":"t","sensor":"s1","measured":"t","fields":{"c":21.50}"#;
-        let line = format!(r#"{{"kind":"reading","log":"1.p1#1","epoch":"1.p1#1","seq":1,{parts}}}"#);
-        assert!(matches!(super::parse(&line), Ok(DiskLine::Reading { digest: read, .. }) if read == digest(canonical.as_bytes())));
+        let line =
+            format!(r#"{{"kind":"reading","log":"1.p1#1","epoch":"1.p1#1","seq":1,{parts}}}"#);
+        assert!(
+            matches!(super::parse(&line), Ok(DiskLine::Reading { digest: read, .. }) if read == digest(canonical.as_bytes()))
+        );
         let rest = r#""view":2,"origin":"peer1","inc":"1","oseq":4,"time":"t","payload":"a{\"b"}"#;
         let reading = format!(r#"{{"kind":"reading",{at},{rest}"#);
         let gap = r#"{"kind":"gap","log":"1.peer1#1","from":10,"to":12}"#;
         let text = format!("{reading}\n{gap}\n{{\"kind\":\"rea{reading}\nnonsense\n{{\"kin");
         let disk = Disk::read("peer2", &text);
         assert_eq!(disk.lines.len(), 3);
-        assert!(matches!(&disk.lines[0], DiskLine::Reading { digest: d, .. } if *d == digest(b"a{\"b")));
-        assert_eq!(disk.lines[1], DiskLine::Gap { log: "1.peer1#1".parse().unwrap(), from: Seq(10), to: Seq(12) });
+        assert!(
+            matches!(&disk.lines[0], DiskLine::Reading { digest: d, .. } if *d == digest(b"a{\"b"))
+        );
+        assert_eq!(
+            disk.lines[1],
+            DiskLine::Gap { log: "1.peer1#1".parse().unwrap(), from: Seq(10), to: Seq(12) }
+        );
         assert_eq!(disk.lines[2], disk.lines[0]);
         assert_eq!((disk.torn.len(), disk.unreadable.len()), (2, 1));
     }

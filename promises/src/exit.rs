@@ -1,5 +1,6 @@
-//! What the commands that judge runs say with their exit codes: `chaos`, `orchestrator` and `simulator` mean the same by
-//! the same number. Which of them a command uses, and for what in particular, its `--help` says.
+//! What the commands that judge runs say with their exit codes: `chaos`, `orchestrator` and
+//! `simulator` mean the same by the same number. Which of them a command uses, and for what in
+//! particular, its `--help` says.
 
 /// Everything asked for was done, and every promise held.
 pub const PASS: u8 = 0;

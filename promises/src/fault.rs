@@ -1,7 +1,8 @@
-//! What can be done to a group: one vocabulary for the simulator, the `chaos` command and the scenario file.
+//! What can be done to a group: one vocabulary for the simulator, the `chaos` command and the
+//! scenario file.
 //!
-//! A fault says *what*; to whom is a list of process names beside it (or, before it is resolved, a selector).
-//! Faults of links are directed tables, so that a one-way cut is nothing special.
+//! A fault says *what*; to whom is a list of process names beside it (or, before it is resolved, a
+//! selector). Faults of links are directed tables, so that a one-way cut is nothing special.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -100,7 +101,8 @@ impl Fault {
         }
     }
 
-    /// Whether it stays in force until it is healed (or, for a pause, until the process is resumed).
+    /// Whether it stays in force until it is healed (or, for a pause, until the process is
+    /// resumed).
     #[must_use]
     pub fn lasts(&self) -> bool {
         match self {
@@ -114,13 +116,21 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Restart { identity: Identity::Fresh } => f.write_str("restart with a fresh identity"),
+            Self::Restart { identity: Identity::Fresh } => {
+                f.write_str("restart with a fresh identity")
+            }
             Self::Partition { table } => write!(f, "partition {table}"),
             Self::Link { table, weather } => write!(f, "link {table}: {weather}"),
-            Self::Host { hurt: Hurt::Clock { jump_us } } => write!(f, "clock ahead by {jump_us} us"),
-            Self::Kill | Self::Stop | Self::Pause | Self::Resume | Self::Restart { .. } | Self::Spawn | Self::Host { .. } => {
-                f.write_str(self.name())
+            Self::Host { hurt: Hurt::Clock { jump_us } } => {
+                write!(f, "clock ahead by {jump_us} us")
             }
+            Self::Kill
+            | Self::Stop
+            | Self::Pause
+            | Self::Resume
+            | Self::Restart { .. }
+            | Self::Spawn
+            | Self::Host { .. } => f.write_str(self.name()),
         }
     }
 }
@@ -136,7 +146,8 @@ pub enum Identity {
     Fresh,
 }
 
-/// How bad a link is. Chances are in thousandths, so that a plan stays readable and no float moves a seed.
+/// How bad a link is. Chances are in thousandths, so that a plan stays readable and no float moves
+/// a seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Weather {
@@ -148,7 +159,8 @@ pub struct Weather {
     pub corrupt: u64,
     /// Of a thousand writes, how many reset the connection.
     pub reset: u64,
-    /// How much longer everything takes, at most, in microseconds; drawn for each, which also reorders datagrams.
+    /// How much longer everything takes, at most, in microseconds; drawn for each, which also
+    /// reorders datagrams.
     pub delay_us: u64,
     /// Of a thousand TCP segments, how many are lost; the connection sends them again.
     #[serde(skip_serializing_if = "is_zero")]
@@ -199,8 +211,8 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// Directed links between processes. Written `a,b|c` where everything between the groups is meant, in both directions,
-/// else `a>b,b>c`.
+/// Directed links between processes. Written `a,b|c` where everything between the groups is meant,
+/// in both directions, else `a>b,b>c`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     links: BTreeSet<(String, String)>,
@@ -213,7 +225,9 @@ impl Table {
     pub fn split(groups: &[Vec<String>]) -> Self {
         let mut links = BTreeSet::new();
         for (at, group) in groups.iter().enumerate() {
-            for other in groups.iter().enumerate().filter(|(to, _)| *to != at).flat_map(|(_, other)| other) {
+            for other in
+                groups.iter().enumerate().filter(|(to, _)| *to != at).flat_map(|(_, other)| other)
+            {
                 links.extend(group.iter().map(|name| (name.clone(), other.clone())));
             }
         }
@@ -229,13 +243,23 @@ impl Table {
     /// What `who` would hear of the others: it can speak, and is deaf.
     #[must_use]
     pub fn deaf(who: &str, others: &[String]) -> Self {
-        Self::directed(others.iter().filter(|other| *other != who).map(|other| (other.clone(), who.to_owned())))
+        Self::directed(
+            others
+                .iter()
+                .filter(|other| *other != who)
+                .map(|other| (other.clone(), who.to_owned())),
+        )
     }
 
     /// What `who` would say to the others: it can hear, and is mute.
     #[must_use]
     pub fn mute(who: &str, others: &[String]) -> Self {
-        Self::directed(others.iter().filter(|other| *other != who).map(|other| (who.to_owned(), other.clone())))
+        Self::directed(
+            others
+                .iter()
+                .filter(|other| *other != who)
+                .map(|other| (who.to_owned(), other.clone())),
+        )
     }
 
     /// Whether the link from `from` to `to` is in it.
@@ -273,7 +297,9 @@ impl fmt::Display for Table {
 
 /// A text that is no table of links.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{text:?} is no table of links: write `a,b|c` for groups, or `a>b,b>c` for single directions")]
+#[error(
+    "{text:?} is no table of links: write `a,b|c` for groups, or `a>b,b>c` for single directions"
+)]
 pub struct BadTable {
     /// The text.
     pub text: String,
@@ -286,13 +312,18 @@ impl FromStr for Table {
         let bad = || BadTable { text: text.to_owned() };
         let name = |part: &str| {
             let part = part.trim();
-            if part.is_empty() || part.contains(['>', '|', ',']) { Err(bad()) } else { Ok(part.to_owned()) }
+            if part.is_empty() || part.contains(['>', '|', ',']) {
+                Err(bad())
+            } else {
+                Ok(part.to_owned())
+            }
         };
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
         if text.contains('|') {
-            let groups: Result<Vec<Vec<String>>, BadTable> = text.split('|').map(|group| group.split(',').map(name).collect()).collect();
+            let groups: Result<Vec<Vec<String>>, BadTable> =
+                text.split('|').map(|group| group.split(',').map(name).collect()).collect();
             return groups.map(|groups| Self::split(&groups));
         }
         let links: Result<Vec<(String, String)>, BadTable> = text
@@ -350,9 +381,15 @@ mod tests {
 
     #[test]
     fn a_bad_link_survives_the_file() {
-        let fault = Fault::Link { table: "a>b".parse().unwrap(), weather: Weather { loss: 50, ..Weather::default() } };
+        let fault = Fault::Link {
+            table: "a>b".parse().unwrap(),
+            weather: Weather { loss: 50, ..Weather::default() },
+        };
         let line = serde_json::to_string(&fault).unwrap();
-        assert_eq!(line, r#"{"do":"link","table":"a>b","loss":50,"duplicate":0,"corrupt":0,"reset":0,"delay_us":0}"#);
+        assert_eq!(
+            line,
+            r#"{"do":"link","table":"a>b","loss":50,"duplicate":0,"corrupt":0,"reset":0,"delay_us":0}"#
+        );
         assert_eq!(serde_json::from_str::<Fault>(&line).unwrap(), fault);
     }
 

@@ -1,8 +1,9 @@
 //! The history of a run: what the peers said and what was done to them, as one timeline.
 //!
-//! Made of the text of event files, or of records that the simulator has kept. A line torn by a SIGKILL is normal and
-//! kept as `torn`; a line that cannot be read otherwise, or a hole in a peer's own count, is lost evidence, and no
-//! judgement over lost evidence says more than *unknown*.
+//! Made of the text of event files, or of records that the simulator has kept. A line torn by a
+//! SIGKILL is normal and kept as `torn`; a line that cannot be read otherwise, or a hole in a
+//! peer's own count, is lost evidence, and no judgement over lost evidence says more than
+//! *unknown*.
 
 use std::collections::BTreeMap;
 
@@ -114,8 +115,14 @@ impl History {
                         torn.push(Torn { file: file.to_owned(), line: line_number, text: head });
                         records.push(record);
                     }
-                    Err(_) if !line.ends_with('\n') => torn.push(Torn { file: file.to_owned(), line: line_number, text: line.to_owned() }),
-                    Err(why) => unreadable.push(BadLine { file: file.to_owned(), line: line_number, why }),
+                    Err(_) if !line.ends_with('\n') => torn.push(Torn {
+                        file: file.to_owned(),
+                        line: line_number,
+                        text: line.to_owned(),
+                    }),
+                    Err(why) => {
+                        unreadable.push(BadLine { file: file.to_owned(), line: line_number, why })
+                    }
                 }
             }
         }
@@ -131,7 +138,12 @@ impl History {
             let Record::Peer(event) = record else { continue };
             let seen = last.entry((&event.p, event.inc)).or_insert(event.n);
             if event.n > seen.saturating_add(1) {
-                holes.push(Hole { peer: event.p.clone(), inc: event.inc, from: *seen + 1, to: event.n - 1 });
+                holes.push(Hole {
+                    peer: event.p.clone(),
+                    inc: event.inc,
+                    from: *seen + 1,
+                    to: event.n - 1,
+                });
             }
             // A twin of equal name and incarnation counts for itself; it makes no hole.
             *seen = event.n.max(*seen);
@@ -156,7 +168,8 @@ pub enum Line {
     Blank,
     /// An event.
     Record(Record),
-    /// The beginning of a line whose writer was killed, and the first line of its next life, which found no line end.
+    /// The beginning of a line whose writer was killed, and the first line of its next life, which
+    /// found no line end.
     Glued(String, Record),
 }
 
@@ -173,7 +186,10 @@ pub fn parse_line(line: &str) -> Result<Line, String> {
         Ok(record) => Ok(Line::Record(record)),
         Err(why) => {
             // Every line starts alike, and no string in it can hold this text unescaped.
-            let glued = line.rfind("{\"v\":").filter(|at| *at > 0).and_then(|at| Some((at, parse_record(&line[at..]).ok()?)));
+            let glued = line
+                .rfind("{\"v\":")
+                .filter(|at| *at > 0)
+                .and_then(|at| Some((at, parse_record(&line[at..]).ok()?)));
             glued.map(|(at, record)| Line::Glued(line[..at].to_owned(), record)).ok_or(why)
         }
     }

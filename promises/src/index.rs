@@ -1,5 +1,5 @@
-//! A history taken apart once, so that every check is a short walk: who lived when, what each life said in its order,
-//! and when who was in trouble. Peers, lives and epochs become small numbers.
+//! A history taken apart once, so that every check is a short walk: who lived when, what each life
+//! said in its order, and when who was in trouble. Peers, lives and epochs become small numbers.
 
 use protocol::config::Knobs;
 use protocol::id::{Epoch, Incarnation, PeerId};
@@ -29,7 +29,8 @@ pub(crate) struct Index<'a> {
     /// Every publication, sorted by origin and number.
     pub(crate) published: Vec<Publication>,
     pub(crate) troubles: Vec<Trouble<'a>>,
-    /// The processes that were started again without what they had stored, and where that is recorded.
+    /// The processes that were started again without what they had stored, and where that is
+    /// recorded.
     wiped: Vec<(usize, &'a str)>,
     /// From where to where in the records the disk of a process took nothing, by the fault's name.
     full: Vec<(std::ops::Range<usize>, &'a str, &'a str)>,
@@ -91,7 +92,8 @@ pub(crate) enum What<'a> {
         from: u64,
         to: u64,
     },
-    /// Its group has become part of another: the range that only the old one has, and that of the new one.
+    /// Its group has become part of another: the range that only the old one has, and that of the
+    /// new one.
     Merged {
         old: (u64, u64),
         new: (u64, u64),
@@ -146,7 +148,8 @@ pub(crate) enum What<'a> {
     Panic {
         message: &'a str,
     },
-    /// Where it stood: how many readings it had, how many of them had their place, and whether it was in no group.
+    /// Where it stood: how many readings it had, how many of them had their place, and whether it
+    /// was in no group.
     Unordered {
         published: u64,
         ordered: u64,
@@ -193,7 +196,8 @@ pub(crate) struct Entry {
 /// What stands at a position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A reading; `digest` is there unless it was suppressed as a repeat; `safe` says that it was handed over as such.
+    /// A reading; `digest` is there unless it was suppressed as a repeat; `safe` says that it was
+    /// handed over as such.
     Data { origin: LifeId, oseq: u64, view_id: u64, digest: Option<u64>, safe: bool },
     /// A declaration of loss.
     Lost { origin: LifeId, from: u64, to: u64 },
@@ -295,13 +299,16 @@ impl<'a> Index<'a> {
 
     /// What an origin told of a reading.
     pub(crate) fn publication(&self, origin: LifeId, oseq: u64) -> Option<&Publication> {
-        let found = self.published.binary_search_by_key(&(origin, oseq), |known| (known.origin, known.oseq));
+        let found = self
+            .published
+            .binary_search_by_key(&(origin, oseq), |known| (known.origin, known.oseq));
         found.ok().map(|at| &self.published[at])
     }
 
     /// Whether an origin told of any reading from that number on.
     pub(crate) fn published_from(&self, origin: LifeId, oseq: u64) -> bool {
-        let at = self.published.partition_point(|known| (known.origin, known.oseq) < (origin, oseq));
+        let at =
+            self.published.partition_point(|known| (known.origin, known.oseq) < (origin, oseq));
         self.published.get(at).is_some_and(|known| known.origin == origin)
     }
 
@@ -311,8 +318,15 @@ impl<'a> Index<'a> {
     }
 
     /// Whether a process has lost what it had stored between two of its records.
-    pub(crate) fn is_wiped_between(&self, from: Option<usize>, to: usize, process: Option<&str>) -> bool {
-        self.wiped.iter().any(|(at, wiped)| Some(*wiped) == process && from.is_none_or(|from| from < *at) && *at < to)
+    pub(crate) fn is_wiped_between(
+        &self,
+        from: Option<usize>,
+        to: usize,
+        process: Option<&str>,
+    ) -> bool {
+        self.wiped.iter().any(|(at, wiped)| {
+            Some(*wiped) == process && from.is_none_or(|from| from < *at) && *at < to
+        })
     }
 
     /// Whether a process could store nothing when that was recorded.
@@ -323,25 +337,30 @@ impl<'a> Index<'a> {
 
     /// The troubles that were in force, or could still be felt, at some moment between the two.
     pub(crate) fn troubles_in(&self, from: u64, to: u64) -> impl Iterator<Item = &Trouble<'a>> {
-        self.troubles.iter().filter(move |trouble| trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from)
+        self.troubles.iter().filter(move |trouble| {
+            trouble.from <= to && trouble.to.saturating_add(self.aftermath) >= from
+        })
     }
 
-    /// Whether somebody tells that a reading is lost. Only those tell of it who have not had the reading themselves; they need
-    /// not be there any more.
+    /// Whether somebody tells that a reading is lost. Only those tell of it who have not had the
+    /// reading themselves; they need not be there any more.
     pub(crate) fn is_declared_lost(&self, origin: LifeId, oseq: u64) -> bool {
         self.placed.iter().any(
             |placed| matches!(placed.entry.kind, Kind::Lost { origin: whose, from, to } if whose == origin && (from..=to).contains(&oseq)),
         )
     }
 
-    /// Whether a life gives up the place of one of its readings after that moment: it goes over to another group, or takes
-    /// back what it had handed over there because the rest of its group has gone on without it.
+    /// Whether a life gives up the place of one of its readings after that moment: it goes over to
+    /// another group, or takes back what it had handed over there because the rest of its group has
+    /// gone on without it.
     pub(crate) fn gives_up(&self, life: LifeId, oseq: u64, t: u64) -> bool {
         let mut had = None;
         self.lives[life].facts.iter().filter(|fact| fact.t >= t).any(|fact| match fact.what {
             What::Merged { .. } => true,
             What::Diverged { from, to } => had.is_some_and(|seq| (from..=to).contains(&seq)),
-            What::Entry(Entry { seq, kind: Kind::Data { origin, oseq: number, .. }, .. }) if (origin, number) == (life, oseq) => {
+            What::Entry(Entry { seq, kind: Kind::Data { origin, oseq: number, .. }, .. })
+                if (origin, number) == (life, oseq) =>
+            {
                 had = Some(seq);
                 false
             }
@@ -349,27 +368,39 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether a life was in trouble of its own at a moment, or just before. Where others, too, fell into trouble
-    /// meanwhile, each of them takes the group as long again to get over.
+    /// Whether a life was in trouble of its own at a moment, or just before. Where others, too,
+    /// fell into trouble meanwhile, each of them takes the group as long again to get over.
     pub(crate) fn excused(&self, life: LifeId, t: u64) -> bool {
         self.feels(life, t, |trouble| trouble.kind != TroubleKind::Machine)
     }
 
     /// Whether a life stood still for at least `span`, and may feel it at that moment.
     pub(crate) fn stood_still(&self, life: LifeId, t: u64, span: u64) -> bool {
-        self.feels(life, t, |trouble| trouble.kind == TroubleKind::Paused && trouble.to.min(t).saturating_sub(trouble.from) >= span)
+        self.feels(life, t, |trouble| {
+            trouble.kind == TroubleKind::Paused
+                && trouble.to.min(t).saturating_sub(trouble.from) >= span
+        })
     }
 
     fn feels(&self, life: LifeId, t: u64, counts: impl Fn(&Trouble<'_>) -> bool) -> bool {
-        let is_own = |trouble: &Trouble<'_>| trouble.lives.contains(&life) && trouble.kind != TroubleKind::Machine;
-        let mut own = self.troubles.iter().filter(|trouble| trouble.from <= t && is_own(trouble) && counts(trouble));
+        let is_own = |trouble: &Trouble<'_>| {
+            trouble.lives.contains(&life) && trouble.kind != TroubleKind::Machine
+        };
+        let mut own = self
+            .troubles
+            .iter()
+            .filter(|trouble| trouble.from <= t && is_own(trouble) && counts(trouble));
         own.any(|trouble| {
-            let meanwhile = self.troubles_in(trouble.from, t).filter(|other| other.to >= trouble.from && !is_own(other)).count() as u64;
+            let meanwhile = self
+                .troubles_in(trouble.from, t)
+                .filter(|other| other.to >= trouble.from && !is_own(other))
+                .count() as u64;
             t <= trouble.to.saturating_add(self.aftermath.saturating_mul(meanwhile + 1))
         })
     }
 
-    /// Whether the links between these two were cut or bad, or the machine late, at a moment, or just before.
+    /// Whether the links between these two were cut or bad, or the machine late, at a moment, or
+    /// just before.
     pub(crate) fn is_cut_between(&self, [one, other]: [LifeId; 2], t: u64) -> bool {
         let names = self.lives[one].process.zip(self.lives[other].process);
         self.troubles_in(t, t).any(|trouble| match trouble.kind {
@@ -382,7 +413,8 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether links of one of these lives were cut or bad, or the machine late, at a moment, or just before.
+    /// Whether links of one of these lives were cut or bad, or the machine late, at a moment, or
+    /// just before.
     pub(crate) fn is_stormy(&self, lives: [LifeId; 2], t: u64) -> bool {
         self.troubles_in(t, t).any(|trouble| match trouble.kind {
             TroubleKind::Machine => true,
@@ -391,29 +423,34 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether a trouble is one of that life, or of the process that it runs in: a cut outlives those whom it met.
+    /// Whether a trouble is one of that life, or of the process that it runs in: a cut outlives
+    /// those whom it met.
     fn concerns(&self, trouble: &Trouble<'_>, life: LifeId) -> bool {
         let process = self.lives[life].process;
-        trouble.lives.contains(&life) || process.is_some_and(|process| trouble.processes.iter().any(|name| name == process))
+        trouble.lives.contains(&life)
+            || process.is_some_and(|process| trouble.processes.iter().any(|name| name == process))
     }
 
     /// Where a life promised an epoch; the owner of the epoch does so as it claims it.
     pub(crate) fn promise_of(&self, life: LifeId, epoch: EpochId) -> Option<&Fact<'a>> {
-        self.lives[life].facts.iter().find(|fact| matches!(fact.what, What::Promised { epoch: its } if its == epoch))
+        self.lives[life]
+            .facts
+            .iter()
+            .find(|fact| matches!(fact.what, What::Promised { epoch: its } if its == epoch))
     }
 
     pub(crate) fn life(&self, peer: &PeerId, inc: Incarnation) -> Option<LifeId> {
         self.lives.iter().position(|life| life.inc == inc && life.peer == peer)
     }
 
-    /// The moment at which progress is asked for: the end of the quiet window. What comes after it, such as everybody
-    /// being told to stop, is another story.
+    /// The moment at which progress is asked for: the end of the quiet window. What comes after it,
+    /// such as everybody being told to stop, is another story.
     pub(crate) fn rest(&self) -> u64 {
         self.quiet.as_ref().map_or(self.end, |quiet| quiet.to)
     }
 
-    /// Whether anybody was blocked at some moment between the two (mode `primary`): from when it said so until it leads or
-    /// follows, or gets a view.
+    /// Whether anybody was blocked at some moment between the two (mode `primary`): from when it
+    /// said so until it leads or follows, or gets a view.
     pub(crate) fn was_blocked(&self, from: u64, to: u64) -> bool {
         (0..self.lives.len()).any(|life| self.is_blocked(life, from, to))
     }
@@ -425,7 +462,11 @@ impl<'a> Index<'a> {
         for fact in life.facts.iter().take_while(|fact| fact.t <= to) {
             match fact.what {
                 What::Blocked => since = since.or(Some(fact.t)),
-                What::Elected { .. } | What::Follows { .. } | What::Entry(Entry { kind: Kind::View(_), .. }) if since.is_some() => {
+                What::Elected { .. }
+                | What::Follows { .. }
+                | What::Entry(Entry { kind: Kind::View(_), .. })
+                    if since.is_some() =>
+                {
                     if fact.t >= from {
                         return true;
                     }
@@ -439,7 +480,8 @@ impl<'a> Index<'a> {
 
     /// The peers of which some life tells no single readings.
     pub(crate) fn omitting(&self) -> Vec<PeerId> {
-        let mut peers: Vec<PeerId> = self.lives.iter().filter(|life| life.omits).map(|life| life.peer.clone()).collect();
+        let mut peers: Vec<PeerId> =
+            self.lives.iter().filter(|life| life.omits).map(|life| life.peer.clone()).collect();
         peers.sort_unstable();
         peers.dedup();
         peers
@@ -449,13 +491,23 @@ impl<'a> Index<'a> {
     pub(crate) fn core(&self) -> Vec<LifeId> {
         let rest = self.rest();
         let named = self.quiet.as_ref().map_or(&[][..], |quiet| &quiet.core);
-        let within = |life: &Life<'_>| named.is_empty() || life.process.is_some_and(|process| named.iter().any(|name| name == process));
+        let within = |life: &Life<'_>| {
+            named.is_empty()
+                || life.process.is_some_and(|process| named.iter().any(|name| name == process))
+        };
         let is_paused = |id: &LifeId| {
             let pauses = self.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Paused);
-            pauses.into_iter().any(|pause| pause.from <= rest && rest < pause.to && pause.lives.contains(id))
+            pauses
+                .into_iter()
+                .any(|pause| pause.from <= rest && rest < pause.to && pause.lives.contains(id))
         };
-        let lives = |life: &Life<'_>| life.began.is_some_and(|began| began <= rest) && life.ended.is_none_or(|ended| ended > rest);
-        (0..self.lives.len()).filter(|id| lives(&self.lives[*id]) && within(&self.lives[*id]) && !is_paused(id)).collect()
+        let lives = |life: &Life<'_>| {
+            life.began.is_some_and(|began| began <= rest)
+                && life.ended.is_none_or(|ended| ended > rest)
+        };
+        (0..self.lives.len())
+            .filter(|id| lives(&self.lives[*id]) && within(&self.lives[*id]) && !is_paused(id))
+            .collect()
     }
 
     /// What a life had said by then, newest last.
@@ -484,12 +536,16 @@ mod tests {
 
     #[test]
     fn a_place_is_given_up_where_that_is_told_of_it() {
-        let says = |t: u64, what: &str| format!("{{\"v\":1,\"t\":{t},\"p\":\"p1\",\"inc\":1,\"n\":{t},{what}}}\n");
-        let place = r#""epoch":"1.p2","epoch_inc":1,"seq":4,"view_id":1,"digest":"645d10bca8b03be0""#;
+        let says = |t: u64, what: &str| {
+            format!("{{\"v\":1,\"t\":{t},\"p\":\"p1\",\"inc\":1,\"n\":{t},{what}}}\n")
+        };
+        let place =
+            r#""epoch":"1.p2","epoch_inc":1,"seq":4,"view_id":1,"digest":"645d10bca8b03be0""#;
         let has = format!(r#""ev":"deliver",{place},"origin":"p1","origin_inc":1,"oseq":2"#);
         let other = format!(r#""ev":"deliver",{place},"origin":"p2","origin_inc":1,"oseq":2"#);
         let back = |from: u64, to: u64| format!(r#""ev":"diverged","from":{from},"to":{to}"#);
-        let merged = r#""ev":"merged","into":"p2","from":9,"to":9,"new_from":9,"new_to":9"#.to_owned();
+        let merged =
+            r#""ev":"merged","into":"p2","from":9,"to":9,"new_from":9,"new_to":9"#.to_owned();
         for (first, then, is_given_up) in [
             (&has, back(4, 4), true),
             (&has, back(3, 9), true),
@@ -499,10 +555,17 @@ mod tests {
             (&has, has.clone(), false),
             (&other, merged, true),
         ] {
-            let history = History::read([("p1", format!("{}{}", says(1, first), says(2, &then)).as_str())]);
+            let history =
+                History::read([("p1", format!("{}{}", says(1, first), says(2, &then)).as_str())]);
             let index = Index::of(&history, &[], &Knobs::fast());
-            let life = index.life(&PeerId::new("p1").expect("a name"), Incarnation(1)).expect("it has spoken");
-            assert_eq!((index.gives_up(life, 2, 1), index.gives_up(life, 2, 3)), (is_given_up, false), "{first}, then {then}");
+            let life = index
+                .life(&PeerId::new("p1").expect("a name"), Incarnation(1))
+                .expect("it has spoken");
+            assert_eq!(
+                (index.gives_up(life, 2, 1), index.gives_up(life, 2, 3)),
+                (is_given_up, false),
+                "{first}, then {then}"
+            );
         }
     }
 }

@@ -15,14 +15,15 @@ use crate::index::Index;
 /// What has to be known of a run besides its history.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The knobs it ran with: what is promised depends on the mode among them, and bounds on time are reckoned from them.
+    /// The knobs it ran with: what is promised depends on the mode among them, and bounds on time
+    /// are reckoned from them.
     pub knobs: Knobs,
     /// Promises that must have had something to look at, by id.
     pub required: Vec<String>,
     /// Whether the peers wrote `publish` events.
     pub publish_known: bool,
-    /// Whether the run ended at rest: nothing done to anybody any more, the workload over, everything drained.
-    /// Progress is demanded only then.
+    /// Whether the run ended at rest: nothing done to anybody any more, the workload over,
+    /// everything drained. Progress is demanded only then.
     pub settled: bool,
     /// What the peers' sinks have written, where it is known.
     pub disks: Vec<Disk>,
@@ -30,7 +31,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { knobs: Knobs::default(), required: vec![], publish_known: true, settled: false, disks: vec![] }
+        Self {
+            knobs: Knobs::default(),
+            required: vec![],
+            publish_known: true,
+            settled: false,
+            disks: vec![],
+        }
     }
 }
 
@@ -47,7 +54,8 @@ pub struct Judgement {
     pub unconfirmed: Vec<String>,
     /// Promises that had to be looked at and were not, by id.
     pub missing: Vec<String>,
-    /// Peers that tell no single readings (`log_deliveries` is off): what they delivered cannot be judged.
+    /// Peers that tell no single readings (`log_deliveries` is off): what they delivered cannot be
+    /// judged.
     pub omitting: Vec<PeerId>,
 }
 
@@ -150,7 +158,9 @@ impl Judgement {
         }
         if !self.omitting.is_empty() {
             let names = Names(&self.omitting);
-            doubts.push(format!("log_deliveries is off at {names}: what was delivered there cannot be judged"));
+            doubts.push(format!(
+                "log_deliveries is off at {names}: what was delivered there cannot be judged"
+            ));
         }
         for id in &self.unconfirmed {
             doubts.push(format!("fault {id:?} was not seen to have worked"));
@@ -158,7 +168,12 @@ impl Judgement {
         for id in &self.missing {
             doubts.push(format!("{id} is required, and saw nothing"));
         }
-        if self.findings.iter().filter(|finding| finding.demand == Demand::Law).all(|finding| finding.looked_at == 0) {
+        if self
+            .findings
+            .iter()
+            .filter(|finding| finding.demand == Demand::Law)
+            .all(|finding| finding.looked_at == 0)
+        {
             doubts.push("no law saw anything".to_owned());
         }
         doubts
@@ -179,7 +194,9 @@ pub fn judge(history: &History, options: &Options) -> Judgement {
     let case = Case { history, index: &index, options };
     let findings: Vec<Finding> = CATALOGUE.iter().map(|promise| examine(promise, &case)).collect();
     let required = options.required.iter();
-    let missing = required.filter(|id| findings.iter().all(|finding| finding.promise != id.as_str() || finding.looked_at == 0));
+    let missing = required.filter(|id| {
+        findings.iter().all(|finding| finding.promise != id.as_str() || finding.looked_at == 0)
+    });
     Judgement {
         holes,
         unreadable: history.unreadable.len(),
@@ -213,14 +230,16 @@ pub(crate) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether only a side with a quorum may go on: by the knobs, or, where nobody knows them, by what the peers say.
+    /// Whether only a side with a quorum may go on: by the knobs, or, where nobody knows them, by
+    /// what the peers say.
     pub(crate) fn is_primary(&self) -> bool {
         self.options.knobs.mode == Mode::Primary || self.index.primary
     }
 
     /// What an entry of a log weighs at most. A history does not tell how long readings are.
     pub(crate) fn heaviest_entry(&self) -> u64 {
-        let largest = self.index.views.iter().map(|view| view.members.len() as u64).max().unwrap_or(0);
+        let largest =
+            self.index.views.iter().map(|view| view.members.len() as u64).max().unwrap_or(0);
         self.options.knobs.payload_max.saturating_add(64).max(64 + 160 * largest)
     }
 }

@@ -1,9 +1,10 @@
 //! What a group of peers promises, and how to tell from its history whether it kept its word.
 //!
-//! A run leaves a [`History`]: what the peers report of themselves ([`protocol::note::Event`]) and what was done to
-//! them from outside ([`WorldEvent`]), in one timeline. [`judge()`] holds it against every promise of the
-//! [`CATALOGUE`] and returns a [`Judgement`]: held, broken (with the few records that show it), or unknown where
-//! nothing was seen that could have broken it. The same judge serves simulated runs and real ones.
+//! A run leaves a [`History`]: what the peers report of themselves ([`protocol::note::Event`]) and
+//! what was done to them from outside ([`WorldEvent`]), in one timeline. [`judge()`] holds it
+//! against every promise of the [`CATALOGUE`] and returns a [`Judgement`]: held, broken (with the
+//! few records that show it), or unknown where nothing was seen that could have broken it. The same
+//! judge serves simulated runs and real ones.
 //!
 //! Pure: no file, no clock, no thread. Callers read the event files and pass their text.
 

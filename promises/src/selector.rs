@@ -1,7 +1,8 @@
-//! Whom a step means: `leader`, `2 members`, `$old`, `peer3`, a list. Late-bound: resolved against the [`Standing`] of
-//! the moment, with a draw where several would do.
+//! Whom a step means: `leader`, `2 members`, `$old`, `peer3`, a list. Late-bound: resolved against
+//! the [`Standing`] of the moment, with a draw where several would do.
 //!
-//! Names processes, not peers. What cannot be decided is an error that says who believes what, never a guess.
+//! Names processes, not peers. What cannot be decided is an error that says who believes what,
+//! never a guess.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,7 +68,8 @@ pub enum Selector {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SelectorError {
     /// Not a selector at all.
-    #[error("unknown selector {text:?}{}", near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("unknown selector {text:?}{}", near.as_ref().map(|near| format!("; did you mean \
+        `{near}`?")).unwrap_or_default())]
     Unknown {
         /// The text.
         text: String,
@@ -104,23 +106,38 @@ impl Selector {
     /// The processes that it means.
     ///
     /// # Errors
-    /// [`SelectorError`], never `Unknown`; `Nobody` and `Ambiguous` may pass when the group moves on.
-    pub fn resolve(&self, standing: &Standing, bindings: &Bindings, draw: Draw<'_>) -> Result<Vec<String>, SelectorError> {
+    /// [`SelectorError`], never `Unknown`; `Nobody` and `Ambiguous` may pass when the group moves
+    /// on.
+    pub fn resolve(
+        &self,
+        standing: &Standing,
+        bindings: &Bindings,
+        draw: Draw<'_>,
+    ) -> Result<Vec<String>, SelectorError> {
         let live = standing.live();
-        let one = |stand: Option<&&Stand>| stand.map(|stand| vec![stand.process.clone()]).ok_or_else(|| self.nobody("nobody lives"));
+        let one = |stand: Option<&&Stand>| {
+            stand
+                .map(|stand| vec![stand.process.clone()])
+                .ok_or_else(|| self.nobody("nobody lives"))
+        };
         match self {
             Self::Leader => Ok(vec![self.leader(standing)?.process.clone()]),
             Self::Members => {
                 let leader = self.leader(standing)?;
-                Ok(live.iter().filter(|stand| stand.process != leader.process).map(|stand| stand.process.clone()).collect())
+                Ok(live
+                    .iter()
+                    .filter(|stand| stand.process != leader.process)
+                    .map(|stand| stand.process.clone())
+                    .collect())
             }
-            Self::Member => {
-                pick(&Self::Members.resolve(standing, bindings, draw)?, 1, draw).ok_or_else(|| self.nobody("only the leader lives"))
-            }
+            Self::Member => pick(&Self::Members.resolve(standing, bindings, draw)?, 1, draw)
+                .ok_or_else(|| self.nobody("only the leader lives")),
             Self::Successor => {
                 let leader = self.leader(standing)?;
                 let below = live.iter().rfind(|stand| stand.priority < leader.priority);
-                below.map(|stand| vec![stand.process.clone()]).ok_or_else(|| self.nobody("nobody alive ranks below the leader"))
+                below
+                    .map(|stand| vec![stand.process.clone()])
+                    .ok_or_else(|| self.nobody("nobody alive ranks below the leader"))
             }
             Self::Highest => one(live.last()),
             Self::Lowest => one(live.first()),
@@ -129,27 +146,41 @@ impl Selector {
             Self::Any => pick(&names(&live), 1, draw).ok_or_else(|| self.nobody("nobody lives")),
             Self::Minority => match live.len().saturating_sub(1) / 2 {
                 0 => Err(self.nobody("fewer than three live")),
-                count => pick(&names(&live), count, draw).ok_or_else(|| self.nobody("fewer than three live")),
+                count => pick(&names(&live), count, draw)
+                    .ok_or_else(|| self.nobody("fewer than three live")),
             },
-            Self::Majority => pick(&names(&live), live.len() / 2 + 1, draw).ok_or_else(|| self.nobody("nobody lives")),
+            Self::Majority => pick(&names(&live), live.len() / 2 + 1, draw)
+                .ok_or_else(|| self.nobody("nobody lives")),
             Self::Survivors => {
-                let unhurt: Vec<String> = live.iter().filter(|stand| !stand.hit).map(|stand| stand.process.clone()).collect();
-                if unhurt.is_empty() { Err(self.nobody("something was done to everybody that lives")) } else { Ok(unhurt) }
+                let unhurt: Vec<String> = live
+                    .iter()
+                    .filter(|stand| !stand.hit)
+                    .map(|stand| stand.process.clone())
+                    .collect();
+                if unhurt.is_empty() {
+                    Err(self.nobody("something was done to everybody that lives"))
+                } else {
+                    Ok(unhurt)
+                }
             }
             Self::Named(name) => match standing.find(name) {
                 Some(_) => Ok(vec![name.clone()]),
                 None => Err(self.nobody("no process of that name has been seen")),
             },
-            Self::MinorityOf(step) => {
-                bindings.get(&self.to_string()).cloned().ok_or_else(|| self.nobody(&format!("step {step:?} has cut nothing")))
-            }
-            Self::Bound(name) => bindings
-                .get(name)
+            Self::MinorityOf(step) => bindings
+                .get(&self.to_string())
                 .cloned()
-                .ok_or_else(|| SelectorError::Unbound { name: name.clone(), known: bindings.keys().cloned().collect() }),
+                .ok_or_else(|| self.nobody(&format!("step {step:?} has cut nothing"))),
+            Self::Bound(name) => {
+                bindings.get(name).cloned().ok_or_else(|| SelectorError::Unbound {
+                    name: name.clone(),
+                    known: bindings.keys().cloned().collect(),
+                })
+            }
             Self::Some(count, of) => {
                 let all = of.resolve(standing, bindings, draw)?;
-                pick(&all, *count, draw).ok_or_else(|| self.nobody(&format!("there are only {}", all.len())))
+                pick(&all, *count, draw)
+                    .ok_or_else(|| self.nobody(&format!("there are only {}", all.len())))
             }
             Self::List(list) => {
                 let mut all: Vec<String> = vec![];
@@ -166,10 +197,14 @@ impl Selector {
     }
 
     fn leader<'a>(&self, standing: &'a Standing) -> Result<&'a Stand, SelectorError> {
-        let leader = standing.leader().map_err(|beliefs| SelectorError::Ambiguous { selector: self.to_string(), beliefs })?;
+        let leader = standing
+            .leader()
+            .map_err(|beliefs| SelectorError::Ambiguous { selector: self.to_string(), beliefs })?;
         // A refused twin bears the leader's name and has no view.
         let bearers = standing.all().filter(|stand| stand.peer == leader && stand.alive);
-        bearers.max_by_key(|stand| stand.view.is_some()).ok_or_else(|| self.nobody(&format!("{leader} led last and is dead")))
+        bearers
+            .max_by_key(|stand| stand.view.is_some())
+            .ok_or_else(|| self.nobody(&format!("{leader} led last and is dead")))
     }
 
     fn nobody(&self, why: &str) -> SelectorError {
@@ -181,7 +216,8 @@ fn names(stands: &[&Stand]) -> Vec<String> {
     stands.iter().map(|stand| stand.process.clone()).collect()
 }
 
-/// `count` of them, each as likely as the other, in their order; none if there are not so many or none is wanted.
+/// `count` of them, each as likely as the other, in their order; none if there are not so many or
+/// none is wanted.
 fn pick(names: &[String], count: usize, draw: Draw<'_>) -> Option<Vec<String>> {
     if count == 0 || names.len() < count {
         return None;
@@ -216,7 +252,8 @@ const WORDS: [(&str, Selector); 14] = [
 ];
 
 impl Selector {
-    /// Reads a selector; a word that is neither one nor a name in `processes` is an error with a suggestion.
+    /// Reads a selector; a word that is neither one nor a name in `processes` is an error with a
+    /// suggestion.
     ///
     /// # Errors
     /// [`SelectorError::Unknown`].
@@ -229,9 +266,16 @@ impl Selector {
     fn known(&self, processes: &[String]) -> Result<(), SelectorError> {
         match self {
             Self::Named(name) if !processes.contains(name) => {
-                let words = WORDS.iter().map(|(word, _)| *word).chain(processes.iter().map(String::as_str));
-                let near = words.map(|word| (distance(name, word), word)).min().filter(|(far, _)| *far <= 2);
-                Err(SelectorError::Unknown { text: name.clone(), near: near.map(|(_, word)| word.to_owned()) })
+                let words =
+                    WORDS.iter().map(|(word, _)| *word).chain(processes.iter().map(String::as_str));
+                let near = words
+                    .map(|word| (distance(name, word), word))
+                    .min()
+                    .filter(|(far, _)| *far <= 2);
+                Err(SelectorError::Unknown {
+                    text: name.clone(),
+                    near: near.map(|(_, word)| word.to_owned()),
+                })
             }
             Self::Some(_, of) => of.known(processes),
             Self::List(list) => list.iter().try_for_each(|selector| selector.known(processes)),
@@ -243,12 +287,17 @@ impl Selector {
 impl FromStr for Selector {
     type Err = SelectorError;
 
-    /// Takes any word that is not a selector for the name of a process; [`Selector::parse`] checks it.
+    /// Takes any word that is not a selector for the name of a process; [`Selector::parse`] checks
+    /// it.
     fn from_str(text: &str) -> Result<Self, SelectorError> {
         let text = text.trim();
         let unknown = || SelectorError::Unknown { text: text.to_owned(), near: None };
         if text.contains(',') {
-            return text.split(',').map(str::parse).collect::<Result<Vec<Self>, _>>().map(Self::List);
+            return text
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<Vec<Self>, _>>()
+                .map(Self::List);
         }
         if let Some((_, selector)) = WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(selector.clone());
@@ -256,9 +305,11 @@ impl FromStr for Selector {
         if let Some((count, of)) = text.split_once(' ') {
             let count = count.parse().ok().filter(|count| *count > 0).ok_or_else(unknown)?;
             return match of.trim().parse()? {
-                of @ (Self::Members | Self::All | Self::Survivors | Self::Bound(_) | Self::MinorityOf(_)) => {
-                    Ok(Self::Some(count, Box::new(of)))
-                }
+                of @ (Self::Members
+                | Self::All
+                | Self::Survivors
+                | Self::Bound(_)
+                | Self::MinorityOf(_)) => Ok(Self::Some(count, Box::new(of))),
                 Self::Member => Ok(Self::Some(count, Box::new(Self::Members))),
                 Self::Any => Ok(Self::Some(count, Box::new(Self::All))),
                 _ => Err(unknown()),
@@ -268,9 +319,14 @@ impl FromStr for Selector {
             return if name.is_empty() { Err(unknown()) } else { Ok(Self::Bound(name.to_owned())) };
         }
         if let Some(step) = text.strip_prefix("minority-of:") {
-            return if step.is_empty() { Err(unknown()) } else { Ok(Self::MinorityOf(step.to_owned())) };
+            return if step.is_empty() {
+                Err(unknown())
+            } else {
+                Ok(Self::MinorityOf(step.to_owned()))
+            };
         }
-        let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let plain = !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
         if plain { Ok(Self::Named(text.to_owned())) } else { Err(unknown()) }
     }
 }
@@ -282,8 +338,13 @@ impl fmt::Display for Selector {
             Self::Bound(name) => write!(f, "${name}"),
             Self::MinorityOf(step) => write!(f, "minority-of:{step}"),
             Self::Some(count, of) => write!(f, "{count} {of}"),
-            Self::List(list) => list.iter().enumerate().try_for_each(|(at, one)| write!(f, "{}{one}", if at == 0 { "" } else { ", " })),
-            word => f.write_str(WORDS.iter().find(|(_, selector)| selector == word).map_or("", |(text, _)| text)),
+            Self::List(list) => list
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, one)| write!(f, "{}{one}", if at == 0 { "" } else { ", " })),
+            word => f.write_str(
+                WORDS.iter().find(|(_, selector)| selector == word).map_or("", |(text, _)| text),
+            ),
         }
     }
 }
@@ -317,7 +378,10 @@ mod tests {
 
     fn say(standing: &mut Standing, name: &str, note: Note) {
         let p = PeerId::new(name).unwrap();
-        standing.observe(name, &Event { v: EVENT_VERSION, t: Time::ZERO, p, inc: Incarnation(1), n: 0, note });
+        standing.observe(
+            name,
+            &Event { v: EVENT_VERSION, t: Time::ZERO, p, inc: Incarnation(1), n: 0, note },
+        );
     }
 
     /// peer1 to peer5, each following the named leader.
@@ -338,8 +402,17 @@ mod tests {
             };
             say(&mut standing, &name, start);
             let leader = PeerId::new(leader).unwrap();
-            let epoch = Epoch { round: 1, owner: Member { id: leader.clone(), inc: Incarnation(1) } };
-            let view = Note::View { view_id: ViewId(1), epoch, seq: Seq(1), leader, members: vec![], incs: vec![], log: LogId::none() };
+            let epoch =
+                Epoch { round: 1, owner: Member { id: leader.clone(), inc: Incarnation(1) } };
+            let view = Note::View {
+                view_id: ViewId(1),
+                epoch,
+                seq: Seq(1),
+                leader,
+                members: vec![],
+                incs: vec![],
+                log: LogId::none(),
+            };
             say(&mut standing, &name, view);
         }
         standing
@@ -373,7 +446,8 @@ mod tests {
             let selector: Selector = text.parse().unwrap();
             selector.resolve(&standing, &Bindings::new(), Draw { counter, ..DRAW }).unwrap()
         };
-        let picks: std::collections::BTreeSet<Vec<String>> = (0..64).map(|counter| resolve("2 members", counter)).collect();
+        let picks: std::collections::BTreeSet<Vec<String>> =
+            (0..64).map(|counter| resolve("2 members", counter)).collect();
         assert_eq!(picks.len(), 6, "every pair of the four members comes up: {picks:?}");
         assert!(picks.iter().all(|pick| pick.len() == 2 && !pick.contains(&"peer4".to_owned())));
         assert_eq!(resolve("any", 3), resolve("any", 3));
@@ -402,9 +476,13 @@ mod tests {
     fn bound_names_are_looked_up() {
         let standing = group(["peer4"; 5]);
         let bindings = Bindings::from([("old".to_owned(), vec!["peer4".to_owned()])]);
-        let resolve = |text: &str| text.parse::<Selector>().unwrap().resolve(&standing, &bindings, DRAW);
+        let resolve =
+            |text: &str| text.parse::<Selector>().unwrap().resolve(&standing, &bindings, DRAW);
         assert_eq!(resolve("$old").unwrap(), ["peer4"]);
-        assert_eq!(resolve("$new").unwrap_err().to_string(), "`$new` is bound by no earlier step; bound are: old");
+        assert_eq!(
+            resolve("$new").unwrap_err().to_string(),
+            "`$new` is bound by no earlier step; bound are: old"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Shapes of trouble: who cannot reach whom, by name, as a directed table.
 //!
-//! The most valuable ones are those that look well from one side: a leader that shouts and hears nothing, the highest
-//! peer deaf, two halves with one member in both.
+//! The most valuable ones are those that look well from one side: a leader that shouts and hears
+//! nothing, the highest peer deaf, two halves with one member in both.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,8 @@ pub enum Over {
     Unicasts,
     /// Dials only: what stands lives on.
     Dials,
-    /// A firewall between them answers every segment with a reset, for the other end: connections break, and dials are refused.
+    /// A firewall between them answers every segment with a reset, for the other end: connections
+    /// break, and dials are refused.
     Resets,
 }
 
@@ -78,10 +79,15 @@ impl Shape {
     /// The directed pairs, for so many hosts; `find` resolves who is meant.
     #[must_use]
     pub fn pairs(&self, hosts: usize, find: impl Fn(Who) -> Option<usize>) -> Vec<(usize, usize)> {
-        let all = (0..hosts).flat_map(|from| (0..hosts).filter(move |to| *to != from).map(move |to| (from, to)));
-        let apart = |side: &dyn Fn(usize) -> bool| all.clone().filter(|&(from, to)| side(from) != side(to)).collect();
+        let all = (0..hosts)
+            .flat_map(|from| (0..hosts).filter(move |to| *to != from).map(move |to| (from, to)));
+        let apart = |side: &dyn Fn(usize) -> bool| {
+            all.clone().filter(|&(from, to)| side(from) != side(to)).collect()
+        };
         let of = |who: &Who, touches: fn(usize, usize, usize) -> bool| {
-            find(*who).map_or_else(Vec::new, |one| all.clone().filter(|&(from, to)| touches(one, from, to)).collect())
+            find(*who).map_or_else(Vec::new, |one| {
+                all.clone().filter(|&(from, to)| touches(one, from, to)).collect()
+            })
         };
         let around = |from: usize, to: usize| from.abs_diff(to).min(hosts - from.abs_diff(to));
         match self {
@@ -94,13 +100,20 @@ impl Shape {
             Self::Star(who) => of(who, |one, from, to| from != one && to != one),
             Self::Bridge(one) => {
                 let left = |host: usize| host < hosts / 2;
-                all.filter(|&(from, to)| from != *one && to != *one && left(from) != left(to)).collect()
+                all.filter(|&(from, to)| from != *one && to != *one && left(from) != left(to))
+                    .collect()
             }
             Self::Ring => all.filter(|&(from, to)| around(from, to) > 1).collect(),
             // A majority of n is itself and n / 2 others, half of them on each side.
-            Self::MajorityRing => all.filter(|&(from, to)| around(from, to) > (hosts / 2).div_ceil(2)).collect(),
+            Self::MajorityRing => {
+                all.filter(|&(from, to)| around(from, to) > (hosts / 2).div_ceil(2)).collect()
+            }
             Self::Chain => all.filter(|&(from, to)| from.abs_diff(to) > 1).collect(),
-            Self::Pairs(pairs) => pairs.iter().copied().filter(|&(from, to)| from < hosts && to < hosts && from != to).collect(),
+            Self::Pairs(pairs) => pairs
+                .iter()
+                .copied()
+                .filter(|&(from, to)| from < hosts && to < hosts && from != to)
+                .collect(),
         }
     }
 
@@ -108,13 +121,21 @@ impl Shape {
     #[must_use]
     pub fn simpler(&self, hosts: usize) -> Vec<Self> {
         match self {
-            Self::Split(side) if side.len() > 1 => side.iter().map(|host| Self::Isolate(Who::Peer(*host))).collect(),
-            Self::Halves | Self::MinorityThird | Self::Bridge(_) | Self::Ring | Self::MajorityRing | Self::Chain => {
-                (0..hosts).map(|host| Self::Isolate(Who::Peer(host))).collect()
+            Self::Split(side) if side.len() > 1 => {
+                side.iter().map(|host| Self::Isolate(Who::Peer(*host))).collect()
             }
-            Self::Pairs(pairs) if pairs.len() > 1 => pairs.iter().map(|pair| Self::Pairs(vec![*pair])).collect(),
+            Self::Halves
+            | Self::MinorityThird
+            | Self::Bridge(_)
+            | Self::Ring
+            | Self::MajorityRing
+            | Self::Chain => (0..hosts).map(|host| Self::Isolate(Who::Peer(host))).collect(),
+            Self::Pairs(pairs) if pairs.len() > 1 => {
+                pairs.iter().map(|pair| Self::Pairs(vec![*pair])).collect()
+            }
             Self::Deaf(_) | Self::Mute(_) | Self::Star(_) => {
-                let reaches = self.pairs(hosts, |who| if let Who::Peer(peer) = who { Some(peer) } else { None });
+                let reaches = self
+                    .pairs(hosts, |who| if let Who::Peer(peer) = who { Some(peer) } else { None });
                 reaches.into_iter().map(|pair| Self::Pairs(vec![pair])).collect()
             }
             Self::Isolate(_) | Self::Split(_) | Self::Pairs(_) => vec![],
@@ -142,7 +163,10 @@ mod tests {
         check(Shape::Split(vec![3]), &[(0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)]);
         check(Shape::Isolate(Who::Peer(3)), &[(0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)]);
         check(Shape::Halves, &[(0, 2), (0, 3), (1, 2), (1, 3), (2, 0), (2, 1), (3, 0), (3, 1)]);
-        check(Shape::MinorityThird, &[(0, 2), (0, 3), (1, 2), (1, 3), (2, 0), (2, 1), (3, 0), (3, 1)]);
+        check(
+            Shape::MinorityThird,
+            &[(0, 2), (0, 3), (1, 2), (1, 3), (2, 0), (2, 1), (3, 0), (3, 1)],
+        );
         check(Shape::Bridge(0), &[(1, 2), (1, 3), (2, 1), (3, 1)]);
         check(Shape::Ring, &[(0, 2), (1, 3), (2, 0), (3, 1)]);
         check(Shape::Chain, &[(0, 2), (0, 3), (1, 3), (2, 0), (3, 0), (3, 1)]);
@@ -155,10 +179,13 @@ mod tests {
     fn a_majority_ring_leaves_everybody_a_majority_of_its_own() {
         for hosts in 4..=9 {
             let cut = pairs(&Shape::MajorityRing, hosts);
-            let reach = |one: usize| (0..hosts).filter(|&other| !cut.contains(&(one, other))).collect::<Vec<_>>();
+            let reach = |one: usize| {
+                (0..hosts).filter(|&other| !cut.contains(&(one, other))).collect::<Vec<_>>()
+            };
             let all: Vec<_> = (0..hosts).map(reach).collect();
             assert!(
-                all.iter().all(|reached| reached.len() > hosts / 2 && reached.len() < hosts || hosts == 4 && reached.len() == 3),
+                all.iter().all(|reached| reached.len() > hosts / 2 && reached.len() < hosts
+                    || hosts == 4 && reached.len() == 3),
                 "{hosts}: {all:?}"
             );
             assert!((1..hosts).all(|other| all[other] != all[0]), "{hosts}: {all:?}");

@@ -1,7 +1,9 @@
-//! Where a group stands, as far as its events tell: who lives, who stands still, who believes whom to lead.
+//! Where a group stands, as far as its events tell: who lives, who stands still, who believes whom
+//! to lead.
 //!
-//! Fed with records as they come; asked by selectors, by conditions that wait, and by `chaos status`. Keyed by the
-//! name of the process, because two processes may claim one peer id (and one of them is refused).
+//! Fed with records as they come; asked by selectors, by conditions that wait, and by
+//! `chaos status`. Keyed by the name of the process, because two processes may claim one peer id
+//! (and one of them is refused).
 
 use std::collections::BTreeMap;
 
@@ -96,7 +98,12 @@ impl Standing {
         stand.inc = event.inc;
         match &event.note {
             Note::View { view_id, epoch, leader, members, .. } => {
-                let seen = Seen { epoch: epoch.clone(), view_id: *view_id, leader: leader.clone(), members: members.clone() };
+                let seen = Seen {
+                    epoch: epoch.clone(),
+                    view_id: *view_id,
+                    leader: leader.clone(),
+                    members: members.clone(),
+                };
                 stand.leads = *leader == stand.peer;
                 stand.electing = false;
                 stand.view = Some(seen);
@@ -104,7 +111,9 @@ impl Standing {
             Note::ElectionStarted { .. } | Note::Claim { .. } => stand.electing = true,
             Note::Vetoed { .. } => stand.electing = false,
             Note::LeaderElected { .. } => (stand.leads, stand.electing) = (true, false),
-            Note::Follows { leader, .. } => (stand.leads, stand.electing) = (*leader == stand.peer, false),
+            Note::Follows { leader, .. } => {
+                (stand.leads, stand.electing) = (*leader == stand.peer, false)
+            }
             Note::StepDown { .. } => stand.leads = false,
             Note::Stop { .. } => stand.alive = false,
             _ => {}
@@ -133,7 +142,12 @@ impl Standing {
             Fault::Kill => stand.alive = false,
             Fault::Pause => stand.paused = true,
             Fault::Resume => stand.paused = false,
-            Fault::Stop | Fault::Restart { .. } | Fault::Spawn | Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { .. } => {}
+            Fault::Stop
+            | Fault::Restart { .. }
+            | Fault::Spawn
+            | Fault::Partition { .. }
+            | Fault::Link { .. }
+            | Fault::Host { .. } => {}
         }
     }
 
@@ -175,7 +189,8 @@ impl Standing {
     /// # Errors
     /// Who believes what, as a sentence, if there is no such peer.
     pub fn leader(&self) -> Result<PeerId, String> {
-        let voters: Vec<&Stand> = self.stands.values().filter(|stand| stand.alive && !stand.paused).collect();
+        let voters: Vec<&Stand> =
+            self.stands.values().filter(|stand| stand.alive && !stand.paused).collect();
         let mut votes: BTreeMap<&PeerId, usize> = BTreeMap::new();
         for seen in voters.iter().filter_map(|stand| stand.view.as_ref()) {
             *votes.entry(&seen.leader).or_default() += 1;
@@ -187,8 +202,8 @@ impl Standing {
         }
     }
 
-    /// Whether one view, led by one of them, is in force at all that live and names exactly them, and nobody is asking
-    /// for another leader; else the words that say what is missing.
+    /// Whether one view, led by one of them, is in force at all that live and names exactly them,
+    /// and nobody is asking for another leader; else the words that say what is missing.
     ///
     /// # Errors
     /// What is missing, as a sentence.
@@ -198,7 +213,9 @@ impl Standing {
         if let Some(electing) = live.iter().find(|stand| stand.electing) {
             return Err(format!("{} holds an election", electing.process));
         }
-        let Some(seen) = &first.view else { return Err(format!("{} has no view yet", first.process)) };
+        let Some(seen) = &first.view else {
+            return Err(format!("{} has no view yet", first.process));
+        };
         if let Some(other) = live.iter().find(|stand| stand.view.as_ref() != Some(seen)) {
             return Err(match &other.view {
                 None => format!("{} has no view yet", other.process),
@@ -223,7 +240,10 @@ fn beliefs(stands: &[&Stand]) -> String {
     let words: Vec<String> = stands
         .iter()
         .map(|stand| match &stand.view {
-            Some(seen) => format!("{} follows {} in view {} of epoch {}", stand.process, seen.leader, seen.view_id, seen.epoch),
+            Some(seen) => format!(
+                "{} follows {} in view {} of epoch {}",
+                stand.process, seen.leader, seen.view_id, seen.epoch
+            ),
             None => format!("{} has no view", stand.process),
         })
         .collect();
@@ -245,7 +265,17 @@ mod tests {
     }
 
     fn say(standing: &mut Standing, name: &str, note: Note) {
-        standing.observe(name, &Event { v: EVENT_VERSION, t: Time::ZERO, p: id(name), inc: Incarnation(1), n: 0, note });
+        standing.observe(
+            name,
+            &Event {
+                v: EVENT_VERSION,
+                t: Time::ZERO,
+                p: id(name),
+                inc: Incarnation(1),
+                n: 0,
+                note,
+            },
+        );
     }
 
     fn start(standing: &mut Standing, name: &str) {
@@ -254,7 +284,17 @@ mod tests {
         say(
             standing,
             name,
-            Note::Start { pid: 0, pid_start: 0, log, address, build, birth: 0, priority: 0, status, omits_readings: false },
+            Note::Start {
+                pid: 0,
+                pid_start: 0,
+                log,
+                address,
+                build,
+                birth: 0,
+                priority: 0,
+                status,
+                omits_readings: false,
+            },
         );
     }
 
@@ -277,7 +317,11 @@ mod tests {
         assert_eq!(standing.stable().unwrap_err(), "p2 has no view yet");
         view(&mut standing, "p2", 1, &["p1", "p2"]);
         assert_eq!(standing.stable().unwrap().leader, id("p2"));
-        say(&mut standing, "p1", Note::ElectionStarted { cause: Cause::Silence, higher: vec![], missed: None });
+        say(
+            &mut standing,
+            "p1",
+            Note::ElectionStarted { cause: Cause::Silence, higher: vec![], missed: None },
+        );
         assert_eq!(standing.stable().unwrap_err(), "p1 holds an election");
         view(&mut standing, "p1", 2, &["p1"]);
         assert!(standing.stable().unwrap_err().contains("p1 follows p2 in view 2"));
@@ -287,8 +331,15 @@ mod tests {
     fn what_is_done_to_a_process_is_remembered() {
         let mut standing = Standing::new();
         start(&mut standing, "p1");
-        for (fault, alive, paused) in [(Fault::Pause, true, true), (Fault::Resume, true, false), (Fault::Kill, false, false)] {
-            let what = World::Fault { id: String::new(), fault, who: vec!["p1".to_owned()], confirmed: true };
+        for (fault, alive, paused) in
+            [(Fault::Pause, true, true), (Fault::Resume, true, false), (Fault::Kill, false, false)]
+        {
+            let what = World::Fault {
+                id: String::new(),
+                fault,
+                who: vec!["p1".to_owned()],
+                confirmed: true,
+            };
             standing.witness(&WorldEvent::new(Time::ZERO, "_", 1, what));
             let stand = standing.find("p1").unwrap();
             assert_eq!((stand.alive, stand.paused, stand.hit), (alive, paused, true));

@@ -1,11 +1,14 @@
-//! What is done to a group from outside, and what is seen of it there: the ground truth beside the peers' own events.
+//! What is done to a group from outside, and what is seen of it there: the ground truth beside the
+//! peers' own events.
 //!
-//! Written by whoever acts: the orchestrator (`_`), the `chaos` command (`_chaos.<pid>`), the simulator (`_sim`).
-//! A line of this kind has no `inc`, and a peer's line always has one; that is how a reader tells them apart.
+//! Written by whoever acts: the orchestrator (`_`), the `chaos` command (`_chaos.<pid>`), the
+//! simulator (`_sim`). A line of this kind has no `inc`, and a peer's line always has one; that is
+//! how a reader tells them apart.
 //!
-//! `t` is the moment **before** the act was begun, also where the line is written after it was confirmed: the peers
-//! may react before the line is on disk, and an effect must not precede its cause in the merged timeline.
-//! Only the end of a fault (`heal`) bears the moment after it was undone.
+//! `t` is the moment **before** the act was begun, also where the line is written after it was
+//! confirmed: the peers may react before the line is on disk, and an effect must not precede its
+//! cause in the merged timeline. Only the end of a fault (`heal`) bears the moment after it was
+//! undone.
 
 use protocol::id::PeerId;
 use protocol::note::EVENT_VERSION;
@@ -46,7 +49,8 @@ pub enum World {
     Spawn {
         /// The peer it is to be.
         peer: PeerId,
-        /// The name of the process, which names its files; the peer's id unless a scenario says otherwise.
+        /// The name of the process, which names its files; the peer's id unless a scenario says
+        /// otherwise.
         process: String,
         /// Process id; 0 in the simulator.
         pid: u32,
@@ -150,13 +154,19 @@ mod tests {
 
     #[test]
     fn a_fault_reads_like_the_documentation_says() {
-        let table = Table::split(&[vec!["peer1".to_owned(), "peer2".to_owned()], vec!["peer3".to_owned()]]);
+        let table =
+            Table::split(&[vec!["peer1".to_owned(), "peer2".to_owned()], vec!["peer3".to_owned()]]);
         let who = vec!["peer1".to_owned(), "peer2".to_owned(), "peer3".to_owned()];
         let event = WorldEvent::new(
             Time::from_micros(820),
             "_",
             77,
-            World::Fault { id: "cut".to_owned(), fault: Fault::Partition { table }, who, confirmed: true },
+            World::Fault {
+                id: "cut".to_owned(),
+                fault: Fault::Partition { table },
+                who,
+                confirmed: true,
+            },
         );
         let line = serde_json::to_string(&event).unwrap();
         assert_eq!(
@@ -170,6 +180,9 @@ mod tests {
     fn a_quiet_window_without_a_core_means_everybody() {
         let line = r#"{"v":1,"t":9,"p":"_sim","n":1,"ev":"quiet","from":1,"to":9}"#;
         let event: WorldEvent = serde_json::from_str(line).unwrap();
-        assert_eq!(event.what, World::Quiet { from: Time::from_micros(1), to: Time::from_micros(9), core: vec![] });
+        assert_eq!(
+            event.what,
+            World::Quiet { from: Time::from_micros(1), to: Time::from_micros(9), core: vec![] }
+        );
     }
 }

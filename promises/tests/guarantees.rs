@@ -1,4 +1,5 @@
-//! The user's page names every promise, with the invariants that it stands for, and no command that is not there.
+//! The user's page names every promise, with the invariants that it stands for, and no command that
+//! is not there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,10 @@ use std::path::{Path, PathBuf};
 use promises::{CATALOGUE, Demand};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the workspace")
+        .to_owned()
 }
 
 fn page() -> String {
@@ -23,11 +27,16 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
 #[test]
 fn the_page_names_every_promise_as_the_catalogue_does() {
     let page = page();
-    let told: Vec<[String; 4]> = rows(&page).iter().map(|row| [row[0], row[1], row[2], row[3]].map(str::to_owned)).collect();
+    let told: Vec<[String; 4]> =
+        rows(&page).iter().map(|row| [row[0], row[1], row[2], row[3]].map(str::to_owned)).collect();
     let known: Vec<[String; 4]> = CATALOGUE
         .iter()
         .map(|promise| {
-            let invariants = if promise.invariants.is_empty() { "–".to_owned() } else { promise.invariants.join(", ") };
+            let invariants = if promise.invariants.is_empty() {
+                "–".to_owned()
+            } else {
+                promise.invariants.join(", ")
+            };
             let held_as = match promise.demand {
                 Demand::Law => "law".to_owned(),
                 Demand::Level { broken_max } => format!("level, {broken_max}"),
@@ -44,14 +53,21 @@ fn the_page_explains_every_invariant() {
     let list = page.split("The invariants are those").nth(1).expect("the list is there");
     for number in 1..=22 {
         let word = format!("I{number}");
-        assert!(list.split(|c: char| !c.is_ascii_alphanumeric()).any(|other| other == word), "{word}");
+        assert!(
+            list.split(|c: char| !c.is_ascii_alphanumeric()).any(|other| other == word),
+            "{word}"
+        );
     }
 }
 
 #[test]
 fn every_scenario_on_the_page_is_there() {
     let page = page();
-    let named: Vec<&str> = page.split("`cargo xtask scenario ").skip(1).filter_map(|rest| rest.split('`').next()).collect();
+    let named: Vec<&str> = page
+        .split("`cargo xtask scenario ")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next())
+        .collect();
     assert!(named.len() > CATALOGUE.len() / 2, "{named:?}");
     for name in named.iter().filter(|name| **name != "NAME") {
         let file = root().join("scenarios").join(format!("{name}.toml"));

@@ -1,8 +1,9 @@
 //! Adopting a log: after a sync, after an admission, and before an announcement.
 //!
-//! A peer that a new leader lists builds the adopted log beside its own, up to the cut, and replaces it in one step; only
-//! then does it belong to the new epoch. What it lacks it asks for by lineage, not by position: a holder answers only
-//! where its own lineage covers the range by the epoch named.
+//! A peer that a new leader lists builds the adopted log beside its own, up to the cut, and
+//! replaces it in one step; only then does it belong to the new epoch. What it lacks it asks for by
+//! lineage, not by position: a holder answers only where its own lineage covers the range by the
+//! epoch named.
 
 use crate::building::{Base, Building, Purpose};
 use crate::id::{Member, Seq};
@@ -19,13 +20,29 @@ use crate::time::Time;
 
 impl Node {
     /// A new leader's cut.
-    pub(crate) fn on_final(&mut self, now: Time, from: &Member, last: SyncFinal, out: &mut Vec<Output>) {
-        if last.leader.member != *from || self.is_stale(now, from, &last.epoch, "SEQ_SYNC_FINAL", out) {
+    pub(crate) fn on_final(
+        &mut self,
+        now: Time,
+        from: &Member,
+        last: SyncFinal,
+        out: &mut Vec<Output>,
+    ) {
+        if last.leader.member != *from
+            || self.is_stale(now, from, &last.epoch, "SEQ_SYNC_FINAL", out)
+        {
             return;
         }
-        // Whoever is listed has promised that very epoch, to its owner; any other cut is somebody's who was asked by nobody.
-        if last.list.contains(&self.me.member) && (last.epoch != self.promised || last.epoch.owner != *from) {
-            self.reject(Some(&from.id), "SEQ_SYNC_FINAL", "of an epoch that it was not promised", out);
+        // Whoever is listed has promised that very epoch, to its owner; any other cut is somebody's
+        // who was asked by nobody.
+        if last.list.contains(&self.me.member)
+            && (last.epoch != self.promised || last.epoch.owner != *from)
+        {
+            self.reject(
+                Some(&from.id),
+                "SEQ_SYNC_FINAL",
+                "of an epoch that it was not promised",
+                out,
+            );
             return;
         }
         if !last.list.contains(&self.me.member) {
@@ -39,7 +56,8 @@ impl Node {
         match &self.role {
             Role::Leader(_) => return,
             Role::Member(following) if following.epoch == last.epoch => {
-                // Said again: what has been adopted is acknowledged again, what is being built goes on.
+                // Said again: what has been adopted is acknowledged again, what is being built goes
+                // on.
                 if let Role::Member(following) = &mut self.role {
                     following.acked = Seq::ZERO;
                 }
@@ -48,7 +66,8 @@ impl Node {
             Role::Member(_) | Role::Candidate(_) | Role::Joining(_) => {}
         }
         if self.log.lineage().iter().any(|row| row.epoch == last.epoch) {
-            // Adopted long ago, and held up in some socket since; to build it again would take back what came after it.
+            // Adopted long ago, and held up in some socket since; to build it again would take back
+            // what came after it.
             return;
         }
         self.promise_to(&last.epoch, &from.id, out);
@@ -76,10 +95,14 @@ impl Node {
         }
     }
 
-    /// What a log can be built on that agrees with the present one up to `fork`. Below the base nothing can be taken
-    /// back; asking from the very start brings everything, or a snapshot.
+    /// What a log can be built on that agrees with the present one up to `fork`. Below the base
+    /// nothing can be taken back; asking from the very start brings everything, or a snapshot.
     pub(crate) fn base_at(&self, fork: Seq) -> Base {
-        if self.log.retains_above(fork) { Base::Own(fork) } else { Base::Snapshot(Box::new(Log::empty().snapshot(Seq::ZERO))) }
+        if self.log.retains_above(fork) {
+            Base::Own(fork)
+        } else {
+            Base::Snapshot(Box::new(Log::empty().snapshot(Seq::ZERO)))
+        }
     }
 
     /// Starts building the log that this claimant is to announce.
@@ -99,9 +122,12 @@ impl Node {
         if building.purpose == Purpose::Join {
             return;
         }
-        let (next, to, ask, source) = (building.next(), building.target, building.ask, building.source.member.clone());
-        // Whoever has had something of a log, and nothing to build on, asks for all that is retained.
-        let from = if next == Seq(1) && self.sinks.delivered() > Seq::ZERO { Seq::ZERO } else { next };
+        let (next, to, ask, source) =
+            (building.next(), building.target, building.ask, building.source.member.clone());
+        // Whoever has had something of a log, and nothing to build on, asks for all that is
+        // retained.
+        let from =
+            if next == Seq(1) && self.sinks.delivered() > Seq::ZERO { Seq::ZERO } else { next };
         let Some(row) = building.lineage.iter().rev().find(|row| row.first <= to) else { return };
         let missing = MissingRequest { ask, epoch: row.epoch.clone(), from, to };
         self.send(now, &source, Message::MissingSeqRequest(missing), out);
@@ -123,34 +149,67 @@ impl Node {
     }
 
     /// Somebody lacks entries.
-    pub(crate) fn on_missing(&mut self, now: Time, from: &Member, missing: &MissingRequest, out: &mut Vec<Output>) {
+    pub(crate) fn on_missing(
+        &mut self,
+        now: Time,
+        from: &Member,
+        missing: &MissingRequest,
+        out: &mut Vec<Output>,
+    ) {
         let (ask, to) = (missing.ask, missing.to);
         if !self.may_read(from) {
-            self.reject(Some(&from.id), "MISSING_SEQ_REQUEST", "of a peer that is in no view of this one", out);
+            self.reject(
+                Some(&from.id),
+                "MISSING_SEQ_REQUEST",
+                "of a peer that is in no view of this one",
+                out,
+            );
             self.refuse(now, from, Some(ask), Reason::NotMember, out);
             return;
         }
         if !self.answered.insert(from.clone()) {
-            self.reject(Some(&from.id), "MISSING_SEQ_REQUEST", "before the last one was answered", out);
+            self.reject(
+                Some(&from.id),
+                "MISSING_SEQ_REQUEST",
+                "before the last one was answered",
+                out,
+            );
             return;
         }
-        let covered = !self.log.is_none() && to <= self.log.contiguous() && self.log.epoch_at(to) == missing.epoch;
+        let covered = !self.log.is_none()
+            && to <= self.log.contiguous()
+            && self.log.epoch_at(to) == missing.epoch;
         if !covered {
-            self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
+            self.send(
+                now,
+                from,
+                Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }),
+                out,
+            );
             return;
         }
         let mut next = missing.from;
         if next == Seq::ZERO || !self.log.retains_above(next.previous()) {
-            // Who has had something of this log misses what is not retained any more, and nothing else; who has had nothing
-            // begins where the log is stable.
+            // Who has had something of this log misses what is not retained any more, and nothing
+            // else; who has had nothing begins where the log is stable.
             let start = if next == Seq(1) { self.log.stable().min(to) } else { self.log.base() };
             if start > to || !self.log.retains_above(start) {
-                self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }), out);
+                self.send(
+                    now,
+                    from,
+                    Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: None }),
+                    out,
+                );
                 return;
             }
             let snapshot = self.log.snapshot(start);
             next = snapshot.seq.next();
-            self.send(now, from, Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: Some(snapshot) }), out);
+            self.send(
+                now,
+                from,
+                Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: Some(snapshot) }),
+                out,
+            );
         }
         // Bounded per question; what is still missing afterwards is asked for again.
         for _ in 0..REPAIR_RUNS {
@@ -158,19 +217,37 @@ impl Node {
                 return;
             }
             let run = self.log.run(next, to, RUN_BYTES);
-            let message = Ordered { epoch: missing.epoch.clone(), first: next, run, stable: self.log.stable().min(to), repair: Some(ask) };
+            let message = Ordered {
+                epoch: missing.epoch.clone(),
+                first: next,
+                run,
+                stable: self.log.stable().min(to),
+                repair: Some(ask),
+            };
             next = next.plus(message.positions());
             self.send(now, from, Message::Ordered(message), out);
         }
     }
 
-    /// Whether the log is for somebody: a member of the newest two views, or the claimant that has this peer's promise.
+    /// Whether the log is for somebody: a member of the newest two views, or the claimant that has
+    /// this peer's promise.
     fn may_read(&self, peer: &Member) -> bool {
-        self.promised.owner == *peer || self.log.last_views().iter().any(|(_, view)| view.names(peer))
+        self.promised.owner == *peer
+            || self.log.last_views().iter().any(|(_, view)| view.names(peer))
     }
 
-    pub(crate) fn on_repair(&mut self, now: Time, ask: u64, ordered: Ordered, out: &mut Vec<Output>) {
-        if !self.building.as_ref().is_some_and(|building| building.ask == ask && building.purpose != Purpose::Join) {
+    pub(crate) fn on_repair(
+        &mut self,
+        now: Time,
+        ask: u64,
+        ordered: Ordered,
+        out: &mut Vec<Output>,
+    ) {
+        if !self
+            .building
+            .as_ref()
+            .is_some_and(|building| building.ask == ask && building.purpose != Purpose::Join)
+        {
             return;
         }
         if self.holds_too_much() {
@@ -190,8 +267,18 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_not_found(&mut self, now: Time, from: &Member, answer: MissingAnswer, out: &mut Vec<Output>) {
-        let Some(building) = self.building.as_mut().filter(|building| building.ask == answer.ask && building.source.member == *from) else {
+    pub(crate) fn on_not_found(
+        &mut self,
+        now: Time,
+        from: &Member,
+        answer: MissingAnswer,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(building) = self
+            .building
+            .as_mut()
+            .filter(|building| building.ask == answer.ask && building.source.member == *from)
+        else {
             return;
         };
         match answer.snapshot {
@@ -202,7 +289,8 @@ impl Node {
             }
             Some(_) | None => match building.purpose {
                 Purpose::Lead => self.adoption_failed(now, out),
-                // The leader itself cannot complete its cut for this peer; a fresh admission brings a snapshot.
+                // The leader itself cannot complete its cut for this peer; a fresh admission brings
+                // a snapshot.
                 Purpose::Follow | Purpose::Join => {
                     let source = building.source.clone();
                     self.become_joining(now, Some(source), out);
@@ -236,8 +324,10 @@ impl Node {
             return false;
         }
         let Some(building) = self.building.take() else { return false };
-        let (purpose, epoch, target, source) = (building.purpose, building.epoch.clone(), building.target, building.source.clone());
-        // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no admission.
+        let (purpose, epoch, target, source) =
+            (building.purpose, building.epoch.clone(), building.target, building.source.clone());
+        // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no
+        // admission.
         let newcomer = self.sinks.delivered() == Seq::ZERO;
         let snapshot = match &building.base {
             // The own log has everything that is still to be handed over.
@@ -250,7 +340,12 @@ impl Node {
         let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
         let (old_log, new_log) = (self.log.name(), building.name());
         let Some(log) = building.finish(&self.log) else {
-            self.reject(Some(source.id()), "log", "with readings of an origin that was in no view", out);
+            self.reject(
+                Some(source.id()),
+                "log",
+                "with readings of an origin that was in no view",
+                out,
+            );
             match purpose {
                 Purpose::Lead => self.give_up_on(now, Some(&source), out),
                 Purpose::Follow | Purpose::Join => self.become_joining(now, None, out),
@@ -258,17 +353,31 @@ impl Node {
             return false;
         };
         let dissolved = std::mem::take(&mut self.merging);
-        // Also without being asked: the claimant that it has promised to may be of another log. A group that comes together
-        // again in its own log has merged with nobody.
+        // Also without being asked: the claimant that it has promised to may be of another log. A
+        // group that comes together again in its own log has merged with nobody.
         let is_another = had_log && old_log != new_log;
         if is_another || dissolved && (purpose == Purpose::Join || fork < self.log.contiguous()) {
-            // What the old group ordered after the fork is in no common log; own readings among it are sent again.
+            // What the old group ordered after the fork is in no common log; own readings among it
+            // are sent again.
             let (from, to) = (fork.next(), self.log.contiguous());
             let (log, into_log) = (old_log.clone(), new_log);
             let leader = source.id().clone();
-            let merged = Delivery::Merged { log: log.clone(), at: fork, into: into_log.clone(), leader: leader.clone() };
+            let merged = Delivery::Merged {
+                log: log.clone(),
+                at: fork,
+                into: into_log.clone(),
+                leader: leader.clone(),
+            };
             out.push(Output::Deliver(merged));
-            out.push(Output::Note(Note::Merged { into: leader, log, into_log, from, to, new_from: from, new_to: held }));
+            out.push(Output::Note(Note::Merged {
+                into: leader,
+                log,
+                into_log,
+                from,
+                to,
+                new_from: from,
+                new_to: held,
+            }));
         }
         if purpose != Purpose::Lead && log.view().is_some() {
             // Before anything of it is acknowledged.
@@ -281,13 +390,19 @@ impl Node {
         out.push(Output::Note(Note::Cut { epoch: epoch.clone(), seq: cut, log: self.log.name() }));
         let resume = match snapshot {
             None => Seq::ZERO,
-            // A newcomer's first delivery is the view that lets it in, or as many entries before it as it asked for.
+            // A newcomer's first delivery is the view that lets it in, or as many entries before it
+            // as it asked for.
             Some(at) if newcomer => {
                 let first_view = match purpose {
                     Purpose::Join => self.log.view_at(),
-                    Purpose::Follow | Purpose::Lead => self.log.first_view_of(&self.me.member).unwrap_or(target.next()),
+                    Purpose::Follow | Purpose::Lead => {
+                        self.log.first_view_of(&self.me.member).unwrap_or(target.next())
+                    }
                 };
-                at.max(Seq(first_view.previous().0.saturating_sub(self.config.knobs().late_join.entries())))
+                at.max(Seq(first_view
+                    .previous()
+                    .0
+                    .saturating_sub(self.config.knobs().late_join.entries())))
             }
             Some(at) => at,
         };
@@ -295,7 +410,12 @@ impl Node {
         let let_in = (purpose == Purpose::Join).then(|| self.log.view_at());
         self.sinks.on_log_replaced(&self.log, &old_log, fork, (resume, let_in), out);
         if let Some(at) = snapshot {
-            out.push(Output::Note(Note::StateTransfer { log: self.log.name(), at, resume: self.sinks.delivered(), epoch: epoch.clone() }));
+            out.push(Output::Note(Note::StateTransfer {
+                log: self.log.name(),
+                at,
+                resume: self.sinks.delivered(),
+                epoch: epoch.clone(),
+            }));
         }
         self.wants_changed = true;
         match purpose {
@@ -314,13 +434,17 @@ impl Node {
         true
     }
 
-    /// Puts another log in the place of the present one, with what follows from it for this peer's own readings: those that
-    /// stand above the fork have another place now, and some of all of them may be stable there.
+    /// Puts another log in the place of the present one, with what follows from it for this peer's
+    /// own readings: those that stand above the fork have another place now, and some of all of
+    /// them may be stable there.
     fn replace_log(&mut self, log: Log, fork: Seq, out: &mut Vec<Output>) {
         self.log = log;
         let own = self.log.between(fork.next(), self.log.contiguous());
-        let own: Vec<Stretch> = own.filter_map(|(seq, entry)| Stretch::of(&entry, seq, &self.me.member)).collect();
-        if let Some((first, last)) = self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), fork, own.clone()) {
+        let own: Vec<Stretch> =
+            own.filter_map(|(seq, entry)| Stretch::of(&entry, seq, &self.me.member)).collect();
+        if let Some((first, last)) =
+            self.outbox.on_log_replaced(self.log.last_oseq(&self.me.member), fork, own.clone())
+        {
             out.push(Output::Published { first, last, place: None, outcome: Outcome::Ordered });
         }
         for stretch in own {

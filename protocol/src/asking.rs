@@ -1,13 +1,15 @@
 //! Asking in steps: whom a candidate asks first, and when it asks everybody.
 //!
-//! Intuition: if everybody who misses a leader asks everybody, a group of N opens N² links to learn what one of its best
-//! could have said. So a candidate asks a few first, the best of those that outrank it: one of them says `OK`, vetoes, or
-//! leads. When all of them are gone or stand in nobody's way, the next ones are asked, as many as so far. Whoever finds
-//! nobody better asks everybody, and is the only one that has to.
+//! Intuition: if everybody who misses a leader asks everybody, a group of N opens N² links to learn
+//! what one of its best could have said. So a candidate asks a few first, the best of those that
+//! outrank it: one of them says `OK`, vetoes, or leads. When all of them are gone or stand in
+//! nobody's way, the next ones are asked, as many as so far. Whoever finds nobody better asks
+//! everybody, and is the only one that has to.
 //!
-//! Nothing rests on the few. Who asks does not claim before it has asked everybody, and everybody is asked after a quarter of
-//! `election_timeout` at the latest, which leaves a witness the time for its verdict. A missed leader that may be alive is
-//! asked at once, because it can speak for itself.
+//! Nothing rests on the few. Who asks does not claim before it has asked everybody, and everybody
+//! is asked after a quarter of `election_timeout` at the latest, which leaves a witness the time
+//! for its verdict. A missed leader that may be alive is asked at once, because it can speak for
+//! itself.
 
 use std::cmp::Reverse;
 
@@ -20,7 +22,8 @@ use crate::time::Time;
 impl Node {
     /// Chooses those that the question that begins now is put to first.
     pub(crate) fn choose_few(&mut self) {
-        // Whoever led tells those who follow it that it does not any more, and who is blocked waits for anybody.
+        // Whoever led tells those who follow it that it does not any more, and who is blocked waits
+        // for anybody.
         let asks_everybody = self.blocked.is_some() || self.log.epoch().owner == self.me.member;
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.few = None;
@@ -31,7 +34,8 @@ impl Node {
         }
     }
 
-    /// Asks the next ones, if those asked so far are gone or stand in nobody's way. True as long as not everybody is asked.
+    /// Asks the next ones, if those asked so far are gone or stand in nobody's way. True as long as
+    /// not everybody is asked.
     pub(crate) fn ask_on(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         let Role::Candidate(candidate) = &mut self.role else { return false };
         let Some(few) = &candidate.few else { return false };
@@ -43,7 +47,8 @@ impl Node {
         matches!(&self.role, Role::Candidate(candidate) if candidate.few.is_some())
     }
 
-    /// Nobody better has answered for a while: asks everybody, and gives them the time that is theirs.
+    /// Nobody better has answered for a while: asks everybody, and gives them the time that is
+    /// theirs.
     pub(crate) fn ask_everybody(&mut self, now: Time, out: &mut Vec<Output>) {
         let theirs = now + (self.config.knobs().election_timeout - self.config.few_timeout());
         let Role::Candidate(candidate) = &mut self.role else { return };
@@ -63,11 +68,14 @@ impl Node {
 }
 
 impl Candidate {
-    /// Puts the best `count` of those to the few that outrank this peer and are not among them; if there are none, asks all
-    /// the rest. Those who are asked by it.
+    /// Puts the best `count` of those to the few that outrank this peer and are not among them; if
+    /// there are none, asks all the rest. Those who are asked by it.
     fn extend_few(&mut self, me: &Contact, count: usize) -> Vec<Member> {
         let Some(few) = &self.few else { return Vec::new() };
-        let mut better: Vec<&Contact> = self.awaited().filter(|contact| !few.contains(contact.id()) && contact.outranks(me)).collect();
+        let mut better: Vec<&Contact> = self
+            .awaited()
+            .filter(|contact| !few.contains(contact.id()) && contact.outranks(me))
+            .collect();
         better.sort_by_cached_key(|contact| Reverse(contact.priority()));
         better.truncate(count);
         let next: Vec<Member> = better.into_iter().map(|contact| contact.member.clone()).collect();
@@ -84,7 +92,11 @@ impl Candidate {
     /// Asks everybody from now on; those who were not asked before.
     fn ask_rest(&mut self) -> Vec<Member> {
         let few = self.few.take().unwrap_or_default();
-        self.asked.values().filter(|contact| !few.contains(contact.id())).map(|contact| contact.member.clone()).collect()
+        self.asked
+            .values()
+            .filter(|contact| !few.contains(contact.id()))
+            .map(|contact| contact.member.clone())
+            .collect()
     }
 
     /// Whoever has its promise may be somebody that it would have asked later.
@@ -94,7 +106,8 @@ impl Candidate {
         }
     }
 
-    /// Those that the open question goes to, and a link is wanted to: neither gone, nor left for later.
+    /// Those that the open question goes to, and a link is wanted to: neither gone, nor left for
+    /// later.
     pub(crate) fn asked_so_far(&self) -> Vec<&Contact> {
         let asked = match &self.few {
             Some(few) => few.iter().filter_map(|id| self.asked.get(id)).collect::<Vec<_>>(),
@@ -118,7 +131,8 @@ impl Candidate {
     }
 }
 
-/// Asked first: an heir that dies together with its leader, or stands still, does not make everybody ask everybody.
+/// Asked first: an heir that dies together with its leader, or stands still, does not make
+/// everybody ask everybody.
 const FIRST_ASKED: usize = 3;
 
 #[cfg(test)]
@@ -145,15 +159,25 @@ mod tests {
     impl Elector {
         fn new(n: u16) -> Self {
             let me = peer(n);
-            let (node, out) = (Node::new(me, Config::try_from(Knobs::fast()).expect("sound"), 1, Time::ZERO), Vec::new());
+            let (node, out) = (
+                Node::new(me, Config::try_from(Knobs::fast()).expect("sound"), 1, Time::ZERO),
+                Vec::new(),
+            );
             let mut elector = Self { node, out, links: BTreeMap::new() };
             let leader = peer(9);
             elector.node.promise_to(&epoch_of(&leader), leader.id(), &mut elector.out);
             elector.node.log.push_row(epoch_of(&leader));
             let members = (1..=9).map(peer).collect();
-            let view = View::new(crate::id::ViewId(1), epoch_of(&leader), leader.id().clone(), members);
+            let view =
+                View::new(crate::id::ViewId(1), epoch_of(&leader), leader.id().clone(), members);
             elector.node.log.append(Entry::View(view));
-            elector.node.become_member(Time::ZERO, Time::ZERO, leader.clone(), epoch_of(&leader), &mut elector.out);
+            elector.node.become_member(
+                Time::ZERO,
+                Time::ZERO,
+                leader.clone(),
+                epoch_of(&leader),
+                &mut elector.out,
+            );
             for other in (1..=9).filter(|other| *other != n) {
                 elector.greet(other);
             }
@@ -163,20 +187,37 @@ mod tests {
         fn greet(&mut self, n: u16) {
             let (link, cluster) = (LinkId::accepted(n.into()), self.node.config.cluster());
             self.links.insert(link, n);
-            let hello = crate::message::Hello { cluster, from: peer(n), link: n.into(), end: nothing(), knows: None };
+            let hello = crate::message::Hello {
+                cluster,
+                from: peer(n),
+                link: n.into(),
+                end: nothing(),
+                knows: None,
+            };
             self.node.handle(Time::ZERO, Input::LinkUp { link }, &mut self.out);
-            self.node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Hello(hello)] }, &mut self.out);
+            self.node.handle(
+                Time::ZERO,
+                Input::Received { link, messages: vec![Message::Hello(hello)] },
+                &mut self.out,
+            );
         }
 
         fn misses(&mut self, cause: Cause) {
             self.out.clear();
-            self.node.become_candidate(Time::ZERO, cause, Some(peer(9).id().clone()), &mut self.out);
+            self.node.become_candidate(
+                Time::ZERO,
+                cause,
+                Some(peer(9).id().clone()),
+                &mut self.out,
+            );
         }
 
         /// Whom it has asked since somebody last looked.
         fn asked(&mut self) -> Vec<u16> {
             let asked = |output| match output {
-                Output::Send { link, message: Message::Election(_) } => self.links.get(&link).copied(),
+                Output::Send { link, message: Message::Election(_) } => {
+                    self.links.get(&link).copied()
+                }
                 _ => None,
             };
             std::mem::take(&mut self.out).into_iter().filter_map(asked).collect()
@@ -188,7 +229,9 @@ mod tests {
         }
 
         fn candidate_mut(&mut self) -> &mut Candidate {
-            let Role::Candidate(candidate) = &mut self.node.role else { panic!("it is no candidate") };
+            let Role::Candidate(candidate) = &mut self.node.role else {
+                panic!("it is no candidate")
+            };
             candidate
         }
 
@@ -209,9 +252,13 @@ mod tests {
 
     #[test]
     fn a_few_of_those_that_outrank_it_are_asked_first() {
-        for (me, asked) in
-            [(1, vec![6, 7, 8, 9]), (5, vec![6, 7, 8, 9]), (6, vec![7, 8, 9]), (7, vec![8, 9]), (8, (1..=7).chain([9]).collect())]
-        {
+        for (me, asked) in [
+            (1, vec![6, 7, 8, 9]),
+            (5, vec![6, 7, 8, 9]),
+            (6, vec![7, 8, 9]),
+            (7, vec![8, 9]),
+            (8, (1..=7).chain([9]).collect()),
+        ] {
             let mut elector = Elector::new(me);
             elector.misses(Cause::Silence);
             assert_eq!(elector.asked(), asked, "p{me}: the silent leader can speak for itself");

@@ -1,13 +1,14 @@
 //! What a member has been asked and has not answered: when that is reason to doubt the connection.
 //!
-//! A connection can die without a word: a firewall forgets it, an address moves, a cable is pulled. The kernel then repeats
-//! what was written for minutes, each time after twice the pause, and a frame that was *sent* proves nothing. Only what is
-//! *heard* proves a connection. So each question has a time at which its answer is overdue, and what is overdue is put again
-//! on a new connection (see `links`).
+//! A connection can die without a word: a firewall forgets it, an address moves, a cable is pulled.
+//! The kernel then repeats what was written for minutes, each time after twice the pause, and a
+//! frame that was *sent* proves nothing. Only what is *heard* proves a connection. So each question
+//! has a time at which its answer is overdue, and what is overdue is put again on a new connection
+//! (see `links`).
 //!
-//! A round may honestly take long: the link is slow, or the machine is. Each question that had to be put again doubles the
-//! patience, up to `heartbeat_timeout`, and an answer within one round takes it back. The same patience ends a dial that
-//! nobody answers.
+//! A round may honestly take long: the link is slow, or the machine is. Each question that had to
+//! be put again doubles the patience, up to `heartbeat_timeout`, and an answer within one round
+//! takes it back. The same patience ends a dial that nobody answers.
 
 use std::time::Duration;
 
@@ -48,19 +49,24 @@ impl Pace {
         }
     }
 
-    /// How long whoever is sent this may take before its answer comes, besides the way there and back; nothing where none comes.
+    /// How long whoever is sent this may take before its answer comes, besides the way there and
+    /// back; nothing where none comes.
     pub(crate) fn allows(&self, message: &Message) -> Option<Duration> {
         match message {
-            Message::Heartbeat(_) | Message::ViewSyncRequest { .. } | Message::MissingSeqRequest(_) => Some(Duration::ZERO),
-            // A candidate claims after `election_timeout`, which may be the verdict and one round. Its question is put
-            // again before that, so that the answer to the second one is heard.
+            Message::Heartbeat(_)
+            | Message::ViewSyncRequest { .. }
+            | Message::MissingSeqRequest(_) => Some(Duration::ZERO),
+            // A candidate claims after `election_timeout`, which may be the verdict and one round.
+            // Its question is put again before that, so that the answer to the second one is heard.
             Message::Election(_) => Some(self.verdict / 2),
             Message::SeqSyncRequest(_) => Some(self.verdict),
             Message::NewPeerRequest(_) => Some(self.admission),
             // Whoever has promised waits to hear who leads.
             Message::SeqSyncResponse(_) => Some(self.outcome),
             // The next word comes with the next heartbeat at the latest.
-            Message::HeartbeatAck(_) | Message::OrderedAck { .. } | Message::SequencerRequest(_) => Some(self.interval),
+            Message::HeartbeatAck(_)
+            | Message::OrderedAck { .. }
+            | Message::SequencerRequest(_) => Some(self.interval),
             Message::Hello(_)
             | Message::Added(_)
             | Message::Ok { .. }

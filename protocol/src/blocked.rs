@@ -1,11 +1,13 @@
 //! Mode `primary`: who may go on, and what a peer does that may not.
 //!
-//! A candidate claims only with a quorum of the views that count (see `quorum`); without one it is *blocked*: it raises no
-//! round, takes no readings, and asks again whenever somebody comes back. A leader that no quorum has answered for four fifths
-//! of `heartbeat_timeout` steps down before its members' own deadlines pass. The first view needs every peer that
-//! `bootstrap` names, and none of them may have been in a view before: who has forgotten what a view knew founds nothing.
+//! A candidate claims only with a quorum of the views that count (see `quorum`); without one it is
+//! *blocked*: it raises no round, takes no readings, and asks again whenever somebody comes back. A
+//! leader that no quorum has answered for four fifths of `heartbeat_timeout` steps down before its
+//! members' own deadlines pass. The first view needs every peer that `bootstrap` names, and none of
+//! them may have been in a view before: who has forgotten what a view knew founds nothing.
 //!
-//! Safety does not rest on any of these deadlines: what a leader without a quorum numbers never becomes stable.
+//! Safety does not rest on any of these deadlines: what a leader without a quorum numbers never
+//! becomes stable.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +23,10 @@ use crate::time::Time;
 use crate::view::{Names, View};
 
 impl Node {
-    /// The views that count in an election, newest first: the newest held; in mode `primary` also the one before, as long
-    /// as the newest is not known to be stable; in mode `available` also the one before, if it is the last that names this
-    /// peer: a leader that heard nobody may have sent everybody away.
+    /// The views that count in an election, newest first: the newest held; in mode `primary` also
+    /// the one before, as long as the newest is not known to be stable; in mode `available` also
+    /// the one before, if it is the last that names this peer: a leader that heard nobody may have
+    /// sent everybody away.
     fn counted_views(&self) -> Vec<(Seq, View)> {
         let mut views = self.log.last_views();
         let counted = if self.config.is_primary() {
@@ -54,27 +57,38 @@ impl Node {
         self.config.is_primary() && self.counts(&self.me.member)
     }
 
-    /// Mode `primary`: whether this peer holds nothing, and has lost nothing, so that its promise is worth one all the same.
+    /// Mode `primary`: whether this peer holds nothing, and has lost nothing, so that its promise
+    /// is worth one all the same.
     pub(crate) fn votes_empty(&self) -> bool {
         self.config.is_primary() && self.log.is_none() && !self.veteran
     }
 
-    /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain lacks the same as long as nobody
-    /// answers but those who promised then: they know of views that it does not, and another claim would only raise the round.
+    /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
+    /// lacks the same as long as nobody answers but those who promised then: they know of views
+    /// that it does not, and another claim would only raise the round.
     pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
         let Role::Candidate(candidate) = &self.role else { return None };
-        let in_vain = candidate.vain.as_ref().is_some_and(|(promised, until)| *until > now && candidate.answered.is_subset(promised));
+        let in_vain = candidate.vain.as_ref().is_some_and(|(promised, until)| {
+            *until > now && candidate.answered.is_subset(promised)
+        });
         if let Some(why) = self.blocked.as_ref().filter(|_| in_vain) {
             return Some(why.clone());
         }
         let answers = |member: &Member| {
-            candidate.answered.contains(&member.id) && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+            candidate.answered.contains(&member.id)
+                && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
         };
         self.lacks(&self.log.last_views(), self.log.stable(), answers)
     }
 
-    /// What those who answer and this candidate lack to go on from a log with these newest views; without any, to found the group.
-    pub(crate) fn lacks(&self, views: &[(Seq, View)], stable: Seq, answers: impl Fn(&Member) -> bool) -> Option<String> {
+    /// What those who answer and this candidate lack to go on from a log with these newest views;
+    /// without any, to found the group.
+    pub(crate) fn lacks(
+        &self,
+        views: &[(Seq, View)],
+        stable: Seq,
+        answers: impl Fn(&Member) -> bool,
+    ) -> Option<String> {
         let Role::Candidate(candidate) = &self.role else { return None };
         if !self.config.is_primary() {
             return None;
@@ -83,8 +97,15 @@ impl Node {
             if !self.may_lead() {
                 return Some(others_found(&self.config.knobs().bootstrap));
             }
-            let answered = |id: &PeerId| candidate.asked.get(id).is_some_and(|contact| answers(&contact.member));
-            let missing = self.config.knobs().bootstrap.iter().filter(|id| **id != self.me.member.id && !answered(id));
+            let answered = |id: &PeerId| {
+                candidate.asked.get(id).is_some_and(|contact| answers(&contact.member))
+            };
+            let missing = self
+                .config
+                .knobs()
+                .bootstrap
+                .iter()
+                .filter(|id| **id != self.me.member.id && !answered(id));
             let missing: Vec<PeerId> = missing.cloned().collect();
             return awaited_to_found(&missing);
         }
@@ -106,14 +127,18 @@ impl Node {
         self.tell_blocked(why, out);
     }
 
-    /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The members of
-    /// the candidate's views may all be gone, or may have come back as other processes. Only a member of
-    /// the group can say that the views have gone on.
+    /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The
+    /// members of the candidate's views may all be gone, or may have come back as other processes.
+    /// Only a member of the group can say that the views have gone on.
     pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
         let goes_on = end.log_id == self.log.log_id() && end.epoch > self.log.epoch();
-        let contact = self.links.contact(member).filter(|_| goes_on && self.blocked.is_some()).cloned();
+        let contact =
+            self.links.contact(member).filter(|_| goes_on && self.blocked.is_some()).cloned();
         let Role::Candidate(candidate) = &mut self.role else { return };
-        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view) else { return };
+        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view)
+        else {
+            return;
+        };
         // Of two lives of one name the later one is asked.
         if candidate.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
             candidate.asked.insert(member.id.clone(), contact);
@@ -122,21 +147,25 @@ impl Node {
         }
     }
 
-    /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the group may have gone on, and
-    /// it may neither hear its leader nor reach anybody that it knows.
+    /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the
+    /// group may have gone on, and it may neither hear its leader nor reach anybody that it knows.
     pub(crate) fn call_blocked(&mut self, now: Time, out: &mut Vec<Output>) {
         let patience = self.patience();
         let Role::Candidate(candidate) = &self.role else { return };
         let (ask, first_view) = (candidate.ask, candidate.first_view);
-        if self.blocked.is_some() && !first_view && self.strangers.is_due(now, self.me.address, patience) {
+        if self.blocked.is_some()
+            && !first_view
+            && self.strangers.is_due(now, self.me.address, patience)
+        {
             let request = self.join_request(ask, None);
             self.broadcast(Message::NewPeerRequest(request), out);
         }
     }
 
-    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its promise may still be needed,
-    /// so it hears claims as before; but a better claimant that can never win would keep the others waiting for ever, so it
-    /// leaves them the time for two claims of their own.
+    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its
+    /// promise may still be needed, so it hears claims as before; but a better claimant that can
+    /// never win would keep the others waiting for ever, so it leaves them the time for two claims
+    /// of their own.
     pub(crate) fn give_way(&mut self, now: Time, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout() * 2;
         self.become_joining(now, None, out);
@@ -161,7 +190,8 @@ impl Node {
             // Who has answered the question, and not the claim, may not be there any more.
             candidate.answered.retain(|id| claim.answers.contains_key(id));
             // Who only wanted to lead on asks as a candidate first.
-            candidate.vain = claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
+            candidate.vain =
+                claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
         }
         self.claim_in_vain(now, why, out);
     }
@@ -185,11 +215,24 @@ impl Node {
         self.become_candidate(now, Cause::SteppedDown, None, out);
     }
 
-    fn tell_stepped_down(&mut self, now: Time, leader: &Leader, why: String, out: &mut Vec<Output>) {
-        out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: leader.epoch.clone(), why }));
+    fn tell_stepped_down(
+        &mut self,
+        now: Time,
+        leader: &Leader,
+        why: String,
+        out: &mut Vec<Output>,
+    ) {
+        out.push(Output::Note(Note::StepDown {
+            log: self.log.name(),
+            epoch: leader.epoch.clone(),
+            why,
+        }));
         for follower in leader.followers.values() {
             // Dated by the epoch, like every word of a leader's own.
-            let word = Message::Rejected(Rejected { ask: Some(leader.epoch.round), reason: Reason::NotLeader });
+            let word = Message::Rejected(Rejected {
+                ask: Some(leader.epoch.round),
+                reason: Reason::NotLeader,
+            });
             self.send(now, &follower.contact.member, word, out);
         }
     }
@@ -214,18 +257,25 @@ impl Node {
         }
         let view_at = self.log.view_at();
         let counted_on = |member: &Member| {
-            let answers = || leader.is_answering(member, now, patience) || leader.departed_with(member) >= Some(view_at);
+            let answers = || {
+                leader.is_answering(member, now, patience)
+                    || leader.departed_with(member) >= Some(view_at)
+            };
             Some(member) != gone && (*member == self.me.member || answers())
         };
         shortfall(&self.log.last_views(), self.log.stable(), counted_on)
     }
 
-    /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its founders.
+    /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its
+    /// founders.
     pub(crate) fn may_lead(&self) -> bool {
-        !self.config.is_primary() || self.log.view().is_some() || self.config.knobs().bootstrap.contains(&self.me.member.id)
+        !self.config.is_primary()
+            || self.log.view().is_some()
+            || self.config.knobs().bootstrap.contains(&self.me.member.id)
     }
 
-    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told once.
+    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told
+    /// once.
     pub(crate) fn may_found(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         if !self.config.is_primary() {
             return true;
@@ -241,9 +291,14 @@ impl Node {
         if is_elector {
             return false;
         }
-        let advises = now.since(*self.outside_since.get_or_insert(now)) >= self.config.knobs().heartbeat_timeout * ADVICE_AFTER;
+        let advises = now.since(*self.outside_since.get_or_insert(now))
+            >= self.config.knobs().heartbeat_timeout * ADVICE_AFTER;
         let bootstrap = &self.config.knobs().bootstrap;
-        let Some(why) = lacks_to_found(joining, bootstrap, &self.me.member.id, self.veteran, advises) else { return true };
+        let Some(why) =
+            lacks_to_found(joining, bootstrap, &self.me.member.id, self.veteran, advises)
+        else {
+            return true;
+        };
         self.tell_blocked(why, out);
         false
     }
@@ -252,11 +307,18 @@ impl Node {
     pub(crate) fn lacks_founders(&self) -> bool {
         let Role::Joining(joining) = &self.role else { return false };
         self.config.is_primary()
-            && lacks_to_found(joining, &self.config.knobs().bootstrap, &self.me.member.id, self.veteran, false).is_some()
+            && lacks_to_found(
+                joining,
+                &self.config.knobs().bootstrap,
+                &self.me.member.id,
+                self.veteran,
+                false,
+            )
+            .is_some()
     }
 
-    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders are missing they are linked,
-    /// because one may have heard those that another has not.
+    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders
+    /// are missing they are linked, because one may have heard those that another has not.
     pub(crate) fn go_betweens(&self) -> Vec<Contact> {
         let Role::Joining(joining) = &self.role else { return vec![] };
         if self.blocked.is_none() || !self.config.is_primary() || self.veteran {
@@ -264,11 +326,17 @@ impl Node {
         }
         let bootstrap = &self.config.knobs().bootstrap;
         let founders = bootstrap.iter().filter_map(|id| joining.heard.get(id));
-        let others = joining.heard.iter().filter(|(id, _)| !bootstrap.contains(id)).map(|(_, heard)| heard).take(OTHERS);
+        let others = joining
+            .heard
+            .iter()
+            .filter(|(id, _)| !bootstrap.contains(id))
+            .map(|(_, heard)| heard)
+            .take(OTHERS);
         founders.chain(others).map(|(contact, _)| contact.clone()).collect()
     }
 
-    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer is blocked itself.
+    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer
+    /// is blocked itself.
     pub(crate) fn introduce_linked(&mut self, now: Time, out: &mut Vec<Output>) {
         // Whoever was heard before this peer was blocked is wanted now.
         self.wants_changed |= self.blocked.is_some();
@@ -280,7 +348,16 @@ impl Node {
                 let veteran = joining.veterans.contains(from.id());
                 let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
                 let (ask, from) = (joining.ask, from.clone());
-                let request = JoinRequest { ask, from, promised, contiguous, lineage, leading: None, veteran, recent: 0 };
+                let request = JoinRequest {
+                    ask,
+                    from,
+                    promised,
+                    contiguous,
+                    lineage,
+                    leading: None,
+                    veteran,
+                    recent: 0,
+                };
                 self.send(now, &to.member, Message::NewPeerRequest(request), out);
             }
         }
@@ -296,7 +373,8 @@ impl Node {
         }
     }
 
-    /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a view.
+    /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a
+    /// view.
     pub(crate) fn remember_view(&mut self, out: &mut Vec<Output>) {
         if self.config.is_primary() && !self.veteran {
             self.veteran = true;
@@ -304,27 +382,32 @@ impl Node {
         }
     }
 
-    /// Whether this peer stands for a group that has been founded: it founds no other, and helps nobody to.
+    /// Whether this peer stands for a group that has been founded: it founds no other, and helps
+    /// nobody to.
     pub(crate) fn founds_nothing(&self) -> bool {
         self.config.is_primary() && (self.veteran || !self.log.is_none())
     }
 }
 
-/// After so many `heartbeat_timeout`s outside of a group whose members have lost its log it is said how to give that one up.
+/// After so many `heartbeat_timeout`s outside of a group whose members have lost its log it is said
+/// how to give that one up.
 const ADVICE_AFTER: u32 = 30;
 /// Said by then.
-const NEW_LOG: &str = "; only if no peer of that group is left anywhere, `peer recover --new-log` on one peer begins another log";
+const NEW_LOG: &str = "; only if no peer of that group is left anywhere, `peer recover --new-log` \
+                       on one peer begins another log";
 /// How many joining peers besides the founders are linked, at most.
 const OTHERS: usize = 8;
-/// After so many rounds of asking a claim is tried again with the very same peers: what one of them held may have gone.
+/// After so many rounds of asking a claim is tried again with the very same peers: what one of them
+/// held may have gone.
 const VAIN_ROUNDS: u32 = 4;
 
 impl Leader {
     /// Whether a member has completed a round trip lately, and is not about to be removed.
     fn is_answering(&self, member: &Member, now: Time, patience: std::time::Duration) -> bool {
         let failed = self.failed.iter().any(|(contact, _)| contact.member == *member);
-        self.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member && follower.lost_at(patience) > now)
-            && !failed
+        self.followers.get(&member.id).is_some_and(|follower| {
+            follower.contact.member == *member && follower.lost_at(patience) > now
+        }) && !failed
     }
 }
 
@@ -341,41 +424,71 @@ pub(crate) fn survives(view: &View, gone: impl Fn(&Contact) -> bool) -> bool {
 }
 
 /// Why those for whom `holds` is true may not go on from a log, if they may not.
-fn shortfall(views: &[(Seq, View)], stable: Seq, holds: impl Fn(&Member) -> bool) -> Option<String> {
+fn shortfall(
+    views: &[(Seq, View)],
+    stable: Seq,
+    holds: impl Fn(&Member) -> bool,
+) -> Option<String> {
     if may_go_on(views, stable, &holds) {
         return None;
     }
-    let lacking = required(views, stable).iter().map(|(_, view)| view).find(|view| !is_quorum(view, &holds));
+    let lacking =
+        required(views, stable).iter().map(|(_, view)| view).find(|view| !is_quorum(view, &holds));
     Some(lacking.map_or_else(
         || "it has been in no view".to_owned(),
         |view| {
-            let lacking = view.members.iter().filter(|contact| !holds(&contact.member)).map(|contact| contact.id().clone());
+            let lacking = view
+                .members
+                .iter()
+                .filter(|contact| !holds(&contact.member))
+                .map(|contact| contact.id().clone());
             let lacking: Vec<PeerId> = lacking.collect();
             let (count, names) = (view.size() - lacking.len(), Names(&lacking));
-            let what = format!("{count} of the {} members of view {} can be reached", view.size(), view.view_id);
+            let what = format!(
+                "{count} of the {} members of view {} can be reached",
+                view.size(),
+                view.view_id
+            );
             format!("{what}, and that is no quorum; no answer from {names}")
         },
     ))
 }
 
 /// What a joining peer lacks to found the group.
-fn lacks_to_found(joining: &Joining, bootstrap: &[PeerId], me: &PeerId, veteran: bool, advises: bool) -> Option<String> {
+fn lacks_to_found(
+    joining: &Joining,
+    bootstrap: &[PeerId],
+    me: &PeerId,
+    veteran: bool,
+    advises: bool,
+) -> Option<String> {
     let advice = if advises { NEW_LOG } else { "" };
     if veteran {
         let heard: Vec<PeerId> = joining.heard.keys().cloned().collect();
-        let heard = if heard.is_empty() { "nobody".to_owned() } else { format!("{} outside of it, too, and no leader", Names(&heard)) };
-        return Some(format!("waiting for the group that it was in before it was restarted; heard so far: {heard}{advice}"));
+        let heard = if heard.is_empty() {
+            "nobody".to_owned()
+        } else {
+            format!("{} outside of it, too, and no leader", Names(&heard))
+        };
+        return Some(format!(
+            "waiting for the group that it was in before it was restarted; heard so far: \
+             {heard}{advice}"
+        ));
     }
     if !bootstrap.contains(me) {
         return Some(others_found(bootstrap));
     }
     let others = || bootstrap.iter().filter(|id| *id != me);
-    let forgetful: Vec<PeerId> = others().filter(|id| joining.veterans.contains(*id)).cloned().collect();
+    let forgetful: Vec<PeerId> =
+        others().filter(|id| joining.veterans.contains(*id)).cloned().collect();
     if !forgetful.is_empty() {
         let names = Names(&forgetful);
-        return Some(format!("waiting for a leader; in a group before, and waiting for it: {names}{advice}"));
+        return Some(format!(
+            "waiting for a leader; in a group before, and waiting for it: {names}{advice}"
+        ));
     }
-    let missing: Vec<PeerId> = others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
+    let missing: Vec<PeerId> =
+        others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
     awaited_to_found(&missing)
 }
 

@@ -1,8 +1,8 @@
 //! Reading with bounds: lists and numbers from outside, none larger than it can honestly be.
 //!
-//! A length is checked before memory is taken for it, and a number before anybody computes with it. So no arithmetic of the
-//! core has to fear its top: a number that was read is at most [`NUMBER_MAX`], and nothing that is added to one comes near
-//! the other half of what 64 bits hold.
+//! A length is checked before memory is taken for it, and a number before anybody computes with it.
+//! So no arithmetic of the core has to fear its top: a number that was read is at most
+//! [`NUMBER_MAX`], and nothing that is added to one comes near the other half of what 64 bits hold.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,8 @@ use crate::id::NUMBER_MAX;
 
 /// Members that one list names at most: the largest `members_max`.
 pub(crate) const MEMBERS_MOST: usize = 1 << 16;
-/// Rows of a lineage at most: one for each entry that is retained, in a log of nothing but elections.
+/// Rows of a lineage at most: one for each entry that is retained, in a log of nothing but
+/// elections.
 pub(crate) const ROWS_MOST: usize = 1 << 16;
 /// Rows of a dedupe table at most: a view's members, and as many who are gone.
 pub(crate) const TABLE_MOST: usize = 2 * MEMBERS_MOST;
@@ -28,12 +29,18 @@ pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
 }
 
 /// Reads a number of the protocol, or nothing.
-pub(crate) fn number_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn number_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
     Option::deserialize(deserializer)?.map(checked).transpose()
 }
 
 fn checked<E: Error>(number: u64) -> Result<u64, E> {
-    if number > NUMBER_MAX { Err(E::custom(format_args!("{number}; numbers end at {NUMBER_MAX}"))) } else { Ok(number) }
+    if number > NUMBER_MAX {
+        Err(E::custom(format_args!("{number}; numbers end at {NUMBER_MAX}")))
+    } else {
+        Ok(number)
+    }
 }
 
 /// Reads a list of at most so many.
@@ -68,7 +75,9 @@ where
 }
 
 /// Reads a map of at most so many.
-pub(crate) fn map<'de, D, K, V, const MOST: usize>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+pub(crate) fn map<'de, D, K, V, const MOST: usize>(
+    deserializer: D,
+) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,
     K: Deserialize<'de> + Ord,
@@ -76,7 +85,9 @@ where
 {
     struct Items<K, V, const MOST: usize>(PhantomData<(K, V)>);
 
-    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<K, V, MOST> {
+    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, const MOST: usize> Visitor<'de>
+        for Items<K, V, MOST>
+    {
         type Value = BTreeMap<K, V>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +113,11 @@ where
 /// The length that a list says it has, if it may.
 fn announced<E: Error>(length: Option<usize>, most: usize) -> Result<usize, E> {
     let length = length.unwrap_or(0);
-    if length > most { Err(E::custom(format_args!("a list of {length}; {most} are allowed"))) } else { Ok(length) }
+    if length > most {
+        Err(E::custom(format_args!("a list of {length}; {most} are allowed")))
+    } else {
+        Ok(length)
+    }
 }
 
 /// Items for which memory is taken on the strength of a list's length.

@@ -1,7 +1,8 @@
 //! A log that is being built beside the present one.
 //!
-//! A peer never changes its log piece by piece: it collects the one it is to have, and replaces the old one in a single
-//! step. Until then any other claimant is told the old one, so a half-built log is never mistaken for a held one.
+//! A peer never changes its log piece by piece: it collects the one it is to have, and replaces the
+//! old one in a single step. Until then any other claimant is told the old one, so a half-built log
+//! is never mistaken for a held one.
 
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;
@@ -82,7 +83,9 @@ impl Building {
 
     /// The name of the log that it becomes.
     pub(crate) fn name(&self) -> LogId {
-        LogId::founded_by(self.lineage.first().map_or_else(|| self.epoch.clone(), |row| row.epoch.clone()))
+        LogId::founded_by(
+            self.lineage.first().map_or_else(|| self.epoch.clone(), |row| row.epoch.clone()),
+        )
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -96,7 +99,8 @@ impl Building {
             return false;
         }
         for entry in ordered.from(next) {
-            // Where it changes a view that is not this log's, what comes behind it is of no use either.
+            // Where it changes a view that is not this log's, what comes behind it is of no use
+            // either.
             let Some(entry) = entry.resolve(self.view.as_ref()) else { break };
             if let Entry::View(view) = &entry {
                 self.view = Some(view.clone());
@@ -146,9 +150,20 @@ mod tests {
     #[test]
     fn only_what_continues_a_log_counts_as_progress() {
         let member = Member { id: PeerId::new("p1").expect("a valid name"), inc: Incarnation(1) };
-        let source = Contact { member: member.clone(), birth: 1, address: "127.0.0.1:5001".parse().expect("an address"), explicit: 0 };
+        let source = Contact {
+            member: member.clone(),
+            birth: 1,
+            address: "127.0.0.1:5001".parse().expect("an address"),
+            explicit: 0,
+        };
         let data = |oseq| Entry::one(member.clone(), Oseq(oseq), Guarantee::Agreed, "x".into(), 0);
-        let ordered = |first, run| Ordered { epoch: Epoch::none(), first: Seq(first), run, stable: Seq::ZERO, repair: None };
+        let ordered = |first, run| Ordered {
+            epoch: Epoch::none(),
+            first: Seq(first),
+            run,
+            stable: Seq::ZERO,
+            repair: None,
+        };
         let mut building = Building {
             purpose: Purpose::Follow,
             epoch: Epoch::none(),
@@ -167,6 +182,9 @@ mod tests {
         assert!(!building.extend(ordered(3, vec![data(3), data(4)])), "a repeat");
         assert!(!building.extend(ordered(5, Vec::new())), "nothing");
         assert!(building.extend(ordered(5, vec![data(5)])) && building.is_complete());
-        assert_eq!(building.entries.from(Seq(1)).collect::<Vec<_>>(), [(Seq(4), data(4)), (Seq(5), data(5))]);
+        assert_eq!(
+            building.entries.from(Seq(1)).collect::<Vec<_>>(),
+            [(Seq(4), data(4)), (Seq(5), data(5))]
+        );
     }
 }

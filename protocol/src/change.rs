@@ -1,7 +1,8 @@
 //! What a view changes in the one before it: how a view is told to whoever holds that one.
 //!
-//! A view names everybody, and everybody is told each of them, so a join into a group of N peers would cost N² names. What has
-//! changed is a few. On the wire only: a log holds whole views, each of which can be understood by itself.
+//! A view names everybody, and everybody is told each of them, so a join into a group of N peers
+//! would cost N² names. What has changed is a few. On the wire only: a log holds whole views, each
+//! of which can be understood by itself.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,7 +28,8 @@ pub struct Change {
     /// Those of the view before that it does not name.
     #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub gone: Vec<PeerId>,
-    /// Those that it names and the view before does not, or not like that: another life, another address.
+    /// Those that it names and the view before does not, or not like that: another life, another
+    /// address.
     #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub come: Vec<Contact>,
     /// Set in the last view of a group that dissolves into another one: whom to join.
@@ -45,8 +47,16 @@ impl Change {
         if !in_order(view) {
             return None;
         }
-        let gone = before.members.iter().filter(|contact| view.find(contact.id()).is_none()).map(|contact| contact.id().clone());
-        let come = view.members.iter().filter(|contact| before.find(contact.id()) != Some(contact)).cloned();
+        let gone = before
+            .members
+            .iter()
+            .filter(|contact| view.find(contact.id()).is_none())
+            .map(|contact| contact.id().clone());
+        let come = view
+            .members
+            .iter()
+            .filter(|contact| before.find(contact.id()) != Some(contact))
+            .cloned();
         let (gone, come): (Vec<PeerId>, Vec<Contact>) = (gone.collect(), come.collect());
         (2 * (gone.len() + come.len()) <= view.size()).then(|| Self {
             before: (before.epoch.clone(), before.view_id),
@@ -65,18 +75,28 @@ impl Change {
         if (&before.epoch, before.view_id) != (&self.before.0, self.before.1) {
             return None;
         }
-        let replaced: BTreeSet<&PeerId> = self.gone.iter().chain(self.come.iter().map(Contact::id)).collect();
-        let kept = before.members.iter().filter(|contact| !replaced.contains(contact.id())).cloned();
-        let view = View::new(self.view_id, self.epoch.clone(), self.leader.clone(), kept.chain(self.come.iter().cloned()).collect());
+        let replaced: BTreeSet<&PeerId> =
+            self.gone.iter().chain(self.come.iter().map(Contact::id)).collect();
+        let kept =
+            before.members.iter().filter(|contact| !replaced.contains(contact.id())).cloned();
+        let view = View::new(
+            self.view_id,
+            self.epoch.clone(),
+            self.leader.clone(),
+            kept.chain(self.come.iter().cloned()).collect(),
+        );
         Some(View { successor: self.successor.clone(), remarks: self.remarks.clone(), ..view })
     }
 }
 
-/// `VIEW_CHANGE:+[who came]-[who went]-<view_id>`. Ids need no escaping: their alphabet has nothing that JSON minds.
+/// `VIEW_CHANGE:+[who came]-[who went]-<view_id>`. Ids need no escaping: their alphabet has nothing
+/// that JSON minds.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("VIEW_CHANGE:+")?;
-        for ids in [self.come.iter().map(Contact::id).collect::<Vec<_>>(), self.gone.iter().collect()] {
+        for ids in
+            [self.come.iter().map(Contact::id).collect::<Vec<_>>(), self.gone.iter().collect()]
+        {
             f.write_str("[")?;
             for (at, id) in ids.iter().enumerate() {
                 write!(f, "{}\"{id}\"", if at == 0 { "" } else { "," })?;
@@ -109,12 +129,32 @@ mod tests {
             assert_eq!((change.to_string().as_str(), change.of(before)), (words, Some(after)));
         };
         let before = view(4, 3, first(8));
-        check(&before, view(5, 3, [first(8), vec![peer(9)]].concat()), "VIEW_CHANGE:+[\"p9\"]-[]-5");
-        check(&before, view(5, 2, [first(2), (4..=8).map(peer).collect()].concat()), "VIEW_CHANGE:+[]-[\"p3\"]-5");
-        check(&before, view(5, 3, [first(7), vec![reborn(8)]].concat()), "VIEW_CHANGE:+[\"p8\"]-[]-5");
+        check(
+            &before,
+            view(5, 3, [first(8), vec![peer(9)]].concat()),
+            "VIEW_CHANGE:+[\"p9\"]-[]-5",
+        );
+        check(
+            &before,
+            view(5, 2, [first(2), (4..=8).map(peer).collect()].concat()),
+            "VIEW_CHANGE:+[]-[\"p3\"]-5",
+        );
+        check(
+            &before,
+            view(5, 3, [first(7), vec![reborn(8)]].concat()),
+            "VIEW_CHANGE:+[\"p8\"]-[]-5",
+        );
         let moved = Contact { address: "127.0.0.1:9".parse().expect("an address"), ..peer(7) };
-        check(&before, view(5, 3, [first(6), vec![moved, peer(10)]].concat()), "VIEW_CHANGE:+[\"p10\",\"p7\"]-[\"p8\"]-5");
-        check(&before, View { successor: Some(peer(70)), ..view(5, 3, first(8)) }, "VIEW_CHANGE:+[]-[]-5");
+        check(
+            &before,
+            view(5, 3, [first(6), vec![moved, peer(10)]].concat()),
+            "VIEW_CHANGE:+[\"p10\",\"p7\"]-[\"p8\"]-5",
+        );
+        check(
+            &before,
+            View { successor: Some(peer(70)), ..view(5, 3, first(8)) },
+            "VIEW_CHANGE:+[]-[]-5",
+        );
     }
 
     #[test]

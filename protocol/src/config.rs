@@ -1,5 +1,5 @@
-//! The knobs: raw as people give them, then checked. Every bound of the protocol is in this table, with its default
-//! and its unit, and the README's table says the same.
+//! The knobs: raw as people give them, then checked. Every bound of the protocol is in this table,
+//! with its default and its unit, and the README's table says the same.
 
 use std::time::Duration;
 
@@ -11,14 +11,16 @@ pub use crate::guarantee::{Guarantee, LateJoin, Mode};
 use crate::id::PeerId;
 use crate::view::View;
 
-/// The knobs as given; `Default` is the product's, [`Knobs::fast`] the profile of tests and demonstrations.
+/// The knobs as given; `Default` is the product's, [`Knobs::fast`] the profile of tests and
+/// demonstrations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
     /// Between two heartbeats of a leader. 5 s, fast 100 ms; 1 ms to 1 h.
     #[serde(with = "humantime_serde")]
     pub heartbeat_interval: Duration,
-    /// Without a completed round trip for that long, a member is taken for dead. 10 s, fast 500 ms; at least two intervals.
+    /// Without a completed round trip for that long, a member is taken for dead. 10 s, fast 500 ms;
+    /// at least two intervals.
     #[serde(with = "humantime_serde")]
     pub heartbeat_timeout: Duration,
     /// How long a candidate waits for answers. 5 s, fast 200 ms.
@@ -30,7 +32,8 @@ pub struct Knobs {
     /// How long a joining peer listens before it forms a first view. 1 s, fast 200 ms.
     #[serde(with = "humantime_serde")]
     pub join_timeout: Duration,
-    /// How long a joining peer believes in a leader that others report and that does not answer. 10 s, fast 1 s.
+    /// How long a joining peer believes in a leader that others report and that does not answer. 10
+    /// s, fast 1 s.
     #[serde(with = "humantime_serde")]
     pub join_patience: Duration,
     /// Joins and leaves within this share one view. 20 ms; 0 to 1 s.
@@ -51,7 +54,8 @@ pub struct Knobs {
     pub merge_retain_entries: u64,
     /// Own readings kept after they are stable, for a merge: how many bytes. 64 MiB.
     pub merge_retain_bytes: u64,
-    /// A member that lags by more entries than this for `slow_timeout` is evicted. 32,768, half of `retain_entries`.
+    /// A member that lags by more entries than this for `slow_timeout` is evicted. 32,768, half of
+    /// `retain_entries`.
     pub max_lag_entries: u64,
     /// How long a member may lag by more than `max_lag_entries`. 30 s, fast 1 s.
     #[serde(with = "humantime_serde")]
@@ -62,14 +66,16 @@ pub struct Knobs {
     pub members_max: u64,
     /// Groups of other names on the same network are none of our business. `sensors`.
     pub cluster: String,
-    /// What a partition does to the group: `available` (both sides go on) or `primary` (the side with a quorum does). `available`.
+    /// What a partition does to the group: `available` (both sides go on) or `primary` (the side
+    /// with a quorum does). `available`.
     pub mode: Mode,
-    /// When a reading is handed over unless its publisher says otherwise: `agreed` or `safe`. `agreed`.
+    /// When a reading is handed over unless its publisher says otherwise: `agreed` or `safe`.
+    /// `agreed`.
     pub delivery: Guarantee,
     /// Whether a member that outranks the leader takes over, once it keeps up. `false`.
     pub preempt: bool,
-    /// What this peer wants of the past when it joins without a log: `from_now`, or `last N` entries as far as the leader
-    /// retains them. `from_now`.
+    /// What this peer wants of the past when it joins without a log: `from_now`, or `last N`
+    /// entries as far as the leader retains them. `from_now`.
     pub late_join: LateJoin,
     /// Who founds the group together, mode `primary` only. Nobody.
     pub bootstrap: Vec<PeerId>,
@@ -144,28 +150,34 @@ impl Config {
         self.knobs.mode == Mode::Primary
     }
 
-    /// The digest of the cluster's name and mode, as the wire carries it: peers of two modes never form one group.
+    /// The digest of the cluster's name and mode, as the wire carries it: peers of two modes never
+    /// form one group.
     #[must_use]
     pub fn cluster(&self) -> u64 {
         self.cluster
     }
 
-    /// How long a witness waits for the leader's answer before it takes the silence for one:
-    /// half of the shorter of `election_timeout` and `sync_timeout`, so that the verdict is there before the asker's own deadline.
+    /// How long a witness waits for the leader's answer before it takes the silence for one: half
+    /// of the shorter of `election_timeout` and `sync_timeout`, so that the verdict is there before
+    /// the asker's own deadline.
     #[must_use]
     pub fn witness_timeout(&self) -> Duration {
         self.knobs.election_timeout.min(self.knobs.sync_timeout) / 2
     }
 
-    /// How long an answer that is given at once may take, there and back, before the question is put on a new connection: the
-    /// shortest of `heartbeat_interval`, a quarter of `heartbeat_timeout`, and what a witness waits.
+    /// How long an answer that is given at once may take, there and back, before the question is
+    /// put on a new connection: the shortest of `heartbeat_interval`, a quarter of
+    /// `heartbeat_timeout`, and what a witness waits.
     #[must_use]
     pub fn round(&self) -> Duration {
-        self.knobs.heartbeat_interval.min(self.knobs.heartbeat_timeout / 4).min(self.witness_timeout())
+        self.knobs
+            .heartbeat_interval
+            .min(self.knobs.heartbeat_timeout / 4)
+            .min(self.witness_timeout())
     }
 
-    /// How long a candidate asks only a few: a quarter of `election_timeout`, so that a witness that is asked then still has
-    /// the time for its verdict.
+    /// How long a candidate asks only a few: a quarter of `election_timeout`, so that a witness
+    /// that is asked then still has the time for its verdict.
     pub(crate) fn few_timeout(&self) -> Duration {
         self.knobs.election_timeout / 4
     }
@@ -175,8 +187,8 @@ impl Config {
         self.witness_timeout() / 4
     }
 
-    /// Mode `primary`: a leader that no quorum has answered for that long steps down; four fifths of `heartbeat_timeout`, so that
-    /// it has before its members' own deadlines pass.
+    /// Mode `primary`: a leader that no quorum has answered for that long steps down; four fifths
+    /// of `heartbeat_timeout`, so that it has before its members' own deadlines pass.
     #[must_use]
     pub fn quorum_timeout(&self) -> Duration {
         self.knobs.heartbeat_timeout * 4 / 5
@@ -202,10 +214,18 @@ impl TryFrom<Knobs> for Config {
 
     fn try_from(knobs: Knobs) -> Result<Self, ConfigError> {
         let span = |knob, got: Duration, least: Duration, most: Duration| {
-            if got < least || got > most { Err(ConfigError::Span { knob, got, least, most }) } else { Ok(()) }
+            if got < least || got > most {
+                Err(ConfigError::Span { knob, got, least, most })
+            } else {
+                Ok(())
+            }
         };
         let count = |knob, got: u64, least: u64, most: u64| {
-            if got < least || got > most { Err(ConfigError::Count { knob, got, least, most }) } else { Ok(()) }
+            if got < least || got > most {
+                Err(ConfigError::Count { knob, got, least, most })
+            } else {
+                Ok(())
+            }
         };
         span("heartbeat_interval", knobs.heartbeat_interval, TICK, HOUR)?;
         span("heartbeat_timeout", knobs.heartbeat_timeout, TICK, DAY)?;
@@ -222,23 +242,34 @@ impl TryFrom<Knobs> for Config {
         count("retain_entries", knobs.retain_entries, 1, 1 << 24)?;
         count("members_max", knobs.members_max, 1, 65_536)?;
         count("retain_bytes", knobs.retain_bytes, knobs.payload_max, 1 << 34)?;
-        // Views stand in the log, too: were they alone more than it is to retain, nobody could let anybody in.
-        let views = VIEWS_LEAST * View::weight_of(usize::try_from(knobs.members_max).unwrap_or(usize::MAX));
+        // Views stand in the log, too: were they alone more than it is to retain, nobody could let
+        // anybody in.
+        let views =
+            VIEWS_LEAST * View::weight_of(usize::try_from(knobs.members_max).unwrap_or(usize::MAX));
         let least = knobs.payload_max + views;
         if knobs.retain_bytes < least {
-            return Err(ConfigError::Retention { got: knobs.retain_bytes, least, members_max: knobs.members_max });
+            return Err(ConfigError::Retention {
+                got: knobs.retain_bytes,
+                least,
+                members_max: knobs.members_max,
+            });
         }
         count("merge_retain_entries", knobs.merge_retain_entries, 0, 1 << 24)?;
         count("merge_retain_bytes", knobs.merge_retain_bytes, 0, 1 << 34)?;
         count("max_lag_entries", knobs.max_lag_entries, 1, knobs.retain_entries)?;
         if knobs.heartbeat_timeout < 2 * knobs.heartbeat_interval {
-            return Err(ConfigError::Impatient { timeout: knobs.heartbeat_timeout, interval: knobs.heartbeat_interval });
+            return Err(ConfigError::Impatient {
+                timeout: knobs.heartbeat_timeout,
+                interval: knobs.heartbeat_interval,
+            });
         }
         if knobs.cluster.is_empty() || knobs.cluster.len() > 64 {
             return Err(ConfigError::Cluster { length: knobs.cluster.len(), name: knobs.cluster });
         }
         let cluster = match knobs.mode {
-            Mode::Available if !knobs.bootstrap.is_empty() => return Err(ConfigError::NoBootstrap { count: knobs.bootstrap.len() }),
+            Mode::Available if !knobs.bootstrap.is_empty() => {
+                return Err(ConfigError::NoBootstrap { count: knobs.bootstrap.len() });
+            }
             Mode::Available => digest(knobs.cluster.as_bytes()),
             Mode::Primary if knobs.bootstrap.is_empty() => return Err(ConfigError::Bootstrap),
             Mode::Primary => digest(format!("{}\nprimary", knobs.cluster).as_bytes()),
@@ -281,9 +312,15 @@ mod tests {
         check_refused(|k| k.max_lag_entries = 1 << 30, "max_lag_entries");
         check_refused(|k| k.payload_max = 0, "payload_max");
         check_refused(|k| k.window_bytes = 1, "window_bytes");
-        check_refused(|k| k.retain_bytes = 6 << 20, "the views of members_max = 4096 members need 6291968 at least");
+        check_refused(
+            |k| k.retain_bytes = 6 << 20,
+            "the views of members_max = 4096 members need 6291968 at least",
+        );
         check_refused(|k| k.cluster = String::new(), "cluster");
         check_refused(|k| k.mode = Mode::Primary, "bootstrap names nobody");
-        check_refused(|k| k.bootstrap = vec![PeerId::new("p1").expect("a valid name")], "drop bootstrap");
+        check_refused(
+            |k| k.bootstrap = vec![PeerId::new("p1").expect("a valid name")],
+            "drop bootstrap",
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! How often a group asks another one to take it in.
 //!
-//! Two groups that hear each other's beacons are not yet two that can become one: a link may carry one way only, or
-//! break as soon as the merge has begun. A leader that asks in vain asks less and less often, and is free meanwhile to
-//! take in others that ask it; a group that has dissolved, and stands alone again soon afterwards, waits longer before it
-//! dissolves into the same one again. So nothing flaps faster than ever more slowly. Each other leader is remembered by
-//! itself: one that cannot be reached does not stand in the way of one that can.
+//! Two groups that hear each other's beacons are not yet two that can become one: a link may carry
+//! one way only, or break as soon as the merge has begun. A leader that asks in vain asks less and
+//! less often, and is free meanwhile to take in others that ask it; a group that has dissolved, and
+//! stands alone again soon afterwards, waits longer before it dissolves into the same one again. So
+//! nothing flaps faster than ever more slowly. Each other leader is remembered by itself: one that
+//! cannot be reached does not stand in the way of one that can.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,11 +30,14 @@ pub(crate) struct Courtship {
 impl Courtship {
     /// Whether that leader may be asked (again).
     pub(crate) fn may_ask(&self, now: Time, leader: &PeerId) -> bool {
-        let is_over = |pauses: &BTreeMap<PeerId, Hesitation>| pauses.get(leader).is_none_or(|hesitation| hesitation.is_over(now));
+        let is_over = |pauses: &BTreeMap<PeerId, Hesitation>| {
+            pauses.get(leader).is_none_or(|hesitation| hesitation.is_over(now))
+        };
         is_over(&self.asked) && is_over(&self.dissolved)
     }
 
-    /// That leader has invited this one over a link: whether it could be reached before does not matter any more.
+    /// That leader has invited this one over a link: whether it could be reached before does not
+    /// matter any more.
     pub(crate) fn on_invitation(&mut self, leader: &PeerId) {
         self.asked.remove(leader);
     }
@@ -43,7 +47,13 @@ impl Courtship {
     }
 }
 
-fn begin(pauses: &mut BTreeMap<PeerId, Hesitation>, now: Time, leader: &PeerId, first: Duration, most: Duration) {
+fn begin(
+    pauses: &mut BTreeMap<PeerId, Hesitation>,
+    now: Time,
+    leader: &PeerId,
+    first: Duration,
+    most: Duration,
+) {
     pauses.retain(|_, hesitation| !hesitation.is_forgotten(now));
     if pauses.len() < ASKED_MOST || pauses.contains_key(leader) {
         pauses.entry(leader.clone()).or_default().begin(now, first, most);
@@ -51,25 +61,31 @@ fn begin(pauses: &mut BTreeMap<PeerId, Hesitation>, now: Time, leader: &PeerId, 
 }
 
 impl Node {
-    /// Asks no more, if it is so with the leader that is being asked, and that one not again for a while.
+    /// Asks no more, if it is so with the leader that is being asked, and that one not again for a
+    /// while.
     pub(crate) fn stop_courting(&mut self, now: Time, so: impl FnOnce(&mut Courting) -> bool) {
         let first = self.config.knobs().heartbeat_interval;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(courting) = leader.courting.take_if(so) else { return };
-        // By no fixed measure: everything else has the beat of the heartbeats, and two that ask always find each other busy.
+        // By no fixed measure: everything else has the beat of the heartbeats, and two that ask
+        // always find each other busy.
         let most = self.jitter(2 * self.patience());
         self.courtship.put_off(now, courting.leader.id(), first, most);
         self.wants_changed = true;
     }
 
-    /// Another leader is heard whose group is the lesser one: it may not hear this one, or not be able to dial it. So a link is
-    /// made from here, and what is said on it has the other one ask.
+    /// Another leader is heard whose group is the lesser one: it may not hear this one, or not be
+    /// able to dial it. So a link is made from here, and what is said on it has the other one ask.
     pub(crate) fn invite(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let (first, until) = (self.config.knobs().heartbeat_interval, now + self.config.knobs().election_timeout);
+        let (first, until) =
+            (self.config.knobs().heartbeat_interval, now + self.config.knobs().election_timeout);
         let size = self.log.view().map_or(1, |view| view.size() as u64);
         let Role::Leader(leader) = &self.role else { return };
         let outranks = (size, &leader.epoch) > (word.size, &word.epoch);
-        let is_free = leader.inviting.is_none() && leader.is_numbering() && self.leaving.is_none() && !self.config.is_primary();
+        let is_free = leader.inviting.is_none()
+            && leader.is_numbering()
+            && self.leaving.is_none()
+            && !self.config.is_primary();
         let id = word.leader.id();
         if !outranks
             || !is_free
@@ -87,12 +103,17 @@ impl Node {
         self.say_invitation(now, &word.leader.member, out);
     }
 
-    /// A member of another group speaks of its leader, which may be out of reach: the member is dialled, and passes on who leads here.
+    /// A member of another group speaks of its leader, which may be out of reach: the member is
+    /// dialled, and passes on who leads here.
     pub(crate) fn invite_through(&mut self, now: Time, speaker: &Contact, out: &mut Vec<Output>) {
         let until = now + self.config.knobs().election_timeout;
         let is_own = self.log.view().is_some_and(|view| view.names(&speaker.member));
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.inviting.is_none() && leader.is_numbering() && !is_own && !self.config.is_primary() {
+        if leader.inviting.is_none()
+            && leader.is_numbering()
+            && !is_own
+            && !self.config.is_primary()
+        {
             leader.inviting = Some((speaker.clone(), until));
             self.wants_changed = true;
             self.say_invitation(now, &speaker.member, out);
@@ -125,7 +146,8 @@ impl Node {
         self.wants_changed |= leader.inviting.take_if(|(_, until)| *until <= now).is_some();
     }
 
-    /// The group of this peer dissolves into that leader's: should that come to nothing, the next time is not soon.
+    /// The group of this peer dissolves into that leader's: should that come to nothing, the next
+    /// time is not soon.
     pub(crate) fn put_off_dissolving(&mut self, now: Time, leader: &PeerId) {
         let (first, most) = (self.patience(), 4 * self.patience());
         begin(&mut self.courtship.dissolved, now, leader, first, most);

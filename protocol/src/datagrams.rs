@@ -1,9 +1,10 @@
 //! Datagrams: what is heard, and who is answered. A datagram decides nothing.
 //!
-//! Anybody can say anything by datagram in anybody's name. So each one is a prompt: it says whom to ask over a
-//! link, and nothing rests on it before a link has been made and has answered. Two things are done at once, because they
-//! cost little: a member tells a joining peer who leads, and whoever is to be asked is dialled. Everything else waits until a
-//! stranger has been heard for a while (see `strangers`): then it is answered, and a member passes its word on to the leader.
+//! Anybody can say anything by datagram in anybody's name. So each one is a prompt: it says whom to
+//! ask over a link, and nothing rests on it before a link has been made and has answered. Two
+//! things are done at once, because they cost little: a member tells a joining peer who leads, and
+//! whoever is to be asked is dialled. Everything else waits until a stranger has been heard for a
+//! while (see `strangers`): then it is answered, and a member passes its word on to the leader.
 
 use std::net::SocketAddrV4;
 
@@ -26,13 +27,22 @@ pub(crate) enum Via<'a> {
 }
 
 impl Node {
-    pub(crate) fn on_datagram(&mut self, now: Time, source: SocketAddrV4, datagram: Datagram, out: &mut Vec<Output>) {
+    pub(crate) fn on_datagram(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        datagram: Datagram,
+        out: &mut Vec<Output>,
+    ) {
         let from = datagram.from;
         if from.birth == self.me.birth || datagram.cluster != self.config.cluster() {
             return;
         }
         if !self.reach().contact(&from) || !self.reach().holds(&datagram.message) {
-            let why = format!("a datagram {} names one that no peer can have got to", datagram.message.verb());
+            let why = format!(
+                "a datagram {} names one that no peer can have got to",
+                datagram.message.verb()
+            );
             self.reject(Some(from.id()), "number", &why, out);
             return;
         }
@@ -53,10 +63,20 @@ impl Node {
         }
     }
 
-    fn on_request_heard(&mut self, now: Time, source: SocketAddrV4, join: JoinRequest, out: &mut Vec<Output>) {
+    fn on_request_heard(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        join: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
         let (from, ask) = (join.from.clone(), join.ask);
         if self.is_ghost(&from.member) {
-            let known = self.log.view().and_then(|view| view.incarnation(from.id())).unwrap_or(from.member.inc);
+            let known = self
+                .log
+                .view()
+                .and_then(|view| view.incarnation(from.id()))
+                .unwrap_or(from.member.inc);
             let refusal = Rejected { ask: Some(ask), reason: Reason::OldIncarnation { known } };
             self.answer_to(now, source, Message::Rejected(refusal), out);
             return;
@@ -99,16 +119,28 @@ impl Node {
     fn on_caller(&mut self, now: Time, caller: Contact) {
         let may_dial = self.strangers.may_dial(now, caller.address);
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if may_dial && (candidate.callers.len() < CALLERS_MOST || candidate.callers.contains_key(caller.id())) {
+        if may_dial
+            && (candidate.callers.len() < CALLERS_MOST
+                || candidate.callers.contains_key(caller.id()))
+        {
             candidate.callers.insert(caller.id().clone(), caller);
             self.wants_changed = true;
         }
     }
 
-    fn on_leader_heard(&mut self, now: Time, source: SocketAddrV4, from: &Contact, word: &Coordinator, out: &mut Vec<Output>) {
+    fn on_leader_heard(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        from: &Contact,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
         let own_word = word.leader.member == from.member;
         let leader = &word.leader.member;
-        if *leader == self.me.member || matches!(&self.role, Role::Member(following) if following.leader.member == *leader) {
+        if *leader == self.me.member
+            || matches!(&self.role, Role::Member(following) if following.leader.member == *leader)
+        {
             return;
         }
         self.on_beacon(now, &from.member, word, out);
@@ -132,13 +164,17 @@ impl Node {
             Role::Member(following) => {
                 let leader = following.leader.member.clone();
                 let hint = self.leaders_word(None);
-                hint.into_iter().for_each(|hint| self.answer_to(now, source, Message::Coordinator(hint), out));
-                let about = if own_word { as_heard(&word.leader, source) } else { word.leader.clone() };
-                let passed = Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
+                hint.into_iter()
+                    .for_each(|hint| self.answer_to(now, source, Message::Coordinator(hint), out));
+                let about =
+                    if own_word { as_heard(&word.leader, source) } else { word.leader.clone() };
+                let passed =
+                    Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
                 self.send(now, &leader, Message::Coordinator(passed), out);
             }
             Role::Joining(joining) => {
-                let (request, linked) = (self.join_request(joining.ask, None), self.links.is_linked(leader));
+                let (request, linked) =
+                    (self.join_request(joining.ask, None), self.links.is_linked(leader));
                 if !linked {
                     self.answer_to(now, source, Message::NewPeerRequest(request), out);
                 }
@@ -151,11 +187,19 @@ impl Node {
         }
     }
 
-    /// A refusal counts only for a joining peer, and only as the answer to its open question; and what would end it has to
-    /// be said over a link.
-    fn on_refusal_heard(&mut self, now: Time, from: &Contact, rejected: Rejected, out: &mut Vec<Output>) {
+    /// A refusal counts only for a joining peer, and only as the answer to its open question; and
+    /// what would end it has to be said over a link.
+    fn on_refusal_heard(
+        &mut self,
+        now: Time,
+        from: &Contact,
+        rejected: Rejected,
+        out: &mut Vec<Output>,
+    ) {
         match (&self.role, &rejected.reason) {
-            (Role::Joining(joining), Reason::DuplicateId { .. }) if Some(joining.ask) == rejected.ask && !self.been_member => {
+            (Role::Joining(joining), Reason::DuplicateId { .. })
+                if Some(joining.ask) == rejected.ask && !self.been_member =>
+            {
                 self.doubt_own_name(now, from.clone(), out);
             }
             (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.been_member => {
@@ -166,31 +210,51 @@ impl Node {
         }
     }
 
-    /// Whether a stranger has been heard for so long that it is to be answered. Of a large group only some answer.
+    /// Whether a stranger has been heard for so long that it is to be answered. Of a large group
+    /// only some answer.
     fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
         let patience = self.patience();
-        self.strangers.is_due(now, source, patience) && (!matches!(self.role, Role::Member(_)) || self.is_one_of_few())
+        self.strangers.is_due(now, source, patience)
+            && (!matches!(self.role, Role::Member(_)) || self.is_one_of_few())
     }
 
-    /// Whether this member of a large group is one of the few that answer a word that all of them have heard.
+    /// Whether this member of a large group is one of the few that answer a word that all of them
+    /// have heard.
     pub(crate) fn is_one_of_few(&mut self) -> bool {
         let size = self.log.view().map_or(0, |view| view.size() as u64);
         size <= HINTS || self.drawn_below(size) < HINTS
     }
 
     /// Answers a datagram where it came from, unless too many have been answered lately.
-    pub(crate) fn answer_to(&mut self, now: Time, source: SocketAddrV4, message: Message, out: &mut Vec<Output>) {
+    pub(crate) fn answer_to(
+        &mut self,
+        now: Time,
+        source: SocketAddrV4,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
         if self.strangers.may_answer(now) {
             self.whisper(source, message, out);
         }
     }
 
-    /// A request that a member has heard and passes on, or, in mode `primary`, one blocked peer introduces another one.
-    pub(crate) fn on_passed_request(&mut self, now: Time, from: &Member, join: JoinRequest, out: &mut Vec<Output>) {
+    /// A request that a member has heard and passes on, or, in mode `primary`, one blocked peer
+    /// introduces another one.
+    pub(crate) fn on_passed_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        join: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
         if join.leading.is_none() && join.from.birth == self.me.birth {
             return;
         }
-        let introduces = || matches!(self.role, Role::Joining(_)) && self.config.is_primary() && self.blocked.is_some();
+        let introduces = || {
+            matches!(self.role, Role::Joining(_))
+                && self.config.is_primary()
+                && self.blocked.is_some()
+        };
         if join.leading.is_none() && self.is_follower(from) {
             self.on_join_request(now, Via::Passed, join, out);
         } else if join.leading.is_none() && introduces() {
@@ -201,13 +265,20 @@ impl Node {
     }
 
     /// The same of a leader's beacon.
-    pub(crate) fn on_passed_beacon(&mut self, now: Time, from: &Member, word: &Coordinator, out: &mut Vec<Output>) {
+    pub(crate) fn on_passed_beacon(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
         if self.is_follower(from) && word.leader.birth != self.me.birth {
             self.meet(now, word, out);
         }
     }
 
-    /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member over a link: it is passed on.
+    /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member
+    /// over a link: it is passed on.
     pub(crate) fn on_invitation(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
         let leader = following.leader.member.clone();
@@ -260,11 +331,23 @@ mod tests {
     }
 
     fn stops(puppet: &Puppet) -> Vec<&StopReason> {
-        puppet.out.iter().filter_map(|output| if let Output::Stop(reason) = output { Some(reason) } else { None }).collect()
+        puppet
+            .out
+            .iter()
+            .filter_map(
+                |output| if let Output::Stop(reason) = output { Some(reason) } else { None },
+            )
+            .collect()
     }
 
     fn beacon(n: u16, size: u64) -> Message {
-        Message::Coordinator(Coordinator { leader: peer(n), epoch: epoch_of(&peer(n)), size, ask: None, names_you: false })
+        Message::Coordinator(Coordinator {
+            leader: peer(n),
+            epoch: epoch_of(&peer(n)),
+            size,
+            ask: None,
+            names_you: false,
+        })
     }
 
     /// Where it has dialled, and whom it has answered by datagram, since somebody last looked.
@@ -282,14 +365,24 @@ mod tests {
 
     #[test]
     fn no_datagram_ends_or_moves_anybody() {
-        let puppets = [Puppet::newcomer(Knobs::fast()), Puppet::member(Knobs::fast()), Puppet::leader(Knobs::fast())];
+        let puppets = [
+            Puppet::newcomer(Knobs::fast()),
+            Puppet::member(Knobs::fast()),
+            Puppet::leader(Knobs::fast()),
+        ];
         for mut puppet in puppets {
             let ask = if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 7 };
             let before = puppet.node.status();
             puppet.out.clear();
             for from in [peer(3), peer(9)] {
                 for ask in [None, Some(7), Some(ask)] {
-                    for reason in [later(u64::MAX), later(1 << 62), Reason::NotMember, Reason::NotLeader, Reason::Busy] {
+                    for reason in [
+                        later(u64::MAX),
+                        later(1 << 62),
+                        Reason::NotMember,
+                        Reason::NotLeader,
+                        Reason::Busy,
+                    ] {
                         puppet.hear(&from, no(ask, reason));
                     }
                     puppet.hear(&from, no(ask, Reason::DuplicateId { holder: peer(9).address }));
@@ -297,16 +390,29 @@ mod tests {
             }
             let after = puppet.node.status();
             assert!(stops(&puppet).is_empty(), "{:?}", puppet.out);
-            assert_eq!((before.role, before.incarnation, before.view_id), (after.role, after.incarnation, after.view_id));
+            assert_eq!(
+                (before.role, before.incarnation, before.view_id),
+                (after.role, after.incarnation, after.view_id)
+            );
         }
     }
 
     #[test]
     fn a_joining_peer_takes_a_later_incarnation_within_a_bound() {
         let mut puppet = Puppet::newcomer(Knobs::fast());
-        let ask = |puppet: &Puppet| if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 };
+        let ask = |puppet: &Puppet| {
+            if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 }
+        };
         let top = Incarnation(1).reach().0;
-        for (known, inc) in [(top + 1, 1), (5, 7), (6, 7), (3, 7), (top - 1, top + 1), (top, top + 1), (top + 2, top + 1)] {
+        for (known, inc) in [
+            (top + 1, 1),
+            (5, 7),
+            (6, 7),
+            (3, 7),
+            (top - 1, top + 1),
+            (top, top + 1),
+            (top + 2, top + 1),
+        ] {
             let ask = ask(&puppet);
             puppet.hear(&peer(9), no(Some(ask), later(known)));
             assert_eq!(puppet.node.me.member.inc, Incarnation(inc), "after {known}");
@@ -316,7 +422,9 @@ mod tests {
     #[test]
     fn one_of_its_own_group_ends_it_at_the_second_word_and_a_stranger_never() {
         let question = |told: Vec<Message>| {
-            told.into_iter().find_map(|message| if let Message::ViewSyncRequest { ask } = message { Some(ask) } else { None })
+            told.into_iter().find_map(|message| {
+                if let Message::ViewSyncRequest { ask } = message { Some(ask) } else { None }
+            })
         };
         let mut puppet = Puppet::member(Knobs::fast());
         puppet.greet(&peer(9), nothing());
@@ -337,18 +445,25 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_has_to_be_said_twice_over_a_link() {
         let mut puppet = Puppet::newcomer(Knobs::fast());
-        let ask = |puppet: &Puppet| if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 };
+        let ask = |puppet: &Puppet| {
+            if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 }
+        };
         let taken = |ask| no(Some(ask), Reason::DuplicateId { holder: peer(4).address });
         puppet.hear(&peer(9), taken(ask(&puppet)));
         assert_eq!(reached(&mut puppet).0, [peer(9).address], "who says so is asked");
         puppet.greet(&peer(9), nothing());
         puppet.say(&peer(9), taken(ask(&puppet)));
-        assert_eq!(stops(&puppet), [&StopReason::DuplicateId { holder: peer(4).address, own: peer(1).address }]);
+        assert_eq!(
+            stops(&puppet),
+            [&StopReason::DuplicateId { holder: peer(4).address, own: peer(1).address }]
+        );
     }
 
     #[test]
     fn the_leader_that_it_asks_ends_it_by_its_name_only_when_its_own_group_has_disowned_it() {
-        for (disowned, leads, ends) in [(false, true, false), (true, false, false), (true, true, true)] {
+        for (disowned, leads, ends) in
+            [(false, true, false), (true, false, false), (true, true, true)]
+        {
             let mut puppet = Puppet::member(Knobs::fast());
             puppet.greet(&peer(9), nothing());
             if disowned {
@@ -361,9 +476,12 @@ mod tests {
             }
             for word in 1..=2 {
                 assert!(stops(&puppet).is_empty(), "after {} words", word - 1);
-                let Role::Joining(joining) = &puppet.node.role else { panic!("it asks {:?}", puppet.node.phase()) };
+                let Role::Joining(joining) = &puppet.node.role else {
+                    panic!("it asks {:?}", puppet.node.phase())
+                };
                 let ask = joining.ask;
-                puppet.say(&peer(9), no(Some(ask), Reason::DuplicateId { holder: peer(4).address }));
+                puppet
+                    .say(&peer(9), no(Some(ask), Reason::DuplicateId { holder: peer(4).address }));
             }
             assert_eq!(!stops(&puppet).is_empty(), ends, "disowned: {disowned}, asks it: {leads}");
         }
@@ -374,7 +492,12 @@ mod tests {
         let mut puppet = Puppet::leader(Knobs::fast());
         puppet.out.clear();
         let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 40_000);
-        let datagram = Datagram { cluster: puppet.node.config.cluster(), from: peer(9), count: 1, message: wish(&peer(9)) };
+        let datagram = Datagram {
+            cluster: puppet.node.config.cluster(),
+            from: peer(9),
+            count: 1,
+            message: wish(&peer(9)),
+        };
         let at_source = SocketAddrV4::new(*source.ip(), peer(9).address.port());
         let mut dialled = vec![];
         for _ in 0..50 {
@@ -391,12 +514,17 @@ mod tests {
             }
         }
         assert_eq!(dialled.first(), Some(&at_source));
-        assert!(dialled.len() <= 3 && dialled.iter().all(|to| [at_source, peer(9).address].contains(to)), "{dialled:?}");
+        assert!(
+            dialled.len() <= 3
+                && dialled.iter().all(|to| [at_source, peer(9).address].contains(to)),
+            "{dialled:?}"
+        );
     }
 
     #[test]
     fn who_is_blocked_dials_another_that_asks_and_answers_it_after_a_while() {
-        let bootstrap = ["p1", "p2", "p3"].map(|id| PeerId::new(id).expect("a valid name")).to_vec();
+        let bootstrap =
+            ["p1", "p2", "p3"].map(|id| PeerId::new(id).expect("a valid name")).to_vec();
         let mut puppet = Puppet::member(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
         puppet.fail(&peer(3));
         while puppet.node.blocked.is_none() {
@@ -419,7 +547,9 @@ mod tests {
     #[test]
     fn a_member_answers_another_leader_after_a_while_and_passes_its_word_on() {
         let mut puppet = Puppet::member(Knobs::fast());
-        let passed = |told: Vec<Message>| told.into_iter().filter(|message| matches!(message, Message::Coordinator(_))).count();
+        let passed = |told: Vec<Message>| {
+            told.into_iter().filter(|message| matches!(message, Message::Coordinator(_))).count()
+        };
         let (mut answers, mut passes) = (0, 0);
         for n in 1..=20 {
             puppet.say(&peer(3), beat(n, 0));
@@ -439,9 +569,16 @@ mod tests {
 
     #[test]
     fn a_leader_invites_a_lesser_one_and_asks_a_better_one() {
-        let lesser = Contact { member: Member { inc: Incarnation(0), ..peer(0).member }, ..peer(0) };
+        let lesser =
+            Contact { member: Member { inc: Incarnation(0), ..peer(0).member }, ..peer(0) };
         let word = |leader: &Contact, size| {
-            Message::Coordinator(Coordinator { leader: leader.clone(), epoch: epoch_of(leader), size, ask: None, names_you: false })
+            Message::Coordinator(Coordinator {
+                leader: leader.clone(),
+                epoch: epoch_of(leader),
+                size,
+                ask: None,
+                names_you: false,
+            })
         };
         let mut puppet = Puppet::leader(Knobs::fast());
         puppet.out.clear();
@@ -451,8 +588,14 @@ mod tests {
             puppet.give(Input::Wake);
         }
         let (dialled, answered) = reached(&mut puppet);
-        assert_eq!((dialled.first(), &answered[..]), (Some(&lesser.address), &[lesser.address][..]));
+        assert_eq!(
+            (dialled.first(), &answered[..]),
+            (Some(&lesser.address), &[lesser.address][..])
+        );
         puppet.greet(&lesser, nothing());
-        assert!(puppet.told(&lesser).iter().any(|message| matches!(message, Message::Coordinator(_))), "it is invited");
+        assert!(
+            puppet.told(&lesser).iter().any(|message| matches!(message, Message::Coordinator(_))),
+            "it is invited"
+        );
     }
 }

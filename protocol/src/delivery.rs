@@ -1,9 +1,9 @@
 //! What has been handed to the sinks, and what comes next.
 //!
-//! The position is the log's; what was handed over is this peer's own (see `handed`). It is never rolled back and never
-//! shipped, so a reading that comes again in another log is told apart and not handed over twice. One that comes too late
-//! to be handed over in its origin's order is told as a gap. Views come into force here, at their place among the readings
-//! (virtual synchrony).
+//! The position is the log's; what was handed over is this peer's own (see `handed`). It is never
+//! rolled back and never shipped, so a reading that comes again in another log is told apart and
+//! not handed over twice. One that comes too late to be handed over in its origin's order is told
+//! as a gap. Views come into force here, at their place among the readings (virtual synchrony).
 
 use crate::handed::{Handed, Standing};
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
@@ -51,7 +51,15 @@ impl Absence {
 impl Sinks {
     pub(crate) fn new() -> Self {
         let (delivered, tell_from, away) = (Seq::ZERO, Seq::ZERO, Absence::NONE);
-        Self { delivered, is_new: true, handed: Handed::default(), in_force: ViewId::ZERO, tell_from, away, told: None }
+        Self {
+            delivered,
+            is_new: true,
+            handed: Handed::default(),
+            in_force: ViewId::ZERO,
+            tell_from,
+            away,
+            told: None,
+        }
     }
 
     pub(crate) fn delivered(&self) -> Seq {
@@ -64,7 +72,13 @@ impl Sinks {
     }
 
     /// Hands over everything up to `limit` that the log holds.
-    pub(crate) fn deliver(&mut self, log: &Log, limit: Seq, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+    pub(crate) fn deliver(
+        &mut self,
+        log: &Log,
+        limit: Seq,
+        me: (&PeerId, Incarnation),
+        out: &mut Vec<Output>,
+    ) {
         // Whatever stands together was numbered in one epoch; but that is another peer's word.
         while self.delivered < limit && self.delivered < log.contiguous() {
             let first = self.delivered.next();
@@ -80,7 +94,14 @@ impl Sinks {
         }
     }
 
-    fn deliver_entry(&mut self, log: &Log, at: (&LogId, &Epoch, Seq), entry: Entry, me: (&PeerId, Incarnation), out: &mut Vec<Output>) {
+    fn deliver_entry(
+        &mut self,
+        log: &Log,
+        at: (&LogId, &Epoch, Seq),
+        entry: Entry,
+        me: (&PeerId, Incarnation),
+        out: &mut Vec<Output>,
+    ) {
         let (name, epoch, seq) = at;
         match entry {
             Entry::Readings { origin, first, guarantee, ordered, readings } => {
@@ -93,9 +114,19 @@ impl Sinks {
                     match standing {
                         Standing::Repeat => {
                             (past..next).for_each(|at| {
-                                let (log, epoch, view_id, origin_inc) = (name.clone(), epoch.clone(), self.in_force, origin.inc);
-                                let (seq, oseq, origin) = (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
-                                out.push(Output::Note(Note::DupSuppressed { log, epoch, seq, view_id, origin, origin_inc, oseq }));
+                                let (log, epoch, view_id, origin_inc) =
+                                    (name.clone(), epoch.clone(), self.in_force, origin.inc);
+                                let (seq, oseq, origin) =
+                                    (seq.plus(at - past), oseq.plus(at - past), origin.id.clone());
+                                out.push(Output::Note(Note::DupSuppressed {
+                                    log,
+                                    epoch,
+                                    seq,
+                                    view_id,
+                                    origin,
+                                    origin_inc,
+                                    oseq,
+                                }));
                             });
                             out.push(repeat((name, epoch, seq), to, &origin, (oseq, end)));
                         }
@@ -103,8 +134,19 @@ impl Sinks {
                         Standing::Fresh => {
                             self.handed.add(&origin, oseq, end);
                             let readings = readings.slice(past..next);
-                            let (log, epoch, view_id, origin) = (name.clone(), epoch.clone(), self.in_force, origin.clone());
-                            let run = Run { log, epoch, view_id, first: seq, origin, oseq, guarantee, ordered, readings };
+                            let (log, epoch, view_id, origin) =
+                                (name.clone(), epoch.clone(), self.in_force, origin.clone());
+                            let run = Run {
+                                log,
+                                epoch,
+                                view_id,
+                                first: seq,
+                                origin,
+                                oseq,
+                                guarantee,
+                                ordered,
+                                readings,
+                            };
                             out.push(Output::Deliver(Delivery::Run(run)));
                         }
                     }
@@ -117,7 +159,16 @@ impl Sinks {
                 if !had || (&origin.id, origin.inc) == me {
                     let (log, epoch, view_id) = (name.clone(), epoch.clone(), self.in_force);
                     let (origin, origin_inc) = (origin.id.clone(), origin.inc);
-                    out.push(Output::Note(Note::Lost { log, epoch, seq, view_id, origin, origin_inc, from, to }));
+                    out.push(Output::Note(Note::Lost {
+                        log,
+                        epoch,
+                        seq,
+                        view_id,
+                        origin,
+                        origin_inc,
+                        from,
+                        to,
+                    }));
                 }
                 if had {
                     out.push(repeat(at, seq, &origin, (from, to)));
@@ -132,7 +183,9 @@ impl Sinks {
                 self.in_force = view.view_id;
                 // Another log may still bring those back who are gone, so the bound is generous.
                 self.handed.forget(HANDED_MOST, |id| log.remembers(id));
-                out.push(Output::Deliver(Delivery::View(Box::new(standing(log, name, seq, &view)))));
+                out.push(Output::Deliver(Delivery::View(Box::new(standing(
+                    log, name, seq, &view,
+                )))));
                 let was_away = seq < self.tell_from || self.away.covers(seq);
                 if !was_away && view.incarnation(me.0) == Some(me.1) {
                     self.tell(log, &view, seq, out);
@@ -141,9 +194,9 @@ impl Sinks {
         }
     }
 
-    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on after `resume`. After an
-    /// admission, `let_in` is the position of the view that admitted this peer, and views are told from there on. After a
-    /// cut it is nothing: the cut's views are told.
+    /// The log has become another one that agrees with the old one up to `fork`; deliveries go on
+    /// after `resume`. After an admission, `let_in` is the position of the view that admitted this
+    /// peer, and views are told from there on. After a cut it is nothing: the cut's views are told.
     pub(crate) fn on_log_replaced(
         &mut self,
         log: &Log,
@@ -153,10 +206,16 @@ impl Sinks {
         out: &mut Vec<Output>,
     ) {
         if let Some(let_in) = let_in {
-            // Let in again before it was told of the view that let it in first, and which stands: that one is its first still.
-            let first = if (Seq(1)..=fork).contains(&self.away.back) { self.away.back } else { self.tell_from };
+            // Let in again before it was told of the view that let it in first, and which stands:
+            // that one is its first still.
+            let first = if (Seq(1)..=fork).contains(&self.away.back) {
+                self.away.back
+            } else {
+                self.tell_from
+            };
             let joined_before = self.told.is_none() && (Seq(1)..=fork).contains(&first);
-            self.away = if joined_before { Absence { held: fork, back: let_in } } else { Absence::NONE };
+            self.away =
+                if joined_before { Absence { held: fork, back: let_in } } else { Absence::NONE };
             self.tell_from = if joined_before { first.min(let_in) } else { let_in };
         } else {
             self.tell_from = self.tell_from.min(fork.next());
@@ -171,8 +230,8 @@ impl Sinks {
             }
             self.delivered = fork;
         }
-        // A newcomer has no past to miss: its first delivery is where it joined. The same is true of a
-        // peer that comes to a log of which its sinks have had nothing.
+        // A newcomer has no past to miss: its first delivery is where it joined. The same is true
+        // of a peer that comes to a log of which its sinks have had nothing.
         self.is_new |= self.delivered == Seq::ZERO;
         if !self.is_new && self.delivered < resume {
             let (from, to) = (self.delivered.next(), resume);
@@ -186,16 +245,36 @@ impl Sinks {
 
     fn tell(&mut self, log: &Log, view: &View, seq: Seq, out: &mut Vec<Output>) {
         // In another log views may come that are older than those told; they are history, not news.
-        if self.told.as_ref().is_some_and(|told| (&view.epoch, view.view_id) <= (&told.epoch, told.view_id)) {
+        if self
+            .told
+            .as_ref()
+            .is_some_and(|told| (&view.epoch, view.view_id) <= (&told.epoch, told.view_id))
+        {
             return;
         }
         let before = self.told.replace(view.clone());
         let before = before.as_ref();
-        for contact in view.members.iter().filter(|contact| before.is_none_or(|old| !old.names(&contact.member))) {
-            out.push(Output::Note(Note::PeerAdded { peer: contact.id().clone(), peer_inc: contact.member.inc, view_id: view.view_id }));
+        for contact in view
+            .members
+            .iter()
+            .filter(|contact| before.is_none_or(|old| !old.names(&contact.member)))
+        {
+            out.push(Output::Note(Note::PeerAdded {
+                peer: contact.id().clone(),
+                peer_inc: contact.member.inc,
+                view_id: view.view_id,
+            }));
         }
-        for contact in before.iter().flat_map(|old| old.members.iter()).filter(|contact| !view.names(&contact.member)) {
-            out.push(Output::Note(Note::PeerRemoved { peer: contact.id().clone(), peer_inc: contact.member.inc, view_id: view.view_id }));
+        for contact in before
+            .iter()
+            .flat_map(|old| old.members.iter())
+            .filter(|contact| !view.names(&contact.member))
+        {
+            out.push(Output::Note(Note::PeerRemoved {
+                peer: contact.id().clone(),
+                peer_inc: contact.member.inc,
+                view_id: view.view_id,
+            }));
         }
         out.push(Output::Note(Note::View {
             view_id: view.view_id,
@@ -210,8 +289,21 @@ impl Sinks {
 }
 
 /// What stands there is nothing new.
-fn repeat((log, epoch, seq): (&LogId, &Epoch, Seq), last: Seq, origin: &Member, (from, to): (Oseq, Oseq)) -> Output {
-    Output::Deliver(Delivery::Repeat { log: log.clone(), epoch: epoch.clone(), seq, last, origin: origin.clone(), from, to })
+fn repeat(
+    (log, epoch, seq): (&LogId, &Epoch, Seq),
+    last: Seq,
+    origin: &Member,
+    (from, to): (Oseq, Oseq),
+) -> Output {
+    Output::Deliver(Delivery::Repeat {
+        log: log.clone(),
+        epoch: epoch.clone(),
+        seq,
+        last,
+        origin: origin.clone(),
+        from,
+        to,
+    })
 }
 
 /// A view at its place, beside the one before it in the log.
@@ -219,7 +311,10 @@ fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> seam::Standing {
     let before = log.view_in_force(seq.previous());
     let has = |view: Option<&View>, member: &Member| view.is_some_and(|view| view.names(member));
     let members = |view: Option<&View>| -> Vec<Member> {
-        view.into_iter().flat_map(|view| view.members.iter()).map(|contact| contact.member.clone()).collect()
+        view.into_iter()
+            .flat_map(|view| view.members.iter())
+            .map(|contact| contact.member.clone())
+            .collect()
     };
     let (mut joined, mut left) = (members(Some(view)), members(before));
     joined.retain(|member| !has(before, member));
@@ -227,9 +322,14 @@ fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> seam::Standing {
     seam::Standing { log: name.clone(), seq, view: view.clone(), joined, left }
 }
 
-/// Tells that what stands there will not be handed over, together with what stands before it where that was just told.
+/// Tells that what stands there will not be handed over, together with what stands before it where
+/// that was just told.
 fn pass_over(log: &LogId, from: Seq, to: Seq, out: &mut Vec<Output>) {
-    if let [.., Output::Note(Note::Gap { to: told, why, .. }), Output::Deliver(Delivery::Gap { to: handed, .. })] = &mut out[..]
+    if let [
+        ..,
+        Output::Note(Note::Gap { to: told, why, .. }),
+        Output::Deliver(Delivery::Gap { to: handed, .. }),
+    ] = &mut out[..]
         && told.next() == from
         && why == LATE
     {
@@ -272,8 +372,14 @@ mod tests {
 
     fn view(id: u64, members: &[Member]) -> Entry {
         let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5_001);
-        let contact = |member: &Member| Contact { member: member.clone(), birth: 1, address, explicit: 0 };
-        Entry::View(View::new(ViewId(id), epoch(1), member("p1", 1).id, members.iter().map(contact).collect()))
+        let contact =
+            |member: &Member| Contact { member: member.clone(), birth: 1, address, explicit: 0 };
+        Entry::View(View::new(
+            ViewId(id),
+            epoch(1),
+            member("p1", 1).id,
+            members.iter().map(contact).collect(),
+        ))
     }
 
     fn log(entries: Vec<Entry>) -> Log {
@@ -296,34 +402,74 @@ mod tests {
     fn a_view_tells_who_came_and_who_went() {
         let (p1, p2, p3) = (member("p1", 1), member("p2", 1), member("p3", 1));
         let later = member("p2", 2);
-        let log = log(vec![view(1, &[p1.clone(), p2]), view(2, &[p1.clone(), later, p3.clone()]), view(3, &[p3]), view(4, &[p1])]);
+        let log = log(vec![
+            view(1, &[p1.clone(), p2]),
+            view(2, &[p1.clone(), later, p3.clone()]),
+            view(3, &[p3]),
+            view(4, &[p1]),
+        ]);
         let said: Vec<String> = deliver(&mut Sinks::new(), &log)
             .iter()
             .filter_map(|output| match output {
-                Output::Note(Note::PeerAdded { peer, peer_inc, view_id }) => Some(format!("{view_id} +{peer}#{peer_inc}")),
-                Output::Note(Note::PeerRemoved { peer, peer_inc, view_id }) => Some(format!("{view_id} -{peer}#{peer_inc}")),
+                Output::Note(Note::PeerAdded { peer, peer_inc, view_id }) => {
+                    Some(format!("{view_id} +{peer}#{peer_inc}"))
+                }
+                Output::Note(Note::PeerRemoved { peer, peer_inc, view_id }) => {
+                    Some(format!("{view_id} -{peer}#{peer_inc}"))
+                }
                 Output::Note(Note::View { view_id, .. }) => Some(format!("view {view_id}")),
                 _ => None,
             })
             .collect();
         // The third one does not name this peer, and is none of its business.
-        let wanted = ["1 +p1#1", "1 +p2#1", "view 1", "2 +p2#2", "2 +p3#1", "2 -p2#1", "view 2", "4 -p2#2", "4 -p3#1", "view 4"];
+        let wanted = [
+            "1 +p1#1", "1 +p2#1", "view 1", "2 +p2#2", "2 +p3#1", "2 -p2#1", "view 2", "4 -p2#2",
+            "4 -p3#1", "view 4",
+        ];
         assert_eq!(said, wanted);
     }
 
     #[test]
     fn a_declaration_is_handed_over_once_and_its_origin_tells_it_each_time() {
         let check = |origin: &Member, told: usize| {
-            let lost = |from: u64, to: u64| Entry::Lost { origin: origin.clone(), from: Oseq(from), to: Oseq(to) };
+            let lost = |from: u64, to: u64| Entry::Lost {
+                origin: origin.clone(),
+                from: Oseq(from),
+                to: Oseq(to),
+            };
             let lost_once = lost(1, 3);
-            let out = deliver(&mut Sinks::new(), &log(vec![data(origin, 1), lost(2, 3), lost(2, 3), data(origin, 3), data(origin, 4)]));
-            let notes = out.iter().filter(|output| matches!(output, Output::Note(Note::Lost { .. }))).count();
-            let lost = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Lost { .. }))).count();
-            let readings = out.iter().filter(|output| matches!(output, Output::Deliver(Delivery::Run(_)))).count();
-            let again = out.iter().filter(|output| matches!(output, Output::Note(Note::DupSuppressed { .. }))).count();
+            let out = deliver(
+                &mut Sinks::new(),
+                &log(vec![
+                    data(origin, 1),
+                    lost(2, 3),
+                    lost(2, 3),
+                    data(origin, 3),
+                    data(origin, 4),
+                ]),
+            );
+            let notes = out
+                .iter()
+                .filter(|output| matches!(output, Output::Note(Note::Lost { .. })))
+                .count();
+            let lost = out
+                .iter()
+                .filter(|output| matches!(output, Output::Deliver(Delivery::Lost { .. })))
+                .count();
+            let readings = out
+                .iter()
+                .filter(|output| matches!(output, Output::Deliver(Delivery::Run(_))))
+                .count();
+            let again = out
+                .iter()
+                .filter(|output| matches!(output, Output::Note(Note::DupSuppressed { .. })))
+                .count();
             assert_eq!((notes, lost, readings, again), (told, 1, 2, 1), "{origin}");
             let first = deliver(&mut Sinks::new(), &log(vec![lost_once]));
-            assert!(matches!(&first[..], [Output::Note(Note::Lost { .. }), Output::Deliver(_)]), "the first time");
+            assert!(
+                matches!(&first[..], [Output::Note(Note::Lost { .. }), Output::Deliver(_)]),
+                "the first time"
+            );
         };
         check(&member("p1", 1), 2);
         check(&member("p2", 1), 1);
@@ -342,7 +488,8 @@ mod tests {
         assert!(keeps(&sinks, 1) && !keeps(&sinks, 2) && !keeps(&sinks, 3) && keeps(&sinks, 4));
     }
 
-    /// What becomes of readings: `1` is delivered, `=1` repeats, and what is passed over stands in brackets, by position.
+    /// What becomes of readings: `1` is delivered, `=1` repeats, and what is passed over stands in
+    /// brackets, by position.
     fn fate(out: &[Output]) -> Vec<String> {
         let fate = |output: &Output| match output {
             Output::Deliver(Delivery::Run(run)) => Some(format!("{}", run.oseq)),
@@ -356,8 +503,17 @@ mod tests {
     #[test]
     fn what_a_later_life_has_published_says_nothing_of_an_earlier_one() {
         let (early, late, mut sinks) = (member("p4", 1), member("p4", 2), Sinks::new());
-        assert_eq!(fate(&deliver(&mut sinks, &log(vec![data(&late, 1), data(&late, 2)]))), ["1", "2"]);
-        let other = log(vec![data(&early, 1), data(&early, 2), data(&late, 1), data(&late, 2), data(&late, 3)]);
+        assert_eq!(
+            fate(&deliver(&mut sinks, &log(vec![data(&late, 1), data(&late, 2)]))),
+            ["1", "2"]
+        );
+        let other = log(vec![
+            data(&early, 1),
+            data(&early, 2),
+            data(&late, 1),
+            data(&late, 2),
+            data(&late, 3),
+        ]);
         sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, None), &mut Vec::new());
         assert_eq!(fate(&deliver(&mut sinks, &other)), ["1", "2", "=1", "=2", "3"]);
     }
@@ -373,7 +529,8 @@ mod tests {
         sinks.on_log_replaced(&other, &other.name(), Seq::ZERO, (Seq::ZERO, None), &mut Vec::new());
         let out = deliver(&mut sinks, &other);
         assert_eq!(fate(&out), ["[1-2]", "1", "[4-4]", "=4", "=5", "6"]);
-        let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Gap { .. }))).count();
+        let told =
+            out.iter().filter(|output| matches!(output, Output::Note(Note::Gap { .. }))).count();
         assert_eq!(told, 2, "each range is told once, and handed over");
     }
 
@@ -381,7 +538,11 @@ mod tests {
     fn what_only_the_old_log_had_is_told_and_what_is_gone_is_a_gap() {
         let p2 = member("p2", 1);
         let log = log((1..=6).map(|n| data(&p2, n)).collect());
-        let check = |delivered: u64, fork: u64, resume: u64, diverged: Option<(u64, u64)>, gap: Option<(u64, u64)>| {
+        let check = |delivered: u64,
+                     fork: u64,
+                     resume: u64,
+                     diverged: Option<(u64, u64)>,
+                     gap: Option<(u64, u64)>| {
             let (mut sinks, mut out) = (Sinks::new(), Vec::new());
             (sinks.delivered, sinks.is_new) = (Seq(delivered), delivered == 0);
             sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq(resume), None), &mut out);
@@ -393,7 +554,11 @@ mod tests {
                 Output::Deliver(Delivery::Gap { from, to, .. }) => Some((from.0, to.0)),
                 _ => None,
             });
-            assert_eq!((said, missed), (diverged, gap), "delivered {delivered}, fork {fork}, resume {resume}");
+            assert_eq!(
+                (said, missed),
+                (diverged, gap),
+                "delivered {delivered}, fork {fork}, resume {resume}"
+            );
         };
         check(0, 0, 4, None, None);
         check(3, 3, 3, None, None);
@@ -410,12 +575,23 @@ mod tests {
         let name = log.name();
         for (fork, resume, delivered) in [(0, 4, 4), (2, 3, 3), (3, 5, 5), (1, 0, 1)] {
             sinks.on_log_replaced(&log, &name, Seq(fork), (Seq(resume), None), &mut out);
-            assert_eq!((out.len(), sinks.delivered), (0, Seq(delivered)), "fork {fork}, resume {resume}");
+            assert_eq!(
+                (out.len(), sinks.delivered),
+                (0, Seq(delivered)),
+                "fork {fork}, resume {resume}"
+            );
         }
         deliver(&mut sinks, &log);
         sinks.on_log_replaced(&log, &name, Seq(2), (Seq::ZERO, None), &mut out);
-        assert!(matches!(out[..], [Output::Deliver(Delivery::Diverged { from: Seq(3), to: Seq(6), .. }), _]), "{out:?}");
-        // Of a log that shares nothing with the old one they have had nothing, whatever a snapshot stands for.
+        assert!(
+            matches!(
+                out[..],
+                [Output::Deliver(Delivery::Diverged { from: Seq(3), to: Seq(6), .. }), _]
+            ),
+            "{out:?}"
+        );
+        // Of a log that shares nothing with the old one they have had nothing, whatever a snapshot
+        // stands for.
         sinks.on_log_replaced(&log, &name, Seq::ZERO, (Seq(4), None), &mut out);
         out.clear();
         sinks.on_log_replaced(&log, &name, Seq(2), (Seq::ZERO, None), &mut out);
@@ -425,7 +601,13 @@ mod tests {
         sinks.deliver(&log, Seq(1), (&member("p1", 1).id, Incarnation(1)), &mut out);
         out.clear();
         sinks.on_log_replaced(&log, &name, Seq::ZERO, (Seq::ZERO, None), &mut out);
-        assert!(matches!(out[..], [Output::Deliver(Delivery::Diverged { from: Seq(1), to: Seq(1), .. }), _]), "{out:?}");
+        assert!(
+            matches!(
+                out[..],
+                [Output::Deliver(Delivery::Diverged { from: Seq(1), to: Seq(1), .. }), _]
+            ),
+            "{out:?}"
+        );
     }
 
     #[test]
@@ -435,15 +617,37 @@ mod tests {
         let told = |replaced: &[(u64, Option<u64>)]| -> Vec<u64> {
             let (mut sinks, mut out) = (Sinks::new(), Vec::new());
             for (fork, let_in) in replaced {
-                sinks.on_log_replaced(&log, &log.name(), Seq(*fork), (Seq::ZERO, let_in.map(Seq)), &mut out);
+                sinks.on_log_replaced(
+                    &log,
+                    &log.name(),
+                    Seq(*fork),
+                    (Seq::ZERO, let_in.map(Seq)),
+                    &mut out,
+                );
             }
             let told = deliver(&mut sinks, &log);
-            told.iter().filter_map(|output| if let Output::Note(Note::View { seq, .. }) = output { Some(seq.0) } else { None }).collect()
+            told.iter()
+                .filter_map(|output| {
+                    if let Output::Note(Note::View { seq, .. }) = output {
+                        Some(seq.0)
+                    } else {
+                        None
+                    }
+                })
+                .collect()
         };
         assert_eq!(told(&[(0, Some(2))]), [2, 3, 4, 5, 6]);
-        assert_eq!(told(&[(0, Some(2)), (3, Some(5))]), [2, 3, 5, 6], "4 came into force while it was away");
+        assert_eq!(
+            told(&[(0, Some(2)), (3, Some(5))]),
+            [2, 3, 5, 6],
+            "4 came into force while it was away"
+        );
         assert_eq!(told(&[(0, Some(2)), (3, Some(5)), (6, None)]), [2, 3, 5, 6]);
-        assert_eq!(told(&[(0, Some(2)), (3, Some(5)), (3, None)]), [2, 3, 4, 5, 6], "the cut goes on from what it held");
+        assert_eq!(
+            told(&[(0, Some(2)), (3, Some(5)), (3, None)]),
+            [2, 3, 4, 5, 6],
+            "the cut goes on from what it held"
+        );
         assert_eq!(told(&[(0, Some(2)), (3, Some(4)), (4, Some(6))]), [4, 6]);
         assert_eq!(told(&[(0, Some(4)), (5, None)]), [4, 5, 6]);
         assert_eq!(told(&[(0, Some(4)), (2, None)]), [3, 4, 5, 6]);
@@ -458,8 +662,18 @@ mod tests {
                 deliver(&mut sinks, &log);
             }
             sinks.tell_from = Seq(before);
-            sinks.on_log_replaced(&log, &log.name(), Seq(fork), (Seq::ZERO, Some(Seq(let_in))), &mut out);
-            assert_eq!(sinks.tell_from, Seq(from), "told {told}, let in at {before} and {let_in}, fork {fork}");
+            sinks.on_log_replaced(
+                &log,
+                &log.name(),
+                Seq(fork),
+                (Seq::ZERO, Some(Seq(let_in))),
+                &mut out,
+            );
+            assert_eq!(
+                sinks.tell_from,
+                Seq(from),
+                "told {told}, let in at {before} and {let_in}, fork {fork}"
+            );
         };
         check(false, 2, 3, 5, 2);
         check(false, 2, 2, 5, 2);

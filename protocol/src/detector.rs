@@ -1,9 +1,11 @@
-//! Failure detection by silence: liveness is a **completed round trip, judged by its start**, at both ends.
+//! Failure detection by silence: liveness is a **completed round trip, judged by its start**, at
+//! both ends.
 //!
-//! Intuition: after a pause a socket is full of frames that look fresh and are not; what counts is when the question
-//! was asked to which an answer has come. A leader judges a member by when the acknowledged heartbeat was *sent*; a
-//! member judges its leader by when the ACK was sent that the leader echoes, so a leader that does not hear a member is
-//! as silent to it as one that says nothing.
+//! Intuition: after a pause a socket is full of frames that look fresh and are not; what counts is
+//! when the question was asked to which an answer has come. A leader judges a member by when the
+//! acknowledged heartbeat was *sent*; a member judges its leader by when the ACK was sent that the
+//! leader echoes, so a leader that does not hear a member is as silent to it as one that says
+//! nothing.
 //!
 //! Pure arithmetic on times it is given. Connection loss is none of its business (see `links`).
 
@@ -50,7 +52,8 @@ impl Started {
     }
 }
 
-/// How long ago the last completed round trip started, and how that is moved when this peer itself ran late.
+/// How long ago the last completed round trip started, and how that is moved when this peer itself
+/// ran late.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Liveness {
     proven_at: Time,
@@ -73,14 +76,15 @@ impl Liveness {
         self.proven_at + patience
     }
 
-    /// This peer's own loop ran late until now: whoever it judges could not have been heard meanwhile. Who has come in during
-    /// that time has lost less of it.
+    /// This peer's own loop ran late until now: whoever it judges could not have been heard
+    /// meanwhile. Who has come in during that time has lost less of it.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         self.proven_at = (self.proven_at + lag).min(now).max(self.proven_at);
     }
 }
 
-/// Enough for any timeout that is a sensible multiple of the interval; an older answer proves nothing anyway.
+/// Enough for any timeout that is a sensible multiple of the interval; an older answer proves
+/// nothing anyway.
 const RING: usize = 64;
 
 #[cfg(test)]
@@ -108,8 +112,16 @@ mod tests {
         liveness.excuse(at(199), Duration::from_secs(5));
         assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(205));
         liveness.excuse(at(197), Duration::from_secs(5));
-        assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(207), "nobody has answered later than now");
+        assert_eq!(
+            liveness.lost_at(Duration::from_secs(10)),
+            at(207),
+            "nobody has answered later than now"
+        );
         liveness.excuse(at(190), Duration::from_secs(5));
-        assert_eq!(liveness.lost_at(Duration::from_secs(10)), at(207), "nor is anything taken back");
+        assert_eq!(
+            liveness.lost_at(Duration::from_secs(10)),
+            at(207),
+            "nor is anything taken back"
+        );
     }
 }

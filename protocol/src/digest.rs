@@ -1,7 +1,8 @@
 //! What a payload is called in events: 64 bits of FNV-1a, as sixteen hex digits.
 //!
-//! Events name a payload instead of repeating it, so that whoever judges a run can tell whether two peers were handed the
-//! same bytes. Not for secrets: whoever wants two payloads of one digest finds them.
+//! Events name a payload instead of repeating it, so that whoever judges a run can tell whether two
+//! peers were handed the same bytes. Not for secrets: whoever wants two payloads of one digest
+//! finds them.
 
 use std::fmt;
 
@@ -62,7 +63,8 @@ impl de::Visitor<'_> for Digits {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
-        let number = u64::from_str_radix(text, 16).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+        let number = u64::from_str_radix(text, 16)
+            .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
         Ok(Digest(number))
     }
 }

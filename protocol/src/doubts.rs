@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::config::{Config, Knobs, Mode};
 use crate::id::{Contact, Epoch, Seq, ViewId};
-use crate::message::{Coordinator, Election, Entry, LogEnd, Message, Ordered, Reason, Rejected, SyncRequest};
+use crate::message::{
+    Coordinator, Election, Entry, LogEnd, Message, Ordered, Reason, Rejected, SyncRequest,
+};
 use crate::phase::Phase;
 use crate::puppet::{Puppet, beat, epoch_of, nothing, peer, reborn};
 use crate::role::Role;
@@ -26,9 +28,17 @@ fn member_of(members: &[u16]) -> Puppet {
 /// `p3` numbers a view.
 fn numbers_view(puppet: &mut Puppet, id: u64, members: &[u16]) {
     let (leader, epoch) = (peer(3), epoch_of(&peer(3)));
-    let view = View::new(ViewId(id), epoch.clone(), leader.id().clone(), members.iter().copied().map(peer).collect());
+    let view = View::new(
+        ViewId(id),
+        epoch.clone(),
+        leader.id().clone(),
+        members.iter().copied().map(peer).collect(),
+    );
     let run = vec![Entry::View(view)];
-    puppet.say(&leader, Message::Ordered(Ordered { epoch, first: Seq(id), run, stable: Seq::ZERO, repair: None }));
+    puppet.say(
+        &leader,
+        Message::Ordered(Ordered { epoch, first: Seq(id), run, stable: Seq::ZERO, repair: None }),
+    );
 }
 
 fn asks(puppet: &mut Puppet, who: &Contact) {
@@ -43,15 +53,21 @@ fn claims(puppet: &mut Puppet, who: &Contact, epoch: Epoch) {
 
 fn refusal(puppet: &mut Puppet, to: &Contact) -> Option<Reason> {
     let told = puppet.told(to);
-    assert!(!told.iter().any(|message| matches!(message, Message::Ok { .. } | Message::Clear { .. })), "{told:?}");
-    told.into_iter().find_map(|message| if let Message::Rejected(Rejected { reason, .. }) = message { Some(reason) } else { None })
+    assert!(
+        !told.iter().any(|message| matches!(message, Message::Ok { .. } | Message::Clear { .. })),
+        "{told:?}"
+    );
+    told.into_iter().find_map(|message| {
+        if let Message::Rejected(Rejected { reason, .. }) = message { Some(reason) } else { None }
+    })
 }
 
 /// The question that the peer puts to another one that connects anew.
 fn open_question(puppet: &mut Puppet, to: &Contact) -> u64 {
     let end = puppet.node.log.end();
     puppet.greet(to, end);
-    let ask = |message| if let Message::Election(election) = message { Some(election.ask) } else { None };
+    let ask =
+        |message| if let Message::Election(election) = message { Some(election.ask) } else { None };
     puppet.told(to).into_iter().filter_map(ask).next_back().expect("it asks")
 }
 
@@ -67,8 +83,12 @@ fn a_verdict_is_for_those_that_are_members_by_then() {
         assert_eq!(puppet.node.phase(), Phase::Asking);
         let told = puppet.told(&peer(2));
         let is_answered = told.iter().any(|message| matches!(message, Message::Clear { ask: 77 }));
-        let is_turned_away =
-            told.iter().any(|message| matches!(message, Message::Rejected(Rejected { ask: Some(77), reason: Reason::NotMember })));
+        let is_turned_away = told.iter().any(|message| {
+            matches!(
+                message,
+                Message::Rejected(Rejected { ask: Some(77), reason: Reason::NotMember })
+            )
+        });
         assert_eq!((is_answered, is_turned_away), (!is_put_out, is_put_out), "{told:?}");
     }
 }
@@ -76,7 +96,10 @@ fn a_verdict_is_for_those_that_are_members_by_then() {
 #[test]
 fn a_claimant_that_gains_nothing_by_a_higher_epoch_is_not_told_of_one() {
     let late = || Epoch { round: 1, owner: peer(2).member };
-    for (members, why) in [(&[1, 2, 3][..], Reason::Stale { promised: epoch_of(&peer(3)) }), (&[1, 3], Reason::NotMember)] {
+    for (members, why) in [
+        (&[1, 2, 3][..], Reason::Stale { promised: epoch_of(&peer(3)) }),
+        (&[1, 3], Reason::NotMember),
+    ] {
         let mut puppet = member_of(members);
         let end = puppet.node.log.end();
         puppet.greet(&peer(2), end);
@@ -128,7 +151,8 @@ fn who_has_promised_asks_for_the_outcome_on_a_new_connection() {
     assert_eq!(puppet.node.phase(), Phase::Waiting);
     let (knobs, round) = (Knobs::fast(), puppet.node.config.round());
     puppet.out.clear();
-    let dials = |output: &Output| matches!(output, Output::Dial { to, .. } if *to == peer(2).address);
+    let dials =
+        |output: &Output| matches!(output, Output::Dial { to, .. } if *to == peer(2).address);
     puppet.rest(knobs.sync_timeout);
     assert!(!puppet.out.iter().any(dials), "the claimant may still collect promises");
     puppet.rest(round);
@@ -141,7 +165,16 @@ fn a_full_group_is_believed_over_a_link_as_long_as_it_answers() {
         let mut puppet = Puppet::newcomer(Knobs::fast());
         let (leader, epoch) = (peer(3), epoch_of(&peer(3)));
         puppet.greet(&leader, nothing());
-        puppet.hear(&leader, Message::Coordinator(Coordinator { leader: peer(3), epoch, size: 2, ask: None, names_you: false }));
+        puppet.hear(
+            &leader,
+            Message::Coordinator(Coordinator {
+                leader: peer(3),
+                epoch,
+                size: 2,
+                ask: None,
+                names_you: false,
+            }),
+        );
         for n in 0..100 {
             let Role::Joining(joining) = &puppet.node.role else { break };
             let busy = Message::Rejected(Rejected { ask: Some(joining.ask), reason: Reason::Busy });
@@ -151,7 +184,11 @@ fn a_full_group_is_believed_over_a_link_as_long_as_it_answers() {
             puppet.say(&leader, busy);
             puppet.rest(Duration::from_millis(500));
         }
-        assert_eq!(puppet.node.phase() == Phase::Joining, full, "only leaders say by datagram that they are busy");
+        assert_eq!(
+            puppet.node.phase() == Phase::Joining,
+            full,
+            "only leaders say by datagram that they are busy"
+        );
     }
 }
 
@@ -185,8 +222,11 @@ fn a_refusal_of_long_ago_is_no_proof_when_it_asks_again() {
 #[test]
 fn who_is_blocked_asks_a_later_life_that_is_further_in_its_log() {
     for (epochs, other_log, is_asked) in [(1, false, true), (0, false, false), (1, true, false)] {
-        let mut puppet =
-            Puppet::member(Knobs { mode: Mode::Primary, bootstrap: [1, 2, 3].map(|n| peer(n).member.id).into(), ..Knobs::fast() });
+        let mut puppet = Puppet::member(Knobs {
+            mode: Mode::Primary,
+            bootstrap: [1, 2, 3].map(|n| peer(n).member.id).into(),
+            ..Knobs::fast()
+        });
         puppet.fail(&peer(3));
         puppet.rest(puppet.node.config.knobs().election_timeout * 4);
         assert!(puppet.node.blocked.is_some(), "{:?}", puppet.node.phase());
@@ -195,6 +235,10 @@ fn who_is_blocked_asks_a_later_life_that_is_further_in_its_log() {
         let log_id = if other_log { epoch_of(&peer(2)) } else { own.log_id };
         puppet.greet(&reborn(3), LogEnd { epoch, log_id, ..own });
         let asks = |message: &Message| matches!(message, Message::Election(_));
-        assert_eq!(puppet.told(&reborn(3)).iter().any(asks), is_asked, "{epochs} epochs later, in another log: {other_log}");
+        assert_eq!(
+            puppet.told(&reborn(3)).iter().any(asks),
+            is_asked,
+            "{epochs} epochs later, in another log: {other_log}"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Bully election: the best living peer asks to lead; the sync decides where its log continues.
 //!
-//! Intuition: ask around, and wait for whoever is better; if nobody better answers in time, nobody better is alive
-//! (Garcia-Molina 1982). A few of the better ones are asked first, and everybody before the asker claims (see `asking`).
-//! Bully needs bounded delays to be safe, so here it only chooses who *asks*: a claim is fenced by its epoch, and a leader
-//! that works is protected by a question that only itself can answer (a veto never rests on memory; etcd's PreVote is a
-//! cousin). What a claimant may adopt is in `sync`.
+//! Intuition: ask around, and wait for whoever is better; if nobody better answers in time, nobody
+//! better is alive (Garcia-Molina 1982). A few of the better ones are asked first, and everybody
+//! before the asker claims (see `asking`). Bully needs bounded delays to be safe, so here it only
+//! chooses who *asks*: a claim is fenced by its epoch, and a leader that works is protected by a
+//! question that only itself can answer (a veto never rests on memory; etcd's PreVote is a cousin).
+//! What a claimant may adopt is in `sync`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +20,17 @@ use crate::time::Time;
 
 impl Node {
     /// Misses its leader from now on, and asks around; after a hand-over there is nobody to ask.
-    pub(crate) fn become_candidate(&mut self, now: Time, cause: Cause, missed: Option<PeerId>, out: &mut Vec<Output>) {
+    pub(crate) fn become_candidate(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        missed: Option<PeerId>,
+        out: &mut Vec<Output>,
+    ) {
         let mut candidate = self.candidate(now, missed);
         if cause == Cause::OwnWord {
-            // It lives and does not lead: nothing to wait for when asking, but it keeps its place if it promises.
+            // It lives and does not lead: nothing to wait for when asking, but it keeps its place
+            // if it promises.
             candidate.revived.extend(candidate.missed.clone());
         }
         candidate.only_silent = matches!(cause, Cause::Silence | Cause::Witnessed);
@@ -49,11 +57,13 @@ impl Node {
                 candidate.handed_over = false;
             }
             Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
-                // A member promises to nobody but the leader that it follows, so nobody is missed here.
+                // A member promises to nobody but the leader that it follows, so nobody is missed
+                // here.
                 let mut candidate = self.candidate(now, None);
                 candidate.phase = phase;
                 if !matches!(self.role, Role::Leader(_)) {
-                    // It has asked nobody, and needs a link to nobody else. Who led hands over to everybody.
+                    // It has asked nobody, and needs a link to nobody else. Who led hands over to
+                    // everybody.
                     candidate.few = Some(BTreeSet::from([on.clone()]));
                 }
                 self.role = Role::Candidate(candidate);
@@ -63,14 +73,17 @@ impl Node {
         self.answer_witnessed(now, out);
     }
 
-    /// The facts of a candidate: it asks the members of its newest view, or, without one, the joiners it has heard.
+    /// The facts of a candidate: it asks the members of its newest view, or, without one, the
+    /// joiners it has heard.
     pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Box<Candidate> {
         let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
             Role::Joining(_) if self.is_elector() => (false, self.electorate()),
             Role::Joining(joining) => {
-                // A group that has dissolved into one that is silent comes together again: its members know each other.
+                // A group that has dissolved into one that is silent comes together again: its
+                // members know each other.
                 let own = if self.merging { self.electorate() } else { BTreeMap::new() };
-                let heard = joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone()));
+                let heard =
+                    joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone()));
                 (true, heard.chain(own).collect())
             }
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
@@ -106,7 +119,10 @@ impl Node {
     }
 
     fn asking(&self, now: Time) -> Phase {
-        Phase::Asking { until: now + self.config.knobs().election_timeout, few_until: now + self.config.few_timeout() }
+        Phase::Asking {
+            until: now + self.config.knobs().election_timeout,
+            few_until: now + self.config.few_timeout(),
+        }
     }
 
     /// Asks around (again).
@@ -143,14 +159,23 @@ impl Node {
 
     fn tell_election(&self, cause: Cause, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let higher = candidate.awaited().filter(|contact| contact.outranks(&self.me)).map(|contact| contact.id().clone()).collect();
-        out.push(Output::Note(Note::ElectionStarted { cause, higher, missed: candidate.missed.clone() }));
+        let higher = candidate
+            .awaited()
+            .filter(|contact| contact.outranks(&self.me))
+            .map(|contact| contact.id().clone())
+            .collect();
+        out.push(Output::Note(Note::ElectionStarted {
+            cause,
+            higher,
+            missed: candidate.missed.clone(),
+        }));
     }
 
     /// Repeats the open question to everybody who is asked.
     pub(crate) fn put_question_to_all(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let members: Vec<Member> = candidate.asked.values().map(|contact| contact.member.clone()).collect();
+        let members: Vec<Member> =
+            candidate.asked.values().map(|contact| contact.member.clone()).collect();
         for member in members {
             self.put_question(now, &member, out);
         }
@@ -159,24 +184,35 @@ impl Node {
     /// Repeats to one member whatever question is open to it; called whenever a link to it is new.
     pub(crate) fn put_question(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let asked = candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member) && candidate.asks(&member.id);
+        let asked =
+            candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+                && candidate.asks(&member.id);
         let (ask, first_view) = (candidate.ask, candidate.first_view);
         match &candidate.phase {
             Phase::Asking { .. } | Phase::Blocked { .. } if asked => {
-                // In a claim on a first view the log does not matter, and saying none says that it is one.
-                let none = LogEnd { epoch: Epoch::none(), contiguous: crate::id::Seq::ZERO, log_id: Epoch::none() };
+                // In a claim on a first view the log does not matter, and saying none says that it
+                // is one.
+                let none = LogEnd {
+                    epoch: Epoch::none(),
+                    contiguous: crate::id::Seq::ZERO,
+                    log_id: Epoch::none(),
+                };
                 let end = if first_view { none } else { self.log.end() };
                 let election = Election { ask, candidate: self.me.clone(), end };
                 self.send(now, member, Message::Election(election), out);
             }
-            Phase::Vetoed { .. } if candidate.named.as_ref().is_some_and(|named| named.member == *member) => {
+            Phase::Vetoed { .. }
+                if candidate.named.as_ref().is_some_and(|named| named.member == *member) =>
+            {
                 self.send(now, member, Message::ViewSyncRequest { ask }, out);
             }
             Phase::Syncing(claim) if asked => {
-                // An answer may have shown a newer view: whoever only that one names knows by it that it is asked rightly.
+                // An answer may have shown a newer view: whoever only that one names knows by it
+                // that it is asked rightly.
                 let newest = self.adopted_views().0.into_iter().next().map(|(_, view)| view);
                 let view = newest.filter(|_| !first_view);
-                let request = SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
+                let request =
+                    SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
                 self.send(now, member, Message::SeqSyncRequest(request), out);
             }
             Phase::Waiting { on, .. } if asked => {
@@ -190,7 +226,11 @@ impl Node {
                 }
             }
             Phase::Adopting { .. } => self.ask_missing(now, out),
-            Phase::Asking { .. } | Phase::Blocked { .. } | Phase::Vetoed { .. } | Phase::Waiting { .. } | Phase::Syncing(_) => {}
+            Phase::Asking { .. }
+            | Phase::Blocked { .. }
+            | Phase::Vetoed { .. }
+            | Phase::Waiting { .. }
+            | Phase::Syncing(_) => {}
         }
     }
 
@@ -208,11 +248,16 @@ impl Node {
             return;
         }
         let Role::Candidate(candidate) = &mut self.role else { return };
-        // Each answer brings this question up again, so who still has many to wait for does not look at each of them.
+        // Each answer brings this question up again, so who still has many to wait for does not
+        // look at each of them.
         let clear = candidate.heard_enough(candidate.answered.len() + candidate.busy.len())
             && candidate.awaited().all(|contact| candidate.has_spoken(contact.id()));
         let only_silent = |id: &PeerId| candidate.is_silent(id) && !candidate.revived.contains(id);
-        let suspects = candidate.suspects.iter().filter(|id| only_silent(id)).filter_map(|id| candidate.asked.get(id));
+        let suspects = candidate
+            .suspects
+            .iter()
+            .filter(|id| only_silent(id))
+            .filter_map(|id| candidate.asked.get(id));
         let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
         if clear && (candidate.answered.is_empty() || candidate.asks_again) && may_answer {
             // Nobody else can say whether they live, or what is said is of before. They have been
@@ -226,7 +271,13 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_election(&mut self, now: Time, from: &Member, election: Election, out: &mut Vec<Output>) {
+    pub(crate) fn on_election(
+        &mut self,
+        now: Time,
+        from: &Member,
+        election: Election,
+        out: &mut Vec<Output>,
+    ) {
         let (ask, first_view) = (election.ask, election.end.epoch.is_none());
         if election.candidate.member != *from {
             self.reject(Some(&from.id), "ELECTION", "for another peer", out);
@@ -237,27 +288,39 @@ impl Node {
         }
         match &self.role {
             Role::Leader(_) => {
-                // A working leader is its own veto. It says whether its view names the asker, which may have to rejoin.
+                // A working leader is its own veto. It says whether its view names the asker, which
+                // may have to rejoin.
                 let word = self.own_word(Some(ask), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
-                // A candidate lets a heartbeat go unanswered; the next one may come only when its silence is too long.
+                // A candidate lets a heartbeat go unanswered; the next one may come only when its
+                // silence is too long.
                 self.greet(now, from, out);
             }
             Role::Candidate(candidate) if candidate.is_standing() => {
                 let word = self.own_word(Some(ask), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
             }
-            Role::Joining(_) if first_view && self.founds_nothing() => self.refuse(now, from, Some(ask), Reason::NotMember, out),
-            Role::Joining(_) if !first_view && self.is_elector() && self.vouched_for(now).is_none() && self.knows(from, &election.end) => {
+            Role::Joining(_) if first_view && self.founds_nothing() => {
+                self.refuse(now, from, Some(ask), Reason::NotMember, out)
+            }
+            Role::Joining(_)
+                if !first_view
+                    && self.is_elector()
+                    && self.vouched_for(now).is_none()
+                    && self.knows(from, &election.end) =>
+            {
                 if self.gives_way(now) {
                     self.send(now, from, Message::Clear { ask }, out);
                     return;
                 }
-                // Its log may be needed for a quorum; and with nobody to admit it, it misses a leader like everybody else.
+                // Its log may be needed for a quorum; and with nobody to admit it, it misses a
+                // leader like everybody else.
                 self.become_candidate(now, Cause::Again, None, out);
                 self.answer(now, from, &election.candidate, ask, out);
             }
-            Role::Joining(_) if !first_view && self.votes_empty() && self.vouched_for(now).is_none() => {
+            Role::Joining(_)
+                if !first_view && self.votes_empty() && self.vouched_for(now).is_none() =>
+            {
                 // A view may name it that it has not got yet; it stands in nobody's way.
                 self.send(now, from, Message::Clear { ask }, out);
             }
@@ -274,7 +337,9 @@ impl Node {
                         self.send(now, from, Message::Clear { ask }, out);
                         return;
                     }
-                    let outranks = self.me.outranks(&election.candidate) && self.leaving.is_none() && self.may_lead();
+                    let outranks = self.me.outranks(&election.candidate)
+                        && self.leaving.is_none()
+                        && self.may_lead();
                     self.answer(now, from, &election.candidate, ask, out);
                     if outranks {
                         self.become_candidate(now, Cause::FirstView, None, out);
@@ -285,7 +350,9 @@ impl Node {
                 let reason = candidate.stranger();
                 self.refuse(now, from, Some(ask), reason, out);
             }
-            Role::Candidate(candidate) if candidate.first_view => self.answer(now, from, &election.candidate, ask, out),
+            Role::Candidate(candidate) if candidate.first_view => {
+                self.answer(now, from, &election.candidate, ask, out)
+            }
             Role::Member(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
                 self.refuse(now, from, Some(ask), Reason::NotMember, out);
             }
@@ -296,7 +363,12 @@ impl Node {
                         // Said before it led, and overtaken on another link.
                         return;
                     }
-                    self.miss(now, Cause::OwnWord, &Evidence::OwnWord { verb: "ELECTION".to_owned() }, out);
+                    self.miss(
+                        now,
+                        Cause::OwnWord,
+                        &Evidence::OwnWord { verb: "ELECTION".to_owned() },
+                        out,
+                    );
                     self.answer(now, from, &election.candidate, ask, out);
                 } else {
                     self.witness(now, |witness| {
@@ -308,11 +380,12 @@ impl Node {
         }
     }
 
-    /// Whether somebody belongs to this group: the newest view held names it, or it is further in the same log, where it
-    /// may be named by a view that is still to come.
+    /// Whether somebody belongs to this group: the newest view held names it, or it is further in
+    /// the same log, where it may be named by a view that is still to come.
     fn knows(&self, member: &Member, end: &LogEnd) -> bool {
         let own = self.log.end();
-        // In mode `primary` there is one log, and whoever is further in it may know of views that this peer lacks.
+        // In mode `primary` there is one log, and whoever is further in it may know of views that
+        // this peer lacks.
         let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
         let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
         // Whoever has its promise was known when it got it.
@@ -320,7 +393,14 @@ impl Node {
     }
 
     /// OK if this peer outranks the candidate, else CLEAR.
-    fn answer(&mut self, now: Time, to: &Member, candidate: &Contact, ask: u64, out: &mut Vec<Output>) {
+    fn answer(
+        &mut self,
+        now: Time,
+        to: &Member,
+        candidate: &Contact,
+        ask: u64,
+        out: &mut Vec<Output>,
+    ) {
         // Who is leaving does not stand in anybody's way.
         let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
             Message::Ok { ask }
@@ -334,11 +414,15 @@ impl Node {
         let until = now + self.config.outcome_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.revive(&from.id);
-        if candidate.ask != ask || !candidate.has_asked(from) || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. }) {
+        if candidate.ask != ask
+            || !candidate.has_asked(from)
+            || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. })
+        {
             return;
         }
         if candidate.suspects.contains(&from.id) {
-            // It has let this candidate down before and is not waited for; but it answers, and counts for a quorum.
+            // It has let this candidate down before and is not waited for; but it answers, and
+            // counts for a quorum.
             if self.config.is_primary() {
                 candidate.answered.insert(from.id.clone());
                 self.claim_if_clear(now, out);
@@ -359,24 +443,36 @@ impl Node {
     }
 
     /// "This peer leads": an announcement, or the answer to some question of this peer's.
-    pub(crate) fn on_coordinator(&mut self, now: Time, from: &Member, word: Coordinator, out: &mut Vec<Output>) {
+    pub(crate) fn on_coordinator(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: Coordinator,
+        out: &mut Vec<Output>,
+    ) {
         let own_word = word.leader.member == *from;
         if word.ask.is_none() {
             if own_word {
                 // What a stranger announces changes nothing, and is nothing to tell.
-                if word.epoch >= self.promised && (self.promised.owner == *from || self.counts(from)) {
+                if word.epoch >= self.promised
+                    && (self.promised.owner == *from || self.counts(from))
+                {
                     let (log, epoch) = (self.log.name(), word.epoch.clone());
                     out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
                 }
                 self.courtship.on_invitation(&from.id);
                 self.on_beacon(now, from, &word, out);
                 self.on_invitation(now, &word, out);
-                // Over a link, and in that order: whoever is not in the list is told so instead of getting the cut.
+                // Over a link, and in that order: whoever is not in the list is told so instead of
+                // getting the cut.
                 let left_out = !word.names_you && word.epoch >= self.promised;
                 let waits = match &self.role {
                     Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
-                    // It was building its log when its leader asked, and has arrived in an epoch that is over.
-                    Role::Member(following) => following.leader.member == *from && following.epoch < word.epoch,
+                    // It was building its log when its leader asked, and has arrived in an epoch
+                    // that is over.
+                    Role::Member(following) => {
+                        following.leader.member == *from && following.epoch < word.epoch
+                    }
                     Role::Joining(_) | Role::Leader(_) => false,
                 };
                 if left_out && waits {
@@ -393,13 +489,22 @@ impl Node {
         }
         match &mut self.role {
             Role::Leader(leader) => {
-                let yes = leader.courting.as_ref().is_some_and(|courting| own_word && word.ask == Some(courting.ask));
+                let yes = leader
+                    .courting
+                    .as_ref()
+                    .is_some_and(|courting| own_word && word.ask == Some(courting.ask));
                 if yes {
                     self.dissolve(now, out);
                 }
             }
-            Role::Joining(joining) if word.ask == Some(joining.ask) => self.on_beacon(now, from, &word, out),
-            Role::Candidate(candidate) if candidate.is_asking(word.ask) && candidate.has_asked(from) && !candidate.is_standing() => {
+            Role::Joining(joining) if word.ask == Some(joining.ask) => {
+                self.on_beacon(now, from, &word, out)
+            }
+            Role::Candidate(candidate)
+                if candidate.is_asking(word.ask)
+                    && candidate.has_asked(from)
+                    && !candidate.is_standing() =>
+            {
                 if own_word {
                     self.end_candidacy(now, word, out);
                 } else {
@@ -410,12 +515,21 @@ impl Node {
         }
     }
 
-    /// Somebody has just had an answer from the leader: this peer asks it itself, and claims nothing in this round.
-    pub(crate) fn on_veto(&mut self, now: Time, by: &Member, leader: Contact, out: &mut Vec<Output>) {
+    /// Somebody has just had an answer from the leader: this peer asks it itself, and claims
+    /// nothing in this round.
+    pub(crate) fn on_veto(
+        &mut self,
+        now: Time,
+        by: &Member,
+        leader: Contact,
+        out: &mut Vec<Output>,
+    ) {
         let until = now + self.config.knobs().election_timeout;
         let me = self.me.member.clone();
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if leader.member == me || matches!(candidate.phase, Phase::Waiting { .. } | Phase::Adopting { .. }) {
+        if leader.member == me
+            || matches!(candidate.phase, Phase::Waiting { .. } | Phase::Adopting { .. })
+        {
             return;
         }
         out.push(Output::Note(Note::Vetoed { by: by.id.clone(), leader: leader.id().clone() }));
@@ -458,7 +572,14 @@ impl Node {
         if self.witness.is_none() {
             let until = now + self.config.witness_timeout();
             let ask = self.fresh_ask();
-            self.witness = Some(Witness { ask, asked_at: now, until, asked: false, electors: BTreeMap::new(), claim: None });
+            self.witness = Some(Witness {
+                ask,
+                asked_at: now,
+                until,
+                asked: false,
+                electors: BTreeMap::new(),
+                claim: None,
+            });
         }
         if let Some(witness) = &mut self.witness {
             note(witness);
@@ -469,7 +590,10 @@ impl Node {
     pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
         let leader = following.leader.member.clone();
-        let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked)) else { return };
+        let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked))
+        else {
+            return;
+        };
         let sent = self.send(now, &leader, Message::ViewSyncRequest { ask }, out);
         if let Some(witness) = &mut self.witness {
             witness.asked = sent;
@@ -484,14 +608,17 @@ impl Node {
             self.send(now, &candidate.member, Message::Coordinator(veto), out);
         }
         if let Some(request) = witness.claim {
-            let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
+            let veto =
+                hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
             self.send(now, &request.claimant.member, Message::Coordinator(veto), out);
         }
     }
 
     /// The leader has not answered in time: it is missed here, too.
     pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.witness.as_ref().filter(|witness| witness.until <= now) else { return };
+        let Some(witness) = self.witness.as_ref().filter(|witness| witness.until <= now) else {
+            return;
+        };
         let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
         if matches!(self.role, Role::Member(_)) {
             self.miss(now, Cause::Witnessed, &evidence, out);
@@ -546,9 +673,12 @@ impl Node {
             self.wants_changed = true;
             self.ask_again_soon(now);
         }
-        let source_gone = self.building.as_ref().is_some_and(|building| building.source.member == *member);
+        let source_gone =
+            self.building.as_ref().is_some_and(|building| building.source.member == *member);
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if candidate.asked.get(&member.id).is_none_or(|contact| contact.member != *member) || !candidate.dropped.insert(member.id.clone()) {
+        if candidate.asked.get(&member.id).is_none_or(|contact| contact.member != *member)
+            || !candidate.dropped.insert(member.id.clone())
+        {
             return;
         }
         self.wants_changed = true;
@@ -557,11 +687,15 @@ impl Node {
             Phase::Syncing(_) => self.close_if_complete(now, out),
             Phase::Waiting { on, .. } if *on == member.id => self.ask(now, Cause::Again, out),
             Phase::Adopting { .. } if source_gone => self.adoption_failed(now, out),
-            Phase::Waiting { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. } | Phase::Adopting { .. } => {}
+            Phase::Waiting { .. }
+            | Phase::Vetoed { .. }
+            | Phase::Blocked { .. }
+            | Phase::Adopting { .. } => {}
         }
     }
 
-    /// The leader that a veto has named does not lead: the group is asked again, but not in a frenzy.
+    /// The leader that a veto has named does not lead: the group is asked again, but not in a
+    /// frenzy.
     pub(crate) fn ask_again_soon(&mut self, now: Time) {
         let soon = now + self.config.witness_timeout() / 4;
         let Role::Candidate(candidate) = &mut self.role else { return };
@@ -573,8 +707,13 @@ impl Node {
     /// Leads no longer, because a later epoch has been met; says so, and asks around.
     pub(crate) fn step_down(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
-        let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
-        out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: leader.epoch.clone(), why }));
+        let followers: Vec<Member> =
+            leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        out.push(Output::Note(Note::StepDown {
+            log: self.log.name(),
+            epoch: leader.epoch.clone(),
+            why,
+        }));
         let promised = self.promised.clone();
         for member in followers {
             self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);

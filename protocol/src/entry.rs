@@ -1,7 +1,8 @@
 //! What travels in runs: what a member asks to have numbered, and what is numbered.
 //!
-//! An entry takes up one position of the log, or, if it holds readings, as many as it has readings. It can be cut anywhere
-//! between two of them, and weighs what its readings weigh one by one, so that nothing depends on how they came together.
+//! An entry takes up one position of the log, or, if it holds readings, as many as it has readings.
+//! It can be cut anywhere between two of them, and weighs what its readings weigh one by one, so
+//! that nothing depends on how they came together.
 
 use std::ops::Range;
 
@@ -52,7 +53,8 @@ pub enum Wish {
         /// The readings.
         readings: Readings,
     },
-    /// "My numbers up to here are lost": a declaration of its own readings that it cannot send again.
+    /// "My numbers up to here are lost": a declaration of its own readings that it cannot send
+    /// again.
     Lost {
         /// The last number that is lost; the first is the request's own number.
         to: Oseq,
@@ -72,7 +74,9 @@ impl Wish {
     /// How many bytes it takes in a frame, roughly.
     pub(crate) fn frame_weight(&self) -> u64 {
         match self {
-            Self::Readings { readings, .. } => readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD,
+            Self::Readings { readings, .. } => {
+                readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD
+            }
             Self::Lost { .. } => RUN_HEAD,
         }
     }
@@ -110,7 +114,8 @@ impl Ordered {
         self
     }
 
-    /// What it says from `next` on, in order; nothing if that lies behind its end. It must not lie before its beginning.
+    /// What it says from `next` on, in order; nothing if that lies behind its end. It must not lie
+    /// before its beginning.
     pub fn from(mut self, next: Seq) -> impl Iterator<Item = Entry> {
         let mut skip = next.above(self.first);
         if skip > 0 {
@@ -140,7 +145,8 @@ pub enum Entry {
         first: Oseq,
         /// When they are to be handed over.
         guarantee: Guarantee,
-        /// When the leader numbered them, by the leader's clock, in microseconds since 1970; none where that clock was not known.
+        /// When the leader numbered them, by the leader's clock, in microseconds since 1970; none
+        /// where that clock was not known.
         ordered: Option<u64>,
         /// The readings.
         readings: Readings,
@@ -161,7 +167,8 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// What it is in the log of somebody whose view there is `before`; none if it changes another view.
+    /// What it is in the log of somebody whose view there is `before`; none if it changes another
+    /// view.
     pub(crate) fn resolve(self, before: Option<&View>) -> Option<Self> {
         match self {
             Self::Change(change) => change.of(before?).map(Self::View),
@@ -171,8 +178,20 @@ impl Entry {
 
     /// A single reading; `time` is in microseconds since 1970 (UTC).
     #[must_use]
-    pub fn one(origin: Member, number: Oseq, guarantee: Guarantee, payload: Bytes, time: u64) -> Self {
-        Self::Readings { origin, first: number, guarantee, ordered: None, readings: Readings::one(payload, time) }
+    pub fn one(
+        origin: Member,
+        number: Oseq,
+        guarantee: Guarantee,
+        payload: Bytes,
+        time: u64,
+    ) -> Self {
+        Self::Readings {
+            origin,
+            first: number,
+            guarantee,
+            ordered: None,
+            readings: Readings::one(payload, time),
+        }
     }
 
     /// How many positions of the log it takes up.
@@ -210,10 +229,13 @@ impl Entry {
         (0..self.positions()).map(|at| self.part(at..at + 1))
     }
 
-    /// The last number of a member's at its first position, if it is one of that member's, and when it is to be handed over.
+    /// The last number of a member's at its first position, if it is one of that member's, and when
+    /// it is to be handed over.
     pub(crate) fn number_of(&self, member: &Member) -> Option<(Oseq, Guarantee)> {
         match self {
-            Self::Readings { origin, first, guarantee, .. } if origin == member => Some((*first, *guarantee)),
+            Self::Readings { origin, first, guarantee, .. } if origin == member => {
+                Some((*first, *guarantee))
+            }
             Self::Lost { origin, to, .. } if origin == member => Some((*to, Guarantee::Agreed)),
             Self::Readings { .. } | Self::Lost { .. } | Self::View(_) | Self::Change(_) => None,
         }
@@ -225,7 +247,9 @@ impl Entry {
         match self {
             Self::Readings { readings, .. } => readings.bytes() + READING_WEIGHT * readings.len(),
             Self::View(view) => View::weight_of(view.size()) + view.remarks.weight(),
-            Self::Change(change) => 64 + (change.gone.len() + change.come.len()) as u64 * 160 + change.remarks.weight(),
+            Self::Change(change) => {
+                64 + (change.gone.len() + change.come.len()) as u64 * 160 + change.remarks.weight()
+            }
             Self::Lost { .. } => 64,
         }
     }
@@ -233,7 +257,9 @@ impl Entry {
     /// How many of its first positions weigh that much, at least.
     pub(crate) fn least_weighing(&self, weight: u64) -> u64 {
         match self {
-            Self::Readings { readings, .. } if weight > 0 => readings.fitting(weight - 1, READING_WEIGHT) + 1,
+            Self::Readings { readings, .. } if weight > 0 => {
+                readings.fitting(weight - 1, READING_WEIGHT) + 1
+            }
             Self::Readings { .. } => 0,
             Self::View(_) | Self::Change(_) | Self::Lost { .. } => 1,
         }
@@ -242,15 +268,21 @@ impl Entry {
     /// How many of its first positions a frame takes that has so many bytes left, roughly.
     pub(crate) fn fitting(&self, bytes: u64) -> u64 {
         match self {
-            Self::Readings { readings, .. } => bytes.checked_sub(RUN_HEAD).map_or(0, |left| readings.fitting(left, MARK as u64)),
-            Self::View(_) | Self::Change(_) | Self::Lost { .. } => u64::from(self.weight() <= bytes),
+            Self::Readings { readings, .. } => {
+                bytes.checked_sub(RUN_HEAD).map_or(0, |left| readings.fitting(left, MARK as u64))
+            }
+            Self::View(_) | Self::Change(_) | Self::Lost { .. } => {
+                u64::from(self.weight() <= bytes)
+            }
         }
     }
 
     /// How many bytes it takes in a frame, roughly.
     pub(crate) fn frame_weight(&self) -> u64 {
         match self {
-            Self::Readings { readings, .. } => readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD,
+            Self::Readings { readings, .. } => {
+                readings.bytes() + MARK as u64 * readings.len() + RUN_HEAD
+            }
             Self::View(_) | Self::Change(_) | Self::Lost { .. } => self.weight(),
         }
     }

@@ -1,5 +1,5 @@
-//! What can go wrong from outside, as values: what, where, and how to mend it. What only our own mistake can cause is
-//! an `assert!` where it happens, never an error here.
+//! What can go wrong from outside, as values: what, where, and how to mend it. What only our own
+//! mistake can cause is an `assert!` where it happens, never an error here.
 
 use std::time::Duration;
 
@@ -24,12 +24,15 @@ pub enum BadId {
     },
 }
 
-/// Bytes that are not a message. The frame is dropped, the node is untouched; a stream in which the frames themselves
-/// cannot be told apart any more ([`WireError::Length`]) has to be closed.
+/// Bytes that are not a message. The frame is dropped, the node is untouched; a stream in which the
+/// frames themselves cannot be told apart any more ([`WireError::Length`]) has to be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
     /// The length prefix is outside its bounds, so the stream cannot be followed any further.
-    #[error("frame of {length} bytes; a frame has {least} to {most}: is the other end speaking this protocol?")]
+    #[error(
+        "frame of {length} bytes; a frame has {least} to {most}: is the other end speaking this \
+         protocol?"
+    )]
     Length {
         /// What the prefix says.
         length: usize,
@@ -68,7 +71,10 @@ pub enum WireError {
         length: u8,
     },
     /// An annex or a payload is announced that is longer than what the frame still holds.
-    #[error("{verb}: {announced} bytes are announced, the frame holds {held}: was it cut short on its way?")]
+    #[error(
+        "{verb}: {announced} bytes are announced, the frame holds {held}: was it cut short on its \
+         way?"
+    )]
     Truncated {
         /// The message's verb.
         verb: &'static str,
@@ -100,7 +106,11 @@ pub enum WireError {
 impl WireError {
     /// A wrong body, of which only the beginning is kept.
     pub(crate) fn body(verb: &'static str, expected: &'static str, got: &[u8]) -> Self {
-        Self::Body { verb, expected, got: String::from_utf8_lossy(&got[..got.len().min(BODY_SHOWN)]).into_owned() }
+        Self::Body {
+            verb,
+            expected,
+            got: String::from_utf8_lossy(&got[..got.len().min(BODY_SHOWN)]).into_owned(),
+        }
     }
 }
 
@@ -135,7 +145,10 @@ pub enum ConfigError {
         most: u64,
     },
     /// A deadline that would pass between two heartbeats.
-    #[error("heartbeat_timeout is {timeout:?} and heartbeat_interval {interval:?}; make the timeout at least twice the interval")]
+    #[error(
+        "heartbeat_timeout is {timeout:?} and heartbeat_interval {interval:?}; make the timeout at \
+         least twice the interval"
+    )]
     Impatient {
         /// heartbeat_timeout.
         timeout: Duration,
@@ -144,7 +157,8 @@ pub enum ConfigError {
     },
     /// A log that has no room for the views of its own group.
     #[error(
-        "retain_bytes is {got}; the views of members_max = {members_max} members need {least} at least: raise it, or lower members_max"
+        "retain_bytes is {got}; the views of members_max = {members_max} members need {least} at \
+         least: raise it, or lower members_max"
     )]
     Retention {
         /// retain_bytes.
@@ -172,12 +186,14 @@ pub enum ConfigError {
     },
     /// Mode `primary` without the names of those who found the group.
     #[error(
-        "mode is primary and bootstrap names nobody; name the peers that found the group together, such as bootstrap = [\"peer1\", \"peer2\", \"peer3\"], alike everywhere"
+        "mode is primary and bootstrap names nobody; name the peers that found the group together, \
+         such as bootstrap = [\"peer1\", \"peer2\", \"peer3\"], alike everywhere"
     )]
     Bootstrap,
     /// Founders by name where whoever is there founds the group.
     #[error(
-        "bootstrap names {count} peers and mode is available, where whoever is there founds the group; drop bootstrap or set mode to primary"
+        "bootstrap names {count} peers and mode is available, where whoever is there founds the \
+         group; drop bootstrap or set mode to primary"
     )]
     NoBootstrap {
         /// How many are named.

@@ -1,7 +1,7 @@
 //! What a leader knows of a member: how far it is, when it last answered, and how it came in.
 //!
-//! Here are the facts and what they say by themselves. Who is too slow is judged in `slow`, who is silent in `sequencer`, and
-//! what is sent to whom in `stream`.
+//! Here are the facts and what they say by themselves. Who is too slow is judged in `slow`, who is
+//! silent in `sequencer`, and what is sent to whom in `stream`.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub(crate) struct Follower {
     pub(crate) liveness: Liveness,
     /// The last beat that it has answered.
     pub(crate) echo: Option<u64>,
-    /// The heartbeats that it was sent out of turn, when a link was new or it had asked who leads, and when. Each may be the one
-    /// that it answers: a candidate lets heartbeats go by.
+    /// The heartbeats that it was sent out of turn, when a link was new or it had asked who leads,
+    /// and when. Each may be the one that it answers: a candidate lets heartbeats go by.
     pub(crate) greetings: Started,
     /// The question by which it came in; none where it was in the group before this leader led.
     pub(crate) ask: Option<u64>,
@@ -36,13 +36,15 @@ pub(crate) struct Follower {
     renewed: bool,
     /// Since when it has been too far behind.
     pub(crate) lag_since: Option<Time>,
-    /// Since when it has acknowledged nothing beyond that position, while a reading beyond it waits to be safe.
+    /// Since when it has acknowledged nothing beyond that position, while a reading beyond it waits
+    /// to be safe.
     pub(crate) mute_since: Option<(Seq, Time)>,
     /// With how many heartbeats in a row it has kept up.
     pub(crate) steady: u32,
     /// Whether readings of its have not been taken, so that it is to send them again.
     pub(crate) turned_away: bool,
-    /// What it had acknowledged at the last beat, and for how many beats nothing has come of what it was sent.
+    /// What it had acknowledged at the last beat, and for how many beats nothing has come of what
+    /// it was sent.
     pub(crate) stuck: (Seq, u32),
 }
 
@@ -74,9 +76,10 @@ impl Follower {
         Self { ask: Some(ask), ..Self::new(contact, since, now) }
     }
 
-    /// Admitted by that question, and sent everything above `start` up to `high`. By another question than before it has
-    /// begun anew: it may not hold any more what it acknowledged, and is given as much time as at first. But only once
-    /// without a word of its own: one that does not hear us asks again and again.
+    /// Admitted by that question, and sent everything above `start` up to `high`. By another
+    /// question than before it has begun anew: it may not hold any more what it acknowledged, and
+    /// is given as much time as at first. But only once without a word of its own: one that does
+    /// not hear us asks again and again.
     pub(crate) fn admit(&mut self, ask: u64, start: Seq, high: Seq, now: Time) {
         self.adopted = true;
         self.cursor = start;
@@ -98,7 +101,8 @@ impl Follower {
         self.cursor = contiguous;
     }
 
-    /// Its leader's own loop ran late until now: nothing could be heard of it meanwhile, so it was neither silent nor slow.
+    /// Its leader's own loop ran late until now: nothing could be heard of it meanwhile, so it was
+    /// neither silent nor slow.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         self.liveness.excuse(now, lag);
         self.steady = 0;
@@ -106,7 +110,8 @@ impl Follower {
         mute_since.chain(&mut self.lag_since).for_each(|since| *since = (*since + lag).min(now));
     }
 
-    /// It holds everything up to there. If this is where it came in, it has answered what it was sent then.
+    /// It holds everything up to there. If this is where it came in, it has answered what it was
+    /// sent then.
     pub(crate) fn acknowledge(&mut self, contiguous: Seq) {
         if contiguous >= self.since {
             self.liveness.prove(self.since_at);
@@ -115,8 +120,8 @@ impl Follower {
         self.said = true;
     }
 
-    /// Sends again what it has been sent and does not say that it has. Who is silent about it builds its log still, and asks
-    /// for it again by itself.
+    /// Sends again what it has been sent and does not say that it has. Who is silent about it
+    /// builds its log still, and asks for it again by itself.
     pub(crate) fn resume(&mut self) {
         if self.said {
             self.cursor = self.acked;
@@ -186,7 +191,11 @@ mod tests {
         follower.admit(1, Seq(3), Seq(9), at(5));
         follower.cursor = Seq(9);
         follower.resume();
-        assert_eq!(follower.cursor, Seq(9), "it says nothing: it builds its log, and asks by itself");
+        assert_eq!(
+            follower.cursor,
+            Seq(9),
+            "it says nothing: it builds its log, and asks by itself"
+        );
         follower.acknowledge(Seq(6));
         follower.resume();
         assert_eq!(follower.cursor, Seq(6));

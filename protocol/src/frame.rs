@@ -1,12 +1,15 @@
-//! The wire: [`Message`]s as bytes and back. `WIRE.md` is the same for people, with every message as an example.
+//! The wire: [`Message`]s as bytes and back. `WIRE.md` is the same for people, with every message
+//! as an example.
 //!
-//! A frame is `u32 length | header | annex | body`. The **body is the human-readable line** (`COORDINATOR:peer3`), the
-//! annex carries in binary what makes the line safe to act on: epochs, numbers, lineages, views. What stands in both
-//! must agree, so that nobody is misled by reading only one of them. In a run, payloads are concatenated at the end of
-//! the body and their lengths stand in the annex; a decoded payload is a slice of its frame, never a copy.
+//! A frame is `u32 length | header | annex | body`. The **body is the human-readable line**
+//! (`COORDINATOR:peer3`), the annex carries in binary what makes the line safe to act on: epochs,
+//! numbers, lineages, views. What stands in both must agree, so that nobody is misled by reading
+//! only one of them. In a run, payloads are concatenated at the end of the body and their lengths
+//! stand in the annex; a decoded payload is a slice of its frame, never a copy.
 //!
-//! Pure, and total: any bytes give a message or a [`WireError`], never a panic, and never more memory than a small
-//! multiple of the frame. Knows nothing of links, of who may say what (see `node`), or of sockets.
+//! Pure, and total: any bytes give a message or a [`WireError`], never a panic, and never more
+//! memory than a small multiple of the frame. Knows nothing of links, of who may say what (see
+//! `node`), or of sockets.
 
 mod annex;
 mod body;
@@ -29,40 +32,50 @@ use verb::Verb;
 
 pub use cutter::Cutter;
 
-/// The first bytes of every header. The first one is no ASCII and no UTF-8 start, so no text protocol begins like this.
+/// The first bytes of every header. The first one is no ASCII and no UTF-8 start, so no text
+/// protocol begins like this.
 pub const MAGIC: [u8; 4] = [0xD5, b'S', b'E', b'N'];
 
 /// The header's size in bytes; no frame is shorter.
 pub const HEADER: usize = 12;
 
-/// The largest frame, without its length prefix: the largest payload there can be (16 MiB), and as much again for the rest.
+/// The largest frame, without its length prefix: the largest payload there can be (16 MiB), and as
+/// much again for the rest.
 pub const FRAME_MAX: usize = 32 << 20;
 
-/// The largest first frame of a stream: a HELLO or a refusal. Nobody gets more memory than this before a HELLO.
+/// The largest first frame of a stream: a HELLO or a refusal. Nobody gets more memory than this
+/// before a HELLO.
 pub const FIRST_FRAME_MAX: usize = 4 << 10;
 
-/// The largest frame of a peer that is in no view of the reader, and that the reader has not asked for anything.
+/// The largest frame of a peer that is in no view of the reader, and that the reader has not asked
+/// for anything.
 pub const SMALL_FRAME_MAX: usize = 64 << 10;
 
-/// The most entries, or requests, in one run; one entry may hold many readings. With [`FRAME_MAX`] it is what whoever builds
-/// runs has to keep to.
+/// The most entries, or requests, in one run; one entry may hold many readings. With [`FRAME_MAX`]
+/// it is what whoever builds runs has to keep to.
 pub const RUN_MAX: usize = 1 << 16;
 
 /// Appends one whole frame, with its length in front.
 ///
 /// # Panics
-/// If the frame would be larger than [`FRAME_MAX`], or a run longer than [`RUN_MAX`]: the builder of the run forgot its bound.
+/// If the frame would be larger than [`FRAME_MAX`], or a run longer than [`RUN_MAX`]: the builder
+/// of the run forgot its bound.
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     let prefix = out.len();
     out.reserve(run::weight(message));
     out.extend_from_slice(&[0; PREFIX]);
     write_frame(message, None, out);
     let length = out.len() - prefix - PREFIX;
-    assert!(length <= FRAME_MAX, "{}: a frame of {length} bytes; runs end at {FRAME_MAX}", message.verb());
+    assert!(
+        length <= FRAME_MAX,
+        "{}: a frame of {length} bytes; runs end at {FRAME_MAX}",
+        message.verb()
+    );
     patch(out, prefix, length);
 }
 
-/// The same in pieces, to be written one right behind the other: large payloads are shared with the message, not copied.
+/// The same in pieces, to be written one right behind the other: large payloads are shared with the
+/// message, not copied.
 ///
 /// # Panics
 /// As [`encode`].
@@ -73,7 +86,11 @@ pub fn encode_shared(message: &Message) -> Vec<Bytes> {
     write_head(message, None, &mut out);
     let mut pieces = run::share_payloads(message, out);
     let length = pieces.length - PREFIX;
-    assert!(length <= FRAME_MAX, "{}: a frame of {length} bytes; runs end at {FRAME_MAX}", message.verb());
+    assert!(
+        length <= FRAME_MAX,
+        "{}: a frame of {length} bytes; runs end at {FRAME_MAX}",
+        message.verb()
+    );
     patch(&mut pieces.first, 0, length);
     std::iter::once(Bytes::from(pieces.first)).chain(pieces.others).collect()
 }
@@ -90,7 +107,8 @@ pub fn decode(frame: &Bytes) -> Result<Message, WireError> {
     read(header.verb, &mut annex, body)
 }
 
-/// One whole datagram. Not bounded here: what fits a network's packets is for those to judge who broadcast.
+/// One whole datagram. Not bounded here: what fits a network's packets is for those to judge who
+/// broadcast.
 ///
 /// # Panics
 /// As [`encode`].
@@ -129,7 +147,11 @@ fn open(frame: &Bytes) -> Result<(Header, Annex<'_>, Body<'_>), WireError> {
     let Some((header, rest)) = frame.split_first_chunk::<HEADER>() else {
         // Random bytes are rather no magic than too short a frame.
         let shared = frame.len().min(MAGIC.len());
-        return Err(if frame[..shared] == MAGIC[..shared] { length_error(frame.len(), FRAME_MAX) } else { WireError::Magic });
+        return Err(if frame[..shared] == MAGIC[..shared] {
+            length_error(frame.len(), FRAME_MAX)
+        } else {
+            WireError::Magic
+        });
     };
     let [m0, m1, m2, m3, version, code, flags, tag, a0, a1, a2, a3] = *header;
     if [m0, m1, m2, m3] != MAGIC {
@@ -146,8 +168,16 @@ fn open(frame: &Bytes) -> Result<(Header, Annex<'_>, Body<'_>), WireError> {
         return Err(WireError::Tag { length: tag });
     }
     let announced = u32::from_be_bytes([a0, a1, a2, a3]) as usize;
-    let annex = rest.get(..announced).ok_or(WireError::Truncated { verb: verb.name(), announced, held: rest.len() })?;
-    Ok((Header { verb, flags }, Annex::new(verb, frame, annex), Body::new(verb, frame, HEADER + announced)))
+    let annex = rest.get(..announced).ok_or(WireError::Truncated {
+        verb: verb.name(),
+        announced,
+        held: rest.len(),
+    })?;
+    Ok((
+        Header { verb, flags },
+        Annex::new(verb, frame, annex),
+        Body::new(verb, frame, HEADER + announced),
+    ))
 }
 
 /// Header, annex and body; with the facts of a datagram first in the annex where it is one.
@@ -181,7 +211,9 @@ fn write_annex(message: &Message, out: &mut Vec<u8>) {
         Message::Heartbeat(beat) => put(beat, out),
         Message::HeartbeatAck(ack) => put(ack, out),
         Message::Election(election) => put(election, out),
-        Message::Ok { ask } | Message::Clear { ask } | Message::ViewSyncRequest { ask } => put(ask, out),
+        Message::Ok { ask } | Message::Clear { ask } | Message::ViewSyncRequest { ask } => {
+            put(ask, out)
+        }
         Message::Coordinator(word) => put(word, out),
         Message::SeqSyncRequest(request) => put(request, out),
         Message::SeqSyncResponse(answer) => put(answer, out),
@@ -194,7 +226,9 @@ fn write_annex(message: &Message, out: &mut Vec<u8>) {
         Message::Rejected(no) => put(no, out),
         Message::Leave => {}
         Message::Handover { successor, epoch } => put(&(successor, epoch), out),
-        Message::Query { ask, question: text } | Message::Answer { ask, answer: text } => put(&(ask, text), out),
+        Message::Query { ask, question: text } | Message::Answer { ask, answer: text } => {
+            put(&(ask, text), out)
+        }
     }
 }
 
@@ -214,7 +248,9 @@ fn read(verb: Verb, annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Message
         Verb::SeqSyncRequest => Message::SeqSyncRequest(annex.take()?),
         Verb::SeqSyncResponse => Message::SeqSyncResponse(annex.take()?),
         Verb::SeqSyncFinal => Message::SeqSyncFinal(annex.take()?),
-        Verb::SequencerRequest => return run::read_requests(annex, body).map(Message::SequencerRequest),
+        Verb::SequencerRequest => {
+            return run::read_requests(annex, body).map(Message::SequencerRequest);
+        }
         Verb::Ordered => return run::read_ordered(annex, body).map(Message::Ordered),
         Verb::OrderedAck => {
             let (epoch, contiguous): (Epoch, Seq) = annex.take()?;
@@ -258,5 +294,6 @@ const PREFIX: usize = 4;
 /// What a frame takes without runs, mostly.
 const HEAD_BYTES: usize = 256;
 
-/// Set in datagrams, whose annex begins with who speaks. All other flags are reserved; 0x01 is for the tag.
+/// Set in datagrams, whose annex begins with who speaks. All other flags are reserved; 0x01 is for
+/// the tag.
 const FLAG_DATAGRAM: u8 = 0x02;

@@ -1,5 +1,6 @@
-//! The three choices that a user makes about guarantees: what a partition does to the group, when a reading is handed
-//! over, and what a newcomer gets of the past. What each promises and costs is in `docs/GUARANTEES.md`.
+//! The three choices that a user makes about guarantees: what a partition does to the group, when a
+//! reading is handed over, and what a newcomer gets of the past. What each promises and costs is in
+//! `docs/GUARANTEES.md`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,18 +16,22 @@ pub enum Mode {
     /// Every side goes on under a leader of its own, and the sides merge when they meet again.
     #[default]
     Available,
-    /// Only the side with a quorum of the view in force goes on; everyone else is blocked until it meets that side again.
+    /// Only the side with a quorum of the view in force goes on; everyone else is blocked until it
+    /// meets that side again.
     Primary,
 }
 
 /// When a reading is handed over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Guarantee {
     /// As soon as its place in the order is known.
     #[default]
     Agreed,
-    /// Not before it is stable: mode `available`, everyone in the view holds it; `primary`, a quorum of the view does.
+    /// Not before it is stable: mode `available`, everyone in the view holds it; `primary`, a
+    /// quorum of the view does.
     Safe,
 }
 
@@ -68,7 +73,11 @@ impl FromStr for Mode {
         match text {
             "available" => Ok(Self::Available),
             "primary" => Ok(Self::Primary),
-            _ => Err(ConfigError::Choice { knob: "mode", got: text.to_owned(), choices: "available or primary" }),
+            _ => Err(ConfigError::Choice {
+                knob: "mode",
+                got: text.to_owned(),
+                choices: "available or primary",
+            }),
         }
     }
 }
@@ -89,7 +98,11 @@ impl FromStr for Guarantee {
         match text {
             "agreed" => Ok(Self::Agreed),
             "safe" => Ok(Self::Safe),
-            _ => Err(ConfigError::Choice { knob: "delivery", got: text.to_owned(), choices: "agreed or safe" }),
+            _ => Err(ConfigError::Choice {
+                knob: "delivery",
+                got: text.to_owned(),
+                choices: "agreed or safe",
+            }),
         }
     }
 }

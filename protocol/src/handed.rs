@@ -1,17 +1,21 @@
-//! What this peer's sinks have been handed, kept and not summarised: the numbers of each life of each peer.
+//! What this peer's sinks have been handed, kept and not summarised: the numbers of each life of
+//! each peer.
 //!
-//! A reading may come again in another log, at another position, and then it is not handed over a second time. It may also
-//! come for the first time although later numbers of the same life were handed over before: the log that this peer was in
-//! until now began above it, or the reading was ordered on the other side of a partition only. A summary such as "everything
-//! up to number 500" takes that one for a repeat, and nobody ever misses it. So the record has ranges, and tells three things
-//! apart: *fresh* (above everything that was handed over of that life), a *repeat* (handed over, or told to be lost), and
-//! *late* (neither, and later numbers were handed over: in the origin's order it has no place any more).
+//! A reading may come again in another log, at another position, and then it is not handed over a
+//! second time. It may also come for the first time although later numbers of the same life were
+//! handed over before: the log that this peer was in until now began above it, or the reading was
+//! ordered on the other side of a partition only. A summary such as "everything up to number 500"
+//! takes that one for a repeat, and nobody ever misses it. So the record has ranges, and tells
+//! three things apart: *fresh* (above everything that was handed over of that life), a *repeat*
+//! (handed over, or told to be lost), and *late* (neither, and later numbers were handed over: in
+//! the origin's order it has no place any more).
 //!
-//! An earlier life is another origin, with a record of its own: a restarted peer is a new member, and what it published
-//! before its death is handed over whenever it comes.
+//! An earlier life is another origin, with a record of its own: a restarted peer is a new member,
+//! and what it published before its death is handed over whenever it comes.
 //!
-//! The record is bounded. What had to be forgotten is taken for late, which is told: so at worst a peer says of a reading that
-//! it had that it will not be delivered. None comes twice, and none is passed over in silence.
+//! The record is bounded. What had to be forgotten is taken for late, which is told: so at worst a
+//! peer says of a reading that it had that it will not be delivered. None comes twice, and none is
+//! passed over in silence.
 
 use std::hash::{Hash, Hasher};
 
@@ -59,7 +63,9 @@ impl Handed {
     /// How the reading `first` stands, and the last number up to `last` that stands alike.
     pub(crate) fn standing(&self, origin: &Member, first: Oseq, last: Oseq) -> (Standing, Oseq) {
         let row = self.place(&origin.id).ok().map(|place| &self.rows[place].1);
-        let Some(life) = row.and_then(|row| row.lives.iter().rev().find(|life| life.inc == origin.inc)) else {
+        let Some(life) =
+            row.and_then(|row| row.lives.iter().rev().find(|life| life.inc == origin.inc))
+        else {
             let forgotten = self.forgotten.max(row.map_or(Incarnation(0), |row| row.forgotten));
             return (if origin.inc <= forgotten { Standing::Late } else { Standing::Fresh }, last);
         };
@@ -90,15 +96,20 @@ impl Handed {
         self.rows[place].1.add(origin.inc, first, last);
     }
 
-    /// Forgets whole rows down to a number of them, those whose last life began first; never one that is `kept`.
+    /// Forgets whole rows down to a number of them, those whose last life began first; never one
+    /// that is `kept`.
     pub(crate) fn forget(&mut self, most: usize, kept: impl Fn(&PeerId) -> bool) {
         let over = self.rows.len().saturating_sub(most);
         if over == 0 {
             return;
         }
         let newest = |row: &Row| row.lives.last().map_or(row.forgotten, |life| life.inc);
-        let mut gone: Vec<(Incarnation, PeerId)> =
-            self.rows.iter().filter(|(id, _)| !kept(id)).map(|(id, row)| (newest(row), id.clone())).collect();
+        let mut gone: Vec<(Incarnation, PeerId)> = self
+            .rows
+            .iter()
+            .filter(|(id, _)| !kept(id))
+            .map(|(id, row)| (newest(row), id.clone()))
+            .collect();
         gone.sort_unstable();
         gone.truncate(over);
         if let Some((inc, _)) = gone.last() {
@@ -136,13 +147,17 @@ impl Row {
 impl Life {
     fn add(&mut self, first: Oseq, last: Oseq) {
         // Mostly they go on where the last range ends.
-        if let Some((_, end)) = self.ranges.last_mut().filter(|(begin, end)| *begin <= first && first <= end.next()) {
+        if let Some((_, end)) =
+            self.ranges.last_mut().filter(|(begin, end)| *begin <= first && first <= end.next())
+        {
             *end = last.max(*end);
             return;
         }
         let from = self.ranges.partition_point(|(_, end)| end.next() < first);
         let to = self.ranges.partition_point(|(begin, _)| *begin <= last.next());
-        let joined = self.ranges[from..to].iter().fold((first, last), |(low, high), (begin, end)| (low.min(*begin), high.max(*end)));
+        let joined = self.ranges[from..to]
+            .iter()
+            .fold((first, last), |(low, high), (begin, end)| (low.min(*begin), high.max(*end)));
         self.ranges.splice(from..to, [joined]);
         if self.ranges.len() > RANGES_MOST {
             // The lowest numbers: they are late from now on, and that is told.
@@ -175,7 +190,12 @@ mod tests {
 
     /// How the numbers from `first` to `last` stand, one after the other.
     #[track_caller]
-    fn check(handed: &Handed, origin: &Member, (first, last): (u64, u64), stand: &[(Standing, u64)]) {
+    fn check(
+        handed: &Handed,
+        origin: &Member,
+        (first, last): (u64, u64),
+        stand: &[(Standing, u64)],
+    ) {
         let (mut found, mut next) = (Vec::new(), Oseq(first));
         while next <= Oseq(last) {
             let (standing, end) = handed.standing(origin, next, Oseq(last));
@@ -193,7 +213,12 @@ mod tests {
         handed.add(&p1, Oseq(6), Oseq(6));
         check(&handed, &p1, (1, 9), &[(Late, 3), (Repeat, 6), (Fresh, 9)]);
         handed.add(&p1, Oseq(9), Oseq(10));
-        check(&handed, &p1, (2, 12), &[(Late, 3), (Repeat, 6), (Late, 8), (Repeat, 10), (Fresh, 12)]);
+        check(
+            &handed,
+            &p1,
+            (2, 12),
+            &[(Late, 3), (Repeat, 6), (Late, 8), (Repeat, 10), (Fresh, 12)],
+        );
         assert!(handed.has_all(&p1, Oseq(4), Oseq(6)) && !handed.has_all(&p1, Oseq(4), Oseq(7)));
         handed.add(&p1, Oseq(2), Oseq(8));
         check(&handed, &p1, (1, 12), &[(Late, 1), (Repeat, 10), (Fresh, 12)]);

@@ -1,8 +1,9 @@
 //! A pause between two attempts that doubles while they come to nothing one after the other.
 //!
-//! What would otherwise be tried at every heartbeat (asking a group that hears nothing of us, handing over to somebody
-//! who keeps dying) is tried ever less often, so that it does not stand in the way of what would succeed. After a quiet
-//! of as long as the longest pause it starts small again; a shorter one may be no more than an attempt that takes its time.
+//! What would otherwise be tried at every heartbeat (asking a group that hears nothing of us,
+//! handing over to somebody who keeps dying) is tried ever less often, so that it does not stand in
+//! the way of what would succeed. After a quiet of as long as the longest pause it starts small
+//! again; a shorter one may be no more than an attempt that takes its time.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ impl Hesitation {
         self.pause.is_none_or(|(until, _, counts)| until + counts <= now)
     }
 
-    /// An attempt is made, or has come to nothing: the next one waits for `first`, or twice as long as the last one did.
+    /// An attempt is made, or has come to nothing: the next one waits for `first`, or twice as long
+    /// as the last one did.
     pub(crate) fn begin(&mut self, now: Time, first: Duration, most: Duration) {
         let last = self.pause.filter(|_| !self.is_forgotten(now));
         let most = most.max(first);
@@ -51,9 +53,16 @@ mod tests {
         let mut hesitation = Hesitation::default();
         assert!(hesitation.is_over(at(0)) && hesitation.is_forgotten(at(0)));
         hesitation.begin(at(10), first, most);
-        assert!(!hesitation.is_over(at(11)) && hesitation.is_over(at(12)) && !hesitation.is_forgotten(at(13)));
+        assert!(
+            !hesitation.is_over(at(11))
+                && hesitation.is_over(at(12))
+                && !hesitation.is_forgotten(at(13))
+        );
         hesitation.begin(at(15), first, most);
-        assert!(!hesitation.is_over(at(18)) && hesitation.is_over(at(19)), "an attempt of 3 s is no quiet");
+        assert!(
+            !hesitation.is_over(at(18)) && hesitation.is_over(at(19)),
+            "an attempt of 3 s is no quiet"
+        );
         hesitation.begin(at(19), first, most);
         assert!(!hesitation.is_over(at(23)) && hesitation.is_over(at(24)), "5 s at most");
         assert!(!hesitation.is_forgotten(at(28)) && hesitation.is_forgotten(at(29)));

@@ -22,16 +22,31 @@ impl Node {
     pub fn holding(&self) -> Holding {
         let built = self.building.as_ref().map_or(0, |building| building.entries.weight());
         let knobs = self.config.knobs();
-        let own = knobs.merge_retain_bytes.max(knobs.window_bytes) + knobs.window_bytes + knobs.payload_max;
+        let own = knobs.merge_retain_bytes.max(knobs.window_bytes)
+            + knobs.window_bytes
+            + knobs.payload_max;
         let roles = match &self.role {
-            Role::Joining(joining) => joining.heard.len() + joining.let_down.len() + joining.veterans.len(),
+            Role::Joining(joining) => {
+                joining.heard.len() + joining.let_down.len() + joining.veterans.len()
+            }
             Role::Member(_) => 0,
             Role::Candidate(candidate) => {
                 let answers = match &candidate.phase {
-                    Phase::Syncing(claim) | Phase::Adopting { claim, .. } => claim.answers.len() + claim.outdone.len(),
-                    Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. } | Phase::Waiting { .. } => 0,
+                    Phase::Syncing(claim) | Phase::Adopting { claim, .. } => {
+                        claim.answers.len() + claim.outdone.len()
+                    }
+                    Phase::Asking { .. }
+                    | Phase::Vetoed { .. }
+                    | Phase::Blocked { .. }
+                    | Phase::Waiting { .. } => 0,
                 };
-                let sets = [&candidate.answered, &candidate.suspects, &candidate.revived, &candidate.busy, &candidate.dropped];
+                let sets = [
+                    &candidate.answered,
+                    &candidate.suspects,
+                    &candidate.revived,
+                    &candidate.busy,
+                    &candidate.dropped,
+                ];
                 candidate.asked.len()
                     + candidate.callers.len()
                     + candidate.refused.len()
@@ -44,7 +59,12 @@ impl Node {
         Holding {
             bytes: self.log.weight() + built + self.outbox.bytes(),
             bytes_most: self.kept_most() + own,
-            rows: self.log.rows() + self.sinks.rows() + self.outbox.rows() + self.links.rows() + roles + witness,
+            rows: self.log.rows()
+                + self.sinks.rows()
+                + self.outbox.rows()
+                + self.links.rows()
+                + roles
+                + witness,
         }
     }
 }

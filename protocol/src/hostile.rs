@@ -1,11 +1,15 @@
-//! Tests: what a stranger says, or a member that is out of its mind, changes nothing and takes up little.
+//! Tests: what a stranger says, or a member that is out of its mind, changes nothing and takes up
+//! little.
 
 use bytes::Bytes;
 
 use crate::config::{Guarantee, Knobs, Mode};
 use crate::id::{Contact, Epoch, Oseq, Seq};
 use crate::log_id::LogId;
-use crate::message::{Coordinator, Entry, Message, MissingRequest, Ordered, Reason, Rejected, Requests, SyncFinal, SyncRequest, Wish};
+use crate::message::{
+    Coordinator, Entry, Message, MissingRequest, Ordered, Reason, Rejected, Requests, SyncFinal,
+    SyncRequest, Wish,
+};
 use crate::note::{Evidence, Note};
 use crate::phase::Phase;
 use crate::puppet::{Puppet, epoch_of, nothing, peer, wish};
@@ -25,8 +29,20 @@ fn rejects(puppet: &Puppet, words: &str) -> u64 {
 
 /// `p3` orders readings of somebody.
 fn numbered(first: u64, origin: &Contact, oseq: u64, bytes: usize) -> Message {
-    let run = vec![Entry::one(origin.member.clone(), Oseq(oseq), Guarantee::Agreed, Bytes::from(vec![b'x'; bytes]), 0)];
-    Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(first), run, stable: Seq::ZERO, repair: None })
+    let run = vec![Entry::one(
+        origin.member.clone(),
+        Oseq(oseq),
+        Guarantee::Agreed,
+        Bytes::from(vec![b'x'; bytes]),
+        0,
+    )];
+    Message::Ordered(Ordered {
+        epoch: epoch_of(&peer(3)),
+        first: Seq(first),
+        run,
+        stable: Seq::ZERO,
+        repair: None,
+    })
 }
 
 #[test]
@@ -35,14 +51,27 @@ fn a_cut_that_nobody_was_promised_is_adopted_by_nobody() {
     puppet.greet(&stranger, nothing());
     let epoch = Epoch { round: 7, owner: stranger.member.clone() };
     let list = vec![peer(1).member, stranger.member.clone()];
-    let cut = SyncFinal { epoch: epoch.clone(), leader: stranger.clone(), cut: Seq::ZERO, lineage: Vec::new(), list };
-    let word = Coordinator { leader: stranger.clone(), epoch: epoch.clone(), size: 2, ask: None, names_you: true };
+    let cut = SyncFinal {
+        epoch: epoch.clone(),
+        leader: stranger.clone(),
+        cut: Seq::ZERO,
+        lineage: Vec::new(),
+        list,
+    };
+    let word = Coordinator {
+        leader: stranger.clone(),
+        epoch: epoch.clone(),
+        size: 2,
+        ask: None,
+        names_you: true,
+    };
     puppet.say(&stranger, Message::Coordinator(word));
     puppet.say(&stranger, Message::SeqSyncFinal(cut.clone()));
     let Role::Member(following) = &puppet.node.role else { panic!("{:?}", puppet.node.phase()) };
     assert_eq!((&following.leader, &puppet.node.promised), (&peer(3), &epoch_of(&peer(3))));
     assert_eq!(rejects(&puppet, "SEQ_SYNC_FINAL"), 1);
-    let told = puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Coordinator { .. })));
+    let told =
+        puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Coordinator { .. })));
     assert!(!told, "what changes nothing is nothing to tell");
     // Its own leader, whom it did not promise that either.
     let epoch = Epoch { round: 7, owner: peer(3).member };
@@ -58,7 +87,8 @@ fn a_candidate_is_sent_to_no_group_by_a_cut_of_a_stranger() {
     assert!(matches!(puppet.node.role, Role::Candidate(_)));
     let epoch = Epoch { round: 7, owner: stranger.member.clone() };
     let list = vec![stranger.member.clone()];
-    let cut = SyncFinal { epoch, leader: stranger.clone(), cut: Seq::ZERO, lineage: Vec::new(), list };
+    let cut =
+        SyncFinal { epoch, leader: stranger.clone(), cut: Seq::ZERO, lineage: Vec::new(), list };
     puppet.say(&stranger, Message::SeqSyncFinal(cut));
     assert!(matches!(puppet.node.role, Role::Candidate(_)), "it asks on");
 }
@@ -69,7 +99,14 @@ fn entries_are_repaired_for_members_and_one_answer_at_a_time() {
     for n in 1..=9 {
         puppet.say(&peer(3), numbered(1 + n, &peer(2), n, 10));
     }
-    let missing = |ask| Message::MissingSeqRequest(MissingRequest { ask, epoch: epoch_of(&peer(3)), from: Seq(1), to: Seq(5) });
+    let missing = |ask| {
+        Message::MissingSeqRequest(MissingRequest {
+            ask,
+            epoch: epoch_of(&peer(3)),
+            from: Seq(1),
+            to: Seq(5),
+        })
+    };
     puppet.greet(&peer(9), nothing());
     puppet.greet(&peer(2), nothing());
     puppet.out.clear();
@@ -106,7 +143,13 @@ fn an_origin_that_was_in_no_view_is_nobody() {
 
 #[test]
 fn a_leader_that_says_nothing_is_stable_makes_nobody_keep_everything() {
-    let knobs = Knobs { retain_bytes: 10_000, payload_max: 1_000, window_bytes: 1_000, members_max: 4, ..Knobs::fast() };
+    let knobs = Knobs {
+        retain_bytes: 10_000,
+        payload_max: 1_000,
+        window_bytes: 1_000,
+        members_max: 4,
+        ..Knobs::fast()
+    };
     for mode in [Mode::Available, Mode::Primary] {
         let bootstrap = if mode == Mode::Primary { vec![peer(3).id().clone()] } else { Vec::new() };
         let mut puppet = Puppet::member(Knobs { mode, bootstrap, ..knobs.clone() });
@@ -141,18 +184,27 @@ fn what_a_frame_brings_that_is_known_is_not_kept_for_the_sake_of_the_rest() {
         let readings = readings(count);
         let memory = readings.payloads().as_ptr_range();
         let run = vec![Wish::Readings { guarantee: Guarantee::Agreed, readings: readings.clone() }];
-        puppet.say(&peer(2), Message::SequencerRequest(Requests { origin: peer(2).member, first: Oseq(1), run }));
+        puppet.say(
+            &peer(2),
+            Message::SequencerRequest(Requests { origin: peer(2).member, first: Oseq(1), run }),
+        );
         let end = puppet.node.log.contiguous();
-        let Some((_, Entry::Readings { readings: kept, .. })) = puppet.node.log.between(end, end).next() else { panic!("a reading") };
+        let Some((_, Entry::Readings { readings: kept, .. })) =
+            puppet.node.log.between(end, end).next()
+        else {
+            panic!("a reading")
+        };
         assert_eq!(memory.contains(&kept.payloads().as_ptr()), shares, "{count}");
     }
 }
 
 #[test]
 fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_away() {
-    for (delivery, acknowledges, evicted) in
-        [(Guarantee::Safe, false, true), (Guarantee::Safe, true, false), (Guarantee::Agreed, false, false)]
-    {
+    for (delivery, acknowledges, evicted) in [
+        (Guarantee::Safe, false, true),
+        (Guarantee::Safe, true, false),
+        (Guarantee::Agreed, false, false),
+    ] {
         let mut puppet = Puppet::leader(Knobs { delivery, ..Knobs::fast() });
         puppet.admit(&peer(2));
         puppet.acknowledge(&peer(2), Seq(2));
@@ -163,10 +215,17 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
         while puppet.now < until {
             puppet.rest(puppet.node.config.knobs().heartbeat_interval);
             let beats = puppet.told(&peer(2));
-            let last = beats.iter().rev().find_map(|message| if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None });
+            let last = beats.iter().rev().find_map(|message| {
+                if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None }
+            });
             if let Some(beat) = last {
                 // It is heard, and hears.
-                let ack = crate::message::HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 };
+                let ack = crate::message::HeartbeatAck {
+                    epoch: Epoch::none(),
+                    beat,
+                    contiguous: Seq::ZERO,
+                    lag: 0,
+                };
                 puppet.out.clear();
                 puppet.say(&peer(2), Message::HeartbeatAck(ack));
             }
@@ -186,8 +245,17 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
 
 #[test]
 fn its_reason_has_numbers() {
-    let evidence = Evidence::Unacknowledged { log: LogId::default(), acked: Seq(2), awaited: Seq(3), high: Seq(5), for_ms: 30_000 };
-    assert_eq!(evidence.to_string(), "it has acknowledged nothing for 30000 ms, at #2 of #5, and #3 waits to be safe");
+    let evidence = Evidence::Unacknowledged {
+        log: LogId::default(),
+        acked: Seq(2),
+        awaited: Seq(3),
+        high: Seq(5),
+        for_ms: 30_000,
+    };
+    assert_eq!(
+        evidence.to_string(),
+        "it has acknowledged nothing for 30000 ms, at #2 of #5, and #3 waits to be safe"
+    );
 }
 
 #[test]
@@ -204,7 +272,10 @@ fn in_mode_primary_as_many_come_in_as_those_who_acknowledge_can_bear() {
     assert_eq!(size(&puppet), 2, "half of it is the leader");
     puppet.rest(batch * 2);
     assert_eq!(size(&puppet), 2, "the one has not said a word");
-    let one = puppet.node.log.view().and_then(|view| view.members.iter().find(|contact| contact.id() != peer(1).id()).cloned());
+    let one =
+        puppet.node.log.view().and_then(|view| {
+            view.members.iter().find(|contact| contact.id() != peer(1).id()).cloned()
+        });
     let one = one.expect("one of the four");
     let end = puppet.node.log.contiguous();
     puppet.acknowledge(&one, end);
@@ -241,6 +312,9 @@ fn a_claim_of_somebody_who_was_not_asked_for_it_costs_no_promise() {
     let stranger = peer(9);
     puppet.greet(&stranger, nothing());
     let epoch = Epoch { round: 5, owner: stranger.member.clone() };
-    puppet.say(&stranger, Message::SeqSyncRequest(SyncRequest { epoch, claimant: stranger.clone(), view: None }));
+    puppet.say(
+        &stranger,
+        Message::SeqSyncRequest(SyncRequest { epoch, claimant: stranger.clone(), view: None }),
+    );
     assert_eq!(puppet.node.promised, epoch_of(&peer(3)));
 }

@@ -1,8 +1,10 @@
-//! The names and numbers of the protocol, one type for each, with only the arithmetic that means something.
+//! The names and numbers of the protocol, one type for each, with only the arithmetic that means
+//! something.
 //!
-//! A *member* is an id and an incarnation: a restarted process is another member. An *epoch* is owned by the member
-//! that claimed it, so two claims can never share one although nobody stores anything. A *seq* is a position in the
-//! log and never restarts; an entry is identified by `(epoch, seq)`, never by `seq` alone.
+//! A *member* is an id and an incarnation: a restarted process is another member. An *epoch* is
+//! owned by the member that claimed it, so two claims can never share one although nobody stores
+//! anything. A *seq* is a position in the log and never restarts; an entry is identified by
+//! `(epoch, seq)`, never by `seq` alone.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -17,26 +19,31 @@ use crate::error::BadId;
 /// The longest peer id, in bytes.
 pub const PEER_ID_MAX: usize = 64;
 
-/// The largest number of this protocol: no round, incarnation, position, own number, view number or count is above it. What
-/// is, is no message, so that whoever computes with a number that was read has as much room above it again.
+/// The largest number of this protocol: no round, incarnation, position, own number, view number or
+/// count is above it. What is, is no message, so that whoever computes with a number that was read
+/// has as much room above it again.
 pub const NUMBER_MAX: u64 = 1 << 62;
 
-/// The last position at which a log may be taken over from others, and the last number that a view may have. A log that
-/// began there would still have as much room as one that begins at 1, which no group uses up.
+/// The last position at which a log may be taken over from others, and the last number that a view
+/// may have. A log that began there would still have as much room as one that begins at 1, which no
+/// group uses up.
 pub const TAKEN_OVER_MAX: u64 = NUMBER_MAX / 2;
 
-/// How far the round of an epoch may lie above the round that a peer has promised: more claims than a group ever makes.
+/// How far the round of an epoch may lie above the round that a peer has promised: more claims than
+/// a group ever makes.
 pub const ROUND_AHEAD_MAX: u64 = 1 << 32;
 
-/// How far another incarnation may lie above one's own ([`Incarnation::reach`]): 35 years in milliseconds.
+/// How far another incarnation may lie above one's own ([`Incarnation::reach`]): 35 years in
+/// milliseconds.
 pub const INCARNATION_AHEAD_MAX: u64 = 1 << 40;
 
-/// Among how many numbers a process takes the one after another's incarnation. In milliseconds that is less than the time in
-/// which a process starts again, so that a clock that is right has passed it by then.
+/// Among how many numbers a process takes the one after another's incarnation. In milliseconds that
+/// is less than the time in which a process starts again, so that a clock that is right has passed
+/// it by then.
 const LATER_SPREAD: u64 = 1 << 8;
 
-/// 2026-01-01 in milliseconds since 1970. An own incarnation below it comes from a clock that was never set, which says
-/// nothing about those of others.
+/// 2026-01-01 in milliseconds since 1970. An own incarnation below it comes from a clock that was
+/// never set, which says nothing about those of others.
 const INCARNATION_OF_UNSET_CLOCK_MAX: u64 = 1_767_225_600_000;
 
 /// A peer's name: 1 to 64 characters out of `A-Z a-z 0-9 . _ -`. Cheap to clone.
@@ -118,26 +125,30 @@ impl de::Visitor<'_> for Name {
 }
 
 /// Which life of a peer this is: new and larger at each process start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Incarnation(#[serde(deserialize_with = "bounded::number")] pub u64);
 
 impl Incarnation {
-    /// The largest incarnation that a peer with this one believes in: [`INCARNATION_AHEAD_MAX`] above it, or above the year
-    /// 2026 where this one comes from a clock that was never set.
+    /// The largest incarnation that a peer with this one believes in: [`INCARNATION_AHEAD_MAX`]
+    /// above it, or above the year 2026 where this one comes from a clock that was never set.
     #[must_use]
     pub fn reach(self) -> Self {
         Self(self.0.max(INCARNATION_OF_UNSET_CLOCK_MAX) + INCARNATION_AHEAD_MAX)
     }
 
-    /// A later one, for the process with this birth. Two processes that start from the same number, because their folder was
-    /// lost in between, take the same later one once in [`LATER_SPREAD`] times only.
+    /// A later one, for the process with this birth. Two processes that start from the same number,
+    /// because their folder was lost in between, take the same later one once in [`LATER_SPREAD`]
+    /// times only.
     #[must_use]
     pub(crate) fn later(self, birth: u64) -> Self {
         Self(self.0.saturating_add(1 + birth % LATER_SPREAD))
     }
 
-    /// Whether `other` may be a later life of the peer whose own incarnation this is: not beyond its [`reach`](Self::reach).
+    /// Whether `other` may be a later life of the peer whose own incarnation this is: not beyond
+    /// its [`reach`](Self::reach).
     #[must_use]
     pub fn may_be_followed_by(self, other: Self) -> bool {
         other > self && other <= self.reach()
@@ -249,8 +260,8 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// Serde adaptor for reports: an incarnation as a text, because some readers of JSON round numbers above 2^53. Numbers are
-/// read as well, since earlier builds wrote them.
+/// Serde adaptor for reports: an incarnation as a text, because some readers of JSON round numbers
+/// above 2^53. Numbers are read as well, since earlier builds wrote them.
 pub mod inc_as_text {
     use super::{Deserialize, Deserializer, Incarnation, NUMBER_MAX, Serializer, de};
 
@@ -266,7 +277,9 @@ pub mod inc_as_text {
     ///
     /// # Errors
     /// Those of the deserializer, and a text that is no incarnation.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Incarnation, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Incarnation, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Written {
@@ -278,7 +291,11 @@ pub mod inc_as_text {
             Written::Number(inc) => Ok(inc),
             Written::Text(text) => {
                 let inc = text.parse().ok().filter(|inc| *inc <= NUMBER_MAX).map(Incarnation);
-                inc.ok_or_else(|| de::Error::custom(format_args!("{text:?}; an incarnation is a number up to {NUMBER_MAX}")))
+                inc.ok_or_else(|| {
+                    de::Error::custom(format_args!(
+                        "{text:?}; an incarnation is a number up to {NUMBER_MAX}"
+                    ))
+                })
             }
         }
     }
@@ -286,7 +303,9 @@ pub mod inc_as_text {
 
 /// Serde adaptor for events: an epoch as the two flat fields `epoch` (`"3.peer1"`) and `epoch_inc`.
 pub mod epoch_fields {
-    use super::{Deserialize, Deserializer, Epoch, Incarnation, Member, PeerId, Serialize, Serializer, de};
+    use super::{
+        Deserialize, Deserializer, Epoch, Incarnation, Member, PeerId, Serialize, Serializer, de,
+    };
 
     #[derive(Serialize, Deserialize)]
     struct Flat {
@@ -308,9 +327,16 @@ pub mod epoch_fields {
     /// Those of the deserializer, and a text that is not `<round>.<peer_id>`.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
         let flat = Flat::deserialize(deserializer)?;
-        let (round, id) = flat.epoch.split_once('.').ok_or_else(|| de::Error::custom("an epoch is <round>.<peer_id>"))?;
+        let (round, id) = flat
+            .epoch
+            .split_once('.')
+            .ok_or_else(|| de::Error::custom("an epoch is <round>.<peer_id>"))?;
         let round = round.parse().map_err(de::Error::custom)?;
-        let id = if id.is_empty() { PeerId::nobody() } else { PeerId::new(id).map_err(de::Error::custom)? };
+        let id = if id.is_empty() {
+            PeerId::nobody()
+        } else {
+            PeerId::new(id).map_err(de::Error::custom)?
+        };
         Ok(Epoch { round, owner: Member { id, inc: Incarnation(flat.epoch_inc) } })
     }
 }
@@ -344,7 +370,8 @@ macro_rules! counter {
             /// This one moved on by `count`.
             ///
             /// # Panics
-            /// If that is no number any more. Nothing that was read brings one near it (see [`NUMBER_MAX`]).
+            /// If that is no number any more. Nothing that was read brings one near it (see
+            /// [`NUMBER_MAX`]).
             #[must_use]
             pub const fn plus(self, count: u64) -> Self {
                 match self.0.checked_add(count) {
@@ -381,8 +408,9 @@ counter! {
     ViewId
 }
 
-/// Who asks to lead when several could: compared field by field, the greatest wins. **The place to extend**: a new
-/// criterion is a new field, put where it should count. It decides who *asks*; it never decides what is safe.
+/// Who asks to lead when several could: compared field by field, the greatest wins. **The place to
+/// extend**: a new criterion is a new field, put where it should count. It decides who *asks*; it
+/// never decides what is safe.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Priority {
     /// Given with `--priority N`; 0 where nothing was said. It goes before the name.
@@ -432,7 +460,8 @@ impl Contact {
     }
 }
 
-/// One TCP connection. Even numbers are dialled, and numbered by the node; odd ones are accepted, and numbered by the shell.
+/// One TCP connection. Even numbers are dialled, and numbered by the node; odd ones are accepted,
+/// and numbered by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 

@@ -1,9 +1,11 @@
-//! A node as an exhaustive search sees it: whether it has been in this situation before, and what its log holds.
+//! A node as an exhaustive search sees it: whether it has been in this situation before, and what
+//! its log holds.
 //!
-//! A search visits each situation once, so it has to tell two of them apart without comparing everything with
-//! everything. Two situations of a node are one if they differ in nothing but: when they are (each moment counts by its
-//! distance from now), what the node has counted without ever deciding on it, and how many questions it has named
-//! before the ones that are still open (a name that is used again is used for a new question, whatever it is).
+//! A search visits each situation once, so it has to tell two of them apart without comparing
+//! everything with everything. Two situations of a node are one if they differ in nothing but: when
+//! they are (each moment counts by its distance from now), what the node has counted without ever
+//! deciding on it, and how many questions it has named before the ones that are still open (a name
+//! that is used again is used for a new question, whatever it is).
 //!
 //! Changes nothing and decides nothing; the protocol does without it.
 
@@ -24,7 +26,8 @@ pub fn identity(value: &impl Hash) -> u128 {
 
 /// The identity of a value at a moment: what lies as far ahead, or as far back, is the same.
 pub(crate) fn situation(value: &impl Hash, now: Time) -> u128 {
-    let mut identity = Identity { now: i128::from(now.as_micros()), low: SEED_LOW, high: SEED_HIGH };
+    let mut identity =
+        Identity { now: i128::from(now.as_micros()), low: SEED_LOW, high: SEED_HIGH };
     value.hash(&mut identity);
     u128::from(identity.high) << 64 | u128::from(identity.low)
 }
@@ -48,7 +51,8 @@ impl Node {
         self.log.log_id()
     }
 
-    /// Whether it has never been in a view, as far as it knows (mode `primary`): only such peers found a group.
+    /// Whether it has never been in a view, as far as it knows (mode `primary`): only such peers
+    /// found a group.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         !self.veteran && self.log.is_none()
@@ -78,10 +82,13 @@ impl Node {
         self.log.weight()
     }
 
-    /// What each epoch of its log covers: the first position and the last; the last one ends where the log does.
+    /// What each epoch of its log covers: the first position and the last; the last one ends where
+    /// the log does.
     pub fn covers(&self) -> impl DoubleEndedIterator<Item = (&Epoch, Seq, Seq)> {
         let rows = self.log.lineage();
-        let end = |at: usize| rows.get(at + 1).map_or(self.log.contiguous(), |next| next.first.previous());
+        let end = |at: usize| {
+            rows.get(at + 1).map_or(self.log.contiguous(), |next| next.first.previous())
+        };
         rows.iter().enumerate().map(move |(at, row)| (&row.epoch, row.first, end(at)))
     }
 
@@ -91,7 +98,8 @@ impl Node {
         self.log.last_views()
     }
 
-    /// Where the view stands by which a member of the newest view came in last; none where it came in before what is retained.
+    /// Where the view stands by which a member of the newest view came in last; none where it came
+    /// in before what is retained.
     #[must_use]
     pub fn came_in(&self, member: &Member) -> Option<Seq> {
         self.log.came_in(member)
@@ -118,7 +126,11 @@ impl Node {
     /// Of a leader: those whose answers its epoch rests on, itself among them.
     #[must_use]
     pub fn rests_on(&self) -> Vec<Member> {
-        if let Role::Leader(leader) = &self.role { leader.announced.list.clone() } else { Vec::new() }
+        if let Role::Leader(leader) = &self.role {
+            leader.announced.list.clone()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whether it leads.
@@ -194,8 +206,8 @@ impl Node {
     }
 }
 
-/// Two sums over everything that is hashed, each of 64 bits: among so many million situations that two fall together by
-/// chance is less likely than a flipped bit.
+/// Two sums over everything that is hashed, each of 64 bits: among so many million situations that
+/// two fall together by chance is less likely than a flipped bit.
 struct Identity {
     now: i128,
     low: u64,
@@ -217,13 +229,16 @@ impl Hasher for Identity {
 
     fn write_u64(&mut self, word: u64) {
         self.low = (self.low ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-        self.high = (self.high.rotate_left(23) ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ self.low;
+        self.high =
+            (self.high.rotate_left(23) ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ self.low;
     }
 
     /// Only a [`Time`] hashes as a number of that size, which is how it is told from a count.
     fn write_i128(&mut self, moment: i128) {
         let distance = moment - self.now;
-        self.write_u64(u64::from_le_bytes(i64::try_from(distance).unwrap_or(i64::MAX).to_le_bytes()));
+        self.write_u64(u64::from_le_bytes(
+            i64::try_from(distance).unwrap_or(i64::MAX).to_le_bytes(),
+        ));
     }
 }
 
@@ -252,7 +267,11 @@ mod tests {
     fn the_same_situation_later_is_the_same_situation() {
         let (early, late) = (Time::from_micros(5), Time::from_micros(77_000_000));
         assert_eq!(node(early).identity(early), node(late).identity(late));
-        assert_ne!(node(early).identity(early), node(early).identity(late), "its deadlines are nearer");
+        assert_ne!(
+            node(early).identity(early),
+            node(early).identity(late),
+            "its deadlines are nearer"
+        );
     }
 
     #[test]

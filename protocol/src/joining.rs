@@ -1,9 +1,9 @@
 //! Joining: finding a group, or founding one.
 //!
-//! A joining peer announces itself by datagram, with a jittered back-off, until a leader admits it. Joiners hear one
-//! another; when nobody reports a leader, the best of them claims the first view with those that answer. A leader that
-//! is reported is asked directly, and believed in for `join_patience`; several by turns, for twice
-//! that.
+//! A joining peer announces itself by datagram, with a jittered back-off, until a leader admits it.
+//! Joiners hear one another; when nobody reports a leader, the best of them claims the first view
+//! with those that answer. A leader that is reported is asked directly, and believed in for
+//! `join_patience`; several by turns, for twice that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,24 +27,34 @@ impl Joining {
         if let Some((_, since)) = &mut self.target {
             *since += lag;
         }
-        for at in [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten() {
+        for at in
+            [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten()
+        {
             *at += lag;
         }
     }
 }
 
 impl Node {
-    /// In no view from now on; asks `target`, where there is one. The log stays, until a better one replaces it.
-    pub(crate) fn become_joining(&mut self, now: Time, target: Option<Contact>, out: &mut Vec<Output>) {
+    /// In no view from now on; asks `target`, where there is one. The log stays, until a better one
+    /// replaces it.
+    pub(crate) fn become_joining(
+        &mut self,
+        now: Time,
+        target: Option<Contact>,
+        out: &mut Vec<Output>,
+    ) {
         self.deliver_last(out);
         self.building = None;
         self.witness = None;
         if self.log.view().is_none() {
-            // A cut that never got its first view is nobody's log; two that went on from it would fork it in silence.
+            // A cut that never got its first view is nobody's log; two that went on from it would
+            // fork it in silence.
             self.log = Log::empty();
         }
         let ask = self.fresh_ask();
-        let target = target.filter(|contact| contact.member != self.me.member).map(|contact| (contact, now));
+        let target =
+            target.filter(|contact| contact.member != self.me.member).map(|contact| (contact, now));
         let asked = target.as_ref().map(|(contact, _)| contact.member.clone());
         self.role = Role::Joining(Joining {
             since: now,
@@ -76,8 +86,10 @@ impl Node {
     /// When this peer founds a group, or waits for somebody better to.
     fn found_at(&self, joining: &Joining) -> Time {
         let knobs = self.config.knobs();
-        // A newcomer that has just been heard deserves the time to hear the others; but not for ever.
-        let settled = (joining.quiet_since + knobs.join_timeout / 2).min(joining.since + knobs.join_patience);
+        // A newcomer that has just been heard deserves the time to hear the others; but not for
+        // ever.
+        let settled =
+            (joining.quiet_since + knobs.join_timeout / 2).min(joining.since + knobs.join_patience);
         let alone = (joining.since + knobs.join_timeout).max(settled);
         let believed = joining.reported.map_or(alone, |since| since + knobs.join_patience);
         // Leaders that admit nobody may be asked by turns; together they get the time of two, or it
@@ -122,13 +134,17 @@ impl Node {
         }
     }
 
-    /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it the time to.
+    /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it
+    /// the time to.
     fn found(&mut self, now: Time, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout();
         let own = self.me.priority();
         let Role::Joining(joining) = &mut self.role else { return };
-        let heard_for = crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
-        joining.heard.retain(|_, (contact, at)| now.since(*at) < heard_for || self.links.is_linked(&contact.member));
+        let heard_for =
+            crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
+        joining.heard.retain(|_, (contact, at)| {
+            now.since(*at) < heard_for || self.links.is_linked(&contact.member)
+        });
         joining.veterans.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
@@ -141,13 +157,16 @@ impl Node {
             joining.let_down.insert(better);
         }
         let others = joining.heard.values().map(|(contact, _)| contact);
-        // It may be somebody's word only that a better one is there: after one that did not found the group, those that are
-        // linked are waited for, and nobody else.
+        // It may be somebody's word only that a better one is there: after one that did not found
+        // the group, those that are linked are waited for, and nobody else.
         let (primary, founders) = (self.config.is_primary(), &self.config.knobs().bootstrap);
         let is_there = |contact: &&Contact| {
-            (!primary || founders.contains(contact.id())) && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
+            (!primary || founders.contains(contact.id()))
+                && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
         };
-        let better = others.filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id())).filter(is_there);
+        let better = others
+            .filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()))
+            .filter(is_there);
         match better.max_by_key(|contact| contact.priority()) {
             Some(better) => joining.deferring = Some((better.id().clone(), until)),
             None => self.become_candidate(now, Cause::FirstView, None, out),
@@ -159,8 +178,8 @@ impl Node {
         matches!(&self.role, Role::Joining(joining) if joining.gives_way_until.is_some_and(|until| until > now))
     }
 
-    /// The leader that this peer asks to admit it, as long as that may still be about to answer. Nobody vouches for
-    /// longer for a leader that has not: it may be deaf.
+    /// The leader that this peer asks to admit it, as long as that may still be about to answer.
+    /// Nobody vouches for longer for a leader that has not: it may be deaf.
     pub(crate) fn vouched_for(&self, now: Time) -> Option<Contact> {
         let Role::Joining(joining) = &self.role else { return None };
         let (leader, since) = joining.target.as_ref()?;
@@ -182,7 +201,9 @@ impl Node {
     pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, veteran: bool) {
         let soon = now + self.jitter(FIRST_WAIT / 4);
         let Role::Joining(joining) = &mut self.role else { return };
-        if *contact.id() == self.me.member.id || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id())) {
+        if *contact.id() == self.me.member.id
+            || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id()))
+        {
             return;
         }
         if veteran {
@@ -190,13 +211,15 @@ impl Node {
         } else {
             joining.veterans.remove(contact.id());
         }
-        // A process with several addresses says each of them in its own network; it is heard anew, and is no news.
+        // A process with several addresses says each of them in its own network; it is heard anew,
+        // and is no news.
         let process = |contact: &Contact| (contact.member.clone(), contact.birth);
         let before = joining.heard.remove(contact.id());
         let same = before.filter(|(before, _)| process(before) == process(&contact));
         let news = same.is_none();
         // Of one announcement the first copy counts.
-        let kept = same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
+        let kept =
+            same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
         joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
         if news {
             // It may not have heard this peer, which may be in the middle of a long pause.
@@ -206,14 +229,23 @@ impl Node {
         }
     }
 
-    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay. Either only says whom to ask.
-    pub(crate) fn on_beacon(&mut self, now: Time, from: &Member, word: &Coordinator, out: &mut Vec<Output>) {
+    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay.
+    /// Either only says whom to ask.
+    pub(crate) fn on_beacon(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
         match &mut self.role {
             Role::Joining(joining) => {
                 joining.reported = joining.reported.or(Some(now));
                 let own_word = word.leader.member == *from;
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
-                    own_word && target.member != *from && now.since(*since) > self.config.knobs().join_timeout
+                    own_word
+                        && target.member != *from
+                        && now.since(*since) > self.config.knobs().join_timeout
                 });
                 if better && self.building.is_none() {
                     joining.target = Some((word.leader.clone(), now));
@@ -232,12 +264,24 @@ impl Node {
         }
     }
 
-    /// A leader has answered the open question by datagram: its group is full. Only leaders answer so in that way.
-    pub(crate) fn on_turned_away(&mut self, now: Time, by: &PeerId, rejected: &Rejected, out: &mut Vec<Output>) {
+    /// A leader has answered the open question by datagram: its group is full. Only leaders answer
+    /// so in that way.
+    pub(crate) fn on_turned_away(
+        &mut self,
+        now: Time,
+        by: &PeerId,
+        rejected: &Rejected,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Joining(joining) = &mut self.role else { return };
         if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
             joining.full = Some(now);
-            self.tell_blocked(format!("the group of {by} has members_max members and admits nobody; waiting for room"), out);
+            self.tell_blocked(
+                format!(
+                    "the group of {by} has members_max members and admits nobody; waiting for room"
+                ),
+                out,
+            );
         }
     }
 
@@ -265,10 +309,16 @@ impl Node {
         }
     }
 
-    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody else says so, or nothing
-    /// would become stable in the group of the other leader until that one misses it. To what is of an older epoch than its own
-    /// it says `STALE` anyway.
-    pub(crate) fn on_added(&mut self, now: Time, from: &Member, added: Added, out: &mut Vec<Output>) {
+    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody
+    /// else says so, or nothing would become stable in the group of the other leader until that one
+    /// misses it. To what is of an older epoch than its own it says `STALE` anyway.
+    pub(crate) fn on_added(
+        &mut self,
+        now: Time,
+        from: &Member,
+        added: Added,
+        out: &mut Vec<Output>,
+    ) {
         let joining = match &self.role {
             Role::Joining(joining) => joining,
             Role::Member(following) => {
@@ -278,14 +328,21 @@ impl Node {
                 return;
             }
             // A group has gone on, and takes it in: it asks as one that joins.
-            Role::Candidate(candidate) if self.blocked.is_some() && candidate.only_asks() && added.epoch >= self.promised => {
+            Role::Candidate(candidate)
+                if self.blocked.is_some()
+                    && candidate.only_asks()
+                    && added.epoch >= self.promised =>
+            {
                 let leader = self.links.contact(from).cloned();
                 self.become_joining(now, leader, out);
                 return;
             }
             Role::Candidate(_) | Role::Leader(_) => return,
         };
-        if added.ask != joining.ask || added.epoch < self.promised || added.view_at < added.snapshot.seq {
+        if added.ask != joining.ask
+            || added.epoch < self.promised
+            || added.view_at < added.snapshot.seq
+        {
             return;
         }
         let Some(source) = self.links.contact(from).cloned() else { return };
@@ -313,8 +370,9 @@ impl Node {
         self.install_if_complete(now, out);
     }
 
-    /// What an admission stands on: this peer's own log, as far as that is the leader's, so that it takes nothing back that
-    /// it has acknowledged, and keeps what it retains for whoever has been away for longer; else the snapshot.
+    /// What an admission stands on: this peer's own log, as far as that is the leader's, so that it
+    /// takes nothing back that it has acknowledged, and keeps what it retains for whoever has been
+    /// away for longer; else the snapshot.
     fn base_for(&self, snapshot: Snapshot) -> Base {
         let fork = self.log.fork(&snapshot.lineage, self.log.contiguous());
         let is_ours = !self.log.is_none() && fork >= snapshot.seq && self.log.retains_above(fork);
@@ -323,8 +381,11 @@ impl Node {
 
     /// Whether these are entries that a joiner is waiting for.
     pub(crate) fn is_admission(&self, from: &Member, ordered: &Ordered) -> bool {
-        let awaits =
-            |building: &Building| building.purpose == Purpose::Join && building.source.member == *from && building.epoch == ordered.epoch;
+        let awaits = |building: &Building| {
+            building.purpose == Purpose::Join
+                && building.source.member == *from
+                && building.epoch == ordered.epoch
+        };
         self.building.as_ref().is_some_and(awaits)
     }
 
@@ -344,12 +405,17 @@ impl Node {
     }
 }
 
-/// How long a joiner that hears so many others leaves between two announcements: everybody hears each of them, so that of N joiners
-/// each is heard by N, and together they would be heard N³ times while they start one after the other. With this they are heard
-/// so often a second, however many they are.
+/// How long a joiner that hears so many others leaves between two announcements: everybody hears
+/// each of them, so that of N joiners each is heard by N, and together they would be heard N³ times
+/// while they start one after the other. With this they are heard so often a second, however many
+/// they are.
 fn crowd_pause(heard: usize) -> Option<Duration> {
     let heard = u64::try_from(heard).unwrap_or(u64::MAX);
-    (heard >= CROWD).then(|| Duration::from_micros(heard.saturating_mul(heard).saturating_mul(1_000_000 / HEARD_A_SECOND)))
+    (heard >= CROWD).then(|| {
+        Duration::from_micros(
+            heard.saturating_mul(heard).saturating_mul(1_000_000 / HEARD_A_SECOND),
+        )
+    })
 }
 
 /// A few joiners need not hold back.
@@ -358,7 +424,8 @@ const CROWD: u64 = 16;
 const HEARD_A_SECOND: u64 = 100_000;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// A joiner that has not been heard for that long is not counted on; more than two of the longest pauses.
+/// A joiner that has not been heard for that long is not counted on; more than two of the longest
+/// pauses.
 const HEARD_FOR: Duration = Duration::from_secs(5);
 /// Joiners remembered.
 const HEARD_MOST: usize = 4_096;
@@ -403,10 +470,17 @@ mod tests {
             puppet.hear(&peer(n + 2), wish(&peer(n + 2)));
         }
         let last = u16::try_from(HEARD_MOST).expect("a few thousand") + 2;
-        assert!(joining(&puppet).heard.len() == HEARD_MOST && !joining(&puppet).heard.contains_key(peer(last).id()));
+        assert!(
+            joining(&puppet).heard.len() == HEARD_MOST
+                && !joining(&puppet).heard.contains_key(peer(last).id())
+        );
         puppet.now += Duration::from_millis(1);
         puppet.hear(&peer(2), wish(&peer(2)));
-        assert_eq!(joining(&puppet).heard[peer(2).id()].1, puppet.now, "who is known is heard again");
+        assert_eq!(
+            joining(&puppet).heard[peer(2).id()].1,
+            puppet.now,
+            "who is known is heard again"
+        );
     }
 
     #[test]
@@ -431,7 +505,9 @@ mod tests {
 
     #[test]
     fn a_snapshot_may_stand_at_the_view_that_lets_it_in_but_not_above() {
-        for (snapshot, view_at, phase) in [(5, 4, Phase::Joining), (5, 5, Phase::Member), (5, 6, Phase::Building)] {
+        for (snapshot, view_at, phase) in
+            [(5, 4, Phase::Joining), (5, 5, Phase::Member), (5, 6, Phase::Building)]
+        {
             let mut puppet = Puppet::newcomer(Knobs::fast());
             puppet.greet(&peer(3), nothing());
             puppet.let_in(Seq(snapshot), Seq(view_at));
@@ -452,36 +528,63 @@ mod tests {
             puppet.greet(&peer(from), nothing());
             puppet.out.clear();
             let epoch = Epoch { round, owner: peer(from).member };
-            let snapshot = Snapshot { seq: Seq(4), view: None, table: Table::new(), lineage: Vec::new() };
-            puppet.say(&peer(from), Message::Added(Added { ask: 7, epoch, snapshot, view_at: Seq(5) }));
+            let snapshot =
+                Snapshot { seq: Seq(4), view: None, table: Table::new(), lineage: Vec::new() };
+            puppet.say(
+                &peer(from),
+                Message::Added(Added { ask: 7, epoch, snapshot, view_at: Seq(5) }),
+            );
             let no = Message::Rejected(Rejected { ask: Some(7), reason: Reason::NotMember });
-            assert_eq!(puppet.told(&peer(from)).contains(&no), refuses, "{:?} to p{from} in {round}", puppet.node.phase());
+            assert_eq!(
+                puppet.told(&peer(from)).contains(&no),
+                refuses,
+                "{:?} to p{from} in {round}",
+                puppet.node.phase()
+            );
         }
     }
 
     #[test]
     fn who_holds_a_part_of_a_group_that_lost_its_leader_claims_unless_it_gives_way() {
-        let knobs = Knobs { mode: Mode::Primary, bootstrap: vec![peer(1).id().clone(), peer(2).id().clone()], ..Knobs::fast() };
+        let knobs = Knobs {
+            mode: Mode::Primary,
+            bootstrap: vec![peer(1).id().clone(), peer(2).id().clone()],
+            ..Knobs::fast()
+        };
         let mut puppet = Puppet::member(knobs);
         puppet.node.become_joining(puppet.now, None, &mut puppet.out);
         puppet.rest(Duration::from_millis(300));
         assert!(matches!(puppet.node.role, Role::Candidate(_)), "{:?}", puppet.node.phase());
         puppet.node.give_way(puppet.now, &mut puppet.out);
         puppet.rest(Duration::from_millis(300));
-        assert!(puppet.node.gives_way(puppet.now) && matches!(puppet.node.role, Role::Joining(_)), "{:?}", puppet.node.phase());
+        assert!(
+            puppet.node.gives_way(puppet.now) && matches!(puppet.node.role, Role::Joining(_)),
+            "{:?}",
+            puppet.node.phase()
+        );
     }
 
     #[test]
     fn a_leader_that_does_not_answer_is_left_for_one_that_speaks_for_itself() {
         let beacon = |leader: u16| {
             let (leader, epoch) = (peer(leader), Epoch { round: 1, owner: peer(leader).member });
-            Message::Coordinator(Coordinator { leader, epoch, size: 1, ask: None, names_you: false })
+            Message::Coordinator(Coordinator {
+                leader,
+                epoch,
+                size: 1,
+                ask: None,
+                names_you: false,
+            })
         };
         let mut puppet = Puppet::newcomer(Knobs::fast());
         puppet.hear(&peer(3), beacon(3));
-        let asks = |puppet: &Puppet| joining(puppet).target.as_ref().map(|(contact, _)| contact.id().to_string());
+        let asks = |puppet: &Puppet| {
+            joining(puppet).target.as_ref().map(|(contact, _)| contact.id().to_string())
+        };
         let patience = puppet.node.config.knobs().join_timeout;
-        for (from, leader, after, asked) in [(2, 2, 0, "p3"), (2, 2, 0, "p3"), (4, 2, 1, "p3"), (3, 3, 1, "p3"), (2, 2, 1, "p2")] {
+        for (from, leader, after, asked) in
+            [(2, 2, 0, "p3"), (2, 2, 0, "p3"), (4, 2, 1, "p3"), (3, 3, 1, "p3"), (2, 2, 1, "p2")]
+        {
             let at = Time::ZERO + patience + Duration::from_micros(after);
             puppet.rest(at.since(puppet.now));
             puppet.hear(&peer(from), beacon(leader));

@@ -1,18 +1,20 @@
-//! A peer doubts itself first: whoever was called late could hear nobody meanwhile, and accuses nobody for it.
+//! A peer doubts itself first: whoever was called late could hear nobody meanwhile, and accuses
+//! nobody for it.
 //!
-//! The core reads no clock. It knows when it wanted to be called and when it was, and that tells a pause of the process, a
-//! busy machine, or a jump of the clock from silence of the others.
+//! The core reads no clock. It knows when it wanted to be called and when it was, and that tells a
+//! pause of the process, a busy machine, or a jump of the clock from silence of the others.
 
 use crate::node::Node;
 use crate::role::Role;
 use crate::time::Time;
 
 impl Node {
-    /// If it has been called too late, nobody could have been heard meanwhile, so every deadline moves by the lag and nobody
-    /// is accused for it.
+    /// If it has been called too late, nobody could have been heard meanwhile, so every deadline
+    /// moves by the lag and nobody is accused for it.
     pub(crate) fn doubt_self(&mut self, now: Time) {
-        // A deadline stays overdue until the next wake-up, which comes after everything that waits has been read. There may
-        // be several calls before it, with a pause before each or with one that drags on; each moment is allowed for once.
+        // A deadline stays overdue until the next wake-up, which comes after everything that waits
+        // has been read. There may be several calls before it, with a pause before each or with one
+        // that drags on; each moment is allowed for once.
         let Some(deadline) = self.deadline().filter(|deadline| *deadline < now) else {
             // This call was not late. An earlier deadline may show itself in a later call, because
             // what stood before it is gone; that one made nobody late.
@@ -30,8 +32,11 @@ impl Node {
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
             Role::Member(following) => following.liveness.excuse(now, lag),
-            // The others go on without a claimant that stands still for longer than they give a question.
-            Role::Candidate(candidate) => candidate.excuse(lag, interval.min(self.config.witness_timeout())),
+            // The others go on without a claimant that stands still for longer than they give a
+            // question.
+            Role::Candidate(candidate) => {
+                candidate.excuse(lag, interval.min(self.config.witness_timeout()))
+            }
             Role::Leader(leader) => {
                 leader.excuse(now, lag);
                 // For less than that nobody elects another one.
@@ -76,7 +81,9 @@ mod tests {
         puppet.out.clear();
         let beat = puppet.node.config.knobs().heartbeat_interval;
         let began = puppet.now;
-        let suspects = |puppet: &Puppet| puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Suspect { .. })));
+        let suspects = |puppet: &Puppet| {
+            puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Suspect { .. })))
+        };
         while puppet.now < began + puppet.node.config.knobs().heartbeat_timeout * 3 / 2 {
             puppet.now = puppet.node.deadline().expect("it leads") + beat * 9 / 10;
             puppet.give(Input::Wake);
@@ -102,9 +109,15 @@ mod tests {
         assert_eq!(puppet.node.lag, Duration::from_millis(1));
     }
 
-    /// Calls a lone newcomer with that at these moments, and wakes it at last; whether it has claimed by then.
+    /// Calls a lone newcomer with that at these moments, and wakes it at last; whether it has
+    /// claimed by then.
     #[track_caller]
-    fn check_claims(call: &Input, at_millis: impl IntoIterator<Item = u64>, last: u64, claims: bool) {
+    fn check_claims(
+        call: &Input,
+        at_millis: impl IntoIterator<Item = u64>,
+        last: u64,
+        claims: bool,
+    ) {
         let me = Contact {
             member: Member { id: PeerId::new("p1").expect("a valid name"), inc: Incarnation(1) },
             birth: 1,
@@ -125,7 +138,8 @@ mod tests {
     fn a_late_call_excuses_itself_once_for_each_moment() {
         // Woken in time, it founds its group after `join_timeout`, which is 200 ms.
         check_claims(&Input::Wake, (0..10).map(|n| n * 60), 600, true);
-        // One long pause, two in a row, and one that is made of many short ones: nobody could have been heard.
+        // One long pause, two in a row, and one that is made of many short ones: nobody could have
+        // been heard.
         let publish = Input::Publish { publications: vec![Publication::one("x".into(), 0, None)] };
         check_claims(&publish, [], 600, false);
         check_claims(&publish, [300], 600, false);

@@ -1,7 +1,9 @@
-//! Leaving on request: a member waits for its readings to be numbered and for the view without it, a leader hands over first.
+//! Leaving on request: a member waits for its readings to be numbered and for the view without it,
+//! a leader hands over first.
 //!
-//! When everyone leaves at once nobody should inherit the group just to pass it on: a leader lingers for the others'
-//! `LEAVE`s, skips those that are leaving, and goes without a successor where nobody stays.
+//! When everyone leaves at once nobody should inherit the group just to pass it on: a leader
+//! lingers for the others' `LEAVE`s, skips those that are leaving, and goes without a successor
+//! where nobody stays.
 
 use std::time::Duration;
 
@@ -25,19 +27,23 @@ impl Node {
         let until = now + linger + self.config.outcome_timeout() + knobs.heartbeat_interval;
         self.leaving = Some(Leaving { linger_until: now + linger, until });
         match &self.role {
-            // Between two groups it has readings that the one it comes from has numbered and the other one has not: it goes in
-            // first.
+            // Between two groups it has readings that the one it comes from has numbered and the
+            // other one has not: it goes in first.
             Role::Joining(_) if self.been_member && self.outbox.last() > Oseq::ZERO => {}
-            // Nobody counts on a peer that is in no view, and nobody is there to be told by a candidate that is alone.
+            // Nobody counts on a peer that is in no view, and nobody is there to be told by a
+            // candidate that is alone.
             Role::Joining(_) => self.stop(StopReason::Left, out),
-            Role::Candidate(candidate) if candidate.awaited().next().is_none() => self.stop(StopReason::Left, out),
+            Role::Candidate(candidate) if candidate.awaited().next().is_none() => {
+                self.stop(StopReason::Left, out)
+            }
             Role::Member(_) => self.say_leave(now, out),
             Role::Candidate(_) | Role::Leader(_) => {}
         }
     }
 
-    /// Tells the leader, once all of its readings stand in the log: a leader that takes none for a while would let it go without
-    /// them. Said again on each new link and after each change of leader.
+    /// Tells the leader, once all of its readings stand in the log: a leader that takes none for a
+    /// while would let it go without them. Said again on each new link and after each change of
+    /// leader.
     pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
         if self.leaving.is_some() && !self.outbox.waits() {
@@ -56,14 +62,19 @@ impl Node {
         if leader.is_retiring() || leaving.linger_until > now {
             return;
         }
-        let staying = leader.followers.values().filter(|follower| follower.adopted && !leader.leavers.contains(follower.contact.id()));
+        let staying = leader
+            .followers
+            .values()
+            .filter(|follower| follower.adopted && !leader.leavers.contains(follower.contact.id()));
         match staying.max_by_key(|follower| follower.contact.priority()) {
             Some(follower) => {
                 let into = Successor::Member(follower.contact.member.clone());
-                leader.retiring = Some(Retiring { until: now + self.config.knobs().sync_timeout, into });
+                leader.retiring =
+                    Some(Retiring { until: now + self.config.knobs().sync_timeout, into });
             }
             None if leader.followers.is_empty() => self.stop(StopReason::Left, out),
-            // The others leave too: the view without them is on its way, and after it this peer is alone.
+            // The others leave too: the view without them is on its way, and after it this peer is
+            // alone.
             None => {
                 self.leaving = Some(Leaving { linger_until: now + LINGER_LEAST, ..leaving });
             }
@@ -77,7 +88,8 @@ impl Node {
         let Some(retiring) = &leader.retiring else { return };
         let waits = !leader.is_level(contiguous) && retiring.until > now;
         let epoch = leader.epoch.clone();
-        let followers: Vec<Member> = leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        let followers: Vec<Member> =
+            leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
         match retiring.into.clone() {
             Successor::Better(successor) => self.yield_when_level(now, &successor, out),
             Successor::Member(_) | Successor::Group(_) if waits => {}
@@ -88,7 +100,11 @@ impl Node {
             }
             Successor::Group(leader) => {
                 let why = format!("the group becomes part of that of {}", leader.id());
-                out.push(Output::Note(Note::StepDown { log: self.log.name(), epoch: epoch.clone(), why }));
+                out.push(Output::Note(Note::StepDown {
+                    log: self.log.name(),
+                    epoch: epoch.clone(),
+                    why,
+                }));
                 for member in followers {
                     self.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
                 }
@@ -98,8 +114,16 @@ impl Node {
         }
     }
 
-    /// The leader hands over: the successor claims at once, there is nobody to ask; everybody else waits for its claim.
-    pub(crate) fn on_handover(&mut self, now: Time, from: &Member, successor: &PeerId, epoch: &Epoch, out: &mut Vec<Output>) {
+    /// The leader hands over: the successor claims at once, there is nobody to ask; everybody else
+    /// waits for its claim.
+    pub(crate) fn on_handover(
+        &mut self,
+        now: Time,
+        from: &Member,
+        successor: &PeerId,
+        epoch: &Epoch,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Member(following) = &self.role else { return };
         let meant = following.leader.member == *from && following.epoch == *epoch;
         if !meant || self.building.is_some() {

@@ -1,18 +1,23 @@
 //! The group protocol of the Distributed Sensor System, as a value that turns inputs into outputs.
 //!
-//! **The group's life is one numbered log.** Readings and view changes are both entries in it. The leader numbers entries;
-//! an election decides who may *ask* to number next; a sync decides where the log continues.
+//! **The group's life is one numbered log.** Readings and view changes are both entries in it. The
+//! leader numbers entries; an election decides who may *ask* to number next; a sync decides where
+//! the log continues.
 //!
-//! What you hold is a [`node::Node`]. It never reads a clock, opens a socket, starts a thread or logs; you tell it what
-//! happened ([`seam::Input`]) and do what it asks ([`seam::Output`]), in the order in which it asks. What you owe it:
+//! What you hold is a [`node::Node`]. It never reads a clock, opens a socket, starts a thread or
+//! logs; you tell it what happened ([`seam::Input`]) and do what it asks ([`seam::Output`]), in the
+//! order in which it asks. What you owe it:
 //!
 //! - the present time with every call, from one monotonic clock;
-//! - a [`seam::Input::Wake`] when [`node::Node::deadline`] has passed, after you have drained your sockets;
-//! - an answer to every `Dial` (`LinkUp` or `DialFailed`), and a `LinkDown` for every link that you lose.
+//! - a [`seam::Input::Wake`] when [`node::Node::deadline`] has passed, after you have drained your
+//!   sockets;
+//! - an answer to every `Dial` (`LinkUp` or `DialFailed`), and a `LinkDown` for every link that you
+//!   lose.
 //!
-//! Where to start reading: [`message`] (what peers say), [`seam`] (what can happen), `role` (what a node is at the
-//! moment), `node` (how a call runs), then the noun that you came for: `election`, `sync`, `sequencer`, `membership`,
-//! `adoption`, `log`, `links`. The wire form is in [`frame`], and in `WIRE.md`.
+//! Where to start reading: [`message`] (what peers say), [`seam`] (what can happen), `role` (what a
+//! node is at the moment), `node` (how a call runs), then the noun that you came for: `election`,
+//! `sync`, `sequencer`, `membership`, `adoption`, `log`, `links`. The wire form is in [`frame`],
+//! and in `WIRE.md`.
 //!
 //! A lone peer founds its group, and gets back what it publishes:
 //!

@@ -1,16 +1,19 @@
 //! Links: which connections this node wants, has, and has proof about.
 //!
-//! The topology is a star: a role says which members it needs a link to, and this module sees to it. It dials at once,
-//! then every 10 ms up to 100 ms; it exchanges `HELLO`; of two crossing connections it speaks on the one dialled by the
-//! higher name and reads both to their end; it closes what has brought nothing for `link_idle`.
+//! The topology is a star: a role says which members it needs a link to, and this module sees to
+//! it. It dials at once, then every 10 ms up to 100 ms; it exchanges `HELLO`; of two crossing
+//! connections it speaks on the one dialled by the higher name and reads both to their end; it
+//! closes what has brought nothing for `link_idle`.
 //!
-//! Only what is heard proves a link; what is sent on it does not. A question that is overdue (see `awaited`) is put on a new
-//! connection beside the old one, and the newest is spoken on. The old one is read until it ends, or is closed like any
-//! other that brings nothing. There are at most [`LINKS_MOST`] to one member, and at most one dial at a time.
+//! Only what is heard proves a link; what is sent on it does not. A question that is overdue (see
+//! `awaited`) is put on a new connection beside the old one, and the newest is spoken on. The old
+//! one is read until it ends, or is closed like any other that brings nothing. There are at most
+//! [`LINKS_MOST`] to one member, and at most one dial at a time.
 //!
-//! What it proves is narrow on purpose. A *refused* connection, or another process speaking at the address, proves that
-//! a process is gone. A connection that succeeds proves nothing (the kernel completes it for a stopped process), and an
-//! EOF or a reset is only a reason to dial again. Nobody is suspected here; see `detector` for silence.
+//! What it proves is narrow on purpose. A *refused* connection, or another process speaking at the
+//! address, proves that a process is gone. A connection that succeeds proves nothing (the kernel
+//! completes it for a stopped process), and an EOF or a reset is only a reason to dial again.
+//! Nobody is suspected here; see `detector` for silence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -32,7 +35,8 @@ pub(crate) enum Proof {
     Up { member: Member, end: LogEnd, knows: Option<Incarnation> },
     /// Nobody listens where the wanted member did, or another process does.
     Gone { member: Member, replaced_by: Option<Incarnation> },
-    /// One of several links to this member is gone, perhaps with something that had been said on it.
+    /// One of several links to this member is gone, perhaps with something that had been said on
+    /// it.
     Thinned { member: Member },
 }
 
@@ -47,7 +51,8 @@ struct Link {
     k: u64,
     up: bool,
     full: bool,
-    /// Control frames only: those keep their order on a link, whatever bulk they overtake, so both ends count alike.
+    /// Control frames only: those keep their order on a link, whatever bulk they overtake, so both
+    /// ends count alike.
     sent: u64,
     received: u64,
     /// When the other end said who it is; when it began, before that.
@@ -66,7 +71,18 @@ impl Hash for Link {
 
 impl Link {
     fn new(target: Option<Contact>, dialler: PeerId, k: u64, up: bool, now: Time) -> Self {
-        Self { peer: None, target, dialler, k, up, full: false, sent: 0, received: 0, since: now, heard: now }
+        Self {
+            peer: None,
+            target,
+            dialler,
+            k,
+            up,
+            full: false,
+            sent: 0,
+            received: 0,
+            since: now,
+            heard: now,
+        }
     }
 }
 
@@ -120,7 +136,11 @@ impl Want {
 
     /// When a dial, or the answer to a question, is overdue.
     fn overdue_at(&self) -> Option<Time> {
-        if self.dialling.is_some() { Some(self.dialled_at + self.awaited.patience()) } else { self.awaited.due() }
+        if self.dialling.is_some() {
+            Some(self.dialled_at + self.awaited.patience())
+        } else {
+            self.awaited.due()
+        }
     }
 }
 
@@ -143,7 +163,8 @@ pub(crate) struct Links {
     /// Links on which the other end has said who it is.
     named: BTreeMap<Member, BTreeSet<LinkId>>,
     wants: BTreeMap<Member, Want>,
-    /// From which address members were heard by datagram, and when, where that is not the one that they name.
+    /// From which address members were heard by datagram, and when, where that is not the one that
+    /// they name.
     heard: BTreeMap<Member, (Ipv4Addr, Time)>,
     /// The links of members that nobody wants are looked through at this moment.
     sweep_at: Option<Time>,
@@ -176,11 +197,12 @@ impl Links {
         }
     }
 
-    /// Goes by another name from now on. A link is introduced once, so those on which the old name was said are closed:
-    /// whatever came on them would count as the old one's.
+    /// Goes by another name from now on. A link is introduced once, so those on which the old name
+    /// was said are closed: whatever came on them would count as the old one's.
     pub(crate) fn rename(&mut self, me: Contact, out: &mut Vec<Output>) {
         self.me = me;
-        let introduced = self.links.iter().filter(|(id, l)| l.peer.is_some() || id.is_dialled() && l.up);
+        let introduced =
+            self.links.iter().filter(|(id, l)| l.peer.is_some() || id.is_dialled() && l.up);
         for link in introduced.map(|(id, _)| *id).collect::<Vec<LinkId>>() {
             self.hang_up(link, out);
         }
@@ -191,18 +213,23 @@ impl Links {
         self.me.address = address;
     }
 
-    /// A datagram names an address of a process that is wanted and cannot be reached. The next dial tries it: the process may
-    /// have moved. A stranger can say so, too, hence a dial that fails there says nothing of the process.
+    /// A datagram names an address of a process that is wanted and cannot be reached. The next dial
+    /// tries it: the process may have moved. A stranger can say so, too, hence a dial that fails
+    /// there says nothing of the process.
     pub(crate) fn try_elsewhere(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
         let is_linked = self.named.contains_key(&contact.member);
         let Some(want) = self.wants.get_mut(&contact.member) else { return };
-        if is_linked && !want.anew || want.contact.birth != contact.birth || want.contact.address == contact.address {
+        if is_linked && !want.anew
+            || want.contact.birth != contact.birth
+            || want.contact.address == contact.address
+        {
             return;
         }
         want.heard = Some(contact.address);
         let stuck = |link: &LinkId| {
             self.links.get(link).is_some_and(|l| {
-                let elsewhere = l.target.as_ref().is_some_and(|target| target.address != contact.address);
+                let elsewhere =
+                    l.target.as_ref().is_some_and(|target| target.address != contact.address);
                 !l.up && elsewhere && now.since(l.since) >= REDIAL_STUCK
             })
         };
@@ -212,14 +239,22 @@ impl Links {
         }
     }
 
-    /// The address of a member, as it says itself on every link to it that is not `known`; none where one of them still says
-    /// the known address.
-    pub(crate) fn moved_to(&self, member: &Member, birth: u64, known: SocketAddrV4) -> Option<SocketAddrV4> {
-        let links = || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
+    /// The address of a member, as it says itself on every link to it that is not `known`; none
+    /// where one of them still says the known address.
+    pub(crate) fn moved_to(
+        &self,
+        member: &Member,
+        birth: u64,
+        known: SocketAddrV4,
+    ) -> Option<SocketAddrV4> {
+        let links =
+            || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
         let heard = links().map(|l| l.heard).max()?;
         // One that has brought nothing for long may have died with the address at its other end.
-        let lately = links().filter(|l| l.heard + self.pace.most > heard).filter_map(|l| l.peer.as_ref());
-        let is_there = lately.into_iter().any(|contact| contact.birth != birth || contact.address == known);
+        let lately =
+            links().filter(|l| l.heard + self.pace.most > heard).filter_map(|l| l.peer.as_ref());
+        let is_there =
+            lately.into_iter().any(|contact| contact.birth != birth || contact.address == known);
         let best = self.contact(member)?;
         (!is_there).then_some(best.address)
     }
@@ -239,8 +274,8 @@ impl Links {
         if links.len() == 1 {
             return links.first().copied();
         }
-        // Those that have brought something lately, and of these the newest. Of dials that crossed, both ends prefer the one
-        // of the higher name.
+        // Those that have brought something lately, and of these the newest. Of dials that crossed,
+        // both ends prefer the one of the higher name.
         let all = || links.iter().filter_map(|id| self.links.get(id).map(|l| (*id, l)));
         let heard = all().map(|(_, l)| l.heard).max()?;
         let lately = || all().filter(|(_, l)| l.heard + self.pace.round > heard);
@@ -253,10 +288,15 @@ impl Links {
         self.named.contains_key(member)
     }
 
-    /// Whether there is a link to a member, and none has brought anything for longer than a leader's would be silent.
+    /// Whether there is a link to a member, and none has brought anything for longer than a
+    /// leader's would be silent.
     fn is_silent(&self, now: Time, member: &Member) -> bool {
-        let links = self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
-        links.map(|l| l.heard).max().is_some_and(|heard| now.since(heard) > self.pace.interval + self.pace.round)
+        let links =
+            self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
+        links
+            .map(|l| l.heard)
+            .max()
+            .is_some_and(|heard| now.since(heard) > self.pace.interval + self.pace.round)
     }
 
     /// Whether the role wants a link to a member.
@@ -288,7 +328,8 @@ impl Links {
         self.links.get(&self.to(member)?)?.peer.as_ref()
     }
 
-    /// A member speaks by datagram: that is where it is dialled, as long as it is known by words alone.
+    /// A member speaks by datagram: that is where it is dialled, as long as it is known by words
+    /// alone.
     pub(crate) fn on_heard(&mut self, now: Time, contact: &Contact, from: Ipv4Addr) {
         let member = &contact.member;
         if *contact.address.ip() == from || self.is_linked(member) {
@@ -296,7 +337,8 @@ impl Links {
             return;
         }
         if self.heard.len() >= HEARD_MOST && !self.heard.contains_key(member) {
-            let oldest = self.heard.iter().min_by_key(|(_, (_, at))| *at).map(|(member, _)| member.clone());
+            let oldest =
+                self.heard.iter().min_by_key(|(_, (_, at))| *at).map(|(member, _)| member.clone());
             oldest.map(|oldest| self.heard.remove(&oldest));
         }
         self.heard.insert(member.clone(), (from, now));
@@ -307,11 +349,13 @@ impl Links {
         self.wants.get(member).filter(|want| want.dialling.is_none()).map(|want| want.dials)
     }
 
-    /// Where a member is dialled next. Of one that is known by words alone the words came from somewhere: there first, and
-    /// where it says that it is in between, since a datagram may have been sent through another interface or a router.
+    /// Where a member is dialled next. Of one that is known by words alone the words came from
+    /// somewhere: there first, and where it says that it is in between, since a datagram may have
+    /// been sent through another interface or a router.
     fn address_of(&self, want: &Want) -> SocketAddrV4 {
         let said = want.contact.address;
-        let source = self.heard.get(&want.contact.member).filter(|_| want.by_word && want.dials % 3 != 1);
+        let source =
+            self.heard.get(&want.contact.member).filter(|_| want.by_word && want.dials % 3 != 1);
         source.map_or(said, |(ip, _)| SocketAddrV4::new(*ip, said.port()))
     }
 
@@ -325,7 +369,8 @@ impl Links {
             let want = match self.wants.remove(&contact.member) {
                 Some(old) if old.contact.address == contact.address => Want { by_word, ..old },
                 Some(_) => Want::new(Wanted { contact, by_word }, now, &self.pace),
-                // Nobody has asked anything on a link that nobody wanted, so its death would not have been noticed.
+                // Nobody has asked anything on a link that nobody wanted, so its death would not
+                // have been noticed.
                 None => {
                     let anew = self.is_silent(now, &contact.member);
                     Want { anew, ..Want::new(Wanted { contact, by_word }, now, &self.pace) }
@@ -333,30 +378,44 @@ impl Links {
             };
             wants.insert(want.contact.member.clone(), want);
         }
-        let given_up = std::mem::replace(&mut self.wants, wants).into_values().filter_map(|want| want.dialling);
+        let given_up = std::mem::replace(&mut self.wants, wants)
+            .into_values()
+            .filter_map(|want| want.dialling);
         self.given_up.extend(given_up.filter(|link| self.links.get(link).is_some_and(|l| !l.up)));
         self.schedule(now);
         self.doubt_at = self.wants.values().filter_map(Want::overdue_at).min();
     }
 
-    /// Looks for what is overdue. To be called once everything that has come has been read: what was asked is answered by then.
+    /// Looks for what is overdue. To be called once everything that has come has been read: what
+    /// was asked is answered by then.
     pub(crate) fn doubt(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.doubt_at.is_none_or(|at| at > now) {
             return;
         }
         let mut closed = Vec::new();
-        for want in self.wants.values_mut().filter(|want| want.overdue_at().is_some_and(|at| at <= now)) {
+        for want in
+            self.wants.values_mut().filter(|want| want.overdue_at().is_some_and(|at| at <= now))
+        {
             let waited = want.awaited.put_again(now, &self.pace);
             // A dial is given up, and begun again.
             closed.extend(want.dialling);
-            let Some(links) = self.named.get(&want.contact.member).filter(|_| !want.anew && want.dialling.is_none()) else { continue };
+            let Some(links) = self
+                .named
+                .get(&want.contact.member)
+                .filter(|_| !want.anew && want.dialling.is_none())
+            else {
+                continue;
+            };
             (want.anew, want.dial_at) = (true, now);
             self.doubts.0 += 1;
             let Member { id: peer, inc: peer_inc } = want.contact.member.clone();
-            let (waited_ms, count) = (u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), self.doubts.0);
+            let (waited_ms, count) =
+                (u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), self.doubts.0);
             out.push(Output::Note(Note::Unanswered { peer, peer_inc, waited_ms, count }));
             if links.len() >= LINKS_MOST {
-                closed.extend(links.iter().copied().min_by_key(|link| self.links.get(link).map(|l| l.heard)));
+                closed.extend(
+                    links.iter().copied().min_by_key(|link| self.links.get(link).map(|l| l.heard)),
+                );
             }
         }
         closed.into_iter().for_each(|link| self.hang_up(link, out));
@@ -376,13 +435,15 @@ impl Links {
             want.awaited.hear(now, &self.pace);
         }
         if std::mem::take(&mut want.anew)
-            && let Some(dialling) = want.dialling.filter(|dialling| self.links.get(dialling).is_some_and(|l| !l.up))
+            && let Some(dialling) =
+                want.dialling.filter(|dialling| self.links.get(dialling).is_some_and(|l| !l.up))
         {
             self.hang_up(dialling, out);
         }
     }
 
-    /// This peer's own loop ran late until now: nothing could be heard meanwhile, so no link was silent and no answer overdue.
+    /// This peer's own loop ran late until now: nothing could be heard meanwhile, so no link was
+    /// silent and no answer overdue.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
         let heard = self.links.values_mut().map(|l| &mut l.heard);
         let dialled = self.wants.values_mut().map(|want| {
@@ -397,7 +458,8 @@ impl Links {
         let mut hanging = Vec::new();
         for want in self.wants.values_mut() {
             if let Some(dialling) = want.dialling {
-                (want.awaited, want.dial_at, want.wait) = (Awaited::new(&self.pace), now, Duration::ZERO);
+                (want.awaited, want.dial_at, want.wait) =
+                    (Awaited::new(&self.pace), now, Duration::ZERO);
                 hanging.push(dialling);
             }
         }
@@ -409,8 +471,13 @@ impl Links {
         std::mem::take(&mut self.given_up).into_iter().for_each(|link| self.hang_up(link, out));
         if self.dial_at.is_some_and(|at| at <= now) {
             let is_free = |want: &Want| want.anew || !self.named.contains_key(&want.contact.member);
-            let is_due = |want: &&Want| want.dialling.is_none() && is_free(want) && want.dial_at <= now;
-            let due = self.wants.values().filter(is_due).map(|want| (want.contact.member.clone(), self.address_of(want)));
+            let is_due =
+                |want: &&Want| want.dialling.is_none() && is_free(want) && want.dial_at <= now;
+            let due = self
+                .wants
+                .values()
+                .filter(is_due)
+                .map(|want| (want.contact.member.clone(), self.address_of(want)));
             for (member, address) in due.collect::<Vec<(Member, SocketAddrV4)>>() {
                 let Some(want) = self.wants.get_mut(&member) else { continue };
                 self.dials += 1;
@@ -421,10 +488,16 @@ impl Links {
                 self.links.insert(link, Link::new(target, dialler, k, false, now));
                 (want.dialling, want.dialled_at) = (Some(link), now);
                 self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
-                // Two of three dials go to the source. Beyond three only that matters, and a count would have no end.
-                want.dials = if want.dials < 2 * DIALS_EACH - 1 { want.dials + 1 } else { DIALS_EACH };
+                // Two of three dials go to the source. Beyond three only that matters, and a count
+                // would have no end.
+                want.dials =
+                    if want.dials < 2 * DIALS_EACH - 1 { want.dials + 1 } else { DIALS_EACH };
                 let rarely = want.by_word && want.dials >= DIALS_EACH;
-                want.wait = if rarely { REDIAL_STRANGER } else { (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
+                want.wait = if rarely {
+                    REDIAL_STRANGER
+                } else {
+                    (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST)
+                };
                 want.dial_at = now + want.wait;
                 out.push(Output::Dial { link, to: address });
             }
@@ -461,7 +534,13 @@ impl Links {
         self.sweep_at = Some(self.sweep_at.unwrap_or(now + self.pace.idle));
     }
 
-    fn hello(&mut self, link: LinkId, end: LogEnd, knows: Option<Incarnation>, out: &mut Vec<Output>) {
+    fn hello(
+        &mut self,
+        link: LinkId,
+        end: LogEnd,
+        knows: Option<Incarnation>,
+        out: &mut Vec<Output>,
+    ) {
         let k = self.links.get(&link).map_or(0, |l| l.k);
         let hello = Hello { cluster: self.cluster, from: self.me.clone(), link: k, end, knows };
         self.send_on(link, Message::Hello(hello), out);
@@ -485,9 +564,11 @@ impl Links {
         let ours = hello.cluster == self.cluster && hello.from.birth != self.me.birth;
         if let Some(target) = l.target.clone() {
             if !ours || hello.from.member != target.member {
-                let replaced_by = (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
+                let replaced_by =
+                    (ours && hello.from.id() == target.id()).then_some(hello.from.member.inc);
                 let is_known = |want: &Want| want.contact.address == target.address;
-                // Beside a link that stands, somebody else at the address says nothing about the other end of that one.
+                // Beside a link that stands, somebody else at the address says nothing about the
+                // other end of that one.
                 let is_proof = replaced_by.is_some() || !self.named.contains_key(&target.member);
                 if is_proof && self.wants.get(&target.member).is_none_or(is_known) {
                     proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
@@ -534,7 +615,11 @@ impl Links {
         if is_due {
             self.schedule(now);
         }
-        proofs.push(Proof::Up { member: hello.from.member.clone(), end: hello.end.clone(), knows: hello.knows });
+        proofs.push(Proof::Up {
+            member: hello.from.member.clone(),
+            end: hello.end.clone(),
+            knows: hello.knows,
+        });
         Ok(proofs)
     }
 
@@ -549,7 +634,8 @@ impl Links {
             want.dialling = None;
             let is_known = target.address == want.contact.address;
             self.schedule_too(&target.member);
-            // A reset before HELLO is dialled again like any other failure; only a refusal is proof.
+            // A reset before HELLO is dialled again like any other failure; only a refusal is
+            // proof.
             if refused && is_known && !self.named.contains_key(&target.member) {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
@@ -593,7 +679,8 @@ impl Links {
         out.push(Output::HangUp { link });
     }
 
-    /// Closes all links to a member, so that whoever speaks with it again has proven that both directions work.
+    /// Closes all links to a member, so that whoever speaks with it again has proven that both
+    /// directions work.
     pub(crate) fn hang_up_on(&mut self, member: &Member, out: &mut Vec<Output>) {
         self.all_to(member).into_iter().for_each(|link| self.hang_up(link, out));
     }
@@ -604,7 +691,13 @@ impl Links {
     }
 
     /// Sends to a member; false where there is no link.
-    pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        now: Time,
+        to: &Member,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let Some(link) = self.to(to) else { return false };
         if let Some(allowance) = self.pace.allows(&message)
             && let Some(want) = self.wants.get_mut(to)
@@ -627,7 +720,10 @@ impl Links {
         if !message.is_routine() {
             let to = l.peer.as_ref().map(Contact::id).or(l.target.as_ref().map(Contact::id));
             out.push(Output::Note(Note::Send {
-                m: format!("{}/{}/{}:{}/{}", self.me.member.id, self.me.member.inc, l.dialler, l.k, l.sent),
+                m: format!(
+                    "{}/{}/{}:{}/{}",
+                    self.me.member.id, self.me.member.inc, l.dialler, l.k, l.sent
+                ),
                 to: to.map_or("?", PeerId::as_str).to_owned(),
                 kind: message.verb().to_owned(),
             }));
@@ -641,7 +737,13 @@ impl Links {
     }
 
     /// A message has come in on a link: counts it, and names it where it is to be told.
-    pub(crate) fn on_received(&mut self, now: Time, link: LinkId, message: &Message, out: &mut Vec<Output>) {
+    pub(crate) fn on_received(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        message: &Message,
+        out: &mut Vec<Output>,
+    ) {
         self.hear(now, link, false, out);
         let Some(l) = self.links.get_mut(&link) else { return };
         if message.is_bulk() {
@@ -651,7 +753,9 @@ impl Links {
         if !message.is_routine() {
             let (sender, dialler, k) = match (&l.peer, message) {
                 (Some(contact), _) => (contact.member.clone(), &l.dialler, l.k),
-                (None, Message::Hello(hello)) if l.target.is_none() => (hello.from.member.clone(), hello.from.id(), hello.link),
+                (None, Message::Hello(hello)) if l.target.is_none() => {
+                    (hello.from.member.clone(), hello.from.id(), hello.link)
+                }
                 (None, Message::Hello(hello)) => (hello.from.member.clone(), &l.dialler, l.k),
                 (None, _) => return,
             };
@@ -667,12 +771,16 @@ impl Links {
         self.dial_at = self
             .wants
             .values()
-            .filter(|want| want.dialling.is_none() && (want.anew || !self.named.contains_key(&want.contact.member)))
+            .filter(|want| {
+                want.dialling.is_none()
+                    && (want.anew || !self.named.contains_key(&want.contact.member))
+            })
             .map(|want| want.dial_at.max(now))
             .min();
     }
 
-    /// Sees to it that one more is dialled in time. Who wants links to many does not look at all of them for each that fails.
+    /// Sees to it that one more is dialled in time. Who wants links to many does not look at all of
+    /// them for each that fails.
     fn schedule_too(&mut self, member: &Member) {
         let overdue = self.wants.get(member).and_then(Want::overdue_at);
         self.doubt_at = self.doubt_at.into_iter().chain(overdue).min();
@@ -683,30 +791,43 @@ impl Links {
     /// Whether somebody is to be dialled, now or after a wait.
     fn is_due(&self, member: &Member) -> bool {
         let is_linked = self.named.contains_key(member);
-        self.wants.get(member).is_some_and(|want| want.dialling.is_none() && (want.anew || !is_linked))
+        self.wants
+            .get(member)
+            .is_some_and(|want| want.dialling.is_none() && (want.anew || !is_linked))
     }
 
-    /// Whoever dials again and again does not fill this side with links that have died without a word.
+    /// Whoever dials again and again does not fill this side with links that have died without a
+    /// word.
     fn close_surplus(&mut self, member: &Member, newest: LinkId, out: &mut Vec<Output>) {
-        let Some(links) = self.named.get(member).filter(|links| links.len() > LINKS_MOST) else { return };
+        let Some(links) = self.named.get(member).filter(|links| links.len() > LINKS_MOST) else {
+            return;
+        };
         let others = links.iter().copied().filter(|link| *link != newest);
         if let Some(oldest) = others.min_by_key(|link| self.links.get(link).map(|l| l.heard)) {
             self.hang_up(oldest, out);
         }
     }
 
-    /// Closes links that have brought nothing for `link_idle`: of members that are not wanted, surplus ones, and those on
-    /// which nobody has said who it is. Nobody may have asked anything on one that is wanted, so it may have died without a
-    /// word; after a much longer silence it is made anew.
+    /// Closes links that have brought nothing for `link_idle`: of members that are not wanted,
+    /// surplus ones, and those on which nobody has said who it is. Nobody may have asked anything
+    /// on one that is wanted, so it may have died without a word; after a much longer silence it is
+    /// made anew.
     fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
-        let best: BTreeSet<LinkId> = self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
+        let best: BTreeSet<LinkId> =
+            self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
         let idle: Vec<LinkId> = self
             .links
             .iter()
             .filter(|(id, l)| {
-                // The dialler of a named link decides; the acceptor only helps itself against strangers.
-                let mine = id.is_dialled() || l.peer.is_none() || now.since(l.heard) >= 3 * self.pace.idle;
-                let patience = if best.contains(id) { 3 * self.pace.idle.max(self.pace.most) } else { self.pace.idle };
+                // The dialler of a named link decides; the acceptor only helps itself against
+                // strangers.
+                let mine =
+                    id.is_dialled() || l.peer.is_none() || now.since(l.heard) >= 3 * self.pace.idle;
+                let patience = if best.contains(id) {
+                    3 * self.pace.idle.max(self.pace.most)
+                } else {
+                    self.pace.idle
+                };
                 l.up && mine && now.since(l.heard) >= patience
             })
             .map(|(id, _)| *id)
@@ -723,7 +844,8 @@ impl Links {
 const LINKS_MOST: usize = 2;
 const REDIAL_FIRST: Duration = Duration::from_millis(10);
 const REDIAL_MOST: Duration = Duration::from_millis(100);
-/// A dial without an answer for that long is given up for another address that the peer was heard from.
+/// A dial without an answer for that long is given up for another address that the peer was heard
+/// from.
 const REDIAL_STUCK: Duration = Duration::from_millis(300);
 const REDIAL_STRANGER: Duration = Duration::from_secs(1);
 /// Members remembered that were heard by datagram.

@@ -1,10 +1,13 @@
-//! The one numbered log: readings and view changes alike, with the lineage that says which epoch numbered what.
+//! The one numbered log: readings and view changes alike, with the lineage that says which epoch
+//! numbered what.
 //!
-//! Intuition: two logs agree up to the last position that both cover by the same epoch (their *fork*), because an epoch
-//! has one owner and one cut. So logs are compared by lineage, never by length alone (Raft, Zab, Kafka KIP-101).
-//! The dedupe table is part of the log: it is rebuilt and rolled back with it, and travels in snapshots.
+//! Intuition: two logs agree up to the last position that both cover by the same epoch (their
+//! *fork*), because an epoch has one owner and one cut. So logs are compared by lineage, never by
+//! length alone (Raft, Zab, Kafka KIP-101). The dedupe table is part of the log: it is rebuilt and
+//! rolled back with it, and travels in snapshots.
 //!
-//! Knows nothing of who may append (see `node`), nor of what has been handed to sinks (see `delivery`).
+//! Knows nothing of who may append (see `node`), nor of what has been handed to sinks (see
+//! `delivery`).
 
 use std::collections::VecDeque;
 
@@ -28,7 +31,8 @@ pub(crate) struct Log {
     table: Table,
     /// The view entries among the retained ones.
     views: VecDeque<(Seq, View)>,
-    /// Where readings stand that are to be handed over only when they are stable, and are not: first and last positions.
+    /// Where readings stand that are to be handed over only when they are stable, and are not:
+    /// first and last positions.
     unsafe_yet: VecDeque<(Seq, Seq)>,
     stable: Seq,
 }
@@ -49,7 +53,12 @@ impl Log {
 
     pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
         let mut log = Self::empty();
-        log.lineage = snapshot.lineage.iter().take_while(|row| row.first <= snapshot.seq.next()).cloned().collect();
+        log.lineage = snapshot
+            .lineage
+            .iter()
+            .take_while(|row| row.first <= snapshot.seq.next())
+            .cloned()
+            .collect();
         log.tail = Tail::new(snapshot.seq);
         log.base_view = snapshot.view.clone();
         log.base_table = snapshot.table.clone();
@@ -91,7 +100,11 @@ impl Log {
 
     /// How many rows its tables and lists have in all, besides the entries.
     pub(crate) fn rows(&self) -> usize {
-        self.lineage.len() + self.base_table.len() + self.table.len() + self.views.len() + self.unsafe_yet.len()
+        self.lineage.len()
+            + self.base_table.len()
+            + self.table.len()
+            + self.views.len()
+            + self.unsafe_yet.len()
     }
 
     /// How many bytes the retained entries weigh.
@@ -120,10 +133,13 @@ impl Log {
         }
     }
 
-    /// Whether whoever published an entry has been in a view: only those are numbered, and only views name new ones.
+    /// Whether whoever published an entry has been in a view: only those are numbered, and only
+    /// views name new ones.
     pub(crate) fn knows_origin(&self, entry: &Entry) -> bool {
         match entry {
-            Entry::Readings { origin, .. } | Entry::Lost { origin, .. } => self.table.contains(&origin.id),
+            Entry::Readings { origin, .. } | Entry::Lost { origin, .. } => {
+                self.table.contains(&origin.id)
+            }
             Entry::View(_) | Entry::Change(_) => true,
         }
     }
@@ -148,7 +164,8 @@ impl Log {
         self.views.back().map_or(self.base(), |(seq, _)| *seq)
     }
 
-    /// The newest two views held and where they stand, newest first; a view that is not retained any more stands at the base.
+    /// The newest two views held and where they stand, newest first; a view that is not retained
+    /// any more stands at the base.
     pub(crate) fn last_views(&self) -> Vec<(Seq, View)> {
         let below = self.base_view.iter().map(|view| (self.base(), view.clone()));
         self.views.iter().rev().cloned().chain(below).take(2).collect()
@@ -156,7 +173,12 @@ impl Log {
 
     /// The view in force just after `seq` was applied.
     pub(crate) fn view_in_force(&self, seq: Seq) -> Option<&View> {
-        self.views.iter().rev().find(|(at, _)| *at <= seq).map(|(_, view)| view).or(self.base_view.as_ref())
+        self.views
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= seq)
+            .map(|(_, view)| view)
+            .or(self.base_view.as_ref())
     }
 
     /// Where the first of the retained views stands that names a member.
@@ -164,7 +186,8 @@ impl Log {
         self.views.iter().find(|(_, view)| view.names(member)).map(|(at, _)| *at)
     }
 
-    /// Where the view stands by which a member of the newest view came in last; none where it came in before what is retained.
+    /// Where the view stands by which a member of the newest view came in last; none where it came
+    /// in before what is retained.
     pub(crate) fn came_in(&self, member: &Member) -> Option<Seq> {
         let named = self.views.iter().rev().take_while(|(_, view)| view.names(member)).last();
         let was_there = self.base_view.as_ref().is_some_and(|view| view.names(member));
@@ -174,15 +197,23 @@ impl Log {
 
     /// The epoch that covers a position.
     pub(crate) fn epoch_at(&self, seq: Seq) -> Epoch {
-        self.lineage.iter().rev().find(|row| row.first <= seq).map_or_else(Epoch::none, |row| row.epoch.clone())
+        self.lineage
+            .iter()
+            .rev()
+            .find(|row| row.first <= seq)
+            .map_or_else(Epoch::none, |row| row.epoch.clone())
     }
 
     /// The last position up to which the epoch that covers `seq` does.
     pub(crate) fn same_epoch_up_to(&self, seq: Seq) -> Seq {
-        self.lineage.iter().find(|row| row.first > seq).map_or(self.contiguous(), |row| row.first.previous())
+        self.lineage
+            .iter()
+            .find(|row| row.first > seq)
+            .map_or(self.contiguous(), |row| row.first.previous())
     }
 
-    /// The retained entries that stand there, cut where the first or the last position is in the middle of one.
+    /// The retained entries that stand there, cut where the first or the last position is in the
+    /// middle of one.
     pub(crate) fn between(&self, first: Seq, last: Seq) -> impl Iterator<Item = (Seq, Entry)> {
         self.tail.between(first, last)
     }
@@ -192,7 +223,8 @@ impl Log {
         seq >= self.base()
     }
 
-    /// Consecutive entries from `first` on for one frame, at most `bytes` of them but at least one position.
+    /// Consecutive entries from `first` on for one frame, at most `bytes` of them but at least one
+    /// position.
     pub(crate) fn run(&self, first: Seq, last: Seq, bytes: u64) -> Vec<Entry> {
         let mut run = Vec::new();
         if first <= self.base() {
@@ -201,7 +233,9 @@ impl Log {
         let mut left = bytes;
         for (seq, entry) in self.between(first, last).take(RUN_ENTRIES) {
             // Whoever is sent this holds everything before it, and so the view before.
-            let change = |view| self.view_in_force(seq.previous()).and_then(|before| Change::between(before, view));
+            let change = |view| {
+                self.view_in_force(seq.previous()).and_then(|before| Change::between(before, view))
+            };
             let entry = match &entry {
                 Entry::View(view) => change(view).map_or(entry, Entry::Change),
                 Entry::Readings { .. } | Entry::Change(_) | Entry::Lost { .. } => entry,
@@ -244,7 +278,8 @@ impl Log {
         self.lineage.push(Row { epoch, first });
     }
 
-    /// Takes over rows that this log does not have, of a lineage that it is a prefix of up to its end.
+    /// Takes over rows that this log does not have, of a lineage that it is a prefix of up to its
+    /// end.
     pub(crate) fn set_lineage(&mut self, lineage: Vec<Row>) {
         self.lineage = lineage;
     }
@@ -276,9 +311,12 @@ impl Log {
     pub(crate) fn fork(&self, lineage: &[Row], contiguous: Seq) -> Seq {
         let mut fork = Seq::ZERO;
         for (at, row) in self.lineage.iter().enumerate().filter(|(_, row)| !row.epoch.is_none()) {
-            let end = |rows: &[Row], at: usize, last: Seq| rows.get(at + 1).map_or(last, |next| next.first.previous());
+            let end = |rows: &[Row], at: usize, last: Seq| {
+                rows.get(at + 1).map_or(last, |next| next.first.previous())
+            };
             if let Some(there) = lineage.iter().position(|other| other == row) {
-                let covered = end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous));
+                let covered =
+                    end(&self.lineage, at, self.contiguous()).min(end(lineage, there, contiguous));
                 // A lineage is another peer's word: it may speak of more than there is.
                 fork = fork.max(covered.min(self.contiguous()).min(contiguous));
             }
@@ -288,7 +326,10 @@ impl Log {
 
     /// The state of the log at a position that is retained.
     pub(crate) fn snapshot(&self, seq: Seq) -> Snapshot {
-        assert!(self.retains_above(seq) && seq <= self.contiguous(), "a snapshot stands on what is retained");
+        assert!(
+            self.retains_above(seq) && seq <= self.contiguous(),
+            "a snapshot stands on what is retained"
+        );
         let table = self.table_at(seq);
         let view = self.view_in_force(seq).cloned();
         Snapshot { seq, view, table, lineage: self.lineage.clone() }
@@ -305,7 +346,9 @@ impl Log {
         let seq = seq.min(self.contiguous());
         let news = seq > self.stable;
         self.stable = self.stable.max(seq);
-        while let Some((first, last)) = self.unsafe_yet.pop_front_if(|(first, _)| *first <= self.stable) {
+        while let Some((first, last)) =
+            self.unsafe_yet.pop_front_if(|(first, _)| *first <= self.stable)
+        {
             if last > self.stable {
                 self.unsafe_yet.push_front((self.stable.next().max(first), last));
             }
@@ -330,7 +373,8 @@ impl Log {
 
     /// Forgets entries at or below `floor`, but keeps so many entries and bytes more.
     pub(crate) fn discard(&mut self, floor: Seq, entries: u64, bytes: u64) {
-        // Bytes are judged over the whole log: above the floor little is held as long as everybody keeps up.
+        // Bytes are judged over the whole log: above the floor little is held as long as everybody
+        // keeps up.
         let too_many = Seq(floor.0.saturating_sub(entries));
         let to = too_many.max(self.tail.heavier_than(bytes)).min(floor);
         if to <= self.base() {
@@ -346,10 +390,13 @@ impl Log {
         self.merge_rows();
     }
 
-    /// Bounds the lineage: of very many rows, the oldest below the base become one that names no epoch. The first stays,
-    /// because it names the log; and the merged one keeps it from seeming to cover what it did not.
+    /// Bounds the lineage: of very many rows, the oldest below the base become one that names no
+    /// epoch. The first stays, because it names the log; and the merged one keeps it from seeming
+    /// to cover what it did not.
     fn merge_rows(&mut self) {
-        while self.lineage.len() > LINEAGE_MOST && self.lineage.get(3).is_some_and(|row| row.first <= self.tail.base()) {
+        while self.lineage.len() > LINEAGE_MOST
+            && self.lineage.get(3).is_some_and(|row| row.first <= self.tail.base())
+        {
             if let Some(row) = self.lineage.get_mut(1) {
                 row.epoch = Epoch::none();
             }
@@ -361,7 +408,9 @@ impl Log {
 /// What an entry does to the dedupe table.
 fn apply(table: &mut Table, entry: &Entry) {
     match entry {
-        Entry::Readings { origin, first, readings, .. } => table.set(&origin.id, (origin.inc, first.plus(readings.len()).previous())),
+        Entry::Readings { origin, first, readings, .. } => {
+            table.set(&origin.id, (origin.inc, first.plus(readings.len()).previous()))
+        }
         Entry::Lost { origin, to, .. } => table.set(&origin.id, (origin.inc, *to)),
         Entry::Change(_) => {}
         Entry::View(view) => {
@@ -376,15 +425,19 @@ fn apply(table: &mut Table, entry: &Entry) {
     }
 }
 
-/// Bounds the table: names that are in no view any more go once there are many of them, oldest incarnation first, at a
-/// view entry and therefore everywhere alike. A peer so forgotten comes back with a new incarnation.
+/// Bounds the table: names that are in no view any more go once there are many of them, oldest
+/// incarnation first, at a view entry and therefore everywhere alike. A peer so forgotten comes
+/// back with a new incarnation.
 fn forget(table: &mut Table, view: &View) {
     let limit = view.size() + TABLE_ABSENT;
     if table.len() <= limit {
         return;
     }
-    let mut absent: Vec<(Incarnation, PeerId)> =
-        table.iter().filter(|(id, _)| view.find(id).is_none()).map(|(id, (inc, _))| (*inc, id.clone())).collect();
+    let mut absent: Vec<(Incarnation, PeerId)> = table
+        .iter()
+        .filter(|(id, _)| view.find(id).is_none())
+        .map(|(id, (inc, _))| (*inc, id.clone()))
+        .collect();
     absent.sort();
     for (_, id) in absent.into_iter().take(table.len() - limit) {
         table.remove(&id);
@@ -508,7 +561,11 @@ mod tests {
         let log = log(&[(1, 1)], 1_030);
         let one = data(1).frame_weight();
         let check = |first: u64, last: u64, bytes: u64, run: usize| {
-            assert_eq!(log.run(Seq(first), Seq(last), bytes).len(), run, "{first}-{last} in {bytes} bytes");
+            assert_eq!(
+                log.run(Seq(first), Seq(last), bytes).len(),
+                run,
+                "{first}-{last} in {bytes} bytes"
+            );
         };
         check(1, 5, u64::MAX, 5);
         check(1, 5, 3 * one, 3);
@@ -536,7 +593,9 @@ mod tests {
     #[test]
     fn what_is_taken_back_leaves_no_trace_anywhere() {
         let mut log = log(&[(1, 1)], 0);
-        for entry in [view(1, &[("p1", 1)]), safe(1), data(2), view(2, &[("p1", 1), ("p3", 7)]), safe(3)] {
+        for entry in
+            [view(1, &[("p1", 1)]), safe(1), data(2), view(2, &[("p1", 1), ("p3", 7)]), safe(3)]
+        {
             log.append(entry);
         }
         log.push_row(epoch(2));
@@ -547,9 +606,15 @@ mod tests {
         log.truncate(Seq(4));
         assert_eq!((log.view_at(), log.unsafe_to(), log.epoch()), (Seq(4), Some(Seq(2)), epoch(1)));
         log.truncate(Seq(3));
-        assert_eq!((log.view_at(), log.unsafe_from(), log.stable()), (Seq(1), Some(Seq(2)), Seq(1)));
+        assert_eq!(
+            (log.view_at(), log.unsafe_from(), log.stable()),
+            (Seq(1), Some(Seq(2)), Seq(1))
+        );
         assert!(log.remembers(&member("p1").id) && !log.remembers(&member("p3").id));
-        assert_eq!(log.weight(), view(1, &[("p1", 1)]).weight() + safe(1).weight() + data(2).weight());
+        assert_eq!(
+            log.weight(),
+            view(1, &[("p1", 1)]).weight() + safe(1).weight() + data(2).weight()
+        );
         log.truncate(Seq(2));
         assert_eq!(log.unsafe_to(), Some(Seq(2)), "it still stands");
         log.truncate(Seq(0));
@@ -566,7 +631,10 @@ mod tests {
         assert!(log.raise_stable(Seq(2)));
         assert_eq!((log.unsafe_from(), log.safe_up_to(Seq(3))), (Some(Seq(3)), Seq(2)));
         assert!(log.raise_stable(Seq(9)), "no more than there is");
-        assert_eq!((log.stable(), log.unsafe_from(), log.safe_up_to(Seq(3))), (Seq(3), None, Seq(3)));
+        assert_eq!(
+            (log.stable(), log.unsafe_from(), log.safe_up_to(Seq(3))),
+            (Seq(3), None, Seq(3))
+        );
     }
 
     #[test]
@@ -575,7 +643,11 @@ mod tests {
         let check = |floor: u64, entries: u64, bytes: u64, base: u64| {
             let mut log = log(&[(1, 1)], 10);
             log.discard(Seq(floor), entries, bytes);
-            assert_eq!((log.base(), log.weight()), (Seq(base), one * (10 - base)), "{floor} {entries} {bytes}");
+            assert_eq!(
+                (log.base(), log.weight()),
+                (Seq(base), one * (10 - base)),
+                "{floor} {entries} {bytes}"
+            );
             assert_eq!(log.contiguous(), Seq(10));
         };
         check(6, 2, u64::MAX, 4);
@@ -598,12 +670,22 @@ mod tests {
         let mut log = log(&[(1, 1)], 5);
         let later = Member { inc: Incarnation(2), ..member("p2") };
         log.append(view(1, &[("p2", 1)]));
-        assert_eq!((log.last_oseq(&member("p2")), log.later_incarnation(&member("p2"))), (Oseq(5), None));
+        assert_eq!(
+            (log.last_oseq(&member("p2")), log.later_incarnation(&member("p2"))),
+            (Oseq(5), None)
+        );
         log.append(view(2, &[("p2", 2)]));
         assert_eq!((log.last_oseq(&later), log.last_oseq(&member("p2"))), (Oseq::ZERO, Oseq::ZERO));
-        assert_eq!((log.later_incarnation(&member("p2")), log.later_incarnation(&later)), (Some(Incarnation(2)), None));
+        assert_eq!(
+            (log.later_incarnation(&member("p2")), log.later_incarnation(&later)),
+            (Some(Incarnation(2)), None)
+        );
         log.append(view(3, &[("p2", 1)]));
-        assert_eq!(log.later_incarnation(&member("p2")), Some(Incarnation(2)), "a ghost brings nothing back");
+        assert_eq!(
+            log.later_incarnation(&member("p2")),
+            Some(Incarnation(2)),
+            "a ghost brings nothing back"
+        );
     }
 
     #[test]
@@ -618,7 +700,11 @@ mod tests {
         assert!((1..=many).all(|n| remembers(&log, n)), "only a view forgets");
         log.append(view(1, &[("p1", 1), ("gone1", 1)]));
         // Two are present, and three of the others were one more than two too many.
-        assert!(remembers(&log, 1) && !remembers(&log, 2) && !remembers(&log, 3) && remembers(&log, 4), "{}", log.table.len());
+        assert!(
+            remembers(&log, 1) && !remembers(&log, 2) && !remembers(&log, 3) && remembers(&log, 4),
+            "{}",
+            log.table.len()
+        );
         assert_eq!(log.table.len(), super::TABLE_ABSENT + 2);
     }
 
@@ -634,11 +720,18 @@ mod tests {
     #[test]
     fn the_first_view_of_a_member_is_the_first_that_is_held() {
         let mut log = log(&[(1, 1)], 0);
-        for entry in [view(1, &[("p1", 1)]), data(1), view(2, &[("p1", 1), ("p3", 7)]), view(3, &[("p3", 7)])] {
+        for entry in [
+            view(1, &[("p1", 1)]),
+            data(1),
+            view(2, &[("p1", 1), ("p3", 7)]),
+            view(3, &[("p3", 7)]),
+        ] {
             log.append(entry);
         }
         let later = Member { inc: Incarnation(7), ..member("p3") };
-        let first = |log: &Log| [&member("p1"), &later, &member("p3")].map(|member| log.first_view_of(member));
+        let first = |log: &Log| {
+            [&member("p1"), &later, &member("p3")].map(|member| log.first_view_of(member))
+        };
         assert_eq!(first(&log), [Some(Seq(1)), Some(Seq(3)), None]);
         log.discard(Seq(1), 0, 0);
         assert_eq!(first(&log), [Some(Seq(3)), Some(Seq(3)), None]);

@@ -1,7 +1,8 @@
 //! The name of a log.
 //!
-//! Positions are counted from 1 in each log, so `(epoch, seq)` of two groups, or of two lives of one lone peer, can be the
-//! same while the entries are not. The log's name tells them apart: nobody else can found a log under that epoch.
+//! Positions are counted from 1 in each log, so `(epoch, seq)` of two groups, or of two lives of
+//! one lone peer, can be the same while the entries are not. The log's name tells them apart:
+//! nobody else can found a log under that epoch.
 
 use std::fmt;
 use std::str::FromStr;

@@ -3,7 +3,9 @@
 use crate::detector::{Liveness, Started};
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, Seq};
-use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests};
+use crate::message::{
+    Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Ordered, Reason, Requests,
+};
 use crate::node::Node;
 use crate::note::{Cause, Evidence, Note};
 use crate::outbox::{Settled, Stretch};
@@ -13,9 +15,21 @@ use crate::time::Time;
 use crate::view::View;
 
 impl Node {
-    /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it alive.
-    pub(crate) fn become_member(&mut self, now: Time, proven_at: Time, leader: Contact, epoch: Epoch, out: &mut Vec<Output>) {
-        out.push(Output::Note(Note::Follows { log: self.log.name(), leader: leader.id().clone(), epoch: epoch.clone() }));
+    /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it
+    /// alive.
+    pub(crate) fn become_member(
+        &mut self,
+        now: Time,
+        proven_at: Time,
+        leader: Contact,
+        epoch: Epoch,
+        out: &mut Vec<Output>,
+    ) {
+        out.push(Output::Note(Note::Follows {
+            log: self.log.name(),
+            leader: leader.id().clone(),
+            epoch: epoch.clone(),
+        }));
         self.been_member = true;
         self.blocked = None;
         self.outside_since = None;
@@ -36,7 +50,13 @@ impl Node {
         self.wants_changed = true;
     }
 
-    pub(crate) fn on_heartbeat(&mut self, now: Time, from: &Member, beat: &Heartbeat, out: &mut Vec<Output>) {
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        now: Time,
+        from: &Member,
+        beat: &Heartbeat,
+        out: &mut Vec<Output>,
+    ) {
         if self.is_stale(now, from, &beat.epoch, "HEARTBEAT", out) {
             return;
         }
@@ -45,7 +65,9 @@ impl Node {
         self.call(now, out);
         ack.lag = u64::try_from(std::mem::take(&mut self.lag).as_micros()).unwrap_or(u64::MAX);
         match &mut self.role {
-            Role::Member(following) if following.leader.member == *from && following.epoch == beat.epoch => {
+            Role::Member(following)
+                if following.leader.member == *from && following.epoch == beat.epoch =>
+            {
                 following.acks.note(beat.beat, now);
                 following.tick_at = now + 2 * self.config.knobs().heartbeat_interval;
                 if let Some(started) = beat.echo.and_then(|echo| following.acks.of(echo)) {
@@ -54,12 +76,14 @@ impl Node {
                 let stalled = beat.last_oseq < self.outbox.sent() && !building;
                 following.stalled_beats = if stalled { following.stalled_beats + 1 } else { 0 };
                 if following.stalled_beats > STALLED_BEATS {
-                    // Nothing relies on TCP: what the leader has not ordered after two more beats is sent again.
+                    // Nothing relies on TCP: what the leader has not ordered after two more beats
+                    // is sent again.
                     following.stalled_beats = 0;
                     self.outbox.rewind(beat.last_oseq);
                 }
                 if !building {
-                    following.all_have = following.all_have.or(beat.all_have.map(|all_have| (all_have, beat.high)));
+                    following.all_have =
+                        following.all_have.or(beat.all_have.map(|all_have| (all_have, beat.high)));
                     self.learn_stable(beat.stable, out);
                     self.discard_what_all_have();
                 }
@@ -70,7 +94,8 @@ impl Node {
         self.send(now, from, Message::HeartbeatAck(ack), out);
     }
 
-    /// Says to the leader what it has said to its newest heartbeat; the link that carried it may be gone.
+    /// Says to the leader what it has said to its newest heartbeat; the link that carried it may be
+    /// gone.
     pub(crate) fn acknowledge_again(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Member(following) = &self.role else { return };
         let Some(beat) = following.acks.newest() else { return };
@@ -79,16 +104,21 @@ impl Node {
         self.send(now, &leader, Message::HeartbeatAck(ack), out);
     }
 
-    /// What is said to a heartbeat. A peer that is still building its log is alive, and holds nothing that would count in
-    /// this epoch.
+    /// What is said to a heartbeat. A peer that is still building its log is alive, and holds
+    /// nothing that would count in this epoch.
     fn acknowledge(&self, leader: &Member, epoch: &Epoch, beat: u64) -> HeartbeatAck {
-        let (contiguous, epoch) =
-            if self.is_building_from(leader, epoch) { (Seq::ZERO, Epoch::none()) } else { (self.log.contiguous(), self.log.epoch()) };
+        let (contiguous, epoch) = if self.is_building_from(leader, epoch) {
+            (Seq::ZERO, Epoch::none())
+        } else {
+            (self.log.contiguous(), self.log.epoch())
+        };
         HeartbeatAck { contiguous, epoch, beat, lag: 0 }
     }
 
     fn is_building_from(&self, leader: &Member, epoch: &Epoch) -> bool {
-        self.building.as_ref().is_some_and(|building| building.epoch == *epoch && building.source.member == *leader)
+        self.building
+            .as_ref()
+            .is_some_and(|building| building.epoch == *epoch && building.source.member == *leader)
     }
 
     /// Says by datagram who leads, all members together so often, however many they are.
@@ -111,7 +141,13 @@ impl Node {
         Some(Coordinator { leader, epoch, size, ask, names_you: false })
     }
 
-    pub(crate) fn on_ordered(&mut self, now: Time, from: &Member, ordered: Ordered, out: &mut Vec<Output>) {
+    pub(crate) fn on_ordered(
+        &mut self,
+        now: Time,
+        from: &Member,
+        ordered: Ordered,
+        out: &mut Vec<Output>,
+    ) {
         if let Some(ask) = ordered.repair {
             if self.building.as_ref().is_some_and(|building| building.source.member == *from) {
                 self.on_repair(now, ask, ordered, out);
@@ -126,13 +162,22 @@ impl Node {
             return;
         }
         let Role::Member(following) = &self.role else { return };
-        if following.leader.member != *from || following.epoch != ordered.epoch || !self.log.is_in(&ordered.epoch) {
+        if following.leader.member != *from
+            || following.epoch != ordered.epoch
+            || !self.log.is_in(&ordered.epoch)
+        {
             return;
         }
         let next = self.log.contiguous().next();
         if ordered.first > next {
-            // A hole can only be what another link swallowed; the leader starts again at what is acknowledged.
-            self.reject(Some(&from.id), "hole", &format!("#{} where #{next} was due", ordered.first), out);
+            // A hole can only be what another link swallowed; the leader starts again at what is
+            // acknowledged.
+            self.reject(
+                Some(&from.id),
+                "hole",
+                &format!("#{} where #{next} was due", ordered.first),
+                out,
+            );
             return;
         }
         if self.holds_too_much() {
@@ -147,8 +192,14 @@ impl Node {
                 return;
             }
             let Some(entry) = entry.resolve(self.log.view()) else {
-                // Two logs of one epoch do not agree. That cannot be, and is no reason to hold another view than the others.
-                self.reject(Some(&from.id), "change", "of a view that this peer does not hold", out);
+                // Two logs of one epoch do not agree. That cannot be, and is no reason to hold
+                // another view than the others.
+                self.reject(
+                    Some(&from.id),
+                    "change",
+                    "of a view that this peer does not hold",
+                    out,
+                );
                 let leader = self.links.contact(from).cloned();
                 self.become_joining(now, leader, out);
                 return;
@@ -166,7 +217,14 @@ impl Node {
     }
 
     /// Drops what is below the promise, and says so to whoever may act on it.
-    pub(crate) fn is_stale(&mut self, now: Time, from: &Member, epoch: &Epoch, kind: &str, out: &mut Vec<Output>) -> bool {
+    pub(crate) fn is_stale(
+        &mut self,
+        now: Time,
+        from: &Member,
+        epoch: &Epoch,
+        kind: &str,
+        out: &mut Vec<Output>,
+    ) -> bool {
         if *epoch >= self.promised {
             return false;
         }
@@ -186,13 +244,15 @@ impl Node {
         true
     }
 
-    /// Everything up to `seq` is stable: own readings become safe, and what lies far enough behind may go.
+    /// Everything up to `seq` is stable: own readings become safe, and what lies far enough behind
+    /// may go.
     pub(crate) fn learn_stable(&mut self, seq: Seq, out: &mut Vec<Output>) {
         if !self.log.raise_stable(seq) {
             return;
         }
         if !self.config.is_primary() {
-            // What is stable here is what everybody has; the next heartbeat may be a million entries away.
+            // What is stable here is what everybody has; the next heartbeat may be a million
+            // entries away.
             self.discard(self.log.stable());
         }
         self.confirm_stable(out);
@@ -203,15 +263,32 @@ impl Node {
         let news = self.outbox.on_stable(self.log.stable(), self.log.base(), self.config.knobs());
         for settled in &news {
             match *settled {
-                Settled::Placed(stretch) => Output::published(stretch, Outcome::Stable, &self.log, out),
+                Settled::Placed(stretch) => {
+                    Output::published(stretch, Outcome::Stable, &self.log, out)
+                }
                 Settled::Unplaced { from: first, to: last } => {
-                    out.push(Output::Published { first, last, place: None, outcome: Outcome::Stable });
+                    out.push(Output::Published {
+                        first,
+                        last,
+                        place: None,
+                        outcome: Outcome::Stable,
+                    });
                 }
             }
         }
-        let placed = news.into_iter().filter_map(|settled| if let Settled::Placed(stretch) = settled { Some(stretch) } else { None });
-        for Stretch { seq, oseq, count, .. } in placed.filter(|stretch| stretch.guarantee == Guarantee::Safe) {
-            out.push(Output::Acknowledged { first: oseq, seq, count, log: self.log.name(), epoch: self.log.epoch() });
+        let placed = news.into_iter().filter_map(|settled| {
+            if let Settled::Placed(stretch) = settled { Some(stretch) } else { None }
+        });
+        for Stretch { seq, oseq, count, .. } in
+            placed.filter(|stretch| stretch.guarantee == Guarantee::Safe)
+        {
+            out.push(Output::Acknowledged {
+                first: oseq,
+                seq,
+                count,
+                log: self.log.name(),
+                epoch: self.log.epoch(),
+            });
         }
     }
 
@@ -232,13 +309,14 @@ impl Node {
         self.log.discard(floor, knobs.retain_entries, knobs.retain_bytes);
     }
 
-    /// Whether what this peer keeps of the log, and builds of another one, is more than a leader lets anybody lag: such a leader
-    /// takes no more readings long before.
+    /// Whether what this peer keeps of the log, and builds of another one, is more than a leader
+    /// lets anybody lag: such a leader takes no more readings long before.
     pub(crate) fn holds_too_much(&mut self) -> bool {
         let most = self.kept_most();
         let built = self.building.as_ref().map_or(0, |building| building.entries.weight());
         if self.log.weight() + built > most {
-            // What everybody has may be known at the next heartbeat only; what is stable and handed over can be done without.
+            // What everybody has may be known at the next heartbeat only; what is stable and handed
+            // over can be done without.
             self.discard(self.log.stable());
         }
         self.log.weight() + built > most
@@ -256,7 +334,10 @@ impl Node {
         let leader = following.leader.member.clone();
         let Some(link) = self.links.to(&leader) else { return };
         let contiguous = self.log.contiguous();
-        if self.building.is_none() && contiguous > following.acked && self.log.is_in(&following.epoch) {
+        if self.building.is_none()
+            && contiguous > following.acked
+            && self.log.is_in(&following.epoch)
+        {
             following.acked = contiguous;
             let epoch = following.epoch.clone();
             self.send(now, &leader, Message::OrderedAck { epoch, contiguous }, out);
@@ -266,7 +347,13 @@ impl Node {
         }
     }
 
-    fn send_requests(&mut self, now: Time, leader: &Member, link: crate::id::LinkId, out: &mut Vec<Output>) {
+    fn send_requests(
+        &mut self,
+        now: Time,
+        leader: &Member,
+        link: crate::id::LinkId,
+        out: &mut Vec<Output>,
+    ) {
         let logged = self.log.last_oseq(&self.me.member);
         while !self.links.is_full(link)
             && let Some((first, run)) = self.outbox.next_due(logged, RUN_BYTES)
@@ -300,11 +387,21 @@ impl Node {
     }
 
     /// Misses the leader from now on.
-    pub(crate) fn miss(&mut self, now: Time, cause: Cause, evidence: &Evidence, out: &mut Vec<Output>) {
+    pub(crate) fn miss(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        evidence: &Evidence,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Member(following) = &self.role else { return };
         let leader = following.leader.member.clone();
         self.suspicions.note(&leader.id, evidence.to_string());
-        out.push(Output::Note(Note::Suspect { peer: leader.id.clone(), peer_inc: leader.inc, evidence: evidence.clone() }));
+        out.push(Output::Note(Note::Suspect {
+            peer: leader.id.clone(),
+            peer_inc: leader.inc,
+            evidence: evidence.clone(),
+        }));
         if self.log.view().is_none() {
             // It holds no view, so there is nobody to ask: the first view is formed anew.
             self.become_joining(now, None, out);
@@ -316,25 +413,31 @@ impl Node {
     /// The newest view that has been delivered may say that this peer is out, or whom to join.
     pub(crate) fn follow_view(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Member(following) = &mut self.role else { return };
-        if self.building.is_some() || self.sinks.delivered() < self.log.contiguous() || following.viewed == Some(self.log.view_at()) {
+        if self.building.is_some()
+            || self.sinks.delivered() < self.log.contiguous()
+            || following.viewed == Some(self.log.view_at())
+        {
             return;
         }
         following.viewed = Some(self.log.view_at());
         let Some(view) = self.log.view() else { return };
         if !view.names(&self.me.member) {
             if view.epoch != following.epoch {
-                // The cut has been adopted, and the list of the new epoch has this peer; the view that says so is on its way.
+                // The cut has been adopted, and the list of the new epoch has this peer; the view
+                // that says so is on its way.
                 return;
             }
             if self.leaving.is_some() {
                 self.stop(StopReason::Left, out);
             } else {
-                // Who hears of it for as long as it was not heard has a leader that is deaf, to it at least: asking that
-                // one is in vain, and the others may be in the same plight. If they are not, they say so. But who has heard
-                // nothing either may just have stood still, for less than makes itself felt.
+                // Who hears of it for as long as it was not heard has a leader that is deaf, to it
+                // at least: asking that one is in vain, and the others may be in the same plight.
+                // If they are not, they say so. But who has heard nothing either may just have
+                // stood still, for less than makes itself felt.
                 let knobs = self.config.knobs();
                 let proven_at = following.liveness.proven_at();
-                let unheard = now.since(proven_at) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
+                let unheard =
+                    now.since(proven_at) >= knobs.heartbeat_timeout - knobs.heartbeat_interval / 4;
                 let heard = following.acks.between(proven_at, now, knobs.heartbeat_interval / 2);
                 if unheard && heard {
                     self.miss_silent(now, out);
@@ -348,11 +451,19 @@ impl Node {
         }
     }
 
-    /// Joins the leader that the newest view names, if that is the last one of a group that becomes part of another one.
+    /// Joins the leader that the newest view names, if that is the last one of a group that becomes
+    /// part of another one.
     pub(crate) fn join_successor(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         let Role::Member(following) = &self.role else { return false };
-        let last = self.log.view().filter(|view| view.epoch == following.epoch && view.names(&self.me.member));
-        let Some(successor) = last.and_then(|view| view.successor.clone()).filter(|_| self.building.is_none()) else { return false };
+        let last = self
+            .log
+            .view()
+            .filter(|view| view.epoch == following.epoch && view.names(&self.me.member));
+        let Some(successor) =
+            last.and_then(|view| view.successor.clone()).filter(|_| self.building.is_none())
+        else {
+            return false;
+        };
         self.merging = true;
         self.put_off_dissolving(now, successor.id());
         self.become_joining(now, Some(successor), out);
@@ -385,7 +496,11 @@ mod tests {
 
     /// How many frames of readings the leader has been sent.
     fn sent(puppet: &mut Puppet) -> usize {
-        puppet.told(&peer(3)).iter().filter(|message| matches!(message, Message::SequencerRequest(_))).count()
+        puppet
+            .told(&peer(3))
+            .iter()
+            .filter(|message| matches!(message, Message::SequencerRequest(_)))
+            .count()
     }
 
     #[test]
@@ -407,22 +522,47 @@ mod tests {
         }
         puppet.publish("x");
         assert_eq!(sent(&mut puppet), 1);
-        for (n, ordered, again) in [(9, 0, 0), (10, 0, 0), (11, 0, 1), (12, 0, 0), (13, 1, 0), (14, 0, 0), (15, 0, 0), (16, 0, 1)] {
+        for (n, ordered, again) in [
+            (9, 0, 0),
+            (10, 0, 0),
+            (11, 0, 1),
+            (12, 0, 0),
+            (13, 1, 0),
+            (14, 0, 0),
+            (15, 0, 0),
+            (16, 0, 1),
+        ] {
             puppet.say(&peer(3), beat(n, ordered));
             assert_eq!(sent(&mut puppet), again, "beat {n}");
         }
     }
 
     #[test]
-    fn whom_to_join_says_the_last_view_of_its_group_also_while_something_before_it_waits_to_be_safe() {
+    fn whom_to_join_says_the_last_view_of_its_group_also_while_something_before_it_waits_to_be_safe()
+     {
         let mut puppet = Puppet::member(Knobs::fast());
         let epoch = epoch_of(&peer(3));
         let view = puppet.node.log.view().cloned().expect("it is in one");
         let last = View { view_id: view.view_id.next(), successor: Some(peer(4)), ..view };
-        let run = vec![Entry::one(peer(2).member, Oseq(1), Guarantee::Safe, "x".into(), 0), Entry::View(last)];
-        puppet.say(&peer(3), Message::Ordered(Ordered { epoch: epoch.clone(), first: Seq(2), run, stable: Seq(1), repair: None }));
+        let run = vec![
+            Entry::one(peer(2).member, Oseq(1), Guarantee::Safe, "x".into(), 0),
+            Entry::View(last),
+        ];
+        puppet.say(
+            &peer(3),
+            Message::Ordered(Ordered {
+                epoch: epoch.clone(),
+                first: Seq(2),
+                run,
+                stable: Seq(1),
+                repair: None,
+            }),
+        );
         assert_eq!(puppet.node.phase(), Phase::Member, "who has it is to be said yet");
-        puppet.say(&peer(3), Message::Rejected(Rejected { ask: Some(epoch.round), reason: Reason::NotLeader }));
+        puppet.say(
+            &peer(3),
+            Message::Rejected(Rejected { ask: Some(epoch.round), reason: Reason::NotLeader }),
+        );
         let Role::Joining(joining) = &puppet.node.role else { panic!("it elects") };
         assert_eq!(joining.target.as_ref().map(|(target, _)| target), Some(&peer(4)));
     }
@@ -432,7 +572,13 @@ mod tests {
         let acks = |puppet: &mut Puppet, from: u16, message: Message| {
             puppet.out.clear();
             puppet.say(&peer(from), message);
-            let ack = |message| if let Message::HeartbeatAck(ack) = message { Some((ack.epoch, ack.contiguous)) } else { None };
+            let ack = |message| {
+                if let Message::HeartbeatAck(ack) = message {
+                    Some((ack.epoch, ack.contiguous))
+                } else {
+                    None
+                }
+            };
             puppet.told(&peer(from)).into_iter().filter_map(ack).collect::<Vec<_>>()
         };
         let mut puppet = Puppet::newcomer(Knobs::fast());

@@ -1,8 +1,9 @@
-//! Membership under a living leader: who asks to be admitted, who leaves, who is evicted, and the views that say so.
+//! Membership under a living leader: who asks to be admitted, who leaves, who is evicted, and the
+//! views that say so.
 //!
-//! A view change is an entry of the log like any other, so a join, a leave or a death needs no flush and no stop. Joins
-//! and leaves within `join_batch` share one view; a failure is told at once. A peer that is out leaves no tombstone: it
-//! may come back as soon as it asks.
+//! A view change is an entry of the log like any other, so a join, a leave or a death needs no
+//! flush and no stop. Joins and leaves within `join_batch` share one view; a failure is told at
+//! once. A peer that is out leaves no tombstone: it may come back as soon as it asks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use crate::datagrams::Via;
 use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::log::Log;
-use crate::message::{Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row};
+use crate::message::{
+    Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row,
+};
 use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::{Evidence, Note};
@@ -36,7 +39,8 @@ pub(crate) struct Entrant {
     asked: bool,
     /// Whether `HELLO` has passed both ways on a link to it.
     ready: bool,
-    /// An older life of it is in the view, and is being probed: the beat whose ACK proves that life.
+    /// An older life of it is in the view, and is being probed: the beat whose ACK proves that
+    /// life.
     probing: Option<u64>,
     seen: Time,
 }
@@ -50,21 +54,35 @@ impl Entrant {
 
 impl Node {
     /// Somebody asks to be let in: over a link, or by datagram.
-    pub(crate) fn on_join_request(&mut self, now: Time, via: Via<'_>, join: JoinRequest, out: &mut Vec<Output>) {
+    pub(crate) fn on_join_request(
+        &mut self,
+        now: Time,
+        via: Via<'_>,
+        join: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
         match (&self.role, via) {
-            (Role::Leader(_), Via::Link(from)) if join.leading.is_some() => self.on_merge_request(now, from, &join, out),
+            (Role::Leader(_), Via::Link(from)) if join.leading.is_some() => {
+                self.on_merge_request(now, from, &join, out)
+            }
             (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
             (Role::Member(_), _) => {
                 // Whom to ask; the asker finds out for itself whether it is true.
                 if matches!(via, Via::Datagram(_)) && !self.is_one_of_few() {
-                    // Everybody has heard it, the leader too, most likely; a few hints are enough, and it asks again.
+                    // Everybody has heard it, the leader too, most likely; a few hints are enough,
+                    // and it asks again.
                     return;
                 }
                 let word = self.leaders_word(Some(join.ask));
-                word.into_iter().for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
+                word.into_iter()
+                    .for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
             }
-            (Role::Joining(_), Via::Datagram(_)) => self.on_fellow_joiner(now, join.from, join.veteran),
-            (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => self.refuse(now, from, Some(join.ask), Reason::Busy, out),
+            (Role::Joining(_), Via::Datagram(_)) => {
+                self.on_fellow_joiner(now, join.from, join.veteran)
+            }
+            (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => {
+                self.refuse(now, from, Some(join.ask), Reason::Busy, out)
+            }
             (Role::Joining(_) | Role::Candidate(_), Via::Datagram(_) | Via::Passed) => {}
         }
     }
@@ -96,7 +114,8 @@ impl Node {
                 return;
             }
             self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-            // Who is heard may hear nobody: like any other that asks it is dialled, and told over the link.
+            // Who is heard may hear nobody: like any other that asks it is dialled, and told over
+            // the link.
             if asked || !is_out {
                 return;
             }
@@ -110,14 +129,24 @@ impl Node {
                 } else if asked {
                     self.readmit(now, &join, out);
                 } else {
-                    // It has lost its leader, or somebody speaks in its name: it is told over the link, and asks there.
+                    // It has lost its leader, or somebody speaks in its name: it is told over the
+                    // link, and asks there.
                     let word = self.own_word(Some(join.ask), Some(&contact.member));
                     self.send(now, &contact.member, Message::Coordinator(word), out);
                 }
                 return;
             }
-        } else if self.log.view().is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max) {
-            self.reject(Some(contact.id()), "NEW_PEER_REQUEST", "the group has members_max members", out);
+        } else if self
+            .log
+            .view()
+            .is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max)
+        {
+            self.reject(
+                Some(contact.id()),
+                "NEW_PEER_REQUEST",
+                "the group has members_max members",
+                out,
+            );
             self.reply(now, via, refused(Reason::Busy), out);
             return;
         }
@@ -125,7 +154,8 @@ impl Node {
         let may_dial = ready || self.strangers.may_dial(now, contact.address);
         let Role::Leader(leader) = &mut self.role else { return };
         let by_datagram = leader.entrants.values().filter(|entrant| !entrant.ready).count();
-        let crowded = leader.entrants.len() as u64 >= self.config.knobs().members_max || !ready && by_datagram >= ENTRANTS_BY_DATAGRAM;
+        let crowded = leader.entrants.len() as u64 >= self.config.knobs().members_max
+            || !ready && by_datagram >= ENTRANTS_BY_DATAGRAM;
         if crowded && !leader.entrants.contains_key(contact.id()) {
             self.reply(now, via, refused(Reason::Busy), out);
             return;
@@ -141,11 +171,17 @@ impl Node {
             }
             return;
         }
-        let before = leader.entrants.get(contact.id()).filter(|entrant| entrant.contact.member == contact.member);
+        let before = leader
+            .entrants
+            .get(contact.id())
+            .filter(|entrant| entrant.contact.member == contact.member);
         let probing = before.and_then(|entrant| entrant.probing);
         // Of one announcement, said in each network of its speaker, the first copy counts.
-        let first_copy =
-            |entrant: &&Entrant| !asked && entrant.contact.birth == contact.birth && now.since(entrant.seen) < ONE_ANNOUNCEMENT;
+        let first_copy = |entrant: &&Entrant| {
+            !asked
+                && entrant.contact.birth == contact.birth
+                && now.since(entrant.seen) < ONE_ANNOUNCEMENT
+        };
         let kept = before.filter(first_copy).map(|entrant| entrant.contact.clone());
         let (ask, promised, past) = (join.ask, join.promised.clone(), Past::of(&join));
         let contact = kept.unwrap_or(contact);
@@ -160,11 +196,17 @@ impl Node {
         self.wants_changed = true;
     }
 
-    /// Somebody that is linked asks to be admitted, and an older life of it is in the view: that one is asked for a beat, once.
+    /// Somebody that is linked asks to be admitted, and an older life of it is in the view: that
+    /// one is asked for a beat, once.
     fn probe_older_life(&mut self, now: Time, id: &PeerId) {
         let knows = self.log.view().is_some_and(|view| view.find(id).is_some());
         let Role::Leader(leader) = &mut self.role else { return };
-        if knows && leader.entrants.get(id).is_some_and(|entrant| entrant.ready && entrant.probing.is_none()) {
+        if knows
+            && leader
+                .entrants
+                .get(id)
+                .is_some_and(|entrant| entrant.ready && entrant.probing.is_none())
+        {
             let probe = leader.beat_now(now);
             leader.entrants.entry(id.clone()).and_modify(|entrant| entrant.probing = Some(probe));
         }
@@ -176,9 +218,16 @@ impl Node {
         let said = self.links.contact(member).cloned();
         let later = self.log.later_incarnation(member);
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(entrant) = leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member) else { return };
+        let Some(entrant) =
+            leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member)
+        else {
+            return;
+        };
         if let Some(known) = later {
-            let refused = Message::Rejected(Rejected { ask: Some(entrant.ask), reason: Reason::OldIncarnation { known } });
+            let refused = Message::Rejected(Rejected {
+                ask: Some(entrant.ask),
+                reason: Reason::OldIncarnation { known },
+            });
             leader.entrants.remove(&member.id);
             self.wants_changed = true;
             self.send(now, member, refused, out);
@@ -195,10 +244,21 @@ impl Node {
         self.probe_older_life(now, &member.id);
     }
 
-    /// The older life of somebody that asks to be admitted has proven itself: the newcomer is a duplicate.
-    pub(crate) fn refuse_duplicates(&mut self, now: Time, of: &Member, holder: &Contact, beat: u64, out: &mut Vec<Output>) {
+    /// The older life of somebody that asks to be admitted has proven itself: the newcomer is a
+    /// duplicate.
+    pub(crate) fn refuse_duplicates(
+        &mut self,
+        now: Time,
+        of: &Member,
+        holder: &Contact,
+        beat: u64,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let proven = leader.entrants.get(&of.id).is_some_and(|entrant| entrant.probing.is_some_and(|probe| beat >= probe));
+        let proven = leader
+            .entrants
+            .get(&of.id)
+            .is_some_and(|entrant| entrant.probing.is_some_and(|probe| beat >= probe));
         if !proven {
             return;
         }
@@ -216,7 +276,9 @@ impl Node {
         let Self { role: Role::Leader(leader), links, strangers, .. } = self else { return };
         let before = leader.entrants.len();
         leader.entrants.retain(|_, entrant| {
-            let vain = links.vain_dials(&entrant.contact.member).filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
+            let vain = links
+                .vain_dials(&entrant.contact.member)
+                .filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
             if let Some(dials) = vain {
                 strangers.on_vain_dials(now, entrant.contact.address, dials);
             }
@@ -250,7 +312,10 @@ impl Node {
     /// Numbers the next view, if one is due and may be numbered.
     pub(crate) fn change_view(&mut self, now: Time, out: &mut Vec<Output>) {
         let primary = self.config.is_primary();
-        if primary && matches!(&self.role, Role::Leader(leader) if !leader.failed.is_empty()) && self.doubt_quorum(now, out) {
+        if primary
+            && matches!(&self.role, Role::Leader(leader) if !leader.failed.is_empty())
+            && self.doubt_quorum(now, out)
+        {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
@@ -267,20 +332,43 @@ impl Node {
         if batch_due {
             leader.batch_at = None;
             // Who builds this epoch's log is sent no entry, so it would not learn that it may go.
-            left = leader.leavers.extract_if(.., |id| leader.followers.get(id).is_none_or(|follower| follower.adopted)).collect();
+            left = leader
+                .leavers
+                .extract_if(.., |id| {
+                    leader.followers.get(id).is_none_or(|follower| follower.adopted)
+                })
+                .collect();
             if primary {
                 let later = hold_back(&view, &failed, &mut left);
                 leader.batch_at = later.first().map(|_| now);
                 leader.leavers.extend(later);
             }
-            let is_gone =
-                |id: &PeerId| view.find(id).is_none() || failed.iter().any(|(contact, _)| contact.id() == id) || left.contains(id);
+            let is_gone = |id: &PeerId| {
+                view.find(id).is_none()
+                    || failed.iter().any(|(contact, _)| contact.id() == id)
+                    || left.contains(id)
+            };
             // Its link may have gone since it asked; with the next one it is ready again.
-            let is_linked = |entrant: &&Entrant| entrant.ready && self.links.is_linked(&entrant.contact.member);
-            let is_ripe = |entrant: &&Entrant| is_linked(entrant) && (entrant.asked || entrant.promised <= leader.epoch);
-            entrants = leader.entrants.values().filter(|entrant| is_ripe(entrant) && is_gone(entrant.contact.id())).cloned().collect();
-            if let Some(above) = entrants.iter().map(|entrant| &entrant.promised).max().filter(|above| **above > leader.epoch).cloned() {
-                // They have promised to accept nothing below that; so this leader moves above it first.
+            let is_linked =
+                |entrant: &&Entrant| entrant.ready && self.links.is_linked(&entrant.contact.member);
+            let is_ripe = |entrant: &&Entrant| {
+                is_linked(entrant) && (entrant.asked || entrant.promised <= leader.epoch)
+            };
+            entrants = leader
+                .entrants
+                .values()
+                .filter(|entrant| is_ripe(entrant) && is_gone(entrant.contact.id()))
+                .cloned()
+                .collect();
+            if let Some(above) = entrants
+                .iter()
+                .map(|entrant| &entrant.promised)
+                .max()
+                .filter(|above| **above > leader.epoch)
+                .cloned()
+            {
+                // They have promised to accept nothing below that; so this leader moves above it
+                // first.
                 leader.leavers.extend(left);
                 leader.failed = failed;
                 leader.batch_at = Some(now);
@@ -289,14 +377,18 @@ impl Node {
             }
             let is_left = |contact: &&Contact| !is_gone(contact.id());
             let kept: Vec<&Contact> = view.members.iter().filter(is_left).collect();
-            // Several have asked while there was room for one; the others ask again, and are told that there is none.
+            // Several have asked while there was room for one; the others ask again, and are told
+            // that there is none.
             let room = self.config.knobs().members_max.saturating_sub(kept.len() as u64);
             entrants.truncate(usize::try_from(room).unwrap_or(usize::MAX));
             if primary {
                 entrants.truncate(leader.bearable(&self.me.member, &kept));
             }
         }
-        let gone = |contact: &&Contact| !failed.iter().any(|(other, _)| other.member == contact.member) && !left.contains(contact.id());
+        let gone = |contact: &&Contact| {
+            !failed.iter().any(|(other, _)| other.member == contact.member)
+                && !left.contains(contact.id())
+        };
         let mut members: Vec<Contact> = view.members.iter().filter(gone).cloned().collect();
         if batch_due {
             self.renew_contacts(&mut members);
@@ -305,7 +397,12 @@ impl Node {
         let next = View::new(view.view_id.next(), self.log.epoch(), self.me.id().clone(), members);
         for (contact, silent) in &failed {
             let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
-            out.push(Output::Note(Note::Failed { peer, peer_inc, silent: *silent, ordered: next.ids() }));
+            out.push(Output::Note(Note::Failed {
+                peer,
+                peer_inc,
+                silent: *silent,
+                ordered: next.ids(),
+            }));
         }
         for contact in left.iter().filter_map(|id| view.find(id)) {
             let (peer, peer_inc) = (contact.id().clone(), contact.member.inc);
@@ -314,16 +411,28 @@ impl Node {
         if next.members == view.members {
             return;
         }
-        let why = |id: &PeerId, suspected| if left.contains(id) { Some("it asked to leave".to_owned()) } else { suspected };
+        let why = |id: &PeerId, suspected| {
+            if left.contains(id) { Some("it asked to leave".to_owned()) } else { suspected }
+        };
         let next = self.with_remarks(next, &view, why);
         self.append(Entry::View(next), out);
         self.unsettle();
-        let silent = failed.into_iter().filter(|(_, silent)| *silent).map(|(contact, _)| contact.member).collect();
+        let silent = failed
+            .into_iter()
+            .filter(|(_, silent)| *silent)
+            .map(|(contact, _)| contact.member)
+            .collect();
         self.follow_members(now, entrants, &silent, out);
     }
 
-    /// A view that this peer numbers now, with its time and with why those went who were in the one before.
-    pub(crate) fn with_remarks(&mut self, view: View, before: &View, why: impl Fn(&PeerId, Option<String>) -> Option<String>) -> View {
+    /// A view that this peer numbers now, with its time and with why those went who were in the one
+    /// before.
+    pub(crate) fn with_remarks(
+        &mut self,
+        view: View,
+        before: &View,
+        why: impl Fn(&PeerId, Option<String>) -> Option<String>,
+    ) -> View {
         let gone = before.members.iter().map(Contact::id).filter(|id| view.find(id).is_none());
         let why = gone.filter_map(|id| {
             let suspected = self.suspicions.take(id);
@@ -333,16 +442,27 @@ impl Node {
         View { remarks, ..view }
     }
 
-    /// The followers become those of the newest view; whoever is new is told so, whoever is out is sent the entry that says it.
-    /// Who is out for its silence may be heard and not hear: it comes back over a new connection, which proves both ways.
-    fn follow_members(&mut self, now: Time, entrants: Vec<Entrant>, silent: &BTreeSet<Member>, out: &mut Vec<Output>) {
+    /// The followers become those of the newest view; whoever is new is told so, whoever is out is
+    /// sent the entry that says it. Who is out for its silence may be heard and not hear: it comes
+    /// back over a new connection, which proves both ways.
+    fn follow_members(
+        &mut self,
+        now: Time,
+        entrants: Vec<Entrant>,
+        silent: &BTreeSet<Member>,
+        out: &mut Vec<Output>,
+    ) {
         let (view_at, awaits) = (self.log.view_at(), self.log.unsafe_to());
         let Some(view) = self.log.view().cloned() else { return };
         self.follow_moves(&view);
         let forget_at = now + self.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
-        let out_of_it: Vec<PeerId> =
-            leader.followers.values().filter(|f| !view.names(&f.contact.member)).map(|f| f.contact.id().clone()).collect();
+        let out_of_it: Vec<PeerId> = leader
+            .followers
+            .values()
+            .filter(|f| !view.names(&f.contact.member))
+            .map(|f| f.contact.id().clone())
+            .collect();
         for id in out_of_it {
             let Some(follower) = leader.followers.remove(&id) else { continue };
             let member = follower.contact.member.clone();
@@ -353,7 +473,14 @@ impl Node {
                 }
             } else {
                 let old_links = if is_silent { self.links.all_to(&member) } else { Vec::new() };
-                leader.parting.push(Parting { member, cursor: follower.cursor, until: view_at, awaits, forget_at, old_links });
+                leader.parting.push(Parting {
+                    member,
+                    cursor: follower.cursor,
+                    until: view_at,
+                    awaits,
+                    forget_at,
+                    old_links,
+                });
             }
             if follower.adopted {
                 leader.depart(&follower);
@@ -382,7 +509,8 @@ impl Node {
             }
             return;
         }
-        if leader.followers.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
+        if leader.followers.contains_key(join.from.id()) && self.links.is_linked(&join.from.member)
+        {
             let start = start_for(&self.log, &Past::of(join));
             self.admit(now, &join.from.member, join.ask, start, out);
         }
@@ -408,7 +536,12 @@ impl Node {
         let Role::Leader(leader) = &self.role else { return };
         let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
         // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
-        if self.config.is_primary() || !outranked || leader.courting.is_some() || !leader.is_numbering() || self.leaving.is_some() {
+        if self.config.is_primary()
+            || !outranked
+            || leader.courting.is_some()
+            || !leader.is_numbering()
+            || self.leaving.is_some()
+        {
             return;
         }
         if !self.courtship.may_ask(now, word.leader.id()) {
@@ -425,8 +558,15 @@ impl Node {
     /// Asks the courted leader, if a link to it stands.
     pub(crate) fn ask_to_merge(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
-        let Some(courting) = leader.courting.as_ref().filter(|courting| courting.leader.member == *to) else { return };
-        let leading = Leading { epoch: leader.epoch.clone(), size: self.log.view().map_or(1, |view| view.size() as u64) };
+        let Some(courting) =
+            leader.courting.as_ref().filter(|courting| courting.leader.member == *to)
+        else {
+            return;
+        };
+        let leading = Leading {
+            epoch: leader.epoch.clone(),
+            size: self.log.view().map_or(1, |view| view.size() as u64),
+        };
         let ask = courting.ask;
         let request = self.join_request(ask, Some(leading));
         self.send(now, to, Message::NewPeerRequest(request), out);
@@ -435,7 +575,8 @@ impl Node {
     pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
         let rows = self.log.lineage();
         let lineage = rows.iter().skip(rows.len().saturating_sub(LINEAGE_SENT)).cloned().collect();
-        // What it holds and has not handed over (`safe`) comes again: no more than this is its past.
+        // What it holds and has not handed over (`safe`) comes again: no more than this is its
+        // past.
         let contiguous = self.log.contiguous().min(self.sinks.delivered());
         let recent = self.config.knobs().late_join.entries();
         JoinRequest {
@@ -450,14 +591,28 @@ impl Node {
         }
     }
 
-    fn on_merge_request(&mut self, now: Time, from: &Member, join: &JoinRequest, out: &mut Vec<Output>) {
+    fn on_merge_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        join: &JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
         let Some(theirs) = &join.leading else { return };
         let size = self.log.view().map_or(1, |view| view.size() as u64);
         let Role::Leader(leader) = &self.role else { return };
         let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
         // One that it would like to ask, and cannot reach, is nobody to wait for.
-        let asks = leader.courting.as_ref().is_some_and(|courting| self.links.is_linked(&courting.leader.member));
-        if outranks && !self.config.is_primary() && !asks && leader.is_numbering() && self.leaving.is_none() {
+        let asks = leader
+            .courting
+            .as_ref()
+            .is_some_and(|courting| self.links.is_linked(&courting.leader.member));
+        if outranks
+            && !self.config.is_primary()
+            && !asks
+            && leader.is_numbering()
+            && self.leaving.is_none()
+        {
             self.stop_courting(now, |_| true);
             let word = self.own_word(Some(join.ask), Some(from));
             self.send(now, from, Message::Coordinator(word), out);
@@ -466,7 +621,8 @@ impl Node {
         }
     }
 
-    /// The other leader has said yes, which proves both directions: the group's last view names whom to join.
+    /// The other leader has said yes, which proves both directions: the group's last view names
+    /// whom to join.
     pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
         let until = now + self.config.knobs().sync_timeout;
         let Some(view) = self.log.view().cloned() else { return };
@@ -486,7 +642,13 @@ impl Node {
     }
 
     /// The probed incarnation of that name is gone, or has been replaced.
-    pub(crate) fn on_member_gone(&mut self, now: Time, member: &Member, replaced_by: Option<Incarnation>, out: &mut Vec<Output>) {
+    pub(crate) fn on_member_gone(
+        &mut self,
+        now: Time,
+        member: &Member,
+        replaced_by: Option<Incarnation>,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.entrants.get(&member.id).is_some_and(|entrant| entrant.contact.member == *member)
             && let Some(entrant) = leader.entrants.remove(&member.id)
@@ -498,20 +660,29 @@ impl Node {
         self.stop_courting(now, |courting| courting.leader.member == *member);
         self.forget_invited(member);
         let Role::Leader(leader) = &self.role else { return };
-        let Some(contact) = leader.followers.get(&member.id).map(|follower| follower.contact.clone()) else { return };
+        let Some(contact) =
+            leader.followers.get(&member.id).map(|follower| follower.contact.clone())
+        else {
+            return;
+        };
         if contact.member == *member {
-            let evidence = replaced_by.map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
+            let evidence = replaced_by
+                .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.evict(&contact, &evidence, out);
         }
     }
 }
 
 impl Leader {
-    /// Mode `primary`: how many may come into a view in which these stay. Those who have acknowledged something to this leader
-    /// have to be a quorum of it, the leader among them: newcomers that never say a word would block the group for good.
+    /// Mode `primary`: how many may come into a view in which these stay. Those who have
+    /// acknowledged something to this leader have to be a quorum of it, the leader among them:
+    /// newcomers that never say a word would block the group for good.
     fn bearable(&self, me: &Member, kept: &[&Contact]) -> usize {
         let acknowledges = |contact: &&&Contact| {
-            let follower = self.followers.get(contact.id()).filter(|follower| follower.contact.member == contact.member);
+            let follower = self
+                .followers
+                .get(contact.id())
+                .filter(|follower| follower.contact.member == contact.member);
             contact.member == *me || follower.is_some_and(Follower::has_answered)
         };
         (2 * kept.iter().filter(acknowledges).count()).saturating_sub(kept.len())
@@ -532,13 +703,16 @@ impl Past {
     }
 }
 
-/// Where a newcomer's log starts: at the stable position, or below it where it has the same log up to there, so that a member
-/// that was away for a while misses nothing but what is not retained any more. One that has had nothing gets as many of the
-/// entries before the newest view as it asks for, and as are retained.
+/// Where a newcomer's log starts: at the stable position, or below it where it has the same log up
+/// to there, so that a member that was away for a while misses nothing but what is not retained any
+/// more. One that has had nothing gets as many of the entries before the newest view as it asks
+/// for, and as are retained.
 fn start_for(log: &Log, past: &Past) -> Seq {
-    // Never above the view that admits it: in mode `primary` that may be stable before the newcomer holds it.
+    // Never above the view that admits it: in mode `primary` that may be stable before the newcomer
+    // holds it.
     let below_view = log.view_at().previous();
-    let stable = if log.retains_above(below_view) { log.stable().min(below_view) } else { log.stable() };
+    let stable =
+        if log.retains_above(below_view) { log.stable().min(below_view) } else { log.stable() };
     if past.contiguous == Seq::ZERO {
         let wanted = Seq(log.view_at().previous().0.saturating_sub(past.recent));
         return wanted.max(log.base()).min(stable);
@@ -547,11 +721,14 @@ fn start_for(log: &Log, past: &Past) -> Seq {
     if fork > Seq::ZERO { fork.max(log.base()).min(stable) } else { stable }
 }
 
-/// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view; returns the others.
+/// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view;
+/// returns the others.
 fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) -> BTreeSet<PeerId> {
     let mut later = BTreeSet::new();
-    let gone =
-        |left: &[PeerId], contact: &Contact| left.contains(contact.id()) || failed.iter().any(|(other, _)| other.member == contact.member);
+    let gone = |left: &[PeerId], contact: &Contact| {
+        left.contains(contact.id())
+            || failed.iter().any(|(other, _)| other.member == contact.member)
+    };
     while !left.is_empty() && !survives(view, |contact| gone(left, contact)) {
         later.extend(left.pop());
     }
@@ -566,7 +743,9 @@ mod tests {
     use super::{ASKED_AGAIN, hold_back};
     use crate::config::Knobs;
     use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
-    use crate::message::{Coordinator, Entry, HeartbeatAck, JoinRequest, Message, Ordered, Reason, Rejected};
+    use crate::message::{
+        Coordinator, Entry, HeartbeatAck, JoinRequest, Message, Ordered, Reason, Rejected,
+    };
     use crate::note::Evidence;
     use crate::puppet::{Puppet, epoch_of, nothing, peer, reborn, wish};
     use crate::seam::{Input, Output};
@@ -618,7 +797,8 @@ mod tests {
     }
 
     #[test]
-    fn an_older_life_that_is_heard_is_dialled_and_told_over_the_link_unless_the_later_one_is_a_member() {
+    fn an_older_life_that_is_heard_is_dialled_and_told_over_the_link_unless_the_later_one_is_a_member()
+     {
         for is_out in [false, true] {
             let mut puppet = Puppet::leader(Knobs::fast());
             puppet.admit(&reborn(2));
@@ -633,9 +813,15 @@ mod tests {
             assert_eq!((puppet.dialled().len() == 1, knows), (is_out, is_out));
             puppet.greet(&peer(2), nothing());
             let Message::NewPeerRequest(join) = wish(&peer(2)) else { unreachable!("a wish") };
-            let no = Rejected { ask: Some(join.ask), reason: Reason::OldIncarnation { known: reborn(2).member.inc } };
+            let no = Rejected {
+                ask: Some(join.ask),
+                reason: Reason::OldIncarnation { known: reborn(2).member.inc },
+            };
             assert_eq!(puppet.told(&peer(2)).contains(&Message::Rejected(no)), is_out);
-            assert!(!puppet.leads().entrants.contains_key(peer(2).id()), "it is to ask by another name");
+            assert!(
+                !puppet.leads().entrants.contains_key(peer(2).id()),
+                "it is to ask by another name"
+            );
         }
     }
 
@@ -665,7 +851,9 @@ mod tests {
         let mut puppet = Puppet::leader(Knobs::fast());
         puppet.admit(&peer(2));
         puppet.acknowledge(&peer(2), Seq(2));
-        let probing = |puppet: &mut Puppet| puppet.leads().entrants[peer(2).id()].probing.expect("an older life is in the view");
+        let probing = |puppet: &mut Puppet| {
+            puppet.leads().entrants[peer(2).id()].probing.expect("an older life is in the view")
+        };
         puppet.hear(&reborn(2), wish(&reborn(2)));
         assert_eq!(puppet.leads().entrants[peer(2).id()].probing, None, "it may be anybody's word");
         puppet.greet(&reborn(2), nothing());
@@ -673,18 +861,35 @@ mod tests {
         puppet.rest(Duration::from_millis(1));
         puppet.hear(&reborn(2), wish(&reborn(2)));
         assert_eq!(probing(&mut puppet), probe, "the same one");
-        let third = Contact { member: Member { inc: Incarnation(3), ..peer(2).member }, birth: 3_000, ..peer(2) };
+        let third = Contact {
+            member: Member { inc: Incarnation(3), ..peer(2).member },
+            birth: 3_000,
+            ..peer(2)
+        };
         puppet.greet(&third, nothing());
         puppet.say(&third, wish(&third));
         assert!(probing(&mut puppet) > probe, "another one");
-        let ack = |beat| Message::HeartbeatAck(HeartbeatAck { epoch: Epoch::none(), beat, contiguous: Seq::ZERO, lag: 0 });
+        let ack = |beat| {
+            Message::HeartbeatAck(HeartbeatAck {
+                epoch: Epoch::none(),
+                beat,
+                contiguous: Seq::ZERO,
+                lag: 0,
+            })
+        };
         puppet.out.clear();
         puppet.say(&peer(2), ack(probe));
         assert_eq!(refusals(&mut puppet), [], "that was the answer to an earlier probe");
         puppet.rest(Duration::from_millis(1));
         puppet.say(&peer(2), ack(probe + 1));
         let refused = puppet.told(&third);
-        assert!(matches!(&refused[..], [Message::Rejected(Rejected { reason: Reason::DuplicateId { .. }, .. })]), "{refused:?}");
+        assert!(
+            matches!(
+                &refused[..],
+                [Message::Rejected(Rejected { reason: Reason::DuplicateId { .. }, .. })]
+            ),
+            "{refused:?}"
+        );
     }
 
     #[test]
@@ -727,16 +932,22 @@ mod tests {
         puppet.out.clear();
         puppet.hear(&peer(2), wish(&peer(2)));
         let told = puppet.told(&peer(2));
-        assert!(told.iter().any(|message| matches!(message, Message::Coordinator(_))), "now it can be told whom to ask: {told:?}");
+        assert!(
+            told.iter().any(|message| matches!(message, Message::Coordinator(_))),
+            "now it can be told whom to ask: {told:?}"
+        );
         puppet.say(&peer(2), wish(&peer(2)));
         assert_eq!(admissions(&mut puppet, &peer(2)), 1, "and has asked itself");
     }
 
     #[test]
     fn who_says_that_it_is_elsewhere_is_out_at_once_unless_it_has_asked_or_answered_since() {
-        for (ask, acked, stays) in
-            [(Some(1 << 63 | 1), None, false), (Some(1 << 63 | 2), None, true), (None, None, true), (Some(1 << 63 | 1), Some(Seq(2)), true)]
-        {
+        for (ask, acked, stays) in [
+            (Some(1 << 63 | 1), None, false),
+            (Some(1 << 63 | 2), None, true),
+            (None, None, true),
+            (Some(1 << 63 | 1), Some(Seq(2)), true),
+        ] {
             let mut puppet = Puppet::leader(Knobs::fast());
             puppet.admit(&peer(2));
             if let Some(acked) = acked {
@@ -755,13 +966,21 @@ mod tests {
         puppet.acknowledge(&peer(2), Seq(2));
         let beacon = |n: u16| {
             let epoch = Epoch { round: 5, owner: peer(n).member };
-            Message::Coordinator(Coordinator { leader: peer(n), epoch, size: 9, ask: None, names_you: false })
+            Message::Coordinator(Coordinator {
+                leader: peer(n),
+                epoch,
+                size: 9,
+                ask: None,
+                names_you: false,
+            })
         };
         puppet.out.clear();
         puppet.hear(&peer(8), beacon(8));
         let dials = puppet.dialled();
         puppet.fail(&peer(2));
-        let courted = |puppet: &mut Puppet| puppet.leads().courting.as_ref().map(|courting| courting.leader.clone());
+        let courted = |puppet: &mut Puppet| {
+            puppet.leads().courting.as_ref().map(|courting| courting.leader.clone())
+        };
         assert_eq!(courted(&mut puppet), Some(peer(8)), "somebody else is gone");
         puppet.give(Input::DialFailed { link: dials[0], refused: true });
         assert_eq!(courted(&mut puppet), None);
@@ -784,9 +1003,20 @@ mod tests {
 
     #[test]
     fn of_those_who_leave_at_once_as_many_go_as_leave_a_quorum() {
-        let (failed, ids) = ([(peer(5), true)], |peers: &[u16]| peers.iter().map(|n| peer(*n).id().clone()).collect::<Vec<_>>());
-        let view = View::new(ViewId(1), Epoch { round: 1, owner: peer(1).member }, peer(1).id().clone(), (1..=5).map(peer).collect());
-        for (wish, failed, now) in [(vec![4, 3], &failed[..], vec![4]), (vec![4], &failed[..], vec![4]), (vec![4, 3, 2], &[], vec![4, 3])] {
+        let (failed, ids) = ([(peer(5), true)], |peers: &[u16]| {
+            peers.iter().map(|n| peer(*n).id().clone()).collect::<Vec<_>>()
+        });
+        let view = View::new(
+            ViewId(1),
+            Epoch { round: 1, owner: peer(1).member },
+            peer(1).id().clone(),
+            (1..=5).map(peer).collect(),
+        );
+        for (wish, failed, now) in [
+            (vec![4, 3], &failed[..], vec![4]),
+            (vec![4], &failed[..], vec![4]),
+            (vec![4, 3, 2], &[], vec![4, 3]),
+        ] {
             let mut left = ids(&wish);
             let later = hold_back(&view, failed, &mut left);
             assert_eq!(left, ids(&now), "{wish:?}");
@@ -805,7 +1035,13 @@ mod tests {
             let run = vec![Entry::View(view)];
             puppet.say(
                 &peer(3),
-                Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(1), run, stable: Seq::ZERO, repair: None }),
+                Message::Ordered(Ordered {
+                    epoch: epoch_of(&peer(3)),
+                    first: Seq(1),
+                    run,
+                    stable: Seq::ZERO,
+                    repair: None,
+                }),
             );
             puppet.out.clear();
             (0..1_000).for_each(|_| puppet.hear(&peer(900), wish(&peer(900))));
@@ -813,6 +1049,9 @@ mod tests {
         };
         assert_eq!(told(16), 1_000);
         let of_many = told(160);
-        assert!((50..200).contains(&of_many), "{of_many} of 1,000 times, where each of 160 is to answer one time in ten");
+        assert!(
+            (50..200).contains(&of_many),
+            "{of_many} of 1,000 times, where each of 160 is to answer one time in ten"
+        );
     }
 }

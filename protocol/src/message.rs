@@ -1,4 +1,5 @@
-//! Everything that one node says to another. The wire form is in [`crate::frame`]; `WIRE.md` documents both.
+//! Everything that one node says to another. The wire form is in [`crate::frame`]; `WIRE.md`
+//! documents both.
 //!
 //! ```text
 //! joining peer --NEW_PEER_REQUEST--> leader            leader --ADDED, ORDERED…--> joiner
@@ -34,7 +35,8 @@ pub const WIRE_VERSION: u8 = 2;
 pub enum Message {
     /// First frame of a TCP link, both ways; the acceptor answers the dialler's.
     Hello(Hello),
-    /// "Let me in." From a joining peer, or from the leader of a smaller group to that of a larger one.
+    /// "Let me in." From a joining peer, or from the leader of a smaller group to that of a larger
+    /// one.
     NewPeerRequest(JoinRequest),
     /// "You are in; the log goes on from here." Followed by all entries above the snapshot.
     Added(Added),
@@ -54,7 +56,8 @@ pub enum Message {
         /// The question that this answers.
         ask: u64,
     },
-    /// "This peer leads." An announcement or a beacon from the peer it names; hearsay from anybody else.
+    /// "This peer leads." An announcement or a beacon from the peer it names; hearsay from anybody
+    /// else.
     Coordinator(Coordinator),
     /// "Do you lead?" The only probe.
     ViewSyncRequest {
@@ -156,15 +159,17 @@ pub struct JoinRequest {
     pub promised: Epoch,
     /// The last position that the asker holds and has handed over.
     pub contiguous: Seq,
-    /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it lacks and no more;
-    /// none where it has no log.
+    /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it
+    /// lacks and no more; none where it has no log.
     #[serde(deserialize_with = "bounded::list::<_, _, LINEAGE_SENT>")]
     pub lineage: Vec<Row>,
     /// Set where the asker leads a group and asks to merge it.
     pub leading: Option<Leading>,
-    /// Whether the asker has been in a view, in this life or, as far as it knows, in an earlier one (mode `primary`).
+    /// Whether the asker has been in a view, in this life or, as far as it knows, in an earlier one
+    /// (mode `primary`).
     pub veteran: bool,
-    /// How many entries before its own view an asker without a log would like to have (`late_join`).
+    /// How many entries before its own view an asker without a log would like to have
+    /// (`late_join`).
     #[serde(deserialize_with = "bounded::number")]
     pub recent: u64,
 }
@@ -182,7 +187,8 @@ pub struct Leading {
     pub size: u64,
 }
 
-/// The state of a log at one position: what a peer needs to go on from there without the entries before it.
+/// The state of a log at one position: what a peer needs to go on from there without the entries
+/// before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The position; entries above it follow.
@@ -205,7 +211,8 @@ pub struct Added {
     pub epoch: Epoch,
     /// Where to start; [`Snapshot::seq`] + 1 is the number in the body.
     pub snapshot: Snapshot,
-    /// The position of the newest view entry; the joiner is in when it holds everything up to there.
+    /// The position of the newest view entry; the joiner is in when it holds everything up to
+    /// there.
     pub view_at: Seq,
 }
 
@@ -221,7 +228,8 @@ pub struct Heartbeat {
     pub high: Seq,
     /// Everything up to here is stable.
     pub stable: Seq,
-    /// Everyone in the newest view holds everything up to here; nothing where one has not acknowledged anything yet.
+    /// Everyone in the newest view holds everything up to here; nothing where one has not
+    /// acknowledged anything yet.
     pub all_have: Option<Seq>,
     /// The last beat of which the leader has this member's ACK.
     #[serde(deserialize_with = "bounded::number_or_none")]
@@ -265,8 +273,8 @@ pub struct Coordinator {
     /// The size of its view, as far as the speaker knows.
     #[serde(deserialize_with = "bounded::number")]
     pub size: u64,
-    /// The question that this answers (an ELECTION, a VIEW_SYNC_REQUEST, a SEQ_SYNC_REQUEST or a NEW_PEER_REQUEST);
-    /// nothing in an announcement and in a beacon.
+    /// The question that this answers (an ELECTION, a VIEW_SYNC_REQUEST, a SEQ_SYNC_REQUEST or a
+    /// NEW_PEER_REQUEST); nothing in an announcement and in a beacon.
     pub ask: Option<u64>,
     /// Whether the speaker's newest view names the peer that it speaks to.
     pub names_you: bool,
@@ -295,8 +303,8 @@ pub struct SyncAnswer {
     pub lineage: Vec<Row>,
     /// The answerer's stable position.
     pub stable: Seq,
-    /// The newest two view entries held and where they stand, newest first; a view that is not retained any more stands
-    /// at the position below which nothing is.
+    /// The newest two view entries held and where they stand, newest first; a view that is not
+    /// retained any more stands at the position below which nothing is.
     #[serde(deserialize_with = "bounded::list::<_, _, VIEWS_MOST>")]
     pub views: Vec<(Seq, View)>,
 }
@@ -325,7 +333,8 @@ pub struct MissingRequest {
     pub ask: u64,
     /// The epoch of the row that covers `to` in the log that asks.
     pub epoch: Epoch,
-    /// The first position wanted, or 0 for all that is retained, after a snapshot of what comes before; also in the body.
+    /// The first position wanted, or 0 for all that is retained, after a snapshot of what comes
+    /// before; also in the body.
     pub from: Seq,
     /// The last position wanted; also in the body.
     pub to: Seq,
@@ -378,7 +387,8 @@ pub enum Reason {
         /// What it speaks.
         speaks: u8,
     },
-    /// Not now; ask again. From a leader, without an ask: readings were not taken and are to be sent again.
+    /// Not now; ask again. From a leader, without an ask: readings were not taken and are to be
+    /// sent again.
     Busy,
 }
 
@@ -443,17 +453,31 @@ impl Message {
         }
     }
 
-    /// Whether it is bulk: everything else goes before it on a link. Last words keep their place: `LEAVE` behind the
-    /// leaver's readings, `HANDOVER` behind the entries that it hands over.
+    /// Whether it is bulk: everything else goes before it on a link. Last words keep their place:
+    /// `LEAVE` behind the leaver's readings, `HANDOVER` behind the entries that it hands over.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. } | Self::Leave | Self::Handover { .. })
+        matches!(
+            self,
+            Self::SequencerRequest(_)
+                | Self::Ordered(_)
+                | Self::OrderedAck { .. }
+                | Self::Leave
+                | Self::Handover { .. }
+        )
     }
 
     /// Whether the event log only counts it, because it comes all the time.
     #[must_use]
     pub fn is_routine(&self) -> bool {
-        matches!(self, Self::SequencerRequest(_) | Self::Ordered(_) | Self::OrderedAck { .. } | Self::Heartbeat(_) | Self::HeartbeatAck(_))
+        matches!(
+            self,
+            Self::SequencerRequest(_)
+                | Self::Ordered(_)
+                | Self::OrderedAck { .. }
+                | Self::Heartbeat(_)
+                | Self::HeartbeatAck(_)
+        )
     }
 
     /// The epoch it names, where it names one.
@@ -491,17 +515,31 @@ impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = self.verb();
         match self {
-            Self::Hello(hello) => write!(f, "{verb} {} at {} {}", hello.from.member, hello.end.epoch, hello.end.contiguous),
+            Self::Hello(hello) => write!(
+                f,
+                "{verb} {} at {} {}",
+                hello.from.member, hello.end.epoch, hello.end.contiguous
+            ),
             Self::NewPeerRequest(join) => {
                 write!(f, "{verb}:{}:{}", join.from.id(), join.from.address.port())?;
                 match &join.leading {
-                    Some(leading) => write!(f, " (leads {} of epoch {})", leading.size, leading.epoch),
+                    Some(leading) => {
+                        write!(f, " (leads {} of epoch {})", leading.size, leading.epoch)
+                    }
                     None => Ok(()),
                 }
             }
-            Self::Added(added) => write!(f, "{verb}:{} in {}", added.snapshot.seq.next(), added.epoch),
-            Self::Heartbeat(beat) => write!(f, "{verb} {} of {} high {} stable {}", beat.beat, beat.epoch, beat.high, beat.stable),
-            Self::HeartbeatAck(ack) => write!(f, "{verb} {} of {} has {}", ack.beat, ack.epoch, ack.contiguous),
+            Self::Added(added) => {
+                write!(f, "{verb}:{} in {}", added.snapshot.seq.next(), added.epoch)
+            }
+            Self::Heartbeat(beat) => write!(
+                f,
+                "{verb} {} of {} high {} stable {}",
+                beat.beat, beat.epoch, beat.high, beat.stable
+            ),
+            Self::HeartbeatAck(ack) => {
+                write!(f, "{verb} {} of {} has {}", ack.beat, ack.epoch, ack.contiguous)
+            }
             Self::Election(election) => write!(f, "{verb}:{}", election.candidate.id()),
             Self::Ok { .. }
             | Self::Clear { .. }
@@ -511,13 +549,19 @@ impl fmt::Display for Message {
             | Self::Answer { .. } => f.write_str(verb),
             Self::Coordinator(word) => write!(f, "{verb}:{} in {}", word.leader.id(), word.epoch),
             Self::SeqSyncRequest(request) => write!(f, "{verb} for {}", request.epoch),
-            Self::SeqSyncResponse(answer) => write!(f, "{verb}:{} for {}", answer.contiguous, answer.epoch),
+            Self::SeqSyncResponse(answer) => {
+                write!(f, "{verb}:{} for {}", answer.contiguous, answer.epoch)
+            }
             Self::SeqSyncFinal(last) => {
                 write!(f, "{verb}:{} in {} for", last.cut, last.epoch)?;
                 last.list.iter().try_for_each(|member| write!(f, " {}", member.id))
             }
-            Self::SequencerRequest(requests) if requests.last() == requests.first => write!(f, "{verb} {}", requests.first),
-            Self::SequencerRequest(requests) => write!(f, "{verb} {}-{}", requests.first, requests.last()),
+            Self::SequencerRequest(requests) if requests.last() == requests.first => {
+                write!(f, "{verb} {}", requests.first)
+            }
+            Self::SequencerRequest(requests) => {
+                write!(f, "{verb} {}-{}", requests.first, requests.last())
+            }
             Self::Ordered(ordered) => {
                 write!(f, "{verb}:{}", ordered.first)?;
                 if ordered.positions() > 1 {
@@ -526,14 +570,19 @@ impl fmt::Display for Message {
                 write!(f, " in {}", ordered.epoch)?;
                 for entry in &ordered.run {
                     match entry {
-                        Entry::View(View { view_id, .. }) | Entry::Change(Change { view_id, .. }) => write!(f, " VIEW_CHANGE {view_id}")?,
+                        Entry::View(View { view_id, .. })
+                        | Entry::Change(Change { view_id, .. }) => {
+                            write!(f, " VIEW_CHANGE {view_id}")?
+                        }
                         Entry::Readings { .. } | Entry::Lost { .. } => {}
                     }
                 }
                 if ordered.repair.is_some() { f.write_str(" (repair)") } else { Ok(()) }
             }
             Self::OrderedAck { epoch, contiguous } => write!(f, "{verb}:{contiguous} in {epoch}"),
-            Self::MissingSeqRequest(missing) => write!(f, "{verb}:{}-{} of {}", missing.from, missing.to, missing.epoch),
+            Self::MissingSeqRequest(missing) => {
+                write!(f, "{verb}:{}-{} of {}", missing.from, missing.to, missing.epoch)
+            }
             Self::MissingSeqNotFound(missing) => match &missing.snapshot {
                 Some(snapshot) => write!(f, "{verb}, snapshot at {}", snapshot.seq),
                 None => f.write_str(verb),
@@ -543,7 +592,10 @@ impl fmt::Display for Message {
                 Reason::DuplicateId { holder } => write!(f, "{verb}:DUPLICATE_ID({holder})"),
                 Reason::OldIncarnation { known } => write!(f, "{verb}:OLD_INCARNATION({known})"),
                 Reason::Version { speaks } => write!(f, "{verb}:VERSION({speaks})"),
-                reason @ (Reason::NotLeader | Reason::NotMember | Reason::NoQuorum | Reason::Busy) => write!(f, "{verb}:{}", reason.name()),
+                reason @ (Reason::NotLeader
+                | Reason::NotMember
+                | Reason::NoQuorum
+                | Reason::Busy) => write!(f, "{verb}:{}", reason.name()),
             },
             Self::Handover { successor, .. } => write!(f, "{verb}:{successor}"),
         }

@@ -1,14 +1,17 @@
 //! Moving: a process that goes on under another address.
 //!
-//! A process is its id, incarnation and birth; the address is only where it is dialled. The shell says when its own address
-//! changes, and each `HELLO` from then on carries the new one. The leader renews what others know: it numbers a view in which
-//! the contact of the member has the new address. So a member that is asked to elect knows where the others are.
+//! A process is its id, incarnation and birth; the address is only where it is dialled. The shell
+//! says when its own address changes, and each `HELLO` from then on carries the new one. The leader
+//! renews what others know: it numbers a view in which the contact of the member has the new
+//! address. So a member that is asked to elect knows where the others are.
 //!
-//! Example: p1 and p2 follow p3, and p1 is given another address. The link of p1 is gone with the old address. p1 dials p3,
-//! says `HELLO` with the new address, and p3 numbers a view with the same three members. When p3 dies, p2 dials p1 there.
+//! Example: p1 and p2 follow p3, and p1 is given another address. The link of p1 is gone with the
+//! old address. p1 dials p3, says `HELLO` with the new address, and p3 numbers a view with the same
+//! three members. When p3 dies, p2 dials p1 there.
 //!
-//! An address is renewed only while no link to the old one is left. A process with two addresses, linked over both, therefore
-//! keeps the one that the view names, and views do not flap between the two.
+//! An address is renewed only while no link to the old one is left. A process with two addresses,
+//! linked over both, therefore keeps the one that the view names, and views do not flap between the
+//! two.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -30,7 +33,8 @@ impl Node {
         }
         self.links.move_to(address);
         out.push(Output::Note(Note::Moved { address: address.to_string(), was: was.to_string() }));
-        // Links that still stand were introduced with the old address, so the leader is told on a new one.
+        // Links that still stand were introduced with the old address, so the leader is told on a
+        // new one.
         if let Role::Member(following) = &self.role {
             let leader = following.leader.member.clone();
             self.links.hang_up_on(&leader, out);
@@ -42,7 +46,12 @@ impl Node {
     pub(crate) fn notice_moves(&mut self, now: Time) {
         let batch_at = now + self.config.knobs().join_batch;
         let Role::Leader(leader) = &self.role else { return };
-        if leader.batch_at.is_none() && self.log.view().is_some_and(|view| view.members.iter().any(|c| self.renewed(c).is_some())) {
+        if leader.batch_at.is_none()
+            && self
+                .log
+                .view()
+                .is_some_and(|view| view.members.iter().any(|c| self.renewed(c).is_some()))
+        {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.batch_at = Some(batch_at);
         }
@@ -55,7 +64,8 @@ impl Node {
         }
         let said = self.links.contact(&known.member).filter(|said| said.birth == known.birth);
         let explicit = said.map_or(known.explicit, |said| said.explicit);
-        let address = self.links.moved_to(&known.member, known.birth, known.address).unwrap_or(known.address);
+        let address =
+            self.links.moved_to(&known.member, known.birth, known.address).unwrap_or(known.address);
         Some(Contact { address, explicit, ..known.clone() }).filter(|renewed| renewed != known)
     }
 
@@ -72,7 +82,9 @@ impl Node {
     pub(crate) fn follow_moves(&mut self, view: &View) {
         let Role::Leader(leader) = &mut self.role else { return };
         for follower in leader.followers.values_mut() {
-            let is_same = |contact: &&Contact| same_process(contact, &follower.contact.member, follower.contact.birth);
+            let is_same = |contact: &&Contact| {
+                same_process(contact, &follower.contact.member, follower.contact.birth)
+            };
             if let Some(contact) = view.find(follower.contact.id()).filter(is_same) {
                 follower.contact.address = contact.address;
             }
@@ -84,7 +96,8 @@ fn same_process(contact: &Contact, member: &Member, birth: u64) -> bool {
     contact.member == *member && contact.birth == birth
 }
 
-/// The copies of one announcement, said in each network of its speaker with the address there, come within that.
+/// The copies of one announcement, said in each network of its speaker with the address there, come
+/// within that.
 pub(crate) const ONE_ANNOUNCEMENT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
@@ -100,7 +113,10 @@ mod tests {
     use std::time::Duration;
 
     fn elsewhere(who: &Contact) -> Contact {
-        Contact { address: SocketAddrV4::new([10, 0, 0, 9].into(), who.address.port()), ..who.clone() }
+        Contact {
+            address: SocketAddrV4::new([10, 0, 0, 9].into(), who.address.port()),
+            ..who.clone()
+        }
     }
 
     /// What the newest view says of somebody, and the number of that view.
@@ -129,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_member_that_moved_is_known_at_its_new_address_once_the_old_link_is_gone() {
-        let mut puppet = Puppet::leader(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
+        let mut puppet =
+            Puppet::leader(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
         puppet.admit(&peer(2));
         puppet.acknowledge(&peer(2), Seq(2));
         let old_link = puppet.link(&peer(2));
@@ -137,7 +154,11 @@ mod tests {
         puppet.greet(&moved, nothing());
         // Less than a round: after that a question without an answer ends the older of two links.
         puppet.rest(Duration::from_millis(60));
-        assert_eq!(known(&puppet, &peer(2)), (peer(2).address, 2), "it still says the old one, too");
+        assert_eq!(
+            known(&puppet, &peer(2)),
+            (peer(2).address, 2),
+            "it still says the old one, too"
+        );
         puppet.give(Input::LinkDown { link: old_link, how: crate::seam::Down::Reset });
         puppet.rest(Duration::from_millis(300));
         assert_eq!(known(&puppet, &peer(2)), (moved.address, 3));
@@ -167,12 +188,19 @@ mod tests {
 
     #[test]
     fn where_a_leader_is_heard_it_is_dialled_and_nothing_is_proven_there() {
-        let mut puppet = Puppet::member(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
+        let mut puppet =
+            Puppet::member(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
         puppet.out.clear();
         puppet.cut(&peer(3));
         assert_eq!(dials(&mut puppet), [peer(3).address]);
         let moved = elsewhere(&peer(3));
-        let word = Coordinator { leader: moved.clone(), epoch: epoch_of(&peer(3)), size: 3, ask: None, names_you: false };
+        let word = Coordinator {
+            leader: moved.clone(),
+            epoch: epoch_of(&peer(3)),
+            size: 3,
+            ask: None,
+            names_you: false,
+        };
         puppet.rest(Duration::from_millis(50));
         puppet.hear(&moved, Message::Coordinator(word.clone()));
         assert_eq!(dials(&mut puppet), [], "the first dial may still be answered");
@@ -180,7 +208,10 @@ mod tests {
         assert_eq!(dials(&mut puppet), [moved.address], "it was not, within a round");
         let next = crate::id::LinkId::dialled(2);
         puppet.give(Input::DialFailed { link: next, refused: true });
-        assert!(matches!(puppet.node.role, Role::Member(_)), "anybody could have said that it is there");
+        assert!(
+            matches!(puppet.node.role, Role::Member(_)),
+            "anybody could have said that it is there"
+        );
         puppet.rest(Duration::from_millis(100));
         assert_eq!(dials(&mut puppet), [peer(3).address], "then again where the view says");
         let stranger = Contact { birth: 77, ..moved };

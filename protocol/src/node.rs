@@ -1,8 +1,9 @@
 //! The node: one peer of the group, as a value. Inputs in, outputs out.
 //!
-//! This file owns the facts that survive every change of role, sorts what comes in, and finishes each call by settling
-//! what follows from it. What a role does with a message is in the module of that role's noun: `joining`, `member`,
-//! `election`, `sequencer`, `membership`, `adoption`, `leave`.
+//! This file owns the facts that survive every change of role, sorts what comes in, and finishes
+//! each call by settling what follows from it. What a role does with a message is in the module of
+//! that role's noun: `joining`, `member`, `election`, `sequencer`, `membership`, `adoption`,
+//! `leave`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -63,7 +64,8 @@ pub struct Node {
     pub(crate) first_inc: Incarnation,
     /// Whether it has ever been in a view.
     pub(crate) been_member: bool,
-    /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode `primary`).
+    /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode
+    /// `primary`).
     pub(crate) veteran: bool,
     /// What it lacks to go on, while it lacks something (mode `primary`).
     pub(crate) blocked: Option<String>,
@@ -71,15 +73,16 @@ pub struct Node {
     pub(crate) outside_since: Option<Time>,
     /// Whether the role or the view has changed, and with it who is wanted.
     pub(crate) wants_changed: bool,
-    /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later beat.
+    /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later
+    /// beat.
     pub(crate) beats: u64,
     rejects: BTreeMap<&'static str, u64>,
     refused: u64,
-    /// What the status block said last: whether this peer asks for a group or is blocked, who leads it (nobody, unless it is part of
-    /// one), and the view.
+    /// What the status block said last: whether this peer asks for a group or is blocked, who leads
+    /// it (nobody, unless it is part of one), and the view.
     told: Option<(bool, bool, Option<PeerId>, ViewId)>,
-    /// While it waits for answers: woken then at the latest, because only a peer that expects to be called often can tell
-    /// that it was not.
+    /// While it waits for answers: woken then at the latest, because only a peer that expects to be
+    /// called often can tell that it was not.
     pub(crate) tick_at: Option<Time>,
     /// Set while a call has left something over that the next one is to do at once.
     pub(crate) more_at: Option<Time>,
@@ -170,8 +173,8 @@ impl Node {
         node
     }
 
-    /// Says that this peer has been in a view in an earlier life: in mode `primary` it then founds no group, because it may
-    /// have forgotten what that view knew.
+    /// Says that this peer has been in a view in an earlier life: in mode `primary` it then founds
+    /// no group, because it may have forgotten what that view knew.
     #[must_use]
     pub fn veteran(self) -> Self {
         Self { veteran: true, ..self }
@@ -183,13 +186,16 @@ impl Node {
         Self { clock: Some((now, utc)), ..self }
     }
 
-    /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same outputs.
+    /// Advances the node to `now`. Never blocks, sleeps or reads a clock; same inputs, same
+    /// outputs.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         if self.stopped {
             return;
         }
         self.doubt_self(now);
-        self.utc = self.clock.map(|(then, utc)| utc.saturating_add(now.as_micros()).saturating_sub(then.as_micros()));
+        self.utc = self.clock.map(|(then, utc)| {
+            utc.saturating_add(now.as_micros()).saturating_sub(then.as_micros())
+        });
         match input {
             Input::Received { link, messages } => {
                 for message in messages {
@@ -202,7 +208,13 @@ impl Node {
             Input::Heard { from, datagram } => self.on_datagram(now, from, *datagram, out),
             Input::LinkUp { link } => {
                 let (end, log) = (self.log.end(), &self.log);
-                self.links.on_up(now, link, end, |id| log.view().and_then(|view| view.incarnation(id)), out);
+                self.links.on_up(
+                    now,
+                    link,
+                    end,
+                    |id| log.view().and_then(|view| view.incarnation(id)),
+                    out,
+                );
             }
             Input::LinkDown { link, .. } => self.on_link_down(now, link, false, out),
             Input::DialFailed { link, refused } => self.on_link_down(now, link, refused, out),
@@ -232,22 +244,36 @@ impl Node {
         }
         let role = match &self.role {
             Role::Joining(joining) => self.joining_deadline(joining),
-            Role::Member(following) => following.liveness.lost_at(self.patience()).min(following.tick_at),
+            Role::Member(following) => {
+                following.liveness.lost_at(self.patience()).min(following.tick_at)
+            }
             Role::Candidate(candidate) => candidate.deadline(),
             Role::Leader(leader) => leader.deadline(),
         };
         let witness = self.witness.as_ref().map(|witness| witness.until);
         let leaving = self.leaving.map(|leaving| match &self.role {
-            Role::Leader(leader) if !leader.is_retiring() => leaving.linger_until.min(leaving.until),
-            Role::Leader(_) | Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => leaving.until,
+            Role::Leader(leader) if !leader.is_retiring() => {
+                leaving.linger_until.min(leaving.until)
+            }
+            Role::Leader(_) | Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => {
+                leaving.until
+            }
         });
         let building = self.building.as_ref().map(|building| building.retry_at);
         let soon = self.more_at.into_iter().chain(self.tick_at);
-        self.links.deadline().into_iter().chain(soon).chain(witness).chain(leaving).chain(building).chain([role]).min()
+        self.links
+            .deadline()
+            .into_iter()
+            .chain(soon)
+            .chain(witness)
+            .chain(leaving)
+            .chain(building)
+            .chain([role])
+            .min()
     }
 
-    /// How many more readings the window takes now, and how many bytes of them; one that is larger than the window goes
-    /// through it alone.
+    /// How many more readings the window takes now, and how many bytes of them; one that is larger
+    /// than the window goes through it alone.
     #[must_use]
     pub fn room(&self) -> (u64, u64) {
         self.outbox.room(self.config.knobs())
@@ -259,18 +285,21 @@ impl Node {
         self.log.view().map_or(0, crate::view::View::size)
     }
 
-    /// Whether large frames may come on a link: from the members of the newest two views, and from whoever this peer has asked for
-    /// something that may be large. A joiner asks everybody, and a leader that it has not heard of may answer.
+    /// Whether large frames may come on a link: from the members of the newest two views, and from
+    /// whoever this peer has asked for something that may be large. A joiner asks everybody, and a
+    /// leader that it has not heard of may answer.
     #[must_use]
     pub fn takes_large(&self, link: LinkId) -> bool {
         let Some(peer) = self.links.peer(link) else { return false };
-        let is_entrant = matches!(&self.role, Role::Leader(leader) if leader.entrants.contains_key(&peer.id));
+        let is_entrant =
+            matches!(&self.role, Role::Leader(leader) if leader.entrants.contains_key(&peer.id));
         let is_asked = || !is_entrant && self.links.is_wanted(peer);
         let is_joining = matches!(self.role, Role::Joining(_));
         is_joining || is_asked() || self.log.last_views().iter().any(|(_, view)| view.names(peer))
     }
 
-    /// What tells this situation from every other one that the node can be in (see [`crate::inspect`]).
+    /// What tells this situation from every other one that the node can be in (see
+    /// [`crate::inspect`]).
     #[must_use]
     pub fn identity(&self, now: Time) -> u128 {
         // Named one by one, so that nobody adds a field without deciding whether it counts.
@@ -322,7 +351,10 @@ impl Node {
         let goes = (leaving, preempted, meets, merging, been_member, veteran, blocked.is_some());
         let does = (role, building, witness, goes, wants_changed, beats, demoted);
         // What was allowed for matters only while something is overdue.
-        let overdue_since = self.deadline().is_some_and(|deadline| deadline <= *excused_until).then_some(excused_until);
+        let overdue_since = self
+            .deadline()
+            .is_some_and(|deadline| deadline <= *excused_until)
+            .then_some(excused_until);
         situation(&(holds, does, tick_at, more_at, lag, overdue_since, stopped), now)
     }
 
@@ -383,14 +415,33 @@ impl Node {
     pub(crate) fn jitter(&mut self, span: Duration) -> Duration {
         self.draws += 1;
         let half = u64::try_from(span.as_micros() / 2).unwrap_or(u64::MAX);
-        span / 2 + Duration::from_micros(draw_below(self.seed ^ self.me.birth, "jitter", self.draws, half + 1))
+        span / 2
+            + Duration::from_micros(draw_below(
+                self.seed ^ self.me.birth,
+                "jitter",
+                self.draws,
+                half + 1,
+            ))
     }
 
-    pub(crate) fn send(&mut self, now: Time, to: &Member, message: Message, out: &mut Vec<Output>) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        now: Time,
+        to: &Member,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> bool {
         self.links.send(now, to, message, out)
     }
 
-    pub(crate) fn refuse(&mut self, now: Time, to: &Member, ask: Option<u64>, reason: Reason, out: &mut Vec<Output>) {
+    pub(crate) fn refuse(
+        &mut self,
+        now: Time,
+        to: &Member,
+        ask: Option<u64>,
+        reason: Reason,
+        out: &mut Vec<Output>,
+    ) {
         self.send(now, to, Message::Rejected(Rejected { ask, reason }), out);
     }
 
@@ -406,24 +457,41 @@ impl Node {
 
     fn datagram(&mut self, message: Message) -> Box<Datagram> {
         self.datagrams += 1;
-        Box::new(Datagram { cluster: self.config.cluster(), from: self.me.clone(), count: self.datagrams, message })
+        Box::new(Datagram {
+            cluster: self.config.cluster(),
+            from: self.me.clone(),
+            count: self.datagrams,
+            message,
+        })
     }
 
-    /// Something came in that is not accepted; counted by kind, told at the 1st, 2nd, 4th, 8th … time.
-    pub(crate) fn reject(&mut self, from: Option<&PeerId>, kind: &'static str, why: &str, out: &mut Vec<Output>) {
+    /// Something came in that is not accepted; counted by kind, told at the 1st, 2nd, 4th, 8th …
+    /// time.
+    pub(crate) fn reject(
+        &mut self,
+        from: Option<&PeerId>,
+        kind: &'static str,
+        why: &str,
+        out: &mut Vec<Output>,
+    ) {
         let count = self.rejects.entry(kind).or_default();
         *count += 1;
         if count.is_power_of_two() {
-            out.push(Output::Note(Note::Reject { from: from.cloned(), why: format!("{kind}: {why}"), count: *count }));
+            out.push(Output::Note(Note::Reject {
+                from: from.cloned(),
+                why: format!("{kind}: {why}"),
+                count: *count,
+            }));
         }
     }
 
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
         self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
         self.stopped = true;
-        // A leader has numbered whatever its log holds, and has let a member go. Whoever goes from between two groups, or before
-        // it reaches anybody, may be the only one that holds what is not stable; and what was stable in a group that has
-        // dissolved need not stand in the log of the present one.
+        // A leader has numbered whatever its log holds, and has let a member go. Whoever goes from
+        // between two groups, or before it reaches anybody, may be the only one that holds what is
+        // not stable; and what was stable in a group that has dissolved need not stand in the log
+        // of the present one.
         let stands = self.log.last_oseq(&self.me.member);
         let known = match &self.role {
             Role::Member(_) | Role::Leader(_) => stands,
@@ -453,7 +521,12 @@ impl Node {
         self.links.on_received(now, link, &message, out);
         if !self.reach().holds(&message) {
             let from = self.links.peer(link).map(|from| from.id.clone());
-            self.reject(from.as_ref(), "number", &format!("{} names one that no peer can have got to", message.verb()), out);
+            self.reject(
+                from.as_ref(),
+                "number",
+                &format!("{} names one that no peer can have got to", message.verb()),
+                out,
+            );
             if matches!(message, Message::Hello(_)) {
                 self.links.hang_up(link, out);
             }
@@ -461,7 +534,10 @@ impl Node {
         }
         if let Message::Hello(hello) = &message {
             if self.is_taken(&hello.from) {
-                let why = format!("{} is a member, and this is another process of that name", hello.from.member);
+                let why = format!(
+                    "{} is a member, and this is another process of that name",
+                    hello.from.member
+                );
                 self.reject(Some(hello.from.id()), "HELLO", &why, out);
                 self.links.hang_up(link, out);
                 return;
@@ -485,10 +561,12 @@ impl Node {
         if self.is_ghost(&from) && !self.is_between_groups(&from, &message) {
             if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
                 let ask = match &message {
-                    Message::NewPeerRequest(JoinRequest { ask, .. }) | Message::ViewSyncRequest { ask } => Some(*ask),
+                    Message::NewPeerRequest(JoinRequest { ask, .. })
+                    | Message::ViewSyncRequest { ask } => Some(*ask),
                     _ => None,
                 };
-                let known = self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
+                let known =
+                    self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
                 self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
             }
             self.reject(Some(&from.id), "ghost", message.verb(), out);
@@ -497,8 +575,8 @@ impl Node {
         self.on_message(now, &from, message, out);
     }
 
-    /// Whether another process than this one is what the newest view calls so. One that is the same process, and says that it
-    /// is to be reached at another address, has moved.
+    /// Whether another process than this one is what the newest view calls so. One that is the same
+    /// process, and says that it is to be reached at another address, has moved.
     fn is_taken(&self, contact: &Contact) -> bool {
         let known = self.log.view().and_then(|view| view.find(contact.id()));
         known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
@@ -506,16 +584,21 @@ impl Node {
 
     /// Whether the newest view knows a later life of that peer.
     pub(crate) fn is_ghost(&self, from: &Member) -> bool {
-        self.log.view().and_then(|view| view.incarnation(&from.id)).is_some_and(|known| known > from.inc)
+        self.log
+            .view()
+            .and_then(|view| view.incarnation(&from.id))
+            .is_some_and(|known| known > from.inc)
     }
 
-    /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to be admitted: that is not about its own
-    /// place in a view.
+    /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to
+    /// be admitted: that is not about its own place in a view.
     fn is_between_groups(&self, from: &Member, message: &Message) -> bool {
         match (&self.role, message) {
             (Role::Leader(_), Message::NewPeerRequest(join)) => join.leading.is_some(),
             (Role::Leader(_), Message::Coordinator(_)) => true,
-            (Role::Joining(joining), Message::Rejected(_)) => joining.target.as_ref().is_some_and(|(target, _)| target.member == *from),
+            (Role::Joining(joining), Message::Rejected(_)) => {
+                joining.target.as_ref().is_some_and(|(target, _)| target.member == *from)
+            }
             _ => false,
         }
     }
@@ -524,7 +607,9 @@ impl Node {
     fn on_message(&mut self, now: Time, from: &Member, message: Message, out: &mut Vec<Output>) {
         match message {
             Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            Message::NewPeerRequest(join) if join.from.member == *from => self.on_join_request(now, Via::Link(from), join, out),
+            Message::NewPeerRequest(join) if join.from.member == *from => {
+                self.on_join_request(now, Via::Link(from), join, out)
+            }
             Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
             Message::Added(added) => self.on_added(now, from, added, out),
             Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
@@ -539,14 +624,18 @@ impl Node {
             Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
             Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
             Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::OrderedAck { epoch, contiguous } => self.on_ordered_ack(now, from, &epoch, contiguous),
+            Message::OrderedAck { epoch, contiguous } => {
+                self.on_ordered_ack(now, from, &epoch, contiguous)
+            }
             Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
             Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
             Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
             Message::Leave => self.on_member_leaves(now, from),
             Message::Query { ask, question } => self.on_query(from, ask, question, out),
             Message::Answer { ask, answer } => self.on_answer(from, ask, answer, out),
-            Message::Handover { successor, epoch } => self.on_handover(now, from, &successor, &epoch, out),
+            Message::Handover { successor, epoch } => {
+                self.on_handover(now, from, &successor, &epoch, out)
+            }
         }
     }
 
@@ -585,7 +674,11 @@ impl Node {
                 };
                 if taken > 0 {
                     let first = self.outbox.last().plus(1).0 - taken;
-                    out.push(Output::Accepted { first: Oseq(first), guarantee, readings: rest.slice(0..taken) });
+                    out.push(Output::Accepted {
+                        first: Oseq(first),
+                        guarantee,
+                        readings: rest.slice(0..taken),
+                    });
                 }
                 at += taken;
                 let Some(why) = why else { continue };
@@ -601,14 +694,16 @@ impl Node {
 
     fn refuse_reading(&mut self, place: u64, why: Refusal, out: &mut Vec<Output>) {
         self.refused += 1;
-        // A full window is asked again and again; any other refusal is the end of a reading, and is accounted for.
+        // A full window is asked again and again; any other refusal is the end of a reading, and is
+        // accounted for.
         if why != Refusal::WindowFull || self.refused.is_power_of_two() {
             out.push(Output::Note(Note::Refused { why, count: self.refused }));
         }
         out.push(Output::Refused { place, why });
     }
 
-    /// Deadlines are looked at only here, and shells call this after they have drained their sockets.
+    /// Deadlines are looked at only here, and shells call this after they have drained their
+    /// sockets.
     fn on_wake(&mut self, now: Time, out: &mut Vec<Output>) {
         self.tick_at = None;
         self.leave_in_time(now, out);
@@ -626,7 +721,8 @@ impl Node {
         }
     }
 
-    /// What follows from a call, whatever it was: number, send, acknowledge, then deliver; then who is wanted.
+    /// What follows from a call, whatever it was: number, send, acknowledge, then deliver; then who
+    /// is wanted.
     fn settle(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.stopped {
             return;
@@ -660,12 +756,14 @@ impl Node {
             Role::Candidate(candidate) => candidate.seen,
             // What its leader has sent it, others have had.
             Role::Member(following) if self.log.is_in(&following.epoch) => self.log.contiguous(),
-            // Whatever it has beyond that it had for itself; the log that it takes up next says what becomes of it.
+            // Whatever it has beyond that it had for itself; the log that it takes up next says
+            // what becomes of it.
             Role::Member(_) | Role::Joining(_) => self.sinks.delivered(),
         }
     }
 
-    /// Hands over what may be, a bounded part of it per call: a burst must not keep a shell from its heartbeats.
+    /// Hands over what may be, a bounded part of it per call: a burst must not keep a shell from
+    /// its heartbeats.
     fn deliver(&mut self, now: Time, out: &mut Vec<Output>) {
         let limit = self.log.safe_up_to(self.deliverable());
         let part = limit.min(self.sinks.delivered().plus(DELIVERED_AT_ONCE));
@@ -692,15 +790,32 @@ impl Node {
         let as_wanted = |contact: &Contact, by_word| Wanted { contact: contact.clone(), by_word };
         let mut wanted: Vec<Wanted> = match &self.role {
             Role::Joining(joining) => {
-                let target = joining.target.iter().map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member)));
+                let target = joining
+                    .target
+                    .iter()
+                    .map(|(contact, _)| as_wanted(contact, !self.is_own(&contact.member)));
                 let others = self.go_betweens();
                 others.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
             }
             Role::Member(following) => vec![as_wanted(&following.leader, false)],
             Role::Candidate(candidate) => {
-                let asked = candidate.asked_so_far().into_iter().map(|contact| as_wanted(contact, candidate.first_view));
-                let callers = candidate.callers.values().filter(|caller| !candidate.asked.contains_key(caller.id()));
-                asked.chain(candidate.named.iter().chain(callers).map(|contact| as_wanted(contact, true))).collect()
+                let asked = candidate
+                    .asked_so_far()
+                    .into_iter()
+                    .map(|contact| as_wanted(contact, candidate.first_view));
+                let callers = candidate
+                    .callers
+                    .values()
+                    .filter(|caller| !candidate.asked.contains_key(caller.id()));
+                asked
+                    .chain(
+                        candidate
+                            .named
+                            .iter()
+                            .chain(callers)
+                            .map(|contact| as_wanted(contact, true)),
+                    )
+                    .collect()
             }
             Role::Leader(leader) => leader.wanted(),
         };
@@ -745,7 +860,8 @@ mod tests {
     fn two_peers_of_one_seed_ask_under_different_names() {
         for seed in 0..2 {
             let config = Config::try_from(Knobs::fast()).expect("sound");
-            let [one, other] = [2, 4].map(|n| Node::new(peer(n), config.clone(), seed, Time::ZERO).fresh_ask());
+            let [one, other] =
+                [2, 4].map(|n| Node::new(peer(n), config.clone(), seed, Time::ZERO).fresh_ask());
             assert_ne!(one, other);
         }
     }
@@ -753,7 +869,8 @@ mod tests {
     #[test]
     fn a_wait_is_drawn_between_half_of_the_span_and_all_of_it() {
         let mut node = newcomer(Knobs::fast(), 1);
-        let drawn: BTreeSet<Duration> = (0..100).map(|_| node.jitter(Duration::from_micros(4))).collect();
+        let drawn: BTreeSet<Duration> =
+            (0..100).map(|_| node.jitter(Duration::from_micros(4))).collect();
         assert_eq!(drawn, [2, 3, 4].map(Duration::from_micros).into());
         assert_eq!(node.jitter(Duration::ZERO), Duration::ZERO);
     }
@@ -776,7 +893,16 @@ mod tests {
         let burst = DELIVERED_AT_ONCE + 100;
         let data = |oseq| Entry::one(peer(2).member, Oseq(oseq), Guarantee::Agreed, "x".into(), 0);
         let run = (1..=burst).map(data).collect();
-        puppet.say(&peer(3), Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(2), run, stable: Seq::ZERO, repair: None }));
+        puppet.say(
+            &peer(3),
+            Message::Ordered(Ordered {
+                epoch: epoch_of(&peer(3)),
+                first: Seq(2),
+                run,
+                stable: Seq::ZERO,
+                repair: None,
+            }),
+        );
         // The first position is the view's.
         assert_eq!(puppet.node.status().delivered, Seq(1 + DELIVERED_AT_ONCE));
         assert_eq!(puppet.node.deadline(), Some(puppet.now));
@@ -787,14 +913,25 @@ mod tests {
 
     #[test]
     fn who_has_lost_its_log_takes_readings_until_it_is_blocked_and_orders_what_it_took() {
-        let knobs = Knobs { mode: crate::guarantee::Mode::Primary, bootstrap: vec![peer(1).member.id, peer(2).member.id], ..Knobs::fast() };
+        let knobs = Knobs {
+            mode: crate::guarantee::Mode::Primary,
+            bootstrap: vec![peer(1).member.id, peer(2).member.id],
+            ..Knobs::fast()
+        };
         let publish = |node: &mut Node, now: Time| {
             let mut out = Vec::new();
-            node.handle(now, Input::Publish { publications: vec![Publication::one("x".into(), 0, None)] }, &mut out);
+            node.handle(
+                now,
+                Input::Publish { publications: vec![Publication::one("x".into(), 0, None)] },
+                &mut out,
+            );
             out.iter().any(|output| matches!(output, Output::Accepted { .. }))
         };
         let (mut founder, mut veteran) = (newcomer(knobs.clone(), 1), newcomer(knobs, 1).veteran());
-        assert!(publish(&mut founder, Time::ZERO) && publish(&mut veteran, Time::ZERO), "nobody is blocked yet");
+        assert!(
+            publish(&mut founder, Time::ZERO) && publish(&mut veteran, Time::ZERO),
+            "nobody is blocked yet"
+        );
         let (mut out, mut now) = (Vec::new(), Time::ZERO);
         while veteran.status().blocked.is_none() || founder.status().blocked.is_none() {
             now += Duration::from_millis(1);
@@ -804,7 +941,11 @@ mod tests {
         assert!(publish(&mut founder, now), "a founder keeps them for the group that it founds");
         out.clear();
         assert!(!publish(&mut veteran, now), "a veteran may wait for ever");
-        assert_eq!((veteran.status().published, veteran.refused), (Oseq(1), 1), "what it took before is kept");
+        assert_eq!(
+            (veteran.status().published, veteran.refused),
+            (Oseq(1), 1),
+            "what it took before is kept"
+        );
     }
 
     #[test]
@@ -813,7 +954,9 @@ mod tests {
         for milli in 1..=150 {
             node.handle(Time::from_micros(milli * 1_000), Input::Wake, &mut out);
         }
-        let count = |output: &Output| if let Output::Broadcast { datagram } = output { Some(datagram.count) } else { None };
+        let count = |output: &Output| {
+            if let Output::Broadcast { datagram } = output { Some(datagram.count) } else { None }
+        };
         let counts: Vec<u64> = out.iter().filter_map(count).collect();
         assert!(counts.len() > 1 && counts.is_sorted_by(|one, next| one < next), "{counts:?}");
     }
@@ -824,14 +967,21 @@ mod tests {
         for milli in 1..=1_000 {
             node.handle(Time::from_micros(milli * 1_000), Input::Wake, &mut out);
         }
-        let role = |output: &Output| if let Output::Note(Note::Status(status)) = output { Some(status.role.clone()) } else { None };
+        let role = |output: &Output| {
+            if let Output::Note(Note::Status(status)) = output {
+                Some(status.role.clone())
+            } else {
+                None
+            }
+        };
         let roles: Vec<String> = out.iter().filter_map(role).collect();
         assert_eq!(roles, ["joining", "leader"], "once each");
     }
 
     #[test]
     fn a_reading_is_noted_with_what_was_asked_for_it() {
-        let (mut node, mut out) = (newcomer(Knobs { delivery: Guarantee::Safe, ..Knobs::fast() }, 1), Vec::new());
+        let (mut node, mut out) =
+            (newcomer(Knobs { delivery: Guarantee::Safe, ..Knobs::fast() }, 1), Vec::new());
         for guarantee in [Some(Guarantee::Agreed), Some(Guarantee::Safe), None] {
             let publications = vec![Publication::one("x".into(), 0, guarantee)];
             node.handle(Time::ZERO, Input::Publish { publications }, &mut out);
@@ -849,28 +999,53 @@ mod tests {
 
     #[test]
     fn nothing_is_said_after_the_end() {
-        let (mut node, mut out, link) = (newcomer(Knobs::fast(), 1), Vec::new(), LinkId::accepted(0));
+        let (mut node, mut out, link) =
+            (newcomer(Knobs::fast(), 1), Vec::new(), LinkId::accepted(0));
         let cluster = node.config.cluster();
         let end = LogEnd { epoch: Epoch::none(), contiguous: Seq::ZERO, log_id: Epoch::none() };
         let hello = Message::Hello(Hello { cluster, from: peer(2), link: 1, end, knows: None });
         node.handle(Time::ZERO, Input::LinkUp { link }, &mut out);
         node.handle(Time::ZERO, Input::Received { link, messages: vec![hello] }, &mut out);
         let Role::Joining(joining) = &node.role else { panic!("it is in no group") };
-        let no = Rejected { ask: Some(joining.ask), reason: Reason::DuplicateId { holder: peer(3).address } };
+        let no = Rejected {
+            ask: Some(joining.ask),
+            reason: Reason::DuplicateId { holder: peer(3).address },
+        };
         let question = Message::ViewSyncRequest { ask: 1 };
-        let answers = |out: &[Output]| out.iter().any(|output| matches!(output, Output::Send { message: Message::Rejected(_), .. }));
+        let answers = |out: &[Output]| {
+            out.iter()
+                .any(|output| matches!(output, Output::Send { message: Message::Rejected(_), .. }))
+        };
         out.clear();
-        node.clone().handle(Time::ZERO, Input::Received { link, messages: vec![question.clone()] }, &mut out);
+        node.clone().handle(
+            Time::ZERO,
+            Input::Received { link, messages: vec![question.clone()] },
+            &mut out,
+        );
         assert!(answers(&out), "it would answer");
         out.clear();
         // Never at the first word: it asks the same peer once more, under another name.
-        node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no.clone())] }, &mut out);
+        node.handle(
+            Time::ZERO,
+            Input::Received { link, messages: vec![Message::Rejected(no.clone())] },
+            &mut out,
+        );
         let Role::Joining(joining) = &node.role else { panic!("it is in no group") };
-        assert!(Some(joining.ask) != no.ask && !out.iter().any(|output| matches!(output, Output::Stop(_))));
+        assert!(
+            Some(joining.ask) != no.ask
+                && !out.iter().any(|output| matches!(output, Output::Stop(_)))
+        );
         let no = Rejected { ask: Some(joining.ask), ..no };
         out.clear();
-        node.handle(Time::ZERO, Input::Received { link, messages: vec![Message::Rejected(no), question] }, &mut out);
-        assert!(out.iter().any(|output| matches!(output, Output::Stop(_))) && !answers(&out), "{out:?}");
+        node.handle(
+            Time::ZERO,
+            Input::Received { link, messages: vec![Message::Rejected(no), question] },
+            &mut out,
+        );
+        assert!(
+            out.iter().any(|output| matches!(output, Output::Stop(_))) && !answers(&out),
+            "{out:?}"
+        );
         assert_eq!(node.deadline(), None);
     }
 
@@ -883,8 +1058,18 @@ mod tests {
                 node.handle(Time::ZERO, Input::Publish { publications }, &mut out);
             }
             let is_refused = |output: &&Output| matches!(output, Output::Refused { .. });
-            assert_eq!(out.iter().filter(is_refused).count(), refused, "the sensor hears it each time");
-            let count = |output: &Output| if let Output::Note(Note::Refused { count, .. }) = output { Some(*count) } else { None };
+            assert_eq!(
+                out.iter().filter(is_refused).count(),
+                refused,
+                "the sensor hears it each time"
+            );
+            let count = |output: &Output| {
+                if let Output::Note(Note::Refused { count, .. }) = output {
+                    Some(*count)
+                } else {
+                    None
+                }
+            };
             assert_eq!(out.iter().filter_map(count).collect::<Vec<_>>(), counts);
         };
         check(Knobs { window_entries: 1, ..Knobs::fast() }, "x", 6, &[1, 2, 4]);

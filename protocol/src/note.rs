@@ -1,5 +1,6 @@
-//! What a node reports: one fact, told twice. `sentence` is the line of the human log (the sentences of the seed, word
-//! for word), serde is the event of the event log; they cannot disagree, because both are this one value.
+//! What a node reports: one fact, told twice. `sentence` is the line of the human log (the
+//! sentences of the seed, word for word), serde is the event of the event log; they cannot
+//! disagree, because both are this one value.
 //!
 //! Ids are harmless by construction and payloads are escaped, so no reading can forge a line.
 
@@ -43,7 +44,8 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
 pub enum Note {
-    /// The process runs. First event of a file; enough to find the process again and to know that it is the same one.
+    /// The process runs. First event of a file; enough to find the process again and to know that
+    /// it is the same one.
     Start {
         /// Process id; 0 in the simulator.
         pid: u32,
@@ -61,7 +63,8 @@ pub enum Note {
         priority: i64,
         /// The path of its local socket, if it has one.
         status: Option<String>,
-        /// Whether it tells no single readings (`log_deliveries` is off): none that is published, safe or delivered.
+        /// Whether it tells no single readings (`log_deliveries` is off): none that is published,
+        /// safe or delivered.
         #[serde(default, skip_serializing_if = "is_false")]
         omits_readings: bool,
     },
@@ -95,7 +98,8 @@ pub enum Note {
         /// What it said.
         message: String,
     },
-    /// Events were dropped, because nothing took them; their numbers are missing in front of this one.
+    /// Events were dropped, because nothing took them; their numbers are missing in front of this
+    /// one.
     EventsLost {
         /// How many.
         events: u64,
@@ -125,7 +129,8 @@ pub enum Note {
         /// How many for that reason so far.
         count: u64,
     },
-    /// A question to a member went unanswered, so the link to it is doubted and it is dialled anew beside that link.
+    /// A question to a member went unanswered, so the link to it is doubted and it is dialled anew
+    /// beside that link.
     Unanswered {
         /// The member.
         peer: PeerId,
@@ -294,8 +299,8 @@ pub enum Note {
         #[serde(default, skip_serializing_if = "is_false")]
         safe: bool,
     },
-    /// A reading of this peer's own that was to be safe is: it is stable, so it survives whatever leaves the group a quorum
-    /// (mode `available`: a member that goes on).
+    /// A reading of this peer's own that was to be safe is: it is stable, so it survives whatever
+    /// leaves the group a quorum (mode `available`: a member that goes on).
     Acknowledged {
         /// The log that the position is of.
         #[serde(default, skip_serializing_if = "LogId::is_none")]
@@ -308,7 +313,8 @@ pub enum Note {
         #[serde(flatten, with = "epoch_fields")]
         epoch: Epoch,
     },
-    /// Mode `primary`: this peer can do nothing until it reaches others, and takes no readings until then.
+    /// Mode `primary`: this peer can do nothing until it reaches others, and takes no readings
+    /// until then.
     Blocked {
         /// Whom or what it lacks.
         why: String,
@@ -478,7 +484,8 @@ pub enum Note {
         from: Seq,
         /// The last one.
         to: Seq,
-        /// The first position of the other group's log after the two parted, as far as this peer takes it over.
+        /// The first position of the other group's log after the two parted, as far as this peer
+        /// takes it over.
         #[serde(default)]
         new_from: Seq,
         /// The last one; below `new_from` where there is none.
@@ -658,11 +665,7 @@ impl Note {
             | Self::Blocked { .. } => Level::Warn,
             // Each is an event; people are told of the 1st, 2nd, 4th, 8th …
             Self::Refused { count, .. } | Self::Unanswered { count, .. } => {
-                if count.is_power_of_two() {
-                    Level::Warn
-                } else {
-                    Level::Debug
-                }
+                if count.is_power_of_two() { Level::Warn } else { Level::Debug }
             }
             Self::Send { .. }
             | Self::Recv { .. }

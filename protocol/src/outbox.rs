@@ -1,8 +1,9 @@
 //! A peer's own readings, from the moment they get their number until nothing can bring them back.
 //!
-//! A reading stays here until it is *stable* (everybody in the view has it), and `merge_retain` longer: were the log to
-//! roll back, or this group to dissolve into another, it would be sent again. What has gone from here is declared
-//! lost rather than left as a hole that would stall this sender's numbers for ever.
+//! A reading stays here until it is *stable* (everybody in the view has it), and `merge_retain`
+//! longer: were the log to roll back, or this group to dissolve into another, it would be sent
+//! again. What has gone from here is declared lost rather than left as a hole that would stall this
+//! sender's numbers for ever.
 //!
 //! Does not decide when to send (see `sequencer` and `member`).
 
@@ -39,8 +40,9 @@ pub(crate) struct Outbox {
     stable: Oseq,
 }
 
-/// How much is sent to a leader that has not taken everything: a run, and when what was sent stands in the log twice as many.
-/// Were all that waits sent again each time, and a little of it taken, then the more waited the slower it would go.
+/// How much is sent to a leader that has not taken everything: a run, and when what was sent stands
+/// in the log twice as many. Were all that waits sent again each time, and a little of it taken,
+/// then the more waited the slower it would go.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Restraint {
     /// Runs that may be sent now.
@@ -147,26 +149,38 @@ impl Outbox {
         self.waiting_bytes
     }
 
-    /// Gives readings their numbers, as many of the first ones as the window takes; how many that were. The one behind them, if
-    /// there is one, was refused.
-    pub(crate) fn publish(&mut self, readings: &Readings, guarantee: Guarantee, knobs: &Knobs) -> (u64, Option<Refusal>) {
+    /// Gives readings their numbers, as many of the first ones as the window takes; how many that
+    /// were. The one behind them, if there is one, was refused.
+    pub(crate) fn publish(
+        &mut self,
+        readings: &Readings,
+        guarantee: Guarantee,
+        knobs: &Knobs,
+    ) -> (u64, Option<Refusal>) {
         let waiting = self.last.above(self.ordered);
         let mut refusal = Refusal::WindowFull;
         let mut count = knobs.window_entries.saturating_sub(waiting).min(readings.len());
         // One that is larger than the window goes through it alone.
         let room = knobs.window_bytes.checked_sub(self.waiting_bytes);
-        count = count.min(room.map_or(0, |room| readings.fitting(room, 0)).max(u64::from(waiting == 0)));
+        count = count
+            .min(room.map_or(0, |room| readings.fitting(room, 0)).max(u64::from(waiting == 0)));
         // Mostly all of them together are smaller than one may be.
         if readings.bytes_of_first((count + 1).min(readings.len())) > knobs.payload_max {
-            let too_large = readings.iter().position(|(payload, _)| payload.len() as u64 > knobs.payload_max);
-            if let Some(place) = too_large.map(|place| place as u64).filter(|place| *place <= count) {
+            let too_large =
+                readings.iter().position(|(payload, _)| payload.len() as u64 > knobs.payload_max);
+            if let Some(place) = too_large.map(|place| place as u64).filter(|place| *place <= count)
+            {
                 (count, refusal) = (place, Refusal::TooLarge);
             }
         }
         if count > 0 {
             let first = self.last.next();
             // What was refused would be kept with what was not, as long as that is.
-            let readings = if count < readings.len() { readings.slice(0..count).alone() } else { readings.clone() };
+            let readings = if count < readings.len() {
+                readings.slice(0..count).alone()
+            } else {
+                readings.clone()
+            };
             self.last = self.last.plus(count);
             self.bytes += readings.bytes();
             self.waiting_bytes += readings.bytes();
@@ -175,7 +189,8 @@ impl Outbox {
         (count, (count < readings.len()).then_some(refusal))
     }
 
-    /// The next run to send, after the last one sent: first number and requests. Nothing when all is sent.
+    /// The next run to send, after the last one sent: first number and requests. Nothing when all
+    /// is sent.
     pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
         self.next_part(bytes, u64::MAX)
     }
@@ -193,7 +208,8 @@ impl Outbox {
         }
         let (mut run, mut end, mut left) = (Vec::new(), self.sent, bytes);
         for Batch { first, guarantee, readings } in self.above(self.sent).take(RUN_BATCHES) {
-            let fits = readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty())).min(most);
+            let fits =
+                readings.fitting(left, READING_BYTES).max(u64::from(run.is_empty())).min(most);
             if fits > 0 {
                 most -= fits;
                 let readings = readings.slice(0..fits);
@@ -209,8 +225,8 @@ impl Outbox {
         Some((next, run))
     }
 
-    /// The next run to send to a leader in whose log this peer's numbers end at `logged`: nothing, too, while one that has
-    /// not taken everything lately is to take what it was sent.
+    /// The next run to send to a leader in whose log this peer's numbers end at `logged`: nothing,
+    /// too, while one that has not taken everything lately is to take what it was sent.
     pub(crate) fn next_due(&mut self, logged: Oseq, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
         if let Some(Restraint { left, then }) = &mut self.restraint
             && *left == 0
@@ -228,7 +244,8 @@ impl Outbox {
         Some(run)
     }
 
-    /// A leader has not taken what it was sent: everything above `oseq` has to be sent again, at first a little of it.
+    /// A leader has not taken what it was sent: everything above `oseq` has to be sent again, at
+    /// first a little of it.
     pub(crate) fn on_turned_away(&mut self, oseq: Oseq) {
         self.rewind(oseq);
         self.restraint = Some(Restraint { left: 1, then: 2 });
@@ -246,7 +263,8 @@ impl Outbox {
     /// Some of this peer's numbers have appeared in the log.
     pub(crate) fn on_ordered(&mut self, stretch: Stretch) {
         self.unstable.push_back(stretch);
-        // Nobody but this peer gives its numbers; what the log calls so beyond the last one is nothing of its.
+        // Nobody but this peer gives its numbers; what the log calls so beyond the last one is
+        // nothing of its.
         let last = stretch.last().min(self.last);
         if last > self.ordered {
             self.waiting_bytes -= self.bytes_between(self.ordered, last);
@@ -255,9 +273,15 @@ impl Outbox {
         self.sent = self.sent.max(last);
     }
 
-    /// The log has become another one, in which this peer's numbers end at `ordered`, and `above` stand above the fork. Returns
-    /// the first and the last of those that stand in the log now and did not, in a part of it that only a snapshot stands for.
-    pub(crate) fn on_log_replaced(&mut self, ordered: Oseq, fork: Seq, above: Vec<Stretch>) -> Option<(Oseq, Oseq)> {
+    /// The log has become another one, in which this peer's numbers end at `ordered`, and `above`
+    /// stand above the fork. Returns the first and the last of those that stand in the log now and
+    /// did not, in a part of it that only a snapshot stands for.
+    pub(crate) fn on_log_replaced(
+        &mut self,
+        ordered: Oseq,
+        fork: Seq,
+        above: Vec<Stretch>,
+    ) -> Option<(Oseq, Oseq)> {
         let known = self.ordered.max(self.stable);
         self.ordered = ordered.min(self.last);
         let placed = above.first().map_or(self.ordered, |stretch| stretch.oseq.previous());
@@ -272,8 +296,8 @@ impl Outbox {
         Some(unplaced).filter(|(from, to)| from <= to)
     }
 
-    /// Everything up to `seq` is stable: what is far enough behind may go. The log retains nothing up to `base`. Returns the own
-    /// readings for which that is news.
+    /// Everything up to `seq` is stable: what is far enough behind may go. The log retains nothing
+    /// up to `base`. Returns the own readings for which that is news.
     pub(crate) fn on_stable(&mut self, seq: Seq, base: Seq, knobs: &Knobs) -> Vec<Settled> {
         let mut news = Vec::new();
         while let Some(stretch) = self.unstable.pop_front_if(|stretch| stretch.seq <= seq) {
@@ -286,21 +310,29 @@ impl Outbox {
             if count < stretch.count {
                 let (seq, oseq) = (stretch.seq.plus(count), stretch.oseq.plus(count));
                 // It stands behind what is stable, so it is the last that is looked at.
-                self.unstable.push_front(Stretch { seq, oseq, count: stretch.count - count, ..stretch });
+                self.unstable.push_front(Stretch {
+                    seq,
+                    oseq,
+                    count: stretch.count - count,
+                    ..stretch
+                });
                 break;
             }
         }
         if base <= seq {
             let placed = self.unstable.front();
-            self.settle_unplaced(placed.map_or(self.ordered, |stretch| stretch.oseq.previous()), &mut news);
+            self.settle_unplaced(
+                placed.map_or(self.ordered, |stretch| stretch.oseq.previous()),
+                &mut news,
+            );
         }
         self.forget(knobs);
         news
     }
 
-    /// What stands in the log up to `to` is stable. The numbers that are not known to be stable yet have
-    /// no place here, because they came in a snapshot. None of them is lost: an outbox gives up only what
-    /// was stable once.
+    /// What stands in the log up to `to` is stable. The numbers that are not known to be stable yet
+    /// have no place here, because they came in a snapshot. None of them is lost: an outbox gives
+    /// up only what was stable once.
     fn settle_unplaced(&mut self, to: Oseq, news: &mut Vec<Settled>) {
         let (from, to) = (self.stable.next(), to.min(self.ordered));
         if from <= to {
@@ -324,7 +356,8 @@ impl Outbox {
             }
             let bytes_gone = readings.bytes_of_first(count);
             self.bytes -= bytes_gone;
-            // What another log has taken back waits again, and is given up all the same: it takes no room in the window any more.
+            // What another log has taken back waits again, and is given up all the same: it takes
+            // no room in the window any more.
             let not_waiting = self.ordered.next().above(self.first).min(count);
             self.waiting_bytes -= bytes_gone - readings.bytes_of_first(not_waiting);
             self.first = self.first.plus(count);
@@ -344,7 +377,8 @@ impl Outbox {
 
     /// What is held above a number.
     fn above(&self, oseq: Oseq) -> impl Iterator<Item = Batch> {
-        let place = self.batches.partition_point(|batch| batch.first <= oseq.next()).saturating_sub(1);
+        let place =
+            self.batches.partition_point(|batch| batch.first <= oseq.next()).saturating_sub(1);
         self.batches.range(place..).filter_map(move |Batch { first, guarantee, readings }| {
             let past = oseq.next().above(*first);
             (past < readings.len()).then(|| Batch {
@@ -358,20 +392,39 @@ impl Outbox {
     /// How many of the bytes held have numbers above the one, up to the other.
     fn bytes_between(&self, above: Oseq, last: Oseq) -> u64 {
         let batches = self.above(above).take_while(|batch| batch.first <= last);
-        batches.map(|batch| batch.readings.bytes_of_first(last.next().above(batch.first).min(batch.readings.len()))).sum()
+        batches
+            .map(|batch| {
+                batch
+                    .readings
+                    .bytes_of_first(last.next().above(batch.first).min(batch.readings.len()))
+            })
+            .sum()
     }
 }
 
 /// By what it holds for each number, however that came together.
 impl Hash for Outbox {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { first, last, batches, bytes, ordered, waiting_bytes, sent, restraint, unstable, stable } = self;
+        let Self {
+            first,
+            last,
+            batches,
+            bytes,
+            ordered,
+            waiting_bytes,
+            sent,
+            restraint,
+            unstable,
+            stable,
+        } = self;
         (first, last, bytes, ordered, waiting_bytes, sent, restraint, stable).hash(state);
         for Batch { guarantee, readings, .. } in batches {
             readings.iter().for_each(|reading| (guarantee, reading).hash(state));
         }
         for stretch in unstable {
-            (0..stretch.count).for_each(|past| (stretch.seq.plus(past), stretch.oseq.plus(past), stretch.guarantee).hash(state));
+            (0..stretch.count).for_each(|past| {
+                (stretch.seq.plus(past), stretch.oseq.plus(past), stretch.guarantee).hash(state)
+            });
         }
     }
 }
@@ -395,7 +448,8 @@ mod tests {
 
     /// Publishes one; its number.
     fn publish(outbox: &mut Outbox, text: &'static str, knobs: &Knobs) -> Result<Oseq, Refusal> {
-        let (taken, refusal) = outbox.publish(&Readings::one(Bytes::from_static(text.as_bytes()), 0), Agreed, knobs);
+        let (taken, refusal) =
+            outbox.publish(&Readings::one(Bytes::from_static(text.as_bytes()), 0), Agreed, knobs);
         refusal.map_or(Ok(outbox.last()), Err).inspect(|_| assert_eq!(taken, 1))
     }
 
@@ -406,7 +460,9 @@ mod tests {
 
     /// What is told of a log of which everything is retained, once it is stable up to there.
     fn stable_up_to(outbox: &mut Outbox, seq: Seq, knobs: &Knobs) -> Vec<Stretch> {
-        let placed = |settled: Settled| if let Settled::Placed(stretch) = settled { stretch } else { panic!("{settled:?}") };
+        let placed = |settled: Settled| {
+            if let Settled::Placed(stretch) = settled { stretch } else { panic!("{settled:?}") }
+        };
         outbox.on_stable(seq, Seq::ZERO, knobs).into_iter().map(placed).collect()
     }
 
@@ -415,7 +471,9 @@ mod tests {
     }
 
     fn count(run: &[Wish]) -> u64 {
-        run.iter().map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 }).sum()
+        run.iter()
+            .map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 })
+            .sum()
     }
 
     fn filled(count: u64, knobs: &Knobs) -> Outbox {
@@ -458,7 +516,8 @@ mod tests {
 
     #[test]
     fn what_is_given_up_while_it_waits_again_takes_no_room() {
-        let knobs = Knobs { merge_retain_entries: 1, window_bytes: 12, payload_max: 4, ..Knobs::default() };
+        let knobs =
+            Knobs { merge_retain_entries: 1, window_bytes: 12, payload_max: 4, ..Knobs::default() };
         let mut outbox = Outbox::new();
         for n in 1..=3 {
             assert_eq!(publish(&mut outbox, "1234", &knobs), Ok(Oseq(n)));
@@ -477,12 +536,24 @@ mod tests {
         let knobs = Knobs { merge_retain_entries: 1, ..Knobs::default() };
         let mut outbox = filled(6, &knobs);
         ordered(&mut outbox, 3, 1);
-        // Numbers 1 and 2 stood in the log before; 3 and 4 stand, too, below what it retains now, 5 above it, and 6 waits.
+        // Numbers 1 and 2 stood in the log before; 3 and 4 stand, too, below what it retains now, 5
+        // above it, and 6 waits.
         ordered(&mut outbox, 4, 2);
-        assert_eq!(outbox.on_log_replaced(Oseq(5), Seq(3), vec![stretch(9, 5)]), Some((Oseq(3), Oseq(4))));
-        assert_eq!(outbox.on_log_replaced(Oseq(5), Seq(3), vec![stretch(9, 5)]), None, "they stand there already");
+        assert_eq!(
+            outbox.on_log_replaced(Oseq(5), Seq(3), vec![stretch(9, 5)]),
+            Some((Oseq(3), Oseq(4)))
+        );
+        assert_eq!(
+            outbox.on_log_replaced(Oseq(5), Seq(3), vec![stretch(9, 5)]),
+            None,
+            "they stand there already"
+        );
         let first = |outbox: &Outbox| outbox.readings().next().map(|(first, ..)| first);
-        assert_eq!(outbox.on_stable(Seq(5), Seq(8), &knobs), [Settled::Placed(stretch(3, 1))], "the snapshot is not stable");
+        assert_eq!(
+            outbox.on_stable(Seq(5), Seq(8), &knobs),
+            [Settled::Placed(stretch(3, 1))],
+            "the snapshot is not stable"
+        );
         let unplaced = Settled::Unplaced { from: Oseq(2), to: Oseq(4) };
         assert_eq!(outbox.on_stable(Seq(8), Seq(8), &knobs), [unplaced]);
         assert_eq!((outbox.stable(), first(&outbox)), (Oseq(4), Some(Oseq(4))), "5 is not stable");
@@ -510,7 +581,9 @@ mod tests {
         };
         assert_eq!(due(&mut outbox, 0), (1..=9).collect::<Vec<_>>(), "nobody has turned it away");
         outbox.on_turned_away(Oseq::ZERO);
-        for (logged, runs) in [(0, vec![1]), (0, vec![]), (1, vec![2, 3]), (2, vec![]), (3, vec![4, 5, 6, 7])] {
+        for (logged, runs) in
+            [(0, vec![1]), (0, vec![]), (1, vec![2, 3]), (2, vec![]), (3, vec![4, 5, 6, 7])]
+        {
             assert_eq!(due(&mut outbox, logged), runs, "after {logged}");
         }
         outbox.on_turned_away(Oseq(5));
@@ -578,13 +651,21 @@ mod tests {
     #[test]
     fn what_is_stable_is_kept_for_a_while_in_entries_and_in_bytes() {
         let check = |entries: u64, bytes: u64, kept: &[u64]| {
-            let knobs = Knobs { merge_retain_entries: entries, merge_retain_bytes: bytes, window_bytes: 4, ..Knobs::default() };
+            let knobs = Knobs {
+                merge_retain_entries: entries,
+                merge_retain_bytes: bytes,
+                window_bytes: 4,
+                ..Knobs::default()
+            };
             let mut outbox = filled(5, &Knobs::default());
             for n in 1..=5 {
                 ordered(&mut outbox, n, n);
             }
             stable_up_to(&mut outbox, Seq(4), &knobs);
-            let held: Vec<u64> = outbox.readings().flat_map(|(first, _, readings)| first.0..first.0 + readings.len()).collect();
+            let held: Vec<u64> = outbox
+                .readings()
+                .flat_map(|(first, _, readings)| first.0..first.0 + readings.len())
+                .collect();
             assert_eq!(held, kept, "{entries} entries, {bytes} bytes");
         };
         check(9, 99, &[1, 2, 3, 4, 5]);
@@ -605,20 +686,30 @@ mod tests {
             ordered(&mut outbox, seq, oseq);
         }
         outbox.on_log_replaced(Oseq(4), Seq(4), vec![stretch(7, 3), stretch(9, 4)]);
-        assert_eq!(stable_up_to(&mut outbox, Seq(7), &knobs), [stretch(3, 1), stretch(4, 2), stretch(7, 3)]);
+        assert_eq!(
+            stable_up_to(&mut outbox, Seq(7), &knobs),
+            [stretch(3, 1), stretch(4, 2), stretch(7, 3)]
+        );
         let long = Stretch { count: 4, ..stretch(10, 5) };
         outbox.on_ordered(long);
         outbox.on_log_replaced(Oseq(6), Seq(11), Vec::new());
-        assert_eq!(stable_up_to(&mut outbox, Seq(99), &knobs), [stretch(9, 4), Stretch { count: 2, ..long }]);
+        assert_eq!(
+            stable_up_to(&mut outbox, Seq(99), &knobs),
+            [stretch(9, 4), Stretch { count: 2, ..long }]
+        );
     }
 
     #[test]
     fn what_is_held_says_what_was_asked_for_it() {
         let (mut outbox, knobs) = (Outbox::new(), Knobs::default());
         for guarantee in [Agreed, Guarantee::Safe] {
-            assert_eq!(outbox.publish(&Readings::one(Bytes::from_static(b"1"), 0), guarantee, &knobs), (1, None));
+            assert_eq!(
+                outbox.publish(&Readings::one(Bytes::from_static(b"1"), 0), guarantee, &knobs),
+                (1, None)
+            );
         }
-        let held: Vec<(u64, Guarantee)> = outbox.readings().map(|(first, guarantee, _)| (first.0, guarantee)).collect();
+        let held: Vec<(u64, Guarantee)> =
+            outbox.readings().map(|(first, guarantee, _)| (first.0, guarantee)).collect();
         assert_eq!(held, [(1, Agreed), (2, Guarantee::Safe)]);
     }
 
@@ -631,9 +722,17 @@ mod tests {
 
     #[test]
     fn of_many_at_once_as_many_are_taken_as_one_by_one() {
-        let sizes: [&[usize]; 6] = [&[1, 2, 3, 4], &[5, 1], &[1, 5, 1], &[4, 4, 1, 0], &[0, 0, 0, 0, 0], &[9, 1]];
-        for (entries, bytes, largest) in [(4, 8, 4), (3, 100, 100), (100, 6, 100), (100, 5, 5), (2, 0, 9), (0, 8, 4)] {
-            let knobs = Knobs { window_entries: entries, window_bytes: bytes, payload_max: largest, ..Knobs::default() };
+        let sizes: [&[usize]; 6] =
+            [&[1, 2, 3, 4], &[5, 1], &[1, 5, 1], &[4, 4, 1, 0], &[0, 0, 0, 0, 0], &[9, 1]];
+        for (entries, bytes, largest) in
+            [(4, 8, 4), (3, 100, 100), (100, 6, 100), (100, 5, 5), (2, 0, 9), (0, 8, 4)]
+        {
+            let knobs = Knobs {
+                window_entries: entries,
+                window_bytes: bytes,
+                payload_max: largest,
+                ..Knobs::default()
+            };
             for before in sizes {
                 for sizes in sizes {
                     let (mut one_by_one, mut at_once) = (Outbox::new(), Outbox::new());
@@ -642,7 +741,11 @@ mod tests {
                         outbox.publish(&together(before), Agreed, &knobs);
                         if !single {
                             let taken = outbox.publish(&together(sizes), Agreed, &knobs);
-                            assert_eq!(taken, expected, "{sizes:?} behind {before:?}, {entries} entries, {bytes} bytes, {largest}");
+                            assert_eq!(
+                                taken, expected,
+                                "{sizes:?} behind {before:?}, {entries} entries, {bytes} bytes, \
+                                 {largest}"
+                            );
                             continue;
                         }
                         for single in together(sizes).singly() {
@@ -653,7 +756,10 @@ mod tests {
                             }
                         }
                     }
-                    assert_eq!((one_by_one.last(), one_by_one.waiting_bytes), (at_once.last(), at_once.waiting_bytes));
+                    assert_eq!(
+                        (one_by_one.last(), one_by_one.waiting_bytes),
+                        (at_once.last(), at_once.waiting_bytes)
+                    );
                     assert_eq!(identity(&one_by_one), identity(&at_once));
                 }
             }
@@ -670,12 +776,22 @@ mod tests {
         assert_eq!(outbox.waiting_bytes, 4 + 5 + 6 + 7);
         outbox.on_ordered(Stretch { seq: Seq(20), oseq: Oseq(4), count: 3, guarantee: Agreed });
         assert_eq!((outbox.waiting_bytes, outbox.ordered(), outbox.sent()), (7, Oseq(6), Oseq(6)));
-        let news = |first: u64, oseq: u64, count: u64| Stretch { seq: Seq(first), oseq: Oseq(oseq), count, guarantee: Agreed };
+        let news = |first: u64, oseq: u64, count: u64| Stretch {
+            seq: Seq(first),
+            oseq: Oseq(oseq),
+            count,
+            guarantee: Agreed,
+        };
         assert_eq!(stable_up_to(&mut outbox, Seq(10), &knobs), []);
         assert_eq!(stable_up_to(&mut outbox, Seq(12), &knobs), [news(11, 1, 2)]);
         assert_eq!(stable_up_to(&mut outbox, Seq(21), &knobs), [news(13, 3, 1), news(20, 4, 2)]);
-        let held: Vec<(u64, u64)> = outbox.readings().map(|(first, _, readings)| (first.0, readings.len())).collect();
-        assert_eq!((held, outbox.bytes), (vec![(3, 3), (6, 2)], 3 + 4 + 5 + 6 + 7), "three that are stable, and the rest");
+        let held: Vec<(u64, u64)> =
+            outbox.readings().map(|(first, _, readings)| (first.0, readings.len())).collect();
+        assert_eq!(
+            (held, outbox.bytes),
+            (vec![(3, 3), (6, 2)], 3 + 4 + 5 + 6 + 7),
+            "three that are stable, and the rest"
+        );
         // Back to the beginning: what is gone is lost, and the rest goes out again.
         outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, Vec::new());
         assert_eq!(outbox.next_run(u64::MAX), Some((Oseq(1), vec![Wish::Lost { to: Oseq(2) }])));

@@ -1,7 +1,8 @@
-//! What a node is in the middle of, for those who watch it: finer than its role, and as short as a word.
+//! What a node is in the middle of, for those who watch it: finer than its role, and as short as a
+//! word.
 //!
-//! Whoever tests a group wants faults to fall where they hurt, and to know that they did. Nothing in the protocol
-//! depends on this.
+//! Whoever tests a group wants faults to fall where they hurt, and to know that they did. Nothing
+//! in the protocol depends on this.
 
 use std::fmt;
 
@@ -34,8 +35,16 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 8] =
-        [Self::Joining, Self::Member, Self::Asking, Self::Blocked, Self::Waiting, Self::Syncing, Self::Building, Self::Leader];
+    pub const ALL: [Self; 8] = [
+        Self::Joining,
+        Self::Member,
+        Self::Asking,
+        Self::Blocked,
+        Self::Waiting,
+        Self::Syncing,
+        Self::Building,
+        Self::Leader,
+    ];
 
     /// Its name.
     #[must_use]

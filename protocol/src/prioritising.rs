@@ -1,11 +1,13 @@
 //! A peer that is given another priority while it runs.
 //!
-//! The priority is part of what a view says of a member, so it becomes known as a new address does (see `moving`): the peer closes its
-//! links and says it in the `HELLO` of the next ones, and the leader numbers a view that has it. A leader whose own priority has fallen hands over to the
-//! best of those who outrank it, once that one keeps up, as with the knob `preempt`; no election comes between.
+//! The priority is part of what a view says of a member, so it becomes known as a new address does
+//! (see `moving`): the peer closes its links and says it in the `HELLO` of the next ones, and the
+//! leader numbers a view that has it. A leader whose own priority has fallen hands over to the best
+//! of those who outrank it, once that one keeps up, as with the knob `preempt`; no election comes
+//! between.
 //!
-//! Example: p3 leads p1 and p2, and is given the lowest priority. It numbers a view in which it comes first; two heartbeats later
-//! it hands over to p2.
+//! Example: p3 leads p1 and p2, and is given the lowest priority. It numbers a view in which it
+//! comes first; two heartbeats later it hands over to p2.
 
 use crate::node::Node;
 use crate::seam::Output;
@@ -19,7 +21,8 @@ impl Node {
         if was == explicit {
             return;
         }
-        // Links that stand were introduced with the old one. Whoever leads next would take that for the newer word.
+        // Links that stand were introduced with the old one. Whoever leads next would take that for
+        // the newer word.
         self.links.rename(self.me.clone(), out);
         self.notice_moves(now);
     }
@@ -54,7 +57,10 @@ mod tests {
             for message in puppet.told(&peer(2)) {
                 hands_over |= matches!(&message, Message::Handover { successor, .. } if successor == peer(2).id());
                 if let Message::Heartbeat(Heartbeat { beat, epoch, .. }) = message {
-                    puppet.say(&peer(2), Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }));
+                    puppet.say(
+                        &peer(2),
+                        Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }),
+                    );
                 }
             }
         }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
 use crate::message::{
-    Added, Datagram, Entry, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered, Row, Snapshot, SyncAnswer, SyncFinal,
+    Added, Datagram, Entry, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered, Row, Snapshot,
+    SyncAnswer, SyncFinal,
 };
 use crate::node::Node;
 use crate::role::Role;
@@ -43,7 +44,11 @@ pub(crate) fn peer(n: u16) -> Contact {
 /// `pN` in its second life.
 pub(crate) fn reborn(n: u16) -> Contact {
     let first = peer(n);
-    Contact { member: Member { inc: Incarnation(2), ..first.member }, birth: first.birth + 1_000, ..first }
+    Contact {
+        member: Member { inc: Incarnation(2), ..first.member },
+        birth: first.birth + 1_000,
+        ..first
+    }
 }
 
 /// What somebody says of its log who has none.
@@ -55,7 +60,16 @@ pub(crate) fn nothing() -> LogEnd {
 pub(crate) fn wish(from: &Contact) -> Message {
     let promised = Epoch::none();
     let (from, contiguous, lineage) = (from.clone(), Seq::ZERO, Vec::new());
-    Message::NewPeerRequest(JoinRequest { ask: 1 << 63 | 1, from, promised, contiguous, lineage, leading: None, veteran: false, recent: 0 })
+    Message::NewPeerRequest(JoinRequest {
+        ask: 1 << 63 | 1,
+        from,
+        promised,
+        contiguous,
+        lineage,
+        leading: None,
+        veteran: false,
+        recent: 0,
+    })
 }
 
 /// The first epoch of a member.
@@ -88,22 +102,30 @@ impl Puppet {
         puppet
     }
 
-    /// The heir of that `p3`: it has just announced its cut to `p2`, which has not adopted it yet. Its announcement.
+    /// The heir of that `p3`: it has just announced its cut to `p2`, which has not adopted it yet.
+    /// Its announcement.
     pub(crate) fn heir(knobs: Knobs) -> (Self, SyncFinal) {
         let mut puppet = Self::member(knobs);
         let held = puppet.node.log.end();
         puppet.greet(&peer(2), held.clone());
         puppet.fail(&peer(3));
-        let ask = puppet
-            .told(&peer(2))
-            .into_iter()
-            .find_map(|message| if let Message::Election(election) = message { Some(election.ask) } else { None });
+        let ask = puppet.told(&peer(2)).into_iter().find_map(|message| {
+            if let Message::Election(election) = message { Some(election.ask) } else { None }
+        });
         puppet.say(&peer(2), Message::Clear { ask: ask.expect("it asks the other one") });
         let epoch = puppet.node.promised.clone();
         let lineage = puppet.node.log.lineage().to_vec();
         let views = vec![(Seq(1), first_view_of_three())];
-        puppet
-            .say(&peer(2), Message::SeqSyncResponse(SyncAnswer { epoch, contiguous: held.contiguous, lineage, stable: Seq::ZERO, views }));
+        puppet.say(
+            &peer(2),
+            Message::SeqSyncResponse(SyncAnswer {
+                epoch,
+                contiguous: held.contiguous,
+                lineage,
+                stable: Seq::ZERO,
+                views,
+            }),
+        );
         puppet.leads();
         let announced = puppet.finals(&peer(2)).pop().expect("announced");
         (puppet, announced)
@@ -137,7 +159,16 @@ impl Puppet {
         let (cluster, from) = (self.node.config.cluster(), from.clone());
         self.links.insert(from.member.clone(), link);
         self.give(Input::LinkUp { link });
-        self.give(Input::Received { link, messages: vec![Message::Hello(Hello { cluster, from, link: self.accepted, end, knows: None })] });
+        self.give(Input::Received {
+            link,
+            messages: vec![Message::Hello(Hello {
+                cluster,
+                from,
+                link: self.accepted,
+                end,
+                knows: None,
+            })],
+        });
     }
 
     /// The last link on which somebody has connected.
@@ -152,12 +183,15 @@ impl Puppet {
 
     /// Somebody says something by datagram.
     pub(crate) fn hear(&mut self, from: &Contact, message: Message) {
-        let datagram = Datagram { cluster: self.node.config.cluster(), from: from.clone(), count: 1, message };
+        let datagram =
+            Datagram { cluster: self.node.config.cluster(), from: from.clone(), count: 1, message };
         self.give(Input::Heard { from: from.address, datagram: Box::new(datagram) });
     }
 
     pub(crate) fn publish(&mut self, payload: &'static str) {
-        self.give(Input::Publish { publications: vec![Publication::one(Bytes::from_static(payload.as_bytes()), 0, None)] });
+        self.give(Input::Publish {
+            publications: vec![Publication::one(Bytes::from_static(payload.as_bytes()), 0, None)],
+        });
     }
 
     /// Somebody's link breaks, without a word.
@@ -183,7 +217,8 @@ impl Puppet {
     pub(crate) fn refuse_dials(&mut self, refused: bool) -> usize {
         let out = self.out.clone();
         let dials = self.dialled();
-        self.out = out.into_iter().filter(|output| !matches!(output, Output::Dial { .. })).collect();
+        self.out =
+            out.into_iter().filter(|output| !matches!(output, Output::Dial { .. })).collect();
         for link in &dials {
             self.give(Input::DialFailed { link: *link, refused });
         }
@@ -209,7 +244,13 @@ impl Puppet {
 
     /// Of that, the entries: each frame's first position, and how many.
     pub(crate) fn entries(&mut self, to: &Contact) -> Vec<(u64, u64)> {
-        let run = |message| if let Message::Ordered(ordered) = message { Some((ordered.first.0, ordered.positions())) } else { None };
+        let run = |message| {
+            if let Message::Ordered(ordered) = message {
+                Some((ordered.first.0, ordered.positions()))
+            } else {
+                None
+            }
+        };
         self.told(to).into_iter().filter_map(run).collect()
     }
 
@@ -246,11 +287,25 @@ fn first_view_of_three() -> View {
 /// The first view of `p3`, as it numbers it.
 pub(crate) fn first_view() -> Message {
     let run = vec![Entry::View(first_view_of_three())];
-    Message::Ordered(Ordered { epoch: epoch_of(&peer(3)), first: Seq(1), run, stable: Seq::ZERO, repair: None })
+    Message::Ordered(Ordered {
+        epoch: epoch_of(&peer(3)),
+        first: Seq(1),
+        run,
+        stable: Seq::ZERO,
+        repair: None,
+    })
 }
 
 /// A heartbeat of `p3`, which has ordered that many of this peer's readings.
 pub(crate) fn beat(beat: u64, last_oseq: u64) -> Message {
     let (epoch, stable, last_oseq) = (epoch_of(&peer(3)), Seq::ZERO, crate::id::Oseq(last_oseq));
-    Message::Heartbeat(Heartbeat { epoch, beat, high: Seq(1), stable, all_have: None, echo: None, last_oseq })
+    Message::Heartbeat(Heartbeat {
+        epoch,
+        beat,
+        high: Seq(1),
+        stable,
+        all_have: None,
+        echo: None,
+        last_oseq,
+    })
 }

@@ -1,8 +1,10 @@
-//! Questions that one member puts to the leader's program, and not to the protocol: how far each member is, what is known of one
-//! that is gone. The core carries them and looks into none; nothing is decided by an answer.
+//! Questions that one member puts to the leader's program, and not to the protocol: how far each
+//! member is, what is known of one that is gone. The core carries them and looks into none; nothing
+//! is decided by an answer.
 //!
-//! A question goes over the link that stands, to the leader of the view, and only a member of the newest view is heard. Where
-//! there is no link, or no leader, nothing is sent; whoever asks waits no longer than it can.
+//! A question goes over the link that stands, to the leader of the view, and only a member of the
+//! newest view is heard. Where there is no link, or no leader, nothing is sent; whoever asks waits
+//! no longer than it can.
 
 use bytes::Bytes;
 
@@ -15,14 +17,29 @@ use crate::time::Time;
 
 impl Node {
     /// Puts a question to the leader; whether there is one to put it to.
-    pub(crate) fn ask_leader(&mut self, now: Time, ask: u64, question: Bytes, out: &mut Vec<Output>) -> bool {
+    pub(crate) fn ask_leader(
+        &mut self,
+        now: Time,
+        ask: u64,
+        question: Bytes,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let Role::Member(following) = &self.role else { return false };
         let leader = following.leader.member.clone();
-        question.len() <= QUESTION_MOST && self.links.is_linked(&leader) && self.send(now, &leader, Message::Query { ask, question }, out)
+        question.len() <= QUESTION_MOST
+            && self.links.is_linked(&leader)
+            && self.send(now, &leader, Message::Query { ask, question }, out)
     }
 
     /// Answers a member.
-    pub(crate) fn answer_query(&mut self, now: Time, to: &Member, ask: u64, answer: Bytes, out: &mut Vec<Output>) {
+    pub(crate) fn answer_query(
+        &mut self,
+        now: Time,
+        to: &Member,
+        ask: u64,
+        answer: Bytes,
+        out: &mut Vec<Output>,
+    ) {
         if answer.len() <= QUESTION_MOST && self.links.is_linked(to) {
             self.send(now, to, Message::Answer { ask, answer }, out);
         }

@@ -1,11 +1,14 @@
 //! What is out of reach: numbers that no honest peer can have got to, as far as this one knows.
 //!
-//! The wire bounds numbers by what can be computed with ([`crate::id::NUMBER_MAX`]); here they are bounded by what this peer
-//! has seen. A round far above its own promise, an incarnation far above its own and a position in the upper half of all that
-//! there are would leave no room above them: after one such word nobody could claim, restart or number any more. A message that
-//! names one is dropped as a whole, and counted.
+//! The wire bounds numbers by what can be computed with ([`crate::id::NUMBER_MAX`]); here they are
+//! bounded by what this peer has seen. A round far above its own promise, an incarnation far above
+//! its own and a position in the upper half of all that there are would leave no room above them:
+//! after one such word nobody could claim, restart or number any more. A message that names one is
+//! dropped as a whole, and counted.
 
-use crate::id::{Contact, Epoch, Incarnation, Member, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId};
+use crate::id::{
+    Contact, Epoch, Incarnation, Member, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId,
+};
 use crate::message::{Entry, LogEnd, Message, Reason, Row, Snapshot};
 use crate::node::Node;
 use crate::view::View;
@@ -20,7 +23,10 @@ pub(crate) struct Reach {
 impl Node {
     /// How far it reaches at the moment.
     pub(crate) fn reach(&self) -> Reach {
-        Reach { round: self.promised.round + ROUND_AHEAD_MAX, incarnation: self.me.member.inc.reach() }
+        Reach {
+            round: self.promised.round + ROUND_AHEAD_MAX,
+            incarnation: self.me.member.inc.reach(),
+        }
     }
 }
 
@@ -29,34 +35,58 @@ impl Reach {
     pub(crate) fn holds(self, message: &Message) -> bool {
         match message {
             Message::Hello(hello) => {
-                self.contact(&hello.from) && self.end(&hello.end) && hello.knows.is_none_or(|inc| self.incarnation(inc))
+                self.contact(&hello.from)
+                    && self.end(&hello.end)
+                    && hello.knows.is_none_or(|inc| self.incarnation(inc))
             }
             Message::NewPeerRequest(join) => {
-                let leading = join.leading.as_ref().is_none_or(|leading| self.epoch(&leading.epoch));
-                leading && self.contact(&join.from) && self.epoch(&join.promised) && self.rows(&join.lineage)
+                let leading =
+                    join.leading.as_ref().is_none_or(|leading| self.epoch(&leading.epoch));
+                leading
+                    && self.contact(&join.from)
+                    && self.epoch(&join.promised)
+                    && self.rows(&join.lineage)
             }
-            Message::Added(added) => self.epoch(&added.epoch) && self.snapshot(&added.snapshot) && is_taken_over(added.view_at),
+            Message::Added(added) => {
+                self.epoch(&added.epoch)
+                    && self.snapshot(&added.snapshot)
+                    && is_taken_over(added.view_at)
+            }
             Message::Heartbeat(beat) => self.epoch(&beat.epoch),
             Message::HeartbeatAck(ack) => self.epoch(&ack.epoch),
-            Message::Election(election) => self.contact(&election.candidate) && self.end(&election.end),
+            Message::Election(election) => {
+                self.contact(&election.candidate) && self.end(&election.end)
+            }
             Message::Coordinator(word) => self.contact(&word.leader) && self.epoch(&word.epoch),
             Message::SeqSyncRequest(request) => {
                 let view = request.view.as_ref().is_none_or(|view| self.view(view));
                 view && self.epoch(&request.epoch) && self.contact(&request.claimant)
             }
             Message::SeqSyncResponse(answer) => {
-                let views = answer.views.iter().all(|(at, view)| is_taken_over(*at) && self.view(view));
-                views && self.epoch(&answer.epoch) && self.rows(&answer.lineage) && is_taken_over(answer.contiguous)
+                let views =
+                    answer.views.iter().all(|(at, view)| is_taken_over(*at) && self.view(view));
+                views
+                    && self.epoch(&answer.epoch)
+                    && self.rows(&answer.lineage)
+                    && is_taken_over(answer.contiguous)
             }
             Message::SeqSyncFinal(last) => {
-                let named = self.epoch(&last.epoch) && self.contact(&last.leader) && last.list.iter().all(|member| self.member(member));
+                let named = self.epoch(&last.epoch)
+                    && self.contact(&last.leader)
+                    && last.list.iter().all(|member| self.member(member));
                 named && self.rows(&last.lineage) && is_taken_over(last.cut)
             }
             Message::SequencerRequest(requests) => self.member(&requests.origin),
-            Message::Ordered(ordered) => self.epoch(&ordered.epoch) && ordered.run.iter().all(|entry| self.entry(entry)),
-            Message::OrderedAck { epoch, .. } | Message::Handover { epoch, .. } => self.epoch(epoch),
+            Message::Ordered(ordered) => {
+                self.epoch(&ordered.epoch) && ordered.run.iter().all(|entry| self.entry(entry))
+            }
+            Message::OrderedAck { epoch, .. } | Message::Handover { epoch, .. } => {
+                self.epoch(epoch)
+            }
             Message::MissingSeqRequest(missing) => self.epoch(&missing.epoch),
-            Message::MissingSeqNotFound(answer) => answer.snapshot.as_ref().is_none_or(|snapshot| self.snapshot(snapshot)),
+            Message::MissingSeqNotFound(answer) => {
+                answer.snapshot.as_ref().is_none_or(|snapshot| self.snapshot(snapshot))
+            }
             Message::Rejected(rejected) => match &rejected.reason {
                 Reason::Stale { promised } => self.epoch(promised),
                 Reason::OldIncarnation { known } => self.incarnation(*known),
@@ -106,12 +136,17 @@ impl Reach {
     }
 
     fn members(self, view: &View) -> bool {
-        is_a_view(view.view_id) && self.epoch(&view.epoch) && view.members.iter().all(|contact| self.contact(contact))
+        is_a_view(view.view_id)
+            && self.epoch(&view.epoch)
+            && view.members.iter().all(|contact| self.contact(contact))
     }
 
     fn snapshot(self, snapshot: &Snapshot) -> bool {
         let table = snapshot.table.iter().all(|(_, (inc, _))| self.incarnation(*inc));
-        table && is_taken_over(snapshot.seq) && self.rows(&snapshot.lineage) && snapshot.view.as_ref().is_none_or(|view| self.view(view))
+        table
+            && is_taken_over(snapshot.seq)
+            && self.rows(&snapshot.lineage)
+            && snapshot.view.as_ref().is_none_or(|view| self.view(view))
     }
 
     fn entry(self, entry: &Entry) -> bool {
@@ -119,7 +154,11 @@ impl Reach {
             Entry::Readings { origin, .. } | Entry::Lost { origin, .. } => self.member(origin),
             Entry::View(view) => self.view(view),
             Entry::Change(change) => {
-                let come = change.come.iter().chain(&change.successor).all(|contact| self.contact(contact));
+                let come = change
+                    .come
+                    .iter()
+                    .chain(&change.successor)
+                    .all(|contact| self.contact(contact));
                 come && self.epoch(&change.epoch) && is_a_view(change.view_id)
             }
         }
@@ -139,7 +178,10 @@ fn is_a_view(number: ViewId) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
-    use crate::id::{Contact, Epoch, INCARNATION_AHEAD_MAX, Incarnation, Member, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId};
+    use crate::id::{
+        Contact, Epoch, INCARNATION_AHEAD_MAX, Incarnation, Member, ROUND_AHEAD_MAX, Seq,
+        TAKEN_OVER_MAX, ViewId,
+    };
     use crate::message::{Added, Coordinator, Message, Reason, Rejected, Row, Snapshot};
     use crate::node::Node;
     use crate::puppet::{Puppet, peer};
@@ -156,11 +198,19 @@ mod tests {
         for promised in [0, 7] {
             puppet.node.promised = Epoch { round: promised, owner: peer(3).member };
             let at = |round| Epoch { round, owner: peer(2).member };
-            let (last, first) = (at(promised + ROUND_AHEAD_MAX), at(promised + ROUND_AHEAD_MAX + 1));
+            let (last, first) =
+                (at(promised + ROUND_AHEAD_MAX), at(promised + ROUND_AHEAD_MAX + 1));
             for (epoch, refused) in [(last, false), (first, true)] {
                 let leader = peer(2);
-                let word = Coordinator { leader, epoch: epoch.clone(), size: 1, ask: None, names_you: false };
-                let stale = Rejected { ask: None, reason: Reason::Stale { promised: epoch.clone() } };
+                let word = Coordinator {
+                    leader,
+                    epoch: epoch.clone(),
+                    size: 1,
+                    ask: None,
+                    names_you: false,
+                };
+                let stale =
+                    Rejected { ask: None, reason: Reason::Stale { promised: epoch.clone() } };
                 let ack = Message::OrderedAck { epoch: epoch.clone(), contiguous: Seq(1) };
                 for message in [Message::Coordinator(word), Message::Rejected(stale), ack] {
                     assert_eq!(refuses(&puppet.node, &message), refused, "{message}");
@@ -175,8 +225,13 @@ mod tests {
         let set = Incarnation(1_900_000_000_000);
         for (own, most) in [(Incarnation(1), 1_767_225_600_000), (set, set.0)] {
             puppet.node.me.member.inc = own;
-            for (known, refused) in [(most + INCARNATION_AHEAD_MAX, false), (most + INCARNATION_AHEAD_MAX + 1, true)] {
-                let old = Message::Rejected(Rejected { ask: None, reason: Reason::OldIncarnation { known: Incarnation(known) } });
+            for (known, refused) in
+                [(most + INCARNATION_AHEAD_MAX, false), (most + INCARNATION_AHEAD_MAX + 1, true)]
+            {
+                let old = Message::Rejected(Rejected {
+                    ask: None,
+                    reason: Reason::OldIncarnation { known: Incarnation(known) },
+                });
                 assert_eq!(refuses(&puppet.node, &old), refused, "{known} for {own}");
             }
         }
@@ -194,9 +249,15 @@ mod tests {
             (1, 1, 1, most + 1, true),
         ] {
             let epoch = Epoch { round: 1, owner: peer(3).member };
-            let view = View::new(ViewId(view_id), epoch.clone(), peer(3).id().clone(), vec![peer(1), peer(3)]);
+            let view = View::new(
+                ViewId(view_id),
+                epoch.clone(),
+                peer(3).id().clone(),
+                vec![peer(1), peer(3)],
+            );
             let lineage = vec![Row { epoch: epoch.clone(), first: Seq(row) }];
-            let snapshot = Snapshot { seq: Seq(seq), view: Some(view), table: Table::new(), lineage };
+            let snapshot =
+                Snapshot { seq: Seq(seq), view: Some(view), table: Table::new(), lineage };
             let added = Message::Added(Added { ask: 1, epoch, snapshot, view_at: Seq(view_at) });
             assert_eq!(refuses(&puppet.node, &added), refused, "{seq} {view_at} {row} {view_id}");
         }
@@ -206,7 +267,8 @@ mod tests {
     fn whoever_names_such_a_number_changes_nothing() {
         let mut puppet = Puppet::member(Knobs::fast());
         let promised = puppet.node.promised.clone();
-        let late = Contact { member: Member { inc: Incarnation(1 << 50), ..peer(2).member }, ..peer(2) };
+        let late =
+            Contact { member: Member { inc: Incarnation(1 << 50), ..peer(2).member }, ..peer(2) };
         puppet.greet(&late, crate::puppet::nothing());
         assert!(!puppet.node.links.is_linked(&late.member), "nobody speaks with it");
         puppet.greet(&peer(2), crate::puppet::nothing());

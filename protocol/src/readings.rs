@@ -1,9 +1,10 @@
 //! Consecutive readings of one origin: one piece of memory, and where each of them ends in it.
 //!
-//! Readings come in bursts, and a burst that is taken apart into single readings costs more than everything else that is done
-//! for it. So what was measured together stays together, from the sensor to the sinks: it is written into a frame, read out
-//! of one, numbered, kept and handed over as a whole, and shares its memory with the frame that it came in. It is cut, where a
-//! frame or a view has to end, without a copy.
+//! Readings come in bursts, and a burst that is taken apart into single readings costs more than
+//! everything else that is done for it. So what was measured together stays together, from the
+//! sensor to the sinks: it is written into a frame, read out of one, numbered, kept and handed over
+//! as a whole, and shares its memory with the frame that it came in. It is cut, where a frame or a
+//! view has to end, without a copy.
 //!
 //! Says nothing of whose readings they are, or of their numbers: see [`crate::message::Entry`].
 
@@ -14,7 +15,8 @@ use std::ops::Range;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Consecutive readings of one origin, at least one. Two are equal if they hold the same readings, whatever they were cut from.
+/// Consecutive readings of one origin, at least one. Two are equal if they hold the same readings,
+/// whatever they were cut from.
 #[derive(Clone)]
 pub struct Readings {
     /// What the marks count time from, in microseconds since 1970 (UTC).
@@ -25,7 +27,8 @@ pub struct Readings {
     payloads: Bytes,
 }
 
-/// Where a reading ends, and how much later than the first one of all it was published, in microseconds.
+/// Where a reading ends, and how much later than the first one of all it was published, in
+/// microseconds.
 #[derive(Clone, Copy)]
 struct Mark {
     end: u32,
@@ -34,8 +37,12 @@ struct Mark {
 
 impl Mark {
     fn read(bytes: &[u8]) -> Self {
-        let [e0, e1, e2, e3, l0, l1, l2, l3] = *bytes.first_chunk::<MARK>().expect("marks are cut at their ends");
-        Self { end: u32::from_le_bytes([e0, e1, e2, e3]), later: u32::from_le_bytes([l0, l1, l2, l3]) }
+        let [e0, e1, e2, e3, l0, l1, l2, l3] =
+            *bytes.first_chunk::<MARK>().expect("marks are cut at their ends");
+        Self {
+            end: u32::from_le_bytes([e0, e1, e2, e3]),
+            later: u32::from_le_bytes([l0, l1, l2, l3]),
+        }
     }
 
     fn write(self, out: &mut impl bytes::BufMut) {
@@ -49,7 +56,8 @@ impl Readings {
     #[must_use]
     pub fn one(payload: Bytes, time: u64) -> Self {
         let mut marks = BytesMut::with_capacity(MARK);
-        let end = u32::try_from(payload.len()).expect("larger frames are refused below four gigabytes");
+        let end =
+            u32::try_from(payload.len()).expect("larger frames are refused below four gigabytes");
         Mark { end, later: 0 }.write(&mut marks);
         Self { time, begin: 0, marks: marks.freeze(), payloads: payload }
     }
@@ -102,7 +110,10 @@ impl Readings {
     pub fn at(&self, place: u64) -> (&[u8], u64) {
         let mark = self.mark(place);
         let begin = usize::try_from(self.bytes_of_first(place)).expect("they are in memory");
-        (&self.payloads[begin..(mark.end - self.begin) as usize], self.time.saturating_add(mark.later.into()))
+        (
+            &self.payloads[begin..(mark.end - self.begin) as usize],
+            self.time.saturating_add(mark.later.into()),
+        )
     }
 
     /// Each by itself, in order.
@@ -117,12 +128,17 @@ impl Readings {
     /// If the range is empty, or not a part of what there is.
     #[must_use]
     pub fn slice(&self, range: Range<u64>) -> Self {
-        assert!(range.start < range.end && range.end <= self.len(), "{range:?} of {} readings", self.len());
+        assert!(
+            range.start < range.end && range.end <= self.len(),
+            "{range:?} of {} readings",
+            self.len()
+        );
         if range == (0..self.len()) {
             return self.clone();
         }
         let place = |count: u64| usize::try_from(count).expect("they are in memory");
-        let (from, to) = (place(self.bytes_of_first(range.start)), place(self.bytes_of_first(range.end)));
+        let (from, to) =
+            (place(self.bytes_of_first(range.start)), place(self.bytes_of_first(range.end)));
         Self {
             time: self.time,
             begin: self.begin + u32::try_from(from).expect("marks count no further"),
@@ -134,10 +150,15 @@ impl Readings {
     /// The same in memory of their own, without whatever else is kept there for the sake of them.
     #[must_use]
     pub fn alone(&self) -> Self {
-        Self { marks: Bytes::copy_from_slice(&self.marks), payloads: Bytes::copy_from_slice(&self.payloads), ..*self }
+        Self {
+            marks: Bytes::copy_from_slice(&self.marks),
+            payloads: Bytes::copy_from_slice(&self.payloads),
+            ..*self
+        }
     }
 
-    /// How many of the first ones weigh at most `limit`, where each weighs `each` on top of its payload.
+    /// How many of the first ones weigh at most `limit`, where each weighs `each` on top of its
+    /// payload.
     #[must_use]
     pub fn fitting(&self, limit: u64, each: u64) -> u64 {
         let (mut fits, mut beyond) = (0, self.len() + 1);
@@ -146,7 +167,11 @@ impl Readings {
         }
         while fits + 1 < beyond {
             let middle = fits.midpoint(beyond);
-            if self.bytes_of_first(middle) + each * middle <= limit { fits = middle } else { beyond = middle }
+            if self.bytes_of_first(middle) + each * middle <= limit {
+                fits = middle
+            } else {
+                beyond = middle
+            }
         }
         fits
     }
@@ -194,7 +219,10 @@ impl Readings {
     /// If the marks do not end where the payloads do.
     pub(crate) fn from_frame(time: u64, marks: Bytes, payloads: Bytes) -> Self {
         let readings = Self { time, begin: 0, marks, payloads };
-        assert!(readings.bytes_of_first(readings.len()) == readings.bytes(), "the reader has checked the marks");
+        assert!(
+            readings.bytes_of_first(readings.len()) == readings.bytes(),
+            "the reader has checked the marks"
+        );
         readings
     }
 
@@ -263,14 +291,20 @@ impl Collector {
     /// With room for so many readings of so many bytes in all.
     #[must_use]
     pub fn with_capacity(readings: usize, bytes: usize) -> Self {
-        Self { times: None, marks: BytesMut::with_capacity(readings * MARK), payloads: BytesMut::with_capacity(bytes) }
+        Self {
+            times: None,
+            marks: BytesMut::with_capacity(readings * MARK),
+            payloads: BytesMut::with_capacity(bytes),
+        }
     }
 
-    /// Whether a reading of that time can stand behind those that are there: they are told in the order of their times, and
-    /// all within an hour.
+    /// Whether a reading of that time can stand behind those that are there: they are told in the
+    /// order of their times, and all within an hour.
     #[must_use]
     pub fn takes(&self, bytes: usize, time: u64) -> bool {
-        let in_time = self.times.is_none_or(|(first, last)| last <= time && u32::try_from(time - first).is_ok());
+        let in_time = self
+            .times
+            .is_none_or(|(first, last)| last <= time && u32::try_from(time - first).is_ok());
         in_time && u32::try_from(self.payloads.len() + bytes).is_ok()
     }
 
@@ -284,14 +318,20 @@ impl Collector {
         self.times = Some((first, time));
         self.payloads.put_slice(payload);
         let count = |length: u64| u32::try_from(length).expect("it has just been compared");
-        Mark { end: count(self.payloads.len() as u64), later: count(time - first) }.write(&mut self.marks);
+        Mark { end: count(self.payloads.len() as u64), later: count(time - first) }
+            .write(&mut self.marks);
     }
 
     /// What has been put together, if anything.
     #[must_use]
     pub fn finish(self) -> Option<Readings> {
         let (time, _) = self.times?;
-        Some(Readings { time, begin: 0, marks: self.marks.freeze(), payloads: self.payloads.freeze() })
+        Some(Readings {
+            time,
+            begin: 0,
+            marks: self.marks.freeze(),
+            payloads: self.payloads.freeze(),
+        })
     }
 }
 
@@ -310,7 +350,10 @@ mod tests {
     }
 
     fn said(readings: &Readings) -> Vec<(String, u64)> {
-        readings.iter().map(|(payload, time)| (String::from_utf8_lossy(payload).into_owned(), time)).collect()
+        readings
+            .iter()
+            .map(|(payload, time)| (String::from_utf8_lossy(payload).into_owned(), time))
+            .collect()
     }
 
     #[test]
@@ -320,11 +363,15 @@ mod tests {
         assert_eq!((all.len(), all.bytes()), (4, 9));
         for from in 0..4 {
             for to in from + 1..=4 {
-                let (part, fresh) = (all.slice(from..to), readings(&texts[from as usize..to as usize]));
+                let (part, fresh) =
+                    (all.slice(from..to), readings(&texts[from as usize..to as usize]));
                 assert_eq!(part, fresh);
                 assert_eq!(
                     said(&part),
-                    texts[from as usize..to as usize].iter().map(|(text, time)| ((*text).to_owned(), *time)).collect::<Vec<_>>()
+                    texts[from as usize..to as usize]
+                        .iter()
+                        .map(|(text, time)| ((*text).to_owned(), *time))
+                        .collect::<Vec<_>>()
                 );
                 assert_eq!(part.first_time(), texts[from as usize].1);
                 let written = |readings: &Readings| {
@@ -336,7 +383,13 @@ mod tests {
                 assert_eq!(Readings::check_marks(&written(&part)), Ok(part.payloads().len()));
                 assert_eq!(part.alone(), fresh);
                 let singles: Vec<Readings> = part.singly().collect();
-                assert_eq!(singles, texts[from as usize..to as usize].iter().map(|one| readings(&[*one])).collect::<Vec<_>>());
+                assert_eq!(
+                    singles,
+                    texts[from as usize..to as usize]
+                        .iter()
+                        .map(|one| readings(&[*one]))
+                        .collect::<Vec<_>>()
+                );
             }
         }
         assert_ne!(readings(&[("ab", 1), ("c", 1)]), readings(&[("a", 1), ("bc", 1)]));
@@ -357,14 +410,19 @@ mod tests {
         assert!(collector.takes(1, 0));
         collector.push(b"x", 50);
         assert!(collector.takes(1, 50) && !collector.takes(1, 49));
-        assert!(collector.takes(1, 50 + u64::from(u32::MAX)) && !collector.takes(1, 51 + u64::from(u32::MAX)));
+        assert!(
+            collector.takes(1, 50 + u64::from(u32::MAX))
+                && !collector.takes(1, 51 + u64::from(u32::MAX))
+        );
         assert!(Collector::default().finish().is_none());
     }
 
     #[test]
     fn marks_that_no_readings_have_are_refused() {
         let marks = |ends: &[(u32, u32)]| -> Vec<u8> {
-            ends.iter().flat_map(|(end, later)| [end.to_le_bytes(), later.to_le_bytes()].concat()).collect()
+            ends.iter()
+                .flat_map(|(end, later)| [end.to_le_bytes(), later.to_le_bytes()].concat())
+                .collect()
         };
         assert_eq!(Readings::check_marks(&marks(&[(3, 0), (3, 7), (9, 7)])), Ok(9));
         for wrong in [&[][..], &[(3, 0), (2, 0)], &[(3, 0), (4, 2), (5, 1)], &[(3, 1)]] {
@@ -380,7 +438,12 @@ mod tests {
             let bytes = postcard::to_stdvec(&part).expect("written");
             assert_eq!(postcard::from_bytes::<Readings>(&bytes).expect("read"), part);
         }
-        let lie = postcard::to_stdvec(&(5_u64, Bytes::from_static(&[9, 0, 0, 0, 0, 0, 0, 0]), Bytes::from_static(b"x"))).expect("written");
+        let lie = postcard::to_stdvec(&(
+            5_u64,
+            Bytes::from_static(&[9, 0, 0, 0, 0, 0, 0, 0]),
+            Bytes::from_static(b"x"),
+        ))
+        .expect("written");
         assert!(postcard::from_bytes::<Readings>(&lie).is_err());
     }
 }

@@ -1,7 +1,8 @@
-//! What a view says besides who is in it: when it was numbered, and why those went who are in it no more.
+//! What a view says besides who is in it: when it was numbered, and why those went who are in it no
+//! more.
 //!
-//! Remarks are for people. Nothing is decided by them, they tell no view from another, and a snapshot does without them: two
-//! views are equal whatever is remarked on them.
+//! Remarks are for people. Nothing is decided by them, they tell no view from another, and a
+//! snapshot does without them: two views are equal whatever is remarked on them.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -14,9 +15,11 @@ use crate::id::PeerId;
 /// Remarks on a view.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Remarks {
-    /// When the leader numbered it, by the leader's clock, in microseconds since 1970; none where that clock was not known.
+    /// When the leader numbered it, by the leader's clock, in microseconds since 1970; none where
+    /// that clock was not known.
     pub ordered: Option<u64>,
-    /// Why each of those went who were in the view before and are not in this one, as far as the leader knows.
+    /// Why each of those went who were in the view before and are not in this one, as far as the
+    /// leader knows.
     #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub why: Vec<(PeerId, String)>,
 }
@@ -51,7 +54,8 @@ impl Hash for Remarks {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// On what evidence this peer suspects others; the newest of each. It goes into the remarks on the next view that lacks them.
+/// On what evidence this peer suspects others; the newest of each. It goes into the remarks on the
+/// next view that lacks them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Suspicions(BTreeMap<PeerId, String>);
 

@@ -1,5 +1,5 @@
-//! What a node is at the moment. Each variant owns exactly its facts: a fact that must be forgotten with the role lives
-//! here and dies with it, one that must survive lives in the node.
+//! What a node is at the moment. Each variant owns exactly its facts: a fact that must be forgotten
+//! with the role lives here and dies with it, one that must survive lives in the node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,7 +43,8 @@ pub(crate) struct Joining {
     pub(crate) reported: Option<Time>,
     /// A better joiner, which is given until then to found the group.
     pub(crate) deferring: Option<(PeerId, Time)>,
-    /// Who has said that another living peer has this one's name, and is asked once more over a link.
+    /// Who has said that another living peer has this one's name, and is asked once more over a
+    /// link.
     pub(crate) accused_by: Option<Member>,
     /// Better joiners that have not.
     pub(crate) let_down: BTreeSet<PeerId>,
@@ -51,7 +52,8 @@ pub(crate) struct Joining {
     pub(crate) full: Option<Time>,
     /// Joiners that have been in a view and lost its log.
     pub(crate) veterans: BTreeSet<PeerId>,
-    /// Set where the views have gone on without it: it votes, but leaves it to the others to claim until then.
+    /// Set where the views have gone on without it: it votes, but leaves it to the others to claim
+    /// until then.
     pub(crate) gives_way_until: Option<Time>,
 }
 
@@ -71,9 +73,11 @@ pub(crate) struct Following {
     pub(crate) all_have: Option<(Seq, Seq)>,
     /// Where the newest view stood when it was last looked at.
     pub(crate) viewed: Option<Seq>,
-    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds that its leader has not.
+    /// When it says by datagram who leads: it may be heard where its leader is not, and have seeds
+    /// that its leader has not.
     pub(crate) call_at: Time,
-    /// Woken then at the latest: only a peer that expects to be called often can tell that it was not.
+    /// Woken then at the latest: only a peer that expects to be called often can tell that it was
+    /// not.
     pub(crate) tick_at: Time,
 }
 
@@ -88,23 +92,27 @@ pub(crate) struct Candidate {
     pub(crate) ask: u64,
     pub(crate) asked_at: Time,
     pub(crate) asked: BTreeMap<PeerId, Contact>,
-    /// Those of them to whom the question has been put so far; nothing where it has been put to all.
+    /// Those of them to whom the question has been put so far; nothing where it has been put to
+    /// all.
     pub(crate) few: Option<BTreeSet<PeerId>>,
     pub(crate) answered: BTreeSet<PeerId>,
     /// Not waited for in this election: the missed leader, those that let it down.
     pub(crate) suspects: BTreeSet<PeerId>,
     /// Those of the suspects that have spoken since: not waited for when asking, but when syncing.
     pub(crate) revived: BTreeSet<PeerId>,
-    /// Those between two groups: nothing to wait for when asking, but they may have arrived by the time of the sync.
+    /// Those between two groups: nothing to wait for when asking, but they may have arrived by the
+    /// time of the sync.
     pub(crate) busy: BTreeSet<PeerId>,
-    /// Proven gone, or not of the group; in a sync also who is busy, until everybody is asked again.
+    /// Proven gone, or not of the group; in a sync also who is busy, until everybody is asked
+    /// again.
     pub(crate) dropped: BTreeSet<PeerId>,
     /// Those of them that are gone because a connection was refused, and when.
     pub(crate) refused: BTreeMap<PeerId, Time>,
-    /// Mode `primary`: who was heard while this peer is blocked. They are linked, because they may have been let into a view
-    /// of which it does not know, and may not be able to dial it.
+    /// Mode `primary`: who was heard while this peer is blocked. They are linked, because they may
+    /// have been let into a view of which it does not know, and may not be able to dial it.
     pub(crate) callers: BTreeMap<PeerId, Contact>,
-    /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the time to answer.
+    /// Whether the missed leader was only silent: if there is nobody else to ask, it is given the
+    /// time to answer.
     pub(crate) only_silent: bool,
     /// Whether it has asked before. What it or a peer that answers holds against the missed leader
     /// may be over by then.
@@ -115,9 +123,11 @@ pub(crate) struct Candidate {
     pub(crate) named: Option<Contact>,
     /// The highest epoch that a refusal has named.
     pub(crate) floor: Epoch,
-    /// Who promised when that was not enough, and until when it does not claim again unless somebody else answers as well.
+    /// Who promised when that was not enough, and until when it does not claim again unless
+    /// somebody else answers as well.
     pub(crate) vain: Option<(BTreeSet<PeerId>, Time)>,
-    /// The last position that it might hand over when it became one. What comes after it may be nobody's order yet.
+    /// The last position that it might hand over when it became one. What comes after it may be
+    /// nobody's order yet.
     pub(crate) seen: Seq,
     /// Whether it led, and has handed over to the one that it waits for.
     pub(crate) handed_over: bool,
@@ -175,7 +185,8 @@ impl Candidate {
         matches!(&self.phase, Phase::Adopting { claim, .. } if claim.overslept)
     }
 
-    /// What to say to a candidate of the other kind: who has a group says that the other is not in it, who has none says nothing.
+    /// What to say to a candidate of the other kind: who has a group says that the other is not in
+    /// it, who has none says nothing.
     pub(crate) fn stranger(&self) -> Reason {
         if self.first_view { Reason::Busy } else { Reason::NotMember }
     }
@@ -196,14 +207,18 @@ impl Candidate {
         }
     }
 
-    /// This peer stood still for so long; a claim that has lasted longer by more than `tolerated` is to be doubted.
+    /// This peer stood still for so long; a claim that has lasted longer by more than `tolerated`
+    /// is to be doubted.
     pub(crate) fn excuse(&mut self, lag: Duration, tolerated: Duration) {
         match &mut self.phase {
             Phase::Asking { until, few_until } => {
                 *until += lag;
                 *few_until += lag;
             }
-            Phase::Vetoed { until } | Phase::Blocked { until } | Phase::Waiting { until, .. } | Phase::Adopting { until, .. } => {
+            Phase::Vetoed { until }
+            | Phase::Blocked { until }
+            | Phase::Waiting { until, .. }
+            | Phase::Adopting { until, .. } => {
                 *until += lag;
             }
             Phase::Syncing(claim) => claim.until += lag,
@@ -246,7 +261,11 @@ impl Candidate {
 
     /// Those whose promise is waited for.
     pub(crate) fn awaited_to_promise(&self) -> impl Iterator<Item = &Contact> {
-        let revived = self.revived.iter().filter(|id| !self.dropped.contains(*id)).filter_map(|id| self.asked.get(id));
+        let revived = self
+            .revived
+            .iter()
+            .filter(|id| !self.dropped.contains(*id))
+            .filter_map(|id| self.asked.get(id));
         self.awaited().chain(revived)
     }
 
@@ -260,14 +279,20 @@ impl Candidate {
     pub(crate) fn is_asking(&self, ask: Option<u64>) -> bool {
         let round = match &self.phase {
             Phase::Syncing(claim) => Some(claim.epoch.round),
-            Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. } | Phase::Waiting { .. } | Phase::Adopting { .. } => None,
+            Phase::Asking { .. }
+            | Phase::Vetoed { .. }
+            | Phase::Blocked { .. }
+            | Phase::Waiting { .. }
+            | Phase::Adopting { .. } => None,
         };
         ask.is_some() && (ask == Some(self.ask) || ask == round)
     }
 
     /// Those whose answer is waited for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = &Contact> {
-        self.asked.values().filter(|contact| !self.suspects.contains(contact.id()) && !self.dropped.contains(contact.id()))
+        self.asked.values().filter(|contact| {
+            !self.suspects.contains(contact.id()) && !self.dropped.contains(contact.id())
+        })
     }
 }
 

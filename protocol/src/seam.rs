@@ -1,7 +1,8 @@
-//! The seam between the pure core and the world: everything that can happen to a node, and everything it can ask for.
+//! The seam between the pure core and the world: everything that can happen to a node, and
+//! everything it can ask for.
 //!
-//! Both lists are closed. Within one call the node asks in the order *persist, send, deliver*; a shell that performs
-//! the outputs one by one keeps that order.
+//! Both lists are closed. Within one call the node asks in the order *persist, send, deliver*; a
+//! shell that performs the outputs one by one keeps that order.
 
 use std::net::SocketAddrV4;
 
@@ -54,15 +55,17 @@ pub enum Input {
         /// True only for "connection refused": the proof that no process listens there.
         refused: bool,
     },
-    /// What is queued for a link has grown beyond what the shell wants to hold, or has drained again.
+    /// What is queued for a link has grown beyond what the shell wants to hold, or has drained
+    /// again.
     Backlog {
         /// The link.
         link: LinkId,
         /// Whether bulk should wait.
         full: bool,
     },
-    /// Readings of this peer's own, oldest first. What is there together is best given together: it goes to the sequencer in
-    /// one frame. Where the window is full, the rest is left as it is, so that nothing overtakes.
+    /// Readings of this peer's own, oldest first. What is there together is best given together: it
+    /// goes to the sequencer in one frame. Where the window is full, the rest is left as it is, so
+    /// that nothing overtakes.
     Publish {
         /// The readings.
         publications: Vec<Publication>,
@@ -72,14 +75,14 @@ pub enum Input {
         /// What others are to dial.
         address: SocketAddrV4,
     },
-    /// What the wall clock shows now, in microseconds since 1970 (UTC). To be said again when it was set. Entries that this peer
-    /// numbers carry that time; nothing is decided by it.
+    /// What the wall clock shows now, in microseconds since 1970 (UTC). To be said again when it
+    /// was set. Entries that this peer numbers carry that time; nothing is decided by it.
     Clock {
         /// The time.
         utc: u64,
     },
-    /// This peer's explicit priority is another one from now on. A leader that is outranked then hands over, whatever the knob
-    /// `preempt` says.
+    /// This peer's explicit priority is another one from now on. A leader that is outranked then
+    /// hands over, whatever the knob `preempt` says.
     Prioritised {
         /// The priority.
         explicit: i64,
@@ -122,14 +125,21 @@ impl Publication {
         Self { readings: Readings::one(payload, time), guarantee }
     }
 
-    /// Readings, each with its time and with when it is to be handed over; those that are alike in it stand together.
-    pub fn together<P: AsRef<[u8]>>(readings: impl IntoIterator<Item = (P, u64, Option<Guarantee>)>) -> Vec<Self> {
+    /// Readings, each with its time and with when it is to be handed over; those that are alike in
+    /// it stand together.
+    pub fn together<P: AsRef<[u8]>>(
+        readings: impl IntoIterator<Item = (P, u64, Option<Guarantee>)>,
+    ) -> Vec<Self> {
         let mut publications = Vec::new();
         let (mut collector, mut alike) = (Collector::default(), None);
         for (payload, time, guarantee) in readings {
             let payload = payload.as_ref();
             if guarantee != alike || !collector.takes(payload.len(), time) {
-                publications.extend(std::mem::take(&mut collector).finish().map(|readings| Self { readings, guarantee: alike }));
+                publications.extend(
+                    std::mem::take(&mut collector)
+                        .finish()
+                        .map(|readings| Self { readings, guarantee: alike }),
+                );
                 alike = guarantee;
             }
             collector.push(payload, time);
@@ -193,8 +203,8 @@ pub enum Output {
     },
     /// Hand ordered readings, or the absence of some, to the sinks.
     Deliver(Delivery),
-    /// Readings of this peer's own have numbers, and wait to be ordered. Said again if it takes another incarnation before they
-    /// are.
+    /// Readings of this peer's own have numbers, and wait to be ordered. Said again if it takes
+    /// another incarnation before they are.
     Accepted {
         /// The number of the first.
         first: Oseq,
@@ -216,14 +226,15 @@ pub enum Output {
         /// In which epoch.
         epoch: Epoch,
     },
-    /// What became of readings of this peer's own. Said again where the log that they stand in becomes another one.
+    /// What became of readings of this peer's own. Said again where the log that they stand in
+    /// becomes another one.
     Published {
         /// The number of the first.
         first: Oseq,
         /// The number of the last.
         last: Oseq,
-        /// Where the first one stands; the others follow. Nothing where a snapshot is all that this peer has of that part of the
-        /// log: they stand somewhere in it.
+        /// Where the first one stands; the others follow. Nothing where a snapshot is all that this
+        /// peer has of that part of the log: they stand somewhere in it.
         place: Option<Place>,
         /// What became of them.
         outcome: Outcome,
@@ -235,11 +246,13 @@ pub enum Output {
         /// Why. After a full window, those behind it were not looked at.
         why: Refusal,
     },
-    /// Store this, so that the next start takes a larger incarnation and knows whether it has been here before.
+    /// Store this, so that the next start takes a larger incarnation and knows whether it has been
+    /// here before.
     Persist {
         /// The incarnation in use from now on.
         incarnation: Incarnation,
-        /// Whether this peer has been in a view (mode `primary`): the next start says so with [`crate::node::Node::veteran`].
+        /// Whether this peer has been in a view (mode `primary`): the next start says so with
+        /// [`crate::node::Node::veteran`].
         veteran: bool,
     },
     /// A member asks this peer's program something; to be answered with [`Input::Answer`].
@@ -282,7 +295,8 @@ pub enum Delivery {
         /// Why.
         why: String,
     },
-    /// What was handed over at these positions is not what the group's log has there; what the log has there follows.
+    /// What was handed over at these positions is not what the group's log has there; what the log
+    /// has there follows.
     Diverged {
         /// The log in which it was handed over.
         log: LogId,
@@ -302,8 +316,8 @@ pub enum Delivery {
         /// The leader there.
         leader: PeerId,
     },
-    /// What stands at these positions is nothing new to this peer's sinks: they have had these readings, or been told that they
-    /// are lost.
+    /// What stands at these positions is nothing new to this peer's sinks: they have had these
+    /// readings, or been told that they are lost.
     Repeat {
         /// The log.
         log: LogId,
@@ -369,7 +383,8 @@ pub struct Run {
     pub oseq: Oseq,
     /// When they were to be handed over.
     pub guarantee: Guarantee,
-    /// When the leader numbered them, by the leader's clock, in microseconds since 1970; none where that clock was not known.
+    /// When the leader numbered them, by the leader's clock, in microseconds since 1970; none where
+    /// that clock was not known.
     pub ordered: Option<u64>,
     /// The readings.
     pub readings: Readings,
@@ -389,7 +404,13 @@ impl Run {
     #[must_use]
     pub fn at(&self, place: u64) -> Reading<'_> {
         let (payload, time) = self.readings.at(place);
-        Reading { run: self, seq: self.first.plus(place), oseq: self.oseq.plus(place), time, payload }
+        Reading {
+            run: self,
+            seq: self.first.plus(place),
+            oseq: self.oseq.plus(place),
+            time,
+            payload,
+        }
     }
 
     /// Each by itself.
@@ -477,48 +498,84 @@ impl Place {
 }
 
 impl Output {
-    /// What has become of readings of this peer's own, in words; none where it says nothing of that.
+    /// What has become of readings of this peer's own, in words; none where it says nothing of
+    /// that.
     #[must_use]
     pub fn fate(&self) -> Option<String> {
         let (first, last, fate) = match self {
-            Self::Accepted { first, readings, .. } => (*first, first.plus(readings.len()).previous(), "accepted"),
-            Self::Acknowledged { first, count, .. } => (*first, first.plus(*count).previous(), "safe"),
-            Self::Published { first, last, outcome: Outcome::Ordered, .. } => (*first, *last, "ordered"),
-            Self::Published { first, last, outcome: Outcome::Stable, .. } => (*first, *last, "stable"),
-            Self::Refused { place, why } => return Some(format!("reading {} of those given is refused: {why}", place + 1)),
+            Self::Accepted { first, readings, .. } => {
+                (*first, first.plus(readings.len()).previous(), "accepted")
+            }
+            Self::Acknowledged { first, count, .. } => {
+                (*first, first.plus(*count).previous(), "safe")
+            }
+            Self::Published { first, last, outcome: Outcome::Ordered, .. } => {
+                (*first, *last, "ordered")
+            }
+            Self::Published { first, last, outcome: Outcome::Stable, .. } => {
+                (*first, *last, "stable")
+            }
+            Self::Refused { place, why } => {
+                return Some(format!("reading {} of those given is refused: {why}", place + 1));
+            }
             _ => return None,
         };
-        Some(if first == last { format!("reading {first} is {fate}") } else { format!("readings {first} to {last} are {fate}") })
+        Some(if first == last {
+            format!("reading {first} is {fate}")
+        } else {
+            format!("readings {first} to {last} are {fate}")
+        })
     }
 
-    /// Says what became of readings, together with those before them where the same was just said of those.
+    /// Says what became of readings, together with those before them where the same was just said
+    /// of those.
     pub(crate) fn published(stretch: Stretch, outcome: Outcome, log: &Log, out: &mut Vec<Self>) {
         let Stretch { seq, oseq: first, .. } = stretch;
-        // The row of the epoch comes before the entry, so an entry that is about to be appended has its epoch already.
+        // The row of the epoch comes before the entry, so an entry that is about to be appended has
+        // its epoch already.
         let place = Place { seq, log: log.name(), epoch: log.epoch_at(seq) };
         match out.last_mut() {
             Some(Self::Published { first: from, last, place: Some(before), outcome: same })
-                if *same == outcome && last.next() == first && before.plus(first.above(*from)) == place =>
+                if *same == outcome
+                    && last.next() == first
+                    && before.plus(first.above(*from)) == place =>
             {
                 *last = stretch.last();
             }
-            _ => out.push(Self::Published { first, last: stretch.last(), place: Some(place), outcome }),
+            _ => out.push(Self::Published {
+                first,
+                last: stretch.last(),
+                place: Some(place),
+                outcome,
+            }),
         }
     }
 
-    /// What it says of single readings, one note each: that they were published, handed over, or are safe. All other notes are
-    /// outputs of their own; these are only made for those who want to know each.
+    /// What it says of single readings, one note each: that they were published, handed over, or
+    /// are safe. All other notes are outputs of their own; these are only made for those who want
+    /// to know each.
     pub fn notes_of_readings(&self, tell: impl FnMut(Note)) {
         match self {
             Self::Accepted { first, guarantee, readings } => {
                 let safe = *guarantee == Guarantee::Safe;
-                let publish = |(place, (payload, _))| Note::Publish { oseq: first.plus(place), digest: Digest::of(payload), safe };
+                let publish = |(place, (payload, _))| Note::Publish {
+                    oseq: first.plus(place),
+                    digest: Digest::of(payload),
+                    safe,
+                };
                 (0..).zip(readings.iter()).map(publish).for_each(tell);
             }
-            Self::Deliver(Delivery::Run(run)) => run.iter().map(|reading| Note::delivered(&reading)).for_each(tell),
+            Self::Deliver(Delivery::Run(run)) => {
+                run.iter().map(|reading| Note::delivered(&reading)).for_each(tell)
+            }
             Self::Acknowledged { first, seq, count, log, epoch } => {
                 let (log, epoch) = (|| log.clone(), || epoch.clone());
-                let acknowledged = |past| Note::Acknowledged { oseq: first.plus(past), seq: seq.plus(past), log: log(), epoch: epoch() };
+                let acknowledged = |past| Note::Acknowledged {
+                    oseq: first.plus(past),
+                    seq: seq.plus(past),
+                    log: log(),
+                    epoch: epoch(),
+                };
                 (0..*count).map(acknowledged).for_each(tell);
             }
             _ => {}

@@ -1,8 +1,9 @@
 //! The leader: numbers what members send, streams it to everyone, knows who has what.
 //!
-//! A fixed sequencer (Défago, Schiper, Urbán 2004, variant UB) on a log. What is numbered is streamed from a cursor for
-//! each follower (see `stream`), so there is no hold-back queue: a hole cannot last longer than a link. A position is
-//! *stable* when everyone in the newest view holds it.
+//! A fixed sequencer (Défago, Schiper, Urbán 2004, variant UB) on a log. What is numbered is
+//! streamed from a cursor for each follower (see `stream`), so there is no hold-back queue: a hole
+//! cannot last longer than a link. A position is *stable* when everyone in the newest view holds
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +15,9 @@ use crate::links::Wanted;
 use crate::log::Log;
 use crate::member::millis;
 use crate::membership::Entrant;
-use crate::message::{Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish};
+use crate::message::{
+    Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish,
+};
 use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::outbox::Stretch;
@@ -63,11 +66,14 @@ pub(crate) struct Leader {
     /// The leader of a lesser group that it invites to ask, and until when a link to it is wanted.
     pub(crate) inviting: Option<(Contact, Time)>,
     told_stable: Seq,
-    /// The first view of this epoch, while it waits for the adopted one to become stable (mode `primary`).
+    /// The first view of this epoch, while it waits for the adopted one to become stable (mode
+    /// `primary`).
     pub(crate) first: Option<FirstEntry>,
-    /// Whether the newest view is still to become stable, so that no other may follow (mode `primary`).
+    /// Whether the newest view is still to become stable, so that no other may follow (mode
+    /// `primary`).
     pub(crate) unsettled: bool,
-    /// Members that the newest view does not name any more, and how far they were; they count until it is stable.
+    /// Members that the newest view does not name any more, and how far they were; they count until
+    /// it is stable.
     departed: BTreeMap<Member, Seq>,
 }
 
@@ -99,7 +105,13 @@ pub(crate) struct Courting {
 }
 
 impl Leader {
-    pub(crate) fn new(now: Time, beat: u64, announced: SyncFinal, followers: BTreeMap<PeerId, Follower>, patience: Duration) -> Self {
+    pub(crate) fn new(
+        now: Time,
+        beat: u64,
+        announced: SyncFinal,
+        followers: BTreeMap<PeerId, Follower>,
+        patience: Duration,
+    ) -> Self {
         Self {
             epoch: announced.epoch.clone(),
             followers,
@@ -131,10 +143,12 @@ impl Leader {
         let courting = self.courting.as_ref().map(|courting| courting.until);
         let parting = self.parting.iter().map(|parting| parting.forget_at).min();
         let retiring = self.retiring.as_ref().map(|retiring| retiring.until);
-        // A view that may not be numbered now is looked at again when that changes; its time wakes nobody.
+        // A view that may not be numbered now is looked at again when that changes; its time wakes
+        // nobody.
         let batch = self.batch_at.filter(|_| self.is_numbering() && !self.unsettled);
         let inviting = self.inviting.as_ref().map(|(_, until)| *until);
-        let soonest = batch.into_iter().chain(courting).chain(inviting).chain(parting).chain(retiring).min();
+        let soonest =
+            batch.into_iter().chain(courting).chain(inviting).chain(parting).chain(retiring).min();
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
@@ -168,8 +182,15 @@ impl Leader {
 
     /// Everyone has answered since the pause: this leader still leads.
     pub(crate) fn clear_doubt(&mut self) {
-        let failed = |follower: &Follower| self.failed.iter().any(|(contact, _)| contact.member == follower.contact.member);
-        if self.doubt.is_some() && self.followers.values().all(|follower| follower.echo >= self.doubt || failed(follower)) {
+        let failed = |follower: &Follower| {
+            self.failed.iter().any(|(contact, _)| contact.member == follower.contact.member)
+        };
+        if self.doubt.is_some()
+            && self
+                .followers
+                .values()
+                .all(|follower| follower.echo >= self.doubt || failed(follower))
+        {
             self.doubt = None;
         }
     }
@@ -182,7 +203,9 @@ impl Leader {
 
     /// Whether it is about to go; who only makes way for a better one leads until it has.
     pub(crate) fn is_retiring(&self) -> bool {
-        self.retiring.as_ref().is_some_and(|retiring| !matches!(retiring.into, Successor::Better(_)))
+        self.retiring
+            .as_ref()
+            .is_some_and(|retiring| !matches!(retiring.into, Successor::Better(_)))
     }
 
     /// Whether it may number now.
@@ -194,8 +217,10 @@ impl Leader {
         let entrants = self.entrants.values().map(|entrant| &entrant.contact);
         let courted = self.courting.iter().map(|courting| &courting.leader);
         let invited = self.inviting.iter().map(|(invited, _)| invited);
-        let as_wanted = |by_word| move |contact: &Contact| Wanted { contact: contact.clone(), by_word };
-        let followers = self.followers.values().map(|follower| &follower.contact).map(as_wanted(false));
+        let as_wanted =
+            |by_word| move |contact: &Contact| Wanted { contact: contact.clone(), by_word };
+        let followers =
+            self.followers.values().map(|follower| &follower.contact).map(as_wanted(false));
         // Of two wants for one member the last counts, and that is the one of the view.
         entrants.chain(courted).chain(invited).map(as_wanted(true)).chain(followers).collect()
     }
@@ -205,12 +230,16 @@ impl Leader {
         self.followers.values().map(|follower| follower.acked).max().unwrap_or(contiguous)
     }
 
-    /// The last position that is stable: everyone in the newest view holds it, its own entry included, or a quorum does.
+    /// The last position that is stable: everyone in the newest view holds it, its own entry
+    /// included, or a quorum does.
     fn stable(&self, log: &Log, by_quorum: bool, me: &Member) -> Seq {
         let contiguous = log.contiguous();
         if by_quorum {
             return stable_by_quorum(log, |member| {
-                let follower = self.followers.get(&member.id).filter(|follower| follower.contact.member == *member);
+                let follower = self
+                    .followers
+                    .get(&member.id)
+                    .filter(|follower| follower.contact.member == *member);
                 let held = follower.map(|follower| follower.acked).or(self.departed_with(member));
                 if member == me { contiguous } else { held.unwrap_or(Seq::ZERO) }
             });
@@ -229,7 +258,8 @@ impl Leader {
         self.departed.get(member).copied()
     }
 
-    /// A member that has asked to leave has adopted this epoch's log: it can be told now that it may go.
+    /// A member that has asked to leave has adopted this epoch's log: it can be told now that it
+    /// may go.
     pub(crate) fn let_go(&mut self, id: &PeerId, now: Time) {
         if self.leavers.contains(id) {
             self.batch_at = self.batch_at.or(Some(now));
@@ -248,7 +278,10 @@ impl Leader {
 
     /// How many rows its tables and lists have in all.
     pub(crate) fn rows(&self) -> usize {
-        let (lists, known) = (self.failed.len() + self.parting.len() + self.leavers.len(), self.entrants.len() + self.departed.len());
+        let (lists, known) = (
+            self.failed.len() + self.parting.len() + self.leavers.len(),
+            self.entrants.len() + self.departed.len(),
+        );
         self.followers.len() + self.announced.list.len() + lists + known
     }
 
@@ -259,7 +292,13 @@ impl Leader {
 }
 
 impl Node {
-    pub(crate) fn on_requests(&mut self, now: Time, from: &Member, requests: Requests, out: &mut Vec<Output>) {
+    pub(crate) fn on_requests(
+        &mut self,
+        now: Time,
+        from: &Member,
+        requests: Requests,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Leader(leader) = &self.role else { return };
         if requests.origin != *from {
             self.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", out);
@@ -270,7 +309,8 @@ impl Node {
             return;
         }
         if !leader.takes_readings() {
-            // The sender still has them, and sends them again: after the next cut, or when it is asked to.
+            // The sender still has them, and sends them again: after the next cut, or when it is
+            // asked to.
             if let Role::Leader(leader) = &mut self.role
                 && let Some(follower) = leader.followers.get_mut(&from.id)
             {
@@ -288,9 +328,21 @@ impl Node {
             // Readings that it has sent before, and has sent again together with new ones.
             let known = self.log.last_oseq(from).next().above(first);
             match wish {
-                Wish::Readings { guarantee, readings } if known < readings.len() && self.log.last_oseq(from) >= first.previous() => {
-                    let (first, readings) = (first.plus(known), readings.slice(known..readings.len()));
-                    self.append(Entry::Readings { origin: from.clone(), first, guarantee, ordered: self.utc, readings }, out);
+                Wish::Readings { guarantee, readings }
+                    if known < readings.len() && self.log.last_oseq(from) >= first.previous() =>
+                {
+                    let (first, readings) =
+                        (first.plus(known), readings.slice(known..readings.len()));
+                    self.append(
+                        Entry::Readings {
+                            origin: from.clone(),
+                            first,
+                            guarantee,
+                            ordered: self.utc,
+                            readings,
+                        },
+                        out,
+                    );
                 }
                 Wish::Lost { .. } if self.log.last_oseq(from) == first.previous() => {
                     self.append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
@@ -310,10 +362,22 @@ impl Node {
         self.log.append(entry);
     }
 
-    pub(crate) fn on_heartbeat_ack(&mut self, now: Time, from: &Member, ack: &HeartbeatAck, out: &mut Vec<Output>) {
+    pub(crate) fn on_heartbeat_ack(
+        &mut self,
+        now: Time,
+        from: &Member,
+        ack: &HeartbeatAck,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
-        let Some(started) = follower.greetings.of(ack.beat).or(leader.started.of(ack.beat)) else { return };
+        let Some(follower) =
+            leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from)
+        else {
+            return;
+        };
+        let Some(started) = follower.greetings.of(ack.beat).or(leader.started.of(ack.beat)) else {
+            return;
+        };
         follower.greetings.forget_to(ack.beat);
         follower.liveness.prove(started);
         follower.echo = follower.echo.max(Some(ack.beat));
@@ -325,7 +389,13 @@ impl Node {
         self.on_ordered_ack(now, from, &ack.epoch, ack.contiguous);
     }
 
-    pub(crate) fn on_ordered_ack(&mut self, now: Time, from: &Member, epoch: &Epoch, contiguous: Seq) {
+    pub(crate) fn on_ordered_ack(
+        &mut self,
+        now: Time,
+        from: &Member,
+        epoch: &Epoch,
+        contiguous: Seq,
+    ) {
         let end = self.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         if *epoch != leader.epoch || contiguous > end {
@@ -334,7 +404,11 @@ impl Node {
         if let Some(held) = leader.departed.get_mut(from) {
             *held = contiguous.max(*held);
         }
-        let Some(follower) = leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from) else { return };
+        let Some(follower) =
+            leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from)
+        else {
+            return;
+        };
         if !follower.adopted && contiguous >= leader.announced.cut {
             follower.begin_at(contiguous);
         }
@@ -386,8 +460,14 @@ impl Node {
             }
         }
         // A leader that needs a quorum has to notice before its members do that it has none.
-        let patience = if self.config.is_primary() { self.config.quorum_timeout() } else { timeout };
-        let soonest = leader.followers.values().map(|follower| follower.lost_at(patience)).filter(|at| *at > now).min();
+        let patience =
+            if self.config.is_primary() { self.config.quorum_timeout() } else { timeout };
+        let soonest = leader
+            .followers
+            .values()
+            .map(|follower| follower.lost_at(patience))
+            .filter(|at| *at > now)
+            .min();
         leader.watch_at = soonest.unwrap_or(now + timeout);
         for (contact, evidence) in overdue {
             self.evict(&contact, &evidence, out);
@@ -406,26 +486,37 @@ impl Node {
         leader.started.note(leader.beat, now);
         self.beats = leader.beat;
         let (beat, epoch) = (leader.beat, leader.epoch.clone());
-        let all_have =
-            leader.followers.values().all(|follower| follower.adopted && follower.acked > Seq::ZERO).then(|| leader.all_acked(high));
+        let all_have = leader
+            .followers
+            .values()
+            .all(|follower| follower.adopted && follower.acked > Seq::ZERO)
+            .then(|| leader.all_acked(high));
         let mut beats = Vec::with_capacity(leader.followers.len());
         for follower in leader.followers.values_mut() {
-            // Nothing relies on TCP: what has been sent and not acknowledged for two more beats is sent again.
-            let stuck = follower.adopted && follower.cursor > follower.acked && follower.stuck.0 == follower.acked;
+            // Nothing relies on TCP: what has been sent and not acknowledged for two more beats is
+            // sent again.
+            let stuck = follower.adopted
+                && follower.cursor > follower.acked
+                && follower.stuck.0 == follower.acked;
             follower.stuck = (follower.acked, if stuck { follower.stuck.1 + 1 } else { 0 });
-            let full = self.links.to(&follower.contact.member).is_some_and(|link| self.links.is_full(link));
+            let full = self
+                .links
+                .to(&follower.contact.member)
+                .is_some_and(|link| self.links.is_full(link));
             if follower.stuck.1 > STUCK_BEATS && !full {
                 follower.stuck.1 = 0;
                 follower.resume();
             }
             beats.push((follower.contact.member.clone(), follower.echo, follower.adopted));
         }
-        // The first beat follows the announcement at once; whoever has not adopted it by the next one may not have got it.
+        // The first beat follows the announcement at once; whoever has not adopted it by the next
+        // one may not have got it.
         let say_again = leader.beat > leader.beat_before + 1;
         let announced = leader.announced.clone();
         for (member, echo, adopted) in beats {
             let last_oseq = self.log.last_oseq(&member);
-            let heartbeat = Heartbeat { epoch: epoch.clone(), beat, high, stable, all_have, echo, last_oseq };
+            let heartbeat =
+                Heartbeat { epoch: epoch.clone(), beat, high, stable, all_have, echo, last_oseq };
             self.send(now, &member, Message::Heartbeat(heartbeat), out);
             if say_again && !adopted && announced.list.contains(&member) {
                 self.send(now, &member, Message::SeqSyncFinal(announced.clone()), out);
@@ -447,7 +538,11 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else { return };
         if stable > leader.told_stable {
             leader.told_stable = stable;
-            out.push(Output::Note(Note::Stable { log: self.log.name(), epoch: leader.epoch.clone(), seq: stable }));
+            out.push(Output::Note(Note::Stable {
+                log: self.log.name(),
+                epoch: leader.epoch.clone(),
+                seq: stable,
+            }));
         }
     }
 
@@ -463,7 +558,8 @@ impl Node {
         }
     }
 
-    /// Numbers own readings, changes the view where that is due, streams, and learns what is stable.
+    /// Numbers own readings, changes the view where that is due, streams, and learns what is
+    /// stable.
     pub(crate) fn settle_leader(&mut self, now: Time, out: &mut Vec<Output>) {
         self.change_view(now, out);
         self.feel_pressure(now, out);
@@ -498,7 +594,8 @@ impl Node {
         }
     }
 
-    /// The newest view has become stable: whoever it does not name counts no more, and in mode `primary` the next one may follow.
+    /// The newest view has become stable: whoever it does not name counts no more, and in mode
+    /// `primary` the next one may follow.
     fn settle_view(&mut self, now: Time, out: &mut Vec<Output>) {
         let settled = self.log.view_at() <= self.log.stable();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -518,7 +615,8 @@ impl Node {
 
     /// One heartbeat out of turn: whatever the old link swallowed must not cost a round trip.
     pub(crate) fn greet(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        let (high, stable, last_oseq) = (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
+        let (high, stable, last_oseq) =
+            (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(follower) = leader.followers.get_mut(&member.id) else { return };
         leader.beat += 1;
@@ -532,7 +630,9 @@ impl Node {
 
 fn entry(origin: Member, first: Oseq, wish: Wish, ordered: Option<u64>) -> Entry {
     match wish {
-        Wish::Readings { guarantee, readings } => Entry::Readings { origin, first, guarantee, ordered, readings },
+        Wish::Readings { guarantee, readings } => {
+            Entry::Readings { origin, first, guarantee, ordered, readings }
+        }
         Wish::Lost { to } => Entry::Lost { origin, from: first, to: to.max(first) },
     }
 }
@@ -554,7 +654,9 @@ mod tests {
         let said = |puppet: &mut Puppet| {
             puppet.out.clear();
             puppet.rest(puppet.node.config.knobs().heartbeat_interval);
-            let all_have = |message| if let Message::Heartbeat(beat) = message { Some(beat.all_have) } else { None };
+            let all_have = |message| {
+                if let Message::Heartbeat(beat) = message { Some(beat.all_have) } else { None }
+            };
             puppet.told(&peer(2)).into_iter().filter_map(all_have).collect::<Vec<Option<Seq>>>()
         };
         assert_eq!(said(&mut puppet), [None]);
@@ -568,13 +670,20 @@ mod tests {
         puppet.admit(&peer(2));
         puppet.rest(puppet.node.config.knobs().heartbeat_interval);
         let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat) } else { None };
-        let last = puppet.told(&peer(2)).into_iter().filter_map(beat).next_back().expect("it beats");
+        let last =
+            puppet.told(&peer(2)).into_iter().filter_map(beat).next_back().expect("it beats");
         for (is_silent, stays) in [(true, true), (false, false)] {
             puppet.leads().doubt = Some(last.beat + 1);
             puppet.leads().failed = vec![(peer(2), is_silent)];
             let (epoch, beat, contiguous) = (last.epoch.clone(), last.beat, last.high);
-            puppet.say(&peer(2), Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }));
-            assert_eq!(puppet.node.log.view().is_some_and(|view| view.names(&peer(2).member)), stays);
+            puppet.say(
+                &peer(2),
+                Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }),
+            );
+            assert_eq!(
+                puppet.node.log.view().is_some_and(|view| view.names(&peer(2).member)),
+                stays
+            );
         }
     }
 
@@ -584,7 +693,9 @@ mod tests {
             let mut puppet = Puppet::leader(Knobs::fast());
             puppet.admit(&peer(2));
             puppet.out.clear();
-            let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None };
+            let beat = |message| {
+                if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None }
+            };
             let mut beats: Vec<u64> = Vec::new();
             for _ in 0..2 {
                 puppet.greet(&peer(2), nothing());
@@ -598,7 +709,11 @@ mod tests {
             let (beat, epoch) = (beats[answered], puppet.node.epoch());
             let ack = HeartbeatAck { epoch, beat, contiguous: Seq::ZERO, lag: 0 };
             puppet.say(&peer(2), Message::HeartbeatAck(ack));
-            assert_eq!(puppet.leads().followers[&peer(2).member.id].echo, Some(beat), "of {beats:?}");
+            assert_eq!(
+                puppet.leads().followers[&peer(2).member.id].echo,
+                Some(beat),
+                "of {beats:?}"
+            );
         }
     }
 }

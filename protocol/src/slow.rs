@@ -1,15 +1,19 @@
-//! Members that cannot keep up: first everybody waits for them, then the group goes on without them.
+//! Members that cannot keep up: first everybody waits for them, then the group goes on without
+//! them.
 //!
-//! A member lags by what it has not acknowledged of the entries since it came in. Beyond `max_lag_entries` for
-//! `slow_timeout` it is evicted, by name and with numbers; it may come back as soon as it has caught up, and lacks nothing
-//! as long as the entries are retained. Until then the log grows, so beyond the middle between `max_lag_entries` and
-//! `retain_entries` (or beyond twice `retain_bytes`) the leader takes no more readings before the slowest has come back
-//! below the lower bound or is out: the senders' windows fill, and their sensors hear that. Its own readings fill half of
-//! that room only. So no member, stopped or slow, makes anybody hold more than that and what was in flight. In mode `primary`
-//! the slowest go first, and none without whom there would be no quorum: the group goes as slowly as those.
+//! A member lags by what it has not acknowledged of the entries since it came in. Beyond
+//! `max_lag_entries` for `slow_timeout` it is evicted, by name and with numbers; it may come back
+//! as soon as it has caught up, and lacks nothing as long as the entries are retained. Until then
+//! the log grows, so beyond the middle between `max_lag_entries` and `retain_entries` (or beyond
+//! twice `retain_bytes`) the leader takes no more readings before the slowest has come back below
+//! the lower bound or is out: the senders' windows fill, and their sensors hear that. Its own
+//! readings fill half of that room only. So no member, stopped or slow, makes anybody hold more
+//! than that and what was in flight. In mode `primary` the slowest go first, and none without whom
+//! there would be no quorum: the group goes as slowly as those.
 //!
-//! A member that acknowledges nothing for `slow_timeout`, while a reading waits to be safe that it lacks, is evicted as well:
-//! it answers heartbeats, and everybody would wait for it for as long as it does.
+//! A member that acknowledges nothing for `slow_timeout`, while a reading waits to be safe that it
+//! lacks, is evicted as well: it answers heartbeats, and everybody would wait for it for as long as
+//! it does.
 //!
 //! Silence is another matter (see `detector`).
 
@@ -43,28 +47,46 @@ impl Node {
     pub(crate) fn evict_slow(&mut self, now: Time, out: &mut Vec<Output>) {
         let knobs = self.config.knobs().clone();
         let (high, awaited) = (self.log.contiguous(), self.log.unsafe_from());
-        // What everybody has was discarded down to the bound, so whatever is above it is held for the slowest.
+        // What everybody has was discarded down to the bound, so whatever is above it is held for
+        // the slowest.
         let heavy = self.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
         let Role::Leader(leader) = &mut self.role else { return };
         // A leader in doubt numbers no view: whoever has caught up by the time that it does stays.
         let decides = leader.doubt.is_none();
-        let slowest = leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
+        let slowest =
+            leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
         let mut slow = Vec::new();
         for follower in leader.followers.values_mut() {
             let lag = follower.lag(high);
             let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
             follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
             let waits = awaited.is_some_and(|at| follower.acked < at);
-            follower.mute_since = waits.then(|| follower.mute_since.filter(|(acked, _)| *acked == follower.acked)).flatten();
+            follower.mute_since = waits
+                .then(|| follower.mute_since.filter(|(acked, _)| *acked == follower.acked))
+                .flatten();
             if waits {
                 follower.mute_since = follower.mute_since.or(Some((follower.acked, now)));
             }
             let acked = follower.acked;
             let for_too_long = |since: &Time| decides && now.since(*since) >= knobs.slow_timeout;
             let evidence = if let Some(since) = follower.lag_since.filter(for_too_long) {
-                Evidence::Slow { log: self.log.name(), behind: lag, acked, high, for_ms: millis(now.since(since)) }
-            } else if let Some(((_, since), awaited)) = follower.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since)) {
-                Evidence::Unacknowledged { log: self.log.name(), acked, awaited, high, for_ms: millis(now.since(since)) }
+                Evidence::Slow {
+                    log: self.log.name(),
+                    behind: lag,
+                    acked,
+                    high,
+                    for_ms: millis(now.since(since)),
+                }
+            } else if let Some(((_, since), awaited)) =
+                follower.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since))
+            {
+                Evidence::Unacknowledged {
+                    log: self.log.name(),
+                    acked,
+                    awaited,
+                    high,
+                    for_ms: millis(now.since(since)),
+                }
             } else {
                 continue;
             };
@@ -72,7 +94,8 @@ impl Node {
         }
         slow.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
         for (_, contact, evidence) in slow {
-            // A leader that sent its quorum away would have to go itself. It waits, and takes no more readings than they do.
+            // A leader that sent its quorum away would have to go itself. It waits, and takes no
+            // more readings than they do.
             if self.lacks_without(now, Some(&contact.member)).is_none() {
                 self.evict(&contact, &evidence, out);
             }
@@ -80,8 +103,8 @@ impl Node {
     }
 
     /// How many of its own readings a leader may number now. They fill half of the room between
-    /// `max_lag_entries` and the bound above which it takes none. If they filled all of it, the leader
-    /// would turn its members away each time that the slowest has caught up.
+    /// `max_lag_entries` and the bound above which it takes none. If they filled all of it, the
+    /// leader would turn its members away each time that the slowest has caught up.
     pub(crate) fn own_room(&self) -> u64 {
         let knobs = self.config.knobs();
         let Role::Leader(leader) = &self.role else { return 0 };
@@ -94,10 +117,12 @@ impl Node {
         lag.map_or(u64::MAX, |lag| bound.max(1).saturating_sub(lag))
     }
 
-    /// Looks whether the slowest member leaves room for more readings; when it does again, asks for those that were not taken.
+    /// Looks whether the slowest member leaves room for more readings; when it does again, asks for
+    /// those that were not taken.
     pub(crate) fn feel_pressure(&mut self, now: Time, out: &mut Vec<Output>) {
         let knobs = self.config.knobs();
-        let (max_lag, retain, retain_bytes) = (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
+        let (max_lag, retain, retain_bytes) =
+            (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
         let high = self.log.contiguous();
         let Role::Leader(leader) = &self.role else { return };
         let lag = leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
@@ -113,7 +138,10 @@ impl Node {
         if leader.takes_readings() {
             let followers = leader.followers.values_mut();
             let owed: Vec<Member> = followers
-                .filter_map(|follower| std::mem::take(&mut follower.turned_away).then(|| follower.contact.member.clone()))
+                .filter_map(|follower| {
+                    std::mem::take(&mut follower.turned_away)
+                        .then(|| follower.contact.member.clone())
+                })
                 .collect();
             for member in owed {
                 self.refuse(now, &member, None, Reason::Busy, out);
@@ -129,7 +157,8 @@ mod tests {
     use crate::puppet::{Puppet, peer};
     use crate::role::Role;
 
-    /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how much.
+    /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how
+    /// much.
     fn three() -> (Puppet, u64) {
         let mut puppet = Puppet::leader(Knobs::fast());
         for n in [2, 3] {
@@ -153,7 +182,8 @@ mod tests {
     }
 
     fn retain(puppet: &mut Puppet, retain_bytes: u64) {
-        puppet.node.config = Config::unchecked(Knobs { retain_bytes, payload_max: 64, ..Knobs::fast() });
+        puppet.node.config =
+            Config::unchecked(Knobs { retain_bytes, payload_max: 64, ..Knobs::fast() });
     }
 
     #[test]
@@ -167,7 +197,12 @@ mod tests {
             for at in [puppet.now, puppet.now + puppet.node.config.knobs().slow_timeout] {
                 puppet.node.evict_slow(at, &mut puppet.out);
             }
-            puppet.leads().failed.iter().map(|(contact, _)| contact.id().to_string()).collect::<Vec<_>>()
+            puppet
+                .leads()
+                .failed
+                .iter()
+                .map(|(contact, _)| contact.id().to_string())
+                .collect::<Vec<_>>()
         };
         let (bound, less) = (|weight| weight / 3 * 2, |weight| weight / 3 * 2 - 2);
         assert!(evicted(bound, &[(2, 1), (3, 0)]).is_empty());
@@ -221,8 +256,14 @@ mod tests {
             puppet.leads().pressed
         };
         let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.publish("a reading that is not small at all, so that it weighs something beside a view of two and what is said of them");
-        puppet.publish("another one like that, for the same purpose: all of these are to be more than twice what is to be retained");
+        puppet.publish(
+            "a reading that is not small at all, so that it weighs something beside a \
+                        view of two and what is said of them",
+        );
+        puppet.publish(
+            "another one like that, for the same purpose: all of these are to be more \
+                        than twice what is to be retained",
+        );
         puppet.admit(&peer(2));
         let weight = puppet.node.log.weight();
         assert!(!pressed(&mut puppet, weight / 2 - 1), "it has just come in, and lags by nothing");

@@ -1,6 +1,8 @@
-//! Where a peer stands, as one value: the status block of the human log, and the answer to `peer status`.
+//! Where a peer stands, as one value: the status block of the human log, and the answer to
+//! `peer status`.
 //!
-//! In JSON, what a peer does not have is left out: a leader, a log, a position. It is never null or 0.
+//! In JSON, what a peer does not have is left out: a leader, a log, a position. It is never null
+//! or 0.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -19,8 +21,9 @@ use crate::view::Names;
 pub struct Status {
     /// Its name.
     pub peer_id: PeerId,
-    /// Which of its lives. In JSON a number, as readers of earlier builds expect, and left out where a reader could round it;
-    /// the envelope of an event and the report of a peer have it beside this, as `inc`.
+    /// Which of its lives. In JSON a number, as readers of earlier builds expect, and left out
+    /// where a reader could round it; the envelope of an event and the report of a peer have it
+    /// beside this, as `inc`.
     #[serde(default, skip_serializing_if = "may_be_rounded")]
     pub incarnation: Incarnation,
     /// Where it listens.
@@ -124,12 +127,16 @@ impl Node {
         self.outbox.waiting_bytes()
     }
 
-    /// How far each member is, as far as its leader knows: the last position that it has acknowledged. Of itself alone for any other
-    /// peer.
+    /// How far each member is, as far as its leader knows: the last position that it has
+    /// acknowledged. Of itself alone for any other peer.
     #[must_use]
     pub fn acknowledged(&self) -> Vec<(Member, Seq)> {
         let followers = match &self.role {
-            Role::Leader(leader) => leader.followers.values().map(|follower| (follower.contact.member.clone(), follower.acked)).collect(),
+            Role::Leader(leader) => leader
+                .followers
+                .values()
+                .map(|follower| (follower.contact.member.clone(), follower.acked))
+                .collect(),
             Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => Vec::new(),
         };
         [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(followers).collect()

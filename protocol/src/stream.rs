@@ -1,8 +1,9 @@
 //! The leader's stream: every member gets what it lacks, in order, as fast as its link takes it.
 //!
-//! Each follower has a cursor; what lies between it and the end of the log is sent as runs, one frame for all that stand at
-//! the same position, and starts again at what the follower says it holds whenever its link is new. So there is no resend
-//! timer here; what a link swallowed without breaking is noticed at the heartbeats (see `sequencer`).
+//! Each follower has a cursor; what lies between it and the end of the log is sent as runs, one
+//! frame for all that stand at the same position, and starts again at what the follower says it
+//! holds whenever its link is new. So there is no resend timer here; what a link swallowed without
+//! breaking is noticed at the heartbeats (see `sequencer`).
 
 use std::collections::BTreeMap;
 
@@ -36,18 +37,26 @@ impl Node {
         for round in 0.. {
             let Role::Leader(leader) = &mut self.role else { return };
             let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
-            for follower in leader.followers.values().filter(|follower| follower.adopted && follower.cursor < contiguous) {
+            for follower in leader
+                .followers
+                .values()
+                .filter(|follower| follower.adopted && follower.cursor < contiguous)
+            {
                 if let Some(link) = self.links.to(&follower.contact.member)
                     && !self.links.is_full(link)
                 {
-                    behind.entry(follower.cursor).or_default().push((link, follower.contact.id().clone()));
+                    behind
+                        .entry(follower.cursor)
+                        .or_default()
+                        .push((link, follower.contact.id().clone()));
                 }
             }
             if behind.is_empty() {
                 break;
             }
             if round == STREAMED_AT_ONCE {
-                // Between two calls the shell can say that a link is full, and heartbeats can go out.
+                // Between two calls the shell can say that a link is full, and heartbeats can go
+                // out.
                 self.more_at = Some(now);
                 break;
             }
@@ -55,7 +64,8 @@ impl Node {
                 let run = self.log.run(cursor.next(), contiguous, RUN_BYTES);
                 let Role::Leader(leader) = &mut self.role else { return };
                 if run.is_empty() {
-                    // What it lacks has been discarded; only a snapshot helps, and it gets one when it asks to join.
+                    // What it lacks has been discarded; only a snapshot helps, and it gets one when
+                    // it asks to join.
                     let mut behind_the_tail = Vec::with_capacity(group.len());
                     for (_, id) in &group {
                         if let Some(follower) = leader.followers.get_mut(id) {
@@ -68,7 +78,13 @@ impl Node {
                     }
                     continue;
                 }
-                let ordered = Ordered { epoch: leader.epoch.clone(), first: cursor.next(), run, stable, repair: None };
+                let ordered = Ordered {
+                    epoch: leader.epoch.clone(),
+                    first: cursor.next(),
+                    run,
+                    stable,
+                    repair: None,
+                };
                 let end = cursor.plus(ordered.positions());
                 for (_, id) in &group {
                     if let Some(follower) = leader.followers.get_mut(id) {
@@ -82,8 +98,8 @@ impl Node {
         self.stream_parting(now, out);
     }
 
-    /// Whoever is out gets everything up to the view that says so, and is told when the readings before it are safe: it
-    /// hands over neither before, and would wait for good.
+    /// Whoever is out gets everything up to the view that says so, and is told when the readings
+    /// before it are safe: it hands over neither before, and would wait for good.
     pub(crate) fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let epoch = leader.epoch.clone();
@@ -94,11 +110,19 @@ impl Node {
             for _ in 0..STREAMED_AT_ONCE {
                 let link = self.links.to(&parting.member);
                 let settled = parting.awaits.is_some_and(|at| at <= stable);
-                if !(parting.cursor < parting.until || settled) || link.is_none_or(|link| self.links.is_full(link)) {
+                if !(parting.cursor < parting.until || settled)
+                    || link.is_none_or(|link| self.links.is_full(link))
+                {
                     break;
                 }
                 let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
-                let ordered = Ordered { epoch: epoch.clone(), first: parting.cursor.next(), run, stable, repair: None };
+                let ordered = Ordered {
+                    epoch: epoch.clone(),
+                    first: parting.cursor.next(),
+                    run,
+                    stable,
+                    repair: None,
+                };
                 let end = parting.cursor.plus(ordered.positions());
                 let gone = end == parting.cursor && parting.cursor < parting.until;
                 if gone || !self.send(now, &parting.member, Message::Ordered(ordered), out) {
@@ -121,8 +145,9 @@ impl Node {
     /// Forgets the evicted members whose time to be told is over, and closes the old links to them.
     pub(crate) fn forget_parting(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let (kept, late): (Vec<Parting>, Vec<Parting>) =
-            std::mem::take(&mut leader.parting).into_iter().partition(|parting| parting.forget_at > now);
+        let (kept, late): (Vec<Parting>, Vec<Parting>) = std::mem::take(&mut leader.parting)
+            .into_iter()
+            .partition(|parting| parting.forget_at > now);
         leader.parting = kept;
         // It may be in again, and go on with one of them.
         let out_still = late.into_iter().filter(|parting| !leader.follows(&parting.member));
@@ -131,27 +156,54 @@ impl Node {
         }
     }
 
-    /// Somebody waits for what has just become stable: it is said at once, not with whatever is streamed next.
+    /// Somebody waits for what has just become stable: it is said at once, not with whatever is
+    /// streamed next.
     pub(crate) fn spread_stable(&mut self, out: &mut Vec<Output>) {
         let (contiguous, stable) = (self.log.contiguous(), self.log.stable());
         let Role::Leader(leader) = &self.role else { return };
-        let level = leader.followers.values().filter(|follower| follower.adopted && follower.cursor == contiguous);
-        let links: Vec<LinkId> = level.filter_map(|follower| self.links.to(&follower.contact.member)).collect();
+        let level = leader
+            .followers
+            .values()
+            .filter(|follower| follower.adopted && follower.cursor == contiguous);
+        let links: Vec<LinkId> =
+            level.filter_map(|follower| self.links.to(&follower.contact.member)).collect();
         if !links.is_empty() {
-            let word = Ordered { epoch: leader.epoch.clone(), first: contiguous.next(), run: Vec::new(), stable, repair: None };
+            let word = Ordered {
+                epoch: leader.epoch.clone(),
+                first: contiguous.next(),
+                run: Vec::new(),
+                stable,
+                repair: None,
+            };
             self.links.fan(links, Message::Ordered(word), out);
         }
     }
 
-    /// A follower's link is new: it goes on where it says that it is, in this epoch; otherwise it hears the cut again.
-    pub(crate) fn relink(&mut self, now: Time, member: &Member, end: &LogEnd, out: &mut Vec<Output>) {
+    /// A follower's link is new: it goes on where it says that it is, in this epoch; otherwise it
+    /// hears the cut again.
+    pub(crate) fn relink(
+        &mut self,
+        now: Time,
+        member: &Member,
+        end: &LogEnd,
+        out: &mut Vec<Output>,
+    ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
+        let Some(follower) = leader
+            .followers
+            .get_mut(&member.id)
+            .filter(|follower| follower.contact.member == *member)
+        else {
+            return;
+        };
         if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
             follower.begin_at(end.contiguous);
             follower.acknowledge(end.contiguous);
             leader.let_go(&member.id, now);
-        } else if !follower.adopted && leader.announced.list.contains(member) && end.epoch < leader.epoch {
+        } else if !follower.adopted
+            && leader.announced.list.contains(member)
+            && end.epoch < leader.epoch
+        {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);
         }
@@ -161,7 +213,13 @@ impl Node {
     /// One of a follower's links is gone: what has not been acknowledged may have gone with it.
     pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&member.id).filter(|follower| follower.contact.member == *member) else { return };
+        let Some(follower) = leader
+            .followers
+            .get_mut(&member.id)
+            .filter(|follower| follower.contact.member == *member)
+        else {
+            return;
+        };
         if follower.adopted {
             follower.resume();
         } else if leader.announced.list.contains(member) {
@@ -186,8 +244,11 @@ mod tests {
     #[test]
     fn a_new_link_to_one_that_has_not_adopted_the_cut_brings_it_again_and_counts_for_nothing() {
         let (mut puppet, announced) = Puppet::heir(Knobs::fast());
-        let old =
-            LogEnd { epoch: announced.lineage[0].epoch.clone(), contiguous: announced.cut, log_id: announced.lineage[0].epoch.clone() };
+        let old = LogEnd {
+            epoch: announced.lineage[0].epoch.clone(),
+            contiguous: announced.cut,
+            log_id: announced.lineage[0].epoch.clone(),
+        };
         let state = |puppet: &mut Puppet| {
             let follower = &puppet.leads().followers[peer(2).id()];
             (follower.adopted, follower.acked)
@@ -202,7 +263,8 @@ mod tests {
         puppet.greet(&peer(2), beyond);
         assert_eq!(puppet.finals(&peer(2)), [], "nonsense");
         assert_eq!(state(&mut puppet), (false, Seq::ZERO));
-        let adopted = LogEnd { epoch: announced.epoch.clone(), contiguous: announced.cut, ..old.clone() };
+        let adopted =
+            LogEnd { epoch: announced.epoch.clone(), contiguous: announced.cut, ..old.clone() };
         puppet.greet(&peer(2), adopted);
         assert_eq!(puppet.entries(&peer(2)), [(2, 1)], "the view of the new epoch");
         assert_eq!(state(&mut puppet), (true, Seq(1)));
@@ -268,7 +330,11 @@ mod tests {
         let end = LogEnd { contiguous: Seq(2), ..puppet.node.log.end() };
         puppet.greet(&peer(2), end);
         let refused = |message: &Message| matches!(message, Message::Rejected(no) if no.reason == Reason::NotMember && no.ask.is_none());
-        assert_eq!(puppet.told(&peer(2)).iter().filter(|message| refused(message)).count(), 1, "it asks to be let in, and gets a snapshot");
+        assert_eq!(
+            puppet.told(&peer(2)).iter().filter(|message| refused(message)).count(),
+            1,
+            "it asks to be let in, and gets a snapshot"
+        );
         assert_eq!(puppet.told(&peer(3)).iter().filter(|message| refused(message)).count(), 0);
     }
 
@@ -283,7 +349,9 @@ mod tests {
         let links: Vec<_> = puppet
             .out
             .iter()
-            .filter_map(|output| if let Output::Fan { links, .. } = output { Some(links.clone()) } else { None })
+            .filter_map(|output| {
+                if let Output::Fan { links, .. } = output { Some(links.clone()) } else { None }
+            })
             .collect();
         assert_eq!(links, [[puppet.link(&peer(3))]], "the other one has still to be sent it");
     }

@@ -1,8 +1,9 @@
 //! The table from which repeats are told: for each id, its incarnation and the last of its numbers.
 //!
-//! It is asked for every single reading, at several places, and readings of one origin come in runs. So it is a sorted list
-//! that looks first at the row it found last; a tree of names would be searched, name by name, a million times a second.
-//! On the wire it is a map, in the order of the ids.
+//! It is asked for every single reading, at several places, and readings of one origin come in
+//! runs. So it is a sorted list that looks first at the row it found last; a tree of names would be
+//! searched, name by name, a million times a second. On the wire it is a map, in the order of the
+//! ids.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -150,7 +151,9 @@ mod tests {
         for (name, number) in [("b", 1), ("a", 2), ("c", 3), ("a", 4), ("a", 5)] {
             table.set(&id(name), (Incarnation(1), Oseq(number)));
         }
-        let says = |table: &Table| ["a", "b", "c", "d"].map(|name| table.get(&id(name)).map_or(0, |(_, oseq)| oseq.0));
+        let says = |table: &Table| {
+            ["a", "b", "c", "d"].map(|name| table.get(&id(name)).map_or(0, |(_, oseq)| oseq.0))
+        };
         assert_eq!(says(&table), [5, 1, 3, 0]);
         // The row that was found last goes, and another one comes to its place.
         table.remove(&id("a"));

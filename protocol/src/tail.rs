@@ -1,7 +1,8 @@
 //! The retained part of a log: consecutive entries, found by their positions.
 //!
-//! An entry of readings takes up as many positions as it has readings, and may begin and end anywhere; what is asked for is cut
-//! out of it, and what is given up is cut off, without a copy. So whoever asks sees positions, and never how they came together.
+//! An entry of readings takes up as many positions as it has readings, and may begin and end
+//! anywhere; what is asked for is cut out of it, and what is given up is cut off, without a copy.
+//! So whoever asks sees positions, and never how they came together.
 //!
 //! Knows nothing of views, epochs or tables (see `log`).
 
@@ -61,11 +62,13 @@ impl Tail {
     pub(crate) fn between(&self, first: Seq, last: Seq) -> impl Iterator<Item = (Seq, Entry)> {
         let first = first.max(self.base.next());
         let place = self.entries.partition_point(|(at, entry)| at.plus(entry.positions()) <= first);
-        self.entries.range(place..).take_while(move |(at, _)| first.max(*at) <= last).map(move |(at, entry)| {
-            let from = first.max(*at);
-            let end = last.min(at.plus(entry.positions()).previous());
-            (from, entry.part(from.above(*at)..end.next().above(*at)))
-        })
+        self.entries.range(place..).take_while(move |(at, _)| first.max(*at) <= last).map(
+            move |(at, entry)| {
+                let from = first.max(*at);
+                let end = last.min(at.plus(entry.positions()).previous());
+                (from, entry.part(from.above(*at)..end.next().above(*at)))
+            },
+        )
     }
 
     /// Gives up its first entries, up to that position.
@@ -110,7 +113,9 @@ impl Tail {
 
     /// Drops what stands behind that position.
     pub(crate) fn truncate(&mut self, to: Seq) {
-        while let Some((at, entry)) = self.entries.pop_back_if(|(at, entry)| at.plus(entry.positions()) > to.next()) {
+        while let Some((at, entry)) =
+            self.entries.pop_back_if(|(at, entry)| at.plus(entry.positions()) > to.next())
+        {
             self.weight -= entry.weight();
             if at <= to {
                 let entry = entry.part(0..to.next().above(at));
@@ -171,14 +176,17 @@ mod tests {
         let mut numbers = Vec::new();
         for (at, entry) in entries {
             for (place, single) in entry.singly().enumerate() {
-                let Entry::Readings { first, .. } = single else { unreachable!("there is nothing else") };
+                let Entry::Readings { first, .. } = single else {
+                    unreachable!("there is nothing else")
+                };
                 numbers.push((at.0 + place as u64, first.0));
             }
         }
         numbers
     }
 
-    const TOGETHER: [&[u64]; 5] = [&[9], &[1, 1, 1, 1, 1, 1, 1, 1, 1], &[4, 5], &[2, 3, 4], &[8, 1]];
+    const TOGETHER: [&[u64]; 5] =
+        [&[9], &[1, 1, 1, 1, 1, 1, 1, 1, 1], &[4, 5], &[2, 3, 4], &[8, 1]];
 
     #[test]
     fn whatever_is_asked_for_is_there_however_it_came_together() {
@@ -188,8 +196,13 @@ mod tests {
             assert_eq!(identity(&tail), identity(&self::tail(&[9])));
             for first in 9..=21 {
                 for last in 10..=20 {
-                    let expected: Vec<(u64, u64)> = (first.max(11)..=last.min(19)).map(|at| (at, at - 10)).collect();
-                    assert_eq!(numbers(tail.between(Seq(first), Seq(last))), expected, "{sizes:?}, {first} to {last}");
+                    let expected: Vec<(u64, u64)> =
+                        (first.max(11)..=last.min(19)).map(|at| (at, at - 10)).collect();
+                    assert_eq!(
+                        numbers(tail.between(Seq(first), Seq(last))),
+                        expected,
+                        "{sizes:?}, {first} to {last}"
+                    );
                 }
             }
             assert_eq!(numbers(tail.from(Seq(17))), [(17, 7), (18, 8), (19, 9)]);
@@ -204,14 +217,28 @@ mod tests {
                 let gone = front.forget(Seq(cut));
                 let to = cut.clamp(10, 19);
                 let count: u64 = gone.iter().map(Entry::positions).sum();
-                assert_eq!((count, front.base(), front.end()), (to - 10, Seq(to), Seq(19)), "{sizes:?}, {cut}");
-                assert_eq!(numbers(front.from(Seq(1))), (to + 1..=19).map(|at| (at, at - 10)).collect::<Vec<_>>());
+                assert_eq!(
+                    (count, front.base(), front.end()),
+                    (to - 10, Seq(to), Seq(19)),
+                    "{sizes:?}, {cut}"
+                );
+                assert_eq!(
+                    numbers(front.from(Seq(1))),
+                    (to + 1..=19).map(|at| (at, at - 10)).collect::<Vec<_>>()
+                );
                 let mut back = tail(sizes);
                 back.truncate(Seq(cut));
                 assert_eq!((back.base(), back.end()), (Seq(10), Seq(to)), "{sizes:?}, {cut}");
-                assert_eq!(numbers(back.from(Seq(1))), (11..=to).map(|at| (at, at - 10)).collect::<Vec<_>>());
-                let weight = |numbers: std::ops::RangeInclusive<u64>| numbers.map(|n| n + 48).sum::<u64>();
-                assert_eq!((front.weight(), back.weight()), (weight(to - 9..=9), weight(1..=to - 10)));
+                assert_eq!(
+                    numbers(back.from(Seq(1))),
+                    (11..=to).map(|at| (at, at - 10)).collect::<Vec<_>>()
+                );
+                let weight =
+                    |numbers: std::ops::RangeInclusive<u64>| numbers.map(|n| n + 48).sum::<u64>();
+                assert_eq!(
+                    (front.weight(), back.weight()),
+                    (weight(to - 9..=9), weight(1..=to - 10))
+                );
             }
         }
     }
@@ -221,7 +248,16 @@ mod tests {
         let all = 45 + 9 * 48;
         for sizes in TOGETHER {
             let tail = tail(sizes);
-            for (weight, to) in [(all + 1, 10), (all, 10), (all - 1, 11), (all - 49, 11), (all - 50, 12), (57, 18), (56, 19), (0, 19)] {
+            for (weight, to) in [
+                (all + 1, 10),
+                (all, 10),
+                (all - 1, 11),
+                (all - 49, 11),
+                (all - 50, 12),
+                (57, 18),
+                (56, 19),
+                (0, 19),
+            ] {
                 assert_eq!(tail.heavier_than(weight), Seq(to), "{sizes:?}, {weight}");
             }
         }

@@ -1,8 +1,9 @@
 //! Time as the core sees it: a plain number that somebody else reads off a clock.
 //!
-//! The core never asks what time it is. A shell passes CLOCK_MONOTONIC (one clock for the whole machine, so that the
-//! timelines of several processes merge without any synchronisation); the simulator starts at zero. The only
-//! arithmetic is what means something: a moment plus a duration, and the duration between two moments.
+//! The core never asks what time it is. A shell passes CLOCK_MONOTONIC (one clock for the whole
+//! machine, so that the timelines of several processes merge without any synchronisation); the
+//! simulator starts at zero. The only arithmetic is what means something: a moment plus a duration,
+//! and the duration between two moments.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

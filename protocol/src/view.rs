@@ -1,5 +1,5 @@
-//! A view: who is in the group, in which order, and who leads it. Views are entries of the log, so every member sees
-//! the same views at the same places among the readings.
+//! A view: who is in the group, in which order, and who leads it. Views are entries of the log, so
+//! every member sees the same views at the same places among the readings.
 //!
 //! Knows nothing of how a view comes about (see `membership`) or when it is believed (see `log`).
 
@@ -23,7 +23,8 @@ pub struct View {
     pub epoch: Epoch,
     /// Who leads it.
     pub leader: PeerId,
-    /// Everyone in it, lowest priority first: the `orderedPeerList`, with what the `groupView` says of each.
+    /// Everyone in it, lowest priority first: the `orderedPeerList`, with what the `groupView` says
+    /// of each.
     pub members: Roster,
     /// Set in the last view of a group that dissolves into another one: whom to join.
     pub successor: Option<Contact>,
@@ -37,7 +38,14 @@ impl View {
     #[must_use]
     pub fn new(view_id: ViewId, epoch: Epoch, leader: PeerId, mut members: Vec<Contact>) -> Self {
         members.sort_by_key(Contact::priority);
-        Self { view_id, epoch, leader, members: Roster::new(members), successor: None, remarks: Remarks::default() }
+        Self {
+            view_id,
+            epoch,
+            leader,
+            members: Roster::new(members),
+            successor: None,
+            remarks: Remarks::default(),
+        }
     }
 
     /// What the view says of a peer of that name.
@@ -84,11 +92,19 @@ impl View {
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "view {} of epoch {} led by {} [{}]", self.view_id, self.epoch, self.leader, Names(&self.ids()))
+        write!(
+            f,
+            "view {} of epoch {} led by {} [{}]",
+            self.view_id,
+            self.epoch,
+            self.leader,
+            Names(&self.ids())
+        )
     }
 }
 
-/// Who is in a view, in its order, and found by name: a large group asks for a name with every message.
+/// Who is in a view, in its order, and found by name: a large group asks for a name with every
+/// message.
 #[derive(Clone)]
 pub struct Roster(Arc<Listed>);
 
@@ -102,7 +118,8 @@ impl Roster {
     /// Of these, in this order.
     #[must_use]
     pub fn new(contacts: Vec<Contact>) -> Self {
-        let mut by_name: Vec<u32> = (0..u32::try_from(contacts.len()).expect("a frame names no more")).collect();
+        let mut by_name: Vec<u32> =
+            (0..u32::try_from(contacts.len()).expect("a frame names no more")).collect();
         by_name.sort_unstable_by(|a, b| contacts[*a as usize].id().cmp(contacts[*b as usize].id()));
         Self(Arc::new(Listed { contacts, by_name }))
     }
@@ -110,14 +127,17 @@ impl Roster {
     /// Whether a name stands in it twice.
     fn names_twice(&self) -> bool {
         let Listed { contacts, by_name } = &*self.0;
-        by_name.windows(2).any(|pair| contacts[pair[0] as usize].id() == contacts[pair[1] as usize].id())
+        by_name
+            .windows(2)
+            .any(|pair| contacts[pair[0] as usize].id() == contacts[pair[1] as usize].id())
     }
 
     /// What it says of a peer of that name.
     #[must_use]
     pub fn find(&self, id: &PeerId) -> Option<&Contact> {
         let Listed { contacts, by_name } = &*self.0;
-        let place = by_name.binary_search_by(|place| contacts[*place as usize].id().cmp(id)).ok()?;
+        let place =
+            by_name.binary_search_by(|place| contacts[*place as usize].id().cmp(id)).ok()?;
         Some(&contacts[by_name[place] as usize])
     }
 }
@@ -162,7 +182,11 @@ impl<'de> Deserialize<'de> for Roster {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let roster = Self::new(bounded::list::<_, _, MEMBERS_MOST>(deserializer)?);
         // Quorums are counted over the list, and names are looked for in it.
-        if roster.names_twice() { Err(de::Error::custom("a list that names one peer twice")) } else { Ok(roster) }
+        if roster.names_twice() {
+            Err(de::Error::custom("a list that names one peer twice"))
+        } else {
+            Ok(roster)
+        }
     }
 }
 
@@ -195,10 +219,19 @@ mod tests {
         for listed in [&[][..], &[4], &[4, 9, 1, 10, 7]] {
             let roster = Roster::new(listed.iter().map(|n| peer(*n)).collect());
             for n in 0..12 {
-                assert_eq!(roster.find(peer(n).id()).is_some(), listed.contains(&n), "{n} of {listed:?}");
+                assert_eq!(
+                    roster.find(peer(n).id()).is_some(),
+                    listed.contains(&n),
+                    "{n} of {listed:?}"
+                );
             }
             assert!(listed.iter().all(|n| roster.find(peer(*n).id()) == Some(&peer(*n))));
-            assert!(roster.iter().map(|contact| contact.id().clone()).eq(listed.iter().map(|n| PeerId::new(&format!("p{n}")).unwrap())));
+            assert!(
+                roster
+                    .iter()
+                    .map(|contact| contact.id().clone())
+                    .eq(listed.iter().map(|n| PeerId::new(&format!("p{n}")).unwrap()))
+            );
         }
     }
 }

@@ -9,7 +9,11 @@ const README: &str = include_str!("../../README.md");
 
 /// Knob, default and fast profile, as the README tells them.
 fn told() -> BTreeMap<String, (String, String)> {
-    let table = README.lines().skip_while(|line| !line.starts_with("| Knob |")).skip(2).take_while(|line| line.starts_with('|'));
+    let table = README
+        .lines()
+        .skip_while(|line| !line.starts_with("| Knob |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     let rows = table.map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let fast = if cells[3] == "same" { cells[2] } else { cells[3] };

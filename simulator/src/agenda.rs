@@ -1,7 +1,9 @@
-//! What is still to come: one binary heap keyed by time, then by a drawn tie-break, then by insertion.
+//! What is still to come: one binary heap keyed by time, then by a drawn tie-break, then by
+//! insertion.
 //!
-//! Two things that fall on the same microsecond have no order in the world, so the seed draws one. Nothing is ever
-//! taken out early: what has become meaningless (a dead process's timer) is recognised when its time comes.
+//! Two things that fall on the same microsecond have no order in the world, so the seed draws one.
+//! Nothing is ever taken out early: what has become meaningless (a dead process's timer) is
+//! recognised when its time comes.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

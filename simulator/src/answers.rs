@@ -1,7 +1,9 @@
-//! What a node would answer: every word that somebody could say to it at this moment, each said to a copy of it.
+//! What a node would answer: every word that somebody could say to it at this moment, each said to
+//! a copy of it.
 //!
-//! Stories show what happens; this shows what does not: words of the past, to the wrong peer, out of turn. Each copy is left
-//! alone afterwards for as long as it takes to miss somebody, so that what it only remembers comes to light, too.
+//! Stories show what happens; this shows what does not: words of the past, to the wrong peer, out
+//! of turn. Each copy is left alone afterwards for as long as it takes to miss somebody, so that
+//! what it only remembers comes to light, too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,8 +13,9 @@ use bytes::Bytes;
 use protocol::config::Guarantee;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use protocol::message::{
-    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
-    MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest,
+    Leading, LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Requests,
+    Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use protocol::node::Node;
 use protocol::note::Level;
@@ -42,7 +45,8 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Asks a node of a cluster, over one of its links, or over a new one where none leads to the speaker.
+    /// Asks a node of a cluster, over one of its links, or over a new one where none leads to the
+    /// speaker.
     pub(crate) fn new(
         node: &Node,
         now: Time,
@@ -53,7 +57,8 @@ impl<'a> Asked<'a> {
         cluster: u64,
     ) -> Self {
         let (mut node, mut speaker) = (node.clone(), speaking.contact().clone());
-        let mut known = links.iter().find(|(_, other)| *other == speaker.id()).map(|(link, _)| *link);
+        let mut known =
+            links.iter().find(|(_, other)| *other == speaker.id()).map(|(link, _)| *link);
         if ghost {
             speaker.member.inc = Incarnation(speaker.member.inc.0 - 1);
             speaker.birth += 1;
@@ -61,9 +66,19 @@ impl<'a> Asked<'a> {
         }
         let link = known.unwrap_or_else(|| {
             let (link, mut out) = (LinkId::accepted(NEW_LINK), Vec::new());
-            let end = LogEnd { epoch: speaking.epoch(), contiguous: speaking.status().contiguous, log_id: speaking.log_id() };
+            let end = LogEnd {
+                epoch: speaking.epoch(),
+                contiguous: speaking.status().contiguous,
+                log_id: speaking.log_id(),
+            };
             let knows = Some(node.contact().member.inc);
-            let hello = Message::Hello(Hello { cluster, from: speaker.clone(), link: NEW_LINK, end, knows });
+            let hello = Message::Hello(Hello {
+                cluster,
+                from: speaker.clone(),
+                link: NEW_LINK,
+                end,
+                knows,
+            });
             node.handle(now, Input::LinkUp { link }, &mut out);
             node.handle(now, Input::Received { link, messages: vec![hello] }, &mut out);
             links.insert(link, speaker.id().clone());
@@ -72,7 +87,8 @@ impl<'a> Asked<'a> {
         Self { node, now, cluster, speaker, link, links, said, third }
     }
 
-    /// A paragraph for each effect, with the words that have it; those that have none are not named.
+    /// A paragraph for each effect, with the words that have it; those that have none are not
+    /// named.
     pub(crate) fn tell(&self) -> String {
         let silence = self.effect(None);
         let mut effects: Vec<(Effect, Named)> = Vec::new();
@@ -94,7 +110,10 @@ impl<'a> Asked<'a> {
         }
         let mut text = format!("{} is {}\n", self.node.contact().id(), state(&self.node));
         for (effect, words) in effects {
-            let words: Vec<String> = words.iter().map(|(verb, details)| format!("{verb} {}", details.join(", "))).collect();
+            let words: Vec<String> = words
+                .iter()
+                .map(|(verb, details)| format!("{verb} {}", details.join(", ")))
+                .collect();
             wrap(&mut text, &format!("{}:", words.join("; ")));
             for line in effect.beside(&silence) {
                 writeln!(text, "    {line}").expect("writing to a String cannot fail");
@@ -109,12 +128,24 @@ impl<'a> Asked<'a> {
         let (link, from, cluster) = (self.link, self.speaker.address, self.cluster);
         let mut inputs = Vec::new();
         for (detail, message) in self.words() {
-            if matches!(message, Message::Coordinator(_) | Message::NewPeerRequest(_) | Message::Rejected(_)) {
-                let datagram = Datagram { cluster, from: self.speaker.clone(), count: NEW_LINK, message: message.clone() };
+            if matches!(
+                message,
+                Message::Coordinator(_) | Message::NewPeerRequest(_) | Message::Rejected(_)
+            ) {
+                let datagram = Datagram {
+                    cluster,
+                    from: self.speaker.clone(),
+                    count: NEW_LINK,
+                    message: message.clone(),
+                };
                 let input = Input::Heard { from, datagram: Box::new(datagram) };
                 inputs.push((format!("~{}", message.verb()), detail.clone(), input));
             }
-            inputs.push((message.verb().to_owned(), detail, Input::Received { link, messages: vec![message] }));
+            inputs.push((
+                message.verb().to_owned(),
+                detail,
+                Input::Received { link, messages: vec![message] },
+            ));
         }
         inputs.sort_by_key(|(verb, _, _)| verb.starts_with('~'));
         inputs
@@ -133,7 +164,9 @@ impl<'a> Asked<'a> {
             out.clear();
             node.handle(at, Input::Wake, &mut out);
             let lines = out.iter().filter_map(|output| self.line(output, false));
-            later.extend(lines.map(|line| format!("+{} ms {line}", (at.as_micros() - self.now.as_micros()) / 1_000)));
+            later.extend(lines.map(|line| {
+                format!("+{} ms {line}", (at.as_micros() - self.now.as_micros()) / 1_000)
+            }));
         }
         later.push(format!("at last {}", state(&node)));
         Effect { said, then, later }
@@ -143,34 +176,67 @@ impl<'a> Asked<'a> {
     fn line(&self, output: &Output, answer: bool) -> Option<String> {
         let to = |link: &LinkId| self.links.get(link).map_or("?", PeerId::as_str);
         match output {
-            Output::Send { message, .. } | Output::Fan { message, .. } if !answer && message.is_routine() => None,
+            Output::Send { message, .. } | Output::Fan { message, .. }
+                if !answer && message.is_routine() =>
+            {
+                None
+            }
             Output::Send { link, message } => Some(format!("-> {} {}", to(link), words(message))),
-            Output::Fan { links, message } => Some(format!("-> {} {}", links.iter().map(to).collect::<Vec<_>>().join(" "), words(message))),
+            Output::Fan { links, message } => Some(format!(
+                "-> {} {}",
+                links.iter().map(to).collect::<Vec<_>>().join(" "),
+                words(message)
+            )),
             // Beacons come all the time.
-            Output::Broadcast { datagram } if matches!(datagram.message, Message::Coordinator(_)) => None,
+            Output::Broadcast { datagram }
+                if matches!(datagram.message, Message::Coordinator(_)) =>
+            {
+                None
+            }
             Output::Broadcast { datagram } => Some(format!("~> * {}", words(&datagram.message))),
-            Output::Whisper { to, datagram } => Some(format!("~> {to} {}", words(&datagram.message))),
+            Output::Whisper { to, datagram } => {
+                Some(format!("~> {to} {}", words(&datagram.message)))
+            }
             Output::Dial { to, .. } => Some(format!("dials {to}")),
             Output::HangUp { link } => Some(format!("hangs up on {}", to(link))),
-            Output::Deliver(Delivery::Run(run)) if run.readings.len() > 1 => Some(format!("hands over #{} to #{}", run.first, run.last())),
+            Output::Deliver(Delivery::Run(run)) if run.readings.len() > 1 => {
+                Some(format!("hands over #{} to #{}", run.first, run.last()))
+            }
             Output::Deliver(Delivery::Run(run)) => Some(format!("hands over #{}", run.first)),
-            Output::Deliver(other @ (Delivery::Gap { .. } | Delivery::Lost { .. })) => Some(format!("hands over {other:?}")),
+            Output::Deliver(other @ (Delivery::Gap { .. } | Delivery::Lost { .. })) => {
+                Some(format!("hands over {other:?}"))
+            }
             // The others have notes that say the same.
-            Output::Deliver(Delivery::View(_) | Delivery::Repeat { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. }) => None,
+            Output::Deliver(
+                Delivery::View(_)
+                | Delivery::Repeat { .. }
+                | Delivery::Diverged { .. }
+                | Delivery::Merged { .. },
+            ) => None,
             Output::Accepted { .. } | Output::Published { .. } => output.fate(),
             Output::Asked { from, .. } => Some(format!("is asked by {}", from.id)),
             Output::Answered { .. } => Some("is answered".to_owned()),
             Output::Acknowledged { .. } => {
                 let mut sentences = Vec::new();
-                output.notes_of_readings(|note| sentences.push(note.sentence(self.node.contact().id())));
+                output.notes_of_readings(|note| {
+                    sentences.push(note.sentence(self.node.contact().id()))
+                });
                 Some(sentences.join(" "))
             }
-            Output::Refused { place, why } => Some(format!("reading at place {place} is refused: {why:?}")),
-            Output::Note(note) if is_told(note) && note.level() != Level::Debug => {
-                Some(note.sentence(self.node.contact().id()).lines().next().unwrap_or_default().to_owned())
+            Output::Refused { place, why } => {
+                Some(format!("reading at place {place} is refused: {why:?}"))
             }
+            Output::Note(note) if is_told(note) && note.level() != Level::Debug => Some(
+                note.sentence(self.node.contact().id())
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
             Output::Note(_) => None,
-            Output::Persist { incarnation, veteran } => Some(format!("stores incarnation {incarnation}, veteran {veteran}")),
+            Output::Persist { incarnation, veteran } => {
+                Some(format!("stores incarnation {incarnation}, veteran {veteran}"))
+            }
             Output::Stop(reason) => Some(format!("stops: {reason:?}")),
         }
     }
@@ -224,11 +290,16 @@ impl Effect {
         if self.then != silence.then {
             lines.push(format!("is {}", self.then));
         }
-        let missing =
-            |of: &[String], other: &[String]| -> Vec<String> { of.iter().filter(|line| !other.contains(line)).cloned().collect() };
+        let missing = |of: &[String], other: &[String]| -> Vec<String> {
+            of.iter().filter(|line| !other.contains(line)).cloned().collect()
+        };
         let others = missing(&self.later, &silence.later);
         if others.is_empty() {
-            lines.extend(missing(&silence.later, &self.later).first().map(|line| format!("and never: {line}")));
+            lines.extend(
+                missing(&silence.later, &self.later)
+                    .first()
+                    .map(|line| format!("and never: {line}")),
+            );
         }
         lines.extend(others.into_iter().map(|line| format!("later: {line}")));
         lines
@@ -240,9 +311,11 @@ fn state(node: &Node) -> String {
     let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
     let (phase, epoch, promised) = (node.phase(), &status.epoch, &status.promised);
     let members = status.members.iter().map(PeerId::as_str).collect::<Vec<_>>().join(" ");
-    let (contiguous, delivered, stable, ordered) = (status.contiguous, status.delivered, status.stable, status.ordered);
+    let (contiguous, delivered, stable, ordered) =
+        (status.contiguous, status.delivered, status.stable, status.ordered);
     format!(
-        "{phase} under {leader}, epoch {epoch}, promised {promised}, view {} [{members}], holds {contiguous}, delivered {delivered}, stable {stable}, own {ordered}",
+        "{phase} under {leader}, epoch {epoch}, promised {promised}, view {} [{members}], holds \
+         {contiguous}, delivered {delivered}, stable {stable}, own {ordered}",
         status.view_id
     )
 }
@@ -255,14 +328,30 @@ fn words(message: &Message) -> String {
             let asked = if word.ask.is_some() { ", asked" } else { "" };
             format!("{message} ({}{you}{asked})", word.size)
         }
-        Message::Rejected(Rejected { ask, .. }) => format!("{message}{}", if ask.is_some() { " (asked)" } else { "" }),
+        Message::Rejected(Rejected { ask, .. }) => {
+            format!("{message}{}", if ask.is_some() { " (asked)" } else { "" })
+        }
         Message::HeartbeatAck(ack) => format!("{message} lag {}", ack.lag),
         Message::SeqSyncResponse(answer) => {
-            let views = answer.views.iter().map(|(seq, view)| format!("{}@{seq}", view.view_id)).collect::<Vec<_>>().join(" ");
-            format!("{message} (rows {}, stable {}, views {views})", answer.lineage.len(), answer.stable)
+            let views = answer
+                .views
+                .iter()
+                .map(|(seq, view)| format!("{}@{seq}", view.view_id))
+                .collect::<Vec<_>>()
+                .join(" ");
+            format!(
+                "{message} (rows {}, stable {}, views {views})",
+                answer.lineage.len(),
+                answer.stable
+            )
         }
         Message::NewPeerRequest(join) => {
-            format!("{message} (promised {}, holds {}, rows {})", join.promised, join.contiguous, join.lineage.len())
+            format!(
+                "{message} (promised {}, holds {}, rows {})",
+                join.promised,
+                join.contiguous,
+                join.lineage.len()
+            )
         }
         other => other.to_string(),
     }
@@ -273,7 +362,8 @@ struct Facts {
     me: Contact,
     speaker: Contact,
     third: Contact,
-    /// Epochs to name, each with its name: before, of and after the node's log, and the one it has promised.
+    /// Epochs to name, each with its name: before, of and after the node's log, and the one it has
+    /// promised.
     epochs: Vec<(&'static str, Epoch)>,
     /// Questions to answer.
     asks: Vec<(&'static str, Option<u64>)>,
@@ -301,11 +391,20 @@ impl Facts {
             epochs.push(("promised", promised.clone()));
         }
         epochs.push(("new", higher));
-        let view = node.entries().filter_map(|(_, _, entry)| if let Entry::View(view) = entry { Some(view.clone()) } else { None }).last();
+        let view = node
+            .entries()
+            .filter_map(
+                |(_, _, entry)| {
+                    if let Entry::View(view) = entry { Some(view.clone()) } else { None }
+                },
+            )
+            .last();
         let last_of = |member: &Member| {
             let number = |entry: &Entry| match entry {
                 Entry::Readings { origin, first, .. } if origin == member => Some(*first),
-                Entry::Readings { .. } | Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => None,
+                Entry::Readings { .. } | Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => {
+                    None
+                }
             };
             node.entries().filter_map(|(_, _, entry)| number(&entry)).max().unwrap_or_default()
         };
@@ -313,7 +412,12 @@ impl Facts {
             me: node.contact().clone(),
             speaker: (*speaker).clone(),
             third: (*third).clone(),
-            asks: vec![("unasked", None), ("asked", Some(said.ask)), ("claimed", Some(promised.round)), ("mistaken", Some(1 << 63 | 7))],
+            asks: vec![
+                ("unasked", None),
+                ("asked", Some(said.ask)),
+                ("claimed", Some(promised.round)),
+                ("mistaken", Some(1 << 63 | 7)),
+            ],
             epochs,
             own,
             log_id: node.log_id(),
@@ -328,7 +432,9 @@ impl Facts {
 
     /// Everything with an epoch.
     fn in_epochs(&self, words: &mut Words, what: &str, message: impl Fn(&Epoch) -> Message) {
-        words.extend(self.epochs.iter().map(|(name, epoch)| (format!("{what}{name}"), message(epoch))));
+        words.extend(
+            self.epochs.iter().map(|(name, epoch)| (format!("{what}{name}"), message(epoch))),
+        );
     }
 
     /// Everything that answers.
@@ -339,15 +445,31 @@ impl Facts {
     fn say_beats(&self, words: &mut Words) {
         let beat = |epoch: &Epoch, high: Seq, stable: Seq, all_have| {
             let (epoch, echo, last_oseq) = (epoch.clone(), Some(1), self.own_oseq);
-            Message::Heartbeat(Heartbeat { epoch, beat: 1_000, high, stable, all_have, echo, last_oseq })
+            Message::Heartbeat(Heartbeat {
+                epoch,
+                beat: 1_000,
+                high,
+                stable,
+                all_have,
+                echo,
+                last_oseq,
+            })
         };
         self.in_epochs(words, "", |epoch| beat(epoch, self.end, self.stable, None));
-        words.push(("two ahead".to_owned(), beat(&self.own, self.end.plus(2), self.end.plus(1), Some(self.end))));
-        let ack = |epoch: &Epoch, beat, contiguous| Message::HeartbeatAck(HeartbeatAck { epoch: epoch.clone(), beat, contiguous, lag: 0 });
+        words.push((
+            "two ahead".to_owned(),
+            beat(&self.own, self.end.plus(2), self.end.plus(1), Some(self.end)),
+        ));
+        let ack = |epoch: &Epoch, beat, contiguous| {
+            Message::HeartbeatAck(HeartbeatAck { epoch: epoch.clone(), beat, contiguous, lag: 0 })
+        };
         self.in_epochs(words, "", |epoch| ack(epoch, self.beat, self.end));
         words.push(("of no beat".to_owned(), ack(&self.own, self.beat + 1, self.end)));
         words.push(("without a log".to_owned(), ack(&self.own, self.beat, Seq::ZERO)));
-        self.in_epochs(words, "", |epoch| Message::OrderedAck { epoch: epoch.clone(), contiguous: self.end });
+        self.in_epochs(words, "", |epoch| Message::OrderedAck {
+            epoch: epoch.clone(),
+            contiguous: self.end,
+        });
         let beyond = Message::OrderedAck { epoch: self.own.clone(), contiguous: self.end.plus(1) };
         words.push(("of more than there is".to_owned(), beyond));
     }
@@ -358,19 +480,39 @@ impl Facts {
             Message::Election(Election { ask: 1 << 63 | 1, candidate: candidate.clone(), end })
         };
         let none = Epoch::none();
-        words.push(("for a first view".to_owned(), election(&self.speaker, &none, Seq::ZERO, &none)));
-        words.push(("for a third".to_owned(), election(&self.third, &self.own, self.end, &self.log_id)));
+        words.push((
+            "for a first view".to_owned(),
+            election(&self.speaker, &none, Seq::ZERO, &none),
+        ));
+        words.push((
+            "for a third".to_owned(),
+            election(&self.third, &self.own, self.end, &self.log_id),
+        ));
         self.in_epochs(words, "", |epoch| election(&self.speaker, epoch, self.end, &self.log_id));
-        words.push(("own, ahead".to_owned(), election(&self.speaker, &self.own, self.end.plus(1), &self.log_id)));
+        words.push((
+            "own, ahead".to_owned(),
+            election(&self.speaker, &self.own, self.end.plus(1), &self.log_id),
+        ));
         self.as_answers(words, "", |ask| Message::Ok { ask: ask.unwrap_or_default() });
         self.as_answers(words, "", |ask| Message::Clear { ask: ask.unwrap_or_default() });
         words.push(("of now".to_owned(), Message::ViewSyncRequest { ask: 1 << 63 | 1 }));
-        for (who, leader) in [("of itself", &self.speaker), ("of you", &self.me), ("of a third", &self.third)] {
+        for (who, leader) in
+            [("of itself", &self.speaker), ("of you", &self.me), ("of a third", &self.third)]
+        {
             for (name, epoch) in &self.epochs {
                 for (how, ask) in &self.asks {
                     for (names, names_you, size) in [("", true, 1), (" unnamed", false, 9)] {
-                        let word = Coordinator { leader: leader.clone(), epoch: epoch.clone(), size, ask: *ask, names_you };
-                        words.push((format!("{who} {name} {how}{names}"), Message::Coordinator(word)));
+                        let word = Coordinator {
+                            leader: leader.clone(),
+                            epoch: epoch.clone(),
+                            size,
+                            ask: *ask,
+                            names_you,
+                        };
+                        words.push((
+                            format!("{who} {name} {how}{names}"),
+                            Message::Coordinator(word),
+                        ));
                     }
                 }
             }
@@ -379,22 +521,39 @@ impl Facts {
 
     fn say_claims(&self, words: &mut Words) {
         let request = |claimant: &Contact, epoch: &Epoch, view: Option<View>| {
-            Message::SeqSyncRequest(SyncRequest { epoch: epoch.clone(), claimant: claimant.clone(), view })
+            Message::SeqSyncRequest(SyncRequest {
+                epoch: epoch.clone(),
+                claimant: claimant.clone(),
+                view,
+            })
         };
-        let owned = |epoch: &Epoch| Epoch { round: epoch.round, owner: self.speaker.member.clone() };
-        self.in_epochs(words, "with its view ", |epoch| request(&self.speaker, &owned(epoch), self.view.clone()));
-        self.in_epochs(words, "for a first view ", |epoch| request(&self.speaker, &owned(epoch), None));
+        let owned =
+            |epoch: &Epoch| Epoch { round: epoch.round, owner: self.speaker.member.clone() };
+        self.in_epochs(words, "with its view ", |epoch| {
+            request(&self.speaker, &owned(epoch), self.view.clone())
+        });
+        self.in_epochs(words, "for a first view ", |epoch| {
+            request(&self.speaker, &owned(epoch), None)
+        });
         let newest = &self.epochs[self.epochs.len() - 1].1;
         let other = Epoch { owner: self.third.member.clone(), ..newest.clone() };
         words.push(("for a third".to_owned(), request(&self.third, newest, self.view.clone())));
-        words.push(("for an epoch of a third".to_owned(), request(&self.speaker, &other, self.view.clone())));
+        words.push((
+            "for an epoch of a third".to_owned(),
+            request(&self.speaker, &other, self.view.clone()),
+        ));
         for (who, member) in [("with you", Some(&self.me)), ("without you", None)] {
             let members = [Some(&self.speaker), member].into_iter().flatten().cloned().collect();
             let view_id = self.view.as_ref().map_or(ViewId::ZERO, |view| view.view_id).next();
             let view = View::new(view_id, self.own.clone(), self.speaker.id().clone(), members);
-            words.push((format!("with the next view {who}"), request(&self.speaker, newest, Some(view))));
+            words.push((
+                format!("with the next view {who}"),
+                request(&self.speaker, newest, Some(view)),
+            ));
         }
-        let rows = |epoch: &Epoch| if epoch.is_none() { vec![] } else { vec![Row { epoch: epoch.clone(), first: Seq(1) }] };
+        let rows = |epoch: &Epoch| {
+            if epoch.is_none() { vec![] } else { vec![Row { epoch: epoch.clone(), first: Seq(1) }] }
+        };
         for (what, epoch, contiguous) in [
             ("as long", &self.own, self.end),
             ("longer", &self.own, self.end.plus(1)),
@@ -415,10 +574,18 @@ impl Facts {
             self.in_epochs(words, &format!("{what} "), |epoch| {
                 let list = list.iter().map(|contact| contact.member.clone()).collect();
                 let (leader, lineage) = (leader.clone(), rows(&self.log_id));
-                Message::SeqSyncFinal(SyncFinal { epoch: epoch.clone(), leader, cut: self.end, lineage, list })
+                Message::SeqSyncFinal(SyncFinal {
+                    epoch: epoch.clone(),
+                    leader,
+                    cut: self.end,
+                    lineage,
+                    list,
+                })
             });
         }
-        for (who, successor) in [("itself", &self.speaker), ("you", &self.me), ("a third", &self.third)] {
+        for (who, successor) in
+            [("itself", &self.speaker), ("you", &self.me), ("a third", &self.third)]
+        {
             self.in_epochs(words, &format!("to {who} "), |epoch| Message::Handover {
                 successor: successor.id().clone(),
                 epoch: epoch.clone(),
@@ -427,14 +594,30 @@ impl Facts {
     }
 
     fn say_entries(&self, words: &mut Words) {
-        let data = |oseq: Oseq| Entry::one(self.speaker.member.clone(), oseq, Guarantee::Agreed, Bytes::from_static(b"x"), 0);
-        for (what, first) in [("next", self.end.next()), ("last", self.end), ("next but one", self.end.plus(2))] {
+        let data = |oseq: Oseq| {
+            Entry::one(
+                self.speaker.member.clone(),
+                oseq,
+                Guarantee::Agreed,
+                Bytes::from_static(b"x"),
+                0,
+            )
+        };
+        for (what, first) in
+            [("next", self.end.next()), ("last", self.end), ("next but one", self.end.plus(2))]
+        {
             self.in_epochs(words, &format!("the {what} "), |epoch| {
                 let (epoch, run) = (epoch.clone(), vec![data(self.speaker_oseq.next())]);
                 Message::Ordered(Ordered { epoch, first, run, stable: self.stable, repair: None })
             });
         }
-        let stable = Ordered { epoch: self.own.clone(), first: self.end.next(), run: vec![], stable: self.end, repair: None };
+        let stable = Ordered {
+            epoch: self.own.clone(),
+            first: self.end.next(),
+            run: vec![],
+            stable: self.end,
+            repair: None,
+        };
         words.push(("nothing, all stable".to_owned(), Message::Ordered(stable)));
         for (what, first) in [("of the first", Seq(1)), ("of the next", self.end.next())] {
             self.as_answers(words, &format!("repair {what} "), |repair| {
@@ -448,24 +631,49 @@ impl Facts {
             ("with a hole", &self.speaker, self.speaker_oseq.plus(3)),
             ("of a third", &self.third, Oseq(1)),
         ] {
-            let run = vec![Wish::Readings { guarantee: Guarantee::Agreed, readings: Readings::one(Bytes::from_static(b"y"), 0) }];
+            let run = vec![Wish::Readings {
+                guarantee: Guarantee::Agreed,
+                readings: Readings::one(Bytes::from_static(b"y"), 0),
+            }];
             let requests = Requests { origin: origin.member.clone(), first, run };
             words.push((what.to_owned(), Message::SequencerRequest(requests)));
         }
-        for (what, from, to) in [("all", Seq(1), self.end), ("the next", self.end.next(), self.end.next())] {
+        for (what, from, to) in
+            [("all", Seq(1), self.end), ("the next", self.end.next(), self.end.next())]
+        {
             self.in_epochs(words, &format!("{what} "), |epoch| {
-                Message::MissingSeqRequest(MissingRequest { ask: 1 << 63 | 1, epoch: epoch.clone(), from, to })
+                Message::MissingSeqRequest(MissingRequest {
+                    ask: 1 << 63 | 1,
+                    epoch: epoch.clone(),
+                    from,
+                    to,
+                })
             });
         }
-        let none = MissingRequest { ask: 1 << 63 | 1, epoch: self.own.clone(), from: Seq::ZERO, to: self.end };
+        let none = MissingRequest {
+            ask: 1 << 63 | 1,
+            epoch: self.own.clone(),
+            from: Seq::ZERO,
+            to: self.end,
+        };
         words.push(("from nothing own".to_owned(), Message::MissingSeqRequest(none)));
-        for (what, at) in
-            [("", None), ("with a snapshot at the next ", Some(self.end.next())), ("with a snapshot far ahead ", Some(self.end.plus(9)))]
-        {
+        for (what, at) in [
+            ("", None),
+            ("with a snapshot at the next ", Some(self.end.next())),
+            ("with a snapshot far ahead ", Some(self.end.plus(9))),
+        ] {
             self.as_answers(words, what, |ask| {
                 let rows = vec![Row { epoch: self.log_id.clone(), first: Seq(1) }];
-                let snapshot = at.map(|seq| Snapshot { seq, view: self.view.clone(), table: Table::new(), lineage: rows });
-                Message::MissingSeqNotFound(MissingAnswer { ask: ask.unwrap_or_default(), snapshot })
+                let snapshot = at.map(|seq| Snapshot {
+                    seq,
+                    view: self.view.clone(),
+                    table: Table::new(),
+                    lineage: rows,
+                });
+                Message::MissingSeqNotFound(MissingAnswer {
+                    ask: ask.unwrap_or_default(),
+                    snapshot,
+                })
             });
         }
     }
@@ -483,11 +691,16 @@ impl Facts {
             ("BUSY", Reason::Busy),
         ];
         for (name, reason) in reasons {
-            self.as_answers(words, &format!("{name} "), |ask| Message::Rejected(Rejected { ask, reason: reason.clone() }));
+            self.as_answers(words, &format!("{name} "), |ask| {
+                Message::Rejected(Rejected { ask, reason: reason.clone() })
+            });
         }
         for (how, ask) in &self.asks {
             self.in_epochs(words, &format!("STALE {how} for "), |promised| {
-                Message::Rejected(Rejected { ask: *ask, reason: Reason::Stale { promised: promised.clone() } })
+                Message::Rejected(Rejected {
+                    ask: *ask,
+                    reason: Reason::Stale { promised: promised.clone() },
+                })
             });
         }
         words.push(("of now".to_owned(), Message::Leave));
@@ -497,11 +710,22 @@ impl Facts {
         let join = |promised: &Epoch, contiguous, lineage: Vec<Row>, leading| {
             let (from, promised) = (self.speaker.clone(), promised.clone());
             let veteran = false;
-            Message::NewPeerRequest(JoinRequest { ask: 1 << 63 | 1, from, promised, contiguous, lineage, leading, veteran, recent: 0 })
+            Message::NewPeerRequest(JoinRequest {
+                ask: 1 << 63 | 1,
+                from,
+                promised,
+                contiguous,
+                lineage,
+                leading,
+                veteran,
+                recent: 0,
+            })
         };
         words.push(("of a newcomer".to_owned(), join(&Epoch::none(), Seq::ZERO, vec![], None)));
         let rows = vec![Row { epoch: self.log_id.clone(), first: Seq(1) }];
-        self.in_epochs(words, "with the promise ", |epoch| join(epoch, self.end, rows.clone(), None));
+        self.in_epochs(words, "with the promise ", |epoch| {
+            join(epoch, self.end, rows.clone(), None)
+        });
         for (what, size) in [("a smaller group", 1), ("a larger group", 9)] {
             self.in_epochs(words, &format!("of the leader of {what} "), |epoch| {
                 join(epoch, self.end, vec![], Some(Leading { epoch: epoch.clone(), size }))
@@ -509,9 +733,18 @@ impl Facts {
         }
         for (how, ask) in &self.asks {
             self.in_epochs(words, &format!("{how} "), |epoch| {
-                let (table, lineage, view) = (Table::new(), vec![Row { epoch: epoch.clone(), first: Seq(1) }], self.view.clone());
+                let (table, lineage, view) = (
+                    Table::new(),
+                    vec![Row { epoch: epoch.clone(), first: Seq(1) }],
+                    self.view.clone(),
+                );
                 let snapshot = Snapshot { seq: Seq::ZERO, view, table, lineage };
-                Message::Added(Added { ask: ask.unwrap_or_default(), epoch: epoch.clone(), snapshot, view_at: Seq(1) })
+                Message::Added(Added {
+                    ask: ask.unwrap_or_default(),
+                    epoch: epoch.clone(),
+                    snapshot,
+                    view_at: Seq(1),
+                })
             });
         }
     }
@@ -521,5 +754,6 @@ impl Facts {
 const WIDTH: usize = 130;
 /// A number that no link of a script has.
 const NEW_LINK: u64 = 1 << 20;
-/// For so long a copy is left alone: long enough to miss somebody and to give up waiting, with the knobs of `fast`.
+/// For so long a copy is left alone: long enough to miss somebody and to give up waiting, with the
+/// knobs of `fast`.
 const ALONE: Duration = Duration::from_millis(900);

@@ -1,7 +1,8 @@
 //! A machine's clock: it may run fast or slow, and it may jump ahead.
 //!
-//! Nodes are told what their own clock shows, and nothing else; what is recorded carries the world's time, so that
-//! ground truth stays true. A clock never runs backwards, because CLOCK_MONOTONIC does not.
+//! Nodes are told what their own clock shows, and nothing else; what is recorded carries the
+//! world's time, so that ground truth stays true. A clock never runs backwards, because
+//! CLOCK_MONOTONIC does not.
 
 use std::time::Duration;
 
@@ -21,13 +22,22 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that starts with the world's and runs so much faster, in millionths.
     pub(crate) fn new(drift_ppm: i32) -> Self {
-        Self { since: Time::ZERO, shown: Time::ZERO, drift_ppm: drift_ppm.clamp(-DRIFT_MAX, DRIFT_MAX) }
+        Self {
+            since: Time::ZERO,
+            shown: Time::ZERO,
+            drift_ppm: drift_ppm.clamp(-DRIFT_MAX, DRIFT_MAX),
+        }
     }
 
     /// What it shows.
     pub(crate) fn read(&self, now: Time) -> Time {
         let passed = u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX);
-        self.shown + Duration::from_micros(if self.drift_ppm == 0 { passed } else { scale(passed, self.rate(), MILLION) })
+        self.shown
+            + Duration::from_micros(if self.drift_ppm == 0 {
+                passed
+            } else {
+                scale(passed, self.rate(), MILLION)
+            })
     }
 
     /// The first moment of the world at which it shows at least that much.
@@ -78,7 +88,10 @@ mod tests {
                 let at = clock.when(deadline);
                 assert!(clock.read(at) >= deadline, "drift {drift}");
                 let before = Time::from_micros(at.as_micros() - 1);
-                assert!(at == Time::from_micros(1_000) || clock.read(before) < deadline, "drift {drift}: {at} is late for {deadline}");
+                assert!(
+                    at == Time::from_micros(1_000) || clock.read(before) < deadline,
+                    "drift {drift}: {at} is late for {deadline}"
+                );
             }
         }
     }

@@ -1,11 +1,12 @@
 //! A TCP connection: two ends, and an ordered stream each way.
 //!
-//! What is modelled is what a program can see of TCP: order, delay, a kernel that buffers a bounded amount and takes
-//! connections for a process that is stopped, an end of the stream that comes after the data, and resets that do not
-//! wait for it. What is not sent yet because the kernel's buffer is full waits in user space, control before bulk, as
-//! in the shell. A cut direction stands still, and goes on at TCP's next retransmission after the cut is mended: each pause
-//! between two of them is twice the one before. A direction that has been forgotten on the way never goes on, and nobody
-//! is told. Segments and windows are not modelled.
+//! What is modelled is what a program can see of TCP: order, delay, a kernel that buffers a bounded
+//! amount and takes connections for a process that is stopped, an end of the stream that comes
+//! after the data, and resets that do not wait for it. What is not sent yet because the kernel's
+//! buffer is full waits in user space, control before bulk, as in the shell. A cut direction stands
+//! still, and goes on at TCP's next retransmission after the cut is mended: each pause between two
+//! of them is twice the one before. A direction that has been forgotten on the way never goes on,
+//! and nobody is told. Segments and windows are not modelled.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -66,7 +67,8 @@ pub(crate) struct Stream {
     waiting_weight: usize,
     /// Whether the writer has been told to hold bulk back.
     pub(crate) full: bool,
-    /// The end of the stream, once the writer's side has ended it: in what way, and not before when.
+    /// The end of the stream, once the writer's side has ended it: in what way, and not before
+    /// when.
     pub(crate) end: Option<(Down, Time)>,
     last_due: Time,
     /// A flow is on the agenda for this moment.
@@ -76,7 +78,8 @@ pub(crate) struct Stream {
     pub(crate) drip: Duration,
     /// Whether nobody is there to take what is written, and nobody says so.
     void: bool,
-    /// Whether something on the way has forgotten the connection: nothing passes any more, and nobody says so.
+    /// Whether something on the way has forgotten the connection: nothing passes any more, and
+    /// nobody says so.
     pub(crate) forgotten: bool,
     /// Since when the first thing on the wire has been held up by a cut.
     pub(crate) held_up_since: Option<Time>,
@@ -109,10 +112,15 @@ impl Stream {
     /// Queues a frame in user space; [`Stream::next_frame`] says what the kernel takes next.
     pub(crate) fn queue(&mut self, message: Rc<Message>) {
         self.waiting_weight += weight(&message);
-        if message.is_bulk() { self.bulk.push_back(message) } else { self.control.push_back(message) }
+        if message.is_bulk() {
+            self.bulk.push_back(message)
+        } else {
+            self.control.push_back(message)
+        }
     }
 
-    /// The next frame that the kernel has room for, control before bulk; its weight moves to the wire.
+    /// The next frame that the kernel has room for, control before bulk; its weight moves to the
+    /// wire.
     pub(crate) fn next_frame(&mut self, capacity: usize) -> Option<(usize, Rc<Message>)> {
         if self.wire_weight >= capacity {
             return None;
@@ -123,7 +131,8 @@ impl Stream {
         Some((weight, message))
     }
 
-    /// Puts something on the wire; it can be read after `delay`, and never before what was put there earlier.
+    /// Puts something on the wire; it can be read after `delay`, and never before what was put
+    /// there earlier.
     pub(crate) fn put(&mut self, now: Time, delay: Duration, weight: usize, parcel: Parcel) {
         self.last_due = (self.last_due + self.drip).max(now + delay);
         self.wire_weight += weight;
@@ -140,9 +149,14 @@ impl Stream {
         Some(parcel)
     }
 
-    /// Whether the writer's backlog has crossed a mark: `Some(true)` when it became full, `Some(false)` when it drained.
+    /// Whether the writer's backlog has crossed a mark: `Some(true)` when it became full,
+    /// `Some(false)` when it drained.
     pub(crate) fn crossed(&mut self) -> Option<bool> {
-        let full = if self.full { self.waiting_weight > LOW_MARK } else { self.waiting_weight > HIGH_MARK };
+        let full = if self.full {
+            self.waiting_weight > LOW_MARK
+        } else {
+            self.waiting_weight > HIGH_MARK
+        };
         (full != std::mem::replace(&mut self.full, full)).then_some(full)
     }
 
@@ -153,8 +167,8 @@ impl Stream {
         }
     }
 
-    /// The writer's process is gone: what the kernel had not taken goes with it, and of the rest only the first `kept`
-    /// parcels still arrive. Returns how many frames were lost.
+    /// The writer's process is gone: what the kernel had not taken goes with it, and of the rest
+    /// only the first `kept` parcels still arrive. Returns how many frames were lost.
     pub(crate) fn break_off(&mut self, how: Down, at: Time, kept: usize) -> u64 {
         let lost = self.frames_waiting() + self.wire.len().saturating_sub(kept) as u64;
         for (_, weight, _) in self.wire.drain(kept.min(self.wire.len())..) {
@@ -179,7 +193,8 @@ impl Stream {
         self.last_due = self.last_due.min(now);
     }
 
-    /// The writer is gone without a word: what the kernel had not taken goes with it. Returns how many frames were lost.
+    /// The writer is gone without a word: what the kernel had not taken goes with it. Returns how
+    /// many frames were lost.
     pub(crate) fn fall_silent(&mut self) -> u64 {
         let lost = self.frames_waiting();
         self.control.clear();
@@ -205,7 +220,8 @@ impl Stream {
         self.wire.clear();
         self.wire_weight = 0;
         self.waiting_weight = 0;
-        // Who writes on does not know yet; what ends the stream for it comes the other way, unless this one is broken.
+        // Who writes on does not know yet; what ends the stream for it comes the other way, unless
+        // this one is broken.
         if !self.void {
             self.end.get_or_insert((Down::Closed, Time::ZERO));
         }
@@ -234,8 +250,8 @@ impl Stream {
     }
 }
 
-/// When a kernel next sends again what it has sent at `since` and what was not acknowledged: after `first`, and then each time
-/// after twice the pause before.
+/// When a kernel next sends again what it has sent at `since` and what was not acknowledged: after
+/// `first`, and then each time after twice the pause before.
 pub(crate) fn sent_again_at(since: Time, first: Duration, now: Time) -> Time {
     let (mut at, mut pause) = (since + first, first);
     while at < now {
@@ -253,10 +269,17 @@ const PAUSE_MOST: Duration = Duration::from_secs(120);
 /// Roughly how many bytes a message takes; exact sizes matter to nobody here.
 fn weight(message: &Message) -> usize {
     match message {
-        Message::Ordered(ordered) => 48 + ordered.run.iter().map(|entry| bytes(entry.weight())).sum::<usize>(),
+        Message::Ordered(ordered) => {
+            48 + ordered.run.iter().map(|entry| bytes(entry.weight())).sum::<usize>()
+        }
         Message::SequencerRequest(requests) => {
-            let readings =
-                |wish: &Wish| if let Wish::Readings { readings, .. } = wish { readings.bytes() + 16 * readings.len() } else { 16 };
+            let readings = |wish: &Wish| {
+                if let Wish::Readings { readings, .. } = wish {
+                    readings.bytes() + 16 * readings.len()
+                } else {
+                    16
+                }
+            };
             48 + requests.run.iter().map(|wish| bytes(readings(wish))).sum::<usize>()
         }
         _ => 128,
@@ -309,8 +332,14 @@ mod tests {
     #[test]
     fn a_kernel_sends_again_after_twice_the_pause_each_time() {
         let at = |milli: u64| Time::from_micros(milli * 1_000);
-        for (now, again) in [(0, 200), (200, 200), (201, 600), (1_400, 1_400), (40_000, 51_000), (600_000, 684_600)] {
-            assert_eq!(super::sent_again_at(at(0), super::SENT_AGAIN, at(now)), at(again), "{now} ms");
+        for (now, again) in
+            [(0, 200), (200, 200), (201, 600), (1_400, 1_400), (40_000, 51_000), (600_000, 684_600)]
+        {
+            assert_eq!(
+                super::sent_again_at(at(0), super::SENT_AGAIN, at(now)),
+                at(again),
+                "{now} ms"
+            );
         }
     }
 

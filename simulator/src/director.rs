@@ -1,7 +1,8 @@
 //! The director has a plan, and makes it happen: boot, chaos, healing, quiet.
 //!
-//! Whom a fault hits is decided when its time comes ("whoever leads"), and everything it does is undone for the very
-//! peer it was done to. When the chaos is over everything is healed; from then on the group owes progress.
+//! Whom a fault hits is decided when its time comes ("whoever leads"), and everything it does is
+//! undone for the very peer it was done to. When the chaos is over everything is healed; from then
+//! on the group owes progress.
 
 use std::time::Duration;
 
@@ -39,7 +40,10 @@ pub enum BadPlan {
     #[error("the plan leaves no peer in the core when the chaos ends; take one out of `outside`")]
     NoCore,
     /// One who is outside of the core reaches somebody in it who reaches it.
-    #[error("the plan has peer number {0} outside of the core, and number {1} both hears it and is heard by it")]
+    #[error(
+        "the plan has peer number {0} outside of the core, and number {1} both hears it and is \
+         heard by it"
+    )]
     NotApart(usize, usize),
 }
 
@@ -98,10 +102,17 @@ impl<'a, W: Watch> Director<'a, W> {
         if let Some(load) = plan.loads.iter().find(|load| load.peer >= plan.peers.len()) {
             return Err(BadPlan::Nobody(load.peer, plan.peers.len() - 1));
         }
-        if let Some(peer) = plan.hearing.pairs().flat_map(|(from, to)| [from, to]).find(|peer| *peer >= plan.peers.len()) {
+        if let Some(peer) = plan
+            .hearing
+            .pairs()
+            .flat_map(|(from, to)| [from, to])
+            .find(|peer| *peer >= plan.peers.len())
+        {
             return Err(BadPlan::Nobody(peer, plan.peers.len() - 1));
         }
-        if let Some(member) = plan.lies.and_then(|lies| lies.member).filter(|member| *member >= plan.peers.len()) {
+        if let Some(member) =
+            plan.lies.and_then(|lies| lies.member).filter(|member| *member >= plan.peers.len())
+        {
             return Err(BadPlan::Nobody(member, plan.peers.len() - 1));
         }
         if let Some(bad) = bad_outside(plan) {
@@ -116,8 +127,14 @@ impl<'a, W: Watch> Director<'a, W> {
         settings.turn_us = plan.turn_us;
         settings.datagrams = plan.datagrams;
         settings.lost = plan.lost.iter().map(|lost| (lost.from, lost.nth)).collect();
-        let mut director =
-            Self { plan, world: World::new(settings, watch), cues: Vec::new(), published: 0, healed: false, is_whole: false };
+        let mut director = Self {
+            plan,
+            world: World::new(settings, watch),
+            cues: Vec::new(),
+            published: 0,
+            healed: false,
+            is_whole: false,
+        };
         for (peer, start) in plan.peers.iter().enumerate() {
             let host = director.world.add_host(PeerId::new(&start.name)?, start.priority);
             director.world.set_drift(host, start.drift_ppm);
@@ -186,20 +203,25 @@ impl<'a, W: Watch> Director<'a, W> {
     }
 
     fn on_cue(&mut self, cue: Cue) {
-        let goes_on = matches!(cue, Cue::Load { load, .. } if self.plan.loads[load].on && !self.is_whole);
+        let goes_on =
+            matches!(cue, Cue::Load { load, .. } if self.plan.loads[load].on && !self.is_whole);
         if self.healed && !goes_on {
             return; // what was planned beyond the end of the chaos does not come
         }
         match cue {
             Cue::Start(peer) => self.world.start(peer),
             Cue::Load { load, nth } => {
-                let Load { peer, every_us, bursts, burst, bytes, otherwise, uneven, on, .. } = self.plan.loads[load];
-                let readings: Vec<_> = (0..burst).map(|_| self.reading_of(bytes, otherwise, uneven)).collect();
+                let Load { peer, every_us, bursts, burst, bytes, otherwise, uneven, on, .. } =
+                    self.plan.loads[load];
+                let readings: Vec<_> =
+                    (0..burst).map(|_| self.reading_of(bytes, otherwise, uneven)).collect();
                 // A shell gives its node what is there together, and that may be each by itself.
                 if draw_below(self.plan.seed, "together", self.published, 2) == 0 {
                     self.world.publish_together(peer, readings);
                 } else {
-                    readings.into_iter().for_each(|(payload, guarantee)| self.world.publish(peer, payload, guarantee));
+                    readings.into_iter().for_each(|(payload, guarantee)| {
+                        self.world.publish(peer, payload, guarantee)
+                    });
                 }
                 if on || nth + 1 < bursts {
                     self.cue_after(every_us, Cue::Load { load, nth: nth + 1 });
@@ -219,7 +241,9 @@ impl<'a, W: Watch> Director<'a, W> {
                 self.commit(&plan.faults[fault].act, Some(it));
             }
             Cue::Resume(peer) => self.world.resume(peer),
-            Cue::Revive(peer, identity, behind) => self.world.restart_with_clock(peer, identity, behind),
+            Cue::Revive(peer, identity, behind) => {
+                self.world.restart_with_clock(peer, identity, behind)
+            }
             Cue::Mend { cut, breaks, pairs } => {
                 if breaks {
                     pairs
@@ -247,21 +271,31 @@ impl<'a, W: Watch> Director<'a, W> {
         self.reading_of(bytes, otherwise, OneIn(0))
     }
 
-    fn reading_of(&mut self, bytes: usize, otherwise: OneIn, uneven: OneIn) -> (Bytes, Option<Guarantee>) {
+    fn reading_of(
+        &mut self,
+        bytes: usize,
+        otherwise: OneIn,
+        uneven: OneIn,
+    ) -> (Bytes, Option<Guarantee>) {
         self.published += 1;
-        let bytes = if uneven.happens(self.plan.seed, "uneven", self.published) { self.another_length() } else { bytes };
+        let bytes = if uneven.happens(self.plan.seed, "uneven", self.published) {
+            self.another_length()
+        } else {
+            bytes
+        };
         let mut payload = self.published.to_be_bytes().to_vec();
         payload.resize(bytes.max(8), b'.');
         let other = match self.plan.knobs.delivery {
             Guarantee::Agreed => Guarantee::Safe,
             Guarantee::Safe => Guarantee::Agreed,
         };
-        let guarantee = otherwise.happens(self.plan.seed, "otherwise", self.published).then_some(other);
+        let guarantee =
+            otherwise.happens(self.plan.seed, "otherwise", self.published).then_some(other);
         (Bytes::from(payload), guarantee)
     }
 
-    /// Any length, or the largest that is taken, or the least that is not. Where that is too much to be handled often, any
-    /// usual one.
+    /// Any length, or the largest that is taken, or the least that is not. Where that is too much
+    /// to be handled often, any usual one.
     fn another_length(&self) -> usize {
         let most = self.plan.knobs.payload_max.min(UNEVEN_MOST);
         let length = match draw_below(self.plan.seed, "another length", self.published, 4) {
@@ -281,42 +315,62 @@ impl<'a, W: Watch> Director<'a, W> {
             Act::Leave { who, back } => self.take(*who, it, *back, World::leave),
             Act::Publish { who, readings, bytes } => {
                 if let Some(peer) = self.find(*who, it) {
-                    let readings: Vec<_> = (0..*readings).map(|_| self.reading(*bytes, OneIn(0))).collect();
+                    let readings: Vec<_> =
+                        (0..*readings).map(|_| self.reading(*bytes, OneIn(0))).collect();
                     self.world.publish_together(peer, readings);
                 }
             }
             Act::Pause { who, span_us } => {
-                if let Some(peer) = self.find(*who, it).filter(|&peer| !self.world.is_paused(peer)) {
+                if let Some(peer) = self.find(*who, it).filter(|&peer| !self.world.is_paused(peer))
+                {
                     self.world.pause(peer);
                     self.cue_after(*span_us, Cue::Resume(peer));
                 }
             }
             Act::Reset { who, other } => self.between(*who, *other, it, World::reset),
-            Act::Stall { who, other, span_us } => self.between(*who, *other, it, |world, a, b| world.stall(a, b, span(*span_us))),
-            Act::Drip { who, other, gap_us, span_us } => {
-                self.between(*who, *other, it, |world, a, b| world.drip(a, b, span(*gap_us), span(*span_us)));
+            Act::Stall { who, other, span_us } => {
+                self.between(*who, *other, it, |world, a, b| world.stall(a, b, span(*span_us)))
             }
-            Act::HalfOpen { who, other, span_us } => self.between(*who, *other, it, |world, a, b| world.half_open(a, b, span(*span_us))),
+            Act::Drip { who, other, gap_us, span_us } => {
+                self.between(*who, *other, it, |world, a, b| {
+                    world.drip(a, b, span(*gap_us), span(*span_us))
+                });
+            }
+            Act::HalfOpen { who, other, span_us } => {
+                self.between(*who, *other, it, |world, a, b| world.half_open(a, b, span(*span_us)))
+            }
             Act::Forget { who, other, one_way } => {
-                let others: Option<Vec<usize>> =
-                    other.map_or_else(|| Some((0..self.world.hosts()).collect()), |other| self.find(other, it).map(|other| vec![other]));
+                let others: Option<Vec<usize>> = other.map_or_else(
+                    || Some((0..self.world.hosts()).collect()),
+                    |other| self.find(other, it).map(|other| vec![other]),
+                );
                 if let (Some(one), Some(others)) = (self.find(*who, it), others) {
-                    let there = others.iter().filter(|&&other| other != one).map(|&other| (one, other));
+                    let there =
+                        others.iter().filter(|&&other| other != one).map(|&other| (one, other));
                     let back = there.clone().filter(|_| !one_way).map(|(one, other)| (other, one));
                     let pairs: Vec<(usize, usize)> = there.chain(back).collect();
                     self.world.forget(&pairs);
                 }
             }
             Act::Lose { kind, from, to, times, span_us } => {
-                let named = |who: &Option<Who>| who.map_or(Some(None), |who| self.find(who, it).map(Some));
+                let named =
+                    |who: &Option<Who>| who.map_or(Some(None), |who| self.find(who, it).map(Some));
                 if let (Some(from), Some(to)) = (named(from), named(to)) {
                     self.world.lose(kind, from, to, *times, span(*span_us));
                 }
             }
-            Act::Clock { who, jump_us } => self.at(*who, it, |world, peer| world.jump_clock(peer, span(*jump_us))),
-            Act::Disk { who, span_us } => self.at(*who, it, |world, peer| world.fill_disk(peer, span(*span_us))),
-            Act::Descriptors { who, span_us } => self.at(*who, it, |world, peer| world.starve(peer, span(*span_us))),
-            Act::Slow { who, step_us, span_us } => self.at(*who, it, |world, peer| world.slow(peer, span(*step_us), span(*span_us))),
+            Act::Clock { who, jump_us } => {
+                self.at(*who, it, |world, peer| world.jump_clock(peer, span(*jump_us)))
+            }
+            Act::Disk { who, span_us } => {
+                self.at(*who, it, |world, peer| world.fill_disk(peer, span(*span_us)))
+            }
+            Act::Descriptors { who, span_us } => {
+                self.at(*who, it, |world, peer| world.starve(peer, span(*span_us)))
+            }
+            Act::Slow { who, step_us, span_us } => {
+                self.at(*who, it, |world, peer| world.slow(peer, span(*step_us), span(*span_us)))
+            }
             Act::Cut { shape, over, span_us, breaks } => {
                 let pairs = shape.pairs(self.world.hosts(), |who| self.find(who, it));
                 if !pairs.is_empty() {
@@ -331,7 +385,13 @@ impl<'a, W: Watch> Director<'a, W> {
         }
     }
 
-    fn take(&mut self, who: Who, it: Option<usize>, back: Option<Back>, take: impl FnOnce(&mut World<W>, usize)) {
+    fn take(
+        &mut self,
+        who: Who,
+        it: Option<usize>,
+        back: Option<Back>,
+        take: impl FnOnce(&mut World<W>, usize),
+    ) {
         if let Some(peer) = self.find(who, it) {
             take(&mut self.world, peer);
             self.come_back(peer, back);
@@ -344,7 +404,13 @@ impl<'a, W: Watch> Director<'a, W> {
         }
     }
 
-    fn between(&mut self, who: Who, other: Who, it: Option<usize>, act: impl FnOnce(&mut World<W>, usize, usize)) {
+    fn between(
+        &mut self,
+        who: Who,
+        other: Who,
+        it: Option<usize>,
+        act: impl FnOnce(&mut World<W>, usize, usize),
+    ) {
         if let (Some(one), Some(two)) = (self.find(who, it), self.find(other, it))
             && one != two
         {
@@ -363,13 +429,25 @@ impl<'a, W: Watch> Director<'a, W> {
         let living = (0..self.world.hosts()).filter(|&peer| self.world.is_live(peer));
         let rank = |peer: &usize| (self.plan.peers[*peer].priority, self.world.id(*peer).clone());
         match who {
-            Who::Peer(peer) => (peer < self.world.hosts() && self.world.is_live(peer)).then_some(peer),
-            // Of several who think they lead, the one in the latest epoch, as far as their words tell.
+            Who::Peer(peer) => {
+                (peer < self.world.hosts() && self.world.is_live(peer)).then_some(peer)
+            }
+            // Of several who think they lead, the one in the latest epoch, as far as their words
+            // tell.
             Who::Leader => living
-                .filter_map(|peer| self.world.status(peer).filter(|status| status.role == "leader").map(|status| (round(&status), peer)))
+                .filter_map(|peer| {
+                    self.world
+                        .status(peer)
+                        .filter(|status| status.role == "leader")
+                        .map(|status| (round(&status), peer))
+                })
                 .max()
                 .map(|(_, peer)| peer),
-            Who::Successor => living.filter(|&peer| self.world.status(peer).is_some_and(|status| status.role != "leader")).max_by_key(rank),
+            Who::Successor => living
+                .filter(|&peer| {
+                    self.world.status(peer).is_some_and(|status| status.role != "leader")
+                })
+                .max_by_key(rank),
             Who::Highest => living.max_by_key(rank),
             Who::Lowest => living.min_by_key(rank),
             Who::It => it.filter(|&peer| self.world.is_live(peer)),
@@ -389,9 +467,15 @@ fn bad_outside(plan: &Plan) -> Option<BadPlan> {
             Fate::Dead => (&[], &[]),
             Fate::Apart { hears, heard_by } => (hears, heard_by),
         };
-        let stranger = [&[outside.peer], hears, heard_by].concat().into_iter().find(|peer| *peer > last);
+        let stranger =
+            [&[outside.peer], hears, heard_by].concat().into_iter().find(|peer| *peer > last);
         let stranger = stranger.map(|peer| BadPlan::Nobody(peer, last));
-        stranger.or_else(|| hears.iter().find(|peer| heard_by.contains(peer)).map(|peer| BadPlan::NotApart(outside.peer, *peer)))
+        stranger.or_else(|| {
+            hears
+                .iter()
+                .find(|peer| heard_by.contains(peer))
+                .map(|peer| BadPlan::NotApart(outside.peer, *peer))
+        })
     })
 }
 

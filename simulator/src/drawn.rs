@@ -1,5 +1,6 @@
-//! Drawing a plan from a seed, the swarm's way: each seed first draws *which* kinds of fault exist for it and how often
-//! they come, then the faults themselves. A little of everything, everywhere, finds less.
+//! Drawing a plan from a seed, the swarm's way: each seed first draws *which* kinds of fault exist
+//! for it and how often they come, then the faults themselves. A little of everything, everywhere,
+//! finds less.
 
 mod aimed;
 mod dice;
@@ -37,7 +38,8 @@ impl Plan {
         let has_twin = size > 1 && dice.one_in("twin", 0, 16);
         // A founder's twin has an empty disk, and would found another group.
         let of = dice.host("twin of", 0, size);
-        // On a network that is not the same both ways each peer may be the one that connects the others.
+        // On a network that is not the same both ways each peer may be the one that connects the
+        // others.
         let hearing = if has_twin { Hearing::default() } else { dice.hearing(size) };
         let has_twin = has_twin && knobs.bootstrap.iter().all(|id| id.as_str() != peers[of].name);
         if has_twin {
@@ -51,15 +53,24 @@ impl Plan {
             chaos_us,
             revive: dice.one_in("revive", 0, 2) || !hearing.is_whole(),
             bytes: dice.one_in("bytes", 0, 4),
-            capacity: if flood { 1 << 10 } else { dice.pick("capacity", 0, &[1 << 10, 16 << 10, 1 << 20, 1 << 20]) },
+            capacity: if flood {
+                1 << 10
+            } else {
+                dice.pick("capacity", 0, &[1 << 10, 16 << 10, 1 << 20, 1 << 20])
+            },
             rude: OneIn(dice.pick("rude", 0, &[0, 1, 2])),
             timer_late_us: dice.pick("timer", 0, &[0, 1_000, 1_000, 5_000]),
             turn_us: dice.pick("turn", 0, &[0, 0, 20, 500]),
             datagrams: dice.pick("datagrams", 0, &[0, 0, 0, 0, 2, 8]),
             lost: vec![],
             weather: dice.weather("usual", 0, 20_000),
-            loads: if flood { dice.flood(peers.len(), unit, chaos_us) } else { dice.loads(peers.len(), chaos_us) },
-            // Two living holders of one name, one of them out of reach, are no group that could settle.
+            loads: if flood {
+                dice.flood(peers.len(), unit, chaos_us)
+            } else {
+                dice.loads(peers.len(), chaos_us)
+            },
+            // Two living holders of one name, one of them out of reach, are no group that could
+            // settle.
             outside: if has_twin || !hearing.is_whole() { vec![] } else { dice.outside(size) },
             hearing,
             lies: None,
@@ -91,10 +102,15 @@ impl Plan {
             plan.knobs.members_max = dice.pick("members", 0, &[8, 64]);
             // As little as may be, or somewhat more.
             let views = 8 * (64 + 160 * plan.knobs.members_max);
-            plan.knobs.retain_bytes = plan.knobs.payload_max + views * dice.pick("retained bytes", 0, &[1, 4]);
+            plan.knobs.retain_bytes =
+                plan.knobs.payload_max + views * dice.pick("retained bytes", 0, &[1, 4]);
         }
         let every_us = unit / dice.pick("lies", 0, &[10, 100, 1_000]);
-        plan.lies = Some(Lies { member, from_us: dice.below("first lie", 0, plan.chaos_us / 2), every_us: every_us.max(1) });
+        plan.lies = Some(Lies {
+            member,
+            from_us: dice.below("first lie", 0, plan.chaos_us / 2),
+            every_us: every_us.max(1),
+        });
         plan
     }
 }
@@ -106,13 +122,27 @@ impl Dice {
         let mut peers: Vec<Start> = (0..size)
             .map(|n| Start {
                 name: format!("p{}", n + 1),
-                priority: if self.one_in("explicit", 0, 5) { self.below("priority", n as u64, 3).cast_signed() - 1 } else { 0 },
-                at_us: if self.one_in("at once", 0, 3) { 0 } else { self.below("start", n as u64, boot_us) },
-                drift_ppm: if drifts { self.pick("drift", n as u64, &[0, 200, -200, 20_000, -20_000]) } else { 0 },
+                priority: if self.one_in("explicit", 0, 5) {
+                    self.below("priority", n as u64, 3).cast_signed() - 1
+                } else {
+                    0
+                },
+                at_us: if self.one_in("at once", 0, 3) {
+                    0
+                } else {
+                    self.below("start", n as u64, boot_us)
+                },
+                drift_ppm: if drifts {
+                    self.pick("drift", n as u64, &[0, 200, -200, 20_000, -20_000])
+                } else {
+                    0
+                },
             })
             .collect();
         if self.one_in("latecomers", 0, 4) {
-            for (n, peer) in peers.iter_mut().enumerate().filter(|(n, _)| self.one_in("latecomer", *n as u64, 3)) {
+            for (n, peer) in
+                peers.iter_mut().enumerate().filter(|(n, _)| self.one_in("latecomer", *n as u64, 3))
+            {
                 peer.at_us = chaos_us / 2 + self.below("late by", n as u64, chaos_us / 2);
             }
         }
@@ -124,7 +154,8 @@ impl Dice {
         let some = self.one_in("some found", 0, 4);
         let soonest = peers.iter().map(|peer| peer.at_us).min();
         let founds = |(n, peer): &(usize, &Start)| {
-            Some(peer.at_us) == soonest || peer.at_us < chaos_us / 2 && !(some && self.one_in("founds not", *n as u64, 2))
+            Some(peer.at_us) == soonest
+                || peer.at_us < chaos_us / 2 && !(some && self.one_in("founds not", *n as u64, 2))
         };
         let founders = peers.iter().enumerate().filter(founds);
         founders.map(|(_, peer)| PeerId::new(&peer.name).expect("a drawn name is one")).collect()
@@ -149,7 +180,8 @@ impl Dice {
                 3 => (core.clone(), vec![]),
                 _ => {
                     let side = |other: &usize| self.below("which way", n << 8 | *other as u64, 3);
-                    let (hears, rest): (Vec<usize>, Vec<usize>) = core.iter().partition(|other| side(other) == 0);
+                    let (hears, rest): (Vec<usize>, Vec<usize>) =
+                        core.iter().partition(|other| side(other) == 0);
                     (hears, rest.into_iter().filter(|other| side(other) == 1).collect())
                 }
             };
@@ -159,7 +191,8 @@ impl Dice {
     }
 
     fn knobs(&self) -> Knobs {
-        let mut knobs = if self.one_in("default knobs", 0, 5) { Knobs::default() } else { Knobs::fast() };
+        let mut knobs =
+            if self.one_in("default knobs", 0, 5) { Knobs::default() } else { Knobs::fast() };
         // Bounds that are never reached are never tested.
         if self.one_in("small retention", 0, 4) {
             knobs.retain_entries = self.pick("retain", 0, &[4, 16, 64]);
@@ -178,8 +211,10 @@ impl Dice {
             knobs.payload_max = self.pick("payload max", 0, &[64, 256, 2_000]);
             knobs.window_bytes = knobs.payload_max * self.pick("window bytes", 0, &[1, 2, 8]);
             knobs.members_max = 16;
-            knobs.retain_bytes = knobs.payload_max + (22 << 10) * self.pick("retain bytes", 0, &[1, 1, 4]);
-            knobs.merge_retain_bytes = knobs.payload_max * self.pick("merge retain bytes", 0, &[0, 1, 16]);
+            knobs.retain_bytes =
+                knobs.payload_max + (22 << 10) * self.pick("retain bytes", 0, &[1, 1, 4]);
+            knobs.merge_retain_bytes =
+                knobs.payload_max * self.pick("merge retain bytes", 0, &[0, 1, 16]);
         }
         if self.one_in("no join batch", 0, 6) {
             knobs.join_batch = Duration::ZERO;
@@ -203,12 +238,17 @@ impl Dice {
             delay_us: self.pick(purpose, key, &[20, 100, 100, 500, 2_000]),
             spread_us: self.pick(purpose, key + 1, &[0, 50, 200, 1_000, 5_000]),
             slow: OneIn(self.pick(purpose, key + 2, &[0, 0, 200, 50, 10])),
-            slow_us: u32::try_from(self.below(purpose, key + 3, slow_us_max)).expect("a span below an hour"),
+            slow_us: u32::try_from(self.below(purpose, key + 3, slow_us_max))
+                .expect("a span below an hour"),
             loss: OneIn(self.pick(purpose, key + 4, &[0, 0, 100, 10, 3])),
             repeat: OneIn(self.pick(purpose, key + 5, &[0, 0, 50, 5])),
             corruption: OneIn(self.pick(purpose, key + 6, &[0, 0, 50, 5])),
             // It ends a connection each time: too much for every day.
-            damage: OneIn(if purpose == "usual" { 0 } else { self.pick(purpose, key + 7, &[0, 0, 500, 50, 5]) }),
+            damage: OneIn(if purpose == "usual" {
+                0
+            } else {
+                self.pick(purpose, key + 7, &[0, 0, 500, 50, 5])
+            }),
         }
     }
 
@@ -222,7 +262,8 @@ impl Dice {
             .map(|peer| Load {
                 peer,
                 from_us: self.below("load from", peer as u64, chaos_us / 4),
-                every_us: chaos_us / each + self.below("load every", peer as u64, chaos_us / each / 4 + 1),
+                every_us: chaos_us / each
+                    + self.below("load every", peer as u64, chaos_us / each / 4 + 1),
                 bursts: each,
                 burst,
                 bytes: self.pick("bytes", peer as u64, &[1, 20, 100, 100, 100, 1_500]),
@@ -233,7 +274,8 @@ impl Dice {
             .collect()
     }
 
-    /// More than the links of the group can carry, for a while, so that members fall behind and windows fill.
+    /// More than the links of the group can carry, for a while, so that members fall behind and
+    /// windows fill.
     fn flood(&self, peers: usize, unit: u64, chaos_us: u64) -> Vec<Load> {
         let floods = 1 + self.below("floods", 0, 2);
         (0..floods)
@@ -257,7 +299,8 @@ fn micros(span: Duration) -> u64 {
 }
 
 /// How large groups are, the likelier sizes more often.
-const SIZES: [usize; 25] = [2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 7, 8, 9];
+const SIZES: [usize; 25] =
+    [2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 6, 7, 8, 9];
 
 #[cfg(test)]
 mod tests {
@@ -273,7 +316,10 @@ mod tests {
             assert_eq!(plan, Plan::drawn(seed));
             let text = plan.text();
             assert_eq!(toml::from_str::<Plan>(&text).expect("and read"), plan, "{text}");
-            assert!(Config::try_from(plan.knobs.clone()).is_ok(), "seed {seed} drew knobs that are refused");
+            assert!(
+                Config::try_from(plan.knobs.clone()).is_ok(),
+                "seed {seed} drew knobs that are refused"
+            );
         }
     }
 
@@ -309,19 +355,34 @@ mod tests {
         );
         let sizes: BTreeSet<usize> = plans.iter().map(|plan| plan.peers.len()).collect();
         assert!((1..=9).all(|size| sizes.contains(&size)), "{sizes:?}");
-        assert!(plans.iter().any(|plan| plan.faults.is_empty()) && plans.iter().any(|plan| plan.bytes));
-        let fates: Vec<&Fate> = plans.iter().flat_map(|plan| &plan.outside).map(|outside| &outside.fate).collect();
+        assert!(
+            plans.iter().any(|plan| plan.faults.is_empty()) && plans.iter().any(|plan| plan.bytes)
+        );
+        let fates: Vec<&Fate> =
+            plans.iter().flat_map(|plan| &plan.outside).map(|outside| &outside.fate).collect();
         let is_one_way = |fate: &&Fate| matches!(fate, Fate::Apart { hears, heard_by } if hears.is_empty() != heard_by.is_empty());
         assert!(fates.contains(&&Fate::Dead) && fates.iter().any(is_one_way), "{fates:?}");
-        let waits: BTreeSet<_> = plans.iter().flat_map(|plan| &plan.faults).filter_map(|fault| fault.when).collect();
+        let waits: BTreeSet<_> =
+            plans.iter().flat_map(|plan| &plan.faults).filter_map(|fault| fault.when).collect();
         assert_eq!(waits.len(), 5, "{waits:?}");
-        let words: BTreeSet<&str> = plans.iter().flat_map(|plan| &plan.faults).filter_map(|fault| fault.says.as_deref()).collect();
+        let words: BTreeSet<&str> = plans
+            .iter()
+            .flat_map(|plan| &plan.faults)
+            .filter_map(|fault| fault.says.as_deref())
+            .collect();
         assert!(WORDS.into_iter().all(|word| words.contains(word)), "{words:?}");
         let is_full = |plan: &&Plan| plan.knobs.members_max < plan.peers.len() as u64;
         assert!(
-            plans.iter().any(|plan| is_full(&plan)) && plans.iter().flat_map(|plan| &plan.loads).any(|load| load.on && load.uneven.0 > 0)
+            plans.iter().any(|plan| is_full(&plan))
+                && plans
+                    .iter()
+                    .flat_map(|plan| &plan.loads)
+                    .any(|load| load.on && load.uneven.0 > 0)
         );
-        let backs = plans.iter().flat_map(|plan| &plan.faults).filter(|fault| matches!(fault.act, Act::Kill { back: Some(_), .. }));
+        let backs = plans
+            .iter()
+            .flat_map(|plan| &plan.faults)
+            .filter(|fault| matches!(fault.act, Act::Kill { back: Some(_), .. }));
         assert!(backs.count() > 100);
     }
 }

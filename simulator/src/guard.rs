@@ -1,4 +1,5 @@
-//! The guard of determinism: a rolling digest over everything that nodes handle and ask for, one value a step.
+//! The guard of determinism: a rolling digest over everything that nodes handle and ask for, one
+//! value a step.
 
 use std::fmt::{self, Write as _};
 
@@ -16,7 +17,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The first moment at which two runs differ, with the number of the step; nothing if they never do.
+    /// The first moment at which two runs differ, with the number of the step; nothing if they
+    /// never do.
     #[must_use]
     pub fn parting(&self, other: &Self) -> Option<(usize, Time)> {
         let step = self.steps.iter().zip(&other.steps).position(|(one, two)| one != two);
@@ -27,7 +29,8 @@ impl Guard {
     }
 
     fn mix(&mut self, now: Time, what: fmt::Arguments<'_>) {
-        // Debug texts are slow, but they leave nothing out; the guard is asked for, not always there.
+        // Debug texts are slow, but they leave nothing out; the guard is asked for, not always
+        // there.
         self.write_fmt(what).expect("digesting cannot fail");
         self.steps.push((now, self.state));
     }
@@ -61,11 +64,16 @@ mod tests {
     fn the_first_difference_is_found() {
         let run = |words: &[&str]| {
             let mut guard = Guard::default();
-            words.iter().enumerate().for_each(|(at, word)| guard.mix(Time::from_micros(at as u64), format_args!("{word}")));
+            words.iter().enumerate().for_each(|(at, word)| {
+                guard.mix(Time::from_micros(at as u64), format_args!("{word}"))
+            });
             guard
         };
         assert_eq!(run(&["a", "b"]).parting(&run(&["a", "b"])), None);
-        assert_eq!(run(&["a", "b", "c"]).parting(&run(&["a", "x", "c"])), Some((1, Time::from_micros(1))));
+        assert_eq!(
+            run(&["a", "b", "c"]).parting(&run(&["a", "x", "c"])),
+            Some((1, Time::from_micros(1)))
+        );
         assert_eq!(run(&["a", "b"]).parting(&run(&["a"])), Some((1, Time::from_micros(1))));
     }
 }

@@ -1,5 +1,6 @@
-//! How often each promise was judged over many runs, how often something was not held against it and why, and how often it was
-//! broken. A promise that is excused from most of what happens is none.
+//! How often each promise was judged over many runs, how often something was not held against it
+//! and why, and how often it was broken. A promise that is excused from most of what happens is
+//! none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,8 +43,8 @@ impl Kept {
         Self { rows: judgement.findings.iter().map(row).collect() }
     }
 
-    /// Whether so many runs may have broken that promise, as these have. Progress that the simulator itself misses is
-    /// no finding of the judge, so it is in no budget.
+    /// Whether so many runs may have broken that promise, as these have. Progress that the
+    /// simulator itself misses is no finding of the judge, so it is in no budget.
     #[must_use]
     pub fn is_within_budget(&self, promise: &str, runs: u64) -> bool {
         let broken = self.rows.get(promise).map_or(u64::MAX, |row| row.broken_runs);
@@ -53,8 +54,15 @@ impl Kept {
     /// The promises that a large sweep has to have judged and has not.
     #[must_use]
     pub fn unjudged(&self) -> Vec<String> {
-        let unjudged = |id: &&str| !ELSEWHERE.contains(id) && self.rows.get(*id).is_none_or(|row| row.judged == 0);
-        CATALOGUE.iter().map(|promise| promise.id).filter(unjudged).map(|id| format!("anything that could break {id}")).collect()
+        let unjudged = |id: &&str| {
+            !ELSEWHERE.contains(id) && self.rows.get(*id).is_none_or(|row| row.judged == 0)
+        };
+        CATALOGUE
+            .iter()
+            .map(|promise| promise.id)
+            .filter(unjudged)
+            .map(|id| format!("anything that could break {id}"))
+            .collect()
     }
 }
 
@@ -75,7 +83,8 @@ impl AddAssign<&Self> for Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, promise) in CATALOGUE.iter().enumerate() {
-            let Row { judged, broken, broken_runs, excused } = self.rows.get(promise.id).cloned().unwrap_or_default();
+            let Row { judged, broken, broken_runs, excused } =
+                self.rows.get(promise.id).cloned().unwrap_or_default();
             let end = if at == 0 { "" } else { "\n" };
             write!(
                 f,

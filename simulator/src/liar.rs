@@ -1,8 +1,9 @@
 //! What a liar says: any of our words, with any numbers and names in it.
 //!
-//! It has heard what was really said, and puts that together anew: real names, epochs, questions and views beside invented
-//! ones, numbers that are right, nearly right, or at an end of what there is. Whatever the wire would refuse is not said: that
-//! the decoder is total is a test of its own. A word is drawn from the seed and its place among all lies, so a seed replays it.
+//! It has heard what was really said, and puts that together anew: real names, epochs, questions
+//! and views beside invented ones, numbers that are right, nearly right, or at an end of what there
+//! is. Whatever the wire would refuse is not said: that the decoder is total is a test of its own.
+//! A word is drawn from the seed and its place among all lies, so a seed replays it.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,10 +14,14 @@ use protocol::change::Change;
 use protocol::config::Guarantee;
 use protocol::draw::draw_below;
 use protocol::frame;
-use protocol::id::{Contact, Epoch, Incarnation, Member, NUMBER_MAX, Oseq, PeerId, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId};
+use protocol::id::{
+    Contact, Epoch, Incarnation, Member, NUMBER_MAX, Oseq, PeerId, ROUND_AHEAD_MAX, Seq,
+    TAKEN_OVER_MAX, ViewId,
+};
 use protocol::message::{
-    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, LogEnd, Message, MissingAnswer,
-    MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest,
+    LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Requests, Row,
+    Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use protocol::readings::Readings;
 use protocol::remarks::Remarks;
@@ -63,9 +68,15 @@ impl Liar {
             }
             Message::Heartbeat(beat) => self.note(&beat.epoch, beat.beat, beat.high),
             Message::HeartbeatAck(ack) => self.note(&ack.epoch, ack.beat, ack.contiguous),
-            Message::Election(election) => self.note(&election.end.epoch, election.ask, election.end.contiguous),
-            Message::Coordinator(word) => self.note(&word.epoch, word.ask.unwrap_or(word.size), Seq(word.size)),
-            Message::ViewSyncRequest { ask } | Message::Ok { ask } | Message::Clear { ask } => keep(&mut self.asks, *ask),
+            Message::Election(election) => {
+                self.note(&election.end.epoch, election.ask, election.end.contiguous)
+            }
+            Message::Coordinator(word) => {
+                self.note(&word.epoch, word.ask.unwrap_or(word.size), Seq(word.size))
+            }
+            Message::ViewSyncRequest { ask } | Message::Ok { ask } | Message::Clear { ask } => {
+                keep(&mut self.asks, *ask)
+            }
             Message::SeqSyncRequest(request) => {
                 self.note(&request.epoch, request.epoch.round, Seq::ZERO);
                 request.view.iter().for_each(|view| keep(&mut self.views, view.clone()));
@@ -87,7 +98,9 @@ impl Liar {
                     }
                 }
             }
-            Message::MissingSeqRequest(missing) => self.note(&missing.epoch, missing.ask, missing.to),
+            Message::MissingSeqRequest(missing) => {
+                self.note(&missing.epoch, missing.ask, missing.to)
+            }
             Message::MissingSeqNotFound(answer) => keep(&mut self.asks, answer.ask),
             Message::OrderedAck { epoch, contiguous } => self.note(epoch, epoch.round, *contiguous),
             Message::Hello(_)
@@ -112,7 +125,8 @@ impl Liar {
     /// The next lie, if it is one that the wire carries; `as_whom` is who says it.
     pub(crate) fn lie(&mut self, as_whom: &Contact, strict: bool) -> Option<Message> {
         self.told += 1;
-        let message = if !strict && self.one_in(6) { self.replay()? } else { self.word(as_whom, strict) };
+        let message =
+            if !strict && self.one_in(6) { self.replay()? } else { self.word(as_whom, strict) };
         let mut bytes = Vec::new();
         frame::encode(&message, &mut bytes);
         frame::decode(&Bytes::from(bytes.split_off(PREFIX))).ok()
@@ -141,7 +155,12 @@ impl Liar {
         let number = self.below(4);
         let id = PeerId::new(&format!("stranger{number}")).expect("a valid name");
         let address = SocketAddrV4::new(Ipv4Addr::new(10, 9, 9, 9), 9_000);
-        Contact { member: Member { id, inc: Incarnation(1_767_225_600_000 + number) }, birth: 99 + number, address, explicit: 0 }
+        Contact {
+            member: Member { id, inc: Incarnation(1_767_225_600_000 + number) },
+            birth: 99 + number,
+            address,
+            explicit: 0,
+        }
     }
 
     /// The HELLO of somebody.
@@ -231,7 +250,9 @@ impl Liar {
     fn rows(&mut self, most: u64) -> Vec<Row> {
         let mut rows = match self.place(self.lineages.len()) {
             Some(place) if !self.one_in(3) => self.lineages[place].clone(),
-            _ => (0..self.below(most)).map(|_| Row { epoch: self.epoch(), first: Seq(self.number()) }).collect(),
+            _ => (0..self.below(most))
+                .map(|_| Row { epoch: self.epoch(), first: Seq(self.number()) })
+                .collect(),
         };
         if let Some(place) = self.place(rows.len()).filter(|_| self.one_in(2)) {
             rows[place].first = Seq(self.number());
@@ -245,10 +266,12 @@ impl Liar {
             Some(place) if !self.one_in(3) => self.views[place].clone(),
             _ => {
                 let many = if self.one_in(20) { 300 } else { 6 };
-                let mut members: Vec<Contact> = (0..self.below(many)).map(|_| self.contact()).collect();
+                let mut members: Vec<Contact> =
+                    (0..self.below(many)).map(|_| self.contact()).collect();
                 if many > 6 {
                     for (n, contact) in members.iter_mut().enumerate() {
-                        contact.member.id = PeerId::new(&format!("crowd{n}")).expect("a valid name");
+                        contact.member.id =
+                            PeerId::new(&format!("crowd{n}")).expect("a valid name");
                     }
                 }
                 members.sort_by(|a, b| a.id().cmp(b.id()));
@@ -269,7 +292,8 @@ impl Liar {
 
     fn snapshot(&mut self) -> Snapshot {
         let rows = (0..self.below(5)).map(|_| (self.member(), self.number()));
-        let rows: std::collections::BTreeMap<_, _> = rows.collect::<Vec<_>>().into_iter().map(|(m, n)| (m.id, (m.inc, Oseq(n)))).collect();
+        let rows: std::collections::BTreeMap<_, _> =
+            rows.collect::<Vec<_>>().into_iter().map(|(m, n)| (m.id, (m.inc, Oseq(n)))).collect();
         let view = self.one_in(2).then(|| self.view());
         Snapshot { seq: Seq(self.number()), view, table: Table::from(rows), lineage: self.rows(9) }
     }
@@ -293,15 +317,31 @@ impl Liar {
             0 => Entry::View(self.view()),
             1 => {
                 let before = (self.epoch(), ViewId(self.number()));
-                let (gone, come) =
-                    ((0..self.below(3)).map(|_| self.member().id).collect(), (0..self.below(3)).map(|_| self.contact()).collect());
-                let (view_id, epoch, leader) = (ViewId(self.number()), self.epoch(), self.member().id);
+                let (gone, come) = (
+                    (0..self.below(3)).map(|_| self.member().id).collect(),
+                    (0..self.below(3)).map(|_| self.contact()).collect(),
+                );
+                let (view_id, epoch, leader) =
+                    (ViewId(self.number()), self.epoch(), self.member().id);
                 let successor = self.one_in(4).then(|| self.contact());
-                Entry::Change(Change { before, view_id, epoch, leader, gone, come, successor, remarks: self.remarks() })
+                Entry::Change(Change {
+                    before,
+                    view_id,
+                    epoch,
+                    leader,
+                    gone,
+                    come,
+                    successor,
+                    remarks: self.remarks(),
+                })
             }
             2 => {
                 let from = self.number();
-                Entry::Lost { origin: self.member(), from: Oseq(from), to: Oseq(from.saturating_add(self.below(9))) }
+                Entry::Lost {
+                    origin: self.member(),
+                    from: Oseq(from),
+                    to: Oseq(from.saturating_add(self.below(9))),
+                }
             }
             _ => Entry::Readings {
                 origin: self.member(),
@@ -315,7 +355,10 @@ impl Liar {
 
     fn remarks(&mut self) -> Remarks {
         let ordered = self.one_in(2).then(|| self.number());
-        Remarks { ordered, why: (0..self.below(3)).map(|_| (self.member().id, "a lie".to_owned())).collect() }
+        Remarks {
+            ordered,
+            why: (0..self.below(3)).map(|_| (self.member().id, "a lie".to_owned())).collect(),
+        }
     }
 
     fn run(&mut self) -> Vec<Entry> {
@@ -336,10 +379,11 @@ impl Liar {
         }
     }
 
-    /// A word, with whatever in it. What an open group has to believe of somebody who wants to join it, or to found one, is said
-    /// by nobody who is to change nothing.
+    /// A word, with whatever in it. What an open group has to believe of somebody who wants to join
+    /// it, or to found one, is said by nobody who is to change nothing.
     fn word(&mut self, me: &Contact, strict: bool) -> Message {
-        let own = |liar: &mut Self| if strict || !liar.one_in(4) { me.clone() } else { liar.contact() };
+        let own =
+            |liar: &mut Self| if strict || !liar.one_in(4) { me.clone() } else { liar.contact() };
         let may = |liar: &mut Self| if liar.one_in(3) { Some(liar.ask()) } else { None };
         loop {
             return match self.below(20) {
@@ -372,23 +416,45 @@ impl Liar {
                     contiguous: Seq(self.number()),
                     lag: self.number(),
                 }),
-                4 if !strict => Message::Election(Election { ask: self.ask(), candidate: own(self), end: self.end() }),
+                4 if !strict => Message::Election(Election {
+                    ask: self.ask(),
+                    candidate: own(self),
+                    end: self.end(),
+                }),
                 5 => Message::Ok { ask: self.ask() },
                 6 => Message::Clear { ask: self.ask() },
                 7 if !strict => {
                     let (leader, epoch, size) = (own(self), self.epoch(), self.number());
-                    Message::Coordinator(Coordinator { leader, epoch, size, ask: may(self), names_you: self.one_in(2) })
+                    Message::Coordinator(Coordinator {
+                        leader,
+                        epoch,
+                        size,
+                        ask: may(self),
+                        names_you: self.one_in(2),
+                    })
                 }
                 8 => Message::ViewSyncRequest { ask: self.ask() },
                 9 if !strict => {
                     let claimant = own(self);
                     let epoch = Epoch { owner: claimant.member.clone(), ..self.epoch() };
-                    Message::SeqSyncRequest(SyncRequest { epoch, claimant, view: self.one_in(2).then(|| self.view()) })
+                    Message::SeqSyncRequest(SyncRequest {
+                        epoch,
+                        claimant,
+                        view: self.one_in(2).then(|| self.view()),
+                    })
                 }
                 10 => {
-                    let views = (0..self.below(3)).map(|_| (Seq(self.number()), self.view())).collect();
-                    let (epoch, contiguous, lineage) = (self.epoch(), Seq(self.number()), self.rows(9));
-                    Message::SeqSyncResponse(SyncAnswer { epoch, contiguous, lineage, stable: Seq(self.number()), views })
+                    let views =
+                        (0..self.below(3)).map(|_| (Seq(self.number()), self.view())).collect();
+                    let (epoch, contiguous, lineage) =
+                        (self.epoch(), Seq(self.number()), self.rows(9));
+                    Message::SeqSyncResponse(SyncAnswer {
+                        epoch,
+                        contiguous,
+                        lineage,
+                        stable: Seq(self.number()),
+                        views,
+                    })
                 }
                 11 => {
                     let leader = own(self);
@@ -397,34 +463,69 @@ impl Liar {
                         epoch.owner = leader.member.clone();
                     }
                     let list = (0..self.below(6)).map(|_| self.member()).collect();
-                    Message::SeqSyncFinal(SyncFinal { epoch, leader, cut: Seq(self.number()), lineage: self.rows(9), list })
+                    Message::SeqSyncFinal(SyncFinal {
+                        epoch,
+                        leader,
+                        cut: Seq(self.number()),
+                        lineage: self.rows(9),
+                        list,
+                    })
                 }
                 12 => {
                     let run = (0..self.below(4)).map(|_| match self.one_in(4) {
                         true => Wish::Lost { to: Oseq(self.number()) },
-                        false => Wish::Readings { guarantee: self.guarantee(), readings: self.readings() },
+                        false => Wish::Readings {
+                            guarantee: self.guarantee(),
+                            readings: self.readings(),
+                        },
                     });
                     let run = run.collect();
-                    Message::SequencerRequest(Requests { origin: own(self).member, first: Oseq(self.number()), run })
+                    Message::SequencerRequest(Requests {
+                        origin: own(self).member,
+                        first: Oseq(self.number()),
+                        run,
+                    })
                 }
                 13 | 14 => {
                     let (epoch, first, run) = (self.epoch(), Seq(self.number()), self.run());
-                    Message::Ordered(Ordered { epoch, first, run, stable: Seq(self.number()), repair: may(self) })
+                    Message::Ordered(Ordered {
+                        epoch,
+                        first,
+                        run,
+                        stable: Seq(self.number()),
+                        repair: may(self),
+                    })
                 }
                 15 => Message::OrderedAck { epoch: self.epoch(), contiguous: Seq(self.number()) },
                 16 => {
                     let (ask, epoch, from) = (self.ask(), self.epoch(), Seq(self.number()));
-                    Message::MissingSeqRequest(MissingRequest { ask, epoch, from, to: Seq(self.number()) })
+                    Message::MissingSeqRequest(MissingRequest {
+                        ask,
+                        epoch,
+                        from,
+                        to: Seq(self.number()),
+                    })
                 }
                 17 => {
                     let ask = self.ask();
-                    Message::MissingSeqNotFound(MissingAnswer { ask, snapshot: self.one_in(2).then(|| self.snapshot()) })
+                    Message::MissingSeqNotFound(MissingAnswer {
+                        ask,
+                        snapshot: self.one_in(2).then(|| self.snapshot()),
+                    })
                 }
-                18 if !strict => Message::Rejected(Rejected { ask: may(self), reason: self.reason() }),
+                18 if !strict => {
+                    Message::Rejected(Rejected { ask: may(self), reason: self.reason() })
+                }
                 19 => match self.below(4) {
                     0 => Message::Leave,
-                    1 => Message::Query { ask: self.ask(), question: vec![b'x'; self.below(64) as usize].into() },
-                    2 => Message::Answer { ask: self.ask(), answer: vec![b'x'; self.below(64) as usize].into() },
+                    1 => Message::Query {
+                        ask: self.ask(),
+                        question: vec![b'x'; self.below(64) as usize].into(),
+                    },
+                    2 => Message::Answer {
+                        ask: self.ask(),
+                        answer: vec![b'x'; self.below(64) as usize].into(),
+                    },
                     _ => Message::Handover { successor: self.member().id, epoch: self.epoch() },
                 },
                 _ => continue,
@@ -455,9 +556,16 @@ mod tests {
     fn a_liar_says_every_word() {
         let mut liar = Liar::new(7);
         let me = liar.stranger();
-        let said: BTreeSet<&str> = (0..5_000).filter_map(|_| liar.lie(&me, false)).map(|message| message.verb()).collect();
+        let said: BTreeSet<&str> =
+            (0..5_000).filter_map(|_| liar.lie(&me, false)).map(|message| message.verb()).collect();
         assert_eq!(said.len(), 22, "all but HELLO, which begins a link: {said:?}");
-        let strict: BTreeSet<&str> = (0..5_000).filter_map(|_| liar.lie(&me, true)).map(|message| message.verb()).collect();
-        assert!(!strict.contains("NEW_PEER_REQUEST") && !strict.contains("COORDINATOR") && strict.len() > 12, "{strict:?}");
+        let strict: BTreeSet<&str> =
+            (0..5_000).filter_map(|_| liar.lie(&me, true)).map(|message| message.verb()).collect();
+        assert!(
+            !strict.contains("NEW_PEER_REQUEST")
+                && !strict.contains("COORDINATOR")
+                && strict.len() > 12,
+            "{strict:?}"
+        );
     }
 }

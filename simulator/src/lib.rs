@@ -1,8 +1,9 @@
 //! The world of virtual time: the real nodes, on a network that a seed has drawn.
 //!
-//! A [`World`](world::World) is a clock, an agenda and the nodes; a plan says what is done to it; a run goes through
-//! boot, chaos, healing and quiet, and is judged by the promises. One seed is one run, always the same one. Nothing
-//! here reads a clock or opens a socket; what takes time here is the processor's.
+//! A [`World`](world::World) is a clock, an agenda and the nodes; a plan says what is done to it; a
+//! run goes through boot, chaos, healing and quiet, and is judged by the promises. One seed is one
+//! run, always the same one. Nothing here reads a clock or opens a socket; what takes time here is
+//! the processor's.
 
 mod agenda;
 mod answers;

@@ -17,7 +17,8 @@ use simulator::sweep::Sweep;
 use simulator::transcript::Transcript;
 use simulator::watch::Unwatched;
 
-/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any more, as after `head`.
+/// Prints a line. What cannot be written ends the command: the disk is full, or nobody reads any
+/// more, as after `head`.
 macro_rules! say {
     ($($what:tt)*) => {
         if writeln!(std::io::stdout(), $($what)*).is_err() {
@@ -28,8 +29,9 @@ macro_rules! say {
 
 /// Runs the group in virtual time, over and over, and judges every run by all promises.
 ///
-/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that should have happened never did), 64 usage, 65 a bad plan or script,
-/// 74 the answer could not be written.
+/// Exit codes: 0 pass, 1 a promise is broken, 2 unknown (a large sweep in which something that
+/// should have happened never did), 64 usage, 65 a bad plan or script, 74 the answer could not be
+/// written.
 #[derive(Debug, Parser)]
 #[command(name = "simulator", version)]
 struct Cli {
@@ -59,12 +61,13 @@ enum Command {
         /// Run only those that draw a network on which hearing is not the same both ways.
         #[arg(long)]
         one_way: bool,
-        /// A member or a stranger lies, in every seed. While a member does, only this is judged: nobody panics, goes round for ever, or
-        /// keeps without bound.
+        /// A member or a stranger lies, in every seed. While a member does, only this is judged:
+        /// nobody panics, goes round for ever, or keeps without bound.
         #[arg(long)]
         liar: bool,
-        /// Say of each seed that fails only which promises it breaks, keep no plan, and stop at the first seed that breaks one of
-        /// these; with no name, at the first that breaks any. What simulator/open.txt says does not count.
+        /// Say of each seed that fails only which promises it breaks, keep no plan, and stop at the
+        /// first seed that breaks one of these; with no name, at the first that breaks any. What
+        /// simulator/open.txt says does not count.
         #[arg(long, value_name = "PROMISES", value_delimiter = ',', num_args = 0.., conflicts_with_all = ["failures", "check"])]
         until: Option<Vec<String>>,
     },
@@ -97,7 +100,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Which {
-    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>, or L1-… where somebody lies.
+    /// A seed and what it drew, as a sweep names them: S1-<seed>-<sum of the plan>, or L1-… where
+    /// somebody lies.
     token: Option<String>,
     /// The seed.
     #[arg(long)]
@@ -113,7 +117,8 @@ impl Which {
             return plan_of(token).map_err(|words| bad_input(&words));
         }
         let Some(path) = &self.plan else { return Ok(Plan::drawn(self.seed.unwrap_or_default())) };
-        let text = std::fs::read_to_string(path).map_err(|error| bad_input(&format!("{}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| bad_input(&format!("{}: {error}", path.display())))?;
         toml::from_str(&text).map_err(|error| bad_input(&format!("{}: {error}", path.display())))
     }
 
@@ -130,7 +135,9 @@ fn plan_of(token: &str) -> Result<Plan, String> {
     let lies = token.starts_with("L1-");
     let rest = token.strip_prefix(if lies { "L1-" } else { "S1-" });
     let seed = rest.and_then(|rest| rest.split_once('-')).and_then(|(seed, _)| seed.parse().ok());
-    let Some(seed) = seed else { return Err(format!("{token:?} names no seed: S1-<seed>-<sum of the plan>")) };
+    let Some(seed) = seed else {
+        return Err(format!("{token:?} names no seed: S1-<seed>-<sum of the plan>"));
+    };
     let plan = if lies { Plan::drawn_with_a_liar(seed) } else { Plan::drawn(seed) };
     if plan.token() == token {
         return Ok(plan);
@@ -139,9 +146,15 @@ fn plan_of(token: &str) -> Result<Plan, String> {
     let offer = if kept.exists() {
         format!("what it drew then is kept: simulator replay --plan {}", kept.display())
     } else {
-        format!("and what it drew then is not kept in {KEPT}; run the simulator of that time, or the seed as it is now")
+        format!(
+            "and what it drew then is not kept in {KEPT}; run the simulator of that time, or the \
+             seed as it is now"
+        )
     };
-    Err(format!("seed {seed} draws another plan now, {}: the generator has changed; {offer}", plan.token()))
+    Err(format!(
+        "seed {seed} draws another plan now, {}: the generator has changed; {offer}",
+        plan.token()
+    ))
 }
 
 fn main() -> ExitCode {
@@ -159,11 +172,17 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run { seeds, from, jobs, check, failures, one_way, liar, until } => {
             // What is known to fail stops nothing.
-            let failures_max = if until.is_some() { u64::MAX } else { failures.max(1) + open::known_within(from, seeds) };
+            let failures_max = if until.is_some() {
+                u64::MAX
+            } else {
+                failures.max(1) + open::known_within(from, seeds)
+            };
             let drawn = Sweep { from, seeds, jobs, check, failures_max, one_way, liar };
             until.map_or_else(|| sweep(&drawn), |promises| sweep_until(&drawn, &promises))
         }
-        Command::Replay { which, trace } => which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay(&plan))),
+        Command::Replay { which, trace } => {
+            which.plan().map_or_else(|code| code, |plan| replay(&plan, trace, &which.replay(&plan)))
+        }
         Command::Script { file } => script(&file),
         Command::Plan { seed } => {
             say!("{}", Plan::drawn(seed).text().trim_end());
@@ -177,14 +196,20 @@ fn sweep(sweep: &Sweep) -> ExitCode {
     let report = sweep.run(|seed, breaches| {
         let plan = sweep.plan(seed).expect("a seed that was run has a plan");
         let token = plan.token();
-        print_breaches(breaches, &format!("seed {seed}"), &format!("simulator replay {token} --trace"));
+        print_breaches(
+            breaches,
+            &format!("seed {seed}"),
+            &format!("simulator replay {token} --trace"),
+        );
         keep(&plan, &token);
         ControlFlow::Continue(())
     });
     say!("{report}");
     let open = Open::of(sweep, &report);
     for (token, promise) in &open.known {
-        say!("open: {token} breaks {promise}, which is known and not mended yet (simulator/open.txt)");
+        say!(
+            "open: {token} breaks {promise}, which is known and not mended yet (simulator/open.txt)"
+        );
     }
     for token in &open.stale {
         say!("{token} does not break what simulator/open.txt says: mend that line");
@@ -205,14 +230,17 @@ fn sweep_until(sweep: &Sweep, promises: &[String]) -> ExitCode {
     let failed = AtomicBool::new(false);
     let report = sweep.run(|seed, breaches| {
         let token = sweep.plan(seed).expect("a seed that was run has a plan").token();
-        let broken: BTreeSet<&str> = breaches.iter().map(|breach| breach.promise.as_str()).collect();
-        let broken: Vec<&str> = broken.into_iter().filter(|promise| !open::is_known(&token, promise)).collect();
+        let broken: BTreeSet<&str> =
+            breaches.iter().map(|breach| breach.promise.as_str()).collect();
+        let broken: Vec<&str> =
+            broken.into_iter().filter(|promise| !open::is_known(&token, promise)).collect();
         if broken.is_empty() {
             return ControlFlow::Continue(());
         }
         failed.store(true, Ordering::Relaxed);
         say!("seed {seed} breaks {}", broken.join(" "));
-        let is_it = promises.is_empty() || broken.iter().any(|broken| promises.iter().any(|promise| promise == broken));
+        let is_it = promises.is_empty()
+            || broken.iter().any(|broken| promises.iter().any(|promise| promise == broken));
         if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     say!("{} seeds run", report.seeds);
@@ -225,7 +253,9 @@ fn keep(plan: &Plan, token: &str) {
     let kept = std::fs::create_dir_all(KEPT).and_then(|()| std::fs::write(&file, plan.text()));
     match kept {
         Ok(()) => say!("    plan: {}", file.display()),
-        Err(error) => warn(&format!("warning: the plan is not kept in {}: {error}", file.display())),
+        Err(error) => {
+            warn(&format!("warning: the plan is not kept in {}: {error}", file.display()))
+        }
     }
 }
 
@@ -271,7 +301,11 @@ fn smaller(plan: &Plan) -> ExitCode {
         }
         Ok(Some((plan, breach, runs))) => {
             say!("# {} is broken: {}", breach.promise, breach.words.replace('\n', " "));
-            say!("# Drawn by seed {}, made small in {runs} runs at commit {}.", plan.seed, commit());
+            say!(
+                "# Drawn by seed {}, made small in {runs} runs at commit {}.",
+                plan.seed,
+                commit()
+            );
             say!("{}", plan.text().trim_end());
             ExitCode::from(exit::FAIL)
         }
@@ -280,8 +314,12 @@ fn smaller(plan: &Plan) -> ExitCode {
 
 /// The commit of the sources around, where there are any.
 fn commit() -> String {
-    let output = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let said = output.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    let output =
+        std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let said = output
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok());
     said.map_or_else(|| "unknown".to_owned(), |said| said.trim().to_owned())
 }
 

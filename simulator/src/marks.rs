@@ -1,8 +1,8 @@
 //! Coverage: what a sweep must have met to be worth anything.
 //!
-//! A sweep that never saw two peers ask at once, or never killed one that was building its log, has not tested that, however
-//! many seeds it ran. Marks are seen from outside, from inputs, outputs and notes; a large sweep without one of
-//! them is no pass.
+//! A sweep that never saw two peers ask at once, or never killed one that was building its log, has
+//! not tested that, however many seeds it ran. Marks are seen from outside, from inputs, outputs
+//! and notes; a large sweep without one of them is no pass.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -243,11 +243,21 @@ impl Marks {
     /// What has never happened, in words.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
-        let marks = Mark::ALL.into_iter().filter(|mark| self.seen(*mark) == 0).map(|mark| mark.words().to_owned());
+        let marks = Mark::ALL
+            .into_iter()
+            .filter(|mark| self.seen(*mark) == 0)
+            .map(|mark| mark.words().to_owned());
         let pairs = Class::ALL.into_iter().flat_map(|class| Phase::ALL.map(|phase| (class, phase)));
         let never = pairs.filter(|(class, phase)| self.met(*class, *phase) == 0);
-        let words = WORDS.into_iter().zip(self.struck).filter(|(_, count)| *count == 0).map(|(verb, _)| format!("fault at {verb}"));
-        marks.chain(never.map(|(class, phase)| format!("{} while {phase}", class.words()))).chain(words).collect()
+        let words = WORDS
+            .into_iter()
+            .zip(self.struck)
+            .filter(|(_, count)| *count == 0)
+            .map(|(verb, _)| format!("fault at {verb}"));
+        marks
+            .chain(never.map(|(class, phase)| format!("{} while {phase}", class.words())))
+            .chain(words)
+            .collect()
     }
 }
 
@@ -273,7 +283,9 @@ impl fmt::Display for Marks {
         Phase::ALL.into_iter().try_for_each(|phase| write!(f, "{phase:>9}"))?;
         for class in Class::ALL {
             write!(f, "\n  {:12}", class.words())?;
-            Phase::ALL.into_iter().try_for_each(|phase| write!(f, "{:>9}", self.met(class, phase)))?;
+            Phase::ALL
+                .into_iter()
+                .try_for_each(|phase| write!(f, "{:>9}", self.met(class, phase)))?;
         }
         Ok(())
     }
@@ -287,15 +299,18 @@ mod tests {
     #[test]
     fn what_was_never_seen_is_named() {
         let mut marks = Marks::default();
-        assert_eq!(marks.unseen().len(), Mark::ALL.len() + Class::ALL.len() * Phase::ALL.len() + WORDS.len());
+        assert_eq!(
+            marks.unseen().len(),
+            Mark::ALL.len() + Class::ALL.len() * Phase::ALL.len() + WORDS.len()
+        );
         marks.see(Mark::LateOk);
         marks.meet(Class::Drip, Phase::Syncing);
         marks.strike("LEAVE");
         let unseen = marks.unseen();
         assert!(
-            !unseen
-                .iter()
-                .any(|words| words == "OK arrives after COORDINATOR" || words == "drip while syncing" || words == "fault at LEAVE"),
+            !unseen.iter().any(|words| words == "OK arrives after COORDINATOR"
+                || words == "drip while syncing"
+                || words == "fault at LEAVE"),
             "{unseen:?}"
         );
         assert!(unseen.iter().any(|words| words == "kill while building"), "{unseen:?}");

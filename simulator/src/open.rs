@@ -1,7 +1,8 @@
 //! Seeds that are known to break promises, and are not mended yet (`simulator/open.txt`).
 //!
-//! A sweep over such a seed says so and goes on: what else it finds is to be seen. A seed of the list that breaks another
-//! promise fails the sweep, and so does one that holds, so that the list never says more than is true.
+//! A sweep over such a seed says so and goes on: what else it finds is to be seen. A seed of the
+//! list that breaks another promise fails the sweep, and so does one that holds, so that the list
+//! never says more than is true.
 
 use crate::plan::Plan;
 use crate::run::Breach;
@@ -23,15 +24,27 @@ impl Open {
     #[must_use]
     pub fn of(sweep: &Sweep, report: &Report) -> Self {
         let mut open = Self::default();
-        let found = |seed: u64| report.failures.iter().find(|(failed, _)| *failed == seed).map(|(_, breaches)| breaches);
-        let in_range = |seed: u64| seed.checked_sub(sweep.from).is_some_and(|nth| nth < sweep.seeds);
+        let found = |seed: u64| {
+            report.failures.iter().find(|(failed, _)| *failed == seed).map(|(_, breaches)| breaches)
+        };
+        let in_range =
+            |seed: u64| seed.checked_sub(sweep.from).is_some_and(|nth| nth < sweep.seeds);
         for (token, promises) in listed(LIST).filter(|_| !sweep.liar) {
-            let Some(seed) = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).filter(|seed| in_range(*seed)) else { continue };
+            let Some(seed) = token
+                .split('-')
+                .nth(1)
+                .and_then(|seed| seed.parse().ok())
+                .filter(|seed| in_range(*seed))
+            else {
+                continue;
+            };
             // Another generator draws another plan from that seed; of that one nothing is known.
             if sweep.plan(seed).as_ref().map(Plan::token).as_deref() != Some(token) {
                 continue;
             }
-            let is_known = found(seed).is_some_and(|breaches| breaches.iter().all(|breach| names(promises, &breach.promise)));
+            let is_known = found(seed).is_some_and(|breaches| {
+                breaches.iter().all(|breach| names(promises, &breach.promise))
+            });
             if is_known {
                 open.known.push((token.to_owned(), promises.to_owned()));
             } else {
@@ -41,10 +54,17 @@ impl Open {
         let is_known = |seed: u64, breaches: &[Breach]| {
             sweep.plan(seed).is_some_and(|plan| {
                 let token = plan.token();
-                open.known.iter().any(|(known, promises)| *known == token && breaches.iter().all(|breach| names(promises, &breach.promise)))
+                open.known.iter().any(|(known, promises)| {
+                    *known == token
+                        && breaches.iter().all(|breach| names(promises, &breach.promise))
+                })
             })
         };
-        open.others = report.failures.iter().filter(|(seed, breaches)| report.is_red(breaches) && !is_known(*seed, breaches)).count();
+        open.others = report
+            .failures
+            .iter()
+            .filter(|(seed, breaches)| report.is_red(breaches) && !is_known(*seed, breaches))
+            .count();
         open
     }
 }
@@ -88,11 +108,18 @@ mod tests {
 
     #[test]
     fn each_line_names_a_drawn_plan_and_a_promise() {
-        let is_one = |name: &str| promises::CATALOGUE.iter().any(|known| known.id == name) || LAWS.iter().any(|law| law.id() == name);
+        let is_one = |name: &str| {
+            promises::CATALOGUE.iter().any(|known| known.id == name)
+                || LAWS.iter().any(|law| law.id() == name)
+        };
         for (token, promises) in listed(LIST) {
             assert!(!promises.is_empty() && promises.split_whitespace().all(is_one), "{promises}");
             let seed = token.split('-').nth(1).and_then(|seed| seed.parse().ok()).expect("a seed");
-            assert_eq!(sweep(seed, 1).plan(seed).expect("a plan").token(), token, "drawn otherwise by now: take the line away");
+            assert_eq!(
+                sweep(seed, 1).plan(seed).expect("a plan").token(),
+                token,
+                "drawn otherwise by now: take the line away"
+            );
         }
     }
 

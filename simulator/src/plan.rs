@@ -1,8 +1,9 @@
 //! A plan: the explicit list of what is done to a world, and when.
 //!
-//! A seed draws a plan (see `drawn`), and the plan is what is run: it can be printed, kept, edited and run again.
-//! Every fault carries its own end (a pause its length, a kill its restart), so that one can be taken away without
-//! changing what the others mean. Times are microseconds of virtual time.
+//! A seed draws a plan (see `drawn`), and the plan is what is run: it can be printed, kept, edited
+//! and run again. Every fault carries its own end (a pause its length, a kill its restart), so that
+//! one can be taken away without changing what the others mean. Times are microseconds of virtual
+//! time.
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
@@ -36,10 +37,12 @@ pub struct Plan {
     pub timer_late_us: u32,
     /// How long a turn of a peer's loop takes; what it has to say is written at its end.
     pub turn_us: u32,
-    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is any number.
+    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is
+    /// any number.
     #[serde(default, skip_serializing_if = "is_default")]
     pub datagrams: usize,
-    /// The datagrams that are lost whatever the weather: how a shrunk plan says which ones mattered.
+    /// The datagrams that are lost whatever the weather: how a shrunk plan says which ones
+    /// mattered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Lost>,
     /// The usual weather.
@@ -72,8 +75,9 @@ impl Plan {
         toml::to_string(self).expect("a plan is made of numbers, words and lists of them")
     }
 
-    /// The name of a seed together with what it draws: `S1-<seed>-<sum of the plan>`, or `L1-` where somebody lies. A later
-    /// generator draws another plan from the same seed, and the name tells.
+    /// The name of a seed together with what it draws: `S1-<seed>-<sum of the plan>`, or `L1-`
+    /// where somebody lies. A later generator draws another plan from the same seed, and the name
+    /// tells.
     #[must_use]
     pub fn token(&self) -> String {
         let sum = digest(self.text().as_bytes());
@@ -96,7 +100,8 @@ pub struct Lost {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lies {
-    /// The liar is a peer of the group, counted from 0; a stranger in no view where nobody is named.
+    /// The liar is a peer of the group, counted from 0; a stranger in no view where nobody is
+    /// named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<usize>,
     /// When the first lie is told.
@@ -164,7 +169,8 @@ pub struct Load {
     /// How often a reading asks for the other guarantee than the cluster's.
     #[serde(default, skip_serializing_if = "is_default")]
     pub otherwise: OneIn,
-    /// How often a reading has another length: any up to `payload_max`, exactly that, or a byte more.
+    /// How often a reading has another length: any up to `payload_max`, exactly that, or a byte
+    /// more.
     #[serde(default, skip_serializing_if = "is_default")]
     pub uneven: OneIn,
     /// Whether it goes on when the chaos is over, until the group is one.
@@ -214,7 +220,8 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
     },
-    /// Its machine loses power: nobody's connection ends, and dials meet silence until it is there again.
+    /// Its machine loses power: nobody's connection ends, and dials meet silence until it is there
+    /// again.
     Outage {
         /// Whom.
         who: Who,
@@ -282,8 +289,8 @@ pub enum Act {
         /// For how long not.
         span_us: u64,
     },
-    /// Something on the way forgets its connections, also those that are being made: nothing passes on them any more, nobody is
-    /// told, and new ones work.
+    /// Something on the way forgets its connections, also those that are being made: nothing passes
+    /// on them any more, nobody is told, and new ones work.
     Forget {
         /// Whose.
         who: Who,
@@ -347,7 +354,8 @@ pub enum Act {
         over: Over,
         /// For how long.
         span_us: u64,
-        /// Whether the connections concerned break when it is over, as behind a router that has forgotten them.
+        /// Whether the connections concerned break when it is over, as behind a router that has
+        /// forgotten them.
         breaks: bool,
     },
     /// Another weather for a while.
@@ -366,7 +374,8 @@ pub struct Back {
     pub after_us: u64,
     /// As whom.
     pub identity: Identity,
-    /// Whether its clock is behind by then: who comes back with an empty disk has an incarnation below its last one.
+    /// Whether its clock is behind by then: who comes back with an empty disk has an incarnation
+    /// below its last one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub behind: bool,
 }

@@ -49,16 +49,19 @@ pub struct Breach {
 }
 
 impl Breach {
-    /// The promise and the kind of the evidence: two breaches of one kind differ in names and numbers only.
+    /// The promise and the kind of the evidence: two breaches of one kind differ in names and
+    /// numbers only.
     #[must_use]
     pub fn kind(&self) -> String {
         let named = |word: &str| word.chars().any(|letter| letter.is_ascii_digit());
-        let words: Vec<&str> = self.words.split([' ', '#', ',']).filter(|word| !named(word)).collect();
+        let words: Vec<&str> =
+            self.words.split([' ', '#', ',']).filter(|word| !named(word)).collect();
         format!("{}: {}", self.promise, words.join(" "))
     }
 }
 
-/// Plays a plan under the eyes of a watcher and judges it. A panic of the core is caught and is a breach of `no-crash`.
+/// Plays a plan under the eyes of a watcher and judges it. A panic of the core is caught and is a
+/// breach of `no-crash`.
 ///
 /// # Errors
 /// [`BadPlan`], if it was edited into one.
@@ -66,10 +69,11 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     let mut director = Director::new(plan, watch)?;
     let played = catch(move || {
         let progress = director.play();
-        let Remains { records, tally, marks, laws, breaches, watch } = director.into_world().into_parts();
+        let Remains { records, tally, marks, laws, breaches, watch } =
+            director.into_world().into_parts();
         if plan.lies.is_some_and(|lies| lies.member.is_some()) {
-            // A member lies: nothing is promised of order. That nobody ends in a panic, goes round for ever or keeps without
-            // bound has been judged at each step.
+            // A member lies: nothing is promised of order. That nobody ends in a panic, goes round
+            // for ever or keeps without bound has been judged at each step.
             return (Verdict { tally, marks, ..Verdict::default() }, watch);
         }
         let mut verdict = assess(records, tally, marks, &progress, &plan.knobs);
@@ -83,7 +87,8 @@ pub fn run<W: Watch>(plan: &Plan, watch: W) -> Result<(Verdict, Option<W>), BadP
     })
 }
 
-/// Plays a plan and says which datagrams the weather took; those until its end where it ends in a panic are not known.
+/// Plays a plan and says which datagrams the weather took; those until its end where it ends in a
+/// panic are not known.
 ///
 /// # Errors
 /// [`BadPlan`], if it was edited into one.
@@ -97,13 +102,23 @@ pub fn losses(plan: &Plan) -> Result<Vec<Lost>, BadPlan> {
     Ok(played.unwrap_or_default())
 }
 
-fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progress, knobs: &Knobs) -> Verdict {
+fn assess(
+    records: Vec<Record>,
+    mut tally: Tally,
+    marks: Marks,
+    progress: &Progress,
+    knobs: &Knobs,
+) -> Verdict {
     let later_election = records.iter().any(|record| {
         matches!(record, Record::Peer(event) if matches!(event.note, Note::ElectionStarted { cause, .. } if cause != Cause::FirstView))
     });
     tally.hopeless += u64::from(*progress == Progress::Hopeless);
     let history = History::new(records);
-    let options = Options { knobs: knobs.clone(), settled: *progress == Progress::Settled, ..Options::default() };
+    let options = Options {
+        knobs: knobs.clone(),
+        settled: *progress == Progress::Settled,
+        ..Options::default()
+    };
     let judgement = judge(&history, &options);
     let kept = Kept::of(&judgement);
     let mut breaches: Vec<Breach> = judgement
@@ -112,13 +127,21 @@ fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progr
             finding.broken.iter().map(|broken| Breach {
                 promise: finding.promise.to_owned(),
                 words: broken.words.clone(),
-                evidence: broken.evidence.iter().filter_map(|&at| history.records.get(at)).map(Record::line).collect(),
+                evidence: broken
+                    .evidence
+                    .iter()
+                    .filter_map(|&at| history.records.get(at))
+                    .map(Record::line)
+                    .collect(),
             })
         })
         .collect();
     breaches.extend(judgement.holes.iter().map(|hole| Breach {
         promise: "evidence".to_owned(),
-        words: format!("events {} to {} of {}#{} are missing", hole.from, hole.to, hole.peer, hole.inc),
+        words: format!(
+            "events {} to {} of {}#{} are missing",
+            hole.from, hole.to, hole.peer, hole.inc
+        ),
         evidence: vec![],
     }));
     breaches.extend(lack_of_progress(progress));
@@ -128,12 +151,18 @@ fn assess(records: Vec<Record>, mut tally: Tally, marks: Marks, progress: &Progr
 fn lack_of_progress(progress: &Progress) -> Option<Breach> {
     let (promise, words, stands) = match progress {
         Progress::Settled | Progress::Hopeless => return None,
-        Progress::Divided { within, stands } => {
-            ("converges", format!("{within:?} after the last fault was healed the group is not one"), stands)
-        }
-        Progress::Undelivered { within, stands } => {
-            ("delivers", format!("{within:?} after the group became one, not everything is delivered everywhere"), stands)
-        }
+        Progress::Divided { within, stands } => (
+            "converges",
+            format!("{within:?} after the last fault was healed the group is not one"),
+            stands,
+        ),
+        Progress::Undelivered { within, stands } => (
+            "delivers",
+            format!(
+                "{within:?} after the group became one, not everything is delivered everywhere"
+            ),
+            stands,
+        ),
     };
     let evidence = stands
         .iter()
@@ -142,7 +171,8 @@ fn lack_of_progress(progress: &Progress) -> Option<Breach> {
             let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
             write!(
                 line,
-                " under {leader}, epoch {}, promised {}, view {} {:?}, has {}, delivered {}, published {}, ordered {}",
+                " under {leader}, epoch {}, promised {}, view {} {:?}, has {}, delivered {}, \
+                 published {}, ordered {}",
                 status.epoch,
                 status.promised,
                 status.view_id,
@@ -160,10 +190,16 @@ fn lack_of_progress(progress: &Progress) -> Option<Breach> {
 }
 
 fn crash(payload: &(dyn Any + Send)) -> Verdict {
-    let said = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    let said = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
     let place = PLACE.take();
     let words = format!("panicked at {place}: {}", said.unwrap_or("(no words)"));
-    Verdict { breaches: vec![Breach { promise: "no-crash".to_owned(), words, evidence: vec![] }], ..Verdict::default() }
+    Verdict {
+        breaches: vec![Breach { promise: "no-crash".to_owned(), words, evidence: vec![] }],
+        ..Verdict::default()
+    }
 }
 
 thread_local! {
@@ -172,7 +208,8 @@ thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs something, and catches its panic. It is reported with its seed; the default hook would print it a second time, without.
+/// Runs something, and catches its panic. It is reported with its seed; the default hook would
+/// print it a second time, without.
 fn catch<T>(play: impl FnOnce() -> T) -> std::thread::Result<T> {
     static HUSH: Once = Once::new();
     HUSH.call_once(|| {

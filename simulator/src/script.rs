@@ -9,14 +9,18 @@
 //! p2->p1 ELECTION:p2
 //! ```
 //!
-//! A script is a list of blocks: comments, commands, a line of dashes, and the transcript up to the next blank line.
-//! Replaying keeps comments and commands and writes the transcripts anew; a test compares the two texts.
+//! A script is a list of blocks: comments, commands, a line of dashes, and the transcript up to the
+//! next blank line. Replaying keeps comments and commands and writes the transcripts anew; a test
+//! compares the two texts.
 //!
-//! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process of that name), `kill P…`, `pause P…`,
-//! `resume P…`, `restart P… [fresh]`, `leave P…`, `prioritise P NUMBER`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
-//! `cut P > P…`, `deaf P > P…` (the others do not hear the first's broadcasts), `undialled P > P…` (the first cannot dial the others), `seed P > P…`
-//! (the first has the others as seeds); these three are for good. `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`, `answers P to P [ghost]` (what the first would do with each
-//! word that the second, or an earlier life of it, could say at this moment; nobody learns of it).
+//! Commands: `peers N [fast] [KNOB=VALUE…]` (first, once), `start P…`, `twin P` (a second process
+//! of that name), `kill P…`, `pause P…`, `resume P…`, `restart P… [fresh]`, `leave P…`,
+//! `prioritise P NUMBER`, `publish P TEXT`, `reset P P`, `stall P P SPAN`, `partition P P | P`,
+//! `cut P > P…`, `deaf P > P…` (the others do not hear the first's broadcasts), `undialled P > P…`
+//! (the first cannot dial the others), `seed P > P…` (the first has the others as seeds); these
+//! three are for good. `heal`, `advance SPAN`, `await P PHASE`, `status [P…]`, `trace on|off`,
+//! `answers P to P [ghost]` (what the first would do with each word that the second, or an earlier
+//! life of it, could say at this moment; nobody learns of it).
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
@@ -95,11 +99,18 @@ fn obey(stage: &mut Option<Stage>, line: &str) -> Result<(), String> {
 
 impl Stage {
     fn new(words: &mut SplitWhitespace<'_>) -> Result<Self, String> {
-        let count: usize = words.next().and_then(|n| n.parse().ok()).filter(|n| (1..=9).contains(n)).ok_or("peers 1 to 9")?;
+        let count: usize = words
+            .next()
+            .and_then(|n| n.parse().ok())
+            .filter(|n| (1..=9).contains(n))
+            .ok_or("peers 1 to 9")?;
         let mut words = words.peekable();
-        let mut knobs = if words.next_if_eq(&"fast").is_some() { Knobs::fast() } else { Knobs::default() };
+        let mut knobs =
+            if words.next_if_eq(&"fast").is_some() { Knobs::fast() } else { Knobs::default() };
         while let Some(word) = words.next() {
-            let (knob, first) = word.split_once('=').ok_or_else(|| format!("{word:?}: `peers N [fast] [KNOB=VALUE…]`"))?;
+            let (knob, first) = word
+                .split_once('=')
+                .ok_or_else(|| format!("{word:?}: `peers N [fast] [KNOB=VALUE…]`"))?;
             let mut value = first.to_owned();
             while let Some(more) = words.next_if(|word| !word.contains('=')) {
                 value = format!("{value} {more}");
@@ -109,7 +120,9 @@ impl Stage {
         let config = Config::try_from(knobs).map_err(|error| error.to_string())?;
         let heard = Rc::new(RefCell::new(String::new()));
         let ear = Rc::clone(&heard);
-        let tell: Tell = Box::new(move |line| writeln!(ear.borrow_mut(), "{line}").expect("writing to a String cannot fail"));
+        let tell: Tell = Box::new(move |line| {
+            writeln!(ear.borrow_mut(), "{line}").expect("writing to a String cannot fail")
+        });
         let mut world = World::new(Settings::calm(1, config), Transcript::new(false, tell));
         for n in 1..=count {
             world.add_host(PeerId::new(&format!("p{n}")).map_err(|error| error.to_string())?, 0);
@@ -121,7 +134,12 @@ impl Stage {
         self.heard.take()
     }
 
-    fn obey(&mut self, command: &str, line: &str, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+    fn obey(
+        &mut self,
+        command: &str,
+        line: &str,
+        words: &mut SplitWhitespace<'_>,
+    ) -> Result<(), String> {
         match command {
             "start" => self.each(words, World::start),
             "kill" => self.each(words, World::kill),
@@ -130,12 +148,16 @@ impl Stage {
             "leave" => self.each(words, World::leave),
             "prioritise" => {
                 let host = self.named(words)?;
-                let explicit = words.next().and_then(|word| word.parse().ok()).ok_or("a priority is missing")?;
+                let explicit = words
+                    .next()
+                    .and_then(|word| word.parse().ok())
+                    .ok_or("a priority is missing")?;
                 self.world.prioritise(host, explicit);
                 Ok(())
             }
             "restart" => {
-                let identity = if line.ends_with(" fresh") { Identity::Fresh } else { Identity::Same };
+                let identity =
+                    if line.ends_with(" fresh") { Identity::Fresh } else { Identity::Same };
                 words.filter(|word| *word != "fresh").try_for_each(|name| {
                     let host = self.host(name)?;
                     self.world.restart(host, identity);
@@ -206,7 +228,11 @@ impl Stage {
         }
     }
 
-    fn each(&mut self, words: &mut SplitWhitespace<'_>, act: impl Fn(&mut World<Transcript<Tell>>, usize)) -> Result<(), String> {
+    fn each(
+        &mut self,
+        words: &mut SplitWhitespace<'_>,
+        act: impl Fn(&mut World<Transcript<Tell>>, usize),
+    ) -> Result<(), String> {
         words.try_for_each(|name| {
             let host = self.host(name)?;
             act(&mut self.world, host);
@@ -219,7 +245,11 @@ impl Stage {
     }
 
     /// From the first to each of the others.
-    fn directed(&self, command: &str, words: &mut SplitWhitespace<'_>) -> Result<Vec<(usize, usize)>, String> {
+    fn directed(
+        &self,
+        command: &str,
+        words: &mut SplitWhitespace<'_>,
+    ) -> Result<Vec<(usize, usize)>, String> {
         let from = self.named(words)?;
         if words.next() != Some(">") {
             return Err(format!("`{command} P > P…`"));
@@ -228,7 +258,9 @@ impl Stage {
     }
 
     fn host(&self, name: &str) -> Result<usize, String> {
-        (0..self.world.hosts()).find(|&host| self.world.id(host).as_str() == name).ok_or_else(|| format!("there is no peer {name:?}"))
+        (0..self.world.hosts())
+            .find(|&host| self.world.id(host).as_str() == name)
+            .ok_or_else(|| format!("there is no peer {name:?}"))
     }
 
     fn partition(&mut self, line: &str) -> Result<(), String> {
@@ -241,7 +273,9 @@ impl Stage {
         let side_of = |host: usize| sides.iter().position(|side| side.contains(&host));
         let pairs: Vec<(usize, usize)> = (0..self.world.hosts())
             .flat_map(|from| (0..self.world.hosts()).map(move |to| (from, to)))
-            .filter(|&(from, to)| side_of(from).is_some() && side_of(to).is_some() && side_of(from) != side_of(to))
+            .filter(|&(from, to)| {
+                side_of(from).is_some() && side_of(to).is_some() && side_of(from) != side_of(to)
+            })
             .collect();
         self.world.cut(&pairs);
         Ok(())
@@ -251,7 +285,10 @@ impl Stage {
     fn await_phase(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
         let host = self.named(words)?;
         let name = words.next().unwrap_or_default();
-        let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name).ok_or_else(|| format!("{name:?} is no phase"))?;
+        let phase = Phase::ALL
+            .into_iter()
+            .find(|phase| phase.name() == name)
+            .ok_or_else(|| format!("{name:?} is no phase"))?;
         let end = self.world.now() + AWAITED;
         while self.world.node(host).map(Node::phase) != Some(phase) {
             if self.world.now() > end || self.world.step() == Step::Over {
@@ -269,12 +306,27 @@ impl Stage {
         let speaker = self.named(words)?;
         let node = |host: usize| self.world.node(host).ok_or("nobody runs there");
         let (asked, speaking, now) = (node(host)?, node(speaker)?, self.world.now());
-        let third = (0..self.world.hosts()).filter(|other| ![host, speaker].contains(other)).find_map(|other| self.world.node(other));
+        let third = (0..self.world.hosts())
+            .filter(|other| ![host, speaker].contains(other))
+            .find_map(|other| self.world.node(other));
         let third = third.ok_or("it takes three")?;
-        let links = self.world.links(host).into_iter().map(|(link, other)| (link, self.world.id(other).clone())).collect();
+        let links = self
+            .world
+            .links(host)
+            .into_iter()
+            .map(|(link, other)| (link, self.world.id(other).clone()))
+            .collect();
         let said = self.world.watch().said.get(asked.contact().id()).copied().unwrap_or_default();
         let ghost = words.next() == Some("ghost");
-        let asked = Asked::new(asked, now, links, (speaking, third.contact()), ghost, said, self.world.cluster());
+        let asked = Asked::new(
+            asked,
+            now,
+            links,
+            (speaking, third.contact()),
+            ghost,
+            said,
+            self.world.cluster(),
+        );
         self.heard.borrow_mut().push_str(&asked.tell());
         Ok(())
     }
@@ -294,7 +346,8 @@ impl Stage {
                     let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
                     let members: Vec<&str> = status.members.iter().map(PeerId::as_str).collect();
                     format!(
-                        "{id} {}{paused} under {leader}, epoch {}, view {} [{}], delivered {}, stable {}",
+                        "{id} {}{paused} under {leader}, epoch {}, view {} [{}], delivered {}, \
+                         stable {}",
                         status.role,
                         status.epoch,
                         status.view_id,
@@ -310,7 +363,8 @@ impl Stage {
     }
 }
 
-/// The knobs with one of them turned: its value as in a file of settings, where the quotes of a text may be left out.
+/// The knobs with one of them turned: its value as in a file of settings, where the quotes of a
+/// text may be left out.
 fn turned(knobs: &Knobs, knob: &str, value: &str) -> Result<Knobs, String> {
     let mut table = Table::try_from(knobs).map_err(|error| error.to_string())?;
     let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
@@ -353,7 +407,8 @@ mod tests {
     #[test]
     fn what_was_said_before_is_replaced_and_the_rest_is_kept() {
         let text = "# Two who are not there.\npeers 2\n----\nanything\nat all\n\nstatus\n----\n";
-        let new = "# Two who are not there.\npeers 2\n----\nok\n\nstatus\n----\np1 is down\np2 is down\n";
+        let new =
+            "# Two who are not there.\npeers 2\n----\nok\n\nstatus\n----\np1 is down\np2 is down\n";
         assert_eq!(replay(text).as_deref(), Ok(new));
         assert_eq!(replay(new).as_deref(), Ok(new));
     }

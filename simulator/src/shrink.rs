@@ -1,7 +1,9 @@
-//! Shrinking: taking away from a failing plan whatever it does not need to fail, and saying the rest more simply.
+//! Shrinking: taking away from a failing plan whatever it does not need to fail, and saying the
+//! rest more simply.
 //!
-//! Every decision of a run is keyed, so the rest of the plan means the same without the part. A smaller plan is taken
-//! only if it breaks the *same* promise on the same kind of evidence; another failure is another matter.
+//! Every decision of a run is keyed, so the rest of the plan means the same without the part. A
+//! smaller plan is taken only if it breaks the *same* promise on the same kind of evidence; another
+//! failure is another matter.
 
 mod cut;
 
@@ -14,8 +16,8 @@ use crate::run::{Breach, losses, run};
 use crate::watch::Unwatched;
 use crate::weather::Weather;
 
-/// The smallest plan found that breaks the promise that `plan` breaks first, with the breach and how many runs that
-/// took; nothing if `plan` breaks none.
+/// The smallest plan found that breaks the promise that `plan` breaks first, with the breach and
+/// how many runs that took; nothing if `plan` breaks none.
 ///
 /// # Errors
 /// [`BadPlan`], if it was edited into one.
@@ -55,7 +57,10 @@ impl Search {
         }
         self.runs += 1;
         let Ok((verdict, _)) = run(&plan, Unwatched) else { return false };
-        let Some(breach) = verdict.breaches.into_iter().find(|breach| breach.kind() == self.kind) else { return false };
+        let Some(breach) = verdict.breaches.into_iter().find(|breach| breach.kind() == self.kind)
+        else {
+            return false;
+        };
         self.breach = breach;
         self.best = plan;
         true
@@ -147,7 +152,9 @@ impl Search {
         }
         for at in 0..self.best.outside.len() {
             self.offer_with(|plan| plan.outside[at].fate = Fate::Dead);
-            self.offer_with(|plan| plan.outside[at].fate = Fate::Apart { hears: vec![], heard_by: vec![] });
+            self.offer_with(|plan| {
+                plan.outside[at].fate = Fate::Apart { hears: vec![], heard_by: vec![] }
+            });
         }
     }
 
@@ -160,7 +167,9 @@ impl Search {
             self.offer_with(|plan| plan.faults[at].past = 0);
             self.offer_with(|plan| plan.faults[at].later_us = 0);
             while cut::span(&mut self.best.faults[at].act).is_some_and(|span| *span > 1_000) {
-                let halve = |plan: &mut Plan| cut::span(&mut plan.faults[at].act).into_iter().for_each(|span| *span /= 2);
+                let halve = |plan: &mut Plan| {
+                    cut::span(&mut plan.faults[at].act).into_iter().for_each(|span| *span /= 2)
+                };
                 if !self.offer_with(halve) {
                     break;
                 }
@@ -171,11 +180,19 @@ impl Search {
     /// Round numbers, as round as the failure allows.
     fn rounder(&mut self) {
         for grid in [1_000_000, 100_000, 10_000, 1_000] {
-            self.offer_with(|plan| cut::times(plan).into_iter().for_each(|time| cut::snap(time, grid)));
+            self.offer_with(|plan| {
+                cut::times(plan).into_iter().for_each(|time| cut::snap(time, grid))
+            });
         }
         for nth in 0..cut::times(&mut self.best.clone()).len() {
             for grid in [1_000_000, 100_000, 10_000, 1_000] {
-                if self.offer_with(|plan| cut::times(plan).into_iter().skip(nth).take(1).for_each(|time| cut::snap(time, grid))) {
+                if self.offer_with(|plan| {
+                    cut::times(plan)
+                        .into_iter()
+                        .skip(nth)
+                        .take(1)
+                        .for_each(|time| cut::snap(time, grid))
+                }) {
                     break;
                 }
             }
@@ -184,8 +201,11 @@ impl Search {
 
     /// The very datagrams that mattered instead of a chance.
     fn exact_losses(&mut self) {
-        let by_chance = self.best.weather.loss.0 > 0
-            || self.best.faults.iter().any(|fault| matches!(fault.act, Act::Storm { weather, .. } if weather.loss.0 > 0));
+        let by_chance =
+            self.best.weather.loss.0 > 0
+                || self.best.faults.iter().any(
+                    |fault| matches!(fault.act, Act::Storm { weather, .. } if weather.loss.0 > 0),
+                );
         if by_chance {
             self.runs += 1;
             let Ok(lost) = losses(&self.best) else { return };
@@ -226,13 +246,19 @@ impl Search {
 /// The profile's knobs, with what the group is about left as it is.
 fn plain(knobs: &Knobs) -> Knobs {
     let Knobs { mode, delivery, preempt, late_join, bootstrap, .. } = knobs.clone();
-    let base = if knobs.heartbeat_interval == Knobs::fast().heartbeat_interval { Knobs::fast() } else { Knobs::default() };
+    let base = if knobs.heartbeat_interval == Knobs::fast().heartbeat_interval {
+        Knobs::fast()
+    } else {
+        Knobs::default()
+    };
     Knobs { mode, delivery, preempt, late_join, bootstrap, ..base }
 }
 
-/// Whether hearing connects those that are to be a group: else a run that does not become one shows nothing.
+/// Whether hearing connects those that are to be a group: else a run that does not become one shows
+/// nothing.
 fn owes_a_group(plan: &Plan) -> bool {
-    plan.hearing.is_whole() || plan.revive && plan.hearing.connects(&(0..plan.peers.len()).collect::<Vec<_>>())
+    plan.hearing.is_whole()
+        || plan.revive && plan.hearing.connects(&(0..plan.peers.len()).collect::<Vec<_>>())
 }
 
 /// Enough for any plan that is drawn, and an end for any other.

@@ -43,7 +43,8 @@ pub struct Report {
     pub failures: Vec<(u64, Vec<Breach>)>,
     /// How many seeds were run.
     pub seeds: u64,
-    /// How many of them had a network on which hearing is not the same both ways, in mode `available` and in `primary`.
+    /// How many of them had a network on which hearing is not the same both ways, in mode
+    /// `available` and in `primary`.
     pub one_way: [u64; 2],
     /// How many of them missed a leader after the first one was found.
     pub later_elections: u64,
@@ -62,8 +63,9 @@ pub struct Report {
 }
 
 impl Sweep {
-    /// Runs it. Each failure is handed to `told` as soon as it is found, which says whether to go on. Seeds begin in their order,
-    /// and those that have begun are finished; so of all failures up to the one at which it stops none is missing.
+    /// Runs it. Each failure is handed to `told` as soon as it is found, which says whether to go
+    /// on. Seeds begin in their order, and those that have begun are finished; so of all failures
+    /// up to the one at which it stops none is missing.
     pub fn run(&self, told: impl Fn(u64, &[Breach]) -> ControlFlow<()> + Sync) -> Report {
         let started = Instant::now();
         let next = AtomicU64::new(0);
@@ -80,7 +82,8 @@ impl Sweep {
                         let seed = self.from.wrapping_add(nth);
                         let Some(plan) = self.plan(seed) else { continue };
                         let verdict = self.one(&plan);
-                        let mut report = report.lock().expect("no thread panics while it adds its verdict");
+                        let mut report =
+                            report.lock().expect("no thread panics while it adds its verdict");
                         report.count_hearing(&plan);
                         let flow = report.add(seed, verdict, &told);
                         if flow.is_break() || report.failures.len() as u64 >= self.failures_max {
@@ -115,7 +118,11 @@ impl Sweep {
             && let Some((step, time)) = first.parting(&second)
         {
             let words = format!("two runs of one seed part at step {step}, at {time}");
-            verdict.breaches.push(Breach { promise: "deterministic".to_owned(), words, evidence: vec![] });
+            verdict.breaches.push(Breach {
+                promise: "deterministic".to_owned(),
+                words,
+                evidence: vec![],
+            });
         }
         verdict
     }
@@ -123,10 +130,16 @@ impl Sweep {
 
 impl Report {
     fn count_hearing(&mut self, plan: &Plan) {
-        self.one_way[usize::from(plan.knobs.mode == Mode::Primary)] += u64::from(!plan.hearing.is_whole());
+        self.one_way[usize::from(plan.knobs.mode == Mode::Primary)] +=
+            u64::from(!plan.hearing.is_whole());
     }
 
-    fn add(&mut self, seed: u64, verdict: Verdict, told: &impl Fn(u64, &[Breach]) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn add(
+        &mut self,
+        seed: u64,
+        verdict: Verdict,
+        told: &impl Fn(u64, &[Breach]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         self.seeds += 1;
         self.later_elections += u64::from(verdict.later_election);
         self.tally += verdict.tally;
@@ -144,19 +157,26 @@ impl Report {
         flow
     }
 
-    /// Whether these breaches fail the sweep: whatever breaks a law does, and a service level only once its budget is used up.
+    /// Whether these breaches fail the sweep: whatever breaks a law does, and a service level only
+    /// once its budget is used up.
     #[must_use]
     pub fn is_red(&self, breaches: &[Breach]) -> bool {
         breaches.iter().any(|breach| !self.kept.is_within_budget(&breach.promise, self.seeds))
     }
 
-    /// What a sweep of this size has to have seen and has not; such a sweep has tested too little to be a pass.
+    /// What a sweep of this size has to have seen and has not; such a sweep has tested too little
+    /// to be a pass.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
         if self.liar {
             return vec![];
         }
-        let never = self.tally.musts().into_iter().filter(|(_, count)| *count == 0).map(|(what, _)| what.to_owned());
+        let never = self
+            .tally
+            .musts()
+            .into_iter()
+            .filter(|(_, count)| *count == 0)
+            .map(|(what, _)| what.to_owned());
         let mut unseen: Vec<String> = never.filter(|_| self.seeds >= LARGE).collect();
         if self.seeds >= COMPLETE {
             unseen.extend(self.marks.unseen());
@@ -174,7 +194,8 @@ impl fmt::Display for Report {
         let seeds = self.seeds.max(1);
         writeln!(
             f,
-            "{} seeds and {} events in {seconds:.1} s: {:.0} events a second, {:.0} seeds a second, {} events a seed",
+            "{} seeds and {} events in {seconds:.1} s: {:.0} events a second, {:.0} seeds a \
+             second, {} events a seed",
             self.seeds,
             self.tally.inputs,
             self.tally.inputs as f64 / seconds,
@@ -182,27 +203,42 @@ impl fmt::Display for Report {
             self.tally.inputs / seeds,
         )?;
         let [available, primary] = self.one_way;
-        writeln!(f, "hearing not the same both ways in {available} seeds of mode available and {primary} of mode primary")?;
+        writeln!(
+            f,
+            "hearing not the same both ways in {available} seeds of mode available and {primary} \
+             of mode primary"
+        )?;
         let share = self.later_elections * 1_000 / seeds;
         writeln!(f, "an election after the first in {}.{} % of the seeds", share / 10, share % 10)?;
         for (at, (what, count)) in self.tally.musts().into_iter().enumerate() {
             write!(f, "{}{what} {count}", if at == 0 { "" } else { ", " })?;
         }
         let Tally { delivered, refused, leaders, snapshots, corrupted, hopeless, .. } = self.tally;
-        writeln!(f, "\ndelivered {delivered}, refused {refused}, leaders {leaders}, snapshots {snapshots}, datagrams damaged {corrupted}")?;
+        writeln!(
+            f,
+            "\ndelivered {delivered}, refused {refused}, leaders {leaders}, snapshots {snapshots}, \
+             datagrams damaged {corrupted}"
+        )?;
         writeln!(f, "runs in which no progress could be demanded {hopeless}")?;
         writeln!(f, "by what the peers tell:\n{}", self.kept)?;
         writeln!(f, "by what the simulator knows:")?;
         for law in LAWS {
             let Row { judged, near, broken } = self.laws.row(law);
-            write!(f, "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}", law.id())?;
-            let covered = law.covers().map_or_else(String::new, |level| format!(": all of what {level} speaks of"));
+            write!(
+                f,
+                "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}",
+                law.id()
+            )?;
+            let covered = law
+                .covers()
+                .map_or_else(String::new, |level| format!(": all of what {level} speaks of"));
             writeln!(f, "{covered}")?;
         }
         writeln!(f, "{}", self.marks)?;
         let unseen = self.marks.unseen();
         if self.seeds < COMPLETE && !unseen.is_empty() {
-            let (count, some) = (unseen.len(), unseen.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>());
+            let (count, some) =
+                (unseen.len(), unseen.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>());
             let more = if count > TOLD { ", and more" } else { "" };
             writeln!(f, "not seen in so few seeds: {count} marks ({}{more})", some.join(", "))?;
         }
@@ -235,7 +271,10 @@ mod tests {
         (*elections, *vetoes) = (1, 1);
         let unseen = report.unseen();
         let has = |words: &str| unseen.iter().any(|one| one == words);
-        assert!(!has("vetoes") && has("slow evictions") && !has("stale epoch rejected"), "{unseen:?}");
+        assert!(
+            !has("vetoes") && has("slow evictions") && !has("stale epoch rejected"),
+            "{unseen:?}"
+        );
         report.seeds = 999;
         assert!(report.unseen().is_empty());
         report.seeds = 20_000;

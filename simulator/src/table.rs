@@ -1,4 +1,5 @@
-//! Who can reach whom: a directed table of counted cuts, so that overlapping partitions heal one by one.
+//! Who can reach whom: a directed table of counted cuts, so that overlapping partitions heal one by
+//! one.
 
 /// Counts, for every ordered pair of hosts, the cuts between them.
 #[derive(Debug)]
@@ -51,7 +52,9 @@ mod tests {
         table.cut(&[(0, 1), (1, 0)]);
         table.cut(&[(0, 1)]);
         table.grow();
-        assert!(table.is_cut(0, 1) && table.is_cut(1, 0) && !table.is_cut(0, 2) && !table.is_cut(3, 0));
+        assert!(
+            table.is_cut(0, 1) && table.is_cut(1, 0) && !table.is_cut(0, 2) && !table.is_cut(3, 0)
+        );
         table.mend(&[(0, 1), (1, 0)]);
         assert!(table.is_cut(0, 1) && !table.is_cut(1, 0));
         table.mend(&[(0, 1)]);

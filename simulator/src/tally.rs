@@ -1,4 +1,5 @@
-//! What a run has seen: counted always, because a sweep in which something never happened has not tested it.
+//! What a run has seen: counted always, because a sweep in which something never happened has not
+//! tested it.
 
 use std::ops::AddAssign;
 
@@ -69,7 +70,10 @@ impl Tally {
             Note::Merged { .. } => &mut self.merges,
             Note::StateTransfer { .. } => &mut self.snapshots,
             Note::Gap { .. } => &mut self.gaps,
-            Note::Suspect { evidence: Evidence::Slow { .. } | Evidence::Unacknowledged { .. }, .. } => &mut self.slow,
+            Note::Suspect {
+                evidence: Evidence::Slow { .. } | Evidence::Unacknowledged { .. },
+                ..
+            } => &mut self.slow,
             Note::Refused { .. } => &mut self.refused,
             Note::DupSuppressed { .. } => &mut self.repeats,
             _ => return,

@@ -1,7 +1,7 @@
 //! A world put into words: a line for each thing that is worth one.
 //!
-//! Two degrees: what people follow (the nodes' own sentences and their control messages), and everything, with the
-//! time in front, which is what one wants of a run that failed.
+//! Two degrees: what people follow (the nodes' own sentences and their control messages), and
+//! everything, with the time in front, which is what one wants of a run that failed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,26 +69,41 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
                     self.line(now, format_args!("{who}<-{from} [{link}] {message}"));
                 }
             }
-            Input::Heard { datagram, .. } => self.line(now, format_args!("{who}<~{from} {}", datagram.message)),
-            Input::LinkUp { link } => self.line(now, format_args!("{who} link {link} to {from} is up")),
-            Input::LinkDown { link, how } => self.line(now, format_args!("{who} link {link} to {from} is down: {how:?}")),
+            Input::Heard { datagram, .. } => {
+                self.line(now, format_args!("{who}<~{from} {}", datagram.message))
+            }
+            Input::LinkUp { link } => {
+                self.line(now, format_args!("{who} link {link} to {from} is up"))
+            }
+            Input::LinkDown { link, how } => {
+                self.line(now, format_args!("{who} link {link} to {from} is down: {how:?}"))
+            }
             Input::DialFailed { link, refused } => {
                 let why = if *refused { "refused" } else { "silence" };
                 self.line(now, format_args!("{who} dial {link} to {from} failed: {why}"));
             }
-            Input::Backlog { link, full } => {
-                self.line(now, format_args!("{who} backlog of {link}: {}", if *full { "full" } else { "drained" }))
-            }
+            Input::Backlog { link, full } => self.line(
+                now,
+                format_args!("{who} backlog of {link}: {}", if *full { "full" } else { "drained" }),
+            ),
             Input::Publish { publications } => {
-                for (payload, _) in publications.iter().flat_map(|publication| publication.readings.iter()) {
+                for (payload, _) in
+                    publications.iter().flat_map(|publication| publication.readings.iter())
+                {
                     self.line(now, format_args!("{who} publishes {} bytes", payload.len()));
                 }
             }
             Input::Moved { address } => self.line(now, format_args!("{who} is at {address} now")),
-            Input::Clock { utc } => self.line(now, format_args!("{who} sees {utc} on the wall clock")),
-            Input::Prioritised { explicit } => self.line(now, format_args!("{who} has priority {explicit} now")),
+            Input::Clock { utc } => {
+                self.line(now, format_args!("{who} sees {utc} on the wall clock"))
+            }
+            Input::Prioritised { explicit } => {
+                self.line(now, format_args!("{who} has priority {explicit} now"))
+            }
             Input::Ask { ask, .. } => self.line(now, format_args!("{who} asks its leader {ask}")),
-            Input::Answer { to, ask, .. } => self.line(now, format_args!("{who} answers {to} {ask}")),
+            Input::Answer { to, ask, .. } => {
+                self.line(now, format_args!("{who} answers {to} {ask}"))
+            }
             Input::Leave => self.line(now, format_args!("{who} is asked to leave")),
             Input::Wake => self.line(now, format_args!("{who} wakes")),
         }
@@ -102,11 +117,17 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
                 }
             }
             Output::Deliver(protocol::seam::Delivery::Run(_)) | Output::Acknowledged { .. } => {
-                output.notes_of_readings(|note| self.line(now, format_args!("{who}: {}", note.sentence(who))));
+                output.notes_of_readings(|note| {
+                    self.line(now, format_args!("{who}: {}", note.sentence(who)))
+                });
             }
             Output::Stop(reason) => self.line(now, format_args!("{who} stops: {reason:?}")),
-            Output::Dial { link, to } if self.all => self.line(now, format_args!("{who} dials {to} as {link}")),
-            Output::HangUp { link } if self.all => self.line(now, format_args!("{who} hangs up {link}")),
+            Output::Dial { link, to } if self.all => {
+                self.line(now, format_args!("{who} dials {to} as {link}"))
+            }
+            Output::HangUp { link } if self.all => {
+                self.line(now, format_args!("{who} hangs up {link}"))
+            }
             _ => {
                 if let Some(fate) = output.fate().filter(|_| self.all) {
                     self.line(now, format_args!("{who} {fate}"));
@@ -124,9 +145,13 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
 
     fn called(&mut self, now: Time, who: &PeerId, to: Option<&PeerId>, datagram: &Datagram) {
         self.said.entry(who.clone()).or_default().hear(&datagram.message);
-        let beacon = matches!(datagram.message, Message::Coordinator(Coordinator { ask: None, .. }));
+        let beacon =
+            matches!(datagram.message, Message::Coordinator(Coordinator { ask: None, .. }));
         if self.all || !beacon {
-            self.line(now, format_args!("{who}~>{} {}", to.map_or("*", PeerId::as_str), datagram.message));
+            self.line(
+                now,
+                format_args!("{who}~>{} {}", to.map_or("*", PeerId::as_str), datagram.message),
+            );
         }
     }
 
@@ -139,5 +164,12 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
 
 /// Whether a note says more than the transcript says anyway.
 pub(crate) fn is_told(note: &Note) -> bool {
-    !matches!(note, Note::Send { .. } | Note::Recv { .. } | Note::Status(_) | Note::Deliver { .. } | Note::Publish { .. })
+    !matches!(
+        note,
+        Note::Send { .. }
+            | Note::Recv { .. }
+            | Note::Status(_)
+            | Note::Deliver { .. }
+            | Note::Publish { .. }
+    )
 }

@@ -1,8 +1,9 @@
 //! The laws, judged by what the simulator knows.
 //!
-//! A judge that asks the peers is told what they believe. This one looks at what each of them holds, and at what its sinks
-//! were given, after every call: what a peer takes for stable, believes of another, hands over, tells a gap for or refuses is
-//! held against that. There is no excuse in here: where a fault allows less, the law says what is allowed then.
+//! A judge that asks the peers is told what they believe. This one looks at what each of them
+//! holds, and at what its sinks were given, after every call: what a peer takes for stable,
+//! believes of another, hands over, tells a gap for or refuses is held against that. There is no
+//! excuse in here: where a fault allows less, the law says what is allowed then.
 
 mod bounds;
 mod claims;
@@ -178,8 +179,8 @@ impl Law {
         }
     }
 
-    /// The service level that histories show in part only, because they do not tell which links work, and of which this law
-    /// judges every case.
+    /// The service level that histories show in part only, because they do not tell which links
+    /// work, and of which this law judges every case.
     #[must_use]
     pub fn covers(self) -> Option<&'static str> {
         match self {
@@ -197,7 +198,12 @@ impl Law {
     #[must_use]
     pub fn statement(self) -> &'static str {
         let judged = promises::catalogue::find(self.id()).map(|promise| promise.statement);
-        let beyond = || promises::BEYOND.iter().find(|beyond| beyond.id == self.id()).map(|beyond| beyond.statement);
+        let beyond = || {
+            promises::BEYOND
+                .iter()
+                .find(|beyond| beyond.id == self.id())
+                .map(|beyond| beyond.statement)
+        };
         judged.or_else(beyond).expect("each law is in one of the two lists")
     }
 }
@@ -223,7 +229,8 @@ pub(crate) struct Truth {
     pub(crate) links: Links,
     /// The process on each host.
     current: Vec<Option<usize>>,
-    /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from then on.
+    /// Set once every fault is healed and the group is one: nobody has a reason to be blocked from
+    /// then on.
     is_healthy: bool,
     /// When a group was last seen that has as many members as it takes.
     full_at: Option<Time>,
@@ -263,7 +270,14 @@ impl Truth {
     }
 
     /// A node has handled something.
-    pub(crate) fn saw(&mut self, now: Time, host: usize, node: &Node, outputs: &[Output], (others, linked): (&[&Node], &Linked<'_>)) {
+    pub(crate) fn saw(
+        &mut self,
+        now: Time,
+        host: usize,
+        node: &Node,
+        outputs: &[Output],
+        (others, linked): (&[&Node], &Linked<'_>),
+    ) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
         self.holders.look(number, node);
         self.judge_epoch(now, number, node);
@@ -310,10 +324,16 @@ impl Truth {
         if contiguous == Seq::ZERO {
             return;
         }
-        let holds = node.covers().any(|(covering, _, last)| covering == epoch && last >= contiguous) && contiguous <= node.contiguous();
+        let holds =
+            node.covers().any(|(covering, _, last)| covering == epoch && last >= contiguous)
+                && contiguous <= node.contiguous();
         self.notes.judge(Law::SaysTruly, now, holds, || {
             let (who, ends) = (&node.contact().member, node.contiguous());
-            format!("{who} says that it holds #{contiguous} of epoch {epoch}, and its log ends at #{ends} of epoch {}", node.epoch())
+            format!(
+                "{who} says that it holds #{contiguous} of epoch {epoch}, and its log ends at \
+                     #{ends} of epoch {}",
+                node.epoch()
+            )
         });
     }
 
@@ -351,10 +371,21 @@ mod tests {
     #[test]
     fn a_history_is_held_against_the_same_laws_or_says_why_it_cannot_be() {
         for law in LAWS {
-            let judged = promises::CATALOGUE.iter().find(|promise| promise.id == law.id()).map(|promise| promise.statement);
-            let beyond = promises::BEYOND.iter().find(|beyond| beyond.id == law.id()).map(|beyond| beyond.statement);
+            let judged = promises::CATALOGUE
+                .iter()
+                .find(|promise| promise.id == law.id())
+                .map(|promise| promise.statement);
+            let beyond = promises::BEYOND
+                .iter()
+                .find(|beyond| beyond.id == law.id())
+                .map(|beyond| beyond.statement);
             let told = judged.xor(beyond);
-            assert_eq!(told, Some(law.statement()), "{} is in either the catalogue or the list of what no history shows", law.id());
+            assert_eq!(
+                told,
+                Some(law.statement()),
+                "{} is in either the catalogue or the list of what no history shows",
+                law.id()
+            );
         }
     }
 
@@ -366,7 +397,10 @@ mod tests {
         let told: Vec<(&str, &str)> = rows
             .map(|row| {
                 let mut cells = row.trim_matches('|').split(" | ").map(str::trim);
-                (cells.next().unwrap_or_default().trim_matches('`'), cells.next().unwrap_or_default())
+                (
+                    cells.next().unwrap_or_default().trim_matches('`'),
+                    cells.next().unwrap_or_default(),
+                )
             })
             .collect();
         assert_eq!(told, LAWS.map(|law| (law.id(), law.statement())));

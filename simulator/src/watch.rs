@@ -1,4 +1,5 @@
-//! Watching a world go by: what a trace, a script's transcript and the determinism guard have in common.
+//! Watching a world go by: what a trace, a script's transcript and the determinism guard have in
+//! common.
 //!
 //! A watcher gets values, never text, so that a run nobody watches formats nothing.
 

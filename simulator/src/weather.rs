@@ -1,7 +1,8 @@
 //! How the network behaves: delays, losses and repeats, every one of them a keyed draw.
 //!
-//! A chance is a whole number, "one in n", and 0 means never. Spans are microseconds. Nothing here knows who talks to
-//! whom; that two peers cannot reach one another at all is the table's business (see `table`).
+//! A chance is a whole number, "one in n", and 0 means never. Spans are microseconds. Nothing here
+//! knows who talks to whom; that two peers cannot reach one another at all is the table's business
+//! (see `table`).
 
 use std::time::Duration;
 
@@ -67,13 +68,17 @@ impl Weather {
 
     /// How long the `counter`-th thing of a sender takes, and whether it took the slow way.
     pub(crate) fn delay(&self, seed: u64, counter: u64) -> (Duration, bool) {
-        // One draw serves the plain way; the high half spreads, so that the common case costs one mix.
-        let spread = (u128::from(draw(seed, "delay", counter)) * u128::from(self.spread_us + 1)) >> 64;
-        let plain = u64::from(self.delay_us) + u64::try_from(spread).expect("the high half of a product fits");
+        // One draw serves the plain way; the high half spreads, so that the common case costs one
+        // mix.
+        let spread =
+            (u128::from(draw(seed, "delay", counter)) * u128::from(self.spread_us + 1)) >> 64;
+        let plain = u64::from(self.delay_us)
+            + u64::try_from(spread).expect("the high half of a product fits");
         if !self.slow.happens(seed, "slow", counter) {
             return (Duration::from_micros(plain), false);
         }
-        // The square of a uniform draw has a tail: most slow frames are a little late, a few are very late.
+        // The square of a uniform draw has a tail: most slow frames are a little late, a few are
+        // very late.
         let thousandth = draw_below(seed, "slow way", counter, 1_001);
         let extra = u64::from(self.slow_us) * thousandth * thousandth / 1_000_000;
         (Duration::from_micros(plain + extra), true)
@@ -89,16 +94,17 @@ mod tests {
     fn chances_are_what_they_say() {
         let hits = (0..10_000).filter(|&n| OneIn(4).happens(1, "test", n)).count();
         assert!((2_300..2_700).contains(&hits), "{hits}");
-        assert!((0..100).all(|n| !OneIn(0).happens(1, "test", n) && OneIn(1).happens(1, "test", n)));
+        assert!(
+            (0..100).all(|n| !OneIn(0).happens(1, "test", n) && OneIn(1).happens(1, "test", n))
+        );
     }
 
     #[test]
     fn delays_stay_within_their_bounds() {
         let weather = Weather { slow: OneIn(3), slow_us: 5_000, ..Weather::calm() };
         let delays: Vec<_> = (0..1_000).map(|n| weather.delay(7, n)).collect();
-        assert!(
-            delays.iter().all(|(d, slow)| *d >= Duration::from_micros(100) && *d <= Duration::from_micros(if *slow { 5_200 } else { 200 }))
-        );
+        assert!(delays.iter().all(|(d, slow)| *d >= Duration::from_micros(100)
+            && *d <= Duration::from_micros(if *slow { 5_200 } else { 200 })));
         assert!(delays.iter().any(|(d, _)| *d > Duration::from_micros(3_000)), "the tail is there");
     }
 }

@@ -1,9 +1,10 @@
 //! The world: a clock, an agenda, and the real nodes.
 //!
-//! Hosts stand in an arena and are named by their index. A step takes the next thing off the agenda, moves the clock
-//! there and lets one node handle one input; what the node asks for goes back on the agenda. Whatever is random is a
-//! keyed draw, so a seed replays everything. The world does what it is told (`kill`, `cut`, …) and decides nothing:
-//! what happens when is the plan's business, and whether it was right is the promises'.
+//! Hosts stand in an arena and are named by their index. A step takes the next thing off the
+//! agenda, moves the clock there and lets one node handle one input; what the node asks for goes
+//! back on the agenda. Whatever is random is a keyed draw, so a seed replays everything. The world
+//! does what it is told (`kill`, `cut`, …) and decides nothing: what happens when is the plan's
+//! business, and whether it was right is the promises'.
 
 mod hand;
 mod host;
@@ -206,13 +207,17 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// A new host, on which nothing runs yet; its index. If another host has that name, this one is its twin.
+    /// A new host, on which nothing runs yet; its index. If another host has that name, this one is
+    /// its twin.
     ///
     /// # Panics
     /// If there are more hosts than addresses for them, which is 250.
     pub fn add_host(&mut self, id: PeerId, explicit: i64) -> usize {
         let host = self.hosts.len();
-        let number = u8::try_from(host + 1).ok().filter(|n| *n <= 250).expect("a world has at most 250 hosts");
+        let number = u8::try_from(host + 1)
+            .ok()
+            .filter(|n| *n <= 250)
+            .expect("a world has at most 250 hosts");
         let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, number), 5_000 + u16::from(number));
         self.by_address.insert(address, host);
         let datagram_seed = draw(self.settings.seed, "datagrams of", host as u64);
@@ -230,20 +235,23 @@ impl<W: Watch> World<W> {
         host
     }
 
-    /// A host's clock is not the world's, but so many millionths faster. To be said before anything runs there.
+    /// A host's clock is not the world's, but so many millionths faster. To be said before anything
+    /// runs there.
     pub fn set_drift(&mut self, host: usize, drift_ppm: i32) {
         self.hosts[host].clock = Clock::new(drift_ppm);
     }
 
     /// Who hears whom and can dial whom from now on. To be said before anything runs.
     ///
-    /// Whoever cannot be dialled may be out of a candidate's reach until it dials itself, and that is recorded.
+    /// Whoever cannot be dialled may be out of a candidate's reach until it dials itself, and that
+    /// is recorded.
     pub fn set_hearing(&mut self, hearing: &Hearing) {
         self.record_no_dial(&hearing.no_dial);
         self.broadcasts_cut.cut(&hearing.no_broadcast);
         self.unicasts_cut.cut(&hearing.no_unicast);
         self.dials_cut.cut(&hearing.no_dial);
-        // What is not the same both ways is not for whoever looks at parts to put together (see `hearing`).
+        // What is not the same both ways is not for whoever looks at parts to put together (see
+        // `hearing`).
         let deaf = hearing.no_broadcast.iter().chain(&hearing.no_unicast).copied().collect();
         self.truth.links.begin(self.now, u64::MAX, Wrong::Hearing(deaf));
         hearing.seeds.iter().for_each(|&(host, seed)| self.hosts[host].seeds.push(seed));
@@ -352,7 +360,14 @@ impl<W: Watch> World<W> {
     #[must_use]
     pub fn into_parts(self) -> Remains<W> {
         let (laws, breaches) = self.truth.into_findings();
-        Remains { records: self.records, tally: self.tally, marks: self.lookout.into_marks(), laws, breaches, watch: self.watch }
+        Remains {
+            records: self.records,
+            tally: self.tally,
+            marks: self.lookout.into_marks(),
+            laws,
+            breaches,
+            watch: self.watch,
+        }
     }
 
     /// Has [`World::step`] return [`Step::Cue`] with this number at that time.
@@ -387,7 +402,9 @@ impl<W: Watch> World<W> {
             Moment::Accept { connection } => self.on_accept(connection),
             Moment::Flow { connection, side } => self.on_flow(connection, side),
             Moment::Backlog { connection, side, full } => self.on_backlog(connection, side, full),
-            Moment::Heard { to, from, number, again, datagram } => self.on_heard(to, from, number, again, datagram),
+            Moment::Heard { to, from, number, again, datagram } => {
+                self.on_heard(to, from, number, again, datagram)
+            }
             Moment::TurnOver { host, life } => self.on_turn_over(host, life),
             Moment::StepOver { host, life } => self.on_step_over(host, life),
             Moment::SpellOver(id) => self.on_spell_over(id),
@@ -396,7 +413,8 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Steps until nothing more happens up to `end`, then moves the clock there. Stops early at what somebody waits for.
+    /// Steps until nothing more happens up to `end`, then moves the clock there. Stops early at
+    /// what somebody waits for.
     pub fn run_until(&mut self, end: Time) -> Step {
         while self.agenda.next_at().is_some_and(|at| at <= end) {
             if let step @ (Step::Cue(_) | Step::Struck { .. }) = self.step() {
@@ -417,14 +435,20 @@ impl<W: Watch> World<W> {
         self.power_up(host);
         let seed = self.settings.seed;
         let now = self.now;
-        let twins = self.hosts.iter().enumerate().filter(|(other, twin)| *other != host && twin.id == self.hosts[host].id);
+        let twins = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(other, twin)| *other != host && twin.id == self.hosts[host].id);
         let taken: Vec<Incarnation> = twins.map(|(_, twin)| twin.stored).collect();
-        let Host { id, address, explicit, stored, veteran, life, clock, behind, disk_full, .. } = &mut self.hosts[host];
+        let Host { id, address, explicit, stored, veteran, life, clock, behind, disk_full, .. } =
+            &mut self.hosts[host];
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
         let shown = if *behind { u64::from(*life) } else { wall(now) / 1_000 };
         let mut inc = Incarnation((stored.0 + 1).max(shown));
-        // The records tell lives apart by name and incarnation, so two of one name do not begin in the same millisecond.
+        // The records tell lives apart by name and incarnation, so two of one name do not begin in
+        // the same millisecond.
         if taken.contains(&inc) {
             inc.0 += 1;
         }
@@ -433,12 +457,23 @@ impl<W: Watch> World<W> {
         }
         let key = (host as u64) << 32 | u64::from(*life);
         let birth = draw(seed, "birth", key);
-        let contact = Contact { member: Member { id: id.clone(), inc }, birth, address: *address, explicit: *explicit };
+        let contact = Contact {
+            member: Member { id: id.clone(), inc },
+            birth,
+            address: *address,
+            explicit: *explicit,
+        };
         let priority = *explicit;
-        let node = Node::new(contact.clone(), self.settings.config.clone(), draw(seed, "node", key), clock.read(now));
+        let node = Node::new(
+            contact.clone(),
+            self.settings.config.clone(),
+            draw(seed, "node", key),
+            clock.read(now),
+        );
         let node = if *veteran { node.veteran() } else { node };
         // Every other machine knows the time of day.
-        let node = if host.is_multiple_of(2) { node.with_clock(clock.read(now), wall(now)) } else { node };
+        let node =
+            if host.is_multiple_of(2) { node.with_clock(clock.read(now), wall(now)) } else { node };
         self.processes += 1;
         let pid = self.processes;
         let process = Process::new(pid, node, contact, now);
@@ -465,12 +500,16 @@ impl<W: Watch> World<W> {
         self.set_alarm(host);
     }
 
-    /// A peer publishes a reading of its own, with the cluster's guarantee or another; nothing happens where no process
-    /// runs or it is stopped.
+    /// A peer publishes a reading of its own, with the cluster's guarantee or another; nothing
+    /// happens where no process runs or it is stopped.
     pub fn publish(&mut self, host: usize, payload: Bytes, guarantee: Option<Guarantee>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
-            self.handle(host, None, Input::Publish { publications: vec![Publication::one(payload, time, guarantee)] });
+            self.handle(
+                host,
+                None,
+                Input::Publish { publications: vec![Publication::one(payload, time, guarantee)] },
+            );
         }
     }
 
@@ -478,7 +517,9 @@ impl<W: Watch> World<W> {
     pub fn publish_together(&mut self, host: usize, readings: Vec<(Bytes, Option<Guarantee>)>) {
         if self.is_live(host) && !self.is_paused(host) {
             let time = wall(self.now);
-            let publications = Publication::together(readings.into_iter().map(|(payload, guarantee)| (payload, time, guarantee)));
+            let publications = Publication::together(
+                readings.into_iter().map(|(payload, guarantee)| (payload, time, guarantee)),
+            );
             self.handle(host, None, Input::Publish { publications });
         }
     }
@@ -508,7 +549,9 @@ impl<W: Watch> World<W> {
         let from = from.map(|from| hosts[from].id.clone());
         let Host { process: Some(process), clock, .. } = &mut hosts[host] else { return 0 };
         if let Input::Publish { publications } = &input {
-            let sizes = publications.iter().flat_map(|given| given.readings.iter().map(|(payload, _)| payload.len() as u64));
+            let sizes = publications
+                .iter()
+                .flat_map(|given| given.readings.iter().map(|(payload, _)| payload.len() as u64));
             truth.given(host, sizes.collect());
         }
         tally.inputs += 1;
@@ -520,7 +563,8 @@ impl<W: Watch> World<W> {
         let before = std::mem::replace(&mut process.phase, phase);
         self.judge(host, &out);
         for output in out.drain(..) {
-            // A process that could not store something has ended, and says nothing that rests on it.
+            // A process that could not store something has ended, and says nothing that rests on
+            // it.
             if self.is_live(host) {
                 self.perform(host, output);
             }
@@ -546,7 +590,9 @@ impl<W: Watch> World<W> {
             Output::Send { link, message } => self.send(host, link, std::rc::Rc::new(message)),
             Output::Fan { links, message } => {
                 let message = std::rc::Rc::new(message);
-                links.into_iter().for_each(|link| self.send(host, link, std::rc::Rc::clone(&message)));
+                links
+                    .into_iter()
+                    .for_each(|link| self.send(host, link, std::rc::Rc::clone(&message)));
             }
             Output::Broadcast { datagram } => self.broadcast(host, *datagram),
             Output::Whisper { to, datagram } => self.whisper(host, to, *datagram),
@@ -557,16 +603,21 @@ impl<W: Watch> World<W> {
             output @ (Output::Accepted { .. } | Output::Acknowledged { .. }) => {
                 output.notes_of_readings(|note| self.tell(host, note));
             }
-            // The node tells of holes and losses itself, and what became of a reading matters to its sensor only.
+            // The node tells of holes and losses itself, and what became of a reading matters to
+            // its sensor only.
             Output::Refused { why, .. } => self.look_at_refusal(host, why),
-            Output::Deliver(_) | Output::Published { .. } | Output::Asked { .. } | Output::Answered { .. } => {}
+            Output::Deliver(_)
+            | Output::Published { .. }
+            | Output::Asked { .. }
+            | Output::Answered { .. } => {}
             Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),
         }
     }
 
-    /// A process stores its incarnation, and whether it has been in a view; without the latter it cannot go on.
+    /// A process stores its incarnation, and whether it has been in a view; without the latter it
+    /// cannot go on.
     fn persist(&mut self, host: usize, incarnation: Incarnation, veteran: bool) {
         let Host { stored, veteran: was, disk_full, process, .. } = &mut self.hosts[host];
         if let Some(process) = process {
@@ -586,12 +637,21 @@ impl<W: Watch> World<W> {
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         process.told += 1;
         let Member { id, inc } = process.contact.member.clone();
-        self.records.push(Record::Peer(Event { v: EVENT_VERSION, t: self.now, p: id, inc, n: process.told, note }));
+        self.records.push(Record::Peer(Event {
+            v: EVENT_VERSION,
+            t: self.now,
+            p: id,
+            inc,
+            n: process.told,
+            note,
+        }));
     }
 
     /// Sets a process's timer to its node's deadline, if that is sooner than what it is set to.
     fn set_alarm(&mut self, host: usize) {
-        let Host { life, process: Some(process), clock, .. } = &mut self.hosts[host] else { return };
+        let Host { life, process: Some(process), clock, .. } = &mut self.hosts[host] else {
+            return;
+        };
         let Some(deadline) = process.node.deadline() else { return };
         let mut at = clock.when(deadline).max(self.now);
         if process.alarm.is_some_and(|alarm| alarm <= at) {
@@ -599,7 +659,10 @@ impl<W: Watch> World<W> {
         }
         if self.settings.timer_late_us > 0 {
             let key = at.as_micros() ^ (host as u64) << 48;
-            at += Duration::from_micros(draw(self.settings.seed, "late timer", key) % u64::from(self.settings.timer_late_us + 1));
+            at += Duration::from_micros(
+                draw(self.settings.seed, "late timer", key)
+                    % u64::from(self.settings.timer_late_us + 1),
+            );
         }
         process.alarm = Some(at);
         self.agenda.add(at, Moment::Alarm { host, life: *life, at });
@@ -616,7 +679,10 @@ impl<W: Watch> World<W> {
         if process.node.deadline().is_some_and(|deadline| deadline <= shown) {
             process.rings = if process.rang_at == now { process.rings + 1 } else { 0 };
             process.rang_at = now;
-            assert!(process.rings < RINGS_MAX, "the node is stuck: woken {RINGS_MAX} times, it still wants to be woken at {now}");
+            assert!(
+                process.rings < RINGS_MAX,
+                "the node is stuck: woken {RINGS_MAX} times, it still wants to be woken at {now}"
+            );
             self.handle(host, None, Input::Wake);
         } else {
             self.set_alarm(host);
@@ -630,14 +696,26 @@ impl<W: Watch> World<W> {
     }
 }
 
-/// The note of a delivery, without the words that only a log would print: half of a run's time would go into them.
+/// The note of a delivery, without the words that only a log would print: half of a run's time
+/// would go into them.
 fn untold(reading: &Reading<'_>) -> Note {
     let Reading { run, seq, oseq, payload, .. } = *reading;
     let Run { log, epoch, view_id, origin, guarantee, .. } = run;
     let (safe, digest) = (*guarantee == Guarantee::Safe, Digest::of(payload));
     let (log, epoch, view_id) = (log.clone(), epoch.clone(), *view_id);
     let (origin, origin_inc) = (origin.id.clone(), origin.inc);
-    Note::Deliver { log, epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, text: String::new() }
+    Note::Deliver {
+        log,
+        epoch,
+        seq,
+        view_id,
+        origin,
+        origin_inc,
+        oseq,
+        digest,
+        safe,
+        text: String::new(),
+    }
 }
 
 /// The wall clock at a moment of virtual time, in microseconds since 1970.

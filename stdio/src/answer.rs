@@ -1,5 +1,5 @@
-//! Answers: what a command was asked for, on standard output. If it cannot be written, the command has not done
-//! what it was asked for, and its exit code says so.
+//! Answers: what a command was asked for, on standard output. If it cannot be written, the command
+//! has not done what it was asked for, and its exit code says so.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
@@ -46,8 +46,8 @@ pub fn answer(text: &str) -> Result<(), Unsaid> {
     Ok(output.flush()?)
 }
 
-/// Writes a line to standard error, and waits for it no longer than the patience: nobody may be there to read it. For a
-/// process that is about to end.
+/// Writes a line to standard error, and waits for it no longer than the patience: nobody may be
+/// there to read it. For a process that is about to end.
 pub fn last_words(line: &str, patience: Duration) {
     let text = format!("{line}\n");
     let (done, finished) = mpsc::sync_channel(1);

@@ -1,12 +1,13 @@
 //! An output that never holds up the thread that writes to it.
 //!
-//! A pipe that nobody reads, a terminal that was stopped with Ctrl-S, a network disk that hangs: a `write` to any of them
-//! takes as long as it takes. So the lines go into a bounded queue, and a thread of the outlet writes them. What the queue
-//! has no room for is dropped and counted. Once the output takes lines again, it says how many it lacks, at the place
-//! where they are missing.
+//! A pipe that nobody reads, a terminal that was stopped with Ctrl-S, a network disk that hangs: a
+//! `write` to any of them takes as long as it takes. So the lines go into a bounded queue, and a
+//! thread of the outlet writes them. What the queue has no room for is dropped and counted. Once
+//! the output takes lines again, it says how many it lacks, at the place where they are missing.
 //!
-//! Lines are written in order, as many whole ones at a time as a pipe takes in one piece, so that several processes can
-//! share a pipe or a file. Nothing waits for more lines: whatever is there is written.
+//! Lines are written in order, as many whole ones at a time as a pipe takes in one piece, so that
+//! several processes can share a pipe or a file. Nothing waits for more lines: whatever is there is
+//! written.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -25,7 +26,8 @@ pub trait Drain: Send + 'static {
     /// Opens the file anew by its path.
     fn reopen(&mut self) {}
 
-    /// Whether the output ends in the middle of a line of somebody else's; asked at the start and after reopening.
+    /// Whether the output ends in the middle of a line of somebody else's; asked at the start and
+    /// after reopening.
     fn is_torn(&mut self) -> bool {
         false
     }
@@ -65,7 +67,8 @@ pub enum Loss {
     End,
 }
 
-/// An output with a queue and a thread. Clones write to the same one; when the last one goes, so does the thread.
+/// An output with a queue and a thread. Clones write to the same one; when the last one goes, so
+/// does the thread.
 #[derive(Clone, Debug)]
 pub struct Outlet {
     shared: Arc<Shared>,
@@ -151,7 +154,12 @@ impl Outlet {
     /// # Errors
     /// Those of starting a thread.
     pub fn start(name: &str, drain: impl Drain, manner: Manner) -> io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), progress: Condvar::new(), manner });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            manner,
+        });
         let writer = Writer { shared: Arc::clone(&shared), drain, torn: false, carried: 0 };
         thread::Builder::new().name(name.to_owned()).spawn(move || writer.work())?;
         let last = Arc::new(Closer(Arc::clone(&shared)));
@@ -161,7 +169,8 @@ impl Outlet {
     /// Queues a line, with its end. False if it was dropped.
     pub fn put(&self, line: &[u8]) -> bool {
         let mut state = self.shared.lock();
-        if state.ended || state.lost_behind > 0 || !state.has_room(line.len(), &self.shared.manner) {
+        if state.ended || state.lost_behind > 0 || !state.has_room(line.len(), &self.shared.manner)
+        {
             self.shared.drop_line(&mut state);
             return false;
         }
@@ -182,8 +191,8 @@ impl Outlet {
         self.shared.lock().taken
     }
 
-    /// Waits until the lines up to a position have been written or dropped, whatever was queued behind them; false if that
-    /// takes too long.
+    /// Waits until the lines up to a position have been written or dropped, whatever was queued
+    /// behind them; false if that takes too long.
     pub fn reach(&self, position: u64, patience: Duration) -> bool {
         let state = self.shared.lock();
         let waits = |state: &mut State| state.done() < position && !state.gone;
@@ -191,7 +200,8 @@ impl Outlet {
         waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
-    /// Waits until everything that was queued has been written or dropped; false if that takes too long.
+    /// Waits until everything that was queued has been written or dropped; false if that takes too
+    /// long.
     pub fn settle(&self, patience: Duration) -> bool {
         let state = self.shared.lock();
         let waits = |state: &mut State| state.is_busy() && !state.gone;
@@ -199,8 +209,8 @@ impl Outlet {
         waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
-    /// The same for a writer that waits again and again: an output that was too slow once is not waited for until it has
-    /// caught up.
+    /// The same for a writer that waits again and again: an output that was too slow once is not
+    /// waited for until it has caught up.
     pub fn catch_up(&self, patience: Duration) -> Taken {
         {
             let state = self.shared.lock();
@@ -218,10 +228,14 @@ impl Outlet {
         if state.behind { Taken::TooSlow } else { Taken::All }
     }
 
-    /// How many lines were dropped and not told yet, once the output takes lines again; they count as told from here on.
+    /// How many lines were dropped and not told yet, once the output takes lines again; they count
+    /// as told from here on.
     pub fn take_lost(&self) -> Option<u64> {
         let mut state = self.shared.lock();
-        let takes = state.failing.is_none() && !state.ended && state.lost_behind == 0 && state.has_room(1, &self.shared.manner);
+        let takes = state.failing.is_none()
+            && !state.ended
+            && state.lost_behind == 0
+            && state.has_room(1, &self.shared.manner);
         (takes && state.untold > 0).then(|| std::mem::take(&mut state.untold))
     }
 
@@ -262,7 +276,9 @@ impl Shared {
         state.untold += 1;
         match self.manner.loss {
             Loss::End => state.ended = true,
-            Loss::Ask | Loss::Tell(_) if state.pending.ends.is_empty() => state.pending.lost_before += 1,
+            Loss::Ask | Loss::Tell(_) if state.pending.ends.is_empty() => {
+                state.pending.lost_before += 1
+            }
             Loss::Ask | Loss::Tell(_) => state.lost_behind += 1,
         }
     }
@@ -281,7 +297,9 @@ impl State {
     fn has_room(&self, bytes: usize, manner: &Manner) -> bool {
         let lines = self.held_lines + self.pending.ends.len();
         // One line always fits, however long it is.
-        lines == 0 || lines < manner.lines_max && self.held_bytes + self.pending.bytes.len() + bytes <= manner.bytes_max
+        lines == 0
+            || lines < manner.lines_max
+                && self.held_bytes + self.pending.bytes.len() + bytes <= manner.bytes_max
     }
 }
 
@@ -294,7 +312,8 @@ impl Drop for Closer {
         let mut state = self.0.lock();
         state.closed = true;
         self.0.work.notify_one();
-        let _too_slow = self.0.progress.wait_timeout_while(state, CLOSING_PATIENCE, |state| !state.gone);
+        let _too_slow =
+            self.0.progress.wait_timeout_while(state, CLOSING_PATIENCE, |state| !state.gone);
     }
 }
 
@@ -344,12 +363,17 @@ impl<D: Drain> Writer<D> {
         loop {
             let has_lines = !state.pending.ends.is_empty();
             // A failing output is tried again with the next line, and not before.
-            let has_loss = tells && state.failing.is_none() && (state.pending.lost_before > 0 || self.carried > 0);
+            let has_loss = tells
+                && state.failing.is_none()
+                && (state.pending.lost_before > 0 || self.carried > 0);
             if std::mem::take(&mut state.reopen) {
                 return Work::Reopen;
             }
             if has_lines || has_loss {
-                let next = Batch { lost_before: std::mem::take(&mut state.lost_behind), ..Batch::default() };
+                let next = Batch {
+                    lost_before: std::mem::take(&mut state.lost_behind),
+                    ..Batch::default()
+                };
                 let batch = std::mem::replace(&mut state.pending, next);
                 (state.held_lines, state.held_bytes) = (batch.ends.len(), batch.bytes.len());
                 state.moved = Some(Instant::now());
@@ -384,8 +408,11 @@ impl<D: Drain> Writer<D> {
         while from < batch.ends.len() {
             let start = from.checked_sub(1).map_or(0, |before| batch.ends[before]);
             let fits = batch.ends[from..].partition_point(|end| end - start <= PIECE).max(1);
-            let ends: Vec<usize> = batch.ends[from..from + fits].iter().map(|end| end - start).collect();
-            if let Err(Cut { whole, error }) = self.write_piece(&batch.bytes[start..start + ends[fits - 1]], &ends) {
+            let ends: Vec<usize> =
+                batch.ends[from..from + fits].iter().map(|end| end - start).collect();
+            if let Err(Cut { whole, error }) =
+                self.write_piece(&batch.bytes[start..start + ends[fits - 1]], &ends)
+            {
                 let lost = batch.ends.len() - from - whole;
                 self.carried = lost as u64;
                 return self.fail(&error, lost);
@@ -430,7 +457,9 @@ impl<D: Drain> Writer<D> {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody who shares the output has made it so; it is asked again before long.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(NONBLOCKING_PAUSE),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    thread::sleep(NONBLOCKING_PAUSE)
+                }
                 Err(error) => return Err((written, error)),
             }
         }

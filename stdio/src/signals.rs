@@ -1,8 +1,10 @@
-//! Signals: which ones were ignored when the process started, and which ones are one request to stop.
+//! Signals: which ones were ignored when the process started, and which ones are one request to
+//! stop.
 //!
-//! `nohup` and a shell that starts a program in the background hand on "ignore this signal". Whoever installs a handler
-//! for such a signal takes that back, so no handler is installed for it. A terminal and a process manager may
-//! both send a signal at the same moment; that is one request, not two.
+//! `nohup` and a shell that starts a program in the background hand on "ignore this signal".
+//! Whoever installs a handler for such a signal takes that back, so no handler is installed for it.
+//! A terminal and a process manager may both send a signal at the same moment; that is one request,
+//! not two.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +18,8 @@ pub struct Heeded {
     pub known: bool,
 }
 
-/// Of these signals, those that are not ignored at present. To be asked before any handler is installed.
+/// Of these signals, those that are not ignored at present. To be asked before any handler is
+/// installed.
 #[must_use]
 pub fn heeded(signals: &[i32]) -> Heeded {
     let mask = fs::read_to_string("/proc/self/status").ok().as_deref().and_then(ignored_in);
@@ -38,7 +41,8 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// A signal was seen at this moment of any clock that does not go back. How many requests there have been.
+    /// A signal was seen at this moment of any clock that does not go back. How many requests there
+    /// have been.
     pub fn note(&mut self, at: Duration) -> usize {
         if self.last.is_none_or(|last| at.saturating_sub(last) >= MOMENT) {
             self.last = Some(at);
@@ -79,7 +83,8 @@ mod tests {
     #[test]
     fn signals_of_one_moment_are_one_request() {
         let mut requests = Requests::default();
-        let counts = [5_000, 5_001, 5_999, 6_000, 6_500, 9_000].map(|at| requests.note(Duration::from_millis(at)));
+        let counts = [5_000, 5_001, 5_999, 6_000, 6_500, 9_000]
+            .map(|at| requests.note(Duration::from_millis(at)));
         assert_eq!(counts, [1, 1, 1, 2, 2, 3]);
         assert_eq!(requests.count(), 3);
     }

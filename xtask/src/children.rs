@@ -1,9 +1,10 @@
 //! Children, and the signals that are meant for them.
 //!
-//! Each child gets a process group of its own, and every request to stop is passed on to that group exactly once, whether it
-//! came from the terminal or from another process. We outlive the child, so nothing is left behind, and the caller
-//! still gets to print a last word. Should we be killed, which nobody can pass on, the kernel asks the child to stop: it
-//! starts as this program again, arranges that for itself, and then becomes what it is meant to be.
+//! Each child gets a process group of its own, and every request to stop is passed on to that group
+//! exactly once, whether it came from the terminal or from another process. We outlive the child,
+//! so nothing is left behind, and the caller still gets to print a last word. Should we be killed,
+//! which nobody can pass on, the kernel asks the child to stop: it starts as this program again,
+//! arranges that for itself, and then becomes what it is meant to be.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader};
@@ -32,7 +33,8 @@ pub(crate) fn command(program: &OsStr) -> Command {
 
 /// The other side of [`command`]. Returns only if it fails.
 pub(crate) fn become_child(parent: i32, command: &[OsString]) -> Result<ExitCode, Failure> {
-    set_pdeathsig(Signal::SIGTERM).map_err(|error| Failure::io("cannot tie a child to its parent")(error.into()))?;
+    set_pdeathsig(Signal::SIGTERM)
+        .map_err(|error| Failure::io("cannot tie a child to its parent")(error.into()))?;
     // The parent may have died before the kernel knew that it matters.
     if getppid() != Pid::from_raw(parent) {
         return Err(Failure::Interrupted);
@@ -56,10 +58,14 @@ pub(crate) fn lines(command: &mut Command) -> io::Result<(ExitStatus, Vec<String
 }
 
 /// Runs a command to its end; `meanwhile` may read what it says.
-fn run_with<T>(command: &mut Command, meanwhile: impl FnOnce(&mut Child) -> T) -> io::Result<(ExitStatus, T)> {
+fn run_with<T>(
+    command: &mut Command,
+    meanwhile: impl FnOnce(&mut Child) -> T,
+) -> io::Result<(ExitStatus, T)> {
     listen()?;
     let (mut child, pid) = {
-        // Held while the child starts: a signal that comes now is passed on as soon as there is somebody to pass it to.
+        // Held while the child starts: a signal that comes now is passed on as soon as there is
+        // somebody to pass it to.
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.process_group(0).spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id of Linux fits"));
@@ -67,8 +73,11 @@ fn run_with<T>(command: &mut Command, meanwhile: impl FnOnce(&mut Child) -> T) -
         (child, pid)
     };
     let told = meanwhile(&mut child);
-    // Waits without reaping, so that the id still names the child while a signal could be passed on to it.
-    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(nix::errno::Errno::EINTR) {}
+    // Waits without reaping, so that the id still names the child while a signal could be passed on
+    // to it.
+    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+        == Err(nix::errno::Errno::EINTR)
+    {}
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = None;
     Ok((child.wait()?, told))
 }

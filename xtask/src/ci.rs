@@ -15,13 +15,30 @@ pub(crate) fn run(workshop: &Workshop, extent: &Extent) -> Result<ExitCode, Fail
     stages.stage("tidiness", || tidy::check(workshop.root()))?;
     stages.command(
         "lints",
-        &mut workshop.cargo(["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+        &mut workshop.cargo([
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
     )?;
     stages.command(
         "docs",
         workshop
-            .cargo(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items", "--quiet"])
-            // These pages are for those who work on the code, so a public item may point at a private one.
+            .cargo([
+                "doc",
+                "--locked",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+                "--quiet",
+            ])
+            // These pages are for those who work on the code, so a public item may point at a
+            // private one.
             .env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private-intra-doc-links"),
     )?;
     suite::add_stages(workshop, extent, &mut stages)?;

@@ -1,4 +1,5 @@
-//! A part of the workspace, copied below `target`: for changes of the core that must never be a part of the product.
+//! A part of the workspace, copied below `target`: for changes of the core that must never be a
+//! part of the product.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,11 @@ mod tests {
 
     #[test]
     fn the_copy_has_the_members_it_was_given() {
-        let manifest = "[workspace]\nmembers = [\"a\", \"b\"]\ndefault-members = [\"a\"]\n\n[profile.dev]\nopt-level = 1\n";
-        assert_eq!(workspace_of(manifest, &["b", "c"]), "[workspace]\nmembers = [\"b\", \"c\"]\n\n[profile.dev]\nopt-level = 1\n");
+        let manifest = "[workspace]\nmembers = [\"a\", \"b\"]\ndefault-members = \
+                        [\"a\"]\n\n[profile.dev]\nopt-level = 1\n";
+        assert_eq!(
+            workspace_of(manifest, &["b", "c"]),
+            "[workspace]\nmembers = [\"b\", \"c\"]\n\n[profile.dev]\nopt-level = 1\n"
+        );
     }
 }

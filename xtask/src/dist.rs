@@ -1,8 +1,10 @@
-//! `cargo xtask dist`: the products, in `dist/`. A tarball and a Debian package for each kind of machine, and a container image.
+//! `cargo xtask dist`: the products, in `dist/`. A tarball and a Debian package for each kind of
+//! machine, and a container image.
 //!
-//! Everything depends on the sources alone: all times are that of the last commit (or `SOURCE_DATE_EPOCH`), so whoever builds
-//! the same commit with the same toolchain has the same bytes; `--twice` proves it. What cannot be made or tried on this
-//! machine is said aloud, with what it would take. Each product is tried by installing it and forming a group with it.
+//! Everything depends on the sources alone: all times are that of the last commit (or
+//! `SOURCE_DATE_EPOCH`), so whoever builds the same commit with the same toolchain has the same
+//! bytes; `--twice` proves it. What cannot be made or tried on this machine is said aloud, with
+//! what it would take. Each product is tried by installing it and forming a group with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,12 +58,15 @@ type Products = Vec<(String, Option<Machine>, Vec<u8>)>;
 /// Makes the products, and tries them.
 pub(crate) fn run(workshop: &Workshop, wish: &Wish) -> Result<ExitCode, Failure> {
     if wish.check {
-        return check(workshop, &workshop.build(Profile::Dev, &PROGRAMS)?).map(|()| ExitCode::SUCCESS);
+        return check(workshop, &workshop.build(Profile::Dev, &PROGRAMS)?)
+            .map(|()| ExitCode::SUCCESS);
     }
     if !wish.made.is_empty() {
         return try_made(workshop.root(), &wish.made).map(|()| ExitCode::SUCCESS);
     }
-    let wanted = |machine: &&Machine| wish.only.is_empty() || wish.only.iter().any(|name| name == machine.name);
+    let wanted = |machine: &&Machine| {
+        wish.only.is_empty() || wish.only.iter().any(|name| name == machine.name)
+    };
     let machines: Vec<&Machine> = MACHINES.iter().filter(wanted).collect();
     let root = workshop.root();
     let mut said = Vec::new();
@@ -99,20 +104,27 @@ fn try_made(root: &Path, made: &[PathBuf]) -> Result<(), Failure> {
     let mut products = Vec::new();
     for path in made {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let machine = MACHINES
-            .iter()
-            .find(|machine| [format!("-{}-", machine.name), format!("_{}.", machine.debian)].iter().any(|part| name.contains(part)));
+        let machine = MACHINES.iter().find(|machine| {
+            [format!("-{}-", machine.name), format!("_{}.", machine.debian)]
+                .iter()
+                .any(|part| name.contains(part))
+        });
         let path = path.canonicalize().map_err(Failure::io(name))?;
         eprintln!("{}", try_product(root, &path, machine)?);
         products.push((path, machine.copied()));
     }
-    mixed::try_group(root, &tarballs(products.into_iter()))?.iter().for_each(|words| eprintln!("{words}"));
+    mixed::try_group(root, &tarballs(products.into_iter()))?
+        .iter()
+        .for_each(|words| eprintln!("{words}"));
     Ok(())
 }
 
 /// Those among these products that are tarballs for a known machine.
 fn tarballs(products: impl Iterator<Item = (PathBuf, Option<Machine>)>) -> Vec<(Machine, PathBuf)> {
-    products.filter(|(path, _)| path.to_string_lossy().ends_with(".tar.gz")).filter_map(|(path, machine)| Some((machine?, path))).collect()
+    products
+        .filter(|(path, _)| path.to_string_lossy().ends_with(".tar.gz"))
+        .filter_map(|(path, machine)| Some((machine?, path)))
+        .collect()
 }
 
 /// The programs for one kind of machine.
@@ -125,7 +137,13 @@ struct Built {
 }
 
 /// Makes everything that can be made here; what cannot be is said.
-fn make(workshop: &Workshop, machines: &[&Machine], time: u64, folder: &Path, said: &mut Vec<String>) -> Result<Products, Failure> {
+fn make(
+    workshop: &Workshop,
+    machines: &[&Machine],
+    time: u64,
+    folder: &Path,
+    said: &mut Vec<String>,
+) -> Result<Products, Failure> {
     let mut all: Vec<Built> = Vec::new();
     for machine in machines {
         let Some(target) = machine.target(workshop) else {
@@ -136,37 +154,58 @@ fn make(workshop: &Workshop, machines: &[&Machine], time: u64, folder: &Path, sa
         let wanted = target::programs_for(target);
         let programs = machine.build(workshop, target, wanted, Linkage::of(target), folder)?;
         let lacking = PROGRAMS.into_iter().filter(|name| !wanted.contains(name));
-        said.extend(lacking.map(|name| format!("left out: {}: {name}: it does not compile for {target}", machine.name)));
+        said.extend(lacking.map(|name| {
+            format!("left out: {}: {name}: it does not compile for {target}", machine.name)
+        }));
         let alone = machine.build(workshop, target, &["peer"], Linkage::Static, folder)?;
         if Linkage::of(target) == Linkage::Dynamic {
             let read = read_all(&programs)?;
-            let library = target::library_needed(read.iter().map(|(_, bytes)| bytes.as_slice())).unwrap_or_default();
+            let library = target::library_needed(read.iter().map(|(_, bytes)| bytes.as_slice()))
+                .unwrap_or_default();
             said.push(format!(
-                "not static: {}: needs the GNU C library {library} or later; for musl, rustup target add {}",
+                "not static: {}: needs the GNU C library {library} or later; for musl, rustup \
+                 target add {}",
                 machine.name,
                 machine.best()
             ));
         }
         all.push(Built { machine: **machine, programs, alone });
     }
-    let here = all.iter().find(|built| built.machine.is_here()).and_then(|built| built.programs.path("peer").ok());
+    let here = all
+        .iter()
+        .find(|built| built.machine.is_here())
+        .and_then(|built| built.programs.path("peer").ok());
     let contents = Contents::gather(workshop.root(), here)?;
     said.extend(contents.missing.iter().map(|words| format!("left out: {words}")));
     let version = version(workshop.root())?;
     let asks_ready = here.is_some_and(asks_ready);
     if !asks_ready {
-        said.push("left out: the health check of the image: there is no peer here that knows `peer status --ready`".to_owned());
+        said.push(
+            "left out: the health check of the image: there is no peer here that knows `peer \
+                   status --ready`"
+                .to_owned(),
+        );
     }
     let mut image = Image::new(&version, time, asks_ready);
     let mut products = Products::new();
     for built in &all {
-        products.extend(packed(&contents, (&version, time), &built.machine, &read_all(&built.programs)?, Effort::Best)?);
+        products.extend(packed(
+            &contents,
+            (&version, time),
+            &built.machine,
+            &read_all(&built.programs)?,
+            Effort::Best,
+        )?);
         let path = built.alone.path("peer")?;
         let peer = fs::read(path).map_err(Failure::io(path.display().to_string()))?;
         image.add(&built.machine, peer).map_err(Failure::io("the image"))?;
     }
     if !all.is_empty() {
-        products.push((format!("sensor-peers-{version}.oci.tar"), None, image.tar().map_err(Failure::io("the image"))?));
+        products.push((
+            format!("sensor-peers-{version}.oci.tar"),
+            None,
+            image.tar().map_err(Failure::io("the image"))?,
+        ));
     }
     Ok(products)
 }
@@ -180,13 +219,20 @@ fn packed(
     effort: Effort,
 ) -> Result<Products, Failure> {
     let name = format!("sensor-peers-{version}-{}-linux", machine.name);
-    let tar = contents.tarball(&name, programs).tar(time).and_then(|tar| gzip(&tar, effort)).map_err(Failure::io("the tarball"))?;
+    let tar = contents
+        .tarball(&name, programs)
+        .tar(time)
+        .and_then(|tar| gzip(&tar, effort))
+        .map_err(Failure::io("the tarball"))?;
     let library = target::library_needed(programs.iter().map(|(_, bytes)| bytes.as_slice()));
     let package = Package {
         version,
         architecture: machine.debian,
         // The unit is reloaded by /bin/kill, which is in procps.
-        depends: library.map(|version| format!("libc6 (>= {version}), libgcc-s1, ")).unwrap_or_default() + "procps",
+        depends: library
+            .map(|version| format!("libc6 (>= {version}), libgcc-s1, "))
+            .unwrap_or_default()
+            + "procps",
         files: contents.package(programs),
         scripts: contents.scripts().to_vec(),
     };
@@ -206,13 +252,21 @@ fn read_all(programs: &Programs) -> Result<Vec<(&'static str, Vec<u8>)>, Failure
 }
 
 fn compare(first: &Products, second: &Products) -> Result<(), Failure> {
-    let names = |products: &Products| products.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
-    let different: Vec<&str> =
-        first.iter().zip(second).filter(|((.., one), (.., other))| one != other).map(|((name, ..), _)| name.as_str()).collect();
+    let names =
+        |products: &Products| products.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
+    let different: Vec<&str> = first
+        .iter()
+        .zip(second)
+        .filter(|((.., one), (.., other))| one != other)
+        .map(|((name, ..), _)| name.as_str())
+        .collect();
     if names(first) == names(second) && different.is_empty() {
         return Ok(());
     }
-    Err(Failure::Stage { stage: "dist", how: format!("made twice, and not the same bytes: {}", different.join(", ")) })
+    Err(Failure::Stage {
+        stage: "dist",
+        how: format!("made twice, and not the same bytes: {}", different.join(", ")),
+    })
 }
 
 /// Installs a product and forms a group with it; in one line, what came of it.
@@ -249,7 +303,9 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
             };
             try_pair(&way)
         })?;
-        return Ok(format!("tried: {name}: installed into an empty root, two peers form a group there; purged"));
+        return Ok(format!(
+            "tried: {name}: installed into an empty root, two peers form a group there; purged"
+        ));
     }
     if target::find("umoci").is_none() {
         return not_tried("umoci is missing (Debian package umoci)".to_owned());
@@ -267,21 +323,37 @@ fn try_product(root: &Path, path: &Path, machine: Option<&Machine>) -> Result<St
             Err(why) => outcome.push(format!("{architecture}: not run, {why}")),
         }
     }
-    Ok(format!("tried: {name}: unpacked by umoci, in it as user {}: {}", image::USER, outcome.join("; ")))
+    Ok(format!(
+        "tried: {name}: unpacked by umoci, in it as user {}: {}",
+        image::USER,
+        outcome.join("; ")
+    ))
 }
 
-/// What the CI says of the products: that they are the same bytes each time, and that they work, with programs that were built
-/// for the tests. What takes a build of its own is not run, and that is said.
+/// What the CI says of the products: that they are the same bytes each time, and that they work,
+/// with programs that were built for the tests. What takes a build of its own is not run, and that
+/// is said.
 pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Failure> {
     let root = workshop.root();
     let peer = programs.path("peer")?;
     let (version, time) = (version(root)?, time(root)?);
     let machine = MACHINES.iter().find(|machine| machine.is_here());
     let Some(machine) = machine else {
-        eprintln!("not run: there are no products for this kind of machine ({})", std::env::consts::ARCH);
+        eprintln!(
+            "not run: there are no products for this kind of machine ({})",
+            std::env::consts::ARCH
+        );
         return Ok(());
     };
-    let pack = || packed(&Contents::gather(root, Some(peer))?, (&version, time), machine, &read_all(programs)?, Effort::Quick);
+    let pack = || {
+        packed(
+            &Contents::gather(root, Some(peer))?,
+            (&version, time),
+            machine,
+            &read_all(programs)?,
+            Effort::Quick,
+        )
+    };
     let products = pack()?;
     compare(&products, &pack()?)?;
     eprintln!("packed twice: the same bytes");
@@ -295,24 +367,38 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
     let mut group = Group::form(&[("first", &way), ("second", &way), ("third", &way)])?;
     group.lose_leader()?;
     group.leave()?;
-    eprintln!("{}: unpacked, three peers of it form a group, which survives its leader", products[0].0);
+    eprintln!(
+        "{}: unpacked, three peers of it form a group, which survives its leader",
+        products[0].0
+    );
     check_configuration(&tarball, &folder)?;
     if target::find("dpkg").is_none() || target::find("systemd-sysusers").is_none() {
-        eprintln!("not run: the Debian package is not installed anywhere: dpkg or systemd-sysusers is missing");
+        eprintln!(
+            "not run: the Debian package is not installed anywhere: dpkg or systemd-sysusers is \
+             missing"
+        );
     } else if let Some(why) = trial::cannot_confine() {
         eprintln!("not run: the Debian package is not installed anywhere: {why}");
     } else {
         let inside = bench.path("root");
-        trial::installed(&inside, &bench.path(&products[1].0), || try_pair(&bench.program(&inside.join("usr/bin/peer"), None)))?;
-        eprintln!("{}: installed into an empty root, two peers of it form a group, purged", products[1].0);
+        trial::installed(&inside, &bench.path(&products[1].0), || {
+            try_pair(&bench.program(&inside.join("usr/bin/peer"), None))
+        })?;
+        eprintln!(
+            "{}: installed into an empty root, two peers of it form a group, purged",
+            products[1].0
+        );
     }
     match trial::judge_unit(&bench, &root.join("contrib/peer.service"), peer) {
         Ok(words) => eprintln!("contrib/peer.service: verified; {words}"),
-        Err(why) if target::find("systemd-analyze").is_none() => eprintln!("not run: contrib/peer.service is not verified: {why}"),
+        Err(why) if target::find("systemd-analyze").is_none() => {
+            eprintln!("not run: contrib/peer.service is not verified: {why}")
+        }
         Err(why) => return Err(Failure::Stage { stage: "products", how: why }),
     }
     eprintln!(
-        "not run: static programs, other machines, a mixed group, the image, and two builds with the same bytes: cargo xtask dist --twice"
+        "not run: static programs, other machines, a mixed group, the image, and two builds with \
+         the same bytes: cargo xtask dist --twice"
     );
     Ok(())
 }
@@ -321,8 +407,11 @@ pub(crate) fn check(workshop: &Workshop, programs: &Programs) -> Result<(), Fail
 fn check_configuration(bench: &Bench, folder: &Path) -> Result<(), Failure> {
     let way = bench.program(&folder.join("bin/peer"), None);
     let path = |path: PathBuf| path.display().to_string();
-    let (fresh, example, broken) =
-        (path(bench.path("peer.toml")), path(folder.join("share/sensor-peers/peer.toml")), path(bench.path("broken.toml")));
+    let (fresh, example, broken) = (
+        path(bench.path("peer.toml")),
+        path(folder.join("share/sensor-peers/peer.toml")),
+        path(bench.path("broken.toml")),
+    );
     fs::write(&broken, "heartbeat_intervall = 1\n").map_err(Failure::io(broken.clone()))?;
     for (arguments, code) in [
         (&["config", "init", &fresh][..], 0),
@@ -332,7 +421,10 @@ fn check_configuration(bench: &Bench, folder: &Path) -> Result<(), Failure> {
     ] {
         let status = way.run(arguments).map_err(Failure::io("the peer"))?;
         if status.code() != Some(code) {
-            return Err(Failure::Stage { stage: "products", how: format!("peer {}: {status}, and not {code}", arguments.join(" ")) });
+            return Err(Failure::Stage {
+                stage: "products",
+                how: format!("peer {}: {status}, and not {code}", arguments.join(" ")),
+            });
         }
     }
     eprintln!("peer config init and check do as they say");
@@ -347,17 +439,25 @@ fn asks_ready(peer: &Path) -> bool {
 /// The version of the workspace.
 fn version(root: &Path) -> Result<String, Failure> {
     let text = fs::read_to_string(root.join("Cargo.toml")).map_err(Failure::io("Cargo.toml"))?;
-    let version = text.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
-    version.map(str::to_owned).ok_or_else(|| Failure::Usage("Cargo.toml has no version of the workspace".to_owned()))
+    let version =
+        text.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::Usage("Cargo.toml has no version of the workspace".to_owned()))
 }
 
 /// What all files are dated: `SOURCE_DATE_EPOCH`, or the time of the last commit.
 fn time(root: &Path) -> Result<u64, Failure> {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|given| !given.is_empty());
     let text = given.or_else(|| {
-        let output = Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(root).output().ok()?;
+        let output = Command::new("git")
+            .args(["log", "-1", "--format=%ct"])
+            .current_dir(root)
+            .output()
+            .ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     });
-    let words = "no time to date the files: this is no git checkout; set SOURCE_DATE_EPOCH to seconds since 1970";
+    let words = "no time to date the files: this is no git checkout; set SOURCE_DATE_EPOCH to \
+                 seconds since 1970";
     text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| Failure::Usage(words.to_owned()))
 }

@@ -64,7 +64,9 @@ impl fmt::Display for Failure {
             Self::Io { doing, error } => write!(f, "{doing}: {error}"),
             Self::Build { what } => write!(f, "{what} did not build; cargo's words are above"),
             Self::Usage(words) => f.write_str(words),
-            Self::Stage { stage, how } => write!(f, "stage `{stage}` failed ({how}); what it said is above"),
+            Self::Stage { stage, how } => {
+                write!(f, "stage `{stage}` failed ({how}); what it said is above")
+            }
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -1,10 +1,12 @@
 //! `cargo xtask mutants`: would the tests notice if the protocol were another one?
 //!
-//! `cargo-mutants` lists what could be different in the state machines of the core: one operator, one condition, one function
-//! that does nothing. It would build each of these mutants on its own, which takes a quarter of a minute each time and half a
-//! day for all; so they are built together (`weave.rs`), and each costs only the tests that judge it: units, scripts,
-//! regression plans, a few hundred seeds and small exhaustive searches, none of which needs a socket. What may be changed,
-//! and which mutants nothing can catch, is written in `.cargo/mutants.toml`, with reasons. None of this is part of the CI.
+//! `cargo-mutants` lists what could be different in the state machines of the core: one operator,
+//! one condition, one function that does nothing. It would build each of these mutants on its own,
+//! which takes a quarter of a minute each time and half a day for all; so they are built together
+//! (`weave.rs`), and each costs only the tests that judge it: units, scripts, regression plans, a
+//! few hundred seeds and small exhaustive searches, none of which needs a socket. What may be
+//! changed, and which mutants nothing can catch, is written in `.cargo/mutants.toml`, with reasons.
+//! None of this is part of the CI.
 
 mod judges;
 mod meant;
@@ -39,7 +41,8 @@ pub(crate) struct Which {
     /// Run nothing; put the results of all parts so far together
     #[arg(long, conflicts_with_all = ["shard", "only"])]
     report: bool,
-    /// Instead, changes of meaning, each of which a promise has to catch by name; `--only WORD` or `--only 'WORD|WORD'` for some
+    /// Instead, changes of meaning, each of which a promise has to catch by name; `--only WORD` or
+    /// `--only 'WORD|WORD'` for some
     #[arg(long, conflicts_with_all = ["shard", "report"])]
     meant: bool,
     #[command(flatten)]
@@ -65,7 +68,10 @@ pub(crate) fn sampled(workshop: &Workshop, count: usize) -> Result<(), Failure> 
     if meant::run(workshop, &meant::Extent::sample(count), None)? == ExitCode::SUCCESS {
         return Ok(());
     }
-    Err(Failure::Stage { stage: "mutants", how: "the judge does not catch what it has to; see the lines above".to_owned() })
+    Err(Failure::Stage {
+        stage: "mutants",
+        how: "the judge does not catch what it has to; see the lines above".to_owned(),
+    })
 }
 
 /// Judges them, or only puts results together.
@@ -105,7 +111,14 @@ fn install(workshop: &Workshop) -> Result<PathBuf, Failure> {
     let root = workshop.root().join("target").join("tools");
     let tool = root.join("bin").join("cargo-mutants");
     if !tool.is_file() {
-        let mut command = workshop.cargo(["install", "cargo-mutants", "--version", VERSION, "--locked", "--root"]);
+        let mut command = workshop.cargo([
+            "install",
+            "cargo-mutants",
+            "--version",
+            VERSION,
+            "--locked",
+            "--root",
+        ]);
         let status = children::run(command.arg(&root)).map_err(Failure::io("cannot run cargo"))?;
         if children::interrupted() {
             return Err(Failure::Interrupted);
@@ -128,7 +141,8 @@ fn list(workshop: &Workshop, tool: &Path, which: &Which) -> Result<Vec<Mutant>, 
     if let Some(only) = &which.only {
         command.args(["--re", only]);
     }
-    let (status, lines) = children::lines(&mut command).map_err(Failure::io("cannot run cargo-mutants"))?;
+    let (status, lines) =
+        children::lines(&mut command).map_err(Failure::io("cannot run cargo-mutants"))?;
     if children::interrupted() {
         return Err(Failure::Interrupted);
     }

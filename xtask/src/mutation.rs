@@ -1,9 +1,9 @@
 //! `cargo xtask model --mutation`: does the search find what it is there to find?
 //!
-//! A copy of the core in which one comparison with the promise is skipped is built and searched; the search has to come
-//! back with a counterexample. The copy lives under `target`, so that nothing of the kind is ever part of the product.
-//! Each comparison is quoted here word for word: where the quotation is not found the core has moved on, and this page
-//! has to follow it.
+//! A copy of the core in which one comparison with the promise is skipped is built and searched;
+//! the search has to come back with a counterexample. The copy lives under `target`, so that
+//! nothing of the kind is ever part of the product. Each comparison is quoted here word for word:
+//! where the quotation is not found the core has moved on, and this page has to follow it.
 
 use std::fs;
 use std::path::Path;
@@ -64,10 +64,15 @@ pub(crate) fn run(workshop: &Workshop) -> Result<ExitCode, Failure> {
 fn mutate(copy: &Path, mutation: &Mutation) -> Result<(), Failure> {
     let file = copy.join(mutation.file);
     let text = fs::read_to_string(&file).map_err(Failure::io(file.display().to_string()))?;
-    let mutated = replace_once(&text, mutation.before, mutation.after).ok_or_else(|| Failure::Stage {
-        stage: "mutation",
-        how: format!("{} does not say `{}` exactly once any more; quote it anew in xtask/src/mutation.rs", mutation.file, mutation.before),
-    })?;
+    let mutated =
+        replace_once(&text, mutation.before, mutation.after).ok_or_else(|| Failure::Stage {
+            stage: "mutation",
+            how: format!(
+                "{} does not say `{}` exactly once any more; quote it anew in \
+                      xtask/src/mutation.rs",
+                mutation.file, mutation.before
+            ),
+        })?;
     fs::write(&file, mutated).map_err(Failure::io(file.display().to_string()))
 }
 
@@ -78,9 +83,11 @@ fn replace_once(text: &str, before: &str, after: &str) -> Option<String> {
 /// Searches the copy; finding nothing is the failure.
 fn search(workshop: &Workshop, copy: &Path, mutation: &Mutation) -> Result<(), Failure> {
     // Each is found in a second, so the quicker build is the better one.
-    let arguments = ["run", "--offline", "--quiet", "--package", "model", "--", "--search", mutation.search];
+    let arguments =
+        ["run", "--offline", "--quiet", "--package", "model", "--", "--search", mutation.search];
     let mut command = workshop.cargo(arguments);
-    // Its lock file names packages that it does not have, so it cannot be `--locked`; nothing is fetched for it.
+    // Its lock file names packages that it does not have, so it cannot be `--locked`; nothing is
+    // fetched for it.
     command.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
     let (status, said) = children::lines(&mut command).map_err(Failure::io("cannot run cargo"))?;
     if children::interrupted() {
@@ -91,7 +98,12 @@ fn search(workshop: &Workshop, copy: &Path, mutation: &Mutation) -> Result<(), F
     if status.code() == Some(1) && found {
         return Ok(());
     }
-    let how = format!("the search `{}` does not see that {} ({})", mutation.search, mutation.name, ending(status));
+    let how = format!(
+        "the search `{}` does not see that {} ({})",
+        mutation.search,
+        mutation.name,
+        ending(status)
+    );
     Err(Failure::Stage { stage: "mutation", how })
 }
 
@@ -107,7 +119,12 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for mutation in &MUTATIONS {
             let text = std::fs::read_to_string(root.join(mutation.file)).unwrap();
-            assert!(replace_once(&text, mutation.before, mutation.after).is_some(), "{}: {}", mutation.file, mutation.before);
+            assert!(
+                replace_once(&text, mutation.before, mutation.after).is_some(),
+                "{}: {}",
+                mutation.file,
+                mutation.before
+            );
         }
     }
 }

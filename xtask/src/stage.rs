@@ -1,4 +1,5 @@
-//! A long job as stages: each says that it starts, the first that fails ends the job, and at the end there is a time for each.
+//! A long job as stages: each says that it starts, the first that fails ends the job, and at the
+//! end there is a time for each.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -14,7 +15,11 @@ pub(crate) struct Stages {
 
 impl Stages {
     /// Runs one stage.
-    pub(crate) fn stage<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(crate) fn stage<T>(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         eprintln!("\n== {name}");
         let start = Instant::now();
         let result = work();
@@ -27,7 +32,11 @@ impl Stages {
     }
 
     /// Runs one stage that is one command.
-    pub(crate) fn command(&mut self, name: &'static str, command: &mut Command) -> Result<(), Failure> {
+    pub(crate) fn command(
+        &mut self,
+        name: &'static str,
+        command: &mut Command,
+    ) -> Result<(), Failure> {
         self.stage(name, || must_succeed(name, command))
     }
 
@@ -53,7 +62,8 @@ impl Stages {
 
 /// Runs a command of a stage; anything but success fails the stage.
 pub(crate) fn must_succeed(stage: &'static str, command: &mut Command) -> Result<(), Failure> {
-    let status = children::run(command).map_err(Failure::io(format!("cannot run stage `{stage}`")))?;
+    let status =
+        children::run(command).map_err(Failure::io(format!("cannot run stage `{stage}`")))?;
     if status.success() { Ok(()) } else { Err(Failure::Stage { stage, how: ending(status) }) }
 }
 
@@ -65,8 +75,16 @@ mod tests {
 
     #[test]
     fn the_table_names_the_stage_that_failed() {
-        let stages = Stages { done: vec![("format", Duration::from_millis(1_240)), ("lints", Duration::from_secs(62))] };
-        assert_eq!(stages.table(" <- stopped here"), "\nformat      1.2 s\nlints      62.0 s <- stopped here\ntotal      63.2 s\n");
+        let stages = Stages {
+            done: vec![
+                ("format", Duration::from_millis(1_240)),
+                ("lints", Duration::from_secs(62)),
+            ],
+        };
+        assert_eq!(
+            stages.table(" <- stopped here"),
+            "\nformat      1.2 s\nlints      62.0 s <- stopped here\ntotal      63.2 s\n"
+        );
     }
 
     #[test]

@@ -26,25 +26,52 @@ pub(crate) fn run(workshop: &Workshop, extent: &Extent) -> Result<ExitCode, Fail
 }
 
 /// The same, as part of a longer job.
-pub(crate) fn add_stages(workshop: &Workshop, extent: &Extent, stages: &mut Stages) -> Result<(), Failure> {
+pub(crate) fn add_stages(
+    workshop: &Workshop,
+    extent: &Extent,
+    stages: &mut Stages,
+) -> Result<(), Failure> {
     // First, because tests of one crate start the programs of another.
-    let programs = stages.stage("build", || workshop.build(Profile::Dev, &["peer", "orchestrator", "chaos", "bench"]))?;
+    let programs = stages.stage("build", || {
+        workshop.build(Profile::Dev, &["peer", "orchestrator", "chaos", "bench"])
+    })?;
     // So many seeds are only quick enough where the compiler has done its best.
-    let fast = stages.stage("build for seeds", || workshop.build(Profile::Release, &["simulator"]))?;
-    stages.command("unit tests, scripts, docs", &mut workshop.cargo(["test", "--locked", "--workspace", "--quiet"]))?;
+    let fast =
+        stages.stage("build for seeds", || workshop.build(Profile::Release, &["simulator"]))?;
+    stages.command(
+        "unit tests, scripts, docs",
+        &mut workshop.cargo(["test", "--locked", "--workspace", "--quiet"]),
+    )?;
     stages.stage("products", || dist::check(workshop, &programs))?;
     let seeds = extent.seeds.to_string();
-    stages.command("seeds", workshop.program(fast.path("simulator")?).args(["run", "--seeds", &seeds]))?;
+    stages.command(
+        "seeds",
+        workshop.program(fast.path("simulator")?).args(["run", "--seeds", &seeds]),
+    )?;
     let liars = (extent.seeds / LIARS).max(1).to_string();
-    stages.command("seeds with a liar", workshop.program(fast.path("simulator")?).args(["run", "--liar", "--seeds", &liars]))?;
+    stages.command(
+        "seeds with a liar",
+        workshop.program(fast.path("simulator")?).args(["run", "--liar", "--seeds", &liars]),
+    )?;
     stages.stage("mutations by meaning, a sample", || mutants::sampled(workshop, MUTATIONS))?;
     stages.command(
         "scenarios",
-        workshop.program(programs.path("orchestrator")?).args(["run", "scenarios", "--skip-tag", "endless", "--skip-tag", "nightly"]),
+        workshop.program(programs.path("orchestrator")?).args([
+            "run",
+            "scenarios",
+            "--skip-tag",
+            "endless",
+            "--skip-tag",
+            "nightly",
+        ]),
     )?;
-    // That they work, and that all peers were handed the same; what they measure here means nothing.
+    // That they work, and that all peers were handed the same; what they measure here means
+    // nothing.
     for bench in BENCHES {
-        stages.command(bench, workshop.program(programs.path("bench")?).args(bench.split(' ').skip(1)))?;
+        stages.command(
+            bench,
+            workshop.program(programs.path("bench")?).args(bench.split(' ').skip(1)),
+        )?;
     }
     Ok(())
 }

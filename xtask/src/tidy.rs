@@ -1,5 +1,5 @@
-//! What neither the compiler nor the linter looks at: pages that grew too long, modules that do not say what they are, left-over
-//! notes to ourselves, and paths of somebody's machine.
+//! What neither the compiler nor the linter looks at: pages that grew too long, modules that do not
+//! say what they are, left-over notes to ourselves, and paths of somebody's machine.
 //!
 //! Looks at Rust, TOML, Markdown, YAML and the protocol's scripts. All findings are told at once.
 
@@ -16,12 +16,21 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     let private = private_paths(root);
     let mut findings = Vec::new();
     for file in &files {
-        let text = fs::read_to_string(root.join(file)).map_err(Failure::io(file.display().to_string()))?;
-        findings.extend(look(file, &text, &private).into_iter().map(|finding| format!("{}{finding}", file.display())));
+        let text =
+            fs::read_to_string(root.join(file)).map_err(Failure::io(file.display().to_string()))?;
+        findings.extend(
+            look(file, &text, &private)
+                .into_iter()
+                .map(|finding| format!("{}{finding}", file.display())),
+        );
     }
     findings.iter().for_each(|finding| eprintln!("{finding}"));
     eprintln!("{} files, {} findings", files.len(), findings.len());
-    if findings.is_empty() { Ok(()) } else { Err(Failure::Stage { stage: "tidiness", how: format!("{} findings", findings.len()) }) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Stage { stage: "tidiness", how: format!("{} findings", findings.len()) })
+    }
 }
 
 /// Everything that a person wrote, relative to the root.
@@ -34,7 +43,9 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Res
             if !NOT_OURS.iter().any(|skip| name == *skip) {
                 collect(root, &path, files)?;
             }
-        } else if kind.is_file() && path.extension().is_some_and(|ending| OURS.iter().any(|known| ending == *known)) {
+        } else if kind.is_file()
+            && path.extension().is_some_and(|ending| OURS.iter().any(|known| ending == *known))
+        {
             files.push(path.strip_prefix(root).expect("it was found below the root").to_owned());
         }
     }
@@ -66,13 +77,17 @@ fn look(file: &Path, text: &str, private: &[String]) -> Vec<String> {
         }
         let lines = code_lines(text);
         if lines > CODE_LINES_MAX {
-            findings.push(format!(": {lines} lines of code, more than {CODE_LINES_MAX}; which noun in it has no page of its own yet?"));
+            findings.push(format!(
+                ": {lines} lines of code, more than {CODE_LINES_MAX}; which noun \
+                                   in it has no page of its own yet?"
+            ));
         }
     }
     findings
 }
 
-/// Lines that a reader has to hold in mind: no comments, no blank lines, not the tests at the bottom.
+/// Lines that a reader has to hold in mind: no comments, no blank lines, not the tests at the
+/// bottom.
 fn code_lines(text: &str) -> usize {
     text.lines()
         .take_while(|line| *line != "#[cfg(test)]")
@@ -81,7 +96,8 @@ fn code_lines(text: &str) -> usize {
         .count()
 }
 
-/// Beginnings of paths that mean something on one machine only: people's homes, and this very checkout.
+/// Beginnings of paths that mean something on one machine only: people's homes, and this very
+/// checkout.
 fn private_paths(root: &Path) -> Vec<String> {
     let homes = ["home", "root", "Users"].map(|folder| format!("/{folder}/"));
     // A checkout directly below the root of the file system has too common a name to look for.
@@ -92,7 +108,8 @@ fn private_paths(root: &Path) -> Vec<String> {
 const OURS: [&str; 6] = ["rs", "toml", "md", "yml", "yaml", "txt"];
 const NOT_OURS: [&str; 4] = ["target", "logs", ".git", "fixtures"];
 /// Each in two halves, so that this page does not find itself.
-const LEFT_OVER: [[&str; 2]; 5] = [["todo", "!("], ["unimplemented", "!("], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"]];
+const LEFT_OVER: [[&str; 2]; 5] =
+    [["todo", "!("], ["unimplemented", "!("], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"]];
 const CODE_LINES_MAX: usize = 600;
 
 #[cfg(test)]
@@ -115,12 +132,28 @@ mod tests {
     fn each_finding_has_its_line() {
         check_look("a/src/a.rs", "//! A.\n\tx\n", &[":2: a tab; indent with spaces"]);
         check_look("README.md", "a \n", &[":1: spaces at the end of the line"]);
-        check_look("a/src/a.rs", "fn f() {}\n", &[":1: the module does not open by saying what it is (`//!`)"]);
+        check_look(
+            "a/src/a.rs",
+            "fn f() {}\n",
+            &[":1: the module does not open by saying what it is (`//!`)"],
+        );
         let note = LEFT_OVER[2].concat();
-        check_look("a/tests/a.rs", &format!("// {note}: more\n"), &[&format!(":1: {note} is left over")]);
-        check_look("README.md", "see /a/checkout/logs\n", &[":1: a path of one machine: /a/checkout"]);
+        check_look(
+            "a/tests/a.rs",
+            &format!("// {note}: more\n"),
+            &[&format!(":1: {note} is left over")],
+        );
+        check_look(
+            "README.md",
+            "see /a/checkout/logs\n",
+            &[":1: a path of one machine: /a/checkout"],
+        );
         let home = &private_paths(Path::new("/"))[0];
-        check_look("README.md", &format!("in {home}me\n"), &[&format!(":1: a path of one machine: {home}")]);
+        check_look(
+            "README.md",
+            &format!("in {home}me\n"),
+            &[&format!(":1: a path of one machine: {home}")],
+        );
     }
 
     #[test]

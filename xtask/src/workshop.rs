@@ -1,8 +1,10 @@
-//! Where things are, and how they are built: one `cargo build` for what is about to run, then that program itself.
+//! Where things are, and how they are built: one `cargo build` for what is about to run, then that
+//! program itself.
 //!
-//! The tests and the scenarios share one build, with the `dev` profile, which is optimised in this workspace. What is *measured*
-//! (`sim`, `bench`) is built with `release`. What somebody wants to see at once (`demo`, `chaos`) is built with the profile that
-//! is quickest to build, as these commands themselves are.
+//! The tests and the scenarios share one build, with the `dev` profile, which is optimised in this
+//! workspace. What is *measured* (`sim`, `bench`) is built with `release`. What somebody wants to
+//! see at once (`demo`, `chaos`) is built with the profile that is quickest to build, as these
+//! commands themselves are.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -42,21 +44,33 @@ impl Programs {
         if children::interrupted() {
             return Err(Failure::Interrupted);
         }
-        if status.success() { Ok(Self(lines.iter().filter_map(|line| executable(line)).collect())) } else { Err(Failure::Build { what }) }
+        if status.success() {
+            Ok(Self(lines.iter().filter_map(|line| executable(line)).collect()))
+        } else {
+            Err(Failure::Build { what })
+        }
     }
 
     /// Where a program is.
     pub(crate) fn path(&self, name: &str) -> Result<&Path, Failure> {
-        self.0.get(name).map(PathBuf::as_path).ok_or_else(|| Failure::Build { what: format!("the program `{name}`") })
+        self.0
+            .get(name)
+            .map(PathBuf::as_path)
+            .ok_or_else(|| Failure::Build { what: format!("the program `{name}`") })
     }
 }
 
 impl Workshop {
     /// The checkout that this program was built in.
     pub(crate) fn new() -> Self {
-        // Cargo sets both when it runs us; without it, what was true when we were built is the best guess.
-        let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        let root = Path::new(&manifest).parent().expect("a crate of a workspace has a folder above it").to_owned();
+        // Cargo sets both when it runs us; without it, what was true when we were built is the best
+        // guess.
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+            .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest)
+            .parent()
+            .expect("a crate of a workspace has a folder above it")
+            .to_owned();
         Self { root, cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()) }
     }
 
@@ -81,7 +95,8 @@ impl Workshop {
 
     /// Builds packages; cargo tells how far it is.
     pub(crate) fn build(&self, profile: Profile, packages: &[&str]) -> Result<Programs, Failure> {
-        let mut command = self.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics"]);
+        let mut command =
+            self.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics"]);
         command.args(packages.iter().flat_map(|package| ["--package", package]));
         match profile {
             Profile::Demo => drop(command.args(["--profile", "demo"])),
@@ -92,7 +107,12 @@ impl Workshop {
     }
 
     /// Builds a program for speed and becomes it: signals reach it directly, its exit code is ours.
-    pub(crate) fn become_program(&self, name: &str, packages: &[&str], arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    pub(crate) fn become_program(
+        &self,
+        name: &str,
+        packages: &[&str],
+        arguments: &[OsString],
+    ) -> Result<ExitCode, Failure> {
         self.become_built(Profile::Release, name, packages, arguments)
     }
 
@@ -105,13 +125,16 @@ impl Workshop {
         arguments: &[OsString],
     ) -> Result<ExitCode, Failure> {
         let programs = self.build(profile, packages)?;
-        let error = Command::new(programs.path(name)?).args(arguments).current_dir(&self.root).exec();
+        let error =
+            Command::new(programs.path(name)?).args(arguments).current_dir(&self.root).exec();
         Err(Failure::io(format!("cannot start `{name}`"))(error))
     }
 
-    /// `sim --seeds N` is `simulator run --seeds N`; another command of the simulator may be named instead.
+    /// `sim --seeds N` is `simulator run --seeds N`; another command of the simulator may be named
+    /// instead.
     pub(crate) fn become_simulator(&self, arguments: &[OsString]) -> Result<ExitCode, Failure> {
-        let named = arguments.first().is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"));
+        let named =
+            arguments.first().is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"));
         let run = (!named).then(|| OsString::from("run"));
         let arguments: Vec<OsString> = run.into_iter().chain(arguments.iter().cloned()).collect();
         self.become_program("simulator", &["simulator"], &arguments)
@@ -133,7 +156,12 @@ mod tests {
     fn programs_are_found_in_what_cargo_says() {
         let line = r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"peer"},"executable":"/t/release/peer"}"#;
         assert_eq!(executable(line), Some(("peer".to_owned(), "/t/release/peer".into())));
-        assert_eq!(executable(r#"{"reason":"compiler-artifact","target":{"name":"protocol"},"executable":null}"#), None);
+        assert_eq!(
+            executable(
+                r#"{"reason":"compiler-artifact","target":{"name":"protocol"},"executable":null}"#
+            ),
+            None
+        );
         assert_eq!(executable("not JSON"), None);
     }
 }

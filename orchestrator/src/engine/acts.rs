@@ -1,5 +1,5 @@
-//! What is done to processes, and to whom: choices are made when the step is done, every act is written down as ground
-//! truth, and a pause that lasts ends by itself.
+//! What is done to processes, and to whom: choices are made when the step is done, every act is
+//! written down as ground truth, and a pause that lasts ends by itself.
 
 use promises::fault::{Fault, Identity};
 use promises::selector::Draw;
@@ -20,7 +20,12 @@ pub(super) struct Pause {
 
 impl Engine<'_> {
     /// Does something to all that a target means; returns who that was.
-    pub(super) fn fault(&mut self, step: &Step, target: &Target, fault: &Fault) -> Result<Vec<String>, Halt> {
+    pub(super) fn fault(
+        &mut self,
+        step: &Step,
+        target: &Target,
+        fault: &Fault,
+    ) -> Result<Vec<String>, Halt> {
         let who = self.choose(step, target, true)?;
         self.act(&name_of(step), &who, fault)?;
         Ok(who)
@@ -35,7 +40,8 @@ impl Engine<'_> {
             }
         }
         if !who.is_empty() {
-            self.teller.act(&format!("{fault} {}", who.join(", ")), self.world.now().since(self.began));
+            self.teller
+                .act(&format!("{fault} {}", who.join(", ")), self.world.now().since(self.began));
         }
         self.signal(id, who, fault)
     }
@@ -46,22 +52,45 @@ impl Engine<'_> {
         let t = self.world.now();
         if !who.is_empty() {
             let confirmed = self.world.act(fault, who)?;
-            self.record_at(t, Truth::Fault { id: id.to_owned(), fault: fault.clone(), who: who.to_vec(), confirmed })?;
+            self.record_at(
+                t,
+                Truth::Fault {
+                    id: id.to_owned(),
+                    fault: fault.clone(),
+                    who: who.to_vec(),
+                    confirmed,
+                },
+            )?;
         }
         Ok(())
     }
 
-    pub(super) fn restart(&mut self, step: &Step, target: &Target, same_identity: bool) -> Result<(), Halt> {
+    pub(super) fn restart(
+        &mut self,
+        step: &Step,
+        target: &Target,
+        same_identity: bool,
+    ) -> Result<(), Halt> {
         let who = self.choose(step, target, false)?;
-        let running: Vec<String> = self.world.living().into_iter().filter(|name| who.contains(name)).collect();
-        let alive: Vec<String> = running.iter().filter(|name| self.roster.get(*name).is_some_and(|one| !one.ending)).cloned().collect();
+        let running: Vec<String> =
+            self.world.living().into_iter().filter(|name| who.contains(name)).collect();
+        let alive: Vec<String> = running
+            .iter()
+            .filter(|name| self.roster.get(*name).is_some_and(|one| !one.ending))
+            .cloned()
+            .collect();
         self.act(&name_of(step), &alive, &Fault::Kill)?;
         let identity = if same_identity { Identity::Same } else { Identity::Fresh };
         self.return_of(step, &who, identity)
     }
 
     /// Starts those again that are gone, or about to be.
-    pub(super) fn return_of(&mut self, step: &Step, who: &[String], identity: Identity) -> Result<(), Halt> {
+    pub(super) fn return_of(
+        &mut self,
+        step: &Step,
+        who: &[String],
+        identity: Identity,
+    ) -> Result<(), Halt> {
         if who.is_empty() {
             return Ok(());
         }
@@ -71,9 +100,15 @@ impl Engine<'_> {
             if left { Err("it still runs".to_owned()) } else { Ok(()) }
         })?;
         let t = self.world.now();
-        self.teller.act(&format!("{} {}", Fault::Restart { identity }, who.join(", ")), t.since(self.began));
+        self.teller.act(
+            &format!("{} {}", Fault::Restart { identity }, who.join(", ")),
+            t.since(self.began),
+        );
         let fault = Fault::Restart { identity };
-        self.record_at(t, Truth::Fault { id: name_of(step), fault, who: who.to_vec(), confirmed: true })?;
+        self.record_at(
+            t,
+            Truth::Fault { id: name_of(step), fault, who: who.to_vec(), confirmed: true },
+        )?;
         for name in who {
             if identity == Identity::Fresh {
                 self.world.wipe(name)?;
@@ -86,13 +121,22 @@ impl Engine<'_> {
     }
 
     /// Whom a target means just now; `running` leaves out nobody, but does not accept the dead.
-    pub(super) fn choose(&mut self, step: &Step, target: &Target, running: bool) -> Result<Vec<String>, Halt> {
+    pub(super) fn choose(
+        &mut self,
+        step: &Step,
+        target: &Target,
+        running: bool,
+    ) -> Result<Vec<String>, Halt> {
         let limit = self.limit(step);
         self.chosen += 1;
         let (counter, purpose) = (self.chosen, name_of(step));
         let pick = |engine: &Self| -> Result<Vec<String>, String> {
             let draw = Draw { seed: engine.seed, purpose: &purpose, counter };
-            let who = target.who.value.resolve(&engine.observed.standing, &engine.bindings, draw).map_err(|error| error.to_string())?;
+            let who = target
+                .who
+                .value
+                .resolve(&engine.observed.standing, &engine.bindings, draw)
+                .map_err(|error| error.to_string())?;
             let living = engine.world.living();
             match who.iter().find(|name| running && !living.contains(name)) {
                 Some(dead) => Err(format!("{dead} does not run")),
@@ -101,7 +145,9 @@ impl Engine<'_> {
         };
         let who = match target.if_none {
             IfNone::Skip => pick(self).unwrap_or_default(),
-            IfNone::Fail => pick(self).map_err(|words| Halt::Step { span: target.who.span.clone(), words })?,
+            IfNone::Fail => {
+                pick(self).map_err(|words| Halt::Step { span: target.who.span.clone(), words })?
+            }
             IfNone::Wait => {
                 let mut who = Vec::new();
                 let words = format!("somebody who is `{}`", target.who.value);

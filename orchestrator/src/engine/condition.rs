@@ -1,5 +1,5 @@
-//! What a step can wait for, and the waiting itself: every wait goes through the engine's turn, has a limit, and says
-//! what was missing when that is over.
+//! What a step can wait for, and the waiting itself: every wait goes through the engine's turn, has
+//! a limit, and says what was missing when that is over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,24 +14,37 @@ use crate::scenario::diagnostic::Placed;
 use crate::scenario::{Condition, Step, Verb, What};
 
 impl Engine<'_> {
-    pub(super) fn wait_condition(&mut self, step: &Step, condition: &Condition) -> Result<(), Halt> {
+    pub(super) fn wait_condition(
+        &mut self,
+        step: &Step,
+        condition: &Condition,
+    ) -> Result<(), Halt> {
         let limit = self.limit(step);
         let mut search = self.search(condition);
-        let lasts = step.lasts.as_ref().map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
+        let lasts = step
+            .lasts
+            .as_ref()
+            .map_or(Duration::ZERO, |lasts| lasts.under(&self.scenario.cluster.knobs));
         let mut since = None;
         let words = describe(step);
         self.wait(step, limit, &words, |engine| match engine.holds(condition, search.as_mut()) {
             Ok(()) => {
                 let now = engine.world.now();
                 let held = now.since(*since.get_or_insert(now));
-                if held >= lasts { Ok(()) } else { Err(format!("it has held for {} of {}", shown(held), shown(lasts))) }
+                if held >= lasts {
+                    Ok(())
+                } else {
+                    Err(format!("it has held for {} of {}", shown(held), shown(lasts)))
+                }
             }
             Err(missing) => {
                 since = None;
                 Err(missing)
             }
         })?;
-        if let (Condition::Event { count, on, bind: Some(bind), .. }, Some(search)) = (condition, &search) {
+        if let (Condition::Event { count, on, bind: Some(bind), .. }, Some(search)) =
+            (condition, &search)
+        {
             self.bind_seen(bind, search, on.as_ref(), *count)?;
         }
         if let (Condition::Log { on, bind: Some(bind), .. }, Some(search)) = (condition, &search) {
@@ -41,18 +54,34 @@ impl Engine<'_> {
     }
 
     /// Gives a name to those at whom something was seen so often.
-    fn bind_seen(&mut self, bind: &str, search: &Search, on: Option<&Placed<Selector>>, least: u64) -> Result<(), Halt> {
+    fn bind_seen(
+        &mut self,
+        bind: &str,
+        search: &Search,
+        on: Option<&Placed<Selector>>,
+        least: u64,
+    ) -> Result<(), Halt> {
         let among = on.map(|on| self.resolve(&on.value)).transpose();
-        let among = among.map_err(|words| Halt::Step { span: on.map_or(0..0, |on| on.span.clone()), words })?;
-        let is_meant = |process: &String| among.as_ref().map_or(self.roster.contains_key(process), |among| among.contains(process));
-        let seen = search.found.count.iter().filter(|(process, count)| **count >= least && is_meant(process));
+        let among = among
+            .map_err(|words| Halt::Step { span: on.map_or(0..0, |on| on.span.clone()), words })?;
+        let is_meant = |process: &String| {
+            among
+                .as_ref()
+                .map_or(self.roster.contains_key(process), |among| among.contains(process))
+        };
+        let seen = search
+            .found
+            .count
+            .iter()
+            .filter(|(process, count)| **count >= least && is_meant(process));
         let seen: Vec<String> = seen.map(|(process, _)| process.clone()).collect();
         self.bindings.insert(bind.to_owned(), seen);
         Ok(())
     }
 
-    /// The search behind a condition that waits for an event or a line. It sees what came since the last step that did
-    /// something began: the answer to a kill is often there before the wait for it starts.
+    /// The search behind a condition that waits for an event or a line. It sees what came since the
+    /// last step that did something began: the answer to a kill is often there before the wait for
+    /// it starts.
     pub(super) fn search(&self, condition: &Condition) -> Option<Search> {
         let what = match condition {
             Condition::Event { pattern, .. } => What::Event(pattern.clone()),
@@ -63,31 +92,54 @@ impl Engine<'_> {
     }
 
     /// Whether a condition is met; else what is missing.
-    pub(super) fn holds(&self, condition: &Condition, search: Option<&mut Search>) -> Result<(), String> {
-        let enough = |count: u64, least: u64, what: &str| if count >= least { Ok(()) } else { Err(format!("{count} of {least} {what}")) };
+    pub(super) fn holds(
+        &self,
+        condition: &Condition,
+        search: Option<&mut Search>,
+    ) -> Result<(), String> {
+        let enough = |count: u64, least: u64, what: &str| {
+            if count >= least { Ok(()) } else { Err(format!("{count} of {least} {what}")) }
+        };
         match condition {
             Condition::Stable => self.stable(),
             Condition::Leader => self.resolve(&Selector::Leader).map(drop),
             Condition::LeaderNot(who) => {
                 let not = self.resolve(&who.value)?;
                 let leader = self.resolve(&Selector::Leader)?;
-                if leader.iter().any(|name| not.contains(name)) { Err(format!("{} still leads", leader.join(", "))) } else { Ok(()) }
+                if leader.iter().any(|name| not.contains(name)) {
+                    Err(format!("{} still leads", leader.join(", ")))
+                } else {
+                    Ok(())
+                }
             }
             Condition::Delivered(least) => {
-                let counts = self.observed.moving().into_iter().map(|process| (self.observed.ledger.delivered(&process), process));
+                let counts = self
+                    .observed
+                    .moving()
+                    .into_iter()
+                    .map(|process| (self.observed.ledger.delivered(&process), process));
                 match counts.min() {
-                    Some((count, process)) => enough(count, *least, &format!("readings are delivered at {process}")),
+                    Some((count, process)) => {
+                        enough(count, *least, &format!("readings are delivered at {process}"))
+                    }
                     None => Err("nobody runs".to_owned()),
                 }
             }
             Condition::Interrupt => Err(String::new()),
-            Condition::Unordered(least) => enough(self.observed.ledger.unordered(), *least, "readings are unordered"),
+            Condition::Unordered(least) => {
+                enough(self.observed.ledger.unordered(), *least, "readings are unordered")
+            }
             Condition::Event { on, count, .. } => self.seen(search, on.as_ref(), *count),
             Condition::Log { on, .. } => self.seen(search, on.as_ref(), 1),
         }
     }
 
-    pub(super) fn seen(&self, search: Option<&mut Search>, on: Option<&Placed<Selector>>, least: u64) -> Result<(), String> {
+    pub(super) fn seen(
+        &self,
+        search: Option<&mut Search>,
+        on: Option<&Placed<Selector>>,
+        least: u64,
+    ) -> Result<(), String> {
         let search = search.expect("a wait for an event or a line has a search");
         search.go_on(&self.observed);
         let found = &search.found;
@@ -96,27 +148,41 @@ impl Engine<'_> {
         }
         let Some(on) = on else {
             let count: u64 = found.count.values().sum();
-            return if count >= least { Ok(()) } else { Err(format!("seen {count} of {least} times")) };
+            return if count >= least {
+                Ok(())
+            } else {
+                Err(format!("seen {count} of {least} times"))
+            };
         };
         let whom = self.resolve(&on.value)?;
-        let short: Vec<String> = whom.into_iter().filter(|process| found.count.get(process).copied().unwrap_or(0) < least).collect();
+        let short: Vec<String> = whom
+            .into_iter()
+            .filter(|process| found.count.get(process).copied().unwrap_or(0) < least)
+            .collect();
         if short.is_empty() { Ok(()) } else { Err(format!("not seen at {}", short.join(", "))) }
     }
 
     pub(super) fn resolve(&self, selector: &Selector) -> Result<Vec<String>, String> {
         let draw = Draw { seed: self.seed, purpose: "wait", counter: 0 };
-        selector.resolve(&self.observed.standing, &self.bindings, draw).map_err(|error: SelectorError| error.to_string())
+        selector
+            .resolve(&self.observed.standing, &self.bindings, draw)
+            .map_err(|error: SelectorError| error.to_string())
     }
 
     pub(super) fn stable(&self) -> Result<(), String> {
-        let silent = self.world.living().into_iter().find(|process| self.observed.standing.find(process).is_none_or(|stand| !stand.alive));
+        let silent =
+            self.world.living().into_iter().find(|process| {
+                self.observed.standing.find(process).is_none_or(|stand| !stand.alive)
+            });
         if let Some(process) = silent {
             return Err(format!("{process} has not said anything yet"));
         }
         self.observed.standing.stable()?;
         let calm = 2 * self.scenario.cluster.knobs.heartbeat_interval;
         match self.observed.last_election.map(|last| self.world.now().since(last)) {
-            Some(since) if since < calm => Err(format!("the last election was {} ago", shown(since))),
+            Some(since) if since < calm => {
+                Err(format!("the last election was {} ago", shown(since)))
+            }
             _ => Ok(()),
         }
     }
@@ -125,13 +191,17 @@ impl Engine<'_> {
     pub(super) fn drained(&self) -> Result<(), String> {
         let moving = self.observed.moving();
         for process in &moving {
-            let (given, settled) = (self.readings.given(process), self.observed.ledger.settled(process));
+            let (given, settled) =
+                (self.readings.given(process), self.observed.ledger.settled(process));
             if settled < given {
                 return Err(format!("{process} has published {settled} of {given} readings"));
             }
         }
-        let peers: BTreeSet<_> =
-            moving.iter().filter_map(|process| self.observed.standing.find(process)).map(|stand| (stand.peer.clone(), stand.inc)).collect();
+        let peers: BTreeSet<_> = moving
+            .iter()
+            .filter_map(|process| self.observed.standing.find(process))
+            .map(|stand| (stand.peer.clone(), stand.inc))
+            .collect();
         self.observed.ledger.under_way(&moving, &peers).map_or(Ok(()), Err)
     }
 
@@ -139,20 +209,30 @@ impl Engine<'_> {
         if let Verb::Wait(Condition::Interrupt) = step.verb {
             return Duration::MAX;
         }
-        step.within.as_ref().map_or_else(|| self.default_limit(), |within| within.under(&self.scenario.cluster.knobs))
+        step.within.as_ref().map_or_else(
+            || self.default_limit(),
+            |within| within.under(&self.scenario.cluster.knobs),
+        )
     }
 
-    /// What is given to a wait that says nothing itself: bounds liveness generously, in units of the profile.
+    /// What is given to a wait that says nothing itself: bounds liveness generously, in units of
+    /// the profile.
     pub(super) fn default_limit(&self) -> Duration {
         let knobs = &self.scenario.cluster.knobs;
-        let round = knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout + knobs.join_timeout;
+        let round = knobs.heartbeat_timeout
+            + knobs.heartbeat_interval
+            + knobs.election_timeout
+            + knobs.sync_timeout
+            + knobs.join_timeout;
         Duration::from_secs(5) + 4 * round
     }
 
     pub(super) fn wait_for_time(&mut self, due: Time) -> Result<(), Halt> {
         let left = due.since(self.world.now());
-        self.wait_until(left, "time to pass", |engine| if engine.world.now() >= due { Ok(()) } else { Err(String::new()) })?
-            .unwrap_or_default();
+        self.wait_until(left, "time to pass", |engine| {
+            if engine.world.now() >= due { Ok(()) } else { Err(String::new()) }
+        })?
+        .unwrap_or_default();
         Ok(())
     }
 
@@ -163,11 +243,14 @@ impl Engine<'_> {
         words: &str,
         check: impl FnMut(&Self) -> Result<(), String>,
     ) -> Result<(), Halt> {
-        self.wait_until(limit, words, check)?
-            .map_err(|missing| Halt::Step { span: step.span.clone(), words: format!("waited {} for {words}: {missing}", shown(limit)) })
+        self.wait_until(limit, words, check)?.map_err(|missing| Halt::Step {
+            span: step.span.clone(),
+            words: format!("waited {} for {words}: {missing}", shown(limit)),
+        })
     }
 
-    /// Lets turns pass until a check is met; the inner error says what was missing when the time was over.
+    /// Lets turns pass until a check is met; the inner error says what was missing when the time
+    /// was over.
     pub(super) fn wait_until(
         &mut self,
         limit: Duration,
@@ -180,7 +263,8 @@ impl Engine<'_> {
             if self.world.now() > until {
                 return Ok(Err(missing));
             }
-            self.awaiting = if missing.is_empty() { words.to_owned() } else { format!("{words}: {missing}") };
+            self.awaiting =
+                if missing.is_empty() { words.to_owned() } else { format!("{words}: {missing}") };
             self.turn()?;
         }
     }

@@ -14,7 +14,9 @@ use protocol::time::Time;
 
 use super::{Engine, Halt, name_of};
 use crate::scenario::diagnostic::Placed;
-use crate::scenario::{Disk, Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Step, Target, Wall};
+use crate::scenario::{
+    Disk, Form, Healing, InterfaceStep, Link, Partition, ShapeName, ShapeOf, Step, Target, Wall,
+};
 use crate::world::Wrong;
 
 /// A fault of the network that is in force.
@@ -32,24 +34,39 @@ pub(super) struct Lasting {
 
 impl Engine<'_> {
     /// Cuts links.
-    pub(super) fn partition(&mut self, step: &Step, partition: &Partition, occurrence: Option<usize>) -> Result<(), Halt> {
+    pub(super) fn partition(
+        &mut self,
+        step: &Step,
+        partition: &Partition,
+        occurrence: Option<usize>,
+    ) -> Result<(), Halt> {
         let mut table = Table::default();
         let limit = self.limit(step);
-        self.wait(step, limit, "the peers of the partition", |engine| engine.table_of(step, partition).map(|found| table = found))?;
+        self.wait(step, limit, "the peers of the partition", |engine| {
+            engine.table_of(step, partition).map(|found| table = found)
+        })?;
         let minority = self.minority(&table);
         self.bindings.insert(format!("minority-of:{}", name_of(step)), minority);
         let Partition { traffic, .. } = *partition;
         let fault = if traffic.has_streams() {
             Fault::Partition { table: table.clone() }
         } else {
-            Fault::Link { table: table.clone(), weather: Weather { loss: ALL, ..Weather::default() } }
+            Fault::Link {
+                table: table.clone(),
+                weather: Weather { loss: ALL, ..Weather::default() },
+            }
         };
         let who = named_in(&table);
         self.go_wrong(step, (fault, who), Wrong::Cut { table, traffic }, occurrence, true)
     }
 
     /// Makes links bad.
-    pub(super) fn bad_link(&mut self, step: &Step, link: &Link, occurrence: Option<usize>) -> Result<(), Halt> {
+    pub(super) fn bad_link(
+        &mut self,
+        step: &Step,
+        link: &Link,
+        occurrence: Option<usize>,
+    ) -> Result<(), Halt> {
         let (mut from, mut to) = (vec![], vec![]);
         let limit = self.limit(step);
         self.wait(step, limit, "the peers of the link", |engine| {
@@ -57,8 +74,12 @@ impl Engine<'_> {
             to = engine.all_of(step, &link.to, 1)?;
             Ok(())
         })?;
-        let mut pairs: BTreeSet<(String, String)> =
-            from.iter().flat_map(|from| to.iter().filter(move |to| *to != from).map(move |to| (from.clone(), to.clone()))).collect();
+        let mut pairs: BTreeSet<(String, String)> = from
+            .iter()
+            .flat_map(|from| {
+                to.iter().filter(move |to| *to != from).map(move |to| (from.clone(), to.clone()))
+            })
+            .collect();
         if link.both {
             pairs.extend(pairs.clone().into_iter().map(|(from, to)| (to, from)));
         }
@@ -75,21 +96,43 @@ impl Engine<'_> {
         let table = Table::directed(pairs);
         let fault = Fault::Link { table: table.clone(), weather: line.weather(link.traffic) };
         let who = named_in(&table);
-        self.go_wrong(step, (fault, who), Wrong::Bad { table, traffic: link.traffic, line }, occurrence, true)
+        self.go_wrong(
+            step,
+            (fault, who),
+            Wrong::Bad { table, traffic: link.traffic, line },
+            occurrence,
+            true,
+        )
     }
 
     /// Changes an interface.
-    pub(super) fn interface(&mut self, step: &Step, change: &InterfaceStep, occurrence: Option<usize>) -> Result<(), Halt> {
+    pub(super) fn interface(
+        &mut self,
+        step: &Step,
+        change: &InterfaceStep,
+        occurrence: Option<usize>,
+    ) -> Result<(), Halt> {
         let InterfaceStep { target, name, change } = change;
         let who = self.hosts_meant(step, target)?;
         let wrong = Wrong::Interface { who: who.clone(), name: name.clone(), change: *change };
         let cut = Fault::Partition { table: isolating(&who, &self.everybody()) };
         match change {
-            Change::Down | Change::NoCarrier | Change::NoAddress => self.go_wrong(step, (cut, who), wrong, occurrence, true),
-            Change::NewAddress | Change::OtherSubnet if step.lasts.is_some() => {
-                self.go_wrong(step, (Fault::Host { hurt: Hurt::Address }, who), wrong, occurrence, false)
+            Change::Down | Change::NoCarrier | Change::NoAddress => {
+                self.go_wrong(step, (cut, who), wrong, occurrence, true)
             }
-            Change::NewAddress | Change::OtherSubnet | Change::OwnAddress | Change::FirstAddress | Change::Up | Change::Carrier => {
+            Change::NewAddress | Change::OtherSubnet if step.lasts.is_some() => self.go_wrong(
+                step,
+                (Fault::Host { hurt: Hurt::Address }, who),
+                wrong,
+                occurrence,
+                false,
+            ),
+            Change::NewAddress
+            | Change::OtherSubnet
+            | Change::OwnAddress
+            | Change::FirstAddress
+            | Change::Up
+            | Change::Carrier => {
                 // What was broken by it is felt for a while, and that is all.
                 let moved = Fault::Host { hurt: Hurt::Address };
                 self.go_wrong(step, (moved, who), wrong, None, false)?;
@@ -103,19 +146,33 @@ impl Engine<'_> {
     }
 
     /// Puts a firewall in front of a host.
-    pub(super) fn firewall(&mut self, step: &Step, target: &Target, wall: Wall, occurrence: Option<usize>) -> Result<(), Halt> {
+    pub(super) fn firewall(
+        &mut self,
+        step: &Step,
+        target: &Target,
+        wall: Wall,
+        occurrence: Option<usize>,
+    ) -> Result<(), Halt> {
         let who = self.hosts_meant(step, target)?;
         let table = isolating(&who, &self.everybody());
         let weather = match wall {
             Wall::Reset | Wall::Forgets => Weather { reset: ALL, ..Weather::default() },
-            Wall::DefaultDeny | Wall::UdpOnly | Wall::PortOnly(_) => Weather { loss: ALL, segments: ALL, ..Weather::default() },
+            Wall::DefaultDeny | Wall::UdpOnly | Wall::PortOnly(_) => {
+                Weather { loss: ALL, segments: ALL, ..Weather::default() }
+            }
         };
         let wrong = Wrong::Wall { who: who.clone(), wall };
         self.go_wrong(step, (Fault::Link { table, weather }, who), wrong, occurrence, true)
     }
 
     /// Fills or removes the folder of a peer.
-    pub(super) fn disk(&mut self, step: &Step, target: &Target, disk: Disk, occurrence: Option<usize>) -> Result<(), Halt> {
+    pub(super) fn disk(
+        &mut self,
+        step: &Step,
+        target: &Target,
+        disk: Disk,
+        occurrence: Option<usize>,
+    ) -> Result<(), Halt> {
         let who = self.hosts_meant(step, target)?;
         let wrong = Wrong::Disk { who: who.clone(), disk };
         self.go_wrong(step, (Fault::Host { hurt: Hurt::Disk }, who), wrong, occurrence, true)
@@ -134,7 +191,9 @@ impl Engine<'_> {
 
     /// Ends those whose time is over.
     pub(super) fn mend_due(&mut self, now: Time) -> Result<(), Halt> {
-        while let Some(at) = self.lasting.iter().position(|lasting| lasting.ends.is_some_and(|ends| ends <= now)) {
+        while let Some(at) =
+            self.lasting.iter().position(|lasting| lasting.ends.is_some_and(|ends| ends <= now))
+        {
             self.mend(at)?;
         }
         Ok(())
@@ -182,8 +241,17 @@ impl Engine<'_> {
         self.teller.act(&format!("{name}: {fault}"), t.since(self.began));
         self.world.go_wrong(&name, &wrong)?;
         self.record_at(t, Truth::Fault { id: name.clone(), fault, who, confirmed: true })?;
-        let ends = step.lasts.as_ref().map(|lasts| self.world.now() + lasts.under(&self.scenario.cluster.knobs));
-        self.lasting.push(Lasting { name, ends, occurrence, heals: heals || ends.is_some(), is_felt: false });
+        let ends = step
+            .lasts
+            .as_ref()
+            .map(|lasts| self.world.now() + lasts.under(&self.scenario.cluster.knobs));
+        self.lasting.push(Lasting {
+            name,
+            ends,
+            occurrence,
+            heals: heals || ends.is_some(),
+            is_felt: false,
+        });
         Ok(())
     }
 
@@ -198,7 +266,9 @@ impl Engine<'_> {
         if !is_plain {
             return self.choose(step, target, false);
         }
-        let who = self.all_of(step, &target.who, 0).map_err(|words| Halt::Step { span: target.who.span.clone(), words })?;
+        let who = self
+            .all_of(step, &target.who, 0)
+            .map_err(|words| Halt::Step { span: target.who.span.clone(), words })?;
         if let Some(name) = &target.bind {
             self.bindings.insert(name.clone(), who.clone());
         }
@@ -219,30 +289,57 @@ impl Engine<'_> {
     }
 
     /// The processes that a selector means, running or not; `all` means all there are.
-    fn all_of(&self, step: &Step, who: &Placed<Selector>, counter: u64) -> Result<Vec<String>, String> {
+    fn all_of(
+        &self,
+        step: &Step,
+        who: &Placed<Selector>,
+        counter: u64,
+    ) -> Result<Vec<String>, String> {
         let purpose = name_of(step);
         let draw = Draw { seed: self.seed, purpose: &purpose, counter };
         match &who.value {
             Selector::All => Ok(self.everybody()),
             Selector::Named(name) => Ok(vec![name.clone()]),
             Selector::List(list) => {
-                let each: Result<Vec<Vec<String>>, String> =
-                    list.iter().map(|one| self.all_of(step, &Placed { value: one.clone(), span: who.span.clone() }, counter)).collect();
+                let each: Result<Vec<Vec<String>>, String> = list
+                    .iter()
+                    .map(|one| {
+                        self.all_of(
+                            step,
+                            &Placed { value: one.clone(), span: who.span.clone() },
+                            counter,
+                        )
+                    })
+                    .collect();
                 let mut all: Vec<String> = each?.concat();
                 all.dedup();
                 Ok(all)
             }
-            other => other.resolve(&self.observed.standing, &self.bindings, draw).map_err(|error| error.to_string()),
+            other => other
+                .resolve(&self.observed.standing, &self.bindings, draw)
+                .map_err(|error| error.to_string()),
         }
     }
 
     fn table_of(&self, step: &Step, partition: &Partition) -> Result<Table, String> {
         let everybody = self.everybody();
-        let place = |name: &String| everybody.iter().position(|other| other == name).ok_or_else(|| format!("{name} is no host"));
-        let named = |shape: &Shape| {
-            let pairs = shape.pairs(everybody.len(), |who| if let Who::Peer(at) = who { Some(at) } else { None });
-            Table::directed(pairs.into_iter().map(|(from, to)| (everybody[from].clone(), everybody[to].clone())))
+        let place = |name: &String| {
+            everybody
+                .iter()
+                .position(|other| other == name)
+                .ok_or_else(|| format!("{name} is no host"))
         };
+        let named =
+            |shape: &Shape| {
+                let pairs = shape.pairs(everybody.len(), |who| {
+                    if let Who::Peer(at) = who { Some(at) } else { None }
+                });
+                Table::directed(
+                    pairs
+                        .into_iter()
+                        .map(|(from, to)| (everybody[from].clone(), everybody[to].clone())),
+                )
+            };
         match &partition.form {
             Form::Shape(shape) => Ok(named(&match shape {
                 ShapeName::Halves => Shape::Halves,
@@ -252,13 +349,16 @@ impl Engine<'_> {
                 ShapeName::MajorityRing => Shape::MajorityRing,
                 ShapeName::Chain => Shape::Chain,
                 ShapeName::Everybody => {
-                    let apart: Vec<Vec<String>> = everybody.iter().map(|name| vec![name.clone()]).collect();
+                    let apart: Vec<Vec<String>> =
+                        everybody.iter().map(|name| vec![name.clone()]).collect();
                     return Ok(Table::split(&apart));
                 }
             })),
             Form::Of(shape, who) => {
                 let who = self.all_of(step, who, 0)?;
-                let [one] = who.as_slice() else { return Err(format!("a shape is round one peer, and these are {}", who.len())) };
+                let [one] = who.as_slice() else {
+                    return Err(format!("a shape is round one peer, and these are {}", who.len()));
+                };
                 let one = place(one)?;
                 Ok(named(&match shape {
                     ShapeOf::Isolate => Shape::Isolate(Who::Peer(one)),
@@ -269,15 +369,24 @@ impl Engine<'_> {
                 }))
             }
             Form::Groups(groups) => {
-                let groups: Result<Vec<Vec<String>>, String> =
-                    groups.iter().zip(0..).map(|(group, counter)| self.all_of(step, group, counter)).collect();
+                let groups: Result<Vec<Vec<String>>, String> = groups
+                    .iter()
+                    .zip(0..)
+                    .map(|(group, counter)| self.all_of(step, group, counter))
+                    .collect();
                 Ok(Table::split(&groups?))
             }
             Form::OneWay(directions) => {
                 let mut pairs = BTreeSet::new();
                 for ((from, to), counter) in directions.iter().zip(0..) {
-                    let (from, to) = (self.all_of(step, from, 2 * counter)?, self.all_of(step, to, 2 * counter + 1)?);
-                    pairs.extend(from.iter().flat_map(|from| to.iter().map(move |to| (from.clone(), to.clone()))));
+                    let (from, to) = (
+                        self.all_of(step, from, 2 * counter)?,
+                        self.all_of(step, to, 2 * counter + 1)?,
+                    );
+                    pairs.extend(
+                        from.iter()
+                            .flat_map(|from| to.iter().map(move |to| (from.clone(), to.clone()))),
+                    );
                 }
                 pairs.retain(|(from, to)| from != to);
                 Ok(Table::directed(pairs))
@@ -289,7 +398,9 @@ impl Engine<'_> {
     fn minority(&self, table: &Table) -> Vec<String> {
         let everybody = self.everybody();
         let reached = |one: &String| {
-            let reaches = |other: &&String| *other == one || !(table.has(one, other) || table.has(other, one));
+            let reaches = |other: &&String| {
+                *other == one || !(table.has(one, other) || table.has(other, one))
+            };
             everybody.iter().filter(reaches).count()
         };
         everybody.iter().filter(|one| reached(one) * 2 <= everybody.len()).cloned().collect()
@@ -299,12 +410,19 @@ impl Engine<'_> {
 /// These and all others, both ways.
 fn isolating(who: &[String], everybody: &[String]) -> Table {
     let others = || everybody.iter().filter(|other| !who.contains(other));
-    Table::directed(who.iter().flat_map(|one| others().flat_map(|other| [(one.clone(), other.clone()), (other.clone(), one.clone())])))
+    Table::directed(who.iter().flat_map(|one| {
+        others().flat_map(|other| [(one.clone(), other.clone()), (other.clone(), one.clone())])
+    }))
 }
 
 /// Everybody in a table, in order.
 fn named_in(table: &Table) -> Vec<String> {
-    table.links().flat_map(|(from, to)| [from.to_owned(), to.to_owned()]).collect::<BTreeSet<_>>().into_iter().collect()
+    table
+        .links()
+        .flat_map(|(from, to)| [from.to_owned(), to.to_owned()])
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// For how many times `heartbeat_timeout` others may feel that a host has moved.

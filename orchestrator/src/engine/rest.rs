@@ -8,7 +8,8 @@ use super::{Engine, Halt};
 use crate::expect::{Outcome, shown};
 
 impl Engine<'_> {
-    /// Everything is healed; the group has to become one, and what it publishes then has to reach everybody.
+    /// Everything is healed; the group has to become one, and what it publishes then has to reach
+    /// everybody.
     pub(super) fn settle(&mut self) -> Result<bool, Halt> {
         if self.observed.moving().is_empty() {
             return Ok(false);
@@ -24,12 +25,14 @@ impl Engine<'_> {
 
     pub(super) fn settle_within(&mut self, limit: Duration) -> Result<(), Halt> {
         let unrest = |words| Halt::Unrest { limit: shown(limit), words };
-        self.wait_until(limit, "one leader and one view everywhere", Self::stable).and_then(|rest| rest.map_err(unrest))?;
+        self.wait_until(limit, "one leader and one view everywhere", Self::stable)
+            .and_then(|rest| rest.map_err(unrest))?;
         self.flowing = false;
         for process in self.observed.moving() {
             self.publish(&process, 0);
         }
-        self.wait_until(limit, "everything published to be delivered everywhere", Self::drained).and_then(|rest| rest.map_err(unrest))
+        self.wait_until(limit, "everything published to be delivered everywhere", Self::drained)
+            .and_then(|rest| rest.map_err(unrest))
     }
 
     pub(super) fn await_expectations(&mut self) -> Result<(), Halt> {
@@ -41,8 +44,12 @@ impl Engine<'_> {
             if pending == 0 {
                 return Ok(());
             }
-            // Looking through a whole history is not free; a few dozen times a second is often enough.
-            self.wait_until(EXAMINE_INTERVAL, &format!("{pending} expectations"), |_| Err(String::new()))?.unwrap_or_default();
+            // Looking through a whole history is not free; a few dozen times a second is often
+            // enough.
+            self.wait_until(EXAMINE_INTERVAL, &format!("{pending} expectations"), |_| {
+                Err(String::new())
+            })?
+            .unwrap_or_default();
         }
     }
 }

@@ -1,7 +1,9 @@
-//! Gives a process a share of its time only: it is stopped and goes on in turns, which is what a machine that is too
-//! slow looks like from outside. Every turn is written down as the pause that it is, so the judge knows all of it.
+//! Gives a process a share of its time only: it is stopped and goes on in turns, which is what a
+//! machine that is too slow looks like from outside. Every turn is written down as the pause that
+//! it is, so the judge knows all of it.
 //!
-//! Unlike a peer that was told to stand still, one that starves counts as one that moves: it has to keep up.
+//! Unlike a peer that was told to stand still, one that starves counts as one that moves: it has to
+//! keep up.
 
 use std::time::Duration;
 
@@ -42,7 +44,16 @@ impl Engine<'_> {
         let ends = step.lasts.as_ref().map(|lasts| now + lasts.under(&self.scenario.cluster.knobs));
         self.teller.act(&format!("starve {} to {share}%", who.join(", ")), now.since(self.began));
         self.observed.starving.extend(who.iter().cloned());
-        let starvation = Starvation { who, still: period - runs, runs, stands: false, next: now, ends, fault: name_of(step), occurrence };
+        let starvation = Starvation {
+            who,
+            still: period - runs,
+            runs,
+            stands: false,
+            next: now,
+            ends,
+            fault: name_of(step),
+            occurrence,
+        };
         self.starvations.push(starvation);
         // At once, so that the next step finds those that nothing was done to without them.
         self.go_on_starving(now)
@@ -62,12 +73,18 @@ impl Engine<'_> {
                 continue;
             }
             starvation.stands = !starvation.stands;
-            // Counted from now: a late turn makes the period longer, and the share stays what it is.
-            starvation.next = now + if starvation.stands { starvation.still } else { starvation.runs };
-            let (fault, id) = (if starvation.stands { Fault::Pause } else { Fault::Resume }, starvation.fault.clone());
+            // Counted from now: a late turn makes the period longer, and the share stays what it
+            // is.
+            starvation.next =
+                now + if starvation.stands { starvation.still } else { starvation.runs };
+            let (fault, id) = (
+                if starvation.stands { Fault::Pause } else { Fault::Resume },
+                starvation.fault.clone(),
+            );
             let (who, stands, runs) = (starvation.who.clone(), starvation.stands, starvation.runs);
             self.act_on_living(&id, &who, &fault)?;
-            // A short time to run is over before this loop would look again, if it has much to read.
+            // A short time to run is over before this loop would look again, if it has much to
+            // read.
             if !stands && runs <= AT_ONCE {
                 self.world.pass(runs);
                 self.act_on_living(&id, &who, &Fault::Pause)?;
@@ -85,7 +102,9 @@ impl Engine<'_> {
             starvation.who.retain(|name| !who.contains(name));
         }
         self.observed.starving.retain(|name| !who.contains(name));
-        while let Some(at) = self.starvations.iter().position(|starvation| starvation.who.is_empty()) {
+        while let Some(at) =
+            self.starvations.iter().position(|starvation| starvation.who.is_empty())
+        {
             self.end_starvation(at)?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! A storm: faults drawn one after the other until its time is over; then whoever is down comes back.
+//! A storm: faults drawn one after the other until its time is over; then whoever is down comes
+//! back.
 
 use promises::fault::{Fault, Identity};
 use promises::selector::Draw;
@@ -23,7 +24,10 @@ impl Engine<'_> {
         }
         self.wait_for_time(ends)?;
         let (own, now) = (name_of(step), self.world.now());
-        self.pauses.iter_mut().filter(|pause| pause.fault == own).for_each(|pause| pause.ends = now);
+        self.pauses
+            .iter_mut()
+            .filter(|pause| pause.fault == own)
+            .for_each(|pause| pause.ends = now);
         self.end_due_pauses(now)?;
         // Whoever was told to leave has not necessarily left.
         let away = self.away();
@@ -35,7 +39,8 @@ impl Engine<'_> {
         let away = self.away();
         let paused: Vec<String> = self.pauses.iter().flat_map(|pause| pause.who.clone()).collect();
         let living = self.world.living();
-        let dead: Vec<String> = away.iter().filter(|name| !living.contains(name)).cloned().collect();
+        let dead: Vec<String> =
+            away.iter().filter(|name| !living.contains(name)).cloned().collect();
         let down = (away.len() + paused.len()) as u64;
         let most = storm.down.unwrap_or((self.roster.len() as u64).saturating_sub(1) / 2);
         self.chosen += 1;
@@ -54,7 +59,8 @@ impl Engine<'_> {
             Gust::Restart(_) => !dead.is_empty(),
             Gust::Kill | Gust::Stop | Gust::Pause => down < most && !standing.is_empty(),
         };
-        let weights: Vec<(Gust, u64)> = storm.weights.iter().filter(|(gust, _)| possible(gust)).copied().collect();
+        let weights: Vec<(Gust, u64)> =
+            storm.weights.iter().filter(|(gust, _)| possible(gust)).copied().collect();
         let Some(gust) = drawn_of(&weights, seed, counter) else { return Ok(()) };
         let one_of = |names: &[String]| {
             let at = draw_below(seed, "gust-whom", counter, names.len() as u64);
@@ -79,12 +85,21 @@ impl Engine<'_> {
         self.roster.iter().filter(|(_, one)| one.ending).map(|(name, _)| name.clone()).collect()
     }
 
-    fn drawn_between(&mut self, (least, most): &(SpanOfTime, SpanOfTime), purpose: &str) -> std::time::Duration {
+    fn drawn_between(
+        &mut self,
+        (least, most): &(SpanOfTime, SpanOfTime),
+        purpose: &str,
+    ) -> std::time::Duration {
         self.chosen += 1;
         let knobs = &self.scenario.cluster.knobs;
         let (least, most) = (least.under(knobs), most.under(knobs));
         let spread = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
-        least + std::time::Duration::from_micros(if spread == 0 { 0 } else { draw_below(self.seed, purpose, self.chosen, spread) })
+        least
+            + std::time::Duration::from_micros(if spread == 0 {
+                0
+            } else {
+                draw_below(self.seed, purpose, self.chosen, spread)
+            })
     }
 }
 
@@ -113,7 +128,9 @@ mod tests {
     #[test]
     fn gusts_come_in_proportion() {
         let weights = [(Gust::Kill, 1), (Gust::Pause, 3)];
-        let pauses = (0..4_000).filter(|counter| drawn_of(&weights, 7, *counter) == Some(Gust::Pause)).count();
+        let pauses = (0..4_000)
+            .filter(|counter| drawn_of(&weights, 7, *counter) == Some(Gust::Pause))
+            .count();
         assert!((2_800..3_200).contains(&pauses), "{pauses} of 4000");
         assert_eq!(drawn_of(&[], 7, 0), None);
     }

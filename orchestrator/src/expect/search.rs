@@ -1,5 +1,5 @@
-//! Looks through events and log lines for what a pattern describes, and goes on where it left off. What came close is
-//! kept as well: it is the best evidence of why something is missing.
+//! Looks through events and log lines for what a pattern describes, and goes on where it left off.
+//! What came close is kept as well: it is the best evidence of why something is missing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -68,7 +68,8 @@ impl Search {
             What::Event(pattern) => Pattern::Event(pattern.clone()),
             What::Log(pattern) => match pattern.compile(|name| bindings.get(name).cloned()) {
                 Ok(regex) => Pattern::Line(regex),
-                // Compiled once already when the file was checked; only a gigantic binding could blow the size limit.
+                // Compiled once already when the file was checked; only a gigantic binding could
+                // blow the size limit.
                 Err(error) => {
                     found.no_field = Some(error.to_string());
                     Pattern::Nothing
@@ -76,7 +77,14 @@ impl Search {
             },
             What::Unordered(_) => Pattern::Nothing,
         };
-        Self { pattern, bindings: bindings.clone(), window, found, next_event: 0, next_line: BTreeMap::new() }
+        Self {
+            pattern,
+            bindings: bindings.clone(),
+            window,
+            found,
+            next_event: 0,
+            next_line: BTreeMap::new(),
+        }
     }
 
     /// A search that has looked at everything there is.
@@ -101,7 +109,10 @@ impl Search {
                 for (process, lines) in &observed.logs {
                     let next = next_line.entry(process.clone()).or_default();
                     let mark = window.marks.get(process).copied().unwrap_or(0);
-                    for line in lines[*next..].iter().filter(|line| line.offset >= mark && regex.is_match(&line.text)) {
+                    for line in lines[*next..]
+                        .iter()
+                        .filter(|line| line.offset >= mark && regex.is_match(&line.text))
+                    {
                         found_line(process, line, window, found);
                     }
                     *next = lines.len();
@@ -112,7 +123,14 @@ impl Search {
     }
 }
 
-fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, bindings: &Bindings, window: &Window, found: &mut Found) {
+fn look_at_event(
+    process: &str,
+    record: &Record,
+    pattern: &EventPattern,
+    bindings: &Bindings,
+    window: &Window,
+    found: &mut Found,
+) {
     let time = record.time();
     if time < window.from || name_of(record) != pattern.name {
         return;
@@ -126,7 +144,9 @@ fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, binding
     let line = record.line();
     let Ok(Json::Object(fields)) = serde_json::from_str::<Json>(&line) else { return };
     let is_wanted = |(key, wanted): (&String, &Vec<String>)| {
-        fields.get(key).is_none_or(|field| wanted.iter().any(|wanted| field_is(field, wanted, bindings)))
+        fields
+            .get(key)
+            .is_none_or(|field| wanted.iter().any(|wanted| field_is(field, wanted, bindings)))
     };
     if let Some(missing) = pattern.fields.keys().find(|key| !fields.contains_key(*key)) {
         // Events of one name may come in kinds, each with fields of its own: another kind is simply
@@ -135,12 +155,23 @@ fn look_at_event(process: &str, record: &Record, pattern: &EventPattern, binding
             return;
         }
         let known: Vec<&str> = fields.keys().map(String::as_str).collect();
-        found.no_field = Some(format!("`{}` events have no field `{missing}`; they have: {}", pattern.name, known.join(", ")));
+        found.no_field = Some(format!(
+            "`{}` events have no field `{missing}`; they have: {}",
+            pattern.name,
+            known.join(", ")
+        ));
         return;
     }
     // What the bench wrote about a process counts as that process's.
-    let owner = if process.starts_with('_') { fields.get("process").and_then(Json::as_str).unwrap_or(process) } else { process };
-    let fits = pattern.fields.iter().all(|(key, wanted)| wanted.iter().any(|wanted| field_is(&fields[key], wanted, bindings)));
+    let owner = if process.starts_with('_') {
+        fields.get("process").and_then(Json::as_str).unwrap_or(process)
+    } else {
+        process
+    };
+    let fits = pattern
+        .fields
+        .iter()
+        .all(|(key, wanted)| wanted.iter().any(|wanted| field_is(&fields[key], wanted, bindings)));
     let in_time = time <= window.until;
     if fits && in_time {
         *found.count.entry(owner.to_owned()).or_default() += 1;
@@ -158,7 +189,9 @@ fn found_line(process: &str, line: &LogLine, window: &Window, found: &mut Found)
         *found.count.entry(process.to_owned()).or_default() += 1;
         keep(&mut found.lines, text);
     } else {
-        keep(&mut found.near, || format!("{} too late: {}", shown(line.time.since(window.until)), text()));
+        keep(&mut found.near, || {
+            format!("{} too late: {}", shown(line.time.since(window.until)), text())
+        });
     }
 }
 
@@ -188,7 +221,9 @@ fn tag(value: &impl serde::Serialize) -> String {
 
 fn field_is(field: &Json, wanted: &str, bindings: &Bindings) -> bool {
     if let Some(name) = wanted.strip_prefix('$') {
-        return bindings.get(name).is_some_and(|bound| bound.iter().any(|one| field_is(field, one, bindings)));
+        return bindings
+            .get(name)
+            .is_some_and(|bound| bound.iter().any(|one| field_is(field, one, bindings)));
     }
     match field {
         Json::String(text) => text == wanted,
@@ -218,11 +253,17 @@ mod tests {
     #[test]
     fn names_that_are_not_asked_for_are_those_that_are_written() {
         for (rest, name) in [
-            (r#""p":"p1","inc":1,"ev":"send","m":"p1/1/u/1","to":"*","kind":"COORDINATOR""#, "send"),
+            (
+                r#""p":"p1","inc":1,"ev":"send","m":"p1/1/u/1","to":"*","kind":"COORDINATOR""#,
+                "send",
+            ),
             (r#""p":"p1","inc":1,"ev":"recv","m":"p1/1/u/1","kind":"COORDINATOR""#, "recv"),
             (r#""p":"p1","inc":1,"ev":"publish","oseq":1,"digest":"9f""#, "publish"),
             (r#""p":"p1","inc":1,"ev":"ready""#, "ready"),
-            (r#""p":"_","ev":"sample","process":"p1","pid":1,"descriptors":9,"memory":4096"#, "sample"),
+            (
+                r#""p":"_","ev":"sample","process":"p1","pid":1,"descriptors":9,"memory":4096"#,
+                "sample",
+            ),
             (r#""p":"_","ev":"heal","id":"cut""#, "heal"),
         ] {
             let line = format!(r#"{{"v":1,"t":1,"n":1,{rest}}}"#);

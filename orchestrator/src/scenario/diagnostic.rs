@@ -1,7 +1,7 @@
 //! What is wrong with a scenario file, and where: collected, sorted, and printed all at once.
 //!
-//! A mistake carries the bytes it is about, so that every later word about it (terminal, annotation of a forge, report)
-//! can point at file, line and column. Nothing here decides what a mistake is.
+//! A mistake carries the bytes it is about, so that every later word about it (terminal, annotation
+//! of a forge, report) can point at file, line and column. Nothing here decides what a mistake is.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,10 @@ impl Source {
         }
         let before = &self.text[..end];
         let start = before.rfind('\n').map_or(0, |at| at + 1);
-        Position { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
+        Position {
+            line: before.matches('\n').count() + 1,
+            column: before[start..].chars().count() + 1,
+        }
     }
 
     /// `path:line:column` of a span.
@@ -97,17 +100,40 @@ pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Notes an error; the returned value can be given a label and a help text.
-    pub fn error(&mut self, code: &'static str, span: &Span, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.push(code, Severity::Error, span, message.into())
     }
 
     /// Notes a warning.
-    pub fn warning(&mut self, code: &'static str, span: &Span, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn warning(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.push(code, Severity::Warning, span, message.into())
     }
 
-    fn push(&mut self, code: &'static str, severity: Severity, span: &Span, message: String) -> &mut Diagnostic {
-        self.0.push(Diagnostic { code, severity, message, span: span.clone(), label: None, help: None });
+    fn push(
+        &mut self,
+        code: &'static str,
+        severity: Severity,
+        span: &Span,
+        message: String,
+    ) -> &mut Diagnostic {
+        self.0.push(Diagnostic {
+            code,
+            severity,
+            message,
+            span: span.clone(),
+            label: None,
+            help: None,
+        });
         self.0.last_mut().expect("one was pushed just now")
     }
 
@@ -140,11 +166,17 @@ impl Diagnostic {
     }
 
     /// Suggests the nearest of the known names, or lists them all where none is near.
-    pub fn suggest<'a>(&mut self, wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> &mut Self {
+    pub fn suggest<'a>(
+        &mut self,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> &mut Self {
         match nearest(wrong, known.clone()) {
             Some(near) => self.label(format!("did you mean `{near}`?")),
             None => match known.into_iter().collect::<Vec<_>>().join(", ") {
-                known if known.is_empty() => self.help("there is nothing of that kind in this file"),
+                known if known.is_empty() => {
+                    self.help("there is nothing of that kind in this file")
+                }
                 known => self.help(format!("known here: {known}")),
             },
         }
@@ -178,7 +210,12 @@ impl Diagnostic {
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (wrong.chars().count() / 3).max(1);
-    known.into_iter().map(|name| (distance(wrong, name), name)).min().filter(|&(apart, _)| apart <= allowed).map(|(_, name)| name)
+    known
+        .into_iter()
+        .map(|name| (distance(wrong, name), name))
+        .min()
+        .filter(|&(apart, _)| apart <= allowed)
+        .map(|(_, name)| name)
 }
 
 /// How many letters have to be put in, taken out, exchanged or swapped with their neighbour.

@@ -84,7 +84,11 @@ pub(super) fn expectation(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<
     table.refuse_the_rest(walk);
     let count = match (never, counted) {
         (Some(_), Some(_)) => {
-            walk.diagnostics.error("S018", &table.key_span("count"), "`never` is a count already: zero");
+            walk.diagnostics.error(
+                "S018",
+                &table.key_span("count"),
+                "`never` is a count already: zero",
+            );
             return None;
         }
         (Some(_), None) => (0, 0),
@@ -97,7 +101,11 @@ pub(super) fn expectation(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<
         return None;
     }
     if let (Some(within), None) = (&within, &after) {
-        walk.diagnostics.warning("S032", &within.span, "`within` without `after` counts from the start of the run");
+        walk.diagnostics.warning(
+            "S032",
+            &within.span,
+            "`within` without `after` counts from the start of the run",
+        );
     }
     if !when? {
         walk.mentions = before_it;
@@ -136,7 +144,9 @@ fn what(table: &Table<'_, '_>, never: Option<&Value<'_>>, walk: &mut Walk<'_>) -
         found.push(Some(What::Unordered(least.value)));
     }
     match never.map(|never| (never, never.get_ref())) {
-        Some((never, DeValue::String(_))) => found.push(event_pattern(never, fields, walk).map(What::Event)),
+        Some((never, DeValue::String(_))) => {
+            found.push(event_pattern(never, fields, walk).map(What::Event))
+        }
         Some((never, DeValue::Table(_))) => {
             let inner = walk.table(never)?;
             if let Some(log) = inner.get("log") {
@@ -148,13 +158,20 @@ fn what(table: &Table<'_, '_>, never: Option<&Value<'_>>, walk: &mut Walk<'_>) -
             inner.refuse_the_rest(walk);
         }
         Some((_, DeValue::Boolean(true))) | None => {}
-        Some((never, _)) => walk.wrong_type(never, "the name of an event, { log = … }, or true beside `event` or `log`"),
+        Some((never, _)) => walk.wrong_type(
+            never,
+            "the name of an event, { log = … }, or true beside `event` or `log`",
+        ),
     }
     if found.len() != 1 {
-        let message = if found.is_empty() { "this expects nothing" } else { "an expectation looks for one thing" };
-        walk.diagnostics
-            .error("S016", &table.span, message)
-            .help("one of: event = \"view\", log = 'a regular expression', never = \"election_started\"");
+        let message = if found.is_empty() {
+            "this expects nothing"
+        } else {
+            "an expectation looks for one thing"
+        };
+        walk.diagnostics.error("S016", &table.span, message).help(
+            "one of: event = \"view\", log = 'a regular expression', never = \"election_started\"",
+        );
         return None;
     }
     found.into_iter().flatten().next()
@@ -169,17 +186,27 @@ fn bounds(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(u64, u64)> {
     let most = table.count("max", 1, COUNT_MAX, walk).map_or(u64::MAX, |most| most.value);
     table.refuse_the_rest(walk);
     if least > most {
-        walk.diagnostics.error("S005", &table.span, format!("no count is at least {least} and at most {most}"));
+        walk.diagnostics.error(
+            "S005",
+            &table.span,
+            format!("no count is at least {least} and at most {most}"),
+        );
         return None;
     }
     Some((least, most))
 }
 
 /// An event by its name, with the fields it must have.
-pub(super) fn event_pattern(name: &Value<'_>, fields: Option<&Value<'_>>, walk: &mut Walk<'_>) -> Option<EventPattern> {
+pub(super) fn event_pattern(
+    name: &Value<'_>,
+    fields: Option<&Value<'_>>,
+    walk: &mut Walk<'_>,
+) -> Option<EventPattern> {
     let name = walk.string(name)?;
     if !EVENTS.contains(&name.value.as_str()) {
-        walk.diagnostics.error("S010", &name.span, format!("unknown event `{}`", name.value)).suggest(&name.value, EVENTS);
+        walk.diagnostics
+            .error("S010", &name.span, format!("unknown event `{}`", name.value))
+            .suggest(&name.value, EVENTS);
         return None;
     }
     let mut wanted = BTreeMap::new();
@@ -203,7 +230,11 @@ fn field(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<String>> {
         }
         DeValue::Integer(number) => Some(vec![number.as_str().to_owned()]),
         DeValue::Boolean(is) => Some(vec![is.to_string()]),
-        DeValue::Array(items) => items.iter().map(|item| field(item, walk)).collect::<Option<Vec<_>>>().map(|all| all.concat()),
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| field(item, walk))
+            .collect::<Option<Vec<_>>>()
+            .map(|all| all.concat()),
         _ => {
             walk.wrong_type(value, "a string, a number, a boolean, or a list of them");
             None
@@ -215,13 +246,23 @@ fn field(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<String>> {
 pub(super) fn log_pattern(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<LogPattern> {
     let text = walk.string(value)?;
     let pattern = LogPattern(text);
-    let names = pattern.names().into_iter().map(|value| Placed { value, span: pattern.0.span.clone() });
+    let names =
+        pattern.names().into_iter().map(|value| Placed { value, span: pattern.0.span.clone() });
     walk.mentions.names.extend(names);
     // Any name will do here: what matters is whether the expression around the names is one.
     if let Err(error) = pattern.compile(|_| Some(vec!["x".to_owned()])) {
         let message = error.to_string();
-        let last = message.lines().last().unwrap_or("not a regular expression").trim_start_matches("error: ").to_owned();
-        walk.diagnostics.error("S014", &pattern.0.span, format!("not a regular expression: {last}"));
+        let last = message
+            .lines()
+            .last()
+            .unwrap_or("not a regular expression")
+            .trim_start_matches("error: ")
+            .to_owned();
+        walk.diagnostics.error(
+            "S014",
+            &pattern.0.span,
+            format!("not a regular expression: {last}"),
+        );
         return None;
     }
     Some(pattern)
@@ -239,14 +280,23 @@ impl LogPattern {
     ///
     /// # Errors
     /// If the result is not a regular expression.
-    pub fn compile(&self, bound: impl Fn(&str) -> Option<Vec<String>>) -> Result<regex::Regex, regex::Error> {
+    pub fn compile(
+        &self,
+        bound: impl Fn(&str) -> Option<Vec<String>>,
+    ) -> Result<regex::Regex, regex::Error> {
         let out = std::cell::RefCell::new(String::new());
         self.expand(
             |name| {
                 let choices = bound(name).unwrap_or_default();
-                let escaped: Vec<String> = choices.iter().map(|choice| regex::escape(choice)).collect();
-                // An unbound name can stand for nothing, so nothing matches; `[^\s\S]` is the class without members.
-                let piece = if escaped.is_empty() { "[^\\s\\S]".to_owned() } else { format!("(?:{})", escaped.join("|")) };
+                let escaped: Vec<String> =
+                    choices.iter().map(|choice| regex::escape(choice)).collect();
+                // An unbound name can stand for nothing, so nothing matches; `[^\s\S]` is the class
+                // without members.
+                let piece = if escaped.is_empty() {
+                    "[^\\s\\S]".to_owned()
+                } else {
+                    format!("(?:{})", escaped.join("|"))
+                };
                 out.borrow_mut().push_str(&piece);
             },
             |text| out.borrow_mut().push_str(text),
@@ -259,7 +309,8 @@ impl LogPattern {
         // A `$` before a letter is a name; any other is the anchor it always is.
         while let Some(at) = rest.find('$') {
             let tail = &rest[at + 1..];
-            let length = tail.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(tail.len());
+            let length =
+                tail.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(tail.len());
             if length == 0 || rest[..at].ends_with('\\') {
                 on_text(&rest[..=at]);
                 rest = tail;
@@ -280,7 +331,9 @@ pub(super) fn point(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<Point>
         Some((step, "start")) => (step, false),
         Some((_, other)) => {
             let message = format!("a step has a start and an end, not `{other}`");
-            walk.diagnostics.error("S005", &text.span, message).help("for example: after = \"crash.end\"");
+            walk.diagnostics
+                .error("S005", &text.span, message)
+                .help("for example: after = \"crash.end\"");
             return None;
         }
         None => (text.value.as_str(), false),
@@ -313,7 +366,9 @@ mod tests {
 
     #[test]
     fn names_in_a_pattern_are_taken_literally() {
-        let found = pattern("Peer $victim failed$").compile(|_| Some(vec!["a.b".to_owned(), "c".to_owned()])).unwrap();
+        let found = pattern("Peer $victim failed$")
+            .compile(|_| Some(vec!["a.b".to_owned(), "c".to_owned()]))
+            .unwrap();
         assert!(found.is_match("Peer a.b failed"));
         assert!(found.is_match("Peer c failed"));
         assert!(!found.is_match("Peer axb failed"));

@@ -75,14 +75,22 @@ impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shape(ShapeName::Everybody) => f.write_str("between all"),
-            Self::Shape(shape) => f.write_str(SHAPES.iter().find(|(_, known)| known == shape).map_or("", |(name, _)| name)),
+            Self::Shape(shape) => f.write_str(
+                SHAPES.iter().find(|(_, known)| known == shape).map_or("", |(name, _)| name),
+            ),
             Self::Of(shape, who) => {
-                let prefix = SHAPES_OF.iter().find(|(_, known)| known == shape).map_or("", |(name, _)| name);
+                let prefix =
+                    SHAPES_OF.iter().find(|(_, known)| known == shape).map_or("", |(name, _)| name);
                 write!(f, "{prefix}{}", who.value)
             }
-            Self::Groups(groups) => f.write_str(&groups.iter().map(|group| group.value.to_string()).collect::<Vec<_>>().join(" | ")),
+            Self::Groups(groups) => f.write_str(
+                &groups.iter().map(|group| group.value.to_string()).collect::<Vec<_>>().join(" | "),
+            ),
             Self::OneWay(pairs) => {
-                let pairs: Vec<String> = pairs.iter().map(|(from, to)| format!("{} -> {}", from.value, to.value)).collect();
+                let pairs: Vec<String> = pairs
+                    .iter()
+                    .map(|(from, to)| format!("{} -> {}", from.value, to.value))
+                    .collect();
                 f.write_str(&pairs.join(", "))
             }
         }
@@ -189,7 +197,11 @@ pub(super) fn partition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Partit
     let traffic = traffic(&table, walk);
     table.refuse_the_rest(walk);
     let Some(shape) = shape else {
-        walk.missing(&table.span, "shape", "partition = { shape = \"halves\", protocol = \"udp\" }");
+        walk.missing(
+            &table.span,
+            "shape",
+            "partition = { shape = \"halves\", protocol = \"udp\" }",
+        );
         return None;
     };
     form(&shape, traffic?, walk)
@@ -197,7 +209,12 @@ pub(super) fn partition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Partit
 
 fn form(text: &Placed<String>, traffic: Traffic, walk: &mut Walk<'_>) -> Option<Partition> {
     let word = text.value.trim();
-    let only = |cast| Some(Partition { form: Form::Shape(ShapeName::Everybody), traffic: Traffic { cast: Some(cast), ..traffic } });
+    let only = |cast| {
+        Some(Partition {
+            form: Form::Shape(ShapeName::Everybody),
+            traffic: Traffic { cast: Some(cast), ..traffic },
+        })
+    };
     match word {
         "discovery-only" => return only(Cast::Broadcast),
         "unicast-only" => return only(Cast::Unicast),
@@ -206,7 +223,9 @@ fn form(text: &Placed<String>, traffic: Traffic, walk: &mut Walk<'_>) -> Option<
     if let Some((_, shape)) = SHAPES.iter().find(|(name, _)| *name == word) {
         return Some(Partition { form: Form::Shape(*shape), traffic });
     }
-    if let Some((shape, who)) = SHAPES_OF.iter().find_map(|(prefix, shape)| Some((shape, word.strip_prefix(prefix)?))) {
+    if let Some((shape, who)) =
+        SHAPES_OF.iter().find_map(|(prefix, shape)| Some((shape, word.strip_prefix(prefix)?)))
+    {
         let who = selector_text(who, text, walk)?;
         return Some(Partition { form: Form::Of(*shape, who), traffic });
     }
@@ -230,11 +249,17 @@ fn form(text: &Placed<String>, traffic: Traffic, walk: &mut Walk<'_>) -> Option<
         return Some(Partition { form: Form::OneWay(pairs), traffic });
     }
     if word.contains('|') {
-        let groups: Option<Vec<_>> = word.split('|').map(|group| selector_text(group, text, walk)).collect();
+        let groups: Option<Vec<_>> =
+            word.split('|').map(|group| selector_text(group, text, walk)).collect();
         return Some(Partition { form: Form::Groups(groups?), traffic });
     }
-    let known =
-        SHAPES.iter().map(|(name, _)| *name).chain(["discovery-only", "unicast-only", "isolate-leader", "deaf-leader", "mute-leader"]);
+    let known = SHAPES.iter().map(|(name, _)| *name).chain([
+        "discovery-only",
+        "unicast-only",
+        "isolate-leader",
+        "deaf-leader",
+        "mute-leader",
+    ]);
     walk.diagnostics
         .error("S021", &text.span, format!("unknown shape `{word}`"))
         .suggest(word, known.collect::<Vec<_>>())
@@ -243,7 +268,11 @@ fn form(text: &Placed<String>, traffic: Traffic, walk: &mut Walk<'_>) -> Option<
 }
 
 /// A selector that is a part of a text.
-fn selector_text(part: &str, whole: &Placed<String>, walk: &mut Walk<'_>) -> Option<Placed<Selector>> {
+fn selector_text(
+    part: &str,
+    whole: &Placed<String>,
+    walk: &mut Walk<'_>,
+) -> Option<Placed<Selector>> {
     match part.trim().parse::<Selector>() {
         Ok(one) => {
             let placed = Placed { value: one, span: whole.span.clone() };
@@ -259,7 +288,12 @@ fn selector_text(part: &str, whole: &Placed<String>, walk: &mut Walk<'_>) -> Opt
 
 /// `protocol` and `cast`.
 fn traffic(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Traffic> {
-    let protocols = [("arp", Protocol::Arp), ("udp", Protocol::Udp), ("tcp", Protocol::Tcp), ("icmp", Protocol::Icmp)];
+    let protocols = [
+        ("arp", Protocol::Arp),
+        ("udp", Protocol::Udp),
+        ("tcp", Protocol::Tcp),
+        ("icmp", Protocol::Icmp),
+    ];
     let casts = [("broadcast", Cast::Broadcast), ("unicast", Cast::Unicast)];
     let protocol = table.string("protocol", walk).map(|word| walk.word(&word, &protocols));
     let cast = table.string("cast", walk).map(|word| walk.word(&word, &casts));
@@ -279,16 +313,21 @@ pub(super) fn link(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Link> {
     let traffic = traffic(&table, walk);
     let mut chance = |key| table.string(key, walk).map_or(Some(0), |text| thousandths(&text, walk));
     let (loss, duplicate, reorder) = (chance("loss"), chance("duplicate"), chance("reorder"));
-    let mut span = |key| table.duration(key, walk).map_or_else(|| SpanOfTime::from_millis(0), |span| span.value);
+    let mut span = |key| {
+        table.duration(key, walk).map_or_else(|| SpanOfTime::from_millis(0), |span| span.value)
+    };
     let (delay, jitter) = (span("delay"), span("jitter"));
     let rate = table.string("rate", walk).map_or(Some(0), |text| bytes_per_second(&text, walk));
     let mtu = table.count("mtu", 68, 65_535, walk).map_or(0, |mtu| mtu.value);
     table.refuse_the_rest(walk);
-    let harms = ["loss", "duplicate", "reorder", "delay", "jitter", "rate", "mtu"].iter().any(|key| table.get(key).is_some());
+    let harms = ["loss", "duplicate", "reorder", "delay", "jitter", "rate", "mtu"]
+        .iter()
+        .any(|key| table.get(key).is_some());
     if !harms {
-        walk.diagnostics
-            .error("S016", &table.span, "this link is as good as before")
-            .help("say what is wrong: loss, duplicate or reorder = \"10%\", delay or jitter = \"20ms\", rate = \"64 kbit/s\", mtu = 576");
+        walk.diagnostics.error("S016", &table.span, "this link is as good as before").help(
+            "say what is wrong: loss, duplicate or reorder = \"10%\", delay or jitter = \
+                   \"20ms\", rate = \"64 kbit/s\", mtu = 576",
+        );
         return None;
     }
     Some(Link {
@@ -308,10 +347,13 @@ pub(super) fn link(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Link> {
 
 /// `"2.5%"` in thousandths.
 fn thousandths(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<u64> {
-    let percent = text.value.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let percent =
+        text.value.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let found = percent.filter(|percent| (0.0..=100.0).contains(percent));
     if found.is_none() {
-        walk.diagnostics.error("S005", &text.span, "expected a percentage, 0% to 100%").help("for example: loss = \"10%\"");
+        walk.diagnostics
+            .error("S005", &text.span, "expected a percentage, 0% to 100%")
+            .help("for example: loss = \"10%\"");
     }
     found.map(|percent| (percent * 10.0).round() as u64)
 }
@@ -320,7 +362,9 @@ fn thousandths(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<u64> {
 fn bytes_per_second(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<u64> {
     let units = [("Mbit/s", 125_000), ("kbit/s", 125), ("MB/s", 1_000_000), ("kB/s", 1_000)];
     let value = text.value.trim();
-    let read = units.iter().find_map(|(unit, bytes)| Some(value.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*bytes)));
+    let read = units.iter().find_map(|(unit, bytes)| {
+        Some(value.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*bytes))
+    });
     let found = read.flatten().filter(|rate| *rate > 0);
     if found.is_none() {
         walk.diagnostics
@@ -334,16 +378,26 @@ fn bytes_per_second(text: &Placed<String>, walk: &mut Walk<'_>) -> Option<u64> {
 pub(super) fn interface(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<InterfaceStep> {
     let table = walk.table(value)?;
     let name = table.string("name", walk).map_or_else(|| "eth0".to_owned(), |name| name.value);
-    let states = [("down", Change::Down), ("up", Change::Up), ("no carrier", Change::NoCarrier), ("carrier", Change::Carrier)];
-    let addresses =
-        [("new", Change::NewAddress), ("gone", Change::NoAddress), ("own", Change::OwnAddress), ("other subnet", Change::OtherSubnet)];
+    let states = [
+        ("down", Change::Down),
+        ("up", Change::Up),
+        ("no carrier", Change::NoCarrier),
+        ("carrier", Change::Carrier),
+    ];
+    let addresses = [
+        ("new", Change::NewAddress),
+        ("gone", Change::NoAddress),
+        ("own", Change::OwnAddress),
+        ("other subnet", Change::OtherSubnet),
+    ];
     let state = table.string("state", walk).map(|word| walk.word(&word, &states));
     let address = table.string("address", walk).map(|word| walk.word(&word, &addresses));
     let target = target_table(&table, "who", walk);
     table.refuse_the_rest(walk);
     let ((Some(change), None) | (None, Some(change))) = (state, address) else {
         walk.diagnostics.error("S016", &table.span, "a step does one thing to an interface").help(
-            "either state = \"down\", \"up\", \"no carrier\", \"carrier\", or address = \"new\", \"gone\", \"own\", \"other subnet\"",
+            "either state = \"down\", \"up\", \"no carrier\", \"carrier\", or address = \"new\", \
+             \"gone\", \"own\", \"other subnet\"",
         );
         return None;
     };
@@ -357,15 +411,30 @@ pub(super) fn firewall(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<(Target
     let target = target_table(&table, "who", walk);
     table.refuse_the_rest(walk);
     let Some(rule) = rule else {
-        walk.missing(&table.span, "rule", "firewall = { who = \"member\", rule = \"default-deny\" }");
+        walk.missing(
+            &table.span,
+            "rule",
+            "firewall = { who = \"member\", rule = \"default-deny\" }",
+        );
         return None;
     };
-    let port = rule.value.strip_prefix("port ").and_then(|rest| rest.strip_suffix(" only")).and_then(|port| port.trim().parse().ok());
-    let walls = [("default-deny", Wall::DefaultDeny), ("udp only", Wall::UdpOnly), ("rst", Wall::Reset), ("forget", Wall::Forgets)];
+    let port = rule
+        .value
+        .strip_prefix("port ")
+        .and_then(|rest| rest.strip_suffix(" only"))
+        .and_then(|port| port.trim().parse().ok());
+    let walls = [
+        ("default-deny", Wall::DefaultDeny),
+        ("udp only", Wall::UdpOnly),
+        ("rst", Wall::Reset),
+        ("forget", Wall::Forgets),
+    ];
     let wall = match port {
         Some(port) => Wall::PortOnly(port),
         None if rule.value.starts_with("port ") => {
-            walk.diagnostics.error("S005", &rule.span, "expected the number of a port").help("for example: rule = \"port 9999 only\"");
+            walk.diagnostics
+                .error("S005", &rule.span, "expected the number of a port")
+                .help("for example: rule = \"port 9999 only\"");
             return None;
         }
         None => walk.word(&rule, &walls)?,
@@ -396,7 +465,11 @@ pub(super) fn heal(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Healing> {
         return Some(Healing::All);
     }
     for name in &names {
-        walk.mentions.points.push(super::Point { step: name.value.clone(), end: false, span: name.span.clone() });
+        walk.mentions.points.push(super::Point {
+            step: name.value.clone(),
+            end: false,
+            span: name.span.clone(),
+        });
     }
     Some(Healing::Steps(names.into_iter().map(|name| name.value).collect()))
 }
@@ -404,17 +477,23 @@ pub(super) fn heal(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Healing> {
 /// One `[hosts.NAME]`: `flags`, `interfaces`, `nat`.
 pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
     let mut flags = Vec::new();
-    for (name, value) in table.table("flags", walk).iter().flat_map(Table::entries).collect::<Vec<_>>() {
-        let text = walk.strings(value)?.into_iter().map(|text| text.value).collect::<Vec<_>>().join(",");
+    for (name, value) in
+        table.table("flags", walk).iter().flat_map(Table::entries).collect::<Vec<_>>()
+    {
+        let text =
+            walk.strings(value)?.into_iter().map(|text| text.value).collect::<Vec<_>>().join(",");
         flags.push((name.value.replace('_', "-"), text));
     }
-    let mut interfaces: Vec<Plan> = table.tables("interfaces", walk).iter().map(|table| interface_plan(table, walk)).collect();
+    let mut interfaces: Vec<Plan> =
+        table.tables("interfaces", walk).iter().map(|table| interface_plan(table, walk)).collect();
     if let Some(published) = table.table("nat", walk) {
         let mut ports = BTreeMap::new();
         for (outside, inside) in published.entries() {
             let inside = walk.count(inside, 1, 65_535)?;
             let Ok(outside) = outside.value.parse::<u16>() else {
-                walk.diagnostics.error("S005", &outside.span, "expected the number of a port").help("for example: nat = { 7000 = 5000 }");
+                walk.diagnostics
+                    .error("S005", &outside.span, "expected the number of a port")
+                    .help("for example: nat = { 7000 = 5000 }");
                 return None;
             };
             ports.insert(outside, u16::try_from(inside.value).expect("at most 65535"));
@@ -424,7 +503,9 @@ pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
         }
         interfaces[0].nat = Some(ports);
     }
-    let unread = table.string("stdout", walk).is_some_and(|word| walk.word(&word, &[("unread", ())]).is_some());
+    let unread = table
+        .string("stdout", walk)
+        .is_some_and(|word| walk.word(&word, &[("unread", ())]).is_some());
     let disk = table.count("disk_mib", 1, 1_024, walk).map(|size| size.value);
     table.refuse_the_rest(walk);
     // A matrix may leave a flag out by an empty value.
@@ -435,10 +516,16 @@ pub(super) fn host(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Host> {
 fn interface_plan(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Plan {
     let plain = Plan::plain();
     let name = table.string("name", walk).map_or(plain.name, |name| name.value);
-    let network = table.count("network", 0, 9, walk).map_or(0, |network| u8::try_from(network.value).expect("at most 9"));
+    let network = table
+        .count("network", 0, 9, walk)
+        .map_or(0, |network| u8::try_from(network.value).expect("at most 9"));
     let is_default = table.get("default").is_none_or(|is| is.get_ref().as_bool().unwrap_or(true));
-    let addressed = table.string("address", walk).is_none_or(|word| walk.word(&word, &[("own", true), ("gone", false)]).unwrap_or(true));
-    let plugged = table.string("state", walk).is_none_or(|word| walk.word(&word, &[("up", true), ("no carrier", false)]).unwrap_or(true));
+    let addressed = table
+        .string("address", walk)
+        .is_none_or(|word| walk.word(&word, &[("own", true), ("gone", false)]).unwrap_or(true));
+    let plugged = table.string("state", walk).is_none_or(|word| {
+        walk.word(&word, &[("up", true), ("no carrier", false)]).unwrap_or(true)
+    });
     table.refuse_the_rest(walk);
     Plan { name, network, addressed, plugged, is_default, nat: None }
 }

@@ -36,14 +36,21 @@ pub fn cells(source: &Source) -> Result<Vec<Cell>, Vec<Diagnostic>> {
         for (name, values) in matrix.entries() {
             let values = walk.strings(values).unwrap_or_default();
             if values.is_empty() {
-                walk.diagnostics.error("S005", &name.span, format!("`{}` has no values", name.value));
+                walk.diagnostics.error(
+                    "S005",
+                    &name.span,
+                    format!("`{}` has no values", name.value),
+                );
             }
             let with = |cell: &Cell, value: &Placed<String>| {
                 let mut cell = cell.clone();
                 cell.insert(name.value.clone(), value.value.clone());
                 cell
             };
-            cells = cells.iter().flat_map(|cell| values.iter().map(|value| with(cell, value)).collect::<Vec<_>>()).collect();
+            cells = cells
+                .iter()
+                .flat_map(|cell| values.iter().map(|value| with(cell, value)).collect::<Vec<_>>())
+                .collect();
         }
     }
     if walk.diagnostics.has_errors() { Err(walk.diagnostics.into_sorted()) } else { Ok(cells) }
@@ -52,8 +59,13 @@ pub fn cells(source: &Source) -> Result<Vec<Cell>, Vec<Diagnostic>> {
 /// Reads and checks a file. `profile` goes before the file's own timing.
 ///
 /// # Errors
-/// Everything that is wrong with it; warnings are among them, and come beside the scenario where there is no error.
-pub fn parse(source: &Source, cell: &Cell, profile: Option<Profile>) -> Result<(Scenario, Vec<Diagnostic>), Vec<Diagnostic>> {
+/// Everything that is wrong with it; warnings are among them, and come beside the scenario where
+/// there is no error.
+pub fn parse(
+    source: &Source,
+    cell: &Cell,
+    profile: Option<Profile>,
+) -> Result<(Scenario, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::default();
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
@@ -78,8 +90,10 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
     let head = root.table("scenario", walk);
     let cluster = root.table("cluster", walk);
     let workload = root.table("workload", walk);
-    let steps: Vec<_> = root.tables("step", walk).iter().filter_map(|table| step(table, walk)).collect();
-    let expectations = root.tables("expect", walk).iter().filter_map(|table| expectation(table, walk)).collect();
+    let steps: Vec<_> =
+        root.tables("step", walk).iter().filter_map(|table| step(table, walk)).collect();
+    let expectations =
+        root.tables("expect", walk).iter().filter_map(|table| expectation(table, walk)).collect();
     let invariants = root.table("invariants", walk);
     let hosts = root.table("hosts", walk);
     root.refuse_the_rest(walk);
@@ -98,15 +112,22 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
     let workload = workload.and_then(|table| read_workload(&table, walk));
     let mentions = std::mem::take(&mut walk.mentions);
     let late = cluster.as_ref().map(|cluster| cluster.late.clone()).unwrap_or_default();
-    mentions.check(cluster.as_ref().map(|cluster| &cluster.ids), &late, has_workload, &mut walk.diagnostics);
-    let (required, excused) = invariants.map(|table| read_invariants(&table, walk)).unwrap_or_default();
+    mentions.check(
+        cluster.as_ref().map(|cluster| &cluster.ids),
+        &late,
+        has_workload,
+        &mut walk.diagnostics,
+    );
+    let (required, excused) =
+        invariants.map(|table| read_invariants(&table, walk)).unwrap_or_default();
     let head = head?;
     let name = head.string("name", walk);
     let about = head.string("about", walk).map(|about| about.value).unwrap_or_default();
     let tags = head.get("tags").and_then(|tags| walk.strings(tags)).unwrap_or_default();
     let timeout = head.positive_duration("timeout", walk);
     check_timeout(timeout.as_ref(), cluster.as_ref(), walk);
-    let timeout = timeout.map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
+    let timeout =
+        timeout.map_or_else(|| SpanOfTime::from_millis(TIMEOUT_MS), |timeout| timeout.value);
     let repeat = head.count("repeat", 1, 1_000, walk).map_or(1, |repeat| repeat.value);
     let mut needs_hosts = needs(&head, hosts.as_ref(), walk);
     head.refuse_the_rest(walk);
@@ -136,25 +157,40 @@ fn read(root: &Table<'_, '_>, profile: Option<Profile>, walk: &mut Walk<'_>) -> 
         excused,
     };
     let of_network = scenario.all_steps().into_iter().filter(|step| step.verb.is_of_hosts());
-    needs_hosts.extend(of_network.map(|step| Placed { value: format!("`{}`", step.verb.name()), span: step.span.clone() }));
+    needs_hosts.extend(
+        of_network.map(|step| Placed {
+            value: format!("`{}`", step.verb.name()),
+            span: step.span.clone(),
+        }),
+    );
     scenario.needs_hosts = needs_hosts;
     Some(scenario)
 }
 
 /// What the head of a file and its table of hosts need.
-fn needs(head: &Table<'_, '_>, hosts: Option<&Table<'_, '_>>, walk: &mut Walk<'_>) -> Vec<Placed<String>> {
+fn needs(
+    head: &Table<'_, '_>,
+    hosts: Option<&Table<'_, '_>>,
+    walk: &mut Walk<'_>,
+) -> Vec<Placed<String>> {
     let mut needs = vec![];
     for word in head.get("needs").and_then(|needs| walk.strings(needs)).unwrap_or_default() {
         if walk.word(&word, &[("hosts", ())]).is_some() {
             needs.push(Placed { value: "`needs`".to_owned(), span: word.span });
         }
     }
-    needs.extend(hosts.map(|table| Placed { value: "[hosts]".to_owned(), span: table.span.clone() }));
+    needs.extend(
+        hosts.map(|table| Placed { value: "[hosts]".to_owned(), span: table.span.clone() }),
+    );
     needs
 }
 
 /// No group is there before a joining peer has listened for as long as it has to.
-fn check_timeout(timeout: Option<&Placed<SpanOfTime>>, cluster: Option<&Cluster>, walk: &mut Walk<'_>) {
+fn check_timeout(
+    timeout: Option<&Placed<SpanOfTime>>,
+    cluster: Option<&Cluster>,
+    walk: &mut Walk<'_>,
+) {
     let (Some(timeout), Some(cluster)) = (timeout, cluster) else { return };
     let (given, least) = (timeout.value.under(&cluster.knobs), cluster.knobs.join_timeout);
     if given <= least {
@@ -164,7 +200,12 @@ fn check_timeout(timeout: Option<&Placed<SpanOfTime>>, cluster: Option<&Cluster>
     }
 }
 
-fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, hosts: Option<&Table<'_, '_>>, walk: &mut Walk<'_>) -> Option<Cluster> {
+fn read_cluster(
+    table: &Table<'_, '_>,
+    forced: Option<Profile>,
+    hosts: Option<&Table<'_, '_>>,
+    walk: &mut Walk<'_>,
+) -> Option<Cluster> {
     let late = table.get("late").and_then(|late| walk.strings(late)).unwrap_or_default();
     let late: Vec<PeerId> = late.iter().filter_map(|name| peer_id(name, walk)).collect();
     let peers = table.count("peers", 1, PEERS_MAX, walk);
@@ -188,13 +229,21 @@ fn read_cluster(table: &Table<'_, '_>, forced: Option<Profile>, hosts: Option<&T
     if let Err(error) = Config::try_from(knobs.clone()) {
         walk.diagnostics.error("S020", &table.span, error.to_string());
     }
-    let stagger = stagger.map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| walk.range_of_time(&text));
+    let stagger = stagger
+        .map_or(Some((SpanOfTime::from_millis(0), SpanOfTime::from_millis(0))), |text| {
+            walk.range_of_time(&text)
+        });
     let hosts = hosts.map(|table| read_hosts(table, walk)).unwrap_or_default();
     Some(Cluster { ids: ids?, stagger: stagger?, knobs, profile, flags, late, hosts })
 }
 
 /// Which peers there are.
-fn read_ids(table: &Table<'_, '_>, peers: Option<&Placed<u64>>, ids: Option<&Value<'_>>, walk: &mut Walk<'_>) -> Option<Ids> {
+fn read_ids(
+    table: &Table<'_, '_>,
+    peers: Option<&Placed<u64>>,
+    ids: Option<&Value<'_>>,
+    walk: &mut Walk<'_>,
+) -> Option<Ids> {
     match ids {
         None => {
             let Some(peers) = peers else {
@@ -219,14 +268,18 @@ fn read_ids(table: &Table<'_, '_>, peers: Option<&Placed<u64>>, ids: Option<&Val
             let given: Vec<PeerId> = names.iter().filter_map(|name| peer_id(name, walk)).collect();
             let distinct: BTreeSet<&PeerId> = given.iter().collect();
             if distinct.len() < given.len() {
-                walk.diagnostics
-                    .error("S005", &value.span(), "an id is named twice")
-                    .help("for a second process of one id: spawn = { name = \"twin\", id = \"peer2\" }");
+                walk.diagnostics.error("S005", &value.span(), "an id is named twice").help(
+                    "for a second process of one id: spawn = { name = \"twin\", id = \"peer2\" }",
+                );
             }
             if let Some(peers) = peers
                 && peers.value != names.len() as u64
             {
-                walk.diagnostics.error("S005", &peers.span, format!("peers = {}, and {} ids are given", peers.value, names.len()));
+                walk.diagnostics.error(
+                    "S005",
+                    &peers.span,
+                    format!("peers = {}, and {} ids are given", peers.value, names.len()),
+                );
             }
             Some(Ids::Given(given))
         }
@@ -259,12 +312,18 @@ impl Ids {
 }
 
 /// The profile, and the table of changes to it if the file gives one.
-fn timing<'t, 'i>(table: &Table<'t, 'i>, forced: Option<Profile>, walk: &mut Walk<'_>) -> (Profile, Option<Table<'t, 'i>>) {
+fn timing<'t, 'i>(
+    table: &Table<'t, 'i>,
+    forced: Option<Profile>,
+    walk: &mut Walk<'_>,
+) -> (Profile, Option<Table<'t, 'i>>) {
     let found = table.get("timing").map(|value| match value.get_ref() {
         DeValue::Table(_) => (Profile::Fast, walk.table(value)),
         _ => {
             let word = walk.string(value);
-            let profile = word.and_then(|word| walk.word(&word, &[("fast", Profile::Fast), ("default", Profile::Default)]));
+            let profile = word.and_then(|word| {
+                walk.word(&word, &[("fast", Profile::Fast), ("default", Profile::Default)])
+            });
             (profile.unwrap_or(Profile::Fast), None)
         }
     });
@@ -276,8 +335,15 @@ fn timing<'t, 'i>(table: &Table<'t, 'i>, forced: Option<Profile>, walk: &mut Wal
 }
 
 /// Knobs and flags by their names; each becomes a flag of `peer run`.
-pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut Vec<(String, String)>, walk: &mut Walk<'_>) {
-    let Ok(Json::Object(mut raw)) = serde_json::to_value(&*knobs) else { unreachable!("knobs are a table of plain values") };
+pub(super) fn read_options(
+    table: &Table<'_, '_>,
+    knobs: &mut Knobs,
+    flags: &mut Vec<(String, String)>,
+    walk: &mut Walk<'_>,
+) {
+    let Ok(Json::Object(mut raw)) = serde_json::to_value(&*knobs) else {
+        unreachable!("knobs are a table of plain values")
+    };
     for (key, value) in table.entries() {
         let text = match value.get_ref() {
             DeValue::Integer(number) => number.as_str().to_owned(),
@@ -287,7 +353,9 @@ pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut
                 None => continue,
             },
             DeValue::Array(_) => match walk.strings(value) {
-                Some(texts) => texts.into_iter().map(|text| text.value).collect::<Vec<_>>().join(","),
+                Some(texts) => {
+                    texts.into_iter().map(|text| text.value).collect::<Vec<_>>().join(",")
+                }
                 None => continue,
             },
             _ => {
@@ -299,7 +367,11 @@ pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut
         if OTHER_FLAGS.contains(&key.value.as_str()) {
             match bad_flag(&key.value, &text) {
                 None => flags.push((flag, text)),
-                Some(why) => drop(walk.diagnostics.error("S005", &value.span(), format!("`{}` cannot be that: {why}", key.value))),
+                Some(why) => drop(walk.diagnostics.error(
+                    "S005",
+                    &value.span(),
+                    format!("`{}` cannot be that: {why}", key.value),
+                )),
             }
             continue;
         }
@@ -325,7 +397,11 @@ pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut
             }
             Err(error) => {
                 raw.insert(key.value.clone(), old);
-                walk.diagnostics.error("S005", &value.span(), format!("`{}` cannot be that: {error}", key.value));
+                walk.diagnostics.error(
+                    "S005",
+                    &value.span(),
+                    format!("`{}` cannot be that: {error}", key.value),
+                );
             }
         }
     }
@@ -335,7 +411,11 @@ pub(super) fn read_options(table: &Table<'_, '_>, knobs: &mut Knobs, flags: &mut
 fn read_hosts(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> BTreeMap<String, Host> {
     let mut hosts = BTreeMap::new();
     for (name, value) in table.entries() {
-        let (Some(name), Some(table)) = (walk.substitute(&name.value, &name.span), walk.table(value)) else { continue };
+        let (Some(name), Some(table)) =
+            (walk.substitute(&name.value, &name.span), walk.table(value))
+        else {
+            continue;
+        };
         if let Some(host) = host(&table, walk) {
             hosts.insert(name, host);
         }
@@ -348,16 +428,22 @@ fn bad_flag(name: &str, text: &str) -> Option<String> {
     match name {
         "rotate_bytes" => {
             let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
-            let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1));
-            let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+            let (number, unit) = units
+                .iter()
+                .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
+                .unwrap_or((text, 1));
+            let bytes =
+                number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
             match bytes {
                 None => Some("expected a number of bytes, or one with KiB, MiB or GiB".to_owned()),
-                Some(bytes) => (bytes < ROTATE_BYTES_MIN).then(|| format!("the least is {ROTATE_BYTES_MIN} bytes")),
+                Some(bytes) => (bytes < ROTATE_BYTES_MIN)
+                    .then(|| format!("the least is {ROTATE_BYTES_MIN} bytes")),
             }
         }
         _ => {
             let known = ["off", "error", "warn", "info", "debug", "trace"];
-            (!known.contains(&text.to_ascii_lowercase().as_str())).then(|| format!("expected one of {}", known.join(", ")))
+            (!known.contains(&text.to_ascii_lowercase().as_str()))
+                .then(|| format!("expected one of {}", known.join(", ")))
         }
     }
 }
@@ -376,12 +462,18 @@ fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload>
     match (host, &rate) {
         (Some(interval), None) if interval.value.under(&Knobs::fast()) < HOST_INTERVAL_MIN => {
             let message = format!("a peer measures every {HOST_INTERVAL_MIN:?} at most");
-            walk.diagnostics.error("S022", &interval.span, message).help("for example: host = \"200ms\"");
+            walk.diagnostics
+                .error("S022", &interval.span, message)
+                .help("for example: host = \"200ms\"");
             return None;
         }
         (Some(interval), None) => return Some(Workload::Host { interval: interval.value }),
         (Some(_), Some(rate)) => {
-            walk.diagnostics.error("S016", &rate.span, "readings are either measured (`host`) or made up (`rate`)");
+            walk.diagnostics.error(
+                "S016",
+                &rate.span,
+                "readings are either measured (`host`) or made up (`rate`)",
+            );
             return None;
         }
         (None, _) => {}
@@ -390,8 +482,11 @@ fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload>
         walk.missing(&sensors.span, "rate", "rate = \"20/s\"");
         return None;
     };
-    let per_second =
-        rate.value.strip_suffix("/s").and_then(|number| number.trim().parse::<u32>().ok()).filter(|rate| (1..=RATE_MAX).contains(rate));
+    let per_second = rate
+        .value
+        .strip_suffix("/s")
+        .and_then(|number| number.trim().parse::<u32>().ok())
+        .filter(|rate| (1..=RATE_MAX).contains(rate));
     let Some(per_second) = per_second else {
         walk.diagnostics
             .error("S005", &rate.span, format!("expected readings per second, 1/s to {RATE_MAX}/s"))
@@ -399,10 +494,16 @@ fn read_workload(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Workload>
         return None;
     };
     let everybody = || Some(Placed { value: Selector::All, span: sensors.span.clone() });
-    Some(Workload::Fed { interval: Duration::from_secs(1) / per_second, from: from.unwrap_or_else(everybody)? })
+    Some(Workload::Fed {
+        interval: Duration::from_secs(1) / per_second,
+        from: from.unwrap_or_else(everybody)?,
+    })
 }
 
-fn read_invariants(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> (Vec<String>, BTreeMap<String, String>) {
+fn read_invariants(
+    table: &Table<'_, '_>,
+    walk: &mut Walk<'_>,
+) -> (Vec<String>, BTreeMap<String, String>) {
     let known = promise_ids();
     let check = |ids: Option<Vec<Placed<String>>>, walk: &mut Walk<'_>| -> Vec<String> {
         let mut good = Vec::new();
@@ -450,4 +551,5 @@ const RATE_MAX: u32 = 10_000;
 const HOST_INTERVAL_MIN: Duration = Duration::from_millis(1);
 const ROTATE_BYTES_MIN: u64 = 4 << 10;
 /// Flags of `peer run` that are no knobs of the protocol and may be set all the same.
-pub(super) const OTHER_FLAGS: [&str; 6] = ["rotate_bytes", "log_level", "port", "seeds", "advertise", "address"];
+pub(super) const OTHER_FLAGS: [&str; 6] =
+    ["rotate_bytes", "log_level", "port", "seeds", "advertise", "address"];

@@ -1,8 +1,9 @@
-//! What one part of a file says of another: names that stand for nothing, points of steps that do not exist, steps that
-//! can never do anything.
+//! What one part of a file says of another: names that stand for nothing, points of steps that do
+//! not exist, steps that can never do anything.
 //!
-//! Mentions are gathered while the file is read, also by tables that are wrong otherwise: a typing error in `[cluster]`
-//! hides no mistake further down, and a step that is broken still has the id that others refer to.
+//! Mentions are gathered while the file is read, also by tables that are wrong otherwise: a typing
+//! error in `[cluster]` hides no mistake further down, and a step that is broken still has the id
+//! that others refer to.
 
 use std::collections::BTreeSet;
 
@@ -34,14 +35,23 @@ pub(crate) struct Mentions {
 }
 
 impl Mentions {
-    /// Tells everything that refers to nothing. `ids` are the peers at the start, if they could be read.
-    pub(crate) fn check(&self, ids: Option<&Ids>, late: &[PeerId], has_workload: bool, diagnostics: &mut Diagnostics) {
+    /// Tells everything that refers to nothing. `ids` are the peers at the start, if they could be
+    /// read.
+    pub(crate) fn check(
+        &self,
+        ids: Option<&Ids>,
+        late: &[PeerId],
+        has_workload: bool,
+        diagnostics: &mut Diagnostics,
+    ) {
         self.check_points(diagnostics);
         self.check_processes(ids, late, diagnostics);
         self.check_names(diagnostics);
         if !has_workload && !self.publishes {
             for span in &self.quiescences {
-                diagnostics.warning("S032", span, "dead step: nothing is ever published").help("add [workload], or drop this step");
+                diagnostics
+                    .warning("S032", span, "dead step: nothing is ever published")
+                    .help("add [workload], or drop this step");
             }
         }
     }
@@ -55,7 +65,9 @@ impl Mentions {
         }
         for Point { step, span, .. } in &self.points {
             if !steps.contains(step.as_str()) {
-                diagnostics.error("S011", span, format!("no step has the id `{step}`")).suggest(step, steps.iter().copied());
+                diagnostics
+                    .error("S011", span, format!("no step has the id `{step}`"))
+                    .suggest(step, steps.iter().copied());
             }
         }
     }
@@ -77,16 +89,24 @@ impl Mentions {
         }
         let processes: Vec<String> = processes.into_iter().collect();
         for Placed { value, span } in &self.selectors {
-            let Err(SelectorError::Unknown { text, near }) = Selector::parse(&value.to_string(), &processes) else { continue };
+            let Err(SelectorError::Unknown { text, near }) =
+                Selector::parse(&value.to_string(), &processes)
+            else {
+                continue;
+            };
             match near {
                 Some(near) => {
-                    diagnostics.error("S012", span, format!("unknown selector `{text}`")).label(format!("did you mean `{near}`?"));
+                    diagnostics
+                        .error("S012", span, format!("unknown selector `{text}`"))
+                        .label(format!("did you mean `{near}`?"));
                 }
                 // It may be the id of a peer that could not be read.
                 None if ids.is_none() => {}
                 None => {
                     let help = format!("processes here: {}", processes.join(", "));
-                    diagnostics.error("S012", span, format!("unknown selector `{text}`")).help(help);
+                    diagnostics
+                        .error("S012", span, format!("unknown selector `{text}`"))
+                        .help(help);
                 }
             }
         }
@@ -94,7 +114,9 @@ impl Mentions {
 
     fn check_names(&self, diagnostics: &mut Diagnostics) {
         let of_selectors = self.selectors.iter().flat_map(|selector| {
-            bound_names(&selector.value).into_iter().map(|name| Placed { value: name.to_owned(), span: selector.span.clone() })
+            bound_names(&selector.value)
+                .into_iter()
+                .map(|name| Placed { value: name.to_owned(), span: selector.span.clone() })
         });
         for Placed { value: name, span } in self.names.iter().cloned().chain(of_selectors) {
             if self.bound.contains(&name) {

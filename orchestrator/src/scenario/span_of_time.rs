@@ -1,7 +1,8 @@
 //! Durations as a scenario writes them: sums of `[number] unit` over the timing profile, like
 //! `heartbeat_timeout + 4 heartbeats` or `500ms`.
 //!
-//! Kept as an expression, so that one file serves the product's slow defaults, the fast profile and the simulator.
+//! Kept as an expression, so that one file serves the product's slow defaults, the fast profile and
+//! the simulator.
 
 use std::fmt;
 use std::time::Duration;
@@ -61,8 +62,9 @@ impl SpanOfTime {
     /// How long that is under these knobs.
     #[must_use]
     pub fn under(&self, knobs: &Knobs) -> Duration {
-        let micros =
-            self.0.iter().fold(0_u128, |sum, term| sum + term.unit.under(knobs).as_micros() * u128::from(term.thousandths) / 1_000);
+        let micros = self.0.iter().fold(0_u128, |sum, term| {
+            sum + term.unit.under(knobs).as_micros() * u128::from(term.thousandths) / 1_000
+        });
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
@@ -72,7 +74,8 @@ impl SpanOfTime {
         self.0.iter().all(|term| term.thousandths == 0)
     }
 
-    /// Whether it is longer than anything in a scenario can honestly be: longer than a day, even with the short deadlines of tests.
+    /// Whether it is longer than anything in a scenario can honestly be: longer than a day, even
+    /// with the short deadlines of tests.
     #[must_use]
     pub fn is_absurd(&self) -> bool {
         self.under(&Knobs::fast()) > LONGEST
@@ -81,7 +84,9 @@ impl SpanOfTime {
     /// Whether it is written in seconds alone, and so ignores the timing profile.
     #[must_use]
     pub fn is_absolute(&self) -> bool {
-        self.0.iter().all(|term| matches!(term.unit, Unit::Millisecond | Unit::Second | Unit::Minute))
+        self.0
+            .iter()
+            .all(|term| matches!(term.unit, Unit::Millisecond | Unit::Second | Unit::Minute))
     }
 }
 
@@ -90,7 +95,11 @@ impl fmt::Display for SpanOfTime {
         for (at, Term { thousandths, unit }) in self.0.iter().enumerate() {
             let plus = if at == 0 { "" } else { " + " };
             let (whole, rest) = (thousandths / 1_000, thousandths % 1_000);
-            let fraction = if rest == 0 { String::new() } else { format!(".{rest:03}").trim_end_matches('0').to_owned() };
+            let fraction = if rest == 0 {
+                String::new()
+            } else {
+                format!(".{rest:03}").trim_end_matches('0').to_owned()
+            };
             write!(f, "{plus}{whole}{fraction} {}", unit.name())?;
         }
         Ok(())
@@ -101,9 +110,14 @@ impl Term {
     fn parse(text: &str) -> Result<Self, BadSpanOfTime> {
         let text = text.trim();
         if text.starts_with('-') {
-            return Err(BadSpanOfTime { what: "a duration is not negative".to_owned(), near: None });
+            return Err(BadSpanOfTime {
+                what: "a duration is not negative".to_owned(),
+                near: None,
+            });
         }
-        let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
+            .unwrap_or(text.len());
         let (number, unit) = (text[..digits].replace('_', ""), text[digits..].trim());
         let bad = |what| Err(BadSpanOfTime { what, near: None });
         if text.is_empty() {
@@ -137,8 +151,16 @@ fn thousandths(number: &str) -> Option<u64> {
 }
 
 impl Unit {
-    const NAMES: [&'static str; 8] =
-        ["ms", "s", "min", "heartbeats", "heartbeat_timeout", "election_timeout", "sync_timeout", "join_timeout"];
+    const NAMES: [&'static str; 8] = [
+        "ms",
+        "s",
+        "min",
+        "heartbeats",
+        "heartbeat_timeout",
+        "election_timeout",
+        "sync_timeout",
+        "join_timeout",
+    ];
 
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
@@ -208,7 +230,11 @@ mod tests {
     fn expressions_follow_the_profile() {
         check("3 heartbeats", 300, "3 heartbeats");
         check("heartbeat_timeout + 500ms", 1_000, "1 heartbeat_timeout + 500 ms");
-        check("2 election_timeout+sync_timeout + 1.5 s", 2_100, "2 election_timeout + 1 sync_timeout + 1.5 s");
+        check(
+            "2 election_timeout+sync_timeout + 1.5 s",
+            2_100,
+            "2 election_timeout + 1 sync_timeout + 1.5 s",
+        );
         check("join_timeout", 200, "1 join_timeout");
         let slow = SpanOfTime::parse("3 heartbeats").unwrap().under(&Knobs::default());
         assert_eq!(slow, Duration::from_secs(15));

@@ -62,7 +62,10 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     if let (Some(lasts), false) = (&lasts, can_last) {
         walk.diagnostics
             .error("S017", &lasts.span, format!("`for` has no meaning beside `{}`", verb.name()))
-            .help("pauses, starvation, storms and faults of the network can last, and a condition can have to hold that long");
+            .help(
+                "pauses, starvation, storms and faults of the network can last, and a condition \
+                   can have to hold that long",
+            );
         return None;
     }
     if let (None, Verb::Storm(_)) = (&lasts, &verb) {
@@ -86,34 +89,48 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
 pub(super) fn condition_holds(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<bool> {
     let Some(value) = table.get("when") else { return Some(true) };
     let text = walk.string(value)?;
-    let split =
-        |operator| text.value.split_once(operator).map(|(left, right): (&str, &str)| (left.trim().to_owned(), right.trim().to_owned()));
+    let split = |operator| {
+        text.value
+            .split_once(operator)
+            .map(|(left, right): (&str, &str)| (left.trim().to_owned(), right.trim().to_owned()))
+    };
     if let Some((left, right)) = split("==") {
         return Some(left == right);
     }
     if let Some((left, right)) = split("!=") {
         return Some(left != right);
     }
-    walk.diagnostics.error("S005", &text.span, "expected a comparison").help("for example: when = \"${mode} == primary\"");
+    walk.diagnostics
+        .error("S005", &text.span, "expected a comparison")
+        .help("for example: when = \"${mode} == primary\"");
     None
 }
 
 fn verb(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
-    let present: Vec<(&'static str, &Value<'_>)> = VERBS.iter().filter_map(|verb| Some((*verb, table.get(verb)?))).collect();
+    let present: Vec<(&'static str, &Value<'_>)> =
+        VERBS.iter().filter_map(|verb| Some((*verb, table.get(verb)?))).collect();
     // `for` is a verb only where it stands alone: a bare sleep.
-    let verbs: Vec<_> = if present.len() > 1 { present.into_iter().filter(|(verb, _)| *verb != "for").collect() } else { present };
+    let verbs: Vec<_> = if present.len() > 1 {
+        present.into_iter().filter(|(verb, _)| *verb != "for").collect()
+    } else {
+        present
+    };
     match verbs.as_slice() {
         [("for", _)] => Some(Verb::Sleep),
         [(verb, value)] => read_verb(verb, value, walk),
         [] => {
-            walk.diagnostics.error("S016", &table.span, "this step does nothing").help(format!("give it one of: {}", VERBS.join(", ")));
+            walk.diagnostics
+                .error("S016", &table.span, "this step does nothing")
+                .help(format!("give it one of: {}", VERBS.join(", ")));
             None
         }
         [(first, value), (second, _), ..] => {
             // Read all the same: others may refer to what it binds.
             let _ = read_verb(first, value, walk);
             let message = format!("a step has one verb, this one has `{first}` and `{second}`");
-            walk.diagnostics.error("S016", &table.key_span(second), message).help("write two steps, or one with do = [{ … }, { … }]");
+            walk.diagnostics
+                .error("S016", &table.key_span(second), message)
+                .help("write two steps, or one with do = [{ … }, { … }]");
             None
         }
     }
@@ -139,7 +156,9 @@ fn read_verb(verb: &str, value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb>
         "heal" => heal(value, walk).map(Verb::Heal),
         "quiesce" => {
             walk.mentions.quiescences.push(value.span());
-            walk.string(value).and_then(|word| walk.word(&word, &[("workload", ())])).map(|()| Verb::Quiesce)
+            walk.string(value)
+                .and_then(|word| walk.word(&word, &[("workload", ())]))
+                .map(|()| Verb::Quiesce)
         }
         _ => steps(value, walk).map(Verb::Do),
     }
@@ -150,7 +169,10 @@ fn steps(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Step>> {
         walk.wrong_type(value, "a list of steps");
         return None;
     };
-    let steps: Vec<Step> = items.iter().filter_map(|item| walk.table(item).and_then(|table| step(&table, walk))).collect();
+    let steps: Vec<Step> = items
+        .iter()
+        .filter_map(|item| walk.table(item).and_then(|table| step(&table, walk)))
+        .collect();
     if items.is_empty() {
         walk.diagnostics.error("S016", &value.span(), "this step does nothing");
     }
@@ -186,7 +208,11 @@ fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
     target
 }
 
-pub(super) fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut Walk<'_>) -> Option<Target> {
+pub(super) fn target_table(
+    table: &Table<'_, '_>,
+    key: &'static str,
+    walk: &mut Walk<'_>,
+) -> Option<Target> {
     let bind = binding(table, walk);
     let if_none = table.string("if_none", walk);
     let if_none = if_none.map_or(Some(IfNone::Wait), |word| walk.word(&word, &IF_NONE));
@@ -202,7 +228,11 @@ pub(super) fn target_table(table: &Table<'_, '_>, key: &'static str, walk: &mut 
 fn binding(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<String> {
     let bind = table.string("as", walk)?;
     if !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        walk.diagnostics.error("S005", &bind.span, "a name has letters, digits and underscores only");
+        walk.diagnostics.error(
+            "S005",
+            &bind.span,
+            "a name has letters, digits and underscores only",
+        );
     }
     walk.mentions.bound.push(bind.value.clone());
     Some(bind.value)
@@ -214,10 +244,15 @@ fn starve(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let share = table.count("share", 1, 99, walk);
     let period = table.positive_duration("period", walk);
     if table.get("share").is_none() {
-        walk.missing(&table.span, "share", "starve = { who = \"member\", share = 20 }, in percent of its time");
+        walk.missing(
+            &table.span,
+            "share",
+            "starve = { who = \"member\", share = 20 }, in percent of its time",
+        );
     }
     table.refuse_the_rest(walk);
-    let period = period.map_or_else(|| SpanOfTime::from_millis(STARVE_PERIOD_MS), |period| period.value);
+    let period =
+        period.map_or_else(|| SpanOfTime::from_millis(STARVE_PERIOD_MS), |period| period.value);
     Some(Verb::Starve { target: target?, share: share?.value, period })
 }
 
@@ -227,7 +262,8 @@ fn restart(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
     }
     let table = walk.table(value)?;
     let identity = table.string("identity", walk);
-    let same = identity.map_or(Some(true), |word| walk.word(&word, &[("same", true), ("fresh", false)]));
+    let same =
+        identity.map_or(Some(true), |word| walk.word(&word, &[("same", true), ("fresh", false)]));
     let target = target_table(&table, "who", walk);
     table.refuse_the_rest(walk);
     Some(Verb::Restart { target: target?, same_identity: same? })
@@ -237,12 +273,19 @@ fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
     if !value.get_ref().is_table() {
         let names = walk.strings(value)?;
         walk.mentions.spawned.extend(names.iter().cloned());
-        return names.iter().map(|name| peer_id(name, walk).map(|id| Spawn { name: name.value.clone(), id, exits: None })).collect();
+        return names
+            .iter()
+            .map(|name| {
+                peer_id(name, walk).map(|id| Spawn { name: name.value.clone(), id, exits: None })
+            })
+            .collect();
     }
     let table = walk.table(value)?;
     let id = table.string("id", walk);
     let name = table.string("name", walk);
-    let exits = table.count("exits", 0, 255, walk).map(|status| i32::try_from(status.value).expect("a byte fits"));
+    let exits = table
+        .count("exits", 0, 255, walk)
+        .map(|status| i32::try_from(status.value).expect("a byte fits"));
     table.refuse_the_rest(walk);
     let Some(id) = id else {
         walk.missing(&table.span, "id", "spawn = { name = \"twin\", id = \"peer2\" }");
@@ -258,7 +301,9 @@ fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
 
 /// A peer id.
 pub(super) fn peer_id(name: &Placed<String>, walk: &mut Walk<'_>) -> Option<PeerId> {
-    PeerId::new(&name.value).map_err(|error| walk.diagnostics.error("S005", &name.span, error.to_string())).ok()
+    PeerId::new(&name.value)
+        .map_err(|error| walk.diagnostics.error("S005", &name.span, error.to_string()))
+        .ok()
 }
 
 fn publish(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
@@ -289,8 +334,12 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
     let bind = binding(&table, walk);
     let found: Vec<Option<Condition>> = [
         table.get("leader_not").map(|who| selector(who, walk).map(Condition::LeaderNot)),
-        table.get("delivered").map(|count| walk.count(count, 1, COUNT_MAX).map(|count| Condition::Delivered(count.value))),
-        table.get("unordered").map(|count| walk.count(count, 1, COUNT_MAX).map(|count| Condition::Unordered(count.value))),
+        table.get("delivered").map(|count| {
+            walk.count(count, 1, COUNT_MAX).map(|count| Condition::Delivered(count.value))
+        }),
+        table.get("unordered").map(|count| {
+            walk.count(count, 1, COUNT_MAX).map(|count| Condition::Unordered(count.value))
+        }),
         table.get("event").map(|event| {
             let count = table.count("count", 1, COUNT_MAX, walk).map_or(1, |count| count.value);
             event_pattern(event, table.get("where"), walk).map(|pattern| Condition::Event {
@@ -300,7 +349,13 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
                 bind: bind.clone(),
             })
         }),
-        table.get("log").map(|log| log_pattern(log, walk).map(|pattern| Condition::Log { pattern, on: on.clone(), bind: bind.clone() })),
+        table.get("log").map(|log| {
+            log_pattern(log, walk).map(|pattern| Condition::Log {
+                pattern,
+                on: on.clone(),
+                bind: bind.clone(),
+            })
+        }),
     ]
     .into_iter()
     .flatten()
@@ -313,18 +368,27 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
         return None;
     }
     let found = found.into_iter().flatten().next()?;
-    if let (Some(_), false) = (bind, matches!(found, Condition::Event { .. } | Condition::Log { .. })) {
+    if let (Some(_), false) =
+        (bind, matches!(found, Condition::Event { .. } | Condition::Log { .. }))
+    {
         walk.diagnostics
-            .error("S017", &table.key_span("as"), "`as` has a meaning beside `event` and `log` only")
+            .error(
+                "S017",
+                &table.key_span("as"),
+                "`as` has a meaning beside `event` and `log` only",
+            )
             .help("it names those at whom the event or the line was seen");
         return None;
     }
     Some(found)
 }
 
-const IF_NONE: [(&str, IfNone); 3] = [("wait", IfNone::Wait), ("skip", IfNone::Skip), ("fail", IfNone::Fail)];
-const SLEEP_HELP: &str = "what are you waiting for? `wait = \"stable\"` ends as soon as it is true, and fails with a reason";
-/// Short enough that nobody is suspected for standing still, long enough to be kept by a busy machine.
+const IF_NONE: [(&str, IfNone); 3] =
+    [("wait", IfNone::Wait), ("skip", IfNone::Skip), ("fail", IfNone::Fail)];
+const SLEEP_HELP: &str = "what are you waiting for? `wait = \"stable\"` ends as soon as it is \
+                          true, and fails with a reason";
+/// Short enough that nobody is suspected for standing still, long enough to be kept by a busy
+/// machine.
 const STARVE_PERIOD_MS: u64 = 50;
 /// A step repeated more often than this would outlast any timeout.
 const REPEAT_MAX: u64 = 1_000;

@@ -1,8 +1,10 @@
-//! `storm`: faults drawn one after the other for a while, at pauses that are drawn, too. Everything that it draws comes
-//! from the run's seed; when in the life of the group a fault falls is up to the machine.
+//! `storm`: faults drawn one after the other for a while, at pauses that are drawn, too. Everything
+//! that it draws comes from the run's seed; when in the life of the group a fault falls is up to
+//! the machine.
 //!
-//! A storm leaves as many peers untouched at any moment as `down` says, and at its end whoever is down comes back: what
-//! follows it judges a group that could recover, and not what the last draw happened to leave.
+//! A storm leaves as many peers untouched at any moment as `down` says, and at its end whoever is
+//! down comes back: what follows it judges a group that could recover, and not what the last draw
+//! happened to leave.
 
 use promises::fault::Identity;
 use promises::selector::Selector;
@@ -52,25 +54,34 @@ const GUSTS: [(&str, Gust); 5] = [
 /// Reads a storm.
 pub(super) fn storm(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Storm> {
     let table = walk.table(value)?;
-    let weights: Vec<(Gust, u64)> =
-        GUSTS.iter().filter_map(|(name, gust)| table.count(name, 1, WEIGHT_MAX, walk).map(|weight| (*gust, weight.value))).collect();
-    let harms = GUSTS.iter().any(|(name, gust)| !matches!(gust, Gust::Restart(_)) && table.get(name).is_some());
+    let weights: Vec<(Gust, u64)> = GUSTS
+        .iter()
+        .filter_map(|(name, gust)| {
+            table.count(name, 1, WEIGHT_MAX, walk).map(|weight| (*gust, weight.value))
+        })
+        .collect();
+    let harms = GUSTS
+        .iter()
+        .any(|(name, gust)| !matches!(gust, Gust::Restart(_)) && table.get(name).is_some());
     let who = match table.get("who") {
         Some(who) => selector(who, walk),
         None => Some(Placed { value: Selector::All, span: table.span.clone() }),
     };
     let down = table.count("down", 1, u64::MAX, walk).map(|count| count.value);
     let mut range = |key, default: &str| {
-        let text = table.string(key, walk).unwrap_or_else(|| Placed { value: default.to_owned(), span: table.span.clone() });
+        let text = table
+            .string(key, walk)
+            .unwrap_or_else(|| Placed { value: default.to_owned(), span: table.span.clone() });
         walk.range_of_time(&text)
     };
     let every = range("every", "2 heartbeats..heartbeat_timeout");
     let pauses = range("pauses", "1 heartbeat..2 heartbeat_timeout");
     table.refuse_the_rest(walk);
     if !harms {
-        walk.diagnostics
-            .error("S016", &table.span, "this storm does no harm")
-            .help("say what is drawn, and how often in proportion: storm = { kill = 1, pause = 2, restart = 2 }");
+        walk.diagnostics.error("S016", &table.span, "this storm does no harm").help(
+            "say what is drawn, and how often in proportion: storm = { kill = 1, pause = 2, \
+                   restart = 2 }",
+        );
         return None;
     }
     Some(Storm { weights, who: who?, down, every: every?, pauses: pauses? })

@@ -1,5 +1,6 @@
-//! Walking the spanned TOML tree: every key is asked for by name, so what nobody asked for is unknown and is refused,
-//! and every leaf that has the wrong type is told where it stands. Mistakes are collected; nothing stops at the first.
+//! Walking the spanned TOML tree: every key is asked for by name, so what nobody asked for is
+//! unknown and is refused, and every leaf that has the wrong type is told where it stands. Mistakes
+//! are collected; nothing stops at the first.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +57,9 @@ impl<'t, 'i> Table<'t, 'i> {
         for (key, _) in self.table {
             let name = key.get_ref().as_ref();
             if !asked.contains(name) {
-                walk.diagnostics.error("S002", &key.span(), format!("unknown key `{name}`")).suggest(name, asked.iter().copied());
+                walk.diagnostics
+                    .error("S002", &key.span(), format!("unknown key `{name}`"))
+                    .suggest(name, asked.iter().copied());
             }
         }
     }
@@ -67,17 +70,31 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A duration under a key.
-    pub(crate) fn duration(&self, key: &'static str, walk: &mut Walk<'_>) -> Option<Placed<SpanOfTime>> {
+    pub(crate) fn duration(
+        &self,
+        key: &'static str,
+        walk: &mut Walk<'_>,
+    ) -> Option<Placed<SpanOfTime>> {
         walk.duration(self.get(key)?)
     }
 
     /// A duration under a key, where no time at all can only be a mistake.
-    pub(crate) fn positive_duration(&self, key: &'static str, walk: &mut Walk<'_>) -> Option<Placed<SpanOfTime>> {
+    pub(crate) fn positive_duration(
+        &self,
+        key: &'static str,
+        walk: &mut Walk<'_>,
+    ) -> Option<Placed<SpanOfTime>> {
         walk.positive_duration(self.get(key)?)
     }
 
     /// A whole number from `least` to `most` under a key.
-    pub(crate) fn count(&self, key: &'static str, least: u64, most: u64, walk: &mut Walk<'_>) -> Option<Placed<u64>> {
+    pub(crate) fn count(
+        &self,
+        key: &'static str,
+        least: u64,
+        most: u64,
+        walk: &mut Walk<'_>,
+    ) -> Option<Placed<u64>> {
         walk.count(self.get(key)?, least, most)
     }
 
@@ -98,7 +115,9 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// Every key and value, for tables whose keys are names.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Placed<String>, &'t Value<'i>)> {
-        self.table.iter().map(|(key, value)| (Placed { value: key.get_ref().to_string(), span: key.span() }, value))
+        self.table.iter().map(|(key, value)| {
+            (Placed { value: key.get_ref().to_string(), span: key.span() }, value)
+        })
     }
 }
 
@@ -112,7 +131,9 @@ impl Walk<'_> {
     /// Notes that a value has not the type that it should have.
     pub(crate) fn wrong_type(&mut self, value: &Value<'_>, expected: &str) {
         let got = value.get_ref().type_str();
-        self.diagnostics.error("S003", &value.span(), format!("expected {expected}")).label(format!("this is {}", article(got)));
+        self.diagnostics
+            .error("S003", &value.span(), format!("expected {expected}"))
+            .label(format!("this is {}", article(got)));
     }
 
     /// A string, its variables replaced.
@@ -138,16 +159,31 @@ impl Walk<'_> {
     }
 
     /// A whole number, as a number or as a variable that stands for one.
-    pub(crate) fn count(&mut self, value: &Value<'_>, least: u64, most: u64) -> Option<Placed<u64>> {
+    pub(crate) fn count(
+        &mut self,
+        value: &Value<'_>,
+        least: u64,
+        most: u64,
+    ) -> Option<Placed<u64>> {
         let number = match value.get_ref() {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
             DeValue::String(_) => self.string(value)?.value.parse().ok(),
             _ => None,
         };
-        let number = number.and_then(|number| u64::try_from(number).ok()).filter(|number| (least..=most).contains(number));
+        let number = number
+            .and_then(|number| u64::try_from(number).ok())
+            .filter(|number| (least..=most).contains(number));
         if number.is_none() {
-            let bounds = if most == u64::MAX { format!("{least} or more") } else { format!("{least} to {most}") };
-            self.diagnostics.error("S005", &value.span(), format!("expected a whole number, {bounds}"));
+            let bounds = if most == u64::MAX {
+                format!("{least} or more")
+            } else {
+                format!("{least} to {most}")
+            };
+            self.diagnostics.error(
+                "S005",
+                &value.span(),
+                format!("expected a whole number, {bounds}"),
+            );
         }
         Some(Placed { value: number?, span: value.span() })
     }
@@ -162,7 +198,9 @@ impl Walk<'_> {
     pub(crate) fn positive_duration(&mut self, value: &Value<'_>) -> Option<Placed<SpanOfTime>> {
         let found = self.duration(value)?;
         if found.value.is_zero() {
-            self.diagnostics.error("S022", &found.span, "no time at all").help("nothing can happen in that; for example \"10s\"");
+            self.diagnostics
+                .error("S022", &found.span, "no time at all")
+                .help("nothing can happen in that; for example \"10s\"");
             return None;
         }
         Some(found)
@@ -172,7 +210,9 @@ impl Walk<'_> {
     pub(crate) fn duration_text(&mut self, text: &str, span: &Span) -> Option<SpanOfTime> {
         match SpanOfTime::parse(text) {
             Ok(parsed) if parsed.is_absurd() => {
-                self.diagnostics.error("S022", span, "longer than a day").help("is it the unit? Units: ms, s, min");
+                self.diagnostics
+                    .error("S022", span, "longer than a day")
+                    .help("is it the unit? Units: ms, s, min");
                 None
             }
             Ok(parsed) => Some(parsed),
@@ -187,9 +227,15 @@ impl Walk<'_> {
     }
 
     /// Two durations with `..` between them, the least and the most; one alone is both.
-    pub(crate) fn range_of_time(&mut self, text: &Placed<String>) -> Option<(SpanOfTime, SpanOfTime)> {
+    pub(crate) fn range_of_time(
+        &mut self,
+        text: &Placed<String>,
+    ) -> Option<(SpanOfTime, SpanOfTime)> {
         match text.value.split_once("..") {
-            Some((least, most)) => Some((self.duration_text(least, &text.span)?, self.duration_text(most, &text.span)?)),
+            Some((least, most)) => Some((
+                self.duration_text(least, &text.span)?,
+                self.duration_text(most, &text.span)?,
+            )),
             None => self.duration_text(&text.value, &text.span).map(|both| (both.clone(), both)),
         }
     }
@@ -204,18 +250,26 @@ impl Walk<'_> {
     }
 
     /// One of a few words.
-    pub(crate) fn word<T: Copy>(&mut self, word: &Placed<String>, known: &[(&'static str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        word: &Placed<String>,
+        known: &[(&'static str, T)],
+    ) -> Option<T> {
         let found = known.iter().find(|(name, _)| *name == word.value);
         if found.is_none() {
             let names = known.iter().map(|(name, _)| *name);
-            self.diagnostics.error("S005", &word.span, format!("unknown word `{}`", word.value)).suggest(&word.value, names);
+            self.diagnostics
+                .error("S005", &word.span, format!("unknown word `{}`", word.value))
+                .suggest(&word.value, names);
         }
         found.map(|(_, value)| *value)
     }
 
     /// Notes a key that has to be there.
     pub(crate) fn missing(&mut self, span: &Span, key: &str, example: &str) {
-        self.diagnostics.error("S004", span, format!("`{key}` is missing")).help(format!("for example: {example}"));
+        self.diagnostics
+            .error("S004", span, format!("`{key}` is missing"))
+            .help(format!("for example: {example}"));
     }
 
     /// A text with its variables replaced.
@@ -228,7 +282,11 @@ impl Walk<'_> {
             out.push_str(&rest[..start]);
             let Some(value) = self.variables.get(name) else {
                 let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
-                let found = self.diagnostics.error("S013", span, format!("`${{{name}}}` stands for nothing"));
+                let found = self.diagnostics.error(
+                    "S013",
+                    span,
+                    format!("`${{{name}}}` stands for nothing"),
+                );
                 if known.is_empty() {
                     found.help("variables are the keys of [matrix]");
                 } else {

@@ -44,8 +44,10 @@ enum Kind {
     Firewall,
 }
 
-const OF_PROCESSES: [Kind; 6] = [Kind::Kill, Kind::Leave, Kind::Return, Kind::Pause, Kind::Starve, Kind::Burst];
-const OF_NETWORK: [Kind; 6] = [Kind::Cut, Kind::OneWay, Kind::BadLine, Kind::Interface, Kind::Address, Kind::Firewall];
+const OF_PROCESSES: [Kind; 6] =
+    [Kind::Kill, Kind::Leave, Kind::Return, Kind::Pause, Kind::Starve, Kind::Burst];
+const OF_NETWORK: [Kind; 6] =
+    [Kind::Cut, Kind::OneWay, Kind::BadLine, Kind::Interface, Kind::Address, Kind::Firewall];
 
 struct Draft {
     seed: u64,
@@ -81,19 +83,28 @@ impl Draft {
         };
         draft.peers = 3 + draft.below(7).min(draft.below(7));
         draft.primary = draft.below(2) == 0;
-        let all: Vec<Kind> = if on_hosts { OF_PROCESSES.into_iter().chain(OF_NETWORK).collect() } else { OF_PROCESSES.to_vec() };
+        let all: Vec<Kind> = if on_hosts {
+            OF_PROCESSES.into_iter().chain(OF_NETWORK).collect()
+        } else {
+            OF_PROCESSES.to_vec()
+        };
         draft.kinds = all.iter().copied().filter(|_| draft.below(2) == 0).collect();
         if draft.kinds.iter().all(|kind| matches!(kind, Kind::Return | Kind::Burst)) {
             draft.kinds.push(if on_hosts { Kind::Cut } else { Kind::Kill });
         }
-        if draft.kinds.iter().any(|kind| matches!(kind, Kind::Kill | Kind::Leave)) && !draft.kinds.contains(&Kind::Return) {
+        if draft.kinds.iter().any(|kind| matches!(kind, Kind::Kill | Kind::Leave))
+            && !draft.kinds.contains(&Kind::Return)
+        {
             draft.kinds.push(Kind::Return);
         }
         draft
     }
 
     fn head(&mut self, profile: Profile) {
-        let (mode, delivery) = (if self.primary { "primary" } else { "available" }, ["agreed", "safe"][self.choice(2)]);
+        let (mode, delivery) = (
+            if self.primary { "primary" } else { "available" },
+            ["agreed", "safe"][self.choice(2)],
+        );
         let rate = [5, 20, 50, 100][self.choice(4)];
         let (seed, peers, timing) = (self.seed, self.peers, profile.name());
         let kinds = &self.kinds;
@@ -103,9 +114,12 @@ impl Draft {
         };
         let needs = if self.on_hosts { "needs   = [\"hosts\"]\n" } else { "" };
         let head = format!(
-            "# Drawn from seed {seed}: {kinds:?}\n[scenario]\nname    = \"storm\"\nabout   = \"Faults drawn from seed {seed}, under load; then one group.\"\n\
-             tags    = [\"storm\"]\n{needs}timeout = \"{timeout}\"\n\n[cluster]\npeers   = {peers}\ntiming  = \"{timing}\"\n\
-             options = {{ mode = \"{mode}\", delivery = \"{delivery}\" }}\n\n[workload]\nsensors = {{ rate = \"{rate}/s\" }}\n\n\
+            "# Drawn from seed {seed}: {kinds:?}\n[scenario]\nname    = \"storm\"\nabout   = \
+             \"Faults drawn from seed {seed}, under load; then one group.\"\n\
+             tags    = [\"storm\"]\n{needs}timeout = \"{timeout}\"\n\n[cluster]\npeers   = \
+             {peers}\ntiming  = \"{timing}\"\n\
+             options = {{ mode = \"{mode}\", delivery = \"{delivery}\" }}\n\n[workload]\nsensors = \
+             {{ rate = \"{rate}/s\" }}\n\n\
              [[step]]\nwait = \"stable\"\n"
         );
         self.text.push_str(&head);
@@ -132,7 +146,9 @@ impl Draft {
     }
 
     fn one_group(&mut self) {
-        self.step("wait   = \"stable\"\nwithin = \"5s + 6 heartbeat_timeout + 8 election_timeout\"");
+        self.step(
+            "wait   = \"stable\"\nwithin = \"5s + 6 heartbeat_timeout + 8 election_timeout\"",
+        );
     }
 
     fn step(&mut self, text: &str) {
@@ -151,18 +167,37 @@ impl Draft {
             }
             Kind::Pause => {
                 let (Some(peer), span) = (self.present(), self.span()) else { return };
-                self.lasting(&format!("pause = {{ who = \"peer{peer}\", if_none = \"skip\" }}"), &span);
+                self.lasting(
+                    &format!("pause = {{ who = \"peer{peer}\", if_none = \"skip\" }}"),
+                    &span,
+                );
             }
             Kind::Starve => {
-                let (Some(peer), share, span) = (self.present(), 10 + self.below(50), self.span()) else { return };
-                self.lasting(&format!("starve = {{ who = \"peer{peer}\", share = {share}, if_none = \"skip\" }}"), &span);
+                let (Some(peer), share, span) = (self.present(), 10 + self.below(50), self.span())
+                else {
+                    return;
+                };
+                self.lasting(
+                    &format!(
+                        "starve = {{ who = \"peer{peer}\", share = {share}, if_none = \"skip\" }}"
+                    ),
+                    &span,
+                );
             }
             Kind::Burst => {
-                let (Some(peer), count, size) = (self.present(), 100 + self.below(900), 64 + self.below(1_000)) else { return };
-                self.step(&format!("publish = {{ from = \"peer{peer}\", count = {count}, size = {size}, if_none = \"skip\" }}"));
+                let (Some(peer), count, size) =
+                    (self.present(), 100 + self.below(900), 64 + self.below(1_000))
+                else {
+                    return;
+                };
+                self.step(&format!(
+                    "publish = {{ from = \"peer{peer}\", count = {count}, size = \
+                                    {size}, if_none = \"skip\" }}"
+                ));
             }
             Kind::Cut | Kind::OneWay => {
-                let (shape, span) = (if kind == Kind::Cut { self.cut() } else { self.one_way() }, self.span());
+                let (shape, span) =
+                    (if kind == Kind::Cut { self.cut() } else { self.one_way() }, self.span());
                 self.lasting(&format!("partition = \"{shape}\""), &span);
             }
             Kind::BadLine => {
@@ -170,17 +205,30 @@ impl Draft {
                 self.lasting(&format!("link = {{ {line} }}"), &span);
             }
             Kind::Interface => {
-                let (peer, state, span) = (self.anybody(), ["state = \"down\"", "state = \"no carrier\""][self.choice(2)], self.span());
+                let (peer, state, span) = (
+                    self.anybody(),
+                    ["state = \"down\"", "state = \"no carrier\""][self.choice(2)],
+                    self.span(),
+                );
                 self.lasting(&format!("interface = {{ who = \"peer{peer}\", {state} }}"), &span);
             }
             Kind::Address => {
-                let (peer, address, span) = (self.anybody(), ["new", "gone"][self.choice(2)], self.span());
-                self.lasting(&format!("interface = {{ who = \"peer{peer}\", address = \"{address}\" }}"), &span);
+                let (peer, address, span) =
+                    (self.anybody(), ["new", "gone"][self.choice(2)], self.span());
+                self.lasting(
+                    &format!("interface = {{ who = \"peer{peer}\", address = \"{address}\" }}"),
+                    &span,
+                );
             }
             Kind::Firewall => {
-                let rule = ["forget", "forget", "rst", "default-deny", "udp only", "port 9999 only"][self.choice(6)];
+                let rule =
+                    ["forget", "forget", "rst", "default-deny", "udp only", "port 9999 only"]
+                        [self.choice(6)];
                 let (peer, span) = (self.anybody(), self.span());
-                self.lasting(&format!("firewall = {{ who = \"peer{peer}\", rule = \"{rule}\" }}"), &span);
+                self.lasting(
+                    &format!("firewall = {{ who = \"peer{peer}\", rule = \"{rule}\" }}"),
+                    &span,
+                );
             }
         }
     }
@@ -197,13 +245,17 @@ impl Draft {
         // In mode `primary` a peer that restarts has no log until a leader lets it in. Where most
         // peers have restarted, nobody can, by design; so fewer than half of the peers ever do.
         let lost = self.restarted.len() as u64 + u64::from(!self.restarted.contains(&peer));
-        let is_too_much = if self.primary { 2 * lost >= self.peers } else { self.away.len() as u64 + 1 >= self.peers };
+        let is_too_much = if self.primary {
+            2 * lost >= self.peers
+        } else {
+            self.away.len() as u64 + 1 >= self.peers
+        };
         if is_too_much {
             return;
         }
         if self.primary {
-            // A view that has shrunk before may have a quorum of one or two; whoever forgets then takes the group with it, by
-            // design. So everybody else is in the view again first.
+            // A view that has shrunk before may have a quorum of one or two; whoever forgets then
+            // takes the group with it, by design. So everybody else is in the view again first.
             self.whole();
         }
         self.away.push(peer);
@@ -231,7 +283,8 @@ impl Draft {
             5 => format!("isolate-peer{one}"),
             6 => format!("star-peer{one}"),
             _ => {
-                let sides: (Vec<u64>, Vec<u64>) = (1..=self.peers).partition(|_| self.below(2) == 0);
+                let sides: (Vec<u64>, Vec<u64>) =
+                    (1..=self.peers).partition(|_| self.below(2) == 0);
                 if sides.0.is_empty() || sides.1.is_empty() {
                     return "halves".to_owned();
                 }
@@ -248,7 +301,10 @@ impl Draft {
             2 => format!("deaf-peer{one}"),
             3 => format!("mute-peer{one}"),
             4 => "discovery-only".to_owned(),
-            _ => format!("peer{one} -> peer{}", if one == other { one % self.peers + 1 } else { other }),
+            _ => format!(
+                "peer{one} -> peer{}",
+                if one == other { one % self.peers + 1 } else { other }
+            ),
         }
     }
 
@@ -263,8 +319,16 @@ impl Draft {
         let ends = ends[self.choice(4)].clone();
         let how = match self.choice(5) {
             0 => format!("loss = \"{}%\"", 1 + self.below(20)),
-            1 => format!("delay = \"{}ms\", jitter = \"{}ms\"", 1 + self.below(40), 1 + self.below(30)),
-            2 => format!("duplicate = \"{}%\", reorder = \"{}%\"", 1 + self.below(20), 1 + self.below(20)),
+            1 => format!(
+                "delay = \"{}ms\", jitter = \"{}ms\"",
+                1 + self.below(40),
+                1 + self.below(30)
+            ),
+            2 => format!(
+                "duplicate = \"{}%\", reorder = \"{}%\"",
+                1 + self.below(20),
+                1 + self.below(20)
+            ),
             3 => format!("rate = \"{} kB/s\"", 60 + self.below(400)),
             _ => format!("loss = \"{}%\", delay = \"{}ms\"", 1 + self.below(8), 1 + self.below(20)),
         };
@@ -276,8 +340,12 @@ impl Draft {
         match self.choice(4) {
             0 => {}
             1 | 2 => {
-                let span =
-                    ["1 heartbeat", "4 heartbeats", "1 heartbeat_timeout", "2 heartbeat_timeout + 2 election_timeout"][self.choice(4)];
+                let span = [
+                    "1 heartbeat",
+                    "4 heartbeats",
+                    "1 heartbeat_timeout",
+                    "2 heartbeat_timeout + 2 election_timeout",
+                ][self.choice(4)];
                 self.step(&format!("for = \"{span}\""));
             }
             _ => self.step("for = \"5 heartbeat_timeout\""),
@@ -285,7 +353,9 @@ impl Draft {
     }
 
     fn span(&mut self) -> String {
-        ["2 heartbeats", "1 heartbeat_timeout", "3 heartbeat_timeout", "8 heartbeat_timeout"][self.choice(4)].to_owned()
+        ["2 heartbeats", "1 heartbeat_timeout", "3 heartbeat_timeout", "8 heartbeat_timeout"]
+            [self.choice(4)]
+        .to_owned()
     }
 
     /// Somebody who runs, as far as this draft knows.
@@ -322,20 +392,32 @@ mod tests {
 
     #[test]
     fn every_draft_is_a_sound_scenario_and_the_same_each_time() {
-        for (place, profile) in [(Place::Hosts, Profile::Fast), (Place::Processes, Profile::Default)] {
+        for (place, profile) in
+            [(Place::Hosts, Profile::Fast), (Place::Processes, Profile::Default)]
+        {
             for seed in 0..300 {
                 let text = draft(seed, place, profile);
                 assert_eq!(text, draft(seed, place, profile));
                 let source = Source::new(Path::new("storm.toml"), text);
                 let found = match parse(&source, &Cell::new(), None) {
                     Ok((scenario, found)) => {
-                        assert_eq!(scenario.needs_hosts.is_empty(), place == Place::Processes, "{}", source.text);
+                        assert_eq!(
+                            scenario.needs_hosts.is_empty(),
+                            place == Place::Processes,
+                            "{}",
+                            source.text
+                        );
                         found
                     }
                     Err(found) => found,
                 };
                 let error = found.iter().find(|one| one.severity == Severity::Error);
-                assert!(error.is_none(), "{}\n{}", error.unwrap().render(&source, false), source.text);
+                assert!(
+                    error.is_none(),
+                    "{}\n{}",
+                    error.unwrap().render(&source, false),
+                    source.text
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
-//! What the group hands over, one row a reading however many peers deliver it, and how many of them have it.
+//! What the group hands over, one row a reading however many peers deliver it, and how many of them
+//! have it.
 //!
-//! A row is due as soon as everybody has the reading, and after a moment in any case: a peer that stands still must not
-//! hide what the others do. Rows come by their numbers.
+//! A row is due as soon as everybody has the reading, and after a moment in any case: a peer that
+//! stands still must not hide what the others do. Rows come by their numbers.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
@@ -43,7 +44,10 @@ impl Feed {
     /// A line of a process's log was read; anything but a delivery is left alone.
     pub(super) fn saw(&mut self, process: &str, line: &str, at: Duration) {
         let Some(key) = delivery(line).filter(|key| !self.told.contains(key)) else { return };
-        let waiting = self.waiting.entry(key).or_insert_with(|| Waiting { first: at, holders: BTreeSet::new() });
+        let waiting = self
+            .waiting
+            .entry(key)
+            .or_insert_with(|| Waiting { first: at, holders: BTreeSet::new() });
         waiting.holders.insert(process.to_owned());
     }
 
@@ -63,7 +67,10 @@ impl Feed {
 
     /// Everything that is left, because there will be no more.
     pub(super) fn rest(&mut self, live: &[String]) -> Vec<Row> {
-        std::mem::take(&mut self.waiting).into_iter().map(|(key, waiting)| self.tell(key, &waiting, live)).collect()
+        std::mem::take(&mut self.waiting)
+            .into_iter()
+            .map(|(key, waiting)| self.tell(key, &waiting, live))
+            .collect()
     }
 
     fn tell(&mut self, key: Key, waiting: &Waiting, live: &[String]) -> Row {
@@ -88,7 +95,8 @@ fn delivery(line: &str) -> Option<Key> {
 
 /// How long a reading waits for the last peer to have it.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How many told readings are remembered: more than a peer that stood still for minutes has to catch up with.
+/// How many told readings are remembered: more than a peer that stood still for minutes has to
+/// catch up with.
 const TOLD_MAX: usize = 4_096;
 
 #[cfg(test)]
@@ -149,7 +157,12 @@ mod tests {
     #[test]
     fn other_lines_are_left_alone_and_memory_is_bounded() {
         let mut feed = Feed::default();
-        for text in ["", "Delivered #1: a", "2026 INFO Delivered #x: a", "2026 INFO A reading says Delivered #1: a"] {
+        for text in [
+            "",
+            "Delivered #1: a",
+            "2026 INFO Delivered #x: a",
+            "2026 INFO A reading says Delivered #1: a",
+        ] {
             feed.saw("p1", text, ms(0));
         }
         assert_eq!(feed.rest(&[]), []);

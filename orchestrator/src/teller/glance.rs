@@ -1,17 +1,24 @@
-//! A reading at a glance: who measured, and its fields as a person says them. The whole of it is in the logs.
+//! A reading at a glance: who measured, and its fields as a person says them. The whole of it is in
+//! the logs.
 
 use std::fmt::Write as _;
 
-/// `DATA|peer1.host|<time>|cpu_percent=3.1|...` as `peer1.host  cpu 3.1 %  ...`; any other text as it is.
+/// `DATA|peer1.host|<time>|cpu_percent=3.1|...` as `peer1.host cpu 3.1 % ...`; any other text as it
+/// is.
 pub(super) fn glance(text: &str) -> String {
-    let Some((sensor, fields)) = text.strip_prefix("DATA|").and_then(|data| data.split_once('|')) else { return text.to_owned() };
+    let Some((sensor, fields)) = text.strip_prefix("DATA|").and_then(|data| data.split_once('|'))
+    else {
+        return text.to_owned();
+    };
     let mut words = sensor.to_owned();
     // The first part is the time, which the row has already.
     for field in fields.split('|').skip(1) {
         match field.split_once('=') {
             // What never changes is no news.
             Some((name, _)) if name.contains("_total_") => {}
-            Some((name, value)) => write!(words, "  {}", said(name, value)).expect("writing to a String cannot fail"),
+            Some((name, value)) => {
+                write!(words, "  {}", said(name, value)).expect("writing to a String cannot fail")
+            }
             None => write!(words, "  {field}").expect("writing to a String cannot fail"),
         }
     }
@@ -55,7 +62,10 @@ mod tests {
     #[test]
     fn fields_are_said_with_their_units() {
         let text = "DATA|peer1.host|2026-11-23T08:41:54Z|cpu_percent=3.1|memory_total_bytes=9|memory_used_bytes=1325928448|load_1m=8.23|temperature_celsius.core_0=45.0";
-        assert_eq!(glance(text), "peer1.host  cpu 3.1 %  memory used 1.3 GB  load 1m 8.23  temperature core_0 45.0 °C");
+        assert_eq!(
+            glance(text),
+            "peer1.host  cpu 3.1 %  memory used 1.3 GB  load 1m 8.23  temperature core_0 45.0 °C"
+        );
     }
 
     #[test]
@@ -65,12 +75,17 @@ mod tests {
         }
         assert_eq!(glance("DATA|s|t"), "s");
         assert_eq!(glance("DATA|s|t|flag|x_bytes=many"), "s  flag  x bytes many");
-        assert_eq!(glance("DATA|s|t|=|.=1"), "s      1", "fields without a name are told as they are");
+        assert_eq!(
+            glance("DATA|s|t|=|.=1"),
+            "s      1",
+            "fields without a name are told as they are"
+        );
     }
 
     #[test]
     fn sizes_have_one_to_three_digits() {
-        let told: Vec<String> = [0, 999, 1_000, 999_949, 999_950, 25_274_793_984, u64::MAX].map(size).to_vec();
+        let told: Vec<String> =
+            [0, 999, 1_000, 999_949, 999_950, 25_274_793_984, u64::MAX].map(size).to_vec();
         assert_eq!(told, ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "25.3 GB", "18.4 EB"]);
     }
 }

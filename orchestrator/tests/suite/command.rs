@@ -9,7 +9,8 @@ fn orchestrator(arguments: &[&str]) -> Output {
 #[track_caller]
 fn check(arguments: &[&str], code: i32, words: &str) {
     let output = orchestrator(arguments);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{told}");
     assert!(told.contains(words), "{told}");
 }
@@ -54,12 +55,18 @@ fn scenarios_are_listed_and_planned() {
 fn an_answer_that_cannot_be_written_is_74() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
     let file = format!("{folder}/leader_election.toml");
-    for arguments in [&["--help"][..], &["--version"], &["check", folder], &["list", folder], &["plan", &file]] {
+    for arguments in
+        [&["--help"][..], &["--version"], &["check", folder], &["list", folder], &["plan", &file]]
+    {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let (reader, closed) = std::io::pipe().unwrap();
         drop(reader);
         for output in [std::process::Stdio::from(full), closed.into()] {
-            let output = Command::new(env!("CARGO_BIN_EXE_orchestrator")).args(arguments).stdout(output).output().unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_orchestrator"))
+                .args(arguments)
+                .stdout(output)
+                .output()
+                .unwrap();
             assert_eq!(output.status.code(), Some(74), "{arguments:?}: {output:?}");
             assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
         }

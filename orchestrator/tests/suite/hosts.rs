@@ -113,11 +113,15 @@ fn what_is_done_to_hosts_is_done_and_written_down() {
     build_peer();
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), "everything", STORY);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}");
     let latest = folder.path().join("logs/latest");
     assert!(!latest.join("frames.pcapng").exists(), "a run that passes keeps no frames");
-    assert!(latest.join("data/peer2/ordered.jsonl").exists(), "what was on the disk in memory is kept");
+    assert!(
+        latest.join("data/peer2/ordered.jsonl").exists(),
+        "what was on the disk in memory is kept"
+    );
     let events = fs::read_to_string(latest.join("events/peer1.jsonl")).unwrap();
     assert!(events.contains("\"address\":\"10.77.0.1:"), "a peer finds its address by itself");
 }
@@ -129,12 +133,15 @@ fn a_run_that_fails_keeps_the_last_frames() {
     }
     build_peer();
     let folder = tempfile::tempdir().unwrap();
-    let story =
-        "[scenario]\nname = 'fails'\nneeds = ['hosts']\n[cluster]\npeers = 2\n[[step]]\nwait = 'stable'\n[[expect]]\nevent = 'panic'\n";
+    let story = "[scenario]\nname = 'fails'\nneeds = ['hosts']\n[cluster]\npeers = \
+                 2\n[[step]]\nwait = 'stable'\n[[expect]]\nevent = 'panic'\n";
     let output = run(folder.path(), "fails", story);
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("--world hosts"), "the command that runs it again names the world: {told}");
+    assert!(
+        told.contains("--world hosts"),
+        "the command that runs it again names the world: {told}"
+    );
     let frames = fs::read(folder.path().join("logs/latest/frames.pcapng")).unwrap();
     assert!(frames.len() > 1_000 && frames.starts_with(&0x0A0D_0D0A_u32.to_le_bytes()));
 }
@@ -149,22 +156,33 @@ fn nobody_survives_a_killed_orchestrator_on_hosts() {
     for point in 0..6_u64 {
         let name = format!("hosts_{}_{point}", std::process::id());
         let story = format!(
-            "[scenario]\nname = '{name}'\ntimeout = '60s'\n[cluster]\npeers = 3\n[workload]\nsensors = {{ rate = '50/s' }}\n\
-             [[step]]\nfirewall = {{ who = 'peer1', rule = 'rst' }}\n[[step]]\npartition = 'halves'\n\
-             [[step]]\ninterface = {{ who = 'peer2', state = 'down' }}\n[[step]]\nwait = {{ event = 'panic' }}\nwithin = '50s'\n"
+            "[scenario]\nname = '{name}'\ntimeout = '60s'\n[cluster]\npeers = \
+             3\n[workload]\nsensors = {{ rate = '50/s' }}\n\
+             [[step]]\nfirewall = {{ who = 'peer1', rule = 'rst' }}\n[[step]]\npartition = \
+             'halves'\n\
+             [[step]]\ninterface = {{ who = 'peer2', state = 'down' }}\n[[step]]\nwait = {{ event \
+             = 'panic' }}\nwithin = '50s'\n"
         );
         let file = folder.path().join(format!("{name}.toml"));
         fs::write(&file, story).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
         command.arg("run").arg(&file).arg("--logs").arg(folder.path().join("logs"));
-        let mut victim = Victim(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let mut victim =
+            Victim(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let mark = format!("{name}-");
-        assert!(await_that(Duration::from_secs(20), || !marked(&mark).is_empty()), "no peer was started");
+        assert!(
+            await_that(Duration::from_secs(20), || !marked(&mark).is_empty()),
+            "no peer was started"
+        );
         let delay = Duration::from_micros(draw_below(7, "hosts", point, 900_000));
         let over = Instant::now() + delay;
         await_that(delay, || Instant::now() >= over);
         victim.0.kill().unwrap();
         victim.0.wait().unwrap();
-        assert!(await_that(Duration::from_secs(2), || marked(&mark).is_empty()), "point {point}: {:?} are left", marked(&mark));
+        assert!(
+            await_that(Duration::from_secs(2), || marked(&mark).is_empty()),
+            "point {point}: {:?} are left",
+            marked(&mark)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Faults that last: each ends by itself, also where the file ends before it does, and leaves its trace in the history.
+//! Faults that last: each ends by itself, also where the file ends before it does, and leaves its
+//! trace in the history.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -72,7 +73,11 @@ fn what_lasts_longer_than_the_file_ends_all_the_same() {
     let verdict = fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap();
     assert_eq!(status.code(), Some(0), "{verdict}");
     let told = fs::read_to_string(folder.path().join("logs/latest/events/_.jsonl")).unwrap();
-    for done in [r#""id":"storm","do":"kill""#, r#""id":"storm","do":"pause""#, r#""id":"storm","do":"restart""#] {
+    for done in [
+        r#""id":"storm","do":"kill""#,
+        r#""id":"storm","do":"pause""#,
+        r#""id":"storm","do":"restart""#,
+    ] {
         assert!(told.contains(done), "{done}: {told}");
     }
 }

@@ -1,5 +1,5 @@
-//! What the linter says, word for word: every `tests/lint/*.toml` beside its `*.txt`. `UPDATE=1` rewrites the texts,
-//! and the difference is what gets reviewed.
+//! What the linter says, word for word: every `tests/lint/*.toml` beside its `*.txt`. `UPDATE=1`
+//! rewrites the texts, and the difference is what gets reviewed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,12 @@ fn mistakes_are_told_word_for_word() {
             fs::write(&expected, &told).unwrap();
         }
         let text = fs::read_to_string(&expected).unwrap_or_default();
-        assert_eq!(told, text, "{}: run with UPDATE=1 and review the difference", expected.display());
+        assert_eq!(
+            told,
+            text,
+            "{}: run with UPDATE=1 and review the difference",
+            expected.display()
+        );
     }
 }
 
@@ -54,7 +59,8 @@ fn mistakes_are_told_word_for_word() {
 fn every_scenario_of_the_project_is_sound() {
     for path in scenarios(&root().join("../scenarios")) {
         let source = source(&path);
-        let (scenario, warnings) = read(&source).unwrap_or_else(|found| panic!("{}", found[0].render(&source, false)));
+        let (scenario, warnings) =
+            read(&source).unwrap_or_else(|found| panic!("{}", found[0].render(&source, false)));
         assert!(warnings.is_empty(), "{}", warnings[0].render(&source, false));
         let stem = path.file_stem().unwrap().to_str().unwrap();
         assert_eq!(scenario.name, stem);
@@ -73,8 +79,8 @@ fn the_default_variants_run_with_the_default_knobs() {
 
 #[test]
 fn a_matrix_makes_a_case_of_every_combination() {
-    let text =
-        "[scenario]\nname = 'm'\n[matrix]\nn = ['2', '3']\ntiming = ['fast', 'default']\n[cluster]\npeers = '${n}'\ntiming = '${timing}'\n";
+    let text = "[scenario]\nname = 'm'\n[matrix]\nn = ['2', '3']\ntiming = ['fast', \
+                'default']\n[cluster]\npeers = '${n}'\ntiming = '${timing}'\n";
     let source = Source::new(Path::new("m.toml"), text.to_owned());
     let all: Vec<Cell> = cells(&source).unwrap();
     assert_eq!(all.len(), 4);
@@ -82,9 +88,14 @@ fn a_matrix_makes_a_case_of_every_combination() {
         .iter()
         .map(|cell| {
             let (scenario, _) = parse(&source, cell, None).unwrap();
-            let orchestrator::scenario::Ids::Given(ids) = scenario.cluster.ids else { panic!("ids are numbered") };
+            let orchestrator::scenario::Ids::Given(ids) = scenario.cluster.ids else {
+                panic!("ids are numbered")
+            };
             (ids.len(), scenario.cluster.profile)
         })
         .collect();
-    assert_eq!(made, [(2, Profile::Fast), (2, Profile::Default), (3, Profile::Fast), (3, Profile::Default)]);
+    assert_eq!(
+        made,
+        [(2, Profile::Fast), (2, Profile::Default), (3, Profile::Fast), (3, Profile::Default)]
+    );
 }

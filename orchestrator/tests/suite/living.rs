@@ -1,4 +1,5 @@
-//! Processes that live: found by the mark of their run, awaited, signalled, and ended with the test that started them.
+//! Processes that live: found by the mark of their run, awaited, signalled, and ended with the test
+//! that started them.
 
 use std::fs;
 use std::process::{Child, ExitStatus};
@@ -12,10 +13,13 @@ use orchestrator::strays::RUN_ID;
 /// The processes whose mark begins so.
 pub(crate) fn marked(prefix: &str) -> Vec<u32> {
     let mark = format!("{RUN_ID}={prefix}");
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes())) && procfs::start_time(*pid).is_some()
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+            && procfs::start_time(*pid).is_some()
     })
     .collect()
 }

@@ -1,4 +1,5 @@
-//! The command and its language from outside: what the linter says, and that nothing outlives a run.
+//! The command and its language from outside: what the linter says, and that nothing outlives a
+//! run.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,5 +1,5 @@
-//! Nothing outlives an orchestrator, whatever kills it: SIGKILL at twenty points, and a second later nobody who
-//! carries the run's mark is left.
+//! Nothing outlives an orchestrator, whatever kills it: SIGKILL at twenty points, and a second
+//! later nobody who carries the run's mark is left.
 
 use std::fs;
 use std::io::Write as _;
@@ -36,8 +36,11 @@ within = "50s"
 /// Peers are another crate's program, which `cargo test` does not build for this one.
 pub(crate) fn build_peer() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built =
-        Command::new(cargo).args(["build", "--quiet", "--package", "peer"]).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "peer"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
     assert!(built.success());
 }
 
@@ -74,10 +77,13 @@ fn nobody_survives_a_killed_orchestrator() {
             0 => {}
             // One of them stands still.
             1 => assert!(
-                await_that(Duration::from_secs(20), || marked(&mark).iter().any(|pid| procfs::state(*pid) == Some('T'))),
+                await_that(Duration::from_secs(20), || marked(&mark)
+                    .iter()
+                    .any(|pid| procfs::state(*pid) == Some('T'))),
                 "no peer was stopped"
             ),
-            // Anywhere else: while others start, while they look for each other, while readings flow.
+            // Anywhere else: while others start, while they look for each other, while readings
+            // flow.
             _ => {
                 let delay = Duration::from_micros(draw_below(7, "orphans", point, 900_000));
                 let over = Instant::now() + delay;
@@ -86,12 +92,23 @@ fn nobody_survives_a_killed_orchestrator() {
         }
         victim.0.kill().unwrap();
         victim.0.wait().unwrap();
-        assert!(await_that(Duration::from_secs(1), || marked(&mark).is_empty()), "point {point}: {:?} are left", marked(&mark));
+        assert!(
+            await_that(Duration::from_secs(1), || marked(&mark).is_empty()),
+            "point {point}: {:?} are left",
+            marked(&mark)
+        );
     }
     // What such a run leaves is recognised: its owner is dead, so its lock is taken away.
-    let cleaned =
-        Command::new(env!("CARGO_BIN_EXE_orchestrator")).args(["clean", "--logs"]).arg(folder.path().join("logs")).output().unwrap();
-    assert!(String::from_utf8_lossy(&cleaned.stdout).contains("20 dead runs cleaned"), "{}", String::from_utf8_lossy(&cleaned.stdout));
+    let cleaned = Command::new(env!("CARGO_BIN_EXE_orchestrator"))
+        .args(["clean", "--logs"])
+        .arg(folder.path().join("logs"))
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&cleaned.stdout).contains("20 dead runs cleaned"),
+        "{}",
+        String::from_utf8_lossy(&cleaned.stdout)
+    );
 }
 
 #[test]
@@ -134,17 +151,28 @@ fn outputs_that_nobody_reads_do_not_keep_a_run_from_being_ended() {
     let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
     let mut victim = Victim(child);
     let mark = format!("{name}-");
-    assert!(await_that(Duration::from_secs(20), || marked(&mark).len() == 3), "three peers were not started");
+    assert!(
+        await_that(Duration::from_secs(20), || marked(&mark).len() == 3),
+        "three peers were not started"
+    );
     victim.signal(nix::sys::signal::Signal::SIGINT);
-    let status = victim.end_within(Duration::from_secs(30)).expect("it ends although nobody reads what it says");
+    let status = victim
+        .end_within(Duration::from_secs(30))
+        .expect("it ends although nobody reads what it says");
     assert_eq!(status.code(), Some(130));
     assert!(marked(&mark).is_empty());
-    assert!(fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap().contains("interrupted"));
+    assert!(
+        fs::read_to_string(folder.path().join("logs/latest/verdict.json"))
+            .unwrap()
+            .contains("interrupted")
+    );
 }
 
 #[test]
 fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
-    const ENDLESS: &str = "[scenario]\nname = 'NAME'\n[cluster]\npeers = 3\ntiming = 'default'\n[workload]\nsensors = { host = '100ms' }\n[[step]]\nwait = 'interrupt'\n";
+    const ENDLESS: &str = "[scenario]\nname = 'NAME'\n[cluster]\npeers = 3\ntiming = \
+                           'default'\n[workload]\nsensors = { host = '100ms' }\n[[step]]\nwait = \
+                           'interrupt'\n";
     build_peer();
     let folder = tempfile::tempdir().unwrap();
     let name = format!("endless_{}", std::process::id());
@@ -159,19 +187,31 @@ fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
         .unwrap();
     let mut victim = Victim(child);
     let read = || fs::read_to_string(&told).unwrap();
-    assert!(await_that(Duration::from_secs(20), || read().matches("3/3").count() >= 6), "{}", read());
+    assert!(
+        await_that(Duration::from_secs(20), || read().matches("3/3").count() >= 6),
+        "{}",
+        read()
+    );
     // Each has its page, and one page has the links to all of them.
     let ask = |url: &str| {
         let at = url.trim_start_matches("http://").trim_end_matches('/');
         let mut stream = std::net::TcpStream::connect(at).unwrap();
-        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(
+                format!("GET / HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").as_bytes(),
+            )
+            .unwrap();
         let mut text = String::new();
         std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
         text
     };
     let told = read();
-    let urls =
-        |mark: &str| told.lines().filter(|line| line.contains(mark)).filter_map(|line| line.split(' ').next_back()).collect::<Vec<_>>();
+    let urls = |mark: &str| {
+        told.lines()
+            .filter(|line| line.contains(mark))
+            .filter_map(|line| line.split(' ').next_back())
+            .collect::<Vec<_>>()
+    };
     let (index, pages) = (urls("PAGES http"), urls("PAGE peer"));
     assert_eq!((index.len(), pages.len()), (1, 3), "{told}");
     let links = ask(index[0]);
@@ -180,7 +220,11 @@ fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
     }
     // Somebody else has stopped one of them: it leaves all the same.
     let stopped = marked(&format!("{name}-"))[0];
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(stopped).unwrap()), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(stopped).unwrap()),
+        nix::sys::signal::Signal::SIGSTOP,
+    )
+    .unwrap();
     victim.signal(nix::sys::signal::Signal::SIGINT);
     let status = victim.end_within(Duration::from_secs(10)).expect("it ends");
     let verdict = fs::read_to_string(folder.path().join("logs/latest/verdict.json")).unwrap();
@@ -188,7 +232,8 @@ fn an_endless_run_is_told_once_and_ends_well_with_an_interruption() {
     assert!(verdict.contains("\"outcome\": \"pass\""), "{verdict}");
     assert!(marked(&format!("{name}-")).is_empty());
     let told = read();
-    let numbers: Vec<&str> = told.lines().filter_map(|line| line.split_once(" #")?.1.split(' ').next()).collect();
+    let numbers: Vec<&str> =
+        told.lines().filter_map(|line| line.split_once(" #")?.1.split(' ').next()).collect();
     let mut once = numbers.clone();
     once.sort_unstable();
     once.dedup();

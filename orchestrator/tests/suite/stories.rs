@@ -54,12 +54,17 @@ impl Story {
             match record {
                 Record::Peer(event) => {
                     if let Note::View { members, leader, .. } = &event.note {
-                        views.insert(event.p.to_string(), members.iter().map(PeerId::to_string).collect::<BTreeSet<String>>());
+                        views.insert(
+                            event.p.to_string(),
+                            members.iter().map(PeerId::to_string).collect::<BTreeSet<String>>(),
+                        );
                         leaders.insert(event.p.to_string(), leader.clone());
                     }
                 }
                 Record::World(event) => match &event.what {
-                    World::Fault { id, fault: Fault::Partition { .. }, .. } => cut = Some(id.clone()),
+                    World::Fault { id, fault: Fault::Partition { .. }, .. } => {
+                        cut = Some(id.clone())
+                    }
                     World::Heal { id } if cut.as_ref() == Some(id) => apart = views.clone(),
                     World::Quiet { .. } => {
                         together = views.clone();
@@ -96,7 +101,10 @@ fn in_virtual_time(shape: &Shape, mode: Mode) -> Story {
         lost: vec![],
         weather: Weather::calm(),
         knobs,
-        peers: names.iter().map(|name| Start { name: name.clone(), priority: 0, at_us: 0, drift_ppm: 0 }).collect(),
+        peers: names
+            .iter()
+            .map(|name| Start { name: name.clone(), priority: 0, at_us: 0, drift_ppm: 0 })
+            .collect(),
         loads: (0..5)
             .map(|peer| Load {
                 peer,
@@ -124,14 +132,17 @@ fn in_virtual_time(shape: &Shape, mode: Mode) -> Story {
 fn on_hosts(folder: &Path, at: usize, cut: &str, mode: &str) -> Story {
     let name = format!("story_{mode}_{at}");
     let text = format!(
-        "[scenario]\nname = '{name}'\n[cluster]\npeers = 5\noptions = {{ mode = '{mode}' }}\n[workload]\nsensors = {{ rate = '20/s' }}\n\
-         [[step]]\nwait = 'stable'\n[[step]]\nid = 'cut'\npartition = '{cut}'\nfor = '4 heartbeat_timeout'\n\
+        "[scenario]\nname = '{name}'\n[cluster]\npeers = 5\noptions = {{ mode = '{mode}' \
+         }}\n[workload]\nsensors = {{ rate = '20/s' }}\n\
+         [[step]]\nwait = 'stable'\n[[step]]\nid = 'cut'\npartition = '{cut}'\nfor = '4 \
+         heartbeat_timeout'\n\
          [[step]]\nwait = 'stable'\nafter = 'cut.end'\nwithin = '20s'\n"
     );
     let folder = &folder.join(mode);
     fs::create_dir_all(folder).unwrap();
     let output = run(folder, &name, &text);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     let runs = folder.join("logs").join(&name);
     let newest = fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
     // Whether a promise was broken is what scenarios are for; here the story counts, and it has to
@@ -149,11 +160,12 @@ fn twelve_cuts_make_the_same_stories_in_both_worlds() {
     let folder = tempfile::tempdir().unwrap();
     let tell = |mode: Mode, name: &str| {
         for (at, (cut, shape)) in cuts().into_iter().enumerate() {
-            let (mut simulated, mut real) = (in_virtual_time(&shape, mode), on_hosts(folder.path(), at, cut, name));
+            let (mut simulated, mut real) =
+                (in_virtual_time(&shape, mode), on_hosts(folder.path(), at, cut, name));
             assert_eq!(simulated.together.len(), 5, "{cut}, {name}");
             if matches!(shape, Shape::Deaf(_)) {
-                // Who hears nobody is still heard: it asks again and again, is let in, and is put out for its silence. When
-                // the cut ends decides which of the two was last.
+                // Who hears nobody is still heard: it asks again and again, is let in, and is put
+                // out for its silence. When the cut ends decides which of the two was last.
                 simulated.apart.clear();
                 real.apart.clear();
             }

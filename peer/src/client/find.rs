@@ -1,5 +1,5 @@
-//! Finding running peers. A peer that runs is found, or it is said where was looked and which one may not be asked: that
-//! nobody answers in one folder does not mean that nobody runs.
+//! Finding running peers. A peer that runs is found, or it is said where was looked and which one
+//! may not be asked: that nobody answers in one folder does not mean that nobody runs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,8 @@ use super::{Connection, PATIENCE, elsewhere};
 use crate::door::folders::{looked_in, named};
 use crate::failure::{Failure, NOT_NOW, UNAVAILABLE, USAGE};
 
-/// The peer of that name, or the only one there is: first in the folders of this user, then wherever one may run.
+/// The peer of that name, or the only one there is: first in the folders of this user, then
+/// wherever one may run.
 ///
 /// # Errors
 /// [`Failure`]: there is none, or there are several and none was named, or it may not be asked.
@@ -59,7 +60,8 @@ impl Found {
     fn absorb(&mut self, others: Self) {
         let key = |connection: &Connection| (connection.peer().clone(), connection.greeting().pid);
         let known: BTreeSet<(PeerId, u32)> = self.connections.iter().map(key).collect();
-        self.connections.extend(others.connections.into_iter().filter(|other| !known.contains(&key(other))));
+        self.connections
+            .extend(others.connections.into_iter().filter(|other| !known.contains(&key(other))));
         self.mute.extend(others.mute);
         self.mute.sort();
         self.mute.dedup();
@@ -75,7 +77,9 @@ impl Found {
 /// [`Failure`]: there is none, or there are several and none was named.
 fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
     let Found { mut connections, mute, busy, looked, searched } = found;
-    let name = |connection: &Connection| format!("{} (process {})", connection.peer(), connection.greeting().pid);
+    let name = |connection: &Connection| {
+        format!("{} (process {})", connection.peer(), connection.greeting().pid)
+    };
     let others: Vec<String> = connections.iter().map(name).collect();
     if let Some(id) = id {
         connections.retain(|connection| connection.peer() == id);
@@ -106,28 +110,46 @@ fn choose(found: Found, id: Option<&PeerId>) -> Result<Connection, Failure> {
         return Ok(last);
     }
     connections.push(last);
-    let list: Vec<String> = connections.iter().map(|connection| format!("  {}", name(connection))).collect();
-    let mend =
-        if id.is_some() { "several peers of this name run here; stop one of them" } else { "several peers run here; choose one with --id" };
+    let list: Vec<String> =
+        connections.iter().map(|connection| format!("  {}", name(connection))).collect();
+    let mend = if id.is_some() {
+        "several peers of this name run here; stop one of them"
+    } else {
+        "several peers run here; choose one with --id"
+    };
     Err(Failure::new(USAGE, format!("{mend}:\n{}", list.join("\n"))))
 }
 
-/// Those whose sockets lie elsewhere. One that has just lost the file of its socket makes another one within a second.
+/// Those whose sockets lie elsewhere. One that has just lost the file of its socket makes another
+/// one within a second.
 fn find_elsewhere(id: Option<&PeerId>) -> Found {
     let until = Instant::now() + ANEW;
     loop {
         let paths = elsewhere::sockets();
         let waits = paths.iter().any(|path| !path.exists()) && Instant::now() < until;
         let mut found = connect(paths, id, false);
-        let known: BTreeSet<u32> = found.connections.iter().map(|connection| connection.greeting().pid).collect();
-        let unknown: Vec<u32> = elsewhere::processes().into_iter().filter(|(own, _)| !known.contains(own)).map(|(_, here)| here).collect();
-        // A peer that may not be asked is told by the name of its socket; which process it is, nobody says.
+        let known: BTreeSet<u32> =
+            found.connections.iter().map(|connection| connection.greeting().pid).collect();
+        let unknown: Vec<u32> = elsewhere::processes()
+            .into_iter()
+            .filter(|(own, _)| !known.contains(own))
+            .map(|(_, here)| here)
+            .collect();
+        // A peer that may not be asked is told by the name of its socket; which process it is,
+        // nobody says.
         if unknown.len() > found.mute.len() {
-            let named: Vec<String> = unknown.iter().take(NAMED_MOST).map(ToString::to_string).collect();
+            let named: Vec<String> =
+                unknown.iter().take(NAMED_MOST).map(ToString::to_string).collect();
             let rest = if unknown.len() > named.len() { " and others" } else { "" };
-            let (noun, verb) =
-                if unknown.len() == 1 { ("Process", "looks like a running peer") } else { ("Processes", "look like running peers") };
-            found.mute.push(format!("{noun} {}{rest} {verb}, and no socket there could be asked.", named.join(", ")));
+            let (noun, verb) = if unknown.len() == 1 {
+                ("Process", "looks like a running peer")
+            } else {
+                ("Processes", "look like running peers")
+            };
+            found.mute.push(format!(
+                "{noun} {}{rest} {verb}, and no socket there could be asked.",
+                named.join(", ")
+            ));
         }
         found.searched = true;
         if found.has(id) || !waits {
@@ -138,11 +160,13 @@ fn find_elsewhere(id: Option<&PeerId>) -> Found {
     }
 }
 
-/// Connects to every peer that listens at one of these paths. All are asked at once, so that one that stands still holds up
-/// nobody; once the wanted one has answered, the rest has little time to turn out to have the same name.
+/// Connects to every peer that listens at one of these paths. All are asked at once, so that one
+/// that stands still holds up nobody; once the wanted one has answered, the rest has little time to
+/// turn out to have the same name.
 fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
     let (sender, answers) = mpsc::channel();
-    let mut silent: BTreeSet<PathBuf> = paths.into_iter().filter(|path| !is_for_reading(path)).collect();
+    let mut silent: BTreeSet<PathBuf> =
+        paths.into_iter().filter(|path| !is_for_reading(path)).collect();
     for path in silent.clone() {
         let sender = sender.clone();
         // Whoever is not awaited any more ends with the process.
@@ -153,7 +177,9 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
     drop(sender);
     let mut found = Found::default();
     let mut until = Instant::now() + PATIENCE + GRACE;
-    while let Ok((answer, path)) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    while let Ok((answer, path)) =
+        answers.recv_timeout(until.saturating_duration_since(Instant::now()))
+    {
         match answer {
             Ok(connection) => {
                 silent.remove(&path);
@@ -165,7 +191,8 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 silent.remove(&path);
                 if own && is_socket(&path) {
-                    // Its process was killed; if the file is gone already, somebody else has cleared it away.
+                    // Its process was killed; if the file is gone already, somebody else has
+                    // cleared it away.
                     let _cleared_away = fs::remove_file(path);
                 }
             }
@@ -175,11 +202,17 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
                 silent.remove(&path);
                 let why = match error.kind() {
                     ErrorKind::PermissionDenied => {
-                        "belongs to another user: ask as that user, as root, or as a member of the group of its socket".to_owned()
+                        "belongs to another user: ask as that user, as root, or as a member of the \
+                         group of its socket"
+                            .to_owned()
                     }
                     ErrorKind::NotFound if own => continue,
-                    ErrorKind::NotFound => "has lost its socket, or runs in a container: ask in there".to_owned(),
-                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => "has just stopped".to_owned(),
+                    ErrorKind::NotFound => "has lost its socket, or runs in a container: ask in \
+                                            there"
+                        .to_owned(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+                        "has just stopped".to_owned()
+                    }
                     ErrorKind::ResourceBusy => {
                         found.busy = true;
                         format!("takes nobody in now: {error}")
@@ -190,11 +223,17 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
             }
         }
     }
-    let rest = silent
-        .iter()
-        .map(|path| format!("{} said nothing for {PATIENCE:?}: it stands still, or is very busy ({}).", words(path), path.display()));
+    let rest = silent.iter().map(|path| {
+        format!(
+            "{} said nothing for {PATIENCE:?}: it stands still, or is very busy ({}).",
+            words(path),
+            path.display()
+        )
+    });
     found.mute.extend(rest);
-    found.connections.sort_by_key(|connection| (connection.peer().clone(), connection.greeting().pid));
+    found
+        .connections
+        .sort_by_key(|connection| (connection.peer().clone(), connection.greeting().pid));
     found
 }
 
@@ -202,7 +241,10 @@ fn connect(paths: Vec<PathBuf>, id: Option<&PeerId>, own: bool) -> Found {
 fn open(path: &Path) -> io::Result<Connection> {
     match Connection::open(path, PATIENCE) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let name = path.file_stem().and_then(|stem| stem.to_str()).map(|stem| format!("{stem}.read.sock"));
+            let name = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .map(|stem| format!("{stem}.read.sock"));
             let read = name.map(|name| path.with_file_name(name)).filter(|path| path.exists());
             read.map_or(Err(error), |read| Connection::open(&read, PATIENCE))
         }
@@ -211,7 +253,8 @@ fn open(path: &Path) -> io::Result<Connection> {
 }
 
 fn words(path: &Path) -> String {
-    path.file_stem().map_or_else(|| "A peer".to_owned(), |stem| format!("The peer {}", stem.to_string_lossy()))
+    path.file_stem()
+        .map_or_else(|| "A peer".to_owned(), |stem| format!("The peer {}", stem.to_string_lossy()))
 }
 
 fn is_for_reading(path: &Path) -> bool {
@@ -229,7 +272,10 @@ fn is_socket(path: &Path) -> bool {
 
 fn sockets(folder: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    all.filter(|path| path.extension().is_some_and(|extension| extension == "sock") && leads_to_socket(path)).collect()
+    all.filter(|path| {
+        path.extension().is_some_and(|extension| extension == "sock") && leads_to_socket(path)
+    })
+    .collect()
 }
 
 /// Processes that are told by number.

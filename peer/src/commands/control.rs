@@ -76,7 +76,8 @@ pub fn demote(request: &Demote) -> Result<(), Failure> {
         say: String,
     }
     let mut connection = request.whom.connect()?;
-    let Done { priority, say } = connection.ask(&format!("\"do\":\"demote\",\"undo\":{}", request.undo))?;
+    let Done { priority, say } =
+        connection.ask(&format!("\"do\":\"demote\",\"undo\":{}", request.undo))?;
     Ok(stdio::answer(&format!("{} has priority {priority} now. {say}\n", connection.peer()))?)
 }
 
@@ -92,6 +93,10 @@ pub fn log_level(request: &Level) -> Result<(), Failure> {
     }
     let mut connection = request.whom.connect()?;
     let level = request.level.as_str().to_lowercase();
-    let Done { was, is } = connection.ask(&format!("\"do\":\"log_level\",\"level\":\"{level}\""))?;
-    Ok(stdio::answer(&format!("The log of {} tells {is} now; before it was {was}.\n", connection.peer()))?)
+    let Done { was, is } =
+        connection.ask(&format!("\"do\":\"log_level\",\"level\":\"{level}\""))?;
+    Ok(stdio::answer(&format!(
+        "The log of {} tells {is} now; before it was {was}.\n",
+        connection.peer()
+    ))?)
 }

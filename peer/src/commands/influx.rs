@@ -1,8 +1,8 @@
 //! Readings as influx line protocol, which Telegraf, Vector and InfluxDB read. Syntax:
 //! <https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/>.
 //!
-//! The measurement is the sensor, `origin` a tag, the time that of the origin. Position, epoch and number are no tags: each would
-//! make a series of its own.
+//! The measurement is the sensor, `origin` a tag, the time that of the origin. Position, epoch and
+//! number are no tags: each would make a series of its own.
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -15,7 +15,9 @@ pub fn line(record: &Map<String, Value>) -> String {
     let origin = text("origin").unwrap_or_default();
     let (sensor, fields) = match record.get("fields").and_then(Value::as_object) {
         Some(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{}={}", escape(name), self::value(value)));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| format!("{}={}", escape(name), self::value(value)));
             (text("sensor").unwrap_or(origin), fields.collect::<Vec<_>>().join(","))
         }
         None => {
@@ -24,7 +26,8 @@ pub fn line(record: &Map<String, Value>) -> String {
         }
     };
     let tags = record.get("tags").and_then(Value::as_object).into_iter().flatten();
-    let tags = tags.filter_map(|(name, tag)| Some(format!(",{}={}", escape(name), escape(tag.as_str()?))));
+    let tags =
+        tags.filter_map(|(name, tag)| Some(format!(",{}={}", escape(name), escape(tag.as_str()?))));
     let tags = tags.filter(|tag| !tag.starts_with(",origin=")).collect::<String>();
     let time = text("time").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
     let time = time.map(|time| format!(" {}", time.unix_timestamp_nanos())).unwrap_or_default();
@@ -38,7 +41,8 @@ fn value(value: &Value) -> String {
 
 fn quote(text: &str) -> String {
     // A line ends a reading, whatever stands round it.
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
+    let text =
+        text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
     format!("\"{text}\"")
 }
 
@@ -73,7 +77,9 @@ mod tests {
 
     #[track_caller]
     fn check(parts: &str, expected: &str) {
-        let record = format!(r#"{{"kind":"reading","origin":"p1","time":"2026-11-28T06:24:36.567732Z",{parts}}}"#);
+        let record = format!(
+            r#"{{"kind":"reading","origin":"p1","time":"2026-11-28T06:24:36.567732Z",{parts}}}"#
+        );
         let record: Value = serde_json::from_str(&record).unwrap();
         assert_eq!(line(record.as_object().unwrap()), format!("{expected} 1795847076567732000"));
     }
@@ -84,7 +90,10 @@ mod tests {
         check(fields, "kitchen.bme280,origin=p1 celsius=21.5,percent=48");
         let fields = r#""sensor":"living room","fields":{"on":true,"note":"a \"b\"\\"},"tags":{"floor":"1 b"}"#;
         check(fields, r#"living\ room,origin=p1,floor=1\ b on=true,note="a \"b\"\\""#);
-        check(r#""sensor":"a,b","fields":{"x y":"NaN","z":"21,5","e":""}"#, r#"a\,b,origin=p1 x\ y="NaN",z="21,5",e="""#);
+        check(
+            r#""sensor":"a,b","fields":{"x y":"NaN","z":"21,5","e":""}"#,
+            r#"a\,b,origin=p1 x\ y="NaN",z="21,5",e="""#,
+        );
         check(r#""payload":"hello\nthere""#, r#"p1,origin=p1 payload="hello\nthere""#);
     }
 }

@@ -46,7 +46,10 @@ fn text(members: &Members) -> String {
             since(row),
             row.lag.map_or_else(|| unknown(row), |lag| lag.to_string()),
             row.rtt_us.map_or_else(|| unknown(row), round_trip),
-            row.build.as_deref().map_or_else(|| "?".to_owned(), |build| build.split('-').next().unwrap_or(build).to_owned()),
+            row.build.as_deref().map_or_else(
+                || "?".to_owned(),
+                |build| build.split('-').next().unwrap_or(build).to_owned(),
+            ),
             if row.this { "(this one)".to_owned() } else { String::new() },
         ]);
     }

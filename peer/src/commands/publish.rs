@@ -76,7 +76,10 @@ impl Wait {
 pub fn run(request: &Request) -> Result<(), Failure> {
     let wait = if request.safe { Wait::Safe } else { request.wait };
     if request.token.is_some() && request.readings.len() != 1 {
-        return Err(Failure::new(USAGE, "--token names one reading; give that reading as the one argument"));
+        return Err(Failure::new(
+            USAGE,
+            "--token names one reading; give that reading as the one argument",
+        ));
     }
     let mut connection = request.whom.connect()?;
     let unset = connection.set_patience(None);
@@ -85,13 +88,27 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     let (room, slots) = sync_channel(OUTSTANDING);
     let (told, sent) = channel();
     let speaker = connection.speaker().map_err(|error| gone(&connection, &error))?;
-    let line = Manner { wait, delivery: request.delivery, sensor: request.sensor.clone(), token: request.token.clone() };
+    let line = Manner {
+        wait,
+        delivery: request.delivery,
+        sensor: request.sensor.clone(),
+        token: request.token.clone(),
+    };
     let readings = request.readings.clone();
     thread::Builder::new()
         .name("speaker".to_owned())
         .spawn(move || speak(speaker, readings, &line, &room, &told))
         .map_err(|error| Failure::new(UNAVAILABLE, format!("cannot start a thread: {error}")))?;
-    let mut score = Score { wait, json: request.json, out: io::stdout().lock(), done: 0, faults: 0, code: 0, last: None, first: None };
+    let mut score = Score {
+        wait,
+        json: request.json,
+        out: io::stdout().lock(),
+        done: 0,
+        faults: 0,
+        code: 0,
+        last: None,
+        first: None,
+    };
     listen(&mut connection, &slots, &sent, &mut score)?;
     score.end(&mut connection, begun.elapsed())
 }
@@ -139,8 +156,15 @@ enum Told {
     Unreadable(String),
 }
 
-/// Says the readings, as many at a time as there are slots; shuts down its side when there are no more.
-fn speak(mut stream: std::os::unix::net::UnixStream, readings: Vec<String>, line: &Manner, room: &SyncSender<()>, told: &Sender<Told>) {
+/// Says the readings, as many at a time as there are slots; shuts down its side when there are no
+/// more.
+fn speak(
+    mut stream: std::os::unix::net::UnixStream,
+    readings: Vec<String>,
+    line: &Manner,
+    room: &SyncSender<()>,
+    told: &Sender<Told>,
+) {
     let mut id = 0;
     let mut say = |reading: &[u8], skipped: u64| -> bool {
         id += 1;
@@ -148,7 +172,9 @@ fn speak(mut stream: std::os::unix::net::UnixStream, readings: Vec<String>, line
             return told.send(Told::TooLong(id, skipped + reading.len() as u64)).is_ok();
         }
         // Told before it is said, so that no answer comes before.
-        room.send(()).is_ok() && told.send(Told::Said).is_ok() && writeln!(stream, "{}", line.of(id, reading)).is_ok()
+        room.send(()).is_ok()
+            && told.send(Told::Said).is_ok()
+            && writeln!(stream, "{}", line.of(id, reading)).is_ok()
     };
     if readings.is_empty() {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, io::stdin());
@@ -174,7 +200,8 @@ fn speak(mut stream: std::os::unix::net::UnixStream, readings: Vec<String>, line
     let _gone = stream.shutdown(std::net::Shutdown::Write);
 }
 
-/// Reads a line, of one that is too long the beginning; how many bytes of it are left out, or nothing at the end.
+/// Reads a line, of one that is too long the beginning; how many bytes of it are left out, or
+/// nothing at the end.
 fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<Option<u64>> {
     text.clear();
     if input.take(READING_MOST as u64 + 2).read_until(b'\n', text)? == 0 {
@@ -197,7 +224,12 @@ fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<Option<
 }
 
 /// Hears what becomes of each, until all is said and answered.
-fn listen(connection: &mut Connection, slots: &Receiver<()>, sent: &Receiver<Told>, score: &mut Score<'_>) -> Result<(), Failure> {
+fn listen(
+    connection: &mut Connection,
+    slots: &Receiver<()>,
+    sent: &Receiver<Told>,
+    score: &mut Score<'_>,
+) -> Result<(), Failure> {
     let mut said = 0;
     loop {
         let how = match connection.hear() {
@@ -216,11 +248,19 @@ fn listen(connection: &mut Connection, slots: &Receiver<()>, sent: &Receiver<Tol
             match told {
                 Told::Said => said += 1,
                 Told::TooLong(id, bytes) => {
-                    let say = format!("it has {bytes} bytes; {READING_MOST} are the most that this command publishes");
+                    let say = format!(
+                        "it has {bytes} bytes; {READING_MOST} are the most that this command \
+                         publishes"
+                    );
                     score.fault(id, &Fault { code: "too_large".to_owned(), say })?;
                     said += 1;
                 }
-                Told::Unreadable(why) => return Err(Failure::new(UNAVAILABLE, format!("cannot read standard input: {why}"))),
+                Told::Unreadable(why) => {
+                    return Err(Failure::new(
+                        UNAVAILABLE,
+                        format!("cannot read standard input: {why}"),
+                    ));
+                }
             }
         }
         let Some(how) = how else { continue };
@@ -230,7 +270,10 @@ fn listen(connection: &mut Connection, slots: &Receiver<()>, sent: &Receiver<Tol
             return Ok(());
         }
         let peer = connection.peer();
-        return Err(Failure::new(UNAVAILABLE, format!("{peer} {how}; what became of {open} readings is not known")));
+        return Err(Failure::new(
+            UNAVAILABLE,
+            format!("{peer} {how}; what became of {open} readings is not known"),
+        ));
     }
 }
 
@@ -279,17 +322,24 @@ impl Score<'_> {
     fn fault(&mut self, id: u64, fault: &Fault) -> Result<(), Failure> {
         self.faults += 1;
         let failure = fault.clone().into_failure();
-        self.code = if self.code == 0 || failure.code != NOT_NOW { failure.code } else { self.code };
+        self.code =
+            if self.code == 0 || failure.code != NOT_NOW { failure.code } else { self.code };
         self.tell_fault(id, fault)
     }
 
     fn tell_fault(&mut self, id: u64, fault: &Fault) -> Result<(), Failure> {
         if self.json {
             let (code, say) = (json!(fault.code), json!(fault.say));
-            return self.print(&format!("{{\"reading\":{id},\"error\":{{\"code\":{code},\"say\":{say}}}}}\n"));
+            return self.print(&format!(
+                "{{\"reading\":{id},\"error\":{{\"code\":{code},\"say\":{say}}}}}\n"
+            ));
         }
         if self.faults <= FAULTS_TOLD {
-            let _unread = writeln!(io::stderr(), "peer: reading {id} was not published: {}", protocol::note::printable(&fault.say));
+            let _unread = writeln!(
+                io::stderr(),
+                "peer: reading {id} was not published: {}",
+                protocol::note::printable(&fault.say)
+            );
         }
         Ok(())
     }
@@ -297,8 +347,11 @@ impl Score<'_> {
     fn print(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         written.map_err(|error| {
-            let text =
-                if error.kind() == io::ErrorKind::BrokenPipe { String::new() } else { format!("cannot write to standard output: {error}") };
+            let text = if error.kind() == io::ErrorKind::BrokenPipe {
+                String::new()
+            } else {
+                format!("cannot write to standard output: {error}")
+            };
             Failure::new(crate::failure::UNSAID, text)
         })
     }
@@ -323,7 +376,14 @@ impl Score<'_> {
             return Ok(());
         }
         let peer = connection.peer();
-        Err(Failure::new(self.code, format!("{} of {} readings were not published by {peer}", self.faults, self.faults + self.done)))
+        Err(Failure::new(
+            self.code,
+            format!(
+                "{} of {} readings were not published by {peer}",
+                self.faults,
+                self.faults + self.done
+            ),
+        ))
     }
 }
 

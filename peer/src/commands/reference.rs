@@ -1,4 +1,5 @@
-//! `peer completions` and `peer man`: what shells and `man` want to know of the command, made from the command itself.
+//! `peer completions` and `peer man`: what shells and `man` want to know of the command, made from
+//! the command itself.
 
 use std::fs;
 use std::path::PathBuf;
@@ -47,7 +48,8 @@ pub fn man(request: &Man, command: Command) -> Result<(), Failure> {
     };
     fs::create_dir_all(folder).map_err(unwritable(folder))?;
     let name = command.get_name().to_owned();
-    let parts: Vec<Command> = command.get_subcommands().filter(|part| !part.is_hide_set()).cloned().collect();
+    let parts: Vec<Command> =
+        command.get_subcommands().filter(|part| !part.is_hide_set()).cloned().collect();
     for part in parts {
         let title = format!("{name}-{}", part.get_name());
         let path = folder.join(format!("{title}.1"));

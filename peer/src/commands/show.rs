@@ -28,7 +28,13 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for row in &self.rows {
             let mut line = String::new();
@@ -74,22 +80,46 @@ impl Lines {
                 if !left.is_empty() {
                     what.push(format!("{left} left"));
                 }
-                let what = if what.is_empty() { String::new() } else { format!(": {}", what.join(", ")) };
-                self.aside(&format!("view {}{what}; {} leads {}", number("view"), text("leader"), names(record, "members")))
+                let what =
+                    if what.is_empty() { String::new() } else { format!(": {}", what.join(", ")) };
+                self.aside(&format!(
+                    "view {}{what}; {} leads {}",
+                    number("view"),
+                    text("leader"),
+                    names(record, "members")
+                ))
             }
             "gap" => {
-                let to = record.get("to").and_then(Value::as_u64).map_or_else(|| "…".to_owned(), |to| format!("#{to}"));
-                self.aside(&format!("gap: #{} to {to} are missing here: {}", number("from"), text("why")))
+                let to = record
+                    .get("to")
+                    .and_then(Value::as_u64)
+                    .map_or_else(|| "…".to_owned(), |to| format!("#{to}"));
+                self.aside(&format!(
+                    "gap: #{} to {to} are missing here: {}",
+                    number("from"),
+                    text("why")
+                ))
             }
             "lost" => {
                 let (origin, from, to) = (text("origin"), number("from"), number("to"));
-                self.aside(&format!("#{}: readings {from} to {to} of {origin} are lost", number("seq")))
+                self.aside(&format!(
+                    "#{}: readings {from} to {to} of {origin} are lost",
+                    number("seq")
+                ))
             }
-            "diverged" => {
-                self.aside(&format!("#{} to #{} above are not what the group has there; that follows", number("from"), number("to")))
+            "diverged" => self.aside(&format!(
+                "#{} to #{} above are not what the group has there; that follows",
+                number("from"),
+                number("to")
+            )),
+            "merged" => {
+                self.aside(&format!("the group has merged into that of {}", text("leader")))
             }
-            "merged" => self.aside(&format!("the group has merged into that of {}", text("leader"))),
-            "repeat" => self.aside(&format!("#{} to #{} hold readings that were delivered before", number("seq"), number("last"))),
+            "repeat" => self.aside(&format!(
+                "#{} to #{} hold readings that were delivered before",
+                number("seq"),
+                number("last")
+            )),
             other => self.aside(&format!("a record of an unknown kind: {other}")),
         }
     }
@@ -101,7 +131,8 @@ impl Lines {
         let origin = text("origin").unwrap_or_default();
         let (sensor, what) = match record.get("fields").and_then(Value::as_object) {
             Some(fields) => {
-                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {}", word(value))).collect();
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, value)| format!("{name} {}", word(value))).collect();
                 (text("sensor").unwrap_or(origin).to_owned(), fields.join("   "))
             }
             None => {
@@ -116,7 +147,11 @@ impl Lines {
 
     fn aside(&self, text: &str) -> String {
         let text = printable(text).replace('\n', "\\n");
-        if self.is_coloured { format!("\u{1b}[33m— {text} —\u{1b}[0m") } else { format!("— {text} —") }
+        if self.is_coloured {
+            format!("\u{1b}[33m— {text} —\u{1b}[0m")
+        } else {
+            format!("— {text} —")
+        }
     }
 
     fn dim(&self, text: &str) -> String {
@@ -125,7 +160,10 @@ impl Lines {
 
     /// The time of day.
     fn time(&self, stamp: &str) -> String {
-        let Ok(at) = OffsetDateTime::parse(stamp, &time::format_description::well_known::Rfc3339) else { return stamp.to_owned() };
+        let Ok(at) = OffsetDateTime::parse(stamp, &time::format_description::well_known::Rfc3339)
+        else {
+            return stamp.to_owned();
+        };
         let at = at.to_offset(self.offset);
         format!("{:02}:{:02}:{:02}.{:03}", at.hour(), at.minute(), at.second(), at.millisecond())
     }

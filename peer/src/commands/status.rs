@@ -15,7 +15,8 @@ pub struct Request {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Print nothing, and end with 0 only if the peer is in a group and not blocked (else with 75, and the reason)
+    /// Print nothing, and end with 0 only if the peer is in a group and not blocked (else with 75,
+    /// and the reason)
     #[arg(long, conflicts_with = "json")]
     ready: bool,
 }
@@ -30,7 +31,9 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     if request.ready {
         return match report.not_ready() {
             None => Ok(()),
-            Some(why) => Err(Failure::new(NOT_NOW, format!("{} is not ready: {why}", report.status.peer_id))),
+            Some(why) => {
+                Err(Failure::new(NOT_NOW, format!("{} is not ready: {why}", report.status.peer_id)))
+            }
         };
     }
     let text = if request.json {

@@ -70,11 +70,15 @@ enum Format {
 /// Follows.
 ///
 /// # Errors
-/// [`Failure`]: nobody answers, the request cannot be understood, or nothing can be printed any more.
+/// [`Failure`]: nobody answers, the request cannot be understood, or nothing can be printed any
+/// more.
 pub fn run(request: &Request) -> Result<(), Failure> {
     let format = if request.json { Format::Json } else { request.format.unwrap_or_default() };
     // The offset of the local time can be had only while there is one thread.
-    let lines = Lines::new(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+    let lines = Lines::new(
+        io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    );
     let mut place = first_place(request)?;
     let stop = Stop::on_signals()?;
     let mut connection = request.whom.connect()?;
@@ -100,9 +104,13 @@ pub fn run(request: &Request) -> Result<(), Failure> {
             }
             Ok(How::Gone { next }) => {
                 if request.no_follow {
-                    return Err(Failure::new(UNAVAILABLE, format!("{peer} has stopped before all was told")));
+                    return Err(Failure::new(
+                        UNAVAILABLE,
+                        format!("{peer} has stopped before all was told"),
+                    ));
                 }
-                place = next.or_else(|| tail.place()).or_else(|| tail.begin.take()).unwrap_or(place);
+                place =
+                    next.or_else(|| tail.place()).or_else(|| tail.begin.take()).unwrap_or(place);
                 let Some(back) = wait_for(&peer, &stop) else { return tail.say_end() };
                 connection = back;
             }
@@ -123,8 +131,14 @@ fn first_place(request: &Request) -> Result<Value, Failure> {
         Some("start") => Ok(json!("start")),
         Some("now") => Ok(json!("now")),
         Some(place) => {
-            let parts = place.rsplit_once('/').and_then(|(log, seq)| Some((log, seq.parse::<u64>().ok()?)));
-            let wrong = || format!("--from {place}: give start, now, or a log and a position in it, such as 1.attic#5/1814");
+            let parts =
+                place.rsplit_once('/').and_then(|(log, seq)| Some((log, seq.parse::<u64>().ok()?)));
+            let wrong = || {
+                format!(
+                    "--from {place}: give start, now, or a log and a position in it, such as \
+                     1.attic#5/1814"
+                )
+            };
             let (log, seq) = parts.ok_or_else(|| Failure::new(USAGE, wrong()))?;
             Ok(json!({ "log": log, "seq": seq }))
         }
@@ -133,7 +147,8 @@ fn first_place(request: &Request) -> Result<Value, Failure> {
 
 fn subscribe(request: &Request, from: &Value, left: Option<u64>) -> String {
     let mut keys = Map::new();
-    let mut put = |key: &str, value: Option<Value>| value.map(|value| keys.insert(key.to_owned(), value));
+    let mut put =
+        |key: &str, value: Option<Value>| value.map(|value| keys.insert(key.to_owned(), value));
     put("id", Some(json!(1)));
     put("do", Some(json!("subscribe")));
     put("from", Some(from.clone()));
@@ -174,8 +189,16 @@ struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    fn follow(&mut self, connection: &mut Connection, request: &str, stop: &Stop) -> Result<How, Broken> {
-        let unset = connection.set_patience(None).and_then(|()| connection.speaker()).map(|stream| stop.hang_up(stream));
+    fn follow(
+        &mut self,
+        connection: &mut Connection,
+        request: &str,
+        stop: &Stop,
+    ) -> Result<How, Broken> {
+        let unset = connection
+            .set_patience(None)
+            .and_then(|()| connection.speaker())
+            .map(|stream| stop.hang_up(stream));
         if unset.and_then(|()| connection.say(request)).is_err() {
             return Ok(if stop.is_set() { How::Stopped } else { How::Gone { next: None } });
         }
@@ -188,7 +211,8 @@ impl Tail<'_> {
                 _ if stop.is_set() => return Ok(How::Stopped),
                 Ok(None) | Err(_) => return Ok(How::Gone { next: None }),
             };
-            if let Some(record) = line.strip_prefix(RECORD).and_then(|line| line.strip_suffix(b"}")) {
+            if let Some(record) = line.strip_prefix(RECORD).and_then(|line| line.strip_suffix(b"}"))
+            {
                 self.print(record).map_err(Broken::Output)?;
                 continue;
             }
@@ -202,7 +226,9 @@ impl Tail<'_> {
             let Some(why) = answer.end else { continue };
             let next = answer.log.zip(answer.next).map(|(log, seq)| at(log, seq, answer.epoch));
             return Ok(match (why.as_str(), next) {
-                ("too_slow", Some(next)) => How::TooSlow { next, why: answer.say.unwrap_or_default() },
+                ("too_slow", Some(next)) => {
+                    How::TooSlow { next, why: answer.say.unwrap_or_default() }
+                }
                 ("stopping", next) => How::Gone { next },
                 _ => How::Done,
             });
@@ -212,7 +238,9 @@ impl Tail<'_> {
     fn print(&mut self, record: &[u8]) -> io::Result<()> {
         let is_reading = record.starts_with(br#"{"kind":"reading""#);
         self.readings += u64::from(is_reading);
-        if !record.starts_with(br#"{"kind":"diverged""#) && !record.starts_with(br#"{"kind":"merged""#) {
+        if !record.starts_with(br#"{"kind":"diverged""#)
+            && !record.starts_with(br#"{"kind":"merged""#)
+        {
             self.last.clear();
             self.last.extend_from_slice(record);
         }
@@ -223,7 +251,9 @@ impl Tail<'_> {
         if self.format == Format::Influx && !is_reading {
             return Ok(());
         }
-        let Ok(record) = serde_json::from_slice::<Map<String, Value>>(record) else { return Ok(()) };
+        let Ok(record) = serde_json::from_slice::<Map<String, Value>>(record) else {
+            return Ok(());
+        };
         let line = match self.format {
             Format::Text | Format::Json => self.lines.line(&record),
             Format::Influx => influx::line(&record),
@@ -244,14 +274,19 @@ impl Tail<'_> {
             kind: String,
         }
         let At { log, epoch, seq, last, to, kind } = serde_json::from_slice(&self.last).ok()?;
-        // A gap counts positions from its begin to its end; `to` of a lost reading is a number of its origin's.
+        // A gap counts positions from its begin to its end; `to` of a lost reading is a number of
+        // its origin's.
         let seq = if kind == "gap" { to } else { last.or(seq) }? + 1;
         Some(at(log, seq, epoch))
     }
 
     /// What was reached, when somebody ends it; that is no failure.
     fn say_end(&self) -> Result<(), Failure> {
-        let at = self.place().and_then(|place| place["seq"].as_u64()).map(|next| format!(", up to #{}", next - 1)).unwrap_or_default();
+        let at = self
+            .place()
+            .and_then(|place| place["seq"].as_u64())
+            .map(|next| format!(", up to #{}", next - 1))
+            .unwrap_or_default();
         note(&format!("{} readings{at}.", self.readings));
         Ok(())
     }
@@ -268,7 +303,12 @@ struct Begin {
 /// A position, as the socket takes it; `epoch` is that of what stands before it.
 fn at(log: String, seq: u64, epoch: Option<String>) -> Value {
     let epoch = epoch.map(|epoch| ("epoch".to_owned(), json!(epoch)));
-    Value::Object([("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))].into_iter().chain(epoch).collect())
+    Value::Object(
+        [("log".to_owned(), json!(log)), ("seq".to_owned(), json!(seq))]
+            .into_iter()
+            .chain(epoch)
+            .collect(),
+    )
 }
 
 /// Waits until a peer of that name runs again; none where somebody presses Ctrl-C before.
@@ -293,7 +333,11 @@ fn note(text: &str) {
 }
 
 fn unsaid(error: &io::Error) -> Failure {
-    let text = if error.kind() == ErrorKind::BrokenPipe { String::new() } else { format!("cannot write to standard output: {error}") };
+    let text = if error.kind() == ErrorKind::BrokenPipe {
+        String::new()
+    } else {
+        format!("cannot write to standard output: {error}")
+    };
     Failure::new(UNSAID, text)
 }
 
@@ -309,13 +353,17 @@ struct Stopping {
 }
 
 impl Stop {
-    /// Ctrl-C and SIGTERM set it, and end what is waited for; a second one ends the process, and so does the first one if
-    /// nobody reads the output.
+    /// Ctrl-C and SIGTERM set it, and end what is waited for; a second one ends the process, and so
+    /// does the first one if nobody reads the output.
     fn on_signals() -> Result<Self, Failure> {
         let stop = Self::default();
         let set = stop.clone();
-        let failed = |error: io::Error| Failure::new(UNAVAILABLE, format!("cannot watch for signals: {error}"));
-        let mut signals = signal_hook::iterator::Signals::new(stdio::signals::heeded(&[SIGINT, SIGTERM]).signals).map_err(failed)?;
+        let failed = |error: io::Error| {
+            Failure::new(UNAVAILABLE, format!("cannot watch for signals: {error}"))
+        };
+        let mut signals =
+            signal_hook::iterator::Signals::new(stdio::signals::heeded(&[SIGINT, SIGTERM]).signals)
+                .map_err(failed)?;
         let watch = move || {
             for signal in signals.forever() {
                 if set.0.is_set.swap(true, Ordering::SeqCst) {

@@ -1,5 +1,5 @@
-//! `peer why`: who accused whom, on what evidence; why this one leads; why that one is not in the group; what happened to its
-//! last readings.
+//! `peer why`: who accused whom, on what evidence; why this one leads; why that one is not in the
+//! group; what happened to its last readings.
 
 use clap::Args;
 use protocol::id::PeerId;
@@ -31,7 +31,8 @@ pub fn run(request: &Request) -> Result<(), Failure> {
         say: Vec<String>,
     }
     let mut connection = request.whom.connect()?;
-    let about = request.about.as_ref().map(|peer| format!(",\"peer\":\"{peer}\"")).unwrap_or_default();
+    let about =
+        request.about.as_ref().map(|peer| format!(",\"peer\":\"{peer}\"")).unwrap_or_default();
     let asked = format!("\"do\":\"why\"{about}");
     if request.json {
         let text = connection.ask_raw(&asked)?;

@@ -22,14 +22,18 @@ pub(super) fn ok(id: &str, body: &str, out: &mut Vec<u8>) {
 pub(super) fn fault(id: Option<&str>, fault: &Fault, out: &mut Vec<u8>) {
     let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
     let Fault { code, say } = fault;
-    out.extend_from_slice(format!("{{{id}\"error\":{{\"code\":\"{code}\",\"say\":{}}}}}\n", text(say)).as_bytes());
+    out.extend_from_slice(
+        format!("{{{id}\"error\":{{\"code\":\"{code}\",\"say\":{}}}}}\n", text(say)).as_bytes(),
+    );
 }
 
 /// That a subscription is over: why, and where it would go on.
 pub(super) fn end(id: &str, why: &Fault, next: &str, out: &mut Vec<u8>) {
     let next = if next.is_empty() { String::new() } else { format!(",{next}") };
     let Fault { code, say } = why;
-    out.extend_from_slice(format!("{{\"id\":{id},\"end\":\"{code}\",\"say\":{}{next}}}\n", text(say)).as_bytes());
+    out.extend_from_slice(
+        format!("{{\"id\":{id},\"end\":\"{code}\",\"say\":{}{next}}}\n", text(say)).as_bytes(),
+    );
 }
 
 /// A text as JSON.

@@ -1,5 +1,6 @@
-//! Requests on their way to the loop. Questions and what changes something go separate ways, so that `status` is answered while
-//! readings wait for room. What waits is bounded by number and by bytes; who finds no room waits, and asks again.
+//! Requests on their way to the loop. Questions and what changes something go separate ways, so
+//! that `status` is answered while readings wait for room. What waits is bounded by number and by
+//! bytes; who finds no room waits, and asks again.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,7 +36,10 @@ impl Asks {
         let way = match &ask.what {
             What::Status | What::Survey | What::Members | What::Why(_) => &self.questions,
             What::Publish { payload, .. } => {
-                let others = shared.payload_bytes.load(Ordering::Relaxed).saturating_sub(payload.len() as u64);
+                let others = shared
+                    .payload_bytes
+                    .load(Ordering::Relaxed)
+                    .saturating_sub(payload.len() as u64);
                 if others >= PAYLOAD_BYTES_MAX {
                     return Err(ask);
                 }
@@ -54,7 +58,10 @@ impl Asks {
 impl Asked {
     /// The next request; of readings and other orders only where there is room for them.
     pub(super) fn next(&self, takes_orders: bool) -> Option<Ask> {
-        self.questions.try_recv().ok().or_else(|| if takes_orders { self.orders.try_recv().ok() } else { None })
+        self.questions
+            .try_recv()
+            .ok()
+            .or_else(|| if takes_orders { self.orders.try_recv().ok() } else { None })
     }
 }
 

@@ -19,11 +19,13 @@ pub(super) struct Client {
     written: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// Set once the other end reads nothing more. What it has asked for before is done, although it does not hear of it.
+    /// Set once the other end reads nothing more. What it has asked for before is done, although it
+    /// does not hear of it.
     pub(super) hung_up: bool,
     /// Set once the other end has said all that it has to say.
     ended: bool,
-    /// Set once nothing more is to be read, and the connection is closed when everything is written.
+    /// Set once nothing more is to be read, and the connection is closed when everything is
+    /// written.
     pub(super) closing: bool,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
     /// Which of them comes first.
@@ -37,7 +39,8 @@ pub(super) struct Client {
     pub(super) active_at: Instant,
 }
 
-/// Bytes that were read, as lines. Each byte is searched and moved once, however slowly or finely a client cuts its lines.
+/// Bytes that were read, as lines. Each byte is searched and moved once, however slowly or finely a
+/// client cuts its lines.
 #[derive(Debug)]
 struct Input {
     bytes: Vec<u8>,
@@ -167,7 +170,8 @@ impl Client {
                 Ok(count) => self.input.add(&chunk[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                // It was closed before all was read that it has been sent, if only the greeting. What it had said came before.
+                // It was closed before all was read that it has been sent, if only the greeting.
+                // What it had said came before.
                 Err(_) => (self.ended, self.hung_up) = (true, true),
             }
             if !self.readable || self.ended || self.input.rest() > self.input.most {
@@ -196,7 +200,8 @@ impl Client {
         !self.closing && !self.is_full() && self.postponed.is_none()
     }
 
-    /// How many bytes stand behind the last end of a line, once its writer has gone; they are forgotten.
+    /// How many bytes stand behind the last end of a line, once its writer has gone; they are
+    /// forgotten.
     pub(super) fn take_torn(&mut self) -> Option<u64> {
         let left = self.input.skipped.unwrap_or(0) + self.input.rest() as u64;
         if !self.ended || left == 0 || self.input.has_line() {
@@ -212,12 +217,15 @@ impl Client {
         let is_written = self.output.is_empty();
         let asks_no_more = self.ended && !self.input.has_line() && self.postponed.is_none();
         let awaits_nothing = self.open.is_empty() && self.subscriptions.is_empty();
-        asks_no_more && self.hung_up || is_written && (self.closing || asks_no_more && awaits_nothing)
+        asks_no_more && self.hung_up
+            || is_written && (self.closing || asks_no_more && awaits_nothing)
     }
 
     /// Whether it has so much to be answered that nothing more is read from it.
     pub(super) fn is_full(&self) -> bool {
-        self.open.len() >= OPEN_MAX || self.questions >= QUESTIONS_MAX || self.output.len() - self.written > ANSWERS_MAX
+        self.open.len() >= OPEN_MAX
+            || self.questions >= QUESTIONS_MAX
+            || self.output.len() - self.written > ANSWERS_MAX
     }
 
     /// A request is passed on.
@@ -293,8 +301,12 @@ impl Client {
 
 /// Whom the kernel says that this is; for messages about connections that go wrong.
 pub(super) fn who(stream: &UnixStream) -> String {
-    let credentials = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials);
-    credentials.map_or_else(|_| "a client".to_owned(), |who| format!("process {} of user {}", who.pid(), who.uid()))
+    let credentials =
+        nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials);
+    credentials.map_or_else(
+        |_| "a client".to_owned(),
+        |who| format!("process {} of user {}", who.pid(), who.uid()),
+    )
 }
 
 /// The bytes of one read.

@@ -1,8 +1,9 @@
 //! Who waits to hear what becomes of which reading.
 //!
-//! A publisher hears that its reading is accepted (it has its number), ordered (it stands in the log) and safe (it is stable), up to
-//! the one that it asked for; or that it is lost. A publisher that gives its reading a token may say the same again, over another
-//! connection too, and the reading is published once.
+//! A publisher hears that its reading is accepted (it has its number), ordered (it stands in the
+//! log) and safe (it is stable), up to the one that it asked for; or that it is lost. A publisher
+//! that gives its reading a token may say the same again, over another connection too, and the
+//! reading is published once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -48,7 +49,8 @@ struct Fate {
 }
 
 impl Confirmations {
-    /// Answers whoever publishes something again under a token that is known; gives the asker back where it is not.
+    /// Answers whoever publishes something again under a token that is known; gives the asker back
+    /// where it is not.
     pub fn repeat(&mut self, token: &str, to: Asker, wait: Wait, door: &Door) -> Option<Asker> {
         let Some(fate) = self.tokens.get(token) else {
             let Some(line) = self.earlier.get(token) else { return Some(to) };
@@ -67,10 +69,21 @@ impl Confirmations {
         let is_last = wait <= reached;
         let waiting = self.waiting.get(&fate.oseq).map_or(0, Vec::len);
         if !is_last && waiting >= REPEATS_MOST {
-            door.refuse(to, Fault::new("busy", "that reading is waited for by as many requests as may be; ask again in a while"));
+            door.refuse(
+                to,
+                Fault::new(
+                    "busy",
+                    "that reading is waited for by as many requests as \
+                                                may be; ask again in a while",
+                ),
+            );
             return None;
         }
-        door.answer(to.clone(), body(reached, fate.inc, fate.oseq, fate.place.as_ref(), true), is_last);
+        door.answer(
+            to.clone(),
+            body(reached, fate.inc, fate.oseq, fate.place.as_ref(), true),
+            is_last,
+        );
         if !is_last {
             self.waiting.entry(fate.oseq).or_default().push(Waiting { to, wait });
         }
@@ -78,14 +91,22 @@ impl Confirmations {
     }
 
     /// A reading has its number.
-    pub fn accept(&mut self, (inc, oseq): (Incarnation, Oseq), to: Asker, wait: Wait, token: Option<String>, door: &Door) {
+    pub fn accept(
+        &mut self,
+        (inc, oseq): (Incarnation, Oseq),
+        to: Asker,
+        wait: Wait,
+        token: Option<String>,
+        door: &Door,
+    ) {
         let is_last = wait == Wait::Accepted;
         door.answer(to.clone(), body(Wait::Accepted, inc, oseq, None, false), is_last);
         if !is_last {
             self.waiting.entry(oseq).or_default().push(Waiting { to, wait });
         }
         if let Some(token) = token {
-            let fate = Fate { inc, oseq, is_ordered: false, place: None, is_safe: false, is_lost: false };
+            let fate =
+                Fate { inc, oseq, is_ordered: false, place: None, is_safe: false, is_lost: false };
             self.changes.push(fate.line(&token));
             self.remember(token, fate);
         }
@@ -93,7 +114,8 @@ impl Confirmations {
 
     /// A reading with a token was not taken.
     pub fn refuse(&mut self, token: Option<String>) {
-        self.changes.extend(token.map(|token| Line { is: tokens::Fate::Refused, ..Line::begun(&token) }));
+        self.changes
+            .extend(token.map(|token| Line { is: tokens::Fate::Refused, ..Line::begun(&token) }));
     }
 
     /// What earlier lives of this peer have stored.
@@ -121,7 +143,9 @@ impl Confirmations {
     /// Readings that have numbers are this peer's under another incarnation.
     pub fn on_renumbered(&mut self, inc: Incarnation, first: Oseq, last: Oseq, door: &Door) {
         for (oseq, waiting) in self.waiting.range(first..=last) {
-            waiting.iter().for_each(|one| door.answer(one.to.clone(), body(Wait::Accepted, inc, *oseq, None, false), false));
+            waiting.iter().for_each(|one| {
+                door.answer(one.to.clone(), body(Wait::Accepted, inc, *oseq, None, false), false)
+            });
         }
         for token in self.unsettled.range(first..=last).map(|(_, token)| token) {
             self.tokens.entry(token.clone()).and_modify(|fate| fate.inc = inc);
@@ -129,7 +153,14 @@ impl Confirmations {
     }
 
     /// Some are ordered, or safe.
-    pub fn on_published(&mut self, inc: Incarnation, (first, last): (Oseq, Oseq), from: Option<&Place>, outcome: Outcome, door: &Door) {
+    pub fn on_published(
+        &mut self,
+        inc: Incarnation,
+        (first, last): (Oseq, Oseq),
+        from: Option<&Place>,
+        outcome: Outcome,
+        door: &Door,
+    ) {
         let reached = match outcome {
             Outcome::Ordered => Wait::Ordered,
             Outcome::Stable => Wait::Safe,
@@ -139,7 +170,11 @@ impl Confirmations {
         for (oseq, waiting) in self.waiting.range_mut(first..=last) {
             waiting.retain(|one| {
                 let is_last = one.wait <= reached;
-                door.answer(one.to.clone(), body(reached, inc, *oseq, place(*oseq).as_ref(), false), is_last);
+                door.answer(
+                    one.to.clone(),
+                    body(reached, inc, *oseq, place(*oseq).as_ref(), false),
+                    is_last,
+                );
                 !is_last
             });
             if waiting.is_empty() {
@@ -179,7 +214,8 @@ impl Confirmations {
 
     /// Nothing more will be heard of these.
     fn settle(&mut self, first: Oseq, last: Oseq) {
-        let settled: Vec<Oseq> = self.unsettled.range(first..=last).map(|(oseq, _)| *oseq).collect();
+        let settled: Vec<Oseq> =
+            self.unsettled.range(first..=last).map(|(oseq, _)| *oseq).collect();
         for oseq in settled {
             self.unsettled.remove(&oseq);
         }
@@ -202,15 +238,22 @@ fn repeat_earlier(line: &Line, to: Asker, wait: Wait, door: &Door) {
         let is = if reached == Wait::Safe { "safe" } else { "ordered" };
         let (log, epoch, seq) = (&line.log, &line.epoch, &line.seq);
         let place = log.as_ref().zip(epoch.as_ref()).zip(*seq);
-        let place = place.map_or_else(String::new, |((log, epoch), seq)| format!(",\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq}"));
+        let place = place.map_or_else(String::new, |((log, epoch), seq)| {
+            format!(",\"log\":\"{log}\",\"epoch\":\"{epoch}\",\"seq\":{seq}")
+        });
         let is_last = wait <= reached;
-        door.answer(to.clone(), format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place},\"again\":true}}"), is_last);
+        door.answer(
+            to.clone(),
+            format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place},\"again\":true}}"),
+            is_last,
+        );
         if is_last {
             return;
         }
     }
     let say = format!(
-        "this token was used in an earlier life of this peer, for {name}, and that life has not stored whether it got as far as you ask; \
+        "this token was used in an earlier life of this peer, for {name}, and that life has not \
+         stored whether it got as far as you ask; \
          look for it in the log, and say it again with another token if it is not there"
     );
     door.refuse(to, Fault::new("unknown_fate", say));
@@ -241,7 +284,8 @@ impl Fate {
 fn lost() -> Fault {
     Fault::new(
         "lost",
-        "the reading is lost: it was ordered by a side of a partition that gave way, and was not kept long enough to be sent again",
+        "the reading is lost: it was ordered by a side of a partition that gave way, and was not \
+         kept long enough to be sent again",
     )
 }
 
@@ -251,8 +295,9 @@ fn body(reached: Wait, inc: Incarnation, oseq: Oseq, place: Option<&Place>, agai
         Wait::Ordered => "ordered",
         Wait::Safe => "safe",
     };
-    let place = place
-        .map_or_else(String::new, |Place { log, epoch, seq }| format!(",\"log\":\"{log}\",\"epoch\":\"{}\",\"seq\":{seq}", full(epoch)));
+    let place = place.map_or_else(String::new, |Place { log, epoch, seq }| {
+        format!(",\"log\":\"{log}\",\"epoch\":\"{}\",\"seq\":{seq}", full(epoch))
+    });
     let again = if again { ",\"again\":true" } else { "" };
     format!("{{\"is\":\"{is}\",\"inc\":\"{inc}\",\"oseq\":{oseq}{place}{again}}}")
 }
@@ -269,7 +314,9 @@ mod tests {
     use protocol::id::Seq;
     use protocol::seam::Outcome;
 
-    use super::{Asker, Confirmations, Incarnation, Oseq, Place, REPEATS_MOST, TOKENS_MOST, Wait, tokens};
+    use super::{
+        Asker, Confirmations, Incarnation, Oseq, Place, REPEATS_MOST, TOKENS_MOST, Wait, tokens,
+    };
     use crate::door::fixtures::{epoch, log};
     use crate::door::{Door, Word};
 
@@ -290,7 +337,12 @@ mod tests {
                 let body: serde_json::Value = serde_json::from_str(&body).unwrap();
                 let at = body["seq"].as_u64().map(|seq| format!("@{seq}")).unwrap_or_default();
                 let again = if body["again"] == true { " again" } else { "" };
-                format!("{}:{}{at}{again}{}", to.id, body["is"].as_str().unwrap(), if is_last { "." } else { "" })
+                format!(
+                    "{}:{}{at}{again}{}",
+                    to.id,
+                    body["is"].as_str().unwrap(),
+                    if is_last { "." } else { "" }
+                )
             }
             Word::Fault(to, fault) => format!("{}:{}.", to.id, fault.code),
             other => format!("{other:?}"),
@@ -313,11 +365,29 @@ mod tests {
             confirmations.accept((INC, Oseq(id)), asker(id), wait, None, &door);
         }
         assert_eq!(said(&door), "1:accepted. 2:accepted 3:accepted");
-        confirmations.on_published(INC, (Oseq(1), Oseq(3)), Some(&place(1)), Outcome::Ordered, &door);
+        confirmations.on_published(
+            INC,
+            (Oseq(1), Oseq(3)),
+            Some(&place(1)),
+            Outcome::Ordered,
+            &door,
+        );
         assert_eq!(said(&door), "2:ordered@102. 3:ordered@103");
-        confirmations.on_published(INC, (Oseq(1), Oseq(3)), Some(&place(1)), Outcome::Stable, &door);
+        confirmations.on_published(
+            INC,
+            (Oseq(1), Oseq(3)),
+            Some(&place(1)),
+            Outcome::Stable,
+            &door,
+        );
         assert_eq!(said(&door), "3:safe@103.");
-        confirmations.on_published(INC, (Oseq(1), Oseq(3)), Some(&place(1)), Outcome::Stable, &door);
+        confirmations.on_published(
+            INC,
+            (Oseq(1), Oseq(3)),
+            Some(&place(1)),
+            Outcome::Stable,
+            &door,
+        );
         assert_eq!(said(&door), "", "nothing is answered twice");
         assert!(confirmations.waiting.is_empty());
         confirmations.accept((INC, Oseq(4)), asker(4), Wait::Safe, None, &door);
@@ -329,16 +399,30 @@ mod tests {
     fn a_token_that_is_known_is_answered_and_not_published() {
         let (_folder, door) = door();
         let mut confirmations = Confirmations::default();
-        let repeat = |confirmations: &mut Confirmations, id: u64, wait| confirmations.repeat("t", asker(id), wait, &door).is_none();
+        let repeat = |confirmations: &mut Confirmations, id: u64, wait| {
+            confirmations.repeat("t", asker(id), wait, &door).is_none()
+        };
         assert!(!repeat(&mut confirmations, 1, Wait::Safe));
         confirmations.accept((INC, Oseq(1)), asker(1), Wait::Safe, Some("t".to_owned()), &door);
         // While the first still waits.
         assert!(repeat(&mut confirmations, 2, Wait::Ordered));
         assert_eq!(said(&door), "1:accepted 2:accepted again");
-        confirmations.on_published(INC, (Oseq(1), Oseq(1)), Some(&place(1)), Outcome::Ordered, &door);
+        confirmations.on_published(
+            INC,
+            (Oseq(1), Oseq(1)),
+            Some(&place(1)),
+            Outcome::Ordered,
+            &door,
+        );
         assert!(repeat(&mut confirmations, 3, Wait::Safe));
         assert_eq!(said(&door), "1:ordered@101 2:ordered@101. 3:ordered@101 again");
-        confirmations.on_published(INC, (Oseq(1), Oseq(1)), Some(&place(1)), Outcome::Stable, &door);
+        confirmations.on_published(
+            INC,
+            (Oseq(1), Oseq(1)),
+            Some(&place(1)),
+            Outcome::Stable,
+            &door,
+        );
         assert!(repeat(&mut confirmations, 4, Wait::Safe));
         assert_eq!(said(&door), "1:safe@101. 3:safe@101. 4:safe@101 again.");
     }
@@ -351,9 +435,18 @@ mod tests {
         confirmations.on_published(INC, (Oseq(1), Oseq(1)), None, Outcome::Ordered, &door);
         assert!(confirmations.repeat("t", asker(2), Wait::Ordered, &door).is_none());
         assert_eq!(said(&door), "1:accepted 1:ordered 2:ordered again.");
-        assert_eq!(confirmations.take_changes().last().map(|line| (line.is, line.seq)), Some((tokens::Fate::Ordered, None)));
+        assert_eq!(
+            confirmations.take_changes().last().map(|line| (line.is, line.seq)),
+            Some((tokens::Fate::Ordered, None))
+        );
         // Another log has it at a place, and then it is gone from there, too.
-        confirmations.on_published(INC, (Oseq(1), Oseq(1)), Some(&place(1)), Outcome::Ordered, &door);
+        confirmations.on_published(
+            INC,
+            (Oseq(1), Oseq(1)),
+            Some(&place(1)),
+            Outcome::Ordered,
+            &door,
+        );
         confirmations.on_published(INC, (Oseq(1), Oseq(1)), None, Outcome::Stable, &door);
         assert!(confirmations.repeat("t", asker(3), Wait::Safe, &door).is_none());
         assert_eq!(said(&door), "1:ordered@101 1:safe. 3:safe again.");
@@ -374,13 +467,22 @@ mod tests {
         let (_folder, door) = door();
         let mut confirmations = Confirmations::default();
         for id in 1..=TOKENS_MOST as u64 + 1 {
-            confirmations.accept((INC, Oseq(id)), asker(id), Wait::Accepted, Some(id.to_string()), &door);
+            confirmations.accept(
+                (INC, Oseq(id)),
+                asker(id),
+                Wait::Accepted,
+                Some(id.to_string()),
+                &door,
+            );
         }
         assert_eq!(
             (confirmations.tokens.len(), confirmations.order.len(), confirmations.unsettled.len()),
             (TOKENS_MOST, TOKENS_MOST, TOKENS_MOST)
         );
-        assert!(confirmations.repeat("1", asker(1), Wait::Accepted, &door).is_some(), "the oldest is forgotten");
+        assert!(
+            confirmations.repeat("1", asker(1), Wait::Accepted, &door).is_some(),
+            "the oldest is forgotten"
+        );
         assert!(confirmations.repeat("2", asker(1), Wait::Accepted, &door).is_none());
         for _ in 0..=REPEATS_MOST {
             assert!(confirmations.repeat("9", asker(1), Wait::Safe, &door).is_none());

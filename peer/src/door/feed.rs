@@ -1,4 +1,5 @@
-//! What is delivered, for the page: the same records as on the socket, without the lines round them.
+//! What is delivered, for the page: the same records as on the socket, without the lines round
+//! them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,16 +62,25 @@ impl Feed {
             Begin::Since(at) => From::Since(at),
             Begin::Behind(log, seq, epoch) => From::Position(Place { log, seq: seq.next(), epoch }),
         };
-        let asked = Subscribe { from, until: None, count: None, filter: Arc::new(Filter::default()) };
+        let asked =
+            Subscribe { from, until: None, count: None, filter: Arc::new(Filter::default()) };
         Self { subscription: Subscription::new(ID, asked, past.history, now), lines: Vec::new() }
     }
 
     /// Takes the next records, some `room` bytes of them, and hands each on as JSON.
-    pub(crate) fn take(&mut self, past: &mut Past<'_>, now: Instant, room: usize, mut hand_on: impl FnMut(&[u8])) -> Flow {
+    pub(crate) fn take(
+        &mut self,
+        past: &mut Past<'_>,
+        now: Instant,
+        room: usize,
+        mut hand_on: impl FnMut(&[u8]),
+    ) -> Flow {
         self.lines.clear();
         let step = self.subscription.pump(past.history, past.renderer, now, &mut self.lines, room);
         for line in self.lines.split(|byte| *byte == b'\n') {
-            if let Some(record) = line.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(BEHIND)) {
+            if let Some(record) =
+                line.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(BEHIND))
+            {
                 hand_on(record);
             }
         }

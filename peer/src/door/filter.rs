@@ -1,7 +1,7 @@
 //! Which records a subscription wants: by kind, by sensor, by origin.
 //!
-//! Subscriptions that want the same share one filter ([`Filters`]), and it keeps what it has found out: a delivery of which
-//! nothing is wanted is looked at once, however many follow.
+//! Subscriptions that want the same share one filter ([`Filters`]), and it keeps what it has found
+//! out: a delivery of which nothing is wanted is looked at once, however many follow.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,7 +33,9 @@ impl Filters {
     /// Gives back the filter, or an equal one that another subscription has already.
     pub(super) fn share(&mut self, filter: Arc<Filter>) -> Arc<Filter> {
         self.all.retain(|known| known.strong_count() > 0);
-        if let Some(same) = self.all.iter().filter_map(Weak::upgrade).find(|known| known.wants_same(&filter)) {
+        if let Some(same) =
+            self.all.iter().filter_map(Weak::upgrade).find(|known| known.wants_same(&filter))
+        {
             return same;
         }
         self.all.push(Arc::downgrade(&filter));
@@ -94,17 +96,27 @@ impl Names {
 }
 
 impl Filter {
-    /// Of these kinds (all where none are named), and of readings those whose sensor and origin match the patterns.
+    /// Of these kinds (all where none are named), and of readings those whose sensor and origin
+    /// match the patterns.
     ///
     /// # Errors
     /// What is wrong with a pattern.
-    pub(super) fn new(kinds: Option<Vec<Kind>>, sensor: Option<&str>, origin: Option<&str>) -> Result<Self, String> {
+    pub(super) fn new(
+        kinds: Option<Vec<Kind>>,
+        sensor: Option<&str>,
+        origin: Option<&str>,
+    ) -> Result<Self, String> {
         let glob = |key: &str, pattern: &str| {
             // A longer one may become a machine that is larger than the library makes.
             if pattern.len() > PATTERN_MAX {
-                return Err(format!("{key}: the pattern has {} bytes; {PATTERN_MAX} are the most", pattern.len()));
+                return Err(format!(
+                    "{key}: the pattern has {} bytes; {PATTERN_MAX} are the most",
+                    pattern.len()
+                ));
             }
-            let glob = Glob::new(pattern).map_err(|error| format!("{key}: {error}; * stands for any text, ? for one character"))?;
+            let glob = Glob::new(pattern).map_err(|error| {
+                format!("{key}: {error}; * stands for any text, ? for one character")
+            })?;
             Ok::<_, String>(glob.compile_matcher())
         };
         let sensor = sensor.map(|pattern| glob("sensor", pattern)).transpose()?;
@@ -115,24 +127,34 @@ impl Filter {
             kinds
         });
         let sensor = sensor.map(|pattern| Names { pattern, known: Mutex::default() });
-        Ok(Self { kinds, sensor, origin: origin.map(|pattern| glob("origin", pattern)).transpose()?, unwanted: Mutex::default() })
+        Ok(Self {
+            kinds,
+            sensor,
+            origin: origin.map(|pattern| glob("origin", pattern)).transpose()?,
+            unwanted: Mutex::default(),
+        })
     }
 
     fn wants_same(&self, other: &Self) -> bool {
         let pattern = |glob: Option<&GlobMatcher>| glob.map(|glob| glob.glob().glob().to_owned());
         let sensor = |filter: &Self| pattern(filter.sensor.as_ref().map(|names| &names.pattern));
-        self.kinds == other.kinds && sensor(self) == sensor(other) && pattern(self.origin.as_ref()) == pattern(other.origin.as_ref())
+        self.kinds == other.kinds
+            && sensor(self) == sensor(other)
+            && pattern(self.origin.as_ref()) == pattern(other.origin.as_ref())
     }
 
-    /// Finds the first delivery at or behind `from` of which it may want a record. Where there is none, this is the end of the
-    /// history. It looks at `most` deliveries that it has not looked at before, and stops there.
+    /// Finds the first delivery at or behind `from` of which it may want a record. Where there is
+    /// none, this is the end of the history. It looks at `most` deliveries that it has not looked
+    /// at before, and stops there.
     pub(super) fn skip(&self, history: &History, from: u64, most: u64) -> u64 {
         let mut unwanted = self.unwanted.lock().unwrap_or_else(PoisonError::into_inner);
         if from < unwanted.start || from > unwanted.end {
             *unwanted = from..from;
         }
         let last = unwanted.end.saturating_add(most);
-        while unwanted.end < last && history.item(unwanted.end).is_some_and(|item| !self.may_want(item)) {
+        while unwanted.end < last
+            && history.item(unwanted.end).is_some_and(|item| !self.may_want(item))
+        {
             unwanted.end += 1;
         }
         unwanted.end
@@ -182,7 +204,11 @@ mod tests {
         let one = filters.share(filter(&[Kind::View, Kind::Gap], Some("s*"), None));
         let same = filters.share(filter(&[Kind::Gap, Kind::View, Kind::Gap], Some("s*"), None));
         assert!(Arc::ptr_eq(&one, &same));
-        for other in [filter(&[], Some("s*"), None), filter(&[Kind::View, Kind::Gap], Some("s"), None), filter(&[], None, Some("s*"))] {
+        for other in [
+            filter(&[], Some("s*"), None),
+            filter(&[Kind::View, Kind::Gap], Some("s"), None),
+            filter(&[], None, Some("s*")),
+        ] {
             assert!(!Arc::ptr_eq(&one, &filters.share(other)));
         }
         drop((one, same));
@@ -192,7 +218,10 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_is_passed_by_wherever_somebody_begins() {
-        let history = history(4, vec![run("a", 1, 1..=4), run("a", 1, 5..=6), gap(7, 9), run("a", 2, 10..=10)]);
+        let history = history(
+            4,
+            vec![run("a", 1, 1..=4), run("a", 1, 5..=6), gap(7, 9), run("a", 2, 10..=10)],
+        );
         let skip = |filter: &Filter, from: u64, most: u64| filter.skip(&history, from, most);
         let gaps = filter(&[Kind::Gap], None, None);
         let even = filter(&[Kind::Reading], Some("s[0]"), None);

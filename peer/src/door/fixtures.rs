@@ -32,7 +32,17 @@ pub(super) fn run(owner: &str, round: u64, positions: std::ops::RangeInclusive<u
     let (first, readings) = (Seq(*positions.start()), readings.finish().unwrap());
     let (origin, oseq, view_id) = (member("kitchen"), Oseq(*positions.start()), ViewId(1));
     let epoch = epoch(round, owner);
-    Delivery::Run(Run { log: log("a"), epoch, view_id, first, origin, oseq, guarantee: Guarantee::Agreed, ordered: None, readings })
+    Delivery::Run(Run {
+        log: log("a"),
+        epoch,
+        view_id,
+        first,
+        origin,
+        oseq,
+        guarantee: Guarantee::Agreed,
+        ordered: None,
+        readings,
+    })
 }
 
 /// What was handed over there is not what the group has.
@@ -49,7 +59,15 @@ pub(super) fn merged(at: u64) -> Delivery {
 pub(super) fn repeat(owner: &str, round: u64, seq: u64, last: u64) -> Delivery {
     let (seqs, oseqs) = ((Seq(seq), Seq(last)), (Oseq(seq), Oseq(last)));
     let epoch = epoch(round, owner);
-    Delivery::Repeat { log: log("a"), epoch, seq: seqs.0, last: seqs.1, origin: member("kitchen"), from: oseqs.0, to: oseqs.1 }
+    Delivery::Repeat {
+        log: log("a"),
+        epoch,
+        seq: seqs.0,
+        last: seqs.1,
+        origin: member("kitchen"),
+        from: oseqs.0,
+        to: oseqs.1,
+    }
 }
 
 /// Positions that are missing.

@@ -1,8 +1,9 @@
 //! What has been delivered here lately, for subscriptions that begin in the past.
 //!
-//! It keeps as much as the log retains in memory (`retain_entries`, `retain_bytes`), in the order of delivery, which is the order
-//! of the log as long as this peer stays in one. After a merge a position can stand here twice; the records `diverged` and
-//! `merged` stand between the two, as in `ordered.jsonl`.
+//! It keeps as much as the log retains in memory (`retain_entries`, `retain_bytes`), in the order
+//! of delivery, which is the order of the log as long as this peer stays in one. After a merge a
+//! position can stand here twice; the records `diverged` and `merged` stand between the two, as in
+//! `ordered.jsonl`.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -19,7 +20,8 @@ use crate::sensors::split;
 #[derive(Debug)]
 pub(super) struct History {
     items: VecDeque<Item>,
-    /// The number of the oldest item; numbers rise by one with each delivery and are never used again.
+    /// The number of the oldest item; numbers rise by one with each delivery and are never used
+    /// again.
     first: u64,
     bounds: Bounds,
     /// How many records there have been in all.
@@ -79,7 +81,8 @@ pub(super) struct Place {
 pub(super) enum Found {
     /// Just here.
     At(Cursor),
-    /// It is not kept any more, or was never delivered here: the first position kept after it stands here.
+    /// It is not kept any more, or was never delivered here: the first position kept after it
+    /// stands here.
     After(Cursor),
     /// It is still to come.
     Ahead,
@@ -96,13 +99,20 @@ impl History {
     pub(super) fn add(&mut self, delivery: Delivery, at: u64) {
         let (records, bytes) = (records_of(&delivery), weight(&delivery));
         let (records_before, bytes_before) = (self.records, self.bytes);
-        self.items.push_back(Item { delivery, at, records_before, bytes_before, sensors: OnceCell::new() });
+        self.items.push_back(Item {
+            delivery,
+            at,
+            records_before,
+            bytes_before,
+            sensors: OnceCell::new(),
+        });
         self.records += records;
         self.bytes += bytes;
         // The newest stays, however large it is.
         while self.items.len() > 1
             && self.items.front().is_some_and(|oldest| {
-                self.records - oldest.records_before > self.bounds.records || self.bytes - oldest.bytes_before > self.bounds.bytes
+                self.records - oldest.records_before > self.bounds.records
+                    || self.bytes - oldest.bytes_before > self.bounds.bytes
             })
         {
             self.items.pop_front();
@@ -117,7 +127,8 @@ impl History {
 
     /// Whether so much has come since there was that amount, that it may be half of what is kept.
     pub(super) fn is_half_new(&self, (records, bytes): (u64, u64)) -> bool {
-        (self.records - records) * 2 > self.bounds.records || (self.bytes - bytes) * 2 > self.bounds.bytes
+        (self.records - records) * 2 > self.bounds.records
+            || (self.bytes - bytes) * 2 > self.bounds.bytes
     }
 
     /// Before the oldest record kept.
@@ -142,7 +153,9 @@ impl History {
 
     /// How many records, and about how many bytes of them, stand behind the cursor.
     pub(super) fn behind(&self, cursor: Cursor) -> (u64, u64) {
-        self.item(cursor.item).map_or((0, 0), |item| (self.records - item.records_before - cursor.within, self.bytes - item.bytes_before))
+        self.item(cursor.item).map_or((0, 0), |item| {
+            (self.records - item.records_before - cursor.within, self.bytes - item.bytes_before)
+        })
     }
 
     /// The log of the newest delivery, and the position that comes next there.
@@ -163,14 +176,19 @@ impl History {
     /// The position of what comes next at the cursor.
     pub(super) fn position(&self, cursor: Cursor) -> Option<(LogId, Seq)> {
         match self.item(cursor.item) {
-            Some(item) => Some((item.delivery.log().clone(), item.delivery.range().0.plus(cursor.within))),
+            Some(item) => {
+                Some((item.delivery.log().clone(), item.delivery.range().0.plus(cursor.within)))
+            }
             None => self.next_position(),
         }
     }
 
-    /// Whether what stands at the cursor, or just before it, says what has become of positions, and is at none.
+    /// Whether what stands at the cursor, or just before it, says what has become of positions, and
+    /// is at none.
     pub(super) fn is_between(&self, cursor: Cursor) -> bool {
-        let is_aside = |number: Option<u64>| number.and_then(|number| self.item(number)).is_some_and(|item| !item.is_content());
+        let is_aside = |number: Option<u64>| {
+            number.and_then(|number| self.item(number)).is_some_and(|item| !item.is_content())
+        };
         cursor.within == 0 && (is_aside(Some(cursor.item)) || is_aside(cursor.item.checked_sub(1)))
     }
 
@@ -181,7 +199,12 @@ impl History {
     }
 
     /// The place before the last `count` readings that are wanted.
-    pub(super) fn before_last(&self, count: u64, may_want: impl Fn(&Item) -> bool, wants: impl Fn(&[u8]) -> bool) -> Cursor {
+    pub(super) fn before_last(
+        &self,
+        count: u64,
+        may_want: impl Fn(&Item) -> bool,
+        wants: impl Fn(&[u8]) -> bool,
+    ) -> Cursor {
         if count == 0 {
             return self.end();
         }
@@ -204,19 +227,26 @@ impl History {
         self.start()
     }
 
-    /// Where a position is. Of a position that stands here twice, the one behind what the client has had, if it says which epoch
-    /// that was; else the first, so that it is told what has become of it.
+    /// Where a position is. Of a position that stands here twice, the one behind what the client
+    /// has had, if it says which epoch that was; else the first, so that it is told what has become
+    /// of it.
     pub(super) fn find(&self, place: &Place) -> Found {
         let Place { log, seq, epoch } = place;
         if let Some(epoch) = epoch {
-            let behind = self.numbered().rev().find_map(|(number, item)| item.ends_before(log, *seq, epoch, number));
+            let behind = self
+                .numbered()
+                .rev()
+                .find_map(|(number, item)| item.ends_before(log, *seq, epoch, number));
             if let Some(cursor) = behind {
                 return Found::At(cursor);
             }
         }
-        let mut of_log = self.numbered().filter(|(_, item)| item.is_content() && item.delivery.log() == log);
+        let mut of_log =
+            self.numbered().filter(|(_, item)| item.is_content() && item.delivery.log() == log);
         match of_log.find(|(_, item)| item.delivery.range().1 >= *seq) {
-            Some((number, item)) if item.delivery.range().0 <= *seq => Found::At(Cursor { item: number, within: item.within(*seq) }),
+            Some((number, item)) if item.delivery.range().0 <= *seq => {
+                Found::At(Cursor { item: number, within: item.within(*seq) })
+            }
             Some((number, _)) => Found::After(Cursor { item: number, within: 0 }),
             None if self.next_position().is_none_or(|(newest, _)| newest == *log) => Found::Ahead,
             None => Found::Nowhere,
@@ -260,27 +290,36 @@ impl Item {
     /// The place behind its record at the position before `seq`, if it has that one, of that epoch.
     fn ends_before(&self, log: &LogId, seq: Seq, epoch: &Epoch, number: u64) -> Option<Cursor> {
         let (from, to) = self.delivery.range();
-        let is_it = self.is_content() && self.delivery.log() == log && epoch_of(&self.delivery) == Some(epoch);
+        let is_it = self.is_content()
+            && self.delivery.log() == log
+            && epoch_of(&self.delivery) == Some(epoch);
         if !is_it || seq.previous() < from || seq.previous() > to {
             return None;
         }
         let within = self.within(seq);
         let ends = within >= self.records() || seq.previous() == to;
-        Some(if ends { Cursor { item: number + 1, within: 0 } } else { Cursor { item: number, within } })
+        Some(if ends {
+            Cursor { item: number + 1, within: 0 }
+        } else {
+            Cursor { item: number, within }
+        })
     }
 }
 
-/// The sensors that these readings may be of, the empty name among them; none, if they are too many.
+/// The sensors that these readings may be of, the empty name among them; none, if they are too
+/// many.
 ///
-/// This thread has not read the payloads before, so the processor waits for memory at each of them. The loop reads the first
-/// bytes of several payloads before it decides anything, so that these waits overlap.
+/// This thread has not read the payloads before, so the processor waits for memory at each of them.
+/// The loop reads the first bytes of several payloads before it decides anything, so that these
+/// waits overlap.
 fn sensors_of(readings: &Readings) -> Option<BTreeSet<String>> {
     let mut few = BTreeSet::from([String::new()]);
     let mut last = Cow::Borrowed("");
     let mut payloads = readings.iter().map(|(payload, _)| payload);
     loop {
         let mut some = [&b""[..]; AT_ONCE];
-        let count = some.iter_mut().zip(&mut payloads).map(|(place, payload)| *place = payload).count();
+        let count =
+            some.iter_mut().zip(&mut payloads).map(|(place, payload)| *place = payload).count();
         if count == 0 {
             return Some(few);
         }
@@ -320,9 +359,11 @@ fn weight(delivery: &Delivery) -> u64 {
     match delivery {
         Delivery::Run(run) => RECORD_BYTES + run.readings.bytes() + run.readings.len() * MARK_BYTES,
         Delivery::View(standing) => (standing.view.size() as u64 + 1) * RECORD_BYTES,
-        Delivery::Gap { .. } | Delivery::Diverged { .. } | Delivery::Merged { .. } | Delivery::Repeat { .. } | Delivery::Lost { .. } => {
-            RECORD_BYTES
-        }
+        Delivery::Gap { .. }
+        | Delivery::Diverged { .. }
+        | Delivery::Merged { .. }
+        | Delivery::Repeat { .. }
+        | Delivery::Lost { .. } => RECORD_BYTES,
     }
 }
 
@@ -350,7 +391,11 @@ mod tests {
     #[track_caller]
     fn check(history: &History, seq: u64, of: Option<(u64, &str)>, expected: Found) {
         let epoch = of.map(|(round, owner)| epoch(round, owner));
-        assert_eq!(history.find(&Place { log: log("a"), seq: Seq(seq), epoch }), expected, "#{seq} behind {of:?}");
+        assert_eq!(
+            history.find(&Place { log: log("a"), seq: Seq(seq), epoch }),
+            expected,
+            "#{seq} behind {of:?}"
+        );
     }
 
     #[test]
@@ -368,14 +413,27 @@ mod tests {
         check(&history, 99, None, Found::Ahead);
         let other = Place { log: log("z"), seq: Seq(1), epoch: None };
         assert_eq!(history.find(&other), Found::Nowhere);
-        assert_eq!(History::new(Bounds { records: 1, bytes: 1 }).find(&other), Found::Ahead, "nobody knows better yet");
+        assert_eq!(
+            History::new(Bounds { records: 1, bytes: 1 }).find(&other),
+            Found::Ahead,
+            "nobody knows better yet"
+        );
     }
 
     #[test]
     fn of_a_position_that_stands_twice_the_epoch_says_which() {
         // #3 and #4 were ordered by a side that gave way; the group has others there.
-        let history =
-            history(100, vec![run("a", 1, 1..=2), run("a", 1, 3..=4), merged(2), diverged(3, 4), repeat("b", 2, 3, 4), run("b", 2, 5..=6)]);
+        let history = history(
+            100,
+            vec![
+                run("a", 1, 1..=2),
+                run("a", 1, 3..=4),
+                merged(2),
+                diverged(3, 4),
+                repeat("b", 2, 3, 4),
+                run("b", 2, 5..=6),
+            ],
+        );
         check(&history, 5, Some((1, "a")), Found::At(cursor(2, 0)));
         check(&history, 5, Some((2, "b")), Found::At(cursor(5, 0)));
         check(&history, 6, Some((2, "b")), Found::At(cursor(5, 1)));
@@ -391,7 +449,11 @@ mod tests {
     fn what_is_too_much_is_forgotten_oldest_first() {
         let history = history(5, vec![run("a", 1, 1..=3), run("a", 1, 4..=5), run("a", 1, 6..=7)]);
         assert_eq!((history.start(), history.end()), (cursor(1, 0), cursor(3, 0)));
-        assert!(history.has_lost(cursor(0, 2)) && !history.has_lost(cursor(1, 0)) && !history.has_lost(cursor(3, 0)));
+        assert!(
+            history.has_lost(cursor(0, 2))
+                && !history.has_lost(cursor(1, 0))
+                && !history.has_lost(cursor(3, 0))
+        );
         check(&history, 2, None, Found::After(cursor(1, 0)));
         check(&history, 4, Some((1, "a")), Found::At(cursor(1, 0)));
         assert_eq!(history.behind(cursor(1, 1)).0, 3);
@@ -421,7 +483,11 @@ mod tests {
         let history = history(100, vec![run("a", 1, 1..=4), gap(5, 7), run("a", 2, 8..=10)]);
         let last = |count: u64, sensor: Option<&str>| {
             let filter = Filter::new(None, sensor, None).unwrap();
-            history.before_last(count, |item| filter.may_want(item), |payload| filter.wants_reading(payload))
+            history.before_last(
+                count,
+                |item| filter.may_want(item),
+                |payload| filter.wants_reading(payload),
+            )
         };
         assert_eq!(last(0, None), cursor(3, 0));
         assert_eq!(last(1, None), cursor(2, 2));

@@ -30,11 +30,19 @@ pub(super) enum Wish {
     Status,
     Members,
     Why(Option<PeerId>),
-    Publish { payload: Vec<u8>, sensor: Option<String>, guarantee: Option<Guarantee>, wait: Wait, token: Option<String> },
+    Publish {
+        payload: Vec<u8>,
+        sensor: Option<String>,
+        guarantee: Option<Guarantee>,
+        wait: Wait,
+        token: Option<String>,
+    },
     Subscribe(Box<Subscribe>),
     Cancel,
     Leave,
-    Demote { undo: bool },
+    Demote {
+        undo: bool,
+    },
     LogLevel(log::LevelFilter),
 }
 
@@ -106,22 +114,34 @@ enum Said {
 
 /// Reads one line. What cannot be read is told with the id of the request, where that can be.
 pub(super) fn read(line: &[u8], utc: u64) -> Result<Request, (Option<String>, Fault)> {
-    let text = std::str::from_utf8(line).map_err(|_| (None, Fault::bad("the line is no UTF-8 text")))?;
-    let mut keys: Map<String, Value> =
-        serde_json::from_str(text).map_err(|error| (None, Fault::bad(format!("the line is no JSON object: {error}"))))?;
+    let text =
+        std::str::from_utf8(line).map_err(|_| (None, Fault::bad("the line is no UTF-8 text")))?;
+    let mut keys: Map<String, Value> = serde_json::from_str(text)
+        .map_err(|error| (None, Fault::bad(format!("the line is no JSON object: {error}"))))?;
     let id = match keys.remove("id") {
         Some(id @ (Value::Number(_) | Value::String(_))) => id.to_string(),
         Some(_) => return Err((None, Fault::bad("id: give a number or a text; answers carry it"))),
-        None => return Err((None, Fault::bad("id: there is none; give a number or a text; answers carry it"))),
+        None => {
+            return Err((
+                None,
+                Fault::bad("id: there is none; give a number or a text; answers carry it"),
+            ));
+        }
     };
     if id.len() > ID_MAX {
-        return Err((None, Fault::bad(format!("id: it has {} characters; {ID_MAX} are the most", id.len()))));
+        return Err((
+            None,
+            Fault::bad(format!("id: it has {} characters; {ID_MAX} are the most", id.len())),
+        ));
     }
     let with_id = |fault| (Some(id.clone()), fault);
     if !keys.contains_key("do") {
-        return Err(with_id(Fault::bad("do: there is none; say what to do, such as \"do\":\"status\"")));
+        return Err(with_id(Fault::bad(
+            "do: there is none; say what to do, such as \"do\":\"status\"",
+        )));
     }
-    let said = serde_json::from_value(Value::Object(keys)).map_err(|error| with_id(Fault::bad(error.to_string())))?;
+    let said = serde_json::from_value(Value::Object(keys))
+        .map_err(|error| with_id(Fault::bad(error.to_string())))?;
     match understand(said, utc) {
         Ok(wish) => Ok(Request { id, wish }),
         Err(why) => Err(with_id(Fault::bad(why))),
@@ -140,9 +160,15 @@ fn understand(said: Said, utc: u64) -> Result<Wish, String> {
         Said::Publish { payload, payload_base64, sensor, guarantee, wait, token } => {
             let payload = match (payload, payload_base64) {
                 (Some(text), None) => text.into_bytes(),
-                (None, Some(coded)) => BASE64_STANDARD.decode(coded).map_err(|error| format!("payload_base64: {error}"))?,
-                (Some(_), Some(_)) => return Err("payload and payload_base64: give one of them".to_owned()),
-                (None, None) => return Err("payload: there is none; give payload or payload_base64".to_owned()),
+                (None, Some(coded)) => BASE64_STANDARD
+                    .decode(coded)
+                    .map_err(|error| format!("payload_base64: {error}"))?,
+                (Some(_), Some(_)) => {
+                    return Err("payload and payload_base64: give one of them".to_owned());
+                }
+                (None, None) => {
+                    return Err("payload: there is none; give payload or payload_base64".to_owned());
+                }
             };
             if let Some(token) = &token
                 && (token.is_empty() || token.len() > TOKEN_MAX)
@@ -152,13 +178,18 @@ fn understand(said: Said, utc: u64) -> Result<Wish, String> {
             if let Some(sensor) = &sensor
                 && (sensor.is_empty() || sensor.len() > SENSOR_MAX)
             {
-                return Err(format!("sensor: it has {} bytes; give 1 to {SENSOR_MAX}", sensor.len()));
+                return Err(format!(
+                    "sensor: it has {} bytes; give 1 to {SENSOR_MAX}",
+                    sensor.len()
+                ));
             }
             Wish::Publish { payload, sensor, guarantee, wait, token }
         }
         Said::Subscribe { from, until, count, kinds, sensor, origin } => {
             if count == Some(0) {
-                return Err("count: 0 readings would be none at all; leave it out for no end".to_owned());
+                return Err(
+                    "count: 0 readings would be none at all; leave it out for no end".to_owned()
+                );
             }
             Wish::Subscribe(Box::new(Subscribe {
                 from: from.map_or(Ok(From::Now), |from| read_from(&from, utc))?,
@@ -173,7 +204,8 @@ fn understand(said: Said, utc: u64) -> Result<Wish, String> {
 fn read_from(from: &Value, utc: u64) -> Result<From, String> {
     let unknown = || {
         format!(
-            "from: {from} is none of \"now\", \"start\", \"last 10\", {{\"log\":…,\"seq\":…}}, {{\"since\":\"1h\"}} and \
+            "from: {from} is none of \"now\", \"start\", \"last 10\", {{\"log\":…,\"seq\":…}}, \
+             {{\"since\":\"1h\"}} and \
              {{\"since\":\"2026-11-28T06:00:00Z\"}}"
         )
     };
@@ -191,9 +223,14 @@ fn read_from(from: &Value, utc: u64) -> Result<From, String> {
             read_since(since, utc).map(From::Since).map_err(|why| format!("from: since: {why}"))
         }
         Value::Object(_) => {
-            let place: SaidPlace = serde_json::from_value(from.clone()).map_err(|error| format!("from: {error}"))?;
+            let place: SaidPlace =
+                serde_json::from_value(from.clone()).map_err(|error| format!("from: {error}"))?;
             let epoch = place.epoch.map(LogId::into_epoch);
-            Ok(From::Position(Place { log: place.log, seq: Seq(place.seq.clamp(1, SEQ_MAX)), epoch }))
+            Ok(From::Position(Place {
+                log: place.log,
+                seq: Seq(place.seq.clamp(1, SEQ_MAX)),
+                epoch,
+            }))
         }
         _ => Err(unknown()),
     }
@@ -212,8 +249,9 @@ fn read_since(text: &str, utc: u64) -> Result<u64, String> {
     if let Ok(span) = humantime::parse_duration(text) {
         return Ok(utc.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)));
     }
-    let at = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| format!("{text:?} is neither a span such as 1h nor a time such as 2026-11-28T06:00:00Z"))?;
+    let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
+        format!("{text:?} is neither a span such as 1h nor a time such as 2026-11-28T06:00:00Z")
+    })?;
     Ok(u64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(0))
 }
 
@@ -227,7 +265,8 @@ fn read_until(until: &Value) -> Result<Until, String> {
     match until {
         Value::String(text) if text == "now" => Ok(Until::Now),
         Value::Object(_) => {
-            let Place { log, seq } = serde_json::from_value(until.clone()).map_err(|error| format!("until: {error}"))?;
+            let Place { log, seq } =
+                serde_json::from_value(until.clone()).map_err(|error| format!("until: {error}"))?;
             Ok(Until::Position { log, seq: Seq(seq.min(SEQ_MAX)) })
         }
         _ => Err(format!("until: {until} is neither \"now\" nor {{\"seq\":…}}")),
@@ -250,19 +289,28 @@ mod tests {
 
     #[track_caller]
     fn wish(line: &str) -> Wish {
-        read(line.as_bytes(), 10_000_000_000).unwrap_or_else(|(_, fault)| panic!("{line}: {}", fault.say)).wish
+        read(line.as_bytes(), 10_000_000_000)
+            .unwrap_or_else(|(_, fault)| panic!("{line}: {}", fault.say))
+            .wish
     }
 
     #[track_caller]
     fn check_from(from: &str, expected: &From) {
-        let Wish::Subscribe(asked) = wish(&format!("{{\"id\":1,\"do\":\"subscribe\",\"from\":{from}}}")) else { panic!("{from}") };
+        let Wish::Subscribe(asked) =
+            wish(&format!("{{\"id\":1,\"do\":\"subscribe\",\"from\":{from}}}"))
+        else {
+            panic!("{from}")
+        };
         assert_eq!(asked.from, *expected, "{from}");
     }
 
     #[test]
     fn an_id_comes_back_as_it_was() {
         for id in ["1", "-7", "1.5", "\"a b\"", "\"\"", "18446744073709551615"] {
-            assert_eq!(read(format!("{{\"id\":{id},\"do\":\"status\"}}").as_bytes(), 0).unwrap().id, id);
+            assert_eq!(
+                read(format!("{{\"id\":{id},\"do\":\"status\"}}").as_bytes(), 0).unwrap().id,
+                id
+            );
         }
     }
 
@@ -276,19 +324,33 @@ mod tests {
         check_from("{\"since\":\"9999d\"}", &From::Since(0));
         check_from("{\"since\":\"1970-01-01T00:00:01Z\"}", &From::Since(1_000_000));
         check_from("{\"since\":\"1950-01-01T00:00:01Z\"}", &From::Since(0));
-        let Wish::Subscribe(asked) = wish(r#"{"id":1,"do":"subscribe","from":{"log":"1.a#5","seq":18446744073709551615}}"#) else {
+        let Wish::Subscribe(asked) =
+            wish(r#"{"id":1,"do":"subscribe","from":{"log":"1.a#5","seq":18446744073709551615}}"#)
+        else {
             panic!()
         };
         let From::Position(place) = asked.from else { panic!("{:?}", asked.from) };
         assert_eq!((place.seq.0, place.epoch), (1 << 62, None), "positions end there");
-        let Wish::Subscribe(asked) = wish(r#"{"id":1,"do":"subscribe","until":{"seq":5}}"#) else { panic!() };
-        assert_eq!((asked.from, asked.until), (From::Now, Some(Until::Position { log: None, seq: super::Seq(5) })));
+        let Wish::Subscribe(asked) = wish(r#"{"id":1,"do":"subscribe","until":{"seq":5}}"#) else {
+            panic!()
+        };
+        assert_eq!(
+            (asked.from, asked.until),
+            (From::Now, Some(Until::Position { log: None, seq: super::Seq(5) }))
+        );
     }
 
     #[test]
     fn a_reading_has_one_payload_and_what_is_said_of_it() {
-        let Wish::Publish { payload, guarantee, wait, token, .. } = wish(r#"{"do":"publish","payload":"a","id":1}"#) else { panic!() };
-        assert_eq!((payload.as_slice(), guarantee, wait, token), (b"a".as_slice(), None, Wait::Accepted, None));
+        let Wish::Publish { payload, guarantee, wait, token, .. } =
+            wish(r#"{"do":"publish","payload":"a","id":1}"#)
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (payload.as_slice(), guarantee, wait, token),
+            (b"a".as_slice(), None, Wait::Accepted, None)
+        );
         let line = r#"{"id":1,"do":"publish","payload_base64":"/wA=","guarantee":"safe","wait":"ordered","token":"t"}"#;
         let Wish::Publish { payload, guarantee, wait, token, .. } = wish(line) else { panic!() };
         assert_eq!(
@@ -299,7 +361,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_says_which_key_is_wrong() {
-        let long = format!(r#"{{"id":1,"do":"publish","payload":"","token":"{}"}}"#, "x".repeat(129));
+        let long =
+            format!(r#"{{"id":1,"do":"publish","payload":"","token":"{}"}}"#, "x".repeat(129));
         let table = [
             ("", None, "no JSON object"),
             ("7", None, "no JSON object"),
@@ -310,7 +373,11 @@ mod tests {
             (r#"{"id":1,"do":"status","id2":1}"#, Some("1"), "unknown field `id2`"),
             (r#"{"id":1,"do":"why","peer":"a/b"}"#, Some("1"), "a/b"),
             (r#"{"id":1,"do":"publish","payload":7}"#, Some("1"), "invalid type"),
-            (r#"{"id":1,"do":"publish","payload":"","wait":"forever"}"#, Some("1"), "unknown variant `forever`"),
+            (
+                r#"{"id":1,"do":"publish","payload":"","wait":"forever"}"#,
+                Some("1"),
+                "unknown variant `forever`",
+            ),
             (&long, Some("1"), "token: it has 129 bytes; give 1 to 128"),
             (r#"{"id":1,"do":"subscribe","count":0}"#, Some("1"), "count: 0 readings"),
             (r#"{"id":1,"do":"subscribe","count":-1}"#, Some("1"), "invalid value"),
@@ -318,12 +385,24 @@ mod tests {
             (r#"{"id":1,"do":"subscribe","from":"last"}"#, Some("1"), "is none of"),
             (r#"{"id":1,"do":"subscribe","from":"last -1"}"#, Some("1"), "is none of"),
             (r#"{"id":1,"do":"subscribe","from":{"since":7}}"#, Some("1"), "is none of"),
-            (r#"{"id":1,"do":"subscribe","from":{"since":"-1h"}}"#, Some("1"), "from: since: \"-1h\" is neither"),
+            (
+                r#"{"id":1,"do":"subscribe","from":{"since":"-1h"}}"#,
+                Some("1"),
+                "from: since: \"-1h\" is neither",
+            ),
             (r#"{"id":1,"do":"subscribe","from":{"seq":1}}"#, Some("1"), "missing field `log`"),
             (r#"{"id":1,"do":"subscribe","from":{"log":"1.a#1","seq":1.5}}"#, Some("1"), "from: "),
-            (r#"{"id":1,"do":"subscribe","until":"then"}"#, Some("1"), "until: \"then\" is neither"),
+            (
+                r#"{"id":1,"do":"subscribe","until":"then"}"#,
+                Some("1"),
+                "until: \"then\" is neither",
+            ),
             (r#"{"id":1,"do":"subscribe","sensor":"[a"}"#, Some("1"), "sensor: "),
-            (r#"{"id":1,"do":"subscribe","kinds":["reading","x"]}"#, Some("1"), "unknown variant `x`"),
+            (
+                r#"{"id":1,"do":"subscribe","kinds":["reading","x"]}"#,
+                Some("1"),
+                "unknown variant `x`",
+            ),
             (r#"{"id":1,"do":"log_level","level":"loud"}"#, Some("1"), "unknown variant"),
             (r#"{"id":"x","do":"demote","undo":1}"#, Some("\"x\""), "invalid type"),
         ];

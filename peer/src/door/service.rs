@@ -1,8 +1,8 @@
 //! The thread that serves the clients.
 //!
-//! While records are delivered and somebody follows them, it looks every other millisecond instead of being woken by each
-//! delivery: that is soon enough for a person and for a program, and costs the loop nothing. While nobody wants anything of what
-//! is delivered, it looks less often still.
+//! While records are delivered and somebody follows them, it looks every other millisecond instead
+//! of being woken by each delivery: that is soon enough for a person and for a program, and costs
+//! the loop nothing. While nobody wants anything of what is delivered, it looks less often still.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -125,18 +125,24 @@ impl Service {
     /// Listens; the path of the socket.
     pub(super) fn open(&mut self) -> Option<String> {
         self.sockets.clear();
-        let bound = sockets::bind(&self.folders, &self.me.id, &self.opening).and_then(|mut sockets| {
-            for (place, socket) in sockets.iter_mut().enumerate() {
-                self.poll.registry().register(&mut socket.listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
-            }
-            Ok(sockets)
-        });
+        let bound =
+            sockets::bind(&self.folders, &self.me.id, &self.opening).and_then(|mut sockets| {
+                for (place, socket) in sockets.iter_mut().enumerate() {
+                    self.poll.registry().register(
+                        &mut socket.listener,
+                        Token(FIRST_LISTENER + place),
+                        Interest::READABLE,
+                    )?;
+                }
+                Ok(sockets)
+            });
         match bound {
             Ok(sockets) => self.sockets = sockets,
             Err(error) => {
                 if let Some(count) = self.cannot_listen.count() {
                     log::warn!(
-                        "No commands reach this peer: it cannot listen on a socket for them: {error}. It goes on trying (attempt {count})."
+                        "No commands reach this peer: it cannot listen on a socket for them: \
+                         {error}. It goes on trying (attempt {count})."
                     );
                 }
             }
@@ -153,7 +159,9 @@ impl Service {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
                 Err(error) => {
-                    log::error!("The socket for commands fails: {error}. This peer goes on without it.");
+                    log::error!(
+                        "The socket for commands fails: {error}. This peer goes on without it."
+                    );
                     return;
                 }
             }
@@ -184,19 +192,27 @@ impl Service {
     /// How long nothing is due.
     fn patience(&self) -> Duration {
         let has_work = self.clients.values().any(|client| {
-            client.writable && client.has_room() && client.subscriptions.values().any(|subscription| subscription.wants(&self.history))
+            client.writable
+                && client.has_room()
+                && client
+                    .subscriptions
+                    .values()
+                    .any(|subscription| subscription.wants(&self.history))
                 || client.may_have_more()
         });
         if self.has_words || has_work || self.web.as_ref().is_some_and(Web::has_work) {
             return Duration::ZERO;
         }
-        let is_watched =
-            self.clients.values().any(|client| !client.subscriptions.is_empty()) || self.web.as_ref().is_some_and(Web::is_watched);
+        let is_watched = self.clients.values().any(|client| !client.subscriptions.is_empty())
+            || self.web.as_ref().is_some_and(Web::is_watched);
         let is_postponed = self.clients.values().any(|client| client.postponed.is_some());
         let is_short = self.is_busy && is_watched || is_postponed || self.ended.is_some();
         if is_short {
             let has_pages = self.web.as_ref().is_some_and(Web::is_watched);
-            let is_wanted = is_postponed || has_pages || self.ended.is_some() || self.told_at.elapsed() < WANTED;
+            let is_wanted = is_postponed
+                || has_pages
+                || self.ended.is_some()
+                || self.told_at.elapsed() < WANTED;
             return if is_wanted { TICK } else { TICK_UNWANTED };
         }
         let mut until_look = self.look_at.saturating_duration_since(Instant::now());
@@ -213,8 +229,9 @@ impl Service {
         until_look
     }
 
-    /// Takes what the loop has said; false once it is gone. It takes no more deliveries at a time than leave half of the history
-    /// as it was, so that nothing is forgotten before those who follow have passed it.
+    /// Takes what the loop has said; false once it is gone. It takes no more deliveries at a time
+    /// than leave half of the history as it was, so that nothing is forgotten before those who
+    /// follow have passed it.
     fn take_words(&mut self, words: &Receiver<Word>) -> bool {
         self.is_busy = false;
         let begun = self.history.amount();
@@ -229,8 +246,12 @@ impl Service {
                     self.is_busy = true;
                     deliveries.into_iter().for_each(|delivery| self.history.add(delivery, at));
                 }
-                Ok(Word::Ok(to, body, is_last)) => self.on_answer(&to, is_last, |id, out| answer::ok(id, &body, out)),
-                Ok(Word::Fault(to, fault)) => self.on_answer(&to, true, |id, out| answer::fault(Some(id), &fault, out)),
+                Ok(Word::Ok(to, body, is_last)) => {
+                    self.on_answer(&to, is_last, |id, out| answer::ok(id, &body, out))
+                }
+                Ok(Word::Fault(to, fault)) => {
+                    self.on_answer(&to, true, |id, out| answer::fault(Some(id), &fault, out))
+                }
                 Ok(Word::Survey(survey)) => {
                     if let Some(web) = &mut self.web {
                         web.on_survey(*survey);
@@ -283,7 +304,10 @@ impl Service {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     if let Some(count) = self.turned_away.count() {
-                        log::warn!("Cannot accept a client on the socket for commands: {error} (occurrence {count}).");
+                        log::warn!(
+                            "Cannot accept a client on the socket for commands: {error} \
+                             (occurrence {count})."
+                        );
                     }
                     return;
                 }
@@ -296,17 +320,25 @@ impl Service {
         // Whoever may only read leaves room for those who may do everything.
         let (most, who_counts) = match access {
             Access::Full => (CLIENTS_MAX, self.clients.len()),
-            Access::ReadOnly => (READERS_MAX, self.clients.values().filter(|client| client.access == access).count()),
+            Access::ReadOnly => (
+                READERS_MAX,
+                self.clients.values().filter(|client| client.access == access).count(),
+            ),
         };
-        if (who_counts >= most || self.clients.len() >= CLIENTS_MAX) && !self.make_room(access, now) {
+        if (who_counts >= most || self.clients.len() >= CLIENTS_MAX) && !self.make_room(access, now)
+        {
             let mut out = Vec::new();
-            let say = format!("{most} clients are connected to this socket, which is the most; close one, or use one connection for more");
+            let say = format!(
+                "{most} clients are connected to this socket, which is the most; close one, or use \
+                 one connection for more"
+            );
             answer::fault(None, &Fault::new("too_many_connections", say), &mut out);
             // A fresh socket has room for that.
             let _gone = io::Write::write(&mut stream, &out);
             if let Some(count) = self.turned_away.count() {
                 log::warn!(
-                    "A client of the socket for commands was turned away: {} are connected ({count} so far; this one is {}).",
+                    "A client of the socket for commands was turned away: {} are connected \
+                     ({count} so far; this one is {}).",
                     self.clients.len(),
                     who(&stream)
                 );
@@ -315,7 +347,12 @@ impl Service {
         }
         let token = self.next_client;
         self.next_client += 1;
-        if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE).is_err() {
+        if self
+            .poll
+            .registry()
+            .register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)
+            .is_err()
+        {
             return;
         }
         let greeting = answer::greeting(self.me.id.as_str(), &self.me.cluster, access);
@@ -325,9 +362,15 @@ impl Service {
     /// Closes the connection that has been idle for longest, if that is long enough.
     fn make_room(&mut self, access: Access, now: Instant) -> bool {
         let idle = self.clients.iter().filter(|(_, client)| {
-            client.is_idle() && now.duration_since(client.active_at) > IDLE && (access == Access::Full || client.access == Access::ReadOnly)
+            client.is_idle()
+                && now.duration_since(client.active_at) > IDLE
+                && (access == Access::Full || client.access == Access::ReadOnly)
         });
-        let Some(longest) = idle.min_by_key(|(_, client)| client.active_at).map(|(token, _)| *token) else { return false };
+        let Some(longest) =
+            idle.min_by_key(|(_, client)| client.active_at).map(|(token, _)| *token)
+        else {
+            return false;
+        };
         self.clients.remove(&longest);
         true
     }
@@ -346,7 +389,10 @@ impl Service {
             if let Some(ask) = client.postponed.take() {
                 self.pass_on(ask);
             }
-            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read()) else { continue };
+            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read())
+            else {
+                continue;
+            };
             client.fill();
             self.obey_lines(token, now);
             self.look_for_torn(token);
@@ -356,24 +402,32 @@ impl Service {
     fn look_for_torn(&mut self, token: usize) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let Some(left) = client.take_torn() else { return };
-        let say = format!("the last {left} bytes have no end of a line, so nothing was done for them; end each request with a newline");
+        let say = format!(
+            "the last {left} bytes have no end of a line, so nothing was done for them; end each \
+             request with a newline"
+        );
         answer::fault(None, &Fault::new("cut_off", say), client.output());
         if let Some(count) = self.torn.count() {
             let who = who(&client.stream);
             log::warn!(
-                "A client of the socket for commands ({who}) ended in the middle of a request; its {left} bytes are dropped ({count} so far)."
+                "A client of the socket for commands ({who}) ended in the middle of a request; its \
+                 {left} bytes are dropped ({count} so far)."
             );
         }
     }
 
     fn obey_lines(&mut self, token: usize, now: Instant) {
         for _ in 0..LINES_MOST {
-            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read()) else { return };
+            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read())
+            else {
+                return;
+            };
             let Some(line) = client.line() else { return };
             client.active_at = now;
             match line {
                 Line::TooLong(bytes) => {
-                    let say = format!("the line has {bytes} bytes; {} are the most", client.line_max());
+                    let say =
+                        format!("the line has {bytes} bytes; {} are the most", client.line_max());
                     answer::fault(None, &Fault::new("too_long", say), client.output());
                 }
                 Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => {}
@@ -390,9 +444,12 @@ impl Service {
         let Some(client) = clients.get_mut(&token) else { return };
         if let Wish::Cancel = wish {
             match client.subscriptions.remove(&id) {
-                Some(subscription) => {
-                    answer::end(&id, &Fault::new("cancelled", "as asked for"), &subscription.next_json(history), client.output())
-                }
+                Some(subscription) => answer::end(
+                    &id,
+                    &Fault::new("cancelled", "as asked for"),
+                    &subscription.next_json(history),
+                    client.output(),
+                ),
                 None => {
                     let say = format!("no subscription of this connection has the id {id}");
                     answer::fault(Some(&id), &Fault::new("no_such_request", say), client.output());
@@ -401,24 +458,38 @@ impl Service {
             return;
         }
         if client.has_open(&id) || client.subscriptions.contains_key(&id) {
-            let say = format!("a request with the id {id} is open on this connection; take another id");
+            let say =
+                format!("a request with the id {id} is open on this connection; take another id");
             answer::fault(Some(&id), &Fault::new("id_in_use", say), client.output());
             return;
         }
         let what = match wish {
             Wish::Subscribe(asked) => {
                 if client.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-                    let say =
-                        format!("this connection has {SUBSCRIPTIONS_MAX} subscriptions, which is the most; cancel one, or connect again");
-                    answer::fault(Some(&id), &Fault::new("too_many_subscriptions", say), client.output());
+                    let say = format!(
+                        "this connection has {SUBSCRIPTIONS_MAX} subscriptions, which is the most; \
+                         cancel one, or connect again"
+                    );
+                    answer::fault(
+                        Some(&id),
+                        &Fault::new("too_many_subscriptions", say),
+                        client.output(),
+                    );
                     return;
                 }
                 let filter = filters.share(asked.filter.clone());
-                let subscription = Subscription::new(&id, Subscribe { filter, ..*asked }, history, now);
+                let subscription =
+                    Subscription::new(&id, Subscribe { filter, ..*asked }, history, now);
                 let next = subscription.next_json(history);
                 let oldest = history.oldest_position();
-                let oldest = oldest.map(|(log, seq)| format!("\"oldest\":{{\"log\":{},\"seq\":{seq}}}", answer::text(&log.to_string())));
-                let body: Vec<String> = Some(next).filter(|next| !next.is_empty()).into_iter().chain(oldest).collect();
+                let oldest = oldest.map(|(log, seq)| {
+                    format!(
+                        "\"oldest\":{{\"log\":{},\"seq\":{seq}}}",
+                        answer::text(&log.to_string())
+                    )
+                });
+                let body: Vec<String> =
+                    Some(next).filter(|next| !next.is_empty()).into_iter().chain(oldest).collect();
                 answer::ok(&id, &format!("{{{}}}", body.join(",")), client.output());
                 client.subscriptions.insert(id, subscription);
                 return;
@@ -433,12 +504,20 @@ impl Service {
                 let payload = match split::at_origin(&payload.into(), &origin) {
                     Split::Typed { payload, .. } | Split::Verbatim { payload, .. } => payload,
                     Split::TooLong { length } => {
-                        let say = format!("the reading has {length} bytes; payload_max is {}", self.me.payload_max);
+                        let say = format!(
+                            "the reading has {length} bytes; payload_max is {}",
+                            self.me.payload_max
+                        );
                         answer::fault(Some(&id), &Fault::new("too_large", say), client.output());
                         return;
                     }
                 };
-                What::Publish { payload: Payload::new(payload.into(), &self.shared), guarantee, wait, token }
+                What::Publish {
+                    payload: Payload::new(payload.into(), &self.shared),
+                    guarantee,
+                    wait,
+                    token,
+                }
             }
             Wish::Leave => What::Leave,
             Wish::Demote { undo } => What::Demote { undo },
@@ -479,11 +558,22 @@ impl Service {
         if shared.is_stirred.swap(false, Ordering::AcqRel) {
             web.stir();
         }
-        web.turn(now, &mut Past { history, renderer }, Time::from_micros(shared.turned.load(Ordering::Relaxed)));
+        web.turn(
+            now,
+            &mut Past { history, renderer },
+            Time::from_micros(shared.turned.load(Ordering::Relaxed)),
+        );
         shared.has_pages.store(web.is_watched(), Ordering::Release);
         for what in web.asks(now) {
             // Where there is no room, it is asked again.
-            if self.asks.pass_on(Ask { from: Asker { client: WEB, id: "0".to_owned() }, what }, &self.shared).is_ok() {
+            if self
+                .asks
+                .pass_on(
+                    Ask { from: Asker { client: WEB, id: "0".to_owned() }, what },
+                    &self.shared,
+                )
+                .is_ok()
+            {
                 let _loop_is_gone = self.loop_waker.wake();
             }
         }
@@ -498,7 +588,11 @@ impl Service {
             return;
         }
         if let Some(path) = self.open() {
-            let what = if gone { "The file of the socket for commands had been removed; it is" } else { "The socket for commands is" };
+            let what = if gone {
+                "The file of the socket for commands had been removed; it is"
+            } else {
+                "The socket for commands is"
+            };
             log::info!("{what} {path} now.");
         }
     }
@@ -508,26 +602,42 @@ impl Service {
             for (id, kind) in client.finish_all() {
                 let out = client.output();
                 match kind {
-                    Open::Leave => answer::ok(&id, &format!("{{\"is\":\"left\",\"say\":{}}}", answer::text(&why)), out),
+                    Open::Leave => answer::ok(
+                        &id,
+                        &format!("{{\"is\":\"left\",\"say\":{}}}", answer::text(&why)),
+                        out,
+                    ),
                     Open::Publish => {
                         let say = format!(
-                            "this peer stops ({why}) before it has heard what became of the reading; it may be ordered all the same"
+                            "this peer stops ({why}) before it has heard what became of the \
+                             reading; it may be ordered all the same"
                         );
                         answer::fault(Some(&id), &Fault::new("stopping", say), out);
                     }
-                    Open::Other => answer::fault(Some(&id), &Fault::new("stopping", format!("this peer stops: {why}")), out),
+                    Open::Other => answer::fault(
+                        Some(&id),
+                        &Fault::new("stopping", format!("this peer stops: {why}")),
+                        out,
+                    ),
                 }
             }
         }
         let now = Instant::now();
         if let Some(web) = &mut self.web {
-            web.farewell(&why, now, &mut Past { history: &self.history, renderer: &mut self.renderer });
+            web.farewell(
+                &why,
+                now,
+                &mut Past { history: &self.history, renderer: &mut self.renderer },
+            );
         }
         // What was delivered before goes out first, as far as there is room for it.
         self.stream_all(now);
         for client in self.clients.values_mut() {
             let (subscriptions, out) = client.streams();
-            let all = subscriptions.keys().map(|id| (id.clone(), Fault::new("stopping", format!("this peer stops: {why}")))).collect();
+            let all = subscriptions
+                .keys()
+                .map(|id| (id.clone(), Fault::new("stopping", format!("this peer stops: {why}"))))
+                .collect();
             end_all(all, subscriptions, &self.history, out);
             client.closing = true;
         }
@@ -538,7 +648,8 @@ impl Service {
     /// Whether everybody has heard the farewell, or had the time to.
     fn is_over(&self, now: Instant) -> bool {
         let Some((_, done, until)) = &self.ended else { return false };
-        let is_over = self.clients.is_empty() && self.web.as_ref().is_none_or(Web::is_empty) || now >= *until;
+        let is_over =
+            self.clients.is_empty() && self.web.as_ref().is_none_or(Web::is_empty) || now >= *until;
         if is_over {
             let _nobody_waits = done.try_send(());
         }

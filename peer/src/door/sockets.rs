@@ -1,8 +1,9 @@
 //! The sockets of a peer: where they lie, what they are called, and who may connect.
 //!
-//! A peer called `kitchen` listens at `kitchen.sock`, for its own user and, where that is asked for, for a group; and, where
-//! that is asked for, at `kitchen.read.sock` for everybody, who may ask and change nothing. Where another living peer of that
-//! name has the place, the number of the process goes between. What a dead one has left there is cleared away.
+//! A peer called `kitchen` listens at `kitchen.sock`, for its own user and, where that is asked
+//! for, for a group; and, where that is asked for, at `kitchen.read.sock` for everybody, who may
+//! ask and change nothing. Where another living peer of that name has the place, the number of the
+//! process goes between. What a dead one has left there is cleared away.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -48,7 +49,8 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // One that stays behind is recognised by clients: nobody answers. Another one at this path is another peer's.
+        // One that stays behind is recognised by clients: nobody answers. Another one at this path
+        // is another peer's.
         if self.is_there() {
             let _gone = fs::remove_file(&self.path);
         }
@@ -62,7 +64,9 @@ impl Drop for Bound {
 pub(super) fn bind(folders: &[PathBuf], id: &PeerId, opening: &Opening) -> io::Result<Vec<Bound>> {
     let mut outcome = Err(ErrorKind::NotFound.into());
     for folder in folders {
-        outcome = bind_in(folder, id, opening).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
+        outcome = bind_in(folder, id, opening).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+        });
         if outcome.is_ok() {
             break;
         }
@@ -72,7 +76,10 @@ pub(super) fn bind(folders: &[PathBuf], id: &PeerId, opening: &Opening) -> io::R
 
 fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Bound>> {
     let is_open = *opening != Opening::default();
-    fs::DirBuilder::new().recursive(true).mode(if is_open { 0o711 } else { 0o700 }).create(folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(if is_open { 0o711 } else { 0o700 })
+        .create(folder)?;
     // In /tmp somebody else may have made it before.
     Folder::open(folder).map_err(|why| io::Error::other(why.to_string()))?;
     if is_open {
@@ -86,7 +93,10 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
             chown(path, None, Some(group)).map_err(|error| {
                 io::Error::new(
                     io::Error::from(error).kind(),
-                    format!("cannot give it to group {group} ({error}); the user of this peer has to be a member of that group"),
+                    format!(
+                        "cannot give it to group {group} ({error}); the user of this peer has \
+                             to be a member of that group"
+                    ),
                 )
             })?;
         }
@@ -100,18 +110,25 @@ fn bind_in(folder: &Path, id: &PeerId, opening: &Opening) -> io::Result<Vec<Boun
     Ok(bound)
 }
 
-/// Has others get through a folder that an earlier peer has made for its user alone. One that was named to us is not ours to
-/// change.
+/// Has others get through a folder that an earlier peer has made for its user alone. One that was
+/// named to us is not ours to change.
 fn let_pass(folder: &Path) -> io::Result<()> {
     let mode = fs::symlink_metadata(folder)?.permissions().mode();
     if mode & PASS == PASS {
         return Ok(());
     }
-    let is_ours = folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(NAME));
+    let is_ours = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with(NAME));
     if is_ours {
         return fs::set_permissions(folder, Permissions::from_mode(mode & 0o7777 | PASS));
     }
-    log::warn!("Others cannot get to the sockets of this peer: {0} does not let them pass; `chmod go+x {0}`.", folder.display());
+    log::warn!(
+        "Others cannot get to the sockets of this peer: {0} does not let them pass; `chmod go+x \
+         {0}`.",
+        folder.display()
+    );
     Ok(())
 }
 
@@ -135,7 +152,9 @@ fn bind_one(folder: &Path, names: &[String], mode: u32, access: Access) -> io::R
                 socket.listen(BACKLOG)?;
                 socket.set_nonblocking(true)?;
                 let inode = fs::symlink_metadata(&path)?.ino();
-                let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket)));
+                let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(
+                    std::os::fd::OwnedFd::from(socket),
+                ));
                 return Ok(Bound { path, listener, access, inode });
             }
             Err(error) => outcome = Err(error),
@@ -157,7 +176,9 @@ fn is_taken(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map(|()| false),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map(|()| false)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         // Whatever it is, it is not ours to remove.
         Ok(_) | Err(_) => Ok(true),
@@ -171,7 +192,8 @@ fn check_length(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let why = format!(
-        "the path of the socket, {}, has {length} bytes; {PATH_MOST} are the most that the kernel takes. Name a shorter folder with \
+        "the path of the socket, {}, has {length} bytes; {PATH_MOST} are the most that the kernel \
+         takes. Name a shorter folder with \
          the variable PEER_SOCKETS, or choose a shorter --id",
         path.display()
     );

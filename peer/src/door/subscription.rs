@@ -1,8 +1,9 @@
 //! One subscription: a cursor in the history that moves on as its client reads.
 //!
-//! Nothing waits for a subscriber. What it has not been sent stays where it is, in the history, which is bounded; a subscriber
-//! that falls behind is told where to go on, and cut off. One that reads the past is given the time that it takes, as long
-//! as it goes on reading and what it wants is still kept.
+//! Nothing waits for a subscriber. What it has not been sent stays where it is, in the history,
+//! which is bounded; a subscriber that falls behind is told where to go on, and cut off. One that
+//! reads the past is given the time that it takes, as long as it goes on reading and what it wants
+//! is still kept.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +26,8 @@ pub(super) struct Subscription {
     prefix: Vec<u8>,
     filter: Arc<Filter>,
     cursor: Cursor,
-    /// The position that the client has asked for, until the first record of what stands there or after it.
+    /// The position that the client has asked for, until the first record of what stands there or
+    /// after it.
     expects: Option<Place>,
     /// How many more readings it wants.
     left: Option<u64>,
@@ -66,7 +68,14 @@ impl Subscription {
             From::Now => (history.end(), None),
             From::Start => (history.start(), None),
             From::Since(at) => (history.since(at), None),
-            From::Last(count) => (history.before_last(count, |item| filter.may_want(item), |payload| filter.wants_reading(payload)), None),
+            From::Last(count) => (
+                history.before_last(
+                    count,
+                    |item| filter.may_want(item),
+                    |payload| filter.wants_reading(payload),
+                ),
+                None,
+            ),
             From::Position(place) => match history.find(&place) {
                 Found::At(cursor) => (cursor, None),
                 Found::After(cursor) => (cursor, Some(place)),
@@ -79,10 +88,22 @@ impl Subscription {
             Until::Position { log, seq } => End::Behind(log, seq),
         });
         let prefix = format!("{{\"id\":{id},\"record\":").into_bytes();
-        // Should what follows be forgotten before the first record of it is sent, it is known what was missed.
+        // Should what follows be forgotten before the first record of it is sent, it is known what
+        // was missed.
         let last = history.position(cursor).map(|(log, seq)| Place { log, seq, epoch: None });
         let (is_live, behind_since) = (false, None);
-        Self { prefix, filter, cursor, expects, left: count, until, last, is_live, behind_since, moved_at: now }
+        Self {
+            prefix,
+            filter,
+            cursor,
+            expects,
+            left: count,
+            until,
+            last,
+            is_live,
+            behind_since,
+            moved_at: now,
+        }
     }
 
     /// Whether there may be something for it.
@@ -94,22 +115,40 @@ impl Subscription {
     pub(super) fn next(&self, history: &History) -> Option<(LogId, Seq)> {
         match (&self.expects, &self.last) {
             (Some(place), _) => Some((place.log.clone(), place.seq)),
-            (None, Some(last)) if history.has_lost(self.cursor) || history.is_between(self.cursor) => Some((last.log.clone(), last.seq)),
+            (None, Some(last))
+                if history.has_lost(self.cursor) || history.is_between(self.cursor) =>
+            {
+                Some((last.log.clone(), last.seq))
+            }
             (None, None) if history.has_lost(self.cursor) => history.oldest_position(),
             _ => history.position(self.cursor),
         }
     }
 
-    /// The same as JSON, with the epoch of what came last, for a client that wants to go on from there.
+    /// The same as JSON, with the epoch of what came last, for a client that wants to go on from
+    /// there.
     pub(super) fn next_json(&self, history: &History) -> String {
         let Some((log, seq)) = self.next(history) else { return String::new() };
-        let epoch = self.last.as_ref().filter(|last| last.log == log && last.seq == seq).and_then(|last| last.epoch.as_ref());
-        let epoch = epoch.map(|epoch| format!(",\"epoch\":{}", answer::text(&full(epoch)))).unwrap_or_default();
+        let epoch = self
+            .last
+            .as_ref()
+            .filter(|last| last.log == log && last.seq == seq)
+            .and_then(|last| last.epoch.as_ref());
+        let epoch = epoch
+            .map(|epoch| format!(",\"epoch\":{}", answer::text(&full(epoch))))
+            .unwrap_or_default();
         format!("\"log\":{},\"next\":{seq}{epoch}", answer::text(&log.to_string()))
     }
 
     /// Appends records to `out` until there are no more, or it has `room` bytes.
-    pub(super) fn pump(&mut self, history: &History, renderer: &mut Renderer, now: Instant, out: &mut Vec<u8>, room: usize) -> Step {
+    pub(super) fn pump(
+        &mut self,
+        history: &History,
+        renderer: &mut Renderer,
+        now: Instant,
+        out: &mut Vec<u8>,
+        room: usize,
+    ) -> Step {
         if history.has_lost(self.cursor) {
             return Step::Over(forgotten());
         }
@@ -121,7 +160,13 @@ impl Subscription {
         step
     }
 
-    fn move_on(&mut self, history: &History, renderer: &mut Renderer, out: &mut Vec<u8>, room: usize) -> Step {
+    fn move_on(
+        &mut self,
+        history: &History,
+        renderer: &mut Renderer,
+        out: &mut Vec<u8>,
+        room: usize,
+    ) -> Step {
         let mut looked = 0;
         loop {
             if self.left == Some(0) {
@@ -150,7 +195,8 @@ impl Subscription {
             } else {
                 self.cursor.within = item.records();
             }
-            let ((from, to), is_done) = (item.delivery.range(), self.cursor.within >= item.records());
+            let ((from, to), is_done) =
+                (item.delivery.range(), self.cursor.within >= item.records());
             if item.is_content() {
                 let (log, epoch) = (item.delivery.log().clone(), epoch_of(&item.delivery).cloned());
                 let seq = if is_done { to.next() } else { from.plus(self.cursor.within) };
@@ -177,7 +223,8 @@ impl Subscription {
         to - from
     }
 
-    /// Compares the first record with what the client has asked for, and each with where it is to end.
+    /// Compares the first record with what the client has asked for, and each with where it is to
+    /// end.
     fn enter(&mut self, item: &Item, out: &mut Vec<u8>) -> Option<Step> {
         let is_content = item.is_content();
         let (log, (from, to)) = (item.delivery.log(), item.delivery.range());
@@ -200,7 +247,13 @@ impl Subscription {
             self.cursor.within = item.records();
             self.expects = Some(place);
         } else if from > place.seq {
-            self.gap(log, place.seq, Some(from.previous()), "not kept any more, or from before this peer joined", out);
+            self.gap(
+                log,
+                place.seq,
+                Some(from.previous()),
+                "not kept any more, or from before this peer joined",
+                out,
+            );
         } else {
             self.cursor.within = place.seq.above(from);
         }
@@ -211,11 +264,20 @@ impl Subscription {
         let to = to.map(|to| format!("\"to\":{to},")).unwrap_or_default();
         out.extend_from_slice(&self.prefix);
         let log = answer::text(&log.to_string());
-        out.extend_from_slice(format!("{{\"kind\":\"gap\",\"log\":{log},\"from\":{from},{to}\"why\":\"{why}\"}}}}\n").as_bytes());
+        out.extend_from_slice(
+            format!("{{\"kind\":\"gap\",\"log\":{log},\"from\":{from},{to}\"why\":\"{why}\"}}}}\n")
+                .as_bytes(),
+        );
     }
 
     /// Sends the rest of an item, as far as there is room; how many records were looked at.
-    fn send(&mut self, item: &Item, renderer: &mut Renderer, out: &mut Vec<u8>, room: usize) -> u64 {
+    fn send(
+        &mut self,
+        item: &Item,
+        renderer: &mut Renderer,
+        out: &mut Vec<u8>,
+        room: usize,
+    ) -> u64 {
         let begin = self.cursor.within;
         let Delivery::Run(run) = &item.delivery else {
             if begin == 0 {
@@ -225,7 +287,9 @@ impl Subscription {
             return 1;
         };
         let last = match &self.until {
-            Some(End::Behind(log, end)) if log.as_ref().is_none_or(|log| *log == run.log) => end.next().above(run.first),
+            Some(End::Behind(log, end)) if log.as_ref().is_none_or(|log| *log == run.log) => {
+                end.next().above(run.first)
+            }
             _ => u64::MAX,
         };
         let skipped = usize::try_from(begin).expect("they are in memory");
@@ -261,10 +325,15 @@ impl Subscription {
             return None;
         }
         let since = *self.behind_since.get_or_insert(now);
-        let is_stuck = now.duration_since(self.moved_at) >= STUCK && now.duration_since(since) >= STUCK;
+        let is_stuck =
+            now.duration_since(self.moved_at) >= STUCK && now.duration_since(since) >= STUCK;
         let is_late = self.is_live && now.duration_since(since) >= GRACE;
-        (is_late || is_stuck)
-            .then(|| Fault::new("too_slow", format!("{records} records wait for this subscriber, which does not read them")))
+        (is_late || is_stuck).then(|| {
+            Fault::new(
+                "too_slow",
+                format!("{records} records wait for this subscriber, which does not read them"),
+            )
+        })
     }
 }
 
@@ -293,7 +362,9 @@ mod tests {
 
     fn subscribe(history: &History, keys: &str) -> Subscription {
         let line = format!("{{\"id\":1,\"do\":\"subscribe\"{keys}}}");
-        let Wish::Subscribe(asked) = request::read(line.as_bytes(), 0).unwrap().wish else { panic!("{line}") };
+        let Wish::Subscribe(asked) = request::read(line.as_bytes(), 0).unwrap().wish else {
+            panic!("{line}")
+        };
         Subscription::new("1", *asked, history, Instant::now())
     }
 
@@ -301,12 +372,20 @@ mod tests {
     fn pump(subscription: &mut Subscription, history: &History) -> (Vec<String>, Step) {
         let (mut out, mut step) = (Vec::new(), Step::More);
         while step == Step::More {
-            step = subscription.pump(history, &mut Renderer::default(), Instant::now(), &mut out, usize::MAX);
+            step = subscription.pump(
+                history,
+                &mut Renderer::default(),
+                Instant::now(),
+                &mut out,
+                usize::MAX,
+            );
         }
         let line = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let record = &line["record"];
-            let number = |key: &str| record[key].as_u64().map(|number| number.to_string()).unwrap_or_default();
+            let number = |key: &str| {
+                record[key].as_u64().map(|number| number.to_string()).unwrap_or_default()
+            };
             match record["kind"].as_str().unwrap() {
                 "reading" => number("seq"),
                 "gap" => format!("gap {}-{}", number("from"), number("to")),
@@ -321,7 +400,11 @@ mod tests {
         let mut subscription = subscribe(history, keys);
         let (sent, step) = pump(&mut subscription, history);
         assert_eq!(sent.join(" "), expected, "{keys}");
-        assert_eq!(subscription.next_json(history).replace(&format!("\"log\":\"{}\",", log("a")), ""), next, "{keys}: {step:?}");
+        assert_eq!(
+            subscription.next_json(history).replace(&format!("\"log\":\"{}\",", log("a")), ""),
+            next,
+            "{keys}: {step:?}"
+        );
     }
 
     #[test]
@@ -346,15 +429,33 @@ mod tests {
     #[test]
     fn what_is_not_kept_is_a_gap_whatever_is_wanted() {
         let history = history(5, vec![run("a", 1, 1..=3), run("a", 1, 4..=5), run("a", 1, 6..=7)]);
-        check(&history, r#","from":{"log":"1.a#7","seq":2}"#, "gap 2-3 4 5 6 7", "\"next\":8,\"epoch\":\"1.a#7\"");
-        check(&history, r#","from":{"log":"1.a#7","seq":2},"kinds":["view"]"#, "gap 2-3", "\"next\":8,\"epoch\":\"1.a#7\"");
+        check(
+            &history,
+            r#","from":{"log":"1.a#7","seq":2}"#,
+            "gap 2-3 4 5 6 7",
+            "\"next\":8,\"epoch\":\"1.a#7\"",
+        );
+        check(
+            &history,
+            r#","from":{"log":"1.a#7","seq":2},"kinds":["view"]"#,
+            "gap 2-3",
+            "\"next\":8,\"epoch\":\"1.a#7\"",
+        );
     }
 
     #[test]
     fn whoever_goes_on_from_what_it_was_told_has_each_reading_once() {
         // Cut off behind each record in turn, and gone on from there.
-        let deliveries =
-            || vec![run("a", 1, 1..=2), run("a", 1, 3..=4), merged(2), diverged(3, 4), repeat("b", 2, 3, 4), run("b", 2, 5..=6)];
+        let deliveries = || {
+            vec![
+                run("a", 1, 1..=2),
+                run("a", 1, 3..=4),
+                merged(2),
+                diverged(3, 4),
+                repeat("b", 2, 3, 4),
+                run("b", 2, 5..=6),
+            ]
+        };
         let whole = history(100, deliveries());
         for cut in 0..=deliveries().len() {
             let mut some = history(100, Vec::new());
@@ -367,9 +468,13 @@ mod tests {
             let place = first.next_json(&whole).replace("\"next\"", "\"seq\"");
             let from = if cut == 0 { "\"start\"".to_owned() } else { format!("{{{place}}}") };
             sent.extend(pump(&mut subscribe(&whole, &format!(",\"from\":{from}")), &whole).0);
-            let (readings, asides): (Vec<_>, Vec<_>) = sent.into_iter().partition(|word| word.parse::<u64>().is_ok());
+            let (readings, asides): (Vec<_>, Vec<_>) =
+                sent.into_iter().partition(|word| word.parse::<u64>().is_ok());
             assert_eq!(readings.join(" "), "1 2 3 4 5 6", "cut behind {cut}: {asides:?}");
-            assert!(asides.contains(&"diverged".to_owned()) && asides.contains(&"repeat".to_owned()), "cut behind {cut}: {asides:?}");
+            assert!(
+                asides.contains(&"diverged".to_owned()) && asides.contains(&"repeat".to_owned()),
+                "cut behind {cut}: {asides:?}"
+            );
         }
     }
 
@@ -381,9 +486,15 @@ mod tests {
             kept.add(run("a", 1, at..=at + 4), 0);
         }
         let (sent, step) = pump(&mut subscription, &kept);
-        assert!(sent.is_empty() && matches!(&step, Step::Over(why) if why.code == "too_slow"), "{step:?}");
+        assert!(
+            sent.is_empty() && matches!(&step, Step::Over(why) if why.code == "too_slow"),
+            "{step:?}"
+        );
         assert_eq!(subscription.next(&kept), Some((log("a"), protocol::id::Seq(5))));
-        assert_eq!(subscription.is_too_slow(&kept, Instant::now()).map(|why| why.code), Some("too_slow"));
+        assert_eq!(
+            subscription.is_too_slow(&kept, Instant::now()).map(|why| why.code),
+            Some("too_slow")
+        );
     }
 
     #[test]
@@ -399,6 +510,9 @@ mod tests {
         let why = live.is_too_slow(&kept, now + Duration::from_millis(2_100)).unwrap();
         assert!(why.say.starts_with("4990 records"), "{}", why.say);
         assert_eq!(late.is_too_slow(&kept, now + Duration::from_secs(9)), None);
-        assert_eq!(late.is_too_slow(&kept, now + Duration::from_secs(20)).map(|why| why.code), Some("too_slow"));
+        assert_eq!(
+            late.is_too_slow(&kept, now + Duration::from_secs(20)).map(|why| why.code),
+            Some("too_slow")
+        );
     }
 }

@@ -4,9 +4,10 @@
 //! peer-memory 2 1795421702345 veteran kitchen b5f088c24bf004a6
 //! ```
 //!
-//! The incarnation of the last life, what earlier lives have seen, the name (`-` where there is none), and the XXH3 hash of
-//! all that stands before it. The older form, `1795421702345` or `1795421702345 veteran`, is read, too. A line that is cut
-//! short anywhere is neither: what cannot be read is never taken for what is not there.
+//! The incarnation of the last life, what earlier lives have seen, the name (`-` where there is
+//! none), and the XXH3 hash of all that stands before it. The older form, `1795421702345` or
+//! `1795421702345 veteran`, is read, too. A line that is cut short anywhere is neither: what cannot
+//! be read is never taken for what is not there.
 
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::escape;
@@ -29,7 +30,8 @@ pub enum Past {
     /// No group, or none that matters.
     #[default]
     Fresh,
-    /// A view of a group in mode `primary`: this peer may have forgotten what that view knew, and founds no group.
+    /// A view of a group in mode `primary`: this peer may have forgotten what that view knew, and
+    /// founds no group.
     Veteran,
     /// The same, and an operator has given that group up: the next life founds a new one, alone.
     NewLog,
@@ -67,7 +69,8 @@ impl Memory {
         };
         let (number, past, name) = memory;
         let incarnation = number.parse().ok().filter(|number| is_possible(*number, utc_ms));
-        let incarnation = Incarnation(incarnation.ok_or_else(|| Bad::Beyond(shown(number.as_bytes())))?);
+        let incarnation =
+            Incarnation(incarnation.ok_or_else(|| Bad::Beyond(shown(number.as_bytes())))?);
         Ok(Self { incarnation, past, name })
     }
 }
@@ -89,13 +92,20 @@ fn whole_line(bytes: &[u8]) -> Result<&str, Bad> {
     let text = std::str::from_utf8(bytes).map_err(|_| unknown(bytes))?;
     match text.strip_suffix('\n').unwrap_or(text) {
         line if line.contains(char::is_control) => Err(unknown(bytes)),
-        line if line.len() == text.len() => content(format!("its line has no end, so it was cut short: {}", shown(bytes))),
+        line if line.len() == text.len() => {
+            content(format!("its line has no end, so it was cut short: {}", shown(bytes)))
+        }
         line => Ok(line),
     }
 }
 
 fn checked(line: &str) -> Result<Parts<'_>, Bad> {
-    let torn = || Bad::Content(format!("its checksum does not match, so it was cut short or changed: {}", shown(line.as_bytes())));
+    let torn = || {
+        Bad::Content(format!(
+            "its checksum does not match, so it was cut short or changed: {}",
+            shown(line.as_bytes())
+        ))
+    };
     let (text, sum) = line.rsplit_once(' ').ok_or_else(torn)?;
     if sum != format!("{:016x}", xxh3_64(text.as_bytes())) {
         return Err(torn());
@@ -151,7 +161,8 @@ pub(super) const LENGTH_MAX: u64 = 256;
 const TOP: u64 = 1 << 62;
 /// By how much an incarnation may be ahead of the clock: some 34 years.
 const AHEAD_MAX_MS: u64 = 1 << 40;
-/// The beginning of 2026. A clock that shows an earlier time is one of a board that has not been told the time.
+/// The beginning of 2026. A clock that shows an earlier time is one of a board that has not been
+/// told the time.
 const NOT_BEFORE_MS: u64 = 1_767_225_600_000;
 const SHOWN_MAX: usize = 40;
 
@@ -162,7 +173,11 @@ mod tests {
     const NOW: u64 = 1_795_421_702_345;
 
     fn memory(past: Past, name: Option<&str>) -> Memory {
-        Memory { incarnation: Incarnation(NOW), past, name: name.map(|name| PeerId::new(name).unwrap()) }
+        Memory {
+            incarnation: Incarnation(NOW),
+            past,
+            name: name.map(|name| PeerId::new(name).unwrap()),
+        }
     }
 
     #[track_caller]
@@ -181,7 +196,10 @@ mod tests {
                 let text = memory.encode();
                 assert_eq!(Memory::decode(text.as_bytes(), NOW), Ok(memory.clone()));
                 for length in 0..text.len() {
-                    assert!(Memory::decode(&text.as_bytes()[..length], NOW).is_err(), "cut to {length} bytes");
+                    assert!(
+                        Memory::decode(&text.as_bytes()[..length], NOW).is_err(),
+                        "cut to {length} bytes"
+                    );
                 }
                 for at in 0..text.len() {
                     let mut changed = text.clone().into_bytes();
@@ -227,7 +245,10 @@ mod tests {
         let read = |number: u64, now| Memory::decode(format!("{number}\n").as_bytes(), now).is_ok();
         assert!(read(NOW + AHEAD_MAX_MS, NOW) && !read(NOW + AHEAD_MAX_MS + 1, NOW));
         assert!(read(TOP, TOP) && !read(TOP + 1, TOP));
-        assert!(read(NOT_BEFORE_MS + AHEAD_MAX_MS, 0), "a board without a clock of its own begins in 1970");
+        assert!(
+            read(NOT_BEFORE_MS + AHEAD_MAX_MS, 0),
+            "a board without a clock of its own begins in 1970"
+        );
         assert!(!read(u64::MAX, NOW));
         assert!(matches!(Memory::decode(b"99999999999999999999999\n", NOW), Err(Bad::Beyond(_))));
     }

@@ -38,7 +38,10 @@ fn what_cannot_be_read_is_no_first_start() {
     let path = folder.path().join("incarnation");
     for rubbish in ["rubbish", "7 rubbish\n", "", "7 veteran of sorts\n", "\0\0\0\0"] {
         fs::write(&path, rubbish).unwrap();
-        assert!(matches!(found(folder.path()), Err(Unreadable::Bad(Bad::Content(_)))), "{rubbish:?}");
+        assert!(
+            matches!(found(folder.path()), Err(Unreadable::Bad(Bad::Content(_)))),
+            "{rubbish:?}"
+        );
     }
     fs::write(&path, format!("{}\n", u64::MAX)).unwrap();
     assert!(matches!(found(folder.path()), Err(Unreadable::Bad(Bad::Beyond(_)))));
@@ -57,11 +60,19 @@ fn a_memory_that_vanished_leaves_a_folder_that_was_used() {
     let folder = tempfile::tempdir().unwrap();
     Store::open(folder.path()).unwrap().save(memory(7, Past::Veteran)).unwrap();
     fs::remove_file(folder.path().join("incarnation")).unwrap();
-    assert!(matches!(found(folder.path()), Ok(Found::Nothing { used: Some(why) }) if why.contains("lock")));
+    assert!(
+        matches!(found(folder.path()), Ok(Found::Nothing { used: Some(why) }) if why.contains("lock"))
+    );
     fs::write(folder.path().join("lock"), "").unwrap();
-    assert_eq!(found(folder.path()).unwrap(), Found::Nothing { used: None }, "as a first start leaves it");
+    assert_eq!(
+        found(folder.path()).unwrap(),
+        Found::Nothing { used: None },
+        "as a first start leaves it"
+    );
     fs::write(folder.path().join("ordered.jsonl"), "").unwrap();
-    assert!(matches!(found(folder.path()), Ok(Found::Nothing { used: Some(why) }) if why.contains("ordered.jsonl")));
+    assert!(
+        matches!(found(folder.path()), Ok(Found::Nothing { used: Some(why) }) if why.contains("ordered.jsonl"))
+    );
 }
 
 #[test]

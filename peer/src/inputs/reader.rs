@@ -1,4 +1,5 @@
-//! Reads a recording, entry by entry. Nothing is held but the present record, so a file may be as long as it likes.
+//! Reads a recording, entry by entry. Nothing is held but the present record, so a file may be as
+//! long as it likes.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _};
@@ -25,7 +26,8 @@ impl Reader {
         let bad = |what| BadInputs { path: path.to_owned(), offset: 0, what };
         let mut file = File::open(path).map_err(|error| bad(error.into()))?;
         let length = file.metadata().map_err(|error| bad(error.into()))?.len();
-        whole_length(&file, length.min(PREFIX as u64 + 1)).map_err(|_| bad(BadRecord::NoRecording))?;
+        whole_length(&file, length.min(PREFIX as u64 + 1))
+            .map_err(|_| bad(BadRecord::NoRecording))?;
         file.rewind().map_err(|error| bad(error.into()))?;
         Ok(Self { path: path.to_owned(), file: BufReader::new(file), offset: 0, torn: false })
     }
@@ -93,8 +95,14 @@ pub(super) fn whole_length(file: &File, length: u64) -> io::Result<u64> {
             file.seek_relative(-1)?;
         }
         let Some(record) = record.filter(|_| first == [0]) else {
-            let what = if whole == 0 { BadRecord::NoRecording } else { BadRecord::Length(u32::from_be_bytes(prefix).into()) };
-            return Err(io::Error::other(format!("the file is there already, and cannot be gone on with; byte {whole}: {what}")));
+            let what = if whole == 0 {
+                BadRecord::NoRecording
+            } else {
+                BadRecord::Length(u32::from_be_bytes(prefix).into())
+            };
+            return Err(io::Error::other(format!(
+                "the file is there already, and cannot be gone on with; byte {whole}: {what}"
+            )));
         };
         let next = whole + PREFIX as u64 + record;
         if next > length {

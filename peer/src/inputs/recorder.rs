@@ -1,8 +1,9 @@
-//! Writes a recording. An input is queued for it before the node is given that input, and [`crate::gate`] sees to it that it
-//! is in the file before anything leaves that came of it. A thread does the writing, so that a slow disk holds up nobody.
+//! Writes a recording. An input is queued for it before the node is given that input, and
+//! [`crate::gate`] sees to it that it is in the file before anything leaves that came of it. A
+//! thread does the writing, so that a slow disk holds up nobody.
 //!
-//! A recording with a hole would replay another life than this one, so it ends where something cannot be written, or
-//! where too much waits to be.
+//! A recording with a hole would replay another life than this one, so it ends where something
+//! cannot be written, or where too much waits to be.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -32,10 +33,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens a recording, to begin it or to add a life to it; what a killed predecessor left torn at its end is cut off.
+    /// Opens a recording, to begin it or to add a life to it; what a killed predecessor left torn
+    /// at its end is cut off.
     ///
     /// # Errors
-    /// Those of the operating system; and if somebody else records there, or the file holds something else.
+    /// Those of the operating system; and if somebody else records there, or the file holds
+    /// something else.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         let named = path.clone();
@@ -46,7 +49,9 @@ impl Recorder {
             }
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(io::Error::other("another running peer records there")),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::other("another running peer records there"));
+                }
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             let length = file.metadata()?.len();
@@ -114,7 +119,8 @@ impl Recorder {
         let why = match prefix {
             Some(prefix) => {
                 self.record[..PREFIX].copy_from_slice(&prefix.to_be_bytes());
-                (!self.outlet.put(&self.record)).then(|| "more waits than may wait, because the file takes nothing".to_owned())
+                (!self.outlet.put(&self.record))
+                    .then(|| "more waits than may wait, because the file takes nothing".to_owned())
             }
             None => Some(format!("one input has {length} bytes")),
         };
@@ -123,7 +129,10 @@ impl Recorder {
         {
             // A write that failed has been told where it failed.
             if self.outlet.health().failing.is_none() {
-                log::error!("Cannot record inputs in {}: {why}. The recording ends here; the peer goes on.", self.path.display());
+                log::error!(
+                    "Cannot record inputs in {}: {why}. The recording ends here; the peer goes on.",
+                    self.path.display()
+                );
             }
             self.outlet.end();
         }
@@ -146,18 +155,23 @@ impl Drain for RecordingDrain {
 
     fn reopen(&mut self) {
         let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let (open, named) = (self.file.metadata().map(place).ok(), std::fs::metadata(&self.path).map(place).ok());
+        let (open, named) =
+            (self.file.metadata().map(place).ok(), std::fs::metadata(&self.path).map(place).ok());
         if open != named {
             let path = self.path.display();
             log::warn!(
-                "{path} is another file now. The recording goes on in the one that was opened at the start, because a \
+                "{path} is another file now. The recording goes on in the one that was opened at \
+                 the start, because a \
                  recording begins with a start of the peer."
             );
         }
     }
 
     fn failed(&mut self, error: &io::Error) {
-        log::error!("Cannot record inputs in {}: {error}. The recording ends here; the peer goes on.", self.path.display());
+        log::error!(
+            "Cannot record inputs in {}: {error}. The recording ends here; the peer goes on.",
+            self.path.display()
+        );
     }
 }
 

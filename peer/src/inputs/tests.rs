@@ -22,7 +22,8 @@ pub(crate) fn life(torn: u64) -> Life {
         explicit: -3,
     };
     let now = Time::from_micros(1_000);
-    let (start, knobs, seed) = (crate::identity::start_note(&me, None, false), Knobs::fast(), me.birth);
+    let (start, knobs, seed) =
+        (crate::identity::start_note(&me, None, false), Knobs::fast(), me.birth);
     Life {
         format: FORMAT,
         wire: WIRE_VERSION,
@@ -44,10 +45,18 @@ pub(crate) fn life(torn: u64) -> Life {
 fn inputs() -> Vec<Input> {
     let epoch = Epoch::none().next(life(0).me.member);
     let ack = Message::OrderedAck { epoch, contiguous: Seq(9) };
-    let datagram = Datagram { cluster: 4, from: life(0).me, count: 2, message: Message::ViewSyncRequest { ask: 5 } };
+    let datagram = Datagram {
+        cluster: 4,
+        from: life(0).me,
+        count: 2,
+        message: Message::ViewSyncRequest { ask: 5 },
+    };
     vec![
         Input::LinkUp { link: LinkId::accepted(1) },
-        Input::Received { link: LinkId::accepted(1), messages: vec![ack, Message::Leave, Message::Ok { ask: 3 }] },
+        Input::Received {
+            link: LinkId::accepted(1),
+            messages: vec![ack, Message::Leave, Message::Ok { ask: 3 }],
+        },
         Input::Received { link: LinkId::accepted(1), messages: vec![] },
         Input::Heard { from: "127.0.0.1:9".parse().unwrap(), datagram: Box::new(datagram) },
         Input::LinkDown { link: LinkId::dialled(2), how: Down::Closed },
@@ -107,7 +116,10 @@ fn everything_recorded_is_read_again_over_all_lives() {
         expected.push(Entry::Given { at: Time::from_micros(at as u64), outputs, input });
         outputs += at as u64;
     }
-    expected.push(Entry::Told { at: Time::from_micros(99), note: Box::new(Note::Stop { reason: "left".to_owned() }) });
+    expected.push(Entry::Told {
+        at: Time::from_micros(99),
+        note: Box::new(Note::Stop { reason: "left".to_owned() }),
+    });
     let twice = [expected.clone(), expected].concat();
     assert_eq!(read(&path).unwrap(), (twice, None));
 }
@@ -124,7 +136,8 @@ fn wherever_a_kill_tears_it_the_rest_is_read_and_the_next_life_goes_on() {
         assert_eq!(entries, all[..entries.len()], "cut at {length}");
         let kept = torn.map_or(length, |at| usize::try_from(at).unwrap());
         assert!(entries.len() < all.len() && kept <= length);
-        // Nobody can tell what fewer bytes than these would have become; only a file of ours is gone on with.
+        // Nobody can tell what fewer bytes than these would have become; only a file of ours is
+        // gone on with.
         let recorder = Recorder::open(&path).unwrap();
         assert_eq!(recorder.torn(), (length - kept) as u64);
         assert_eq!(fs::metadata(&path).unwrap().len(), kept as u64);
@@ -138,7 +151,10 @@ fn what_is_no_recording_is_left_alone() {
     assert!(matches!(missing.what, BadRecord::Io(_)), "{missing}");
     for other in ["#!/bin/sh\necho hello\n", "\0\0\0\u{18}ftypmp42", "{\"v\":1}\n"] {
         fs::write(&path, other).unwrap();
-        assert!(matches!(Reader::open(&path).unwrap_err().what, BadRecord::NoRecording), "{other:?}");
+        assert!(
+            matches!(Reader::open(&path).unwrap_err().what, BadRecord::NoRecording),
+            "{other:?}"
+        );
         assert!(Recorder::open(&path).is_err(), "{other:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), other, "not a byte is touched");
     }
@@ -159,7 +175,11 @@ fn damage_is_placed() {
     let bad = damaged(second + 4, 77);
     assert!(matches!(bad.what, BadRecord::Entry(_)) && bad.offset == second as u64, "{bad}");
     let bad = damaged(second, 0xff);
-    assert!(matches!(bad.what, BadRecord::Length(_)) && bad.to_string().contains(&format!("byte {second}:")), "{bad}");
+    assert!(
+        matches!(bad.what, BadRecord::Length(_))
+            && bad.to_string().contains(&format!("byte {second}:")),
+        "{bad}"
+    );
     let wire = whole.windows(7).position(|bytes| bytes == b"\"wire\":").unwrap();
     let bad = damaged(wire + 7, b'9');
     assert!(matches!(&bad.what, BadRecord::Life { build, .. } if build == crate::BUILD), "{bad}");

@@ -1,7 +1,9 @@
-//! Attempts to connect: one at a time to an address, few in all for longer than a moment, and what came of them.
+//! Attempts to connect: one at a time to an address, few in all for longer than a moment, and what
+//! came of them.
 //!
-//! The kernel tries for two minutes and says nothing meanwhile. A peer knows better: an address that has not answered within
-//! seconds is tried again later, and how long it has been so is kept, because only that tells a firewall from a moment.
+//! The kernel tries for two minutes and says nothing meanwhile. A peer knows better: an address
+//! that has not answered within seconds is tried again later, and how long it has been so is kept,
+//! because only that tells a firewall from a moment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -40,7 +42,8 @@ struct Attempt {
     waits: bool,
     /// Since when none has succeeded.
     failing_since: Option<Time>,
-    /// Attempts that were given up before they were answered: when the first began, and how long all of them were open.
+    /// Attempts that were given up before they were answered: when the first began, and how long
+    /// all of them were open.
     unanswered: Option<(Time, Duration)>,
     /// When the last one failed, or was given up.
     failed_at: Time,
@@ -66,7 +69,9 @@ impl Dials {
 
     /// Somebody wants a connection there.
     pub(super) fn begin(&mut self, now: Time, link: LinkId, to: SocketAddrV4) -> Plan {
-        self.attempts.retain(|_, attempt| attempt.link.is_some() || now.since(attempt.failed_at) < attempt.remembered_for());
+        self.attempts.retain(|_, attempt| {
+            attempt.link.is_some() || now.since(attempt.failed_at) < attempt.remembered_for()
+        });
         let attempt = self.attempts.entry(to).or_insert_with(|| Attempt {
             link: None,
             began: now,
@@ -92,7 +97,8 @@ impl Dials {
 
     /// One that has waited long enough; it is open from now on.
     pub(super) fn due(&mut self, now: Time) -> Option<(LinkId, SocketAddrV4)> {
-        let (to, attempt) = self.attempts.iter_mut().find(|(_, attempt)| attempt.waits && attempt.began <= now)?;
+        let (to, attempt) =
+            self.attempts.iter_mut().find(|(_, attempt)| attempt.waits && attempt.began <= now)?;
         attempt.waits = false;
         attempt.began = now;
         self.open += 1;
@@ -102,15 +108,20 @@ impl Dials {
     /// One that has been open for too long, or for a moment while too many others are.
     pub(super) fn overdue(&self, now: Time) -> Option<LinkId> {
         let patience = if self.open > OPEN_MOST { MOMENT } else { self.patience };
-        let open = self.attempts.values().filter(|attempt| !attempt.waits && attempt.link.is_some());
-        open.filter(|attempt| now.since(attempt.began) >= patience).min_by_key(|attempt| attempt.began)?.link
+        let open =
+            self.attempts.values().filter(|attempt| !attempt.waits && attempt.link.is_some());
+        open.filter(|attempt| now.since(attempt.began) >= patience)
+            .min_by_key(|attempt| attempt.began)?
+            .link
     }
 
     /// When one becomes due or overdue.
     pub(super) fn deadline(&self) -> Option<Time> {
         let patience = if self.open > OPEN_MOST { MOMENT } else { self.patience };
         let pending = self.attempts.values().filter(|attempt| attempt.link.is_some());
-        pending.map(|attempt| if attempt.waits { attempt.began } else { attempt.began + patience }).min()
+        pending
+            .map(|attempt| if attempt.waits { attempt.began } else { attempt.began + patience })
+            .min()
     }
 
     /// There is a connection: nothing is wrong with that address.
@@ -120,10 +131,12 @@ impl Dials {
         }
     }
 
-    /// It is given up; what is known of the address stays. The node does so with an attempt that nobody needs any more, and with
-    /// one that is overdue by its own measure, to begin another: each says little, together they say that nobody answers.
+    /// It is given up; what is known of the address stays. The node does so with an attempt that
+    /// nobody needs any more, and with one that is overdue by its own measure, to begin another:
+    /// each says little, together they say that nobody answers.
     pub(super) fn abandon(&mut self, now: Time, link: LinkId) {
-        let waits = self.attempts.values().any(|attempt| attempt.link == Some(link) && attempt.waits);
+        let waits =
+            self.attempts.values().any(|attempt| attempt.link == Some(link) && attempt.waits);
         let Some(to) = self.close(link).filter(|_| !waits) else { return };
         let enough = self.patience.min(MOMENT);
         let Some(attempt) = self.attempts.get_mut(&to) else { return };
@@ -148,13 +161,19 @@ impl Dials {
         attempt.failed_at = now;
         // A refusal is an answer, and whoever wants the connection decides when to ask again.
         let silent = obstacle == Obstacle::Silence;
-        attempt.wait = if silent { (attempt.wait * 2).clamp(WAIT_FIRST, WAIT_MOST) } else { Duration::ZERO };
+        attempt.wait =
+            if silent { (attempt.wait * 2).clamp(WAIT_FIRST, WAIT_MOST) } else { Duration::ZERO };
         attempt.obstacle = obstacle;
     }
 
     /// Addresses to which there has been no connection since then, although one was wanted lately.
-    pub(super) fn failing(&self, now: Time) -> impl Iterator<Item = (SocketAddrV4, Time, &Obstacle)> {
-        let lately = move |attempt: &Attempt| attempt.link.is_some() || now.since(attempt.failed_at) < LATELY;
+    pub(super) fn failing(
+        &self,
+        now: Time,
+    ) -> impl Iterator<Item = (SocketAddrV4, Time, &Obstacle)> {
+        let lately = move |attempt: &Attempt| {
+            attempt.link.is_some() || now.since(attempt.failed_at) < LATELY
+        };
         let failing = self.attempts.iter().filter(move |(_, attempt)| lately(attempt));
         failing.filter_map(|(to, attempt)| {
             // An attempt that nobody has answered yet counts from its beginning.
@@ -164,7 +183,8 @@ impl Dials {
     }
 
     fn close(&mut self, link: LinkId) -> Option<SocketAddrV4> {
-        let (to, attempt) = self.attempts.iter_mut().find(|(_, attempt)| attempt.link == Some(link))?;
+        let (to, attempt) =
+            self.attempts.iter_mut().find(|(_, attempt)| attempt.link == Some(link))?;
         attempt.link = None;
         self.open -= usize::from(!std::mem::take(&mut attempt.waits));
         Some(*to)
@@ -172,7 +192,8 @@ impl Dials {
 }
 
 impl Attempt {
-    /// How long what is known of an address that nobody dials is kept: what says little by itself, only while more may follow.
+    /// How long what is known of an address that nobody dials is kept: what says little by itself,
+    /// only while more may follow.
     fn remembered_for(&self) -> Duration {
         if self.failing_since.is_some() { FORGOTTEN_AFTER } else { LATELY }
     }
@@ -212,7 +233,11 @@ mod tests {
         assert_eq!(dials.begin(at(10), two, address(1)), Plan::TakeOver(one));
         assert_eq!((dials.overdue(at(1_999)), dials.overdue(at(2_000))), (None, Some(two)));
         dials.fail(at(2_000), two, Obstacle::Silence);
-        assert_eq!(dials.begin(at(2_010), three, address(1)), Plan::Later, "not at once after a silence");
+        assert_eq!(
+            dials.begin(at(2_010), three, address(1)),
+            Plan::Later,
+            "not at once after a silence"
+        );
         assert_eq!(dials.due(at(2_099)), None);
         assert_eq!(dials.due(at(2_100)), Some((three, address(1))));
         assert_eq!(failing(&dials, at(2_200)), [(address(1), at(0))]);
@@ -243,7 +268,11 @@ mod tests {
         assert_eq!(failing(&dials, at(100)), []);
         dials.begin(at(6_000), LinkId::dialled(2), address(1));
         dials.abandon(at(6_700), LinkId::dialled(2));
-        assert_eq!(failing(&dials, at(6_700)), [(address(1), at(6_000))], "the first has been forgotten");
+        assert_eq!(
+            failing(&dials, at(6_700)),
+            [(address(1), at(6_000))],
+            "the first has been forgotten"
+        );
         assert_eq!(failing(&dials, at(16_000)), [], "nobody has wanted it lately");
     }
 
@@ -260,7 +289,11 @@ mod tests {
         dials.succeed(LinkId::dialled(3));
         dials.begin(at(4_000), LinkId::dialled(4), address(1));
         dials.abandon(at(4_100), LinkId::dialled(4));
-        assert_eq!((failing(&dials, at(4_100)), dials.open), (vec![], 0), "it was reached in between");
+        assert_eq!(
+            (failing(&dials, at(4_100)), dials.open),
+            (vec![], 0),
+            "it was reached in between"
+        );
     }
 
     #[test]
@@ -271,7 +304,11 @@ mod tests {
         dials.fail(at(2_000), one, Obstacle::Silence);
         assert_eq!(dials.begin(at(2_010), two, address(1)), Plan::Later);
         dials.abandon(at(2_090), two);
-        assert_eq!(dials.begin(at(2_100), three, address(1)), Plan::Now, "its turn has not been put off");
+        assert_eq!(
+            dials.begin(at(2_100), three, address(1)),
+            Plan::Now,
+            "its turn has not been put off"
+        );
         assert_eq!((failing(&dials, at(2_100)), dials.open), (vec![(address(1), at(0))], 1));
     }
 }

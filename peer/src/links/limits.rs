@@ -17,16 +17,17 @@ pub struct Limits {
     pub queue: usize,
     /// How long an attempt to connect may take.
     pub dial: Duration,
-    /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with its link.
+    /// Bytes of all frames together that have come in part; beyond it the oldest of them goes, with
+    /// its link.
     pub half_received: usize,
     /// How long a connection may acknowledge nothing before the kernel ends it.
     pub dead: Duration,
 }
 
 impl Limits {
-    /// Those of a peer with these knobs. An attempt to connect ends before TCP's own timer, which tries for two minutes. A
-    /// connection ends when two `heartbeat_timeout`s have brought no sign of life, which is long after the node has asked
-    /// its question on another one.
+    /// Those of a peer with these knobs. An attempt to connect ends before TCP's own timer, which
+    /// tries for two minutes. A connection ends when two `heartbeat_timeout`s have brought no sign
+    /// of life, which is long after the node has asked its question on another one.
     #[must_use]
     pub fn of(knobs: &Knobs) -> Self {
         let dead = (knobs.heartbeat_timeout * 2).max(Duration::from_secs(2));

@@ -46,8 +46,8 @@ pub(super) struct Link {
 pub(super) enum State {
     Connecting,
     Up,
-    /// The node has hung up: what is queued is written, what comes is thrown away, and it is closed at this time unless
-    /// the other end has taken something meanwhile.
+    /// The node has hung up: what is queued is written, what comes is thrown away, and it is closed
+    /// at this time unless the other end has taken something meanwhile.
     Closing(Time),
 }
 
@@ -77,26 +77,33 @@ impl Link {
     pub(super) fn local(&self) -> Option<Ipv4Addr> {
         if self.local.get().is_none() {
             let address = self.stream.local_addr().ok();
-            let known = |address: SocketAddr| if let SocketAddr::V4(address) = address { Some(*address.ip()) } else { None };
+            let known = |address: SocketAddr| {
+                if let SocketAddr::V4(address) = address { Some(*address.ip()) } else { None }
+            };
             self.local.set(address.and_then(known).filter(|address| !address.is_unspecified()));
         }
         self.local.get()
     }
 
-    /// Small frames go out at once, and little unsent data sits in the kernel. A connection that is `dead` for so long, which
-    /// acknowledges nothing of what was written or no probe, ends: the node has given it up before, and it is to leave
-    /// nothing behind. A socket that refuses is merely slower.
+    /// Small frames go out at once, and little unsent data sits in the kernel. A connection that is
+    /// `dead` for so long, which acknowledges nothing of what was written or no probe, ends: the
+    /// node has given it up before, and it is to leave nothing behind. A socket that refuses is
+    /// merely slower.
     pub(super) fn tune(&self, dead: Duration) {
         let socket = SockRef::from(&self.stream);
         let _slower = socket.set_tcp_nodelay(true);
         let _slower = socket.set_tcp_notsent_lowat(NOT_SENT_BYTES);
         let _later = socket.set_tcp_user_timeout(Some(dead));
-        let probes = TcpKeepalive::new().with_time(dead).with_interval((dead / PROBES).max(Duration::from_secs(1))).with_retries(PROBES);
+        let probes = TcpKeepalive::new()
+            .with_time(dead)
+            .with_interval((dead / PROBES).max(Duration::from_secs(1)))
+            .with_retries(PROBES);
         let _later = socket.set_tcp_keepalive(&probes);
     }
 }
 
 /// Probes of a silent connection before it ends.
 const PROBES: u32 = 3;
-/// How many unsent bytes the kernel holds at most, so that a control frame never waits behind more than that.
+/// How many unsent bytes the kernel holds at most, so that a control frame never waits behind more
+/// than that.
 const NOT_SENT_BYTES: u32 = 128 << 10;

@@ -1,7 +1,8 @@
-//! What waits to be written to one link: control frames before bulk, and never one frame inside another.
+//! What waits to be written to one link: control frames before bulk, and never one frame inside
+//! another.
 //!
-//! A frame is a few pieces of memory, shared with the other links that it goes to and with the log: see
-//! [`protocol::frame::encode_shared`].
+//! A frame is a few pieces of memory, shared with the other links that it goes to and with the log:
+//! see [`protocol::frame::encode_shared`].
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -35,13 +36,16 @@ impl Outgoing {
         *self = Self::default();
     }
 
-    /// Writes until nothing is left or the other side takes no more; an error of kind `WouldBlock` is no failure.
+    /// Writes until nothing is left or the other side takes no more; an error of kind `WouldBlock`
+    /// is no failure.
     pub(super) fn write_to(&mut self, to: &mut impl Write) -> io::Result<()> {
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let mut count = 0;
             let whole = self.control.iter().chain(&self.bulk).flatten();
-            for piece in self.partial.iter().chain(whole).filter(|piece| !piece.is_empty()).take(SLICES_MAX) {
+            for piece in
+                self.partial.iter().chain(whole).filter(|piece| !piece.is_empty()).take(SLICES_MAX)
+            {
                 slices[count] = IoSlice::new(piece);
                 count += 1;
             }
@@ -106,7 +110,10 @@ mod tests {
     #[test]
     fn control_overtakes_bulk_but_never_cuts_a_frame() {
         let mut queue = Outgoing::default();
-        queue.push(["<bu", "", "lk1>"].map(|piece| Bytes::from_static(piece.as_bytes())).into(), true);
+        queue.push(
+            ["<bu", "", "lk1>"].map(|piece| Bytes::from_static(piece.as_bytes())).into(),
+            true,
+        );
         queue.push(vec![Bytes::from_static(b"<bulk2>")], true);
         let mut narrow = Narrow { taken: Vec::new(), room: 4 };
         let blocked = queue.write_to(&mut narrow).expect_err("no more room");

@@ -1,9 +1,10 @@
 //! The event tokens of links.
 //!
-//! A token has as many bits as a pointer, the number of a link has 64. On a 32-bit board, a peer to which a stranger
-//! connects again and again would run out of tokens within weeks. So a token is the low bits of the number, on every
-//! machine alike, and stands for the newest link whose number ends like that. A link that lives while two
-//! thousand million others come and go is no longer told of its events; its silence then ends it.
+//! A token has as many bits as a pointer, the number of a link has 64. On a 32-bit board, a peer to
+//! which a stranger connects again and again would run out of tokens within weeks. So a token is
+//! the low bits of the number, on every machine alike, and stands for the newest link whose number
+//! ends like that. A link that lives while two thousand million others come and go is no longer
+//! told of its events; its silence then ends it.
 
 use mio::Token;
 use protocol::id::LinkId;
@@ -22,7 +23,8 @@ impl Tokens {
     pub(super) fn of(&mut self, id: LinkId) -> Token {
         let newest = &mut self.newest[kind(id.0)];
         *newest = id.0.max(*newest);
-        let low = usize::try_from(id.0 % SPAN).expect("31 bits fit into a pointer of every machine that has an operating system");
+        let low = usize::try_from(id.0 % SPAN)
+            .expect("31 bits fit into a pointer of every machine that has an operating system");
         Token(FIRST_LINK.0 + low)
     }
 
@@ -63,6 +65,10 @@ mod tests {
         let (old, new) = (LinkId::accepted(SPAN - 5), LinkId::accepted(SPAN + 5));
         let mut tokens = Tokens::default();
         let (before, after) = (tokens.of(old), tokens.of(new));
-        assert_eq!((tokens.link(before), tokens.link(after)), (Some(old), Some(new)), "the numbers have come round between them");
+        assert_eq!(
+            (tokens.link(before), tokens.link(after)),
+            (Some(old), Some(new)),
+            "the numbers have come round between them"
+        );
     }
 }

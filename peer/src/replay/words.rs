@@ -8,14 +8,23 @@ use crate::clock::Stamp;
 /// What a node is given; nothing but a run of messages has more than one line.
 pub(super) fn of_input(input: &Input) -> Vec<String> {
     match input {
-        Input::Received { link, messages } => messages.iter().map(|message| format!("[{link}] {message}")).collect(),
-        Input::Heard { from, datagram } => vec![format!("[{from}] {} says {}", datagram.from.member, datagram.message)],
+        Input::Received { link, messages } => {
+            messages.iter().map(|message| format!("[{link}] {message}")).collect()
+        }
+        Input::Heard { from, datagram } => {
+            vec![format!("[{from}] {} says {}", datagram.from.member, datagram.message)]
+        }
         Input::LinkUp { link } => vec![format!("[{link}] is up")],
         Input::LinkDown { link, how } => vec![format!("[{link}] is down: {how:?}")],
         Input::DialFailed { link, refused } => {
-            vec![format!("[{link}] never came up: {}", if *refused { "refused" } else { "no answer" })]
+            vec![format!(
+                "[{link}] never came up: {}",
+                if *refused { "refused" } else { "no answer" }
+            )]
         }
-        Input::Backlog { link, full } => vec![format!("[{link}] backlog {}", if *full { "full" } else { "drained" })],
+        Input::Backlog { link, full } => {
+            vec![format!("[{link}] backlog {}", if *full { "full" } else { "drained" })]
+        }
         Input::Publish { publications } => {
             let readings = publications.iter().flat_map(|publication| publication.readings.iter());
             readings.map(|(payload, _)| format!("publish {}", escape(payload))).collect()
@@ -42,13 +51,21 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         }
         Output::Broadcast { datagram } => format!("[*] {}", datagram.message),
         Output::Whisper { to, datagram } => format!("[{to}] {}", datagram.message),
-        Output::Deliver(Delivery::Gap { from, to, .. }) => format!("deliver a gap #{from} to #{to}"),
+        Output::Deliver(Delivery::Gap { from, to, .. }) => {
+            format!("deliver a gap #{from} to #{to}")
+        }
         Output::Deliver(Delivery::Lost { seq, origin, from, to, .. }) => {
             format!("deliver #{seq}: readings {from} to {to} of {origin} are lost")
         }
-        Output::Accepted { .. } | Output::Acknowledged { .. } | Output::Published { .. } | Output::Refused { .. } => return output.fate(),
+        Output::Accepted { .. }
+        | Output::Acknowledged { .. }
+        | Output::Published { .. }
+        | Output::Refused { .. } => return output.fate(),
         Output::Persist { incarnation, veteran } => {
-            format!("store incarnation {incarnation}{}", if *veteran { ", and that it has been in a view" } else { "" })
+            format!(
+                "store incarnation {incarnation}{}",
+                if *veteran { ", and that it has been in a view" } else { "" }
+            )
         }
         Output::Stop(reason) => format!("stop: {reason:?}"),
         Output::Deliver(Delivery::Repeat { seq, last, origin, from, to, .. }) => {
@@ -57,7 +74,13 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         Output::Asked { from, ask, .. } => format!("{from} asks {ask:x}"),
         Output::Answered { ask, .. } => format!("the leader answers {ask:x}"),
         // Each reading is told by itself; the others have notes of their own.
-        Output::Deliver(Delivery::Run(_) | Delivery::View(_) | Delivery::Diverged { .. } | Delivery::Merged { .. }) | Output::Note(_) => {
+        Output::Deliver(
+            Delivery::Run(_)
+            | Delivery::View(_)
+            | Delivery::Diverged { .. }
+            | Delivery::Merged { .. },
+        )
+        | Output::Note(_) => {
             return None;
         }
     })

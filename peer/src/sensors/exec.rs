@@ -1,8 +1,10 @@
-//! Lines that a command prints are readings: of one that is run at intervals, or of one that goes on printing.
+//! Lines that a command prints are readings: of one that is run at intervals, or of one that goes
+//! on printing.
 //!
-//! Each has a thread of its own, on which it may fail, hang or print nonsense without anybody else's noticing. What is
-//! wrong is told, counted and shown in the status of that sensor. A command that is faster than the group is held up by its
-//! pipe; the time for which it is held up does not count against its timeout.
+//! Each has a thread of its own, on which it may fail, hang or print nonsense without anybody
+//! else's noticing. What is wrong is told, counted and shown in the status of that sensor. A
+//! command that is faster than the group is held up by its pipe; the time for which it is held up
+//! does not count against its timeout.
 
 use std::io;
 use std::thread;
@@ -21,7 +23,8 @@ use crate::settings::{ExecSettings, Run};
 mod chatter;
 mod process;
 
-/// Runs the command on a thread of its own. One that goes on printing is missed when it has been silent for `patience`.
+/// Runs the command on a thread of its own. One that goes on printing is missed when it has been
+/// silent for `patience`.
 ///
 /// # Errors
 /// Those of starting a thread.
@@ -56,7 +59,9 @@ impl Exec {
             self.lines = 0;
             match self.run_once(Some(run.timeout))? {
                 End::Exited(0) if self.lines > 0 => self.intake.recover(),
-                End::Exited(0) => self.fail(SensorState::Silent, "its command has ended well and printed nothing"),
+                End::Exited(0) => {
+                    self.fail(SensorState::Silent, "its command has ended well and printed nothing")
+                }
                 end => self.fail(SensorState::Failing, &self.words(&end)),
             }
             // After a pause, one run and not all those that were missed.
@@ -75,7 +80,10 @@ impl Exec {
                 pause = PAUSE_MIN;
             }
             let words = self.words(&end);
-            self.fail(SensorState::Failing, &format!("{words}; it is started again in {}", humantime::format_duration(pause)));
+            self.fail(
+                SensorState::Failing,
+                &format!("{words}; it is started again in {}", humantime::format_duration(pause)),
+            );
             thread::sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -104,7 +112,10 @@ impl Exec {
                 self.is_missed = true;
                 self.fail(SensorState::Silent, &self.hint());
             }
-            let wake = deadline.into_iter().chain((is_silent && !self.is_missed).then_some(silent_at)).min();
+            let wake = deadline
+                .into_iter()
+                .chain((is_silent && !self.is_missed).then_some(silent_at))
+                .min();
             let progress = match process.wait(wake.map(|wake: Time| wake.since(now))) {
                 Ok(progress) => progress,
                 Err(error) => return Ok(End::Lost(error.to_string())),
@@ -119,13 +130,18 @@ impl Exec {
                 Progress::Ended(end) => {
                     self.take(&mut assembler, None)?;
                     self.chatter.end();
-                    return Ok(if is_late { End::TimedOut(timeout.unwrap_or_default()) } else { end });
+                    return Ok(if is_late {
+                        End::TimedOut(timeout.unwrap_or_default())
+                    } else {
+                        end
+                    });
                 }
             }
         }
     }
 
-    /// Takes the lines that end in the piece, or the last one, which has no end. For how long it had to wait.
+    /// Takes the lines that end in the piece, or the last one, which has no end. For how long it
+    /// had to wait.
     fn take(&mut self, assembler: &mut Assembler, piece: Option<&[u8]>) -> Result<Duration, Gone> {
         let mut lines: Vec<Line> = Vec::new();
         match piece {
@@ -152,14 +168,16 @@ impl Exec {
     }
 
     fn words(&self, end: &End) -> String {
-        let said = self.chatter.last().map(|line| format!("; it said last: {line}")).unwrap_or_default();
+        let said =
+            self.chatter.last().map(|line| format!("; it said last: {line}")).unwrap_or_default();
         format!("{end}{said}")
     }
 
     fn hint(&self) -> String {
         let patience = humantime::format_duration(self.patience);
         format!(
-            "its command runs and has printed nothing for {patience}. Does it buffer what it prints into a pipe? `python3 -u` and \
+            "its command runs and has printed nothing for {patience}. Does it buffer what it \
+             prints into a pipe? `python3 -u` and \
              `stdbuf -oL COMMAND` print each line at once"
         )
     }

@@ -1,9 +1,10 @@
-//! Follows a file as `tail -F` does: through rotation by rename and by truncation, and waits for one that is not there yet.
+//! Follows a file as `tail -F` does: through rotation by rename and by truncation, and waits for
+//! one that is not there yet.
 //!
-//! The file is looked at a few times a second; no notification of the kernel works on every file system. Two things
-//! cannot be seen that way: a file that is cut and has grown beyond its old length before the next look, and one that
-//! takes the path and loses it again between two looks. Its thread waits while the group takes no more; the file keeps
-//! what is appended meanwhile.
+//! The file is looked at a few times a second; no notification of the kernel works on every file
+//! system. Two things cannot be seen that way: a file that is cut and has grown beyond its old
+//! length before the next look, and one that takes the path and loses it again between two looks.
+//! Its thread waits while the group takes no more; the file keeps what is appended meanwhile.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -37,7 +38,8 @@ struct Follower {
     settings: FileSettings,
     intake: Intake,
     assembler: Assembler,
-    /// Whether what comes up to the next line end is the rest of a line that began before the start.
+    /// Whether what comes up to the next line end is the rest of a line that began before the
+    /// start.
     skips: bool,
     /// What was told last, so that it is told once.
     trouble: Option<String>,
@@ -79,7 +81,11 @@ impl Follower {
                             self.fail(&error);
                         }
                         self.end_line()?;
-                        log::info!("Sensor {}: {} is another file now; it is read from its beginning.", self.intake.name(), self.path());
+                        log::info!(
+                            "Sensor {}: {} is another file now; it is read from its beginning.",
+                            self.intake.name(),
+                            self.path()
+                        );
                         current = Some(next);
                         continue;
                     }
@@ -99,7 +105,8 @@ impl Follower {
         }
     }
 
-    /// What is there at the start is not read; neither is the rest of a line of which a part was there.
+    /// What is there at the start is not read; neither is the rest of a line of which a part was
+    /// there.
     fn go_to_end(&mut self, current: &mut Current) -> io::Result<()> {
         current.position = current.file.seek(SeekFrom::End(0))?;
         if let Some(last) = current.position.checked_sub(1) {
@@ -136,15 +143,19 @@ impl Follower {
         }
     }
 
-    /// Sees whether the path still leads to this file, and whether the file still has what was read of it. The one that
-    /// stands there now, if it is another one.
+    /// Sees whether the path still leads to this file, and whether the file still has what was read
+    /// of it. The one that stands there now, if it is another one.
     fn look(&mut self, current: &mut Current) -> io::Result<Option<Current>> {
         let now = fs::metadata(&self.settings.path)?;
         if identity(&now) != current.identity {
             return open(&self.settings.path).map(Some);
         }
         if now.len() < current.position {
-            log::info!("Sensor {}: {} was cut; it is read from its beginning.", self.intake.name(), self.path());
+            log::info!(
+                "Sensor {}: {} was cut; it is read from its beginning.",
+                self.intake.name(),
+                self.path()
+            );
             self.assembler.clear();
             self.skips = false;
             current.position = current.file.seek(SeekFrom::Start(0))?;
@@ -173,8 +184,12 @@ impl Follower {
     fn fail(&mut self, error: &io::Error) {
         let path = self.path();
         let (state, why) = match error.kind() {
-            io::ErrorKind::NotFound => (SensorState::Waiting, format!("{path} is not there; it is waited for")),
-            _ => (SensorState::Failing, format!("{path} cannot be read: {error}; it is tried again")),
+            io::ErrorKind::NotFound => {
+                (SensorState::Waiting, format!("{path} is not there; it is waited for"))
+            }
+            _ => {
+                (SensorState::Failing, format!("{path} cannot be read: {error}; it is tried again"))
+            }
         };
         if self.trouble.as_ref() != Some(&why) {
             self.intake.trouble(state, why.clone());
@@ -195,10 +210,15 @@ impl Follower {
 
 /// Opens a regular file. A pipe or a device would block, or be read by two.
 fn open(path: &Path) -> io::Result<Current> {
-    let file = OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file; use exec = [\"cat\", …] for a pipe or a device"));
+        return Err(io::Error::other(
+            "it is no regular file; use exec = [\"cat\", …] for a pipe or a device",
+        ));
     }
     Ok(Current { file, identity: identity(&metadata), position: 0 })
 }

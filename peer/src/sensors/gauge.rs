@@ -92,8 +92,15 @@ impl Gauge {
     #[must_use]
     pub fn new(settings: &SensorSettings) -> Self {
         let (name, kind) = (settings.name.clone(), settings.kind().to_owned());
-        let report = SensorReport { name, kind, units: settings.units.clone(), ..SensorReport::default() };
-        Self(Arc::new(Mutex::new(Inner { report, last: None, trouble: None, unsplit: None, is_held_up: false })))
+        let report =
+            SensorReport { name, kind, units: settings.units.clone(), ..SensorReport::default() };
+        Self(Arc::new(Mutex::new(Inner {
+            report,
+            last: None,
+            trouble: None,
+            unsplit: None,
+            is_held_up: false,
+        })))
     }
 
     /// It has made a reading; why that is not split, if it is not.
@@ -140,7 +147,10 @@ impl Gauge {
         let last_at = inner.last.map(|(_, utc)| Stamp(utc).to_string());
         let (state, why) = match (&inner.trouble, &inner.unsplit) {
             (Some((state, why)), _) => (*state, Some(why.clone())),
-            _ if inner.is_held_up => (SensorState::Waiting, Some("the group takes no more readings of this peer for now".to_owned())),
+            _ if inner.is_held_up => (
+                SensorState::Waiting,
+                Some("the group takes no more readings of this peer for now".to_owned()),
+            ),
             (None, Some(why)) => (SensorState::Unsplit, Some(why.clone())),
             (None, None) if inner.report.readings == 0 => (SensorState::Starting, None),
             (None, None) => (SensorState::Ok, None),
@@ -156,9 +166,17 @@ impl Gauge {
 
 impl fmt::Display for SensorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sensor {} ({}): {}, {} readings", self.name, self.kind, self.state, self.readings)?;
+        write!(
+            f,
+            "Sensor {} ({}): {}, {} readings",
+            self.name, self.kind, self.state, self.readings
+        )?;
         if let Some(millis) = self.quiet_ms {
-            write!(f, ", the last {} ago", humantime::format_duration(Duration::from_secs(millis / 1_000)))?;
+            write!(
+                f,
+                ", the last {} ago",
+                humantime::format_duration(Duration::from_secs(millis / 1_000))
+            )?;
         }
         for (count, what) in [
             (self.verbatim, "not split"),
@@ -206,8 +224,12 @@ mod tests {
     #[test]
     fn the_state_says_what_keeps_a_sensor_silent() {
         let source = SourceSettings::Host { every: None };
-        let settings =
-            SensorSettings { name: "m".to_owned(), source, tags: Vec::new(), units: [("c".to_owned(), "°C".to_owned())].into() };
+        let settings = SensorSettings {
+            name: "m".to_owned(),
+            source,
+            tags: Vec::new(),
+            units: [("c".to_owned(), "°C".to_owned())].into(),
+        };
         let gauge = Gauge::new(&settings);
         let state = || (gauge.report().state, gauge.report().why);
         assert_eq!(state(), (SensorState::Starting, None));
@@ -221,9 +243,16 @@ mod tests {
         assert_eq!(state().0, SensorState::Waiting);
         gauge.trouble(SensorState::Failing, "exit code 3".to_owned());
         let report = gauge.report();
-        assert_eq!((report.readings, report.verbatim, report.kept_as_text, report.failures), (2, 1, 2, 1));
+        assert_eq!(
+            (report.readings, report.verbatim, report.kept_as_text, report.failures),
+            (2, 1, 2, 1)
+        );
         let text = report.to_string();
-        assert!(text.contains(": failing, 2 readings, the last 0s ago, 1 not split") && text.ends_with("; exit code 3"), "{text}");
+        assert!(
+            text.contains(": failing, 2 readings, the last 0s ago, 1 not split")
+                && text.ends_with("; exit code 3"),
+            "{text}"
+        );
         assert!(gauge.recover() && !gauge.recover());
         let json = serde_json::to_value(gauge.report()).unwrap();
         assert_eq!((&json["state"], &json["units"]["c"]), (&"waiting".into(), &"°C".into()));
@@ -231,7 +260,10 @@ mod tests {
 
     #[test]
     fn a_report_of_another_build_can_be_read() {
-        let report: SensorReport = serde_json::from_str(r#"{"name":"m","kind":"new","state":"newer","readings":1,"more":2}"#).unwrap();
+        let report: SensorReport = serde_json::from_str(
+            r#"{"name":"m","kind":"new","state":"newer","readings":1,"more":2}"#,
+        )
+        .unwrap();
         assert_eq!((report.state, report.readings, report.last_at), (SensorState::Other, 1, None));
     }
 

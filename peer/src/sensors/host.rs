@@ -1,13 +1,15 @@
 //! This machine: CPU, memory, load, disk, and temperatures where there are any.
 //!
-//! A disk that hangs blocks the worker thread and nothing else; only the root file system is asked for that reason,
-//! because network mounts hang more than they answer.
+//! A disk that hangs blocks the worker thread and nothing else; only the root file system is asked
+//! for that reason, because network mounts hang more than they answer.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use sysinfo::{Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{
+    Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System,
+};
 
 /// A probe of this machine. What a machine does not tell is no field of its readings.
 #[derive(Debug)]
@@ -21,7 +23,8 @@ pub struct Host {
 impl Default for Host {
     fn default() -> Self {
         let cpu = CpuRefreshKind::nothing().with_usage();
-        let what = RefreshKind::nothing().with_cpu(cpu).with_memory(MemoryRefreshKind::everything());
+        let what =
+            RefreshKind::nothing().with_cpu(cpu).with_memory(MemoryRefreshKind::everything());
         Self {
             system: System::new_with_specifics(what).ok(),
             components: Components::new_with_refreshed_list().ok(),
@@ -31,12 +34,15 @@ impl Default for Host {
 }
 
 impl Host {
-    /// Names and values. CPU usage is that since the last time, so a first call shortly after the start says little about it.
+    /// Names and values. CPU usage is that since the last time, so a first call shortly after the
+    /// start says little about it.
     pub fn measure(&mut self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
         self.measure_system(&mut fields);
-        if says("loadavg", |text| text.split_ascii_whitespace().take(3).filter(|word| word.parse::<f64>().is_ok()).count() == 3)
-            && let Ok(load) = System::load_average()
+        if says("loadavg", |text| {
+            text.split_ascii_whitespace().take(3).filter(|word| word.parse::<f64>().is_ok()).count()
+                == 3
+        }) && let Ok(load) = System::load_average()
         {
             put(&mut fields, "load_1m", format!("{:.2}", load.one));
             put(&mut fields, "load_5m", format!("{:.2}", load.five));
@@ -54,25 +60,35 @@ impl Host {
         if let Some(components) = &mut self.components {
             components.refresh(false);
             for component in components.iter().take(TEMPERATURES_MAX) {
-                if let Some(celsius) = component.temperature().filter(|celsius| celsius.is_finite()) {
-                    put(&mut fields, &format!("temperature_celsius.{}", field_name(component.label())), format!("{celsius:.1}"));
+                if let Some(celsius) = component.temperature().filter(|celsius| celsius.is_finite())
+                {
+                    put(
+                        &mut fields,
+                        &format!("temperature_celsius.{}", field_name(component.label())),
+                        format!("{celsius:.1}"),
+                    );
                 }
             }
         }
         fields
     }
 
-    /// The crate leaves zeros, or what it read last, where it can read nothing; so it is asked only where there is something.
+    /// The crate leaves zeros, or what it read last, where it can read nothing; so it is asked only
+    /// where there is something.
     fn measure_system(&mut self, fields: &mut Vec<(String, String)>) {
         let Some(system) = &mut self.system else { return };
         // Usage is the difference of two looks.
-        let looked = std::mem::replace(&mut self.looked, says("stat", |text| text.starts_with("cpu ")));
+        let looked =
+            std::mem::replace(&mut self.looked, says("stat", |text| text.starts_with("cpu ")));
         system.refresh_cpu_usage();
         let usage = system.global_cpu_usage();
         if looked && self.looked && usage.is_finite() {
             put(fields, "cpu_percent", format!("{usage:.1}"));
         }
-        if says("meminfo", |text| text.contains("MemTotal:") && (text.contains("MemAvailable:") || text.contains("MemFree:"))) {
+        if says("meminfo", |text| {
+            text.contains("MemTotal:")
+                && (text.contains("MemAvailable:") || text.contains("MemFree:"))
+        }) {
             system.refresh_memory();
             // What it holds in use is the difference.
             if system.total_memory() > 0 && system.available_memory() <= system.total_memory() {
@@ -100,7 +116,10 @@ fn put(fields: &mut Vec<(String, String)>, name: &str, value: impl ToString) {
 
 /// A label as a field name: what could be taken for a separator becomes an underscore.
 fn field_name(label: &str) -> String {
-    label.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' }).collect()
+    label
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
+        .collect()
 }
 
 const TEMPERATURES_MAX: usize = 32;
@@ -124,7 +143,8 @@ mod tests {
         let number = |name: &str| fields[name].parse::<u64>().unwrap();
         let total = meminfo("MemTotal:");
         assert_eq!(number("memory_total_bytes"), total);
-        // The machine lives on between the two looks; a tenth of it does not come and go in a moment.
+        // The machine lives on between the two looks; a tenth of it does not come and go in a
+        // moment.
         let gap = number("memory_available_bytes").abs_diff(meminfo("MemAvailable:"));
         assert!(gap < total / 10, "{gap} of {total}");
         assert_eq!(number("memory_used_bytes"), total - number("memory_available_bytes"));
@@ -144,7 +164,12 @@ mod tests {
         assert!(!says("no such file", |_| true));
         assert!(!says("self", |_| true), "a folder");
         let mut blind = Host { system: None, components: None, looked: false };
-        assert!(blind.measure().iter().all(|(field, _)| field.starts_with("load_") || field.starts_with("disk_")));
+        assert!(
+            blind
+                .measure()
+                .iter()
+                .all(|(field, _)| field.starts_with("load_") || field.starts_with("disk_"))
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What the lines of one sensor go through on its own thread: they are split, counted, told, and queued for the loop.
+//! What the lines of one sensor go through on its own thread: they are split, counted, told, and
+//! queued for the loop.
 //!
-//! Nothing is lost here. While the group takes no more, the queue fills, the thread waits, and so does whoever makes the
-//! lines.
+//! Nothing is lost here. While the group takes no more, the queue fills, the thread waits, and so
+//! does whoever makes the lines.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -70,7 +71,18 @@ impl Intake {
         waker: Arc<Waker>,
     ) -> Self {
         let tellings = Tellings::default();
-        Self { name, id, tags, payload_max, gauge, queue, waker, batch: Vec::new(), batch_bytes: 0, tellings }
+        Self {
+            name,
+            id,
+            tags,
+            payload_max,
+            gauge,
+            queue,
+            waker,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            tellings,
+        }
     }
 
     /// The name of the sensor.
@@ -99,7 +111,8 @@ impl Intake {
                     && let Some(count) = self.tellings.kept_as_text.count()
                 {
                     log::warn!(
-                        "Sensor {}: a value in ({}) looks like a number and stays text; numbers are written as in JSON, with at \
+                        "Sensor {}: a value in ({}) looks like a number and stays text; numbers \
+                         are written as in JSON, with at \
                          most 15 digits ({count} such readings so far).",
                         self.name,
                         shown(&line)
@@ -111,7 +124,8 @@ impl Intake {
                 self.gauge.count(Some(why.to_string()), 0);
                 if let Some(count) = self.tellings.unsplit.count() {
                     log::warn!(
-                        "Sensor {}: a line is published as it stands, without fields: {why} ({}; {count} so far).",
+                        "Sensor {}: a line is published as it stands, without fields: {why} ({}; \
+                         {count} so far).",
                         self.name,
                         shown(&line)
                     );
@@ -179,7 +193,10 @@ impl Intake {
     }
 
     fn refuse(&mut self, length: usize) {
-        let why = format!("a line of {length} bytes is not published; payload_max is {}", self.payload_max);
+        let why = format!(
+            "a line of {length} bytes is not published; payload_max is {}",
+            self.payload_max
+        );
         if let Some(count) = self.tellings.too_long.count() {
             log::warn!("Sensor {}: {why} ({count} so far).", self.name);
         }

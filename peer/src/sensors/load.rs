@@ -1,8 +1,10 @@
-//! Synthetic load, for measuring: readings of one size, at a steady rate or as many as the group takes.
+//! Synthetic load, for measuring: readings of one size, at a steady rate or as many as the group
+//! takes.
 //!
-//! Each reading begins with the moment at which it was *due*, not at which there was room for it, so that a peer which
-//! delivers it on the same machine knows how long its publisher would have waited (no coordinated omission; Tene 2013). It
-//! begins once the view has enough members, so that a measurement does not measure how the group comes together.
+//! Each reading begins with the moment at which it was *due*, not at which there was room for it,
+//! so that a peer which delivers it on the same machine knows how long its publisher would have
+//! waited (no coordinated omission; Tene 2013). It begins once the view has enough members, so that
+//! a measurement does not measure how the group comes together.
 
 use std::time::Duration;
 
@@ -101,7 +103,8 @@ impl Load {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let left = self.settings.count.is_none_or(|count| self.made < count);
-        (left && self.settings.rate.is_some()).then(|| self.begun.map(|begun| self.due_at(begun, self.made)))?
+        (left && self.settings.rate.is_some())
+            .then(|| self.begun.map(|begun| self.due_at(begun, self.made)))?
     }
 
     /// How many are due and not made.
@@ -155,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_whoever_calls_when() {
-        let mut load = Load::new(LoadSettings { bytes: 20, rate: Some(1_000), count: Some(100), members: 2 });
+        let mut load =
+            Load::new(LoadSettings { bytes: 20, rate: Some(1_000), count: Some(100), members: 2 });
         load.begin(at(0), 1);
         assert!(load.waits() && load.make(at(0), 0, 10).is_none());
         load.begin(at(7), 2);
@@ -164,7 +168,11 @@ mod tests {
         assert!(load.make(at(1_006), 0, 10).is_none());
         let late = load.make(at(50_007), 0, 10).expect("ten");
         let dues: Vec<Option<Time>> = late.iter().map(|(payload, _)| stamp(payload)).collect();
-        assert_eq!(dues, (1..=10).map(|n| Some(at(n * 1_000 + 7))).collect::<Vec<_>>(), "due when it was due");
+        assert_eq!(
+            dues,
+            (1..=10).map(|n| Some(at(n * 1_000 + 7))).collect::<Vec<_>>(),
+            "due when it was due"
+        );
         assert!(late.iter().all(|(payload, _)| payload.len() == 20));
         load.take_back(10);
         assert_eq!(load.make(at(1_000_000), 0, 1_000).expect("the rest").len(), 99);

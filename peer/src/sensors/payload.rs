@@ -1,9 +1,10 @@
-//! The form of a reading: `DATA|sensor_id|timestamp|field=value|…`. Any bytes may be published; what has this form gets
-//! rows in a table of its own in the sinks.
+//! The form of a reading: `DATA|sensor_id|timestamp|field=value|…`. Any bytes may be published;
+//! what has this form gets rows in a table of its own in the sinks.
 //!
-//! Sensors are programs and devices of others, so the form is read leniently where nothing has to be guessed: an id may be
-//! any text, values may be any bytes, and a byte order mark, carriage returns and one `|` at the ends are no part of it.
-//! Where the fields would have to be guessed, as with a `|` inside a value, the reading has another form, and says why.
+//! Sensors are programs and devices of others, so the form is read leniently where nothing has to
+//! be guessed: an id may be any text, values may be any bytes, and a byte order mark, carriage
+//! returns and one `|` at the ends are no part of it. Where the fields would have to be guessed, as
+//! with a `|` inside a value, the reading has another form, and says why.
 
 use std::fmt::{self, Write as _};
 
@@ -71,7 +72,8 @@ pub fn read(payload: &[u8]) -> Result<Data<'_>, Misfit> {
     if fields.is_empty() { Err(Misfit::NoFields) } else { Ok(Data { sensor, timestamp, fields }) }
 }
 
-/// A line without what editors and serial lines put around it: a byte order mark in front, carriage returns at the end.
+/// A line without what editors and serial lines put around it: a byte order mark in front, carriage
+/// returns at the end.
 #[must_use]
 pub fn trim(line: &[u8]) -> &[u8] {
     let line = trim_front(line);
@@ -137,7 +139,8 @@ mod tests {
 
     #[test]
     fn what_would_have_to_be_guessed_says_why_it_is_not_read() {
-        let check = |payload: &[u8], why: Misfit| assert_eq!(read(payload), Err(why), "{payload:?}");
+        let check =
+            |payload: &[u8], why: Misfit| assert_eq!(read(payload), Err(why), "{payload:?}");
         for other in ["", "DATA", "data|a|t|f=1", " DATA|a|t|f=1", "21.5", "{\"a\":1}"] {
             check(other.as_bytes(), Misfit::Start);
         }
@@ -146,7 +149,14 @@ mod tests {
         for other in ["DATA|a", "DATA|a|t", "DATA|a|t|", "DATA|a|f=1"] {
             check(other.as_bytes(), Misfit::NoFields);
         }
-        for other in ["DATA|a|t|f", "DATA|a|t|f=1|g", "DATA|a|t|note=a|b|f=1", "DATA|a|t|=1", "DATA|a|t|f=1||", "DATA|a|t||f=1"] {
+        for other in [
+            "DATA|a|t|f",
+            "DATA|a|t|f=1|g",
+            "DATA|a|t|note=a|b|f=1",
+            "DATA|a|t|=1",
+            "DATA|a|t|f=1||",
+            "DATA|a|t||f=1",
+        ] {
             check(other.as_bytes(), Misfit::NoField);
         }
     }

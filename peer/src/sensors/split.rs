@@ -1,12 +1,14 @@
 //! Fields are split once, at the origin, and stay typed to the end.
 //!
-//! A line of a sensor may have one of four forms: `DATA|sensor|time|field=value|…`, a JSON object, influx line protocol,
-//! or `key=value` pairs. [`at_origin`] recognises the form and makes the payload that is published; [`read`] gives
-//! every later reader the same fields. Between the two there are only two forms on the wire: `DATA` lines, which travel
-//! as they are, and one canonical JSON object, `{"sensor":…,"time":…,"fields":{…},"tags":{…}}`.
+//! A line of a sensor may have one of four forms: `DATA|sensor|time|field=value|…`, a JSON object,
+//! influx line protocol, or `key=value` pairs. [`at_origin`] recognises the form and makes the
+//! payload that is published; [`read`] gives every later reader the same fields. Between the two
+//! there are only two forms on the wire: `DATA` lines, which travel as they are, and one canonical
+//! JSON object, `{"sensor":…,"time":…,"fields":{…},"tags":{…}}`.
 //!
-//! Nothing is guessed. A line whose fields are not clear is published verbatim, with the reason. Numbers are never
-//! computed with: a token goes from the line to the reader unchanged, so `21.50` stays `21.50`.
+//! Nothing is guessed. A line whose fields are not clear is published verbatim, with the reason.
+//! Numbers are never computed with: a token goes from the line to the reader unchanged, so `21.50`
+//! stays `21.50`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -113,7 +115,8 @@ pub struct Fields<'a> {
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A number as JSON has it, verbatim, with at most 15 significant digits: a 64-bit float holds it.
+    /// A number as JSON has it, verbatim, with at most 15 significant digits: a 64-bit float holds
+    /// it.
     Number(&'a str),
     /// Anything else that is text.
     Text(Cow<'a, str>),
@@ -134,7 +137,8 @@ pub fn at_origin(line: &Bytes, origin: &Origin<'_>) -> Split {
     }
 }
 
-/// Takes a payload apart, whoever published it: a `DATA` line, or the canonical JSON object. None for everything else.
+/// Takes a payload apart, whoever published it: a `DATA` line, or the canonical JSON object. None
+/// for everything else.
 #[must_use]
 pub fn read(payload: &[u8]) -> Option<Fields<'_>> {
     let text = str::from_utf8(payload).ok()?;
@@ -155,7 +159,8 @@ pub fn may_have_sensor(payload: &[u8]) -> bool {
     matches!(payload.first(), Some(b'D' | b'{' | 0xef))
 }
 
-/// What [`sensor`] says, or a name where it says the empty one: found without reading on behind the name, where that can be.
+/// What [`sensor`] says, or a name where it says the empty one: found without reading on behind the
+/// name, where that can be.
 #[must_use]
 pub fn sensor_at_most(payload: &[u8]) -> Cow<'_, str> {
     if !may_have_sensor(payload) {
@@ -177,22 +182,46 @@ pub fn sensor_at_most(payload: &[u8]) -> Cow<'_, str> {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |name: &str| escape(name.as_bytes().get(..SHOWN_BYTES).unwrap_or(name.as_bytes()));
+        let name =
+            |name: &str| escape(name.as_bytes().get(..SHOWN_BYTES).unwrap_or(name.as_bytes()));
         match self {
             Self::NotText => f.write_str("it is not UTF-8"),
             Self::Data(misfit) => write!(f, "{misfit}"),
-            Self::Json(error) => write!(f, "it begins with {{ and is no JSON: {}", escape(error.as_bytes())),
-            Self::List(field) => write!(f, "the value of {} is a list; print a field for each of its values", name(field)),
-            Self::TooDeep => write!(f, "it has objects within objects, more than {} of them", json::DEPTH_MAX),
-            Self::Unfolds => f.write_str("the names of its fields, joined by dots, are longer than payload_max"),
+            Self::Json(error) => {
+                write!(f, "it begins with {{ and is no JSON: {}", escape(error.as_bytes()))
+            }
+            Self::List(field) => write!(
+                f,
+                "the value of {} is a list; print a field for each of \
+                                            its values",
+                name(field)
+            ),
+            Self::TooDeep => {
+                write!(f, "it has objects within objects, more than {} of them", json::DEPTH_MAX)
+            }
+            Self::Unfolds => f.write_str(
+                "the names of its fields, joined by dots, are longer than \
+                                          payload_max",
+            ),
             Self::NoFields => f.write_str("there is no value in it"),
             Self::NoName => f.write_str("a field or a tag in it has no name"),
             Self::Twice(field) => write!(f, "{} is named twice", name(field)),
             Self::Neither { line_protocol, pairs } => {
-                write!(f, "it is no influx line protocol ({line_protocol}) and no row of key=value pairs ({pairs})")
+                write!(
+                    f,
+                    "it is no influx line protocol ({line_protocol}) and no row of key=value \
+                           pairs ({pairs})"
+                )
             }
-            Self::NoForm => f.write_str("it is no DATA|… line, no JSON object, no influx line protocol and no row of key=value pairs"),
-            Self::Grows { length } => write!(f, "as JSON it would have {length} bytes, which is more than payload_max"),
+            Self::NoForm => f.write_str(
+                "it is no DATA|… line, no JSON object, no influx line \
+                                         protocol and no row of key=value pairs",
+            ),
+            Self::Grows { length } => write!(
+                f,
+                "as JSON it would have {length} bytes, which is \
+                                                 more than payload_max"
+            ),
         }
     }
 }
@@ -263,7 +292,11 @@ fn typed(line: &Bytes, origin: &Origin<'_>) -> Result<(Bytes, u64), Why> {
         return Ok((line.clone(), kept_as_text));
     }
     let payload = json::write(&draft, origin);
-    if payload.len() > origin.payload_max { Err(Why::Grows { length: payload.len() }) } else { Ok((payload.into(), kept_as_text)) }
+    if payload.len() > origin.payload_max {
+        Err(Why::Grows { length: payload.len() })
+    } else {
+        Ok((payload.into(), kept_as_text))
+    }
 }
 
 /// The fields of a `DATA` line.
@@ -283,7 +316,9 @@ fn influx_or_pairs(text: &str) -> Result<Draft<'_>, Why> {
     if !text.contains('=') {
         return Err(Why::NoForm);
     }
-    influx::parse(text).or_else(|line_protocol| pairs::parse(text).map_err(|pairs| Why::Neither { line_protocol, pairs }))
+    influx::parse(text).or_else(|line_protocol| {
+        pairs::parse(text).map_err(|pairs| Why::Neither { line_protocol, pairs })
+    })
 }
 
 /// How much of a name is shown.

@@ -1,8 +1,8 @@
 //! Lines of standard input: any program can be a sensor.
 //!
-//! Reading blocks, so it has a thread of its own. Nothing is lost: while the group takes no more (the sender's window
-//! is full), the queue fills, the thread stops reading, and whoever writes the lines is held up by the pipe. The
-//! end of the input ends the sensor and not the peer.
+//! Reading blocks, so it has a thread of its own. Nothing is lost: while the group takes no more
+//! (the sender's window is full), the queue fills, the thread stops reading, and whoever writes the
+//! lines is held up by the pipe. The end of the input ends the sensor and not the peer.
 
 use std::io::{self, Read};
 use std::thread;
@@ -18,7 +18,11 @@ use crate::doublings::Doublings;
 ///
 /// # Errors
 /// Those of starting a thread.
-pub fn start(mut input: impl Read + Send + 'static, commands: bool, mut intake: Intake) -> io::Result<()> {
+pub fn start(
+    mut input: impl Read + Send + 'static,
+    commands: bool,
+    mut intake: Intake,
+) -> io::Result<()> {
     thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let why = match read(&mut input, commands, &mut intake) {
             Ok(()) => {
@@ -64,7 +68,8 @@ fn read(input: &mut impl Read, commands: bool, intake: &mut Intake) -> Result<()
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Failed::Input(error)),
         }
-        // What can be had without blocking goes together; what is there must not wait for what may never come.
+        // What can be had without blocking goes together; what is there must not wait for what may
+        // never come.
         for line in lines.drain(..) {
             take(line, commands, intake, &mut mistaken);
             if intake.is_full() {
@@ -76,14 +81,17 @@ fn read(input: &mut impl Read, commands: bool, intake: &mut Intake) -> Result<()
     Ok(())
 }
 
-/// Takes a line for what it asks for. A command that there is not is told at the 1st, 2nd, 4th, 8th … time.
+/// Takes a line for what it asks for. A command that there is not is told at the 1st, 2nd, 4th, 8th
+/// … time.
 fn take(line: Line, commands: bool, intake: &mut Intake, mistaken: &mut Doublings) {
     match line {
         Line::Whole(line) if commands => match obey(&line) {
             Ok((payload, guarantee)) => intake.take(Line::Whole(payload), guarantee),
             Err(why) => {
                 if let Some(count) = mistaken.count() {
-                    log::warn!("A line of standard input is not published: {why} ({count} so far).");
+                    log::warn!(
+                        "A line of standard input is not published: {why} ({count} so far)."
+                    );
                 }
             }
         },
@@ -102,7 +110,10 @@ fn obey(line: &Bytes) -> Result<(Bytes, Option<Guarantee>), String> {
         b"agreed" => Guarantee::Agreed,
         other => {
             let word = protocol::note::escape(&other[..other.len().min(COMMAND_MAX)]);
-            return Err(format!("no command is called !{word}; there are !safe and !agreed, and !! for a line that begins with !"));
+            return Err(format!(
+                "no command is called !{word}; there are !safe and !agreed, and !! for a line that \
+                 begins with !"
+            ));
         }
     };
     Ok((line.slice((end + 2).min(line.len())..), Some(guarantee)))
@@ -118,7 +129,11 @@ mod tests {
 
     #[track_caller]
     fn check(line: &'static str, payload: &'static str, guarantee: Option<Guarantee>) {
-        assert_eq!(obey(&Bytes::from_static(line.as_bytes())), Ok((Bytes::from_static(payload.as_bytes()), guarantee)), "{line:?}");
+        assert_eq!(
+            obey(&Bytes::from_static(line.as_bytes())),
+            Ok((Bytes::from_static(payload.as_bytes()), guarantee)),
+            "{line:?}"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Made-up weather, for machines without sensors and for tests. Every reading says that it is made up.
+//! Made-up weather, for machines without sensors and for tests. Every reading says that it is made
+//! up.
 
 use protocol::draw::draw_below;
 
@@ -41,7 +42,12 @@ impl Synthetic {
 }
 
 fn thousandths(value: i64) -> String {
-    format!("{}{}.{:03}", if value < 0 { "-" } else { "" }, value.abs() / 1_000, value.abs() % 1_000)
+    format!(
+        "{}{}.{:03}",
+        if value < 0 { "-" } else { "" },
+        value.abs() / 1_000,
+        value.abs() % 1_000
+    )
 }
 
 #[cfg(test)]

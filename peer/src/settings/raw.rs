@@ -21,10 +21,12 @@ pub struct Raw {
     /// This peer's name: 1 to 64 of A-Z a-z 0-9 . _ - [default: generated from the host name]
     #[arg(long)]
     pub id: Option<String>,
-    /// IPv4 address to listen on and to be known by; waited for while no interface has it [default: every network]
+    /// IPv4 address to listen on and to be known by; waited for while no interface has it [default:
+    /// every network]
     #[arg(long)]
     pub address: Option<Ipv4Addr>,
-    /// What others dial instead of an address of this machine: the published port of a container, the outside of a NAT
+    /// What others dial instead of an address of this machine: the published port of a container,
+    /// the outside of a NAT
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<Seed>,
     /// TCP port; UDP answers come to the same number [default: a free one]
@@ -49,10 +51,12 @@ pub struct Raw {
     #[arg(long, value_name = "PEER.TOML")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// What to measure; may be given several times, and stands in place of every `[[sensor]]` of the file [default: host]
+    /// What to measure; may be given several times, and stands in place of every `[[sensor]]` of
+    /// the file [default: host]
     #[arg(long, value_delimiter = ',', value_name = "NAME,…", value_parser = EnumValueParser::<SensorName>::new().map(RawSensor::Named))]
     pub sensor: Vec<RawSensor>,
-    /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as that says; `!!` stands for one `!`
+    /// Lines of standard input may begin with `!safe ` or `!agreed `, and are then handed over as
+    /// that says; `!!` stands for one `!`
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub stdin_commands: Option<bool>,
     /// The sensor `load`: bytes of each reading [default: 100]
@@ -67,7 +71,8 @@ pub struct Raw {
     /// The sensor `load`: begin when the view has so many members [default: 1]
     #[arg(long, value_name = "COUNT", help_heading = LOAD)]
     pub load_members: Option<usize>,
-    /// Measure how long the readings of any `load` on this machine take until they are delivered here; `peer status` tells it
+    /// Measure how long the readings of any `load` on this machine take until they are delivered
+    /// here; `peer status` tells it
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = LOAD)]
     pub load_latency: Option<bool>,
     /// How often to measure [default: 15s]
@@ -82,31 +87,38 @@ pub struct Raw {
     /// How many data files that were put aside are kept, of each kind [default: 8]
     #[arg(long, value_name = "COUNT")]
     pub rotate_keep: Option<u32>,
-    /// Keep a CSV table for each sensor in the data folder, too; that doubles what a card has to bear [default: false]
+    /// Keep a CSV table for each sensor in the data folder, too; that doubles what a card has to
+    /// bear [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub csv: Option<bool>,
     /// Append events to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
-    /// Record everything that this peer is given, for `peer replay`; the file grows for as long as the peer runs
+    /// Record everything that this peer is given, for `peer replay`; the file grows for as long as
+    /// the peer runs
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<PathBuf>,
-    /// Whether to tell of every single reading; `off` keeps a rolling hash of them instead [default: on; to the journal of the system: off]
+    /// Whether to tell of every single reading; `off` keeps a rolling hash of them instead
+    /// [default: on; to the journal of the system: off]
     #[arg(long, value_enum)]
     pub log_deliveries: Option<Switch>,
     /// How much to tell: off, error, warn, info, debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LevelFilter>,
-    /// Members of this group may use the socket for commands, too [default: this user and root alone]
+    /// Members of this group may use the socket for commands, too [default: this user and root
+    /// alone]
     #[arg(long, value_name = "GROUP")]
     pub socket_group: Option<String>,
-    /// Everybody on this machine may ask and follow, on a socket of its own that changes nothing [default: false]
+    /// Everybody on this machine may ask and follow, on a socket of its own that changes nothing
+    /// [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub read_socket: Option<bool>,
-    /// Serve the page, the metrics and the probes of health there, such as 127.0.0.1:8080 (port 0 takes a free one); nowhere if it is not given
+    /// Serve the page, the metrics and the probes of health there, such as 127.0.0.1:8080 (port 0
+    /// takes a free one); nowhere if it is not given
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub http: Option<String>,
-    /// The file with the token that whoever asks over HTTP has to show; needed where --http is no loopback address
+    /// The file with the token that whoever asks over HTTP has to show; needed where --http is no
+    /// loopback address
     #[arg(long, value_name = "FILE")]
     pub http_token_file: Option<PathBuf>,
     /// A name by which people ask over HTTP, besides the address itself; may be repeated
@@ -120,7 +132,8 @@ pub struct Raw {
     /// Between two heartbeats of a leader [default: 5s; fast: 100ms]
     #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
     pub heartbeat_interval: Option<Span>,
-    /// Without a completed round trip for that long a member is taken for dead [default: 10s; fast: 500ms]
+    /// Without a completed round trip for that long a member is taken for dead [default: 10s; fast:
+    /// 500ms]
     #[arg(long, value_name = "DURATION", help_heading = KNOBS)]
     pub heartbeat_timeout: Option<Span>,
     /// How long a candidate waits for answers [default: 5s; fast: 200ms]
@@ -171,10 +184,12 @@ pub struct Raw {
     /// The most members that a group admits [default: 4096]
     #[arg(long, value_name = "COUNT", help_heading = KNOBS)]
     pub members_max: Option<u64>,
-    /// What a partition does to the group: `available`, both sides go on, or `primary`, the side with a quorum does [default: available]
+    /// What a partition does to the group: `available`, both sides go on, or `primary`, the side
+    /// with a quorum does [default: available]
     #[arg(long, value_name = "MODE", help_heading = KNOBS)]
     pub mode: Option<Mode>,
-    /// When a reading is handed over: `agreed`, once its place is known, or `safe`, once enough others hold it [default: agreed]
+    /// When a reading is handed over: `agreed`, once its place is known, or `safe`, once enough
+    /// others hold it [default: agreed]
     #[arg(long, value_name = "GUARANTEE", help_heading = KNOBS)]
     pub delivery: Option<Guarantee>,
     /// Whether a newcomer that outranks the leader takes over [default: false]
@@ -237,7 +252,8 @@ impl Raw {
         with_fields!(first)
     }
 
-    /// Each setting that is given otherwise in `new`: its name, and these settings with that one as it is there.
+    /// Each setting that is given otherwise in `new`: its name, and these settings with that one as
+    /// it is there.
     #[must_use]
     pub fn differences(&self, new: &Self) -> Vec<(&'static str, Self)> {
         let mut found = Vec::new();

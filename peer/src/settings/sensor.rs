@@ -1,6 +1,7 @@
 //! Which sensors a peer has: names on the command line, or `[[sensor]]` tables in the file.
 //!
-//! A table is checked where it is read, so that what is wrong with it is told with its line and column.
+//! A table is checked where it is read, so that what is wrong with it is told with its line and
+//! column.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,7 +25,8 @@ pub enum SensorName {
     Synthetic,
     /// Each line of standard input is a reading
     Stdin,
-    /// Synthetic load, for measuring: as many readings as the group takes, or as the flags --load-… say
+    /// Synthetic load, for measuring: as many readings as the group takes, or as the flags --load-…
+    /// say
     Load,
     /// Nothing: a peer that only listens
     None,
@@ -138,7 +140,9 @@ pub(super) fn gather(given: Vec<RawSensor>) -> Result<(Vec<SensorSettings>, bool
     for name in names.into_iter().rev() {
         let sensor = match name {
             SensorName::Host => SensorSettings::named("host", SourceSettings::Host { every: None }),
-            SensorName::Synthetic => SensorSettings::named("synthetic", SourceSettings::Synthetic { every: None }),
+            SensorName::Synthetic => {
+                SensorSettings::named("synthetic", SourceSettings::Synthetic { every: None })
+            }
             SensorName::Stdin => SensorSettings::named("stdin", SourceSettings::Stdin),
             SensorName::Load | SensorName::None => unreachable!("they were taken out above"),
         };
@@ -146,13 +150,19 @@ pub(super) fn gather(given: Vec<RawSensor>) -> Result<(Vec<SensorSettings>, bool
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = sensors.iter().find(|sensor| !seen.insert(sensor.name.as_str())) {
-        return Err(format!("two sensors have the name {:?}; give one of them another `name`", twice.name));
+        return Err(format!(
+            "two sensors have the name {:?}; give one of them another `name`",
+            twice.name
+        ));
     }
     if sensors.iter().filter(|sensor| sensor.source == SourceSettings::Stdin).count() > 1 {
         return Err("two sensors are of the kind `stdin`; standard input has one reader".to_owned());
     }
     if sensors.len() > SENSORS_MAX {
-        return Err(format!("there are {} sensors; one peer has at most {SENSORS_MAX}, so start a second one", sensors.len()));
+        return Err(format!(
+            "there are {} sensors; one peer has at most {SENSORS_MAX}, so start a second one",
+            sensors.len()
+        ));
     }
     Ok((sensors, has_load))
 }
@@ -168,13 +178,14 @@ impl<'de> Deserialize<'de> for RawSensor {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<RawSensor, E> {
-                SensorName::from_str(name, false)
-                    .map(RawSensor::Named)
-                    .map_err(|_| E::unknown_variant(name, &["host", "synthetic", "stdin", "load", "none"]))
+                SensorName::from_str(name, false).map(RawSensor::Named).map_err(|_| {
+                    E::unknown_variant(name, &["host", "synthetic", "stdin", "load", "none"])
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSensor, A::Error> {
-                SensorSettings::deserialize(MapAccessDeserializer::new(map)).map(|table| RawSensor::Table(Box::new(table)))
+                SensorSettings::deserialize(MapAccessDeserializer::new(map))
+                    .map(|table| RawSensor::Table(Box::new(table)))
             }
         }
         deserializer.deserialize_any(NameOrTable)
@@ -223,7 +234,10 @@ impl<'de> Deserialize<'de> for Command {
             type Value = Command;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of the program and its arguments, such as [\"/usr/bin/sensors\", \"-j\"]")
+                f.write_str(
+                    "a list of the program and its arguments, such as \
+                             [\"/usr/bin/sensors\", \"-j\"]",
+                )
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Command, A::Error> {
@@ -252,7 +266,8 @@ impl TryFrom<Table> for SensorSettings {
         }
         let is_exec = exec.is_some();
         if timeout.is_some() && !(is_exec && every.is_some()) {
-            return Err("timeout goes with `exec` and `every`: it ends a run that takes too long".to_owned());
+            return Err("timeout goes with `exec` and `every`: it ends a run that takes too long"
+                .to_owned());
         }
         if from.is_some() && file.is_none() {
             return Err("from goes with `file`".to_owned());
@@ -270,21 +285,38 @@ impl TryFrom<Table> for SensorSettings {
             }
             (None, Some(path), None) => {
                 if every.is_some() {
-                    return Err("every: a file is read whenever something is appended to it; leave `every` out".to_owned());
+                    return Err(
+                        "every: a file is read whenever something is appended to it; leave \
+                                `every` out"
+                            .to_owned(),
+                    );
                 }
-                (None, SourceSettings::File(FileSettings { path, from_start: from == Some(From::Start) }))
+                (
+                    None,
+                    SourceSettings::File(FileSettings {
+                        path,
+                        from_start: from == Some(From::Start),
+                    }),
+                )
             }
             (None, None, Some(Kind::Host)) => (Some("host"), SourceSettings::Host { every }),
-            (None, None, Some(Kind::Synthetic)) => (Some("synthetic"), SourceSettings::Synthetic { every }),
+            (None, None, Some(Kind::Synthetic)) => {
+                (Some("synthetic"), SourceSettings::Synthetic { every })
+            }
             (None, None, Some(Kind::Stdin)) => {
                 if every.is_some() {
-                    return Err("every: lines of standard input are read when they come; leave `every` out".to_owned());
+                    return Err(
+                        "every: lines of standard input are read when they come; leave `every` out"
+                            .to_owned(),
+                    );
                 }
                 (Some("stdin"), SourceSettings::Stdin)
             }
             _ => return Err("a sensor has exactly one of `exec`, `file` and `kind`".to_owned()),
         };
-        let name = name.or_else(|| usual.map(str::to_owned)).ok_or("a sensor with `exec` or `file` needs a `name`")?;
+        let name = name
+            .or_else(|| usual.map(str::to_owned))
+            .ok_or("a sensor with `exec` or `file` needs a `name`")?;
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(is_of_name) {
             return Err(format!("name is {name:?}; make it 1 to {NAME_MAX} of A-Z a-z 0-9 . _ -"));
@@ -306,7 +338,10 @@ const EVERY_MAX: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, ExecSettings, FileSettings, RawSensor, Run, SensorSettings, SourceSettings, gather};
+    use super::{
+        Duration, ExecSettings, FileSettings, RawSensor, Run, SensorSettings, SourceSettings,
+        gather,
+    };
     use serde::Deserialize;
 
     #[derive(Deserialize)]
@@ -327,24 +362,38 @@ mod tests {
 
     #[test]
     fn a_table_is_read() {
-        let text = "[[sensor]]\nname = 'bme280'\nexec = ['/usr/local/bin/read', '-1']\nevery = '15s'\n\
+        let text = "[[sensor]]\nname = 'bme280'\nexec = ['/usr/local/bin/read', '-1']\nevery = \
+                    '15s'\n\
                     units = { celsius = '°C' }\ntags = { room = 'kitchen' }\n\
                     [[sensor]]\nname = 'log'\nfile = '/var/log/x'\nfrom = 'start'\n\
-                    [[sensor]]\nkind = 'host'\nevery = '1m'\n[[sensor]]\nname = 'on'\nexec = ['x']\n";
-        let [meter, log, host, on] = <[SensorSettings; 4]>::try_from(sensors(text).unwrap()).unwrap();
+                    [[sensor]]\nkind = 'host'\nevery = '1m'\n[[sensor]]\nname = 'on'\nexec = \
+                    ['x']\n";
+        let [meter, log, host, on] =
+            <[SensorSettings; 4]>::try_from(sensors(text).unwrap()).unwrap();
         let run = Run { every: Duration::from_secs(15), timeout: Duration::from_secs(15) };
         let command = ["/usr/local/bin/read", "-1"].map(str::to_owned).into();
         assert_eq!(meter.source, SourceSettings::Exec(ExecSettings { command, run: Some(run) }));
         assert_eq!((meter.name.as_str(), &meter.units["celsius"]), ("bme280", &"°C".to_owned()));
         assert_eq!(meter.tags, [("room".to_owned(), "kitchen".to_owned())]);
-        assert_eq!(log.source, SourceSettings::File(FileSettings { path: "/var/log/x".into(), from_start: true }));
-        assert_eq!((host.name.as_str(), host.source), ("host", SourceSettings::Host { every: Some(Duration::from_secs(60)) }));
-        assert_eq!(on.source, SourceSettings::Exec(ExecSettings { command: vec!["x".to_owned()], run: None }));
+        assert_eq!(
+            log.source,
+            SourceSettings::File(FileSettings { path: "/var/log/x".into(), from_start: true })
+        );
+        assert_eq!(
+            (host.name.as_str(), host.source),
+            ("host", SourceSettings::Host { every: Some(Duration::from_secs(60)) })
+        );
+        assert_eq!(
+            on.source,
+            SourceSettings::Exec(ExecSettings { command: vec!["x".to_owned()], run: None })
+        );
     }
 
     #[test]
     fn names_go_on_working() {
-        let names = |text: &str| sensors(text).unwrap().into_iter().map(|sensor| sensor.name).collect::<Vec<_>>();
+        let names = |text: &str| {
+            sensors(text).unwrap().into_iter().map(|sensor| sensor.name).collect::<Vec<_>>()
+        };
         assert_eq!(names("sensor = ['stdin', 'host', 'host']"), ["host", "stdin"]);
         assert_eq!(names("sensor = []"), ["host"]);
         assert_eq!(names("sensor = ['none']"), [""; 0]);
@@ -355,7 +404,9 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place_and_their_cure() {
         let head = "[[sensor]]\nname = 'm'\n";
-        let check = |rest: &str, place: &str, words: &str| check_refused(&format!("{head}{rest}"), place, words);
+        let check = |rest: &str, place: &str, words: &str| {
+            check_refused(&format!("{head}{rest}"), place, words)
+        };
         check("exec = 'read -1'", "line 3, column 8", "a list of the program and its arguments");
         check("exec = ['x']\nevry = '1s'", "line 4, column 1", "`every`");
         check("exec = ['x']\nevery = 15", "line 4, column 9", "expected a string");
@@ -372,6 +423,10 @@ mod tests {
         check_refused("[[sensor]]\nfile = 'x'", "line 1, column 1", "needs a `name`");
         check_refused("[[sensor]]\nfile = 'x'\nname = 'a b'", "line 1, column 1", "A-Z a-z 0-9");
         check(&format!("exec = ['x']\n{head}exec = ['y']"), "", "another `name`");
-        check_refused("[[sensor]]\nkind = 'stdin'\n[[sensor]]\nname = 'b'\nkind = 'stdin'", "", "one reader");
+        check_refused(
+            "[[sensor]]\nkind = 'stdin'\n[[sensor]]\nname = 'b'\nkind = 'stdin'",
+            "",
+            "one reader",
+        );
     }
 }

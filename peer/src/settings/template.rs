@@ -1,6 +1,8 @@
-//! A configuration file with every setting, its meaning and its default, made from the flags themselves.
+//! A configuration file with every setting, its meaning and its default, made from the flags
+//! themselves.
 //!
-//! Every setting stands there as a comment, so that a later build may have better defaults for whoever has changed nothing.
+//! Every setting stands there as a comment, so that a later build may have better defaults for
+//! whoever has changed nothing.
 
 use clap::{Arg, ArgAction};
 
@@ -17,7 +19,12 @@ pub fn template() -> String {
             heading = arg.get_help_heading();
             text.push_str(&format!("\n# ── {} ──\n", heading.unwrap_or("The peer")));
         }
-        text.push_str(&format!("\n{}# {} = {}\n", comment(arg, flag), flag.replace('-', "_"), value(arg)));
+        text.push_str(&format!(
+            "\n{}# {} = {}\n",
+            comment(arg, flag),
+            flag.replace('-', "_"),
+            value(arg)
+        ));
     }
     text
 }
@@ -25,8 +32,13 @@ pub fn template() -> String {
 /// What the setting means, and its variable.
 fn comment(arg: &Arg, flag: &str) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let possible: Vec<String> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    let possible = if possible.is_empty() || is_switch(arg) { String::new() } else { format!(" [one of: {}]", possible.join(", ")) };
+    let possible: Vec<String> =
+        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let possible = if possible.is_empty() || is_switch(arg) {
+        String::new()
+    } else {
+        format!(" [one of: {}]", possible.join(", "))
+    };
     fill(&format!("{help}{possible} [variable: {}]", names(flag).join(" or ")))
 }
 
@@ -49,11 +61,21 @@ fn fill(text: &str) -> String {
 fn value(arg: &Arg) -> String {
     let name = arg.get_long().unwrap_or_default().replace('-', "_");
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let example = EXAMPLES.iter().find(|(of, _)| *of == name).map(|(_, example)| (*example).to_owned());
-    let value = example.or_else(|| default_in(&help).map(str::to_owned)).unwrap_or_else(|| "false".to_owned());
-    let is_plain = value.starts_with(['"', '[']) || value == "true" || value == "false" || value.parse::<i64>().is_ok();
+    let example =
+        EXAMPLES.iter().find(|(of, _)| *of == name).map(|(_, example)| (*example).to_owned());
+    let value = example
+        .or_else(|| default_in(&help).map(str::to_owned))
+        .unwrap_or_else(|| "false".to_owned());
+    let is_plain = value.starts_with(['"', '['])
+        || value == "true"
+        || value == "false"
+        || value.parse::<i64>().is_ok();
     let value = if is_plain { value } else { format!("\"{value}\"") };
-    if matches!(arg.get_action(), ArgAction::Append) && !value.starts_with('[') { format!("[{value}]") } else { value }
+    if matches!(arg.get_action(), ArgAction::Append) && !value.starts_with('[') {
+        format!("[{value}]")
+    } else {
+        value
+    }
 }
 
 /// The `X` of `[default: X]` or `[default: X; …]`.
@@ -107,7 +129,10 @@ const HEAD: &str = "\
 #[cfg(test)]
 pub(super) fn file_values() -> Vec<(String, String)> {
     let plain = |value: String| value.chars().filter(|c| !"[]\" ".contains(*c)).collect();
-    let flags = bare().get_arguments().filter_map(|arg| Some((arg.get_long()?.to_owned(), plain(value(arg))))).collect::<Vec<_>>();
+    let flags = bare()
+        .get_arguments()
+        .filter_map(|arg| Some((arg.get_long()?.to_owned(), plain(value(arg)))))
+        .collect::<Vec<_>>();
     flags.into_iter().filter(|(flag, _)| !ONLY_FLAGS.contains(&flag.as_str())).collect()
 }
 
@@ -119,11 +144,16 @@ mod tests {
     /// Each line that is a setting, without the comment sign.
     fn settings() -> Vec<String> {
         let text = template();
-        text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| is_setting(line)).map(str::to_owned).collect()
+        text.lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| is_setting(line))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn is_setting(line: &str) -> bool {
-        line.split_once(" = ").is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        line.split_once(" = ")
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
     }
 
     fn checked(text: &str) -> Settings {
@@ -133,16 +163,28 @@ mod tests {
 
     #[test]
     fn it_has_every_setting_once_and_in_a_form_that_is_read() {
-        let flags: Vec<String> = bare().get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
-        let named: Vec<String> = settings().iter().map(|line| line.split(' ').next().unwrap().replace('_', "-")).collect();
-        let expected: Vec<String> = flags.into_iter().filter(|flag| !ONLY_FLAGS.contains(&flag.as_str())).collect();
+        let flags: Vec<String> =
+            bare().get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+        let named: Vec<String> = settings()
+            .iter()
+            .map(|line| line.split(' ').next().unwrap().replace('_', "-"))
+            .collect();
+        let expected: Vec<String> =
+            flags.into_iter().filter(|flag| !ONLY_FLAGS.contains(&flag.as_str())).collect();
         assert_eq!(named, expected);
         for line in settings() {
             let raw: Raw = toml::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert_ne!(raw, Raw::default(), "{line}: it says something");
         }
-        assert_eq!(toml::from_str::<Raw>(&template()).unwrap(), Raw::default(), "as it is written, it changes nothing");
-        assert!(template().lines().all(|line| line.chars().count() <= 100), "lines that fit a terminal");
+        assert_eq!(
+            toml::from_str::<Raw>(&template()).unwrap(),
+            Raw::default(),
+            "as it is written, it changes nothing"
+        );
+        assert!(
+            template().lines().all(|line| line.chars().count() <= 100),
+            "lines that fit a terminal"
+        );
     }
 
     #[test]
@@ -150,10 +192,14 @@ mod tests {
         let usual = format!("{:?}", checked(""));
         for line in settings() {
             let name = line.split(' ').next().unwrap();
-            let is_default = !EXAMPLES.iter().any(|(example, _)| *example == name) || ["timing", "stdin_commands"].contains(&name);
+            let is_default = !EXAMPLES.iter().any(|(example, _)| *example == name)
+                || ["timing", "stdin_commands"].contains(&name);
             // The knobs of load mean nothing without the sensor of that name.
             let (text, usual) = if name.starts_with("load_") && is_default {
-                (format!("{line}\nsensor = [\"load\"]"), format!("{:?}", checked("sensor = [\"load\"]")))
+                (
+                    format!("{line}\nsensor = [\"load\"]"),
+                    format!("{:?}", checked("sensor = [\"load\"]")),
+                )
             } else {
                 (line.clone(), usual.clone())
             };
@@ -166,10 +212,15 @@ mod tests {
     #[test]
     fn a_flag_says_its_default_or_has_an_example() {
         for arg in bare().get_arguments() {
-            let Some(flag) = arg.get_long().filter(|flag| !ONLY_FLAGS.contains(flag)) else { continue };
+            let Some(flag) = arg.get_long().filter(|flag| !ONLY_FLAGS.contains(flag)) else {
+                continue;
+            };
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             let known = EXAMPLES.iter().any(|(name, _)| *name == flag.replace('-', "_"));
-            assert!(known || default_in(&help).is_some(), "--{flag}: write `[default: …]` into its help, or an example into EXAMPLES");
+            assert!(
+                known || default_in(&help).is_some(),
+                "--{flag}: write `[default: …]` into its help, or an example into EXAMPLES"
+            );
         }
     }
 }

@@ -20,7 +20,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text).map(Self).map_err(|error| format!("{error}; write a number and a unit, such as 100ms or 15s"))
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|error| format!("{error}; write a number and a unit, such as 100ms or 15s"))
     }
 }
 
@@ -45,7 +47,8 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no size; write a number of bytes, or one with KiB, MiB or GiB");
+        let wrong =
+            || format!("{text:?} is no size; write a number of bytes, or one with KiB, MiB or GiB");
         let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let unit: u64 = match unit.trim() {
@@ -55,7 +58,12 @@ impl FromStr for Size {
             "GiB" => 1 << 30,
             _ => return Err(wrong()),
         };
-        number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
+        number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(unit))
+            .map(Self)
+            .ok_or_else(wrong)
     }
 }
 

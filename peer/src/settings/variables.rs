@@ -1,8 +1,9 @@
 //! The environment: each flag of `peer run` has a variable, for containers and services.
 //!
-//! A flag is asked of `clap` by name, so a flag that is added has its variable at once. The variables are read here and not by
-//! `clap` itself, because there an empty variable is a wrong value; here it is not set, as `${PORT:-}` in a Compose
-//! file means it. The order is flag, variable, file, default.
+//! A flag is asked of `clap` by name, so a flag that is added has its variable at once. The
+//! variables are read here and not by `clap` itself, because there an empty variable is a wrong
+//! value; here it is not set, as `${PORT:-}` in a Compose file means it. The order is flag,
+//! variable, file, default.
 
 use std::ffi::OsString;
 
@@ -11,15 +12,21 @@ use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use super::Raw;
 
 impl Raw {
-    /// These settings, with those of the environment where no flag says otherwise. A variable that is empty is not set.
+    /// These settings, with those of the environment where no flag says otherwise. A variable that
+    /// is empty is not set.
     ///
     /// # Errors
     /// Which variable is wrong, and how.
-    pub fn with_environment(self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, String> {
+    pub fn with_environment(
+        self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, String> {
         let mut flags: Vec<(OsString, String)> = Vec::new();
         for arg in bare().get_arguments() {
             let Some(flag) = arg.get_long() else { continue };
-            let given = names(flag).into_iter().find_map(|name| Some((variable(&name).filter(|value| !value.is_empty())?, name)));
+            let given = names(flag)
+                .into_iter()
+                .find_map(|name| Some((variable(&name).filter(|value| !value.is_empty())?, name)));
             if let Some((value, name)) = given {
                 let mut word = OsString::from(format!("--{flag}="));
                 word.push(value);
@@ -27,7 +34,8 @@ impl Raw {
             }
         }
         let mut environment = Self::default();
-        // One at a time, so that the mistake of each has its name; those of variables that a flag goes before do not matter.
+        // One at a time, so that the mistake of each has its name; those of variables that a flag
+        // goes before do not matter.
         for (word, name) in flags {
             match parse(word) {
                 Ok(one) => environment = environment.over(one),
@@ -41,7 +49,10 @@ impl Raw {
     /// Whether what this variable stands for is given by a flag.
     fn gives(&self, variable: &str) -> bool {
         let default = Self::default();
-        default.differences(self).iter().any(|(field, _)| names(field).iter().any(|name| name == variable))
+        default
+            .differences(self)
+            .iter()
+            .any(|(field, _)| names(field).iter().any(|name| name == variable))
     }
 }
 
@@ -85,14 +96,21 @@ mod tests {
     use std::ffi::OsString;
 
     fn with(variables: &[(&str, &str)]) -> Result<Raw, String> {
-        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
         Raw::default().with_environment(variable)
     }
 
     #[test]
     fn every_flag_has_a_variable_that_says_the_same() {
         // The configuration file has a value for each of them; that of the two others is made up.
-        let values = file_values().into_iter().chain([("config".into(), "peer.toml".into()), ("die-with".into(), "1".into())]);
+        let values = file_values()
+            .into_iter()
+            .chain([("config".into(), "peer.toml".into()), ("die-with".into(), "1".into())]);
         let mut seen = 0;
         for (flag, value) in values {
             let said = parse(format!("--{flag}={value}").into()).unwrap();
@@ -102,14 +120,30 @@ mod tests {
                 assert_eq!(with(&[(&name, "")]), Ok(Raw::default()), "{name}= is not set");
             }
             let name = names(&flag).remove(0);
-            let arg = bare().get_arguments().find(|arg| arg.get_long() == Some(&flag)).cloned().map(document).unwrap();
-            assert!(arg.get_help().unwrap().to_string().contains(&format!("[env: {name}")), "--{flag} does not say its variable");
+            let arg = bare()
+                .get_arguments()
+                .find(|arg| arg.get_long() == Some(&flag))
+                .cloned()
+                .map(document)
+                .unwrap();
+            assert!(
+                arg.get_help().unwrap().to_string().contains(&format!("[env: {name}")),
+                "--{flag} does not say its variable"
+            );
             // A flag goes before it, and then what it says does not matter.
             let nonsense = |wanted: &str| (wanted == name).then(|| OsString::from("\u{1}"));
-            assert_eq!(said.clone().with_environment(nonsense).map(|raw| raw.over(Raw::default())), Ok(said), "{name}");
+            assert_eq!(
+                said.clone().with_environment(nonsense).map(|raw| raw.over(Raw::default())),
+                Ok(said),
+                "{name}"
+            );
             seen += 1;
         }
-        assert_eq!(seen, bare().get_arguments().filter(|arg| arg.get_long().is_some()).count(), "none is left out");
+        assert_eq!(
+            seen,
+            bare().get_arguments().filter(|arg| arg.get_long().is_some()).count(),
+            "none is left out"
+        );
     }
 
     #[test]
@@ -122,10 +156,22 @@ mod tests {
             ("BROADCAST_PORT", "many", "many"),
         ] {
             let why = with(&[(name, value)]).unwrap_err();
-            assert!(why.starts_with(&format!("the variable {name}: ")) && why.contains(words), "{why}");
-            assert!(why.ends_with("; correct or unset it") && !why.contains('\n') && !why.contains("Usage"), "{why}");
+            assert!(
+                why.starts_with(&format!("the variable {name}: ")) && why.contains(words),
+                "{why}"
+            );
+            assert!(
+                why.ends_with("; correct or unset it")
+                    && !why.contains('\n')
+                    && !why.contains("Usage"),
+                "{why}"
+            );
         }
         let both = with(&[("PEER_BROADCAST_PORT", "7001"), ("BROADCAST_PORT", "7002")]).unwrap();
-        assert_eq!(both.broadcast_port, Some(7_001), "the name that says whose it is goes before the other");
+        assert_eq!(
+            both.broadcast_port,
+            Some(7_001),
+            "the name that says whose it is goes before the other"
+        );
     }
 }

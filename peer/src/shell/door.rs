@@ -54,7 +54,8 @@ impl Desk {
         open.find(|wanted| wanted.token.as_deref() == Some(token))
     }
 
-    /// Whether there is something to do at once, where the window takes so many readings and so many bytes of them.
+    /// Whether there is something to do at once, where the window takes so many readings and so
+    /// many bytes of them.
     pub(super) fn is_busy(&self, (readings, bytes): (u64, u64)) -> bool {
         let fits = |wanted: &Wanted| readings > 0 && bytes >= wanted.payload.len() as u64;
         self.waiting.front().is_some_and(fits) || self.has_more && self.waiting.len() < WAITING_MAX
@@ -90,24 +91,31 @@ impl Shell {
                 Ok(()) => self.desk.waiting.push_back(wanted),
                 Err(error) => {
                     let say = format!(
-                        "the token cannot be stored in the data folder ({error}), so the reading is not published; say it without one, or mend the folder"
+                        "the token cannot be stored in the data folder ({error}), so the reading \
+                         is not published; say it without one, or mend the folder"
                     );
-                    wanted.askers().for_each(|from| self.door.refuse(from, Fault::new("not_stored", say.clone())));
+                    wanted.askers().for_each(|from| {
+                        self.door.refuse(from, Fault::new("not_stored", say.clone()))
+                    });
                 }
             }
         }
     }
 
-    /// Stores what is known of readings with a token when this peer stops; false if that takes too long. What the node was never
-    /// given may be said again.
+    /// Stores what is known of readings with a token when this peer stops; false if that takes too
+    /// long. What the node was never given may be said again.
     pub(super) fn settle_tokens(&mut self, patience: Duration) -> bool {
         let Desk { waiting, storing, .. } = std::mem::take(&mut self.desk);
-        waiting.into_iter().chain(storing.into_values()).for_each(|wanted| self.confirmations.refuse(wanted.token));
+        waiting
+            .into_iter()
+            .chain(storing.into_values())
+            .for_each(|wanted| self.confirmations.refuse(wanted.token));
         let changes = self.confirmations.take_changes();
         self.tokens.take().is_none_or(|tokens| tokens.finish(changes, patience))
     }
 
-    /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where it stands can be said.
+    /// While the disk stores what this peer must not forget, nothing leaves that rests on it; where
+    /// it stands can be said.
     pub(super) fn serve_door_meanwhile(&mut self) {
         while self.desk.later.len() < ASKS_PER_TURN
             && let Some(ask) = self.door.ask(false)
@@ -123,7 +131,8 @@ impl Shell {
     fn obey(&mut self, from: Asker, what: What) {
         match what {
             What::Status => {
-                let report = serde_json::to_string(&self.report()).expect("a report is made of what JSON can say");
+                let report = serde_json::to_string(&self.report())
+                    .expect("a report is made of what JSON can say");
                 self.door.answer(from, report, true);
             }
             What::Survey => self.door.survey(self.survey()),
@@ -143,7 +152,8 @@ impl Shell {
                     if given.also.len() < ALSO_MOST {
                         given.also.push((from, wait));
                     } else {
-                        let say = "as many requests with that token wait for room as may; ask again when they are answered";
+                        let say = "as many requests with that token wait for room as may; ask \
+                                   again when they are answered";
                         self.door.refuse(from, Fault::new("busy", say));
                     }
                     return;
@@ -152,9 +162,13 @@ impl Shell {
                 match (&mut self.tokens, &wanted.token) {
                     (Some(tokens), Some(token)) => match tokens.begin(token) {
                         Some(job) => drop(self.desk.storing.insert(job, wanted)),
-                        None => {
-                            self.door.refuse(wanted.from, Fault::new("busy", "too many tokens wait for the disk; ask again in a while"))
-                        }
+                        None => self.door.refuse(
+                            wanted.from,
+                            Fault::new(
+                                "busy",
+                                "too many tokens wait for the disk; ask again in a while",
+                            ),
+                        ),
                     },
                     _ => self.desk.waiting.push_back(wanted),
                 }
@@ -168,7 +182,11 @@ impl Shell {
                 let was = log::max_level();
                 log::set_max_level(level);
                 let words = |level: log::LevelFilter| level.as_str().to_lowercase();
-                self.door.answer(from, format!("{{\"was\":\"{}\",\"is\":\"{}\"}}", words(was), words(level)), true);
+                self.door.answer(
+                    from,
+                    format!("{{\"was\":\"{}\",\"is\":\"{}\"}}", words(was), words(level)),
+                    true,
+                );
             }
         }
     }
@@ -181,8 +199,13 @@ impl Shell {
         log::info!("A client of the socket for commands gives this peer the priority {explicit}.");
         self.feed(Input::Prioritised { explicit });
         let say = match (undo, leads, alone) {
-            (true, ..) => "It may lead again; it takes over by itself only where the knob preempt says so.",
-            (false, true, true) => "It is alone, so it goes on leading; it hands over to the first that comes and keeps up.",
+            (true, ..) => {
+                "It may lead again; it takes over by itself only where the knob preempt says so."
+            }
+            (false, true, true) => {
+                "It is alone, so it goes on leading; it hands over to the first that comes and \
+                 keeps up."
+            }
             (false, true, false) => "It leads, and hands over as soon as another member keeps up.",
             (false, false, _) => "It leads only where nobody else can.",
         };
@@ -206,7 +229,11 @@ impl Shell {
                 "member"
             };
             let since = self.company.since(member, this);
-            let (build, units) = if this { (Some(crate::BUILD.to_owned()), self.units.clone()) } else { self.queries.introduction(member) };
+            let (build, units) = if this {
+                (Some(crate::BUILD.to_owned()), self.units.clone())
+            } else {
+                self.queries.introduction(member)
+            };
             let acked = progress.iter().find(|(other, _)| other == member).map(|(_, acked)| *acked);
             Row {
                 peer: member.id.to_string(),
@@ -217,13 +244,17 @@ impl Shell {
                 since: since.filter(|since| since.is_seen).map(|since| Stamp(since.at).to_string()),
                 for_ms: since.map(|since| now.saturating_sub(since.at) / 1_000),
                 lag: acked.map(|acked| status.contiguous.above(acked)),
-                rtt_us: self.meter.round_trip(member).map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+                rtt_us: self
+                    .meter
+                    .round_trip(member)
+                    .map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
                 build,
                 units,
                 this,
             }
         };
-        let rows: Vec<Row> = view.into_iter().flat_map(|view| view.members.iter().rev()).map(row).collect();
+        let rows: Vec<Row> =
+            view.into_iter().flat_map(|view| view.members.iter().rev()).map(row).collect();
         let size = rows.len() as u64;
         let can_lose = match status.mode {
             Mode::Available => size.saturating_sub(1),
@@ -234,11 +265,13 @@ impl Shell {
             peer: me.id.to_string(),
             mode: status.mode,
             view: view.map(|view| view.view_id.0),
-            epoch: (!status.log.is_none()).then(|| format!("{}#{}", status.epoch, status.epoch_inc)),
+            epoch: (!status.log.is_none())
+                .then(|| format!("{}#{}", status.epoch, status.epoch_inc)),
             leader: status.leader.as_ref().map(ToString::to_string),
             blocked: status.blocked.clone(),
             can_lose,
-            unknown: (!is_leader && size > 1).then(|| "only the leader measures lag and round trips".to_owned()),
+            unknown: (!is_leader && size > 1)
+                .then(|| "only the leader measures lag and round trips".to_owned()),
             members: rows,
         }
     }
@@ -254,7 +287,9 @@ impl Shell {
             return;
         }
         let taken: Vec<Wanted> = self.desk.waiting.drain(..count).collect();
-        let readings = taken.iter().map(|wanted| (wanted.payload.as_slice(), self.stamps.next(now), wanted.guarantee));
+        let readings = taken
+            .iter()
+            .map(|wanted| (wanted.payload.as_slice(), self.stamps.next(now), wanted.guarantee));
         let publications = Publication::together(readings);
         self.desk.given = taken.into();
         self.feed(Input::Publish { publications });
@@ -269,11 +304,15 @@ impl Shell {
             return;
         }
         for past in 0..count {
-            let Some(Wanted { from, wait, token, also, .. }) = self.desk.given.pop_front() else { return };
+            let Some(Wanted { from, wait, token, also, .. }) = self.desk.given.pop_front() else {
+                return;
+            };
             let repeats = token.clone();
             self.confirmations.accept((inc, first.plus(past)), from, wait, token, &self.door);
             for (from, wait) in also {
-                let told = repeats.as_deref().and_then(|token| self.confirmations.repeat(token, from, wait, &self.door));
+                let told = repeats
+                    .as_deref()
+                    .and_then(|token| self.confirmations.repeat(token, from, wait, &self.door));
                 debug_assert!(told.is_none(), "it was accepted just now");
             }
         }
@@ -292,7 +331,11 @@ impl Shell {
         self.refusals.refuse(why);
         let fault = match why {
             Refusal::TooLarge => {
-                let say = format!("the reading has {} bytes; payload_max is {}", wanted.payload.len(), self.payload_max);
+                let say = format!(
+                    "the reading has {} bytes; payload_max is {}",
+                    wanted.payload.len(),
+                    self.payload_max
+                );
                 Fault::new("too_large", say)
             }
             Refusal::Leaving => Fault::new("leaving", "this peer is leaving the group"),

@@ -1,9 +1,11 @@
-//! What a peer remembers of its earlier lives when it starts, what follows where that cannot be read, and what it stores while
-//! it runs.
+//! What a peer remembers of its earlier lives when it starts, what follows where that cannot be
+//! read, and what it stores while it runs.
 //!
-//! In mode `primary` the memory decides whether this peer may found a group. One that cannot be read, or that has vanished from a
-//! folder in use, may have said no: the peer does not start. Without its memory it would be one more founder, and a second group
-//! beside the first needs no more than that. In mode `available` nothing but the incarnation is at stake, which the clock tells.
+//! In mode `primary` the memory decides whether this peer may found a group. One that cannot be
+//! read, or that has vanished from a folder in use, may have said no: the peer does not start.
+//! Without its memory it would be one more founder, and a second group beside the first needs no
+//! more than that. In mode `available` nothing but the incarnation is at stake, which the clock
+//! tells.
 
 use std::fmt::Display;
 use std::io;
@@ -45,7 +47,8 @@ impl Shell {
         let Some(keeper) = &mut self.keeper else { return true };
         if let Some(slow) = keeper.slowness(clock::now()) {
             log::warn!(
-                "The disk of the data folder has not stored what this peer must not forget for {:.0} s. Until it has, this peer says \
+                "The disk of the data folder has not stored what this peer must not forget for \
+                 {:.0} s. Until it has, this peer says \
                  nothing to the others, who may take it for dead. Check the disk.",
                 slow.as_secs_f64()
             );
@@ -67,11 +70,17 @@ impl Shell {
             // It might found a second group after a restart, so it takes no part in the first one.
             Err(error) if memory.past == Past::Veteran => {
                 let mend = "make room for it, or give another data folder, and start again";
-                let why = format!("cannot store that this peer has been in the group, which mode primary rests on: {error}; {mend}");
+                let why = format!(
+                    "cannot store that this peer has been in the group, which mode primary rests \
+                     on: {error}; {mend}"
+                );
                 self.broken.get_or_insert(Failure::new(UNAVAILABLE, why));
             }
             Err(error) => {
-                log::warn!("Cannot store the incarnation: {error}. After a restart the clock alone has to tell the lives apart.");
+                log::warn!(
+                    "Cannot store the incarnation: {error}. After a restart the clock alone has to \
+                     tell the lives apart."
+                );
             }
         }
     }
@@ -87,7 +96,13 @@ pub(super) fn recall(settings: &Settings, birth: u64) -> Result<Recalled, Failur
     let generated = || identity::generated_id(birth);
     let Some(data) = &settings.data else {
         let id = settings.id.clone().unwrap_or_else(generated);
-        return Ok(Recalled { id, incarnation: incarnation::choose(None, utc_ms), past: Past::Fresh, store: None, stored: false });
+        return Ok(Recalled {
+            id,
+            incarnation: incarnation::choose(None, utc_ms),
+            past: Past::Fresh,
+            store: None,
+            stored: false,
+        });
     };
     let mut store = open(&data.folder, mode)?;
     let memory = read(&store, &data.folder, mode)?;
@@ -96,7 +111,8 @@ pub(super) fn recall(settings: &Settings, birth: u64) -> Result<Recalled, Failur
         && id != before
     {
         log::warn!(
-            "The data folder {} was that of peer {before}; from now on it is that of peer {id}, as --id says. \
+            "The data folder {} was that of peer {before}; from now on it is that of peer {id}, as \
+             --id says. \
              If these are two peers, give each a folder of its own.",
             data.folder.display()
         );
@@ -109,7 +125,8 @@ pub(super) fn recall(settings: &Settings, birth: u64) -> Result<Recalled, Failur
         Err(error) if mode == Mode::Primary => return Err(unwritable(&data.folder, &error)),
         Err(error) => {
             log::warn!(
-                "Cannot use {}: {error}. The incarnation is not kept until that works; the clock alone tells lives apart.",
+                "Cannot use {}: {error}. The incarnation is not kept until that works; the clock \
+                 alone tells lives apart.",
                 data.folder.display()
             );
             false
@@ -133,54 +150,79 @@ fn read(store: &Store, folder: &Path, mode: Mode) -> Result<Option<Memory>, Fail
     match store.load() {
         Ok(Found::Memory(memory)) => Ok(Some(memory)),
         Ok(Found::Nothing { used: None }) => Ok(None),
-        Ok(Found::Nothing { used: Some(why) }) if mode == Mode::Primary => {
-            Err(Failure::new(BAD_FILE, forgotten(folder, &format!("the memory {file} is gone from a folder that has been used ({why})"))))
-        }
+        Ok(Found::Nothing { used: Some(why) }) if mode == Mode::Primary => Err(Failure::new(
+            BAD_FILE,
+            forgotten(
+                folder,
+                &format!("the memory {file} is gone from a folder that has been used ({why})"),
+            ),
+        )),
         Ok(Found::Nothing { used: Some(why) }) => {
-            log::warn!("The memory {file} is gone from a folder that has been used ({why}). The incarnation is chosen by the clock.");
+            log::warn!(
+                "The memory {file} is gone from a folder that has been used ({why}). The \
+                 incarnation is chosen by the clock."
+            );
             Ok(None)
         }
         Err(why) => unreadable(store, folder, mode, &why),
     }
 }
 
-fn unreadable(store: &Store, folder: &Path, mode: Mode, why: &Unreadable) -> Result<Option<Memory>, Failure> {
+fn unreadable(
+    store: &Store,
+    folder: &Path,
+    mode: Mode,
+    why: &Unreadable,
+) -> Result<Option<Memory>, Failure> {
     let file = store.file();
     let file = file.display();
     match why {
-        // Whatever the mode: the group may know a number that no clock reaches, and would take this life for an older one.
+        // Whatever the mode: the group may know a number that no clock reaches, and would take this
+        // life for an older one.
         Unreadable::Bad(Bad::Beyond(_)) => Err(Failure::new(
             BAD_FILE,
             format!(
-                "the memory {file} cannot be used: {why} (is the clock right?). `{}` puts it aside and has the clock choose the \
-                 incarnation; if the group then takes this peer for an older process, give it another --id",
+                "the memory {file} cannot be used: {why} (is the clock right?). `{}` puts it aside \
+                 and has the clock choose the \
+                 incarnation; if the group then takes this peer for an older process, give it \
+                 another --id",
                 command(folder)
             ),
         )),
-        Unreadable::Bad(_) if mode == Mode::Primary => {
-            Err(Failure::new(BAD_FILE, forgotten(folder, &format!("the memory {file} cannot be used: {why}"))))
-        }
-        Unreadable::Io(_) if mode == Mode::Primary => {
-            Err(Failure::new(UNAVAILABLE, forgotten(folder, &format!("the memory {file} cannot be read: {why}"))))
-        }
+        Unreadable::Bad(_) if mode == Mode::Primary => Err(Failure::new(
+            BAD_FILE,
+            forgotten(folder, &format!("the memory {file} cannot be used: {why}")),
+        )),
+        Unreadable::Io(_) if mode == Mode::Primary => Err(Failure::new(
+            UNAVAILABLE,
+            forgotten(folder, &format!("the memory {file} cannot be read: {why}")),
+        )),
         _ => {
             let kept = match store.put_aside() {
                 Ok(name) => format!("It is kept as {}", name.display()),
                 Err(error) => format!("It stays where it is ({error})"),
             };
-            log::warn!("The memory {file} cannot be used: {why}. {kept}; the incarnation of this life is chosen by the clock.");
+            log::warn!(
+                "The memory {file} cannot be used: {why}. {kept}; the incarnation of this life is \
+                 chosen by the clock."
+            );
             Ok(None)
         }
     }
 }
 
-/// What to do where nobody knows whether this peer has been in the group. Never to remove the file: that makes a founder.
+/// What to do where nobody knows whether this peer has been in the group. Never to remove the file:
+/// that makes a founder.
 fn forgotten(folder: &Path, what: &str) -> String {
     format!(
-        "{what}. Mode primary rests on it, so this peer does not start: a peer without a memory may found a second group. \
-         If it can be made readable or brought back, do that. If it is lost, do not remove the file or the folder: run `{}` and \
-         start again. Then this peer founds nothing, and the peers that still have their group let it in. Only if no peer \
-         remembers the group any more, give it up after that, on one peer alone: `peer recover --new-log --data-dir {}`",
+        "{what}. Mode primary rests on it, so this peer does not start: a peer without a memory \
+         may found a second group. \
+         If it can be made readable or brought back, do that. If it is lost, do not remove the \
+         file or the folder: run `{}` and \
+         start again. Then this peer founds nothing, and the peers that still have their group let \
+         it in. Only if no peer \
+         remembers the group any more, give it up after that, on one peer alone: `peer recover \
+         --new-log --data-dir {}`",
         command(folder),
         folder.display()
     )
@@ -192,8 +234,10 @@ fn command(folder: &Path) -> String {
 
 fn unwritable(folder: &Path, error: &impl Display) -> Failure {
     let text = format!(
-        "--data-dir {}: {error}: in mode primary a peer must be able to store that it has been in the group, so this one does not \
-         start; make the folder writable and make room in it, or move it with all its files and name the new place",
+        "--data-dir {}: {error}: in mode primary a peer must be able to store that it has been in \
+         the group, so this one does not \
+         start; make the folder writable and make room in it, or move it with all its files and \
+         name the new place",
         folder.display()
     );
     Failure::new(UNAVAILABLE, text)

@@ -12,7 +12,8 @@ use crate::names::Lookup;
 use crate::scout::News;
 
 impl Shell {
-    /// Takes in what the scout and the look-ups have found, and what the links say of who can be reached.
+    /// Takes in what the scout and the look-ups have found, and what the links say of who can be
+    /// reached.
     pub(super) fn look_around(&mut self) {
         while let Some(news) = self.scout.news() {
             match news {
@@ -28,7 +29,8 @@ impl Shell {
         while let Some(lookup) = self.names.as_ref().and_then(|names| names.lookup()) {
             match lookup {
                 Lookup::Seeds(seeds) => {
-                    let others = seeds.iter().copied().filter(|seed| !self.discovery.is_this_peer(*seed));
+                    let others =
+                        seeds.iter().copied().filter(|seed| !self.discovery.is_this_peer(*seed));
                     self.silence.watch(clock::now(), others);
                     self.discovery.set_seeds(seeds);
                 }
@@ -84,7 +86,9 @@ impl Shell {
 
     /// Somebody is heard by datagram, so it lives.
     pub(super) fn hear(&mut self, from: SocketAddrV4, datagram: &Datagram) {
-        if datagram.cluster == self.cluster_digest && datagram.from.birth != self.node.contact().birth {
+        if datagram.cluster == self.cluster_digest
+            && datagram.from.birth != self.node.contact().birth
+        {
             self.reach.hear(clock::now(), datagram.from.id(), datagram.from.address);
             self.silence.hear(clock::now(), from);
         }
@@ -98,7 +102,12 @@ impl Shell {
     /// Notes who is in the new view, and asks those who are not any more where they were.
     pub(super) fn remember_contacts(&mut self) {
         let own = self.node.contact().id();
-        let others = self.node.view().into_iter().flat_map(|view| view.members.iter()).filter(|contact| contact.id() != own);
+        let others = self
+            .node
+            .view()
+            .into_iter()
+            .flat_map(|view| view.members.iter())
+            .filter(|contact| contact.id() != own);
         if self.contacts.meet(others) {
             self.discovery.set_missing(self.contacts.missing());
             self.scout.keep(self.contacts.text());

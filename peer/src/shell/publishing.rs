@@ -1,7 +1,8 @@
-//! This peer's own readings on their way to the node, and what becomes of those that it does not take.
+//! This peer's own readings on their way to the node, and what becomes of those that it does not
+//! take.
 //!
-//! Readings that are there together are given together, so that they travel together: a frame for each of them would cost
-//! a hundred times as much.
+//! Readings that are there together are given together, so that they travel together: a frame for
+//! each of them would cost a hundred times as much.
 
 use protocol::note::Refusal;
 use protocol::seam::{Input, Publication};
@@ -11,22 +12,28 @@ use crate::clock;
 use crate::sensors::gauge::Gauge;
 
 impl Shell {
-    /// Publishes readings, oldest first; how many were dealt with. The rest found no room. What was not taken for another reason
-    /// is gone, and counted.
+    /// Publishes readings, oldest first; how many were dealt with. The rest found no room. What was
+    /// not taken for another reason is gone, and counted.
     fn publish(&mut self, publications: Vec<Publication>) -> u64 {
-        let mut dealt_with = publications.iter().map(|publication| publication.readings.len()).sum();
+        let mut dealt_with =
+            publications.iter().map(|publication| publication.readings.len()).sum();
         self.feed(Input::Publish { publications });
         let refused = std::mem::take(&mut self.refused);
         if (refused.len() as u64) < dealt_with
             && !refused.iter().any(|(_, why)| *why == Refusal::NoQuorum)
             && let Some(count) = self.refusals.take()
         {
-            log::info!("Readings of this peer are taken again; {count} were refused while it was blocked, and are not kept.");
+            log::info!(
+                "Readings of this peer are taken again; {count} were refused while it was blocked, \
+                 and are not kept."
+            );
         }
         for (place, why) in refused {
             match why {
                 Refusal::WindowFull => dealt_with = place,
-                Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => self.refusals.refuse(why),
+                Refusal::TooLarge | Refusal::Leaving | Refusal::NoQuorum => {
+                    self.refusals.refuse(why)
+                }
             }
         }
         dealt_with
@@ -57,7 +64,9 @@ impl Shell {
         }
         if !readings.is_empty() {
             let dealt_with = self.publish(Publication::together(readings));
-            publisher.put_back(lines.split_off(usize::try_from(dealt_with).expect("no more than there were")));
+            publisher.put_back(
+                lines.split_off(usize::try_from(dealt_with).expect("no more than there were")),
+            );
         }
         // A leader orders its own at once, and has room again without anybody's word.
         publisher.more = lines.len() == room && self.has_room();
@@ -108,7 +117,8 @@ impl Shell {
 
     /// Whether synthetic load is due, and there is room for it.
     pub(super) fn has_load(&self) -> bool {
-        self.load.as_ref().is_some_and(|load| !load.is_stalled() && load.is_due(clock::now())) && self.has_room()
+        self.load.as_ref().is_some_and(|load| !load.is_stalled() && load.is_due(clock::now()))
+            && self.has_room()
     }
 }
 

@@ -1,7 +1,9 @@
-//! Questions that this peer puts to its leader's program for a client, and those that members put to this one.
+//! Questions that this peer puts to its leader's program for a client, and those that members put
+//! to this one.
 //!
-//! Only the leader measures how far each member is, and it knows best who was put out and why. A client that asks a member gets
-//! what the member knows and what the leader answers within [`PATIENCE`], and hears it where the leader does not.
+//! Only the leader measures how far each member is, and it knows best who was put out and why. A
+//! client that asks a member gets what the member knows and what the leader answers within
+//! [`PATIENCE`], and hears it where the leader does not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +28,8 @@ pub(super) struct Queries {
     open: BTreeMap<u64, Open>,
     /// What other members have said of themselves.
     introductions: BTreeMap<Member, Introduction>,
-    /// The leader, in that life of it, that knows the build of this peer and the units of its sensors.
+    /// The leader, in that life of it, that knows the build of this peer and the units of its
+    /// sensors.
     introduced: Option<Member>,
     introduce_at: Time,
 }
@@ -99,10 +102,17 @@ impl Queries {
 }
 
 impl Shell {
-    /// Tells a leader that does not know it yet which build this is, and gives up questions that nobody answers.
+    /// Tells a leader that does not know it yet which build this is, and gives up questions that
+    /// nobody answers.
     pub(super) fn look_after_queries(&mut self) {
         let now = clock::now();
-        let overdue: Vec<u64> = self.queries.open.iter().filter(|(_, open)| open.until <= now).map(|(ask, _)| *ask).collect();
+        let overdue: Vec<u64> = self
+            .queries
+            .open
+            .iter()
+            .filter(|(_, open)| open.until <= now)
+            .map(|(ask, _)| *ask)
+            .collect();
         for ask in overdue {
             if let Some(Open { purpose, .. }) = self.queries.open.remove(&ask) {
                 self.give_up(purpose);
@@ -112,11 +122,24 @@ impl Shell {
             return;
         }
         self.queries.introduce_at = now + INTRODUCE_AGAIN;
-        let leader = self.node.view().and_then(|view| view.find(&view.leader)).map(|contact| contact.member.clone());
+        let leader = self
+            .node
+            .view()
+            .and_then(|view| view.find(&view.leader))
+            .map(|contact| contact.member.clone());
         let leader = leader.filter(|leader| *leader != self.node.contact().member);
-        let Some(leader) = leader.filter(|leader| self.queries.introduced.as_ref() != Some(leader)) else { return };
+        let Some(leader) = leader.filter(|leader| self.queries.introduced.as_ref() != Some(leader))
+        else {
+            return;
+        };
         let ask = self.queries.open(Purpose::Introduction(leader));
-        self.put(ask, &Question::Introduce(Introduction { build: crate::BUILD.to_owned(), units: self.units.clone() }));
+        self.put(
+            ask,
+            &Question::Introduce(Introduction {
+                build: crate::BUILD.to_owned(),
+                units: self.units.clone(),
+            }),
+        );
     }
 
     /// Answers a client: who is in the group.
@@ -147,7 +170,8 @@ impl Shell {
     }
 
     fn put(&mut self, ask: u64, question: &Question) {
-        let question = serde_json::to_vec(question).expect("a question is made of what JSON can say");
+        let question =
+            serde_json::to_vec(question).expect("a question is made of what JSON can say");
         self.feed(Input::Ask { ask, question: question.into() });
     }
 
@@ -156,7 +180,10 @@ impl Shell {
             Purpose::Introduction(_) => {}
             Purpose::Members(to) => {
                 let mut members = self.members();
-                members.unknown = Some("only the leader measures lag and round trips, and it has not answered".to_owned());
+                members.unknown = Some(
+                    "only the leader measures lag and round trips, and it has not answered"
+                        .to_owned(),
+                );
                 self.door.answer(to, json(&members), true);
             }
             Purpose::Why(to, own, about) => self.answer_why(to, *own, &about),
@@ -168,9 +195,17 @@ impl Shell {
             Some(why) => self.door.answer(to, json(&why), true),
             None => {
                 let (me, begin) = (self.node.contact().id(), self.chronicle.begin());
-                let known: Vec<String> = self.chronicle.known().take(KNOWN_TOLD).map(ToString::to_string).collect();
-                let known = if known.is_empty() { String::new() } else { format!(" It knows {}.", known.join(", ")) };
-                let say = format!("{about} has never been in this group as far as {me} remembers (since {begin}).{known}");
+                let known: Vec<String> =
+                    self.chronicle.known().take(KNOWN_TOLD).map(ToString::to_string).collect();
+                let known = if known.is_empty() {
+                    String::new()
+                } else {
+                    format!(" It knows {}.", known.join(", "))
+                };
+                let say = format!(
+                    "{about} has never been in this group as far as {me} remembers (since \
+                     {begin}).{known}"
+                );
                 self.door.refuse(to, Fault::new("no_such_peer", say));
             }
         }
@@ -184,7 +219,10 @@ impl Shell {
                 if self.queries.introductions.len() >= INTRODUCTIONS_MOST {
                     self.queries.introductions.pop_first();
                 }
-                let known = Introduction { build: build.chars().take(BUILD_CHARS).collect(), units: units.told() };
+                let known = Introduction {
+                    build: build.chars().take(BUILD_CHARS).collect(),
+                    units: units.told(),
+                };
                 self.queries.introductions.insert(from.clone(), known);
                 json(&self.measured())
             }
@@ -236,7 +274,10 @@ impl Shell {
 /// Puts what the leader says of each member beside what this peer knows of it.
 fn merge(members: &mut Members, measured: Vec<Measured>) {
     for row in &mut members.members {
-        let Some(said) = measured.iter().find(|said| said.peer == row.peer && said.inc == row.inc) else { continue };
+        let Some(said) = measured.iter().find(|said| said.peer == row.peer && said.inc == row.inc)
+        else {
+            continue;
+        };
         row.lag = said.lag.or(row.lag);
         row.rtt_us = said.rtt_us.or(row.rtt_us);
         row.build = row.build.take().or_else(|| said.build.clone());
@@ -249,15 +290,19 @@ fn merge(members: &mut Members, measured: Vec<Measured>) {
 
 /// What this peer knows, and the facts that only the leader knows.
 fn join(own: Option<Why>, theirs: Option<Why>) -> Option<Why> {
-    let (Some(mut own), Some(theirs)) = (own.clone(), theirs.clone()) else { return own.or(theirs) };
+    let (Some(mut own), Some(theirs)) = (own.clone(), theirs.clone()) else {
+        return own.or(theirs);
+    };
     let known: Vec<String> = own.facts.iter().map(|fact| fact.say.clone()).collect();
-    let news: Vec<Fact> = theirs.facts.into_iter().filter(|fact| !known.contains(&fact.say)).collect();
+    let news: Vec<Fact> =
+        theirs.facts.into_iter().filter(|fact| !known.contains(&fact.say)).collect();
     let accusations = news.iter().filter(|fact| fact.say.contains(" suspected ")).map(|fact| {
         let clock = fact.at.split_once('T').map_or(fact.at.as_str(), |(_, clock)| clock);
         format!("At {}Z {}.", clock.get(..12).unwrap_or(clock), fact.say)
     });
     let at = own.say.len().min(1);
-    own.say.splice(at..at, accusations.collect::<Vec<_>>().into_iter().rev().take(ACCUSATIONS_TOLD));
+    own.say
+        .splice(at..at, accusations.collect::<Vec<_>>().into_iter().rev().take(ACCUSATIONS_TOLD));
     own.facts.extend(news);
     own.facts.sort_by(|one, other| one.at.cmp(&other.at));
     Some(own)

@@ -6,7 +6,8 @@ use crate::journal;
 use crate::settings::Changes;
 
 impl Shell {
-    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs; and reads its configuration.
+    /// Opens the files of this peer anew by their paths, so that they can be renamed while it runs;
+    /// and reads its configuration.
     pub(super) fn hang_up(&mut self) {
         log::info!("SIGHUP: opening the files of this peer anew.");
         self.notify.reload(clock::now());
@@ -16,18 +17,23 @@ impl Shell {
             Ok(true) => {}
             Ok(false) => self.notify.reloaded(),
             Err(error) => {
-                log::error!("SIGHUP: the configuration is not read again: {error}; nothing has changed.");
+                log::error!(
+                    "SIGHUP: the configuration is not read again: {error}; nothing has changed."
+                );
                 self.notify.reloaded();
             }
         }
     }
 
-    /// Takes over what a configuration that was read again says, and tells the manager how things stand.
+    /// Takes over what a configuration that was read again says, and tells the manager how things
+    /// stand.
     pub(super) fn look_at_service(&mut self) {
         while let Some(outcome) = self.reloader.outcome() {
             match outcome {
                 Ok(changes) => self.take_over(changes),
-                Err(failure) => log::error!("SIGHUP: nothing has changed, because the configuration is broken: {failure}"),
+                Err(failure) => log::error!(
+                    "SIGHUP: nothing has changed, because the configuration is broken: {failure}"
+                ),
             }
             if !self.reloader.is_reading() {
                 self.notify.reloaded();
@@ -48,7 +54,8 @@ impl Shell {
             log::info!("SIGHUP: {file} says nothing new.");
             return;
         }
-        let (taken, kept): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| CHANGEABLE.contains(name));
+        let (taken, kept): (Vec<&str>, Vec<&str>) =
+            names.into_iter().partition(|name| CHANGEABLE.contains(name));
         for name in &taken {
             self.reloader.adopt(name, &settings.source);
             match *name {
@@ -67,7 +74,10 @@ impl Shell {
         }
         if !kept.is_empty() {
             let verb = if kept.len() == 1 { "needs" } else { "need" };
-            log::warn!("SIGHUP: {} {verb} a restart; until then the peer goes on as before.", kept.join(", "));
+            log::warn!(
+                "SIGHUP: {} {verb} a restart; until then the peer goes on as before.",
+                kept.join(", ")
+            );
         }
         if taken.contains(&"log_level") {
             journal::set_level(settings.log_level);

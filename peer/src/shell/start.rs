@@ -1,4 +1,5 @@
-//! How a peer starts: what has to be had before the loop can run, and what there is to say before anything happens.
+//! How a peer starts: what has to be had before the loop can run, and what there is to say before
+//! anything happens.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
@@ -79,8 +80,11 @@ impl Shell {
     /// [`Failure`]: the address or the port cannot be had, or a file cannot be opened.
     pub fn start(settings: Settings) -> Result<Self, Failure> {
         let birth = identity::random();
-        let around =
-            if settings.address.is_some_and(|address| address.is_loopback()) { Ok(Surroundings::default()) } else { Surroundings::look() };
+        let around = if settings.address.is_some_and(|address| address.is_loopback()) {
+            Ok(Surroundings::default())
+        } else {
+            Surroundings::look()
+        };
         let around = around.unwrap_or_else(|error| {
             log::warn!("Cannot look up the addresses of this machine: {error}. It is tried again.");
             Surroundings::default()
@@ -89,9 +93,17 @@ impl Shell {
         let mut network = Network::new(settings.address, advertised, around);
         let listener = listen(network.listens_on(), settings.port).map_err(|error| {
             let at = SocketAddrV4::new(network.listens_on(), settings.port);
-            Failure::new(UNAVAILABLE, format!("cannot listen on {at}: {error}; choose another --port (0 takes a free one) or --address"))
+            Failure::new(
+                UNAVAILABLE,
+                format!(
+                    "cannot listen on {at}: {error}; choose another \
+                                               --port (0 takes a free one) or --address"
+                ),
+            )
         })?;
-        let SocketAddr::V4(bound) = listener.local_addr().map_err(|error| failed("the listener", &error))? else {
+        let SocketAddr::V4(bound) =
+            listener.local_addr().map_err(|error| failed("the listener", &error))?
+        else {
             unreachable!("an IPv4 address was bound");
         };
         let page = settings.http.as_ref().map(Opened::bind).transpose()?;
@@ -104,9 +116,15 @@ impl Shell {
         let narrator = Narrator::new(id.clone(), inc, events, settings.log_deliveries);
         narrator.tell_panics(recorder.as_ref().map(Recorder::path));
         network.listen(bound.port(), birth);
-        let me = Contact { member: Member { id, inc }, birth, address: network.contact(), explicit: settings.priority };
+        let me = Contact {
+            member: Member { id, inc },
+            birth,
+            address: network.contact(),
+            explicit: settings.priority,
+        };
         let kept = Kept { recalled, recorder, outputs, page };
-        Self::assemble(settings, me, listener, network, narrator, kept).map_err(|error| failed("the peer", &error))
+        Self::assemble(settings, me, listener, network, narrator, kept)
+            .map_err(|error| failed("the peer", &error))
     }
 
     fn assemble(
@@ -121,7 +139,13 @@ impl Shell {
         let registry = poll.registry();
         let waker = Arc::new(Waker::new(registry, WAKER)?);
         let Kept { recalled, mut recorder, outputs, page } = kept;
-        let door = Door::start(me.id().clone(), settings.config.knobs(), settings.opening.clone(), page, Arc::clone(&waker))?;
+        let door = Door::start(
+            me.id().clone(),
+            settings.config.knobs(),
+            settings.opening.clone(),
+            page,
+            Arc::clone(&waker),
+        )?;
         let start = identity::start_note(&me, door.path(), !settings.log_deliveries);
         narrator.tell(start.clone());
         advise(&settings, &me);
@@ -130,18 +154,27 @@ impl Shell {
         }
         let mut signals = signals()?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
-        let SocketAddr::V4(bound) = listener.local_addr()? else { unreachable!("an IPv4 address was bound") };
-        let mut links = Links::new(registry.try_clone()?, listener, Limits::of(settings.config.knobs()))?;
+        let SocketAddr::V4(bound) = listener.local_addr()? else {
+            unreachable!("an IPv4 address was bound")
+        };
+        let mut links =
+            Links::new(registry.try_clone()?, listener, Limits::of(settings.config.knobs()))?;
         links.wait_for(outputs.gate().clone());
         let discovery = Discovery::new(registry.try_clone()?, bound, settings.broadcast_port)?;
         let kept_contacts = settings.data.as_ref().map(|data| data.folder.join(contacts::FILE));
         let remembered = kept_contacts.as_deref().map(Contacts::load).unwrap_or_default();
-        let watch = Watch { around: network.changes().then(|| network.surroundings().clone()), contacts: kept_contacts };
+        let watch = Watch {
+            around: network.changes().then(|| network.surroundings().clone()),
+            contacts: kept_contacts,
+        };
         let scout = Scout::start(watch, Arc::clone(&waker))?;
         let source = std::mem::take(&mut settings.source);
         // A file that is read again may name seeds.
-        let named = !settings.seeds.is_empty() || settings.advertise.is_some() || source.file().is_some();
-        let names = named.then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker))).transpose()?;
+        let named =
+            !settings.seeds.is_empty() || settings.advertise.is_some() || source.file().is_some();
+        let names = named
+            .then(|| Names::start(settings.seeds, settings.advertise, Arc::clone(&waker)))
+            .transpose()?;
         let Recalled { store, past, stored, .. } = recalled;
         let folder = settings.data.as_ref().map(|data| data.folder.clone());
         let mut confirmations = Confirmations::default();
@@ -158,8 +191,12 @@ impl Shell {
             stdin_commands: settings.stdin_commands,
             waker: &waker,
         };
-        let Sensors { asked, publisher: lines, gauges } = Sensors::start(settings.sensors, &common)?;
-        let duties = Duties { sensors: asked, sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)) };
+        let Sensors { asked, publisher: lines, gauges } =
+            Sensors::start(settings.sensors, &common)?;
+        let duties = Duties {
+            sensors: asked,
+            sinks: settings.data.zip(store.clone()).map(|(data, store)| Sinks::new(data, store)),
+        };
         let paced = settings.load.is_some_and(|load| load.rate.is_some());
         let pacer = paced.then(|| Pacer::start(registry, PACER)).transpose()?;
         let worker = Worker::start(duties, Arc::clone(&waker))?;
@@ -256,12 +293,15 @@ impl Shell {
     }
 }
 
-/// Signals that were ignored when the process started stay ignored: nohup, or a shell that started it in the background,
-/// has said so.
+/// Signals that were ignored when the process started stay ignored: nohup, or a shell that started
+/// it in the background, has said so.
 fn signals() -> io::Result<Signals> {
     let heeded = heeded(&[SIGTERM, SIGINT, SIGHUP]);
     if !heeded.known {
-        log::warn!("Which signals were ignored at the start is unknown: /proc/self/status cannot be read. All are heeded.");
+        log::warn!(
+            "Which signals were ignored at the start is unknown: /proc/self/status cannot be read. \
+             All are heeded."
+        );
     }
     Signals::new(heeded.signals)
 }
@@ -280,7 +320,8 @@ fn listen(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
 fn advise(settings: &Settings, me: &Contact) {
     if !settings.address.is_some_and(|address| address.is_loopback()) {
         log::warn!(
-            "NOTHING IS AUTHENTICATED YET: anyone who reaches port {} of this machine can join this group, read it and publish. \
+            "NOTHING IS AUTHENTICATED YET: anyone who reaches port {} of this machine can join \
+             this group, read it and publish. \
              --address 127.0.0.1 keeps it on this machine.",
             me.address.port()
         );
@@ -294,23 +335,31 @@ fn advise(settings: &Settings, me: &Contact) {
     }
     if settings.data.is_none() {
         log::warn!(
-            "MODE PRIMARY WITHOUT A MEMORY: after a restart this peer does not know that it has been in the group. Were all of \
+            "MODE PRIMARY WITHOUT A MEMORY: after a restart this peer does not know that it has \
+             been in the group. Were all of \
              them to forget, they would found a second one. --data-dir FOLDER keeps it."
         );
     }
     if !knobs.bootstrap.contains(me.id()) {
-        log::info!("Peer {} is not named in bootstrap: it founds no group, and waits to be admitted.", me.id());
+        log::info!(
+            "Peer {} is not named in bootstrap: it founds no group, and waits to be admitted.",
+            me.id()
+        );
     }
 }
 
 /// What an operator has asked for with `peer recover --new-log`.
 fn recover(config: Config, me: &PeerId) -> Config {
     if config.knobs().mode != Mode::Primary {
-        log::warn!("`peer recover --new-log` is for mode primary; in mode available this peer goes on by itself anyway.");
+        log::warn!(
+            "`peer recover --new-log` is for mode primary; in mode available this peer goes on by \
+             itself anyway."
+        );
         return config;
     }
     log::warn!(
-        "RECOVERY: the group that this peer belonged to has been given up by its operator. Peer {me} founds a NEW LOG, alone. \
+        "RECOVERY: the group that this peer belonged to has been given up by its operator. Peer \
+         {me} founds a NEW LOG, alone. \
          What only that group had ordered is lost; whoever still belongs to it has to be restarted."
     );
     let knobs = Knobs { bootstrap: vec![me.clone()], ..config.knobs().clone() };
@@ -318,11 +367,13 @@ fn recover(config: Config, me: &PeerId) -> Config {
 }
 
 fn open_events(path: &Path) -> Result<EventFile, Failure> {
-    EventFile::open(path).map_err(|error| Failure::new(USAGE, format!("--events {}: {error}", path.display())))
+    EventFile::open(path)
+        .map_err(|error| Failure::new(USAGE, format!("--events {}: {error}", path.display())))
 }
 
 fn open_recorder(path: &Path) -> Result<Recorder, Failure> {
-    Recorder::open(path).map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
+    Recorder::open(path)
+        .map_err(|error| Failure::new(USAGE, format!("--inputs {}: {error}", path.display())))
 }
 
 const BACKLOG: i32 = 4_096;

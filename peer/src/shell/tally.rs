@@ -27,11 +27,13 @@ struct Hash {
 impl Tally {
     /// Of nothing yet; with `latency`, of how long synthetic load takes, too.
     pub(super) fn new(latency: bool) -> Self {
-        let histogram = || Histogram::new_with_bounds(1, LATENCY_MOST_US, 3).expect("bounds that make sense");
+        let histogram =
+            || Histogram::new_with_bounds(1, LATENCY_MOST_US, 3).expect("bounds that make sense");
         Self { numbers: Deliveries::default(), hash: None, latency: latency.then(histogram) }
     }
 
-    /// Counts readings that are delivered now; with `hashed`, they go into the hash, which is the same however they come together.
+    /// Counts readings that are delivered now; with `hashed`, they go into the hash, which is the
+    /// same however they come together.
     pub(super) fn count(&mut self, now: Time, run: &Run, hashed: bool) {
         let numbers = &mut self.numbers;
         if numbers.count == 0 {
@@ -43,15 +45,20 @@ impl Tally {
         if hashed {
             let hash = self.hash.get_or_insert_with(Hash::default);
             hash.payloads.update(run.readings.payloads());
-            // The two numbers rise together; their distance says where this origin's readings stand.
-            let origin = xxh3_64(run.origin.id.as_str().as_bytes()) ^ run.first.0.wrapping_sub(run.oseq.0).wrapping_mul(ODD);
+            // The two numbers rise together; their distance says where this origin's readings
+            // stand.
+            let origin = xxh3_64(run.origin.id.as_str().as_bytes())
+                ^ run.first.0.wrapping_sub(run.oseq.0).wrapping_mul(ODD);
             for (payload, _) in run.readings.iter() {
-                hash.places = (hash.places.rotate_left(5) ^ origin ^ payload.len() as u64).wrapping_mul(ODD);
+                hash.places =
+                    (hash.places.rotate_left(5) ^ origin ^ payload.len() as u64).wrapping_mul(ODD);
             }
         }
         if let Some(histogram) = &mut self.latency {
             for due in run.readings.iter().filter_map(|(payload, _)| stamp(payload)) {
-                histogram.saturating_record(u64::try_from(now.since(due).as_micros()).unwrap_or(LATENCY_MOST_US));
+                histogram.saturating_record(
+                    u64::try_from(now.since(due).as_micros()).unwrap_or(LATENCY_MOST_US),
+                );
             }
         }
     }
@@ -65,7 +72,8 @@ impl Tally {
             p999_us: histogram.value_at_quantile(0.999),
             max_us: histogram.max(),
         });
-        let hash = self.hash.as_ref().map(|hash| format!("{:016x}", hash.payloads.digest() ^ hash.places));
+        let hash =
+            self.hash.as_ref().map(|hash| format!("{:016x}", hash.payloads.digest() ^ hash.places));
         Deliveries { hash, latency, ..self.numbers.clone() }
     }
 }

@@ -1,8 +1,9 @@
-//! One table per sensor, in long form: a row for each field of each reading, so that sensors with other fields need no
-//! other columns.
+//! One table per sensor, in long form: a row for each field of each reading, so that sensors with
+//! other fields need no other columns.
 //!
-//! Cells hold what others chose, and are made for programs that act on what they read: a row is always one line, what
-//! is not seen is written out, and nothing begins as a formula. All of that can be undone (see `docs/DATA.md`).
+//! Cells hold what others chose, and are made for programs that act on what they read: a row is
+//! always one line, what is not seen is written out, and nothing begins as a formula. All of that
+//! can be undone (see `docs/DATA.md`).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -21,14 +22,23 @@ pub(super) const HEAD: &str = "time,log,epoch,seq,origin,inc,oseq,sensor,field,v
 ///
 /// # Errors
 /// Why it has none.
-pub(super) fn rows<'a>(reading: &Reading<'a>, names: &Names) -> Result<(Cow<'a, [u8]>, String), Misfit> {
+pub(super) fn rows<'a>(
+    reading: &Reading<'a>,
+    names: &Names,
+) -> Result<(Cow<'a, [u8]>, String), Misfit> {
     match payload::read(reading.payload) {
         Ok(data) => {
-            let rows = write(reading, names, data.sensor, data.fields.into_iter().map(|(field, value)| (field, Cow::Borrowed(value))));
+            let rows = write(
+                reading,
+                names,
+                data.sensor,
+                data.fields.into_iter().map(|(field, value)| (field, Cow::Borrowed(value))),
+            );
             Ok((data.sensor.into(), rows))
         }
         Err(Misfit::Start) => {
-            let Fields { sensor, values, .. } = split::read(reading.payload).ok_or(Misfit::Start)?;
+            let Fields { sensor, values, .. } =
+                split::read(reading.payload).ok_or(Misfit::Start)?;
             let fields = values.iter().map(|(field, value)| (field.as_bytes(), bytes_of(value)));
             let rows = write(reading, names, sensor.as_bytes(), fields);
             let sensor = match sensor {
@@ -49,7 +59,12 @@ fn bytes_of<'a>(value: &'a Value<'_>) -> Cow<'a, [u8]> {
     }
 }
 
-fn write<'a>(reading: &Reading<'_>, names: &Names, sensor: &[u8], fields: impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)>) -> String {
+fn write<'a>(
+    reading: &Reading<'_>,
+    names: &Names,
+    sensor: &[u8],
+    fields: impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)>,
+) -> String {
     let sensor = cell(sensor);
     let mut rows = String::new();
     for (field, value) in fields {
@@ -69,8 +84,9 @@ pub(super) struct Names {
     pub(super) origin: String,
 }
 
-/// The name of a sensor's file: letters, digits, `_`, `-` and `.` as they are, every other byte and a dot in front as `%XX`.
-/// Two ids never share a name, and the id can be read back; of one that is too long the beginning and a digest are left.
+/// The name of a sensor's file: letters, digits, `_`, `-` and `.` as they are, every other byte and
+/// a dot in front as `%XX`. Two ids never share a name, and the id can be read back; of one that is
+/// too long the beginning and a digest are left.
 pub(super) fn file_name(sensor: &[u8]) -> String {
     let mut name = String::with_capacity(sensor.len() + 4);
     for (at, &byte) in sensor.iter().enumerate() {
@@ -79,7 +95,8 @@ pub(super) fn file_name(sensor: &[u8]) -> String {
             // Not in the middle of an escape.
             name.truncate(name.rfind('%').filter(|at| at + 3 > name.len()).unwrap_or(name.len()));
             // No escape begins so.
-            write!(name, "%~{:016x}", protocol::draw::digest(sensor)).expect("writing to a String cannot fail");
+            write!(name, "%~{:016x}", protocol::draw::digest(sensor))
+                .expect("writing to a String cannot fail");
             break;
         }
         if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || byte == b'.' && at > 0 {
@@ -101,17 +118,26 @@ pub(super) fn cell(bytes: &[u8]) -> String {
     }
 }
 
-/// Spreadsheets take what begins so for a formula and run it; behind a `'` it is text to them. A cell that begins with a `'`
-/// of its own gets another one, so that each of ours can be taken away again.
+/// Spreadsheets take what begins so for a formula and run it; behind a `'` it is text to them. A
+/// cell that begins with a `'` of its own gets another one, so that each of ours can be taken away
+/// again.
 fn unrun(text: String) -> Cow<'static, str> {
     let first = text.trim_start().chars().next();
-    let runs = first.is_some_and(|first| matches!(first, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠'));
-    if text.starts_with('\'') || runs && !is_number(&text) { format!("'{text}").into() } else { text.into() }
+    let runs = first
+        .is_some_and(|first| matches!(first, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠'));
+    if text.starts_with('\'') || runs && !is_number(&text) {
+        format!("'{text}").into()
+    } else {
+        text.into()
+    }
 }
 
 /// A plain number with a sign, such as `-3.5e-7`, is no formula.
 fn is_number(text: &str) -> bool {
-    text.parse::<f64>().is_ok() && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'))
+    text.parse::<f64>().is_ok()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'))
 }
 
 /// A file name may have 255 bytes, and others put endings of their own behind it.
@@ -133,16 +159,24 @@ mod tests {
         let origin = Member { id: PeerId::new("p2").unwrap(), inc: Incarnation(5) };
         let epoch = Epoch { round: 3, owner: origin.clone() };
         let readings = Readings::one(Bytes::from_static(b"DATA|p2.host|2026|a=1|b=x,y"), 0);
-        let (view_id, first, oseq, guarantee) = (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
+        let (view_id, first, oseq, guarantee) =
+            (ViewId(7), Seq(18), Oseq(9), protocol::config::Guarantee::Agreed);
         let log = "1.p1#4".parse().unwrap();
-        let run = Run { log, epoch, view_id, first, origin, oseq, guarantee, ordered: None, readings };
-        let names = Names { log: "1.p1#4".to_owned(), epoch: "3.p2#5".to_owned(), origin: "p2".to_owned() };
+        let run =
+            Run { log, epoch, view_id, first, origin, oseq, guarantee, ordered: None, readings };
+        let names =
+            Names { log: "1.p1#4".to_owned(), epoch: "3.p2#5".to_owned(), origin: "p2".to_owned() };
         let reading = run.iter().next().unwrap();
         let stem = "1970-01-01T00:00:00.000000Z,1.p1#4,3.p2#5,18,p2,5,9,p2.host";
         let expected = format!("{stem},a,1\n{stem},b,\"x,y\"\n");
         assert_eq!(rows(&reading, &names), Ok((b"p2.host"[..].into(), expected.clone())));
-        let payload = br#"{"sensor":"p2.host","time":"t","fields":{"a":1,"b":"x,y"},"tags":{"c":"d"}}"#;
-        assert_eq!(rows(&Reading { payload, ..reading }, &names), Ok((b"p2.host"[..].into(), expected)), "the other form");
+        let payload =
+            br#"{"sensor":"p2.host","time":"t","fields":{"a":1,"b":"x,y"},"tags":{"c":"d"}}"#;
+        assert_eq!(
+            rows(&Reading { payload, ..reading }, &names),
+            Ok((b"p2.host"[..].into(), expected)),
+            "the other form"
+        );
         assert_eq!(rows(&Reading { payload: b"DATA|a", ..reading }, &names), Err(Misfit::NoFields));
         assert_eq!(rows(&Reading { payload: b"hello", ..reading }, &names), Err(Misfit::Start));
     }
@@ -160,7 +194,10 @@ mod tests {
 
     #[test]
     fn nothing_begins_as_a_formula_and_numbers_stay_numbers() {
-        for run in ["=1+1", "+1+1", "-1-1", "@SUM(A1)", "=", "-", " =1", "＝1", "-5 %", "-inf", "+NaN", "'=1", "'"] {
+        for run in [
+            "=1+1", "+1+1", "-1-1", "@SUM(A1)", "=", "-", " =1", "＝1", "-5 %", "-inf", "+NaN",
+            "'=1", "'",
+        ] {
             let written = cell(run.as_bytes());
             let bare = written.trim_matches('"');
             assert_eq!(bare.strip_prefix('\''), Some(run), "{run}");
@@ -184,9 +221,14 @@ mod tests {
         check("ß", "%C3%9F.csv");
         check("a%3A", "a%253A.csv");
         let long = |end: &str| "/".repeat(70) + end;
-        let names: BTreeSet<String> = ["", "a", "b"].map(|end| file_name(long(end).as_bytes())).into();
+        let names: BTreeSet<String> =
+            ["", "a", "b"].map(|end| file_name(long(end).as_bytes())).into();
         assert_eq!(names.len(), 3);
-        let huge: BTreeSet<String> = (0..100).map(|n| file_name(format!("{}{n}", "x".repeat(n + 150)).as_bytes())).collect();
-        assert!(huge.len() == 100 && huge.iter().chain(&names).all(|name| name.len() < 220), "{huge:?}");
+        let huge: BTreeSet<String> =
+            (0..100).map(|n| file_name(format!("{}{n}", "x".repeat(n + 150)).as_bytes())).collect();
+        assert!(
+            huge.len() == 100 && huge.iter().chain(&names).all(|name| name.len() < 220),
+            "{huge:?}"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What a sink could not take: its positions, as gaps that say so later.
 //!
-//! Numbers begin anew in each log and fall back where a log is left, so a hole is a list of ranges, one for each stretch of
-//! one log. The two records that say what became of earlier lines are few and small; they are kept as they are.
+//! Numbers begin anew in each log and fall back where a log is left, so a hole is a list of ranges,
+//! one for each stretch of one log. The two records that say what became of earlier lines are few
+//! and small; they are kept as they are.
 
 use protocol::id::Seq;
 use protocol::log_id::LogId;
@@ -24,9 +25,17 @@ impl Hole {
     pub(crate) fn add(&mut self, deliveries: &[Delivery]) {
         for delivery in deliveries {
             match delivery {
-                Delivery::Diverged { .. } | Delivery::Merged { .. } if self.parts.len() < PARTS_MAX => self.parts.push(delivery.clone()),
+                Delivery::Diverged { .. } | Delivery::Merged { .. }
+                    if self.parts.len() < PARTS_MAX =>
+                {
+                    self.parts.push(delivery.clone())
+                }
                 Delivery::Diverged { .. } | Delivery::Merged { .. } => {}
-                Delivery::Run(_) | Delivery::View(_) | Delivery::Gap { .. } | Delivery::Repeat { .. } | Delivery::Lost { .. } => {
+                Delivery::Run(_)
+                | Delivery::View(_)
+                | Delivery::Gap { .. }
+                | Delivery::Repeat { .. }
+                | Delivery::Lost { .. } => {
                     let (from, to) = delivery.range();
                     self.miss(delivery.log(), from, to);
                 }
@@ -43,9 +52,17 @@ impl Hole {
         let full = self.parts.len() >= PARTS_MAX;
         match self.parts.last_mut() {
             Some(Delivery::Gap { log: same, to, .. }) if same == log && first > *to => *to = last,
-            // Too many stretches to tell apart: the last one says less, and still names what is missing.
-            Some(Delivery::Gap { log: same, from, to, .. }) if full && same == log => (*from, *to) = ((*from).min(first), (*to).max(last)),
-            _ => self.parts.push(Delivery::Gap { log: log.clone(), from: first, to: last, why: self.why.to_owned() }),
+            // Too many stretches to tell apart: the last one says less, and still names what is
+            // missing.
+            Some(Delivery::Gap { log: same, from, to, .. }) if full && same == log => {
+                (*from, *to) = ((*from).min(first), (*to).max(last))
+            }
+            _ => self.parts.push(Delivery::Gap {
+                log: log.clone(),
+                from: first,
+                to: last,
+                why: self.why.to_owned(),
+            }),
         }
     }
 }
@@ -58,7 +75,12 @@ mod tests {
     use super::{Delivery, Hole, LogId, PARTS_MAX, Seq};
 
     fn gap(log: &str, from: u64, to: u64) -> Delivery {
-        Delivery::Gap { log: log.parse().unwrap(), from: Seq(from), to: Seq(to), why: "the disk is full".to_owned() }
+        Delivery::Gap {
+            log: log.parse().unwrap(),
+            from: Seq(from),
+            to: Seq(to),
+            why: "the disk is full".to_owned(),
+        }
     }
 
     #[test]
@@ -68,7 +90,10 @@ mod tests {
         let mut hole = Hole::new("the disk is full");
         hole.add(&[gap("1.p1#1", 1, 2), gap("1.p1#1", 3, 3), gap("1.p1#1", 4, 4)]);
         hole.add(&[diverged.clone(), gap("1.p1#1", 3, 3), gap("1.p2#1", 4, 9)]);
-        assert_eq!(hole.take(), [gap("1.p1#1", 1, 4), diverged, gap("1.p1#1", 3, 3), gap("1.p2#1", 4, 9)]);
+        assert_eq!(
+            hole.take(),
+            [gap("1.p1#1", 1, 4), diverged, gap("1.p1#1", 3, 3), gap("1.p2#1", 4, 9)]
+        );
         assert_eq!(hole.take(), []);
     }
 

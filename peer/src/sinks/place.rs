@@ -1,5 +1,5 @@
-//! Where the sinks write: the data folder at the path that was given, looked at again once a second, because it may be moved,
-//! removed or replaced while the peer runs.
+//! Where the sinks write: the data folder at the path that was given, looked at again once a
+//! second, because it may be moved, removed or replaced while the peer runs.
 
 use std::io;
 use std::sync::Arc;
@@ -53,5 +53,6 @@ impl Place {
 
 /// How soon it is noticed that the folder has moved.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// A folder is removed file by file, and removing it fails if one is made anew meanwhile; so the worker waits this long first.
+/// A folder is removed file by file, and removing it fails if one is made anew meanwhile; so the
+/// worker waits this long first.
 pub(super) const GRACE: Duration = Duration::from_millis(200);

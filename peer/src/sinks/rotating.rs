@@ -1,7 +1,8 @@
 //! A text file that grows by whole lines, and is put aside when it is large.
 //!
-//! Others may empty, cut, rename, remove or replace it at any time (log rotation does), so nothing is remembered of it but which
-//! file it is: its size, its last byte and its number of names are asked for before each append.
+//! Others may empty, cut, rename, remove or replace it at any time (log rotation does), so nothing
+//! is remembered of it but which file it is: its size, its last byte and its number of names are
+//! asked for before each append.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -61,7 +62,8 @@ impl Rotating {
             self.moved += 1;
             if self.moved.is_power_of_two() {
                 log::warn!(
-                    "The file {} was removed, renamed or replaced while the peer runs (time {}). What was written there is where \
+                    "The file {} was removed, renamed or replaced while the peer runs (time {}). \
+                     What was written there is where \
                      that file is, if it still is; what follows goes to a file of the old name.",
                     folder.path().join(&self.name).display(),
                     self.moved
@@ -70,9 +72,15 @@ impl Rotating {
         }
     }
 
-    /// Appends whole lines. After an error none of them is in the file, as far as the disk lets us take back; it is
-    /// [`io::ErrorKind::NotFound`] once when the file is found to have been removed.
-    pub(super) fn append(&mut self, now: Time, folder: &Arc<Folder>, lines: &[u8]) -> io::Result<()> {
+    /// Appends whole lines. After an error none of them is in the file, as far as the disk lets us
+    /// take back; it is [`io::ErrorKind::NotFound`] once when the file is found to have been
+    /// removed.
+    pub(super) fn append(
+        &mut self,
+        now: Time,
+        folder: &Arc<Folder>,
+        lines: &[u8],
+    ) -> io::Result<()> {
         let mut size = self.size(folder)?;
         let large = size + lines.len() as u64 > self.limit && size > self.head.len() as u64;
         if large && self.retry_at.is_none_or(|at| now >= at) {
@@ -83,7 +91,8 @@ impl Rotating {
         let first: &[u8] = if size == 0 {
             self.head.as_bytes()
         } else if open.ends_torn(size)? {
-            // Half a line, of a predecessor that was killed or of a file that others have cut, stays alone.
+            // Half a line, of a predecessor that was killed or of a file that others have cut,
+            // stays alone.
             b"\n"
         } else {
             b""
@@ -126,7 +135,8 @@ impl Rotating {
                 self.retry_at = Some(now + pause);
                 if self.failed.is_power_of_two() {
                     log::warn!(
-                        "Cannot put {} aside (attempt {}): {error}. It grows beyond --rotate-bytes; the older files are as they were, \
+                        "Cannot put {} aside (attempt {}): {error}. It grows beyond \
+                         --rotate-bytes; the older files are as they were, \
                          and nothing is lost. The next attempt is in {pause:?}.",
                         path.display(),
                         self.failed
@@ -136,8 +146,8 @@ impl Rotating {
         }
     }
 
-    /// Moves each file one number up, the newest last, and undoes that if one cannot be moved. The oldest is removed when all
-    /// the others have moved.
+    /// Moves each file one number up, the newest last, and undoes that if one cannot be moved. The
+    /// oldest is removed when all the others have moved.
     fn put_aside(&self, folder: &Folder) -> io::Result<()> {
         if self.keep == 0 {
             return folder.remove(&self.name);
@@ -149,7 +159,10 @@ impl Rotating {
                 None => free = number,
                 Some(stat) => {
                     if let Some(kind) = other_kind(&stat) {
-                        return Err(io::Error::other(format!("{} is {kind}, and no file", self.numbered(number))));
+                        return Err(io::Error::other(format!(
+                            "{} is {kind}, and no file",
+                            self.numbered(number)
+                        )));
                     }
                 }
             }
@@ -211,8 +224,9 @@ impl Open {
         Ok(())
     }
 
-    /// Cuts off what has been written of lines that found no room. A file that others have cut or added to meanwhile is left
-    /// alone: to set its length would fill it with NUL bytes, or take away what is theirs.
+    /// Cuts off what has been written of lines that found no room. A file that others have cut or
+    /// added to meanwhile is left alone: to set its length would fill it with NUL bytes, or take
+    /// away what is theirs.
     fn take_back(&mut self, written: usize, error: io::Error) -> io::Result<()> {
         if written > 0 {
             // After an append the position is where it ended.
@@ -312,15 +326,25 @@ mod tests {
             bench.append(&mut file, line);
         }
         assert_eq!(read(bench.path("a")), "one11\ntwo22\nthree\nfour4\n");
-        assert_eq!((read(bench.path("a.1")), read(bench.path("a.2"))), ("newest\n".to_owned(), "oldest\n".to_owned()));
-        assert_eq!((file.failed, file.retry_at), (1, Some(NOW + RETRY_MIN)), "not tried at every line");
+        assert_eq!(
+            (read(bench.path("a.1")), read(bench.path("a.2"))),
+            ("newest\n".to_owned(), "oldest\n".to_owned())
+        );
+        assert_eq!(
+            (file.failed, file.retry_at),
+            (1, Some(NOW + RETRY_MIN)),
+            "not tried at every line"
+        );
         for failed in 2..20 {
             file.append(NOW + RETRY_MAX * failed, &bench.folder, b"more\n").unwrap();
             assert_eq!(file.failed, u64::from(failed));
         }
         fs::remove_dir(bench.path("a.3")).unwrap();
         file.append(NOW + RETRY_MAX * 100, &bench.folder, b"last\n").unwrap();
-        assert_eq!((read(bench.path("a")), read(bench.path("a.3"))), ("last\n".to_owned(), "oldest\n".to_owned()));
+        assert_eq!(
+            (read(bench.path("a")), read(bench.path("a.3"))),
+            ("last\n".to_owned(), "oldest\n".to_owned())
+        );
     }
 
     #[test]
@@ -339,7 +363,10 @@ mod tests {
             fs::rename(bench.path("elsewhere"), bench.path("a")).unwrap();
         }
         assert_eq!(renamed, 3);
-        assert_eq!((read(bench.path("a.1")), read(bench.path("a.2"))), ("newest\n".to_owned(), "oldest\n".to_owned()));
+        assert_eq!(
+            (read(bench.path("a.1")), read(bench.path("a.2"))),
+            ("newest\n".to_owned(), "oldest\n".to_owned())
+        );
         assert!(!bench.path("a.3").exists());
     }
 
@@ -362,7 +389,10 @@ mod tests {
         let mut file = rotating("head\n", 1_000, 1);
         bench.append(&mut file, "one\n");
         fs::remove_file(bench.path("a")).unwrap();
-        assert_eq!(file.append(NOW, &bench.folder, b"two\n").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(
+            file.append(NOW, &bench.folder, b"two\n").unwrap_err().kind(),
+            std::io::ErrorKind::NotFound
+        );
         file.append(NOW, &bench.folder, b"two\n").unwrap();
         assert_eq!(read(bench.path("a")), "head\ntwo\n", "noticed without a look");
         fs::rename(bench.path("a"), bench.path("b")).unwrap();
@@ -376,6 +406,11 @@ mod tests {
         fs::remove_file(bench.path("a")).unwrap();
         symlink(bench.path("b"), bench.path("a")).unwrap();
         file.look(&bench.folder);
-        assert!(file.append(NOW, &bench.folder, b"five\n").unwrap_err().to_string().contains("symbolic link"));
+        assert!(
+            file.append(NOW, &bench.folder, b"five\n")
+                .unwrap_err()
+                .to_string()
+                .contains("symbolic link")
+        );
     }
 }

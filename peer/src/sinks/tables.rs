@@ -1,5 +1,6 @@
-//! The tables: a CSV for each sensor. Its id and its number come from others, so each origin has a share of the files, and
-//! a reading without a row is counted, and told the 1st, 2nd, 4th, 8th … time, unless it is plain text.
+//! The tables: a CSV for each sensor. Its id and its number come from others, so each origin has a
+//! share of the files, and a reading without a row is counted, and told the 1st, 2nd, 4th, 8th …
+//! time, unless it is plain text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,8 +69,13 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form(misfit) => write!(f, "{misfit}"),
-            Self::Share => write!(f, "its origin has {TABLES_PER_ORIGIN} tables, which is as many as one may have"),
-            Self::Room => write!(f, "there are {TABLES_MAX} tables, which is as many as there may be"),
+            Self::Share => write!(
+                f,
+                "its origin has {TABLES_PER_ORIGIN} tables, which is as many as one may have"
+            ),
+            Self::Room => {
+                write!(f, "there are {TABLES_MAX} tables, which is as many as there may be")
+            }
         }
     }
 }
@@ -110,7 +116,11 @@ impl Tables {
         let mut rows: BTreeMap<String, String> = BTreeMap::new();
         for delivery in part {
             let Delivery::Run(run) = delivery else { continue };
-            let (log, epoch, origin) = (run.log.to_string(), full(&run.epoch), csv::cell(run.origin.id.as_str().as_bytes()));
+            let (log, epoch, origin) = (
+                run.log.to_string(),
+                full(&run.epoch),
+                csv::cell(run.origin.id.as_str().as_bytes()),
+            );
             let names = Names { log, epoch, origin };
             for reading in run.iter() {
                 match csv::rows(&reading, &names) {
@@ -126,7 +136,9 @@ impl Tables {
             let Some(table) = self.tables.get_mut(&name) else { continue };
             let path = self.settings.folder.join(&name);
             let file = &mut table.file;
-            let attempt = table.health.attempt(now, rows.lines().count(), || append(file, place, now, rows.as_bytes()));
+            let attempt = table
+                .health
+                .attempt(now, rows.lines().count(), || append(file, place, now, rows.as_bytes()));
             self.failed += u64::from(matches!(attempt, Attempt::Failed(_)));
             // A disk that is full fails for all of them.
             attempt.tell(&path, self.failed.is_power_of_two());
@@ -150,7 +162,12 @@ impl Tables {
             *share += 1;
             let path = self.settings.folder.join(&name);
             put_other_columns_aside(&path);
-            let file = Rotating::new(name.clone(), csv::HEAD, self.settings.rotate_bytes, self.settings.rotate_keep);
+            let file = Rotating::new(
+                name.clone(),
+                csv::HEAD,
+                self.settings.rotate_bytes,
+                self.settings.rotate_keep,
+            );
             self.tables.insert(name.clone(), Table { file, health: Health::default() });
         }
         Ok(name)
@@ -169,21 +186,28 @@ impl Tables {
             let shown = escape(&reading.payload[..reading.payload.len().min(SHOWN_BYTES)]);
             let more = if reading.payload.len() > SHOWN_BYTES { " …" } else { "" };
             log::warn!(
-                "Reading #{seq} of {origin} has no row in a CSV table: {why} ({shown}{more}). `ordered.jsonl` has it. \
+                "Reading #{seq} of {origin} has no row in a CSV table: {why} ({shown}{more}). \
+                 `ordered.jsonl` has it. \
                  {count} without a row so far."
             );
         }
     }
 }
 
-/// Plain text, or a bare number, is not meant for a table; what has parts, or begins like a reading, may be.
+/// Plain text, or a bare number, is not meant for a table; what has parts, or begins like a
+/// reading, may be.
 fn is_plain(payload: &[u8]) -> bool {
-    let parts = payload.iter().any(|byte| matches!(byte, b'|' | b'=' | b'{' | b':' | b';' | b',' | b'\t'));
-    let begins = payload.trim_ascii_start().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"DATA"));
+    let parts =
+        payload.iter().any(|byte| matches!(byte, b'|' | b'=' | b'{' | b':' | b';' | b',' | b'\t'));
+    let begins = payload
+        .trim_ascii_start()
+        .get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"DATA"));
     !parts && !begins
 }
 
-/// A table that was written by an earlier build has other columns; rows of both in one file would be read wrongly.
+/// A table that was written by an earlier build has other columns; rows of both in one file would
+/// be read wrongly.
 fn put_other_columns_aside(path: &Path) {
     match has_other_columns(path) {
         Ok(false) => return,
@@ -193,10 +217,19 @@ fn put_other_columns_aside(path: &Path) {
     }
     let name = |number: u32| path.with_extension(format!("csv.columns{number}"));
     let free = (1..=ASIDE_MAX).map(name).find(|aside| aside.symlink_metadata().is_err());
-    let moved = free.ok_or(io::ErrorKind::AlreadyExists.into()).and_then(|aside| fs::rename(path, &aside).map(|()| aside));
+    let moved = free
+        .ok_or(io::ErrorKind::AlreadyExists.into())
+        .and_then(|aside| fs::rename(path, &aside).map(|()| aside));
     match moved {
-        Ok(aside) => log::info!("{} has the columns of another build; it is {} from now on.", path.display(), aside.display()),
-        Err(error) => log::warn!("{} has the columns of another build, and cannot be renamed: {error}.", path.display()),
+        Ok(aside) => log::info!(
+            "{} has the columns of another build; it is {} from now on.",
+            path.display(),
+            aside.display()
+        ),
+        Err(error) => log::warn!(
+            "{} has the columns of another build, and cannot be renamed: {error}.",
+            path.display()
+        ),
     }
 }
 

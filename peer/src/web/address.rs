@@ -1,7 +1,8 @@
 //! Where it is served, and by which names it may be asked for.
 //!
-//! A page of the Internet that a person of this machine has open can give its own name the address of this machine (DNS
-//! rebinding), and would then read what is meant for that person. So a request must name a host that the user has named.
+//! A page of the Internet that a person of this machine has open can give its own name the address
+//! of this machine (DNS rebinding), and would then read what is meant for that person. So a request
+//! must name a host that the user has named.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -42,25 +43,47 @@ impl HttpSettings {
     ///
     /// # Errors
     /// What is wrong, and how to mend it.
-    pub fn check(address: Option<&str>, token_file: Option<PathBuf>, hosts: Vec<String>) -> Result<Option<Self>, String> {
+    pub fn check(
+        address: Option<&str>,
+        token_file: Option<PathBuf>,
+        hosts: Vec<String>,
+    ) -> Result<Option<Self>, String> {
         let Some(text) = address else {
             let is_idle = token_file.is_none() && hosts.is_empty();
-            return if is_idle { Ok(None) } else { Err("http_token_file and http_host: nothing is served without http".to_owned()) };
+            return if is_idle {
+                Ok(None)
+            } else {
+                Err("http_token_file and http_host: nothing is served without http".to_owned())
+            };
         };
-        let wrong = || format!("http: {text:?} is no address with a port; write one such as 127.0.0.1:8080 or [::1]:8080");
+        let wrong = || {
+            format!(
+                "http: {text:?} is no address with a port; write one such as 127.0.0.1:8080 or \
+                 [::1]:8080"
+            )
+        };
         let address = match text.strip_prefix("localhost:") {
-            Some(port) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.parse().map_err(|_| wrong())?),
+            Some(port) => {
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.parse().map_err(|_| wrong())?)
+            }
             None => text.parse().map_err(|_| wrong())?,
         };
         if !address.ip().is_loopback() && token_file.is_none() {
             return Err(format!(
-                "http: {text} can be reached from other machines, and whoever reaches it reads all that is delivered; name a file with a \
+                "http: {text} can be reached from other machines, and whoever reaches it reads all \
+                 that is delivered; name a file with a \
                  token (--http-token-file FILE), or serve it on 127.0.0.1"
             ));
         }
-        let is_name = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
+        let is_name = |name: &String| {
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c))
+        };
         if let Some(wrong) = hosts.iter().find(|name| !is_name(name)) {
-            return Err(format!("http_host: {wrong:?} is no name of a host; write it without a scheme and without a port"));
+            return Err(format!(
+                "http_host: {wrong:?} is no name of a host; write it without a scheme and without \
+                 a port"
+            ));
         }
         Ok(Some(Self { address, token_file, hosts }))
     }
@@ -73,16 +96,30 @@ impl Opened {
     /// [`Failure`]: the port is taken, or the file with the token cannot be used.
     pub fn bind(settings: &HttpSettings) -> Result<Self, Failure> {
         let HttpSettings { address, token_file, hosts } = settings;
-        let token = token_file.clone().map(TokenFile::open).transpose().map_err(|why| Failure::new(BAD_FILE, why))?;
+        let token = token_file
+            .clone()
+            .map(TokenFile::open)
+            .transpose()
+            .map_err(|why| Failure::new(BAD_FILE, why))?;
         let listener = TcpListener::bind(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
             let bound = listener.local_addr()?;
             Ok((listener, bound))
         });
         let (listener, bound) = listener.map_err(|error| {
-            Failure::new(UNAVAILABLE, format!("--http: cannot listen on {address}: {error}; choose another port (0 takes a free one)"))
+            Failure::new(
+                UNAVAILABLE,
+                format!(
+                    "--http: cannot listen on {address}: {error}; choose \
+                                               another port (0 takes a free one)"
+                ),
+            )
         })?;
-        let how = if token.is_some() { "?token=… (the token is in the file of --http-token-file)" } else { "" };
+        let how = if token.is_some() {
+            "?token=… (the token is in the file of --http-token-file)"
+        } else {
+            ""
+        };
         log::info!("The page of this peer is http://{bound}/{how}");
         let listener = descriptors::on_top(listener, descriptors::raise_limit());
         Ok(Self { listener, hosts: Hosts { bound, named: hosts.clone() }, token })
@@ -93,14 +130,18 @@ impl Hosts {
     /// Whether a request may name this host; else what is said.
     pub(super) fn judge(&self, host: Option<&str>) -> Result<(), Response> {
         let Some(host) = host else {
-            return Err(Response::fault(400, "the request names no host; send a Host header".to_owned()));
+            return Err(Response::fault(
+                400,
+                "the request names no host; send a Host header".to_owned(),
+            ));
         };
         if self.knows(host) {
             return Ok(());
         }
         let shown: String = host.chars().take(HOST_SHOWN).collect();
         let say = format!(
-            "this is not {shown:?}: this peer answers to its address, and to the names that --http-host gives it (a page elsewhere may \
+            "this is not {shown:?}: this peer answers to its address, and to the names that \
+             --http-host gives it (a page elsewhere may \
              have given its own name this address)"
         );
         Err(Response::fault(421, say))
@@ -141,28 +182,53 @@ mod tests {
             named: named.iter().map(|&name| name.to_owned()).collect(),
         };
         let loopback = hosts("127.0.0.1:8080", &["attic.lan"]);
-        for known in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080", "attic.lan:1", "attic.lan."] {
+        for known in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "attic.lan:1",
+            "attic.lan.",
+        ] {
             assert!(loopback.knows(known), "{known}");
         }
-        for stranger in ["evil.example", "evil.example:8080", "localhost.evil.example", "", "10.0.0.4", "127.0.0.1.evil.example"] {
+        for stranger in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "",
+            "10.0.0.4",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!loopback.knows(stranger), "{stranger}");
         }
         let everywhere = hosts("0.0.0.0:8080", &[]);
-        assert!(everywhere.knows("10.0.0.4:8080") && everywhere.knows("[fe80::1]:8080") && !everywhere.knows("attic"));
+        assert!(
+            everywhere.knows("10.0.0.4:8080")
+                && everywhere.knows("[fe80::1]:8080")
+                && !everywhere.knows("attic")
+        );
         let one = hosts("10.0.0.4:8080", &[]);
         assert!(one.knows("10.0.0.4") && !one.knows("10.0.0.5"));
     }
 
     #[test]
     fn other_machines_are_served_with_a_token_only() {
-        let check = |address, token: Option<&str>| HttpSettings::check(address, token.map(Into::into), Vec::new());
+        let check = |address, token: Option<&str>| {
+            HttpSettings::check(address, token.map(Into::into), Vec::new())
+        };
         assert_eq!(check(None, None), Ok(None));
-        assert!(check(Some("127.0.0.1:0"), None).unwrap().is_some() && check(Some("localhost:80"), None).unwrap().is_some());
+        assert!(
+            check(Some("127.0.0.1:0"), None).unwrap().is_some()
+                && check(Some("localhost:80"), None).unwrap().is_some()
+        );
         assert!(check(Some("[::1]:80"), None).is_ok());
         assert!(check(Some("0.0.0.0:80"), None).unwrap_err().contains("--http-token-file"));
         assert!(check(Some("10.0.0.4:80"), Some("t")).is_ok());
         assert!(check(Some("8080"), None).unwrap_err().contains("127.0.0.1:8080"));
         assert!(check(None, Some("t")).unwrap_err().contains("without http"));
-        assert!(HttpSettings::check(Some("127.0.0.1:1"), None, vec!["http://a/".to_owned()]).is_err());
+        assert!(
+            HttpSettings::check(Some("127.0.0.1:1"), None, vec!["http://a/".to_owned()]).is_err()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! One connection: a head is read, an answer written, and so on, or a stream goes on until somebody has enough.
+//! One connection: a head is read, an answer written, and so on, or a stream goes on until somebody
+//! has enough.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -96,7 +97,10 @@ impl Connection {
 
     /// Whether it has had its answer, and asks for nothing.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head(_)) && self.requests > 0 && self.input.is_empty() && self.output.is_empty()
+        matches!(self.state, State::Head(_))
+            && self.requests > 0
+            && self.input.is_empty()
+            && self.output.is_empty()
     }
 
     /// Reads what came.
@@ -133,7 +137,8 @@ impl Connection {
                 if self.input.is_empty() {
                     self.close_soon(now);
                 } else {
-                    let say = format!("the request was not whole after {} s", HEAD_PATIENCE.as_secs());
+                    let say =
+                        format!("the request was not whole after {} s", HEAD_PATIENCE.as_secs());
                     self.close_with(&Response::fault(408, say), now);
                 }
             }
@@ -147,7 +152,8 @@ impl Connection {
         while self.readable && self.input.len() < HEAD_MAX {
             let room = HEAD_MAX - self.input.len();
             match self.stream.read(&mut chunk[..room]) {
-                // Whoever has said everything may still listen for its answer; a half request has none.
+                // Whoever has said everything may still listen for its answer; a half request has
+                // none.
                 Ok(0) => {
                     self.readable = false;
                     self.is_gone |= !matches!(request::read(&self.input), request::Read::Whole(..));
@@ -222,7 +228,11 @@ impl Connection {
     }
 
     /// The request that has waited for that long, if it has.
-    pub(super) fn take_overdue(&mut self, now: Instant, patience: Duration) -> Option<Box<Request>> {
+    pub(super) fn take_overdue(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<Box<Request>> {
         let is_overdue = matches!(&self.state, State::Waiting(_, since) if now.duration_since(*since) >= patience);
         if is_overdue { self.take_waiting() } else { None }
     }
@@ -325,14 +335,29 @@ mod tests {
     fn a_request_is_overdue_when_the_loop_has_had_its_time() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let begun = Instant::now();
-        let mut connection = Connection::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), begun);
+        let mut connection =
+            Connection::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), begun);
         let patience = Duration::from_secs(2);
-        let overdue = |connection: &mut Connection, millis| connection.take_overdue(begun + Duration::from_millis(millis), patience);
+        let overdue = |connection: &mut Connection, millis| {
+            connection.take_overdue(begun + Duration::from_millis(millis), patience)
+        };
         assert!(overdue(&mut connection, 60_000).is_none(), "it has asked for nothing");
-        let request = Request { endpoint: Endpoint::Healthz, host: None, token: None, head_only: false, keeps: true };
+        let request = Request {
+            endpoint: Endpoint::Healthz,
+            host: None,
+            token: None,
+            head_only: false,
+            keeps: true,
+        };
         connection.wait(request, begun + Duration::from_secs(10));
         assert!(overdue(&mut connection, 11_999).is_none() && connection.is_waiting());
-        assert_eq!(overdue(&mut connection, 12_000).map(|request| request.endpoint), Some(Endpoint::Healthz));
-        assert!(overdue(&mut connection, 60_000).is_none() && !connection.is_waiting(), "it is answered once");
+        assert_eq!(
+            overdue(&mut connection, 12_000).map(|request| request.endpoint),
+            Some(Endpoint::Healthz)
+        );
+        assert!(
+            overdue(&mut connection, 60_000).is_none() && !connection.is_waiting(),
+            "it is answered once"
+        );
     }
 }

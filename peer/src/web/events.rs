@@ -1,4 +1,5 @@
-//! The stream of events of one page: what is delivered, how the group stands, and what happens in it.
+//! The stream of events of one page: what is delivered, how the group stands, and what happens in
+//! it.
 //!
 //! | event | data | id |
 //! |---|---|---|
@@ -8,8 +9,9 @@
 //! | `happened` | one thing that happened, in words | |
 //! | `end` | why nothing more comes | |
 //!
-//! A page draws one point a pixel, and is not sent a hundred times as many readings: with `thin=1` old readings are sent so that
-//! about 120 of each sensor are left, and new ones ten times a second. Everything else is sent whole.
+//! A page draws one point a pixel, and is not sent a hundred times as many readings: with `thin=1`
+//! old readings are sent so that about 120 of each sensor are left, and new ones ten times a
+//! second. Everything else is sent whole.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -72,22 +74,43 @@ struct Mark<'a> {
 
 impl Page {
     /// Begins where its reader asks, or with the last hour.
-    pub(super) fn open(wish: &EventsWish, past: &Past<'_>, now: Instant, state: &State) -> Box<Self> {
+    pub(super) fn open(
+        wish: &EventsWish,
+        past: &Past<'_>,
+        now: Instant,
+        state: &State,
+    ) -> Box<Self> {
         let behind = wish.behind.as_deref().and_then(place);
         let since = clock::utc_micros().saturating_sub(HOUR);
         let step = match (&behind, past.since(since)) {
-            (None, Some((records, first))) if records > RECORDS_MANY => clock::utc_micros().saturating_sub(first) / POINTS,
+            (None, Some((records, first))) if records > RECORDS_MANY => {
+                clock::utc_micros().saturating_sub(first) / POINTS
+            }
             _ => 0,
         };
         let thinning = wish.thin.then(|| Thinning { step, last: BTreeMap::new() });
         let apart = thinning.as_ref().map_or(0, |thinning| thinning.step / 1_000);
-        let begin = behind.map_or(Begin::Since(since), |(log, seq, epoch)| Begin::Behind(log, seq, epoch));
+        let begin =
+            behind.map_or(Begin::Since(since), |(log, seq, epoch)| Begin::Behind(log, seq, epoch));
         let hello = Some(state.hello(apart));
-        Box::new(Self { feed: Feed::begin(begin, past, now), thinning, told: 0, state: 0, hello, is_over: false })
+        Box::new(Self {
+            feed: Feed::begin(begin, past, now),
+            thinning,
+            told: 0,
+            state: 0,
+            hello,
+            is_over: false,
+        })
     }
 
     /// Appends what there is, as far as there is room; whether there is more.
-    pub(super) fn pump(&mut self, past: &mut Past<'_>, state: &State, now: Instant, out: &mut Vec<u8>) -> bool {
+    pub(super) fn pump(
+        &mut self,
+        past: &mut Past<'_>,
+        state: &State,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if self.is_over {
             return false;
         }
@@ -189,11 +212,24 @@ impl Thinning {
         if mark.kind != "reading" {
             return true;
         }
-        let when = mark.ordered.or(mark.time).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-        let Some(when) = when.and_then(|when| u64::try_from(when.unix_timestamp_nanos() / 1_000).ok()) else { return true };
+        let when =
+            mark.ordered.or(mark.time).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        let Some(when) =
+            when.and_then(|when| u64::try_from(when.unix_timestamp_nanos() / 1_000).ok())
+        else {
+            return true;
+        };
         let sensor = mark.sensor.map_or("", RawValue::get);
-        let name = if sensor.is_empty() { format!("/{}", mark.origin.unwrap_or_default()) } else { sensor.to_owned() };
-        let name = if self.last.len() < SENSORS_MOST || self.last.contains_key(&name) { name } else { String::new() };
+        let name = if sensor.is_empty() {
+            format!("/{}", mark.origin.unwrap_or_default())
+        } else {
+            sensor.to_owned()
+        };
+        let name = if self.last.len() < SENSORS_MOST || self.last.contains_key(&name) {
+            name
+        } else {
+            String::new()
+        };
         let last = self.last.entry(name).or_insert(0);
         // A clock that was set back begins anew.
         if when >= *last && when - *last < self.step {
@@ -229,8 +265,16 @@ mod tests {
     fn a_position_is_read_as_it_was_written() {
         let mut out = Vec::new();
         let mut none = None;
-        record(br#"{"kind":"reading","log":"1.a#1","epoch":"2.b#3","seq":7,"origin":"a"}"#, &mut none, &mut out);
-        record(br#"{"kind":"repeat","log":"1.a#1","epoch":"2.b#3","seq":8,"last":9}"#, &mut none, &mut out);
+        record(
+            br#"{"kind":"reading","log":"1.a#1","epoch":"2.b#3","seq":7,"origin":"a"}"#,
+            &mut none,
+            &mut out,
+        );
+        record(
+            br#"{"kind":"repeat","log":"1.a#1","epoch":"2.b#3","seq":8,"last":9}"#,
+            &mut none,
+            &mut out,
+        );
         record(br#"{"kind":"gap","log":"1.a#1","from":3,"to":9,"why":"x"}"#, &mut none, &mut out);
         record(br#"{"kind":"diverged","log":"1.a#1","from":3,"to":9}"#, &mut none, &mut out);
         let text = String::from_utf8(out).unwrap();
@@ -239,21 +283,34 @@ mod tests {
         assert_eq!(text.matches("event: record\ndata: {").count(), 4);
         for id in ids {
             let (log, seq, epoch) = place(id).unwrap();
-            assert_eq!((log.to_string().as_str(), epoch.is_some()), ("1.a#1", id.matches('/').count() == 2));
+            assert_eq!(
+                (log.to_string().as_str(), epoch.is_some()),
+                ("1.a#1", id.matches('/').count() == 2)
+            );
             assert!(seq.0 == 7 || seq.0 == 9);
         }
-        for wrong in ["", "/", "1.a#1", "1.a#1/x", "x/1", "1.a#1/99999999999999999999", "1.a#1/9223372036854775807"] {
+        for wrong in [
+            "",
+            "/",
+            "1.a#1",
+            "1.a#1/x",
+            "x/1",
+            "1.a#1/99999999999999999999",
+            "1.a#1/9223372036854775807",
+        ] {
             assert!(place(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
     fn readings_of_one_sensor_keep_their_distance() {
-        let mut thinning = Some(Thinning { step: STEP_LIVE, last: std::collections::BTreeMap::new() });
+        let mut thinning =
+            Some(Thinning { step: STEP_LIVE, last: std::collections::BTreeMap::new() });
         let mut send = |sensor: &str, time: &str| {
             let mut out = Vec::new();
-            let json =
-                format!(r#"{{"kind":"reading","log":"1.a#1","seq":7,"origin":"a","sensor":"{sensor}","time":"1970-01-01T00:00:{time}Z"}}"#);
+            let json = format!(
+                r#"{{"kind":"reading","log":"1.a#1","seq":7,"origin":"a","sensor":"{sensor}","time":"1970-01-01T00:00:{time}Z"}}"#
+            );
             record(json.as_bytes(), &mut thinning, &mut out);
             !out.is_empty()
         };

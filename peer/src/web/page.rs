@@ -19,12 +19,37 @@ pub(super) fn find(path: &str) -> Option<&'static Asset> {
 }
 
 static ASSETS: [Asset; 5] = [
-    Asset { path: "/", kind: "text/html; charset=utf-8", body: include_str!("page/index.html"), is_public: false },
-    Asset { path: "/app.js", kind: "text/javascript; charset=utf-8", body: include_str!("page/app.js"), is_public: true },
-    Asset { path: "/style.css", kind: "text/css; charset=utf-8", body: include_str!("page/style.css"), is_public: true },
-    Asset { path: "/icon.svg", kind: "image/svg+xml", body: include_str!("page/icon.svg"), is_public: true },
+    Asset {
+        path: "/",
+        kind: "text/html; charset=utf-8",
+        body: include_str!("page/index.html"),
+        is_public: false,
+    },
+    Asset {
+        path: "/app.js",
+        kind: "text/javascript; charset=utf-8",
+        body: include_str!("page/app.js"),
+        is_public: true,
+    },
+    Asset {
+        path: "/style.css",
+        kind: "text/css; charset=utf-8",
+        body: include_str!("page/style.css"),
+        is_public: true,
+    },
+    Asset {
+        path: "/icon.svg",
+        kind: "image/svg+xml",
+        body: include_str!("page/icon.svg"),
+        is_public: true,
+    },
     // Browsers ask for this one by themselves, also behind an answer that is no page.
-    Asset { path: "/favicon.ico", kind: "image/svg+xml", body: include_str!("page/icon.svg"), is_public: true },
+    Asset {
+        path: "/favicon.ico",
+        kind: "image/svg+xml",
+        body: include_str!("page/icon.svg"),
+        is_public: true,
+    },
 ];
 
 #[cfg(test)]
@@ -37,9 +62,19 @@ mod tests {
         assert!(bytes < 60_000, "{bytes} bytes");
         for asset in &ASSETS {
             let elsewhere = asset.body.replace("http://www.w3.org/", "");
-            assert!(!elsewhere.contains("http://") && !elsewhere.contains("https://"), "{} fetches something", asset.path);
-            for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
-                assert!(!asset.body.contains(markup), "{}: {markup} would make markup of what strangers say", asset.path);
+            assert!(
+                !elsewhere.contains("http://") && !elsewhere.contains("https://"),
+                "{} fetches something",
+                asset.path
+            );
+            for markup in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
+            {
+                assert!(
+                    !asset.body.contains(markup),
+                    "{}: {markup} would make markup of what strangers say",
+                    asset.path
+                );
             }
         }
     }

@@ -56,9 +56,20 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         Ok(httparse::Status::Complete(taken)) => taken,
         Ok(httparse::Status::Partial) if bytes.len() >= HEAD_MAX => return wrong(431, too_long()),
         Ok(httparse::Status::Partial) => return Read::Partial,
-        Err(httparse::Error::TooManyHeaders) => return wrong(431, format!("the request has more than {HEADERS_MOST} headers")),
-        Err(httparse::Error::Version) => return wrong(505, "this peer speaks HTTP/1.1, in the clear".to_owned()),
-        Err(error) => return wrong(400, format!("this is no HTTP request ({error}); this peer speaks HTTP/1.1, in the clear")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return wrong(431, format!("the request has more than {HEADERS_MOST} headers"));
+        }
+        Err(httparse::Error::Version) => {
+            return wrong(505, "this peer speaks HTTP/1.1, in the clear".to_owned());
+        }
+        Err(error) => {
+            return wrong(
+                400,
+                format!(
+                    "this is no HTTP request ({error}); this peer speaks HTTP/1.1, in the clear"
+                ),
+            );
+        }
     };
     if taken > HEAD_MAX {
         return wrong(431, too_long());
@@ -87,15 +98,29 @@ impl Request {
                 return Err(Response::fault(405, say).with("Allow", "GET, HEAD"));
             }
         };
-        let all = |name: &str| head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).collect::<Vec<_>>();
-        let header = |name: &str| all(name).first().and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim);
+        let all = |name: &str| {
+            head.headers
+                .iter()
+                .filter(|header| header.name.eq_ignore_ascii_case(name))
+                .collect::<Vec<_>>()
+        };
+        let header = |name: &str| {
+            all(name)
+                .first()
+                .and_then(|header| std::str::from_utf8(header.value).ok())
+                .map(str::trim)
+        };
         if all("host").len() > 1 {
             return Err(Response::fault(400, "the request names more than one host".to_owned()));
         }
         let target = head.path.unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let asked = |key: &str| {
-            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| decoded(value))
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| decoded(value))
         };
         let bearer = header("authorization").and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -104,21 +129,31 @@ impl Request {
         let endpoint = match path {
             "/events" => {
                 if matches!(header("sec-fetch-site"), Some("cross-site" | "same-site")) {
-                    return Err(Response::fault(403, "a page of another site may not follow this peer".to_owned()));
+                    return Err(Response::fault(
+                        403,
+                        "a page of another site may not follow this peer".to_owned(),
+                    ));
                 }
-                let behind = header("last-event-id").map(ToOwned::to_owned).or_else(|| asked("behind"));
-                Endpoint::Events(EventsWish { behind: behind.filter(|id| !id.is_empty()), thin: asked("thin").as_deref() == Some("1") })
+                let behind =
+                    header("last-event-id").map(ToOwned::to_owned).or_else(|| asked("behind"));
+                Endpoint::Events(EventsWish {
+                    behind: behind.filter(|id| !id.is_empty()),
+                    thin: asked("thin").as_deref() == Some("1"),
+                })
             }
             "/metrics" => Endpoint::Metrics,
             "/healthz" => Endpoint::Healthz,
             "/readyz" => Endpoint::Readyz,
             _ => Endpoint::Asset(page::find(path).ok_or_else(|| {
-                let say = "there is no such page; there are /, /events, /metrics, /healthz and /readyz".to_owned();
+                let say =
+                    "there is no such page; there are /, /events, /metrics, /healthz and /readyz"
+                        .to_owned();
                 Response::fault(404, say)
             })?),
         };
         // What follows a body that is not read cannot be told from it.
-        let has_body = header("content-length").is_some_and(|length| length != "0") || header("transfer-encoding").is_some();
+        let has_body = header("content-length").is_some_and(|length| length != "0")
+            || header("transfer-encoding").is_some();
         let closes = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         Ok(Self {
             endpoint,
@@ -140,7 +175,10 @@ fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| u8::from_str_radix(code, 16).ok());
+        let code = after
+            .get(..2)
+            .and_then(|code| std::str::from_utf8(code).ok())
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
         match (first, code) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);
@@ -201,11 +239,17 @@ mod tests {
         };
         let bearer = request("GET /metrics?token=b HTTP/1.1\r\nAuthorization: bearer a\r\n\r\n");
         assert_eq!((bearer.token.as_deref(), bearer.keeps), (Some("a"), true));
-        assert_eq!(request("GET /?x=1&token=a%2Bb HTTP/1.1\r\nContent-Length: 9\r\n\r\n").token.as_deref(), Some("a+b"));
+        assert_eq!(
+            request("GET /?x=1&token=a%2Bb HTTP/1.1\r\nContent-Length: 9\r\n\r\n").token.as_deref(),
+            Some("a+b")
+        );
         let events = request("GET /events?behind=1.a%231/7/2.b%232&thin=1 HTTP/1.1\r\n\r\n");
         let Endpoint::Events(wish) = events.endpoint else { panic!("{:?}", events.endpoint) };
         assert_eq!((wish.behind.as_deref(), wish.thin), (Some("1.a#1/7/2.b#2"), true));
-        assert!(request("GET /app.js HTTP/1.1\r\n\r\n").is_public() && !request("GET / HTTP/1.1\r\n\r\n").is_public());
+        assert!(
+            request("GET /app.js HTTP/1.1\r\n\r\n").is_public()
+                && !request("GET / HTTP/1.1\r\n\r\n").is_public()
+        );
         assert_eq!(decoded("%zz%2"), "%zz%2");
         assert!(!request("GET / HTTP/1.1\r\nContent-Length: 9\r\n\r\n").keeps);
         assert!(!request("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").keeps);

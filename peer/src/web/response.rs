@@ -14,7 +14,12 @@ pub(super) struct Response {
 impl Response {
     /// Plain text.
     pub(super) fn text(status: u16, body: String) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into_bytes() }
+        Self {
+            status,
+            kind: "text/plain; charset=utf-8",
+            headers: Vec::new(),
+            body: body.into_bytes(),
+        }
     }
 
     /// That something cannot be had, in words.
@@ -24,7 +29,12 @@ impl Response {
 
     /// A part of the page.
     pub(super) fn asset(asset: &Asset) -> Self {
-        Self { status: 200, kind: asset.kind, headers: Vec::new(), body: asset.body.as_bytes().to_vec() }
+        Self {
+            status: 200,
+            kind: asset.kind,
+            headers: Vec::new(),
+            body: asset.body.as_bytes().to_vec(),
+        }
     }
 
     /// Metrics.
@@ -52,7 +62,10 @@ impl Response {
             out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
         let connection = if keeps { "keep-alive" } else { "close" };
-        out.extend_from_slice(format!("Content-Length: {}\r\nConnection: {connection}\r\n\r\n", self.body.len()).as_bytes());
+        out.extend_from_slice(
+            format!("Content-Length: {}\r\nConnection: {connection}\r\n\r\n", self.body.len())
+                .as_bytes(),
+        );
         if !head_only {
             out.extend_from_slice(&self.body);
         }
@@ -79,12 +92,16 @@ fn head(status: u16, kind: &str, out: &mut Vec<u8>) {
         505 => "HTTP Version Not Supported",
         _ => "Service Unavailable",
     };
-    out.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n{ALWAYS}").as_bytes());
+    out.extend_from_slice(
+        format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n{ALWAYS}").as_bytes(),
+    );
 }
 
-/// Nothing of this may be kept, guessed at, framed, read by other sites or told to them; and no script runs but ours.
+/// Nothing of this may be kept, guessed at, framed, read by other sites or told to them; and no
+/// script runs but ours.
 const ALWAYS: &str = "Cache-Control: no-store\r\n\
-    Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
+    Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'\r\n\
     Cross-Origin-Resource-Policy: same-origin\r\n\
     Referrer-Policy: no-referrer\r\n\
     X-Content-Type-Options: nosniff\r\n";

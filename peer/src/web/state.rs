@@ -46,7 +46,14 @@ struct Told<'a> {
 impl State {
     pub(super) fn new(id: &PeerId, cluster: &str) -> Self {
         let (peer, cluster) = (id.to_string(), cluster.to_owned());
-        Self { peer, cluster, number: 0, text: String::new(), happenings: Vec::new(), measured: None }
+        Self {
+            peer,
+            cluster,
+            number: 0,
+            text: String::new(),
+            happenings: Vec::new(),
+            measured: None,
+        }
     }
 
     /// What a page is told first.
@@ -93,9 +100,9 @@ impl State {
     /// The loop has said all that it knows.
     pub(super) fn renew(&mut self, survey: Survey, now: Instant) {
         let Survey { report, mut members, happenings, .. } = survey;
-        if let Some((measured, _)) =
-            self.measured.as_ref().filter(|(measured, at)| measured.leader == members.leader && now.duration_since(*at) <= MEASURED_FOR)
-        {
+        if let Some((measured, _)) = self.measured.as_ref().filter(|(measured, at)| {
+            measured.leader == members.leader && now.duration_since(*at) <= MEASURED_FOR
+        }) {
             merge(&mut members, measured);
         }
         let told = Told { verdict: verdict(&report, &members), status: &report, members: &members };
@@ -108,7 +115,11 @@ impl State {
 /// Puts what the leader has measured beside what this peer knows now.
 fn merge(members: &mut Members, measured: &Members) {
     for row in &mut members.members {
-        let Some(said) = measured.members.iter().find(|said| said.peer == row.peer && said.inc == row.inc) else { continue };
+        let Some(said) =
+            measured.members.iter().find(|said| said.peer == row.peer && said.inc == row.inc)
+        else {
+            continue;
+        };
         row.lag = row.lag.or(said.lag);
         row.rtt_us = row.rtt_us.or(said.rtt_us);
         row.build = row.build.take().or_else(|| said.build.clone());
@@ -124,7 +135,10 @@ fn verdict(report: &Report, members: &Members) -> Verdict {
     let mut wrong = Vec::new();
     for other in &report.unreachable {
         let since = span(Duration::from_millis(other.for_ms));
-        wrong.push(format!("{} at {} is heard and cannot be reached, for {since}: it {}.", other.peer, other.address, other.why));
+        wrong.push(format!(
+            "{} at {} is heard and cannot be reached, for {since}: it {}.",
+            other.peer, other.address, other.why
+        ));
     }
     for sensor in report.sensors.iter().filter(|sensor| is_in_trouble(sensor.state)) {
         let why = sensor.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -144,17 +158,24 @@ fn verdict(report: &Report, members: &Members) -> Verdict {
     if wrong.is_empty() {
         return Verdict { level: "well", say: format!("All is well. {lose}"), wrong };
     }
-    let watch = if wrong.len() == 1 { "one thing".to_owned() } else { format!("{} things", wrong.len()) };
+    let watch =
+        if wrong.len() == 1 { "one thing".to_owned() } else { format!("{} things", wrong.len()) };
     Verdict { level: "watch", say: format!("Going on, with {watch} to watch. {lose}"), wrong }
 }
 
 fn is_in_trouble(state: SensorState) -> bool {
-    matches!(state, SensorState::Silent | SensorState::Failing | SensorState::Waiting | SensorState::Unsplit)
+    matches!(
+        state,
+        SensorState::Silent | SensorState::Failing | SensorState::Waiting | SensorState::Unsplit
+    )
 }
 
 fn behind(row: &Row) -> String {
     let lag = row.lag.unwrap_or_default();
-    let trip = row.rtt_us.map(|micros| format!(" (a round trip to it takes {:.1} ms)", micros as f64 / 1_000.0)).unwrap_or_default();
+    let trip = row
+        .rtt_us
+        .map(|micros| format!(" (a round trip to it takes {:.1} ms)", micros as f64 / 1_000.0))
+        .unwrap_or_default();
     format!("{} is {lag} entries behind{trip}.", row.peer)
 }
 
@@ -166,7 +187,9 @@ fn lose(members: &Members) -> String {
         (_, 0) => format!("The group of {size} can lose none and go on."),
         (Mode::Available, 1) => "The group of 2 can lose either and go on.".to_owned(),
         (Mode::Available, lose) => format!("The group of {size} can lose any {lose} and go on."),
-        (Mode::Primary, lose) => format!("The group of {size} can lose any {lose} at once and go on."),
+        (Mode::Primary, lose) => {
+            format!("The group of {size} can lose any {lose} at once and go on.")
+        }
     }
 }
 

@@ -40,13 +40,16 @@ impl TokenFile {
     pub(super) fn judge(&mut self, shown: Option<&str>) -> Result<(), Response> {
         self.renew();
         let Ok(token) = &self.token else {
-            let say = "the file with the token cannot be used; the log of this peer says why".to_owned();
+            let say =
+                "the file with the token cannot be used; the log of this peer says why".to_owned();
             return Err(Response::fault(503, say));
         };
         match shown {
             Some(shown) if is_same(token.as_bytes(), shown.as_bytes()) => Ok(()),
             Some(_) => Err(unauthorised("that is not the token of this peer")),
-            None => Err(unauthorised("show the token of this peer, as `Authorization: Bearer …` or as `?token=…`")),
+            None => Err(unauthorised(
+                "show the token of this peer, as `Authorization: Bearer …` or as `?token=…`",
+            )),
         }
     }
 
@@ -61,9 +64,12 @@ impl TokenFile {
             read(&self.path)
         });
         match &self.token {
-            Ok(_) => log::info!("The token for the page is read again from {}.", self.path.display()),
+            Ok(_) => {
+                log::info!("The token for the page is read again from {}.", self.path.display())
+            }
             Err(why) => {
-                if let Some(count) = self.unusable.count().filter(|_| before || self.token.is_err()) {
+                if let Some(count) = self.unusable.count().filter(|_| before || self.token.is_err())
+                {
                     log::warn!("Nobody gets to the page: {why} (occurrence {count}).");
                 }
             }
@@ -73,7 +79,8 @@ impl TokenFile {
 
 impl Mark {
     fn of(path: &Path) -> Result<Self, String> {
-        let about = fs::metadata(path).map_err(|error| format!("http_token_file: {}: {error}", path.display()))?;
+        let about = fs::metadata(path)
+            .map_err(|error| format!("http_token_file: {}: {error}", path.display()))?;
         let (inode, bytes, mode) = (about.ino(), about.len(), about.mode());
         Ok(Self { inode, bytes, modified: (about.mtime(), about.mtime_nsec()), mode })
     }
@@ -87,14 +94,17 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(wrong("it is no file".to_owned()));
     }
     if about.mode() & 0o007 != 0 {
-        return Err(wrong("everybody on this machine can read or write it; chmod o= takes that away".to_owned()));
+        return Err(wrong(
+            "everybody on this machine can read or write it; chmod o= takes that away".to_owned(),
+        ));
     }
     let mut text = String::new();
     file.take(FILE_MOST).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
     let token = text.trim();
     if token.len() < TOKEN_LEAST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(wrong(format!(
-            "it has to hold a token of at least {TOKEN_LEAST} letters, digits or signs, and nothing else; `openssl rand -hex 24` makes one"
+            "it has to hold a token of at least {TOKEN_LEAST} letters, digits or signs, and \
+             nothing else; `openssl rand -hex 24` makes one"
         )));
     }
     Ok(token.to_owned())
@@ -106,7 +116,9 @@ fn unauthorised(say: &str) -> Response {
 
 /// Compares in a time that does not tell where the two differ.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && std::hint::black_box(one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
+    one.len() == other.len()
+        && std::hint::black_box(one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)))
+            == 0
 }
 
 /// A token that is shorter can be guessed.
@@ -134,15 +146,24 @@ mod tests {
         assert!(TokenFile::open(path.clone()).unwrap_err().contains("at least 16"));
         write("0123456789abcdef\n", 0o640);
         let mut file = TokenFile::open(path.clone()).unwrap();
-        let mut status = |shown| file.judge(shown).map_or_else(|response| response.status(), |()| 200);
+        let mut status =
+            |shown| file.judge(shown).map_or_else(|response| response.status(), |()| 200);
         assert_eq!(
-            (status(Some("0123456789abcdef")), status(Some("0123456789abcdeF")), status(Some("")), status(None)),
+            (
+                status(Some("0123456789abcdef")),
+                status(Some("0123456789abcdeF")),
+                status(Some("")),
+                status(None)
+            ),
             (200, 401, 401, 401)
         );
         write("another token? no: blanks", 0o600);
         assert_eq!(status(Some("0123456789abcdef")), 503);
         write("fedcba9876543210", 0o600);
-        assert_eq!((status(Some("0123456789abcdef")), status(Some("fedcba9876543210"))), (401, 200));
+        assert_eq!(
+            (status(Some("0123456789abcdef")), status(Some("fedcba9876543210"))),
+            (401, 200)
+        );
         write("fedcba9876543210", 0o604);
         assert_eq!(status(Some("fedcba9876543210")), 503);
     }

@@ -51,7 +51,9 @@ impl Bench {
     }
 
     pub(crate) fn furnish(&self, mut command: Command) -> Command {
-        command.env("PEER_SOCKETS", self.folder.path()).env("BROADCAST_PORT", self.port.to_string());
+        command
+            .env("PEER_SOCKETS", self.folder.path())
+            .env("BROADCAST_PORT", self.port.to_string());
         command
     }
 
@@ -76,8 +78,25 @@ impl Bench {
         let (log, events) = (self.path(&format!("{id}.log")), self.path(&format!("{id}.jsonl")));
         let port = self.port.to_string();
         let own = std::process::id().to_string();
-        command.env_remove("PEER_SOCKETS").args(["run", "--id", id, "--address", "127.0.0.1", "--timing", "fast"]);
-        command.args(["--broadcast-port", &port, "--sensor", "none", "--die-with", &own, "--events", events.to_str().unwrap()]);
+        command.env_remove("PEER_SOCKETS").args([
+            "run",
+            "--id",
+            id,
+            "--address",
+            "127.0.0.1",
+            "--timing",
+            "fast",
+        ]);
+        command.args([
+            "--broadcast-port",
+            &port,
+            "--sensor",
+            "none",
+            "--die-with",
+            &own,
+            "--events",
+            events.to_str().unwrap(),
+        ]);
         let file = File::create(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Running { child: command.spawn().unwrap(), events, log }
@@ -135,16 +154,17 @@ impl Running {
 
     /// How many members the newest view has that is in force here.
     pub(crate) fn members(&self) -> usize {
-        let views = self
-            .events()
-            .into_iter()
-            .filter_map(|event| if let Note::View { members, .. } = event.note { Some(members.len()) } else { None });
+        let views = self.events().into_iter().filter_map(|event| {
+            if let Note::View { members, .. } = event.note { Some(members.len()) } else { None }
+        });
         views.last().unwrap_or(0)
     }
 
     /// The digests of what has been delivered, in order.
     pub(crate) fn delivered(&self) -> Vec<Digest> {
-        let digest = |event: Event| if let Note::Deliver { digest, .. } = event.note { Some(digest) } else { None };
+        let digest = |event: Event| {
+            if let Note::Deliver { digest, .. } = event.note { Some(digest) } else { None }
+        };
         self.events().into_iter().filter_map(digest).collect()
     }
 

@@ -1,4 +1,5 @@
-//! A headless Chromium, driven over a pipe by its own protocol (CDP): no driver, no package, nothing fetched.
+//! A headless Chromium, driven over a pipe by its own protocol (CDP): no driver, no package,
+//! nothing fetched.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,17 +29,34 @@ impl Browser {
     /// Starts it; none where there is no Chromium on this machine, which is said aloud.
     pub(crate) fn start() -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
-        let Some(name) =
-            names.into_iter().find(|name| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok())
-        else {
-            eprintln!("NOT RUN: there is no Chromium on this machine, so nobody has looked at the page (apt-get install chromium)");
+        let Some(name) = names.into_iter().find(|name| {
+            Command::new(name)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok()
+        }) else {
+            eprintln!(
+                "NOT RUN: there is no Chromium on this machine, so nobody has looked at the page \
+                 (apt-get install chromium)"
+            );
             return None;
         };
         let profile = tempfile::tempdir().unwrap();
         // The browser wants its two pipes as descriptors 3 and 4.
         let script = "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut child = Command::new("sh")
-            .args(["-c", script, name, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"])
+            .args([
+                "-c",
+                script,
+                name,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--remote-debugging-pipe",
+            ])
             .args([
                 "--no-first-run",
                 "--hide-scrollbars",
@@ -65,10 +83,20 @@ impl Browser {
             }
         });
         let ask = RefCell::new(child.stdin.take().unwrap());
-        let mut browser =
-            Self { child, ask, heard, complaints: RefCell::default(), last: RefCell::new(0), session: String::new(), _profile: profile };
+        let mut browser = Self {
+            child,
+            ask,
+            heard,
+            complaints: RefCell::default(),
+            last: RefCell::new(0),
+            session: String::new(),
+            _profile: profile,
+        };
         let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
-        let attached = browser.call("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}));
+        let attached = browser.call(
+            "Target.attachToTarget",
+            json!({"targetId": target["targetId"], "flatten": true}),
+        );
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({}));
@@ -106,8 +134,14 @@ impl Browser {
         let params = &event["params"];
         let complaint = match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => Some(params["exceptionDetails"].to_string()),
-            Some("Log.entryAdded") if params["entry"]["level"] == "error" => Some(params["entry"].to_string()),
-            Some("Runtime.consoleAPICalled") if params["type"] == "error" || params["type"] == "assert" => Some(params["args"].to_string()),
+            Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
+                Some(params["entry"].to_string())
+            }
+            Some("Runtime.consoleAPICalled")
+                if params["type"] == "error" || params["type"] == "assert" =>
+            {
+                Some(params["args"].to_string())
+            }
             _ => None,
         };
         self.complaints.borrow_mut().extend(complaint);
@@ -121,7 +155,10 @@ impl Browser {
     /// What an expression gives; of a promise, what it comes to.
     #[track_caller]
     pub(crate) fn eval(&self, expression: &str) -> Value {
-        let mut result = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true, "awaitPromise": true}));
+        let mut result = self.call(
+            "Runtime.evaluate",
+            json!({"expression": expression, "returnByValue": true, "awaitPromise": true}),
+        );
         assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
         result["result"]["value"].take()
     }
@@ -132,7 +169,10 @@ impl Browser {
         let patience = Instant::now() + Duration::from_secs(30);
         while self.eval(&format!("!!({expression})")) != json!(true) {
             if Instant::now() > patience {
-                panic!("waited in vain for {expression}; the page says:\n{}", self.eval("document.body ? document.body.innerText : ''"));
+                panic!(
+                    "waited in vain for {expression}; the page says:\n{}",
+                    self.eval("document.body ? document.body.innerText : ''")
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -141,15 +181,25 @@ impl Browser {
     /// How large the window is, and whether the user likes it dark.
     pub(crate) fn look(&self, width: u32, height: u32, theme: &str) {
         let phone = width < 500;
-        self.call("Emulation.setDeviceMetricsOverride", json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}));
-        self.call("Emulation.setEmulatedMedia", json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}));
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}),
+        );
+        self.call(
+            "Emulation.setEmulatedMedia",
+            json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}),
+        );
     }
 
     /// A picture of the page, put where tests leave such things.
     pub(crate) fn picture(&self, name: &str) -> Vec<u8> {
-        let shot = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}));
+        let shot = self.call(
+            "Page.captureScreenshot",
+            json!({"format": "png", "captureBeyondViewport": true}),
+        );
         let bytes = BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
-        std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), &bytes).unwrap();
+        std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), &bytes)
+            .unwrap();
         bytes
     }
 

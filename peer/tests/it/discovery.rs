@@ -26,7 +26,8 @@ impl Side {
         // As the TCP listener does it: a number that nobody else has.
         let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let own = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free);
-        let mut discovery = Discovery::new(poll.registry().try_clone().unwrap(), own, port).unwrap();
+        let mut discovery =
+            Discovery::new(poll.registry().try_clone().unwrap(), own, port).unwrap();
         discovery.meet(vec![Place::loopback(Ipv4Addr::LOCALHOST)], Voice::of_one_address());
         Self { poll, discovery, own, heard: Vec::new(), rejects: 0 }
     }
@@ -51,12 +52,17 @@ impl Side {
 fn until(sides: &mut [Side], done: impl Fn(&[Side]) -> bool) {
     let patience = Instant::now() + Duration::from_secs(20);
     while !done(sides) {
-        assert!(Instant::now() < patience, "it never came: {:?}", sides.iter().map(|side| &side.heard).collect::<Vec<_>>());
+        assert!(
+            Instant::now() < patience,
+            "it never came: {:?}",
+            sides.iter().map(|side| &side.heard).collect::<Vec<_>>()
+        );
         sides.iter_mut().for_each(Side::turn);
     }
 }
 
-/// A discovery port that no other test uses: held for as long as the socket lives, and shared with those who meet there.
+/// A discovery port that no other test uses: held for as long as the socket lives, and shared with
+/// those who meet there.
 fn lease() -> (UdpSocket, u16) {
     let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = holder.local_addr().unwrap().port();
@@ -65,7 +71,12 @@ fn lease() -> (UdpSocket, u16) {
 
 fn datagram(own: SocketAddrV4) -> Datagram {
     let member = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
-    Datagram { cluster: 7, from: Contact { member, birth: 1, address: own, explicit: 0 }, count: 1, message: Message::Leave }
+    Datagram {
+        cluster: 7,
+        from: Contact { member, birth: 1, address: own, explicit: 0 },
+        count: 1,
+        message: Message::Leave,
+    }
 }
 
 #[test]
@@ -74,7 +85,9 @@ fn a_broadcast_reaches_everyone_but_oneself_and_a_whisper_one() {
     let mut sides: Vec<Side> = (0..4).map(|_| Side::new(port)).collect();
     let said = datagram(sides[0].own);
     sides[0].discovery.broadcast(&said);
-    until(&mut sides, |sides| sides[1..].iter().all(|side| side.heard == [(said.from.address, said.clone())]));
+    until(&mut sides, |sides| {
+        sides[1..].iter().all(|side| side.heard == [(said.from.address, said.clone())])
+    });
     assert!(sides[0].heard.is_empty());
     let to = sides[2].own;
     sides[1].discovery.whisper(to, &said);

@@ -1,4 +1,5 @@
-//! The commands as people and scripts use them: what they print, how they end, and what they say when they cannot.
+//! The commands as people and scripts use them: what they print, how they end, and what they say
+//! when they cannot.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -21,9 +22,15 @@ struct Going {
 
 impl Going {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (out, told) = (BufReader::new(child.stdout.take().unwrap()), Arc::default());
-        let (err, text): (ChildStderr, Arc<Mutex<String>>) = (child.stderr.take().unwrap(), Arc::clone(&told));
+        let (err, text): (ChildStderr, Arc<Mutex<String>>) =
+            (child.stderr.take().unwrap(), Arc::clone(&told));
         std::thread::spawn(move || {
             let mut err = BufReader::new(err);
             let mut line = String::new();
@@ -74,7 +81,12 @@ fn words(output: &Output) -> String {
 /// What a command prints that reads this.
 fn fed(bench: &Bench, flags: &[&str], input: Vec<u8>) -> Output {
     let mut command = bench.command(flags);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();
@@ -85,34 +97,65 @@ fn fed(bench: &Bench, flags: &[&str], input: Vec<u8>) -> Output {
 #[test]
 fn who_finds_nobody_or_several_is_told_what_to_do() {
     let bench = Bench::new();
-    for command in [&["status"][..], &["members"], &["tail"], &["publish", "x"], &["leave"], &["log-level", "debug"], &["why"]] {
+    for command in [
+        &["status"][..],
+        &["members"],
+        &["tail"],
+        &["publish", "x"],
+        &["leave"],
+        &["log-level", "debug"],
+        &["why"],
+    ] {
         let output = bench.command(command).output().unwrap();
         assert_eq!(output.status.code(), Some(69), "{command:?}: {}", words(&output));
-        assert!(words(&output).contains("No peer answers on this machine.") && words(&output).contains("Start one with `peer run`"));
+        assert!(
+            words(&output).contains("No peer answers on this machine.")
+                && words(&output).contains("Start one with `peer run`")
+        );
     }
     let mut group = pair(&bench, &[]);
     let several = bench.command(&["status"]).output().unwrap();
     assert_eq!(several.status.code(), Some(64));
-    assert!(words(&several).contains("several peers run here; choose one with --id:") && words(&several).contains("peer2 (process "));
+    assert!(
+        words(&several).contains("several peers run here; choose one with --id:")
+            && words(&several).contains("peer2 (process ")
+    );
     let wrong = bench.command(&["tail", "--id", "peer3"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(69));
-    assert!(words(&wrong).contains("No peer called peer3 answers on this machine.\n  These answer: peer1 (process "), "{}", words(&wrong));
-    for usage in
-        [&["status", "--id", "p/1"][..], &["tail", "--from", "yonder"], &["log-level", "loud"], &["publish", "--token", "t", "a", "b"]]
-    {
+    assert!(
+        words(&wrong).contains(
+            "No peer called peer3 answers on this machine.\n  These answer: peer1 (process "
+        ),
+        "{}",
+        words(&wrong)
+    );
+    for usage in [
+        &["status", "--id", "p/1"][..],
+        &["tail", "--from", "yonder"],
+        &["log-level", "loud"],
+        &["publish", "--token", "t", "a", "b"],
+    ] {
         let output = bench.command(usage).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{usage:?}: {}", words(&output));
     }
-    for usage in [&["--since", "yesterday"][..], &["--sensor", "["], &["--kinds", "readings"], &["--count", "0"]] {
+    for usage in [
+        &["--since", "yesterday"][..],
+        &["--sensor", "["],
+        &["--kinds", "readings"],
+        &["--count", "0"],
+    ] {
         let output = bench.command(&[&["tail", "--id", "peer1"], usage].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{usage:?}: {}", words(&output));
         assert!(words(&output).lines().count() == 1, "{}", words(&output));
     }
     group[1].signal(Signal::SIGSTOP);
     let begun = Instant::now();
-    for command in
-        [&["status", "--id", "peer2"][..], &["members", "--id", "peer2"], &["tail", "--id", "peer2"], &["leave", "--id", "peer2"]]
-    {
+    for command in [
+        &["status", "--id", "peer2"][..],
+        &["members", "--id", "peer2"],
+        &["tail", "--id", "peer2"],
+        &["leave", "--id", "peer2"],
+    ] {
         let output = bench.command(command).output().unwrap();
         assert_eq!(output.status.code(), Some(69), "{command:?}: {}", words(&output));
         assert!(words(&output).contains("stands still, or is very busy"), "{}", words(&output));
@@ -120,7 +163,9 @@ fn who_finds_nobody_or_several_is_told_what_to_do() {
     assert!(begun.elapsed() < Duration::from_secs(4 * 5), "{:?}", begun.elapsed());
     group[1].signal(Signal::SIGCONT);
     until("the two to be one group", || {
-        ["peer1", "peer2"].iter().all(|id| bench.report(id).is_some_and(|report| report.status.members.len() == 2))
+        ["peer1", "peer2"]
+            .iter()
+            .all(|id| bench.report(id).is_some_and(|report| report.status.members.len() == 2))
     });
     assert_whole(&bench, &mut group);
 }
@@ -138,27 +183,53 @@ fn a_pipe_of_a_hundred_thousand_lines_is_published_line_by_line() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("100000 readings ordered, #2 to #100001, in "), "{text}");
     let (long, controls) = ("x".repeat((1 << 20) + 1), "\u{1}".repeat(1 << 20));
-    let odd =
-        [b"\n\r\nwith CR\r\nbytes \xff\xfe\n".as_slice(), long.as_bytes(), b"\n", controls.as_bytes(), b"\nlast, without an end"].concat();
+    let odd = [
+        b"\n\r\nwith CR\r\nbytes \xff\xfe\n".as_slice(),
+        long.as_bytes(),
+        b"\n",
+        controls.as_bytes(),
+        b"\nlast, without an end",
+    ]
+    .concat();
     let output = fed(&bench, &["publish", "--safe"], odd);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     let told = words(&output);
-    assert!(told.contains("reading 5 was not published: it has 1048577 bytes; 1048576 are the most"), "{told}");
+    assert!(
+        told.contains("reading 5 was not published: it has 1048577 bytes; 1048576 are the most"),
+        "{told}"
+    );
     assert!(told.contains("1 of 7 readings were not published by peer1"), "{told}");
     let tail = bench.command(&["tail", "--json", "--no-follow", "--last", "6"]).output().unwrap();
     let payloads: Vec<Value> = String::from_utf8(tail.stdout)
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .map(|record| if record["payload"].is_string() { record["payload"].clone() } else { record["payload_base64"].clone() })
+        .map(|record| {
+            if record["payload"].is_string() {
+                record["payload"].clone()
+            } else {
+                record["payload_base64"].clone()
+            }
+        })
         .collect();
-    assert_eq!(payloads[..4], ["", "", "with CR", "Ynl0ZXMg//4="], "an empty line is an empty reading, as from the sensor `stdin`");
-    assert_eq!((payloads[4].as_str().map(str::len), payloads[5].as_str()), (Some(1 << 20), Some("last, without an end")));
+    assert_eq!(
+        payloads[..4],
+        ["", "", "with CR", "Ynl0ZXMg//4="],
+        "an empty line is an empty reading, as from the sensor `stdin`"
+    );
+    assert_eq!(
+        (payloads[4].as_str().map(str::len), payloads[5].as_str()),
+        (Some(1 << 20), Some("last, without an end"))
+    );
     // Each of them in JSON, by the number of its line.
     let output = fed(&bench, &["publish", "--json", "--wait", "accepted"], b"a\nb\n".to_vec());
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((lines.len(), &lines[1]["reading"], &lines[1]["is"]), (2, &2.into(), &"accepted".into()), "{text}");
+    assert_eq!(
+        (lines.len(), &lines[1]["reading"], &lines[1]["is"]),
+        (2, &2.into(), &"accepted".into()),
+        "{text}"
+    );
     let empty = fed(&bench, &["publish"], Vec::new());
     assert_eq!((empty.status.code(), empty.stdout.len()), (Some(0), 0), "{}", words(&empty));
     assert_whole(&bench, &mut group);
@@ -170,18 +241,23 @@ fn a_tail_goes_on_when_its_peer_comes_back_and_says_what_it_cannot_get() {
     let mut keeper = alone(&bench, "peer1", &[]);
     let mut other = bench.start("peer2", &[]);
     until("the two to be one group", || other.members() == 2);
-    let mut tail = Going::start(bench.command(&["tail", "--id", "peer2", "--json", "--from", "now"]));
+    let mut tail =
+        Going::start(bench.command(&["tail", "--id", "peer2", "--json", "--from", "now"]));
     until("it to follow", || {
         // Whatever it is sent before it follows is none of its business.
         Talk::with(&bench, "peer1").publish("first");
         std::thread::sleep(Duration::from_millis(20));
-        tail.child.try_wait().unwrap().is_some() || bench.report("peer2").is_some_and(|report| report.deliveries.count > 3)
+        tail.child.try_wait().unwrap().is_some()
+            || bench.report("peer2").is_some_and(|report| report.deliveries.count > 3)
     });
     let mut last = 0;
     let mut read = |tail: &mut Going, words: &str| loop {
         let record: Value = serde_json::from_str(&tail.line()).unwrap();
         let position = record["seq"].as_u64().or(record["from"].as_u64()).unwrap();
-        assert!(position > last || record["kind"] == "gap", "nothing twice: {record} after #{last}");
+        assert!(
+            position > last || record["kind"] == "gap",
+            "nothing twice: {record} after #{last}"
+        );
         last = position;
         if record["payload"] == words || record["kind"] == words {
             return record;
@@ -203,9 +279,13 @@ fn a_tail_goes_on_when_its_peer_comes_back_and_says_what_it_cannot_get() {
     // Killed, it says nothing; the command knows where it was.
     other.signal(Signal::SIGKILL);
     other.wait();
-    until("it to wait again", || tail.told.lock().unwrap().matches("waiting for peer2").count() == 2);
+    until("it to wait again", || {
+        tail.told.lock().unwrap().matches("waiting for peer2").count() == 2
+    });
     let other = bench.start("peer2", &[]);
-    until("it to be back again", || tail.told.lock().unwrap().matches("peer2 is back.").count() == 2);
+    until("it to be back again", || {
+        tail.told.lock().unwrap().matches("peer2 is back.").count() == 2
+    });
     until("the two to be one group", || other.members() == 2);
     Talk::with(&bench, "peer1").publish("fourth");
     read(&mut tail, "fourth");
@@ -226,7 +306,11 @@ fn a_tail_goes_on_when_its_peer_comes_back_and_says_what_it_cannot_get() {
 #[test]
 fn a_tail_whose_reader_has_enough_ends_without_a_word() {
     let bench = Bench::new();
-    let mut group = [alone(&bench, "peer1", &["--sensor", "load", "--load-rate", "2000", "--load-bytes", "100"])];
+    let mut group = [alone(
+        &bench,
+        "peer1",
+        &["--sensor", "load", "--load-rate", "2000", "--load-bytes", "100"],
+    )];
     let mut tail = Going::start(bench.command(&["tail", "--json"]));
     let first: Value = serde_json::from_str(&tail.line()).unwrap();
     assert!(first["kind"].is_string());
@@ -256,7 +340,8 @@ fn a_tail_whose_reader_has_enough_ends_without_a_word() {
 fn the_level_of_the_log_changes_what_is_told() {
     let bench = Bench::new();
     let mut group = [alone(&bench, "peer1", &[])];
-    let publish = |words: &str| assert_eq!(Talk::with(&bench, "peer1").publish(words)["ok"]["is"], "safe");
+    let publish =
+        |words: &str| assert_eq!(Talk::with(&bench, "peer1").publish(words)["ok"]["is"], "safe");
     publish("quiet");
     assert_eq!(group[0].log().matches(" DEBUG ").count(), 0);
     let level = |level: &str| {
@@ -283,10 +368,17 @@ fn who_publishes_to_a_peer_that_is_killed_is_told_what_is_not_known() {
     let bench = Bench::new();
     let mut one = alone(&bench, "peer1", &[]);
     let mut command = bench.command(&["publish"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "first").unwrap();
-    until("it to be there", || bench.report("peer1").is_some_and(|report| report.deliveries.count == 1));
+    until("it to be there", || {
+        bench.report("peer1").is_some_and(|report| report.deliveries.count == 1)
+    });
     one.signal(Signal::SIGSTOP);
     writeln!(stdin, "second").unwrap();
     std::thread::sleep(Duration::from_millis(50));
@@ -302,8 +394,13 @@ fn who_publishes_to_a_peer_that_is_killed_is_told_what_is_not_known() {
 #[test]
 fn a_tail_that_is_held_up_goes_on_where_it_was() {
     let bench = Bench::new();
-    let mut group = [alone(&bench, "peer1", &["--sensor", "load", "--load-rate", "20000", "--load-bytes", "100"])];
-    let mut tail = Going::start(bench.command(&["tail", "--json", "--from", "now", "--kinds", "reading,gap"]));
+    let mut group = [alone(
+        &bench,
+        "peer1",
+        &["--sensor", "load", "--load-rate", "20000", "--load-bytes", "100"],
+    )];
+    let mut tail =
+        Going::start(bench.command(&["tail", "--json", "--from", "now", "--kinds", "reading,gap"]));
     let first: Value = serde_json::from_str(&tail.line()).unwrap();
     // Nobody reads it for longer than the peer bears with it, and until less is kept than it lacks.
     std::thread::sleep(Duration::from_millis(4_500));

@@ -1,4 +1,5 @@
-//! Very many clients: those for whom there is no room are told, the others are served, and the group does not notice.
+//! Very many clients: those for whom there is no room are told, the others are served, and the
+//! group does not notice.
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
@@ -26,7 +27,12 @@ fn of_a_thousand_at_once_each_is_greeted_or_turned_away_in_words() {
                     let mut text = Vec::new();
                     let mut byte = [0];
                     while !text.ends_with(b"\n") {
-                        assert_eq!(stream.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&text));
+                        assert_eq!(
+                            stream.read(&mut byte).unwrap(),
+                            1,
+                            "{}",
+                            String::from_utf8_lossy(&text)
+                        );
                         text.extend_from_slice(&byte);
                     }
                     (String::from_utf8(text).unwrap(), stream)
@@ -34,9 +40,11 @@ fn of_a_thousand_at_once_each_is_greeted_or_turned_away_in_words() {
                 .unwrap()
         })
         .collect();
-    let heard: Vec<(String, UnixStream)> = crowd.into_iter().map(|one| one.join().unwrap()).collect();
+    let heard: Vec<(String, UnixStream)> =
+        crowd.into_iter().map(|one| one.join().unwrap()).collect();
     let greeted = heard.iter().filter(|(text, _)| text.contains("\"speaks\":1")).count();
-    let turned_away = "{\"error\":{\"code\":\"too_many_connections\",\"say\":\"64 clients are connected to this socket";
+    let turned_away = "{\"error\":{\"code\":\"too_many_connections\",\"say\":\"64 clients are \
+                       connected to this socket";
     let told = heard.iter().filter(|(text, _)| text.starts_with(turned_away)).count();
     assert_eq!((greeted, told), (64, 936));
     assert!(group[0].log().matches("was turned away").count() <= 11, "{}", group[0].log());
@@ -93,7 +101,8 @@ fn clients_that_ask_and_never_read_are_bounded_and_wait_alone() {
     let bench = Bench::new();
     let mut group = [alone(&bench, "peer1", &[])];
     // Each asks for more than it is ever sent; nobody reads an answer.
-    let asks: String = (0..2_000).map(|id| format!("{{\"id\":{id},\"do\":\"status\"}}\n")).collect();
+    let asks: String =
+        (0..2_000).map(|id| format!("{{\"id\":{id},\"do\":\"status\"}}\n")).collect();
     let crowd: Vec<UnixStream> = (0..60)
         .map(|_| {
             let mut stream = UnixStream::connect(socket(&bench, "peer1")).unwrap();

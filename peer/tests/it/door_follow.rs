@@ -1,5 +1,5 @@
-//! Subscriptions against real peers: each record once, in order, or a named gap; whoever is slow is told where to go on, and
-//! disturbs nobody.
+//! Subscriptions against real peers: each record once, in order, or a named gap; whoever is slow is
+//! told where to go on, and disturbs nobody.
 
 use std::io::Write as _;
 use std::process::ChildStdin;
@@ -13,7 +13,8 @@ use crate::talk::{Talk, alone, assert_whole, pair, ticks};
 const STDIN: [&str; 2] = ["--sensor", "stdin"];
 
 fn feed(stdin: &mut ChildStdin, numbers: std::ops::Range<u64>) {
-    let lines: String = numbers.map(|number| format!("DATA|s{}|t|n={number}\n", number % 2)).collect();
+    let lines: String =
+        numbers.map(|number| format!("DATA|s{}|t|n={number}\n", number % 2)).collect();
     stdin.write_all(lines.as_bytes()).unwrap();
 }
 
@@ -23,15 +24,22 @@ fn numbers(records: &[Value]) -> Vec<u64> {
     records.iter().filter_map(number).collect()
 }
 
-/// Whether these are all numbers of a range, in order, each once; of thousands the first that is wrong is told.
+/// Whether these are all numbers of a range, in order, each once; of thousands the first that is
+/// wrong is told.
 #[track_caller]
 fn check_all(numbers: &[u64], expected: std::ops::Range<u64>) {
     let wrong = numbers.iter().zip(expected.clone()).find(|(number, expected)| *number != expected);
-    assert!(wrong.is_none() && numbers.len() as u64 == expected.end - expected.start, "{wrong:?}, and {} of {expected:?}", numbers.len());
+    assert!(
+        wrong.is_none() && numbers.len() as u64 == expected.end - expected.start,
+        "{wrong:?}, and {} of {expected:?}",
+        numbers.len()
+    );
 }
 
 fn delivered(bench: &Bench, id: &str, count: u64) {
-    until(&format!("{count} readings at {id}"), || bench.report(id).is_some_and(|report| report.deliveries.count >= count));
+    until(&format!("{count} readings at {id}"), || {
+        bench.report(id).is_some_and(|report| report.deliveries.count >= count)
+    });
 }
 
 /// What is there from that place on.
@@ -51,7 +59,16 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
         "peer1",
         &[
             &STDIN[..],
-            &["--retain-entries", "1000", "--max-lag-entries", "500", "--window-entries", "500", "--merge-retain-entries", "500"],
+            &[
+                "--retain-entries",
+                "1000",
+                "--max-lag-entries",
+                "500",
+                "--window-entries",
+                "500",
+                "--merge-retain-entries",
+                "500",
+            ],
         ]
         .concat(),
     );
@@ -63,11 +80,16 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
     check_all(&numbers(&all), 0..500);
     assert_eq!((&all[0]["kind"], end["end"].as_str()), (&json!("view"), Some("done")));
     let log = end["log"].clone();
-    assert_eq!(end["next"].as_u64(), Some(all.last().unwrap()["seq"].as_u64().unwrap() + 1), "{end}");
+    assert_eq!(
+        end["next"].as_u64(),
+        Some(all.last().unwrap()["seq"].as_u64().unwrap() + 1),
+        "{end}"
+    );
     // The readings stand behind the view, so that the one of number 100 is at position 102.
     let (some, _) = read(&mut talk, json!({"log": log, "seq": 102}), json!({}));
     check_all(&numbers(&some), 100..500);
-    let (some, _) = read(&mut talk, json!({"log": log, "seq": 102, "epoch": end["epoch"]}), json!({}));
+    let (some, _) =
+        read(&mut talk, json!({"log": log, "seq": 102, "epoch": end["epoch"]}), json!({}));
     check_all(&numbers(&some), 100..500);
     let (some, _) = read(&mut talk, json!("last 3"), json!({}));
     assert_eq!(numbers(&some), [497, 498, 499]);
@@ -77,7 +99,11 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
     assert!(numbers(&some).is_empty());
     let (some, _) = read(&mut talk, json!("last 0"), json!({}));
     assert!(some.is_empty(), "{some:?}");
-    let (some, _) = read(&mut talk, json!("last 18446744073709551615"), json!({"origin": "peer?", "kinds": ["reading"]}));
+    let (some, _) = read(
+        &mut talk,
+        json!("last 18446744073709551615"),
+        json!({"origin": "peer?", "kinds": ["reading"]}),
+    );
     assert_eq!(some.len(), 500);
     let (some, _) = read(&mut talk, json!({"since": "1h"}), json!({"kinds": ["view"]}));
     assert_eq!(some.len(), 1);
@@ -86,7 +112,8 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
     let (some, end) = read(&mut talk, json!("start"), json!({"count": 7, "sensor": "s1"}));
     assert_eq!(numbers(&some), [1, 3, 5, 7, 9, 11, 13]);
     assert_eq!((end["end"].as_str(), end["next"].as_u64()), (Some("done"), Some(16)));
-    let (rest, _) = read(&mut talk, json!({"log": log, "seq": end["next"]}), json!({"sensor": "s1"}));
+    let (rest, _) =
+        read(&mut talk, json!({"log": log, "seq": end["next"]}), json!({"sensor": "s1"}));
     assert_eq!(numbers(&rest)[0], 15, "what was told as next is the next one");
     let (some, _) = read(&mut talk, json!({"log": log, "seq": 0}), json!({"count": 1}));
     assert_eq!(numbers(&some), [0], "positions are counted from 1");
@@ -108,7 +135,10 @@ fn a_subscription_begins_at_every_place_that_has_a_name() {
     assert!(first > 1_500, "{first}");
     check_all(&numbers(&some), first..3_000);
     let (some, _) = read(&mut talk, json!({"log": "1.nobody#7", "seq": 5}), json!({}));
-    assert_eq!((&some[0]["kind"], &some[0]["log"], &some[0]["from"]), (&json!("gap"), &json!("1.nobody#7"), &json!(5)));
+    assert_eq!(
+        (&some[0]["kind"], &some[0]["log"], &some[0]["from"]),
+        (&json!("gap"), &json!("1.nobody#7"), &json!(5))
+    );
     assert_eq!(some[0].get("to"), None);
     check_all(&numbers(&some), first..3_000);
     // One in the future waits for it.
@@ -129,7 +159,9 @@ fn there_are_sixteen_subscriptions_and_each_can_be_cancelled() {
         let answer = talk.ask(&json!({"id": id, "do": "subscribe", "kinds": ["reading"]}));
         assert!(answer["ok"]["next"].is_u64(), "{answer}");
     }
-    let mut code = |request: Value| talk.ask(&request)["error"]["code"].as_str().unwrap_or_default().to_owned();
+    let mut code = |request: Value| {
+        talk.ask(&request)["error"]["code"].as_str().unwrap_or_default().to_owned()
+    };
     assert_eq!(code(json!({"id": 17, "do": "subscribe"})), "too_many_subscriptions");
     assert_eq!(code(json!({"id": 3, "do": "subscribe"})), "id_in_use");
     assert_eq!(code(json!({"id": 3, "do": "status"})), "id_in_use");
@@ -188,9 +220,18 @@ fn a_subscriber_that_never_reads_is_told_where_to_go_on_and_disturbs_nobody() {
         assert_eq!(end["end"], "too_slow", "{end}");
         // From there on it goes on, without a loss that is not named, and nothing twice.
         let place = json!({"log": end["log"], "seq": end["next"], "epoch": end.get("epoch")});
-        let place: Value =
-            place.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-        let (rest, _) = read(&mut Talk::with(&bench, "peer2"), place, if step == 2 { json!({"sensor": "s1"}) } else { json!({}) });
+        let place: Value = place
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let (rest, _) = read(
+            &mut Talk::with(&bench, "peer2"),
+            place,
+            if step == 2 { json!({"sensor": "s1"}) } else { json!({}) },
+        );
         let had = &had[step];
         let next = had.last().map_or(step as u64 - 1, |last| last + step as u64);
         let rest_numbers = numbers(&rest);
@@ -200,7 +241,8 @@ fn a_subscriber_that_never_reads_is_told_where_to_go_on_and_disturbs_nobody() {
                 let first = rest.iter().find(|record| record["kind"] != "gap").unwrap();
                 assert!(
                     first["seq"].as_u64().unwrap() > gap["to"].as_u64().unwrap()
-                        && first["seq"].as_u64().unwrap() <= gap["to"].as_u64().unwrap() + step as u64,
+                        && first["seq"].as_u64().unwrap()
+                            <= gap["to"].as_u64().unwrap() + step as u64,
                     "{gap} {first}"
                 );
             }
@@ -222,7 +264,9 @@ fn a_subscriber_that_reads_slowly_has_all_or_is_told() {
     delivered(&bench, "peer1", 20_000);
     // It reads the past at its own pace: longer than one that follows is given, and never cut off.
     let mut slow = Talk::with(&bench, "peer1");
-    slow.say(&json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}));
+    slow.say(
+        &json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}),
+    );
     let begun = Instant::now();
     let mut had = Vec::new();
     let end = loop {
@@ -247,7 +291,9 @@ fn an_idle_peer_with_idle_followers_hardly_wakes() {
     // One that has nobody to beat for.
     let one = alone(&bench, "peer1", &[]);
     let mut talks: Vec<Talk> = (0..63).map(|_| Talk::with(&bench, "peer1")).collect();
-    talks.iter_mut().for_each(|talk| assert!(talk.ask(&json!({"id": 1, "do": "subscribe"}))["ok"].is_object()));
+    talks
+        .iter_mut()
+        .for_each(|talk| assert!(talk.ask(&json!({"id": 1, "do": "subscribe"}))["ok"].is_object()));
     let gone = Talk::with(&bench, "peer1");
     gone.hush();
     let (before, used) = (wake_ups(&one), ticks(&one));
@@ -260,7 +306,9 @@ fn an_idle_peer_with_idle_followers_hardly_wakes() {
 
 /// How often the thread that serves the socket has slept and woken.
 fn wake_ups(one: &Running) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", one.child.id())).unwrap().map(|task| task.unwrap().path());
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", one.child.id()))
+        .unwrap()
+        .map(|task| task.unwrap().path());
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     let door = tasks.into_iter().find(|task| read(task.join("comm")).trim() == "door").unwrap();
     let status = read(door.join("status"));

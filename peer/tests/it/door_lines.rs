@@ -1,4 +1,5 @@
-//! What a hostile or unlucky client says to the local socket: the peer answers in one clear line, and goes on.
+//! What a hostile or unlucky client says to the local socket: the peer answers in one clear line,
+//! and goes on.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -14,7 +15,9 @@ use crate::talk::{Talk, alone, assert_whole, pair, socket, ticks};
 fn fault(talk: &mut Talk, line: &[u8]) -> (Value, String, String) {
     talk.say_bytes(&[line, b"\n"].concat());
     let answer = talk.hear();
-    let text = |key: &str| answer["error"][key].as_str().unwrap_or_else(|| panic!("no error: {answer}")).to_owned();
+    let text = |key: &str| {
+        answer["error"][key].as_str().unwrap_or_else(|| panic!("no error: {answer}")).to_owned()
+    };
     (answer["id"].clone(), text("code"), text("say"))
 }
 
@@ -23,11 +26,17 @@ fn what_cannot_be_understood_is_answered_in_words_and_costs_nobody_else_anything
     let bench = Bench::new();
     let mut group = pair(&bench, &[]);
     let mut talk = Talk::with(&bench, "peer1");
-    let deep = [b"{\"id\":1,\"do\":".as_slice(), &b"[".repeat(100_000), &b"]".repeat(100_000), b"}"].concat();
+    let deep =
+        [b"{\"id\":1,\"do\":".as_slice(), &b"[".repeat(100_000), &b"]".repeat(100_000), b"}"]
+            .concat();
     let long_id = format!("{{\"id\":\"{}\",\"do\":\"status\"}}", "x".repeat(1 << 20));
     let long_do = format!("{{\"id\":1,\"do\":\"{}\"}}", "\\u0001".repeat(100_000));
-    let long_pattern = format!("{{\"id\":1,\"do\":\"subscribe\",\"sensor\":\"{}\"}}", "?".repeat(1 << 20));
-    let kinds = format!("{{\"id\":1,\"do\":\"subscribe\",\"kinds\":[{}\"x\"]}}", "\"view\",".repeat(200_000));
+    let long_pattern =
+        format!("{{\"id\":1,\"do\":\"subscribe\",\"sensor\":\"{}\"}}", "?".repeat(1 << 20));
+    let kinds = format!(
+        "{{\"id\":1,\"do\":\"subscribe\",\"kinds\":[{}\"x\"]}}",
+        "\"view\",".repeat(200_000)
+    );
     let lines: [(&[u8], &str); 22] = [
         (b"hello", "no JSON object"),
         (b"\0\0\0", "no JSON object"),
@@ -40,9 +49,15 @@ fn what_cannot_be_understood_is_answered_in_words_and_costs_nobody_else_anything
         (b"{\"id\":1,\"do\":\"fly\"}", "unknown variant"),
         (b"{\"id\":1,\"do\":\"status\",\"loud\":true}", "unknown field"),
         (b"{\"id\":1,\"do\":\"publish\"}", "payload: there is none"),
-        (b"{\"id\":1,\"do\":\"publish\",\"payload\":\"x\",\"payload_base64\":\"eA==\"}", "give one of them"),
+        (
+            b"{\"id\":1,\"do\":\"publish\",\"payload\":\"x\",\"payload_base64\":\"eA==\"}",
+            "give one of them",
+        ),
         (b"{\"id\":1,\"do\":\"publish\",\"payload_base64\":\"%\"}", "payload_base64"),
-        (b"{\"id\":1,\"do\":\"publish\",\"payload\":\"x\",\"token\":\"\"}", "token: it has 0 bytes"),
+        (
+            b"{\"id\":1,\"do\":\"publish\",\"payload\":\"x\",\"token\":\"\"}",
+            "token: it has 0 bytes",
+        ),
         (b"{\"id\":1,\"do\":\"subscribe\",\"from\":\"then\"}", "is none of"),
         (b"{\"id\":1,\"do\":\"subscribe\",\"from\":{\"log\":\"x\",\"seq\":1}}", "from"),
         (b"{\"id\":1,\"do\":\"subscribe\",\"from\":{\"log\":\"1.a#1\",\"seq\":-1}}", "from"),
@@ -76,7 +91,11 @@ fn a_request_of_a_hundred_megabytes_is_counted_and_not_kept() {
     let (id, code, say) = fault(&mut talk, b"");
     assert_eq!((id, code.as_str()), (Value::Null, "too_long"), "{say}");
     assert!(say.contains("104857600 bytes; 2097152 are the most"), "{say}");
-    assert_eq!(talk.ask(&json!({"id": 1, "do": "status"}))["id"], 1, "the connection is as good as before");
+    assert_eq!(
+        talk.ask(&json!({"id": 1, "do": "status"}))["id"],
+        1,
+        "the connection is as good as before"
+    );
     let grown = memory(group[0].child.id()).saturating_sub(before);
     assert!(grown < 20 << 10, "{grown} KiB more than before");
     assert_whole(&bench, &mut group);
@@ -108,7 +127,10 @@ fn half_a_request_waits_and_is_dropped_with_its_client() {
     polite.say_bytes(half);
     polite.hush();
     let answers = [polite.hear(), polite.hear()];
-    assert!(answers.iter().any(|answer| answer["id"] == 7 && answer["ok"]["peer_id"] == "peer1"), "{answers:?}");
+    assert!(
+        answers.iter().any(|answer| answer["id"] == 7 && answer["ok"]["peer_id"] == "peer1"),
+        "{answers:?}"
+    );
     assert!(answers.iter().any(|answer| answer["error"]["code"] == "cut_off"), "{answers:?}");
     assert_eq!(polite.next(), None);
     let mut dying = Talk::with(&bench, "peer1");
@@ -132,10 +154,13 @@ fn what_was_said_whole_is_done_however_its_client_dies() {
     // It reads nothing at all, not even the greeting, and is gone at once.
     for burst in [1, 1_000, 20_000_u32] {
         let mut stream = UnixStream::connect(socket(&bench, "peer1")).unwrap();
-        let lines: String = (0..burst).map(|id| format!("{{\"id\":{id},\"do\":\"publish\",\"payload\":\"{burst}\"}}\n")).collect();
+        let lines: String = (0..burst)
+            .map(|id| format!("{{\"id\":{id},\"do\":\"publish\",\"payload\":\"{burst}\"}}\n"))
+            .collect();
         let mut bytes = lines.into_bytes();
         bytes.extend_from_slice(b"{\"id\":\"half\",\"do\":\"publish\",\"payload\":\"half\"");
-        // Where the peer waits for its answers to be read, it takes no more; that is told by the error.
+        // Where the peer waits for its answers to be read, it takes no more; that is told by the
+        // error.
         stream.set_write_timeout(Some(Duration::from_millis(1_000))).unwrap();
         let mut said = 0;
         while said < bytes.len() {
@@ -152,7 +177,10 @@ fn what_was_said_whole_is_done_however_its_client_dies() {
             let mut talk = Talk::with(&bench, "peer1");
             talk.say(&json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}));
             let (records, _) = talk.until_end(1);
-            counted = records.iter().filter(|record| record["payload"].as_str() == Some(burst.to_string().as_str())).count();
+            counted = records
+                .iter()
+                .filter(|record| record["payload"].as_str() == Some(burst.to_string().as_str()))
+                .count();
             counted >= whole
         });
         assert_eq!(counted, whole, "and no half of one");

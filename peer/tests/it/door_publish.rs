@@ -1,4 +1,5 @@
-//! Publishing over the local socket: whatever was promised about a reading is so, and nothing is published twice.
+//! Publishing over the local socket: whatever was promised about a reading is so, and nothing is
+//! published twice.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,7 +13,9 @@ use crate::talk::{Talk, alone, assert_whole, pair};
 #[track_caller]
 fn readings(bench: &Bench, id: &str) -> Vec<Value> {
     let mut talk = Talk::with(bench, id);
-    talk.say(&json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}));
+    talk.say(
+        &json!({"id": 1, "do": "subscribe", "from": "start", "until": "now", "kinds": ["reading"]}),
+    );
     talk.until_end(1).0
 }
 
@@ -37,7 +40,8 @@ fn what_is_said_of_a_reading_is_so() {
             // It stands in the log before this peer delivers it.
             let mut record = Value::Null;
             until(&format!("{payload}, which is {last}"), || {
-                let found = readings(&bench, id).into_iter().find(|record| record["payload"] == payload);
+                let found =
+                    readings(&bench, id).into_iter().find(|record| record["payload"] == payload);
                 record = found.unwrap_or_default();
                 !record.is_null()
             });
@@ -57,7 +61,9 @@ fn a_thousand_requests_in_flight_are_each_answered_once() {
     let lines: String = (0..5_000)
         .map(|id| match id % 10 {
             0 => format!("{{\"id\":{id},\"do\":\"status\"}}\n"),
-            _ => format!("{{\"id\":{id},\"do\":\"publish\",\"payload\":\"{id}\",\"wait\":\"ordered\"}}\n"),
+            _ => format!(
+                "{{\"id\":{id},\"do\":\"publish\",\"payload\":\"{id}\",\"wait\":\"ordered\"}}\n"
+            ),
         })
         .collect();
     let mut writer = talk.stream().try_clone().unwrap();
@@ -76,8 +82,13 @@ fn a_thousand_requests_in_flight_are_each_answered_once() {
     assert_eq!((last.len(), last.values().all(|count| *count == 1)), (5_000, true));
     until("all to be delivered", || readings(&bench, "peer2").len() >= 4_500);
     let all = readings(&bench, "peer2");
-    let numbers: Vec<u64> = all.iter().map(|record| record["payload"].as_str().unwrap().parse().unwrap()).collect();
-    assert_eq!((numbers.len(), numbers.is_sorted()), (4_500, true), "in the order in which they were said");
+    let numbers: Vec<u64> =
+        all.iter().map(|record| record["payload"].as_str().unwrap().parse().unwrap()).collect();
+    assert_eq!(
+        (numbers.len(), numbers.is_sorted()),
+        (4_500, true),
+        "in the order in which they were said"
+    );
     assert_whole(&bench, &mut group);
 }
 
@@ -100,17 +111,28 @@ fn the_same_token_is_published_once_over_any_connection() {
     };
     let answers = [settle(&mut first, 1), settle(&mut second, 1)];
     let place = |answer: &Value| (answer["ok"]["oseq"].clone(), answer["ok"]["seq"].clone());
-    assert!(answers.iter().all(|answer| place(answer) == place(&answers[0]) && answer["ok"]["seq"].is_u64()), "{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| place(answer) == place(&answers[0]) && answer["ok"]["seq"].is_u64()),
+        "{answers:?}"
+    );
     // A publisher that dies does not know what became of it, and asks again.
     let mut dying = Talk::with(&bench, "peer2");
     dying.say(&json!({"id": 1, "do": "publish", "payload": "again", "wait": "safe", "token": "u"}));
     drop(dying);
-    until("it to be delivered", || readings(&bench, "peer2").iter().any(|record| record["payload"] == "again"));
-    second.say(&json!({"id": 5, "do": "publish", "payload": "again", "wait": "safe", "token": "u"}));
+    until("it to be delivered", || {
+        readings(&bench, "peer2").iter().any(|record| record["payload"] == "again")
+    });
+    second
+        .say(&json!({"id": 5, "do": "publish", "payload": "again", "wait": "safe", "token": "u"}));
     let answer = settle(&mut second, 5);
     assert_eq!(answer["ok"]["again"], true, "{answer}");
     let all = readings(&bench, "peer1");
-    assert_eq!(all.iter().map(|record| record["payload"].as_str().unwrap()).collect::<Vec<_>>(), ["once", "again"]);
+    assert_eq!(
+        all.iter().map(|record| record["payload"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["once", "again"]
+    );
     assert_whole(&bench, &mut group);
 }
 
@@ -129,19 +151,26 @@ fn a_token_outlives_its_peer_where_there_is_a_data_folder() {
     until("it to be stored", || stored().contains(r#""is":"safe""#));
     peer.signal(Signal::SIGKILL);
     peer.wait();
-    // A token that was stored, and of whose reading nobody has heard again: a kill in between leaves that behind.
-    let mut file = std::fs::OpenOptions::new().append(true).open(data.join("tokens.jsonl")).unwrap();
+    // A token that was stored, and of whose reading nobody has heard again: a kill in between
+    // leaves that behind.
+    let mut file =
+        std::fs::OpenOptions::new().append(true).open(data.join("tokens.jsonl")).unwrap();
     writeln!(file, r#"{{"token":"half","is":"begun"}}"#).unwrap();
     let _peer = alone(&bench, "peer1", &flags);
     let mut talk = Talk::with(&bench, "peer1");
     talk.say(&request("t", "safe"));
     let again = talk.hear();
-    let place = |answer: &Value| ["inc", "oseq", "log", "epoch", "seq"].map(|key| answer["ok"][key].clone());
+    let place = |answer: &Value| {
+        ["inc", "oseq", "log", "epoch", "seq"].map(|key| answer["ok"][key].clone())
+    };
     assert_eq!((place(&again), &again["ok"]["again"]), (place(&first), &json!(true)), "{again}");
     talk.say(&request("half", "accepted"));
     assert_eq!(talk.hear()["error"]["code"], "unknown_fate");
     talk.say(&request("new", "safe"));
-    assert!(talk.until_is("safe")["ok"].get("again").is_none(), "it is published, and is the only one of this life");
+    assert!(
+        talk.until_is("safe")["ok"].get("again").is_none(),
+        "it is published, and is the only one of this life"
+    );
     assert_eq!(readings(&bench, "peer1").len(), 1);
 }
 
@@ -153,14 +182,22 @@ fn a_peer_that_stops_leaves_no_token_of_unknown_fate() {
     let request = |n: u64| json!({"id": n, "do": "publish", "payload": format!("reading {n}"), "wait": "safe", "token": n.to_string()});
     let mut peer = alone(&bench, "peer1", &flags);
     let mut talk = Talk::with(&bench, "peer1");
-    // It is asked to leave before it can have stored that many tokens, let alone published their readings.
-    let lines: String = (0..200).map(request).chain([json!({"id": "leave", "do": "leave"})]).map(|line| format!("{line}\n")).collect();
+    // It is asked to leave before it can have stored that many tokens, let alone published their
+    // readings.
+    let lines: String = (0..200)
+        .map(request)
+        .chain([json!({"id": "leave", "do": "leave"})])
+        .map(|line| format!("{line}\n"))
+        .collect();
     talk.say_bytes(lines.as_bytes());
     assert!(peer.wait().success());
     let mut last: BTreeMap<String, String> = BTreeMap::new();
     for line in std::fs::read_to_string(data.join("tokens.jsonl")).unwrap().lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        last.insert(line["token"].as_str().unwrap().to_owned(), line["is"].as_str().unwrap().to_owned());
+        last.insert(
+            line["token"].as_str().unwrap().to_owned(),
+            line["is"].as_str().unwrap().to_owned(),
+        );
     }
     let count = |is: &str| last.values().filter(|fate| *fate == is).count();
     assert_eq!(count("safe") + count("refused"), last.len(), "{last:?}");
@@ -169,13 +206,19 @@ fn a_peer_that_stops_leaves_no_token_of_unknown_fate() {
     for n in 0..200 {
         talk.say(&request(n));
         let answer = talk.until_is("safe");
-        assert_eq!(answer["ok"].get("again").is_some(), last.get(&n.to_string()).is_some_and(|fate| fate == "safe"), "{answer}");
+        assert_eq!(
+            answer["ok"].get("again").is_some(),
+            last.get(&n.to_string()).is_some_and(|fate| fate == "safe"),
+            "{answer}"
+        );
     }
     let mut published: Vec<String> = Vec::new();
     until("all to be kept", || {
         let text = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
         let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        published = records.filter_map(|record| record["payload"].as_str().map(ToOwned::to_owned)).collect();
+        published = records
+            .filter_map(|record| record["payload"].as_str().map(ToOwned::to_owned))
+            .collect();
         published.len() >= 200
     });
     published.sort();
@@ -204,12 +247,18 @@ fn bytes_of_any_kind_are_published_up_to_the_size_that_the_group_takes() {
     let mut talk = Talk::with(&bench, "peer1");
     let fault = talk.publish(&"x".repeat(1_001));
     assert_eq!(fault["error"]["code"], "too_large", "{fault}");
-    assert!(fault["error"]["say"].as_str().unwrap().contains("1001 bytes; payload_max is 1000"), "{fault}");
+    assert!(
+        fault["error"]["say"].as_str().unwrap().contains("1001 bytes; payload_max is 1000"),
+        "{fault}"
+    );
     assert_eq!(talk.publish(&"x".repeat(1_000))["ok"]["is"], "safe");
     talk.ask(&json!({"id": 1, "do": "publish", "payload_base64": "/wA="}));
     assert_eq!(talk.publish("a\u{0}b\n\"|")["ok"]["is"], "safe");
     let all = readings(&bench, "peer1");
-    assert_eq!((&all[1]["payload_base64"], &all[2]["payload"]), (&json!("/wA="), &json!("a\u{0}b\n\"|")));
+    assert_eq!(
+        (&all[1]["payload_base64"], &all[2]["payload"]),
+        (&json!("/wA="), &json!("a\u{0}b\n\"|"))
+    );
     assert_whole(&bench, &mut group);
 }
 
@@ -231,7 +280,11 @@ fn a_peer_that_is_blocked_says_so_and_one_without_an_answer_is_asked_no_longer_t
     let refused = bench.command(&["publish", "--id", "peer1", "in vain"]).output().unwrap();
     let words = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(75), "{words}");
-    assert!(words.contains("not taken: ") && words.contains("1 of 1 readings were not published by peer1"), "{words}");
+    assert!(
+        words.contains("not taken: ")
+            && words.contains("1 of 1 readings were not published by peer1"),
+        "{words}"
+    );
     // Whoever stands still answers nobody, and that takes no longer than it has to.
     let begun = std::time::Instant::now();
     let silent = bench.command(&["publish", "--id", "peer2", "in vain"]).output().unwrap();
@@ -241,8 +294,12 @@ fn a_peer_that_is_blocked_says_so_and_one_without_an_answer_is_asked_no_longer_t
     assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
     group[1..].iter().for_each(|paused| paused.signal(Signal::SIGCONT));
     until("it to go on", || Talk::with(&bench, "peer1").publish("at last")["ok"]["is"] == "safe");
-    until("all to be one group", || bench.report("peer2").is_some_and(|report| report.status.members.len() == 3));
-    until("all to be one group", || bench.report("peer3").is_some_and(|report| report.status.members.len() == 3));
+    until("all to be one group", || {
+        bench.report("peer2").is_some_and(|report| report.status.members.len() == 3)
+    });
+    until("all to be one group", || {
+        bench.report("peer3").is_some_and(|report| report.status.members.len() == 3)
+    });
     assert_whole(&bench, &mut group);
 }
 
@@ -256,8 +313,12 @@ fn a_token_whose_reading_waits_for_room_is_not_taken_twice() {
     group[leads].signal(Signal::SIGSTOP);
     talk.say(&json!({"id": 1, "do": "publish", "payload": "takes the room", "wait": "ordered"}));
     assert_eq!(talk.hear()["ok"]["is"], "accepted");
-    talk.say(&json!({"id": 2, "do": "publish", "payload": "waits", "wait": "ordered", "token": "t"}));
-    talk.say(&json!({"id": 3, "do": "publish", "payload": "waits", "wait": "ordered", "token": "t"}));
+    talk.say(
+        &json!({"id": 2, "do": "publish", "payload": "waits", "wait": "ordered", "token": "t"}),
+    );
+    talk.say(
+        &json!({"id": 3, "do": "publish", "payload": "waits", "wait": "ordered", "token": "t"}),
+    );
     // Questions are answered meanwhile.
     assert!(talk.ask(&json!({"id": 4, "do": "status"}))["ok"].is_object());
     group[leads].signal(Signal::SIGCONT);
@@ -272,7 +333,9 @@ fn a_token_whose_reading_waits_for_room_is_not_taken_twice() {
     assert_eq!(places["2"], places["3"], "one reading, for whoever has asked for it");
     until("both to be delivered, once", || readings(&bench, follows).len() == 2);
     until("the two to be one group", || {
-        ["peer1", "peer2"].iter().all(|id| bench.report(id).is_some_and(|report| report.status.members.len() == 2))
+        ["peer1", "peer2"]
+            .iter()
+            .all(|id| bench.report(id).is_some_and(|report| report.status.members.len() == 2))
     });
     assert_whole(&bench, &mut group);
 }

@@ -1,4 +1,5 @@
-//! What `SOCKET.md` shows is what a peer says, and the clients that users copy do what they promise.
+//! What `SOCKET.md` shows is what a peer says, and the clients that users copy do what they
+//! promise.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -32,12 +33,16 @@ impl Drop for Program {
 /// What comes from there, line by line.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
-    std::thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    std::thread::spawn(move || {
+        BufReader::new(from).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
     lines
 }
 
 fn next(lines: &Receiver<String>, what: &str) -> String {
-    lines.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("nothing came for {what}"))
+    lines
+        .recv_timeout(Duration::from_secs(20))
+        .unwrap_or_else(|_| panic!("nothing came for {what}"))
 }
 
 /// Whether a text is as the page says, which has `…` for what differs from run to run.
@@ -47,7 +52,9 @@ fn fits(pattern: &str, text: &str) -> bool {
     if parts.len() == 1 {
         return pattern == text;
     }
-    let Some(mut rest) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
+    let Some(mut rest) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+        return false;
+    };
     parts[1..parts.len() - 1].iter().all(|part| {
         let found = rest.find(part);
         rest = &rest[found.map_or(rest.len(), |at| at + part.len())..];
@@ -57,26 +64,38 @@ fn fits(pattern: &str, text: &str) -> bool {
 
 #[test]
 fn placeholders_stand_for_any_text() {
-    assert!(fits("a…c", "abbc") && fits("a…", "a") && fits("…", "") && fits("{…,\"x\":…}", "{1,\"x\":2}"));
+    assert!(
+        fits("a…c", "abbc")
+            && fits("a…", "a")
+            && fits("…", "")
+            && fits("{…,\"x\":…}", "{1,\"x\":2}")
+    );
     assert!(!fits("a…c", "abb") && !fits("a", "ab") && !fits("a…x…c", "abc"));
 }
 
 #[test]
 fn the_session_of_the_page_happens_word_for_word() {
     let page = fs::read_to_string(file("peer/SOCKET.md")).unwrap();
-    let session = page.split("```session\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let session =
+        page.split("```session\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let bench = Bench::new();
     let mut one = alone(&bench, "kitchen", &[]);
     let path = socket(&bench, "kitchen");
-    let socat =
-        Command::new("socat").args(["-", &format!("UNIX-CONNECT:{}", path.display())]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let socat = Command::new("socat")
+        .args(["-", &format!("UNIX-CONNECT:{}", path.display())])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
     let (mut speak, heard, _socat): (Box<dyn Write>, _, _) = match socat {
         Ok(mut socat) => {
             let (stdin, stdout) = (socat.stdin.take().unwrap(), socat.stdout.take().unwrap());
             (Box::new(stdin), lines(stdout), Some(Program(socat)))
         }
         Err(_) => {
-            eprintln!("not run: socat is not on this machine (apt-get install socat); the session is run over a socket of the test");
+            eprintln!(
+                "not run: socat is not on this machine (apt-get install socat); the session is run \
+                 over a socket of the test"
+            );
             let stream = UnixStream::connect(&path).unwrap();
             (Box::new(stream.try_clone().unwrap()), lines(stream), None)
         }
@@ -109,9 +128,15 @@ fn the_page_lists_every_code_that_there_is() {
     let mut codes = std::collections::BTreeSet::new();
     for source in sources {
         let text = fs::read_to_string(source).unwrap();
-        for (at, begin) in text.match_indices("Fault::new(").chain(text.match_indices("Self::new(\"")) {
+        for (at, begin) in
+            text.match_indices("Fault::new(").chain(text.match_indices("Self::new(\""))
+        {
             let rest = text[at + begin.len() - usize::from(begin.ends_with('"'))..].trim_start();
-            codes.extend(rest.strip_prefix('"').and_then(|rest| rest.split('"').next()).map(ToOwned::to_owned));
+            codes.extend(
+                rest.strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next())
+                    .map(ToOwned::to_owned),
+            );
         }
     }
     assert!(codes.len() >= 15, "{codes:?}");
@@ -122,7 +147,11 @@ fn the_page_lists_every_code_that_there_is() {
 
 /// Publishes and follows over restarts with one of the clients that users copy.
 fn check_client(program: &str, name: &str) {
-    let is_there = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+    let is_there = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !is_there {
         eprintln!("not run: there is no {program} on this machine");
         return;
@@ -134,8 +163,15 @@ fn check_client(program: &str, name: &str) {
     until("the two to be one group", || other.members() == 2 && keeper.members() == 2);
     let path = socket(&bench, "peer2");
     let publish = |text: &str| {
-        let output = Command::new(program).arg(&client).arg("publish").arg(socket(&bench, "peer1")).arg(text).output().unwrap();
-        let (said, told) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let output = Command::new(program)
+            .arg(&client)
+            .arg("publish")
+            .arg(socket(&bench, "peer1"))
+            .arg(text)
+            .output()
+            .unwrap();
+        let (said, told) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert!(output.status.success() && said.starts_with("safe at "), "{said}{told}");
     };
     publish("first");
@@ -150,7 +186,10 @@ fn check_client(program: &str, name: &str) {
             let record: Value = serde_json::from_str(&next(&records, payload)).unwrap();
             kinds.push(record["kind"].as_str().unwrap().to_owned());
             if record["kind"] == "reading" {
-                assert!(names.insert((record["origin"].to_string(), record["oseq"].to_string())), "twice: {record}");
+                assert!(
+                    names.insert((record["origin"].to_string(), record["oseq"].to_string())),
+                    "twice: {record}"
+                );
             }
             if record["payload"] == payload {
                 return kinds;
@@ -175,7 +214,11 @@ fn check_client(program: &str, name: &str) {
     read("fourth");
     drop(Talk::with(&bench, "peer2"));
     // Nobody listens there: that is told, and no success.
-    let output = Command::new(program).arg(&client).args(["publish", "/tmp/no-such-peer.sock", "x"]).output().unwrap();
+    let output = Command::new(program)
+        .arg(&client)
+        .args(["publish", "/tmp/no-such-peer.sock", "x"])
+        .output()
+        .unwrap();
     assert!(!output.status.success());
 }
 

@@ -1,4 +1,5 @@
-//! What others do to a peer's data files while it runs: move, remove and cut them, fill the disk, and hold on to them.
+//! What others do to a peer's data files while it runs: move, remove and cut them, fill the disk,
+//! and hold on to them.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -22,7 +23,8 @@ impl Keeper {
     fn publish(&mut self, bytes: usize) -> u32 {
         self.next += 1;
         let pad = "x".repeat(bytes);
-        writeln!(self.running.child.stdin.as_mut().unwrap(), "DATA|s1|t|v={}|pad={pad}", self.next).unwrap();
+        writeln!(self.running.child.stdin.as_mut().unwrap(), "DATA|s1|t|v={}|pad={pad}", self.next)
+            .unwrap();
         self.next
     }
 
@@ -37,18 +39,22 @@ impl Keeper {
     }
 
     fn told(&self, words: &str) -> bool {
-        self.running.log().lines().any(|line| line.contains(words) && (line.contains(" WARN ") || line.contains(" ERROR ")))
+        self.running.log().lines().any(|line| {
+            line.contains(words) && (line.contains(" WARN ") || line.contains(" ERROR "))
+        })
     }
 }
 
 fn keeper(bench: &Bench, data: &Path, flags: &[&str]) -> Keeper {
-    let flags = [&["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()], flags].concat();
+    let flags =
+        [&["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()], flags].concat();
     Keeper { running: bench.start("peer1", &flags), next: 0 }
 }
 
 fn is_kept(data: &Path, number: u32) -> bool {
     let read = |name: &str| fs::read_to_string(data.join(name)).unwrap_or_default();
-    read("ordered.jsonl").contains(&format!("|v={number}|")) && read("s1.csv").contains(&format!(",v,{number}\n"))
+    read("ordered.jsonl").contains(&format!("|v={number}|"))
+        && read("s1.csv").contains(&format!(",v,{number}\n"))
 }
 
 #[test]
@@ -66,7 +72,8 @@ fn a_folder_that_is_removed_moved_or_replaced_is_gone_on_with_at_its_path() {
     assert!(keeper.told("was moved, removed or replaced"), "{}", keeper.running.log());
     fs::rename(&data, bench.path("moved")).unwrap();
     // Unless the peer was faster.
-    let _made = fs::create_dir(&data).and_then(|()| fs::set_permissions(&data, Permissions::from_mode(0o700)));
+    let _made = fs::create_dir(&data)
+        .and_then(|()| fs::set_permissions(&data, Permissions::from_mode(0o700)));
     keeper.until_kept(&data);
     let mut second = bench.start("peer2", &["--data-dir", data.to_str().unwrap()]);
     assert_eq!(second.wait().code(), Some(69), "the new folder is locked, too");
@@ -113,18 +120,31 @@ fn a_folder_of_others_is_refused_with_the_command_that_mends_it() {
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "nothing was made in it");
 }
 
-/// A peer in a mount namespace of its own, after these commands; the folder as it sees it. None where there are no namespaces.
-fn in_namespace(bench: &Bench, mounts: &str, data: &Path, flags: &[&str]) -> Option<(Keeper, PathBuf)> {
+/// A peer in a mount namespace of its own, after these commands; the folder as it sees it. None
+/// where there are no namespaces.
+fn in_namespace(
+    bench: &Bench,
+    mounts: &str,
+    data: &Path,
+    flags: &[&str],
+) -> Option<(Keeper, PathBuf)> {
     let space = ["--map-root-user", "--mount"];
-    if !Command::new("unshare").args(space).arg("true").status().is_ok_and(|status| status.success()) {
+    if !Command::new("unshare")
+        .args(space)
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("not run: there are no user namespaces here");
         return None;
     }
     let mut command = Command::new("unshare");
     command.args(space).args(["sh", "-ec", &format!("{mounts}; exec \"$0\" \"$@\""), PEER]);
-    let flags = [&["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()], flags].concat();
+    let flags =
+        [&["--sensor", "stdin", "--csv", "--data-dir", data.to_str().unwrap()], flags].concat();
     let running = bench.start_as(command, "peer1", &flags);
-    let seen = PathBuf::from(format!("/proc/{}/root", running.child.id())).join(data.strip_prefix("/").unwrap());
+    let seen = PathBuf::from(format!("/proc/{}/root", running.child.id()))
+        .join(data.strip_prefix("/").unwrap());
     Some((Keeper { running, next: 0 }, seen))
 }
 
@@ -133,7 +153,9 @@ fn files_that_others_cut_and_a_disk_that_is_full_leave_whole_lines() {
     let bench = Bench::new();
     let disk = bench.make_folder("disk");
     let mounts = format!("mount -t tmpfs -o size=4m none {}", disk.display());
-    let Some((mut keeper, data)) = in_namespace(&bench, &mounts, &disk.join("data"), &[]) else { return };
+    let Some((mut keeper, data)) = in_namespace(&bench, &mounts, &disk.join("data"), &[]) else {
+        return;
+    };
     for _ in 0..40 {
         keeper.publish(900);
     }
@@ -149,7 +171,11 @@ fn files_that_others_cut_and_a_disk_that_is_full_leave_whole_lines() {
     fs::remove_file(&other).unwrap();
     keeper.until_kept(&data);
     let [ordered, table] = files.map(|path| fs::read_to_string(path).unwrap());
-    assert!(!ordered.contains('\0') && ordered.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{ordered}");
+    assert!(
+        !ordered.contains('\0')
+            && ordered.lines().all(|line| line.starts_with('{') && line.ends_with('}')),
+        "{ordered}"
+    );
     assert!(!table.contains('\0') && table.starts_with("time,"), "{table}");
 }
 
@@ -157,18 +183,26 @@ fn files_that_others_cut_and_a_disk_that_is_full_leave_whole_lines() {
 fn a_file_that_cannot_be_renamed_costs_no_archive_and_no_reading() {
     let bench = Bench::new();
     let data = bench.make_folder("data");
-    fs::write(bench.path("current"), format!("{{\"current\":\"{}\"}}\n", "x".repeat(4_060))).unwrap();
-    for (name, text) in [("ordered.jsonl", ""), ("ordered.jsonl.1", "newest"), ("ordered.jsonl.2", "oldest")] {
+    fs::write(bench.path("current"), format!("{{\"current\":\"{}\"}}\n", "x".repeat(4_060)))
+        .unwrap();
+    for (name, text) in
+        [("ordered.jsonl", ""), ("ordered.jsonl.1", "newest"), ("ordered.jsonl.2", "oldest")]
+    {
         fs::write(data.join(name), text).unwrap();
     }
-    let mounts = format!("mount --bind {} {}", bench.path("current").display(), data.join("ordered.jsonl").display());
+    let mounts = format!(
+        "mount --bind {} {}",
+        bench.path("current").display(),
+        data.join("ordered.jsonl").display()
+    );
     let flags = ["--rotate-bytes", "4KiB", "--rotate-keep", "2"];
     let Some((mut keeper, seen)) = in_namespace(&bench, &mounts, &data, &flags) else { return };
     for _ in 0..5 {
         keeper.until_kept(&seen);
     }
     assert!(keeper.told("Cannot put") && keeper.told("ordered.jsonl"), "{}", keeper.running.log());
-    let archives = [1, 2].map(|number| fs::read_to_string(data.join(format!("ordered.jsonl.{number}"))).unwrap());
+    let archives = [1, 2]
+        .map(|number| fs::read_to_string(data.join(format!("ordered.jsonl.{number}"))).unwrap());
     assert_eq!(archives, ["newest", "oldest"]);
     let kept = fs::read_to_string(bench.path("current")).unwrap();
     assert!((1..=keeper.next - 1).all(|number| kept.contains(&format!("|v={number}|"))), "{kept}");
@@ -179,7 +213,8 @@ fn mode_primary_refuses_a_disk_that_can_only_be_read() {
     let bench = Bench::new();
     let data = bench.path("data");
     let group = ["--mode", "primary", "--bootstrap", "peer1"];
-    let mut first = bench.start("peer1", &[group.as_slice(), &["--data-dir", data.to_str().unwrap()]].concat());
+    let mut first =
+        bench.start("peer1", &[group.as_slice(), &["--data-dir", data.to_str().unwrap()]].concat());
     until("it to lead", || first.members() == 1);
     first.signal(Signal::SIGKILL);
     first.wait();

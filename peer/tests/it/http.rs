@@ -31,7 +31,10 @@ pub(crate) fn connect(base: &str) -> TcpStream {
 #[track_caller]
 pub(crate) fn get(base: &str, path: &str) -> Answer {
     let host = base.strip_prefix("http://").unwrap();
-    say(base, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+    say(
+        base,
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )
 }
 
 /// Says these bytes on a connection of their own, and hears everything until it is closed.
@@ -59,8 +62,15 @@ pub(crate) fn hear(stream: &mut TcpStream) -> Answer {
 pub(crate) fn read(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|status| status.parse().ok());
-    Answer { status: status.unwrap_or_else(|| panic!("no status: {head}")), head: head.to_owned(), body: body.to_owned() }
+    let status = head
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3))
+        .and_then(|status| status.parse().ok());
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no status: {head}")),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);

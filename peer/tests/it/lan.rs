@@ -1,6 +1,6 @@
-//! A network of hosts that are network namespaces, joined by a bridge in a namespace of its own. It needs the rights to make
-//! them; a test that has not got them says aloud that it was not run. Everything is gone with the processes that hold the
-//! namespaces, and those end with the test.
+//! A network of hosts that are network namespaces, joined by a bridge in a namespace of its own. It
+//! needs the rights to make them; a test that has not got them says aloud that it was not run.
+//! Everything is gone with the processes that hold the namespaces, and those end with the test.
 
 use std::process::{Child, Command, Stdio};
 
@@ -14,9 +14,17 @@ pub(crate) struct Host {
 impl Host {
     fn new() -> Option<Self> {
         // It reads until the test is gone.
-        let holder = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let holder = Command::new("unshare")
+            .args(["--net", "cat"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
         let host = Self { holder };
-        let ready = || std::fs::read(format!("/proc/{}/comm", host.holder.id())).is_ok_and(|name| name == b"cat\n");
+        let ready = || {
+            std::fs::read(format!("/proc/{}/comm", host.holder.id()))
+                .is_ok_and(|name| name == b"cat\n")
+        };
         let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while !ready() {
             if std::time::Instant::now() > until {
@@ -41,7 +49,12 @@ impl Host {
 
     /// Whether all these commands succeed.
     pub(crate) fn sh(&self, lines: &str) -> bool {
-        let status = self.command("sh").args(["-ec", lines]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        let status = self
+            .command("sh")
+            .args(["-ec", lines])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         status.is_ok_and(|status| status.success())
     }
 }
@@ -64,7 +77,10 @@ impl Lan {
     pub(crate) fn new(hosts: usize) -> Option<Self> {
         let lan = Self::build(hosts);
         if lan.is_none() {
-            eprintln!("not run: this user may not make network namespaces, or `ip`, `unshare` or `nsenter` is missing (root has them)");
+            eprintln!(
+                "not run: this user may not make network namespaces, or `ip`, `unshare` or \
+                 `nsenter` is missing (root has them)"
+            );
         }
         lan
     }
@@ -78,7 +94,10 @@ impl Lan {
         for number in 1..=count {
             let host = Host::new()?;
             let pid = host.holder.id();
-            let plug = format!("ip link add port{number} type veth peer name eth0 netns {pid}; ip link set port{number} master bridge up");
+            let plug = format!(
+                "ip link add port{number} type veth peer name eth0 netns {pid}; ip link set \
+                 port{number} master bridge up"
+            );
             if !lan.switch.sh(&plug) || !host.sh("ip link set eth0 up") {
                 return None;
             }
@@ -89,6 +108,10 @@ impl Lan {
 
     /// Pulls the cable of a host, or plugs it in again.
     pub(crate) fn plug(&self, host: usize, plugged: bool) -> bool {
-        self.switch.sh(&format!("ip link set port{} {}", host + 1, if plugged { "up" } else { "down" }))
+        self.switch.sh(&format!(
+            "ip link set port{} {}",
+            host + 1,
+            if plugged { "up" } else { "down" }
+        ))
     }
 }

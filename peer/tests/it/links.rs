@@ -1,4 +1,5 @@
-//! Links over real sockets: what arrives, in which order, and what becomes of those who do not behave.
+//! Links over real sockets: what arrives, in which order, and what becomes of those who do not
+//! behave.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -53,7 +54,9 @@ impl Side {
 
     /// The link that somebody else dialled.
     fn accepted(&self) -> Option<LinkId> {
-        self.inputs.iter().find_map(|input| if let Input::LinkUp { link } = input { Some(*link) } else { None })
+        self.inputs
+            .iter()
+            .find_map(|input| if let Input::LinkUp { link } = input { Some(*link) } else { None })
     }
 
     fn has(&self, input: &Input) -> bool {
@@ -62,7 +65,9 @@ impl Side {
 
     /// Everything received on any link.
     fn messages(&self) -> Vec<Message> {
-        let received = |input: &Input| if let Input::Received { messages, .. } = input { messages.clone() } else { Vec::new() };
+        let received = |input: &Input| {
+            if let Input::Received { messages, .. } = input { messages.clone() } else { Vec::new() }
+        };
         self.inputs.iter().flat_map(received).collect()
     }
 }
@@ -79,14 +84,21 @@ fn until(sides: &mut [&mut Side], mut done: impl FnMut(&[&mut Side]) -> bool) {
 
 /// What the loops have told so far, without the bytes.
 fn told(sides: &[&mut Side]) -> String {
-    let of = |side: &Side| side.inputs.iter().map(|input| format!("{input:?}").chars().take(80).collect()).collect::<Vec<String>>();
+    let of = |side: &Side| {
+        side.inputs
+            .iter()
+            .map(|input| format!("{input:?}").chars().take(80).collect())
+            .collect::<Vec<String>>()
+    };
     format!("{:?}", sides.iter().map(|side| of(side)).collect::<Vec<_>>())
 }
 
 fn reading(number: u64, size: usize) -> Message {
     let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
-    let run =
-        vec![Wish::Readings { guarantee: protocol::config::Guarantee::Agreed, readings: Readings::one(Bytes::from(vec![7; size]), 0) }];
+    let run = vec![Wish::Readings {
+        guarantee: protocol::config::Guarantee::Agreed,
+        readings: Readings::one(Bytes::from(vec![7; size]), 0),
+    }];
     Message::SequencerRequest(Requests { origin, first: Oseq(number), run })
 }
 
@@ -113,18 +125,29 @@ fn a_large_frame_comes_from_those_only_who_may_send_one() {
     for allowed in [true, false] {
         let (mut one, dialled, mut two, accepted) = pair(Limits::default());
         two.allows_large = allowed;
-        let messages = [Message::ViewSyncRequest { ask: 1 }, reading(1, 60_000), reading(2, 200_000), reading(3, 10)];
+        let messages = [
+            Message::ViewSyncRequest { ask: 1 },
+            reading(1, 60_000),
+            reading(2, 200_000),
+            reading(3, 10),
+        ];
         messages.iter().for_each(|message| one.links.send(dialled, message));
-        until(&mut [&mut one, &mut two], |sides| sides[1].messages().len() == 4 || sides[1].rejects > 0);
+        until(&mut [&mut one, &mut two], |sides| {
+            sides[1].messages().len() == 4 || sides[1].rejects > 0
+        });
         let down = Input::LinkDown { link: accepted, how: Down::Garbage };
-        assert_eq!((two.messages().len(), two.rejects, two.has(&down)), if allowed { (4, 0, false) } else { (2, 1, true) });
+        assert_eq!(
+            (two.messages().len(), two.rejects, two.has(&down)),
+            if allowed { (4, 0, false) } else { (2, 1, true) }
+        );
     }
 }
 
 #[test]
 fn of_all_frames_that_come_in_part_the_oldest_goes_when_they_are_too_much() {
     let mut side = Side::new(Limits { half_received: 250_000, ..Limits::default() });
-    let mut callers: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(side.address).unwrap()).collect();
+    let mut callers: Vec<TcpStream> =
+        (0..3).map(|_| TcpStream::connect(side.address).unwrap()).collect();
     let bytes = bytes_of(&reading(1, 1 << 20));
     for (n, caller) in callers.iter_mut().enumerate() {
         caller.write_all(&bytes_of(&Message::Leave)).unwrap();
@@ -135,7 +158,8 @@ fn of_all_frames_that_come_in_part_the_oldest_goes_when_they_are_too_much() {
         until(&mut [&mut side], |sides| Instant::now() > end || sides[0].rejects > 0);
     }
     until(&mut [&mut side], |sides| sides[0].rejects > 0);
-    let gone: Vec<&Input> = side.inputs.iter().filter(|input| matches!(input, Input::LinkDown { .. })).collect();
+    let gone: Vec<&Input> =
+        side.inputs.iter().filter(|input| matches!(input, Input::LinkDown { .. })).collect();
     assert_eq!(gone, [&Input::LinkDown { link: LinkId::accepted(0), how: Down::Garbage }]);
     assert_eq!(side.rejects, 1, "there is room for the others");
 }
@@ -147,12 +171,17 @@ fn frames_arrive_whole_and_in_order_and_a_hang_up_loses_none() {
     let sent: Vec<Message> = (1..=200).map(|number| reading(number, 100 * 1_024)).collect();
     sent.iter().for_each(|message| one.links.send(link, message));
     one.links.hang_up(link);
-    until(&mut [&mut one, &mut two], |sides| sides[1].has(&Input::LinkDown { link: accepted, how: Down::Closed }));
+    until(&mut [&mut one, &mut two], |sides| {
+        sides[1].has(&Input::LinkDown { link: accepted, how: Down::Closed })
+    });
     let received = two.messages();
     assert_eq!(received[0], Message::Leave);
     assert!(received[1..] == sent[..], "{} of {} arrived", received.len() - 1, sent.len());
     until(&mut [&mut one], |sides| sides[0].links.is_empty());
-    assert!(!one.inputs.iter().any(|input| matches!(input, Input::LinkDown { .. })), "who hangs up is not told of it");
+    assert!(
+        !one.inputs.iter().any(|input| matches!(input, Input::LinkDown { .. })),
+        "who hangs up is not told of it"
+    );
 }
 
 #[test]
@@ -163,7 +192,9 @@ fn a_fan_is_one_message_for_all() {
     one.links.dial(other, three.address);
     until(&mut [&mut one, &mut three], |sides| sides[1].accepted().is_some());
     one.links.fan(&[link, other, LinkId::dialled(99)], &reading(1, 10));
-    until(&mut [&mut one, &mut two, &mut three], |sides| sides[1..].iter().all(|side| side.messages() == [reading(1, 10)]));
+    until(&mut [&mut one, &mut two, &mut three], |sides| {
+        sides[1..].iter().all(|side| side.messages() == [reading(1, 10)])
+    });
 }
 
 #[test]
@@ -190,7 +221,10 @@ fn a_dead_end_is_told_after_what_it_still_said() {
     });
     let link = side.accepted().unwrap();
     let messages = vec![Message::Leave];
-    assert_eq!(side.inputs[1..], [Input::Received { link, messages }, Input::LinkDown { link, how: Down::Closed }]);
+    assert_eq!(
+        side.inputs[1..],
+        [Input::Received { link, messages }, Input::LinkDown { link, how: Down::Closed }]
+    );
 }
 
 #[test]
@@ -210,12 +244,19 @@ fn check_garbage(bytes: &[u8]) {
     let mut stranger = TcpStream::connect(side.address).unwrap();
     stranger.write_all(bytes).unwrap();
     until(&mut [&mut good, &mut side], |sides| {
-        sides[1].rejects == 1 && sides[1].inputs.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Garbage, .. }))
+        sides[1].rejects == 1
+            && sides[1]
+                .inputs
+                .iter()
+                .any(|input| matches!(input, Input::LinkDown { how: Down::Garbage, .. }))
     });
     // It is hung up on, whatever else it would say.
     stranger.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let mut answer = [0; 256];
-    until(&mut [&mut side], |_| !matches!(stranger.read(&mut answer), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    until(
+        &mut [&mut side],
+        |_| !matches!(stranger.read(&mut answer), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+    );
     // Nobody else notices.
     good.links.send(link, &reading(1, 10));
     until(&mut [&mut good, &mut side], |sides| sides[1].messages() == [reading(1, 10)]);
@@ -271,7 +312,9 @@ fn another_wire_version_is_told_which_one_is_spoken_here() {
     let mut answer = Vec::new();
     until(&mut [&mut side], |_| stranger.read_to_end(&mut answer).is_ok());
     cutter.push(&answer);
-    let Message::Rejected(rejected) = decode(&cutter.next().unwrap().unwrap()).unwrap() else { panic!("no refusal") };
+    let Message::Rejected(rejected) = decode(&cutter.next().unwrap().unwrap()).unwrap() else {
+        panic!("no refusal")
+    };
     assert!(matches!(rejected.reason, Reason::Version { .. }), "{rejected:?}");
 }
 
@@ -281,7 +324,8 @@ fn a_link_that_takes_nothing_is_backed_up_until_it_does() {
     let mut side = Side::new(limits);
     let deaf = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let link = LinkId::dialled(1);
-    side.links.dial(link, SocketAddrV4::new(Ipv4Addr::LOCALHOST, deaf.local_addr().unwrap().port()));
+    side.links
+        .dial(link, SocketAddrV4::new(Ipv4Addr::LOCALHOST, deaf.local_addr().unwrap().port()));
     let (mut reader, _) = deaf.accept().unwrap();
     until(&mut [&mut side], |sides| sides[0].accepted().is_some());
     let full = Input::Backlog { link, full: true };
@@ -301,7 +345,10 @@ fn a_link_that_takes_nothing_is_backed_up_until_it_does() {
         bytes.len()
     });
     until(&mut [&mut side], |_| counting.is_finished());
-    assert_eq!(counting.join().unwrap(), usize::try_from(sent).unwrap() * bytes_of(&reading(1, 16 << 10)).len());
+    assert_eq!(
+        counting.join().unwrap(),
+        usize::try_from(sent).unwrap() * bytes_of(&reading(1, 16 << 10)).len()
+    );
 }
 
 #[test]
@@ -337,7 +384,8 @@ fn who_connects_and_says_nothing_does_not_stay() {
 fn more_than_enough_is_too_many() {
     let limits = Limits { links: 4, ..Limits::default() };
     let mut side = Side::new(limits);
-    let strangers: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(side.address).unwrap()).collect();
+    let strangers: Vec<TcpStream> =
+        (0..10).map(|_| TcpStream::connect(side.address).unwrap()).collect();
     until(&mut [&mut side], |sides| sides[0].rejects == 6);
     assert_eq!(side.links.len(), 4);
     drop(strangers);

@@ -1,5 +1,5 @@
-//! Everything that needs sockets and processes, in one binary. Loopback and own network namespaces only; every port is the
-//! kernel's choice.
+//! Everything that needs sockets and processes, in one binary. Loopback and own network namespaces
+//! only; every port is the kernel's choice.
 
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails is a test that fails")]
 

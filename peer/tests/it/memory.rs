@@ -20,7 +20,17 @@ fn folder(bench: &Bench, id: &str) -> PathBuf {
 
 fn start(bench: &Bench, id: &str) -> Running {
     let data = folder(bench, id);
-    bench.start(id, &["--mode", "primary", "--bootstrap", "peer1,peer2,peer3", "--data-dir", data.to_str().unwrap()])
+    bench.start(
+        id,
+        &[
+            "--mode",
+            "primary",
+            "--bootstrap",
+            "peer1,peer2,peer3",
+            "--data-dir",
+            data.to_str().unwrap(),
+        ],
+    )
 }
 
 fn kill(mut running: Running) {
@@ -29,10 +39,16 @@ fn kill(mut running: Running) {
 }
 
 fn recover(bench: &Bench, flag: &str, folder: &Path) -> Option<i32> {
-    bench.command(&["recover", flag, "--data-dir", folder.to_str().unwrap()]).output().unwrap().status.code()
+    bench
+        .command(&["recover", flag, "--data-dir", folder.to_str().unwrap()])
+        .output()
+        .unwrap()
+        .status
+        .code()
 }
 
-/// Starts it over what is in its folder: it ends with that code, and names the file and the way out.
+/// Starts it over what is in its folder: it ends with that code, and names the file and the way
+/// out.
 #[track_caller]
 fn check_refused(bench: &Bench, id: &str, code: i32, words: &str) {
     let mut running = start(bench, id);
@@ -56,19 +72,27 @@ fn in_mode_primary_a_memory_that_cannot_be_read_founds_nothing() {
         fs::write(&memory, vec![0; usize::try_from(length).unwrap()]).unwrap();
         fs::remove_file(bench.path(&format!("{id}.jsonl"))).unwrap();
         check_refused(&bench, id, 65, "NUL bytes");
-        assert_eq!(recover(&bench, "--new-log", &folder(&bench, id)), Some(65), "not before it is clear what was forgotten");
+        assert_eq!(
+            recover(&bench, "--new-log", &folder(&bench, id)),
+            Some(65),
+            "not before it is clear what was forgotten"
+        );
         assert_eq!(recover(&bench, "--forgotten", &folder(&bench, id)), Some(0));
     }
     let group = GROUP.map(|id| start(&bench, id));
     until("all to say what they wait for", || {
-        group.iter().all(|one| one.log().contains("waiting for the group that it was in before it was restarted"))
+        group.iter().all(|one| {
+            one.log().contains("waiting for the group that it was in before it was restarted")
+        })
     });
     assert!(group.iter().all(|one| one.members() == 0), "who has forgotten founds nothing");
     let [one, two, three] = group;
     kill(one);
     assert_eq!(recover(&bench, "--new-log", &folder(&bench, "peer1")), Some(0));
     let one = start(&bench, "peer1");
-    until("one group, of the one that was told to", || [&one, &two, &three].iter().all(|one| one.members() == 3));
+    until("one group, of the one that was told to", || {
+        [&one, &two, &three].iter().all(|one| one.members() == 3)
+    });
 }
 
 #[test]
@@ -115,7 +139,11 @@ fn mode_primary_does_not_start_without_a_folder_that_keeps_its_memory() {
     File::create(folder(&bench, "peer1")).unwrap();
     let mut running = start(&bench, "peer1");
     assert_eq!(running.wait().code(), Some(69));
-    assert!(running.log().contains("in mode primary a peer must be able to store"), "{}", running.log());
+    assert!(
+        running.log().contains("in mode primary a peer must be able to store"),
+        "{}",
+        running.log()
+    );
 }
 
 #[test]
@@ -127,7 +155,11 @@ fn in_mode_available_a_bad_memory_is_put_aside_and_told() {
     let flags = ["--data-dir", data.to_str().unwrap()];
     let one = bench.start("peer1", &flags);
     until("it to be ready", || one.has(|note| matches!(note, Note::Ready)));
-    assert!(one.log().contains("14 NUL bytes") && one.log().contains("incarnation.unreadable"), "{}", one.log());
+    assert!(
+        one.log().contains("14 NUL bytes") && one.log().contains("incarnation.unreadable"),
+        "{}",
+        one.log()
+    );
     assert_eq!(fs::read(data.join("incarnation.unreadable")).unwrap(), [0; 14]);
     assert!(fs::read_to_string(&memory).unwrap().starts_with("peer-memory 2 "));
     kill(one);
@@ -142,12 +174,26 @@ fn a_generated_name_is_kept_in_the_data_folder() {
     let bench = Bench::new();
     let data = bench.path("data");
     let life = |turn: u32, more: &[&str]| {
-        let (events, log) = (bench.path(&format!("{turn}.jsonl")), bench.path(&format!("{turn}.log")));
+        let (events, log) =
+            (bench.path(&format!("{turn}.jsonl")), bench.path(&format!("{turn}.log")));
         let own = std::process::id().to_string();
         let mut command = bench.furnish(Command::new(PEER));
-        command.args(["run", "--address", "127.0.0.1", "--timing", "fast", "--sensor", "none", "--die-with", &own]).args(more);
+        command
+            .args([
+                "run",
+                "--address",
+                "127.0.0.1",
+                "--timing",
+                "fast",
+                "--sensor",
+                "none",
+                "--die-with",
+                &own,
+            ])
+            .args(more);
         command.args(["--data-dir", data.to_str().unwrap(), "--events", events.to_str().unwrap()]);
-        let child = command.stdin(Stdio::null()).stdout(File::create(&log).unwrap()).spawn().unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(File::create(&log).unwrap()).spawn().unwrap();
         let running = Running { child, events, log };
         until("it to be ready", || running.has(|note| matches!(note, Note::Ready)));
         let name = running.events().first().map(|event: &Event| event.p.to_string()).unwrap();
@@ -164,7 +210,8 @@ fn a_generated_name_is_kept_in_the_data_folder() {
     assert!(last == "kitchen" && !log.contains("was that of peer"), "{log}");
 }
 
-/// What a disk that hangs does to a process: `fsync` comes back when the file is gone that the environment names.
+/// What a disk that hangs does to a process: `fsync` comes back when the file is gone that the
+/// environment names.
 const HANGS: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -181,20 +228,33 @@ int fsync(int descriptor) {
 #[test]
 fn a_disk_that_hangs_holds_up_what_rests_on_it_and_nothing_else() {
     let bench = Bench::new();
-    let (source, library, hangs) = (bench.path("hangs.c"), bench.path("hangs.so"), bench.path("hangs"));
+    let (source, library, hangs) =
+        (bench.path("hangs.c"), bench.path("hangs.so"), bench.path("hangs"));
     fs::write(&source, HANGS).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").status();
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .status();
     assert!(built.unwrap().success(), "a linker is what Rust programs are built with, too");
     let folder = bench.path("data");
-    let flags = ["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", folder.to_str().unwrap()];
+    let flags =
+        ["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", folder.to_str().unwrap()];
     let mut command = Command::new(PEER);
     command.env("LD_PRELOAD", &library).env("HANGS_WHILE", &hangs);
     let mut one = bench.start_as(command, "peer1", &flags);
     until("it to be ready", || one.has(|note| matches!(note, Note::Ready)));
     fs::write(&hangs, "").unwrap();
-    let two = bench.start_as(Command::new(PEER), "peer2", &["--mode", "primary", "--bootstrap", "peer1,peer2"]);
-    // The group is founded, and that this peer has been in it has to be stored before it says anything more.
-    until("it to say what it waits for", || one.log().contains("The disk of the data folder has not stored"));
+    let two = bench.start_as(
+        Command::new(PEER),
+        "peer2",
+        &["--mode", "primary", "--bootstrap", "peer1,peer2"],
+    );
+    // The group is founded, and that this peer has been in it has to be stored before it says
+    // anything more.
+    until("it to say what it waits for", || {
+        one.log().contains("The disk of the data folder has not stored")
+    });
     assert!(bench.report("peer1").is_some(), "it can be asked");
     fs::remove_file(&hangs).unwrap();
     until("both to be in the group", || one.members() == 2 && two.members() == 2);

@@ -1,4 +1,5 @@
-//! The exposition, read as strictly as the text of OpenMetrics asks; by Prometheus' own tool; and by the dashboard that draws it.
+//! The exposition, read as strictly as the text of OpenMetrics asks; by Prometheus' own tool; and
+//! by the dashboard that draws it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -45,7 +46,9 @@ fn read(text: &str) -> BTreeMap<String, Family> {
         } else {
             assert!(!line.starts_with('#'), "{line}");
             let (head, value) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = head.split_once('{').map_or((head, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
+            let (name, labels) = head
+                .split_once('{')
+                .map_or((head, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
             let family = families.get_mut(&now).unwrap();
             let ends: &[&str] = match family.kind.as_str() {
                 "counter" => &["_total"],
@@ -63,12 +66,17 @@ fn read(text: &str) -> BTreeMap<String, Family> {
     }
     for (name, family) in &families {
         assert!(!family.help.is_empty() && !family.kind.is_empty(), "{name}");
-        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()), "{name}");
+        assert!(
+            name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()),
+            "{name}"
+        );
         if family.kind == "histogram" {
-            let buckets: Vec<_> = family.samples.iter().filter(|(sample, ..)| sample.ends_with("_bucket")).collect();
+            let buckets: Vec<_> =
+                family.samples.iter().filter(|(sample, ..)| sample.ends_with("_bucket")).collect();
             assert!(buckets.windows(2).all(|pair| pair[0].2 <= pair[1].2), "{name}: buckets fall");
             assert_eq!(buckets.last().unwrap().1["le"], "+Inf");
-            let count = family.samples.iter().find(|(sample, ..)| sample.ends_with("_count")).unwrap();
+            let count =
+                family.samples.iter().find(|(sample, ..)| sample.ends_with("_count")).unwrap();
             assert!((count.2 - buckets.last().unwrap().2).abs() < 0.5, "{name}");
         }
     }
@@ -80,22 +88,37 @@ fn labels_of(text: &str) -> BTreeMap<String, String> {
     let mut rest = text;
     while !rest.is_empty() {
         let (key, after) = rest.split_once("=\"").unwrap();
-        let end = after.char_indices().find(|(at, c)| *c == '"' && !after[..*at].ends_with('\\')).unwrap().0;
+        let end = after
+            .char_indices()
+            .find(|(at, c)| *c == '"' && !after[..*at].ends_with('\\'))
+            .unwrap()
+            .0;
         assert!(labels.insert(key.to_owned(), after[..end].to_owned()).is_none(), "{text}");
         rest = after[end + 1..].strip_prefix(',').unwrap_or(&after[end + 1..]);
     }
     labels
 }
 
-fn value(families: &BTreeMap<String, Family>, name: &str, label: Option<(&str, &str)>) -> Option<f64> {
-    let has = |labels: &BTreeMap<String, String>| label.is_none_or(|(key, value)| labels.get(key).is_some_and(|is| is == value));
-    families.values().flat_map(|family| &family.samples).find(|(sample, labels, _)| sample == name && has(labels)).map(|(.., value)| *value)
+fn value(
+    families: &BTreeMap<String, Family>,
+    name: &str,
+    label: Option<(&str, &str)>,
+) -> Option<f64> {
+    let has = |labels: &BTreeMap<String, String>| {
+        label.is_none_or(|(key, value)| labels.get(key).is_some_and(|is| is == value))
+    };
+    families
+        .values()
+        .flat_map(|family| &family.samples)
+        .find(|(sample, labels, _)| sample == name && has(labels))
+        .map(|(.., value)| *value)
 }
 
 #[test]
 fn metrics_say_what_is_so_and_leave_out_what_is_not_measured() {
     let bench = Bench::new();
-    let mut group = pair(&bench, &["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"]);
+    let mut group =
+        pair(&bench, &["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"]);
     let bases = [base(&group[0]), base(&group[1])];
     for n in 0..50 {
         // A foreign sensor has a name that nobody bounds; it is no label.
@@ -107,7 +130,12 @@ fn metrics_say_what_is_so_and_leave_out_what_is_not_measured() {
         let mut both = bases.iter().map(|base| {
             let answer = get(base, "/metrics");
             assert_eq!(answer.status, 200);
-            assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text; version=1.0.0"));
+            assert!(
+                answer
+                    .header("content-type")
+                    .unwrap()
+                    .starts_with("application/openmetrics-text; version=1.0.0")
+            );
             assert!(!answer.body.contains("strange"), "{}", answer.body);
             read(&answer.body)
         });
@@ -117,7 +145,10 @@ fn metrics_say_what_is_so_and_leave_out_what_is_not_measured() {
         }
         leader.contains_key("sensor_peers_member_rtt_seconds")
     });
-    assert!(!other.contains_key("sensor_peers_member_rtt_seconds"), "only a leader measures; unmeasured is not zero");
+    assert!(
+        !other.contains_key("sensor_peers_member_rtt_seconds"),
+        "only a leader measures; unmeasured is not zero"
+    );
     for one in [&leader, &other] {
         assert_eq!(value(one, "sensor_peers_view_members", None), Some(2.0));
         assert_eq!(value(one, "sensor_peers_blocked", None), Some(0.0));
@@ -140,7 +171,16 @@ fn metrics_say_what_is_so_and_leave_out_what_is_not_measured() {
 fn pair_that_keeps(bench: &Bench) -> [Running; 2] {
     let group = ["peer1", "peer2"].map(|id| {
         let data = bench.path(&format!("{id}.data"));
-        let flags = ["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms", "--data-dir", data.to_str().unwrap()];
+        let flags = [
+            "--http",
+            "127.0.0.1:0",
+            "--sensor",
+            "synthetic",
+            "--interval",
+            "50ms",
+            "--data-dir",
+            data.to_str().unwrap(),
+        ];
         bench.start(id, &flags)
     });
     until("the two to be one group", || group.iter().all(|one| one.members() == 2));
@@ -152,16 +192,29 @@ fn what_waits_is_told_by_queue_and_so_is_how_long_the_disk_takes() {
     let bench = Bench::new();
     let mut group = pair_that_keeps(&bench);
     let names = |families: &BTreeMap<String, Family>| -> BTreeSet<String> {
-        families["sensor_peers_queue_bytes"].samples.iter().map(|(_, labels, _)| labels["queue"].clone()).collect()
+        families["sensor_peers_queue_bytes"]
+            .samples
+            .iter()
+            .map(|(_, labels, _)| labels["queue"].clone())
+            .collect()
     };
     let bases = [base(&group[0]), base(&group[1])];
     let families = read(&get(&bases[0], "/metrics").body);
-    assert_eq!(names(&families), ["clients", "events", "links", "log", "publish", "sinks"].map(ToOwned::to_owned).into());
-    let syncs = |families: &BTreeMap<String, Family>| value(families, "sensor_peers_disk_sync_seconds_count", None).unwrap();
+    assert_eq!(
+        names(&families),
+        ["clients", "events", "links", "log", "publish", "sinks"].map(ToOwned::to_owned).into()
+    );
+    let syncs = |families: &BTreeMap<String, Family>| {
+        value(families, "sensor_peers_disk_sync_seconds_count", None).unwrap()
+    };
     let before = syncs(&families);
     assert!(before > 0.0, "the memory was stored at the start");
-    Talk::with(&bench, "peer1").ask(&json!({"id": 1, "do": "publish", "payload": "once", "token": "t"}));
-    assert!(syncs(&read(&get(&bases[0], "/metrics").body)) > before, "a token is synced before its reading is published");
+    Talk::with(&bench, "peer1")
+        .ask(&json!({"id": 1, "do": "publish", "payload": "once", "token": "t"}));
+    assert!(
+        syncs(&read(&get(&bases[0], "/metrics").body)) > before,
+        "a token is synced before its reading is published"
+    );
     // A leader that stands still leaves the readings of the other one without a place.
     let leader = bench.report("peer1").unwrap().status.leader.unwrap();
     let (leads, follows) = if leader.as_str() == "peer1" { (0, 1) } else { (1, 0) };
@@ -169,10 +222,17 @@ fn what_waits_is_told_by_queue_and_so_is_how_long_the_disk_takes() {
     let mut talk = Talk::with(&bench, ["peer1", "peer2"][follows]);
     talk.ask(&json!({"id": 1, "do": "publish", "payload": "x".repeat(50_000)}));
     let families = read(&get(&bases[follows], "/metrics").body);
-    assert!(value(&families, "sensor_peers_queue_bytes", Some(("queue", "publish"))) >= Some(50_000.0), "{families:?}");
+    assert!(
+        value(&families, "sensor_peers_queue_bytes", Some(("queue", "publish"))) >= Some(50_000.0),
+        "{families:?}"
+    );
     group[leads].signal(Signal::SIGCONT);
     until("it to have its place", || {
-        value(&read(&get(&bases[follows], "/metrics").body), "sensor_peers_queue_bytes", Some(("queue", "publish"))) < Some(50_000.0)
+        value(
+            &read(&get(&bases[follows], "/metrics").body),
+            "sensor_peers_queue_bytes",
+            Some(("queue", "publish")),
+        ) < Some(50_000.0)
     });
     until("the two to be one group", || group.iter().all(|one| one.members() == 2));
     assert_whole(&bench, &mut group);
@@ -185,7 +245,12 @@ fn what_waits_is_told_by_queue_and_so_is_how_long_the_disk_takes() {
 
 #[test]
 fn prometheus_own_tool_has_nothing_to_say() {
-    let there = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let there = Command::new("promtool")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     if !there {
         eprintln!("NOT RUN: there is no promtool on this machine (apt-get install prometheus)");
         return;
@@ -193,16 +258,25 @@ fn prometheus_own_tool_has_nothing_to_say() {
     let bench = Bench::new();
     let group = pair_that_keeps(&bench);
     let text = get(&base(&group[0]), "/metrics").body;
-    // The tool reads the older text, in which a counter's family is named like its sample, and which knows neither units nor
-    // the kind `info`.
+    // The tool reads the older text, in which a counter's family is named like its sample, and
+    // which knows neither units nor the kind `info`.
     let mut older = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("# UNIT") && !line.starts_with("# EOF")) {
-        let kind = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap_or_default().to_owned();
+    for line in
+        text.lines().filter(|line| !line.starts_with("# UNIT") && !line.starts_with("# EOF"))
+    {
+        let kind = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")))
+                .unwrap_or_default()
+                .to_owned()
+        };
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         let line = match words[..] {
             ["#", what, name, rest] => match kind(name).as_str() {
                 "counter" => format!("# {what} {name}_total {rest}"),
-                "info" => format!("# {what} {name}_info {}", if what == "TYPE" { "gauge" } else { rest }),
+                "info" => {
+                    format!("# {what} {name}_info {}", if what == "TYPE" { "gauge" } else { rest })
+                }
                 _ => line.to_owned(),
             },
             _ => line.to_owned(),
@@ -234,7 +308,11 @@ fn the_dashboard_and_the_docs_name_what_is_exported() {
             let families = read(&get(&at, "/metrics").body);
             for (name, family) in &families {
                 // What has not happened yet has no sample, and is exported all the same.
-                exported.insert(if family.kind == "counter" { format!("{name}_total") } else { name.clone() });
+                exported.insert(if family.kind == "counter" {
+                    format!("{name}_total")
+                } else {
+                    name.clone()
+                });
                 exported.extend(family.samples.iter().map(|(sample, ..)| sample.clone()));
             }
             families.contains_key("sensor_peers_sensor_up")
@@ -256,12 +334,21 @@ fn the_dashboard_and_the_docs_name_what_is_exported() {
         .iter()
         .flat_map(|panel| panel["targets"].as_array().unwrap())
         .map(|target| target["expr"].as_str().unwrap())
-        .chain(parsed["annotations"]["list"].as_array().unwrap().iter().map(|one| one["expr"].as_str().unwrap()))
+        .chain(
+            parsed["annotations"]["list"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["expr"].as_str().unwrap()),
+        )
         .collect();
     assert!(expressions.len() > 10);
     let names = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        words.filter(|word| word.starts_with("sensor_peers_") || word.starts_with("process_")).map(ToOwned::to_owned).collect()
+        words
+            .filter(|word| word.starts_with("sensor_peers_") || word.starts_with("process_"))
+            .map(ToOwned::to_owned)
+            .collect()
     };
     let drawn = names(&expressions.join(" "));
     let unknown: Vec<&String> = drawn.difference(&exported).collect();
@@ -270,7 +357,10 @@ fn the_dashboard_and_the_docs_name_what_is_exported() {
     let told = names(&docs);
     let unknown: Vec<&String> = told.difference(&exported).collect();
     assert!(unknown.is_empty(), "the docs name what is not exported: {unknown:?}");
-    let families = exported.iter().filter(|name| !["_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end)));
-    let untold: Vec<&String> = families.filter(|name| *name != "sensor_peers" && !told.contains(*name)).collect();
+    let families = exported
+        .iter()
+        .filter(|name| !["_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end)));
+    let untold: Vec<&String> =
+        families.filter(|name| *name != "sensor_peers" && !told.contains(*name)).collect();
     assert!(untold.is_empty(), "the docs do not name {untold:?}");
 }

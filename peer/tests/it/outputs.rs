@@ -1,4 +1,5 @@
-//! Outputs that nobody reads, that are full, or that are closed: the peer goes on, answers, and ends when it is asked to.
+//! Outputs that nobody reads, that are full, or that are closed: the peer goes on, answers, and
+//! ends when it is asked to.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -23,13 +24,18 @@ impl Drop for Guarded {
 
 /// How a peer is started that reads lines, without an event file of the bench's own.
 fn listening(bench: &Bench, flags: &[&str]) -> Command {
-    let mut command = bench.command(&["run", "--id", "peer1", "--address", "127.0.0.1", "--timing", "fast"]);
+    let mut command =
+        bench.command(&["run", "--id", "peer1", "--address", "127.0.0.1", "--timing", "fast"]);
     command.args(["--die-with", &std::process::id().to_string()]).args(flags).stdin(Stdio::piped());
     command
 }
 
 fn ask_to_leave(child: &Child) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
 }
 
 fn report_of(bench: &Bench, name: &str) -> Option<OutputReport> {
@@ -56,19 +62,27 @@ fn a_log_that_nobody_reads_holds_up_nothing_and_says_what_it_lacks() {
         let mut command = listening(&bench, &["--sensor", "stdin", "--log-level", "debug"]);
         Guarded(command.stdout(writer).stderr(Stdio::null()).spawn().unwrap())
     };
-    until("it to lead", || bench.report("peer1").is_some_and(|report| report.status.role == "leader"));
+    until("it to lead", || {
+        bench.report("peer1").is_some_and(|report| report.status.role == "leader")
+    });
     let delivered = publish_until_dropped(&bench, &mut one.0, "standard output");
     assert!(delivered > 1_000, "it delivers although nobody reads its log: {delivered}");
     let text = bench.command(&["status", "--id", "peer1"]).output().unwrap();
     assert!(String::from_utf8(text.stdout).unwrap().contains("Output standard output:"));
     // Read again, it goes on, and says what is missing where it is missing.
     let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains(" WARN ") && line.contains("lines were dropped while nobody read this output")));
+    assert!(lines.any(|line| line.contains(" WARN ")
+        && line.contains("lines were dropped while nobody read this output")));
     let rest = std::thread::spawn(move || lines.last());
-    until("nothing to wait any more", || report_of(&bench, "standard output").is_none_or(|output| output.waiting_lines == 0));
+    until("nothing to wait any more", || {
+        report_of(&bench, "standard output").is_none_or(|output| output.waiting_lines == 0)
+    });
     ask_to_leave(&one.0);
     assert!(one.0.wait().unwrap().success());
-    assert!(rest.join().unwrap().is_some_and(|last| last.contains("left the group")), "the last line is there, too");
+    assert!(
+        rest.join().unwrap().is_some_and(|last| last.contains("left the group")),
+        "the last line is there, too"
+    );
 }
 
 #[test]
@@ -76,13 +90,17 @@ fn a_peer_whose_outputs_are_all_stuck_ends_when_it_is_asked_to() {
     let bench = Bench::new();
     let events = bench.path("events");
     let inputs = bench.path("inputs");
-    [&events, &inputs].iter().for_each(|path| nix::unistd::mkfifo(path.as_path(), Mode::S_IRWXU).unwrap());
+    [&events, &inputs]
+        .iter()
+        .for_each(|path| nix::unistd::mkfifo(path.as_path(), Mode::S_IRWXU).unwrap());
     let (_reader, writer) = std::io::pipe().unwrap();
     let files = ["--events", events.to_str().unwrap(), "--inputs", inputs.to_str().unwrap()];
     let mut command = listening(&bench, &[&["--sensor", "stdin"], &files[..]].concat());
     let error = writer.try_clone().unwrap();
     let mut one = Guarded(command.stdout(writer).stderr(error).spawn().unwrap());
-    until("it to lead", || bench.report("peer1").is_some_and(|report| report.status.role == "leader"));
+    until("it to lead", || {
+        bench.report("peer1").is_some_and(|report| report.status.role == "leader")
+    });
     let _delivered = publish_until_dropped(&bench, &mut one.0, "--events");
     ask_to_leave(&one.0);
     let mut status = None;
@@ -98,9 +116,12 @@ fn events_that_nobody_read_for_a_while_are_missing_by_number_and_by_word() {
     let bench = Bench::new();
     let events = bench.path("events");
     nix::unistd::mkfifo(&events, Mode::S_IRWXU).unwrap();
-    let mut command = listening(&bench, &["--sensor", "stdin", "--events", events.to_str().unwrap()]);
+    let mut command =
+        listening(&bench, &["--sensor", "stdin", "--events", events.to_str().unwrap()]);
     let mut one = Guarded(command.stdout(Stdio::null()).spawn().unwrap());
-    until("it to lead", || bench.report("peer1").is_some_and(|report| report.status.role == "leader"));
+    until("it to lead", || {
+        bench.report("peer1").is_some_and(|report| report.status.role == "leader")
+    });
     publish_until_dropped(&bench, &mut one.0, "--events");
     let pipe = std::fs::File::open(&events).unwrap();
     let (mut last, mut missing, mut told) = (0, 0, None);
@@ -123,7 +144,9 @@ fn a_reader_that_goes_away_ends_no_peer() {
     let mut one = Guarded(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     let mut first = [0; 40];
     one.0.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    until("lines to be dropped", || report_of(&bench, "standard output").is_some_and(|output| output.dropped_lines > 10));
+    until("lines to be dropped", || {
+        report_of(&bench, "standard output").is_some_and(|output| output.dropped_lines > 10)
+    });
     let count = || bench.report("peer1").unwrap().deliveries.count;
     let before = count();
     until("it to go on", || count() > before + 10);
@@ -135,8 +158,12 @@ fn a_reader_that_goes_away_ends_no_peer() {
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let bench = Bench::new();
     let _one = bench.start("peer1", &[]);
-    until("it to lead", || bench.report("peer1").is_some_and(|report| report.status.role == "leader"));
-    for flags in [&["status"][..], &["status", "--json"], &["--help"], &["run", "--help"], &["--version"]] {
+    until("it to lead", || {
+        bench.report("peer1").is_some_and(|report| report.status.role == "leader")
+    });
+    for flags in
+        [&["status"][..], &["status", "--json"], &["--help"], &["run", "--help"], &["--version"]]
+    {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = bench.command(flags).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(UNSAID.into()), "{flags:?}: {output:?}");

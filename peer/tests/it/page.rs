@@ -63,7 +63,8 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     let mut group = [
         bench.start("peer1", &["--http", "127.0.0.1:0", "--config", &bme, "--cluster", "home"]),
         bench.start("peer2", &["--cluster", "home", "--config", &pump]),
-        bench.start("peer3", &["--cluster", "home", "--sensor", "synthetic", "--interval", "300ms"]),
+        bench
+            .start("peer3", &["--cluster", "home", "--sensor", "synthetic", "--interval", "300ms"]),
     ];
     until("the three to be one group", || group.iter().all(|one| one.members() == 3));
     let leader = bench.report("peer1").unwrap().status.leader.unwrap().to_string();
@@ -77,14 +78,22 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     assert_eq!(browser.eval(&fact("leader")), json!(leader));
     // The leader measures; a member asks it.
     browser.until("document.querySelectorAll('#ring .rtt').length === 2");
-    browser.until("document.getElementById('say').textContent.includes('The group of 3 can lose any 2 and go on.')");
-    browser.until("[...document.querySelectorAll('#values .name')].some(name => name.textContent === 'peer1.bme280')");
     browser.until(
-        "[...document.querySelectorAll('#values tr')].some(row => row.innerText.includes('celsius') && row.innerText.includes('°C'))",
+        "document.getElementById('say').textContent.includes('The group of 3 can lose \
+                   any 2 and go on.')",
+    );
+    browser.until(
+        "[...document.querySelectorAll('#values .name')].some(name => name.textContent \
+                   === 'peer1.bme280')",
+    );
+    browser.until(
+        "[...document.querySelectorAll('#values tr')].some(row => \
+         row.innerText.includes('celsius') && row.innerText.includes('°C'))",
     );
     // Nobody could guess the unit of this one; its peer has told it.
     browser.until(
-        "[...document.querySelectorAll('#values tr')].some(row => row.innerText.includes('moisture') && row.innerText.includes('%'))",
+        "[...document.querySelectorAll('#values tr')].some(row => \
+         row.innerText.includes('moisture') && row.innerText.includes('%'))",
     );
     browser.until("document.querySelectorAll('#charts figure').length >= 3");
     browser.until("document.querySelector('#events').innerText.includes('leads from now on')");
@@ -92,31 +101,58 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     // What strangers say is text.
     let evil = "<img src=x onerror=\"window.hurt=1\">";
     Talk::with(&bench, "peer2").publish(evil);
-    Talk::with(&bench, "peer2").publish("DATA|<script>window.hurt=1</script>|now|<b>bold</b>=<i>1</i>");
-    browser.until(&format!("[...document.querySelectorAll('#values .val')].some(value => value.textContent === {})", json!(evil)));
-    browser.until("[...document.querySelectorAll('#values .name')].some(name => name.textContent === '<script>window.hurt=1</script>')");
-    assert_eq!(browser.eval("document.querySelectorAll('main img, main script, main i[src], #values b').length"), json!(0));
+    Talk::with(&bench, "peer2")
+        .publish("DATA|<script>window.hurt=1</script>|now|<b>bold</b>=<i>1</i>");
+    browser.until(&format!(
+        "[...document.querySelectorAll('#values .val')].some(value => value.textContent === {})",
+        json!(evil)
+    ));
+    browser.until(
+        "[...document.querySelectorAll('#values .name')].some(name => name.textContent \
+                   === '<script>window.hurt=1</script>')",
+    );
+    assert_eq!(
+        browser.eval(
+            "document.querySelectorAll('main img, main script, main i[src], #values b').length"
+        ),
+        json!(0)
+    );
     assert_eq!(browser.eval("window.hurt === undefined"), json!(true));
 
     // A sensor that is silent for three times its interval is late, in words.
-    browser.until("[...document.querySelectorAll('#values tbody.late')].some(body => body.innerText.includes('peer2.pump') && body.innerText.includes('late'))");
+    browser.until(
+        "[...document.querySelectorAll('#values tbody.late')].some(body => \
+                   body.innerText.includes('peer2.pump') && body.innerText.includes('late'))",
+    );
 
-    for (name, width, theme) in [("page-light.png", 1280, "light"), ("page-dark.png", 1280, "dark"), ("page-phone.png", 360, "light")] {
+    for (name, width, theme) in [
+        ("page-light.png", 1280, "light"),
+        ("page-dark.png", 1280, "dark"),
+        ("page-phone.png", 360, "light"),
+    ] {
         browser.look(width, 900, theme);
-        let frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))";
+        let frames =
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))";
         browser.eval(frames);
         let ground = browser.eval("getComputedStyle(document.body).backgroundColor");
         assert_eq!(ground == json!("rgb(14, 19, 23)"), theme == "dark", "{ground}");
-        let wide = browser.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        let wide = browser
+            .eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(wide, json!(0), "{name} scrolls sideways");
-        browser.until("[...document.querySelectorAll('#charts svg')].every(svg => svg.getBoundingClientRect().right <= innerWidth && svg.viewBox.baseVal.width <= innerWidth)");
+        browser.until(
+            "[...document.querySelectorAll('#charts svg')].every(svg => \
+                       svg.getBoundingClientRect().right <= innerWidth && \
+                       svg.viewBox.baseVal.width <= innerWidth)",
+        );
         assert!(browser.picture(name).len() > 10_000);
     }
     browser.look(1280, 900, "light");
 
     // The leader dies. The page notes the moment at which it shows another one.
     let watch = format!(
-        "window.shown = new Promise(done => {{ const look = () => {{ const now = {}; if (now !== {} && now !== 'nobody') done([now, Date.now()]); else requestAnimationFrame(look); }}; look(); }}); 0",
+        "window.shown = new Promise(done => {{ const look = () => {{ const now = {}; if (now !== \
+         {} && now !== 'nobody') done([now, Date.now()]); else requestAnimationFrame(look); }}; \
+         look(); }}); 0",
         fact("leader"),
         json!(leader)
     );
@@ -131,7 +167,10 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     assert!(took < Duration::from_secs(3), "{took:?}");
     browser.until("document.querySelectorAll('#ring .disc').length === 2");
     browser.until("document.querySelector('#events').innerText.includes('went on without')");
-    browser.until("[...document.querySelectorAll('#charts .moment')].some(line => line.getAttribute('aria-label').includes('leads'))");
+    browser.until(
+        "[...document.querySelectorAll('#charts .moment')].some(line => \
+                   line.getAttribute('aria-label').includes('leads'))",
+    );
     browser.eval("document.querySelector('#charts .moment').focus()");
     browser.until("document.getElementById('mark').textContent.includes('view ')");
     browser.picture("page-after.png");
@@ -140,18 +179,23 @@ fn three_peers_are_drawn_and_a_new_leader_is_shown_at_once() {
     let before = browser.eval("document.querySelectorAll('#values tbody').length");
     browser.call("Page.reload", json!({}));
     browser.until(&format!(
-        "document.querySelectorAll('#values tbody').length === {before} && document.querySelectorAll('#charts .moment').length > 0"
+        "document.querySelectorAll('#values tbody').length === {before} && \
+         document.querySelectorAll('#charts .moment').length > 0"
     ));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 
     // The peer goes, and comes back; so does the page.
     group[0].signal(Signal::SIGKILL);
     group[0].wait();
-    browser.until("document.getElementById('verdict').className === 'wrong' && document.getElementById('say').textContent.includes('does not answer')");
+    browser.until(
+        "document.getElementById('verdict').className === 'wrong' && \
+                   document.getElementById('say').textContent.includes('does not answer')",
+    );
     let at = base.rsplit_once("//").unwrap().1.to_owned();
     group[0] = bench.start("peer1", &["--http", &at, "--config", &bme, "--cluster", "home"]);
     browser.until(
-        "document.getElementById('verdict').className === 'well' || document.getElementById('say').textContent.startsWith('Going on')",
+        "document.getElementById('verdict').className === 'well' || \
+         document.getElementById('say').textContent.startsWith('Going on')",
     );
 }
 
@@ -162,7 +206,8 @@ fn with_a_token_the_page_is_for_those_who_have_it() {
     let path = bench.path("token");
     fs::write(&path, "0123456789abcdef").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let mut group = [bench.start("peer1", &["--http", "127.0.0.1:0", "--http-token-file", path.to_str().unwrap()])];
+    let mut group = [bench
+        .start("peer1", &["--http", "127.0.0.1:0", "--http-token-file", path.to_str().unwrap()])];
     let base = base(&group[0]);
     browser.go(&format!("{base}/"));
     browser.until("document.body.innerText.includes('show the token of this peer')");
@@ -184,8 +229,14 @@ fn forty_members_and_two_hundred_sensors_are_no_burden() {
     let mut talk = Talk::with(&bench, "peer1");
     for round in 0..20 {
         for sensor in 0..200 {
-            let payload = format!("DATA|room{sensor}.meter|now|celsius={}|percent={}", 20 + (sensor + round) % 7, round);
-            talk.say(&json!({"id": sensor, "do": "publish", "payload": payload, "wait": "accepted"}));
+            let payload = format!(
+                "DATA|room{sensor}.meter|now|celsius={}|percent={}",
+                20 + (sensor + round) % 7,
+                round
+            );
+            talk.say(
+                &json!({"id": sensor, "do": "publish", "payload": payload, "wait": "accepted"}),
+            );
         }
         (0..200).for_each(|_| drop(talk.hear()));
     }
@@ -213,15 +264,26 @@ fn forty_members_and_two_hundred_sensors_are_no_burden() {
     browser.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
     browser.go(&format!("{base}/"));
     browser.until("document.querySelectorAll('#values tbody').length === 200");
-    browser.until("document.querySelectorAll('#ring .disc').length === 40 && document.querySelectorAll('#members tbody tr').length === 40");
+    browser.until(
+        "document.querySelectorAll('#ring .disc').length === 40 && \
+                   document.querySelectorAll('#members tbody tr').length === 40",
+    );
     let busy = browser.eval(
-        "new Promise(done => { let worst = 0, last = performance.now(), end = last + 3000; const step = () => { const now = performance.now(); worst = Math.max(worst, now - last); last = now; if (now < end) requestAnimationFrame(step); else done(worst); }; requestAnimationFrame(step); })",
+        "new Promise(done => { let worst = 0, last = performance.now(), end = last + 3000; const \
+         step = () => { const now = performance.now(); worst = Math.max(worst, now - last); last = \
+         now; if (now < end) requestAnimationFrame(step); else done(worst); }; \
+         requestAnimationFrame(step); })",
     );
     eprintln!("the longest frame with 200 sensors: {busy} ms");
     assert!(busy.as_f64().unwrap() < 1_000.0, "{busy}");
     browser.picture("page-forty.png");
     browser.until("document.getElementById('more').hidden === false");
-    browser.eval("document.getElementById('find').value = 'room77.'; document.getElementById('find').dispatchEvent(new Event('input'))");
-    browser.until("[...document.querySelectorAll('#values tbody')].filter(body => !body.hidden).length === 1");
+    browser.eval(
+        "document.getElementById('find').value = 'room77.'; \
+                  document.getElementById('find').dispatchEvent(new Event('input'))",
+    );
+    browser.until(
+        "[...document.querySelectorAll('#values tbody')].filter(body => !body.hidden).length === 1",
+    );
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -1,4 +1,5 @@
-//! Mode `primary` as a user meets it: who is blocked says so, refuses what it cannot keep, and can be told to start afresh.
+//! Mode `primary` as a user meets it: who is blocked says so, refuses what it cannot keep, and can
+//! be told to start afresh.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -22,7 +23,15 @@ fn inputs(bench: &Bench, id: &str) -> PathBuf {
 fn start(bench: &Bench, id: &str) -> Running {
     let (data, inputs) = (data(bench, id), inputs(bench, id));
     let files = ["--data-dir", data.to_str().unwrap(), "--inputs", inputs.to_str().unwrap()];
-    bench.start(id, &[["--mode", "primary", "--bootstrap", "peer1,peer2,peer3"].as_slice(), &["--sensor", "stdin"], &files].concat())
+    bench.start(
+        id,
+        &[
+            ["--mode", "primary", "--bootstrap", "peer1,peer2,peer3"].as_slice(),
+            &["--sensor", "stdin"],
+            &files,
+        ]
+        .concat(),
+    )
 }
 
 fn founded(bench: &Bench) -> [Running; 3] {
@@ -43,12 +52,22 @@ fn who_is_blocked_says_why_and_accounts_for_what_it_refuses() {
     let report = bench.report("peer1").unwrap();
     let why = report.status.blocked.clone().unwrap();
     assert!(why.contains("1 of the 3 members"), "{why}");
-    assert!(report.to_string().contains("mode: primary") && report.to_string().contains(&format!("Blocked: {why}")), "{report}");
-    let refused = one.events().iter().filter(|event| matches!(event.note, Note::Refused { why: Refusal::NoQuorum, .. })).count();
+    assert!(
+        report.to_string().contains("mode: primary")
+            && report.to_string().contains(&format!("Blocked: {why}")),
+        "{report}"
+    );
+    let refused = one
+        .events()
+        .iter()
+        .filter(|event| matches!(event.note, Note::Refused { why: Refusal::NoQuorum, .. }))
+        .count();
     assert_eq!(refused, 100, "each of them is accounted for");
     assert!(one.log().matches("A reading was refused").count() <= 7, "and few of them are told");
     [&two, &three].iter().for_each(|paused| paused.signal(Signal::SIGCONT));
-    until("it to go on", || bench.report("peer1").is_some_and(|report| report.status.leader.is_some()));
+    until("it to go on", || {
+        bench.report("peer1").is_some_and(|report| report.status.leader.is_some())
+    });
     writeln!(stdin, "at last").unwrap();
     until("a reading to be handed over", || two.has(|note| matches!(note, Note::Deliver { .. })));
     assert!(one.log().contains("taken again; 100 were refused"), "{}", one.log());
@@ -70,14 +89,26 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
     }
     // All have forgotten the log: nobody founds a second one by itself.
     let mut forgetful = start(&bench, "peer1");
-    until("it to say what it waits for", || forgetful.log().contains("waiting for the group that it was in before it was restarted"));
-    // It may never be let in: what it is given meanwhile is refused and counted, not taken and lost.
+    until("it to say what it waits for", || {
+        forgetful.log().contains("waiting for the group that it was in before it was restarted")
+    });
+    // It may never be let in: what it is given meanwhile is refused and counted, not taken and
+    // lost.
     let mut stdin = forgetful.child.stdin.take().unwrap();
     (0..10).for_each(|number| writeln!(stdin, "{number}").unwrap());
     until("all to be refused", || bench.report("peer1").unwrap().refused == 10);
-    assert!(forgetful.log().contains("A reading was refused: this peer reaches no quorum"), "{}", forgetful.log());
+    assert!(
+        forgetful.log().contains("A reading was refused: this peer reaches no quorum"),
+        "{}",
+        forgetful.log()
+    );
     let folder = data(&bench, "peer1");
-    let recover = || bench.command(&["recover", "--new-log", "--data-dir", folder.to_str().unwrap()]).output().unwrap();
+    let recover = || {
+        bench
+            .command(&["recover", "--new-log", "--data-dir", folder.to_str().unwrap()])
+            .output()
+            .unwrap()
+    };
     assert_eq!(recover().status.code(), Some(69), "its peer runs");
     forgetful.signal(Signal::SIGTERM);
     assert!(forgetful.wait().success());
@@ -85,10 +116,14 @@ fn a_group_that_is_lost_for_good_is_given_up_by_its_operator() {
     assert_eq!(marked.status.code(), Some(0));
     assert!(String::from_utf8(marked.stdout).unwrap().contains("NEW LOG"));
     let mut founder = start(&bench, "peer1");
-    until("it to lead alone", || bench.report("peer1").is_some_and(|report| report.status.role == "leader"));
+    until("it to lead alone", || {
+        bench.report("peer1").is_some_and(|report| report.status.role == "leader")
+    });
     assert!(founder.log().contains("RECOVERY: "), "{}", founder.log());
     let others = ["peer2", "peer3"].map(|id| start(&bench, id));
-    until("the others to join", || bench.report("peer1").is_some_and(|report| report.status.members.len() == 3));
+    until("the others to join", || {
+        bench.report("peer1").is_some_and(|report| report.status.members.len() == 3)
+    });
     drop(others);
     // The mark has served its purpose: from now on it is a member of a group like any other.
     founder.signal(Signal::SIGKILL);

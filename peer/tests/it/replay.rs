@@ -22,7 +22,14 @@ struct Recorded {
 impl Recorded {
     fn start(bench: &Bench, id: &str) -> Self {
         let (inputs, data) = (bench.path(&format!("{id}.bin")), bench.path(&format!("{id}.data")));
-        let flags = ["--inputs", inputs.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), "--sensor", "stdin"];
+        let flags = [
+            "--inputs",
+            inputs.to_str().unwrap(),
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--sensor",
+            "stdin",
+        ];
         let mut running = bench.start(id, &flags);
         let stdin = running.child.stdin.take().unwrap();
         Self { running, stdin, inputs }
@@ -33,7 +40,8 @@ impl Recorded {
     }
 }
 
-/// The facts that a recording tells, each with how many inputs the node had been given by then; a list for each life.
+/// The facts that a recording tells, each with how many inputs the node had been given by then; a
+/// list for each life.
 fn retold(inputs: &Path) -> Vec<Vec<(u64, Value)>> {
     let mut reader = Reader::open(inputs).unwrap();
     let mut twin: Option<Twin> = None;
@@ -51,16 +59,20 @@ fn retold(inputs: &Path) -> Vec<Vec<(u64, Value)>> {
                 twin.give(at, input).iter().flat_map(|output| twin.notes_of(output)).collect()
             }
         };
-        lives.last_mut().unwrap().extend(notes.iter().map(|note| (given, serde_json::to_value(note).unwrap())));
+        lives
+            .last_mut()
+            .unwrap()
+            .extend(notes.iter().map(|note| (given, serde_json::to_value(note).unwrap())));
     }
     lives
 }
 
-/// A recording tells what the events told, life by life. Whoever is killed may have lived to be given one more input than
-/// it lived to speak of.
+/// A recording tells what the events told, life by life. Whoever is killed may have lived to be
+/// given one more input than it lived to speak of.
 #[track_caller]
 pub(crate) fn check_retold(events: &[Event], inputs: &Path) {
-    let facts: Vec<Value> = events.iter().map(|event| serde_json::to_value(&event.note).unwrap()).collect();
+    let facts: Vec<Value> =
+        events.iter().map(|event| serde_json::to_value(&event.note).unwrap()).collect();
     let told: Vec<&[Value]> = facts.chunk_by(|_, next| next["ev"] != "start").collect();
     let retold = retold(inputs);
     assert_eq!(told.len(), retold.len(), "lives");
@@ -71,7 +83,10 @@ pub(crate) fn check_retold(events: &[Event], inputs: &Path) {
         let last = retold.last().unwrap().0;
         let unsaid = &retold[told.len()..];
         assert!(unsaid.iter().all(|(given, _)| *given == last), "{unsaid:?}");
-        assert!(unsaid.is_empty() || told.last().unwrap()["ev"] != "stop", "an orderly end leaves nothing unsaid");
+        assert!(
+            unsaid.is_empty() || told.last().unwrap()["ev"] != "stop",
+            "an orderly end leaves nothing unsaid"
+        );
     }
 }
 
@@ -91,22 +106,38 @@ fn a_replay_tells_what_the_run_told() {
     let mut group = ["peer1", "peer2", "peer3"].map(|id| Recorded::start(&bench, id));
     until("one view", || group.iter().all(|one| one.running.members() == 3));
     group.iter_mut().for_each(|one| one.publish(0..50));
-    until("everything to be delivered", || group.iter().all(|one| one.running.delivered().len() == 150));
+    until("everything to be delivered", || {
+        group.iter().all(|one| one.running.delivered().len() == 150)
+    });
     let leader = bench.report("peer1").unwrap().status.leader.unwrap();
     let at = ["peer1", "peer2", "peer3"].iter().position(|id| *id == leader.as_str()).unwrap();
     group[at].running.signal(Signal::SIGKILL);
     group[at].running.wait();
-    let mut stayed: Vec<&mut Recorded> = group.iter_mut().enumerate().filter(|(index, _)| *index != at).map(|(_, one)| one).collect();
+    let mut stayed: Vec<&mut Recorded> = group
+        .iter_mut()
+        .enumerate()
+        .filter(|(index, _)| *index != at)
+        .map(|(_, one)| one)
+        .collect();
     until("a view without the leader", || stayed.iter().all(|one| one.running.members() == 2));
     stayed.iter_mut().for_each(|one| one.publish(50..100));
-    until("the rest to be delivered", || stayed.iter().all(|one| one.running.delivered().len() == 250));
+    until("the rest to be delivered", || {
+        stayed.iter().all(|one| one.running.delivered().len() == 250)
+    });
     for one in &mut stayed {
         one.running.signal(Signal::SIGTERM);
         assert!(one.running.wait().success());
         check_retold(&one.running.events(), &one.inputs);
         let output = replay(&bench, &one.inputs, &[]);
-        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
-        assert!(words(&output.stdout) == words(one.running.log().as_bytes()), "log of {}", one.inputs.display());
+        assert_eq!(
+            (output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()),
+            (Some(0), "")
+        );
+        assert!(
+            words(&output.stdout) == words(one.running.log().as_bytes()),
+            "log of {}",
+            one.inputs.display()
+        );
     }
     let killed = &group[at];
     assert!(killed.running.delivered().len() == 150);
@@ -128,12 +159,24 @@ fn a_trace_shows_each_step_and_ends_where_it_is_told_to() {
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let (all, _) = trace(&[]);
-    for line in ["<- wake", "<- publish DATA|line|t|n=2", "-> [*] NEW_PEER_REQUEST:peer1", "-- Delivered #4: DATA|line|t|n=2"] {
+    for line in [
+        "<- wake",
+        "<- publish DATA|line|t|n=2",
+        "-> [*] NEW_PEER_REQUEST:peer1",
+        "-- Delivered #4: DATA|line|t|n=2",
+    ] {
         assert!(all.contains(line), "{line:?} is not in\n{all}");
     }
     // They may have been read one by one or together.
-    let last = ["-> reading 3 is ordered", "-> readings 1 to 3 are ordered", "-> readings 2 to 3 are ordered"];
-    assert!(last.iter().any(|line| all.contains(line)), "the last reading is not ordered in\n{all}");
+    let last = [
+        "-> reading 3 is ordered",
+        "-> readings 1 to 3 are ordered",
+        "-> readings 2 to 3 are ordered",
+    ];
+    assert!(
+        last.iter().any(|line| all.contains(line)),
+        "the last reading is not ordered in\n{all}"
+    );
     let (start, remark) = trace(&["--until", "2"]);
     assert!(all.starts_with(&start) && start.contains("#2 ") && !start.contains("#3 "), "{start}");
     assert!(remark.contains("stopped behind input 2"), "{remark}");
@@ -144,7 +187,8 @@ fn a_peer_that_comes_back_adds_a_life_and_a_torn_record_is_said() {
     let bench = Bench::new();
     for life in 1..=2 {
         let mut one = Recorded::start(&bench, "peer1");
-        let starts = || one.running.events().iter().filter(|event| event.note == Note::Ready).count();
+        let starts =
+            || one.running.events().iter().filter(|event| event.note == Note::Ready).count();
         until("it to be ready", || starts() == life);
         one.running.signal(Signal::SIGTERM);
         assert!(one.running.wait().success());
@@ -155,9 +199,14 @@ fn a_peer_that_comes_back_adds_a_life_and_a_torn_record_is_said() {
     let inputs = bench.path("peer1.bin");
     let output = replay(&bench, &inputs, &[]);
     assert_eq!(output.status.code(), Some(0));
-    let (text, remarks) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (text, remarks) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(text.matches("Peer peer1 is ready").count(), 2, "{text}");
-    assert!(remarks.contains("ended in the middle of a record (5 bytes)") && remarks.contains("the last record is torn"), "{remarks}");
+    assert!(
+        remarks.contains("ended in the middle of a record (5 bytes)")
+            && remarks.contains("the last record is torn"),
+        "{remarks}"
+    );
 }
 
 #[test]

@@ -21,9 +21,23 @@ fn two_peers_form_a_group_and_deliver_in_one_order() {
     let bench = Bench::new();
     let data = bench.path("data");
     let mut one = bench.start("peer1", &["--sensor", "synthetic", "--interval", "10ms"]);
-    let mut two = bench.start("peer2", &["--sensor", "synthetic", "--interval", "10ms", "--csv", "--data-dir", data.to_str().unwrap()]);
+    let mut two = bench.start(
+        "peer2",
+        &[
+            "--sensor",
+            "synthetic",
+            "--interval",
+            "10ms",
+            "--csv",
+            "--data-dir",
+            data.to_str().unwrap(),
+        ],
+    );
     until("both to be in one view and to have delivered", || {
-        one.members() == 2 && two.members() == 2 && one.delivered().len() > 50 && two.delivered().len() > 50
+        one.members() == 2
+            && two.members() == 2
+            && one.delivered().len() > 50
+            && two.delivered().len() > 50
     });
     let report = bench.report("peer2").unwrap();
     assert_eq!(report.status.members.len(), 2);
@@ -34,11 +48,19 @@ fn two_peers_form_a_group_and_deliver_in_one_order() {
     two.signal(Signal::SIGINT);
     assert!(two.wait().success());
     let (first, second) = (one.delivered(), two.delivered());
-    let start = second.iter().position(|digest| *digest == first[0]).or_else(|| first.iter().position(|digest| *digest == second[0]));
+    let start = second
+        .iter()
+        .position(|digest| *digest == first[0])
+        .or_else(|| first.iter().position(|digest| *digest == second[0]));
     assert!(start.is_some(), "they have nothing in common");
     let common: Vec<_> = first.iter().filter(|digest| second.contains(digest)).collect();
     let others: Vec<_> = second.iter().filter(|digest| first.contains(digest)).collect();
-    assert!(common.len() > 30 && common == others, "{} and {} in common", common.len(), others.len());
+    assert!(
+        common.len() > 30 && common == others,
+        "{} and {} in common",
+        common.len(),
+        others.len()
+    );
     let kept = std::fs::read_to_string(data.join("ordered.jsonl")).unwrap();
     let readings = kept.lines().filter(|line| line.starts_with(r#"{"kind":"reading","#)).count();
     assert_eq!(readings, second.len(), "what is delivered is kept, to the last one");
@@ -57,8 +79,13 @@ fn a_killed_leader_is_replaced() {
     let leader = bench.report("peer1").unwrap().status.leader.unwrap();
     let (leads, stays) = if leader.as_str() == "peer1" { (&one, &two) } else { (&two, &one) };
     leads.signal(Signal::SIGKILL);
-    until("the survivor to lead alone", || stays.members() == 1 && stays.has(|note| matches!(note, Note::LeaderElected { .. })));
-    assert!(stays.log().contains("became the Group Leader via election."), "the sentence of the log");
+    until("the survivor to lead alone", || {
+        stays.members() == 1 && stays.has(|note| matches!(note, Note::LeaderElected { .. }))
+    });
+    assert!(
+        stays.log().contains("became the Group Leader via election."),
+        "the sentence of the log"
+    );
 }
 
 #[test]
@@ -71,10 +98,18 @@ fn lines_of_standard_input_are_readings_and_none_is_lost() {
     input.write_all(text.as_bytes()).unwrap();
     drop(input);
     until("all lines to be delivered", || one.delivered().len() == 5_000);
-    let expected: Vec<Digest> = (0..5_000).map(|number| Digest::of(format!("line {number}").as_bytes())).collect();
+    let expected: Vec<Digest> =
+        (0..5_000).map(|number| Digest::of(format!("line {number}").as_bytes())).collect();
     assert!(one.delivered() == expected, "in order");
-    assert!(!one.has(|note| matches!(note, Note::Refused { .. })), "whoever waits for room is not refused");
-    assert_eq!(one.child.try_wait().unwrap(), None, "the end of the input is not the end of the peer");
+    assert!(
+        !one.has(|note| matches!(note, Note::Refused { .. })),
+        "whoever waits for room is not refused"
+    );
+    assert_eq!(
+        one.child.try_wait().unwrap(),
+        None,
+        "the end of the input is not the end of the peer"
+    );
 }
 
 #[test]
@@ -83,7 +118,10 @@ fn the_first_event_is_enough_to_find_the_process() {
     let one = bench.start("peer1", &["--priority", "-3"]);
     until("it to be ready", || one.has(is_ready));
     let events = one.events();
-    let Note::Start { pid, pid_start, log, address, build, priority, status, .. } = &events[0].note else { panic!("{events:?}") };
+    let Note::Start { pid, pid_start, log, address, build, priority, status, .. } = &events[0].note
+    else {
+        panic!("{events:?}")
+    };
     assert_eq!((*pid, *priority, build.as_str()), (one.child.id(), -3, peer::BUILD));
     assert_eq!(log.as_deref().map(Path::new), Some(one.log.as_path()));
     assert!(TcpStream::connect(address).is_ok(), "it listens at {address}");
@@ -122,11 +160,17 @@ fn a_second_peer_of_the_same_name_is_refused_and_told_both_addresses() {
     let bench = Bench::new();
     let one = bench.start("twin", &[]);
     until("it to lead", || one.members() == 1);
-    let second = Bench { folder: tempfile::tempdir().unwrap(), lease: bench.lease.try_clone().unwrap(), port: bench.port };
+    let second = Bench {
+        folder: tempfile::tempdir().unwrap(),
+        lease: bench.lease.try_clone().unwrap(),
+        port: bench.port,
+    };
     let mut two = second.start("twin", &[]);
     assert_eq!(two.wait().code(), Some(1));
     let address = |running: &Running| {
-        running.events().iter().find_map(|event| if let Note::Start { address, .. } = &event.note { Some(address.clone()) } else { None })
+        running.events().iter().find_map(|event| {
+            if let Note::Start { address, .. } = &event.note { Some(address.clone()) } else { None }
+        })
     };
     let log = two.log();
     for address in [address(&one).unwrap(), address(&two).unwrap()] {
@@ -187,7 +231,9 @@ fn without_telling_readings_their_hash_is_kept() {
     let mut input = two.child.stdin.take().unwrap();
     (0..1_000).for_each(|number| writeln!(input, "{number}").unwrap());
     let deliveries = |id: &str| bench.report(id).unwrap().deliveries;
-    until("all to be delivered", || deliveries("peer1").count == 1_000 && deliveries("peer2").count == 1_000);
+    until("all to be delivered", || {
+        deliveries("peer1").count == 1_000 && deliveries("peer2").count == 1_000
+    });
     let same = |id: &str| {
         let Deliveries { count, bytes, first, hash, .. } = deliveries(id);
         (count, bytes, first, hash)
@@ -208,8 +254,13 @@ fn a_disk_that_takes_nothing_stops_nobody() {
     // A file where the data folder should be: as good as read-only, also for root.
     let data = bench.path("data");
     std::fs::write(&data, "").unwrap();
-    let mut one = bench.start("peer1", &["--sensor", "synthetic", "--interval", "5ms", "--data-dir", data.to_str().unwrap()]);
-    let told = |running: &Running| running.log().lines().filter(|line| line.contains("ordered.jsonl")).count();
+    let mut one = bench.start(
+        "peer1",
+        &["--sensor", "synthetic", "--interval", "5ms", "--data-dir", data.to_str().unwrap()],
+    );
+    let told = |running: &Running| {
+        running.log().lines().filter(|line| line.contains("ordered.jsonl")).count()
+    };
     until("it to be told", || told(&one) == 1);
     let before = one.delivered().len();
     until("more readings to be delivered", || one.delivered().len() > before + 20);
@@ -222,7 +273,8 @@ fn a_disk_that_takes_nothing_stops_nobody() {
 fn a_restart_takes_a_larger_incarnation_even_if_the_clock_was_set_back() {
     let bench = Bench::new();
     let data = bench.make_folder("data");
-    // Beyond 2026 and not beyond what a clock can have given; in the form that older builds have left.
+    // Beyond 2026 and not beyond what a clock can have given; in the form that older builds have
+    // left.
     let future = 2_500_000_000_000_u64;
     std::fs::write(data.join("incarnation"), format!("{future}\n")).unwrap();
     let one = bench.start("peer1", &["--data-dir", data.to_str().unwrap()]);
@@ -238,26 +290,33 @@ fn a_peer_dies_with_its_parent() {
     let events = bench.path("orphan.jsonl");
     // A shell in between, which is killed; `$$` is its number.
     let line = format!(
-        "{PEER} run --id orphan --address 127.0.0.1 --sensor none --broadcast-port {} --events {} --die-with $$; true",
+        "{PEER} run --id orphan --address 127.0.0.1 --sensor none --broadcast-port {} --events {} \
+         --die-with $$; true",
         bench.port,
         events.display()
     );
-    let mut shell = Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).env("PEER_SOCKETS", bench.folder.path()).spawn().unwrap();
+    let mut shell = Command::new("sh")
+        .args(["-c", &line])
+        .stdout(Stdio::null())
+        .env("PEER_SOCKETS", bench.folder.path())
+        .spawn()
+        .unwrap();
     let mut pid = None;
     until("it to start", || {
         let text = std::fs::read_to_string(&events).unwrap_or_default();
-        pid = text
-            .lines()
-            .next()
-            .and_then(|line| serde_json::from_str::<Event>(line).ok())
-            .and_then(|event| if let Note::Start { pid, .. } = event.note { Some(pid) } else { None });
+        pid =
+            text.lines().next().and_then(|line| serde_json::from_str::<Event>(line).ok()).and_then(
+                |event| if let Note::Start { pid, .. } = event.note { Some(pid) } else { None },
+            );
         pid.is_some()
     });
     shell.kill().unwrap();
     shell.wait().unwrap();
     let stat = format!("/proc/{}/stat", pid.unwrap());
     // Gone, or a zombie that nobody has reaped yet.
-    until("it to die", || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+    until("it to die", || {
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
 }
 
 #[test]
@@ -268,7 +327,8 @@ fn a_second_signal_ends_a_peer_that_waits_for_an_answer() {
     let [mut one, mut two] = ["peer1", "peer2"].map(|id| bench.start(id, &patience));
     until("one view", || one.members() == 2 && two.members() == 2);
     let leader = bench.report("peer1").unwrap().status.leader.unwrap();
-    let (leads, follows) = if leader.as_str() == "peer1" { (&mut one, &mut two) } else { (&mut two, &mut one) };
+    let (leads, follows) =
+        if leader.as_str() == "peer1" { (&mut one, &mut two) } else { (&mut two, &mut one) };
     leads.signal(Signal::SIGSTOP);
     follows.signal(Signal::SIGTERM);
     until("it to say that it leaves", || follows.has(|note| matches!(note, Note::Leave)));
@@ -298,21 +358,32 @@ fn lines_may_say_when_they_are_to_be_handed_over() {
     let handed: Vec<(Digest, bool)> = one
         .events()
         .into_iter()
-        .filter_map(|event| if let Note::Deliver { digest, safe, .. } = event.note { Some((digest, safe)) } else { None })
+        .filter_map(|event| {
+            if let Note::Deliver { digest, safe, .. } = event.note {
+                Some((digest, safe))
+            } else {
+                None
+            }
+        })
         .collect();
     let digest = |text: &str| Digest::of(text.as_bytes());
-    let expected = [("one", true), ("!two", false), ("four", false), ("!safe five", false)].map(|(text, safe)| (digest(text), safe));
+    let expected = [("one", true), ("!two", false), ("four", false), ("!safe five", false)]
+        .map(|(text, safe)| (digest(text), safe));
     assert_eq!(handed, expected);
     assert!(one.log().contains("no command is called !saef"), "{}", one.log());
     let acknowledged: Vec<u64> = one
         .events()
         .into_iter()
-        .filter_map(|event| if let Note::Acknowledged { oseq, .. } = event.note { Some(oseq.0) } else { None })
+        .filter_map(|event| {
+            if let Note::Acknowledged { oseq, .. } = event.note { Some(oseq.0) } else { None }
+        })
         .collect();
     assert_eq!(acknowledged, [1], "whoever asked for it to be safe hears that it is");
     assert!(one.log().contains("Reading 1 is safe at #"), "{}", one.log());
     let report = bench.command(&["status", "--id", "peer1"]).output().unwrap();
-    assert!(String::from_utf8(report.stdout).unwrap().contains("mode: available, delivery: agreed"));
+    assert!(
+        String::from_utf8(report.stdout).unwrap().contains("mode: available, delivery: agreed")
+    );
 }
 
 #[test]
@@ -320,18 +391,35 @@ fn synthetic_load_begins_with_its_members_is_counted_and_timed() {
     let bench = Bench::new();
     let listens = ["--log-deliveries", "off", "--load-latency", "--sensor", "none"];
     let one = bench.start("peer1", &listens);
-    let load = ["--log-deliveries", "off", "--load-latency", "--sensor", "load", "--load-bytes", "64", "--load-count", "2000"];
+    let load = [
+        "--log-deliveries",
+        "off",
+        "--load-latency",
+        "--sensor",
+        "load",
+        "--load-bytes",
+        "64",
+        "--load-count",
+        "2000",
+    ];
     let two = bench.start("peer2", &[&load[..], &["--load-members", "3"]].concat());
     until("one view", || one.members() == 2 && two.members() == 2);
     let deliveries = |id: &str| bench.report(id).unwrap().deliveries;
     assert_eq!(deliveries("peer2").count, 0, "it waits for a third one");
     let _three = bench.start("peer3", &listens);
-    until("all to be delivered", || ["peer1", "peer2", "peer3"].iter().all(|id| deliveries(id).count == 2_000));
+    until("all to be delivered", || {
+        ["peer1", "peer2", "peer3"].iter().all(|id| deliveries(id).count == 2_000)
+    });
     for id in ["peer1", "peer2", "peer3"] {
         let Deliveries { bytes, hash, latency, .. } = deliveries(id);
         let latency = latency.unwrap();
         assert_eq!((bytes, hash), (2_000 * 64, deliveries("peer1").hash), "{id}");
-        assert!(latency.count == 2_000 && latency.p50_us <= latency.p99_us && latency.p99_us <= latency.max_us, "{latency:?}");
+        assert!(
+            latency.count == 2_000
+                && latency.p50_us <= latency.p99_us
+                && latency.p99_us <= latency.max_us,
+            "{latency:?}"
+        );
     }
 }
 

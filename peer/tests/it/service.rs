@@ -66,7 +66,10 @@ fn a_manager_hears_when_it_is_ready_reloads_and_stops() {
     manager.hear("STATUS=2 members, led by ");
     one.signal(Signal::SIGHUP);
     let words = manager.hear("RELOADING=1");
-    let micros = words.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).and_then(|number| number.parse::<u64>().ok());
+    let micros = words
+        .lines()
+        .find_map(|line| line.strip_prefix("MONOTONIC_USEC="))
+        .and_then(|number| number.parse::<u64>().ok());
     assert!(micros.is_some_and(|micros| micros > 0), "{words}");
     manager.hear("READY=1");
     one.signal(Signal::SIGTERM);
@@ -85,12 +88,19 @@ fn a_blocked_peer_is_not_ready_and_says_what_it_lacks() {
     socket.set_nonblocking(true).unwrap();
     let mut manager = Manager { socket, heard: VecDeque::new() };
     let data = bench.path("data");
-    let flags = ["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", data.to_str().unwrap()];
+    let flags =
+        ["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", data.to_str().unwrap()];
     let mut one = managed(&bench, &format!("@{name}"), &flags);
     let lonely = manager.hear("STATUS=");
-    assert!(lonely.contains("STATUS=Looking for a group") || lonely.contains("STATUS=Blocked: "), "{lonely}");
+    assert!(
+        lonely.contains("STATUS=Looking for a group") || lonely.contains("STATUS=Blocked: "),
+        "{lonely}"
+    );
     let other = bench.path("other");
-    let mut two = bench.start("peer2", &["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", other.to_str().unwrap()]);
+    let mut two = bench.start(
+        "peer2",
+        &["--mode", "primary", "--bootstrap", "peer1,peer2", "--data-dir", other.to_str().unwrap()],
+    );
     let ready = manager.hear("READY=1");
     assert!(ready.contains("STATUS=2 members"), "it is ready with the other only: {ready}");
     two.signal(Signal::SIGKILL);
@@ -106,7 +116,11 @@ fn the_watchdog_is_fed_while_nothing_happens() {
     let mut manager = Manager::at(&path);
     let mut command = Command::new(PEER);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-    let mut one = bench.start_as(command, "peer1", &["--heartbeat-interval", "1h", "--heartbeat-timeout", "3h"]);
+    let mut one = bench.start_as(
+        command,
+        "peer1",
+        &["--heartbeat-interval", "1h", "--heartbeat-timeout", "3h"],
+    );
     for _ in 0..10 {
         manager.hear("WATCHDOG=1");
     }
@@ -130,7 +144,11 @@ fn a_configuration_is_written_checked_and_never_lost() {
     let path = file.to_str().unwrap();
     let init = run(&["config", "init", path], &[]);
     assert!(init.status.success(), "{}", words(&init.stderr));
-    assert_eq!(fs::read(&file).unwrap(), run(&["config", "init"], &[]).stdout, "without a file it goes to standard output");
+    assert_eq!(
+        fs::read(&file).unwrap(),
+        run(&["config", "init"], &[]).stdout,
+        "without a file it goes to standard output"
+    );
     assert!(run(&["config", "check", path], &[]).status.success());
     fs::write(&file, "id = \"mine\"\n").unwrap();
     let again = run(&["config", "init", path], &[]);
@@ -150,7 +168,10 @@ fn mistakes_in_a_configuration_have_a_file_a_line_and_a_column() {
         let output = run(&["config", "check", file.to_str().unwrap()], &[]);
         let said = words(&output.stderr);
         assert_eq!(output.status.code(), Some(65), "{text}: {said}");
-        assert!(said.contains("peer.toml") && said.contains(place) && said.contains(mend), "{text}: {said}");
+        assert!(
+            said.contains("peer.toml") && said.contains(place) && said.contains(mend),
+            "{text}: {said}"
+        );
     };
     check("id = \"a\"\nintervall = \"1s\"\n", "line 2, column 1", "unknown field `intervall`");
     check("id = \"a\"\n  interval = \"soon\"\n", "line 2, column 14", "100ms or 15s");
@@ -170,9 +191,17 @@ fn mistakes_in_a_configuration_have_a_file_a_line_and_a_column() {
 fn a_wrong_variable_ends_the_start_with_its_name() {
     let output = run(&["run"], &[("PEER_HEARTBEAT_INTERVAL", "often")]);
     assert_eq!(output.status.code(), Some(64));
-    assert!(words(&output.stderr).contains("the variable PEER_HEARTBEAT_INTERVAL: "), "{}", words(&output.stderr));
+    assert!(
+        words(&output.stderr).contains("the variable PEER_HEARTBEAT_INTERVAL: "),
+        "{}",
+        words(&output.stderr)
+    );
     let help = words(&run(&["run", "--help"], &[]).stdout);
-    assert!(help.contains("[env: PEER_DATA_DIR]") && help.contains("[env: PEER_BROADCAST_PORT or BROADCAST_PORT]"), "{help}");
+    assert!(
+        help.contains("[env: PEER_DATA_DIR]")
+            && help.contains("[env: PEER_BROADCAST_PORT or BROADCAST_PORT]"),
+        "{help}"
+    );
 }
 
 #[test]
@@ -188,15 +217,28 @@ fn a_hang_up_takes_over_what_it_can_and_names_the_rest() {
         one.signal(Signal::SIGHUP);
         until(told, || one.log().matches(told).count() > before);
     };
-    hang_up("heartbeat_interval = [\n", "SIGHUP: nothing has changed, because the configuration is broken: ");
-    assert!(one.log().contains("peer.toml") && one.log().contains("line 1, column"), "{}", one.log());
+    hang_up(
+        "heartbeat_interval = [\n",
+        "SIGHUP: nothing has changed, because the configuration is broken: ",
+    );
+    assert!(
+        one.log().contains("peer.toml") && one.log().contains("line 1, column"),
+        "{}",
+        one.log()
+    );
     hang_up("log_level = \"info\"\nport = 0\n", "says nothing new");
-    hang_up("heartbeat_timeout = \"30s\"\ncluster = \"other\"\n", "SIGHUP: cluster, heartbeat_timeout need a restart");
+    hang_up(
+        "heartbeat_timeout = \"30s\"\ncluster = \"other\"\n",
+        "SIGHUP: cluster, heartbeat_timeout need a restart",
+    );
     hang_up("interval = \"20s\"\n", "SIGHUP: interval needs a restart");
     // A seed that is named while it runs is asked.
     let seed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     seed.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    hang_up(&format!("seeds = [\"{}\"]\n", seed.local_addr().unwrap()), "was read again; seeds changed");
+    hang_up(
+        &format!("seeds = [\"{}\"]\n", seed.local_addr().unwrap()),
+        "was read again; seeds changed",
+    );
     let mut two = bench.start("peer2", &[]);
     until("a view of both", || one.members() == 2);
     two.signal(Signal::SIGKILL);
@@ -206,7 +248,11 @@ fn a_hang_up_takes_over_what_it_can_and_names_the_rest() {
     one.signal(Signal::SIGHUP);
     one.signal(Signal::SIGTERM);
     assert!(one.wait().success());
-    assert!(!one.log().contains("left the group"), "that is told at the level info, and the level is warn by now: {}", one.log());
+    assert!(
+        !one.log().contains("left the group"),
+        "that is told at the level info, and the level is warn by now: {}",
+        one.log()
+    );
 }
 
 #[test]
@@ -224,11 +270,22 @@ fn the_journal_is_spared_a_line_for_each_reading() {
         let inode = if journal { log.ino() } else { log.ino() + 1 };
         let mut command = Command::new(PEER);
         command.env("JOURNAL_STREAM", format!("{}:{inode}", log.dev()));
-        let mut one = bench.start_as(command, "peer1", &[&["--sensor", "synthetic", "--interval", "5ms"], flags].concat());
-        until("it to deliver", || bench.report("peer1").is_some_and(|report| report.deliveries.count > 3));
+        let mut one = bench.start_as(
+            command,
+            "peer1",
+            &[&["--sensor", "synthetic", "--interval", "5ms"], flags].concat(),
+        );
+        until("it to deliver", || {
+            bench.report("peer1").is_some_and(|report| report.deliveries.count > 3)
+        });
         one.signal(Signal::SIGTERM);
         assert!(one.wait().success());
-        assert_eq!(!one.delivered().is_empty(), tells, "JOURNAL_STREAM {journal}, {flags:?}: {}", one.log());
+        assert_eq!(
+            !one.delivered().is_empty(),
+            tells,
+            "JOURNAL_STREAM {journal}, {flags:?}: {}",
+            one.log()
+        );
     }
 }
 
@@ -241,7 +298,8 @@ fn the_example_of_the_packages_is_the_template_with_a_place_for_the_data() {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, &example).unwrap();
     }
-    let words = "contrib/peer.toml is not what `peer config init` writes; UPDATE=1 cargo test -p peer the_example rewrites it";
+    let words = "contrib/peer.toml is not what `peer config init` writes; UPDATE=1 cargo test -p \
+                 peer the_example rewrites it";
     assert!(fs::read_to_string(&path).unwrap() == example, "{words}");
     assert!(run(&["config", "check", path.to_str().unwrap()], &[]).status.success());
 }

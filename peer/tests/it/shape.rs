@@ -1,4 +1,5 @@
-//! The shape of what a peer says of itself as JSON: what is not there is left out, and every reader gets every number exactly.
+//! The shape of what a peer says of itself as JSON: what is not there is left out, and every reader
+//! gets every number exactly.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -32,7 +33,9 @@ fn check(bench: &Bench, id: &str, one: &Running) -> Value {
 fn look(value: &Value, whole: &Value) {
     match value {
         Value::Null => panic!("something is null in {whole}"),
-        Value::Number(number) => assert!(number.as_f64().unwrap().abs() <= EXACT_MAX, "{number} in {whole}"),
+        Value::Number(number) => {
+            assert!(number.as_f64().unwrap().abs() <= EXACT_MAX, "{number} in {whole}")
+        }
         Value::Array(values) => values.iter().for_each(|value| look(value, whole)),
         Value::Object(values) => values.values().for_each(|value| look(value, whole)),
         Value::Bool(_) | Value::String(_) => {}
@@ -72,7 +75,11 @@ fn every_member_knows_the_units_of_the_sensors_of_all() {
     let start = |id: &str| {
         let file = bench.path(&format!("{id}.toml"));
         let units = format!("units = {{ celsius = '°C', turns = 'turns of {id}' }}");
-        std::fs::write(&file, format!("[[sensor]]\nname = 'meter'\nkind = 'synthetic'\nevery = '50ms'\n{units}\n")).unwrap();
+        std::fs::write(
+            &file,
+            format!("[[sensor]]\nname = 'meter'\nkind = 'synthetic'\nevery = '50ms'\n{units}\n"),
+        )
+        .unwrap();
         bench.start(id, &["--config", file.to_str().unwrap(), "--http", "127.0.0.1:0"])
     };
     let mut group = ["peer1", "peer2", "peer3"].map(start);
@@ -80,10 +87,16 @@ fn every_member_knows_the_units_of_the_sensors_of_all() {
     let units = |id: &str, row: &str| {
         let members = Talk::with(&bench, id).ask(&json!({"id": 1, "do": "members"}));
         let rows = members["ok"]["members"].as_array().cloned().unwrap_or_default();
-        rows.into_iter().find(|one| one["peer"] == row).map(|one| one["units"]["meter"].clone()).unwrap_or_default()
+        rows.into_iter()
+            .find(|one| one["peer"] == row)
+            .map(|one| one["units"]["meter"].clone())
+            .unwrap_or_default()
     };
     let all_know = || {
-        for (asked, of) in ["peer1", "peer2", "peer3"].iter().flat_map(|asked| ["peer1", "peer2", "peer3"].map(|of| (asked, of))) {
+        for (asked, of) in ["peer1", "peer2", "peer3"]
+            .iter()
+            .flat_map(|asked| ["peer1", "peer2", "peer3"].map(|of| (asked, of)))
+        {
             let expected = json!({"celsius": "°C", "turns": format!("turns of {of}")});
             until(&format!("{asked} to know the units of {of}"), || units(asked, of) == expected);
         }
@@ -93,12 +106,19 @@ fn every_member_knows_the_units_of_the_sensors_of_all() {
         check(&bench, id, one);
     }
     // A leader that was started again knows nothing of what it was told before.
-    let leader = || bench.report("peer1").and_then(|report| report.status.leader).map(|leader| leader.to_string());
+    let leader = || {
+        bench
+            .report("peer1")
+            .and_then(|report| report.status.leader)
+            .map(|leader| leader.to_string())
+    };
     let first = leader().unwrap();
     let place = ["peer1", "peer2", "peer3"].iter().position(|id| *id == first).unwrap();
     group[place].signal(Signal::SIGKILL);
     group[place].wait();
-    until("another one to lead", || group.iter().enumerate().all(|(n, one)| n == place || one.members() == 2));
+    until("another one to lead", || {
+        group.iter().enumerate().all(|(n, one)| n == place || one.members() == 2)
+    });
     group[place] = start(&first);
     until("the three to be one group", || group.iter().all(|one| one.members() == 3));
     for id in ["peer1", "peer2", "peer3"].iter().filter(|id| **id != first) {
@@ -108,27 +128,50 @@ fn every_member_knows_the_units_of_the_sensors_of_all() {
     all_know();
 }
 
-const OF_A_GROUP: [&str; 11] =
-    ["leader", "log", "epoch", "epoch_inc", "promised", "promised_inc", "view_id", "view_since", "contiguous", "delivered", "stable"];
+const OF_A_GROUP: [&str; 11] = [
+    "leader",
+    "log",
+    "epoch",
+    "epoch_inc",
+    "promised",
+    "promised_inc",
+    "view_id",
+    "view_since",
+    "contiguous",
+    "delivered",
+    "stable",
+];
 const FLAGS: [&str; 6] = ["--http", "127.0.0.1:0", "--sensor", "synthetic", "--interval", "50ms"];
 
 #[test]
 fn a_peer_alone_says_what_it_has_and_nothing_else() {
     let bench = Bench::new();
     let one = alone(&bench, "peer1", &FLAGS);
-    until("it to have delivered something", || bench.report("peer1").is_some_and(|report| report.deliveries.count > 0));
+    until("it to have delivered something", || {
+        bench.report("peer1").is_some_and(|report| report.deliveries.count > 0)
+    });
     let status = check(&bench, "peer1", &one);
     has(&status, &OF_A_GROUP, true);
     has(&status, &["blocked"], false);
     let inc = one.events()[0].inc.to_string();
-    assert_eq!((&status["inc"], &status["epoch_inc"], &status["promised_inc"]), (&json!(inc), &json!(inc), &json!(inc)));
+    assert_eq!(
+        (&status["inc"], &status["epoch_inc"], &status["promised_inc"]),
+        (&json!(inc), &json!(inc), &json!(inc))
+    );
     has(&status["deliveries"], &["hash", "latency"], false);
-    let none = bench.start("peer9", &["--log-deliveries", "off", "--http", "127.0.0.1:0", "--cluster", "other"]);
+    let none = bench.start(
+        "peer9",
+        &["--log-deliveries", "off", "--http", "127.0.0.1:0", "--cluster", "other"],
+    );
     until("it to lead alone", || none.members() == 1);
     let status = check(&bench, "peer9", &none);
     has(&status["deliveries"], &["first", "first_at", "last_at", "hash"], false);
     assert_eq!(Talk::with(&bench, "peer9").publish("one")["ok"]["is"], "safe");
-    has(&check(&bench, "peer9", &none)["deliveries"], &["first", "first_at", "last_at", "hash"], true);
+    has(
+        &check(&bench, "peer9", &none)["deliveries"],
+        &["first", "first_at", "last_at", "hash"],
+        true,
+    );
 }
 
 #[test]
@@ -138,7 +181,8 @@ fn members_of_a_group_say_what_they_have_and_nothing_else() {
     // The lowest priority there is lies below what a 64-bit float holds exactly.
     let demoted = Talk::with(&bench, "peer1").ask(&json!({"id": 1, "do": "demote"}));
     assert_eq!(demoted["ok"]["priority"], json!(i64::MIN.to_string()), "{demoted}");
-    let lowest = |row: &Value| row["peer"] == "peer1" && row["priority"] == json!(i64::MIN.to_string());
+    let lowest =
+        |row: &Value| row["peer"] == "peer1" && row["priority"] == json!(i64::MIN.to_string());
     until("both to know the priority", || {
         ["peer1", "peer2"].iter().all(|id| {
             let members = Talk::with(&bench, id).ask(&json!({"id": 1, "do": "members"}));
@@ -156,7 +200,9 @@ fn a_peer_that_looks_for_a_group_says_no_place_in_one() {
     let flags = ["--mode", "primary", "--bootstrap", "peer1,peer2,peer3"];
     let one = bench.start("peer1", &[&FLAGS[..], &flags].concat());
     drop(Talk::with(&bench, "peer1"));
-    until("it to say what it lacks", || bench.report("peer1").is_some_and(|report| report.status.blocked.is_some()));
+    until("it to say what it lacks", || {
+        bench.report("peer1").is_some_and(|report| report.status.blocked.is_some())
+    });
     let status = check(&bench, "peer1", &one);
     has(&status, &OF_A_GROUP, false);
     has(&status, &["blocked", "inc"], true);

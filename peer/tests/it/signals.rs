@@ -1,4 +1,5 @@
-//! Signals: what was ignored stays ignored, what comes together counts once, and SIGHUP opens files anew.
+//! Signals: what was ignored stays ignored, what comes together counts once, and SIGHUP opens files
+//! anew.
 
 use std::process::Command;
 
@@ -36,7 +37,10 @@ fn two_signals_of_one_moment_are_one_request() {
         one.signal(Signal::SIGTERM);
         assert!(one.wait().success());
         let last = one.events().pop().unwrap().note;
-        assert!(matches!(&last, Note::Stop { reason } if reason.contains("left the group")), "{last:?}");
+        assert!(
+            matches!(&last, Note::Stop { reason } if reason.contains("left the group")),
+            "{last:?}"
+        );
         until("it to be gone", || leads.members() == 1);
     }
     leads.signal(Signal::SIGTERM);

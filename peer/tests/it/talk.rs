@@ -1,4 +1,5 @@
-//! A client of the local socket, as a program of a user would be: lines out, lines in, and no more patience than a test has.
+//! A client of the local socket, as a program of a user would be: lines out, lines in, and no more
+//! patience than a test has.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::Shutdown;
@@ -60,7 +61,10 @@ impl Talk {
         match self.reader.read_until(b'\n', &mut self.line) {
             Ok(0) => None,
             Ok(_) => Some(serde_json::from_slice(&self.line).unwrap_or_else(|error| {
-                panic!("{error}: {}", String::from_utf8_lossy(&self.line[..self.line.len().min(300)]));
+                panic!(
+                    "{error}: {}",
+                    String::from_utf8_lossy(&self.line[..self.line.len().min(300)])
+                );
             })),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             Err(error) => panic!("no line came: {error}"),
@@ -95,7 +99,8 @@ impl Talk {
     /// Whether nothing comes for a while.
     pub(crate) fn is_silent_for(&mut self, span: Duration) -> bool {
         self.stream().set_read_timeout(Some(span)).unwrap();
-        let silent = self.reader.fill_buf().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        let silent =
+            self.reader.fill_buf().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         self.stream().set_read_timeout(Some(PATIENCE)).unwrap();
         silent
     }
@@ -129,7 +134,9 @@ impl Talk {
         self.say(&json!({"id": "publish", "do": "publish", "payload": payload, "wait": "safe"}));
         loop {
             let line = self.hear();
-            if line["id"] == "publish" && (line["ok"]["is"] == "safe" || line.get("error").is_some()) {
+            if line["id"] == "publish"
+                && (line["ok"]["is"] == "safe" || line.get("error").is_some())
+            {
                 return line;
             }
         }
@@ -156,7 +163,8 @@ pub(crate) fn pair(bench: &Bench, flags: &[&str]) -> [Running; 2] {
     both
 }
 
-/// Whether the peer is still there, answers, has told of no panic, and has the company that it should have.
+/// Whether the peer is still there, answers, has told of no panic, and has the company that it
+/// should have.
 #[track_caller]
 pub(crate) fn assert_whole(bench: &Bench, group: &mut [Running]) {
     let size = group.len();

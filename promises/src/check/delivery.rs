@@ -1,4 +1,5 @@
-//! What reaches the sinks: published once, delivered at most once, in the order of its origin, and accounted for.
+//! What reaches the sinks: published once, delivered at most once, in the order of its origin, and
+//! accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use protocol::log_id::LogId;
 use crate::index::{Entry, Index, Kind, LifeId, What};
 use crate::judge::{Case, NOT_AT_REST, Sheet};
 
-/// Everything delivered was published by the origin it names, with those bytes, and comes at most once to each peer.
+/// Everything delivered was published by the origin it names, with those bytes, and comes at most
+/// once to each peer.
 pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let mut delivered: Vec<(LifeId, LifeId, u64, usize)> = vec![];
@@ -16,19 +18,29 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
             let What::Entry(entry) = fact.what else { continue };
-            let Kind::Data { origin, oseq, digest: Some(digest), .. } = entry.kind else { continue };
+            let Kind::Data { origin, oseq, digest: Some(digest), .. } = entry.kind else {
+                continue;
+            };
             sheet.look();
             delivered.push((id, origin, oseq, fact.at));
-            if !case.options.publish_known || index.lives[origin].first.is_none() || index.lives[origin].holed {
+            if !case.options.publish_known
+                || index.lives[origin].first.is_none()
+                || index.lives[origin].holed
+            {
                 continue;
             }
             match index.publication(origin, oseq) {
                 Some(known) if known.digest == digest => {}
                 Some(known) => sheet.breach(&[known.at, fact.at], || {
-                    format!("reading {oseq} of {} reaches {} with other bytes", index.name(origin), index.name(id))
+                    format!(
+                        "reading {oseq} of {} reaches {} with other bytes",
+                        index.name(origin),
+                        index.name(id)
+                    )
                 }),
-                // A killed process takes the events that it was about to write with it. That it published such a reading is
-                // not known then; that all who got it got the same bytes is.
+                // A killed process takes the events that it was about to write with it. That it
+                // published such a reading is not known then; that all who got it got the same
+                // bytes is.
                 None if cut_off(index, origin) && !index.published_from(origin, oseq) => {
                     let first = *unseen.entry((origin, oseq)).or_insert((digest, fact.at));
                     if first.1 == fact.at {
@@ -36,21 +48,35 @@ pub(crate) fn integrity(case: &Case<'_>, sheet: &mut Sheet) {
                     } else if first.0 != digest {
                         sheet.breach(&[first.1, fact.at], || {
                             let (origin, life) = (index.name(origin), index.name(id));
-                            format!("reading {oseq} of {origin}, which was killed before it told of it, reaches {life} with other bytes than others")
+                            format!(
+                                "reading {oseq} of {origin}, which was killed before it told \
+                                     of it, reaches {life} with other bytes than others"
+                            )
                         });
                     }
                 }
                 None => sheet.breach(&[fact.at], || {
-                    format!("{} delivers reading {oseq} of {}, which never published it", index.name(id), index.name(origin))
+                    format!(
+                        "{} delivers reading {oseq} of {}, which never published it",
+                        index.name(id),
+                        index.name(origin)
+                    )
                 }),
             }
         }
     }
     delivered.sort_unstable();
     for pair in delivered.windows(2) {
-        let ((life, origin, oseq, at), (other_life, other_origin, other_oseq, other_at)) = (pair[0], pair[1]);
+        let ((life, origin, oseq, at), (other_life, other_origin, other_oseq, other_at)) =
+            (pair[0], pair[1]);
         if (life, origin, oseq) == (other_life, other_origin, other_oseq) {
-            sheet.breach(&[at, other_at], || format!("{} delivers reading {oseq} of {} twice", index.name(life), index.name(origin)));
+            sheet.breach(&[at, other_at], || {
+                format!(
+                    "{} delivers reading {oseq} of {} twice",
+                    index.name(life),
+                    index.name(origin)
+                )
+            });
         }
     }
 }
@@ -73,7 +99,13 @@ pub(crate) fn fifo(case: &Case<'_>, sheet: &mut Sheet) {
             if let Some((before, at)) = last[origin]
                 && oseq < before
             {
-                let words = || format!("{} gets reading {oseq} of {} after reading {before}", index.name(id), index.name(origin));
+                let words = || {
+                    format!(
+                        "{} gets reading {oseq} of {} after reading {before}",
+                        index.name(id),
+                        index.name(origin)
+                    )
+                };
                 sheet.breach(&[at, fact.at], words);
             }
             last[origin] = Some((oseq, fact.at));
@@ -81,8 +113,9 @@ pub(crate) fn fifo(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Once the group is at rest, every reading of a peer that still lives stands once in the log that the group has then,
-/// or was declared lost there: also those of a side that has lost a merge. And every merge names what it takes back.
+/// Once the group is at rest, every reading of a peer that still lives stands once in the log that
+/// the group has then, or was declared lost there: also those of a side that has lost a merge. And
+/// every merge names what it takes back.
 pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     merges_name_their_ranges(index, sheet);
@@ -92,8 +125,8 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
     }
     let core = index.core();
     let mut ordered: Vec<(LifeId, u64)> = vec![];
-    // What stands where those who are left have nothing, because they came later or were told of a hole, is known from those
-    // who were there.
+    // What stands where those who are left have nothing, because they came later or were told of a
+    // hole, is known from those who were there.
     let mut held: BTreeSet<u64> = BTreeSet::new();
     for id in &core {
         let log = log_at_rest(index, *id);
@@ -104,27 +137,39 @@ pub(crate) fn accounted(case: &Case<'_>, sheet: &mut Sheet) {
             Kind::Lost { .. } | Kind::View(_) => None,
         }));
     }
-    ordered.extend(index.placed.iter().filter(|placed| !held.contains(&placed.entry.seq)).filter_map(|placed| match placed.entry.kind {
-        Kind::Data { origin, oseq, .. } => Some((origin, oseq)),
-        Kind::Lost { .. } | Kind::View(_) => None,
-    }));
+    ordered.extend(
+        index.placed.iter().filter(|placed| !held.contains(&placed.entry.seq)).filter_map(
+            |placed| match placed.entry.kind {
+                Kind::Data { origin, oseq, .. } => Some((origin, oseq)),
+                Kind::Lost { .. } | Kind::View(_) => None,
+            },
+        ),
+    );
     ordered.sort_unstable();
     for id in core {
         for fact in index.said_by_rest(id) {
             let What::Publish { oseq, .. } = fact.what else { continue };
             sheet.look();
-            if ordered.binary_search(&(id, oseq)).is_err() && !index.is_declared_lost(id, oseq) && !is_behind_a_gap(index, id, oseq) {
+            if ordered.binary_search(&(id, oseq)).is_err()
+                && !index.is_declared_lost(id, oseq)
+                && !is_behind_a_gap(index, id, oseq)
+            {
                 sheet.breach(&[fact.at], || {
-                    format!("reading {oseq} of {} is not in the log that is left, nor declared lost there", index.name(id))
+                    format!(
+                        "reading {oseq} of {} is not in the log that is left, nor declared \
+                             lost there",
+                        index.name(id)
+                    )
                 });
             }
         }
     }
 }
 
-/// Whether a reading stands where its origin was told of a hole, and whoever is left of the group came in after it, so that
-/// nobody can show it any more: somebody has delivered it there, or its origin's earlier readings stand below the hole and
-/// the later ones above, because a log takes the numbers of one origin one after the other.
+/// Whether a reading stands where its origin was told of a hole, and whoever is left of the group
+/// came in after it, so that nobody can show it any more: somebody has delivered it there, or its
+/// origin's earlier readings stand below the hole and the later ones above, because a log takes the
+/// numbers of one origin one after the other.
 fn is_behind_a_gap(index: &Index<'_>, origin: LifeId, oseq: u64) -> bool {
     let of_origin = |kind: Kind| match kind {
         Kind::Data { origin: whose, oseq, .. } if whose == origin => Some(oseq),
@@ -132,17 +177,22 @@ fn is_behind_a_gap(index: &Index<'_>, origin: LifeId, oseq: u64) -> bool {
         Kind::Data { .. } | Kind::Lost { .. } | Kind::View(_) => None,
     };
     let told = index.said_by_rest(origin).iter();
-    let gaps: Vec<(u64, u64)> =
-        told.filter_map(|fact| if let What::Gap { from, to } = fact.what { Some((from, to)) } else { None }).collect();
+    let gaps: Vec<(u64, u64)> = told
+        .filter_map(
+            |fact| if let What::Gap { from, to } = fact.what { Some((from, to)) } else { None },
+        )
+        .collect();
     let log = log_at_rest(index, origin);
     let numbers = || log.iter().filter_map(|(seq, kind, _)| Some((*seq, of_origin(*kind)?)));
-    let below = numbers().filter(|(_, number)| *number < oseq).map(|(seq, _)| seq).max().unwrap_or(0);
+    let below =
+        numbers().filter(|(_, number)| *number < oseq).map(|(seq, _)| seq).max().unwrap_or(0);
     let above = numbers().filter(|(_, number)| *number > oseq).map(|(seq, _)| seq).min();
     if above.is_some_and(|above| gaps.iter().any(|(from, to)| *from > below && *to < above)) {
         return true;
     }
     let is_it = |kind: Kind| matches!(kind, Kind::Data { .. }) && of_origin(kind) == Some(oseq);
-    let mut delivered = index.placed.iter().filter(|placed| placed.life != origin && is_it(placed.entry.kind));
+    let mut delivered =
+        index.placed.iter().filter(|placed| placed.life != origin && is_it(placed.entry.kind));
     delivered.any(|placed| gaps.iter().any(|(from, to)| (*from..=*to).contains(&placed.entry.seq)))
 }
 
@@ -165,44 +215,61 @@ fn log_at_rest(index: &Index<'_>, life: LifeId) -> Vec<(u64, Kind, usize)> {
     log
 }
 
-/// A log has each reading once. Where both were handed over that is said of the peer; here one was suppressed as a repeat.
+/// A log has each reading once. Where both were handed over that is said of the peer; here one was
+/// suppressed as a repeat.
 fn twice(index: &Index<'_>, life: LifeId, log: &[(u64, Kind, usize)], sheet: &mut Sheet) {
     let readings = log.iter().filter_map(|(seq, kind, at)| match kind {
-        Kind::Data { origin, oseq, digest, .. } => Some((*origin, *oseq, *seq, *at, digest.is_some())),
+        Kind::Data { origin, oseq, digest, .. } => {
+            Some((*origin, *oseq, *seq, *at, digest.is_some()))
+        }
         Kind::Lost { .. } | Kind::View(_) => None,
     });
     let mut readings: Vec<(LifeId, u64, u64, usize, bool)> = readings.collect();
     readings.sort_unstable();
     for pair in readings.windows(2) {
-        let ((origin, oseq, seq, at, sunk), (other_origin, other_oseq, other_seq, other_at, other_sunk)) = (pair[0], pair[1]);
+        let (
+            (origin, oseq, seq, at, sunk),
+            (other_origin, other_oseq, other_seq, other_at, other_sunk),
+        ) = (pair[0], pair[1]);
         if (origin, oseq) == (other_origin, other_oseq) && !(sunk && other_sunk) {
             sheet.breach(&[at, other_at], || {
-                format!("the log of {} has reading {oseq} of {} at #{seq} and at #{other_seq}", index.name(life), index.name(origin))
+                format!(
+                    "the log of {} has reading {oseq} of {} at #{seq} and at #{other_seq}",
+                    index.name(life),
+                    index.name(origin)
+                )
             });
         }
     }
 }
 
-/// A range that was taken back or lost is not empty; a merge names where the two logs parted, once for each.
+/// A range that was taken back or lost is not empty; a merge names where the two logs parted, once
+/// for each.
 fn merges_name_their_ranges(index: &Index<'_>, sheet: &mut Sheet) {
     for (id, life) in index.lives.iter().enumerate() {
         for fact in &life.facts {
             let (named, what) = match fact.what {
-                What::Merged { old: (from, to), new: (new_from, _) } => (from == new_from && from <= to.saturating_add(1), "merges"),
+                What::Merged { old: (from, to), new: (new_from, _) } => {
+                    (from == new_from && from <= to.saturating_add(1), "merges")
+                }
                 What::Diverged { from, to } => (from <= to, "takes back readings"),
-                What::Entry(Entry { kind: Kind::Lost { from, to, .. }, .. }) => (from <= to, "tells of lost readings"),
+                What::Entry(Entry { kind: Kind::Lost { from, to, .. }, .. }) => {
+                    (from <= to, "tells of lost readings")
+                }
                 _ => continue,
             };
             sheet.look();
             if !named {
-                sheet.breach(&[fact.at], || format!("{} {what}, and the range that it names is none", index.name(id)));
+                sheet.breach(&[fact.at], || {
+                    format!("{} {what}, and the range that it names is none", index.name(id))
+                });
             }
         }
     }
 }
 
-/// At rest, every safe reading of a living peer that stands in its log was acknowledged to it, with the place where it stands; and
-/// no reading twice with the same place.
+/// At rest, every safe reading of a living peer that stands in its log was acknowledged to it, with
+/// the place where it stands; and no reading twice with the same place.
 pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -216,7 +283,12 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
                 What::Acknowledged { oseq, seq } => {
                     sheet.look();
                     if !told.insert((oseq, seq, log)) {
-                        sheet.breach(&[fact.at], || format!("reading {oseq} of {} is acknowledged at #{seq} twice", index.name(id)));
+                        sheet.breach(&[fact.at], || {
+                            format!(
+                                "reading {oseq} of {} is acknowledged at #{seq} twice",
+                                index.name(id)
+                            )
+                        });
                     }
                 }
                 _ => {}
@@ -231,10 +303,20 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
         let said = index.said_by_rest(id);
         let told: BTreeSet<(u64, u64)> = said
             .iter()
-            .filter_map(|fact| if let What::Acknowledged { oseq, seq } = fact.what { Some((oseq, seq)) } else { None })
+            .filter_map(|fact| {
+                if let What::Acknowledged { oseq, seq } = fact.what {
+                    Some((oseq, seq))
+                } else {
+                    None
+                }
+            })
             .collect();
-        let asked: BTreeSet<u64> =
-            said.iter().filter_map(|fact| if let What::Publish { oseq, safe: true } = fact.what { Some(oseq) } else { None }).collect();
+        let asked: BTreeSet<u64> = said
+            .iter()
+            .filter_map(|fact| {
+                if let What::Publish { oseq, safe: true } = fact.what { Some(oseq) } else { None }
+            })
+            .collect();
         for (seq, kind, at) in log_at_rest(index, id) {
             let Kind::Data { origin, oseq, .. } = kind else { continue };
             if origin != id || !asked.contains(&oseq) {
@@ -243,7 +325,11 @@ pub(crate) fn confirmed(case: &Case<'_>, sheet: &mut Sheet) {
             sheet.look();
             if !told.contains(&(oseq, seq)) {
                 sheet.breach(&[at], || {
-                    format!("reading {oseq} of {} stands at #{seq}, and it was never told that it is safe", index.name(id))
+                    format!(
+                        "reading {oseq} of {} stands at #{seq}, and it was never told that it \
+                             is safe",
+                        index.name(id)
+                    )
                 });
             }
         }
@@ -257,27 +343,46 @@ pub(crate) fn bounded(case: &Case<'_>, sheet: &mut Sheet) {
         sheet.look();
         let most = usize::try_from(case.options.knobs.members_max).unwrap_or(usize::MAX);
         if view.members.len() > most {
-            sheet.breach(&[view.at], || format!("{} is in a view of {}; {most} are admitted", index.name(view.life), view.members.len()));
+            sheet.breach(&[view.at], || {
+                format!(
+                    "{} is in a view of {}; {most} are admitted",
+                    index.name(view.life),
+                    view.members.len()
+                )
+            });
         }
     }
 }
 
-/// Everything published in the quiet window, and everything else that one of the core has of the log they share, reaches
-/// each of the core, from its join point on.
+/// Everything published in the quiet window, and everything else that one of the core has of the
+/// log they share, reaches each of the core, from its join point on.
 pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
     if !case.options.settled {
         sheet.excuse(NOT_AT_REST);
         return;
     }
     let index = case.index;
-    let reaches: Vec<Reach> = index.core().into_iter().filter(|id| !index.lives[*id].holed).map(|id| Reach::of(index, id)).collect();
-    let furthest = reaches.iter().filter_map(|reach| reach.last_reading.map(|(seq, at)| (seq, at, reach.life))).max();
+    let reaches: Vec<Reach> = index
+        .core()
+        .into_iter()
+        .filter(|id| !index.lives[*id].holed)
+        .map(|id| Reach::of(index, id))
+        .collect();
+    let furthest = reaches
+        .iter()
+        .filter_map(|reach| reach.last_reading.map(|(seq, at)| (seq, at, reach.life)))
+        .max();
     if let Some((seq, at, holder)) = furthest {
         for reach in reaches.iter().filter(|reach| in_one_view(index, reach.life, holder)) {
             sheet.look();
             if reach.end < seq && !reach.skips(seq) {
                 sheet.breach(&[at, index.lives[reach.life].last], || {
-                    format!("{} has everything up to #{seq}, {} only up to #{}", index.name(holder), index.name(reach.life), reach.end)
+                    format!(
+                        "{} has everything up to #{seq}, {} only up to #{}",
+                        index.name(holder),
+                        index.name(reach.life),
+                        reach.end
+                    )
                 });
             }
         }
@@ -286,10 +391,14 @@ pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
     let positions: BTreeMap<(LifeId, u64), u64> =
         reaches.iter().flat_map(|reach| reach.had.iter().map(|(key, seq)| (*key, *seq))).collect();
     for origin in reaches.iter().map(|reach| reach.life) {
-        for fact in index.lives[origin].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
+        for fact in index.lives[origin]
+            .facts
+            .iter()
+            .filter(|fact| (quiet.from..=quiet.to).contains(&fact.t))
+        {
             let What::Publish { oseq, .. } = fact.what else { continue };
-            // Ordered by one side of a group that was still two then, and kept by nobody for the other side: that it is lost
-            // stands in the log in its place.
+            // Ordered by one side of a group that was still two then, and kept by nobody for the
+            // other side: that it is lost stands in the log in its place.
             if index.gives_up(origin, oseq, fact.t) && index.is_declared_lost(origin, oseq) {
                 sheet.look();
                 continue;
@@ -297,7 +406,9 @@ pub(crate) fn delivers(case: &Case<'_>, sheet: &mut Sheet) {
             let position = positions.get(&(origin, oseq));
             for reach in &reaches {
                 sheet.look();
-                if reach.had.contains_key(&(origin, oseq)) || position.is_some_and(|seq| reach.skips(*seq)) {
+                if reach.had.contains_key(&(origin, oseq))
+                    || position.is_some_and(|seq| reach.skips(*seq))
+                {
                     continue;
                 }
                 let words = || {
@@ -326,7 +437,8 @@ struct Reach {
 
 impl Reach {
     fn of(index: &Index<'_>, life: LifeId) -> Self {
-        let mut reach = Self { life, end: 0, last_reading: None, had: BTreeMap::new(), skipped: vec![] };
+        let mut reach =
+            Self { life, end: 0, last_reading: None, had: BTreeMap::new(), skipped: vec![] };
         let mut joined = false;
         for fact in index.said_by_rest(life) {
             match fact.what {

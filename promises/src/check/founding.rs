@@ -1,4 +1,5 @@
-//! How epochs begin: what a founder had, what it keeps, and that it keeps what is stable, whatever the network did.
+//! How epochs begin: what a founder had, what it keeps, and that it keeps what is stable, whatever
+//! the network did.
 
 use std::collections::BTreeMap;
 
@@ -65,21 +66,31 @@ pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
                 What::Cut { epoch, seq, log: cut_log } => {
                     let name = &index.epochs[epoch].owner;
                     if std::mem::replace(&mut log, cut_log) != cut_log {
-                        // The log of a group that was founded apart: nothing of the old one is in it.
+                        // The log of a group that was founded apart: nothing of the old one is in
+                        // it.
                         held.cut(0);
                         before = None;
                     }
                     if name.inc == life.inc && name.id == *life.peer && foundings[epoch].is_none() {
                         // What it takes back with the cut, it does not keep.
-                        let taken_back = life.facts.get(turn + 1).and_then(|next| match next.what {
-                            What::Diverged { from, .. } => Some(from.saturating_sub(1)),
-                            _ => None,
-                        });
+                        let taken_back =
+                            life.facts.get(turn + 1).and_then(|next| match next.what {
+                                What::Diverged { from, .. } => Some(from.saturating_sub(1)),
+                                _ => None,
+                            });
                         let cut = taken_back.map_or(seq, |above| above.min(seq));
                         let dropped = held.from(cut + 1).collect();
                         let mut kept = held.clone();
                         kept.cut(cut);
-                        foundings[epoch] = Some(Founding { owner, at: fact.at, t: fact.t, cut, before, kept, dropped });
+                        foundings[epoch] = Some(Founding {
+                            owner,
+                            at: fact.at,
+                            t: fact.t,
+                            cut,
+                            before,
+                            kept,
+                            dropped,
+                        });
                     }
                     before = Some(epoch);
                 }
@@ -99,17 +110,23 @@ pub(crate) fn founders_keep(
 ) {
     for founding in foundings.iter().flatten() {
         sheet.look();
-        let lost = founding.dropped.iter().find_map(|&(seq, epoch, at)| stable.get(&(epoch, seq)).map(|known| (seq, at, known.at)));
+        let lost = founding.dropped.iter().find_map(|&(seq, epoch, at)| {
+            stable.get(&(epoch, seq)).map(|known| (seq, at, known.at))
+        });
         if let Some((seq, at, known)) = lost {
             sheet.breach(&[at, known, founding.at], || {
-                format!("{} had #{seq}, which is stable, and founds an epoch without it", index.name(founding.owner))
+                format!(
+                    "{} had #{seq}, which is stable, and founds an epoch without it",
+                    index.name(founding.owner)
+                )
             });
         }
     }
 }
 
-/// Who was in the view in which something became stable, has it, whether it has handed it over or not; if it has followed
-/// nobody else since, and no other group has come up, it founds no epoch below.
+/// Who was in the view in which something became stable, has it, whether it has handed it over or
+/// not; if it has followed nobody else since, and no other group has come up, it founds no epoch
+/// below.
 pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sheet: &mut Sheet) {
     // The highest position that each epoch's leader told to be stable, when, and in which view.
     let mut highest: Vec<Option<(u64, usize, usize)>> = vec![None; index.epochs.len()];
@@ -121,9 +138,11 @@ pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sh
                 What::Entry(entry) => {
                     if let Kind::View(number) = entry.kind {
                         view = Some(number);
-                        // What is safe is told to be stable first and handed over then, a view like anything else: an
-                        // entry at or below that position was stable in the view that it brings.
-                        if let Some((seq, by, at)) = adopted.and_then(|epoch: EpochId| highest[epoch].as_mut())
+                        // What is safe is told to be stable first and handed over then, a view like
+                        // anything else: an entry at or below that position was stable in the view
+                        // that it brings.
+                        if let Some((seq, by, at)) =
+                            adopted.and_then(|epoch: EpochId| highest[epoch].as_mut())
                             && entry.seq <= *seq
                             && own == Some(*at)
                         {
@@ -143,20 +162,32 @@ pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sh
         }
     }
     for (epoch, founding) in foundings.iter().enumerate() {
-        let Some((founding, before)) = founding.as_ref().and_then(|founding| Some((founding, founding.before?))) else { continue };
+        let Some((founding, before)) =
+            founding.as_ref().and_then(|founding| Some((founding, founding.before?)))
+        else {
+            continue;
+        };
         let Some((seq, view, at)) = highest[before] else { continue };
         let owner = &index.lives[founding.owner];
-        let others = foundings.iter().enumerate().filter_map(|(other, founding)| Some((other, founding.as_ref()?)));
-        let mut rivals =
-            others.filter(|(other, rival)| *other != epoch && rival.at < founding.at && index.epochs[*other] > index.epochs[before]);
-        if at > founding.at || !index.views[view].names(owner.peer, owner.inc) || rivals.next().is_some() {
+        let others = foundings
+            .iter()
+            .enumerate()
+            .filter_map(|(other, founding)| Some((other, founding.as_ref()?)));
+        let mut rivals = others.filter(|(other, rival)| {
+            *other != epoch && rival.at < founding.at && index.epochs[*other] > index.epochs[before]
+        });
+        if at > founding.at
+            || !index.views[view].names(owner.peer, owner.inc)
+            || rivals.next().is_some()
+        {
             continue;
         }
         sheet.look();
         if founding.cut < seq {
             sheet.breach(&[index.views[view].at, at, founding.at], || {
                 format!(
-                    "everyone in view {} had everything up to #{seq}, and {}, which was in it, founds epoch {} above #{}",
+                    "everyone in view {} had everything up to #{seq}, and {}, which was in it, \
+                     founds epoch {} above #{}",
                     index.views[view].view_id,
                     index.name(founding.owner),
                     index.epochs[epoch],

@@ -1,7 +1,8 @@
 //! Gaps that are told, held against what the leader had.
 //!
-//! A leader keeps its last `retain_entries` entries, as long as they take no more than `retain_bytes`. What it has handed over
-//! itself and still keeps, nobody who follows it need miss, unless later readings of the same origin came first.
+//! A leader keeps its last `retain_entries` entries, as long as they take no more than
+//! `retain_bytes`. What it has handed over itself and still keeps, nobody who follows it need miss,
+//! unless later readings of the same origin came first.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use crate::check::founding::Held;
 use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
 
-/// A gap is told only of readings that the leader does not retain, or that come after later ones of their origin.
+/// A gap is told only of readings that the leader does not retain, or that come after later ones of
+/// their origin.
 pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -26,15 +28,27 @@ pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
                     Kind::View(_) => {}
                 },
                 What::Gap { from, to } => {
-                    let leader =
-                        reached.and_then(|epoch| Some((epoch, index.life(&index.epochs[epoch].owner.id, index.epochs[epoch].owner.inc)?)));
-                    let Some((epoch, leader)) = leader.filter(|(_, leader)| *leader != id && !index.lives[*leader].holed) else { continue };
+                    let leader = reached.and_then(|epoch| {
+                        Some((
+                            epoch,
+                            index.life(
+                                &index.epochs[epoch].owner.id,
+                                index.epochs[epoch].owner.inc,
+                            )?,
+                        ))
+                    });
+                    let Some((epoch, leader)) =
+                        leader.filter(|(_, leader)| *leader != id && !index.lives[*leader].holed)
+                    else {
+                        continue;
+                    };
                     let Some(kept) = Kept::of(case, leader, epoch, fact.at) else {
                         sheet.excuse("its leader led no more, or had just got its log");
                         continue;
                     };
                     let mut missed = kept.held.from(from).take_while(|(seq, ..)| *seq <= to);
-                    let needless = missed.find(|(seq, epoch, _)| is_wanted(index, *epoch, *seq, leader, &highest));
+                    let needless = missed
+                        .find(|(seq, epoch, _)| is_wanted(index, *epoch, *seq, leader, &highest));
                     let Some((seq, _, at)) = needless else {
                         sheet.look();
                         continue;
@@ -46,7 +60,10 @@ pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
                     } else {
                         sheet.breach(&[at, fact.at], || {
                             let (me, leader) = (index.name(id), index.name(leader));
-                            format!("{me} tells a gap from #{from} to #{to}, and {leader}, which it follows, has the reading at #{seq}")
+                            format!(
+                                "{me} tells a gap from #{from} to #{to}, and {leader}, which \
+                                     it follows, has the reading at #{seq}"
+                            )
                         });
                     }
                 }
@@ -57,10 +74,20 @@ pub(crate) fn gap_needed(case: &Case<'_>, sheet: &mut Sheet) {
 }
 
 /// Whether a reading stands there that comes after all that were had of its origin.
-fn is_wanted(index: &Index<'_>, epoch: EpochId, seq: u64, holder: LifeId, highest: &BTreeMap<LifeId, u64>) -> bool {
-    index.at_position(epoch, seq).iter().filter(|placed| placed.life == holder).any(|placed| match placed.entry.kind {
-        Kind::Data { origin, oseq, .. } => highest.get(&origin).is_none_or(|highest| *highest < oseq),
-        Kind::Lost { .. } | Kind::View(_) => false,
+fn is_wanted(
+    index: &Index<'_>,
+    epoch: EpochId,
+    seq: u64,
+    holder: LifeId,
+    highest: &BTreeMap<LifeId, u64>,
+) -> bool {
+    index.at_position(epoch, seq).iter().filter(|placed| placed.life == holder).any(|placed| {
+        match placed.entry.kind {
+            Kind::Data { origin, oseq, .. } => {
+                highest.get(&origin).is_none_or(|highest| *highest < oseq)
+            }
+            Kind::Lost { .. } | Kind::View(_) => false,
+        }
     })
 }
 

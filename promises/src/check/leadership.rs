@@ -17,11 +17,22 @@ pub(crate) fn one_leader_per_epoch(case: &Case<'_>, sheet: &mut Sheet) {
                     let (other, at) = *elected.entry(*epoch).or_insert((id, fact.at));
                     if other != id {
                         sheet.breach(&[at, fact.at], || {
-                            format!("{} and {} both lead epoch {}", index.name(other), index.name(id), index.epochs[*epoch])
+                            format!(
+                                "{} and {} both lead epoch {}",
+                                index.name(other),
+                                index.name(id),
+                                index.epochs[*epoch]
+                            )
                         });
-                    } else if index.epochs[*epoch].owner.id != *life.peer || index.epochs[*epoch].owner.inc != life.inc {
+                    } else if index.epochs[*epoch].owner.id != *life.peer
+                        || index.epochs[*epoch].owner.inc != life.inc
+                    {
                         sheet.breach(&[fact.at], || {
-                            format!("{} leads epoch {:?}, which is not its own", index.name(id), index.epochs[*epoch])
+                            format!(
+                                "{} leads epoch {:?}, which is not its own",
+                                index.name(id),
+                                index.epochs[*epoch]
+                            )
                         });
                     }
                 }
@@ -30,7 +41,11 @@ pub(crate) fn one_leader_per_epoch(case: &Case<'_>, sheet: &mut Sheet) {
                     let owner = &index.epochs[*epoch].owner.id;
                     if owner != *leader {
                         sheet.breach(&[fact.at], || {
-                            format!("{} follows {leader} in epoch {}, which is {owner}'s", index.name(id), index.epochs[*epoch])
+                            format!(
+                                "{} follows {leader} in epoch {}, which is {owner}'s",
+                                index.name(id),
+                                index.epochs[*epoch]
+                            )
                         });
                     }
                 }
@@ -56,7 +71,14 @@ pub(crate) fn epoch_monotonic(case: &Case<'_>, sheet: &mut Sheet) {
             if let Some((before, at)) = highest[slot]
                 && index.epochs[epoch] < index.epochs[before]
             {
-                let words = || format!("{} {verb} epoch {} after {}", index.name(id), index.epochs[epoch], index.epochs[before]);
+                let words = || {
+                    format!(
+                        "{} {verb} epoch {} after {}",
+                        index.name(id),
+                        index.epochs[epoch],
+                        index.epochs[before]
+                    )
+                };
                 sheet.breach(&[at, fact.at], words);
             }
             highest[slot] = Some((epoch, fact.at));
@@ -64,9 +86,10 @@ pub(crate) fn epoch_monotonic(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Who has promised an epoch takes part in no older one: it adopts none, leads none, is admitted to none, and takes in no
-/// reading of one, unless it comes with a cut or a snapshot. What a peer takes in and when is its own business; but a
-/// reading that was published after the promise cannot have been there before it.
+/// Who has promised an epoch takes part in no older one: it adopts none, leads none, is admitted to
+/// none, and takes in no reading of one, unless it comes with a cut or a snapshot. What a peer
+/// takes in and when is its own business; but a reading that was published after the promise cannot
+/// have been there before it.
 pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -77,7 +100,9 @@ pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
             let (epoch, verb) = match fact.what {
                 What::Promised { epoch } => {
                     sheet.look();
-                    if promised.is_none_or(|(before, _)| index.epochs[before] <= index.epochs[epoch]) {
+                    if promised
+                        .is_none_or(|(before, _)| index.epochs[before] <= index.epochs[epoch])
+                    {
                         promised = Some((epoch, fact.at));
                         fenced = Some(fact.t);
                     }
@@ -90,7 +115,10 @@ pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
                     if publication.t > since && index.epochs[epoch] < index.epochs[bound] {
                         sheet.breach(&[at, publication.at, fact.at], || {
                             let (old, new) = (index.epochs[epoch], index.epochs[bound]);
-                            format!("{} took in #{seq} of epoch {old} after it had promised {new}", index.name(id))
+                            format!(
+                                "{} took in #{seq} of epoch {old} after it had promised {new}",
+                                index.name(id)
+                            )
                         });
                     }
                     continue;
@@ -105,8 +133,14 @@ pub(crate) fn fenced_sequencer(case: &Case<'_>, sheet: &mut Sheet) {
             if let Some((bound, at)) = promised
                 && index.epochs[epoch] < index.epochs[bound]
             {
-                let words =
-                    || format!("{} {verb} epoch {} after it had promised {}", index.name(id), index.epochs[epoch], index.epochs[bound]);
+                let words = || {
+                    format!(
+                        "{} {verb} epoch {} after it had promised {}",
+                        index.name(id),
+                        index.epochs[epoch],
+                        index.epochs[bound]
+                    )
+                };
                 sheet.breach(&[at, fact.at], words);
             }
         }

@@ -1,4 +1,5 @@
-//! Readings that are given up: those that their origin declares lost, and those that whoever leaves leaves behind.
+//! Readings that are given up: those that their origin declares lost, and those that whoever leaves
+//! leaves behind.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use crate::check::gaps::SIZES;
 use crate::index::{Entry, EpochId, Index, Kind, LifeId, What};
 use crate::judge::{Case, NOT_AT_REST, Sheet};
 
-/// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand in that log.
+/// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand
+/// in that log.
 pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
@@ -14,7 +16,9 @@ pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
     for group in index.positions() {
         for placed in group {
             if let Kind::Data { origin, oseq, .. } = placed.entry.kind {
-                let first = stands.entry((placed.entry.epoch, origin, oseq)).or_insert((placed.entry.seq, placed.at));
+                let first = stands
+                    .entry((placed.entry.epoch, origin, oseq))
+                    .or_insert((placed.entry.seq, placed.at));
                 *first = (*first).min((placed.entry.seq, placed.at));
             }
         }
@@ -28,19 +32,30 @@ pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
         let (epoch, seq) = (told.entry.epoch, told.entry.seq);
         sheet.look();
         let above = stands.range((epoch, origin, from)..=(epoch, origin, to.max(from)));
-        if let Some((oseq, at, record)) = above.map(|((.., oseq), (at, record))| (*oseq, *at, *record)).find(|(_, at, _)| *at < seq) {
+        if let Some((oseq, at, record)) = above
+            .map(|((.., oseq), (at, record))| (*oseq, *at, *record))
+            .find(|(_, at, _)| *at < seq)
+        {
             sheet.breach(&[record, told.at], || {
                 let origin = index.name(origin);
-                format!("readings {from} to {to} of {origin} are declared lost at #{seq}, and reading {oseq} stands at #{at} of that log")
+                format!(
+                    "readings {from} to {to} of {origin} are declared lost at #{seq}, and \
+                         reading {oseq} stands at #{at} of that log"
+                )
             });
         }
         if index.lives[origin].holed || index.lives[origin].first.is_none() {
             continue;
         }
-        // By when it was told first, no more had been published than by now, so no more were behind when it was declared.
+        // By when it was told first, no more had been published than by now, so no more were behind
+        // when it was declared.
         let first = group.iter().map(|placed| placed.at).min().unwrap_or(told.at);
         let facts = index.lives[origin].facts.iter().take_while(|fact| fact.at <= first);
-        let published = facts.filter_map(|fact| if let What::Publish { oseq, .. } = fact.what { Some(oseq) } else { None }).max();
+        let published = facts
+            .filter_map(
+                |fact| if let What::Publish { oseq, .. } = fact.what { Some(oseq) } else { None },
+            )
+            .max();
         let behind = published.unwrap_or(0).saturating_sub(to);
         if behind >= knobs.merge_retain_entries {
             continue;
@@ -51,12 +66,16 @@ pub(crate) fn lost_truly(case: &Case<'_>, sheet: &mut Sheet) {
         }
         sheet.breach(&[first], || {
             let (origin, least) = (index.name(origin), knobs.merge_retain_entries);
-            format!("readings {from} to {to} of {origin} are declared lost, with {behind} after them; it is to keep {least}")
+            format!(
+                "readings {from} to {to} of {origin} are declared lost, with {behind} after \
+                     them; it is to keep {least}"
+            )
         });
     }
 }
 
-/// Who stops as having left has every accepted reading in the log of somebody who lives, or has said which not.
+/// Who stops as having left has every accepted reading in the log of somebody who lives, or has
+/// said which not.
 pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     if !case.options.settled {
@@ -64,15 +83,27 @@ pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
         return;
     }
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        let Some(left) = life.facts.iter().find(|fact| matches!(fact.what, What::Ends { left: true })) else { continue };
+        let Some(left) =
+            life.facts.iter().find(|fact| matches!(fact.what, What::Ends { left: true }))
+        else {
+            continue;
+        };
         if left.t > index.rest() {
             continue;
         }
-        let told_of = life.facts.iter().find_map(|fact| if let What::LeftBehind { from } = fact.what { Some(from) } else { None });
+        let told_of = life.facts.iter().find_map(|fact| {
+            if let What::LeftBehind { from } = fact.what { Some(from) } else { None }
+        });
         let published: Vec<(u64, usize)> = life
             .facts
             .iter()
-            .filter_map(|fact| if let What::Publish { oseq, .. } = fact.what { Some((oseq, fact.at)) } else { None })
+            .filter_map(|fact| {
+                if let What::Publish { oseq, .. } = fact.what {
+                    Some((oseq, fact.at))
+                } else {
+                    None
+                }
+            })
             .filter(|(oseq, _)| told_of.is_none_or(|from| *oseq < from))
             .collect();
         if published.is_empty() {
@@ -91,15 +122,26 @@ pub(crate) fn left_clean(case: &Case<'_>, sheet: &mut Sheet) {
             continue;
         };
         let own = life.facts.iter().rev().find_map(|fact| match fact.what {
-            What::Entry(Entry { seq, kind: Kind::Data { origin, oseq: its, .. }, .. }) if (origin, its) == (id, *oseq) => Some(seq),
+            What::Entry(Entry { seq, kind: Kind::Data { origin, oseq: its, .. }, .. })
+                if (origin, its) == (id, *oseq) =>
+            {
+                Some(seq)
+            }
             _ => None,
         });
         match heirs(index, id, left.t, own) {
-            // Nobody else need have it: what stands below the join point of all others is in their log all the same.
+            // Nobody else need have it: what stands below the join point of all others is in their
+            // log all the same.
             Heirs::Nobody => sheet.look(),
-            Heirs::Gone => sheet.excuse("those who may have had its readings died, or took them back"),
-            Heirs::There => sheet
-                .breach(&[*at, left.at], || format!("{} leaves, and nobody who lives has its reading {oseq} in the log", index.name(id))),
+            Heirs::Gone => {
+                sheet.excuse("those who may have had its readings died, or took them back")
+            }
+            Heirs::There => sheet.breach(&[*at, left.at], || {
+                format!(
+                    "{} leaves, and nobody who lives has its reading {oseq} in the log",
+                    index.name(id)
+                )
+            }),
         }
     }
 }
@@ -114,18 +156,30 @@ enum Heirs {
     There,
 }
 
-/// What became of those whose log goes back to that position, where the one who left had its reading.
+/// What became of those whose log goes back to that position, where the one who left had its
+/// reading.
 fn heirs(index: &Index<'_>, life: LifeId, t: u64, own: Option<u64>) -> Heirs {
     let core = index.core();
     let view = index.views.iter().rfind(|view| view.life == life);
-    let members: Vec<LifeId> = view.into_iter().flat_map(|view| view.lives()).filter_map(|(peer, inc)| index.life(peer, inc)).collect();
-    let lived = |other: &LifeId| *other != life && index.lives[*other].ended.is_none_or(|ended| ended > t);
-    // What it has had of a log of its own, before its group became part of another one, says nothing of that one.
+    let members: Vec<LifeId> = view
+        .into_iter()
+        .flat_map(|view| view.lives())
+        .filter_map(|(peer, inc)| index.life(peer, inc))
+        .collect();
+    let lived =
+        |other: &LifeId| *other != life && index.lives[*other].ended.is_none_or(|ended| ended > t);
+    // What it has had of a log of its own, before its group became part of another one, says
+    // nothing of that one.
     let goes_back = |other: &LifeId| {
         let facts = &index.lives[*other].facts;
-        let merged = facts.iter().rposition(|fact| fact.t <= t && matches!(fact.what, What::Merged { .. }));
+        let merged =
+            facts.iter().rposition(|fact| fact.t <= t && matches!(fact.what, What::Merged { .. }));
         let since = facts.iter().skip(merged.map_or(0, |at| at + 1));
-        let first = since.filter_map(|fact| if let What::Entry(entry) = fact.what { Some(entry.seq) } else { None }).min();
+        let first = since
+            .filter_map(
+                |fact| if let What::Entry(entry) = fact.what { Some(entry.seq) } else { None },
+            )
+            .min();
         own.is_none_or(|own| first.is_none_or(|first| first <= own))
     };
     let mut heirs = members.into_iter().filter(|other| lived(other) && goes_back(other)).peekable();
@@ -133,8 +187,19 @@ fn heirs(index: &Index<'_>, life: LifeId, t: u64, own: Option<u64>) -> Heirs {
         return Heirs::Nobody;
     }
     let upset = |fact: &crate::index::Fact<'_>| {
-        fact.t >= t && matches!(fact.what, What::Gap { .. } | What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. })
+        fact.t >= t
+            && matches!(
+                fact.what,
+                What::Gap { .. }
+                    | What::Transfer { .. }
+                    | What::Diverged { .. }
+                    | What::Merged { .. }
+            )
     };
-    let is_through = |other: LifeId| core.contains(&other) && !index.lives[other].holed && !index.lives[other].facts.iter().any(upset);
+    let is_through = |other: LifeId| {
+        core.contains(&other)
+            && !index.lives[other].holed
+            && !index.lives[other].facts.iter().any(upset)
+    };
     if heirs.all(is_through) { Heirs::There } else { Heirs::Gone }
 }

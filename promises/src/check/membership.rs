@@ -1,4 +1,5 @@
-//! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes back in.
+//! Who is in the group: nobody is declared dead by mistake, everybody who lives gets in, and comes
+//! back in.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use protocol::id::{Incarnation, PeerId};
 use crate::index::{Entry, Fact, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
 use crate::judge::{Case, NOT_AT_REST, Sheet};
 
-/// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done to it, not by what
-/// the leader believed.
+/// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done
+/// to it, not by what the leader believed.
 pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate() {
@@ -28,7 +29,10 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
                     }
                 }
                 // Whoever was outside meanwhile has no group to remove anybody from.
-                What::Transfer { .. } | What::Diverged { .. } | What::Merged { .. } | What::Unordered { outside: true, .. } => {
+                What::Transfer { .. }
+                | What::Diverged { .. }
+                | What::Merged { .. }
+                | What::Unordered { outside: true, .. } => {
                     before = None;
                 }
                 _ => {}
@@ -37,7 +41,8 @@ pub(crate) fn no_false_death(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether the group had removed a leader, by the word of others, before that one led again: it was alone by then.
+/// Whether the group had removed a leader, by the word of others, before that one led again: it was
+/// alone by then.
 fn is_sent_away(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
     let own = &index.lives[leader];
     index.views.iter().any(|view| {
@@ -46,24 +51,44 @@ fn is_sent_away(index: &Index<'_>, leader: LifeId, old: &ViewFact<'_>, new: &Vie
     })
 }
 
-fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>, sheet: &mut Sheet) {
+fn removals(
+    case: &Case<'_>,
+    leader: LifeId,
+    old: &ViewFact<'_>,
+    new: &ViewFact<'_>,
+    sheet: &mut Sheet,
+) {
     let index = case.index;
-    // While the leader itself stood still for as long as it waits for answers, the others may have gone on without it, and
-    // it may not have heard them.
+    // While the leader itself stood still for as long as it waits for answers, the others may have
+    // gone on without it, and it may not have heard them.
     let knobs = &case.options.knobs;
-    let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
-    let (stood_still, is_out) = (index.stood_still(leader, new.t, patience), is_sent_away(index, leader, old, new));
+    let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros())
+        .unwrap_or(u64::MAX);
+    let (stood_still, is_out) =
+        (index.stood_still(leader, new.t, patience), is_sent_away(index, leader, old, new));
     if stood_still || is_out {
         for _ in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
-            sheet.excuse(if stood_still { "its leader stood still" } else { "the group had removed its leader" });
+            sheet.excuse(if stood_still {
+                "its leader stood still"
+            } else {
+                "the group had removed its leader"
+            });
         }
         return;
     }
     for (peer, inc) in old.lives().filter(|(peer, inc)| !new.names(peer, *inc)) {
-        let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some()) else { continue };
-        // A leader that stands judges by its own link to a member; one that has just been elected, by who could be asked.
+        let Some(removed) = index.life(peer, inc).filter(|life| index.lives[*life].first.is_some())
+        else {
+            continue;
+        };
+        // A leader that stands judges by its own link to a member; one that has just been elected,
+        // by who could be asked.
         let stands = old.epoch == new.epoch;
-        if if stands { index.is_cut_between([leader, removed], new.t) } else { index.is_stormy([leader, removed], new.t) } {
+        if if stands {
+            index.is_cut_between([leader, removed], new.t)
+        } else {
+            index.is_stormy([leader, removed], new.t)
+        } {
             sheet.excuse("links between the two were cut or bad");
             continue;
         }
@@ -76,7 +101,8 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
         let gone = life.ended.is_some_and(|ended| ended <= new.t) || index.excused(removed, new.t);
         // Nobody has said that it died, and it has not said a word since: who can tell?
         let silent = life.last < new.at;
-        // Admitted, but never arrived in this log: its leader died before it had that, so it asks the next one again.
+        // Admitted, but never arrived in this log: its leader died before it had that, so it asks
+        // the next one again.
         let (asked, decided) = if stands {
             let numbered = numbered_at(index, leader, removed, new);
             (numbered, numbered)
@@ -84,8 +110,14 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
             claimed_and_elected_at(index, leader, new)
         };
         let mut before = life.facts.iter().take_while(|fact| fact.at < asked);
-        let arrived = before.any(|fact| matches!(fact.what, What::Cut { log, .. } if log == old.log));
-        if gone || silent || !arrived || is_slow(case, leader, removed, old, new) || !follows(index, removed, (old, new), decided) {
+        let arrived =
+            before.any(|fact| matches!(fact.what, What::Cut { log, .. } if log == old.log));
+        if gone
+            || silent
+            || !arrived
+            || is_slow(case, leader, removed, old, new)
+            || !follows(index, removed, (old, new), decided)
+        {
             continue;
         }
         sheet.breach(&[old.at, new.at, life.last], || {
@@ -100,10 +132,14 @@ fn removals(case: &Case<'_>, leader: LifeId, old: &ViewFact<'_>, new: &ViewFact<
     }
 }
 
-/// Whether the old leader's own links were bad in its last days. It may have evicted some by a view that others have not
-/// heard of; and its heir may not have heard that it is to lead, and has then let down everybody who waited for it.
+/// Whether the old leader's own links were bad in its last days. It may have evicted some by a view
+/// that others have not heard of; and its heir may not have heard that it is to lead, and has then
+/// let down everybody who waited for it.
 fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
-    let mut lives = old.lives().filter(|(peer, _)| **peer == *old.leader).filter_map(|(peer, inc)| index.life(peer, inc));
+    let mut lives = old
+        .lives()
+        .filter(|(peer, _)| **peer == *old.leader)
+        .filter_map(|(peer, inc)| index.life(peer, inc));
     lives.any(|life| {
         let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= new.at);
         let step_down = said.filter(|fact| matches!(fact.what, What::StepDown)).last();
@@ -111,29 +147,42 @@ fn was_led_in_a_storm(index: &Index<'_>, old: &ViewFact<'_>, new: &ViewFact<'_>)
     })
 }
 
-/// When a standing leader decided that somebody is out. It says so when it numbers the view, and tells of that one when it is
-/// handed over; whoever did not answer until then may have come back in the meantime.
+/// When a standing leader decided that somebody is out. It says so when it numbers the view, and
+/// tells of that one when it is handed over; whoever did not answer until then may have come back
+/// in the meantime.
 fn numbered_at(index: &Index<'_>, leader: LifeId, removed: LifeId, new: &ViewFact<'_>) -> usize {
     let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
     let is_word = |fact: &&Fact<'_>| matches!(fact.what, What::Removes { life, ordered } if life == removed && ordered == new.members);
     said.filter(is_word).last().map_or(new.at, |fact| fact.at)
 }
 
-/// When a new leader asked who could be in its first view, and when it chose. It asks with its own promise; whoever arrives
-/// after that was not there to be asked. It chooses when it says that it leads, and tells of the view when it hands it over;
-/// whoever is not in it may have come in again by then.
-fn claimed_and_elected_at(index: &Index<'_>, leader: LifeId, first: &ViewFact<'_>) -> (usize, usize) {
+/// When a new leader asked who could be in its first view, and when it chose. It asks with its own
+/// promise; whoever arrives after that was not there to be asked. It chooses when it says that it
+/// leads, and tells of the view when it hands it over; whoever is not in it may have come in again
+/// by then.
+fn claimed_and_elected_at(
+    index: &Index<'_>,
+    leader: LifeId,
+    first: &ViewFact<'_>,
+) -> (usize, usize) {
     let said = index.lives[leader].facts.iter().take_while(|fact| fact.at <= first.at);
-    let is_word = |fact: &Fact<'_>| matches!(fact.what, What::Elected { epoch, .. } if epoch == first.epoch);
+    let is_word =
+        |fact: &Fact<'_>| matches!(fact.what, What::Elected { epoch, .. } if epoch == first.epoch);
     let elected = said.filter(|fact| is_word(fact)).last().map_or(first.at, |fact| fact.at);
     let claimed = index.promise_of(leader, first.epoch).map_or(elected, |fact| fact.at);
     (claimed, elected)
 }
 
-/// Whether the leader said, while its log ended between the two views, that a member lags, and with numbers that allow to
-/// evict it. It says so when it numbers the second one; both are told of when they are handed over, which under `safe` may
-/// be much later.
-fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, old: &ViewFact<'_>, new: &ViewFact<'_>) -> bool {
+/// Whether the leader said, while its log ended between the two views, that a member lags, and with
+/// numbers that allow to evict it. It says so when it numbers the second one; both are told of when
+/// they are handed over, which under `safe` may be much later.
+fn is_slow(
+    case: &Case<'_>,
+    leader: LifeId,
+    removed: LifeId,
+    old: &ViewFact<'_>,
+    new: &ViewFact<'_>,
+) -> bool {
     let mut said = case.index.lives[leader].facts.iter().take_while(|fact| fact.at <= new.at);
     said.any(|fact| {
         let What::Slow { life, lag } = fact.what else { return false };
@@ -143,23 +192,33 @@ fn is_slow(case: &Case<'_>, leader: LifeId, removed: LifeId, old: &ViewFact<'_>,
 
 fn may_evict(case: &Case<'_>, Lag { behind, acked, high, for_ms, awaited }: Lag) -> bool {
     let knobs = &case.options.knobs;
-    // Few large readings weigh as much as many small ones; how large they were is not in the history.
+    // Few large readings weigh as much as many small ones; how large they were is not in the
+    // history.
     let heavy = high.saturating_mul(case.heaviest_entry()) > knobs.retain_bytes;
     // Or a reading waits to be safe, and everybody with it.
-    let far = behind > knobs.max_lag_entries || heavy && behind > 0 || awaited.is_some_and(|at| acked < at && at <= high);
-    far && behind <= high.saturating_sub(acked) && u128::from(for_ms) >= knobs.slow_timeout.as_millis()
+    let far = behind > knobs.max_lag_entries
+        || heavy && behind > 0
+        || awaited.is_some_and(|at| acked < at && at <= high);
+    far && behind <= high.saturating_sub(acked)
+        && u128::from(for_ms) >= knobs.slow_timeout.as_millis()
 }
 
-/// Whether a life was, by its own word, in the group that passes from one view to the other, when the other came: it
-/// had gone on neither to another leader's epoch nor to another group, nor was it outside of any or waited for the outcome of
-/// somebody else's claim.
-fn follows(index: &Index<'_>, life: LifeId, (old, new): (&ViewFact<'_>, &ViewFact<'_>), decided: usize) -> bool {
+/// Whether a life was, by its own word, in the group that passes from one view to the other, when
+/// the other came: it had gone on neither to another leader's epoch nor to another group, nor was
+/// it outside of any or waited for the outcome of somebody else's claim.
+fn follows(
+    index: &Index<'_>,
+    life: LifeId,
+    (old, new): (&ViewFact<'_>, &ViewFact<'_>),
+    decided: usize,
+) -> bool {
     let said = index.lives[life].facts.iter().take_while(|fact| fact.at <= decided);
     let epochs = said.filter_map(|fact| match fact.what {
         What::Entry(entry) => matches!(entry.kind, Kind::View(_)).then_some(Some(entry.epoch)),
-        What::Cut { epoch, .. } | What::Transfer { epoch, .. } | What::Follows { epoch, .. } | What::Promised { epoch } => {
-            Some(Some(epoch))
-        }
+        What::Cut { epoch, .. }
+        | What::Transfer { epoch, .. }
+        | What::Follows { epoch, .. }
+        | What::Promised { epoch } => Some(Some(epoch)),
         // It has been told that it is not in the group, and asks to be let in again.
         What::Merged { .. } | What::Unordered { outside: true, .. } => Some(None),
         _ => None,
@@ -186,43 +245,65 @@ pub(crate) fn converges(case: &Case<'_>, sheet: &mut Sheet) {
         if (known.epoch, known.view_id) != (view.epoch, view.view_id) {
             sheet.breach(&[known.at, view.at], || {
                 let title = |view: &ViewFact<'_>| {
-                    format!("{} has view {} of epoch {}", index.name(view.life), view.view_id, index.epochs[view.epoch])
+                    format!(
+                        "{} has view {} of epoch {}",
+                        index.name(view.life),
+                        view.view_id,
+                        index.epochs[view.epoch]
+                    )
                 };
                 format!("{}, and {}", title(known), title(view))
             });
         }
     }
     let Some(view) = first else { return };
-    let strangers =
-        view.lives().filter(|(peer, inc)| !core.iter().any(|id| index.lives[*id].peer == *peer && index.lives[*id].inc == *inc));
+    let strangers = view.lives().filter(|(peer, inc)| {
+        !core.iter().any(|id| index.lives[*id].peer == *peer && index.lives[*id].inc == *inc)
+    });
     for (peer, inc) in strangers {
-        sheet.breach(&[view.at], || format!("view {} still names {peer}#{inc}, which is not there", view.view_id));
+        sheet.breach(&[view.at], || {
+            format!("view {} still names {peer}#{inc}, which is not there", view.view_id)
+        });
     }
     for id in core.iter().filter(|id| !view.names(index.lives[**id].peer, index.lives[**id].inc)) {
-        sheet.breach(&[view.at, index.lives[*id].last], || format!("view {} does not name {}", view.view_id, index.name(*id)));
+        sheet.breach(&[view.at, index.lives[*id].last], || {
+            format!("view {} does not name {}", view.view_id, index.name(*id))
+        });
     }
 }
 
-/// A peer that starts, and to which nothing happens, is in a view within the bound, unless the group is blocked; and who
-/// joins for the first time gets as much of the past as `late_join` says.
+/// A peer that starts, and to which nothing happens, is in a view within the bound, unless the
+/// group is blocked; and who joins for the first time gets as much of the past as `late_join` says.
 pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
-    // It listens, believes for a while in a leader that does not answer, asks again, and fetches the log.
-    let span = knobs.join_timeout + knobs.join_patience + 2 * (knobs.election_timeout + knobs.sync_timeout);
+    // It listens, believes for a while in a leader that does not answer, asks again, and fetches
+    // the log.
+    let span = knobs.join_timeout
+        + knobs.join_patience
+        + 2 * (knobs.election_timeout + knobs.sync_timeout);
     let bound = index.aftermath.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     for (id, life) in index.lives.iter().enumerate() {
-        let Some(start) = life.facts.iter().find(|fact| matches!(fact.what, What::Ready)) else { continue };
+        let Some(start) = life.facts.iter().find(|fact| matches!(fact.what, What::Ready)) else {
+            continue;
+        };
         let deadline = start.t.saturating_add(bound);
         let disturbed = index.troubles_in(start.t, deadline).any(|trouble| {
-            trouble.from > start.t || trouble.to < u64::MAX || trouble.lives.contains(&id) || trouble.kind != TroubleKind::Down
+            trouble.from > start.t
+                || trouble.to < u64::MAX
+                || trouble.lives.contains(&id)
+                || trouble.kind != TroubleKind::Down
         });
         // It may have been told to take a higher incarnation on its way in.
-        let joined = |view: &&ViewFact<'_>| index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t);
+        let joined = |view: &&ViewFact<'_>| {
+            index.lives[view.life].process == life.process && (start.t..=deadline).contains(&view.t)
+        };
         if index.views.iter().any(|view| joined(&view)) {
             sheet.look();
         } else if deadline <= index.end && !disturbed && !index.was_blocked(start.t, deadline) {
-            sheet.breach(&[start.at, life.last], || format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000));
+            sheet.breach(&[start.at, life.last], || {
+                format!("{} is ready, and in no view {} ms later", index.name(id), bound / 1_000)
+            });
         }
     }
     for id in 0..index.lives.len() {
@@ -230,13 +311,15 @@ pub(crate) fn late_join(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Who joins a group that it did not found begins so many entries before the view that admits it; with fewer only where
-/// there are none, or where they need not be retained.
+/// Who joins a group that it did not found begins so many entries before the view that admits it;
+/// with fewer only where there are none, or where they need not be retained.
 fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
     let (index, knobs) = (case.index, &case.options.knobs);
     let asked = knobs.late_join.entries();
     let mut facts = index.lives[id].facts.iter();
-    let Some(transfer) = facts.find(|fact| matches!(fact.what, What::Entry(_) | What::Transfer { .. } | What::Diverged { .. })) else {
+    let Some(transfer) = facts.find(|fact| {
+        matches!(fact.what, What::Entry(_) | What::Transfer { .. } | What::Diverged { .. })
+    }) else {
         return;
     };
     let What::Transfer { resume, epoch } = transfer.what else { return };
@@ -255,35 +338,52 @@ fn the_past_as_asked(case: &Case<'_>, id: LifeId, sheet: &mut Sheet) {
     let founder = leader.is_some_and(|leader| {
         let first = index.views.iter().find(|view| view.life == leader);
         let mut facts = index.lives[leader].facts.iter();
-        first.is_some_and(|first| first.seq == 1) && !facts.any(|fact| matches!(fact.what, What::Transfer { .. }))
+        first.is_some_and(|first| first.seq == 1)
+            && !facts.any(|fact| matches!(fact.what, What::Transfer { .. }))
     });
-    let few = view.seq < knobs.retain_entries / 2 && view.seq.saturating_mul(case.heaviest_entry()) < knobs.retain_bytes;
+    let few = view.seq < knobs.retain_entries / 2
+        && view.seq.saturating_mul(case.heaviest_entry()) < knobs.retain_bytes;
     let due = if founder && few { asked.min(view.seq - 1) } else { 0 };
     if got > asked || got < due {
         sheet.breach(&[transfer.at, view.at], || {
-            format!("{} joins with {got} earlier entries, and is to have {asked} where there are so many", index.name(id))
+            format!(
+                "{} joins with {got} earlier entries, and is to have {asked} where there are \
+                     so many",
+                index.name(id)
+            )
         });
     }
 }
 
-/// A process that is started again comes in with a higher incarnation, and no view goes back to the old one, unless it is
-/// of another group, whose log took the place of the one that knew better.
+/// A process that is started again comes in with a higher incarnation, and no view goes back to the
+/// old one, unless it is of another group, whose log took the place of the one that knew better.
 pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let core = index.core();
     for (id, life) in index.lives.iter().enumerate() {
         let Some(first) = life.first else { continue };
-        let earlier = index.lives.iter().enumerate().filter(|(_, other)| other.peer == life.peer && other.process == life.process);
-        for (other, earlier) in earlier.filter(|(_, other)| other.first.is_some_and(|at| at < first)) {
+        let earlier = index
+            .lives
+            .iter()
+            .enumerate()
+            .filter(|(_, other)| other.peer == life.peer && other.process == life.process);
+        for (other, earlier) in
+            earlier.filter(|(_, other)| other.first.is_some_and(|at| at < first))
+        {
             sheet.look();
-            // Who has lost its folder, or could not store its number, counts by its clock, which may be behind, until it is told of
-            // the earlier life.
-            let knows = !index.is_wiped_between(earlier.first, first, life.process) && !index.is_full_at(earlier.first, life.process);
+            // Who has lost its folder, or could not store its number, counts by its clock, which
+            // may be behind, until it is told of the earlier life.
+            let knows = !index.is_wiped_between(earlier.first, first, life.process)
+                && !index.is_full_at(earlier.first, life.process);
             if earlier.inc >= life.inc && knows {
-                sheet.breach(&[first, earlier.last], || format!("{} comes after {}", index.name(id), index.name(other)));
+                sheet.breach(&[first, earlier.last], || {
+                    format!("{} comes after {}", index.name(id), index.name(other))
+                });
             }
             if case.options.settled && core.contains(&id) && index.last_view(id).is_none() {
-                sheet.breach(&[first, life.last], || format!("{} came back and is in no view", index.name(id)));
+                sheet.breach(&[first, life.last], || {
+                    format!("{} came back and is in no view", index.name(id))
+                });
             }
         }
         no_ghosts(index, id, sheet);
@@ -293,12 +393,16 @@ pub(crate) fn rejoins(case: &Case<'_>, sheet: &mut Sheet) {
 /// Whether the older of two lives was over when the younger began.
 fn succeeded(index: &Index<'_>, peer: &PeerId, older: Incarnation, younger: Incarnation) -> bool {
     let ended = index.life(peer, older).and_then(|life| index.lives[life].ended);
-    let began = index.life(peer, younger).and_then(|life| index.lives[life].facts.first()).map(|fact| fact.t);
+    let began = index
+        .life(peer, younger)
+        .and_then(|life| index.lives[life].facts.first())
+        .map(|fact| fact.t);
     ended.zip(began).is_some_and(|(ended, began)| ended <= began)
 }
 
 fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
-    // The lives of each peer that its views have named, newest last, and where: what another log takes back is unseen.
+    // The lives of each peer that its views have named, newest last, and where: what another log
+    // takes back is unseen.
     let mut known: BTreeMap<&PeerId, Vec<(Incarnation, &ViewFact<'_>)>> = BTreeMap::new();
     for fact in &index.lives[id].facts {
         let view = match fact.what {
@@ -312,10 +416,17 @@ fn no_ghosts(index: &Index<'_>, id: LifeId, sheet: &mut Sheet) {
         for (peer, inc) in view.lives() {
             let seen = known.entry(peer).or_default();
             match seen.last() {
-                // Two processes of one name that both live are twins, and either may be the one that stays after a partition.
+                // Two processes of one name that both live are twins, and either may be the one
+                // that stays after a partition.
                 Some((newest, _)) if *newest > inc && !succeeded(index, peer, inc, *newest) => {}
                 Some((newest, before)) if *newest > inc => {
-                    let words = || format!("{} sees {peer}#{inc} in view {} after {peer}#{newest}", index.name(id), view.view_id);
+                    let words = || {
+                        format!(
+                            "{} sees {peer}#{inc} in view {} after {peer}#{newest}",
+                            index.name(id),
+                            view.view_id
+                        )
+                    };
                     sheet.breach(&[before.at, view.at], words);
                 }
                 Some((newest, _)) if *newest == inc => {}

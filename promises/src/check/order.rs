@@ -12,11 +12,16 @@ pub(crate) fn no_duplicate_seq(case: &Case<'_>, sheet: &mut Sheet) {
         // The first that names a digest stands for all of them; a suppressed repeat names none.
         let digest = group.iter().find_map(digest_of);
         for other in &group[1..] {
-            let differs = !same(index, first.entry.kind, other.entry.kind) || digest_of(other).is_some_and(|own| Some(own) != digest);
+            let differs = !same(index, first.entry.kind, other.entry.kind)
+                || digest_of(other).is_some_and(|own| Some(own) != digest);
             if differs {
                 sheet.breach(&[first.at, other.at], || {
                     let (epoch, seq) = (index.epochs[first.entry.epoch], first.entry.seq);
-                    format!("#{seq} of epoch {epoch} is one thing at {} and another at {}", index.name(first.life), index.name(other.life))
+                    format!(
+                        "#{seq} of epoch {epoch} is one thing at {} and another at {}",
+                        index.name(first.life),
+                        index.name(other.life)
+                    )
                 });
             }
         }
@@ -32,18 +37,21 @@ fn digest_of(placed: &Placed) -> Option<u64> {
 
 fn same(index: &Index<'_>, one: Kind, other: Kind) -> bool {
     match (one, other) {
-        (Kind::Data { origin: a, oseq: m, .. }, Kind::Data { origin: b, oseq: n, .. }) => (a, m) == (b, n),
+        (Kind::Data { origin: a, oseq: m, .. }, Kind::Data { origin: b, oseq: n, .. }) => {
+            (a, m) == (b, n)
+        }
         (Kind::View(a), Kind::View(b)) => index.views[a].view_id == index.views[b].view_id,
         (a, b) => a == b,
     }
 }
 
-/// Two lives that had the same entry had the same one before it, and so, back to where the later of them joined, the
-/// same log. An epoch starts where its owner says.
+/// Two lives that had the same entry had the same one before it, and so, back to where the later of
+/// them joined, the same log. An epoch starts where its owner says.
 pub(crate) fn total_order(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for group in index.positions() {
-        let mut befores = group.iter().filter_map(|placed| placed.before.map(|before| (placed, before)));
+        let mut befores =
+            group.iter().filter_map(|placed| placed.before.map(|before| (placed, before)));
         let Some((first, (epoch, at))) = befores.next() else { continue };
         // Views stand in the log, too; but a log without readings has not been put to the test.
         let is_reading = matches!(first.entry.kind, Kind::Data { .. });
@@ -52,7 +60,8 @@ pub(crate) fn total_order(case: &Case<'_>, sheet: &mut Sheet) {
             if other_epoch != epoch {
                 sheet.breach(&[at, first.at, other_at, other.at], || {
                     format!(
-                        "before #{} of epoch {} stands an entry of epoch {} at {}, and one of epoch {} at {}",
+                        "before #{} of epoch {} stands an entry of epoch {} at {}, and one of \
+                         epoch {} at {}",
                         first.entry.seq,
                         index.epochs[first.entry.epoch],
                         index.epochs[epoch],
@@ -67,7 +76,8 @@ pub(crate) fn total_order(case: &Case<'_>, sheet: &mut Sheet) {
     cuts_are_kept(index, sheet);
 }
 
-/// An epoch's entries stand above the cut that its owner chose, and whoever is in that epoch has only older ones below.
+/// An epoch's entries stand above the cut that its owner chose, and whoever is in that epoch has
+/// only older ones below.
 fn cuts_are_kept(index: &Index<'_>, sheet: &mut Sheet) {
     let mut cuts: Vec<Option<(u64, usize)>> = vec![None; index.epochs.len()];
     for life in &index.lives {
@@ -88,7 +98,8 @@ fn cuts_are_kept(index: &Index<'_>, sheet: &mut Sheet) {
                 What::Entry(entry) => {
                     let below = cuts[entry.epoch].filter(|(cut, _)| entry.seq <= *cut);
                     let above = || {
-                        let epoch = adopted.filter(|epoch| index.epochs[entry.epoch] < index.epochs[*epoch])?;
+                        let epoch = adopted
+                            .filter(|epoch| index.epochs[entry.epoch] < index.epochs[*epoch])?;
                         cuts[epoch].filter(|(cut, _)| entry.seq > *cut)
                     };
                     if let Some((cut, at)) = below.or_else(above) {
@@ -115,17 +126,22 @@ pub(crate) fn gap_free(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A reading is called a repeat only where the same sinks have had it, or were told that it is lost.
+/// A reading is called a repeat only where the same sinks have had it, or were told that it is
+/// lost.
 pub(crate) fn had_before(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
         for fact in &life.facts {
             match fact.what {
                 What::Entry(Entry { kind: Kind::Data { digest: None, .. }, .. }) => sheet.look(),
-                What::Missed(Entry { seq, kind: Kind::Data { origin, oseq, .. }, .. }) => sheet.breach(&[fact.at], || {
-                    let (life, origin) = (index.name(id), index.name(origin));
-                    format!("{life} takes reading {oseq} of {origin} at #{seq} for a repeat, and has never had it")
-                }),
+                What::Missed(Entry { seq, kind: Kind::Data { origin, oseq, .. }, .. }) => sheet
+                    .breach(&[fact.at], || {
+                        let (life, origin) = (index.name(id), index.name(origin));
+                        format!(
+                            "{life} takes reading {oseq} of {origin} at #{seq} for a repeat, and \
+                             has never had it"
+                        )
+                    }),
                 _ => {}
             }
         }
@@ -159,7 +175,8 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                     };
                     sheet.breach(&[known.at, fact.at], words);
                 } else if entry.seq > known.last + 1
-                    && let Some(skipped) = reading_between(index, entry.epoch, entry.seq, known.last)
+                    && let Some(skipped) =
+                        reading_between(index, entry.epoch, entry.seq, known.last)
                 {
                     sheet.breach(&[known.at, skipped.at, fact.at], || {
                         format!(
@@ -171,30 +188,54 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                         )
                     });
                 }
-                *known = Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false };
+                *known =
+                    Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false };
             }
             (What::Entry(entry), None) => {
                 sheet.look();
-                point = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false });
+                point = Some(Point {
+                    last: entry.seq,
+                    floor: entry.seq + 1,
+                    at: fact.at,
+                    is_new: false,
+                });
             }
             (What::Gap { from, to }, Some(known)) => {
                 sheet.look();
-                *known = Point { last: known.last.max(*to), floor: known.floor.min(*from), at: fact.at, is_new: false };
+                *known = Point {
+                    last: known.last.max(*to),
+                    floor: known.floor.min(*from),
+                    at: fact.at,
+                    is_new: false,
+                };
             }
             (What::Missed(entry), known) => {
                 sheet.look();
-                *known = Some(Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false });
+                *known = Some(Point {
+                    last: entry.seq,
+                    floor: entry.seq + 1,
+                    at: fact.at,
+                    is_new: false,
+                });
             }
             // Who has had nothing since it joined joins anew.
             (What::Transfer { resume, .. }, Some(known)) if known.is_new => {
                 *known = Point { last: *resume, floor: resume + 1, at: fact.at, is_new: true };
             }
             // What a snapshot leaves out has to be told as a gap all the same.
-            (What::Transfer { resume, .. }, Some(known)) => known.floor = known.floor.min(resume + 1),
+            (What::Transfer { resume, .. }, Some(known)) => {
+                known.floor = known.floor.min(resume + 1)
+            }
             (What::Diverged { from, to }, Some(known)) => {
                 sheet.look();
                 if from > to || *to < known.last {
-                    let words = || format!("{} takes back #{from} to #{to}, and is at #{}", index.name(id), known.last);
+                    let words = || {
+                        format!(
+                            "{} takes back #{from} to #{to}, and is at #{}",
+                            index.name(id),
+                            known.last
+                        )
+                    };
                     sheet.breach(&[known.at, fact.at], words);
                 }
                 if *from <= 1 {
@@ -202,9 +243,16 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
                     point = None;
                     continue;
                 }
-                *known = Point { last: known.last.min(from.saturating_sub(1)), floor: known.floor.min(*from), at: fact.at, is_new: false };
+                *known = Point {
+                    last: known.last.min(from.saturating_sub(1)),
+                    floor: known.floor.min(*from),
+                    at: fact.at,
+                    is_new: false,
+                };
             }
-            (What::Gap { to, .. }, None) => point = Some(Point { last: *to, floor: to + 1, at: fact.at, is_new: false }),
+            (What::Gap { to, .. }, None) => {
+                point = Some(Point { last: *to, floor: to + 1, at: fact.at, is_new: false })
+            }
             (What::Transfer { resume, .. }, None) => {
                 point = Some(Point { last: *resume, floor: resume + 1, at: fact.at, is_new: true });
             }
@@ -213,14 +261,23 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A reading that stands between two positions, in the log that leads to the upper one: found by going back through
-/// what other lives had before each entry. Views and declarations of loss may be passed over by those they do not concern.
-fn reading_between<'a>(index: &'a Index<'_>, epoch: EpochId, seq: u64, last: u64) -> Option<&'a Placed> {
+/// A reading that stands between two positions, in the log that leads to the upper one: found by
+/// going back through what other lives had before each entry. Views and declarations of loss may be
+/// passed over by those they do not concern.
+fn reading_between<'a>(
+    index: &'a Index<'_>,
+    epoch: EpochId,
+    seq: u64,
+    last: u64,
+) -> Option<&'a Placed> {
     let mut epoch = epoch;
     for position in (last + 1..seq).rev() {
         let above = index.at_position(epoch, position + 1);
         (epoch, _) = above.iter().find_map(|placed| placed.before)?;
-        let reading = index.at_position(epoch, position).iter().find(|placed| matches!(placed.entry.kind, Kind::Data { .. }));
+        let reading = index
+            .at_position(epoch, position)
+            .iter()
+            .find(|placed| matches!(placed.entry.kind, Kind::Data { .. }));
         if reading.is_some() {
             return reading;
         }

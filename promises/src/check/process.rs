@@ -19,12 +19,15 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
         for fact in &life.facts {
             match fact.what {
                 What::Start => sheet.look(),
-                What::Panic { message } => sheet.breach(&[fact.at], || format!("{} panicked: {message}", index.name(id))),
+                What::Panic { message } => {
+                    sheet.breach(&[fact.at], || format!("{} panicked: {message}", index.name(id)))
+                }
                 _ => {}
             }
         }
     }
-    let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = (BTreeMap::new(), BTreeMap::new());
+    let (mut killed, mut stopped): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) =
+        (BTreeMap::new(), BTreeMap::new());
     // Who was started without what it had stored.
     let mut wiped: BTreeSet<&str> = BTreeSet::new();
     // Who has met another process of its name.
@@ -35,21 +38,29 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
         let Record::World(event) = record else { continue };
         match &event.what {
             World::Spawn { process, peer, .. } => {
-                for (other, _) in running.iter().filter(|(other, name)| **name == peer && **other != process) {
+                for (other, _) in
+                    running.iter().filter(|(other, name)| **name == peer && **other != process)
+                {
                     twins.extend([*other, process.as_str()]);
                 }
                 running.insert(process, peer);
                 killed.remove(process.as_str());
                 stopped.remove(process.as_str());
             }
-            World::Fault { fault: Fault::Restart { identity: Identity::Fresh }, who, .. } => wiped.extend(who.iter().map(String::as_str)),
-            World::Fault { fault: Fault::Kill, who, .. } => killed.extend(who.iter().map(|name| (name.as_str(), at))),
-            World::Fault { fault: Fault::Stop, who, .. } => stopped.extend(who.iter().map(|name| (name.as_str(), at))),
+            World::Fault { fault: Fault::Restart { identity: Identity::Fresh }, who, .. } => {
+                wiped.extend(who.iter().map(String::as_str))
+            }
+            World::Fault { fault: Fault::Kill, who, .. } => {
+                killed.extend(who.iter().map(|name| (name.as_str(), at)))
+            }
+            World::Fault { fault: Fault::Stop, who, .. } => {
+                stopped.extend(who.iter().map(|name| (name.as_str(), at)))
+            }
             World::Exit { process, status, signal, expected, .. } => {
                 sheet.look();
                 running.remove(process.as_str());
-                // Of two that bear one name either may be sent away while it is about to go; and so may who has lost its folder, by
-                // those who know its earlier life.
+                // Of two that bear one name either may be sent away while it is about to go; and so
+                // may who has lost its folder, by those who know its earlier life.
                 let is_twin = twins.contains(process.as_str()) || wiped.contains(process.as_str());
                 let how = || match (status, signal) {
                     (_, Some(signal)) => format!("by signal {signal}"),
@@ -62,9 +73,13 @@ pub(crate) fn no_crash(case: &Case<'_>, sheet: &mut Sheet) {
                 }
                 match stopped.get(process) {
                     Some(_) if *status == Some(0) || is_twin && signal.is_none() => {}
-                    Some(asked) => sheet.breach(&[*asked, at], || format!("{process} was asked to leave and ended {}", how())),
+                    Some(asked) => sheet.breach(&[*asked, at], || {
+                        format!("{process} was asked to leave and ended {}", how())
+                    }),
                     None if *expected && !signal.is_some_and(is_crash) => {}
-                    None => sheet.breach(&[at], || format!("{process} ended {}, and nobody had asked for it", how())),
+                    None => sheet.breach(&[at], || {
+                        format!("{process} ended {}, and nobody had asked for it", how())
+                    }),
                 }
             }
             _ => {}
@@ -77,8 +92,8 @@ fn is_crash(signal: i32) -> bool {
     [4, 5, 6, 7, 8, 11, 31].contains(&signal)
 }
 
-/// What stands in a process's files is what it delivered, in that order. A life that was cut off may lack the end of
-/// its file, or of its events.
+/// What stands in a process's files is what it delivered, in that order. A life that was cut off
+/// may lack the end of its file, or of its events.
 pub(crate) fn disk_matches(case: &Case<'_>, sheet: &mut Sheet) {
     for disk in &case.options.disks {
         for bad in &disk.unreadable {
@@ -94,29 +109,38 @@ pub(crate) fn disk_matches(case: &Case<'_>, sheet: &mut Sheet) {
 
 fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken> {
     let index = case.index;
-    let mut lives: Vec<&Life<'_>> = index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
+    let mut lives: Vec<&Life<'_>> =
+        index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
     lives.sort_by_key(|life| life.first);
     if lives.is_empty() || lives.iter().any(|life| life.holed) {
         return Ok(());
     }
-    let told: Vec<Vec<&Fact<'_>>> =
-        lives.iter().map(|life| life.facts.iter().filter(|fact| position(&fact.what).is_some()).collect()).collect();
+    let told: Vec<Vec<&Fact<'_>>> = lives
+        .iter()
+        .map(|life| life.facts.iter().filter(|fact| position(&fact.what).is_some()).collect())
+        .collect();
     let mut lines = disk.lines.iter().filter(|line| is_told(line)).peekable();
     for (turn, (life, facts)) in lives.iter().zip(&told).enumerate() {
         let complete = life.stopped || (case.options.settled && life.ended.is_none());
         // Any later life, since one in between may have been killed before it kept anything.
         let later = || told[turn + 1..].iter().flat_map(|facts| facts.first());
-        let starts_next = |line: &DiskLine| later().any(|fact| says_the_same(index, line, &fact.what));
+        let starts_next =
+            |line: &DiskLine| later().any(|fact| says_the_same(index, line, &fact.what));
         let mut all_there = true;
         for fact in facts {
             // A disk that was full for a while leaves a hole, and says so.
             let Some(position) = position(&fact.what) else { continue };
-            while lines.next_if(|line| matches!(line, DiskLine::Gap { to, .. } if to.0 < position)).is_some() {}
+            while lines
+                .next_if(|line| matches!(line, DiskLine::Gap { to, .. } if to.0 < position))
+                .is_some()
+            {}
             // Positions begin anew behind these two, so a hole before them is over.
             if matches!(fact.what, What::Diverged { .. } | What::Merged { .. }) {
                 while lines.next_if(|line| matches!(line, DiskLine::Gap { .. })).is_some() {}
             }
-            let is_untold = |line: &DiskLine| is_view(line) && !says_the_same(index, line, &fact.what) && !starts_next(line);
+            let is_untold = |line: &DiskLine| {
+                is_view(line) && !says_the_same(index, line, &fact.what) && !starts_next(line)
+            };
             while lines.next_if(|line| is_untold(line)).is_some() {}
             match lines.peek() {
                 Some(line) if says_the_same(index, line, &fact.what) => {
@@ -130,7 +154,11 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
                 }
                 found => {
                     let found = found.map_or("nothing".to_owned(), |line| format!("{line:?}"));
-                    let words = format!("{} delivered {}, and its file has {found} there", disk.process, describe(&fact.what));
+                    let words = format!(
+                        "{} delivered {}, and its file has {found} there",
+                        disk.process,
+                        describe(&fact.what)
+                    );
                     return Err(Broken { words, evidence: vec![fact.at] });
                 }
             }
@@ -140,24 +168,29 @@ fn compare(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) -> Result<(), Broken
         }
     }
     match lines.find(|line| !is_view(line)) {
-        Some(line) => {
-            Err(Broken { words: format!("the file of {} has {line:?}, which it never reported", disk.process), evidence: vec![] })
-        }
+        Some(line) => Err(Broken {
+            words: format!("the file of {} has {line:?}, which it never reported", disk.process),
+            evidence: vec![],
+        }),
         None => Ok(()),
     }
 }
 
-/// A file has the views of a time in which its peer was away, and those that do not name it; nobody tells of them.
+/// A file has the views of a time in which its peer was away, and those that do not name it; nobody
+/// tells of them.
 fn is_view(line: &DiskLine) -> bool {
     matches!(line, DiskLine::View { .. })
 }
 
-/// Whether peers tell of what such a line says; of repeats they tell one by one, and of losses only who has not had the readings.
+/// Whether peers tell of what such a line says; of repeats they tell one by one, and of losses only
+/// who has not had the readings.
 fn is_told(line: &DiskLine) -> bool {
     match line {
-        DiskLine::Reading { .. } | DiskLine::View { .. } | DiskLine::Gap { .. } | DiskLine::Diverged { .. } | DiskLine::Merged { .. } => {
-            true
-        }
+        DiskLine::Reading { .. }
+        | DiskLine::View { .. }
+        | DiskLine::Gap { .. }
+        | DiskLine::Diverged { .. }
+        | DiskLine::Merged { .. } => true,
         DiskLine::Repeat { .. } | DiskLine::Lost { .. } => false,
     }
 }
@@ -165,7 +198,10 @@ fn is_told(line: &DiskLine) -> bool {
 /// The position of what a sink gets: a reading or a view, or the last one of a range.
 fn position(what: &What<'_>) -> Option<u64> {
     match what {
-        What::Entry(entry) => matches!(entry.kind, Kind::Data { digest: Some(_), .. } | Kind::View(_)).then_some(entry.seq),
+        What::Entry(entry) => {
+            matches!(entry.kind, Kind::Data { digest: Some(_), .. } | Kind::View(_))
+                .then_some(entry.seq)
+        }
         What::Gap { to, .. } | What::Diverged { to, .. } => Some(*to),
         What::Merged { old: (from, _), .. } => Some(from.saturating_sub(1)),
         _ => None,
@@ -173,22 +209,33 @@ fn position(what: &What<'_>) -> Option<u64> {
 }
 
 fn says_the_same(index: &Index<'_>, line: &DiskLine, what: &What<'_>) -> bool {
-    let at = |place: &Place, entry: &Entry| place.seq.0 == entry.seq && place.epoch == *index.epochs[entry.epoch];
+    let at = |place: &Place, entry: &Entry| {
+        place.seq.0 == entry.seq && place.epoch == *index.epochs[entry.epoch]
+    };
     match (line, what) {
-        (DiskLine::Gap { from: a, to: b, .. }, What::Gap { from, to }) => (a.0, b.0) == (*from, *to),
-        (DiskLine::Diverged { from: a, to: b, .. }, What::Diverged { from, to }) => (a.0, b.0) == (*from, *to),
-        (DiskLine::Merged { at, .. }, What::Merged { old: (from, _), .. }) => at.0 == from.saturating_sub(1),
+        (DiskLine::Gap { from: a, to: b, .. }, What::Gap { from, to }) => {
+            (a.0, b.0) == (*from, *to)
+        }
+        (DiskLine::Diverged { from: a, to: b, .. }, What::Diverged { from, to }) => {
+            (a.0, b.0) == (*from, *to)
+        }
+        (DiskLine::Merged { at, .. }, What::Merged { old: (from, _), .. }) => {
+            at.0 == from.saturating_sub(1)
+        }
         (DiskLine::View { place, view }, What::Entry(entry)) => match entry.kind {
             Kind::View(known) => at(place, entry) && index.views[known].view_id == view.0,
             Kind::Data { .. } | Kind::Lost { .. } => false,
         },
-        (DiskLine::Reading { place, origin, inc, oseq, digest, .. }, What::Entry(entry)) => match entry.kind {
-            Kind::Data { origin: life, oseq: number, digest: Some(known), .. } => {
-                let life = &index.lives[life];
-                at(place, entry) && (oseq.0, *digest, inc, origin) == (number, known, &life.inc, life.peer)
+        (DiskLine::Reading { place, origin, inc, oseq, digest, .. }, What::Entry(entry)) => {
+            match entry.kind {
+                Kind::Data { origin: life, oseq: number, digest: Some(known), .. } => {
+                    let life = &index.lives[life];
+                    at(place, entry)
+                        && (oseq.0, *digest, inc, origin) == (number, known, &life.inc, life.peer)
+                }
+                Kind::Data { .. } | Kind::Lost { .. } | Kind::View(_) => false,
             }
-            Kind::Data { .. } | Kind::Lost { .. } | Kind::View(_) => false,
-        },
+        }
         _ => false,
     }
 }
@@ -204,7 +251,8 @@ fn describe(what: &What<'_>) -> String {
     }
 }
 
-/// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once a peer is in company: the second half of a window holds little more than the first.
+/// What is not accepted is counted, and the counts only rise; descriptors and memory stay flat once
+/// a peer is in company: the second half of a window holds little more than the first.
 pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
     rejects_are_counted(case.index, sheet);
     let mut samples: BTreeMap<(&str, u32), Vec<Sample>> = BTreeMap::new();
@@ -222,8 +270,12 @@ pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
     for ((process, pid), mut samples) in samples {
         // Before it was in company, a peer had next to no connections and files.
         let begun = samples[0].t;
-        let in_company = case.index.views.iter().filter(|view| view.t >= begun && view.members.len() > 1);
-        let joined = in_company.filter(|view| case.index.lives[view.life].process == Some(process)).map(|view| view.t).min();
+        let in_company =
+            case.index.views.iter().filter(|view| view.t >= begun && view.members.len() > 1);
+        let joined = in_company
+            .filter(|view| case.index.lives[view.life].process == Some(process))
+            .map(|view| view.t)
+            .min();
         samples.retain(|sample| joined.is_none_or(|joined| sample.t > joined));
         if samples.len() < SAMPLES_MIN {
             continue;
@@ -231,13 +283,19 @@ pub(crate) fn hygiene(case: &Case<'_>, sheet: &mut Sheet) {
         sheet.look_at(samples.len());
         let (early, late) = samples.split_at(samples.len() / 2);
         let evidence = [early[early.len() / 2].at, late[late.len() / 2].at];
-        let (before, after) = (median(early, |sample| sample.descriptors), median(late, |sample| sample.descriptors));
+        let (before, after) =
+            (median(early, |sample| sample.descriptors), median(late, |sample| sample.descriptors));
         if after > before * 2 + DESCRIPTORS_SLACK {
-            sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} descriptors, and later {after}"));
+            sheet.breach(&evidence, || {
+                format!("{process} (pid {pid}) held {before} descriptors, and later {after}")
+            });
         }
-        let (before, after) = (median(early, |sample| sample.memory), median(late, |sample| sample.memory));
+        let (before, after) =
+            (median(early, |sample| sample.memory), median(late, |sample| sample.memory));
         if after > before * 2 + MEMORY_SLACK {
-            sheet.breach(&evidence, || format!("{process} (pid {pid}) held {before} bytes of memory, and later {after}"));
+            sheet.breach(&evidence, || {
+                format!("{process} (pid {pid}) held {before} bytes of memory, and later {after}")
+            });
         }
     }
 }
@@ -251,7 +309,12 @@ fn rejects_are_counted(index: &Index<'_>, sheet: &mut Sheet) {
             if let Some((before, at)) = counts.insert(why, (count, fact.at))
                 && count <= before
             {
-                sheet.breach(&[at, fact.at], || format!("{} has turned away {before} for {why:?}, and later only {count}", index.name(id)));
+                sheet.breach(&[at, fact.at], || {
+                    format!(
+                        "{} has turned away {before} for {why:?}, and later only {count}",
+                        index.name(id)
+                    )
+                });
             }
         }
     }

@@ -6,20 +6,26 @@ use crate::index::{Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
 use crate::judge::{Case, Sheet};
 use crate::world::World;
 
-/// A leader that is cut off from every quorum of its view has stepped down before the others give it up.
+/// A leader that is cut off from every quorum of its view has stepped down before the others give
+/// it up.
 ///
-/// What the leader can reach follows from the cut that was made, not from what it believes. Asked only where nothing else
-/// happened to it meanwhile: one that stands still cannot say that it steps down.
+/// What the leader can reach follows from the cut that was made, not from what it believes. Asked
+/// only where nothing else happened to it meanwhile: one that stands still cannot say that it steps
+/// down.
 pub(crate) fn steps_down(case: &Case<'_>, sheet: &mut Sheet) {
     if !case.is_primary() {
         return;
     }
     let index = case.index;
     let knobs = &case.options.knobs;
-    let patience = u64::try_from((knobs.heartbeat_timeout + knobs.heartbeat_interval).as_micros()).unwrap_or(u64::MAX);
+    let patience = u64::try_from((knobs.heartbeat_timeout + knobs.heartbeat_interval).as_micros())
+        .unwrap_or(u64::MAX);
     // A bad link is no cut: something passes.
     let is_cut = |at: usize| matches!(&case.history.records[at], Record::World(event) if matches!(event.what, World::Fault { fault: Fault::Partition { .. }, .. }));
-    let cuts = index.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Links && is_cut(trouble.at));
+    let cuts = index
+        .troubles
+        .iter()
+        .filter(|trouble| trouble.kind == TroubleKind::Links && is_cut(trouble.at));
     for cut in cuts {
         let deadline = cut.from.saturating_add(patience);
         if cut.to < deadline || index.end < deadline {
@@ -28,7 +34,8 @@ pub(crate) fn steps_down(case: &Case<'_>, sheet: &mut Sheet) {
         for leader in 0..index.lives.len() {
             let Some(view) = leads(index, leader, cut.from) else { continue };
             let life = &index.lives[leader];
-            let meanwhile = || life.facts.iter().filter(|fact| (cut.from..=deadline).contains(&fact.t));
+            let meanwhile =
+                || life.facts.iter().filter(|fact| (cut.from..=deadline).contains(&fact.t));
             let disturbed = life.ended.is_some_and(|ended| ended <= deadline)
                 || index.troubles_in(cut.from, deadline).any(|other| other.at != cut.at && is_own(other, leader))
                 // Another view has another quorum.
@@ -40,7 +47,8 @@ pub(crate) fn steps_down(case: &Case<'_>, sheet: &mut Sheet) {
             if !meanwhile().any(|fact| matches!(fact.what, What::StepDown)) {
                 sheet.breach(&[view.at, cut.at, life.last], || {
                     format!(
-                        "{} leads, reaches no quorum of view {} any more, and has not stepped down {} ms later",
+                        "{} leads, reaches no quorum of view {} any more, and has not stepped down \
+                         {} ms later",
                         index.name(leader),
                         view.view_id,
                         patience / 1_000
@@ -61,21 +69,32 @@ fn leads<'a>(index: &'a Index<'_>, life: LifeId, t: u64) -> Option<&'a ViewFact<
     for fact in index.lives[life].facts.iter().take_while(|fact| fact.t < t) {
         match fact.what {
             What::Elected { .. } => leads = true,
-            What::StepDown | What::Follows { .. } | What::Merged { .. } | What::Transfer { .. } => leads = false,
+            What::StepDown | What::Follows { .. } | What::Merged { .. } | What::Transfer { .. } => {
+                leads = false
+            }
             _ => {}
         }
     }
     if !leads {
         return None;
     }
-    index.views.iter().rfind(|view| view.life == life && view.t < t).filter(|view| view.leader == index.lives[life].peer)
+    index
+        .views
+        .iter()
+        .rfind(|view| view.life == life && view.t < t)
+        .filter(|view| view.leader == index.lives[life].peer)
 }
 
-/// Whether the leader and those that a cut leaves to it are more than half of its view, or half of it: its leader counts.
+/// Whether the leader and those that a cut leaves to it are more than half of its view, or half of
+/// it: its leader counts.
 fn has_quorum(index: &Index<'_>, view: &ViewFact<'_>, leader: LifeId, cut: &Trouble<'_>) -> bool {
     let Some((table, own)) = cut.table.zip(index.lives[leader].process) else { return true };
     let reaches = |name: &str| !table.has(own, name) && !table.has(name, own);
     let reached = |life: LifeId| index.lives[life].process.is_some_and(reaches);
-    let count = view.lives().filter_map(|(peer, inc)| index.life(peer, inc)).filter(|life| *life == leader || reached(*life)).count();
+    let count = view
+        .lives()
+        .filter_map(|(peer, inc)| index.life(peer, inc))
+        .filter(|life| *life == leader || reached(*life))
+        .count();
     2 * count >= view.members.len()
 }

@@ -1,7 +1,9 @@
-//! Names are never used again: neither that of a position nor that of a reading, in whichever life and by whomever.
+//! Names are never used again: neither that of a position nor that of a reading, in whichever life
+//! and by whomever.
 //!
-//! Whoever stores what peers hand over goes by these names, over restarts, rotations and merges. So this looks at all lives
-//! of a history at once, and at the files that they have left behind, earlier lives included.
+//! Whoever stores what peers hand over goes by these names, over restarts, rotations and merges. So
+//! this looks at all lives of a history at once, and at the files that they have left behind,
+//! earlier lives included.
 
 use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
 use protocol::log_id::LogId;
@@ -33,7 +35,12 @@ pub(crate) fn no_reuse(case: &Case<'_>, sheet: &mut Sheet) {
             told.by(&event.note, at);
         }
     }
-    for (process, line) in case.options.disks.iter().flat_map(|disk| disk.lines.iter().map(|line| (disk.process.as_str(), line))) {
+    for (process, line) in case
+        .options
+        .disks
+        .iter()
+        .flat_map(|disk| disk.lines.iter().map(|line| (disk.process.as_str(), line)))
+    {
         kept.by_a_file(process, line);
     }
     told.hold(sheet);
@@ -51,7 +58,9 @@ impl Said<'_> {
             let [(place, one, first), (same, other, second)] = pair else { continue };
             if place == same && one != other {
                 let (log, epoch, seq) = place;
-                breach(sheet, [first, second], || format!("#{seq} of epoch {epoch:?} in log {log} is two things"));
+                breach(sheet, [first, second], || {
+                    format!("#{seq} of epoch {epoch:?} in log {log} is two things")
+                });
             }
         }
         readings.sort_unstable_by_key(|(name, digest, source)| (*name, *source, *digest));
@@ -59,7 +68,9 @@ impl Said<'_> {
             let [(name, one, first), (same, other, second)] = pair else { continue };
             if name == same && one != other {
                 let (origin, inc, oseq) = name;
-                breach(sheet, [first, second], || format!("reading {oseq} of {origin}#{inc} is two readings"));
+                breach(sheet, [first, second], || {
+                    format!("reading {oseq} of {origin}#{inc} is two readings")
+                });
             }
         }
     }
@@ -98,7 +109,9 @@ impl<'a> Said<'a> {
             Note::Lost { log, epoch, seq, origin, origin_inc, from, to, .. } => {
                 ((log, epoch, *seq), Content::Lost((origin, *origin_inc, *from), *to))
             }
-            Note::View { log, epoch, seq, view_id, .. } => ((log, epoch, *seq), Content::View(*view_id)),
+            Note::View { log, epoch, seq, view_id, .. } => {
+                ((log, epoch, *seq), Content::View(*view_id))
+            }
             _ => return,
         };
         // Without its log a position has no name yet; `no-duplicate-seq` looks at the epoch alone.
@@ -113,9 +126,14 @@ impl<'a> Said<'a> {
                 self.readings.push(((origin, *inc, *oseq), *digest, Err(process)));
                 (place, Content::Reading((origin, *inc, *oseq)))
             }
-            DiskLine::Lost { place, origin, inc, from, to } => (place, Content::Lost((origin, *inc, *from), *to)),
+            DiskLine::Lost { place, origin, inc, from, to } => {
+                (place, Content::Lost((origin, *inc, *from), *to))
+            }
             DiskLine::View { place, view } => (place, Content::View(*view)),
-            DiskLine::Gap { .. } | DiskLine::Diverged { .. } | DiskLine::Merged { .. } | DiskLine::Repeat { .. } => return,
+            DiskLine::Gap { .. }
+            | DiskLine::Diverged { .. }
+            | DiskLine::Merged { .. }
+            | DiskLine::Repeat { .. } => return,
         };
         self.contents.push(((&place.log, &place.epoch, place.seq), content, Err(process)));
     }
@@ -132,13 +150,16 @@ mod tests {
     fn a_position_holds_one_thing_and_a_name_is_one_reading() {
         let peer = |name: &str| PeerId::new(name).unwrap();
         let (p1, p2) = (peer("p1"), peer("p2"));
-        let epoch = |inc: u64| Epoch { round: 1, owner: Member { id: p1.clone(), inc: Incarnation(inc) } };
+        let epoch =
+            |inc: u64| Epoch { round: 1, owner: Member { id: p1.clone(), inc: Incarnation(inc) } };
         let (one, other, log) = (epoch(1), epoch(2), LogId::none());
         let name = |origin, oseq| -> Name<'_> { (origin, Incarnation(1), Oseq(oseq)) };
         let place = |epoch, seq| (&log, epoch, Seq(seq));
         let told = |contents: Vec<_>, readings: Vec<_>| {
-            let contents = contents.into_iter().map(|(place, content)| (place, content, Err("p1"))).collect();
-            let readings = readings.into_iter().map(|(name, digest)| (name, digest, Err("p1"))).collect();
+            let contents =
+                contents.into_iter().map(|(place, content)| (place, content, Err("p1"))).collect();
+            let readings =
+                readings.into_iter().map(|(name, digest)| (name, digest, Err("p1"))).collect();
             let mut sheet = Sheet::default();
             Said { contents, readings }.hold(&mut sheet);
             sheet.words()
@@ -150,12 +171,26 @@ mod tests {
             (place(&other, 2), reading(&p1, 2)),
             (place(&one, 3), Content::View(ViewId(2))),
         ];
-        assert_eq!(told(well.clone(), vec![(name(&p1, 1), 7), (name(&p1, 1), 7), (name(&p2, 1), 8)]), Vec::<String>::new());
-        for wrong in [reading(&p1, 2), reading(&p2, 1), Content::View(ViewId(2)), Content::Lost(name(&p1, 1), Oseq(1))] {
+        assert_eq!(
+            told(well.clone(), vec![(name(&p1, 1), 7), (name(&p1, 1), 7), (name(&p2, 1), 8)]),
+            Vec::<String>::new()
+        );
+        for wrong in [
+            reading(&p1, 2),
+            reading(&p2, 1),
+            Content::View(ViewId(2)),
+            Content::Lost(name(&p1, 1), Oseq(1)),
+        ] {
             let words = told([well.clone(), vec![(place(&one, 2), wrong)]].concat(), vec![]);
-            assert!(words.len() == 1 && words[0].contains("#2") && words[0].contains("two things"), "{words:?}");
+            assert!(
+                words.len() == 1 && words[0].contains("#2") && words[0].contains("two things"),
+                "{words:?}"
+            );
         }
         let words = told(well, vec![(name(&p1, 1), 7), (name(&p1, 1), 8)]);
-        assert!(words.len() == 1 && words[0].contains("reading 1 of p1#1 is two readings"), "{words:?}");
+        assert!(
+            words.len() == 1 && words[0].contains("reading 1 of p1#1 is two readings"),
+            "{words:?}"
+        );
     }
 }

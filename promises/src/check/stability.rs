@@ -1,11 +1,14 @@
-//! What is stable stays: in mode `primary` for ever, in mode `available` for everybody who goes on with that log.
+//! What is stable stays: in mode `primary` for ever, in mode `available` for everybody who goes on
+//! with that log.
 //!
-//! Mode `available` lets both sides of a cut go on, and "everyone in the view has it" is then said of two views. So what
-//! one side knew to be stable may be taken back by whoever goes over to the other side, if the one side had left out the
-//! founder of the other (see `parts`). Three things hold besides, whatever the network did: who founds an epoch keeps what
-//! it had and anybody knew to be stable; who was in the view that made something stable, and has followed nobody else
-//! since, founds nothing below it while there is no other group; and nobody takes back what the log that it goes over to
-//! has, too. In mode `primary` there is one stable entry at a position, and nobody takes any of them back.
+//! Mode `available` lets both sides of a cut go on, and "everyone in the view has it" is then said
+//! of two views. So what one side knew to be stable may be taken back by whoever goes over to the
+//! other side, if the one side had left out the founder of the other (see `parts`). Three things
+//! hold besides, whatever the network did: who founds an epoch keeps what it had and anybody knew
+//! to be stable; who was in the view that made something stable, and has followed nobody else
+//! since, founds nothing below it while there is no other group; and nobody takes back what the log
+//! that it goes over to has, too. In mode `primary` there is one stable entry at a position, and
+//! nobody takes any of them back.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +19,8 @@ use crate::check::parts::{Parts, Right, Stable};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::judge::{Case, Sheet};
 
-/// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there is one log.
+/// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there
+/// is one log.
 pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     if case.is_primary() {
@@ -29,14 +33,21 @@ pub(crate) fn stable_agreement(case: &Case<'_>, sheet: &mut Sheet) {
     for (&(epoch, seq), known) in &stable {
         let at_place = agreed.entry((known.log, seq)).or_default();
         for (other_epoch, other) in at_place.iter() {
-            let rights = [(epoch, known, *other_epoch), (*other_epoch, other, epoch)].map(|(epoch, known, reached)| {
-                let stable = Stable { epoch, seq, known: known.t };
-                if case.is_primary() { Right::Dropped(known.at) } else { parts.right(stable, reached) }
-            });
+            let rights = [(epoch, known, *other_epoch), (*other_epoch, other, epoch)].map(
+                |(epoch, known, reached)| {
+                    let stable = Stable { epoch, seq, known: known.t };
+                    if case.is_primary() {
+                        Right::Dropped(known.at)
+                    } else {
+                        parts.right(stable, reached)
+                    }
+                },
+            );
             if rights.iter().any(|right| matches!(right, Right::Dropped(_))) {
                 sheet.breach(&[other.held, other.at, known.held, known.at], || {
                     format!(
-                        "two stable entries at #{seq} of log {}: one of epoch {} at {}, one of epoch {} at {}",
+                        "two stable entries at #{seq} of log {}: one of epoch {} at {}, one of \
+                         epoch {} at {}",
                         known.log,
                         index.epochs[*other_epoch],
                         index.name(other.life),
@@ -67,12 +78,16 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
                         log = index.views[view].log;
                     }
                 }
-                What::Stable { seq } => known = adopted.map(|epoch| (log, seq, epoch, fact.at, fact.t)),
+                What::Stable { seq } => {
+                    known = adopted.map(|epoch| (log, seq, epoch, fact.at, fact.t))
+                }
                 What::Cut { epoch: reached, seq, log: cut_log } => {
                     (log, adopted) = (cut_log, Some(reached));
-                    // One that takes a snapshot names the snapshot's position; what is above comes with it.
+                    // One that takes a snapshot names the snapshot's position; what is above comes
+                    // with it.
                     let mut rest = life.facts[turn + 1..].iter().map(|next| &next.what);
-                    let snapshot = rest.find(|what| !matches!(what, What::Diverged { .. } | What::Gap { .. }));
+                    let snapshot =
+                        rest.find(|what| !matches!(what, What::Diverged { .. } | What::Gap { .. }));
                     if matches!(snapshot, Some(What::Transfer { .. })) {
                         continue;
                     }
@@ -81,14 +96,27 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
                         && seq < bound
                     {
                         sheet.look();
-                        // The highest of those that are gone decides: whoever has it has the others.
-                        let stable = Stable { epoch: parts.stands(epoch, bound).unwrap_or(epoch), seq: bound, known: t };
-                        let right = if case.is_primary() { Right::Dropped(fact.at) } else { parts.right(stable, reached) };
+                        // The highest of those that are gone decides: whoever has it has the
+                        // others.
+                        let stable = Stable {
+                            epoch: parts.stands(epoch, bound).unwrap_or(epoch),
+                            seq: bound,
+                            known: t,
+                        };
+                        let right = if case.is_primary() {
+                            Right::Dropped(fact.at)
+                        } else {
+                            parts.right(stable, reached)
+                        };
                         match right {
                             Right::Kept | Right::Parted => {}
                             Right::Untold => sheet.excuse(UNTOLD),
                             Right::Dropped(_) => sheet.breach(&[at, fact.at], || {
-                                format!("{} knew everything up to #{bound} to be stable, and its log is cut at #{seq}", index.name(id))
+                                format!(
+                                    "{} knew everything up to #{bound} to be stable, and its \
+                                         log is cut at #{seq}",
+                                    index.name(id)
+                                )
                             }),
                         }
                     }
@@ -102,7 +130,8 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
 /// Why an entry is not held against two parts of a group.
 const UNTOLD: &str = "how one of the two parts began is told by nobody";
 
-/// Every entry that some life held and knew to be stable, by epoch and position: with who knew it first.
+/// Every entry that some life held and knew to be stable, by epoch and position: with who knew it
+/// first.
 type StableEntries<'a> = BTreeMap<(EpochId, u64), Known<'a>>;
 
 /// Every entry that is stable; `each` is called for every life that knows of one.
@@ -128,14 +157,19 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
                     Kind::View(view) => index.views[view].log,
                     Kind::Data { .. } | Kind::Lost { .. } => continue,
                 },
-                // A founder may have cut a log that nobody got to know of; what counts is who held a view.
+                // A founder may have cut a log that nobody got to know of; what counts is who held
+                // a view.
                 _ => continue,
             };
             sheet.look();
             let (known, at, holder) = *first.get_or_insert((log, fact.at, id));
             if known != log {
                 sheet.breach(&[at, fact.at], || {
-                    format!("two logs in mode primary: {known} at {}, and {log} at {}", index.name(holder), index.name(id))
+                    format!(
+                        "two logs in mode primary: {known} at {}, and {log} at {}",
+                        index.name(holder),
+                        index.name(id)
+                    )
                 });
             }
         }
@@ -153,10 +187,12 @@ pub(crate) struct Known<'a> {
     log: &'a LogId,
 }
 
-/// Calls `found` for every entry that some life held and knew to be stable: with the position and the epoch.
+/// Calls `found` for every entry that some life held and knew to be stable: with the position and
+/// the epoch.
 fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Known<'a>)) {
     for (life, told) in index.lives.iter().enumerate() {
-        let (mut log, mut held, mut settled): (&LogId, Held, usize) = (&index.none, Held::default(), 0);
+        let (mut log, mut held, mut settled): (&LogId, Held, usize) =
+            (&index.none, Held::default(), 0);
         let mut bound: Option<(u64, usize)> = None;
         for fact in &told.facts {
             match fact.what {
@@ -166,11 +202,15 @@ fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Kno
                     }
                     held.add(entry.seq, entry.epoch, fact.at);
                     settled = settled.min(held.0.len() - 1);
-                    if matches!(entry.kind, Kind::Data { safe: true, .. }) && bound.is_none_or(|(bound, _)| bound < entry.seq) {
+                    if matches!(entry.kind, Kind::Data { safe: true, .. })
+                        && bound.is_none_or(|(bound, _)| bound < entry.seq)
+                    {
                         bound = Some((entry.seq, fact.at));
                     }
                 }
-                What::Stable { seq } | What::Acknowledged { seq, .. } if bound.is_none_or(|(bound, _)| bound < seq) => {
+                What::Stable { seq } | What::Acknowledged { seq, .. }
+                    if bound.is_none_or(|(bound, _)| bound < seq) =>
+                {
                     bound = Some((seq, fact.at));
                 }
                 What::Cut { log: cut_log, .. } => {
@@ -193,7 +233,8 @@ fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Kno
             }
             // What is handed over late was stable before.
             let Some((bound, at)) = bound else { continue };
-            while let Some((seq, epoch, record)) = held.0.get(settled).filter(|row| row.0 <= bound) {
+            while let Some((seq, epoch, record)) = held.0.get(settled).filter(|row| row.0 <= bound)
+            {
                 found(*seq, *epoch, Known { life, held: *record, at, t: fact.t, log });
                 settled += 1;
             }
@@ -201,8 +242,8 @@ fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Kno
     }
 }
 
-/// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by whoever founds an
-/// epoch; and nobody takes back what the log that it goes over to has, too.
+/// What is stable is never taken back: not by a group that stayed one, nor, whatever happened, by
+/// whoever founds an epoch; and nobody takes back what the log that it goes over to has, too.
 pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let foundings = foundings(index);
@@ -225,7 +266,9 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                 }
                 What::Diverged { from, to } => {
                     sheet.look();
-                    let known = held.from(from).filter_map(|(seq, epoch, at)| Some((seq, epoch, at, stable.get(&(epoch, seq))?)));
+                    let known = held.from(from).filter_map(|(seq, epoch, at)| {
+                        Some((seq, epoch, at, stable.get(&(epoch, seq))?))
+                    });
                     for (seq, epoch, at, known) in known.filter(|(.., known)| known.at < fact.at) {
                         let stable = Stable { epoch, seq, known: known.t };
                         let right = match adopted {
@@ -239,7 +282,8 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                             Right::Kept => {
                                 let words = || {
                                     format!(
-                                        "{} takes back #{seq}, which is stable, and the log that it goes on in has the same entry",
+                                        "{} takes back #{seq}, which is stable, and the log that \
+                                         it goes on in has the same entry",
                                         index.name(id)
                                     )
                                 };
@@ -248,8 +292,13 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                             }
                             Right::Dropped(founded) => {
                                 let who = index.name(known.life);
-                                let words =
-                                    || format!("{who} knew #{seq} to be stable, and {} takes back #{from} to #{to}", index.name(id));
+                                let words = || {
+                                    format!(
+                                        "{who} knew #{seq} to be stable, and {} takes back #{from} \
+                                         to #{to}",
+                                        index.name(id)
+                                    )
+                                };
                                 sheet.breach(&[at, known.at, founded, fact.at], words);
                                 break;
                             }
@@ -257,10 +306,18 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
                     }
                     if let Some(founding) = adopted.and_then(|epoch| foundings[epoch].as_ref()) {
                         sheet.look();
-                        let kept = |(seq, epoch): (u64, EpochId)| seq <= to && founding.kept.has(seq, epoch);
-                        if let Some((seq, _, at)) = held.from(from).find(|&(seq, epoch, _)| kept((seq, epoch))) {
+                        let kept = |(seq, epoch): (u64, EpochId)| {
+                            seq <= to && founding.kept.has(seq, epoch)
+                        };
+                        if let Some((seq, _, at)) =
+                            held.from(from).find(|&(seq, epoch, _)| kept((seq, epoch)))
+                        {
                             sheet.breach(&[at, founding.at, fact.at], || {
-                                format!("{} takes back #{seq}, and the log that it goes over to has the very same entry", index.name(id))
+                                format!(
+                                    "{} takes back #{seq}, and the log that it goes over to \
+                                         has the very same entry",
+                                    index.name(id)
+                                )
                             });
                         }
                     }
@@ -287,13 +344,24 @@ struct Acknowledgement<'a> {
 
 impl Acknowledgement<'_> {
     /// A breach, if something else stands at its position.
-    fn compare(&self, index: &Index<'_>, holder: LifeId, kind: Kind, record: usize, sheet: &mut Sheet) {
+    fn compare(
+        &self,
+        index: &Index<'_>,
+        holder: LifeId,
+        kind: Kind,
+        record: usize,
+        sheet: &mut Sheet,
+    ) {
         sheet.look();
-        if !matches!(kind, Kind::Data { origin, oseq, .. } if (origin, oseq) == (self.origin, self.oseq)) {
+        if !matches!(kind, Kind::Data { origin, oseq, .. } if (origin, oseq) == (self.origin, self.oseq))
+        {
             sheet.breach(&[self.at, record], || {
                 let Self { oseq, seq, .. } = self;
                 let (origin, holder) = (index.name(self.origin), index.name(holder));
-                format!("reading {oseq} of {origin} was acknowledged at #{seq}, and {holder} has something else there")
+                format!(
+                    "reading {oseq} of {origin} was acknowledged at #{seq}, and {holder} has \
+                         something else there"
+                )
             });
         }
     }
@@ -307,28 +375,34 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
         if !life.facts.iter().any(|fact| matches!(fact.what, What::Acknowledged { .. })) {
             continue;
         }
-        let (mut log, mut held): (&LogId, BTreeMap<u64, (Kind, usize)>) = (&index.none, BTreeMap::new());
+        let (mut log, mut held): (&LogId, BTreeMap<u64, (Kind, usize)>) =
+            (&index.none, BTreeMap::new());
         // What it was told, and from where on it may still get the entry.
         let (mut told, mut open): (Vec<Acknowledgement<'a>>, usize) = (vec![], 0);
         for fact in &life.facts {
             match fact.what {
                 What::Cut { log: name, .. } => {
                     log = name;
-                    // In mode available it may go over to a group that knows nothing of what it has not handed over yet.
+                    // In mode available it may go over to a group that knows nothing of what it has
+                    // not handed over yet.
                     if !case.is_primary() {
                         open = told.len();
                     }
                 }
                 What::Diverged { from, .. } => {
                     held.split_off(&from);
-                    // It was alone with what it was told, and has gone over to those who went on without it: that side of a
-                    // partition is what `available` gives up, in so many words. In `primary` there is no such side.
+                    // It was alone with what it was told, and has gone over to those who went on
+                    // without it: that side of a partition is what `available` gives up, in so many
+                    // words. In `primary` there is no such side.
                     told.retain(|known| case.is_primary() || known.seq < from);
                     open = open.min(told.len());
                 }
                 What::Entry(entry) => {
                     held.insert(entry.seq, (entry.kind, fact.at));
-                    if let Some(known) = told[open..].iter().rfind(|known| known.seq == entry.seq && known.log == log) {
+                    if let Some(known) = told[open..]
+                        .iter()
+                        .rfind(|known| known.seq == entry.seq && known.log == log)
+                    {
                         known.compare(index, id, entry.kind, fact.at, sheet);
                     }
                 }
@@ -348,7 +422,13 @@ fn acknowledged<'a>(case: &Case<'a>, sheet: &mut Sheet) -> Vec<Acknowledgement<'
 }
 
 /// At rest, who has come through has all that is stable, from its join point on.
-fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>, acknowledged: &[Acknowledgement<'_>], sheet: &mut Sheet) {
+fn survivors_have(
+    case: &Case<'_>,
+    parts: &Parts<'_>,
+    stable: &StableEntries<'_>,
+    acknowledged: &[Acknowledgement<'_>],
+    sheet: &mut Sheet,
+) {
     let index = case.index;
     let core = index.core();
     // Whoever is left after everybody died at once begins another log.
@@ -359,7 +439,11 @@ fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>
         at_position.entry(seq).or_default().push((epoch, known));
     }
     let right = |seq: u64, epoch: EpochId, known: &Known<'_>, reached: EpochId| {
-        if case.is_primary() { Right::Dropped(known.at) } else { parts.right(Stable { epoch, seq, known: known.t }, reached) }
+        if case.is_primary() {
+            Right::Dropped(known.at)
+        } else {
+            parts.right(Stable { epoch, seq, known: known.t }, reached)
+        }
     };
     let mut furthest = 0;
     for &id in core.iter().filter(|id| !index.lives[**id].holed) {
@@ -375,14 +459,19 @@ fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>
         furthest = furthest.max(held.0.last().map_or(0, |row| row.0));
         sheet.look_at(held.0.len());
         for &(seq, epoch, at) in &held.0 {
-            let others = at_position.get(&seq).into_iter().flatten().filter(|(stable_epoch, _)| *stable_epoch != epoch);
+            let others = at_position
+                .get(&seq)
+                .into_iter()
+                .flatten()
+                .filter(|(stable_epoch, _)| *stable_epoch != epoch);
             for (stable_epoch, known) in others {
                 match right(seq, *stable_epoch, known, reached.unwrap_or(epoch)) {
                     Right::Kept | Right::Parted => {}
                     Right::Untold => sheet.excuse(UNTOLD),
                     Right::Dropped(_) => sheet.breach(&[known.held, known.at, at], || {
                         format!(
-                            "{} knew #{seq} of epoch {} to be stable, and {} has one of epoch {} there",
+                            "{} knew #{seq} of epoch {} to be stable, and {} has one of epoch {} \
+                             there",
                             index.name(known.life),
                             index.epochs[*stable_epoch],
                             index.name(id),
@@ -400,8 +489,11 @@ fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>
                 )
             };
             let Some(placed) = index.at_position(epoch, known.seq).first() else { continue };
-            // What was acknowledged is stable; where another part has it, that is judged as for everything stable.
-            let elsewhere = at_position.get(&known.seq).is_some_and(|all| all.iter().any(|(other, _)| *other != epoch && is_it(*other)));
+            // What was acknowledged is stable; where another part has it, that is judged as for
+            // everything stable.
+            let elsewhere = at_position
+                .get(&known.seq)
+                .is_some_and(|all| all.iter().any(|(other, _)| *other != epoch && is_it(*other)));
             if case.is_primary() || !elsewhere {
                 known.compare(index, id, placed.entry.kind, at, sheet);
             }
@@ -410,21 +502,36 @@ fn survivors_have(case: &Case<'_>, parts: &Parts<'_>, stable: &StableEntries<'_>
     // Whether each of them has all of it is asked elsewhere; here, that somebody has.
     for (seq, all) in at_position.range(furthest + 1..) {
         for (epoch, known) in all.iter().filter(|(epoch, _)| holds_reading(index, *epoch, *seq)) {
-            if matches!(right(*seq, *epoch, known, view.epoch), Right::Dropped(_)) || parts.stands(view.epoch, *seq) == Some(*epoch) {
+            if matches!(right(*seq, *epoch, known, view.epoch), Right::Dropped(_))
+                || parts.stands(view.epoch, *seq) == Some(*epoch)
+            {
                 sheet.breach(&[known.held, known.at], || {
-                    format!("#{seq} was known to be stable, and those who are left have nothing above #{furthest}")
+                    format!(
+                        "#{seq} was known to be stable, and those who are left have nothing \
+                             above #{furthest}"
+                    )
                 });
                 return;
             }
         }
     }
     let told = acknowledged.iter().filter(|known| known.log == log && known.seq > furthest);
-    if let Some(known) = told.filter(|known| !at_position.contains_key(&known.seq)).max_by_key(|known| known.seq) {
+    if let Some(known) =
+        told.filter(|known| !at_position.contains_key(&known.seq)).max_by_key(|known| known.seq)
+    {
         let seq = known.seq;
-        sheet.breach(&[known.at], || format!("#{seq} was acknowledged as safe, and those who are left have nothing above #{furthest}"));
+        sheet.breach(&[known.at], || {
+            format!(
+                "#{seq} was acknowledged as safe, and those who are \
+                                              left have nothing above #{furthest}"
+            )
+        });
     }
 }
 
 fn holds_reading(index: &Index<'_>, epoch: EpochId, seq: u64) -> bool {
-    index.at_position(epoch, seq).iter().any(|placed| matches!(placed.entry.kind, Kind::Data { .. }))
+    index
+        .at_position(epoch, seq)
+        .iter()
+        .any(|placed| matches!(placed.entry.kind, Kind::Data { .. }))
 }

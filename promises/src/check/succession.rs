@@ -1,4 +1,5 @@
-//! Who leads after whom: a leader that is well stays, one that is gone is replaced, in time, by the right one.
+//! Who leads after whom: a leader that is well stays, one that is gone is replaced, in time, by the
+//! right one.
 
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::Note;
@@ -9,7 +10,8 @@ use crate::index::{EpochId, Fact, Index, Kind, LifeId, Trouble, TroubleKind, Vie
 use crate::judge::{Case, NOT_AT_REST, Sheet};
 use crate::world::World;
 
-/// The leader of a group that is well is not unseated: not by a joiner, not by the death of another.
+/// The leader of a group that is well is not unseated: not by a joiner, not by the death of
+/// another.
 pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
     if case.options.knobs.preempt {
         return;
@@ -26,9 +28,17 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                 }
                 What::Merged { .. } | What::Transfer { .. } => before = None,
                 What::Elected { renewed: false, .. } => {
-                    let Some(view) = before.filter(|view| view.leader != life.peer) else { continue };
-                    let leader = view.lives().find(|(peer, _)| *peer == view.leader).and_then(|(peer, inc)| index.life(peer, inc));
-                    let Some(leader) = leader.filter(|leader| index.lives[*leader].first.is_some()) else { continue };
+                    let Some(view) = before.filter(|view| view.leader != life.peer) else {
+                        continue;
+                    };
+                    let leader = view
+                        .lives()
+                        .find(|(peer, _)| *peer == view.leader)
+                        .and_then(|(peer, inc)| index.life(peer, inc));
+                    let Some(leader) = leader.filter(|leader| index.lives[*leader].first.is_some())
+                    else {
+                        continue;
+                    };
                     // Links of either that are cut or bad prove nothing against anybody.
                     if index.is_stormy([id, leader], fact.t) {
                         sheet.excuse("links of one of the two were bad");
@@ -45,7 +55,11 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
                     } else {
                         sheet.look();
                         sheet.breach(&[view.at, fact.at, index.lives[leader].last], || {
-                            format!("{} takes the place of {}, and nothing was wrong with that one", index.name(id), index.name(leader))
+                            format!(
+                                "{} takes the place of {}, and nothing was wrong with that one",
+                                index.name(id),
+                                index.name(leader)
+                            )
                         });
                     }
                 }
@@ -57,46 +71,86 @@ pub(crate) fn contained(case: &Case<'_>, sheet: &mut Sheet) {
 
 fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
     let life = &index.lives[leader];
-    let merged = life.facts.iter().any(|fact| fact.at <= at && matches!(fact.what, What::Merged { .. } | What::Transfer { .. }));
-    life.ended.is_none_or(|ended| ended > t) && !index.excused(leader, t) && !merged && life.last >= at
+    let merged = life.facts.iter().any(|fact| {
+        fact.at <= at && matches!(fact.what, What::Merged { .. } | What::Transfer { .. })
+    });
+    life.ended.is_none_or(|ended| ended > t)
+        && !index.excused(leader, t)
+        && !merged
+        && life.last >= at
 }
 
-/// Whether a leader of mode `primary` has stepped down because of others: so many of its view were dead or stood still by
-/// then that the rest was no quorum of it, or none of the view before, which counts too until the newest one is known to be stable.
+/// Whether a leader of mode `primary` has stepped down because of others: so many of its view were
+/// dead or stood still by then that the rest was no quorum of it, or none of the view before, which
+/// counts too until the newest one is known to be stable.
 fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
     let (index, knobs) = (case.index, &case.options.knobs);
     let facts = &index.lives[leader].facts;
     let steps = facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
     let Some(steps) = steps.filter(|_| case.is_primary()) else { return false };
     let told = facts.iter().take_while(|fact| fact.at < steps.at);
-    let stable = told.filter_map(|fact| if let What::Stable { seq } = fact.what { Some(seq) } else { None }).max().unwrap_or(0);
-    let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
-    let is_gone =
-        |life: LifeId| index.lives[life].ended.is_some_and(|ended| ended <= steps.t) || index.stood_still(life, steps.t, patience);
+    let stable = told
+        .filter_map(|fact| if let What::Stable { seq } = fact.what { Some(seq) } else { None })
+        .max()
+        .unwrap_or(0);
+    let patience = u64::try_from((knobs.heartbeat_timeout / 2).min(knobs.sync_timeout).as_micros())
+        .unwrap_or(u64::MAX);
+    let is_gone = |life: LifeId| {
+        index.lives[life].ended.is_some_and(|ended| ended <= steps.t)
+            || index.stood_still(life, steps.t, patience)
+    };
     // Half of a view is a quorum with the leader that it names.
     let is_short = |view: &&ViewFact<'_>| {
-        let is_there = |(peer, inc): &(&PeerId, Incarnation)| index.life(peer, *inc).is_some_and(|life| life == leader || !is_gone(life));
+        let is_there = |(peer, inc): &(&PeerId, Incarnation)| {
+            index.life(peer, *inc).is_some_and(|life| life == leader || !is_gone(life))
+        };
         let rest: Vec<&PeerId> = view.lives().filter(is_there).map(|(peer, _)| peer).collect();
-        2 * rest.len() < view.members.len() || 2 * rest.len() == view.members.len() && !rest.contains(&view.leader)
+        2 * rest.len() < view.members.len()
+            || 2 * rest.len() == view.members.len() && !rest.contains(&view.leader)
     };
-    let Some(own) = index.views.iter().rfind(|view| view.life == leader && view.at < steps.at) else { return false };
+    let Some(own) = index.views.iter().rfind(|view| view.life == leader && view.at < steps.at)
+    else {
+        return false;
+    };
     // It numbered them all before it stepped down; others may be the first to tell of one.
     let of_its_epoch = index.views.iter().filter(|view| view.epoch == own.epoch);
     let newest = of_its_epoch.max_by_key(|view| view.view_id).unwrap_or(own);
-    let of_its_log = index.views.iter().filter(|view| view.log == newest.log && view.view_id + 1 == newest.view_id);
-    let before = of_its_log.filter(|view| stable < newest.seq && index.epochs[view.epoch] <= index.epochs[newest.epoch]);
+    let of_its_log = index
+        .views
+        .iter()
+        .filter(|view| view.log == newest.log && view.view_id + 1 == newest.view_id);
+    let before = of_its_log.filter(|view| {
+        stable < newest.seq && index.epochs[view.epoch] <= index.epochs[newest.epoch]
+    });
     let before = before.max_by_key(|view| index.epochs[view.epoch]);
     [Some(newest), before].iter().flatten().any(is_short)
 }
 
-/// Whether a leader has stepped down to take its group into another one, and the leader of another log has ended since: then
-/// the group is together again, and the best of it leads.
-fn has_gone_into_one_that_died(index: &Index<'_>, view: &ViewFact<'_>, leader: LifeId, (at, t): (usize, u64)) -> bool {
-    let steps = index.lives[leader].facts.iter().rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
-    let Some(steps) = steps.filter(|steps| steps.at > view.at || steps.t >= view.t) else { return false };
+/// Whether a leader has stepped down to take its group into another one, and the leader of another
+/// log has ended since: then the group is together again, and the best of it leads.
+fn has_gone_into_one_that_died(
+    index: &Index<'_>,
+    view: &ViewFact<'_>,
+    leader: LifeId,
+    (at, t): (usize, u64),
+) -> bool {
+    let steps = index.lives[leader]
+        .facts
+        .iter()
+        .rfind(|fact| fact.at <= at && matches!(fact.what, What::StepDown));
+    let Some(steps) = steps.filter(|steps| steps.at > view.at || steps.t >= view.t) else {
+        return false;
+    };
     index.views.iter().any(|other| {
-        let its_leader = || other.lives().find(|(peer, _)| *peer == other.leader).and_then(|(peer, inc)| index.life(peer, inc));
-        let has_died = |life: LifeId| index.lives[life].ended.is_some_and(|ended| ended >= steps.t && ended <= t);
+        let its_leader = || {
+            other
+                .lives()
+                .find(|(peer, _)| *peer == other.leader)
+                .and_then(|(peer, inc)| index.life(peer, inc))
+        };
+        let has_died = |life: LifeId| {
+            index.lives[life].ended.is_some_and(|ended| ended >= steps.t && ended <= t)
+        };
         other.log != view.log && other.t <= steps.t && its_leader().is_some_and(has_died)
     })
 }
@@ -110,29 +164,39 @@ fn is_founding(index: &Index<'_>, view: &ViewFact<'_>, t: u64) -> bool {
 fn stepped_down(index: &Index<'_>, view: &ViewFact<'_>) -> bool {
     let founder = index.epochs[view.epoch];
     let life = index.life(&founder.owner.id, founder.owner.inc);
-    life.is_some_and(|life| index.lives[life].facts.iter().any(|fact| matches!(fact.what, What::StepDown)))
+    life.is_some_and(|life| {
+        index.lives[life].facts.iter().any(|fact| matches!(fact.what, What::StepDown))
+    })
 }
 
-/// A group whose leader is gone has another one within the bound of the protocol, unless it is blocked.
+/// A group whose leader is gone has another one within the bound of the protocol, unless it is
+/// blocked.
 pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
-    let again = u64::try_from((knobs.election_timeout + knobs.sync_timeout).as_micros()).unwrap_or(u64::MAX);
+    let again = u64::try_from((knobs.election_timeout + knobs.sync_timeout).as_micros())
+        .unwrap_or(u64::MAX);
     for trouble in index.troubles.iter().filter(|trouble| takes_away(case, trouble)) {
-        let near = index.troubles_in(trouble.from, trouble.from.saturating_add(4 * index.aftermath));
+        let near =
+            index.troubles_in(trouble.from, trouble.from.saturating_add(4 * index.aftermath));
         let (mut losses, mut disturbed) = (0, false);
         for other in near.filter(|other| other.at != trouble.at) {
             losses += u64::from(other.from > trouble.from);
             disturbed |= other.kind != TroubleKind::Down;
         }
-        // One more round of election and sync for each further loss, and one to fetch what the new log has.
-        let deadline = trouble.from.saturating_add(index.aftermath).saturating_add(again.saturating_mul(losses + 1));
-        let excuse = match (disturbed, trouble.to < deadline, index.was_blocked(trouble.from, deadline)) {
-            (true, _, _) => Some("something else than deaths happened in the meantime"),
-            (_, true, _) => Some("it was back within the bound"),
-            (_, _, true) => Some("the group was blocked"),
-            (false, false, false) => None,
-        };
+        // One more round of election and sync for each further loss, and one to fetch what the new
+        // log has.
+        let deadline = trouble
+            .from
+            .saturating_add(index.aftermath)
+            .saturating_add(again.saturating_mul(losses + 1));
+        let excuse =
+            match (disturbed, trouble.to < deadline, index.was_blocked(trouble.from, deadline)) {
+                (true, _, _) => Some("something else than deaths happened in the meantime"),
+                (_, true, _) => Some("it was back within the bound"),
+                (_, _, true) => Some("the group was blocked"),
+                (false, false, false) => None,
+            };
         if let Some(excuse) = excuse {
             sheet.excuse(excuse);
             continue;
@@ -143,27 +207,39 @@ pub(crate) fn recovers(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Whether it takes a process away at once; one that leaves goes when it has handed over, and one whose clock jumps is there.
+/// Whether it takes a process away at once; one that leaves goes when it has handed over, and one
+/// whose clock jumps is there.
 fn takes_away(case: &Case<'_>, trouble: &Trouble<'_>) -> bool {
     let leaves = match &case.history.records[trouble.at] {
         Record::Peer(event) => matches!(event.note, Note::Leave),
-        Record::World(event) => matches!(event.what, World::Fault { fault: Fault::Stop | Fault::Host { .. }, .. }),
+        Record::World(event) => {
+            matches!(event.what, World::Fault { fault: Fault::Stop | Fault::Host { .. }, .. })
+        }
     };
     !leaves && matches!(trouble.kind, TroubleKind::Down | TroubleKind::Paused)
 }
 
-fn survivors_move_on(index: &Index<'_>, leader: LifeId, (from, deadline): (u64, u64), at: usize, sheet: &mut Sheet) {
+fn survivors_move_on(
+    index: &Index<'_>,
+    leader: LifeId,
+    (from, deadline): (u64, u64),
+    at: usize,
+    sheet: &mut Sheet,
+) {
     let gone = &index.lives[leader];
     for (id, life) in index.lives.iter().enumerate().filter(|(id, _)| *id != leader) {
         let views = index.views.iter().filter(|view| view.life == id);
         let Some(last) = views.clone().take_while(|view| view.t <= from).last() else { continue };
         let led = last.leader == gone.peer && last.names(gone.peer, gone.inc);
-        let hurt =
-            life.ended.is_some_and(|ended| ended <= deadline) || index.troubles_in(from, deadline).any(|other| other.lives.contains(&id));
+        let hurt = life.ended.is_some_and(|ended| ended <= deadline)
+            || index.troubles_in(from, deadline).any(|other| other.lives.contains(&id));
         if !led || hurt {
             continue;
         }
-        if views.clone().any(|view| view.t > from && view.t <= deadline && !view.names(gone.peer, gone.inc)) {
+        if views
+            .clone()
+            .any(|view| view.t > from && view.t <= deadline && !view.names(gone.peer, gone.inc))
+        {
             sheet.look();
         } else if deadline <= index.end {
             sheet.breach(&[last.at, at, life.last], || {
@@ -201,74 +277,131 @@ pub(crate) fn elects(case: &Case<'_>, sheet: &mut Sheet) {
     }
     match leaders[..] {
         [] if core.is_empty() => {}
-        [] => sheet.breach(&core.iter().map(|id| index.lives[*id].last).take(EVIDENCE).collect::<Vec<_>>(), || "nobody leads".to_owned()),
+        [] => sheet.breach(
+            &core.iter().map(|id| index.lives[*id].last).take(EVIDENCE).collect::<Vec<_>>(),
+            || "nobody leads".to_owned(),
+        ),
         [(leader, at)] => {
             for id in &core {
-                let Some(view) = index.last_view(*id).filter(|view| view.leader != index.lives[leader].peer) else { continue };
-                sheet.breach(&[at, view.at], || format!("{} leads, and {} follows {}", index.name(leader), index.name(*id), view.leader));
+                let Some(view) =
+                    index.last_view(*id).filter(|view| view.leader != index.lives[leader].peer)
+                else {
+                    continue;
+                };
+                sheet.breach(&[at, view.at], || {
+                    format!(
+                        "{} leads, and {} follows {}",
+                        index.name(leader),
+                        index.name(*id),
+                        view.leader
+                    )
+                });
             }
         }
         [(one, at), (other, other_at), ..] => {
-            sheet.breach(&[at, other_at], || format!("{} leads, and so does {}", index.name(one), index.name(other)));
+            sheet.breach(&[at, other_at], || {
+                format!("{} leads, and so does {}", index.name(one), index.name(other))
+            });
         }
     }
 }
 
-/// When nothing but the leader is gone, the highest of the rest takes its place; with `preempt`, the highest member leads
-/// when it has been there for a while.
+/// When nothing but the leader is gone, the highest of the rest takes its place; with `preempt`,
+/// the highest member leads when it has been there for a while.
 pub(crate) fn bully_order(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     if case.options.settled && case.options.knobs.preempt {
         highest_leads(index, sheet);
     }
-    for trouble in index.troubles.iter().filter(|trouble| trouble.kind == TroubleKind::Down && takes_away(case, trouble)) {
+    for trouble in index
+        .troubles
+        .iter()
+        .filter(|trouble| trouble.kind == TroubleKind::Down && takes_away(case, trouble))
+    {
         let [leader] = trouble.lives[..] else { continue };
         let gone = &index.lives[leader];
         // The first word about a death counts; an exit follows every kill.
         if gone.ended.is_some_and(|ended| ended < trouble.from) {
             continue;
         }
-        let elected = index.lives.iter().enumerate().flat_map(|(id, life)| life.facts.iter().map(move |fact| (id, fact)));
-        let elected = elected.filter(|(_, fact)| fact.t >= trouble.from && matches!(fact.what, What::Elected { renewed: false, .. }));
+        let elected = index
+            .lives
+            .iter()
+            .enumerate()
+            .flat_map(|(id, life)| life.facts.iter().map(move |fact| (id, fact)));
+        let elected = elected.filter(|(_, fact)| {
+            fact.t >= trouble.from && matches!(fact.what, What::Elected { renewed: false, .. })
+        });
         let Some((winner, fact)) = elected.min_by_key(|(_, fact)| fact.at) else { continue };
         let What::Elected { epoch, .. } = fact.what else { continue };
-        // A view that was on its way when the leader went may have reached the winner, and changed who ranks highest: it tells
-        // of it before the first view of its own, if after its election.
-        let newest = index.views.iter().filter(|view| view.life == winner).take_while(|view| view.epoch != epoch).last();
-        let is_newest = |view: &&ViewFact<'_>| newest.is_some_and(|newest| (newest.epoch, newest.view_id) == (view.epoch, view.view_id));
-        let Some(view) = common_view(index, leader, trouble.from).filter(is_newest) else { continue };
+        // A view that was on its way when the leader went may have reached the winner, and changed
+        // who ranks highest: it tells of it before the first view of its own, if after its
+        // election.
+        let newest = index
+            .views
+            .iter()
+            .filter(|view| view.life == winner)
+            .take_while(|view| view.epoch != epoch)
+            .last();
+        let is_newest = |view: &&ViewFact<'_>| {
+            newest
+                .is_some_and(|newest| (newest.epoch, newest.view_id) == (view.epoch, view.view_id))
+        };
+        let Some(view) = common_view(index, leader, trouble.from).filter(is_newest) else {
+            continue;
+        };
         let clean = index.troubles_in(trouble.from, fact.t).all(|other| {
-            other.kind == TroubleKind::Down && (other.lives.contains(&leader) || other.from.saturating_add(index.aftermath) < trouble.from)
+            other.kind == TroubleKind::Down
+                && (other.lives.contains(&leader)
+                    || other.from.saturating_add(index.aftermath) < trouble.from)
         });
         if !clean {
             continue;
         }
         sheet.look();
-        // Views list their members lowest priority first. Whoever knows of no quorum leaves it to the next one, who may know
-        // that a view is stable of which it does not.
-        let blocked = |peer, inc| index.life(peer, inc).is_some_and(|life| index.is_blocked(life, trouble.from, fact.t));
-        let highest = view.lives().filter(|(peer, inc)| (*peer != gone.peer || *inc != gone.inc) && !blocked(peer, *inc)).last();
+        // Views list their members lowest priority first. Whoever knows of no quorum leaves it to
+        // the next one, who may know that a view is stable of which it does not.
+        let blocked = |peer, inc| {
+            index.life(peer, inc).is_some_and(|life| index.is_blocked(life, trouble.from, fact.t))
+        };
+        let highest = view
+            .lives()
+            .filter(|(peer, inc)| (*peer != gone.peer || *inc != gone.inc) && !blocked(peer, *inc))
+            .last();
         let Some((peer, inc)) = highest else { continue };
         if (peer, inc) != (index.lives[winner].peer, index.lives[winner].inc) {
             sheet.breach(&[view.at, trouble.at, fact.at], || {
-                format!("{} is gone; {} takes its place, and {peer}#{inc} ranks higher", index.name(leader), index.name(winner))
+                format!(
+                    "{} is gone; {} takes its place, and {peer}#{inc} ranks higher",
+                    index.name(leader),
+                    index.name(winner)
+                )
             });
         }
     }
 }
 
-/// A hand-over that a fault has disturbed is tried again, ever later; so it is asked for where there was none but deaths,
-/// and none lately.
+/// A hand-over that a fault has disturbed is tried again, ever later; so it is asked for where
+/// there was none but deaths, and none lately.
 fn highest_leads(index: &Index<'_>, sheet: &mut Sheet) {
     for view in index.core().into_iter().filter_map(|life| index.last_view(life)) {
-        let deaths_only =
-            index.troubles.iter().all(|trouble| trouble.kind == TroubleKind::Down && trouble.from <= view.t || trouble.from > index.rest());
+        let deaths_only = index.troubles.iter().all(|trouble| {
+            trouble.kind == TroubleKind::Down && trouble.from <= view.t
+                || trouble.from > index.rest()
+        });
         if !deaths_only || index.rest() < view.t.saturating_add(4 * index.aftermath) {
             continue;
         }
         sheet.look();
-        let Some(highest) = view.members.last().filter(|highest| *highest != view.leader) else { continue };
-        sheet.breach(&[view.at], || format!("{highest} ranks highest in view {}, and {} still leads", view.view_id, view.leader));
+        let Some(highest) = view.members.last().filter(|highest| *highest != view.leader) else {
+            continue;
+        };
+        sheet.breach(&[view.at], || {
+            format!(
+                "{highest} ranks highest in view {}, and {} still leads",
+                view.view_id, view.leader
+            )
+        });
     }
 }
 
@@ -278,13 +411,17 @@ fn common_view<'a>(index: &'a Index<'_>, leader: LifeId, t: u64) -> Option<&'a V
     let last = |life: LifeId| index.views.iter().rfind(|view| view.life == life && view.t <= t);
     let view = last(leader).filter(|view| view.leader == gone.peer)?;
     let of_one_mind = view.lives().all(|(peer, inc)| {
-        let life = index.life(peer, inc).filter(|life| index.lives[*life].ended.is_none_or(|ended| ended >= t));
-        life.and_then(last).is_some_and(|other| (other.epoch, other.view_id) == (view.epoch, view.view_id))
+        let life = index
+            .life(peer, inc)
+            .filter(|life| index.lives[*life].ended.is_none_or(|ended| ended >= t));
+        life.and_then(last)
+            .is_some_and(|other| (other.epoch, other.view_id) == (view.epoch, view.view_id))
     });
     of_one_mind.then_some(view)
 }
 
-/// At rest nobody elects: none in the last third of the quiet window, and no more in all of it than the group changed.
+/// At rest nobody elects: none in the last third of the quiet window, and no more in all of it than
+/// the group changed.
 pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let Some(quiet) = index.quiet.as_ref().filter(|_| case.options.settled) else { return };
@@ -294,15 +431,24 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
     let mut foreign: Vec<EpochId> = vec![];
     for id in &core {
         sheet.look();
-        for fact in index.lives[*id].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t)) {
-            let is_election = matches!(fact.what, What::ElectionStarted | What::Elected { renewed: false, .. });
+        for fact in
+            index.lives[*id].facts.iter().filter(|fact| (quiet.from..=quiet.to).contains(&fact.t))
+        {
+            let is_election =
+                matches!(fact.what, What::ElectionStarted | What::Elected { renewed: false, .. });
             if is_election && fact.t >= last_third {
-                sheet.breach(&[fact.at], || format!("{} holds an election when the group has long been at rest", index.name(*id)));
+                sheet.breach(&[fact.at], || {
+                    format!(
+                        "{} holds an election when the group has long been at rest",
+                        index.name(*id)
+                    )
+                });
             }
             let What::Elected { epoch, size, renewed: false } = fact.what else { continue };
             let claimed_at = index.promise_of(*id, epoch).map_or(fact.t, |claim| claim.t);
-            // Of two claims at once, one may be announced to those who have promised the other by then: it leads nobody.
-            // And what was claimed before everything was quiet is no election of that time.
+            // Of two claims at once, one may be announced to those who have promised the other by
+            // then: it leads nobody. And what was claimed before everything was quiet is no
+            // election of that time.
             if size > 1 && !is_followed(index, epoch) || claimed_at < quiet.from {
                 foreign.push(epoch);
             } else {
@@ -310,24 +456,32 @@ pub(crate) fn no_churn(case: &Case<'_>, sheet: &mut Sheet) {
             }
         }
     }
-    let within = index.views.iter().filter(|view| core.contains(&view.life) && (quiet.from..=quiet.to).contains(&view.t));
-    let mut views: Vec<(EpochId, u64)> =
-        within.filter(|view| !foreign.contains(&view.epoch)).map(|view| (view.epoch, view.view_id)).collect();
+    let within = index
+        .views
+        .iter()
+        .filter(|view| core.contains(&view.life) && (quiet.from..=quiet.to).contains(&view.t));
+    let mut views: Vec<(EpochId, u64)> = within
+        .filter(|view| !foreign.contains(&view.epoch))
+        .map(|view| (view.epoch, view.view_id))
+        .collect();
     views.sort_unstable();
     views.dedup();
-    // Each election makes one view of its own; a change of the group makes another. With `preempt`, the one who is elected
-    // may have to make way for a better one at once.
+    // Each election makes one view of its own; a change of the group makes another. With `preempt`,
+    // the one who is elected may have to make way for a better one at once.
     let allowed = views.len() + 1 + 2 * usize::from(case.options.knobs.preempt);
     if elections.len() > 1 && elections.len() * 2 > allowed {
         elections.sort_unstable();
         elections.truncate(EVIDENCE);
-        sheet.breach(&elections.clone(), || format!("{} elections for {} views in a quiet window", elections.len(), views.len()));
+        sheet.breach(&elections.clone(), || {
+            format!("{} elections for {} views in a quiet window", elections.len(), views.len())
+        });
     }
 }
 
 /// Whether anybody has followed the leader of that epoch.
 fn is_followed(index: &Index<'_>, epoch: EpochId) -> bool {
-    let follows = |fact: &Fact<'_>| matches!(fact.what, What::Follows { epoch: its, .. } if its == epoch);
+    let follows =
+        |fact: &Fact<'_>| matches!(fact.what, What::Follows { epoch: its, .. } if its == epoch);
     index.lives.iter().any(|life| life.facts.iter().any(follows))
 }
 

@@ -6,17 +6,28 @@ use crate::disk::{Disk, DiskLine, Row};
 use crate::index::{Kind, Life, What};
 use crate::judge::{Case, Sheet};
 
-/// Every table has the rows of the readings that its process delivered, in that order. Where all lives of the process ended
-/// by their own will it has them all; one that was cut off may have kept a reading in one file and not in the other.
+/// Every table has the rows of the readings that its process delivered, in that order. Where all
+/// lives of the process ended by their own will it has them all; one that was cut off may have kept
+/// a reading in one file and not in the other.
 pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
     if disk.tables_unreadable > 0 {
-        sheet.breach(&[], || format!("{} records in the tables of {} cannot be read", disk.tables_unreadable, disk.process));
+        sheet.breach(&[], || {
+            format!(
+                "{} records in the tables of {} cannot be read",
+                disk.tables_unreadable, disk.process
+            )
+        });
     }
     if disk.tables.is_empty() {
         // They are kept on request only.
         return;
     }
-    let lives: Vec<&Life<'_>> = case.index.lives.iter().filter(|life| life.process == Some(disk.process.as_str())).collect();
+    let lives: Vec<&Life<'_>> = case
+        .index
+        .lives
+        .iter()
+        .filter(|life| life.process == Some(disk.process.as_str()))
+        .collect();
     let is_whole = disk.torn.is_empty()
         && lives.iter().all(|life| life.stopped && !life.holed)
         && !disk.lines.iter().any(|line| matches!(line, DiskLine::Gap { .. }));
@@ -34,30 +45,44 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
             let words = match place {
                 Some(place) if place < next => "again, or too late",
                 Some(place) if place > next && is_whole => "before one that is missing",
-                None if is_whole || disk.lines.iter().any(|line| stands_at(line, row)) => "which was not delivered so",
+                None if is_whole || disk.lines.iter().any(|line| stands_at(line, row)) => {
+                    "which was not delivered so"
+                }
                 _ => {
                     next = place.map_or(next, |place| place + 1);
                     continue;
                 }
             };
-            let evidence: Vec<usize> = lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
+            let evidence: Vec<usize> =
+                lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
             sheet.breach(&evidence, || {
                 let Row { place, field, .. } = row;
-                format!("the table {sensor} of {} has {field} of #{} of epoch {} {words}", disk.process, place.seq, place.epoch)
+                format!(
+                    "the table {sensor} of {} has {field} of #{} of epoch {} {words}",
+                    disk.process, place.seq, place.epoch
+                )
             });
             break;
         }
         if is_whole && next < due.len() && rows.len() < due.len() {
             let row = &due[next];
-            let evidence: Vec<usize> = lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
+            let evidence: Vec<usize> =
+                lives.iter().filter_map(|life| delivery(case, life, row)).take(2).collect();
             sheet.breach(&evidence, || {
-                format!("the table {sensor} of {} lacks #{} of epoch {}", disk.process, row.place.seq, row.place.epoch)
+                format!(
+                    "the table {sensor} of {} lacks #{} of epoch {}",
+                    disk.process, row.place.seq, row.place.epoch
+                )
             });
         }
     }
     let has_room = disk.tables.len() < TABLES_PER_ORIGIN;
-    if let Some(sensor) = due.keys().find(|sensor| is_whole && has_room && !disk.tables.contains_key(**sensor)) {
-        sheet.breach(&[], || format!("{} has delivered readings of {sensor}, and has no table of it", disk.process));
+    if let Some(sensor) =
+        due.keys().find(|sensor| is_whole && has_room && !disk.tables.contains_key(**sensor))
+    {
+        sheet.breach(&[], || {
+            format!("{} has delivered readings of {sensor}, and has no table of it", disk.process)
+        });
     }
 }
 
@@ -65,7 +90,10 @@ pub(crate) fn tables_match(case: &Case<'_>, disk: &Disk, sheet: &mut Sheet) {
 fn due(disk: &Disk) -> BTreeMap<&str, Vec<Row>> {
     let mut due: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
     for line in &disk.lines {
-        let DiskLine::Reading { place, origin, inc, oseq, measured: Some(measured), .. } = line else { continue };
+        let DiskLine::Reading { place, origin, inc, oseq, measured: Some(measured), .. } = line
+        else {
+            continue;
+        };
         let row = |(field, value): &(String, String)| Row {
             place: place.clone(),
             origin: origin.to_string(),

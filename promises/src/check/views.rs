@@ -13,36 +13,64 @@ pub(crate) fn view_legal(case: &Case<'_>, sheet: &mut Sheet) {
     for view in &index.views {
         sheet.look();
         let life = &index.lives[view.life];
-        let title = || format!("view {} of epoch {} at {}", view.view_id, index.epochs[view.epoch], index.name(view.life));
+        let title = || {
+            format!(
+                "view {} of epoch {} at {}",
+                view.view_id,
+                index.epochs[view.epoch],
+                index.name(view.life)
+            )
+        };
         let before = last[view.life].replace(view);
         if let Some(before) = before
-            && (index.epochs[view.epoch], view.view_id) <= (index.epochs[before.epoch], before.view_id)
+            && (index.epochs[view.epoch], view.view_id)
+                <= (index.epochs[before.epoch], before.view_id)
         {
             sheet.breach(&[before.at, view.at], || {
-                format!("{} comes after view {} of epoch {}", title(), before.view_id, index.epochs[before.epoch])
+                format!(
+                    "{} comes after view {} of epoch {}",
+                    title(),
+                    before.view_id,
+                    index.epochs[before.epoch]
+                )
             });
         }
         if view.members.len() != view.incs.len() {
-            sheet.breach(&[view.at], || format!("{} names {} members and {} incarnations", title(), view.members.len(), view.incs.len()));
+            sheet.breach(&[view.at], || {
+                format!(
+                    "{} names {} members and {} incarnations",
+                    title(),
+                    view.members.len(),
+                    view.incs.len()
+                )
+            });
         }
         if !view.names(life.peer, life.inc) {
             sheet.breach(&[view.at], || format!("{} does not name its holder", title()));
         }
         if !view.members.contains(view.leader) {
-            sheet.breach(&[view.at], || format!("{} does not name its leader {}", title(), view.leader));
+            sheet.breach(&[view.at], || {
+                format!("{} does not name its leader {}", title(), view.leader)
+            });
         }
         let known = first.entry((view.epoch, view.view_id)).or_insert(view);
-        if (known.members, known.incs, known.leader, known.seq) != (view.members, view.incs, view.leader, view.seq) {
-            sheet.breach(&[known.at, view.at], || format!("{} is another one than at {}", title(), index.name(known.life)));
+        if (known.members, known.incs, known.leader, known.seq)
+            != (view.members, view.incs, view.leader, view.seq)
+        {
+            sheet.breach(&[known.at, view.at], || {
+                format!("{} is another one than at {}", title(), index.name(known.life))
+            });
         }
     }
 }
 
-/// The views of one log are numbered without a hole, as far as one life tells all that stands between two of them.
+/// The views of one log are numbered without a hole, as far as one life tells all that stands
+/// between two of them.
 pub(crate) fn views_unbroken(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        // The views that it has, lowest first, and the last position up to which it has told everything since.
+        // The views that it has, lowest first, and the last position up to which it has told
+        // everything since.
         let mut known: Vec<(u64, u64, usize)> = vec![];
         let (mut end, mut log) = (0, &index.none);
         for fact in &life.facts {
@@ -63,7 +91,11 @@ pub(crate) fn views_unbroken(case: &Case<'_>, sheet: &mut Sheet) {
                         if number != before + 1 {
                             sheet.breach(&[record, fact.at], || {
                                 let name = index.name(id);
-                                format!("{name} has view {before} at #{at}, and the next one, at #{}, is view {number}", entry.seq)
+                                format!(
+                                    "{name} has view {before} at #{at}, and the next one, at \
+                                         #{}, is view {number}",
+                                    entry.seq
+                                )
                             });
                         }
                     }
@@ -74,7 +106,10 @@ pub(crate) fn views_unbroken(case: &Case<'_>, sheet: &mut Sheet) {
                     end = end.min(from.saturating_sub(1));
                 }
                 What::Missed(entry) if entry.seq == end + 1 => end = entry.seq,
-                What::Missed(_) | What::Gap { .. } | What::Transfer { .. } | What::Merged { .. } => known.clear(),
+                What::Missed(_)
+                | What::Gap { .. }
+                | What::Transfer { .. }
+                | What::Merged { .. } => known.clear(),
                 _ => {}
             }
         }
@@ -94,7 +129,8 @@ struct Passage {
     gaps: Vec<(u64, u64)>,
 }
 
-/// Lives that go from one view to the next together have delivered the same readings in it, each in the same view.
+/// Lives that go from one view to the next together have delivered the same readings in it, each in
+/// the same view.
 pub(crate) fn view_synchrony(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let mut passages: Vec<Passage> = vec![];
@@ -106,7 +142,10 @@ pub(crate) fn view_synchrony(case: &Case<'_>, sheet: &mut Sheet) {
         sheet.look_at(group.len());
         // One that has told no gap stands for all of them, if there is one.
         let first = group.iter().position(|passage| passage.gaps.is_empty()).unwrap_or(0);
-        for other in group.iter().filter(|other| (other.count, other.sum) != (group[first].count, group[first].sum)) {
+        for other in group
+            .iter()
+            .filter(|other| (other.count, other.sum) != (group[first].count, group[first].sum))
+        {
             compare(index, &group[first], other, sheet);
         }
     }
@@ -125,14 +164,26 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, passages: &mut Vec<Passa
                         (passage.to, passage.facts.1) = (here, at);
                         passages.push(passage);
                     }
-                    open = Some(Passage { from: here, to: here, count: 0, sum: 0, life: id, facts: (at, at), gaps: vec![] });
+                    open = Some(Passage {
+                        from: here,
+                        to: here,
+                        count: 0,
+                        sum: 0,
+                        life: id,
+                        facts: (at, at),
+                        gaps: vec![],
+                    });
                 }
                 Kind::Data { origin, oseq, .. } => {
                     if let Some(passage) = &mut open {
                         passage.count += 1;
-                        // A sum is the same in any order; the multiplication spreads neighbours apart.
-                        let key = (origin as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F) ^ oseq.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                        passage.sum = passage.sum.wrapping_add(key.rotate_left(29).wrapping_mul(0x1656_67B1_9E37_79F9));
+                        // A sum is the same in any order; the multiplication spreads neighbours
+                        // apart.
+                        let key = (origin as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
+                            ^ oseq.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                        passage.sum = passage
+                            .sum
+                            .wrapping_add(key.rotate_left(29).wrapping_mul(0x1656_67B1_9E37_79F9));
                     }
                 }
                 Kind::Lost { .. } => {}
@@ -165,16 +216,21 @@ fn readings(index: &Index<'_>, passage: &Passage) -> BTreeMap<(LifeId, u64), (us
 
 fn compare(index: &Index<'_>, one: &Passage, other: &Passage, sheet: &mut Sheet) {
     let (ours, theirs) = (readings(index, one), readings(index, other));
-    let told = |passage: &Passage, seq: u64| passage.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq));
-    let missing_there = ours.iter().find(|(key, (_, seq))| !theirs.contains_key(key) && !told(other, *seq));
+    let told = |passage: &Passage, seq: u64| {
+        passage.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+    };
+    let missing_there =
+        ours.iter().find(|(key, (_, seq))| !theirs.contains_key(key) && !told(other, *seq));
     let missing_there = missing_there.map(|(key, (at, _))| (key, at, one, other));
-    let missing_here = theirs.iter().find(|(key, (_, seq))| !ours.contains_key(key) && !told(one, *seq));
+    let missing_here =
+        theirs.iter().find(|(key, (_, seq))| !ours.contains_key(key) && !told(one, *seq));
     let missing_here = missing_here.map(|(key, (at, _))| (key, at, other, one));
     let Some(((origin, oseq), at, has, lacks)) = missing_there.or(missing_here) else { return };
     let borders = &index.lives[lacks.life].facts;
     sheet.breach(&[borders[lacks.facts.0].at, *at, borders[lacks.facts.1].at], || {
         format!(
-            "between view {} of epoch {} and the next, {} delivered reading {oseq} of {} and {} did not",
+            "between view {} of epoch {} and the next, {} delivered reading {oseq} of {} and {} \
+             did not",
             one.from.1,
             index.epochs[one.from.0],
             index.name(has.life),
@@ -194,7 +250,8 @@ fn same_view(index: &Index<'_>, sheet: &mut Sheet) {
         for (other, other_id) in tagged.filter(|(_, other_id)| *other_id != view_id) {
             sheet.breach(&[first.at, other.at], || {
                 format!(
-                    "#{} of epoch {} is delivered in view {view_id} at {} and in view {other_id} at {}",
+                    "#{} of epoch {} is delivered in view {view_id} at {} and in view {other_id} \
+                     at {}",
                     first.entry.seq,
                     index.epochs[first.entry.epoch],
                     index.name(first.life),

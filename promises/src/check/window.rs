@@ -5,13 +5,15 @@ use crate::index::{Entry, Kind, What};
 use crate::judge::{Case, Sheet};
 use protocol::note::Refusal;
 
-/// No peer has more readings waiting to be ordered than its window takes. How many bytes they are, no history tells.
+/// No peer has more readings waiting to be ordered than its window takes. How many bytes they are,
+/// no history tells.
 pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let bound = case.options.knobs.window_entries;
     for (id, life) in index.lives.iter().enumerate() {
-        // How much of its own it has seen ordered; a log that is replaced may take that back, and it is sent again,
-        // whatever its number. What was ordered and taken back unseen is known to nobody until the next count.
+        // How much of its own it has seen ordered; a log that is replaced may take that back, and
+        // it is sent again, whatever its number. What was ordered and taken back unseen is known to
+        // nobody until the next count.
         let (mut ordered, mut had_log, mut taken_back) = (0, false, false);
         for fact in &life.facts {
             match fact.what {
@@ -21,7 +23,9 @@ pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
                         ordered = ordered.max(oseq);
                     }
                 }
-                What::Cut { .. } | What::Diverged { .. } | What::Transfer { .. } => taken_back |= had_log,
+                What::Cut { .. } | What::Diverged { .. } | What::Transfer { .. } => {
+                    taken_back |= had_log
+                }
                 What::Unordered { published, ordered: now, .. } => {
                     sheet.look();
                     ordered = ordered.max(now);
@@ -29,7 +33,11 @@ pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
                     taken_back &= count > bound;
                     if count > bound && !taken_back {
                         sheet.breach(&[fact.at], || {
-                            format!("{} holds {count} unordered readings; its window has room for {bound}", index.name(id))
+                            format!(
+                                "{} holds {count} unordered readings; its window has room for \
+                                     {bound}",
+                                index.name(id)
+                            )
                         });
                     }
                 }
@@ -39,13 +47,20 @@ pub(crate) fn windowed(case: &Case<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// A reading is refused only if its window is full, it is too large, or its peer leaves or is blocked.
+/// A reading is refused only if its window is full, it is too large, or its peer leaves or is
+/// blocked.
 pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
     let index = case.index;
     let knobs = &case.options.knobs;
-    let fills_at = index.views.iter().filter(|view| view.members.len() as u64 >= knobs.members_max).map(|view| view.at).min();
+    let fills_at = index
+        .views
+        .iter()
+        .filter(|view| view.members.len() as u64 >= knobs.members_max)
+        .map(|view| view.at)
+        .min();
     for (id, life) in index.lives.iter().enumerate().filter(|(_, life)| !life.holed) {
-        // How many it has published, and how many of them are known to wait: not known while its log changes hands.
+        // How many it has published, and how many of them are known to wait: not known while its
+        // log changes hands.
         let (mut published, mut ordered, mut leaves) = (0, Some(0), false);
         for fact in &life.facts {
             let (why, count) = match fact.what {
@@ -53,11 +68,20 @@ pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
                     published = oseq;
                     continue;
                 }
-                What::Entry(Entry { kind: Kind::Data { origin, oseq, .. }, .. }) if origin == id => {
-                    ordered = if oseq >= published { Some(oseq) } else { ordered.map(|known: u64| known.max(oseq)) };
+                What::Entry(Entry { kind: Kind::Data { origin, oseq, .. }, .. })
+                    if origin == id =>
+                {
+                    ordered = if oseq >= published {
+                        Some(oseq)
+                    } else {
+                        ordered.map(|known: u64| known.max(oseq))
+                    };
                     continue;
                 }
-                What::Cut { .. } | What::Diverged { .. } | What::Transfer { .. } | What::Merged { .. } => {
+                What::Cut { .. }
+                | What::Diverged { .. }
+                | What::Transfer { .. }
+                | What::Merged { .. } => {
                     ordered = ordered.filter(|_| published == 0);
                     continue;
                 }
@@ -72,7 +96,9 @@ pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
             let holds = match (why, waiting) {
                 (Refusal::Leaving, _) => leaves,
                 // A group that has no room for one more blocks who is not in it, in either mode.
-                (Refusal::NoQuorum, _) => case.is_primary() || fills_at.is_some_and(|at| at < fact.at),
+                (Refusal::NoQuorum, _) => {
+                    case.is_primary() || fills_at.is_some_and(|at| at < fact.at)
+                }
                 (Refusal::TooLarge, _) => {
                     sheet.excuse(SIZES);
                     continue;
@@ -82,7 +108,8 @@ pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
                     continue;
                 }
                 (Refusal::WindowFull, Some(waiting)) => {
-                    let may_be_full = (waiting + 1).saturating_mul(knobs.payload_max) > knobs.window_bytes;
+                    let may_be_full =
+                        (waiting + 1).saturating_mul(knobs.payload_max) > knobs.window_bytes;
                     if waiting > 0 && waiting < knobs.window_entries && may_be_full {
                         sheet.excuse(SIZES);
                         continue;
@@ -93,8 +120,15 @@ pub(crate) fn refusal_true(case: &Case<'_>, sheet: &mut Sheet) {
             sheet.look();
             if !holds {
                 sheet.breach(&[fact.at], || {
-                    let waiting = waiting.map_or_else(|| "nobody knows how many".to_owned(), |waiting| waiting.to_string());
-                    format!("{} refuses a reading as {why:?} ({count} so far), with {waiting} of its own waiting", index.name(id))
+                    let waiting = waiting.map_or_else(
+                        || "nobody knows how many".to_owned(),
+                        |waiting| waiting.to_string(),
+                    );
+                    format!(
+                        "{} refuses a reading as {why:?} ({count} so far), with {waiting} of \
+                             its own waiting",
+                        index.name(id)
+                    )
                 });
             }
         }

@@ -26,8 +26,8 @@ pub struct Row {
     pub value: String,
 }
 
-/// A reading that has a table: of the form `DATA|sensor|timestamp|field=value|…`, or a JSON object of a sensor and its fields.
-/// All texts are escaped as in the table.
+/// A reading that has a table: of the form `DATA|sensor|timestamp|field=value|…`, or a JSON object
+/// of a sensor and its fields. All texts are escaped as in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// The sensor.
@@ -37,8 +37,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Takes a payload apart; none if it has another form. The judge has a reader of its own, so that it does not share the
-    /// mistakes of the one whose files it looks at.
+    /// Takes a payload apart; none if it has another form. The judge has a reader of its own, so
+    /// that it does not share the mistakes of the one whose files it looks at.
     #[must_use]
     pub fn read(payload: &[u8]) -> Option<Self> {
         if payload.starts_with(b"{") {
@@ -68,9 +68,11 @@ impl Measured {
             _ => Some(raw.get().to_owned()),
         };
         let fields = fields.into_iter().filter(|(_, raw)| raw.get() != "null");
-        let fields: Vec<(String, String)> =
-            fields.map(|(name, raw)| Some((escape(name.as_bytes()), escape(value(&raw)?.as_bytes())))).collect::<Option<_>>()?;
-        (!sensor.is_empty() && !fields.is_empty()).then(|| Self { sensor: escape(sensor.as_bytes()), fields })
+        let fields: Vec<(String, String)> = fields
+            .map(|(name, raw)| Some((escape(name.as_bytes()), escape(value(&raw)?.as_bytes()))))
+            .collect::<Option<_>>()?;
+        (!sensor.is_empty() && !fields.is_empty())
+            .then(|| Self { sensor: escape(sensor.as_bytes()), fields })
     }
 }
 
@@ -110,12 +112,14 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Reads the text of a table, heads of its parts included: rows, each with its sensor. The second value says how many records
-/// in it are none; a last one that its writer did not live to finish is not among them.
+/// Reads the text of a table, heads of its parts included: rows, each with its sensor. The second
+/// value says how many records in it are none; a last one that its writer did not live to finish is
+/// not among them.
 pub(super) fn read(text: &str) -> (Vec<(String, Row)>, usize) {
     let (mut rows, mut unreadable) = (vec![], 0);
     for (record, is_whole) in records(text) {
-        if record.first().is_some_and(|cell| cell == "time") || record.iter().all(String::is_empty) {
+        if record.first().is_some_and(|cell| cell == "time") || record.iter().all(String::is_empty)
+        {
             continue;
         }
         match row(record) {
@@ -128,10 +132,16 @@ pub(super) fn read(text: &str) -> (Vec<(String, Row)>, usize) {
 
 fn row(cells: Vec<String>) -> Option<(String, Row)> {
     // What a spreadsheet would run stands behind a `'`, and so does what begins with one.
-    let cells = cells.into_iter().map(|cell| cell.strip_prefix('\'').map(str::to_owned).unwrap_or(cell));
+    let cells =
+        cells.into_iter().map(|cell| cell.strip_prefix('\'').map(str::to_owned).unwrap_or(cell));
     let cells: Vec<String> = cells.collect();
-    let [_time, log, epoch, seq, origin, inc, oseq, sensor, field, value] = <[String; 10]>::try_from(cells).ok()?;
-    let place = Place { log: log.parse().ok()?, epoch: epoch.parse::<LogId>().ok()?.into_epoch(), seq: Seq(seq.parse().ok()?) };
+    let [_time, log, epoch, seq, origin, inc, oseq, sensor, field, value] =
+        <[String; 10]>::try_from(cells).ok()?;
+    let place = Place {
+        log: log.parse().ok()?,
+        epoch: epoch.parse::<LogId>().ok()?.into_epoch(),
+        seq: Seq(seq.parse().ok()?),
+    };
     let (inc, oseq) = (Incarnation(inc.parse().ok()?), Oseq(oseq.parse().ok()?));
     Some((sensor, Row { place, origin, inc, oseq, field, value }))
 }
@@ -172,10 +182,19 @@ mod tests {
     fn a_table_is_read_as_it_was_written() {
         let head = "time,log,epoch,seq,origin,inc,oseq,sensor,field,value\n";
         let stem = |seq: u64| format!("t,1.p1#4,3.p2#5,{seq},p2,5,9,s1");
-        let text = format!("{head}{},a,1\n{},b,\"x,\"\"y\"\"\nz\"\n{head}nonsense\n{},c,'=1\n{},a", stem(18), stem(18), stem(19), stem(20));
+        let text = format!(
+            "{head}{},a,1\n{},b,\"x,\"\"y\"\"\nz\"\n{head}nonsense\n{},c,'=1\n{},a",
+            stem(18),
+            stem(18),
+            stem(19),
+            stem(20)
+        );
         let (rows, unreadable) = read(&text);
         assert_eq!(unreadable, 1);
-        let told: Vec<(u64, &str, &str)> = rows.iter().map(|(_, row)| (row.place.seq.0, row.field.as_str(), row.value.as_str())).collect();
+        let told: Vec<(u64, &str, &str)> = rows
+            .iter()
+            .map(|(_, row)| (row.place.seq.0, row.field.as_str(), row.value.as_str()))
+            .collect();
         assert_eq!(told, [(18, "a", "1"), (18, "b", "x,\"y\"\nz"), (19, "c", "=1")]);
         assert!(rows.iter().all(|(sensor, _)| sensor == "s1"));
     }
@@ -189,13 +208,21 @@ mod tests {
         check(b"DATA|s1|2026|a=1|b=x=y", "s1", 2);
         check(b"\xef\xbb\xbfDATA|a:b c|t|a=1|\r", "a:b c", 1);
         check(b"DATA|s1|t|a=\xb0", "s1", 1);
-        check(br#"{"sensor":"s1","time":"t","fields":{"b":21.50,"a":"x"},"tags":{"room":"k"}}"#, "s1", 2);
+        check(
+            br#"{"sensor":"s1","time":"t","fields":{"b":21.50,"a":"x"},"tags":{"room":"k"}}"#,
+            "s1",
+            2,
+        );
         let value = Measured::read(br#"{"sensor":"s1","fields":{"b":21.50}}"#).unwrap().fields;
         assert_eq!(value, [("b".to_owned(), "21.50".to_owned())], "verbatim");
-        for other in ["{}", r#"{"sensor":"a"}"#, r#"{"sensor":"a","fields":{"x":[1]}}"#, r#"{"celsius":1}"#] {
+        for other in
+            ["{}", r#"{"sensor":"a"}"#, r#"{"sensor":"a","fields":{"x":[1]}}"#, r#"{"celsius":1}"#]
+        {
             assert_eq!(Measured::read(other.as_bytes()), None, "{other}");
         }
-        for other in ["hello", "DATA||t|a=1", "DATA|s1", "DATA|s1|t", "DATA|s1|t|a", "DATA|s1|t|a=1|b"] {
+        for other in
+            ["hello", "DATA||t|a=1", "DATA|s1", "DATA|s1|t", "DATA|s1|t|a", "DATA|s1|t|a=1|b"]
+        {
             assert_eq!(Measured::read(other.as_bytes()), None, "{other}");
         }
     }

@@ -9,7 +9,10 @@ use protocol::note::{Event, Evidence, Note};
 use protocol::time::Time;
 
 use super::had::Had;
-use super::{Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, Quiet, Trouble, TroubleKind, ViewFact, What};
+use super::{
+    Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, Quiet, Trouble,
+    TroubleKind, ViewFact, What,
+};
 use crate::fault::{Fault, Hurt, Identity, Table, Weather};
 use crate::history::{History, Hole, Record};
 use crate::world::World;
@@ -20,7 +23,8 @@ pub(super) struct Builder<'a> {
     epoch_ids: BTreeMap<(u64, LifeId), EpochId>,
     /// Names of processes by pid, as they were started.
     spawned: BTreeMap<u32, &'a str>,
-    /// The present life of each process, and the process of each peer that was not started under another name.
+    /// The present life of each process, and the process of each peer that was not started under
+    /// another name.
     present: BTreeMap<&'a str, LifeId>,
     /// What each life has had so far.
     had: BTreeMap<LifeId, Had>,
@@ -31,8 +35,14 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(knobs: &Knobs) -> Self {
-        let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        let aftermath = micros(knobs.heartbeat_timeout + knobs.heartbeat_interval + knobs.election_timeout + knobs.sync_timeout);
+        let micros =
+            |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let aftermath = micros(
+            knobs.heartbeat_timeout
+                + knobs.heartbeat_interval
+                + knobs.election_timeout
+                + knobs.sync_timeout,
+        );
         let index = Index {
             lives: vec![],
             epochs: vec![],
@@ -93,8 +103,9 @@ impl<'a> Builder<'a> {
         self.index
     }
 
-    /// Puts what all lives said of the log side by side. What a life had before an entry is found on a stack: whatever
-    /// stands at or above the entry's own position is not before it any more (the life has diverged).
+    /// Puts what all lives said of the log side by side. What a life had before an entry is found
+    /// on a stack: whatever stands at or above the entry's own position is not before it any more
+    /// (the life has diverged).
     fn place(&mut self) {
         let Index { lives, placed, .. } = &mut self.index;
         let mut stack: Vec<(u64, EpochId, usize)> = vec![];
@@ -104,7 +115,8 @@ impl<'a> Builder<'a> {
                 let entry = match fact.what {
                     What::Entry(entry) | What::Missed(entry) => entry,
                     What::Diverged { from, .. } => {
-                        // What it had there is not in its log any more, whatever position comes next.
+                        // What it had there is not in its log any more, whatever position comes
+                        // next.
                         while stack.last().is_some_and(|(seq, ..)| *seq >= from) {
                             stack.pop();
                         }
@@ -115,7 +127,10 @@ impl<'a> Builder<'a> {
                 while stack.last().is_some_and(|(seq, ..)| *seq >= entry.seq) {
                     stack.pop();
                 }
-                let before = stack.last().filter(|(seq, ..)| seq + 1 == entry.seq).map(|(_, epoch, at)| (*epoch, *at));
+                let before = stack
+                    .last()
+                    .filter(|(seq, ..)| seq + 1 == entry.seq)
+                    .map(|(_, epoch, at)| (*epoch, *at));
                 stack.push((entry.seq, entry.epoch, fact.at));
                 placed.push(Placed { entry, life: id, at: fact.at, before });
             }
@@ -157,7 +172,9 @@ impl<'a> Builder<'a> {
     fn begin(&mut self, life: LifeId, at: usize, t: u64, event: &'a Event) {
         let peer = self.index.lives[life].peer.as_str();
         let process = match &event.note {
-            Note::Start { pid, .. } => self.spawned.get(pid).filter(|_| *pid != 0).copied().unwrap_or(peer),
+            Note::Start { pid, .. } => {
+                self.spawned.get(pid).filter(|_| *pid != 0).copied().unwrap_or(peer)
+            }
             // Told to take a higher incarnation, a process goes on under it, and goes on counting.
             _ => self.goes_on(event).unwrap_or(peer),
         };
@@ -165,10 +182,14 @@ impl<'a> Builder<'a> {
         self.index.lives[life].process = Some(process);
         if let Some(before) = self.present.insert(process, life) {
             // It goes on as it was started.
-            self.index.lives[life].omits = !matches!(event.note, Note::Start { .. }) && self.index.lives[before].omits;
+            self.index.lives[life].omits =
+                !matches!(event.note, Note::Start { .. }) && self.index.lives[before].omits;
             self.index.lives[before].ended.get_or_insert(t);
             for trouble in &mut self.index.troubles {
-                if trouble.to == u64::MAX && trouble.lives.contains(&before) && trouble.kind == TroubleKind::Paused {
+                if trouble.to == u64::MAX
+                    && trouble.lives.contains(&before)
+                    && trouble.kind == TroubleKind::Paused
+                {
                     trouble.to = t;
                 }
             }
@@ -177,27 +198,55 @@ impl<'a> Builder<'a> {
 
     fn goes_on(&self, event: &Event) -> Option<&'a str> {
         let lives = &self.index.lives;
-        let mut present = self.present.iter().filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
-        // Two of one name may have said equally much; only one that holds nothing yet may take another number.
-        let holds = |life: LifeId| lives[life].facts.iter().any(|fact| matches!(fact.what, What::Cut { .. } | What::Entry(_)));
-        let went_on = |life: LifeId| lives[life].told.checked_add(1) == Some(event.n) && !holds(life);
+        let mut present = self
+            .present
+            .iter()
+            .filter(|(_, life)| *lives[**life].peer == event.p && lives[**life].ended.is_none());
+        // Two of one name may have said equally much; only one that holds nothing yet may take
+        // another number.
+        let holds = |life: LifeId| {
+            lives[life]
+                .facts
+                .iter()
+                .any(|fact| matches!(fact.what, What::Cut { .. } | What::Entry(_)))
+        };
+        let went_on =
+            |life: LifeId| lives[life].told.checked_add(1) == Some(event.n) && !holds(life);
         present.find(|(_, life)| went_on(**life)).map(|(process, _)| *process)
     }
 
     fn what(&mut self, life: LifeId, at: usize, t: u64, note: &'a Note) -> Option<What<'a>> {
         Some(match note {
-            Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, .. } => {
+            Note::Deliver {
+                epoch, seq, view_id, origin, origin_inc, oseq, digest, safe, ..
+            } => {
                 let origin = self.life(origin, *origin_inc);
                 self.had.entry(life).or_default().add(origin, oseq.0, oseq.0);
-                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: Some(digest.value()), safe: *safe };
+                let kind = Kind::Data {
+                    origin,
+                    oseq: oseq.0,
+                    view_id: view_id.0,
+                    digest: Some(digest.value()),
+                    safe: *safe,
+                };
                 What::Entry(Entry { epoch: self.epoch(epoch), seq: seq.0, kind })
             }
             Note::DupSuppressed { epoch, seq, view_id, origin, origin_inc, oseq, .. } => {
                 let origin = self.life(origin, *origin_inc);
-                let kind = Kind::Data { origin, oseq: oseq.0, view_id: view_id.0, digest: None, safe: false };
+                let kind = Kind::Data {
+                    origin,
+                    oseq: oseq.0,
+                    view_id: view_id.0,
+                    digest: None,
+                    safe: false,
+                };
                 let entry = Entry { epoch: self.epoch(epoch), seq: seq.0, kind };
                 let has_had = self.had.get(&life).is_some_and(|had| had.has(origin, oseq.0));
-                if has_had || self.index.lives[life].omits { What::Entry(entry) } else { What::Missed(entry) }
+                if has_had || self.index.lives[life].omits {
+                    What::Entry(entry)
+                } else {
+                    What::Missed(entry)
+                }
             }
             Note::Lost { epoch, seq, origin, origin_inc, from, to, .. } => {
                 let origin = self.life(origin, *origin_inc);
@@ -208,18 +257,39 @@ impl<'a> Builder<'a> {
             Note::View { view_id, epoch, seq, leader, members, incs, log } => {
                 let epoch = self.epoch(epoch);
                 let (view_id, seq) = (view_id.0, seq.0);
-                self.index.views.push(ViewFact { life, at, t, epoch, view_id, seq, leader, members, incs, log });
+                self.index.views.push(ViewFact {
+                    life,
+                    at,
+                    t,
+                    epoch,
+                    view_id,
+                    seq,
+                    leader,
+                    members,
+                    incs,
+                    log,
+                });
                 What::Entry(Entry { epoch, seq, kind: Kind::View(self.index.views.len() - 1) })
             }
             Note::Gap { from, to, .. } => What::Gap { from: from.0, to: to.0 },
-            Note::StateTransfer { resume, epoch, .. } => What::Transfer { resume: resume.0, epoch: self.epoch(epoch) },
+            Note::StateTransfer { resume, epoch, .. } => {
+                What::Transfer { resume: resume.0, epoch: self.epoch(epoch) }
+            }
             Note::Diverged { from, to, .. } => What::Diverged { from: from.0, to: to.0 },
-            Note::Merged { from, to, new_from, new_to, .. } => What::Merged { old: (from.0, to.0), new: (new_from.0, new_to.0) },
-            Note::Cut { epoch, seq, log } => What::Cut { epoch: self.epoch(epoch), seq: seq.0, log },
+            Note::Merged { from, to, new_from, new_to, .. } => {
+                What::Merged { old: (from.0, to.0), new: (new_from.0, new_to.0) }
+            }
+            Note::Cut { epoch, seq, log } => {
+                What::Cut { epoch: self.epoch(epoch), seq: seq.0, log }
+            }
             Note::Promised { epoch, .. } => What::Promised { epoch: self.epoch(epoch) },
             Note::Stable { seq, .. } => What::Stable { seq: seq.0 },
-            Note::LeaderElected { epoch, size, renewed, .. } => What::Elected { epoch: self.epoch(epoch), size: *size, renewed: *renewed },
-            Note::Follows { leader, epoch, .. } => What::Follows { leader, epoch: self.epoch(epoch) },
+            Note::LeaderElected { epoch, size, renewed, .. } => {
+                What::Elected { epoch: self.epoch(epoch), size: *size, renewed: *renewed }
+            }
+            Note::Follows { leader, epoch, .. } => {
+                What::Follows { leader, epoch: self.epoch(epoch) }
+            }
             Note::StepDown { .. } => What::StepDown,
             Note::ElectionStarted { .. } => What::ElectionStarted,
             Note::Publish { oseq, digest, safe } => {
@@ -228,16 +298,37 @@ impl<'a> Builder<'a> {
                 What::Publish { oseq, safe: *safe }
             }
             Note::Acknowledged { oseq, seq, .. } => What::Acknowledged { oseq: oseq.0, seq: seq.0 },
-            Note::Suspect { peer, peer_inc, evidence: Evidence::Slow { behind, acked, high, for_ms, .. } } => {
-                let lag = Lag { behind: *behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: None };
+            Note::Suspect {
+                peer,
+                peer_inc,
+                evidence: Evidence::Slow { behind, acked, high, for_ms, .. },
+            } => {
+                let lag = Lag {
+                    behind: *behind,
+                    acked: acked.0,
+                    high: high.0,
+                    for_ms: *for_ms,
+                    awaited: None,
+                };
                 What::Slow { life: self.life(peer, *peer_inc), lag }
             }
-            Note::Suspect { peer, peer_inc, evidence: Evidence::Unacknowledged { acked, awaited, high, for_ms, .. } } => {
+            Note::Suspect {
+                peer,
+                peer_inc,
+                evidence: Evidence::Unacknowledged { acked, awaited, high, for_ms, .. },
+            } => {
                 let behind = high.0.saturating_sub(acked.0);
-                let lag = Lag { behind, acked: acked.0, high: high.0, for_ms: *for_ms, awaited: Some(awaited.0) };
+                let lag = Lag {
+                    behind,
+                    acked: acked.0,
+                    high: high.0,
+                    for_ms: *for_ms,
+                    awaited: Some(awaited.0),
+                };
                 What::Slow { life: self.life(peer, *peer_inc), lag }
             }
-            Note::Failed { peer, peer_inc, ordered, .. } | Note::Left { peer, peer_inc, ordered } => {
+            Note::Failed { peer, peer_inc, ordered, .. }
+            | Note::Left { peer, peer_inc, ordered } => {
                 What::Removes { life: self.life(peer, *peer_inc), ordered }
             }
             Note::Reject { why, count, .. } => What::Reject { why, count: *count },
@@ -303,10 +394,20 @@ impl<'a> Builder<'a> {
                 self.fault(at, t, id, fault, who);
             }
             World::Heal { id } => {
-                for (span, ..) in self.index.full.iter_mut().filter(|(span, fault, _)| *fault == id && span.end == usize::MAX) {
+                for (span, ..) in self
+                    .index
+                    .full
+                    .iter_mut()
+                    .filter(|(span, fault, _)| *fault == id && span.end == usize::MAX)
+                {
                     span.end = at;
                 }
-                for trouble in self.index.troubles.iter_mut().filter(|trouble| trouble.id == *id && trouble.to == u64::MAX) {
+                for trouble in self
+                    .index
+                    .troubles
+                    .iter_mut()
+                    .filter(|trouble| trouble.id == *id && trouble.to == u64::MAX)
+                {
                     // What is dead stays dead.
                     if trouble.kind != TroubleKind::Down {
                         trouble.to = t;
@@ -323,7 +424,11 @@ impl<'a> Builder<'a> {
                     trouble.to = t;
                 }
             }
-            World::Step { .. } | World::Expect { .. } | World::Lag { .. } | World::Sample { .. } | World::Verdict { .. } => {}
+            World::Step { .. }
+            | World::Expect { .. }
+            | World::Lag { .. }
+            | World::Sample { .. }
+            | World::Verdict { .. } => {}
         }
     }
 
@@ -340,16 +445,25 @@ impl<'a> Builder<'a> {
             Fault::Pause => TroubleKind::Paused,
             Fault::Resume => {
                 for life in &lives {
-                    let pauses = self.index.troubles.iter_mut().filter(|trouble| trouble.kind == TroubleKind::Paused);
-                    for pause in pauses.filter(|pause| pause.to == u64::MAX && pause.lives.contains(life)) {
+                    let pauses = self
+                        .index
+                        .troubles
+                        .iter_mut()
+                        .filter(|trouble| trouble.kind == TroubleKind::Paused);
+                    for pause in
+                        pauses.filter(|pause| pause.to == u64::MAX && pause.lives.contains(life))
+                    {
                         pause.to = t;
                     }
                 }
                 return;
             }
             Fault::Link { weather, .. } if self.is_mild(*weather) => return,
-            // Who can open no connection, or takes long over each frame, is as badly connected as over a bad link.
-            Fault::Partition { .. } | Fault::Link { .. } | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor | Hurt::Address } => {
+            // Who can open no connection, or takes long over each frame, is as badly connected as
+            // over a bad link.
+            Fault::Partition { .. }
+            | Fault::Link { .. }
+            | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor | Hurt::Address } => {
                 TroubleKind::Links
             }
             // Whose clock has jumped has stood still, as far as it can tell.
@@ -365,20 +479,24 @@ impl<'a> Builder<'a> {
                 return;
             }
             Fault::Host { hurt: Hurt::Disk } => {
-                self.index.full.extend(who.iter().map(|process| (at..usize::MAX, id, process.as_str())));
+                self.index
+                    .full
+                    .extend(who.iter().map(|process| (at..usize::MAX, id, process.as_str())));
                 return;
             }
             Fault::Restart { .. } | Fault::Spawn => return,
         };
         self.trouble(at, t, kind, (id, who), lives);
         // Over a bad link something gets through: it proves nothing about who reaches whom.
-        if let (Fault::Partition { table }, Some(trouble)) = (fault, self.index.troubles.last_mut()) {
+        if let (Fault::Partition { table }, Some(trouble)) = (fault, self.index.troubles.last_mut())
+        {
             trouble.table = Some(table).filter(|table| **table != Table::default());
         }
     }
 
-    /// Whether links so bad are still good enough: what connections carry arrives, and in time for every answer that is
-    /// waited for, there and back and twice over. Lost and damaged datagrams are the usual state of a network.
+    /// Whether links so bad are still good enough: what connections carry arrives, and in time for
+    /// every answer that is waited for, there and back and twice over. Lost and damaged datagrams
+    /// are the usual state of a network.
     fn is_mild(&self, weather: Weather) -> bool {
         // A connection waits for a lost segment at least as long as TCP does before it sends it
         // again.
@@ -386,8 +504,24 @@ impl<'a> Builder<'a> {
         weather.loss < ALL && weather.reset == 0 && streams_flow && weather.delay_us <= self.mild
     }
 
-    fn trouble(&mut self, at: usize, t: u64, kind: TroubleKind, (id, processes): (&'a str, &'a [String]), lives: Vec<LifeId>) {
-        self.index.troubles.push(Trouble { from: t, to: u64::MAX, at, kind, lives, table: None, id, processes });
+    fn trouble(
+        &mut self,
+        at: usize,
+        t: u64,
+        kind: TroubleKind,
+        (id, processes): (&'a str, &'a [String]),
+        lives: Vec<LifeId>,
+    ) {
+        self.index.troubles.push(Trouble {
+            from: t,
+            to: u64::MAX,
+            at,
+            kind,
+            lives,
+            table: None,
+            id,
+            processes,
+        });
     }
 
     fn lives_of(&self, processes: &[String]) -> Vec<LifeId> {
@@ -397,7 +531,9 @@ impl<'a> Builder<'a> {
     /// A process may be hit before it has said its first word.
     fn resolve_late_names(&mut self) {
         let Index { lives, troubles, .. } = &mut self.index;
-        for trouble in troubles.iter_mut().filter(|trouble| trouble.lives.len() < trouble.processes.len()) {
+        for trouble in
+            troubles.iter_mut().filter(|trouble| trouble.lives.len() < trouble.processes.len())
+        {
             for process in trouble.processes {
                 if trouble.lives.iter().any(|life| lives[*life].process == Some(process)) {
                     continue;
@@ -409,7 +545,8 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The words of a process, and of the simulator, for a stop after the group has confirmed that it knows.
+/// The words of a process, and of the simulator, for a stop after the group has confirmed that it
+/// knows.
 const LEFT: [&str; 2] = ["left the group", "Left"];
 /// All of them, in thousandths.
 const ALL: u64 = 1_000;

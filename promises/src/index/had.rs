@@ -1,12 +1,15 @@
-//! Which readings a life has had so far: ranges of numbers for each origin, kept while a history is taken apart.
+//! Which readings a life has had so far: ranges of numbers for each origin, kept while a history is
+//! taken apart.
 //!
-//! A life that calls an entry a repeat is believed only where it has had that very reading, or was told that its origin lost it.
+//! A life that calls an entry a repeat is believed only where it has had that very reading, or was
+//! told that its origin lost it.
 
 use std::collections::BTreeMap;
 
 use super::LifeId;
 
-/// The readings of one life, by their origin: ranges of numbers, lowest first, that neither overlap nor touch.
+/// The readings of one life, by their origin: ranges of numbers, lowest first, that neither overlap
+/// nor touch.
 #[derive(Default)]
 pub(super) struct Had {
     of: BTreeMap<LifeId, Vec<(u64, u64)>>,
@@ -22,14 +25,18 @@ impl Had {
         // Those that overlap the new one or touch it become one with it.
         let first = ranges.partition_point(|(_, end)| end.saturating_add(1) < from);
         let end = ranges.partition_point(|(begin, _)| *begin <= to.saturating_add(1));
-        let joined = ranges[first..end].iter().fold((from, to), |(low, high), (begin, end)| (low.min(*begin), high.max(*end)));
+        let joined = ranges[first..end]
+            .iter()
+            .fold((from, to), |(low, high), (begin, end)| (low.min(*begin), high.max(*end)));
         ranges.splice(first..end, [joined]);
     }
 
     /// Whether it has had that one.
     pub(super) fn has(&self, origin: LifeId, oseq: u64) -> bool {
         let Some(ranges) = self.of.get(&origin) else { return false };
-        ranges.get(ranges.partition_point(|(_, end)| *end < oseq)).is_some_and(|(begin, _)| *begin <= oseq)
+        ranges
+            .get(ranges.partition_point(|(_, end)| *end < oseq))
+            .is_some_and(|(begin, _)| *begin <= oseq)
     }
 }
 
@@ -40,7 +47,8 @@ mod tests {
     #[test]
     fn exactly_what_was_added_was_had() {
         let mut had = Had::default();
-        for (from, to) in [(10, 12), (3, 3), (14, 20), (4, 5), (13, 13), (1, 1), (11, 15), (30, 29)] {
+        for (from, to) in [(10, 12), (3, 3), (14, 20), (4, 5), (13, 13), (1, 1), (11, 15), (30, 29)]
+        {
             had.add(7, from, to);
         }
         let numbers: Vec<u64> = (0..=32).filter(|oseq| had.has(7, *oseq)).collect();

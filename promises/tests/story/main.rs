@@ -1,5 +1,5 @@
-//! A short history in which every promise has something to look at and is kept, and one change for each promise that
-//! breaks that one and no other.
+//! A short history in which every promise has something to look at and is kept, and one change for
+//! each promise that breaks that one and no other.
 
 use promises::fault::Weather;
 use promises::{Fault, History, Options, Outcome, Record, World, judge};
@@ -18,11 +18,17 @@ fn check_breaks(promise: &str, change: impl FnOnce(&mut Story)) {
     change(&mut story);
     let (history, options) = story.history();
     let judgement = judge(&history, &options);
-    let broken: Vec<(&str, &str)> = judgement.broken().map(|finding| (finding.promise, finding.broken[0].words.as_str())).collect();
+    let broken: Vec<(&str, &str)> = judgement
+        .broken()
+        .map(|finding| (finding.promise, finding.broken[0].words.as_str()))
+        .collect();
     assert_eq!(broken.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [promise], "{broken:#?}");
     assert_eq!(judgement.outcome(), Outcome::Broken);
     for broken in &judgement.find(promise).expect("it is in the catalogue").broken {
-        assert!(broken.evidence.len() <= 6 && broken.evidence.iter().all(|at| *at < history.records.len()));
+        assert!(
+            broken.evidence.len() <= 6
+                && broken.evidence.iter().all(|at| *at < history.records.len())
+        );
     }
 }
 
@@ -32,10 +38,12 @@ fn the_story_keeps_every_promise_and_shows_something_for_each() {
     let judgement = judge(&history, &options);
     assert_eq!(judgement.outcome(), Outcome::Held, "{:#?}", judgement.broken().collect::<Vec<_>>());
     for finding in &judgement.findings {
-        // What is promised in mode primary only has nothing to look at in a story of the other mode.
-        // Nobody leaves in it either, is refused, gets anything twice or misses anything.
-        let unseen = ["steps-down", "had-before", "gap-needed", "refusal-true", "lost-truly", "left-clean"];
-        let expected = if unseen.contains(&finding.promise) { Outcome::Unknown } else { Outcome::Held };
+        // What is promised in mode primary only has nothing to look at in a story of the other
+        // mode. Nobody leaves in it either, is refused, gets anything twice or misses anything.
+        let unseen =
+            ["steps-down", "had-before", "gap-needed", "refusal-true", "lost-truly", "left-clean"];
+        let expected =
+            if unseen.contains(&finding.promise) { Outcome::Unknown } else { Outcome::Held };
         assert_eq!(finding.outcome(), expected, "{}", finding.promise);
     }
 }
@@ -44,9 +52,10 @@ fn the_story_keeps_every_promise_and_shows_something_for_each() {
 fn the_story_survives_the_files() {
     let (history, options) = Story::told().history();
     let lines: Vec<String> = history.records.iter().map(|record| record.line() + "\n").collect();
-    let files: Vec<(&str, String)> = ["\"p\":\"p1\"", "\"p\":\"p2\"", "\"p\":\"p3\"", "\"p\":\"_\""]
-        .map(|key| (key, lines.iter().filter(|line| line.contains(key)).cloned().collect()))
-        .to_vec();
+    let files: Vec<(&str, String)> =
+        ["\"p\":\"p1\"", "\"p\":\"p2\"", "\"p\":\"p3\"", "\"p\":\"_\""]
+            .map(|key| (key, lines.iter().filter(|line| line.contains(key)).cloned().collect()))
+            .to_vec();
     let read = History::read(files.iter().map(|(name, text)| (*name, text.as_str())));
     assert_eq!(read.records.len(), history.records.len());
     assert_eq!(judge(&read, &options).outcome(), Outcome::Held);
@@ -54,7 +63,9 @@ fn the_story_survives_the_files() {
 
 #[test]
 fn one_leader_per_epoch() {
-    check_breaks("one-leader-per-epoch", |story| *story.at(315, P1) = Note::Follows { log: log(), leader: id("p2"), epoch: first() });
+    check_breaks("one-leader-per-epoch", |story| {
+        *story.at(315, P1) = Note::Follows { log: log(), leader: id("p2"), epoch: first() }
+    });
 }
 
 #[test]
@@ -85,7 +96,9 @@ fn no_duplicate_seq() {
 #[test]
 fn of_a_history_without_single_readings_the_rest_is_judged() {
     let mut story = Story::told();
-    story.told.retain(|(_, _, note)| !matches!(note, Note::Publish { .. } | Note::Deliver { .. } | Note::Acknowledged { .. }));
+    story.told.retain(|(_, _, note)| {
+        !matches!(note, Note::Publish { .. } | Note::Deliver { .. } | Note::Acknowledged { .. })
+    });
     for (_, _, note) in &mut story.told {
         if let Note::Start { omits_readings, .. } = note {
             *omits_readings = true;
@@ -93,8 +106,14 @@ fn of_a_history_without_single_readings_the_rest_is_judged() {
     }
     let (history, options) = story.history();
     let judgement = judge(&history, &options);
-    assert_eq!(judgement.outcome(), Outcome::Unknown, "{:#?}", judgement.broken().collect::<Vec<_>>());
-    let outcome = |promise: &str| judgement.find(promise).expect("it is in the catalogue").outcome();
+    assert_eq!(
+        judgement.outcome(),
+        Outcome::Unknown,
+        "{:#?}",
+        judgement.broken().collect::<Vec<_>>()
+    );
+    let outcome =
+        |promise: &str| judgement.find(promise).expect("it is in the catalogue").outcome();
     for unknown in ["gap-free", "integrity", "fifo", "delivers", "disk-matches", "total-order"] {
         assert_eq!(outcome(unknown), Outcome::Unknown, "{unknown}");
     }
@@ -107,13 +126,16 @@ fn of_a_history_without_single_readings_the_rest_is_judged() {
 
 #[test]
 fn total_order() {
-    // The owner of the second epoch says that it starts one position later than its first entry stands.
+    // The owner of the second epoch says that it starts one position later than its first entry
+    // stands.
     check_breaks("total-order", |story| *story.at(2_030, P2) = cut(second(), 4));
     check_breaks("total-order", |story| {
-        // The same entry after another one: the last position before the cut belongs to another epoch here.
+        // The same entry after another one: the last position before the cut belongs to another
+        // epoch here.
         let Note::Deliver { epoch: numbered, .. } = story.at(420, P1) else { unreachable!() };
         *numbered = epoch(1, P1);
-        story.disk = story.disk.replace(r#""epoch":"1.p3#1","seq":3"#, r#""epoch":"1.p1#1","seq":3"#);
+        story.disk =
+            story.disk.replace(r#""epoch":"1.p3#1","seq":3"#, r#""epoch":"1.p1#1","seq":3"#);
         story.told.retain(|(_, _, note)| !matches!(note, Note::Stable { .. }));
     });
 }
@@ -130,8 +152,13 @@ fn gap_free() {
 fn had_before() {
     check_breaks("had-before", |story| {
         // It says that it has had the reading, and that is not so.
-        let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(410, P3).clone() else { unreachable!() };
-        *story.at(410, P3) = Note::DupSuppressed { log: log(), epoch, seq, view_id, origin, origin_inc, oseq };
+        let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } =
+            story.at(410, P3).clone()
+        else {
+            unreachable!()
+        };
+        *story.at(410, P3) =
+            Note::DupSuppressed { log: log(), epoch, seq, view_id, origin, origin_inc, oseq };
     });
     check_breaks("gap-free", |story| {
         story.tell(
@@ -154,7 +181,11 @@ fn had_before() {
 fn integrity() {
     check_breaks("integrity", |story| {
         story.untell(400, P1);
-        story.tell(400, P1, Note::Publish { oseq: Oseq(1), digest: Digest::of(b"something else"), safe: false });
+        story.tell(
+            400,
+            P1,
+            Note::Publish { oseq: Oseq(1), digest: Digest::of(b"something else"), safe: false },
+        );
     });
     check_breaks("integrity", |story| {
         for peer in [P1, P2, P3B] {
@@ -211,8 +242,8 @@ fn send_away_and_let_in_again(story: &mut Story) {
     }
 }
 
-/// Whether p2 may send p1 away, having decided that at one moment and told of it half a second later, if p1 was outside
-/// until some moment.
+/// Whether p2 may send p1 away, having decided that at one moment and told of it half a second
+/// later, if p1 was outside until some moment.
 #[track_caller]
 fn check_outside(decided: u64, until: u64, outcome: Outcome) {
     let mut story = Story::told();
@@ -221,19 +252,29 @@ fn check_outside(decided: u64, until: u64, outcome: Outcome) {
     status.role = "joining".to_owned();
     story.tell(8_900, P1, outside);
     let ordered = vec![id("p2"), id("p3")];
-    story.tell(decided, P2, Note::Failed { peer: id("p1"), peer_inc: Incarnation(1), silent: true, ordered });
+    story.tell(
+        decided,
+        P2,
+        Note::Failed { peer: id("p1"), peer_inc: Incarnation(1), silent: true, ordered },
+    );
     story.tell(until, P1, Note::Follows { log: log(), leader: id("p2"), epoch: second() });
     send_away_and_let_in_again(&mut story);
     let (history, options) = story.history();
     let judgement = judge(&history, &options);
-    assert_eq!(judgement.find("no-false-death").expect("it is in the catalogue").outcome(), outcome);
+    assert_eq!(
+        judgement.find("no-false-death").expect("it is in the catalogue").outcome(),
+        outcome
+    );
 }
 
 #[test]
 fn whom_a_leader_sends_away_is_judged_by_where_it_was_when_that_was_decided() {
-    for (decided, until, outcome) in
-        [(9_100, 9_200, Outcome::Held), (9_200, 9_100, Outcome::Broken), (9_100, 9_600, Outcome::Held), (8_800, 9_100, Outcome::Broken)]
-    {
+    for (decided, until, outcome) in [
+        (9_100, 9_200, Outcome::Held),
+        (9_200, 9_100, Outcome::Broken),
+        (9_100, 9_600, Outcome::Held),
+        (8_800, 9_100, Outcome::Broken),
+    ] {
         check_outside(decided, until, outcome);
     }
 }
@@ -242,14 +283,23 @@ fn whom_a_leader_sends_away_is_judged_by_where_it_was_when_that_was_decided() {
 #[track_caller]
 fn check_too_slow(high: u64, outcome: Outcome) {
     let mut story = Story::told();
-    let evidence = Evidence::Slow { log: log(), behind: 3, acked: Seq(high - 3), high: Seq(high), for_ms: 10_000 };
+    let evidence = Evidence::Slow {
+        log: log(),
+        behind: 3,
+        acked: Seq(high - 3),
+        high: Seq(high),
+        for_ms: 10_000,
+    };
     // Before the view that still names it is told of: it is told of when it is handed over.
     story.tell(6_250, P2, Note::Suspect { peer: id("p1"), peer_inc: Incarnation(1), evidence });
     send_away_and_let_in_again(&mut story);
     let (history, mut options) = story.history();
     options.knobs.max_lag_entries = 2;
     let judgement = judge(&history, &options);
-    assert_eq!(judgement.find("no-false-death").expect("it is in the catalogue").outcome(), outcome);
+    assert_eq!(
+        judgement.find("no-false-death").expect("it is in the catalogue").outcome(),
+        outcome
+    );
 }
 
 #[test]
@@ -271,9 +321,19 @@ fn disk_matches() {
 
 #[test]
 fn no_crash() {
-    check_breaks("no-crash", |story| story.tell(3_000, P1, Note::Panic { message: "a bug".to_owned() }));
     check_breaks("no-crash", |story| {
-        story.done(12_900, World::Fault { id: "end".to_owned(), fault: Fault::Stop, who: vec!["p9".to_owned()], confirmed: true });
+        story.tell(3_000, P1, Note::Panic { message: "a bug".to_owned() })
+    });
+    check_breaks("no-crash", |story| {
+        story.done(
+            12_900,
+            World::Fault {
+                id: "end".to_owned(),
+                fault: Fault::Stop,
+                who: vec!["p9".to_owned()],
+                confirmed: true,
+            },
+        );
         story.done(12_950, exit("p9", Some(1), None, true));
     });
 }
@@ -289,7 +349,9 @@ fn stable_agreement() {
 
 #[test]
 fn confirmed() {
-    check_breaks("confirmed", |story| story.told.retain(|(_, _, note)| !matches!(note, Note::Acknowledged { .. })));
+    check_breaks("confirmed", |story| {
+        story.told.retain(|(_, _, note)| !matches!(note, Note::Acknowledged { .. }))
+    });
     check_breaks("confirmed", |story| story.tell(456, P1, acknowledged(1, 2)));
 }
 
@@ -297,8 +359,16 @@ fn confirmed() {
 fn safe_kept() {
     check_breaks("safe-kept", |story| {
         story.tell(12_600, P1, Note::Diverged { log: log(), from: Seq(7), to: Seq(7) });
-        let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } = story.at(9_010, P1).clone() else { unreachable!() };
-        story.tell(12_610, P1, Note::DupSuppressed { log: log(), epoch, seq, view_id, origin, origin_inc, oseq });
+        let Note::Deliver { epoch, seq, view_id, origin, origin_inc, oseq, .. } =
+            story.at(9_010, P1).clone()
+        else {
+            unreachable!()
+        };
+        story.tell(
+            12_610,
+            P1,
+            Note::DupSuppressed { log: log(), epoch, seq, view_id, origin, origin_inc, oseq },
+        );
     });
     // p2 founds an epoch below what it had and p1 knew to be stable.
     check_breaks("safe-kept", |story| {
@@ -343,15 +413,24 @@ fn contained() {
             *story.at(9_010, peer) = deliver(third.clone(), 8, 4, P3B, 1);
         }
         story.tell(7_010, P1, elected("p1", third.clone()));
-        story.tell(7_010, P2, Note::StepDown { log: log(), epoch: second(), why: "for no reason".to_owned() });
-        story.disk = story.disk.replace(r#""epoch":"2.p2#1","seq":7"#, r#""epoch":"3.p1#1","seq":8"#);
+        story.tell(
+            7_010,
+            P2,
+            Note::StepDown { log: log(), epoch: second(), why: "for no reason".to_owned() },
+        );
+        story.disk =
+            story.disk.replace(r#""epoch":"2.p2#1","seq":7"#, r#""epoch":"3.p1#1","seq":8"#);
     });
 }
 
 #[test]
 fn refusal_true() {
-    check_breaks("refusal-true", |story| story.tell(3_000, P1, Note::Refused { why: Refusal::WindowFull, count: 1 }));
-    check_breaks("refusal-true", |story| story.tell(3_000, P1, Note::Refused { why: Refusal::NoQuorum, count: 1 }));
+    check_breaks("refusal-true", |story| {
+        story.tell(3_000, P1, Note::Refused { why: Refusal::WindowFull, count: 1 })
+    });
+    check_breaks("refusal-true", |story| {
+        story.tell(3_000, P1, Note::Refused { why: Refusal::NoQuorum, count: 1 })
+    });
 }
 
 #[test]
@@ -372,7 +451,8 @@ fn windowed() {
 #[test]
 fn recovers() {
     check_breaks("recovers", |story| {
-        // p1 gets the view that replaces the dead leader three seconds late, and all that follows from it.
+        // p1 gets the view that replaces the dead leader three seconds late, and all that follows
+        // from it.
         for ms in [2_020, 2_030, 2_045, 2_050, 2_110, 2_150] {
             let note = story.at(ms, P1).clone();
             story.untell(ms, P1);
@@ -385,14 +465,28 @@ fn recovers() {
 fn hygiene() {
     check_breaks("hygiene", |story| {
         for k in 0..8 {
-            story.done(8_900 + k * 10, World::Sample { process: "p1".to_owned(), pid: 7, descriptors: 900, memory: 1 << 24 });
+            story.done(
+                8_900 + k * 10,
+                World::Sample {
+                    process: "p1".to_owned(),
+                    pid: 7,
+                    descriptors: 900,
+                    memory: 1 << 24,
+                },
+            );
         }
     });
 }
 
 #[test]
 fn elects() {
-    check_breaks("elects", |story| story.tell(11_900, P2, Note::StepDown { log: log(), epoch: second(), why: "for no reason".to_owned() }));
+    check_breaks("elects", |story| {
+        story.tell(
+            11_900,
+            P2,
+            Note::StepDown { log: log(), epoch: second(), why: "for no reason".to_owned() },
+        )
+    });
 }
 
 #[test]
@@ -431,7 +525,11 @@ fn late_join() {
 #[test]
 fn no_churn() {
     check_breaks("no-churn", |story| {
-        story.tell(11_500, P1, Note::ElectionStarted { cause: Cause::Silence, higher: vec![], missed: None });
+        story.tell(
+            11_500,
+            P1,
+            Note::ElectionStarted { cause: Cause::Silence, higher: vec![], missed: None },
+        );
     });
 }
 
@@ -465,9 +563,16 @@ fn rejoins() {
 #[test]
 fn lost_evidence_is_unknown_and_not_a_pass() {
     let (mut history, options) = Story::told().history();
-    history.records.retain(|record| !matches!(record, Record::Peer(event) if event.p.as_str() == "p1" && event.n == 5));
+    history.records.retain(
+        |record| !matches!(record, Record::Peer(event) if event.p.as_str() == "p1" && event.n == 5),
+    );
     let judgement = judge(&history, &options);
-    assert_eq!(judgement.outcome(), Outcome::Unknown, "{:#?}", judgement.broken().collect::<Vec<_>>());
+    assert_eq!(
+        judgement.outcome(),
+        Outcome::Unknown,
+        "{:#?}",
+        judgement.broken().collect::<Vec<_>>()
+    );
     assert_eq!(judgement.doubts(), ["events 5 to 5 of p1#1 are missing"]);
 }
 
@@ -476,13 +581,19 @@ fn nothing_seen_is_unknown() {
     let options = Options { required: vec!["total-order".to_owned()], ..Options::default() };
     let judgement = judge(&History::default(), &options);
     assert_eq!(judgement.outcome(), Outcome::Unknown);
-    assert_eq!(judgement.doubts(), ["total-order is required, and saw nothing", "no law saw anything"]);
+    assert_eq!(
+        judgement.doubts(),
+        ["total-order is required, and saw nothing", "no law saw anything"]
+    );
 }
 
 #[test]
 fn a_fault_that_may_not_have_worked_is_unknown() {
     let mut story = Story::told();
-    story.done(12_000, World::Fault { id: "try".to_owned(), fault: Fault::Stop, who: vec![], confirmed: false });
+    story.done(
+        12_000,
+        World::Fault { id: "try".to_owned(), fault: Fault::Stop, who: vec![], confirmed: false },
+    );
     let (history, options) = story.history();
     assert_eq!(judge(&history, &options).doubts(), ["fault \"try\" was not seen to have worked"]);
 }
@@ -492,8 +603,14 @@ fn a_torn_line_is_kept_and_not_an_error() {
     let (history, _) = Story::told().history();
     let line = history.records[3].line();
     let torn = &line[..line.len() / 2];
-    let read = History::read([("p1.jsonl", format!("{line}\n{torn}{line}\n{torn}").as_str()), ("p2.jsonl", "nonsense\n")]);
+    let read = History::read([
+        ("p1.jsonl", format!("{line}\n{torn}{line}\n{torn}").as_str()),
+        ("p2.jsonl", "nonsense\n"),
+    ]);
     assert_eq!(read.records.len(), 2);
     assert_eq!(read.torn.iter().map(|torn| torn.line).collect::<Vec<_>>(), [2, 3]);
-    assert_eq!(read.unreadable.iter().map(|bad| (bad.file.as_str(), bad.line)).collect::<Vec<_>>(), [("p2.jsonl", 1)]);
+    assert_eq!(
+        read.unreadable.iter().map(|bad| (bad.file.as_str(), bad.line)).collect::<Vec<_>>(),
+        [("p2.jsonl", 1)]
+    );
 }

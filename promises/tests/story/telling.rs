@@ -50,7 +50,13 @@ pub(super) fn view(view_id: u64, epoch: Epoch, seq: u64, leader: &str, members: 
     }
 }
 
-pub(super) fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name, oseq: u64) -> Note {
+pub(super) fn deliver(
+    epoch: Epoch,
+    seq: u64,
+    view_id: u64,
+    (origin, inc): Name,
+    oseq: u64,
+) -> Note {
     Note::Deliver {
         log: LogId::none(),
         safe: false,
@@ -66,7 +72,11 @@ pub(super) fn deliver(epoch: Epoch, seq: u64, view_id: u64, (origin, inc): Name,
 }
 
 pub(super) fn publish((origin, _): Name, oseq: u64) -> Note {
-    Note::Publish { oseq: Oseq(oseq), digest: Digest::of(format!("{origin} says {oseq}").as_bytes()), safe: false }
+    Note::Publish {
+        oseq: Oseq(oseq),
+        digest: Digest::of(format!("{origin} says {oseq}").as_bytes()),
+        safe: false,
+    }
 }
 
 pub(super) fn acknowledged(oseq: u64, seq: u64) -> Note {
@@ -124,7 +134,8 @@ pub(super) fn status(published: u64, ordered: u64) -> Note {
 pub(super) fn kept(epoch: &str, seq: u64, (origin, inc): Name, oseq: u64) -> String {
     let place = format!(r#""log":"1.p3#1","epoch":"{epoch}","seq":{seq},"view":1"#);
     let name = format!(r#""origin":"{origin}","inc":"{inc}","oseq":{oseq}"#);
-    format!(r#"{{"kind":"reading",{place},{name},"time":"t","payload":"{origin} says {oseq}"}}"#) + "\n"
+    format!(r#"{{"kind":"reading",{place},{name},"time":"t","payload":"{origin} says {oseq}"}}"#)
+        + "\n"
 }
 
 /// What is told, in milliseconds, before it is numbered.
@@ -135,7 +146,8 @@ pub(super) struct Story {
 }
 
 impl Story {
-    /// Three peers start and p3 leads; it is killed and p2 takes over; it comes back and the group comes to rest.
+    /// Three peers start and p3 leads; it is killed and p2 takes over; it comes back and the group
+    /// comes to rest.
     pub(super) fn told() -> Self {
         let mut story = Self { told: vec![], done: vec![], disk: String::new() };
         let all = [P1, P2, P3];
@@ -146,7 +158,11 @@ impl Story {
             story.tell(310, peer, cut(first(), 0));
             story.tell(320, peer, view(1, first(), 1, "p3", &all));
             if peer != P3 {
-                story.tell(315, peer, Note::Follows { log: log(), leader: id("p3"), epoch: first() });
+                story.tell(
+                    315,
+                    peer,
+                    Note::Follows { log: log(), leader: id("p3"), epoch: first() },
+                );
             }
             story.tell(410, peer, deliver(first(), 2, 1, P1, 1));
             story.tell(420, peer, deliver(first(), 3, 1, P2, 1));
@@ -158,9 +174,21 @@ impl Story {
         story.tell(455, P1, acknowledged(1, 2));
         story.tell(405, P2, publish(P2, 1));
         story.tell(460, P1, status(1, 1));
-        story.done(2_000, World::Fault { id: "crash".to_owned(), fault: Fault::Kill, who: vec!["p3".to_owned()], confirmed: true });
+        story.done(
+            2_000,
+            World::Fault {
+                id: "crash".to_owned(),
+                fault: Fault::Kill,
+                who: vec!["p3".to_owned()],
+                confirmed: true,
+            },
+        );
         story.done(2_001, exit("p3", None, Some(9), true));
-        story.tell(2_010, P2, Note::ElectionStarted { cause: Cause::Connection, higher: vec![], missed: None });
+        story.tell(
+            2_010,
+            P2,
+            Note::ElectionStarted { cause: Cause::Connection, higher: vec![], missed: None },
+        );
         for peer in [P1, P2] {
             story.tell(2_020, peer, Note::Promised { log: log(), epoch: second(), to: id("p2") });
             story.tell(2_030, peer, cut(second(), 3));
@@ -182,7 +210,11 @@ impl Story {
         );
         story.tell(6_010, P3B, start());
         story.tell(6_020, P3B, Note::Ready);
-        story.tell(6_200, P3B, Note::StateTransfer { log: log(), at: Seq(5), resume: Seq(5), epoch: second() });
+        story.tell(
+            6_200,
+            P3B,
+            Note::StateTransfer { log: log(), at: Seq(5), resume: Seq(5), epoch: second() },
+        );
         story.tell(9_000, P3B, publish(P3B, 1));
         for peer in [P1, P2, P3B] {
             story.tell(6_300, peer, view(3, second(), 6, "p2", &[P1, P2, P3B]));
@@ -190,12 +222,30 @@ impl Story {
             story.tell(12_500, peer, Note::Stable { log: log(), epoch: second(), seq: Seq(7) });
         }
         for k in 0..8 {
-            story.done(8_000 + k * 100, World::Sample { process: "p1".to_owned(), pid: 7, descriptors: 20, memory: 1 << 24 });
+            story.done(
+                8_000 + k * 100,
+                World::Sample {
+                    process: "p1".to_owned(),
+                    pid: 7,
+                    descriptors: 20,
+                    memory: 1 << 24,
+                },
+            );
         }
-        story.done(13_000, World::Quiet { from: Time::from_micros(8_000_000), to: Time::from_micros(12_000_000), core: vec![] });
-        for (epoch, seq, origin, inc, oseq) in
-            [("1.p3#1", 2, "p1", 1, 1), ("1.p3#1", 3, "p2", 1, 1), ("2.p2#1", 5, "p1", 1, 2), ("2.p2#1", 7, "p3", 2, 1)]
-        {
+        story.done(
+            13_000,
+            World::Quiet {
+                from: Time::from_micros(8_000_000),
+                to: Time::from_micros(12_000_000),
+                core: vec![],
+            },
+        );
+        for (epoch, seq, origin, inc, oseq) in [
+            ("1.p3#1", 2, "p1", 1, 1),
+            ("1.p3#1", 3, "p2", 1, 1),
+            ("2.p2#1", 5, "p1", 1, 2),
+            ("2.p2#1", 7, "p3", 2, 1),
+        ] {
             story.disk += &kept(epoch, seq, (origin, inc), oseq);
         }
         story
@@ -227,36 +277,56 @@ impl Story {
         let mut records: Vec<Record> = vec![];
         let mut numbers: Vec<(Name, u64)> = vec![];
         for (n, (ms, what)) in (0..).zip(self.done) {
-            records.push(Record::World(WorldEvent::new(Time::from_micros(ms * 1_000), "_", n, what)));
+            records.push(Record::World(WorldEvent::new(
+                Time::from_micros(ms * 1_000),
+                "_",
+                n,
+                what,
+            )));
         }
         for (ms, peer, note) in self.told {
             if !numbers.iter().any(|(name, _)| *name == peer) {
                 numbers.push((peer, 0));
             }
-            let (_, n) = numbers.iter_mut().find(|(name, _)| *name == peer).expect("just put there");
+            let (_, n) =
+                numbers.iter_mut().find(|(name, _)| *name == peer).expect("just put there");
             *n += 1;
             let (t, p, inc) = (Time::from_micros(ms * 1_000), id(peer.0), Incarnation(peer.1));
             records.push(Record::Peer(Event { v: EVENT_VERSION, t, p, inc, n: *n, note }));
         }
-        let options = Options { knobs: Knobs::fast(), settled: true, disks: vec![Disk::read("p1", &disk)], ..Options::default() };
+        let options = Options {
+            knobs: Knobs::fast(),
+            settled: true,
+            disks: vec![Disk::read("p1", &disk)],
+            ..Options::default()
+        };
         (History::new(records), options)
     }
 
     /// The file of p1, with its views and what it took back.
     pub(super) fn disk_with_views(&self) -> String {
-        let seq_of = |line: &str| line.split(r#""seq":"#).nth(1)?.split(',').next()?.parse::<u64>().ok();
+        let seq_of =
+            |line: &str| line.split(r#""seq":"#).nth(1)?.split(',').next()?.parse::<u64>().ok();
         let mut lines: Vec<String> = self.disk.split_inclusive('\n').map(str::to_owned).collect();
         for (_, peer, note) in &self.told {
             match note {
                 Note::View { view_id, epoch, seq, .. } if *peer == P1 => {
                     let epoch = protocol::log_id::full(epoch);
-                    let line = format!(r#"{{"kind":"view","log":"1.p3#1","epoch":"{epoch}","seq":{seq},"view":{view_id}}}"#) + "\n";
-                    let above = lines.iter().position(|line| seq_of(line).is_some_and(|other| other > seq.0));
+                    let line = format!(
+                        r#"{{"kind":"view","log":"1.p3#1","epoch":"{epoch}","seq":{seq},"view":{view_id}}}"#
+                    ) + "\n";
+                    let above = lines
+                        .iter()
+                        .position(|line| seq_of(line).is_some_and(|other| other > seq.0));
                     lines.insert(above.unwrap_or(lines.len()), line);
                 }
                 Note::Diverged { from, to, .. } if *peer == P1 => {
-                    let line = format!(r#"{{"kind":"diverged","log":"1.p3#1","from":{from},"to":{to}}}"#) + "\n";
-                    let above = lines.iter().position(|line| seq_of(line).is_some_and(|other| other > to.0));
+                    let line =
+                        format!(r#"{{"kind":"diverged","log":"1.p3#1","from":{from},"to":{to}}}"#)
+                            + "\n";
+                    let above = lines
+                        .iter()
+                        .position(|line| seq_of(line).is_some_and(|other| other > to.0));
                     lines.insert(above.unwrap_or(lines.len()), line);
                 }
                 _ => {}
@@ -265,15 +335,29 @@ impl Story {
         lines.concat()
     }
 
-    /// Nothing passes from p3 to p1 for a moment, so that nobody can be sure that the group stayed one.
+    /// Nothing passes from p3 to p1 for a moment, so that nobody can be sure that the group stayed
+    /// one.
     pub(super) fn cut_for_a_while(&mut self) {
         let table = Table::directed([("p3".to_owned(), "p1".to_owned())]);
         let (id, who) = ("cut".to_owned(), vec!["p3".to_owned(), "p1".to_owned()]);
-        self.done(1_900, World::Fault { id: id.clone(), fault: Fault::Partition { table }, who, confirmed: true });
+        self.done(
+            1_900,
+            World::Fault {
+                id: id.clone(),
+                fault: Fault::Partition { table },
+                who,
+                confirmed: true,
+            },
+        );
         self.done(1_950, World::Heal { id });
     }
 }
 
-pub(super) fn exit(process: &str, status: Option<i32>, signal: Option<i32>, expected: bool) -> World {
+pub(super) fn exit(
+    process: &str,
+    status: Option<i32>,
+    signal: Option<i32>,
+    expected: bool,
+) -> World {
     World::Exit { peer: id(process), process: process.to_owned(), pid: 0, status, signal, expected }
 }

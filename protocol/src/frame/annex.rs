@@ -1,5 +1,5 @@
-//! The binary part of a frame: values one after the other, in postcard's encoding. Lengths in it are not trusted: serde
-//! reserves at most a megabyte ahead, whatever a list says of itself.
+//! The binary part of a frame: values one after the other, in postcard's encoding. Lengths in it
+//! are not trusted: serde reserves at most a megabyte ahead, whatever a list says of itself.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,12 @@ use super::verb::Verb;
 
 /// Appends one value.
 pub(super) fn put(value: &impl Serialize, out: &mut Vec<u8>) {
-    postcard::to_io(value, out).expect("a Vec takes any bytes, and all our lists know their length");
+    postcard::to_io(value, out)
+        .expect("a Vec takes any bytes, and all our lists know their length");
 }
 
-/// Appends an integer, as [`put`] would: seven bits a byte, lowest first. There are several for each reading of a run, and
-/// the general way is several times slower.
+/// Appends an integer, as [`put`] would: seven bits a byte, lowest first. There are several for
+/// each reading of a run, and the general way is several times slower.
 pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
@@ -52,7 +53,9 @@ impl<'a> Annex<'a> {
     pub(super) fn take<T: Deserialize<'a>>(&mut self) -> Result<T, WireError> {
         let (value, rest) = postcard::take_from_bytes(self.rest).map_err(|why| match why {
             // Postcard keeps nobody's words.
-            postcard::Error::SerdeDeCustom => self.error("a name, a number or a list outside its bounds"),
+            postcard::Error::SerdeDeCustom => {
+                self.error("a name, a number or a list outside its bounds")
+            }
             why => self.error(&why.to_string()),
         })?;
         self.rest = rest;
@@ -88,14 +91,20 @@ impl<'a> Annex<'a> {
     /// Reads an integer of 32 bits.
     pub(super) fn take_small(&mut self) -> Result<u32, WireError> {
         let number = self.take_number()?;
-        u32::try_from(number).map_err(|_| self.error(&format!("{number} where no more than {} can stand", u32::MAX)))
+        u32::try_from(number)
+            .map_err(|_| self.error(&format!("{number} where no more than {} can stand", u32::MAX)))
     }
 
     /// The marks of so many readings, shared with the frame.
     pub(super) fn take_marks(&mut self, count: u64) -> Result<Bytes, WireError> {
-        let length = usize::try_from(count).ok().and_then(|count| count.checked_mul(MARK)).filter(|length| *length <= self.left());
+        let length = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(MARK))
+            .filter(|length| *length <= self.left());
         let Some(length) = length else {
-            return Err(self.error(&format!("the marks of {count} readings in {} bytes", self.left())));
+            return Err(
+                self.error(&format!("the marks of {count} readings in {} bytes", self.left()))
+            );
         };
         let (marks, rest) = self.rest.split_at(length);
         self.rest = rest;
@@ -126,7 +135,9 @@ mod tests {
 
     #[test]
     fn integers_are_those_of_everything_else() {
-        let bounds = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]);
+        let bounds = (0..64)
+            .flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1])
+            .chain([u64::MAX]);
         for number in bounds {
             let (mut general, mut quick) = (Vec::new(), Vec::new());
             put(&number, &mut general);
@@ -146,7 +157,10 @@ mod tests {
         for wrong in [&[][..], &[0x80], &[0xFF; 9], &[0xFF; 11], &past] {
             let wrong = Bytes::copy_from_slice(wrong);
             assert!(Annex::new(Verb::Leave, &wrong, &wrong).take_number().is_err(), "{wrong:?}");
-            assert!(Annex::new(Verb::Leave, &wrong, &wrong).take::<u64>().is_err(), "nor is it elsewhere");
+            assert!(
+                Annex::new(Verb::Leave, &wrong, &wrong).take::<u64>().is_err(),
+                "nor is it elsewhere"
+            );
         }
     }
 }

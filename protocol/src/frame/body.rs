@@ -1,5 +1,6 @@
-//! The readable part of a frame. There is one writer and no parser: a reader knows from the annex what the text has to
-//! be, and compares. So the two can never say different things, and a body has exactly one spelling.
+//! The readable part of a frame. There is one writer and no parser: a reader knows from the annex
+//! what the text has to be, and compares. So the two can never say different things, and a body has
+//! exactly one spelling.
 
 use std::fmt;
 
@@ -15,7 +16,9 @@ use super::verb::Verb;
 pub(super) fn write(message: &Message, out: &mut impl fmt::Write) -> fmt::Result {
     let verb = Verb::of(message).name();
     match message {
-        Message::NewPeerRequest(join) => write!(out, "{verb}:{}:{}", join.from.id(), join.from.address.port()),
+        Message::NewPeerRequest(join) => {
+            write!(out, "{verb}:{}:{}", join.from.id(), join.from.address.port())
+        }
         Message::Added(added) => write!(out, "{verb}:{}", added.snapshot.seq.next()),
         Message::Election(election) => write!(out, "{verb}:{}", election.candidate.id()),
         Message::Coordinator(word) => write!(out, "{verb}:{}", word.leader.id()),
@@ -24,7 +27,9 @@ pub(super) fn write(message: &Message, out: &mut impl fmt::Write) -> fmt::Result
         Message::SequencerRequest(_) => write_requests_prefix(out),
         Message::Ordered(ordered) => write_ordered_prefix(ordered.first, ordered.positions(), out),
         Message::OrderedAck { contiguous, .. } => write!(out, "{verb}:{contiguous}"),
-        Message::MissingSeqRequest(missing) => write!(out, "{verb}:{}-{}", missing.from, missing.to),
+        Message::MissingSeqRequest(missing) => {
+            write!(out, "{verb}:{}-{}", missing.from, missing.to)
+        }
         Message::Rejected(no) => write!(out, "{verb}:{}", no.reason.name()),
         Message::Handover { successor, .. } => write!(out, "{verb}:{successor}"),
         Message::Hello(_)
@@ -47,7 +52,11 @@ pub(super) fn write_requests_prefix(out: &mut impl fmt::Write) -> fmt::Result {
 }
 
 /// What goes before the payloads of entries.
-pub(super) fn write_ordered_prefix(first: Seq, count: u64, out: &mut impl fmt::Write) -> fmt::Result {
+pub(super) fn write_ordered_prefix(
+    first: Seq,
+    count: u64,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
     write!(out, "{}:{first}", Verb::Ordered.name())?;
     if count != 1 {
         write!(out, "-{}", first.plus(count).previous())?;
@@ -80,7 +89,10 @@ impl<'a> Body<'a> {
     }
 
     /// Reads the text that `write` writes, and no other.
-    pub(super) fn expect(&mut self, write: impl FnOnce(&mut Matching<'a>) -> fmt::Result) -> Result<(), WireError> {
+    pub(super) fn expect(
+        &mut self,
+        write: impl FnOnce(&mut Matching<'a>) -> fmt::Result,
+    ) -> Result<(), WireError> {
         let mut matching = Matching { rest: &self.frame[self.at..] };
         write(&mut matching).map_err(|fmt::Error| self.error())?;
         self.at = self.frame.len() - matching.rest.len();
@@ -103,7 +115,8 @@ impl<'a> Body<'a> {
         if self.at == self.frame.len() { Ok(()) } else { Err(self.error()) }
     }
 
-    /// Whether readings that weigh so much are less than half of the frame, which would be kept for the sake of them.
+    /// Whether readings that weigh so much are less than half of the frame, which would be kept for
+    /// the sake of them.
     pub(super) fn is_mostly_else(&self, weight: u64) -> bool {
         2 * weight < self.frame.len() as u64
     }

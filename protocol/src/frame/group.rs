@@ -1,6 +1,6 @@
-//! The text of a view entry: `VIEW_CHANGE:<orderedPeerList>-<groupView>-<view_id>`, which is one JSON value, a dash, one
-//! JSON value, a dash, a number. JSON quotes ids, so a dash in one of them is harmless. The view's epoch and successor
-//! travel in the annex.
+//! The text of a view entry: `VIEW_CHANGE:<orderedPeerList>-<groupView>-<view_id>`, which is one
+//! JSON value, a dash, one JSON value, a dash, a number. JSON quotes ids, so a dash in one of them
+//! is harmless. The view's epoch and successor travel in the annex.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,12 @@ pub(super) fn write(view: &View, out: &mut impl fmt::Write) -> fmt::Result {
         let Contact { member: Member { id, inc }, birth, address, explicit } = contact;
         let comma = if at == 0 { "" } else { "," };
         let role = if *id == view.leader { "leader" } else { "member" };
-        write!(out, "{comma}\"{id}\":{{\"address\":\"{}\",\"port\":{},\"role\":\"{role}\",", address.ip(), address.port())?;
+        write!(
+            out,
+            "{comma}\"{id}\":{{\"address\":\"{}\",\"port\":{},\"role\":\"{role}\",",
+            address.ip(),
+            address.port()
+        )?;
         write!(out, "\"inc\":{inc},\"birth\":{birth},\"priority\":{explicit}}}")?;
     }
     write!(out, "}}-{}", view.view_id)
@@ -40,7 +45,11 @@ pub(super) fn length(view: &View) -> usize {
 }
 
 /// Reads the text.
-pub(super) fn read(text: &[u8], epoch: Epoch, successor: Option<Contact>) -> Result<View, WireError> {
+pub(super) fn read(
+    text: &[u8],
+    epoch: Epoch,
+    successor: Option<Contact>,
+) -> Result<View, WireError> {
     parse(text, epoch, successor).ok_or_else(|| WireError::body("VIEW_CHANGE", FORM, text))
 }
 
@@ -50,7 +59,10 @@ fn parse(text: &[u8], epoch: Epoch, successor: Option<Contact>) -> Option<View> 
     let (Group(mut group), rest): (Group, _) = json(rest.strip_prefix(b"-")?)?;
     let number = std::str::from_utf8(rest.strip_prefix(b"-")?).ok()?;
     // One number has one spelling: no sign, no leading zero, no blank.
-    let view_id: u64 = number.parse().ok().filter(|parsed: &u64| *parsed <= NUMBER_MAX && parsed.to_string() == number)?;
+    let view_id: u64 = number
+        .parse()
+        .ok()
+        .filter(|parsed: &u64| *parsed <= NUMBER_MAX && parsed.to_string() == number)?;
     let mut members = Vec::with_capacity(list.len());
     let mut leader = None;
     for id in list {
@@ -62,7 +74,14 @@ fn parse(text: &[u8], epoch: Epoch, successor: Option<Contact>) -> Option<View> 
         members.push(said.contact(id));
     }
     group.is_empty().then_some(())?;
-    Some(View { view_id: ViewId(view_id), epoch, leader: leader?, members: Roster::new(members), successor, remarks: Remarks::default() })
+    Some(View {
+        view_id: ViewId(view_id),
+        epoch,
+        leader: leader?,
+        members: Roster::new(members),
+        successor,
+        remarks: Remarks::default(),
+    })
 }
 
 /// The JSON value that `text` begins with, and what follows it.
@@ -143,4 +162,5 @@ impl fmt::Write for Count {
 }
 
 const PREFIX: &str = "VIEW_CHANGE:";
-const FORM: &str = "VIEW_CHANGE:<orderedPeerList>-<groupView>-<view_id>, both naming the same peers, one of them as the leader";
+const FORM: &str = "VIEW_CHANGE:<orderedPeerList>-<groupView>-<view_id>, both naming the same \
+                    peers, one of them as the leader";

@@ -1,6 +1,7 @@
-//! Runs: several log entries, or several requests of one sender, in one frame. The annex holds a few integers for each, and
-//! for readings where each of them ends; the payloads stand one after the other at the end of the body. Origins are named
-//! once a frame. Readings are copied as a whole when they are written, and not at all when they are read.
+//! Runs: several log entries, or several requests of one sender, in one frame. The annex holds a
+//! few integers for each, and for readings where each of them ends; the payloads stand one after
+//! the other at the end of the body. Origins are named once a frame. Readings are copied as a whole
+//! when they are written, and not at all when they are read.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -64,7 +65,10 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
                     (Guarantee::Agreed, Some(_)) => TIMED_READINGS,
                     (Guarantee::Safe, Some(_)) => TIMED_SAFE_READINGS,
                 };
-                [kind, origins.place(origin), first.0].into_iter().chain(*ordered).for_each(|number| put_number(number, out));
+                [kind, origins.place(origin), first.0]
+                    .into_iter()
+                    .chain(*ordered)
+                    .for_each(|number| put_number(number, out));
                 write_readings(readings, out);
             }
             Entry::View(view) => {
@@ -78,7 +82,9 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
                 write_remarks(&change.remarks, out);
             }
             Entry::Lost { origin, from, to } => {
-                [LOST, origins.place(origin), from.0, to.0].into_iter().for_each(|number| put_number(number, out));
+                [LOST, origins.place(origin), from.0, to.0]
+                    .into_iter()
+                    .for_each(|number| put_number(number, out));
             }
         }
     }
@@ -91,10 +97,15 @@ pub(super) fn write_requests(requests: &Requests, out: &mut Vec<u8>) {
     for wish in &requests.run {
         match wish {
             Wish::Readings { guarantee, readings } => {
-                put_number(if *guarantee == Guarantee::Safe { WISH_SAFE_READINGS } else { WISH_READINGS }, out);
+                put_number(
+                    if *guarantee == Guarantee::Safe { WISH_SAFE_READINGS } else { WISH_READINGS },
+                    out,
+                );
                 write_readings(readings, out);
             }
-            Wish::Lost { to } => [WISH_LOST, to.0].into_iter().for_each(|number| put_number(number, out)),
+            Wish::Lost { to } => {
+                [WISH_LOST, to.0].into_iter().for_each(|number| put_number(number, out))
+            }
         }
     }
 }
@@ -205,14 +216,20 @@ impl Pieces {
 
 /// How many bytes of the payloads and marks of a message [`share_payloads`] copies, at most.
 pub(super) fn weight_copied(message: &Message) -> usize {
-    let shared = |readings: &Readings| if readings.payloads().len() < SHARED_FROM { 0 } else { readings.payloads().len() };
+    let shared = |readings: &Readings| {
+        if readings.payloads().len() < SHARED_FROM { 0 } else { readings.payloads().len() }
+    };
     let shared: usize = match message {
         Message::Ordered(ordered) => {
-            let readings = |entry: &Entry| if let Entry::Readings { readings, .. } = entry { shared(readings) } else { 0 };
+            let readings = |entry: &Entry| {
+                if let Entry::Readings { readings, .. } = entry { shared(readings) } else { 0 }
+            };
             ordered.run.iter().map(readings).sum()
         }
         Message::SequencerRequest(requests) => {
-            let readings = |wish: &Wish| if let Wish::Readings { readings, .. } = wish { shared(readings) } else { 0 };
+            let readings = |wish: &Wish| {
+                if let Wish::Readings { readings, .. } = wish { shared(readings) } else { 0 }
+            };
             requests.run.iter().map(readings).sum()
         }
         _ => 0,
@@ -220,7 +237,8 @@ pub(super) fn weight_copied(message: &Message) -> usize {
     weight(message).saturating_sub(shared)
 }
 
-/// How many bytes the payloads and marks of a message take, so that room can be made for them at once.
+/// How many bytes the payloads and marks of a message take, so that room can be made for them at
+/// once.
 pub(super) fn weight(message: &Message) -> usize {
     let weight = match message {
         Message::Ordered(ordered) => ordered.run.iter().map(Entry::frame_weight).sum(),
@@ -231,14 +249,21 @@ pub(super) fn weight(message: &Message) -> usize {
 }
 
 /// Reads an ORDERED.
-pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Ordered, WireError> {
+pub(super) fn read_ordered(
+    annex: &mut Annex<'_>,
+    mut body: Body<'_>,
+) -> Result<Ordered, WireError> {
     let (epoch, first, stable, repair): (Epoch, Seq, Seq, Option<u64>) = annex.take()?;
     let Origin(origins) = annex.take()?;
     let origin = |annex: &Annex<'_>, place: u32| {
-        origins.get(place as usize).cloned().ok_or_else(|| annex.error(&format!("origin {place} of {}", origins.len())))
+        origins
+            .get(place as usize)
+            .cloned()
+            .ok_or_else(|| annex.error(&format!("origin {place} of {}", origins.len())))
     };
     let count = take_count(annex)?;
-    // The text in front of the payloads says how many positions there are, and that stands further on in the annex.
+    // The text in front of the payloads says how many positions there are, and that stands further
+    // on in the annex.
     let positions = count_positions(annex.rest(), count)?;
     ends_in_time(annex, first.0, positions)?;
     body.expect(|out| write_ordered_prefix(first, positions, out))?;
@@ -246,7 +271,11 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     for _ in 0..count {
         run.push(match annex.take_number()? {
             kind @ (READINGS | SAFE_READINGS | TIMED_READINGS | TIMED_SAFE_READINGS) => {
-                let guarantee = if matches!(kind, SAFE_READINGS | TIMED_SAFE_READINGS) { Guarantee::Safe } else { Guarantee::Agreed };
+                let guarantee = if matches!(kind, SAFE_READINGS | TIMED_SAFE_READINGS) {
+                    Guarantee::Safe
+                } else {
+                    Guarantee::Agreed
+                };
                 let place = annex.take_small()?;
                 let origin = origin(annex, place)?;
                 let first = annex.take_own_number()?;
@@ -259,17 +288,22 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
             kind @ (VIEW | REMARKED_VIEW) => {
                 let (epoch, successor, length): (Epoch, Option<Contact>, u32) = annex.take()?;
                 let remarks = read_remarks(annex, kind == REMARKED_VIEW)?;
-                Entry::View(View { remarks, ..group::read(&body.take(length as usize)?, epoch, successor)? })
+                Entry::View(View {
+                    remarks,
+                    ..group::read(&body.take(length as usize)?, epoch, successor)?
+                })
             }
             kind @ (CHANGE | REMARKED_CHANGE) => {
                 let change: Change = annex.take()?;
-                let change = Change { remarks: read_remarks(annex, kind == REMARKED_CHANGE)?, ..change };
+                let change =
+                    Change { remarks: read_remarks(annex, kind == REMARKED_CHANGE)?, ..change };
                 body.expect(|out| write!(out, "{change}"))?;
                 Entry::Change(change)
             }
             LOST => {
                 let place = annex.take_small()?;
-                let (origin, from, to) = (origin(annex, place)?, annex.take_own_number()?, annex.take_own_number()?);
+                let (origin, from, to) =
+                    (origin(annex, place)?, annex.take_own_number()?, annex.take_own_number()?);
                 if from > to {
                     return Err(annex.error(&format!("numbers from {from} to {to} that are lost")));
                 }
@@ -288,7 +322,8 @@ pub(super) fn read_ordered(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<
     Ok(ordered)
 }
 
-/// Reads them where there are any. One way to write a message: remarks that say nothing are left out.
+/// Reads them where there are any. One way to write a message: remarks that say nothing are left
+/// out.
 fn read_remarks(annex: &mut Annex<'_>, are_there: bool) -> Result<Remarks, WireError> {
     if !are_there {
         return Ok(Remarks::default());
@@ -332,7 +367,10 @@ fn count_positions(mut annex: Annex<'_>, count: usize) -> Result<u64, WireError>
 }
 
 /// Reads a SEQUENCER_REQUEST.
-pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result<Requests, WireError> {
+pub(super) fn read_requests(
+    annex: &mut Annex<'_>,
+    mut body: Body<'_>,
+) -> Result<Requests, WireError> {
     let (origin, first): (Member, Oseq) = annex.take()?;
     let count = take_count(annex)?;
     body.expect(write_requests_prefix)?;
@@ -340,7 +378,8 @@ pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result
     for _ in 0..count {
         run.push(match annex.take_number()? {
             kind @ (WISH_READINGS | WISH_SAFE_READINGS) => {
-                let guarantee = if kind == WISH_SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
+                let guarantee =
+                    if kind == WISH_SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
                 Wish::Readings { guarantee, readings: read_readings(annex, &mut body)? }
             }
             WISH_LOST => Wish::Lost { to: annex.take_own_number()? },
@@ -350,7 +389,11 @@ pub(super) fn read_requests(annex: &mut Annex<'_>, mut body: Body<'_>) -> Result
     annex.end()?;
     body.end()?;
     let requests = Requests { origin, first, run };
-    let taken: u64 = requests.run.iter().map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 }).sum();
+    let taken: u64 = requests
+        .run
+        .iter()
+        .map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 })
+        .sum();
     ends_in_time(annex, requests.first.0, taken)?;
     if body.is_mostly_else(requests.run.iter().map(Wish::frame_weight).sum()) {
         return Ok(requests.alone());
@@ -391,7 +434,9 @@ impl<'a> Origins<'a> {
     fn of(run: &'a [Entry]) -> Self {
         let mut origins = Self { table: Vec::new(), places: BTreeMap::new(), last: 0 };
         for entry in run {
-            let (Entry::Readings { origin, .. } | Entry::Lost { origin, .. }) = entry else { continue };
+            let (Entry::Readings { origin, .. } | Entry::Lost { origin, .. }) = entry else {
+                continue;
+            };
             // Mostly the one before; the tree is for the rest.
             if origins.table.last() != Some(&origin) && !origins.places.contains_key(origin) {
                 origins.places.insert(origin, origins.table.len());
@@ -416,16 +461,21 @@ fn count_of<T>(run: &[T]) -> u32 {
 
 fn take_count(annex: &mut Annex<'_>) -> Result<usize, WireError> {
     let count = annex.take::<u32>()? as usize;
-    // An item takes at least two bytes, so a count above what is left is a lie, whatever memory it asks for.
+    // An item takes at least two bytes, so a count above what is left is a lie, whatever memory it
+    // asks for.
     if count > RUN_MAX || count > annex.left() {
-        return Err(annex.error(&format!("a run of {count}; {RUN_MAX} are allowed and {} bytes are left", annex.left())));
+        return Err(annex.error(&format!(
+            "a run of {count}; {RUN_MAX} are allowed and {} bytes are left",
+            annex.left()
+        )));
     }
     Ok(count)
 }
 
 /// Items for which memory is taken on the strength of their number.
 const AHEAD: usize = 1_024;
-/// Payloads of so many bytes are shared with the message that is written: a smaller piece costs more than its copy.
+/// Payloads of so many bytes are shared with the message that is written: a smaller piece costs
+/// more than its copy.
 const SHARED_FROM: usize = 2 << 10;
 
 fn length_of(length: usize) -> u32 {

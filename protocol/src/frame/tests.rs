@@ -11,12 +11,16 @@ use bytes::Bytes;
 use crate::draw::{draw, draw_below};
 use crate::error::WireError;
 use crate::id::{Contact, Epoch, Incarnation, Member, NUMBER_MAX, Oseq, PeerId, Seq, ViewId};
-use crate::message::{Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Requests, SyncAnswer, WIRE_VERSION, Wish};
+use crate::message::{
+    Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Requests, SyncAnswer, WIRE_VERSION,
+    Wish,
+};
 use crate::readings::Readings;
 use crate::view::View;
 
 use super::{
-    FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, RUN_MAX, decode, decode_datagram, encode, encode_datagram, encode_shared, open,
+    FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, RUN_MAX, decode, decode_datagram, encode,
+    encode_datagram, encode_shared, open,
 };
 
 use samples::{VIEW_TEXT, contact, data, epoch, id, member, ordered, rejected, samples, view};
@@ -40,7 +44,13 @@ fn body_of(frame: &Bytes) -> Bytes {
 fn readable(bytes: &[u8]) -> String {
     bytes
         .iter()
-        .map(|byte| if matches!(byte, b'"' | b'\'') { char::from(*byte).to_string() } else { byte.escape_ascii().to_string() })
+        .map(|byte| {
+            if matches!(byte, b'"' | b'\'') {
+                char::from(*byte).to_string()
+            } else {
+                byte.escape_ascii().to_string()
+            }
+        })
         .collect()
 }
 
@@ -73,11 +83,20 @@ fn every_message_keeps_its_body_and_comes_back() {
 
 #[test]
 fn the_edges_of_numbers_and_runs_come_back() {
-    let most = Epoch { round: NUMBER_MAX, owner: Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(NUMBER_MAX) } };
-    check_wire(&Message::OrderedAck { epoch: most, contiguous: Seq::MAX }, "ORDERED_ACK:4611686018427387904");
+    let most = Epoch {
+        round: NUMBER_MAX,
+        owner: Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(NUMBER_MAX) },
+    };
+    check_wire(
+        &Message::OrderedAck { epoch: most, contiguous: Seq::MAX },
+        "ORDERED_ACK:4611686018427387904",
+    );
     check_wire(&ordered(5, Vec::new()), "ORDERED:5-4:");
     check_wire(&ordered(0, Vec::new()), "ORDERED:0-0:");
-    check_wire(&Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: Vec::new() }), "SEQUENCER_REQUEST:");
+    check_wire(
+        &Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: Vec::new() }),
+        "SEQUENCER_REQUEST:",
+    );
     let full = Message::Ordered(Ordered {
         epoch: epoch(1),
         first: Seq(1),
@@ -92,16 +111,29 @@ fn the_edges_of_numbers_and_runs_come_back() {
 fn no_number_is_read_that_is_above_the_top() {
     let beyond = NUMBER_MAX + 1;
     let late = || Member { inc: Incarnation(beyond), ..member(1) };
-    let requests = |first: u64, run: Vec<Wish>| Message::SequencerRequest(Requests { origin: member(1), first: Oseq(first), run });
+    let requests = |first: u64, run: Vec<Wish>| {
+        Message::SequencerRequest(Requests { origin: member(1), first: Oseq(first), run })
+    };
     let two = |time| {
         let readings = Readings::one(Bytes::from_static(b"x"), time);
         Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }
     };
-    let lost = |from: u64, to: u64| ordered(1, vec![Entry::Lost { origin: member(1), from: Oseq(from), to: Oseq(to) }]);
+    let lost = |from: u64, to: u64| {
+        ordered(1, vec![Entry::Lost { origin: member(1), from: Oseq(from), to: Oseq(to) }])
+    };
     for (message, reads) in [
         (Message::OrderedAck { epoch: epoch(1), contiguous: Seq(beyond) }, false),
-        (Message::OrderedAck { epoch: Epoch { round: beyond, owner: member(1) }, contiguous: Seq(1) }, false),
-        (Message::OrderedAck { epoch: Epoch { round: 1, owner: late() }, contiguous: Seq(1) }, false),
+        (
+            Message::OrderedAck {
+                epoch: Epoch { round: beyond, owner: member(1) },
+                contiguous: Seq(1),
+            },
+            false,
+        ),
+        (
+            Message::OrderedAck { epoch: Epoch { round: 1, owner: late() }, contiguous: Seq(1) },
+            false,
+        ),
         (requests(NUMBER_MAX, vec![two(7)]), true),
         (requests(NUMBER_MAX, vec![two(7), two(7)]), false),
         (requests(beyond, vec![]), false),
@@ -124,8 +156,13 @@ fn what_is_mostly_something_else_is_not_kept_for_the_sake_of_a_reading() {
     for (payload, shares) in [(&b"x"[..], false), (&[b'x'; 4_000][..], true)] {
         let contacts = (1..50).map(contact).collect();
         let large = View::new(ViewId(1), epoch(1), id(1), contacts);
-        let frame = frame_of(&ordered(301, vec![Entry::View(large), data(1, 18, payload), data(1, 19, payload)]));
-        let Ok(Message::Ordered(Ordered { run, .. })) = decode(&frame) else { panic!("no ORDERED") };
+        let frame = frame_of(&ordered(
+            301,
+            vec![Entry::View(large), data(1, 18, payload), data(1, 19, payload)],
+        ));
+        let Ok(Message::Ordered(Ordered { run, .. })) = decode(&frame) else {
+            panic!("no ORDERED")
+        };
         let Some(Entry::Readings { readings, .. }) = run.last() else { panic!("no data") };
         assert_eq!(frame.as_ptr_range().contains(&readings.payloads().as_ptr()), shares);
     }
@@ -134,14 +171,26 @@ fn what_is_mostly_something_else_is_not_kept_for_the_sake_of_a_reading() {
 #[test]
 fn a_largest_payload_fits_and_a_hello_fits_the_first_frame() {
     let payload = Bytes::from(vec![b'x'; 16 << 20]);
-    let request = Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings: Readings::one(payload, u64::MAX) };
-    assert!(frame_of(&Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: vec![request] })).len() <= FRAME_MAX);
+    let request = Wish::Readings {
+        guarantee: crate::guarantee::Guarantee::Agreed,
+        readings: Readings::one(payload, u64::MAX),
+    };
+    assert!(
+        frame_of(&Message::SequencerRequest(Requests {
+            origin: member(1),
+            first: Oseq(1),
+            run: vec![request]
+        }))
+        .len()
+            <= FRAME_MAX
+    );
     let longest = Member { id: PeerId::new(&"x".repeat(64)).unwrap(), inc: Incarnation(u64::MAX) };
     let epoch = Epoch { round: u64::MAX, owner: longest.clone() };
     let address = SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX);
     let from = Contact { member: longest, birth: u64::MAX, address, explicit: i64::MIN };
     let end = LogEnd { epoch: epoch.clone(), contiguous: Seq(u64::MAX), log_id: epoch };
-    let hello = Hello { cluster: u64::MAX, from, link: u64::MAX, end, knows: Some(Incarnation(u64::MAX)) };
+    let hello =
+        Hello { cluster: u64::MAX, from, link: u64::MAX, end, knows: Some(Incarnation(u64::MAX)) };
     assert!(frame_of(&Message::Hello(hello)).len() <= FIRST_FRAME_MAX);
 }
 
@@ -158,21 +207,34 @@ fn payloads_are_shares_of_the_frame() {
 #[test]
 fn large_payloads_are_shared_with_their_message() {
     let large = Bytes::from(vec![b'x'; 5_000]);
-    let reading = |oseq: u64, payload: &Bytes| Entry::one(member(1), Oseq(oseq), crate::guarantee::Guarantee::Agreed, payload.clone(), 7);
+    let reading = |oseq: u64, payload: &Bytes| {
+        Entry::one(member(1), Oseq(oseq), crate::guarantee::Guarantee::Agreed, payload.clone(), 7)
+    };
     let small = Bytes::from_static(b"small");
-    let run = [&small, &large, &small, &small, &large, &large].into_iter().zip(1..).map(|(payload, oseq)| reading(oseq, payload));
+    let run = [&small, &large, &small, &small, &large, &large]
+        .into_iter()
+        .zip(1..)
+        .map(|(payload, oseq)| reading(oseq, payload));
     let message = ordered(1, run.chain([Entry::View(view())]).collect());
     let pieces = encode_shared(&message);
     assert_eq!(pieces.iter().filter(|piece| piece.as_ptr() == large.as_ptr()).count(), 3);
-    assert_eq!(pieces.len(), 1 + 3 + 1 + 1, "the head and the first; three large ones; the two between; the view");
+    assert_eq!(
+        pieces.len(),
+        1 + 3 + 1 + 1,
+        "the head and the first; three large ones; the two between; the view"
+    );
     let mut whole = Vec::new();
     encode(&message, &mut whole);
     assert_eq!(pieces.concat(), whole);
     let requests = vec![
         Wish::Lost { to: Oseq(3) },
-        Wish::Readings { guarantee: crate::guarantee::Guarantee::Safe, readings: Readings::one(large.clone(), 1) },
+        Wish::Readings {
+            guarantee: crate::guarantee::Guarantee::Safe,
+            readings: Readings::one(large.clone(), 1),
+        },
     ];
-    let message = Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: requests });
+    let message =
+        Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: requests });
     let pieces = encode_shared(&message);
     assert_eq!((pieces.len(), pieces[1].as_ptr()), (2, large.as_ptr()));
     assert_eq!(pieces.concat()[PREFIX..], frame_of(&message));
@@ -198,14 +260,21 @@ fn check_header(at: usize, byte: u8, expected: &WireError) {
 #[test]
 fn a_wrong_header_is_named() {
     check_header(0, b'G', &WireError::Magic);
-    check_header(4, WIRE_VERSION + 1, &WireError::Version { theirs: WIRE_VERSION + 1, ours: WIRE_VERSION });
+    check_header(
+        4,
+        WIRE_VERSION + 1,
+        &WireError::Version { theirs: WIRE_VERSION + 1, ours: WIRE_VERSION },
+    );
     check_header(5, 0, &WireError::Verb { code: 0 });
     check_header(5, 24, &WireError::Verb { code: 24 });
     check_header(6, 1, &WireError::Flags { flags: 1 });
     check_header(7, 16, &WireError::Tag { length: 16 });
     check_header(11, 4, &WireError::Truncated { verb: "OK", announced: 4, held: 3 });
     check_header(11, 2, &WireError::Annex { verb: "OK", why: "1 bytes too many".into() });
-    assert_eq!(decode(&Bytes::new()), Err(WireError::Length { length: 0, least: HEADER, most: FRAME_MAX }));
+    assert_eq!(
+        decode(&Bytes::new()),
+        Err(WireError::Length { length: 0, least: HEADER, most: FRAME_MAX })
+    );
     assert_eq!(decode(&Bytes::from_static(b"GET /")), Err(WireError::Magic));
 }
 
@@ -213,7 +282,10 @@ fn a_wrong_header_is_named() {
 #[track_caller]
 fn check_body(message: &Message, from: &str, to: &str) {
     let frame = frame_of(message);
-    let at = frame.windows(from.len()).rposition(|window| window == from.as_bytes()).expect("the text to change is in the frame");
+    let at = frame
+        .windows(from.len())
+        .rposition(|window| window == from.as_bytes())
+        .expect("the text to change is in the frame");
     let mut changed = frame[..at].to_vec();
     changed.extend_from_slice(to.as_bytes());
     changed.extend_from_slice(&frame[at + from.len()..]);
@@ -275,7 +347,10 @@ fn a_view_names_everyone_once_and_one_leader() {
     ] {
         assert!(VIEW_TEXT.contains(from));
         let text = VIEW_TEXT.replacen(from, to, 1);
-        assert!(matches!(read_view(&text), Err(WireError::Body { verb: "VIEW_CHANGE", .. })), "{text}");
+        assert!(
+            matches!(read_view(&text), Err(WireError::Body { verb: "VIEW_CHANGE", .. })),
+            "{text}"
+        );
     }
     assert!(read_view("VIEW_CHANGE:[]-{}-4").is_err());
 }
@@ -299,15 +374,27 @@ fn nobody_is_a_name_in_epochs_only() {
 
 #[test]
 fn a_lying_count_costs_nothing() {
-    // A run that says it has more entries than its bytes can hold, and a list that says it has 2^60 rows.
-    let frame = frame_of(&Message::SequencerRequest(Requests { origin: member(1), first: Oseq(1), run: Vec::new() }));
+    // A run that says it has more entries than its bytes can hold, and a list that says it has 2^60
+    // rows.
+    let frame = frame_of(&Message::SequencerRequest(Requests {
+        origin: member(1),
+        first: Oseq(1),
+        run: Vec::new(),
+    }));
     let mut lying = frame.to_vec();
-    let count = HEADER + u32::from_be_bytes(frame[HEADER - 4..HEADER].try_into().unwrap()) as usize - 1;
+    let count =
+        HEADER + u32::from_be_bytes(frame[HEADER - 4..HEADER].try_into().unwrap()) as usize - 1;
     assert_eq!(lying[count], 0);
     lying[count] = 100;
     assert!(matches!(decode(&Bytes::from(lying)), Err(WireError::Annex { .. })));
 
-    let answer = SyncAnswer { epoch: epoch(3), contiguous: Seq(0), lineage: Vec::new(), stable: Seq(0), views: Vec::new() };
+    let answer = SyncAnswer {
+        epoch: epoch(3),
+        contiguous: Seq(0),
+        lineage: Vec::new(),
+        stable: Seq(0),
+        views: Vec::new(),
+    };
     let frame = frame_of(&Message::SeqSyncResponse(answer));
     let annex = open(&frame).map(|(_, annex, _)| annex.left()).unwrap();
     let mut lying = frame.to_vec();
@@ -353,7 +440,8 @@ fn random_bytes_give_a_message_or_an_error() {
         headed.extend([WIRE_VERSION, random(300) % 22, 0, 0, 0, 0, 0, random(301) % 100]);
         headed.extend((0..length).map(random));
         check_total(headed);
-        let (message, _) = &samples[usize::try_from(draw_below(3, "sample", k, samples.len() as u64)).unwrap()];
+        let (message, _) =
+            &samples[usize::try_from(draw_below(3, "sample", k, samples.len() as u64)).unwrap()];
         let mut changed = frame_of(message).to_vec();
         for n in 0..4 {
             let at = usize::try_from(draw_below(4, "at", k * 4 + n, changed.len() as u64)).unwrap();

@@ -1,4 +1,5 @@
-//! The verbs: one row each, with its code, its name and the form of its body. A code is never used again for another verb.
+//! The verbs: one row each, with its code, its name and the form of its body. A code is never used
+//! again for another verb.
 
 use crate::message::Message;
 
@@ -57,13 +58,17 @@ verbs! {
     6 Election Message::Election(_) => "ELECTION", "ELECTION:<peer_id>, as in the annex";
     7 Ok Message::Ok { .. } => "OK", "OK";
     8 Clear Message::Clear { .. } => "CLEAR", "CLEAR";
-    9 Coordinator Message::Coordinator(_) => "COORDINATOR", "COORDINATOR:<peer_id>, as in the annex";
+    9 Coordinator Message::Coordinator(_) => "COORDINATOR", "COORDINATOR:<peer_id>, as in the \
+                                                             annex";
     10 ViewSyncRequest Message::ViewSyncRequest { .. } => "VIEW_SYNC_REQUEST", "VIEW_SYNC_REQUEST";
     11 SeqSyncRequest Message::SeqSyncRequest(_) => "SEQ_SYNC_REQUEST", "SEQ_SYNC_REQUEST";
     12 SeqSyncResponse Message::SeqSyncResponse(_) => "SEQ_SYNC_RESPONSE", "SEQ_SYNC_RESPONSE:<contiguous>, as in the annex";
-    13 SeqSyncFinal Message::SeqSyncFinal(_) => "SEQ_SYNC_FINAL", "SEQ_SYNC_FINAL:<cut>, as in the annex";
+    13 SeqSyncFinal Message::SeqSyncFinal(_) => "SEQ_SYNC_FINAL", "SEQ_SYNC_FINAL:<cut>, as in the \
+        annex";
     14 SequencerRequest Message::SequencerRequest(_) => "SEQUENCER_REQUEST", "SEQUENCER_REQUEST:<payloads>";
-    15 Ordered Message::Ordered(_) => "ORDERED", "ORDERED:<seq>:<payload>, or ORDERED:<first>-<last>:<payloads>, as in the annex";
+    15 Ordered Message::Ordered(_) => "ORDERED", "ORDERED:<seq>:<payload>, or \
+                                                  ORDERED:<first>-<last>:<payloads>, as in the \
+                                                  annex";
     16 OrderedAck Message::OrderedAck { .. } => "ORDERED_ACK", "ORDERED_ACK:<seq>, as in the annex";
     17 MissingSeqRequest Message::MissingSeqRequest(_) => "MISSING_SEQ_REQUEST", "MISSING_SEQ_REQUEST:<a>-<b>, as in the annex";
     18 MissingSeqNotFound Message::MissingSeqNotFound(_) => "MISSING_SEQ_NOT_FOUND", "MISSING_SEQ_NOT_FOUND";

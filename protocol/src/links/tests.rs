@@ -36,15 +36,25 @@ fn hello(from: Contact) -> Hello {
 
 /// What is dialled, sent, told and closed.
 fn dials(out: &[Output]) -> Vec<LinkId> {
-    out.iter().filter_map(|output| if let Output::Dial { link, .. } = output { Some(*link) } else { None }).collect()
+    out.iter()
+        .filter_map(
+            |output| if let Output::Dial { link, .. } = output { Some(*link) } else { None },
+        )
+        .collect()
 }
 
 fn closed(out: &[Output]) -> Vec<LinkId> {
-    out.iter().filter_map(|output| if let Output::HangUp { link } = output { Some(*link) } else { None }).collect()
+    out.iter()
+        .filter_map(|output| if let Output::HangUp { link } = output { Some(*link) } else { None })
+        .collect()
 }
 
 fn sent(out: &[Output]) -> Vec<Message> {
-    out.iter().filter_map(|output| if let Output::Send { message, .. } = output { Some(message.clone()) } else { None }).collect()
+    out.iter()
+        .filter_map(|output| {
+            if let Output::Send { message, .. } = output { Some(message.clone()) } else { None }
+        })
+        .collect()
 }
 
 fn named(out: &[Output]) -> Vec<String> {
@@ -69,13 +79,16 @@ fn linked() -> (Links, Links, LinkId, LinkId) {
     (one, two, here, there)
 }
 
-/// Has the other end read what was sent, and answer a greeting; both ends give each frame the same name.
+/// Has the other end read what was sent, and answer a greeting; both ends give each frame the same
+/// name.
 fn carry(out: &[Output], to: &mut Links, link: LinkId, milli: u64, greets: bool) -> Vec<Output> {
     let (mut heard, mut answer) = (Vec::new(), Vec::new());
     for message in sent(out) {
         to.on_received(at(milli), link, &message, &mut heard);
         if let Message::Hello(hello) = &message {
-            let proofs = to.on_hello(at(milli), link, hello, end(), None, &mut answer).expect("a good greeting");
+            let proofs = to
+                .on_hello(at(milli), link, hello, end(), None, &mut answer)
+                .expect("a good greeting");
             assert!(matches!(&proofs[..], [Proof::Up { .. }]) == greets);
         }
     }
@@ -99,7 +112,10 @@ fn both_ends_give_each_frame_the_same_name() {
     for n in 2..4 {
         out.clear();
         assert!(one.send(at(4), &contact(2).member, Message::ViewSyncRequest { ask: n }, &mut out));
-        assert!(one.send(at(4), &contact(2).member, Message::Leave, &mut out), "bulk is not counted");
+        assert!(
+            one.send(at(4), &contact(2).member, Message::Leave, &mut out),
+            "bulk is not counted"
+        );
         assert_eq!(named(&out), [format!("p1/1/p1:1/{n}")]);
         carry(&out, &mut two, there, 5, true);
     }
@@ -114,19 +130,28 @@ fn a_greeting_has_to_be_one_and_of_the_right_one() {
         links.tend(at(0), &mut out);
         let link = dials(&out)[0];
         links.on_up(at(1), link, end(), |_| None, &mut out);
-        let proofs = links.on_hello(at(2), link, hello, end(), None, &mut out).expect("the dialler does not complain");
+        let proofs = links
+            .on_hello(at(2), link, hello, end(), None, &mut out)
+            .expect("the dialler does not complain");
         let gone = proofs.iter().find_map(|proof| match proof {
-            Proof::Gone { member, replaced_by } if *member == contact(2).member => Some(*replaced_by),
+            Proof::Gone { member, replaced_by } if *member == contact(2).member => {
+                Some(*replaced_by)
+            }
             _ => None,
         });
         assert_eq!(gone, known, "{hello:?}");
         assert_eq!(links.is_linked(&contact(2).member), gone.is_none());
         let up = proofs.iter().any(|proof| matches!(proof, Proof::Up { .. }));
-        assert_eq!((up, links.is_linked(&hello.from.member), links.has(link)), (ours, ours, ours), "{hello:?}");
+        assert_eq!(
+            (up, links.is_linked(&hello.from.member), links.has(link)),
+            (ours, ours, ours),
+            "{hello:?}"
+        );
     };
     check(&hello(contact(2)), true, None);
     check(&hello(contact(3)), true, Some(None));
-    let later = Contact { member: Member { inc: Incarnation(2), ..contact(2).member }, ..contact(2) };
+    let later =
+        Contact { member: Member { inc: Incarnation(2), ..contact(2).member }, ..contact(2) };
     check(&hello(later.clone()), true, Some(Some(Incarnation(2))));
     check(&Hello { cluster: 8, ..hello(later) }, false, Some(None));
     check(&hello(contact(1)), false, Some(None));
@@ -138,7 +163,8 @@ fn a_greeting_has_to_be_one_and_of_the_right_one() {
     assert!(accept(&hello(contact(2)), 0));
     assert!(!accept(&Hello { cluster: 8, ..hello(contact(3)) }, 1));
     assert!(!accept(&hello(contact(1)), 2), "it is this very process");
-    let again = links.on_hello(at(3), LinkId::accepted(0), &hello(contact(2)), end(), None, &mut out);
+    let again =
+        links.on_hello(at(3), LinkId::accepted(0), &hello(contact(2)), end(), None, &mut out);
     assert_eq!(again.err().as_deref(), Some("a second HELLO"));
 }
 
@@ -169,26 +195,37 @@ fn who_cannot_be_reached_is_dialled_ever_less_often() {
     assert_eq!(links.deadline(), Some(now));
     links.tend(now, &mut out);
     let link = *dials(&out).last().expect("dialled anew");
-    assert!(matches!(links.on_down(now, link, true), Some(Proof::Gone { .. })), "a refusal is proof");
+    assert!(
+        matches!(links.on_down(now, link, true), Some(Proof::Gone { .. })),
+        "a refusal is proof"
+    );
 }
 
 /// The first, which has heard the greeting of the second at 3 ms.
 fn greeted() -> (Links, LinkId) {
     let (mut one, _, here, _) = linked();
     one.on_received(at(3), here, &Message::Hello(hello(contact(2))), &mut Vec::new());
-    one.on_hello(at(3), here, &hello(contact(2)), end(), None, &mut Vec::new()).expect("a good greeting");
+    one.on_hello(at(3), here, &hello(contact(2)), end(), None, &mut Vec::new())
+        .expect("a good greeting");
     (one, here)
 }
 
 fn ask(links: &mut Links, milli: u64) {
-    assert!(links.send(at(milli), &contact(2).member, Message::ViewSyncRequest { ask: 1 }, &mut Vec::new()));
+    assert!(links.send(
+        at(milli),
+        &contact(2).member,
+        Message::ViewSyncRequest { ask: 1 },
+        &mut Vec::new()
+    ));
 }
 
 fn greet(links: &mut Links, milli: u64, link: LinkId) -> Vec<Output> {
     let mut out = Vec::new();
     links.on_up(at(milli), link, end(), |_| None, &mut out);
     links.on_received(at(milli), link, &Message::Hello(hello(contact(2))), &mut out);
-    links.on_hello(at(milli), link, &hello(contact(2)), end(), None, &mut out).expect("a good greeting");
+    links
+        .on_hello(at(milli), link, &hello(contact(2)), end(), None, &mut out)
+        .expect("a good greeting");
     out
 }
 
@@ -197,7 +234,8 @@ fn doubts(links: &mut Links, milli: u64) -> (usize, Vec<LinkId>, Vec<LinkId>) {
     let mut out = Vec::new();
     links.doubt(at(milli), &mut out);
     links.tend(at(milli), &mut out);
-    let told = out.iter().filter(|output| matches!(output, Output::Note(Note::Unanswered { .. }))).count();
+    let told =
+        out.iter().filter(|output| matches!(output, Output::Note(Note::Unanswered { .. }))).count();
     (told, dials(&out), closed(&out))
 }
 
@@ -212,7 +250,11 @@ fn a_question_without_an_answer_is_put_on_a_new_link() {
     let anew = dialled[0];
     assert_eq!(one.to(&contact(2).member), Some(here), "it does not stand yet");
     greet(&mut one, 1_110, anew);
-    assert_eq!(one.to(&contact(2).member), Some(anew), "the old one has brought nothing for a round");
+    assert_eq!(
+        one.to(&contact(2).member),
+        Some(anew),
+        "the old one has brought nothing for a round"
+    );
     // Patience has doubled, and what comes on either link is an answer.
     ask(&mut one, 1_120);
     one.on_received(at(1_130), here, &Message::Ok { ask: 1 }, &mut Vec::new());
@@ -220,7 +262,11 @@ fn a_question_without_an_answer_is_put_on_a_new_link() {
     ask(&mut one, 1_200);
     assert_eq!(doubts(&mut one, 2_199).1, [], "taken back by an answer in time");
     let (told, dialled, shut) = doubts(&mut one, 2_200);
-    assert_eq!((told, dialled.len(), shut), (1, 1, vec![]), "the first has served nobody for so long, and is closed");
+    assert_eq!(
+        (told, dialled.len(), shut),
+        (1, 1, vec![]),
+        "the first has served nobody for so long, and is closed"
+    );
     assert!(!one.has(here));
 }
 
@@ -259,7 +305,11 @@ fn an_old_link_that_nobody_wanted_is_not_relied_on_when_it_is_wanted() {
         two.want(at(milli), vec![contact(1)]);
         let (told, dialled, shut) = doubts(&mut two, milli);
         assert_eq!((told, dialled.len(), shut), (0, dials, vec![]), "heard {} ms ago", milli - 2);
-        assert_eq!(two.to(&contact(1).member), Some(there), "it may live: what is asked goes out on it, too");
+        assert_eq!(
+            two.to(&contact(1).member),
+            Some(there),
+            "it may live: what is asked goes out on it, too"
+        );
         let mut out = Vec::new();
         two.on_received(at(milli + 1), there, &Message::Ok { ask: 1 }, &mut out);
         assert_eq!(closed(&out), dialled, "it does");
@@ -271,7 +321,8 @@ fn an_old_link_that_nobody_wanted_is_not_relied_on_when_it_is_wanted() {
 #[test]
 fn whoever_dials_again_and_again_has_no_more_than_a_few_links() {
     let mut links = links(1);
-    let shut: Vec<Vec<LinkId>> = (0..4).map(|n| closed(&greet(&mut links, 10 * n, LinkId::accepted(n)))).collect();
+    let shut: Vec<Vec<LinkId>> =
+        (0..4).map(|n| closed(&greet(&mut links, 10 * n, LinkId::accepted(n)))).collect();
     assert_eq!(LINKS_MOST, 2);
     assert_eq!(shut, [vec![], vec![], vec![LinkId::accepted(0)], vec![LinkId::accepted(1)]]);
 }
@@ -322,8 +373,8 @@ fn what_serves_nobody_is_closed() {
         links.tend(at(milli), &mut out);
         assert_eq!(closed(&out), gone, "at {milli} ms");
     };
-    // Looked through a second after the first link, then twice a second. A stranger says nothing; the dialler of
-    // the other one would have closed it long ago, if it could.
+    // Looked through a second after the first link, then twice a second. A stranger says nothing;
+    // the dialler of the other one would have closed it long ago, if it could.
     check(&mut two, 1_000, &[]);
     check(&mut two, 1_001, &[]);
     check(&mut two, 1_501, &[LinkId::accepted(1)]);

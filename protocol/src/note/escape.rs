@@ -1,18 +1,23 @@
-//! Text of others on one line: what a terminal, a log tool or a table would act on, or would not show, is written out.
+//! Text of others on one line: what a terminal, a log tool or a table would act on, or would not
+//! show, is written out.
 //!
-//! Sensors, other peers and files choose these bytes. A line end forges a log line, a control sequence moves the cursor,
-//! a bidirectional override shows a text in another order, and an invisible character makes two ids look alike.
+//! Sensors, other peers and files choose these bytes. A line end forges a log line, a control
+//! sequence moves the cursor, a bidirectional override shows a text in another order, and an
+//! invisible character makes two ids look alike.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Any bytes as text on one line. Control and invisible characters and bytes that are no UTF-8 are escaped, and so is the
-/// backslash: what is written can be read back, and different bytes never look the same.
+/// Any bytes as text on one line. Control and invisible characters and bytes that are no UTF-8 are
+/// escaped, and so is the backslash: what is written can be read back, and different bytes never
+/// look the same.
 #[must_use]
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        chunk.valid().chars().for_each(|c| if c == '\\' || acts(c) { text.extend(c.escape_default()) } else { text.push(c) });
+        chunk.valid().chars().for_each(|c| {
+            if c == '\\' || acts(c) { text.extend(c.escape_default()) } else { text.push(c) }
+        });
         for byte in chunk.invalid() {
             write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail");
         }
@@ -20,7 +25,8 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// Text of several lines, such as a whole report, with the same characters escaped; line ends and backslashes stay.
+/// Text of several lines, such as a whole report, with the same characters escaped; line ends and
+/// backslashes stay.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     let escapes = |c: char| c != '\n' && acts(c);
@@ -28,12 +34,14 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
-    text.chars().for_each(|c| if escapes(c) { shown.extend(c.escape_default()) } else { shown.push(c) });
+    text.chars()
+        .for_each(|c| if escapes(c) { shown.extend(c.escape_default()) } else { shown.push(c) });
     Cow::Owned(shown)
 }
 
-/// Whether a character does something other than being seen: control characters, line and paragraph separators, and what
-/// Unicode calls format characters or default-ignorable ones. Variation selectors are left, because emoji need them.
+/// Whether a character does something other than being seen: control characters, line and paragraph
+/// separators, and what Unicode calls format characters or default-ignorable ones. Variation
+/// selectors are left, because emoji need them.
 fn acts(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -53,13 +61,27 @@ mod tests {
 
     #[test]
     fn no_payload_forges_a_line() {
-        assert_eq!(escape(b"a\nPeer p1 became the Group Leader\\"), "a\\nPeer p1 became the Group Leader\\\\");
+        assert_eq!(
+            escape(b"a\nPeer p1 became the Group Leader\\"),
+            "a\\nPeer p1 became the Group Leader\\\\"
+        );
         assert_eq!(escape(b"\xff\x00\xe2\x82\xac"), "\\xff\\u{0}\u{20ac}");
     }
 
     #[test]
     fn what_is_not_seen_is_written_out() {
-        for c in ['\u{1b}', '\u{85}', '\u{9b}', '\u{200b}', '\u{202e}', '\u{2028}', '\u{2066}', '\u{feff}', '\u{ad}', '\u{e0041}'] {
+        for c in [
+            '\u{1b}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{200b}',
+            '\u{202e}',
+            '\u{2028}',
+            '\u{2066}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{e0041}',
+        ] {
             let text = format!("a{c}b");
             let written = format!("a{}b", c.escape_default());
             assert_eq!(escape(text.as_bytes()), written);

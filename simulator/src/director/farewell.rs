@@ -1,7 +1,9 @@
-//! After the quiet: some members leave a group that is whole and at rest, and owe the others nothing any more.
+//! After the quiet: some members leave a group that is whole and at rest, and owe the others
+//! nothing any more.
 //!
-//! In the chaos a leave may fail for many reasons. Here there is none, so everything that leaving promises is asked for. Only
-//! the laws judge it: the histories end with the quiet, which nothing is to disturb.
+//! In the chaos a leave may fail for many reasons. Here there is none, so everything that leaving
+//! promises is asked for. Only the laws judge it: the histories end with the quiet, which nothing
+//! is to disturb.
 
 use std::time::Duration;
 
@@ -17,21 +19,30 @@ impl<W: Watch> Director<'_, W> {
     /// One or two members leave while the others publish.
     pub(super) fn bid_farewell(&mut self) {
         let living = self.living();
-        let is_apart = self.plan.outside.iter().any(|outside| matches!(outside.fate, Fate::Apart { .. }));
-        if living.len() < 2 || is_apart || !self.plan.hearing.is_whole() || self.plan.lies.is_some() {
+        let is_apart =
+            self.plan.outside.iter().any(|outside| matches!(outside.fate, Fate::Apart { .. }));
+        if living.len() < 2 || is_apart || !self.plan.hearing.is_whole() || self.plan.lies.is_some()
+        {
             return;
         }
         let draw = |purpose: &str, bound: usize| {
-            usize::try_from(draw_below(self.plan.seed, purpose, 0, bound as u64)).expect("below a number of peers")
+            usize::try_from(draw_below(self.plan.seed, purpose, 0, bound as u64))
+                .expect("below a number of peers")
         };
-        let leader = living.iter().copied().find(|peer| self.world.status(*peer).is_some_and(|status| status.role == "leader"));
-        let one =
-            leader.filter(|_| draw("whether the leader leaves last", 2) == 0).unwrap_or(living[draw("who leaves last", living.len())]);
+        let leader = living
+            .iter()
+            .copied()
+            .find(|peer| self.world.status(*peer).is_some_and(|status| status.role == "leader"));
+        let one = leader
+            .filter(|_| draw("whether the leader leaves last", 2) == 0)
+            .unwrap_or(living[draw("who leaves last", living.len())]);
         let rest: Vec<usize> = living.into_iter().filter(|peer| *peer != one).collect();
-        let other = (rest.len() > 1 && draw("how many leave last", 2) == 0).then(|| rest[draw("who else leaves last", rest.len())]);
+        let other = (rest.len() > 1 && draw("how many leave last", 2) == 0)
+            .then(|| rest[draw("who else leaves last", rest.len())]);
         let beat = self.plan.knobs.heartbeat_interval;
         let pause = beat / 8;
-        let lateness = u32::try_from(draw("when the other leaves last", 24)).expect("a small number");
+        let lateness =
+            u32::try_from(draw("when the other leaves last", 24)).expect("a small number");
 
         let records = self.world.begin_farewell();
         self.publish_last(one);
@@ -44,7 +55,12 @@ impl<W: Watch> Director<'_, W> {
         while self.world.now() < give_up && leavers.iter().any(|peer| self.world.is_live(*peer)) {
             let next = (self.world.now() + pause).min(give_up);
             self.run_until(next);
-            for peer in rest.iter().copied().filter(|peer| !leavers.contains(peer) && self.world.is_live(*peer)).collect::<Vec<_>>() {
+            for peer in rest
+                .iter()
+                .copied()
+                .filter(|peer| !leavers.contains(peer) && self.world.is_live(*peer))
+                .collect::<Vec<_>>()
+            {
                 self.publish_last(peer);
             }
             if let Some(other) = other.filter(|_| turn == lateness) {

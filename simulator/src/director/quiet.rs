@@ -1,4 +1,5 @@
-//! After the chaos: what is to be whole is healed, what is to stay broken is broken for good, and the core owes progress.
+//! After the chaos: what is to be whole is healed, what is to stay broken is broken for good, and
+//! the core owes progress.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,20 +29,22 @@ pub enum Progress {
         /// Where each peer stood at its end.
         stands: Vec<Status>,
     },
-    /// It became one, but what was published after that was not delivered everywhere within the bound.
+    /// It became one, but what was published after that was not delivered everywhere within the
+    /// bound.
     Undelivered {
         /// The bound.
         within: Duration,
         /// Where each peer stood at its end.
         stands: Vec<Status>,
     },
-    /// It did not become or stay one, and could not: what is left of it is no quorum (mode `primary`).
+    /// It did not become or stay one, and could not: what is left of it is no quorum (mode
+    /// `primary`).
     Hopeless,
 }
 
 impl<W: Watch> Director<'_, W> {
-    /// Ends every fault: what was cut is whole, who was stopped goes on, and of the dead in the core all or none come back.
-    /// Whoever is outside of the core dies, or is cut off, for good.
+    /// Ends every fault: what was cut is whole, who was stopped goes on, and of the dead in the
+    /// core all or none come back. Whoever is outside of the core dies, or is cut off, for good.
     pub(super) fn heal(&mut self) {
         self.healed = true;
         self.world.end_spells();
@@ -61,8 +64,10 @@ impl<W: Watch> Director<'_, W> {
             match &outside.fate {
                 Fate::Dead => self.world.kill(peer),
                 Fate::Apart { hears, heard_by } => {
-                    let from_core = core.iter().filter(|one| !hears.contains(one)).map(|&one| (one, peer));
-                    let to_core = core.iter().filter(|one| !heard_by.contains(one)).map(|&one| (peer, one));
+                    let from_core =
+                        core.iter().filter(|one| !hears.contains(one)).map(|&one| (one, peer));
+                    let to_core =
+                        core.iter().filter(|one| !heard_by.contains(one)).map(|&one| (peer, one));
                     let pairs: Vec<(usize, usize)> = from_core.chain(to_core).collect();
                     self.world.cut_off(&[peer], &pairs);
                 }
@@ -72,7 +77,9 @@ impl<W: Watch> Director<'_, W> {
 
     /// The hosts that can all reach one another from now on.
     pub(super) fn core(&self) -> Vec<usize> {
-        (0..self.world.hosts()).filter(|peer| !self.plan.outside.iter().any(|outside| outside.peer == *peer)).collect()
+        (0..self.world.hosts())
+            .filter(|peer| !self.plan.outside.iter().any(|outside| outside.peer == *peer))
+            .collect()
     }
 
     pub(super) fn living(&self) -> Vec<usize> {
@@ -85,9 +92,15 @@ impl<W: Watch> Director<'_, W> {
 
     fn revive_all(&mut self) {
         for peer in self.core() {
-            // A twin has had its say; two living holders of one name are no group that could settle.
-            if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name) {
-                let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 { Identity::Same } else { Identity::Fresh };
+            // A twin has had its say; two living holders of one name are no group that could
+            // settle.
+            if !self.plan.peers[..peer].iter().any(|other| other.name == self.plan.peers[peer].name)
+            {
+                let identity = if draw(self.plan.seed, "revived as", peer as u64) & 1 == 0 {
+                    Identity::Same
+                } else {
+                    Identity::Fresh
+                };
                 self.world.restart(peer, identity);
             }
         }
@@ -105,30 +118,37 @@ impl<W: Watch> Director<'_, W> {
             let (payload, guarantee) = self.reading(16, OneIn(0));
             self.world.publish(peer, payload, guarantee);
         }
-        // What was under way when the last links were cut may change the group once more: somebody outside may be let in, or
-        // say yes to a merge. Were it one too many to lose, nothing more could be asked for.
+        // What was under way when the last links were cut may change the group once more: somebody
+        // outside may be let in, or say yes to a merge. Were it one too many to lose, nothing more
+        // could be asked for.
         let calm = self.stays_one(within);
         if calm != Some(true) && (calm.is_none() || self.stays_one(within) != Some(true)) {
             let (stands, is_one) = (self.stands(), self.is_one());
-            let failed = if is_one { Progress::Undelivered { within, stands } } else { Progress::Divided { within, stands } };
+            let failed = if is_one {
+                Progress::Undelivered { within, stands }
+            } else {
+                Progress::Divided { within, stands }
+            };
             return self.unless_hopeless(failed);
         }
         self.world.is_at_rest(&self.living());
         Progress::Settled
     }
 
-    /// Waits until the group is one and has delivered everything, and for a while longer: whether it is one still. Nothing
-    /// when it does not come to that within the bound.
+    /// Waits until the group is one and has delivered everything, and for a while longer: whether
+    /// it is one still. Nothing when it does not come to that within the bound.
     fn stays_one(&mut self, within: Duration) -> Option<bool> {
         if !self.await_that(within, |director| director.is_one() && director.is_drained()) {
             return None;
         }
-        // Calm has to last: two more time-outs, in which anything late shows itself, and at least half as long as it took
-        // to come, so that the last third of the whole has nothing to do with what was before.
+        // Calm has to last: two more time-outs, in which anything late shows itself, and at least
+        // half as long as it took to come, so that the last third of the whole has nothing to do
+        // with what was before.
         let took = self.world.now().since(Time::from_micros(self.plan.chaos_us));
         let rest = self.world.now() + (2 * self.plan.knobs.heartbeat_timeout).max(took / 2);
         self.run_until(rest);
-        // Somebody outside may be let in or put out at that very moment: what is under way arrives first.
+        // Somebody outside may be let in or put out at that very moment: what is under way arrives
+        // first.
         let moment = self.plan.knobs.heartbeat_interval / 7;
         for _ in 0..MOMENTS {
             if !self.is_one() || self.is_drained() {
@@ -151,7 +171,8 @@ impl<W: Watch> Director<'_, W> {
             }
             let next = self.world.now() + self.plan.knobs.heartbeat_interval;
             self.run_until(next.min(give_up));
-            // Those who were leaving when the chaos ended may have been the last, or those by whom the others hear of each other.
+            // Those who were leaving when the chaos ended may have been the last, or those by whom
+            // the others hear of each other.
             if self.is_deserted() || !self.plan.hearing.is_whole() {
                 self.revive_all();
             }
@@ -159,16 +180,19 @@ impl<W: Watch> Director<'_, W> {
         true
     }
 
-    /// How long the group may take: one return for each part that it has fallen into, and one more for what happened just
-    /// before the healing.
+    /// How long the group may take: one return for each part that it has fallen into, and one more
+    /// for what happened just before the healing.
     fn bound(&self) -> Duration {
         let knobs = &self.plan.knobs;
         let stands = self.stands();
         // Whoever follows nobody is a part of its own.
-        let leaders: BTreeSet<&PeerId> = stands.iter().filter_map(|status| status.leader.as_ref()).collect();
+        let leaders: BTreeSet<&PeerId> =
+            stands.iter().filter_map(|status| status.leader.as_ref()).collect();
         let alone = stands.iter().filter(|status| status.leader.is_none()).count();
-        let parts = u32::try_from(leaders.len() + alone).expect("a plan has at most {PEERS_MAX} peers");
-        let hearing = if self.plan.hearing.is_whole() { Duration::ZERO } else { heard_one_way(knobs) };
+        let parts =
+            u32::try_from(leaders.len() + alone).expect("a plan has at most {PEERS_MAX} peers");
+        let hearing =
+            if self.plan.hearing.is_whole() { Duration::ZERO } else { heard_one_way(knobs) };
         (returned_within(knobs) + hearing) * (1 + parts) + BACK_OFF_MAX * 2
     }
 
@@ -181,7 +205,8 @@ impl<W: Watch> Director<'_, W> {
         self.world.may_go_on(&self.living())
     }
 
-    /// One leader, followed by all who live, in one view of exactly them; and nobody is about to go, or to take over.
+    /// One leader, followed by all who live, in one view of exactly them; and nobody is about to
+    /// go, or to take over.
     fn is_one(&self) -> bool {
         let stands = self.stands();
         let Some(first) = stands.first() else { return false };
@@ -207,17 +232,20 @@ impl<W: Watch> Director<'_, W> {
     /// Everything published stands in the log and was handed over everywhere.
     fn is_drained(&self) -> bool {
         let stands = self.stands();
-        stands.iter().all(|status| status.ordered == status.published && status.delivered == stands[0].delivered)
+        stands.iter().all(|status| {
+            status.ordered == status.published && status.delivered == stands[0].delivered
+        })
     }
 }
 
 /// How long a leader dials nobody that it has dialled in vain.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// How much longer each return takes where hearing is not the same both ways (`docs/GUARANTEES.md` says the same).
+/// How much longer each return takes where hearing is not the same both ways (`docs/GUARANTEES.md`
+/// says the same).
 fn heard_one_way(knobs: &Knobs) -> Duration {
-    // A leader forgets whoever it has dialled in vain; where that one hears nobody or cannot dial either, it has to wait for
-    // the next try.
+    // A leader forgets whoever it has dialled in vain; where that one hears nobody or cannot dial
+    // either, it has to wait for the next try.
     FORGOTTEN + 8 * (knobs.heartbeat_timeout + knobs.heartbeat_interval)
 }
 

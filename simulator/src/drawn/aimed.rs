@@ -1,9 +1,10 @@
 //! Drawing faults that are aimed: each waits for the instant that matters and strikes then.
 //!
-//! Most of what a protocol says about an instant, such as a claimant that sleeps between its question and the answers, is over
-//! within microseconds, and a fault at a drawn time meets it once in a million. These wait for a message or a phase, let drawn many
-//! of them pass, and come a drawn moment later. Several strikes belong together where one alone changes nothing: readings
-//! that are published in the middle of a claim, and the leave of their publisher right behind them.
+//! Most of what a protocol says about an instant, such as a claimant that sleeps between its
+//! question and the answers, is over within microseconds, and a fault at a drawn time meets it once
+//! in a million. These wait for a message or a phase, let drawn many of them pass, and come a drawn
+//! moment later. Several strikes belong together where one alone changes nothing: readings that are
+//! published in the middle of a claim, and the leave of their publisher right behind them.
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
@@ -39,7 +40,8 @@ impl Dice {
         }
     }
 
-    /// Whoever asks, claims or announces sleeps at once, for about as long as the others wait for it, or its clock jumps.
+    /// Whoever asks, claims or announces sleeps at once, for about as long as the others wait for
+    /// it, or its clock jumps.
     fn oversleep(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let verb = self.pick(
             "sleeps at",
@@ -69,45 +71,76 @@ impl Dice {
         let jumps = self.one_in("stumbles by clock", n, 3);
         let each = |nth: u64| {
             let key = n << 8 | nth;
-            let who = if self.one_in("the leader stumbles", key, 2) { Who::Leader } else { Who::Peer(self.host("stumbles", key, size)) };
+            let who = if self.one_in("the leader stumbles", key, 2) {
+                Who::Leader
+            } else {
+                Who::Peer(self.host("stumbles", key, size))
+            };
             let span_us = unit / 32 * (1 + self.below("stumbles for", key, 32));
-            let act = if jumps { Act::Clock { who, jump_us: span_us } } else { Act::Pause { who, span_us } };
+            let act = if jumps {
+                Act::Clock { who, jump_us: span_us }
+            } else {
+                Act::Pause { who, span_us }
+            };
             Timed::at(unit + self.below("stumbles at", key, chaos_us - unit), act)
         };
         (0..stumbles).map(each).collect()
     }
 
-    /// The connections of whoever says something die with it, one way or both, also those that are being made; and so do those
-    /// on which it says that again.
+    /// The connections of whoever says something die with it, one way or both, also those that are
+    /// being made; and so do those on which it says that again.
     fn die_without_a_word(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let verb = self.pick("dies at", n, &WORDS);
         let times = 1 + self.below("dies so often", n, 4);
-        let other = self.one_in("dies to one", n, 2).then(|| self.pick("dies to", n, &[Who::Leader, Who::Successor, Who::Lowest]));
+        let other = self
+            .one_in("dies to one", n, 2)
+            .then(|| self.pick("dies to", n, &[Who::Leader, Who::Successor, Who::Lowest]));
         let one_way = self.one_in("dies one way", n, 2);
-        (0..times).map(|nth| self.said(n + nth, verb, at_us, unit, Act::Forget { who: Who::It, other, one_way })).collect()
+        (0..times)
+            .map(|nth| {
+                self.said(n + nth, verb, at_us, unit, Act::Forget { who: Who::It, other, one_way })
+            })
+            .collect()
     }
 
-    /// Somebody leaves in the middle of a claim, an admission or a hand-over, and has just published something.
+    /// Somebody leaves in the middle of a claim, an admission or a hand-over, and has just
+    /// published something.
     fn leave_in_the_middle(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let act = Act::Leave { who: Who::It, back: self.back(n, unit) };
         let leave = if self.one_in("leaves at a phase", n, 2) {
-            let phase = self.pick("leaves in", n, &[Phase::Asking, Phase::Waiting, Phase::Syncing, Phase::Building, Phase::Joining]);
-            Timed { when: Some(phase), past: self.pick("leaves past", n, &PAST), later_us: self.later(n, unit), ..Timed::at(at_us, act) }
+            let phase = self.pick(
+                "leaves in",
+                n,
+                &[Phase::Asking, Phase::Waiting, Phase::Syncing, Phase::Building, Phase::Joining],
+            );
+            Timed {
+                when: Some(phase),
+                past: self.pick("leaves past", n, &PAST),
+                later_us: self.later(n, unit),
+                ..Timed::at(at_us, act)
+            }
         } else {
             self.said(n, self.pick("leaves at", n, &WORDS), at_us, unit, act)
         };
         vec![self.published_before(n, &leave), leave]
     }
 
-    /// Somebody leaves with readings on their way, and at its `LEAVE` something happens to it or to its leader.
+    /// Somebody leaves with readings on their way, and at its `LEAVE` something happens to it or to
+    /// its leader.
     fn trouble_for_a_leaver(&self, n: u64, at_us: u64, size: usize, unit: u64) -> Vec<Timed> {
         let leaver = self.who("troubled leaver", n, size, false);
         let span_us = unit / 8 * (1 + self.below("trouble for", n, 16));
         let act = match self.below("trouble", n, 8) {
             0 => Act::Kill { who: Who::Leader, back: self.back(n, unit) },
             1 => Act::Pause { who: Who::Leader, span_us },
-            2 => Act::Cut { shape: Shape::Isolate(Who::It), over: Over::All, span_us, breaks: false },
-            3 => Act::Forget { who: Who::It, other: None, one_way: self.one_in("trouble one way", n, 2) },
+            2 => {
+                Act::Cut { shape: Shape::Isolate(Who::It), over: Over::All, span_us, breaks: false }
+            }
+            3 => Act::Forget {
+                who: Who::It,
+                other: None,
+                one_way: self.one_in("trouble one way", n, 2),
+            },
             4 => Act::Leave { who: Who::Leader, back: self.back(n, unit) },
             5 => Act::Leave { who: Who::Successor, back: self.back(n, unit) },
             6 => Act::Pause { who: Who::It, span_us },
@@ -115,8 +148,19 @@ impl Dice {
         };
         let trouble = self.said(n, "LEAVE", at_us, unit, act);
         let at_us = at_us + self.below("troubled later", n, unit);
-        let publish = Timed::at(at_us, Act::Publish { who: leaver, readings: 1 + self.below("troubled readings", n, 20), bytes: 50 });
-        vec![trouble, publish, Timed::at(at_us, Act::Leave { who: leaver, back: self.back(n + 1, unit) })]
+        let publish = Timed::at(
+            at_us,
+            Act::Publish {
+                who: leaver,
+                readings: 1 + self.below("troubled readings", n, 20),
+                bytes: 50,
+            },
+        );
+        vec![
+            trouble,
+            publish,
+            Timed::at(at_us, Act::Leave { who: leaver, back: self.back(n + 1, unit) }),
+        ]
     }
 
     /// What somebody has said arrives after it was killed, and has come back.
@@ -124,51 +168,85 @@ impl Dice {
         let verb = self.pick(
             "last words",
             n,
-            &["SEQUENCER_REQUEST", "ORDERED_ACK", "HEARTBEAT_ACK", "LEAVE", "OK", "SEQ_SYNC_RESPONSE", "ELECTION"],
+            &[
+                "SEQUENCER_REQUEST",
+                "ORDERED_ACK",
+                "HEARTBEAT_ACK",
+                "LEAVE",
+                "OK",
+                "SEQ_SYNC_RESPONSE",
+                "ELECTION",
+            ],
         );
         let span_us = unit / 4 * (1 + self.below("ghostly for", n, 16));
-        let to = self.pick("ghostly to", n, &[Who::Leader, Who::Leader, Who::Successor, Who::Lowest]);
-        let stall = self.said(n, verb, at_us, unit, Act::Stall { who: Who::It, other: to, span_us });
+        let to =
+            self.pick("ghostly to", n, &[Who::Leader, Who::Leader, Who::Successor, Who::Lowest]);
+        let stall =
+            self.said(n, verb, at_us, unit, Act::Stall { who: Who::It, other: to, span_us });
         let back = Some(Back {
             behind: self.one_in("ghost is behind", n, 3),
             ..Back::after(2_000 + self.below("ghost back", n, unit / 2), self.identity(n))
         });
-        let kill = Timed { later_us: stall.later_us + self.below("killed after", n, 2_000), ..stall.clone() };
+        let kill = Timed {
+            later_us: stall.later_us + self.below("killed after", n, 2_000),
+            ..stall.clone()
+        };
         vec![stall, Timed { act: Act::Kill { who: Who::It, back }, ..kill }]
     }
 
-    /// The group falls apart and comes together again, and whoever goes over to the other one leaves at that moment.
+    /// The group falls apart and comes together again, and whoever goes over to the other one
+    /// leaves at that moment.
     fn merge_and_leave(&self, n: u64, at_us: u64, size: usize, unit: u64) -> Vec<Timed> {
-        let side = (0..size).filter(|&host| self.one_in("merging side", n << 8 | host as u64, 2)).collect();
+        let side = (0..size)
+            .filter(|&host| self.one_in("merging side", n << 8 | host as u64, 2))
+            .collect();
         let span_us = unit * 2 + self.below("apart for", n, unit * 2);
-        let cut = Timed::at(at_us, Act::Cut { shape: Shape::Split(side), over: Over::All, span_us, breaks: false });
-        let (from_us, leave) = (at_us + span_us, Act::Leave { who: Who::It, back: self.back(n, unit) });
+        let cut = Timed::at(
+            at_us,
+            Act::Cut { shape: Shape::Split(side), over: Over::All, span_us, breaks: false },
+        );
+        let (from_us, leave) =
+            (at_us + span_us, Act::Leave { who: Who::It, back: self.back(n, unit) });
         let leave = if self.one_in("leader leaves its group", n, 3) {
             self.said(n, "REJECTED", from_us, unit, leave)
         } else {
             let past = self.pick("goes over past", n, &[0, 0, 1]);
-            Timed { when: Some(Phase::Joining), past, later_us: self.later(n, unit), ..Timed::at(from_us, leave) }
+            Timed {
+                when: Some(Phase::Joining),
+                past,
+                later_us: self.later(n, unit),
+                ..Timed::at(from_us, leave)
+            }
         };
         vec![cut, self.published_before(n, &leave), leave]
     }
 
-    /// The successor falls behind without being missed, more is published than is retained, and then the leader dies.
+    /// The successor falls behind without being missed, more is published than is retained, and
+    /// then the leader dies.
     fn left_behind(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let span_us = unit / 2 + self.below("behind for", n, unit / 2);
         let other = self.pick("falls behind", n, &[Who::Successor, Who::Successor, Who::Lowest]);
         let stall = Timed::at(at_us, Act::Stall { who: Who::Leader, other, span_us: span_us * 2 });
         let publish = |nth: u64| {
-            let who = self.pick("publishes meanwhile", n + nth, &[Who::Leader, Who::Lowest, Who::Successor]);
-            Timed::at(at_us + span_us / 8 * (nth + 1), Act::Publish { who, readings: 10, bytes: 50 })
+            let who = self.pick(
+                "publishes meanwhile",
+                n + nth,
+                &[Who::Leader, Who::Lowest, Who::Successor],
+            );
+            Timed::at(
+                at_us + span_us / 8 * (nth + 1),
+                Act::Publish { who, readings: 10, bytes: 50 },
+            )
         };
         let kill = Act::Kill { who: Who::Leader, back: self.back(n, unit) };
-        let kill = Timed::at(at_us + span_us * self.pick("dies behind at", n, &[5, 7, 8]) / 8, kill);
+        let kill =
+            Timed::at(at_us + span_us * self.pick("dies behind at", n, &[5, 7, 8]) / 8, kill);
         (0..6).map(publish).chain([stall, kill]).collect()
     }
 
-    /// A member publishes and does not hear the leader any more; the leader numbers its readings. More
-    /// is published than is retained before the member is back. It gets only a snapshot of the part
-    /// of the log in which its readings stand.
+    /// A member publishes and does not hear the leader any more; the leader numbers its readings.
+    /// More is published than is retained before the member is back. It gets only a snapshot of the
+    /// part of the log in which its readings stand.
     fn numbered_unheard(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let other = self.pick("is numbered unheard", n, &[Who::Successor, Who::Lowest]);
         let span_us = unit * 2 + self.below("unheard for", n, unit * 2);
@@ -179,7 +257,8 @@ impl Dice {
         let own = publish(0, at_us, other, 1 + self.below("unheard readings", n, 5));
         let others = (1..8).map(|nth| publish(nth, at_us + span_us / 8 * nth, Who::Leader, 12));
         let over = self.pick("unheard over", n, &[Over::Streams, Over::Streams, Over::All]);
-        let cut = Timed::at(at_us, Act::Cut { shape: Shape::Deaf(other), over, span_us, breaks: false });
+        let cut =
+            Timed::at(at_us, Act::Cut { shape: Shape::Deaf(other), over, span_us, breaks: false });
         [cut, own].into_iter().chain(others).collect()
     }
 
@@ -189,7 +268,13 @@ impl Dice {
             let key = n + nth;
             let readings = self.pick("so many in the middle", key, &[1, 5, 30]);
             let who = self.pick("publishes in the middle", key, &[Who::It, Who::It, Who::Leader]);
-            self.said(key, self.pick("in the middle of", key, &WORDS), at_us, unit, Act::Publish { who, readings, bytes: 50 })
+            self.said(
+                key,
+                self.pick("in the middle of", key, &WORDS),
+                at_us,
+                unit,
+                Act::Publish { who, readings, bytes: 50 },
+            )
         };
         (0..4).map(each).collect()
     }
@@ -197,7 +282,12 @@ impl Dice {
     /// At a word, after drawn many of its kind and a drawn moment later.
     fn said(&self, n: u64, verb: &str, at_us: u64, unit: u64, act: Act) -> Timed {
         let later_us = self.later(n, unit);
-        Timed { says: Some(verb.to_owned()), past: self.pick("past", n, &PAST), later_us, ..Timed::at(at_us, act) }
+        Timed {
+            says: Some(verb.to_owned()),
+            past: self.pick("past", n, &PAST),
+            later_us,
+            ..Timed::at(at_us, act)
+        }
     }
 
     fn later(&self, n: u64, unit: u64) -> u64 {
@@ -210,7 +300,11 @@ impl Dice {
 
     /// Readings of the same peer, at the same moment or right before.
     fn published_before(&self, n: u64, what: &Timed) -> Timed {
-        let act = Act::Publish { who: Who::It, readings: 1 + self.below("published before", n, 10), bytes: 50 };
+        let act = Act::Publish {
+            who: Who::It,
+            readings: 1 + self.below("published before", n, 10),
+            bytes: 50,
+        };
         Timed { later_us: self.below("before it", n, what.later_us + 1), act, ..what.clone() }
     }
 

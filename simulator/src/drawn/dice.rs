@@ -18,7 +18,8 @@ impl Dice {
     }
 
     pub(super) fn pick<T: Copy>(&self, purpose: &str, counter: u64, from: &[T]) -> T {
-        from[usize::try_from(self.below(purpose, counter, from.len() as u64)).expect("below a length")]
+        from[usize::try_from(self.below(purpose, counter, from.len() as u64))
+            .expect("below a length")]
     }
 
     pub(super) fn host(&self, purpose: &str, counter: u64, hosts: usize) -> usize {

@@ -22,19 +22,30 @@ impl Dice {
         let waiting = self.one_in("some wait", 0, 2);
         let mut faults: Vec<Timed> = (0..count)
             .map(|n| {
-                let when = (waiting && self.one_in("waits", n, 2)).then(|| self.pick("waits for", n, &MOMENTS));
+                let when = (waiting && self.one_in("waits", n, 2))
+                    .then(|| self.pick("waits for", n, &MOMENTS));
                 let at_us = first + self.below("at", n, chaos_us - first);
                 // Who waits for something should have some time left to see it.
                 let at_us = if when.is_some() { at_us / 2 } else { at_us };
-                Timed { when, ..Timed::at(at_us, self.act(self.pick("which", n, &kinds), n, size, unit, when.is_some())) }
+                Timed {
+                    when,
+                    ..Timed::at(
+                        at_us,
+                        self.act(self.pick("which", n, &kinds), n, size, unit, when.is_some()),
+                    )
+                }
             })
             .collect();
-        // A group that never loses its leader tests little; nearly every seed takes it away at least once.
+        // A group that never loses its leader tests little; nearly every seed takes it away at
+        // least once.
         if !self.one_in("leader stays", 0, 100) {
             // Late enough for there to be one.
             let at_us = chaos_us / 3 + self.below("behead", 0, chaos_us - chaos_us / 3);
             let act = if kinds.contains(&PAUSE) && self.one_in("behead by pause", 0, 2) {
-                Act::Pause { who: Who::Leader, span_us: unit * 2 + self.below("behead for", 0, unit * 2) }
+                Act::Pause {
+                    who: Who::Leader,
+                    span_us: unit * 2 + self.below("behead for", 0, unit * 2),
+                }
             } else {
                 Act::Kill { who: Who::Leader, back: self.back(1_000, unit) }
             };
@@ -48,8 +59,14 @@ impl Dice {
         }
         if self.one_in("cut until the end", 0, 12) {
             // Long enough for a kernel to send again only after a long pause when it is over.
-            let (at_us, shape) = (chaos_us / 8 + self.below("cut long at", 0, chaos_us / 4), self.shape(4_000, size, false));
-            faults.push(Timed::at(at_us, Act::Cut { shape, over: Over::All, span_us: chaos_us, breaks: false }));
+            let (at_us, shape) = (
+                chaos_us / 8 + self.below("cut long at", 0, chaos_us / 4),
+                self.shape(4_000, size, false),
+            );
+            faults.push(Timed::at(
+                at_us,
+                Act::Cut { shape, over: Over::All, span_us: chaos_us, breaks: false },
+            ));
         }
         if size > 1 && self.one_in("hearing changes", 0, 10) {
             faults.extend(self.changing_hearing(size, unit, chaos_us));
@@ -61,29 +78,42 @@ impl Dice {
         faults
     }
 
-    /// Who hears whom, and who can dial whom, is now this and now that, for longer than anybody waits.
+    /// Who hears whom, and who can dial whom, is now this and now that, for longer than anybody
+    /// waits.
     fn changing_hearing(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let each = |n: u64| {
-            let over = self.pick("hearing of", n, &[Over::Datagrams, Over::Broadcasts, Over::Unicasts, Over::Dials]);
+            let over = self.pick(
+                "hearing of",
+                n,
+                &[Over::Datagrams, Over::Broadcasts, Over::Unicasts, Over::Dials],
+            );
             let span_us = unit * 2 + self.below("hearing for", n, unit * 8);
-            let act = Act::Cut { shape: self.one_way(n, size, false), over, span_us, breaks: false };
+            let act =
+                Act::Cut { shape: self.one_way(n, size, false), over, span_us, breaks: false };
             Timed::at(unit + self.below("hearing at", n, chaos_us - unit), act)
         };
         (7_000..7_002 + self.below("hearing changes so often", 0, 5)).map(each).collect()
     }
 
-    /// The group falls apart, and at the moment at which it could become one again it falls apart along another line; a peer
-    /// may be killed at each of these moments and come back at once, on another side than before.
+    /// The group falls apart, and at the moment at which it could become one again it falls apart
+    /// along another line; a peer may be killed at each of these moments and come back at once, on
+    /// another side than before.
     fn splits(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let mut at_us = chaos_us / 5 + self.below("split at", 0, chaos_us / 4);
         let mut faults = vec![];
         for n in 3_000..3_002 + self.below("splits", 0, 3) {
-            let side = (0..size).filter(|&host| self.one_in("split side", n << 8 | host as u64, 2)).collect();
+            let side = (0..size)
+                .filter(|&host| self.one_in("split side", n << 8 | host as u64, 2))
+                .collect();
             let span_us = unit * 2 + self.below("split for", n, unit * 4);
-            let act = Act::Cut { shape: Shape::Split(side), over: Over::All, span_us, breaks: false };
+            let act =
+                Act::Cut { shape: Shape::Split(side), over: Over::All, span_us, breaks: false };
             faults.push(Timed::at(at_us, act));
             if self.one_in("killed at a split", n, 2) {
-                let back = Some(Back::after(2_000 + self.below("back on a side", n, unit), Identity::Same));
+                let back = Some(Back::after(
+                    2_000 + self.below("back on a side", n, unit),
+                    Identity::Same,
+                ));
                 let act = Act::Kill { who: Who::Peer(self.host("split from", n, size)), back };
                 faults.push(Timed::at(at_us, act));
             }
@@ -92,7 +122,8 @@ impl Dice {
         faults
     }
 
-    /// The same thing happens to everybody within moments: a power cut, a roll-out, a machine that is suspended.
+    /// The same thing happens to everybody within moments: a power cut, a roll-out, a machine that
+    /// is suspended.
     fn all_together(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let at_us = chaos_us / 3 + self.below("together at", 0, chaos_us / 2);
         let within = self.pick("together within", 0, &[1, 1, 20_000, unit / 2]);
@@ -106,7 +137,10 @@ impl Dice {
                 let act = match kind {
                     KILL => Act::Kill { who, back },
                     OUTAGE => Act::Outage { who, back },
-                    PAUSE => Act::Pause { who, span_us: span_us + self.below("together each", n, within) },
+                    PAUSE => Act::Pause {
+                        who,
+                        span_us: span_us + self.below("together each", n, within),
+                    },
                     _ => Act::Leave { who, back },
                 };
                 Timed::at(at_us + self.below("together later", n, within), act)
@@ -117,15 +151,21 @@ impl Dice {
     /// Some are cut off one by one, and come back in another order.
     fn swizzle(&self, size: usize, unit: u64, chaos_us: u64) -> Vec<Timed> {
         let from = chaos_us / 4 + self.below("swizzle at", 0, chaos_us / 3);
-        let (parting, mending) = (unit + self.below("parting", 0, unit * 2), unit + self.below("mending", 0, unit * 2));
+        let (parting, mending) =
+            (unit + self.below("parting", 0, unit * 2), unit + self.below("mending", 0, unit * 2));
         let those = (0..size).filter(|&peer| !self.one_in("not swizzled", peer as u64, 3));
         those
             .map(|peer| {
                 let n = peer as u64;
                 let at_us = from + self.below("parted", n, parting);
-                let span_us = (from + parting + self.below("mended", n, mending)).saturating_sub(at_us);
-                let act =
-                    Act::Cut { shape: Shape::Isolate(Who::Peer(peer)), over: Over::All, span_us, breaks: self.one_in("breaks", n, 4) };
+                let span_us =
+                    (from + parting + self.below("mended", n, mending)).saturating_sub(at_us);
+                let act = Act::Cut {
+                    shape: Shape::Isolate(Who::Peer(peer)),
+                    over: Over::All,
+                    span_us,
+                    breaks: self.one_in("breaks", n, 4),
+                };
                 Timed::at(at_us, act)
             })
             .collect()
@@ -149,12 +189,24 @@ impl Dice {
             RESET => Act::Reset { who, other },
             HALF_OPEN => Act::HalfOpen { who, other, span_us },
             STALL => Act::Stall { who, other, span_us },
-            FORGET => {
-                Act::Forget { who, other: self.one_in("forgets one", n, 2).then_some(other), one_way: self.one_in("forgets one way", n, 3) }
-            }
+            FORGET => Act::Forget {
+                who,
+                other: self.one_in("forgets one", n, 2).then_some(other),
+                one_way: self.one_in("forgets one way", n, 3),
+            },
             DRIP => Act::Drip { who, other, gap_us: 100 + self.below("gap", n, unit / 8), span_us },
-            CUT => Act::Cut { shape: self.shape(n, size, it), over: self.pick("over", n, &OVER), span_us, breaks },
-            ONE_WAY => Act::Cut { shape: self.one_way(n, size, it), over: self.pick("over", n, &OVER), span_us, breaks },
+            CUT => Act::Cut {
+                shape: self.shape(n, size, it),
+                over: self.pick("over", n, &OVER),
+                span_us,
+                breaks,
+            },
+            ONE_WAY => Act::Cut {
+                shape: self.one_way(n, size, it),
+                over: self.pick("over", n, &OVER),
+                span_us,
+                breaks,
+            },
             STORM => Act::Storm { weather: self.weather("storm", n, unit / 4), span_us },
             LOSE => Act::Lose {
                 kind: self.pick("of a kind", n, &VERBS).to_owned(),
@@ -181,7 +233,9 @@ impl Dice {
             6 if size > 2 => Shape::Star(self.who("star", n, size, it)),
             7 => Shape::Halves,
             8 if size > 2 => Shape::MinorityThird,
-            _ => Shape::Split((0..size).filter(|&host| self.one_in("side", n << 8 | host as u64, 2)).collect()),
+            _ => Shape::Split(
+                (0..size).filter(|&host| self.one_in("side", n << 8 | host as u64, 2)).collect(),
+            ),
         }
     }
 
@@ -194,7 +248,9 @@ impl Dice {
             4 => Shape::Mute(self.who("mute", n, size, it)),
             5 => {
                 let all = (0..size).flat_map(|from| (0..size).map(move |to| (from, to)));
-                let drawn = |&(from, to): &(usize, usize)| from != to && self.one_in("pair", n << 16 | (from << 8 | to) as u64, 3);
+                let drawn = |&(from, to): &(usize, usize)| {
+                    from != to && self.one_in("pair", n << 16 | (from << 8 | to) as u64, 3)
+                };
                 Shape::Pairs(all.filter(drawn).collect())
             }
             _ => Shape::Pairs(vec![(self.host("from", n, size), self.host("to", n, size))]),
@@ -210,13 +266,24 @@ impl Dice {
             _ => 2_000 + self.below("back late", n, unit * 4),
         };
         let identity = if self.one_in("fresh", n, 3) { Identity::Fresh } else { Identity::Same };
-        Some(Back { behind: identity == Identity::Fresh && self.one_in("behind", n, 4), ..Back::after(after_us, identity) })
+        Some(Back {
+            behind: identity == Identity::Fresh && self.one_in("behind", n, 4),
+            ..Back::after(after_us, identity)
+        })
     }
 }
 
 /// What a fault may wait for: what is over too soon to be met by chance.
-const MOMENTS: [Phase; 8] =
-    [Phase::Joining, Phase::Asking, Phase::Waiting, Phase::Waiting, Phase::Syncing, Phase::Syncing, Phase::Building, Phase::Building];
+const MOMENTS: [Phase; 8] = [
+    Phase::Joining,
+    Phase::Asking,
+    Phase::Waiting,
+    Phase::Waiting,
+    Phase::Syncing,
+    Phase::Syncing,
+    Phase::Building,
+    Phase::Building,
+];
 
 /// Mostly everything is cut.
 const OVER: [Over; 11] = [

@@ -1,4 +1,5 @@
-//! Drawing who hears whom: mostly everybody hears everybody; some seeds get a network that is not the same both ways.
+//! Drawing who hears whom: mostly everybody hears everybody; some seeds get a network that is not
+//! the same both ways.
 
 use super::dice::Dice;
 use crate::hearing::Hearing;
@@ -22,7 +23,12 @@ impl Dice {
             // Of each pair that is hit one side can dial.
             for (one, other) in pairs(size).filter(|(one, other)| one < other) {
                 let key = key(one, other);
-                if self.one_in("one-way dial", key, 3) && !hearing.no_dial.iter().any(|pair| [(one, other), (other, one)].contains(pair)) {
+                if self.one_in("one-way dial", key, 3)
+                    && !hearing
+                        .no_dial
+                        .iter()
+                        .any(|pair| [(one, other), (other, one)].contains(pair))
+                {
                     let first = self.one_in("dialled by the first", key, 2);
                     hearing.no_dial.push(if first { (one, other) } else { (other, one) });
                 }
@@ -69,7 +75,8 @@ impl Dice {
 
     /// Some hosts let no broadcast in, or no datagram at all.
     fn firewalls(&self, size: usize, hearing: &mut Hearing, unicast_passes: bool) {
-        let walled: Vec<usize> = (0..size).filter(|&host| self.one_in("walled", host as u64, 2)).collect();
+        let walled: Vec<usize> =
+            (0..size).filter(|&host| self.one_in("walled", host as u64, 2)).collect();
         hearing.no_broadcast = pairs(size).filter(|(_, to)| walled.contains(to)).collect();
         if !unicast_passes {
             hearing.no_unicast = hearing.no_broadcast.clone();
@@ -84,14 +91,18 @@ impl Dice {
         hearing.no_dial = hearing.no_broadcast.clone();
         let is_seed = |host: &usize| self.one_in("seed of the closed", *host as u64, 2);
         hearing.seeds = others().filter(is_seed).map(|host| (closed, host)).collect();
-        hearing.no_unicast = others().filter(|host| !is_seed(host)).map(|host| (host, closed)).collect();
+        hearing.no_unicast =
+            others().filter(|host| !is_seed(host)).map(|host| (host, closed)).collect();
     }
 
     /// Any pair may hear neither way, one way or both ways.
     fn at_random(&self, size: usize, hearing: &mut Hearing) {
         let share = self.pick("deaf share", 0, &[2, 3, 5]);
-        let lost = |purpose: &str, share: u64| pairs(size).filter(|&(one, two)| self.one_in(purpose, key(one, two), share)).collect();
-        hearing.no_broadcast = if share == 2 { pairs(size).collect() } else { lost("does not hear", 2) };
+        let lost = |purpose: &str, share: u64| {
+            pairs(size).filter(|&(one, two)| self.one_in(purpose, key(one, two), share)).collect()
+        };
+        hearing.no_broadcast =
+            if share == 2 { pairs(size).collect() } else { lost("does not hear", 2) };
         hearing.seeds = lost("has as a seed", share * 2);
         if self.one_in("unicast is lost, too", 0, 2) {
             hearing.no_unicast = lost("does not hear unicast", share * 2);
@@ -100,7 +111,9 @@ impl Dice {
 }
 
 fn pairs(size: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..size).flat_map(move |one| (0..size).map(move |two| (one, two))).filter(|(one, two)| one != two)
+    (0..size)
+        .flat_map(move |one| (0..size).map(move |two| (one, two)))
+        .filter(|(one, two)| one != two)
 }
 
 fn key(one: usize, two: usize) -> u64 {
@@ -113,7 +126,9 @@ mod tests {
 
     #[test]
     fn a_group_is_owed_on_every_network_that_is_drawn() {
-        let drawn = (0..2_000).map(|seed| (seed, Dice { seed }.hearing(2 + usize::try_from(seed % 7).expect("small"))));
+        let drawn = (0..2_000).map(|seed| {
+            (seed, Dice { seed }.hearing(2 + usize::try_from(seed % 7).expect("small")))
+        });
         let mut lopsided = 0;
         for (seed, hearing) in drawn {
             let hosts: Vec<usize> = (0..2 + usize::try_from(seed % 7).expect("small")).collect();

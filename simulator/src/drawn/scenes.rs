@@ -1,5 +1,5 @@
-//! Whole scenes: what takes a certain group, a certain start and certain faults together, so that drawing each by itself would
-//! hardly ever bring it about.
+//! Whole scenes: what takes a certain group, a certain start and certain faults together, so that
+//! drawing each by itself would hardly ever bring it about.
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
@@ -40,15 +40,29 @@ impl Dice {
             // Those who go hear that they may, and what they say to that comes too late.
             found_by_all(plan);
             let leavers = (0..many).map(|n| (first + n) % size);
-            let pairs = leavers.flat_map(|from| (0..size).filter(move |to| *to != from).map(move |to| (from, to))).collect();
-            let act = Act::Cut { shape: Shape::Pairs(pairs), over: Over::Streams, span_us: unit * 2, breaks: false };
-            let past = u32::try_from(many).expect("a few") - self.pick("exodus past", 0, &[1, 1, 2]);
+            let pairs = leavers
+                .flat_map(|from| (0..size).filter(move |to| *to != from).map(move |to| (from, to)))
+                .collect();
+            let act = Act::Cut {
+                shape: Shape::Pairs(pairs),
+                over: Over::Streams,
+                span_us: unit * 2,
+                breaks: false,
+            };
+            let past =
+                u32::try_from(many).expect("a few") - self.pick("exodus past", 0, &[1, 1, 2]);
             let later_us = self.below("exodus cut later", 0, 20_000);
-            plan.faults.push(Timed { says: Some("LEAVE".to_owned()), past, later_us, ..Timed::at(at_us, act) });
+            plan.faults.push(Timed {
+                says: Some("LEAVE".to_owned()),
+                past,
+                later_us,
+                ..Timed::at(at_us, act)
+            });
         }
         for n in 0..many {
             let key = n as u64;
-            let back = self.back(7_000 + key, unit).filter(|_| self.one_in("comes back from it", key, 2));
+            let back =
+                self.back(7_000 + key, unit).filter(|_| self.one_in("comes back from it", key, 2));
             let act = Act::Leave { who: Who::Peer((first + n) % size), back };
             plan.faults.push(Timed::at(at_us + self.below("leaves later", key, 20_000), act));
         }
@@ -62,11 +76,14 @@ impl Dice {
             plan.knobs.bootstrap.pop();
         }
         plan.knobs.members_max = most as u64;
-        plan.outside = vec![Outside { peer: self.host("one too many", 0, plan.peers.len()), fate: Fate::Dead }];
+        plan.outside = vec![Outside {
+            peer: self.host("one too many", 0, plan.peers.len()),
+            fate: Fate::Dead,
+        }];
     }
 
-    /// Newcomers ask all together, and are gone at the word that lets them in, or right before: none of them ever says that it
-    /// has what was sent to it.
+    /// Newcomers ask all together, and are gone at the word that lets them in, or right before:
+    /// none of them ever says that it has what was sent to it.
     fn crowd(&self, plan: &mut Plan, unit: u64) {
         let size = plan.peers.len();
         let old = 1 + self.host("how many old", 0, size - 2);
@@ -78,7 +95,11 @@ impl Dice {
         }
         plan.peers[..old].iter_mut().for_each(|peer| peer.at_us /= 4);
         // They have to find a group of its founders, and not of each other.
-        let (verb, past) = self.pick("crowd goes at", 0, &[("ADDED TO NETWORK", 0), ("ADDED TO NETWORK", 0), ("NEW_PEER_REQUEST", 2)]);
+        let (verb, past) = self.pick(
+            "crowd goes at",
+            0,
+            &[("ADDED TO NETWORK", 0), ("ADDED TO NETWORK", 0), ("NEW_PEER_REQUEST", 2)],
+        );
         let at_once = self.one_in("crowd goes at once", 0, 2);
         for (n, peer) in plan.peers.iter_mut().enumerate().skip(old) {
             peer.at_us = from_us + self.below("crowd later", n as u64, 15_000);
@@ -91,16 +112,22 @@ impl Dice {
                 1 => Act::Pause { who, span_us: plan.chaos_us },
                 _ => Act::Outage { who, back: None },
             };
-            let later_us = if at_once { 0 } else { self.below("crowd goes later", n as u64, unit / 50) };
-            plan.faults.push(Timed { says: Some(verb.to_owned()), past, later_us, ..Timed::at(from_us, act) });
+            let later_us =
+                if at_once { 0 } else { self.below("crowd goes later", n as u64, unit / 50) };
+            plan.faults.push(Timed {
+                says: Some(verb.to_owned()),
+                past,
+                later_us,
+                ..Timed::at(from_us, act)
+            });
         }
         if !self.one_in("crowd comes back", 0, 3) {
             plan.outside = (old..size).map(|peer| Outside { peer, fate: Fate::Dead }).collect();
         }
     }
 
-    /// Two are away, one longer than the other; all that the longer one has missed is soon with the other one only, which has come
-    /// back, and leads when that one comes.
+    /// Two are away, one longer than the other; all that the longer one has missed is soon with the
+    /// other one only, which has come back, and leads when that one comes.
     fn returns(&self, plan: &mut Plan, unit: u64) {
         let size = plan.peers.len();
         let (first, second) = (self.host("away longer", 0, size), self.host("away", 0, size - 1));
@@ -112,22 +139,33 @@ impl Dice {
         let last_us = dead_us + unit + self.below("last back at", 0, unit * 3);
         let away = |peer: usize, from_us: u64, to_us: u64| {
             let shape = Shape::Isolate(Who::Peer(peer));
-            Timed::at(from_us, Act::Cut { shape, over: Over::All, span_us: to_us - from_us, breaks: false })
+            Timed::at(
+                from_us,
+                Act::Cut { shape, over: Over::All, span_us: to_us - from_us, breaks: false },
+            )
         };
-        plan.faults.extend([away(first, away_us, last_us), away(second, away_us + self.below("away later", 0, unit), back_us)]);
+        plan.faults.extend([
+            away(first, away_us, last_us),
+            away(second, away_us + self.below("away later", 0, unit), back_us),
+        ]);
         for peer in (0..size).filter(|peer| ![first, second].contains(peer)) {
-            let back = self.back(6_000 + peer as u64, unit).filter(|_| self.one_in("dead come back", peer as u64, 2));
-            plan.faults
-                .push(Timed::at(dead_us + self.below("dead later", peer as u64, unit / 2), Act::Kill { who: Who::Peer(peer), back }));
+            let back = self
+                .back(6_000 + peer as u64, unit)
+                .filter(|_| self.one_in("dead come back", peer as u64, 2));
+            plan.faults.push(Timed::at(
+                dead_us + self.below("dead later", peer as u64, unit / 2),
+                Act::Kill { who: Who::Peer(peer), back },
+            ));
         }
         for n in 0..8 {
             let at_us = away_us + (last_us - away_us) / 8 * n;
-            plan.faults.push(Timed::at(at_us, Act::Publish { who: Who::Leader, readings: 3, bytes: 50 }));
+            plan.faults
+                .push(Timed::at(at_us, Act::Publish { who: Who::Leader, readings: 3, bytes: 50 }));
         }
     }
 
-    /// As many die at once as may, the leader among them, so that what is left is exactly a quorum; and then one more
-    /// dies for each that has come back.
+    /// As many die at once as may, the leader among them, so that what is left is exactly a quorum;
+    /// and then one more dies for each that has come back.
     fn deaths(&self, plan: &mut Plan, unit: u64) {
         let size = plan.peers.len();
         let many = (size - 1) / 2;
@@ -136,21 +174,35 @@ impl Dice {
         let waits = self.pick(
             "deaths wait for",
             0,
-            &[None, Some("COORDINATOR"), Some("ADDED TO NETWORK"), Some("SEQ_SYNC_REQUEST"), Some("SEQ_SYNC_FINAL")],
+            &[
+                None,
+                Some("COORDINATOR"),
+                Some("ADDED TO NETWORK"),
+                Some("SEQ_SYNC_REQUEST"),
+                Some("SEQ_SYNC_FINAL"),
+            ],
         );
         for n in 0..many {
             let key = n as u64;
-            let who = if n == 0 && self.one_in("leader dies", 0, 2) { Who::Leader } else { Who::Peer((first + n) % size) };
+            let who = if n == 0 && self.one_in("leader dies", 0, 2) {
+                Who::Leader
+            } else {
+                Who::Peer((first + n) % size)
+            };
             let back = self.back(5_000 + key, unit);
-            let act = if self.one_in("dies by outage", key, 2) { Act::Outage { who, back } } else { Act::Kill { who, back } };
+            let act = if self.one_in("dies by outage", key, 2) {
+                Act::Outage { who, back }
+            } else {
+                Act::Kill { who, back }
+            };
             let death = Timed::at(at_us + self.below("dies later", key, 3_000), act);
             plan.faults.push(Timed { says: waits.map(str::to_owned), ..death });
         }
     }
 
-    /// One peer hears the last words of its leader, which no other peer hears, and sleeps. Another peer
-    /// promises the next leader its epoch, and never gets the cut. When the next leader is gone, the
-    /// second peer chooses between a longer log and a later one.
+    /// One peer hears the last words of its leader, which no other peer hears, and sleeps. Another
+    /// peer promises the next leader its epoch, and never gets the cut. When the next leader is
+    /// gone, the second peer chooses between a longer log and a later one.
     fn lonely_tail(&self, plan: &mut Plan, unit: u64) {
         grow_to(plan, 5);
         let size = plan.peers.len();
@@ -158,7 +210,10 @@ impl Dice {
         let [first, next, chooser, hearer] = [0, 1, 2, 3].map(|n| (from + n) % size);
         for (n, peer) in plan.peers.iter_mut().enumerate() {
             peer.at_us = peer.at_us.min(plan.chaos_us / 8);
-            peer.priority = [first, next, chooser].iter().position(|ranked| *ranked == n).map_or(0, |place| [3, 2, 1][place]);
+            peer.priority = [first, next, chooser]
+                .iter()
+                .position(|ranked| *ranked == n)
+                .map_or(0, |place| [3, 2, 1][place]);
         }
         if self.one_in("lonely tail of a quorum", 0, 4) {
             found_by_all(plan);
@@ -173,7 +228,9 @@ impl Dice {
             times: 1_000,
             span_us: unit * 2,
         };
-        plan.faults.extend((0..size).filter(is_deaf).map(|to| Timed::at(at_us, lose("ORDERED", first, to))));
+        plan.faults.extend(
+            (0..size).filter(is_deaf).map(|to| Timed::at(at_us, lose("ORDERED", first, to))),
+        );
         let readings = 3 + self.below("last words", 0, 20);
         let sleep_us = unit * 4 / 5 + self.below("sleeps over the next", 0, unit * 3 / 4);
         plan.faults.extend([
@@ -189,8 +246,9 @@ impl Dice {
         ]);
     }
 
-    /// A new leader's cut is held up, and comes again on another connection; its reader goes on with it until that leader has no
-    /// quorum any more and says so, and then the held-up one comes.
+    /// A new leader's cut is held up, and comes again on another connection; its reader goes on
+    /// with it until that leader has no quorum any more and says so, and then the held-up one
+    /// comes.
     fn held_up_cut(&self, plan: &mut Plan, unit: u64) {
         grow_to(plan, 6);
         found_by_all(plan);
@@ -201,15 +259,22 @@ impl Dice {
         let at_us = plan.chaos_us / 3 + self.below("cut at", 0, plan.chaos_us / 4);
         let with_us = unit / 4 + self.below("goes on with the cut for", 0, unit / 8);
         let held_us = with_us + unit + self.below("cut is held up for", 0, unit / 2);
-        let on_cut = |later_us: u64, act: Act| Timed { says: Some("SEQ_SYNC_FINAL".to_owned()), later_us, ..Timed::at(at_us, act) };
+        let on_cut = |later_us: u64, act: Act| Timed {
+            says: Some("SEQ_SYNC_FINAL".to_owned()),
+            later_us,
+            ..Timed::at(at_us, act)
+        };
         plan.faults.extend([
             Timed::at(at_us, Act::Kill { who: Who::Leader, back: None }),
             on_cut(0, Act::Stall { who: Who::It, other: Who::Peer(*reader), span_us: held_us }),
         ]);
-        plan.faults.extend(others.iter().map(|peer| on_cut(with_us, Act::Pause { who: Who::Peer(*peer), span_us: unit * 5 / 2 })));
+        plan.faults.extend(others.iter().map(|peer| {
+            on_cut(with_us, Act::Pause { who: Who::Peer(*peer), span_us: unit * 5 / 2 })
+        }));
     }
 
-    /// What somebody has acknowledged comes when it is dead, and when its next life is in the group and has acknowledged nothing.
+    /// What somebody has acknowledged comes when it is dead, and when its next life is in the group
+    /// and has acknowledged nothing.
     fn ghostly_word(&self, plan: &mut Plan, unit: u64) {
         plan.peers.iter_mut().for_each(|peer| peer.at_us = peer.at_us.min(plan.chaos_us / 8));
         let ghost = Who::Peer(self.host("ghostly word of", 0, plan.peers.len()));
@@ -221,11 +286,15 @@ impl Dice {
             Timed::at(at_us, Act::Stall { who: ghost, other: Who::Leader, span_us }),
             Timed::at(at_us + 1_000, Act::Publish { who: Who::Leader, readings: 3, bytes: 50 }),
             Timed::at(dead_us, Act::Kill { who: ghost, back }),
-            Timed { says: Some("ADDED TO NETWORK".to_owned()), ..Timed::at(dead_us, Act::Pause { who: ghost, span_us: unit }) },
+            Timed {
+                says: Some("ADDED TO NETWORK".to_owned()),
+                ..Timed::at(dead_us, Act::Pause { who: ghost, span_us: unit })
+            },
         ]);
     }
 
-    /// The founders have taken up the cut of the first leader, and it is out of reach before it tells them its view.
+    /// The founders have taken up the cut of the first leader, and it is out of reach before it
+    /// tells them its view.
     fn cut_without_a_view(&self, plan: &mut Plan, unit: u64) {
         if !self.one_in("cut without a view in any mode", 0, 4) {
             found_by_all(plan);
@@ -258,5 +327,6 @@ fn found_by_all(plan: &mut Plan) {
 fn found_by(plan: &mut Plan, many: usize) {
     plan.knobs.mode = Mode::Primary;
     let founders = plan.peers[..many].iter();
-    plan.knobs.bootstrap = founders.map(|peer| PeerId::new(&peer.name).expect("a drawn name is one")).collect();
+    plan.knobs.bootstrap =
+        founders.map(|peer| PeerId::new(&peer.name).expect("a drawn name is one")).collect();
 }

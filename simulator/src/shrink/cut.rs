@@ -27,7 +27,10 @@ pub(super) fn without(plan: &Plan, gone: usize) -> Plan {
         }
         renumber(&mut outside.peer, moved)
     });
-    plan.faults.retain_mut(|fault| named(&mut fault.act).into_iter().all(|who| renumber_who(who, moved)) && reshape(&mut fault.act, moved));
+    plan.faults.retain_mut(|fault| {
+        named(&mut fault.act).into_iter().all(|who| renumber_who(who, moved))
+            && reshape(&mut fault.act, moved)
+    });
     plan
 }
 
@@ -51,12 +54,18 @@ fn named(act: &mut Act) -> Vec<&mut Who> {
         | Act::Disk { who, .. }
         | Act::Descriptors { who, .. }
         | Act::Slow { who, .. } => vec![who],
-        Act::Reset { who, other } | Act::Stall { who, other, .. } | Act::Drip { who, other, .. } | Act::HalfOpen { who, other, .. } => {
+        Act::Reset { who, other }
+        | Act::Stall { who, other, .. }
+        | Act::Drip { who, other, .. }
+        | Act::HalfOpen { who, other, .. } => {
             vec![who, other]
         }
         Act::Forget { who, other, .. } => std::iter::once(who).chain(other).collect(),
         Act::Lose { from, to, .. } => from.iter_mut().chain(to).collect(),
-        Act::Cut { shape: Shape::Isolate(who) | Shape::Deaf(who) | Shape::Mute(who) | Shape::Star(who), .. } => vec![who],
+        Act::Cut {
+            shape: Shape::Isolate(who) | Shape::Deaf(who) | Shape::Mute(who) | Shape::Star(who),
+            ..
+        } => vec![who],
         Act::Cut { .. } | Act::Storm { .. } => vec![],
     }
 }
@@ -100,7 +109,9 @@ pub(super) fn span(act: &mut Act) -> Option<&mut u64> {
         | Act::Cut { span_us, .. }
         | Act::Storm { span_us, .. } => Some(span_us),
         Act::Clock { jump_us, .. } => Some(jump_us),
-        Act::Kill { back, .. } | Act::Outage { back, .. } | Act::Leave { back, .. } => back.as_mut().map(|back| &mut back.after_us),
+        Act::Kill { back, .. } | Act::Outage { back, .. } | Act::Leave { back, .. } => {
+            back.as_mut().map(|back| &mut back.after_us)
+        }
         Act::Publish { .. } | Act::Reset { .. } | Act::Forget { .. } => None,
     }
 }
@@ -141,7 +152,8 @@ mod tests {
                 {
                     continue;
                 }
-                Director::new(&less, Unwatched).unwrap_or_else(|error| panic!("seed {seed} without {gone}: {error}"));
+                Director::new(&less, Unwatched)
+                    .unwrap_or_else(|error| panic!("seed {seed} without {gone}: {error}"));
                 let strangers = less
                     .faults
                     .iter()

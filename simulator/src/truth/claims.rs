@@ -1,4 +1,5 @@
-//! How an epoch begins: at the best log of those who promised, and with nobody in it whom its founder has not counted.
+//! How an epoch begins: at the best log of those who promised, and with nobody in it whom its
+//! founder has not counted.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,11 @@ impl Truth {
     /// A node claims an epoch.
     pub(super) fn note_claim(&mut self, now: Time, node: &Node, claimed: &Epoch) {
         let stable = node.stable();
-        let row = node.covers().rev().find(|(_, first, _)| *first <= stable).filter(|_| stable > Seq::ZERO);
+        let row = node
+            .covers()
+            .rev()
+            .find(|(_, first, _)| *first <= stable)
+            .filter(|_| stable > Seq::ZERO);
         let stable = row.map(|(epoch, ..)| (epoch.clone(), stable));
         let claim = self.claims.by_epoch.entry(claimed.clone()).or_default();
         claim.stable = stable;
@@ -121,42 +126,69 @@ impl Truth {
 
     /// What its founder knew to be stable stands in it still.
     fn judge_kept(&mut self, now: Time, node: &Node, epoch: &Epoch) {
-        let Some((of, stable)) = self.claims.by_epoch.get(epoch).and_then(|claim| claim.stable.clone()) else { return };
-        let keeps = node.covers().any(|(covering, first, last)| *covering == of && first <= stable && stable <= last);
+        let Some((of, stable)) =
+            self.claims.by_epoch.get(epoch).and_then(|claim| claim.stable.clone())
+        else {
+            return;
+        };
+        let keeps = node
+            .covers()
+            .any(|(covering, first, last)| *covering == of && first <= stable && stable <= last);
         self.notes.judge(Law::BestLog, now, keeps, || {
-            format!("epoch {epoch} begins without #{stable} of epoch {of}, which its founder knew to be stable")
+            format!(
+                "epoch {epoch} begins without #{stable} of epoch {of}, which its founder knew \
+                     to be stable"
+            )
         });
     }
 
-    /// Those on its list have promised it, and in mode `primary` they are a quorum of the view that it goes on from.
+    /// Those on its list have promised it, and in mode `primary` they are a quorum of the view that
+    /// it goes on from.
     fn judge_list(&mut self, now: Time, node: &Node, epoch: &Epoch) {
         let me = &node.contact().member;
         let Some(claim) = self.claims.by_epoch.get(epoch) else { return };
         let Some(list) = &claim.list else { return };
-        let has_promised = |member: &Member| claim.promises.iter().any(|promise| promise.by == *member);
-        let uncounted = list.iter().find(|member| *member != me && !has_promised(member) && !self.holders.is_stranger(member));
+        let has_promised =
+            |member: &Member| claim.promises.iter().any(|promise| promise.by == *member);
+        let uncounted = list.iter().find(|member| {
+            *member != me && !has_promised(member) && !self.holders.is_stranger(member)
+        });
         let views = node.last_views();
-        let before = views.iter().map(|(_, view)| view).find(|view| view.epoch != *epoch).filter(|_| self.knobs.mode == Mode::Primary);
+        let before = views
+            .iter()
+            .map(|(_, view)| view)
+            .find(|view| view.epoch != *epoch)
+            .filter(|_| self.knobs.mode == Mode::Primary);
         let is_enough = before.is_none_or(|view| is_quorum(view, |member| list.contains(member)));
         self.notes.judge(Law::BestLog, now, uncounted.is_none() && is_enough, || match uncounted {
             Some(member) => format!("epoch {epoch} counts on {member}, which has not promised it"),
-            None => format!("epoch {epoch} begins with {list:?}, who are no quorum of the view before"),
+            None => {
+                format!("epoch {epoch} begins with {list:?}, who are no quorum of the view before")
+            }
         });
     }
 
     fn judge_follower(&mut self, now: Time, node: &Node, epoch: &Epoch) {
         let me = &node.contact().member;
-        let Some(list) = self.claims.by_epoch.get(epoch).and_then(|claim| claim.list.as_ref()) else { return };
-        let was_let_in = || node.last_views().iter().any(|(_, view)| view.epoch == *epoch && view.names(me));
+        let Some(list) = self.claims.by_epoch.get(epoch).and_then(|claim| claim.list.as_ref())
+        else {
+            return;
+        };
+        let was_let_in =
+            || node.last_views().iter().any(|(_, view)| view.epoch == *epoch && view.names(me));
         let holds = list.contains(me) || was_let_in();
         self.notes.judge(Law::BestLog, now, holds, || {
-            format!("{me} goes on in epoch {epoch}, whose founder has neither counted it nor let it in")
+            format!(
+                "{me} goes on in epoch {epoch}, whose founder has neither counted it nor let it in"
+            )
         });
     }
 }
 
-/// The last epoch of a node's log in which something stands, but for one that has just begun, and where that ends.
+/// The last epoch of a node's log in which something stands, but for one that has just begun, and
+/// where that ends.
 fn ends(node: &Node, but_for: Option<&Epoch>) -> (Epoch, Seq) {
-    let rows = node.covers().rev().filter(|(epoch, first, last)| first <= last && Some(*epoch) != but_for);
+    let rows =
+        node.covers().rev().filter(|(epoch, first, last)| first <= last && Some(*epoch) != but_for);
     rows.map(|(epoch, _, last)| (epoch.clone(), last)).next().unwrap_or((Epoch::none(), Seq::ZERO))
 }

@@ -20,7 +20,8 @@ pub(super) struct Confirmed {
     known_stable: Oseq,
 }
 
-/// Readings of which something is told: their numbers, and where the first one is said to stand, if anything is said of that.
+/// Readings of which something is told: their numbers, and where the first one is said to stand, if
+/// anything is said of that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told<'a> {
     pub(super) first: Oseq,
@@ -30,22 +31,45 @@ pub(super) struct Told<'a> {
 
 impl Truth {
     /// A publisher is told what became of some of its readings: they stand where it is told.
-    pub(super) fn judge_place(&mut self, now: Time, number: usize, node: &Node, told: Told<'_>, outcome: Outcome) {
+    pub(super) fn judge_place(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        told: Told<'_>,
+        outcome: Outcome,
+    ) {
         let Told { first, last, .. } = told;
         match outcome {
             Outcome::Ordered => self.sinks[number].confirmed.ordered.add(first, last),
             Outcome::Stable => self.sinks[number].confirmed.stable.add(first, last),
         }
-        self.judge_stands(now, number, node, told, if outcome == Outcome::Ordered { "ordered" } else { "stable" });
+        self.judge_stands(
+            now,
+            number,
+            node,
+            told,
+            if outcome == Outcome::Ordered { "ordered" } else { "stable" },
+        );
     }
 
-    pub(super) fn judge_stands(&mut self, now: Time, number: usize, node: &Node, told: Told<'_>, what: &str) {
+    pub(super) fn judge_stands(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        told: Told<'_>,
+        what: &str,
+    ) {
         let Told { first, last, place } = told;
         let me = &node.contact().member;
-        let Some((epoch, seq)) = place else { return self.judge_unplaced(now, number, node, (first, last), what) };
+        let Some((epoch, seq)) = place else {
+            return self.judge_unplaced(now, number, node, (first, last), what);
+        };
         let end = seq.plus(last.above(first));
         // In the same call the log may have become another one, and its older part may be gone.
-        let is_there = node.covers().any(|(covering, from, to)| covering == epoch && from <= seq && end <= to);
+        let is_there =
+            node.covers().any(|(covering, from, to)| covering == epoch && from <= seq && end <= to);
         if !is_there || seq <= node.base() {
             return;
         }
@@ -59,41 +83,76 @@ impl Truth {
         });
         self.notes.judge(Law::PlaceTold, now, wrong.is_none(), || {
             let at = wrong.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
-            format!("{me} is told that its readings {first} to {last} are {what} from #{seq} on, and at #{at} stands something else")
+            format!(
+                "{me} is told that its readings {first} to {last} are {what} from #{seq} on, \
+                     and at #{at} stands something else"
+            )
         });
     }
 
-    /// A publisher is told of readings that only a snapshot stands for: they are in that part of its log, and were not lost.
-    fn judge_unplaced(&mut self, now: Time, number: usize, node: &Node, (first, last): (Oseq, Oseq), what: &str) {
+    /// A publisher is told of readings that only a snapshot stands for: they are in that part of
+    /// its log, and were not lost.
+    fn judge_unplaced(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        (first, last): (Oseq, Oseq),
+        what: &str,
+    ) {
         let me = &node.contact().member;
-        let retained = node.between(node.base().next(), node.contiguous()).find_map(|(seq, entry)| match entry {
-            Entry::Readings { origin, first: from, readings, .. } if origin == *me => {
-                let to = from.plus(readings.len()).previous();
-                (from <= last && first <= to).then_some(seq)
-            }
-            _ => None,
-        });
-        let is_lost = (first.0..=last.0).map(Oseq).any(|oseq| self.sinks[number].confirmed.lost.has(oseq, oseq));
+        let retained = node.between(node.base().next(), node.contiguous()).find_map(
+            |(seq, entry)| match entry {
+                Entry::Readings { origin, first: from, readings, .. } if origin == *me => {
+                    let to = from.plus(readings.len()).previous();
+                    (from <= last && first <= to).then_some(seq)
+                }
+                _ => None,
+            },
+        );
+        let is_lost = (first.0..=last.0)
+            .map(Oseq)
+            .any(|oseq| self.sinks[number].confirmed.lost.has(oseq, oseq));
         let stands = last <= node.last_oseq(me) && !is_lost && retained.is_none();
         self.notes.judge(Law::PlaceTold, now, stands, || {
             let end = node.last_oseq(me);
-            let place = retained.map_or_else(String::new, |seq| format!(", and one of them stands at #{seq}"));
+            let place = retained.map_or_else(String::new, |seq| {
+                format!(
+                    ", and one of them stands \
+                at #{seq}"
+                )
+            });
             let lost = if is_lost { ", and it was told that one of them is lost" } else { "" };
-            format!("{me} is told that its readings {first} to {last} are {what}, and not where; its readings end at {end} in its log{place}{lost}")
+            format!(
+                "{me} is told that its readings {first} to {last} are {what}, and not where; \
+                     its readings end at {end} in its log{place}{lost}"
+            )
         });
     }
 
-    /// A publisher is told that readings are stable which only a snapshot stands for. They are judged
-    /// where another peer retains the last of them.
-    pub(super) fn judge_unplaced_stable(&mut self, now: Time, node: &Node, last: Oseq, others: &[&Node]) {
+    /// A publisher is told that readings are stable which only a snapshot stands for. They are
+    /// judged where another peer retains the last of them.
+    pub(super) fn judge_unplaced_stable(
+        &mut self,
+        now: Time,
+        node: &Node,
+        last: Oseq,
+        others: &[&Node],
+    ) {
         let me = &node.contact().member;
         for other in others {
-            let place = other.between(other.base().next(), other.contiguous()).find_map(|(seq, entry)| match entry {
-                Entry::Readings { origin, first, readings, .. } if origin == *me && first <= last => {
-                    (last.above(first) < readings.len()).then(|| seq.plus(last.above(first)))
-                }
-                _ => None,
-            });
+            let place =
+                other.between(other.base().next(), other.contiguous()).find_map(|(seq, entry)| {
+                    match entry {
+                        Entry::Readings { origin, first, readings, .. }
+                            if origin == *me && first <= last =>
+                        {
+                            (last.above(first) < readings.len())
+                                .then(|| seq.plus(last.above(first)))
+                        }
+                        _ => None,
+                    }
+                });
             let Some(seq) = place else { continue };
             let covering = |(_, first, end): &(&Epoch, Seq, Seq)| *first <= seq && seq <= *end;
             let Some((epoch, ..)) = other.covers().find(covering) else { continue };
@@ -114,7 +173,9 @@ impl Truth {
         let from = if is_replaced { node.base() } else { known.end };
         let ordered = &self.sinks[number].confirmed.ordered;
         let untold = node.between(from.next(), end).find(|(_, entry)| match entry {
-            Entry::Readings { origin, first, readings, .. } => origin == me && !ordered.has(*first, first.plus(readings.len()).previous()),
+            Entry::Readings { origin, first, readings, .. } => {
+                origin == me && !ordered.has(*first, first.plus(readings.len()).previous())
+            }
             Entry::Lost { .. } | Entry::View(_) | Entry::Change(_) => false,
         });
         self.notes.judge(Law::PlaceTold, now, untold.is_none(), || {
@@ -127,12 +188,20 @@ impl Truth {
     pub(super) fn judge_outbox(&mut self, now: Time, number: usize, node: &Node) {
         let me = &node.contact().member;
         let sinks = &mut self.sinks[number];
-        let Some((_, accepted)) = sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0) else { return };
+        let Some((_, accepted)) =
+            sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0)
+        else {
+            return;
+        };
         let stable = sinks.confirmed.known_stable.0.min(accepted);
         if stable > self.knobs.merge_retain_entries {
-            let (kept, most) = (node.keeps_own(), accepted - stable + self.knobs.merge_retain_entries);
+            let (kept, most) =
+                (node.keeps_own(), accepted - stable + self.knobs.merge_retain_entries);
             self.notes.judge(Law::KeepsNoMore, now, kept <= most, || {
-                format!("{me} keeps {kept} readings of its own; with those that are not stable it is to keep {most}")
+                format!(
+                    "{me} keeps {kept} readings of its own; with those that are not stable it \
+                         is to keep {most}"
+                )
             });
         }
         if node.stable() == node.contiguous() && (node.leads() || node.follows()) {
@@ -145,12 +214,19 @@ impl Truth {
     pub(super) fn judge_told(&mut self, now: Time, number: usize, node: &Node) {
         let me = &node.contact().member;
         let sinks = &self.sinks[number];
-        let Some((_, accepted)) = sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0) else { return };
+        let Some((_, accepted)) =
+            sinks.accepted_as().filter(|(as_whom, accepted)| *as_whom == me && *accepted > 0)
+        else {
+            return;
+        };
         let Confirmed { ordered, stable, lost, .. } = &sinks.confirmed;
         for (what, told) in [("ordered", ordered), ("stable", stable)] {
             let missing = told.first_missing_of(lost);
             self.notes.judge(Law::PlaceTold, now, missing.0 > accepted, || {
-                format!("{me} has {accepted} readings in the log at rest, and was never told that number {missing} is {what}")
+                format!(
+                    "{me} has {accepted} readings in the log at rest, and was never told that \
+                         number {missing} is {what}"
+                )
             });
         }
     }

@@ -1,8 +1,9 @@
 //! Who has ever held which part of which log.
 //!
-//! A position of an epoch has one entry, and one history below it; so whoever has held the last position of an epoch has held
-//! all below, and one number for each epoch is enough. What a snapshot stands for counts as held: whether the snapshot was of
-//! stable entries is a question of its own.
+//! A position of an epoch has one entry, and one history below it; so whoever has held the last
+//! position of an epoch has held all below, and one number for each epoch is enough. What a
+//! snapshot stands for counts as held: whether the snapshot was of stable entries is a question of
+//! its own.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,12 @@ struct Holder {
 impl Holders {
     /// A process that has held nothing yet; its number.
     pub(super) fn begin(&mut self, member: &Member) -> usize {
-        self.all.push(Holder { member: member.clone(), held: BTreeMap::new(), lives: true, end: (Epoch::none(), Seq::ZERO) });
+        self.all.push(Holder {
+            member: member.clone(),
+            held: BTreeMap::new(),
+            lives: true,
+            end: (Epoch::none(), Seq::ZERO),
+        });
         let number = self.all.len() - 1;
         self.by_member.insert(member.clone(), number);
         number
@@ -54,8 +60,8 @@ impl Holders {
         }
         let is_new = holder.end.0 != *epoch;
         holder.end = (epoch.clone(), last);
-        // Within an epoch only its own row moves, unless the log was replaced, and then the epoch is another one too or the
-        // end is lower.
+        // Within an epoch only its own row moves, unless the log was replaced, and then the epoch
+        // is another one too or the end is lower.
         holder.hold(epoch, last);
         if is_new {
             covers.for_each(|(epoch, _, last)| holder.hold(epoch, last));
@@ -77,14 +83,17 @@ impl Holders {
         self.by_member.get(member).is_some_and(|number| self.all[*number].lives)
     }
 
-    /// Whether no process has ever had that name: somebody makes it up, and only it knows what it holds.
+    /// Whether no process has ever had that name: somebody makes it up, and only it knows what it
+    /// holds.
     pub(super) fn is_stranger(&self, member: &Member) -> bool {
         self.by_member.keys().all(|known| known.id != member.id)
     }
 
     /// How much of that node's log another process has held: the last position.
     pub(super) fn reach(&self, member: &Member, of: &Node) -> Seq {
-        let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else { return Seq::ZERO };
+        let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else {
+            return Seq::ZERO;
+        };
         of.covers()
             .rev()
             .find_map(|(epoch, first, last)| {
@@ -94,9 +103,12 @@ impl Holders {
             .unwrap_or(Seq::ZERO)
     }
 
-    /// Whether a process has held a position of an epoch: by that epoch itself, or by one that stands above it in a node's log.
+    /// Whether a process has held a position of an epoch: by that epoch itself, or by one that
+    /// stands above it in a node's log.
     pub(super) fn has_held(&self, member: &Member, of: &Node, epoch: &Epoch, seq: Seq) -> bool {
-        let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else { return false };
+        let Some(holder) = self.by_member.get(member).map(|number| &self.all[*number]) else {
+            return false;
+        };
         holder.held.get(epoch).is_some_and(|held| *held >= seq) || self.reach(member, of) >= seq
     }
 
@@ -105,17 +117,20 @@ impl Holders {
         self.by_member.get(member).is_some_and(|number| self.all[*number].held.contains_key(epoch))
     }
 
-    /// Whether those who have held that position of a node's log are a quorum of a view: more than half of it, or half of it
-    /// with its leader.
+    /// Whether those who have held that position of a node's log are a quorum of a view: more than
+    /// half of it, or half of it with its leader.
     pub(super) fn is_quorum(&self, view: &View, of: &Node, seq: Seq) -> bool {
         is_quorum(view, |member| *member == of.contact().member || self.reach(member, of) >= seq)
     }
 }
 
-/// Whether those for whom `counts` is true are more than half of a view, or half of it with its leader.
+/// Whether those for whom `counts` is true are more than half of a view, or half of it with its
+/// leader.
 pub(super) fn is_quorum(view: &View, counts: impl Fn(&Member) -> bool) -> bool {
     let count = view.members.iter().filter(|contact| counts(&contact.member)).count();
-    2 * count > view.size() || 2 * count == view.size() && view.leader_contact().is_some_and(|leader| counts(&leader.member))
+    2 * count > view.size()
+        || 2 * count == view.size()
+            && view.leader_contact().is_some_and(|leader| counts(&leader.member))
 }
 
 impl Holder {

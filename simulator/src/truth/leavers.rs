@@ -1,4 +1,5 @@
-//! Leaving: nothing is left behind that nobody has, or it is told, and a group that is whole lets a member go.
+//! Leaving: nothing is left behind that nobody has, or it is told, and a group that is whole lets a
+//! member go.
 
 use protocol::id::{Member, Oseq, Seq};
 use protocol::message::Entry;
@@ -15,28 +16,47 @@ impl Truth {
         if let Some(leader) = leader.filter(|_| self.known[number].follows) {
             let names = leader.last_views().first().is_some_and(|(_, view)| view.names(me));
             self.notes.judge(Law::LeftClean, now, !names, || {
-                format!("{me} leaves, and {}, which it follows, has it in its newest view", leader.contact().member)
+                format!(
+                    "{me} leaves, and {}, which it follows, has it in its newest view",
+                    leader.contact().member
+                )
             });
         }
         let accepted = self.accepted(number, me);
         if node.joins() && self.known[number].was_member {
-            // What the group that it comes from has numbered, the next one has not; it would go in first, or without a confirmation.
+            // What the group that it comes from has numbered, the next one has not; it would go in
+            // first, or without a confirmation.
             self.notes.judge(Law::LeftClean, now, accepted == 0, || {
-                format!("{me} stops as having left with {accepted} accepted readings, between two groups")
+                format!(
+                    "{me} stops as having left with {accepted} accepted readings, between two \
+                         groups"
+                )
             });
         }
         let views = node.last_views();
         let is_left = |member: &Member| member != me && self.holders.is_there(member);
         // The last of its group takes the log with it.
-        let is_last = views.first().is_none_or(|(_, view)| !view.members.iter().any(|contact| is_left(&contact.member)));
+        let is_last = views
+            .first()
+            .is_none_or(|(_, view)| !view.members.iter().any(|contact| is_left(&contact.member)));
         let own = Some(node.last_oseq(me)).filter(|_| is_last);
-        // A peer that has handed it over and gone on to another group has it, too: only its origin could publish it there again.
-        let had = self.current.iter().flatten().filter(|other| **other != number).map(|other| self.sinks[*other].highest(me));
+        // A peer that has handed it over and gone on to another group has it, too: only its origin
+        // could publish it there again.
+        let had = self
+            .current
+            .iter()
+            .flatten()
+            .filter(|other| **other != number)
+            .map(|other| self.sinks[*other].highest(me));
         // What was stable may be gone since with all others that held it.
-        let unstable = node.between(node.stable().next(), node.contiguous()).find_map(|(_, entry)| match entry {
-            Entry::Readings { origin, first, .. } if origin == *me => Some(first),
-            Entry::Readings { .. } | Entry::Lost { .. } | Entry::View(_) | Entry::Change(_) => None,
-        });
+        let unstable = node.between(node.stable().next(), node.contiguous()).find_map(
+            |(_, entry)| match entry {
+                Entry::Readings { origin, first, .. } if origin == *me => Some(first),
+                Entry::Readings { .. } | Entry::Lost { .. } | Entry::View(_) | Entry::Change(_) => {
+                    None
+                }
+            },
+        );
         let stable = unstable.map_or(node.last_oseq(me), Oseq::previous);
         let held = others.iter().map(|other| other.last_oseq(me)).chain(own).chain(had);
         let stands = held.chain([stable]).max().unwrap_or(Oseq::ZERO);
@@ -44,7 +64,10 @@ impl Truth {
         if accepted > 0 {
             let told = told_of.is_some_and(|from| from <= stands.next());
             self.notes.judge(Law::LeftClean, now, stands.0 >= accepted || told, || {
-                format!("{me} leaves with {accepted} accepted readings, and nobody who lives has more than {stands} of them in its log")
+                format!(
+                    "{me} leaves with {accepted} accepted readings, and nobody who lives has \
+                         more than {stands} of them in its log"
+                )
             });
         }
         if self.is_farewell {
@@ -52,33 +75,53 @@ impl Truth {
             let (end, is_all) = (node.contiguous(), stands.0 >= accepted && told_of.is_none());
             self.notes.judge(Law::LetGo, now, is_all && handed_over == end, || {
                 format!(
-                    "{me} leaves a whole group with {stands} of {accepted} readings in its log, and hands over #{handed_over} of #{end}"
+                    "{me} leaves a whole group with {stands} of {accepted} readings in its log, \
+                     and hands over #{handed_over} of #{end}"
                 )
             });
         }
     }
 
-    /// A peer that leaves without knowing what became of the rest of its readings says which these are.
+    /// A peer that leaves without knowing what became of the rest of its readings says which these
+    /// are.
     pub(super) fn judge_unconfirmed(&mut self, now: Time, number: usize, node: &Node) {
         let me = &node.contact().member;
         let (accepted, stands) = (self.accepted(number, me), node.last_oseq(me));
         let told_of = self.sinks[number].told_of;
         let is_told = stands.0 >= accepted || told_of.is_some_and(|from| from <= stands.next());
         self.notes.judge(Law::LeftClean, now, is_told, || {
-            let told = told_of.map_or_else(|| "none".to_owned(), |from| format!("those from number {from} on"));
-            format!("{me} stops with {stands} of {accepted} readings in its own log, and tells {told} as left behind")
+            let told = told_of.map_or_else(
+                || "none".to_owned(),
+                |from| {
+                    format!(
+                        "those from number \
+                {from} on"
+                    )
+                },
+            );
+            format!(
+                "{me} stops with {stands} of {accepted} readings in its own log, and tells \
+                     {told} as left behind"
+            )
         });
-        self.notes.judge(Law::LetGo, now, !self.is_farewell, || format!("{me} leaves a whole group, and nobody lets it go in time"));
+        self.notes.judge(Law::LetGo, now, !self.is_farewell, || {
+            format!("{me} leaves a whole group, and nobody lets it go in time")
+        });
     }
 
     fn accepted(&self, number: usize, me: &Member) -> u64 {
-        self.sinks[number].accepted_as().filter(|(as_whom, _)| *as_whom == me).map_or(0, |(_, accepted)| accepted)
+        self.sinks[number]
+            .accepted_as()
+            .filter(|(as_whom, _)| *as_whom == me)
+            .map_or(0, |(_, accepted)| accepted)
     }
 
     /// Everybody who was to leave had time enough to.
     pub(crate) fn judge_farewell(&mut self, now: Time, stays: Option<&Node>) {
         self.notes.judge(Law::LetGo, now, stays.is_none(), || {
-            let (who, at) = stays.map_or((String::new(), Seq::ZERO), |node| (node.contact().member.to_string(), node.contiguous()));
+            let (who, at) = stays.map_or((String::new(), Seq::ZERO), |node| {
+                (node.contact().member.to_string(), node.contiguous())
+            });
             format!("{who} was asked to leave a whole group, and is there still, with #{at}")
         });
     }

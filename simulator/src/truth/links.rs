@@ -1,10 +1,12 @@
-//! Between whom words could pass, at every instant: what was wrong on which way or at which host, and until when.
+//! Between whom words could pass, at every instant: what was wrong on which way or at which host,
+//! and until when.
 //!
-//! The hand behind the world tells what it does and what it undoes. A way is wrong while a cut is in force, while connections
-//! stall, drip, stand half open or are forgotten, while messages are lost by decree, in weather so bad that a round trip takes
-//! long, and at the moment at which a connection breaks. A host is wrong while its process stands still or is slow, while it
-//! has no descriptors, and at the moment at which its clock jumps. Lost datagrams make no way wrong: nobody who is in a group
-//! rests on them.
+//! The hand behind the world tells what it does and what it undoes. A way is wrong while a cut is
+//! in force, while connections stall, drip, stand half open or are forgotten, while messages are
+//! lost by decree, in weather so bad that a round trip takes long, and at the moment at which a
+//! connection breaks. A host is wrong while its process stands still or is slow, while it has no
+//! descriptors, and at the moment at which its clock jumps. Lost datagrams make no way wrong:
+//! nobody who is in a group rests on them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +48,8 @@ pub(crate) enum Wrong {
     Dry(usize),
     /// Nothing that a connection carries, but new ones from the first of each pair to the second.
     Dials(Vec<(usize, usize)>),
-    /// Nothing but datagrams, some sort of which does not pass from the first of each pair to the second.
+    /// Nothing but datagrams, some sort of which does not pass from the first of each pair to the
+    /// second.
     Hearing(Vec<(usize, usize)>),
 }
 
@@ -56,7 +59,8 @@ impl Wrong {
     }
 }
 
-/// How often something is wrong at present, how often so that nothing works, and when something was wrong last.
+/// How often something is wrong at present, how often so that nothing works, and when something was
+/// wrong last.
 #[derive(Clone, Copy, Debug, Default)]
 struct Trouble {
     now: u32,
@@ -68,7 +72,9 @@ impl Links {
     /// Something is wrong from now on.
     pub(crate) fn begin(&mut self, now: Time, id: u64, wrong: Wrong) {
         let wholly = wrong.is_wholly();
-        self.each(&wrong, |trouble| *trouble = Trouble { now: trouble.now + 1, wholly: trouble.wholly + wholly, last: now });
+        self.each(&wrong, |trouble| {
+            *trouble = Trouble { now: trouble.now + 1, wholly: trouble.wholly + wholly, last: now }
+        });
         self.in_force.insert(id, wrong);
     }
 
@@ -77,12 +83,14 @@ impl Links {
         if let Some(wrong) = self.in_force.remove(&id) {
             let wholly = wrong.is_wholly();
             self.each(&wrong, |trouble| {
-                *trouble = Trouble { now: trouble.now - 1, wholly: trouble.wholly - wholly, last: now };
+                *trouble =
+                    Trouble { now: trouble.now - 1, wholly: trouble.wholly - wholly, last: now };
             });
         }
     }
 
-    /// The process on a host is gone; what was wrong with it alone went with it, if that is what has this number.
+    /// The process on a host is gone; what was wrong with it alone went with it, if that is what
+    /// has this number.
     pub(crate) fn gone(&mut self, now: Time, host: usize, id: u64) {
         if matches!(self.in_force.get(&id), Some(Wrong::Still(there)) if *there == host) {
             self.end(now, id);
@@ -94,7 +102,8 @@ impl Links {
         self.each(wrong, |trouble| trouble.last = now);
     }
 
-    /// A process begins or ends on a host; `told` where it ends, and whoever dials there from now on is refused.
+    /// A process begins or ends on a host; `told` where it ends, and whoever dials there from now
+    /// on is refused.
     pub(crate) fn turn(&mut self, now: Time, host: usize, told: bool) {
         self.turned.insert(host, (now, told));
     }
@@ -109,12 +118,14 @@ impl Links {
         self.turned.get(&host).filter(|(_, told)| *told).map(|(at, _)| *at)
     }
 
-    /// Since when words pass between two hosts both ways, and whoever runs there listens; never where they do not.
+    /// Since when words pass between two hosts both ways, and whoever runs there listens; never
+    /// where they do not.
     pub(super) fn whole_since(&self, a: usize, b: usize) -> Option<Time> {
         Some(self.open_since(a, b)?.max(self.well_since(a)?).max(self.well_since(b)?))
     }
 
-    /// Since when a host that works can have its questions answered by another one; never where it cannot.
+    /// Since when a host that works can have its questions answered by another one; never where it
+    /// cannot.
     pub(super) fn answered_since(&self, asker: usize, asked: usize) -> Option<Time> {
         Some(self.open_since(asker, asked)?.max(self.well_since(asked)?))
     }
@@ -168,21 +179,28 @@ impl Links {
 
     fn each(&mut self, wrong: &Wrong, change: impl Fn(&mut Trouble)) {
         match wrong {
-            Wrong::Cut(pairs) | Wrong::Ways(pairs) => pairs.iter().for_each(|pair| change(self.ways.entry(*pair).or_default())),
+            Wrong::Cut(pairs) | Wrong::Ways(pairs) => {
+                pairs.iter().for_each(|pair| change(self.ways.entry(*pair).or_default()))
+            }
             Wrong::Dry(host) => {
                 change(self.hosts.entry(*host).or_default());
                 change(self.dry.entry(*host).or_default());
             }
             Wrong::Still(host) | Wrong::Host(host) => change(self.hosts.entry(*host).or_default()),
-            Wrong::Hearing(pairs) => pairs.iter().for_each(|pair| change(self.hearing.entry(*pair).or_default())),
-            Wrong::Dials(pairs) => pairs.iter().for_each(|pair| change(self.dials.entry(*pair).or_default())),
+            Wrong::Hearing(pairs) => {
+                pairs.iter().for_each(|pair| change(self.hearing.entry(*pair).or_default()))
+            }
+            Wrong::Dials(pairs) => {
+                pairs.iter().for_each(|pair| change(self.dials.entry(*pair).or_default()))
+            }
         }
     }
 }
 
-/// How long a question may go without an answer before it is asked again (`docs/GUARANTEES.md` says the same): a line on
-/// which a round trip takes longer is a bad one.
+/// How long a question may go without an answer before it is asked again (`docs/GUARANTEES.md` says
+/// the same): a line on which a round trip takes longer is a bad one.
 pub(crate) fn round(knobs: &Knobs) -> Duration {
-    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, .. } = *knobs;
+    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, .. } =
+        *knobs;
     heartbeat_interval.min(heartbeat_timeout / 4).min(election_timeout / 2).min(sync_timeout / 2)
 }

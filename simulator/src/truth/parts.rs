@@ -1,11 +1,12 @@
 //! What each part of the group owes: a leader, in time, and order for what is published there.
 //!
-//! A part is all hosts that reach one another, directly or by others, as far as the links really are whole. It owes something
-//! once nothing has happened to it for long enough: nobody of it died, started or stood still, and no link between two of it
-//! was cut or bad. What happens elsewhere, or happened before, is no excuse. Where some of a part cannot reach each other, it
-//! owes nothing: who is to lead it is not for everybody to say. Where somebody outside is heard and cannot be answered, what that
-//! one claims, and numbers, counts here too, and the part begins anew when it has given up on it: it owes a leader one election
-//! later.
+//! A part is all hosts that reach one another, directly or by others, as far as the links really
+//! are whole. It owes something once nothing has happened to it for long enough: nobody of it died,
+//! started or stood still, and no link between two of it was cut or bad. What happens elsewhere, or
+//! happened before, is no excuse. Where some of a part cannot reach each other, it owes nothing:
+//! who is to lead it is not for everybody to say. Where somebody outside is heard and cannot be
+//! answered, what that one claims, and numbers, counts here too, and the part begins anew when it
+//! has given up on it: it owes a leader one election later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,7 +58,8 @@ impl Truth {
     pub(crate) fn judge_parts(&mut self, now: Time, nodes: &[(usize, &Node)]) {
         let before = std::mem::take(&mut self.parts.all);
         for hosts in self.components(nodes) {
-            let members: Vec<(usize, &Node)> = nodes.iter().filter(|(host, _)| hosts.contains(host)).copied().collect();
+            let members: Vec<(usize, &Node)> =
+                nodes.iter().filter(|(host, _)| hosts.contains(host)).copied().collect();
             let known = before.iter().find(|part| part.hosts == hosts).cloned();
             let mut part = known.unwrap_or_else(|| self.begun(now, &hosts, &before));
             let quiet = self.quiet_since(&part.hosts).unwrap_or(now);
@@ -68,9 +70,11 @@ impl Truth {
                 part.groups = groups(&members);
             }
             part.hears |= !part.is_led && self.hears_outsiders(&part.hosts, nodes);
-            // A leader that moves to a higher epoch leads on, and one that is handed over to leads, as soon as those who follow it
-            // have promised that one.
-            let renews = members.iter().any(|(host, node)| node.renews() || self.has_handed_over(now, *host));
+            // A leader that moves to a higher epoch leads on, and one that is handed over to leads,
+            // as soon as those who follow it have promised that one.
+            let renews = members
+                .iter()
+                .any(|(host, node)| node.renews() || self.has_handed_over(now, *host));
             let later = if renews { self.knobs.sync_timeout } else { Duration::ZERO };
             if !part.is_led && part.since + part.replaced_within(&self.knobs) + later <= now {
                 part.is_led = true;
@@ -90,30 +94,45 @@ impl Truth {
     /// A part of which there was none like it: what is left of a larger one, or something new.
     fn begun(&self, now: Time, hosts: &BTreeSet<usize>, before: &[Part]) -> Part {
         let part = Part::new(now, hosts.clone());
-        let Some(larger) = before.iter().find(|larger| larger.is_led && larger.hosts.is_superset(hosts)) else { return part };
+        let Some(larger) =
+            before.iter().find(|larger| larger.is_led && larger.hosts.is_superset(hosts))
+        else {
+            return part;
+        };
         // Who was cut off from it before, or could not dial it, could not notice.
         let is_before = |since: Option<Time>, end: Time| since.is_some_and(|since| since < end);
         let noticed = |here: usize, host: usize, end: Time| {
-            is_before(self.links.open_since(here, host), end) && is_before(self.links.dialled_since(here, host), end)
+            is_before(self.links.open_since(here, host), end)
+                && is_before(self.links.dialled_since(here, host), end)
         };
         let reached = |host: usize, end: Time| hosts.iter().all(|here| noticed(*here, host, end));
         let told = |host: &usize| self.links.told_end(*host).filter(|end| reached(*host, *end));
         let ends: Option<Vec<Time>> = larger.hosts.difference(hosts).map(told).collect();
-        let Some(last) = ends.and_then(|ends| ends.into_iter().max()).filter(|last| *last >= larger.since) else { return part };
+        let Some(last) =
+            ends.and_then(|ends| ends.into_iter().max()).filter(|last| *last >= larger.since)
+        else {
+            return part;
+        };
         Part { since: last, told: true, ..part }
     }
 
     fn judge_leader(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
         let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
         let span = part.replaced_within(&self.knobs);
-        // Who is in no group looks for one first, and that takes as long as a return; its vote comes as late.
-        let was_in = |host: usize| self.current[host].is_some_and(|number| self.seats[number].joining.is_none_or(|at| at < part.since));
-        let voters: Vec<&Node> = members.iter().filter(|(host, _)| was_in(*host)).map(|(_, node)| *node).collect();
+        // Who is in no group looks for one first, and that takes as long as a return; its vote
+        // comes as late.
+        let was_in = |host: usize| {
+            self.current[host]
+                .is_some_and(|number| self.seats[number].joining.is_none_or(|at| at < part.since))
+        };
+        let voters: Vec<&Node> =
+            members.iter().filter(|(host, _)| was_in(*host)).map(|(_, node)| *node).collect();
         let is_blocked = self.is_primary() && !self.may_go_on(&voters);
         let owed = members.iter().filter(|(host, _)| was_in(*host) && !self.is_leaving(*host));
         for node in owed.map(|(_, node)| *node).collect::<Vec<&Node>>() {
             let leader = node.status().leader;
-            let is_led = nodes.iter().any(|one| one.leads() && leader.as_ref() == Some(one.contact().id()));
+            let is_led =
+                nodes.iter().any(|one| one.leads() && leader.as_ref() == Some(one.contact().id()));
             self.notes.judge(Law::LedInTime, now, is_led || is_blocked, || {
                 format!("{}; {span:?} after anything happened to {}", stand(node), names(&nodes))
             });
@@ -123,10 +142,11 @@ impl Truth {
     /// By then a part is one group.
     fn judge_oneness(&mut self, now: Time, part: &Part, members: &[(usize, &Node)]) {
         let nodes: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
-        let hears = part
-            .hosts
-            .iter()
-            .all(|one| part.hosts.range(one + 1..).all(|two| self.links.heard_since(*one, *two).is_some_and(|since| since <= part.since)));
+        let hears = part.hosts.iter().all(|one| {
+            part.hosts.range(one + 1..).all(|two| {
+                self.links.heard_since(*one, *two).is_some_and(|since| since <= part.since)
+            })
+        });
         let ids: BTreeSet<&PeerId> = nodes.iter().map(|node| node.contact().id()).collect();
         let has_room = nodes.len() as u64 <= self.knobs.members_max;
         if !hears
@@ -139,10 +159,16 @@ impl Truth {
         }
         let leader = nodes.iter().find(|node| node.leads()).map(|node| node.contact().id().clone());
         for node in &nodes {
-            let follows = leader.is_some() && node.status().leader == leader && matches!(node.phase(), Phase::Member | Phase::Leader);
+            let follows = leader.is_some()
+                && node.status().leader == leader
+                && matches!(node.phase(), Phase::Member | Phase::Leader);
             let span = part.one_within(&self.knobs);
             self.notes.judge(Law::OneInTime, now, follows, || {
-                format!("{}; {span:?} after anything happened to {}, led by {leader:?}", stand(node), names(&nodes))
+                format!(
+                    "{}; {span:?} after anything happened to {}, led by {leader:?}",
+                    stand(node),
+                    names(&nodes)
+                )
             });
         }
     }
@@ -151,10 +177,18 @@ impl Truth {
     fn judge_order(&mut self, now: Time, part: &mut Part, members: &[(usize, &Node)]) {
         let beats = 3 * self.knobs.heartbeat_interval;
         let leader = members.iter().find(|(_, node)| node.leads()).map(|(_, node)| *node);
-        let is_steady = leader.and_then(|leader| Some((leader, leader.view()?))).is_some_and(|(leader, view)| {
-            let follows = |node: &Node| node.epoch() == leader.epoch() && matches!(node.phase(), Phase::Member | Phase::Leader);
-            view.size() == members.len() && members.iter().all(|(_, node)| view.names(&node.contact().member) && follows(node))
-        });
+        let is_steady = leader.and_then(|leader| Some((leader, leader.view()?))).is_some_and(
+            |(leader, view)| {
+                let follows = |node: &Node| {
+                    node.epoch() == leader.epoch()
+                        && matches!(node.phase(), Phase::Member | Phase::Leader)
+                };
+                view.size() == members.len()
+                    && members
+                        .iter()
+                        .all(|(_, node)| view.names(&node.contact().member) && follows(node))
+            },
+        );
         if !is_steady {
             part.marked = None;
             return;
@@ -165,19 +199,33 @@ impl Truth {
             }
             for (host, node) in members {
                 let Some((leader, (due, held))) = leader.zip(due.get(host)) else { continue };
-                // What stands behind many others in the leader's log is on its way to its publisher behind them.
+                // What stands behind many others in the leader's log is on its way to its publisher
+                // behind them.
                 let is_near = leader.contiguous().above(*held) <= NEAR;
-                let ordered = if is_near { node.status().ordered } else { leader.last_oseq(&node.contact().member) }.0;
+                let ordered = if is_near {
+                    node.status().ordered
+                } else {
+                    leader.last_oseq(&node.contact().member)
+                }
+                .0;
                 self.notes.judge(Law::OrderedInTime, now, ordered >= *due, || {
-                    format!("{} waits since {at} for its reading {due} to be ordered, and {ordered} are", node.contact().member)
+                    format!(
+                        "{} waits since {at} for its reading {due} to be ordered, and \
+                             {ordered} are",
+                        node.contact().member
+                    )
                 });
             }
         }
-        // A line is as wide as it is: in a flood nobody's readings are in time, and of those that wait elsewhere some are due. And
-        // of more than a member may lag by the leader turns some away, which come again behind all the others.
+        // A line is as wide as it is: in a flood nobody's readings are in time, and of those that
+        // wait elsewhere some are due. And of more than a member may lag by the leader turns some
+        // away, which come again behind all the others.
         let flood = FLOOD.min(self.knobs.max_lag_entries);
         let waits = |node: &Node| (node.status().published.0, node.status().ordered.0);
-        let is_flooded = members.iter().map(|(_, node)| waits(node)).any(|(published, ordered)| published - ordered > flood);
+        let is_flooded = members
+            .iter()
+            .map(|(_, node)| waits(node))
+            .any(|(published, ordered)| published - ordered > flood);
         let due = members.iter().map(|(host, node)| {
             let (published, ordered) = waits(node);
             (*host, (published.min(ordered + FEW), node.contiguous()))
@@ -198,12 +246,17 @@ impl Truth {
 
     /// The hosts on which something runs, in groups that are connected.
     fn components(&self, nodes: &[(usize, &Node)]) -> Vec<BTreeSet<usize>> {
-        let mut left: Vec<usize> = nodes.iter().map(|(host, _)| *host).filter(|host| !self.links.is_still(*host)).collect();
+        let mut left: Vec<usize> = nodes
+            .iter()
+            .map(|(host, _)| *host)
+            .filter(|host| !self.links.is_still(*host))
+            .collect();
         let mut all = vec![];
         while let Some(first) = left.pop() {
             let (mut hosts, mut edge) = (BTreeSet::from([first]), vec![first]);
             while let Some(one) = edge.pop() {
-                let (near, far): (Vec<usize>, Vec<usize>) = left.iter().partition(|other| !self.links.is_cut(one, **other));
+                let (near, far): (Vec<usize>, Vec<usize>) =
+                    left.iter().partition(|other| !self.links.is_cut(one, **other));
                 left = far;
                 hosts.extend(&near);
                 edge.extend(near);
@@ -215,17 +268,23 @@ impl Truth {
 
     /// Whether words of somebody else come in, and none go back.
     fn hears_outsiders(&self, hosts: &BTreeSet<usize>, nodes: &[(usize, &Node)]) -> bool {
-        let mut outside = nodes.iter().map(|(host, _)| *host).filter(|host| !hosts.contains(host) && !self.links.is_still(*host));
+        let mut outside = nodes
+            .iter()
+            .map(|(host, _)| *host)
+            .filter(|host| !hosts.contains(host) && !self.links.is_still(*host));
         outside.any(|from| hosts.iter().any(|host| !self.links.is_barred(from, *host)))
     }
 
-    /// Since when nothing has happened to any of these; never where two of them do not reach each other, or one is about to go.
+    /// Since when nothing has happened to any of these; never where two of them do not reach each
+    /// other, or one is about to go.
     fn quiet_since(&self, hosts: &BTreeSet<usize>) -> Option<Time> {
         let mut quiet = Time::ZERO;
         for one in hosts {
             quiet = quiet.max(self.links.same_since(*one)).max(self.links.well_since(*one)?);
             for other in hosts.range(one + 1..) {
-                quiet = quiet.max(self.links.whole_since(*one, *other)?).max(self.links.dialled_since(*one, *other)?);
+                quiet = quiet
+                    .max(self.links.whole_since(*one, *other)?)
+                    .max(self.links.dialled_since(*one, *other)?);
             }
         }
         Some(quiet)
@@ -234,19 +293,34 @@ impl Truth {
 
 impl Part {
     fn new(now: Time, hosts: BTreeSet<usize>) -> Self {
-        Self { hosts, since: now, groups: 0, told: false, hears: false, is_led: false, is_one: false, marked: None }
+        Self {
+            hosts,
+            since: now,
+            groups: 0,
+            told: false,
+            hears: false,
+            is_led: false,
+            is_one: false,
+            marked: None,
+        }
     }
 
-    /// How long it takes at most until who has lost its leader has another one (`docs/GUARANTEES.md` says the same), with one
-    /// more round of asking, because those who ask do not begin at the same moment, and one more election where somebody outside
-    /// is heard.
+    /// How long it takes at most until who has lost its leader has another one
+    /// (`docs/GUARANTEES.md` says the same), with one more round of asking, because those who ask
+    /// do not begin at the same moment, and one more election where somebody outside is heard.
     fn replaced_within(&self, knobs: &Knobs) -> Duration {
         let asking = knobs.election_timeout + knobs.sync_timeout;
         let later = if self.hears { asking } else { Duration::ZERO };
-        later + if self.told { 4 * round(knobs) + asking } else { knobs.heartbeat_timeout + knobs.heartbeat_interval + 2 * asking }
+        later
+            + if self.told {
+                4 * round(knobs) + asking
+            } else {
+                knobs.heartbeat_timeout + knobs.heartbeat_interval + 2 * asking
+            }
     }
 
-    /// How long it takes until it is one group: a return for each group that it was, and one for what was under way.
+    /// How long it takes until it is one group: a return for each group that it was, and one for
+    /// what was under way.
     fn one_within(&self, knobs: &Knobs) -> Duration {
         returned_within(knobs) * (1 + self.groups) + 2 * BACK_OFF_MAX
     }
@@ -254,7 +328,8 @@ impl Part {
 
 /// Of how many groups and peers that follow nobody these consist.
 fn groups(members: &[(usize, &Node)]) -> u32 {
-    let leaders: Vec<Option<PeerId>> = members.iter().map(|(_, node)| node.status().leader).collect();
+    let leaders: Vec<Option<PeerId>> =
+        members.iter().map(|(_, node)| node.status().leader).collect();
     let followed: BTreeSet<&PeerId> = leaders.iter().flatten().collect();
     let alone = leaders.iter().filter(|leader| leader.is_none()).count();
     u32::try_from(followed.len() + alone).unwrap_or(u32::MAX)
@@ -262,18 +337,36 @@ fn groups(members: &[(usize, &Node)]) -> u32 {
 
 fn stand(node: &Node) -> String {
     let leader = node.status().leader;
-    format!("{} is {} and follows {}", node.contact().member, node.phase(), leader.as_ref().map_or("nobody", |leader| leader.as_str()))
+    format!(
+        "{} is {} and follows {}",
+        node.contact().member,
+        node.phase(),
+        leader.as_ref().map_or("nobody", |leader| leader.as_str())
+    )
 }
 
 fn names(nodes: &[&Node]) -> String {
     nodes.iter().map(|node| node.contact().member.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says the same): nothing in it is
-/// another timer's than the knobs'.
+/// How long one return, or the merge of two groups, takes after a heal (`docs/GUARANTEES.md` says
+/// the same): nothing in it is another timer's than the knobs'.
 pub(crate) fn returned_within(knobs: &Knobs) -> Duration {
-    let Knobs { heartbeat_interval, heartbeat_timeout, election_timeout, sync_timeout, join_timeout, join_patience, .. } = *knobs;
-    heartbeat_timeout * 2 + heartbeat_interval + election_timeout + sync_timeout + join_timeout + join_patience
+    let Knobs {
+        heartbeat_interval,
+        heartbeat_timeout,
+        election_timeout,
+        sync_timeout,
+        join_timeout,
+        join_patience,
+        ..
+    } = *knobs;
+    heartbeat_timeout * 2
+        + heartbeat_interval
+        + election_timeout
+        + sync_timeout
+        + join_timeout
+        + join_patience
 }
 
 /// So many readings of one peer pass in three beats, however narrow the line.

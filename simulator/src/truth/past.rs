@@ -18,8 +18,8 @@ pub(super) struct Past {
     has_view: bool,
     /// Whether the first one was told when it had been away and let in again.
     is_late: bool,
-    /// If it came as one that joins: what its log had in common with the one that it came to, and where the view stands
-    /// there that let it in.
+    /// If it came as one that joins: what its log had in common with the one that it came to, and
+    /// where the view stands there that let it in.
     away: (Seq, Seq),
 }
 
@@ -32,18 +32,31 @@ impl Past {
 
 impl Truth {
     /// Position by position, or it is told why not.
-    pub(super) fn judge_past(&mut self, now: Time, number: usize, node: &Node, delivery: &Delivery) {
+    pub(super) fn judge_past(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        delivery: &Delivery,
+    ) {
         let past = &mut self.sinks[number].past;
         let (first, last) = delivery.range();
         let Some((log, at)) = past.at.clone() else {
-            let log = if let Delivery::Merged { into, .. } = delivery { into } else { delivery.log() };
+            let log =
+                if let Delivery::Merged { into, .. } = delivery { into } else { delivery.log() };
             past.at = Some((log.clone(), last));
             return;
         };
         let (follows, next) = match delivery {
             Delivery::Merged { log: old, into, .. } => (*old == log, (into.clone(), at)),
-            Delivery::Diverged { .. } => (last == at && first <= at, (log.clone(), first.previous())),
-            Delivery::Gap { .. } | Delivery::Run(_) | Delivery::View(_) | Delivery::Repeat { .. } | Delivery::Lost { .. } => {
+            Delivery::Diverged { .. } => {
+                (last == at && first <= at, (log.clone(), first.previous()))
+            }
+            Delivery::Gap { .. }
+            | Delivery::Run(_)
+            | Delivery::View(_)
+            | Delivery::Repeat { .. }
+            | Delivery::Lost { .. } => {
                 // Of a log of which it has had nothing it begins anywhere.
                 let continues = first == at.next() || at == Seq::ZERO;
                 (*delivery.log() == log && continues, (delivery.log().clone(), last))
@@ -53,7 +66,10 @@ impl Truth {
         self.notes.judge(Law::NoSilentHole, now, follows, || {
             let me = &node.contact().member;
             let there = delivery.log();
-            format!("{me} hands over #{first} to #{last} of log {there} ({delivery:.40?}), and was at #{at} of log {log}")
+            format!(
+                "{me} hands over #{first} to #{last} of log {there} ({delivery:.40?}), and was \
+                     at #{at} of log {log}"
+            )
         });
     }
 
@@ -62,11 +78,16 @@ impl Truth {
         let past = &mut self.sinks[number].past;
         let is_first = !std::mem::replace(&mut past.has_view, true);
         let (held, let_in) = past.away;
-        // Of those that it held before it may tell the one that let it in at first, and what came then, if it has told none.
+        // Of those that it held before it may tell the one that let it in at first, and what came
+        // then, if it has told none.
         past.is_late |= is_first && seq <= held;
         let lived = seq >= let_in || past.is_late && seq <= held;
         self.notes.judge(Law::ViewsLived, now, lived, || {
-            format!("{} tells the view at #{seq}, held #{held} when it was away, and was let in at #{let_in}", node.contact().member)
+            format!(
+                "{} tells the view at #{seq}, held #{held} when it was away, and was let in at \
+                     #{let_in}",
+                node.contact().member
+            )
         });
     }
 
@@ -84,7 +105,8 @@ impl Truth {
         let is_listed = node.leads() || self.claims.lists(&node.epoch(), me);
         let past = &mut self.sinks[number].past;
         if is_listed {
-            // A cut lets nobody in: what it brings is told, and what came during an absence before is not.
+            // A cut lets nobody in: what it brings is told, and what came during an absence before
+            // is not.
             past.away.1 = past.away.1.min(held.next());
         } else if known.joins {
             (past.away, past.is_late) = ((held, let_in(node, held)), false);
@@ -92,8 +114,9 @@ impl Truth {
     }
 }
 
-/// Where the first view stands, of those that it did not hold before, by which a node came into its log's group. In one call
-/// it may be let in, sent away and let in again, and it goes by the first of them.
+/// Where the first view stands, of those that it did not hold before, by which a node came into its
+/// log's group. In one call it may be let in, sent away and let in again, and it goes by the first
+/// of them.
 fn let_in(node: &Node, held: Seq) -> Seq {
     let me = &node.contact().member;
     let mut was_in = false;

@@ -19,28 +19,45 @@ impl Truth {
         let (me, end) = (&node.contact().member, node.contiguous());
         if node.is_pressed() {
             let most = node.believes().map(|(_, believed)| end.above(believed)).max().unwrap_or(0);
-            // It decides in the middle of a call, and has taken readings before that and discards what is stable after it.
+            // It decides in the middle of a call, and has taken readings before that and discards
+            // what is stable after it.
             let weight = 2 * node.weight().max(known.weight);
             let has_reason = most > self.knobs.max_lag_entries || weight > self.knobs.retain_bytes;
             self.notes.judge(Law::PressedRightly, now, has_reason, || {
-                format!("{me} takes no readings, with {} bytes of log and a member that lags by {most} at most", node.weight())
+                format!(
+                    "{me} takes no readings, with {} bytes of log and a member that lags by \
+                         {most} at most",
+                    node.weight()
+                )
             });
         }
-        // What it does in this call rests on what it found in the last one, before it numbered its own readings there.
+        // What it does in this call rests on what it found in the last one, before it numbered its
+        // own readings there.
         if !known.leads || known.tip.0 != node.epoch() || end <= known.end {
             return;
         }
         let before = known.end_before;
-        let lag = if before.above(known.base) > self.knobs.max_lag_entries { self.most_lag(node, before) } else { 0 };
-        let relief = self.knobs.max_lag_entries + (self.knobs.retain_entries - self.knobs.max_lag_entries) / 2;
+        let lag = if before.above(known.base) > self.knobs.max_lag_entries {
+            self.most_lag(node, before)
+        } else {
+            0
+        };
+        let relief = self.knobs.max_lag_entries
+            + (self.knobs.retain_entries - self.knobs.max_lag_entries) / 2;
         let makes_way = known.makes_way && node.makes_way();
         if lag <= relief && !makes_way {
             return;
         }
-        let numbered = node.between(known.end.next(), end).find(|(_, entry)| matches!(entry, Entry::Readings { .. }));
+        let numbered = node
+            .between(known.end.next(), end)
+            .find(|(_, entry)| matches!(entry, Entry::Readings { .. }));
         self.notes.judge(Law::PressedRightly, now, numbered.is_none(), || {
             let at = numbered.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
-            let why = if makes_way { "makes way for another leader".to_owned() } else { format!("has a member that lags by {lag}") };
+            let why = if makes_way {
+                "makes way for another leader".to_owned()
+            } else {
+                format!("has a member that lags by {lag}")
+            };
             format!("{me} numbers the reading at #{at} while it {why}")
         });
     }
@@ -53,16 +70,23 @@ impl Truth {
         let known = &mut self.known[number];
         let ran = now.since(known.ran_at.max(well)).min(self.knobs.heartbeat_interval);
         known.ran_at = now;
-        let may_lag = node.leads() && !node.makes_way() && end.above(node.base()) > self.knobs.max_lag_entries;
+        let may_lag = node.leads()
+            && !node.makes_way()
+            && end.above(node.base()) > self.knobs.max_lag_entries;
         if !may_lag || self.is_primary() {
             self.known[number].lagging.clear();
             return;
         }
-        let lagging: Vec<(Member, u64)> = self.lags(node, end).into_iter().filter(|(_, lag)| *lag > self.knobs.max_lag_entries).collect();
+        let lagging: Vec<(Member, u64)> = self
+            .lags(node, end)
+            .into_iter()
+            .filter(|(_, lag)| *lag > self.knobs.max_lag_entries)
+            .collect();
         let known = &mut self.known[number];
         known.lagging.retain(|member, _| lagging.iter().any(|(other, _)| other == member));
         let knobs = &self.knobs;
-        // After a pause of its own a leader asks first whether it still leads, and waits that long for the silent.
+        // After a pause of its own a leader asks first whether it still leads, and waits that long
+        // for the silent.
         let in_doubt = now.since(well) <= knobs.heartbeat_timeout + knobs.heartbeat_interval;
         let most = knobs.slow_timeout + 3 * knobs.heartbeat_interval + 4 * knobs.join_batch;
         for (member, lag) in lagging {
@@ -70,7 +94,10 @@ impl Truth {
             *span += ran;
             let span = *span;
             self.notes.judge(Law::SlowPutOut, now, span <= most || in_doubt, || {
-                format!("{} has had {member} in its view for {span:?} while that lags by {lag}", node.contact().member)
+                format!(
+                    "{} has had {member} in its view for {span:?} while that lags by {lag}",
+                    node.contact().member
+                )
             });
             if span > self.knobs.slow_timeout {
                 self.notes.near(Law::SlowPutOut);
@@ -78,15 +105,23 @@ impl Truth {
         }
     }
 
-    /// A leader lets somebody in. Whoever asks by another question than it came in by begins anew: it may not hold any more what
-    /// it held, and what it is sent then is the past.
-    pub(crate) fn note_answered(&mut self, host: usize, node: &Node, entrant: &PeerId, added: &Added) {
+    /// A leader lets somebody in. Whoever asks by another question than it came in by begins anew:
+    /// it may not hold any more what it held, and what it is sent then is the past.
+    pub(crate) fn note_answered(
+        &mut self,
+        host: usize,
+        node: &Node,
+        entrant: &PeerId,
+        added: &Added,
+    ) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
         let views = node.last_views();
         let Some(contact) = views.first().and_then(|(_, view)| view.find(entrant)) else { return };
         let entrant = &contact.member;
-        // Who was named by an election, or came in with an earlier word, came in by another question than this one.
-        let came_now = node.came_in(entrant) == Some(added.view_at) && self.known[number].end < added.view_at;
+        // Who was named by an election, or came in with an earlier word, came in by another
+        // question than this one.
+        let came_now =
+            node.came_in(entrant) == Some(added.view_at) && self.known[number].end < added.view_at;
         let answered = &mut self.known[number].answered;
         let before = answered.get(entrant).filter(|(epoch, ..)| *epoch == added.epoch);
         let since = match before {
@@ -101,19 +136,33 @@ impl Truth {
         self.lags(node, end).into_iter().map(|(_, lag)| lag).max().unwrap_or(0)
     }
 
-    /// By how much each of the others in its newest view lags, of what was numbered since it came in, began anew, or the
-    /// epoch began.
+    /// By how much each of the others in its newest view lags, of what was numbered since it came
+    /// in, began anew, or the epoch began.
     fn lags(&self, node: &Node, end: Seq) -> Vec<(Member, u64)> {
         let views = node.last_views();
         let Some((_, view)) = views.first() else { return Vec::new() };
-        let others = view.members.iter().map(|contact| &contact.member).filter(|member| **member != node.contact().member);
-        let begin = node.covers().next_back().map_or(Seq::ZERO, |(_, first, _)| first.previous()).max(node.base());
-        let answered = self.holders.number(&node.contact().member).map(|number| &self.known[number].answered);
+        let others = view
+            .members
+            .iter()
+            .map(|contact| &contact.member)
+            .filter(|member| **member != node.contact().member);
+        let begin = node
+            .covers()
+            .next_back()
+            .map_or(Seq::ZERO, |(_, first, _)| first.previous())
+            .max(node.base());
+        let answered =
+            self.holders.number(&node.contact().member).map(|number| &self.known[number].answered);
         let anew = |member: &Member| {
             let (epoch, _, since) = answered?.get(member)?;
             (*epoch == node.epoch()).then_some(*since)
         };
-        let since = |member: &Member| node.came_in(member).max(anew(member)).unwrap_or(begin).max(begin);
-        others.map(|member| (member.clone(), end.above(self.holders.reach(member, node).max(since(member))))).collect()
+        let since =
+            |member: &Member| node.came_in(member).max(anew(member)).unwrap_or(begin).max(begin);
+        others
+            .map(|member| {
+                (member.clone(), end.above(self.holders.reach(member, node).max(since(member))))
+            })
+            .collect()
     }
 }

@@ -13,7 +13,9 @@ pub(super) struct Ranges {
 
 impl Ranges {
     pub(super) fn add(&mut self, mut from: Oseq, mut to: Oseq) {
-        while let Some((first, last)) = self.last.range(..=to.next()).next_back().map(|(first, last)| (*first, *last)) {
+        while let Some((first, last)) =
+            self.last.range(..=to.next()).next_back().map(|(first, last)| (*first, *last))
+        {
             if last.next() < from {
                 break;
             }

@@ -1,7 +1,9 @@
-//! Who is put out of a group, and who takes whose place: held against which links were really whole between whom.
+//! Who is put out of a group, and who takes whose place: held against which links were really whole
+//! between whom.
 //!
-//! Neither the leader that numbers a view nor the one that it replaces is asked for its reasons. What counts is what the hand
-//! behind the world did to the links between them and to their hosts, and where the other one's own node stands.
+//! Neither the leader that numbers a view nor the one that it replaces is asked for its reasons.
+//! What counts is what the hand behind the world did to the links between them and to their hosts,
+//! and where the other one's own node stands.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,9 +40,14 @@ pub(super) struct Seat {
 }
 
 impl Truth {
-    /// Whether a node leads with another view than when it was looked at last; the other nodes are needed then.
+    /// Whether a node leads with another view than when it was looked at last; the other nodes are
+    /// needed then.
     pub(crate) fn is_news(&self, host: usize, node: &Node) -> bool {
-        let Some(seat) = self.current.get(host).copied().flatten().map(|number| &self.seats[number]) else { return false };
+        let Some(seat) =
+            self.current.get(host).copied().flatten().map(|number| &self.seats[number])
+        else {
+            return false;
+        };
         node.leads() && seat.seen != newest_of(node)
     }
 
@@ -90,26 +97,51 @@ impl Truth {
         }
         let me = &node.contact().member;
         // A claim lets nobody in; whom its list names it has asked.
-        let is_new = |contact: &&Contact| before.epoch == newest.epoch && !before.names(&contact.member) && contact.member != *me;
+        let is_new = |contact: &&Contact| {
+            before.epoch == newest.epoch && !before.names(&contact.member) && contact.member != *me
+        };
         for contact in newest.members.iter().filter(is_new) {
             self.judge_admission(now, me, &contact.member, newest, (others, linked));
         }
         for contact in before.members.iter().filter(|contact| !newest.names(&contact.member)) {
-            self.judge_removal(now, (number, host), node, &contact.member, (before, newest), others);
+            self.judge_removal(
+                now,
+                (number, host),
+                node,
+                &contact.member,
+                (before, newest),
+                others,
+            );
         }
     }
 
     /// A leader lets somebody in, who is there under that name, and alone.
-    fn judge_admission(&mut self, now: Time, me: &Member, entrant: &Member, newest: &View, (others, linked): (&[&Node], &Linked<'_>)) {
+    fn judge_admission(
+        &mut self,
+        now: Time,
+        me: &Member,
+        entrant: &Member,
+        newest: &View,
+        (others, linked): (&[&Node], &Linked<'_>),
+    ) {
         let is_twin = others.iter().filter(|other| other.contact().member == *entrant).count() > 1;
         let Some(there) = self.host_of(entrant).filter(|_| !is_twin) else { return };
         self.notes.judge(Law::LetInTruly, now, linked(there), || {
-            format!("{me} lets {entrant} into view {} of epoch {}, and has no connection with it", newest.view_id, newest.epoch)
+            format!(
+                "{me} lets {entrant} into view {} of epoch {}, and has no connection with it",
+                newest.view_id, newest.epoch
+            )
         });
     }
 
     /// A leader ends its group, which is to become part of another one.
-    pub(super) fn judge_dissolved(&mut self, now: Time, (number, host): (usize, usize), node: &Node, outputs: &[Output]) {
+    pub(super) fn judge_dissolved(
+        &mut self,
+        now: Time,
+        (number, host): (usize, usize),
+        node: &Node,
+        outputs: &[Output],
+    ) {
         let steps_down = |output: &Output| matches!(output, Output::Note(Note::StepDown { .. }));
         if node.phase() != Phase::Joining || !outputs.iter().any(steps_down) {
             return;
@@ -117,26 +149,44 @@ impl Truth {
         let Some(view) = node.view().filter(|view| view.successor.is_some()) else { return };
         let (me, end) = (&node.contact().member, node.contiguous());
         let since = self.seats[number].dissolving.take().unwrap_or(now);
-        // By its own clock, which may run ahead by a fiftieth; and what that jumps by in less than a beat it cannot tell from
-        // time that has passed.
+        // By its own clock, which may run ahead by a fiftieth; and what that jumps by in less than
+        // a beat it cannot tell from time that has passed.
         let is_sure = self.links.well_since(host).is_some_and(|well| well <= since);
         let doubtful = if is_sure { Duration::ZERO } else { self.knobs.heartbeat_interval };
         let waited = since + (self.knobs.sync_timeout * 49 / 50).saturating_sub(doubtful) <= now;
         for contact in view.members.iter().filter(|contact| contact.member != *me) {
             let reach = self.holders.reach(&contact.member, node);
             self.notes.judge(Law::DissolvedLevel, now, reach >= end || waited, || {
-                format!("{me} dissolves its group at #{end} {:?} after saying so, and {} has #{reach}", now.since(since), contact.member)
+                format!(
+                    "{me} dissolves its group at #{end} {:?} after saying so, and {} has #{reach}",
+                    now.since(since),
+                    contact.member
+                )
             });
         }
     }
 
     /// A leader begins an epoch after one of another leader.
-    fn judge_claimant(&mut self, now: Time, host: usize, node: &Node, before: &View, others: &[&Node]) {
+    fn judge_claimant(
+        &mut self,
+        now: Time,
+        host: usize,
+        node: &Node,
+        before: &View,
+        others: &[&Node],
+    ) {
         let me = &node.contact().member;
-        let Some(leader) = before.leader_contact().map(|contact| &contact.member).filter(|leader| leader.id != me.id) else { return };
+        let Some(leader) = before
+            .leader_contact()
+            .map(|contact| &contact.member)
+            .filter(|leader| leader.id != me.id)
+        else {
+            return;
+        };
         let window = self.knobs.election_timeout + self.knobs.sync_timeout;
         let list = node.rests_on();
-        let leads_on = others.iter().find(|other| other.contact().member == *leader && other.leads());
+        let leads_on =
+            others.iter().find(|other| other.contact().member == *leader && other.leads());
         let there = self.host_of(leader).filter(|_| leads_on.is_some() && !list.contains(leader));
         // A supporter is bound by its promise. The claimant asks everybody until it leads.
         let until = |of: usize, member: &Member| {
@@ -144,25 +194,39 @@ impl Truth {
             promised_at.unwrap_or(now)
         };
         // Whoever was asked before it led could not say so.
-        let led = |there: usize| self.current[there].and_then(|number| self.seats[number].leads).map(|(_, since)| since);
+        let led = |there: usize| {
+            self.current[there].and_then(|number| self.seats[number].leads).map(|(_, since)| since)
+        };
         // Who was in no group meanwhile has looked for any, and for as long as it is to.
-        let joining = |of: usize| self.current[of].map(|number| self.seats[number].joining.unwrap_or(Time::ZERO));
+        let joining = |of: usize| {
+            self.current[of].map(|number| self.seats[number].joining.unwrap_or(Time::ZERO))
+        };
         // Whom the leader has put out follows whomever it likes.
-        let follows =
-            |of: usize, member: &Member| of == host || leads_on.and_then(|leader| leader.view()).is_some_and(|view| view.names(member));
+        let follows = |of: usize, member: &Member| {
+            of == host
+                || leads_on.and_then(|leader| leader.view()).is_some_and(|view| view.names(member))
+        };
         let could_ask = |of: usize, member: &Member, there: usize| {
             let until = until(of, member);
             let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= until);
-            let links = is_long(self.links.whole_since(of, there)) && is_long(self.links.dialled_since(of, there));
-            let links = links && is_long(led(there)) && (of == host || is_long(self.links.open_since(of, host)));
+            let links = is_long(self.links.whole_since(of, there))
+                && is_long(self.links.dialled_since(of, there));
+            let links = links
+                && is_long(led(there))
+                && (of == host || is_long(self.links.open_since(of, host)));
             of != there && links && is_long(joining(of)) && follows(of, member)
         };
-        let is_able = |member: &&Member, there: usize| self.host_of(member).is_some_and(|of| could_ask(of, member, there));
+        let is_able = |member: &&Member, there: usize| {
+            self.host_of(member).is_some_and(|of| could_ask(of, member, there))
+        };
         let could_tell = there.and_then(|there| list.iter().find(|member| is_able(member, there)));
         let could_tell = could_tell.cloned();
         self.notes.judge(Law::UnseatedTruly, now, could_tell.is_none(), || {
             let supporter = could_tell.expect("there is one");
-            format!("{me} takes the place of {leader}, which leads, and {supporter} on its list could have asked that one for {window:?}")
+            format!(
+                "{me} takes the place of {leader}, which leads, and {supporter} on its list \
+                     could have asked that one for {window:?}"
+            )
         });
         if there.is_some() {
             self.notes.near(Law::UnseatedTruly);
@@ -188,36 +252,56 @@ impl Truth {
         // Nobody of that life is there any more, or it goes by another one by now.
         let (Some(there), Some(other)) = (there, other) else { return };
         let is_long = |since: Option<Time>| since.is_some_and(|since| since + window <= now);
-        // Who claims asks over new connections, most of which it dials itself; a leader has those that it has, and needs others
-        // where they broke.
-        let can_ask = if stands { self.links.furnished_since(host) } else { self.links.dialled_since(host, there) };
+        // Who claims asks over new connections, most of which it dials itself; a leader has those
+        // that it has, and needs others where they broke.
+        let can_ask = if stands {
+            self.links.furnished_since(host)
+        } else {
+            self.links.dialled_since(host, there)
+        };
         let is_whole = is_long(self.links.answered_since(host, there)) && is_long(can_ask);
         let leaves = self.current[there].is_some_and(|number| self.sinks[number].leaves);
-        // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining peer: it has gone by itself.
-        let is_in = if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
+        // It holds nothing of this epoch, has promised a later one, or is a candidate or a joining
+        // peer: it has gone by itself.
+        let is_in =
+            if stands { other.epoch() == newest.epoch } else { other.epoch() == before.epoch };
         // Or its leader has gone on with it, and without this one.
         let is_in = is_in && (stands || other.view().is_some_and(|view| view.names(me)));
         let is_in = is_in && *other.promised() <= newest.epoch;
-        // For as long as there was to hear it; who looks for another leader lets the heartbeats of this one go by.
+        // For as long as there was to hear it; who looks for another leader lets the heartbeats of
+        // this one go by.
         let is_in = is_in
             && self.current[there].is_some_and(|number| {
                 let seat = &self.seats[number];
-                if stands { seat.followed_before(now, window) } else { seat.held_before(now, window) && seat.follows.is_some() }
+                if stands {
+                    seat.followed_before(now, window)
+                } else {
+                    seat.held_before(now, window) && seat.follows.is_some()
+                }
             });
         let reach = self.holders.reach(member, node);
         let seat = &self.seats[number];
-        // What it has got since, it may not have acknowledged yet: the longest that a word may take on a line that works.
+        // What it has got since, it may not have acknowledged yet: the longest that a word may take
+        // on a line that works.
         let told = reach.min(seat.end_before(now, knobs.heartbeat_timeout));
         let lag = node.contiguous().above(told);
-        // What everybody has acknowledged is kept up to `retain_bytes` only, so more than that is kept for who has not.
-        let is_heavy = self.known[number].weight.max(node.weight()) > knobs.retain_bytes + knobs.retain_bytes / 2;
-        // By its own clock, and what that jumps by in less than a beat it cannot tell from time that has passed.
-        let is_sure = self.links.well_since(host).is_some_and(|since| since + knobs.slow_timeout <= now);
+        // What everybody has acknowledged is kept up to `retain_bytes` only, so more than that is
+        // kept for who has not.
+        let is_heavy = self.known[number].weight.max(node.weight())
+            > knobs.retain_bytes + knobs.retain_bytes / 2;
+        // By its own clock, and what that jumps by in less than a beat it cannot tell from time
+        // that has passed.
+        let is_sure =
+            self.links.well_since(host).is_some_and(|since| since + knobs.slow_timeout <= now);
         let doubtful = if is_sure { Duration::ZERO } else { knobs.heartbeat_interval };
         // Of those for whom so much is kept the slowest go.
         let is_slowest = || {
-            let kept = before.members.iter().filter(|contact| contact.member != *me && contact.member != *member);
-            kept.map(|contact| self.holders.reach(&contact.member, node)).all(|other| reach <= other)
+            let kept = before
+                .members
+                .iter()
+                .filter(|contact| contact.member != *me && contact.member != *member);
+            kept.map(|contact| self.holders.reach(&contact.member, node))
+                .all(|other| reach <= other)
         };
         let is_slow = reach < seat.end_before(now, knobs.slow_timeout.saturating_sub(doubtful))
             || lag > knobs.max_lag_entries
@@ -225,7 +309,8 @@ impl Truth {
         let holds = !is_whole || leaves || !is_in || is_slow;
         self.notes.judge(Law::PutOutTruly, now, holds, || {
             format!(
-                "{me} leaves {member} out of view {} of epoch {}, and for {window:?} the links between them were whole; it has #{reach} of #{}",
+                "{me} leaves {member} out of view {} of epoch {}, and for {window:?} the links \
+                 between them were whole; it has #{reach} of #{}",
                 newest.view_id,
                 newest.epoch,
                 node.contiguous()

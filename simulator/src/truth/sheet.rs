@@ -1,4 +1,5 @@
-//! What was found of each law: how often it was judged, how often it could not be, and how it was broken.
+//! What was found of each law: how often it was judged, how often it could not be, and how it was
+//! broken.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -19,7 +20,8 @@ pub struct Sheet {
 pub struct Row {
     /// How often it was judged.
     pub judged: u64,
-    /// How often it was a near thing: what was allowed would not have been one position, one member or one reading later.
+    /// How often it was a near thing: what was allowed would not have been one position, one member
+    /// or one reading later.
     pub near: u64,
     /// How often it was broken.
     pub broken: u64,
@@ -53,14 +55,25 @@ impl AddAssign<&Self> for Sheet {
 
 impl Notes {
     /// A law was judged; where it does not hold, `words` say how it was broken.
-    pub(super) fn judge(&mut self, law: Law, now: Time, holds: bool, words: impl FnOnce() -> String) {
+    pub(super) fn judge(
+        &mut self,
+        law: Law,
+        now: Time,
+        holds: bool,
+        words: impl FnOnce() -> String,
+    ) {
         let row = self.sheet.rows.entry(law).or_default();
         row.judged += 1;
         if !holds {
             row.broken += 1;
             if row.broken <= KEPT {
-                let evidence = vec![format!("at {now}, by what each peer holds and has been handed")];
-                self.breaches.push(Breach { promise: law.id().to_owned(), words: words(), evidence });
+                let evidence =
+                    vec![format!("at {now}, by what each peer holds and has been handed")];
+                self.breaches.push(Breach {
+                    promise: law.id().to_owned(),
+                    words: words(),
+                    evidence,
+                });
             }
         }
     }

@@ -63,7 +63,8 @@ impl Sinks {
     fn accept(&mut self, me: &Member, first: Oseq, sizes: impl Iterator<Item = u64>) {
         if self.own_as.as_ref() != Some(me) {
             // Under another incarnation it numbers them anew.
-            (self.own, self.own_as, self.ordered, self.gone) = (vec![], Some(me.clone()), Oseq::ZERO, Oseq::ZERO);
+            (self.own, self.own_as, self.ordered, self.gone) =
+                (vec![], Some(me.clone()), Oseq::ZERO, Oseq::ZERO);
             self.confirmed = Confirmed::default();
         }
         self.own.truncate(usize::try_from(first.previous().0).expect("they are in memory"));
@@ -72,7 +73,9 @@ impl Sinks {
 
     /// How many of its own wait to be ordered, and how many bytes of them.
     fn waiting(&self) -> (u64, u64) {
-        let above = |oseq: Oseq| &self.own[usize::try_from(oseq.0).expect("they are in memory").min(self.own.len())..];
+        let above = |oseq: Oseq| {
+            &self.own[usize::try_from(oseq.0).expect("they are in memory").min(self.own.len())..]
+        };
         (above(self.ordered).len() as u64, above(self.ordered.max(self.gone)).iter().sum())
     }
 }
@@ -99,14 +102,19 @@ impl Truth {
         for wish in &requests.run {
             if let Wish::Lost { to } = wish {
                 let own = &self.sinks[number].own;
-                let behind = &own[usize::try_from(to.0).expect("they are in memory").min(own.len())..];
-                let last_lost = own.get(usize::try_from(to.previous().0).expect("they are in memory"));
-                let (count, bytes) = (behind.len() as u64, behind.iter().chain(last_lost).sum::<u64>());
-                let (entries_least, bytes_least) = (self.knobs.merge_retain_entries, self.knobs.merge_retain_bytes);
+                let behind =
+                    &own[usize::try_from(to.0).expect("they are in memory").min(own.len())..];
+                let last_lost =
+                    own.get(usize::try_from(to.previous().0).expect("they are in memory"));
+                let (count, bytes) =
+                    (behind.len() as u64, behind.iter().chain(last_lost).sum::<u64>());
+                let (entries_least, bytes_least) =
+                    (self.knobs.merge_retain_entries, self.knobs.merge_retain_bytes);
                 let is_far = count >= entries_least || bytes > bytes_least;
                 self.notes.judge(Law::LostTruly, now, is_far, || {
                     format!(
-                        "{} declares its readings {first} to {to} lost, with {count} after them; it is to keep {entries_least}",
+                        "{} declares its readings {first} to {to} lost, with {count} after them; \
+                         it is to keep {entries_least}",
                         requests.origin
                     )
                 });
@@ -128,35 +136,61 @@ impl Truth {
         }
         for (seq, entry) in node.between(before.next(), node.contiguous()) {
             let Entry::Lost { origin: lost, from, to } = entry else { continue };
-            let stands = node.between(node.base().next(), seq.previous()).find(|(_, entry)| match entry {
-                Entry::Readings { origin, first, readings, .. } => {
-                    *origin == lost && *first <= to && first.plus(readings.len()).previous() >= from
-                }
-                Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
-            });
+            let stands =
+                node.between(node.base().next(), seq.previous()).find(|(_, entry)| match entry {
+                    Entry::Readings { origin, first, readings, .. } => {
+                        *origin == lost
+                            && *first <= to
+                            && first.plus(readings.len()).previous() >= from
+                    }
+                    Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
+                });
             self.notes.judge(Law::LostTruly, now, stands.is_none(), || {
                 let at = stands.as_ref().map_or(Seq::ZERO, |(at, _)| *at);
-                format!("{} numbers readings {from} to {to} of {lost} as lost at #{seq}, and some stand at #{at}", node.contact().member)
+                format!(
+                    "{} numbers readings {from} to {to} of {lost} as lost at #{seq}, and some \
+                         stand at #{at}",
+                    node.contact().member
+                )
             });
         }
     }
 
-    pub(super) fn judge_output(&mut self, now: Time, number: usize, node: &Node, output: &Output, others: &[&Node]) {
+    pub(super) fn judge_output(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        output: &Output,
+        others: &[&Node],
+    ) {
         match output {
             Output::Deliver(delivery) => self.judge_delivery(now, number, node, delivery, others),
             Output::Accepted { first, readings, .. } => {
                 let me = &node.contact().member;
-                let largest = readings.iter().map(|(payload, _)| payload.len() as u64).max().unwrap_or(0);
+                let largest =
+                    readings.iter().map(|(payload, _)| payload.len() as u64).max().unwrap_or(0);
                 self.notes.judge(Law::Windowed, now, largest <= self.knobs.payload_max, || {
-                    format!("{me} takes a reading of {largest} bytes; {} are the most", self.knobs.payload_max)
+                    format!(
+                        "{me} takes a reading of {largest} bytes; {} are the most",
+                        self.knobs.payload_max
+                    )
                 });
-                self.sinks[number].accept(me, *first, readings.iter().map(|(payload, _)| payload.len() as u64));
+                self.sinks[number].accept(
+                    me,
+                    *first,
+                    readings.iter().map(|(payload, _)| payload.len() as u64),
+                );
                 let (count, bytes) = self.sinks[number].waiting();
-                let (entries_most, bytes_most) = (self.knobs.window_entries, self.knobs.window_bytes);
+                let (entries_most, bytes_most) =
+                    (self.knobs.window_entries, self.knobs.window_bytes);
                 // One that is larger than the window goes through it alone.
                 let fits = count <= entries_most && (bytes <= bytes_most || count == 1);
                 self.notes.judge(Law::Windowed, now, fits, || {
-                    format!("{me} has {count} readings of {bytes} bytes waiting; its window takes {entries_most} and {bytes_most}")
+                    format!(
+                        "{me} has {count} readings of {bytes} bytes waiting; its window takes \
+                             {entries_most} and {bytes_most}"
+                    )
                 });
                 if count == entries_most {
                     self.notes.near(Law::Windowed);
@@ -164,8 +198,17 @@ impl Truth {
             }
             Output::Refused { place, why } => self.judge_refusal(now, number, node, (*place, *why)),
             Output::Acknowledged { first, seq, count, epoch, .. } => {
-                self.judge_safe(now, node, (epoch, seq.plus(*count).previous()), "acknowledges as safe");
-                let told = Told { first: *first, last: first.plus(*count).previous(), place: Some((epoch, *seq)) };
+                self.judge_safe(
+                    now,
+                    node,
+                    (epoch, seq.plus(*count).previous()),
+                    "acknowledges as safe",
+                );
+                let told = Told {
+                    first: *first,
+                    last: first.plus(*count).previous(),
+                    place: Some((epoch, *seq)),
+                };
                 self.judge_stands(now, number, node, told, "safe");
             }
             Output::Published { first, last, place, outcome } => {
@@ -173,7 +216,13 @@ impl Truth {
                 if place.is_none() && *outcome == Outcome::Stable {
                     self.judge_unplaced_stable(now, node, *last, others);
                 }
-                self.judge_place(now, number, node, Told { first: *first, last: *last, place }, *outcome);
+                self.judge_place(
+                    now,
+                    number,
+                    node,
+                    Told { first: *first, last: *last, place },
+                    *outcome,
+                );
             }
             Output::Note(Note::Lost { origin, origin_inc, from, to, .. }) => {
                 let me = &node.contact().member;
@@ -189,12 +238,20 @@ impl Truth {
         }
     }
 
-    /// Notes how much of a node's own stands in its log, after everything that it has done was judged.
+    /// Notes how much of a node's own stands in its log, after everything that it has done was
+    /// judged.
     pub(super) fn note_ordered(&mut self, number: usize, node: &Node) {
         self.sinks[number].ordered = node.last_oseq(&node.contact().member);
     }
 
-    fn judge_delivery(&mut self, now: Time, number: usize, node: &Node, delivery: &Delivery, others: &[&Node]) {
+    fn judge_delivery(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        delivery: &Delivery,
+        others: &[&Node],
+    ) {
         self.judge_past(now, number, node, delivery);
         let me = &node.contact().member;
         match delivery {
@@ -209,61 +266,102 @@ impl Truth {
             Delivery::Repeat { origin, from, to, seq, .. } => {
                 let had = self.sinks[number].has(origin, *from, *to);
                 self.notes.judge(Law::HadBefore, now, had, || {
-                    format!("{me} takes readings {from} to {to} of {origin} at #{seq} for repeats, and its sinks have not had them all")
+                    format!(
+                        "{me} takes readings {from} to {to} of {origin} at #{seq} for repeats, \
+                             and its sinks have not had them all"
+                    )
                 });
             }
             Delivery::Lost { origin, from, to, .. } => self.sinks[number].add(origin, *from, *to),
-            Delivery::Gap { from, to, .. } => self.judge_gap(now, number, node, (*from, *to), others),
+            Delivery::Gap { from, to, .. } => {
+                self.judge_gap(now, number, node, (*from, *to), others)
+            }
             Delivery::View(_) | Delivery::Diverged { .. } | Delivery::Merged { .. } => {}
         }
     }
 
     /// Whoever it follows does not have what is missing any more, or it comes too late.
-    fn judge_gap(&mut self, now: Time, number: usize, node: &Node, (from, to): (Seq, Seq), others: &[&Node]) {
+    fn judge_gap(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        (from, to): (Seq, Seq),
+        others: &[&Node],
+    ) {
         let leader = others.iter().find(|other| other.leads() && other.epoch() == node.epoch());
         let Some(leader) = leader else { return };
         let sinks = &self.sinks[number];
-        let needless = leader.between(from.max(leader.base().next()), to).find(|(_, entry)| match entry {
-            Entry::Readings { origin, first, readings, .. } => {
-                // What is below a later one that it has had has no place in its origin's order any more.
-                sinks.highest(origin) < first.plus(readings.len()).previous()
-            }
-            Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
-        });
+        let needless =
+            leader.between(from.max(leader.base().next()), to).find(|(_, entry)| match entry {
+                Entry::Readings { origin, first, readings, .. } => {
+                    // What is below a later one that it has had has no place in its origin's order
+                    // any more.
+                    sinks.highest(origin) < first.plus(readings.len()).previous()
+                }
+                Entry::View(_) | Entry::Change(_) | Entry::Lost { .. } => false,
+            });
         self.notes.judge(Law::GapNeeded, now, needless.is_none(), || {
             let (seq, _) = needless.as_ref().expect("there is one");
             let (me, leader) = (&node.contact().member, &leader.contact().member);
-            format!("{me} tells a gap from #{from} to #{to}, and {leader}, which it follows, has the reading at #{seq}")
+            format!(
+                "{me} tells a gap from #{from} to #{to}, and {leader}, which it follows, has \
+                     the reading at #{seq}"
+            )
         });
     }
 
     /// Notes that a group takes nobody more.
     pub(super) fn note_fullness(&mut self, now: Time, node: &Node) {
-        if node.leads() && node.view().is_some_and(|view| view.size() as u64 >= self.knobs.members_max) {
+        if node.leads()
+            && node.view().is_some_and(|view| view.size() as u64 >= self.knobs.members_max)
+        {
             self.full_at = Some(now);
         }
     }
 
-    /// Whether some group took nobody more; who was told so, or has stood still since, has not asked again.
+    /// Whether some group took nobody more; who was told so, or has stood still since, has not
+    /// asked again.
     fn was_full_lately(&self, now: Time, number: usize) -> bool {
-        let resumed = self.current.iter().position(|current| *current == Some(number)).and_then(|host| self.links.well_since(host));
-        let asks_again = |at: Time| at.max(resumed.unwrap_or(now)) + ASKS_AGAIN + self.knobs.heartbeat_interval;
+        let resumed = self
+            .current
+            .iter()
+            .position(|current| *current == Some(number))
+            .and_then(|host| self.links.well_since(host));
+        let asks_again =
+            |at: Time| at.max(resumed.unwrap_or(now)) + ASKS_AGAIN + self.knobs.heartbeat_interval;
         self.full_at.is_some_and(|at| now <= asks_again(at))
     }
 
-    fn judge_refusal(&mut self, now: Time, number: usize, node: &Node, (place, why): (u64, Refusal)) {
+    fn judge_refusal(
+        &mut self,
+        now: Time,
+        number: usize,
+        node: &Node,
+        (place, why): (u64, Refusal),
+    ) {
         let sinks = &self.sinks[number];
-        let size = usize::try_from(place).ok().and_then(|place| sinks.given.get(place)).copied().unwrap_or(0);
+        let size = usize::try_from(place)
+            .ok()
+            .and_then(|place| sinks.given.get(place))
+            .copied()
+            .unwrap_or(0);
         let (count, bytes) = sinks.waiting();
         let holds = match why {
             Refusal::TooLarge => size > self.knobs.payload_max,
-            Refusal::WindowFull => count >= self.knobs.window_entries || count > 0 && bytes + size > self.knobs.window_bytes,
+            Refusal::WindowFull => {
+                count >= self.knobs.window_entries
+                    || count > 0 && bytes + size > self.knobs.window_bytes
+            }
             Refusal::Leaving => sinks.leaves,
-            Refusal::NoQuorum => !self.is_healthy && (self.is_primary() || self.was_full_lately(now, number)),
+            Refusal::NoQuorum => {
+                !self.is_healthy && (self.is_primary() || self.was_full_lately(now, number))
+            }
         };
         self.notes.judge(Law::RefusalTrue, now, holds, || {
             format!(
-                "{} refuses a reading of {size} bytes as {why:?}, with {count} of {bytes} bytes waiting{}",
+                "{} refuses a reading of {size} bytes as {why:?}, with {count} of {bytes} bytes \
+                 waiting{}",
                 node.contact().member,
                 if self.is_healthy { ", in a group that is whole" } else { "" }
             )

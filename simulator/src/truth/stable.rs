@@ -9,7 +9,8 @@ use protocol::view::View;
 use super::{Law, Truth};
 
 impl Truth {
-    /// What a node takes for stable has been held by those who have to; what a leader finds out others may go by.
+    /// What a node takes for stable has been held by those who have to; what a leader finds out
+    /// others may go by.
     pub(super) fn judge_stable(&mut self, now: Time, number: usize, node: &Node) {
         let stable = node.stable();
         let before = std::mem::replace(&mut self.known[number].stable, stable);
@@ -19,8 +20,9 @@ impl Truth {
         // A log that was cut takes less for stable, and that may be of another epoch than before.
         let (bound, why) = self.stable_bound(node);
         let is_held = stable <= bound;
-        self.notes
-            .judge(Law::TrulyStable, now, is_held, || format!("{} takes #{stable} for stable, and {why} #{bound}", node.contact().member));
+        self.notes.judge(Law::TrulyStable, now, is_held, || {
+            format!("{} takes #{stable} for stable, and {why} #{bound}", node.contact().member)
+        });
         if stable == bound {
             self.notes.near(Law::TrulyStable);
         }
@@ -30,7 +32,9 @@ impl Truth {
     }
 
     fn note_stable(&mut self, node: &Node, stable: Seq) {
-        for (epoch, _, last) in node.covers().filter(|(epoch, first, _)| *first <= stable && !epoch.is_none()) {
+        for (epoch, _, last) in
+            node.covers().filter(|(epoch, first, _)| *first <= stable && !epoch.is_none())
+        {
             let last = last.min(stable);
             match self.stable.get_mut(epoch) {
                 Some(known) => *known = last.max(*known),
@@ -46,7 +50,11 @@ impl Truth {
             return (known, "leaders have found out only");
         }
         let held = self.held_by_views(node);
-        if held > known { (held, "those who have to hold only") } else { (known, "leaders have found out only") }
+        if held > known {
+            (held, "those who have to hold only")
+        } else {
+            (known, "leaders have found out only")
+        }
     }
 
     /// How much of a node's log leaders have found to be stable.
@@ -57,7 +65,8 @@ impl Truth {
         node.covers().rev().find_map(row).unwrap_or(Seq::ZERO)
     }
 
-    /// The last position of a leader's log that everybody in its newest view has held (mode `available`), or quorums (`primary`).
+    /// The last position of a leader's log that everybody in its newest view has held (mode
+    /// `available`), or quorums (`primary`).
     fn held_by_views(&self, node: &Node) -> Seq {
         let views = node.last_views();
         let Some((at, newest)) = views.first() else { return Seq::ZERO };
@@ -73,7 +82,8 @@ impl Truth {
         last
     }
 
-    /// Below a view entry that is not stable the view before decides; the entry and what is above needs quorums of both.
+    /// Below a view entry that is not stable the view before decides; the entry and what is above
+    /// needs quorums of both.
     fn is_stable_by_quorum(&self, node: &Node, views: &[(Seq, View)], at: Seq, seq: Seq) -> bool {
         let newest = &views[0].1;
         if at <= self.known_stable(node) {
@@ -88,14 +98,22 @@ impl Truth {
     }
 
     fn least_reach(&self, view: &View, node: &Node) -> Seq {
-        let reach = |member: &Member| if *member == node.contact().member { node.contiguous() } else { self.holders.reach(member, node) };
+        let reach = |member: &Member| {
+            if *member == node.contact().member {
+                node.contiguous()
+            } else {
+                self.holders.reach(member, node)
+            }
+        };
         view.members.iter().map(|contact| reach(&contact.member)).min().unwrap_or(Seq::ZERO)
     }
 
     /// A leader believes of nobody that it holds more than it has held.
     pub(super) fn judge_beliefs(&mut self, now: Time, number: usize, node: &Node) {
         // Mostly nobody has said anything since.
-        let sum = node.believes().fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0));
+        let sum = node
+            .believes()
+            .fold((0, 0), |(count, sum), (_, believed)| (count + 1, sum + believed.0));
         if std::mem::replace(&mut self.known[number].believed, sum) == sum {
             return;
         }
@@ -105,14 +123,18 @@ impl Truth {
                 continue;
             }
             self.notes.judge(Law::BelievesNoMore, now, believed <= reach, || {
-                format!("{} believes that {member} holds #{believed}, and it has held #{reach} at most", node.contact().member)
+                format!(
+                    "{} believes that {member} holds #{believed}, and it has held #{reach} at most",
+                    node.contact().member
+                )
             });
         }
     }
 
     /// A promise shows where the log ends, and what of it is stable.
     pub(super) fn judge_promise(&mut self, now: Time, node: &Node, answer: &SyncAnswer) {
-        let holds = answer.contiguous <= node.contiguous() && answer.stable <= self.stable_bound(node).0.max(node.stable());
+        let holds = answer.contiguous <= node.contiguous()
+            && answer.stable <= self.stable_bound(node).0.max(node.stable());
         self.notes.judge(Law::SaysTruly, now, holds, || {
             format!(
                 "{} promises with #{} held and #{} stable, and holds #{} with #{} stable",
@@ -126,38 +148,56 @@ impl Truth {
     }
 
     /// What is handed over as safe, or acknowledged as that, is stable.
-    pub(super) fn judge_safe(&mut self, now: Time, node: &Node, (epoch, seq): (&Epoch, Seq), what: &str) {
+    pub(super) fn judge_safe(
+        &mut self,
+        now: Time,
+        node: &Node,
+        (epoch, seq): (&Epoch, Seq),
+        what: &str,
+    ) {
         // Looked at by its epoch: the log may have become another one in the same call.
         let known = self.stable.get(epoch).copied().unwrap_or(Seq::ZERO);
         let above = || {
-            node.covers()
-                .skip_while(|(covering, ..)| *covering != epoch)
-                .skip(1)
-                .any(|(later, first, _)| self.stable.get(later).is_some_and(|known| *known >= first))
+            node.covers().skip_while(|(covering, ..)| *covering != epoch).skip(1).any(
+                |(later, first, _)| self.stable.get(later).is_some_and(|known| *known >= first),
+            )
         };
         let holds = known >= seq || above() || self.stable_bound(node).0 >= seq;
         self.notes.judge(Law::TrulyStable, now, holds, || {
-            format!("{} {what} #{seq} of epoch {epoch}, and only #{known} of that was found to be stable", node.contact().member)
+            format!(
+                "{} {what} #{seq} of epoch {epoch}, and only #{known} of that was found to be \
+                     stable",
+                node.contact().member
+            )
         });
     }
 
-    /// Nothing is handed over before a second member holds it, in a view that has one. Those on the list of an epoch are its members
-    /// before it has a view of its own.
+    /// Nothing is handed over before a second member holds it, in a view that has one. Those on the
+    /// list of an epoch are its members before it has a view of its own.
     pub(super) fn judge_second(&mut self, now: Time, node: &Node, epoch: &Epoch, seq: Seq) {
         let views = node.last_views();
         let Some((_, newest)) = views.first().filter(|(_, view)| view.size() > 1) else { return };
         let me = &node.contact().member;
         let goes_on_in = node.epoch();
         let listed = self.claims.list(&goes_on_in).iter().filter(|_| newest.epoch != goes_on_in);
-        let mut others = newest.members.iter().map(|contact| &contact.member).chain(listed).filter(|member| *member != me);
+        let mut others = newest
+            .members
+            .iter()
+            .map(|contact| &contact.member)
+            .chain(listed)
+            .filter(|member| *member != me);
         let holds = others.any(|member| self.holders.has_held(member, node, epoch, seq));
         self.notes.judge(Law::SecondHolder, now, holds, || {
-            format!("{me} hands over #{seq} of epoch {epoch}, which nobody else in its {newest} has held")
+            format!(
+                "{me} hands over #{seq} of epoch {epoch}, which nobody else in its {newest} \
+                     has held"
+            )
         });
     }
 }
 
-/// Whether it finds out by itself what is stable: whoever owns the epoch, even where it has just stopped leading.
+/// Whether it finds out by itself what is stable: whoever owns the epoch, even where it has just
+/// stopped leading.
 fn counts_itself(node: &Node) -> bool {
     node.epoch().owner == node.contact().member
 }

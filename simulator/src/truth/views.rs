@@ -23,26 +23,44 @@ impl Truth {
         let Some((below, before)) = views.get(1) else { return };
         let follows = newest.view_id.0 == before.view_id.0 + 1;
         self.notes.judge(Law::ViewsUnbroken, now, follows, || {
-            format!("{me} leads view {} at #{at}, and view {} stands before it", newest.view_id, before.view_id)
+            format!(
+                "{me} leads view {} at #{at}, and view {} stands before it",
+                newest.view_id, before.view_id
+            )
         });
         if self.is_primary() && newest.epoch == node.epoch() {
             let stay = is_quorum(before, |member| newest.names(member));
             self.notes.judge(Law::ViewsSettled, now, stay, || {
-                format!("{me} numbers view {} at #{at}, and those who stay are no quorum of the one before it", newest.view_id)
+                format!(
+                    "{me} numbers view {} at #{at}, and those who stay are no quorum of the \
+                         one before it",
+                    newest.view_id
+                )
             });
             // A claim lets nobody in.
-            let is_new = |contact: &Contact| before.epoch == newest.epoch && !before.names(&contact.member);
-            let has_followed = |member: &Member| member == me || self.holders.has_begun(member, &newest.epoch);
+            let is_new =
+                |contact: &Contact| before.epoch == newest.epoch && !before.names(&contact.member);
+            let has_followed =
+                |member: &Member| member == me || self.holders.has_begun(member, &newest.epoch);
             let is_borne = !newest.members.iter().any(is_new) || is_quorum(newest, has_followed);
             self.notes.judge(Law::ViewsSettled, now, is_borne, || {
-                format!("{me} lets so many into view {} at #{at} that those who have followed it are no quorum of it", newest.view_id)
+                format!(
+                    "{me} lets so many into view {} at #{at} that those who have followed it \
+                         are no quorum of it",
+                    newest.view_id
+                )
             });
         }
-        // Whoever takes an epoch over takes over a view that may not be settled; what it numbers itself is its own doing.
+        // Whoever takes an epoch over takes over a view that may not be settled; what it numbers
+        // itself is its own doing.
         if self.is_primary() && newest.epoch == node.epoch() && *below > Seq::ZERO {
             let settled = self.holders.is_quorum(before, node, *below);
             self.notes.judge(Law::ViewsSettled, now, settled, || {
-                format!("{me} numbers view {} at #{at}, and no quorum holds the one before it, at #{below}", newest.view_id)
+                format!(
+                    "{me} numbers view {} at #{at}, and no quorum holds the one before it, at \
+                         #{below}",
+                    newest.view_id
+                )
             });
         }
     }

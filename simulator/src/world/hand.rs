@@ -1,4 +1,5 @@
-//! The hand behind the world: everything that is done to processes and to the network, each act recorded as ground truth.
+//! The hand behind the world: everything that is done to processes and to the network, each act
+//! recorded as ground truth.
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ impl<W: Watch> World<W> {
         self.end_process(host, false);
     }
 
-    /// A host loses power: its process is gone, and no connection ends. Until it is started again it does not even refuse.
+    /// A host loses power: its process is gone, and no connection ends. Until it is started again
+    /// it does not even refuse.
     pub fn power_down(&mut self, host: usize) {
         if !self.is_live(host) {
             return;
@@ -43,12 +45,16 @@ impl<W: Watch> World<W> {
         self.record_exit(host, None, Some(9), true);
         let Some(process) = self.hosts[host].process.take() else { return };
         self.truth_of_end(host, false);
-        let calling = process
-            .waiting
-            .iter()
-            .filter_map(|moment| if let Moment::Accept { connection } = moment { Some((*connection, 1)) } else { None });
-        let calling: Vec<(usize, Side)> =
-            calling.chain(std::mem::take(&mut self.hosts[host].unaccepted).into_iter().map(|connection| (connection, 1))).collect();
+        let calling = process.waiting.iter().filter_map(|moment| {
+            if let Moment::Accept { connection } = moment { Some((*connection, 1)) } else { None }
+        });
+        let calling: Vec<(usize, Side)> = calling
+            .chain(
+                std::mem::take(&mut self.hosts[host].unaccepted)
+                    .into_iter()
+                    .map(|connection| (connection, 1)),
+            )
+            .collect();
         for (connection, side) in process.links.into_values().chain(calling) {
             self.abandon_end(connection, side);
             self.hosts[host].orphans.push((connection, side));
@@ -99,10 +105,12 @@ impl<W: Watch> World<W> {
         self.hosts[host].behind = behind;
         if identity == Identity::Fresh {
             self.hosts[host].stored = Incarnation(0);
-            // Mode `primary`: the founders' folders are what remembers that the group was founded, so their owner does not
-            // throw away the last of them.
+            // Mode `primary`: the founders' folders are what remembers that the group was founded,
+            // so their owner does not throw away the last of them.
             let founders = &self.settings.config.knobs().bootstrap;
-            let mut others = (0..self.hosts.len()).filter(|other| *other != host).map(|other| &self.hosts[other]);
+            let mut others = (0..self.hosts.len())
+                .filter(|other| *other != host)
+                .map(|other| &self.hosts[other]);
             if others.any(|other| other.veteran && founders.contains(&other.id)) {
                 self.hosts[host].veteran = false;
             }
@@ -117,7 +125,8 @@ impl<W: Watch> World<W> {
         self.cut_over(pairs, Over::All)
     }
 
-    /// Nothing of that sort passes from the first of each pair to the second; the number to mend it by.
+    /// Nothing of that sort passes from the first of each pair to the second; the number to mend it
+    /// by.
     pub fn cut_over(&mut self, pairs: &[(usize, usize)], over: Over) -> u64 {
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
         who.sort_unstable();
@@ -132,25 +141,34 @@ impl<W: Watch> World<W> {
         self.sever(pairs, over, &who)
     }
 
-    /// Nothing passes from the first of each pair to the second any more, and it is these that are cut off from the rest.
+    /// Nothing passes from the first of each pair to the second any more, and it is these that are
+    /// cut off from the rest.
     pub fn cut_off(&mut self, these: &[usize], pairs: &[(usize, usize)]) {
         self.sever(pairs, Over::All, these);
     }
 
     fn sever(&mut self, pairs: &[(usize, usize)], over: Over, who: &[usize]) -> u64 {
-        let links = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
+        let links = Links::directed(
+            pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))),
+        );
         self.watch.act(self.now, format_args!("cut {links} ({over:?})"));
         let fault = match over {
             // Who can talk, but not be found, is not cut off.
-            Over::Datagrams | Over::Broadcasts | Over::Unicasts | Over::Dials => {
-                Fault::Link { table: links, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }
-            }
-            Over::Resets => Fault::Link { table: links, weather: LinkWeather { reset: 1_000, ..LinkWeather::default() } },
+            Over::Datagrams | Over::Broadcasts | Over::Unicasts | Over::Dials => Fault::Link {
+                table: links,
+                weather: LinkWeather { loss: 1_000, ..LinkWeather::default() },
+            },
+            Over::Resets => Fault::Link {
+                table: links,
+                weather: LinkWeather { reset: 1_000, ..LinkWeather::default() },
+            },
             Over::All | Over::Streams => Fault::Partition { table: links },
         };
         let id = self.record_fault(fault, who);
         match over {
-            Over::All | Over::Streams | Over::Resets => self.truth.links.begin(self.now, id, Wrong::Cut(pairs.to_vec())),
+            Over::All | Over::Streams | Over::Resets => {
+                self.truth.links.begin(self.now, id, Wrong::Cut(pairs.to_vec()))
+            }
             Over::Dials => self.truth.links.begin(self.now, id, Wrong::Dials(pairs.to_vec())),
             Over::Datagrams | Over::Broadcasts | Over::Unicasts => {
                 self.truth.links.begin(self.now, id, Wrong::Hearing(pairs.to_vec()));
@@ -159,7 +177,11 @@ impl<W: Watch> World<W> {
         self.tables_of(over).into_iter().for_each(|table| table.cut(pairs));
         if over == Over::Resets {
             // One that its acceptor has not taken yet stands as well, as far as the kernels know.
-            for connection in pairs.iter().flat_map(|&(from, to)| self.begun_between(from, to)).collect::<Vec<usize>>() {
+            for connection in pairs
+                .iter()
+                .flat_map(|&(from, to)| self.begun_between(from, to))
+                .collect::<Vec<usize>>()
+            {
                 self.break_connection(connection);
             }
         }
@@ -172,11 +194,16 @@ impl<W: Watch> World<W> {
         if pairs.is_empty() {
             return;
         }
-        let table = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
+        let table = Links::directed(
+            pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))),
+        );
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
         who.sort_unstable();
         who.dedup();
-        let id = self.record_fault(Fault::Link { table, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } }, &who);
+        let id = self.record_fault(
+            Fault::Link { table, weather: LinkWeather { loss: 1_000, ..LinkWeather::default() } },
+            &who,
+        );
         self.truth.links.begin(self.now, id, Wrong::Dials(pairs.to_vec()));
     }
 
@@ -229,9 +256,13 @@ impl<W: Watch> World<W> {
         if weather != self.settings.weather {
             let all: Vec<usize> = (0..self.hosts.len()).collect();
             all.iter().for_each(|&host| self.look_at_fault(Class::Storm, host));
-            let pairs = all.iter().flat_map(|&from| all.iter().filter(move |&&to| to != from).map(move |&to| (from, to)));
+            let pairs = all.iter().flat_map(|&from| {
+                all.iter().filter(move |&&to| to != from).map(move |&to| (from, to))
+            });
             let pairs: Vec<(usize, usize)> = pairs.collect();
-            let table = Links::directed(pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))));
+            let table = Links::directed(
+                pairs.iter().map(|&(from, to)| (self.process_name(from), self.process_name(to))),
+            );
             let fault = Fault::Link {
                 table,
                 weather: LinkWeather {
@@ -239,7 +270,9 @@ impl<W: Watch> World<W> {
                     duplicate: weather.repeat.thousandths(),
                     corrupt: weather.corruption.thousandths(),
                     reset: weather.damage.thousandths(),
-                    delay_us: u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(weather.slow_us),
+                    delay_us: u64::from(weather.delay_us)
+                        + u64::from(weather.spread_us)
+                        + u64::from(weather.slow_us),
                     ..LinkWeather::default()
                 },
             };
@@ -252,10 +285,12 @@ impl<W: Watch> World<W> {
         self.weather = weather;
     }
 
-    /// Whether a round trip may take as long in that weather as a question may take before it is asked again.
+    /// Whether a round trip may take as long in that weather as a question may take before it is
+    /// asked again.
     fn is_bad(&self, weather: &Weather) -> bool {
         let slow_us = if weather.slow.0 == 0 { 0 } else { weather.slow_us };
-        let one_way = u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(slow_us);
+        let one_way =
+            u64::from(weather.delay_us) + u64::from(weather.spread_us) + u64::from(slow_us);
         Duration::from_micros(2 * one_way) >= round(self.settings.config.knobs())
     }
 
@@ -273,7 +308,8 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Records that nothing was done since `from` to anybody of the core, or to anybody if no core is named.
+    /// Records that nothing was done since `from` to anybody of the core, or to anybody if no core
+    /// is named.
     pub fn record_quiet(&mut self, from: protocol::time::Time, core: &[usize]) {
         let to = self.now;
         let core = core.iter().map(|&host| self.process_name(host)).collect();
@@ -289,8 +325,9 @@ impl<W: Watch> World<W> {
         self.tally.twins += u64::from(status == 1);
         let id = &self.hosts[host].id;
         let asked = self.hosts[host].process.as_ref().is_some_and(|process| process.may_stop);
-        // Of two that bear one name, either may have to go; and so may who has lost its folder, and founds or joins another
-        // group under a number of the past before it is told of its earlier life.
+        // Of two that bear one name, either may have to go; and so may who has lost its folder, and
+        // founds or joins another group under a number of the past before it is told of its earlier
+        // life.
         let twins = self.hosts.iter().any(|other| other.twin && other.id == *id);
         let expected = asked || status == 1 && (twins || self.hosts[host].behind);
         self.tell(host, Note::Stop { reason: format!("{reason:?}") });
@@ -300,7 +337,8 @@ impl<W: Watch> World<W> {
 
     /// A process cannot store what it has to remember, and ends rather than go on without.
     pub(super) fn fail(&mut self, host: usize) {
-        self.watch.act(self.now, format_args!("{} gives up: its disk is full", self.hosts[host].id));
+        self.watch
+            .act(self.now, format_args!("{} gives up: its disk is full", self.hosts[host].id));
         self.tell(host, Note::Stop { reason: "nothing can be stored".to_owned() });
         // Whether it was about to leave or not: it is its machine that takes it away.
         self.record_fault(Fault::Kill, &[host]);
@@ -324,7 +362,13 @@ impl<W: Watch> World<W> {
         }
     }
 
-    fn record_exit(&mut self, host: usize, status: Option<i32>, signal: Option<i32>, expected: bool) {
+    fn record_exit(
+        &mut self,
+        host: usize,
+        status: Option<i32>,
+        signal: Option<i32>,
+        expected: bool,
+    ) {
         let peer = self.hosts[host].id.clone();
         let process = self.process_name(host);
         let pid = self.pid(host);
@@ -368,16 +412,20 @@ impl<W: Watch> World<W> {
         for (connection, side) in process.links.into_values() {
             if gently { self.close(connection, side) } else { self.break_end(connection, side) }
         }
-        // What waited for it meets nobody: connections not yet accepted are reset, the rest is lost.
-        let callers = std::mem::take(&mut self.hosts[host].unaccepted).into_iter().map(|connection| Moment::Accept { connection });
+        // What waited for it meets nobody: connections not yet accepted are reset, the rest is
+        // lost.
+        let callers = std::mem::take(&mut self.hosts[host].unaccepted)
+            .into_iter()
+            .map(|connection| Moment::Accept { connection });
         self.put_back(process.waiting.into_iter().chain(callers));
     }
 
-    /// What has waited for a process comes to it now: first what the kernel holds, in any order, then its timer, as in
-    /// the shell, which reads its sockets before it looks at the clock.
+    /// What has waited for a process comes to it now: first what the kernel holds, in any order,
+    /// then its timer, as in the shell, which reads its sockets before it looks at the clock.
     fn put_back(&mut self, waiting: impl IntoIterator<Item = Moment>) {
         for moment in waiting {
-            let at = if matches!(moment, Moment::Alarm { .. }) { self.now + READING } else { self.now };
+            let at =
+                if matches!(moment, Moment::Alarm { .. }) { self.now + READING } else { self.now };
             self.agenda.add(at, moment);
         }
     }

@@ -34,7 +34,8 @@ pub(super) struct Host {
     pub(super) datagrams: u64,
     /// What time it is there.
     pub(super) clock: Clock,
-    /// Whether its clock tells a time at which it did not exist yet: incarnations that rest on it begin anew.
+    /// Whether its clock tells a time at which it did not exist yet: incarnations that rest on it
+    /// begin anew.
     pub(super) behind: bool,
     /// Whether it is without power: nobody answers, not even to refuse.
     pub(super) dark: bool,
@@ -56,7 +57,13 @@ pub(super) struct Host {
 
 impl Host {
     /// A host on which nothing runs yet.
-    pub(super) fn new(id: PeerId, address: SocketAddrV4, explicit: i64, datagram_seed: u64, twin: bool) -> Self {
+    pub(super) fn new(
+        id: PeerId,
+        address: SocketAddrV4,
+        explicit: i64,
+        datagram_seed: u64,
+        twin: bool,
+    ) -> Self {
         Self {
             id,
             address,

@@ -24,11 +24,15 @@ impl<W: Watch> World<W> {
 
     /// Calm has lasted on these hosts: what everybody there keeps is looked at.
     pub fn is_at_rest(&mut self, hosts: &[usize]) {
-        let nodes = hosts.iter().filter_map(|host| self.hosts[*host].process.as_ref()).map(|process| &process.node);
+        let nodes = hosts
+            .iter()
+            .filter_map(|host| self.hosts[*host].process.as_ref())
+            .map(|process| &process.node);
         self.truth.judge_rest(self.now, nodes);
     }
 
-    /// Some are about to leave a group that is whole and at rest; how many records there are by now.
+    /// Some are about to leave a group that is whole and at rest; how many records there are by
+    /// now.
     pub fn begin_farewell(&mut self) -> usize {
         self.truth.begin_farewell();
         self.records.len()
@@ -48,7 +52,8 @@ impl<W: Watch> World<W> {
         for output in outputs {
             let Output::Send { link, message: Message::Added(added) } = output else { continue };
             let place = process.links.get(link);
-            let other = place.map(|(connection, side)| connections[*connection].ends[1 - side].host);
+            let other =
+                place.map(|(connection, side)| connections[*connection].ends[1 - side].host);
             // It may have died meanwhile: its leader does not know.
             if let Some(other) = other {
                 truth.note_answered(host, &process.node, &hosts[other].id, added);
@@ -56,11 +61,17 @@ impl<W: Watch> World<W> {
         }
         // What others hold is asked for rarely.
         let is_asked = |output: &Output| {
-            matches!(output, Output::Deliver(Delivery::Gap { .. }) | Output::Stop(_) | Output::Published { place: None, .. })
+            matches!(
+                output,
+                Output::Deliver(Delivery::Gap { .. })
+                    | Output::Stop(_)
+                    | Output::Published { place: None, .. }
+            )
         };
         let asks = outputs.iter().any(is_asked) || truth.is_news(host, &process.node);
         let others = hosts.iter().enumerate().filter(|(other, _)| asks && *other != host);
-        let others: Vec<&Node> = others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
+        let others: Vec<&Node> =
+            others.filter_map(|(_, other)| Some(&other.process.as_ref()?.node)).collect();
         let linked = |other: usize| {
             process.links.values().any(|(connection, side)| {
                 let ends = &connections[*connection].ends;
@@ -70,10 +81,15 @@ impl<W: Watch> World<W> {
         truth.saw(*now, host, &process.node, outputs, (&others, &linked));
     }
 
-    /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which nothing more happens.
+    /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which
+    /// nothing more happens.
     pub(super) fn look_at_parts(&mut self, end: Time) {
         while self.is_judged && self.look_at <= end {
-            let nodes = self.hosts.iter().enumerate().filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node)));
+            let nodes = self
+                .hosts
+                .iter()
+                .enumerate()
+                .filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node)));
             let nodes: Vec<(usize, &Node)> = nodes.collect();
             self.truth.judge_parts(self.look_at, &nodes);
             self.look_at += self.settings.config.knobs().heartbeat_interval / 2;

@@ -1,7 +1,8 @@
 //! A liar's hand on the world: words that no node has said are put into the ears of real ones.
 //!
-//! A member's lies come on the links of its host, beside what its node says there; a stranger's on links that nobody but the
-//! liar has. What becomes of them is bounded: by how much a node asks for at once, and by how much it keeps.
+//! A member's lies come on the links of its host, beside what its node says there; a stranger's on
+//! links that nobody but the liar has. What becomes of them is bounded: by how much a node asks for
+//! at once, and by how much it keeps.
 
 use protocol::id::LinkId;
 use protocol::message::Message;
@@ -12,8 +13,8 @@ use crate::liar::Liar;
 use crate::watch::Watch;
 
 impl<W: Watch> World<W> {
-    /// From now on somebody listens to all that is said, and may lie. Of what a group holds in which a member does, nothing is
-    /// promised; a stranger's lies change nothing.
+    /// From now on somebody listens to all that is said, and may lie. Of what a group holds in
+    /// which a member does, nothing is promised; a stranger's lies change nothing.
     pub fn begin_lies(&mut self, by_member: bool) {
         self.is_judged = !by_member;
         self.liar = Some(Liar::new(self.settings.seed));
@@ -29,8 +30,13 @@ impl<W: Watch> World<W> {
     fn tell_lie(&mut self, liar: &mut Liar, member: Option<usize>) {
         let strict = member.is_none();
         let cluster = self.cluster();
-        self.hosts.iter().filter_map(|host| host.process.as_ref()).for_each(|process| liar.meet(&process.contact));
-        let ears: Vec<usize> = (0..self.hosts.len()).filter(|host| Some(*host) != member && self.can_hear(*host)).collect();
+        self.hosts
+            .iter()
+            .filter_map(|host| host.process.as_ref())
+            .for_each(|process| liar.meet(&process.contact));
+        let ears: Vec<usize> = (0..self.hosts.len())
+            .filter(|host| Some(*host) != member && self.can_hear(*host))
+            .collect();
         if ears.is_empty() {
             return;
         }
@@ -42,8 +48,15 @@ impl<W: Watch> World<W> {
             }
             return;
         }
-        let speaker = member.and_then(|host| self.hosts[host].process.as_ref()).map(|process| process.contact.clone());
-        let real: Vec<LinkId> = self.links(victim).into_iter().filter(|(_, other)| Some(*other) == member).map(|(link, _)| link).collect();
+        let speaker = member
+            .and_then(|host| self.hosts[host].process.as_ref())
+            .map(|process| process.contact.clone());
+        let real: Vec<LinkId> = self
+            .links(victim)
+            .into_iter()
+            .filter(|(_, other)| Some(*other) == member)
+            .map(|(link, _)| link)
+            .collect();
         let (link, me) = match (real.last(), speaker) {
             (Some(link), Some(me)) if !liar.one_in(8) => (*link, me),
             (_, speaker) => {
@@ -78,7 +91,8 @@ impl<W: Watch> World<W> {
         self.hosts[host].process.as_ref().is_some_and(|process| !process.paused && !process.busy)
     }
 
-    /// Where somebody lies, what a node asks for at once and what it keeps are judged after each step.
+    /// Where somebody lies, what a node asks for at once and what it keeps are judged after each
+    /// step.
     ///
     /// # Panics
     /// If either is beyond its bound.
@@ -90,13 +104,17 @@ impl<W: Watch> World<W> {
         assert!(asked <= ASKED_MOST, "{} asks for {asked} things at once", self.hosts[host].id);
         let holding = node.holding();
         // What is checked before a frame is taken is beyond its bound by a frame, at most.
-        assert!(holding.bytes <= holding.bytes_most + FRAME_BYTES, "{} keeps too much: {holding:?}", self.hosts[host].id);
+        assert!(
+            holding.bytes <= holding.bytes_most + FRAME_BYTES,
+            "{} keeps too much: {holding:?}",
+            self.hosts[host].id
+        );
         assert!(holding.rows <= ROWS_MOST, "{} keeps too much: {holding:?}", self.hosts[host].id);
     }
 }
 
-/// What a node asks for at once, at most: it hands over 4,096 positions in a call, says a word to each of a few hundred
-/// members, and tells of each.
+/// What a node asks for at once, at most: it hands over 4,096 positions in a call, says a word to
+/// each of a few hundred members, and tells of each.
 const ASKED_MOST: usize = 20_000;
 /// What one frame of these worlds weighs in memory, at most.
 const FRAME_BYTES: u64 = 2 << 20;

@@ -75,7 +75,9 @@ impl<W: Watch> World<W> {
     pub(super) fn look_at_phase(&mut self, host: usize, phase: Phase) {
         if phase == Phase::Asking {
             let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
-            let asks = others.into_iter().any(|(_, host)| host.process.as_ref().is_some_and(|process| process.phase == phase));
+            let asks = others.into_iter().any(|(_, host)| {
+                host.process.as_ref().is_some_and(|process| process.phase == phase)
+            });
             if asks {
                 self.lookout.marks.see(Mark::TwoInitiators);
             }
@@ -94,8 +96,8 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Has [`World::step`] return [`Step::Struck`](super::Step::Struck) with this number when next a node begins that phase, once
-    /// so many others have.
+    /// Has [`World::step`] return [`Step::Struck`](super::Step::Struck) with this number when next
+    /// a node begins that phase, once so many others have.
     pub fn await_phase(&mut self, phase: Phase, past: u32, number: u64) {
         self.awaited.push(Awaited { what: Doing::Begins(phase), number, past });
     }
@@ -126,8 +128,12 @@ impl<W: Watch> World<W> {
     pub(super) fn look_at_note(&mut self, host: usize, note: &Note) {
         match note {
             Note::StaleEpoch { .. } => self.lookout.marks.see(Mark::StaleEpoch),
-            Note::LeaderElected { epoch, .. } if *epoch > self.lookout.led => self.lookout.led = epoch.clone(),
-            Note::StepDown { epoch, .. } if *epoch < self.lookout.led => self.lookout.marks.see(Mark::OldLeader),
+            Note::LeaderElected { epoch, .. } if *epoch > self.lookout.led => {
+                self.lookout.led = epoch.clone()
+            }
+            Note::StepDown { epoch, .. } if *epoch < self.lookout.led => {
+                self.lookout.marks.see(Mark::OldLeader)
+            }
             Note::PeerRemoved { peer, .. } => {
                 self.look_at_change(host, peer);
                 let now = self.now;
@@ -135,9 +141,13 @@ impl<W: Watch> World<W> {
                 self.lookout.removed.retain(|(.., at)| now.since(*at) <= interval);
                 self.lookout.removed.push((host, peer.clone(), now));
             }
-            Note::Reject { why, .. } if why.contains("members_max members") => self.lookout.marks.see(Mark::FullGroup),
+            Note::Reject { why, .. } if why.contains("members_max members") => {
+                self.lookout.marks.see(Mark::FullGroup)
+            }
             Note::PeerAdded { peer, .. } => {
-                let is_gone = |other: &super::Host| other.process.as_ref().is_none_or(|process| process.paused);
+                let is_gone = |other: &super::Host| {
+                    other.process.as_ref().is_none_or(|process| process.paused)
+                };
                 if self.hosts.iter().filter(|other| other.id == *peer).all(is_gone) {
                     self.lookout.marks.see(Mark::LetInGone);
                 }
@@ -153,14 +163,20 @@ impl<W: Watch> World<W> {
     fn is_back_at_once(&self, host: usize, peer: &PeerId) -> bool {
         let interval: Duration = self.settings.config.knobs().heartbeat_interval;
         let within = |at: Time| self.now.since(at) <= interval;
-        self.lookout.removed.iter().any(|(where_, who, at)| *where_ == host && who == peer && within(*at))
+        self.lookout
+            .removed
+            .iter()
+            .any(|(where_, who, at)| *where_ == host && who == peer && within(*at))
     }
 
     /// A view has brought or taken somebody: does anybody else in it still build its log?
     fn look_at_change(&mut self, host: usize, peer: &PeerId) {
-        let builds =
-            |other: &&super::Host| other.id != *peer && other.process.as_ref().is_some_and(|process| process.phase == Phase::Building);
-        let building: Vec<&PeerId> = self.hosts.iter().filter(builds).map(|other| &other.id).collect();
+        let builds = |other: &&super::Host| {
+            other.id != *peer
+                && other.process.as_ref().is_some_and(|process| process.phase == Phase::Building)
+        };
+        let building: Vec<&PeerId> =
+            self.hosts.iter().filter(builds).map(|other| &other.id).collect();
         if building.is_empty() {
             return;
         }
@@ -174,7 +190,8 @@ impl<W: Watch> World<W> {
     pub(super) fn look_at_refusal(&mut self, host: usize, why: Refusal) {
         let Some(process) = &self.hosts[host].process else { return };
         let status = process.node.status();
-        let has_room = status.published.above(status.ordered) < self.settings.config.knobs().window_entries;
+        let has_room =
+            status.published.above(status.ordered) < self.settings.config.knobs().window_entries;
         match why {
             Refusal::TooLarge => self.lookout.marks.see(Mark::TooLarge),
             Refusal::WindowFull if has_room => self.lookout.marks.see(Mark::BytesFull),

@@ -26,10 +26,11 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How late a timer may be, in microseconds.
     pub timer_late_us: u32,
-    /// How long a turn of a process's loop takes, in microseconds: what it has to say is written at its end, control
-    /// before bulk. At 0 every input is a turn of its own.
+    /// How long a turn of a process's loop takes, in microseconds: what it has to say is written at
+    /// its end, control before bulk. At 0 every input is a turn of its own.
     pub turn_us: u32,
-    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is any number.
+    /// How many datagrams a host holds that it has not read yet; of more, drawn ones are lost. 0 is
+    /// any number.
     pub datagrams: usize,
     /// The datagrams that are lost whatever the weather: sender, and which of its.
     pub lost: BTreeSet<(usize, u64)>,

@@ -1,4 +1,5 @@
-//! What is wrong for a while: it begins, is recorded, and ends when its time is over or when everything is healed.
+//! What is wrong for a while: it begins, is recorded, and ends when its time is over or when
+//! everything is healed.
 
 use std::time::Duration;
 
@@ -45,16 +46,20 @@ pub(super) struct Filter {
 }
 
 impl<W: Watch> World<W> {
-    /// What is sent from one peer to another over connections that stand arrives no sooner than after `span`, then all at once.
+    /// What is sent from one peer to another over connections that stand arrives no sooner than
+    /// after `span`, then all at once.
     pub fn stall(&mut self, from: usize, to: usize, span: Duration) {
-        self.watch.act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
+        self.watch
+            .act(self.now, format_args!("stall {} > {}", self.hosts[from].id, self.hosts[to].id));
         self.begin_link_spell(Spell::Stall, Class::Stall, (from, to), span);
         self.hold_back(from, to, self.now + span);
     }
 
-    /// What is sent from one peer to another over connections that stand arrives one piece after each `gap`.
+    /// What is sent from one peer to another over connections that stand arrives one piece after
+    /// each `gap`.
     pub fn drip(&mut self, from: usize, to: usize, gap: Duration, span: Duration) {
-        self.watch.act(self.now, format_args!("drip {} > {}", self.hosts[from].id, self.hosts[to].id));
+        self.watch
+            .act(self.now, format_args!("drip {} > {}", self.hosts[from].id, self.hosts[to].id));
         // What drips in too fast waits: at worst for as long as it drips.
         self.begin_link_spell(Spell::Drip, Class::Drip, (from, to), span);
         self.slow_down(from, to, gap);
@@ -62,12 +67,16 @@ impl<W: Watch> World<W> {
 
     /// Every connection between two peers breaks; `knows` is told, and `other` is not for a while.
     pub fn half_open(&mut self, knows: usize, other: usize, span: Duration) {
-        self.watch.act(self.now, format_args!("half-open {} > {}", self.hosts[knows].id, self.hosts[other].id));
+        self.watch.act(
+            self.now,
+            format_args!("half-open {} > {}", self.hosts[knows].id, self.hosts[other].id),
+        );
         let mut untold = vec![];
         for connection in self.between(knows, other) {
             let side = usize::from(self.connections[connection].ends[1].host == other);
             let at = self.now + self.delay(connection, side);
-            // What the other end writes is what this end reads: it learns, and the other one writes into the void.
+            // What the other end writes is what this end reads: it learns, and the other one writes
+            // into the void.
             let lost = self.connections[connection].streams[side].break_off(Down::Reset, at, 0);
             self.tally.lost += lost + self.connections[connection].streams[1 - side].vanish();
             self.schedule_flow(connection, side);
@@ -76,11 +85,14 @@ impl<W: Watch> World<W> {
         self.begin_link_spell(Spell::HalfOpen(untold), Class::HalfOpen, (knows, other), span);
     }
 
-    /// Something on the way forgets the connections that stand between a peer and these others, as a firewall that restarts
-    /// does: nothing passes on them any more, in the direction of the first of each pair to the second, nobody is told, and new
-    /// ones work.
+    /// Something on the way forgets the connections that stand between a peer and these others, as
+    /// a firewall that restarts does: nothing passes on them any more, in the direction of the
+    /// first of each pair to the second, nobody is told, and new ones work.
     pub fn forget(&mut self, pairs: &[(usize, usize)]) {
-        let links = Links::directed(pairs.iter().map(|&(from, to)| (self.hosts[from].id.to_string(), self.hosts[to].id.to_string())));
+        let links =
+            Links::directed(pairs.iter().map(|&(from, to)| {
+                (self.hosts[from].id.to_string(), self.hosts[to].id.to_string())
+            }));
         self.watch.act(self.now, format_args!("forget the connections {links}"));
         let span = self.settings.config.knobs().heartbeat_timeout;
         let weather = LinkWeather { reset: 1_000, ..LinkWeather::default() };
@@ -88,12 +100,23 @@ impl<W: Watch> World<W> {
         self.begin_links(Spell::Forget(forgotten), Class::Forget, pairs, weather, span);
     }
 
-    /// The next messages of a kind are lost, as many as said; a connection that loses one breaks there.
-    pub fn lose(&mut self, kind: &str, from: Option<usize>, to: Option<usize>, times: u32, span: Duration) {
+    /// The next messages of a kind are lost, as many as said; a connection that loses one breaks
+    /// there.
+    pub fn lose(
+        &mut self,
+        kind: &str,
+        from: Option<usize>,
+        to: Option<usize>,
+        times: u32,
+        span: Duration,
+    ) {
         self.watch.act(self.now, format_args!("lose {times} {kind}"));
         let hosts = 0..self.hosts.len();
         let is = |named: Option<usize>, host: usize| named.is_none_or(|named| named == host);
-        let pairs = hosts.clone().flat_map(|a| hosts.clone().map(move |b| (a, b))).filter(|&(a, b)| a != b && is(from, a) && is(to, b));
+        let pairs = hosts
+            .clone()
+            .flat_map(|a| hosts.clone().map(move |b| (a, b)))
+            .filter(|&(a, b)| a != b && is(from, a) && is(to, b));
         let pairs: Vec<(usize, usize)> = pairs.collect();
         let weather = LinkWeather { loss: 1_000, reset: 1_000, ..LinkWeather::default() };
         let spell = self.begin_links(Spell::Lose, Class::Lose, &pairs, weather, span);
@@ -106,9 +129,16 @@ impl<W: Watch> World<W> {
         self.hosts[host].disk_full = true;
     }
 
-    /// A host has no descriptors left for a while: it opens no connection, and whoever calls waits to be accepted.
+    /// A host has no descriptors left for a while: it opens no connection, and whoever calls waits
+    /// to be accepted.
     pub fn starve(&mut self, host: usize, span: Duration) {
-        self.begin_host_spell(Spell::Descriptors(host), Class::Descriptors, Hurt::Descriptors, host, span);
+        self.begin_host_spell(
+            Spell::Descriptors(host),
+            Class::Descriptors,
+            Hurt::Descriptors,
+            host,
+            span,
+        );
         self.hosts[host].starved = true;
     }
 
@@ -129,12 +159,31 @@ impl<W: Watch> World<W> {
         self.set_alarm(host);
     }
 
-    fn begin_link_spell(&mut self, spell: Spell, class: Class, (from, to): (usize, usize), span: Duration) {
+    fn begin_link_spell(
+        &mut self,
+        spell: Spell,
+        class: Class,
+        (from, to): (usize, usize),
+        span: Duration,
+    ) {
         let delay_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        self.begin_links(spell, class, &[(from, to)], LinkWeather { delay_us, ..LinkWeather::default() }, span);
+        self.begin_links(
+            spell,
+            class,
+            &[(from, to)],
+            LinkWeather { delay_us, ..LinkWeather::default() },
+            span,
+        );
     }
 
-    fn begin_links(&mut self, spell: Spell, class: Class, pairs: &[(usize, usize)], weather: LinkWeather, span: Duration) -> u64 {
+    fn begin_links(
+        &mut self,
+        spell: Spell,
+        class: Class,
+        pairs: &[(usize, usize)],
+        weather: LinkWeather,
+        span: Duration,
+    ) -> u64 {
         let mut who: Vec<usize> = pairs.iter().flat_map(|&(from, to)| [from, to]).collect();
         who.sort_unstable();
         who.dedup();
@@ -143,12 +192,26 @@ impl<W: Watch> World<W> {
         let table = Links::directed(pairs.iter().map(|&(from, to)| (name(from), name(to))));
         let id = self.record_fault(Fault::Link { table, weather }, &who);
         // What is left of a connection that one end takes for broken carries nothing either way.
-        let back = pairs.iter().filter(|_| matches!(spell, Spell::HalfOpen(_))).map(|&(from, to)| (to, from));
-        self.truth.links.begin(self.now, id, Wrong::Ways(pairs.iter().copied().chain(back).collect()));
+        let back = pairs
+            .iter()
+            .filter(|_| matches!(spell, Spell::HalfOpen(_)))
+            .map(|&(from, to)| (to, from));
+        self.truth.links.begin(
+            self.now,
+            id,
+            Wrong::Ways(pairs.iter().copied().chain(back).collect()),
+        );
         self.begin_spell(id, spell, span)
     }
 
-    fn begin_host_spell(&mut self, spell: Spell, class: Class, hurt: Hurt, host: usize, span: Duration) {
+    fn begin_host_spell(
+        &mut self,
+        spell: Spell,
+        class: Class,
+        hurt: Hurt,
+        host: usize,
+        span: Duration,
+    ) {
         self.watch.act(self.now, format_args!("{} of {}", hurt.name(), self.hosts[host].id));
         self.look_at_fault(class, host);
         let id = self.record_fault(Fault::Host { hurt }, &[host]);
@@ -169,8 +232,11 @@ impl<W: Watch> World<W> {
     /// The time of a spell is over, if it was not ended before. Who still holds an end of a
     /// forgotten connection does not know yet: the farewell of the other end was lost, too.
     pub(super) fn on_spell_over(&mut self, id: u64) {
-        let stands = |&connection: &usize| self.connections[connection].ends.iter().any(|end| end.state == EndState::Up);
-        if matches!(self.spells.get(&id), Some(Spell::Forget(forgotten)) if forgotten.iter().any(stands)) {
+        let stands = |&connection: &usize| {
+            self.connections[connection].ends.iter().any(|end| end.state == EndState::Up)
+        };
+        if matches!(self.spells.get(&id), Some(Spell::Forget(forgotten)) if forgotten.iter().any(stands))
+        {
             let again_at = self.now + self.settings.config.knobs().heartbeat_timeout;
             self.agenda.add(again_at, Moment::SpellOver(id));
         } else {
@@ -183,16 +249,22 @@ impl<W: Watch> World<W> {
         let Some(spell) = self.spells.remove(&id) else { return };
         let again = self.spells.values().any(|other| *other == spell);
         match spell {
-            // What was held back has its own time; what is ended early is released by whoever ends everything.
+            // What was held back has its own time; what is ended early is released by whoever ends
+            // everything.
             Spell::Stall | Spell::Forget(_) => {}
             Spell::Drip => self.speed_up(),
-            Spell::HalfOpen(untold) => untold.into_iter().for_each(|(connection, side)| self.tell_end(connection, side)),
+            Spell::HalfOpen(untold) => {
+                untold.into_iter().for_each(|(connection, side)| self.tell_end(connection, side))
+            }
             Spell::Lose => self.filters.retain(|filter| filter.spell != id),
             Spell::Disk(host) => self.hosts[host].disk_full = again,
             Spell::Descriptors(host) => {
                 self.hosts[host].starved = again;
-                let callers = if again { vec![] } else { std::mem::take(&mut self.hosts[host].unaccepted) };
-                callers.into_iter().for_each(|connection| self.agenda.add(self.now, Moment::Accept { connection }));
+                let callers =
+                    if again { vec![] } else { std::mem::take(&mut self.hosts[host].unaccepted) };
+                callers.into_iter().for_each(|connection| {
+                    self.agenda.add(self.now, Moment::Accept { connection })
+                });
             }
             Spell::Slow(host) => {
                 if !again {
@@ -242,7 +314,8 @@ impl<W: Watch> World<W> {
         match flying {
             Flying::Whole(datagram) => self.filter(from, to, &datagram.message),
             Flying::Bytes(bytes) => {
-                let datagram = protocol::frame::decode_datagram(bytes).expect("what was encoded can be decoded");
+                let datagram = protocol::frame::decode_datagram(bytes)
+                    .expect("what was encoded can be decoded");
                 self.filter(from, to, &datagram.message)
             }
         }
@@ -250,7 +323,9 @@ impl<W: Watch> World<W> {
 
     fn filter(&mut self, from: usize, to: usize, message: &Message) -> bool {
         let is = |named: Option<usize>, host: usize| named.is_none_or(|named| named == host);
-        let found = self.filters.iter_mut().find(|filter| filter.kind == message.verb() && is(filter.from, from) && is(filter.to, to));
+        let found = self.filters.iter_mut().find(|filter| {
+            filter.kind == message.verb() && is(filter.from, from) && is(filter.to, to)
+        });
         let Some(filter) = found else { return false };
         filter.left = filter.left.saturating_sub(1);
         if filter.left == 0 {
@@ -268,7 +343,10 @@ impl<W: Watch> World<W> {
             return;
         }
         let life = self.hosts[host].life;
-        let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.busy) else { return };
+        let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.busy)
+        else {
+            return;
+        };
         process.busy = true;
         self.agenda.add(self.now + Duration::from_micros(step_us), Moment::StepOver { host, life });
     }
@@ -277,7 +355,9 @@ impl<W: Watch> World<W> {
     pub(super) fn on_step_over(&mut self, host: usize, life: u32) {
         let Some(process) = self.process_of(host, life) else { return };
         process.busy = false;
-        while let Some(process) = self.process_of(host, life).filter(|process| !process.paused && !process.busy) {
+        while let Some(process) =
+            self.process_of(host, life).filter(|process| !process.paused && !process.busy)
+        {
             let Some(moment) = process.waiting.pop_front() else { return };
             if matches!(moment, Moment::Heard { .. }) {
                 process.datagrams_waiting = process.datagrams_waiting.saturating_sub(1);

@@ -14,7 +14,9 @@ use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
 use super::{Answer, Host, Moment, World};
-use crate::connection::{Connection, End, EndState, Parcel, SENT_AGAIN, Side, Stream, sent_again_at};
+use crate::connection::{
+    Connection, End, EndState, Parcel, SENT_AGAIN, Side, Stream, sent_again_at,
+};
 use crate::truth::Wrong;
 use crate::watch::Watch;
 
@@ -27,11 +29,13 @@ impl<W: Watch> World<W> {
         let dialler = End { host, life, link, state: EndState::Pending };
         let acceptor = End { host: target, life: 0, link, state: EndState::Pending };
         let stream = |side: u64| Stream::new(draw(self.settings.seed, "stream", key << 1 | side));
-        self.connections.push(Connection { ends: [dialler, acceptor], streams: [stream(0), stream(1)] });
+        self.connections
+            .push(Connection { ends: [dialler, acceptor], streams: [stream(0), stream(1)] });
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         process.links.insert(link, (connection, 0));
         if self.hosts[host].starved {
-            // No descriptor for a socket: the process is told at once, and it is no proof of anything.
+            // No descriptor for a socket: the process is told at once, and it is no proof of
+            // anything.
             self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
             return;
         }
@@ -46,9 +50,12 @@ impl<W: Watch> World<W> {
             return;
         }
         let (from, to) = (dialler.host, acceptor.host);
-        let is_forgotten = self.connections[connection].streams.iter().any(|stream| stream.forgotten);
-        let is_unreachable = to == NOWHERE || self.hosts[to].dark || self.dials_cut.is_cut(from, to) || is_forgotten;
-        if is_unreachable || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from) {
+        let is_forgotten =
+            self.connections[connection].streams.iter().any(|stream| stream.forgotten);
+        let is_unreachable =
+            to == NOWHERE || self.hosts[to].dark || self.dials_cut.is_cut(from, to) || is_forgotten;
+        if is_unreachable || self.streams_cut.is_cut(from, to) || self.streams_cut.is_cut(to, from)
+        {
             let give_up = since + self.settings.connect_timeout;
             if self.now >= give_up {
                 self.agenda.add(self.now, Moment::Answer { connection, answer: Answer::Silence });
@@ -78,7 +85,10 @@ impl<W: Watch> World<W> {
         }
         if answer != Answer::Silence && self.connections[connection].streams[1].forgotten {
             // The answer was lost on the way, and so are its repetitions.
-            self.agenda.add(self.now + self.settings.connect_timeout, Moment::Answer { connection, answer: Answer::Silence });
+            self.agenda.add(
+                self.now + self.settings.connect_timeout,
+                Moment::Answer { connection, answer: Answer::Silence },
+            );
             return;
         }
         let Some(process) = self.process_of(host, life) else { return };
@@ -105,7 +115,8 @@ impl<W: Watch> World<W> {
     pub(super) fn on_accept(&mut self, connection: usize) {
         let End { host, life, .. } = self.connections[connection].ends[1];
         let Some(process) = self.process_of(host, life) else {
-            // The process died with the connection still in its listener's queue: the kernel resets it.
+            // The process died with the connection still in its listener's queue: the kernel resets
+            // it.
             self.connections[connection].ends[1].state = EndState::Gone;
             let at = self.now + self.delay(connection, 1);
             self.connections[connection].streams[1].break_off(Down::Reset, at, 0);
@@ -132,7 +143,8 @@ impl<W: Watch> World<W> {
     }
 
     pub(super) fn send(&mut self, host: usize, link: LinkId, message: Rc<Message>) {
-        let place = self.hosts[host].process.as_ref().and_then(|process| process.links.get(&link).copied());
+        let place =
+            self.hosts[host].process.as_ref().and_then(|process| process.links.get(&link).copied());
         // A link may have gone down while the node was deciding to use it.
         let Some((connection, side)) = place else {
             self.tally.lost += 1;
@@ -195,7 +207,8 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Moves frames from user space to the kernel, as far as it has room, and tells the writer when its backlog crosses a mark.
+    /// Moves frames from user space to the kernel, as far as it has room, and tells the writer when
+    /// its backlog crosses a mark.
     fn pump(&mut self, connection: usize, side: Side) {
         let Self { connections, settings, weather, tally, now, agenda, truth, .. } = self;
         let [one, other] = connections[connection].ends.map(|end| end.host);
@@ -210,7 +223,9 @@ impl<W: Watch> World<W> {
             }
             let mut bytes = Vec::new();
             frame::encode(&message, &mut bytes);
-            if weather.damage.happens(stream.seed, "damage", stream.count) && damage(&mut bytes, stream.seed, stream.count) {
+            if weather.damage.happens(stream.seed, "damage", stream.count)
+                && damage(&mut bytes, stream.seed, stream.count)
+            {
                 tally.damaged += 1;
                 truth.links.touch(*now, &Wrong::Ways(vec![(one, other), (other, one)]));
             }
@@ -219,14 +234,25 @@ impl<W: Watch> World<W> {
             let pieces = draw_below(stream.seed, "pieces", stream.count, 3);
             for piece in 0..pieces {
                 let rest = (bytes.len() - start) as u64;
-                let cut = start + usize::try_from(draw_below(stream.seed, "cut", stream.count << 2 | piece, rest)).expect("below a length");
+                let cut = start
+                    + usize::try_from(draw_below(
+                        stream.seed,
+                        "cut",
+                        stream.count << 2 | piece,
+                        rest,
+                    ))
+                    .expect("below a length");
                 if cut > start {
                     tally.cut_at_byte += 1;
                     stream.put(*now, delay, 0, Parcel::Piece(bytes[start..cut].to_vec()));
                     start = cut;
                 }
             }
-            let late = Duration::from_micros(if pieces > 0 { draw_below(stream.seed, "late piece", stream.count, 2_000) } else { 0 });
+            let late = Duration::from_micros(if pieces > 0 {
+                draw_below(stream.seed, "late piece", stream.count, 2_000)
+            } else {
+                0
+            });
             stream.put(*now, delay + late, weight, Parcel::Piece(bytes.split_off(start)));
         }
         if let Some(full) = stream.crossed() {
@@ -269,7 +295,8 @@ impl<W: Watch> World<W> {
             stream.held_up_since.get_or_insert(now);
             return; // mending the cut lets it flow again
         }
-        let process = self.hosts[reader.host].process.as_mut().expect("an end that is up has its process");
+        let process =
+            self.hosts[reader.host].process.as_mut().expect("an end that is up has its process");
         if process.keep(Moment::Flow { connection, side }).is_none() {
             return;
         }
@@ -283,7 +310,9 @@ impl<W: Watch> World<W> {
         while !is_garbage && let Some(parcel) = stream.take_due(now) {
             match parcel {
                 Parcel::Whole(message) => messages.push(Rc::unwrap_or_clone(message)),
-                Parcel::Piece(bytes) => is_garbage = read(&mut stream.cutter, &bytes, &mut messages).is_err(),
+                Parcel::Piece(bytes) => {
+                    is_garbage = read(&mut stream.cutter, &bytes, &mut messages).is_err()
+                }
             }
         }
         if is_garbage {
@@ -291,7 +320,10 @@ impl<W: Watch> World<W> {
             return;
         }
         self.pump(connection, side);
-        if !messages.is_empty() && self.hosts[writer.host].life != writer.life && self.hosts[writer.host].process.is_some() {
+        if !messages.is_empty()
+            && self.hosts[writer.host].life != writer.life
+            && self.hosts[writer.host].process.is_some()
+        {
             self.look_at_ghost();
         }
         let input = if !messages.is_empty() {
@@ -310,7 +342,8 @@ impl<W: Watch> World<W> {
         self.handle(reader.host, Some(writer.host), input);
     }
 
-    /// A process cannot read what it got: it hears what came before that, and closes, as the shell does.
+    /// A process cannot read what it got: it hears what came before that, and closes, as the shell
+    /// does.
     fn give_up(&mut self, connection: usize, side: Side, messages: Vec<Message>) {
         let End { host, life, link, .. } = self.connections[connection].ends[side];
         let from = self.connections[connection].ends[1 - side].host;
@@ -344,7 +377,9 @@ impl<W: Watch> World<W> {
                 let stream = &mut self.connections[connection].streams[side];
                 if stream.next_due().is_some() && stream.scheduled.is_none() {
                     // The kernel notices when it next sends again, not at once.
-                    let again = stream.held_up_since.map_or(self.now, |since| sent_again_at(since, SENT_AGAIN, self.now));
+                    let again = stream
+                        .held_up_since
+                        .map_or(self.now, |since| sent_again_at(since, SENT_AGAIN, self.now));
                     stream.stalled_until = stream.stalled_until.max(again + delay);
                     self.schedule_flow(connection, side);
                 }
@@ -360,7 +395,8 @@ impl<W: Watch> World<W> {
         self.close(connection, side);
     }
 
-    /// One end is closed by its process: its stream ends after what is queued, and nobody reads the other one.
+    /// One end is closed by its process: its stream ends after what is queued, and nobody reads the
+    /// other one.
     pub(super) fn close(&mut self, connection: usize, side: Side) {
         let at = self.now + self.delay(connection, side);
         let Connection { ends, streams } = &mut self.connections[connection];
@@ -417,7 +453,9 @@ impl<W: Watch> World<W> {
         let stands = |connection: &Connection| {
             let [one, two] = connection.ends;
             let hosts = (one.host, two.host);
-            one.state == EndState::Up && two.state == EndState::Up && (hosts == (a, b) || hosts == (b, a))
+            one.state == EndState::Up
+                && two.state == EndState::Up
+                && (hosts == (a, b) || hosts == (b, a))
         };
         (0..self.connections.len()).filter(|&at| stands(&self.connections[at])).collect()
     }
@@ -427,13 +465,16 @@ impl<W: Watch> World<W> {
         let is_there = |connection: &Connection| {
             let [one, two] = connection.ends;
             let hosts = (one.host, two.host);
-            one.state != EndState::Gone && two.state != EndState::Gone && (hosts == (a, b) || hosts == (b, a))
+            one.state != EndState::Gone
+                && two.state != EndState::Gone
+                && (hosts == (a, b) || hosts == (b, a))
         };
         (0..self.connections.len()).filter(|&at| is_there(&self.connections[at])).collect()
     }
 
-    /// Whatever is on the way from one host to another over connections that stand or are being made never arrives, nor does
-    /// anything later on them; neither end is told. Says which connections these are.
+    /// Whatever is on the way from one host to another over connections that stand or are being
+    /// made never arrives, nor does anything later on them; neither end is told. Says which
+    /// connections these are.
     pub(super) fn forget_flows(&mut self, from: usize, to: usize) -> Vec<usize> {
         let connections = self.begun_between(from, to);
         for &connection in &connections {
@@ -491,10 +532,12 @@ impl<W: Watch> World<W> {
     }
 }
 
-/// Turns a bit of a frame over, or takes its end away. TCP's checksum stops that on a real network; what it lets through
-/// has to be refused by whoever reads it. A frame that would still be read is left as it was.
+/// Turns a bit of a frame over, or takes its end away. TCP's checksum stops that on a real network;
+/// what it lets through has to be refused by whoever reads it. A frame that would still be read is
+/// left as it was.
 fn damage(bytes: &mut [u8], seed: u64, count: u64) -> bool {
-    let at = usize::try_from(draw_below(seed, "damaged byte", count, bytes.len() as u64)).expect("below a length");
+    let at = usize::try_from(draw_below(seed, "damaged byte", count, bytes.len() as u64))
+        .expect("below a length");
     let Some((prefix, frame)) = bytes.split_at_mut_checked(PREFIX) else { return false };
     if at < PREFIX {
         // A length beyond all bounds; any other would only be found out frames later.

@@ -26,7 +26,9 @@ impl Watch for Ledger {
 impl Ledger {
     /// The inputs of one peer that came from another one, from `since` on.
     fn between(&self, from: &str, to: &str, since: Time) -> Vec<&Input> {
-        let wanted = self.0.iter().filter(|(at, who, whom, _)| *at >= since && who == to && whom.as_deref() == Some(from));
+        let wanted = self.0.iter().filter(|(at, who, whom, _)| {
+            *at >= since && who == to && whom.as_deref() == Some(from)
+        });
         wanted.map(|(.., input)| input).collect()
     }
 }
@@ -41,7 +43,10 @@ fn group(peers: usize, change: impl Fn(&mut Settings)) -> World<Ledger> {
         world.start(host);
     }
     run(&mut world, 2_000);
-    assert!((0..peers).all(|host| world.status(host).unwrap().members.len() == peers), "they are one group");
+    assert!(
+        (0..peers).all(|host| world.status(host).unwrap().members.len() == peers),
+        "they are one group"
+    );
     world
 }
 
@@ -51,13 +56,16 @@ fn run(world: &mut World<Ledger>, millis: u64) {
 }
 
 fn heartbeats(inputs: &[&Input]) -> usize {
-    let messages = inputs.iter().filter_map(|input| if let Input::Received { messages, .. } = input { Some(messages) } else { None });
+    let messages = inputs.iter().filter_map(|input| {
+        if let Input::Received { messages, .. } = input { Some(messages) } else { None }
+    });
     messages.flatten().filter(|message| matches!(message, Message::Heartbeat(_))).count()
 }
 
 /// The link on which something came last.
 fn last_link(inputs: &[&Input]) -> LinkId {
-    let link = |input: &&Input| if let Input::Received { link, .. } = input { Some(*link) } else { None };
+    let link =
+        |input: &&Input| if let Input::Received { link, .. } = input { Some(*link) } else { None };
     inputs.iter().rev().find_map(link).expect("something came")
 }
 
@@ -76,15 +84,27 @@ fn a_stopped_process_is_connected_to_and_reads_everything_when_it_goes_on() {
     world.start(newcomer);
     run(&mut world, 100);
     let ledger = &world.watch.0;
-    assert!(!ledger.iter().any(|(at, who, ..)| *at > stopped && who == "p2"), "who is stopped handles nothing");
+    assert!(
+        !ledger.iter().any(|(at, who, ..)| *at > stopped && who == "p2"),
+        "who is stopped handles nothing"
+    );
     let connected = world.watch.between("p2", "p0", stopped);
-    assert!(connected.iter().any(|input| matches!(input, Input::LinkUp { .. })), "its kernel takes the connection all the same");
+    assert!(
+        connected.iter().any(|input| matches!(input, Input::LinkUp { .. })),
+        "its kernel takes the connection all the same"
+    );
     let goes_on = world.now();
     world.resume(1);
     run(&mut world, 1);
     let accepted = world.watch.between("p0", "p2", goes_on);
-    assert!(accepted.iter().any(|input| matches!(input, Input::LinkUp { .. })), "and hands it over when the process goes on");
-    assert!(accepted.iter().any(|input| matches!(input, Input::Received { .. })), "with what was sent meanwhile");
+    assert!(
+        accepted.iter().any(|input| matches!(input, Input::LinkUp { .. })),
+        "and hands it over when the process goes on"
+    );
+    assert!(
+        accepted.iter().any(|input| matches!(input, Input::Received { .. })),
+        "with what was sent meanwhile"
+    );
 }
 
 #[test]
@@ -96,7 +116,11 @@ fn a_one_way_cut_holds_frames_back_and_lets_them_all_through_when_it_is_mended()
     let cut = world.cut(&[(1, 0)]);
     // Not for so long that the leader gives the connection up.
     run(&mut world, 190);
-    assert_eq!(heartbeats(&world.watch.between("p2", "p1", since + Duration::from_millis(1))), 0, "p1 hears nothing");
+    assert_eq!(
+        heartbeats(&world.watch.between("p2", "p1", since + Duration::from_millis(1))),
+        0,
+        "p1 hears nothing"
+    );
     let mended = world.now();
     world.mend(cut);
     // TCP tries again after twice the pause each time, so after as long again at the latest.
@@ -126,8 +150,14 @@ fn the_connections_of_a_dead_process_end_and_new_ones_are_refused() {
     world.kill(1);
     run(&mut world, 50);
     let seen = world.watch.between("p2", "p1", since);
-    assert!(seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Closed, .. })), "{seen:?}");
-    assert!(seen.iter().any(|input| matches!(input, Input::DialFailed { refused: true, .. })), "{seen:?}");
+    assert!(
+        seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Closed, .. })),
+        "{seen:?}"
+    );
+    assert!(
+        seen.iter().any(|input| matches!(input, Input::DialFailed { refused: true, .. })),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -138,7 +168,10 @@ fn a_reset_is_seen_at_both_ends_and_a_new_connection_stands_soon_after() {
     run(&mut world, 50);
     for (from, to) in [("p1", "p2"), ("p2", "p1")] {
         let seen = world.watch.between(from, to, since);
-        assert!(seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Reset, .. })), "{to}: {seen:?}");
+        assert!(
+            seen.iter().any(|input| matches!(input, Input::LinkDown { how: Down::Reset, .. })),
+            "{to}: {seen:?}"
+        );
         assert!(seen.iter().any(|input| matches!(input, Input::LinkUp { .. })), "{to}: {seen:?}");
     }
 }
@@ -154,7 +187,10 @@ fn nothing_can_be_dialled_across_a_cut_and_nobody_takes_that_for_a_refusal() {
         let refused = |input: &&Input| matches!(input, Input::DialFailed { refused: true, .. });
         assert!(!world.watch.between(from, to, since).iter().any(refused));
     }
-    assert!([0, 1].iter().all(|&host| world.status(host).unwrap().role == "leader"), "both sides go on alone");
+    assert!(
+        [0, 1].iter().all(|&host| world.status(host).unwrap().role == "leader"),
+        "both sides go on alone"
+    );
 }
 
 #[test]
@@ -164,7 +200,14 @@ fn datagrams_are_lost_and_repeated_for_each_receiver_on_its_own() {
         let since = world.now();
         world.set_weather(weather);
         run(&mut world, 10_000);
-        let heard = |to| world.watch.between("p3", to, since).iter().filter(|input| matches!(input, Input::Heard { .. })).count();
+        let heard = |to| {
+            world
+                .watch
+                .between("p3", to, since)
+                .iter()
+                .filter(|input| matches!(input, Input::Heard { .. }))
+                .count()
+        };
         (heard("p1"), heard("p2"))
     };
     assert_eq!(beacons(Weather::calm()), (100, 100), "a beacon every 100 ms");

@@ -38,7 +38,12 @@ impl<W: Watch> World<W> {
 
     pub(super) fn whisper(&mut self, host: usize, address: SocketAddrV4, datagram: Datagram) {
         let to = self.by_address.get(&address).copied();
-        self.watch.called(self.now, &self.hosts[host].id, to.map(|to| &self.hosts[to].id), &datagram);
+        self.watch.called(
+            self.now,
+            &self.hosts[host].id,
+            to.map(|to| &self.hosts[to].id),
+            &datagram,
+        );
         self.look_at_word(host, &datagram.message);
         let flying = self.pack(datagram);
         if let Some(to) = to {
@@ -55,7 +60,11 @@ impl<W: Watch> World<W> {
     }
 
     fn pack(&self, datagram: Datagram) -> Flying {
-        if self.settings.bytes { Flying::Bytes(frame::encode_datagram(&datagram).into()) } else { Flying::Whole(Rc::new(datagram)) }
+        if self.settings.bytes {
+            Flying::Bytes(frame::encode_datagram(&datagram).into())
+        } else {
+            Flying::Whole(Rc::new(datagram))
+        }
     }
 
     fn fly(&mut self, from: usize, to: usize, flying: &Flying) {
@@ -70,7 +79,8 @@ impl<W: Watch> World<W> {
             && self.weather.corruption.happens(seed, "corruption", key)
         {
             self.tally.corrupted += 1;
-            // UDP's checksum stops what is damaged on a real network; what it would let through is the decoder's to refuse.
+            // UDP's checksum stops what is damaged on a real network; what it would let through is
+            // the decoder's to refuse.
             if frame::decode_datagram(&damaged(bytes, seed, key)).is_err() {
                 return;
             }
@@ -81,13 +91,18 @@ impl<W: Watch> World<W> {
             let (delay, slow) = self.weather.delay(seed, key << 1 | copy);
             self.tally.delayed += u64::from(slow);
             let number = self.admit(to, seed, key << 1 | copy);
-            self.agenda.add(self.now + delay, Moment::Heard { to, from, number, again: copy > 0, datagram: flying.clone() });
+            self.agenda.add(
+                self.now + delay,
+                Moment::Heard { to, from, number, again: copy > 0, datagram: flying.clone() },
+            );
         }
     }
 
     /// Whether a datagram is lost on the way: by a cut, by decree, or by the weather.
     fn is_taken(&mut self, from: usize, to: usize, seed: u64, key: u64) -> bool {
-        if self.datagrams_cut.is_cut(from, to) || !self.settings.lost.is_empty() && self.settings.lost.contains(&(from, key)) {
+        if self.datagrams_cut.is_cut(from, to)
+            || !self.settings.lost.is_empty() && self.settings.lost.contains(&(from, key))
+        {
             return true;
         }
         let taken = self.weather.loss.happens(seed, "loss", key);
@@ -97,7 +112,8 @@ impl<W: Watch> World<W> {
         taken
     }
 
-    /// Makes room for one more datagram at a host, if there is only so much; the number of the new one.
+    /// Makes room for one more datagram at a host, if there is only so much; the number of the new
+    /// one.
     fn admit(&mut self, to: usize, seed: u64, key: u64) -> u64 {
         self.flown += 1;
         if self.settings.datagrams > 0 {
@@ -112,7 +128,14 @@ impl<W: Watch> World<W> {
         self.flown
     }
 
-    pub(super) fn on_heard(&mut self, to: usize, from: usize, number: u64, again: bool, datagram: Flying) {
+    pub(super) fn on_heard(
+        &mut self,
+        to: usize,
+        from: usize,
+        number: u64,
+        again: bool,
+        datagram: Flying,
+    ) {
         let Host { process, held, .. } = &mut self.hosts[to];
         let place = held.iter().position(|one| *one == number);
         if self.settings.datagrams > 0 && place.is_none() {
@@ -135,10 +158,16 @@ impl<W: Watch> World<W> {
         place.map(|place| held.swap_remove(place));
         let datagram = match datagram {
             Flying::Whole(datagram) => Rc::unwrap_or_clone(datagram),
-            Flying::Bytes(bytes) => frame::decode_datagram(&bytes).expect("what was encoded can be decoded"),
+            Flying::Bytes(bytes) => {
+                frame::decode_datagram(&bytes).expect("what was encoded can be decoded")
+            }
         };
         let address = self.hosts[from].address;
-        let asked = self.handle(to, Some(from), Input::Heard { from: address, datagram: Box::new(datagram) });
+        let asked = self.handle(
+            to,
+            Some(from),
+            Input::Heard { from: address, datagram: Box::new(datagram) },
+        );
         if again && asked == 0 {
             self.look_at_repeat();
         }
@@ -147,7 +176,8 @@ impl<W: Watch> World<W> {
 
 /// A datagram with a bit turned over, or without its end.
 fn damaged(bytes: &Bytes, seed: u64, key: u64) -> Bytes {
-    let at = usize::try_from(draw_below(seed, "damaged byte", key, bytes.len() as u64)).expect("below a length");
+    let at = usize::try_from(draw_below(seed, "damaged byte", key, bytes.len() as u64))
+        .expect("below a length");
     if draw(seed, "truncated", key) & 3 == 0 {
         return bytes.slice(..at);
     }

@@ -3,7 +3,10 @@
 use std::process::{Command, Output};
 
 fn simulator(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simulator")).args(arguments).output().expect("the command runs")
+    Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .args(arguments)
+        .output()
+        .expect("the command runs")
 }
 
 fn text(output: &Output) -> String {
@@ -22,7 +25,14 @@ fn a_sweep_says_what_it_saw() {
     let output = simulator(&["run", "--seeds", "40"]);
     let text = text(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for words in ["40 seeds and ", " events a second, ", "an election after the first in ", "frames lost ", "vetoes ", "0 seeds failed"] {
+    for words in [
+        "40 seeds and ",
+        " events a second, ",
+        "an election after the first in ",
+        "frames lost ",
+        "vetoes ",
+        "0 seeds failed",
+    ] {
         assert!(text.contains(words), "{words:?} is not in {text}");
     }
 }
@@ -52,7 +62,10 @@ fn a_plan_can_be_kept_and_replayed() {
     assert_eq!(text(&kept), text(&seed));
     assert_eq!(kept.status.code(), Some(0), "{}", text(&kept));
     let traced = text(&simulator(&["replay", "--seed", "7", "--trace"]));
-    assert!(traced.contains("became the Group Leader via election."), "a trace tells what happened");
+    assert!(
+        traced.contains("became the Group Leader via election."),
+        "a trace tells what happened"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What the sinks get, read as somebody reads the file who has nothing else: every position has a record, a jump is told,
-//! and a repeat is told from a reading.
+//! What the sinks get, read as somebody reads the file who has nothing else: every position has a
+//! record, a jump is told, and a repeat is told from a reading.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,12 +39,19 @@ impl File {
             Delivery::Merged { log, at, .. } => {
                 // It tells how far both logs agree, and stands for no position.
                 let known = self.at.as_ref().is_none_or(|(own, _)| own == log);
-                return if known { Ok("merged") } else { Err(format!("a merge of log {log} at #{at}, which is another one")) };
+                return if known {
+                    Ok("merged")
+                } else {
+                    Err(format!("a merge of log {log} at #{at}, which is another one"))
+                };
             }
             Delivery::Diverged { log, .. } => {
                 let next = Some((log.clone(), last.next()));
                 if self.at != next {
-                    return Err(format!("#{first} to #{last} of {log} are taken back at {:?}", self.at));
+                    return Err(format!(
+                        "#{first} to #{last} of {log} are taken back at {:?}",
+                        self.at
+                    ));
                 }
                 // Where nothing is left of a log, it is left.
                 self.at = Some((log.clone(), first)).filter(|_| first > Seq(1));
@@ -83,10 +90,12 @@ impl Watch for Readers {
             Output::Note(Note::Status(status)) if status.delivered == Seq::ZERO => {
                 self.files.insert(who.clone(), File::default());
             }
-            Output::Deliver(delivery) => match self.files.entry(who.clone()).or_default().read(delivery) {
-                Ok(kind) => *self.seen.entry(kind).or_default() += 1,
-                Err(why) => self.mistakes.push(format!("{now}, {who}: {why}")),
-            },
+            Output::Deliver(delivery) => {
+                match self.files.entry(who.clone()).or_default().read(delivery) {
+                    Ok(kind) => *self.seen.entry(kind).or_default() += 1,
+                    Err(why) => self.mistakes.push(format!("{now}, {who}: {why}")),
+                }
+            }
             _ => {}
         }
     }
@@ -98,17 +107,32 @@ fn a_file_of_records_says_everything_that_its_reader_needs() {
     let mut plans: Vec<(String, Plan)> = vec![];
     for entry in fs::read_dir(regressions).unwrap() {
         let path = entry.unwrap().path();
-        plans.push((path.display().to_string(), toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap()));
+        plans.push((
+            path.display().to_string(),
+            toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap(),
+        ));
     }
     plans.extend((1..=PLANS).map(|seed| (format!("seed {seed}"), Plan::drawn(seed))));
     let (mut mistakes, mut seen) = (vec![], BTreeSet::new());
     for (name, plan) in &plans {
-        let (_, readers) = run(plan, Readers::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (_, readers) =
+            run(plan, Readers::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let readers = readers.expect("the run has ended");
-        mistakes.extend(readers.mistakes.first().map(|first| format!("{name}: {first} ({} more)", readers.mistakes.len() - 1)));
+        mistakes.extend(
+            readers
+                .mistakes
+                .first()
+                .map(|first| format!("{name}: {first} ({} more)", readers.mistakes.len() - 1)),
+        );
         seen.extend(readers.seen.into_keys());
     }
-    assert!(mistakes.is_empty(), "{} of {} plans: {}", mistakes.len(), plans.len(), mistakes.join("\n"));
+    assert!(
+        mistakes.is_empty(),
+        "{} of {} plans: {}",
+        mistakes.len(),
+        plans.len(),
+        mistakes.join("\n")
+    );
     for kind in ["reading", "view", "gap", "repeat", "lost", "diverged", "merged"] {
         assert!(seen.contains(kind), "no plan shows a record of the kind {kind}");
     }

@@ -12,7 +12,8 @@ use simulator::watch::Unwatched;
 #[test]
 fn what_was_mended_stays_mended() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
-    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 15, "there should be more plans in {}", folder.display());
     let mut broken = vec![];
@@ -20,10 +21,17 @@ fn what_was_mended_stays_mended() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# "), "regressions/{name} does not say what it showed");
-        let plan: Plan = toml::from_str(&text).unwrap_or_else(|error| panic!("regressions/{name}: {error}"));
-        let (verdict, _) = run(&plan, Unwatched).unwrap_or_else(|error| panic!("regressions/{name}: {error}"));
+        let plan: Plan =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("regressions/{name}: {error}"));
+        let (verdict, _) =
+            run(&plan, Unwatched).unwrap_or_else(|error| panic!("regressions/{name}: {error}"));
         assert!(verdict.tally.inputs > 0, "nothing happens in regressions/{name}");
-        broken.extend(verdict.breaches.into_iter().map(|breach| format!("{name}: {}: {}", breach.promise, breach.words)));
+        broken.extend(
+            verdict
+                .breaches
+                .into_iter()
+                .map(|breach| format!("{name}: {}: {}", breach.promise, breach.words)),
+        );
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

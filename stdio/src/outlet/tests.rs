@@ -73,7 +73,8 @@ fn an_output_that_nobody_reads_holds_up_nobody_and_says_what_it_lacks() {
     let health = outlet.health();
     assert_eq!((health.dropped, health.stuck.is_some()), (1_000 - kept as u64, true));
     let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
-    // How often it was full before it was full for good is up to the scheduler; each hole is told where it is.
+    // How often it was full before it was full for good is up to the scheduler; each hole is told
+    // where it is.
     let (mut read, mut missing) = (0, 0);
     while read + missing < 1_000 {
         let next = lines.next().unwrap();
@@ -108,7 +109,10 @@ fn half_a_line_is_closed_and_the_loss_is_told_where_it_is() {
         order.send(answer).unwrap();
     }
     assert!(outlet.put(b"first\n") && outlet.settle(LONG));
-    assert_eq!(outlet.health().failing.as_deref(), Some(io::Error::from(io::ErrorKind::StorageFull).to_string().as_str()));
+    assert_eq!(
+        outlet.health().failing.as_deref(),
+        Some(io::Error::from(io::ErrorKind::StorageFull).to_string().as_str())
+    );
     order.send(full()).unwrap();
     assert!(outlet.put(b"second\n") && outlet.settle(LONG));
     drop(order);

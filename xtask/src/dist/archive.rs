@@ -1,7 +1,8 @@
-//! A tar archive that depends on what is in it, and on nothing else: entries sorted by name, owners as numbers, one time for all
-//! of them, modes as given and not as some umask has left them.
+//! A tar archive that depends on what is in it, and on nothing else: entries sorted by name, owners
+//! as numbers, one time for all of them, modes as given and not as some umask has left them.
 //!
-//! Written here, in the format of POSIX (ustar), because each tar program has its own flags for that, or none.
+//! Written here, in the format of POSIX (ustar), because each tar program has its own flags for
+//! that, or none.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -26,7 +27,11 @@ impl Archive {
     /// Adds a file of root, and the folders above it.
     pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: Vec<u8>) {
         for (slash, _) in path.match_indices('/') {
-            self.entries.entry(format!("{}/", &path[..slash])).or_insert(Entry { mode: 0o755, owner: 0, bytes: None });
+            self.entries.entry(format!("{}/", &path[..slash])).or_insert(Entry {
+                mode: 0o755,
+                owner: 0,
+                bytes: None,
+            });
         }
         self.entries.insert(path.to_owned(), Entry { mode, owner: 0, bytes: Some(bytes) });
     }
@@ -43,14 +48,20 @@ impl Archive {
         for (path, entry) in other.entries {
             match entry.bytes {
                 Some(bytes) => self.file(&format!("{folder}/{path}"), entry.mode, bytes),
-                None => self.folder(&format!("{folder}/{}", path.trim_end_matches('/')), entry.mode, entry.owner),
+                None => self.folder(
+                    &format!("{folder}/{}", path.trim_end_matches('/')),
+                    entry.mode,
+                    entry.owner,
+                ),
             }
         }
     }
 
     /// Its files, by path.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.entries.iter().filter_map(|(path, entry)| Some((path.as_str(), entry.bytes.as_deref()?)))
+        self.entries
+            .iter()
+            .filter_map(|(path, entry)| Some((path.as_str(), entry.bytes.as_deref()?)))
     }
 
     /// Writes it as a tar archive, everything of this time.
@@ -73,7 +84,10 @@ impl Archive {
 
 fn header(path: &str, entry: &Entry, size: usize, time: u64) -> io::Result<[u8; BLOCK]> {
     if path.len() > NAME {
-        return Err(io::Error::other(format!("{path} has {} bytes; an archive has room for {NAME}", path.len())));
+        return Err(io::Error::other(format!(
+            "{path} has {} bytes; an archive has room for {NAME}",
+            path.len()
+        )));
     }
     let mut header = [0; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
@@ -131,7 +145,11 @@ pub(crate) fn filter(command: &mut Command, bytes: &[u8]) -> io::Result<Vec<u8>>
         scope.spawn(move || input.write_all(bytes));
         child.wait_with_output()
     })?;
-    if output.status.success() { Ok(output.stdout) } else { Err(io::Error::other(format!("{command:?} failed: {}", output.status))) }
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(io::Error::other(format!("{command:?} failed: {}", output.status)))
+    }
 }
 
 const BLOCK: usize = 512;
@@ -157,18 +175,32 @@ mod tests {
     #[test]
     fn the_same_content_gives_the_same_bytes() {
         let tar = archive(&[0, 1, 2]).tar(1_795_421_702).unwrap();
-        assert_eq!(tar, archive(&[2, 1, 0]).tar(1_795_421_702).unwrap(), "in whatever order it was added");
+        assert_eq!(
+            tar,
+            archive(&[2, 1, 0]).tar(1_795_421_702).unwrap(),
+            "in whatever order it was added"
+        );
         assert_ne!(tar, archive(&[2, 1, 0]).tar(1_795_421_703).unwrap());
         assert_eq!(gzip(&tar, Effort::Best).unwrap(), gzip(&tar, Effort::Best).unwrap());
-        assert_eq!(sha256(b"abc").unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sha256(b"abc").unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]
     fn tar_reads_what_is_written() {
         let bytes = archive(&[0, 1, 2]).tar(86_400).unwrap();
-        let listed = filter(Command::new("tar").args(["--numeric-owner", "--utc", "--full-time", "-tvf", "-"]), &bytes).unwrap();
-        let lines: Vec<String> =
-            String::from_utf8(listed).unwrap().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let listed = filter(
+            Command::new("tar").args(["--numeric-owner", "--utc", "--full-time", "-tvf", "-"]),
+            &bytes,
+        )
+        .unwrap();
+        let lines: Vec<String> = String::from_utf8(listed)
+            .unwrap()
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
         assert_eq!(
             lines,
             [

@@ -1,4 +1,5 @@
-//! Where products are tried, and how a peer is started there: as it lies, under an emulator, or with a folder as its root.
+//! Where products are tried, and how a peer is started there: as it lies, under an emulator, or
+//! with a folder as its root.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -35,7 +36,8 @@ impl Bench {
     /// A new one.
     pub(crate) fn new(root: &Path, name: &str) -> Result<Self, Failure> {
         let folder = root.join("target").join(format!("trial-{}-{name}", std::process::id()));
-        fs::create_dir_all(folder.parent().expect("it is below target")).map_err(Failure::io("target"))?;
+        fs::create_dir_all(folder.parent().expect("it is below target"))
+            .map_err(Failure::io("target"))?;
         // It must not be there: what it holds in the end is removed.
         fs::create_dir(&folder).map_err(Failure::io(folder.display().to_string()))?;
         Ok(Self { folder })
@@ -49,24 +51,38 @@ impl Bench {
     /// Unpacks a tarball and gives the folder in it.
     pub(crate) fn unpack(&self, tarball: &Path) -> Result<PathBuf, Failure> {
         succeed(Command::new("tar").arg("-C").arg(&self.folder).arg("-xzf").arg(tarball))?;
-        let mut entries = fs::read_dir(&self.folder).map_err(Failure::io("the unpacked tarball"))?.flatten();
+        let mut entries =
+            fs::read_dir(&self.folder).map_err(Failure::io("the unpacked tarball"))?.flatten();
         entries.next().map(|entry| entry.path()).ok_or_else(|| unmet("the tarball is empty"))
     }
 
     /// A program, as it lies there, started by `runner` where it is for another machine.
     pub(crate) fn program(&self, program: &Path, runner: Option<&Path>) -> Way {
-        let words = runner.map(Path::as_os_str).into_iter().chain([program.as_os_str()]).map(OsStr::to_owned).collect();
+        let words = runner
+            .map(Path::as_os_str)
+            .into_iter()
+            .chain([program.as_os_str()])
+            .map(OsStr::to_owned)
+            .collect();
         self.way(words, self.folder.clone())
     }
 
-    /// A program that has nothing but this folder as its root, and runs as the user of the image. A package has no folder for
-    /// the sockets of services; systemd makes it, so it is made here.
-    pub(crate) fn confined(&self, root: &Path, program: &str, runner: Option<&Path>, is_bare: bool) -> Result<Way, Failure> {
-        let mut words: Vec<OsString> = vec!["chroot".into(), format!("--userspec={USER}:{USER}").into(), root.into()];
+    /// A program that has nothing but this folder as its root, and runs as the user of the image. A
+    /// package has no folder for the sockets of services; systemd makes it, so it is made here.
+    pub(crate) fn confined(
+        &self,
+        root: &Path,
+        program: &str,
+        runner: Option<&Path>,
+        is_bare: bool,
+    ) -> Result<Way, Failure> {
+        let mut words: Vec<OsString> =
+            vec!["chroot".into(), format!("--userspec={USER}:{USER}").into(), root.into()];
         if is_bare {
             let sockets = root.join("run/sensor-peers");
             fs::create_dir_all(&sockets).map_err(Failure::io("the folder of sockets"))?;
-            chown(&sockets, Some(USER), Some(USER)).map_err(Failure::io("the folder of sockets"))?;
+            chown(&sockets, Some(USER), Some(USER))
+                .map_err(Failure::io("the folder of sockets"))?;
         }
         if let Some(runner) = runner {
             fs::copy(runner, root.join("emulator")).map_err(Failure::io("the emulator"))?;
@@ -100,13 +116,21 @@ impl Way {
 
     /// How a command of the peer ends there.
     pub(crate) fn run(&self, arguments: &[&str]) -> io::Result<ExitStatus> {
-        self.command().args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+        self.command()
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
     }
 
     /// What a peer that runs there says of itself; nothing if it does not answer.
     pub(crate) fn status(&self, id: &str) -> Value {
         let output = self.command().args(["status", "--id", id, "--json"]).output();
-        output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
+        output
+            .ok()
+            .and_then(|output| serde_json::from_slice(&output.stdout).ok())
+            .unwrap_or_default()
     }
 
     /// The file in which is kept what a peer says.
@@ -124,7 +148,8 @@ impl fmt::Display for Way {
 
 /// Runs a command that must succeed.
 pub(crate) fn succeed(command: &mut Command) -> Result<(), Failure> {
-    let status = command.status().map_err(Failure::io(format!("cannot run {:?}", command.get_program())))?;
+    let status =
+        command.status().map_err(Failure::io(format!("cannot run {:?}", command.get_program())))?;
     if status.success() { Ok(()) } else { Err(unmet(&format!("{command:?} failed: {status}"))) }
 }
 

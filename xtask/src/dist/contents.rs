@@ -28,11 +28,16 @@ impl Contents {
             shared.file(&format!("share/doc/sensor-peers/{name}"), 0o644, read(name)?);
         }
         for folder in ["docs", "contrib"] {
-            let entries = fs::read_dir(root.join(folder)).map_err(Failure::io(folder.to_owned()))?;
+            let entries =
+                fs::read_dir(root.join(folder)).map_err(Failure::io(folder.to_owned()))?;
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if [".md", ".yaml"].iter().any(|ending| name.ends_with(ending)) {
-                    shared.file(&format!("share/doc/sensor-peers/{name}"), 0o644, read(&format!("{folder}/{name}"))?);
+                    shared.file(
+                        &format!("share/doc/sensor-peers/{name}"),
+                        0o644,
+                        read(&format!("{folder}/{name}"))?,
+                    );
                 }
             }
         }
@@ -41,21 +46,35 @@ impl Contents {
         let mut missing = Vec::new();
         for (arguments, path) in MANUALS {
             match peer.map(|peer| Command::new(peer).args(arguments.split(' ')).output()) {
-                Some(Ok(output)) if output.status.success() => shared.file(path, 0o644, output.stdout),
-                Some(_) => missing.push(format!("{path}: there is no `peer {arguments}` in this build")),
-                None => missing.push(format!("{path}: no peer was built that runs on this machine")),
+                Some(Ok(output)) if output.status.success() => {
+                    shared.file(path, 0o644, output.stdout)
+                }
+                Some(_) => {
+                    missing.push(format!("{path}: there is no `peer {arguments}` in this build"))
+                }
+                None => {
+                    missing.push(format!("{path}: no peer was built that runs on this machine"))
+                }
             }
         }
         let unit = String::from_utf8_lossy(&read("contrib/peer.service")?).into_owned();
-        let scripts = SCRIPTS.into_iter().map(|name| Ok((name, read(&format!("contrib/debian/{name}"))?))).collect::<Result<_, _>>()?;
+        let scripts = SCRIPTS
+            .into_iter()
+            .map(|name| Ok((name, read(&format!("contrib/debian/{name}"))?)))
+            .collect::<Result<_, _>>()?;
         Ok(Self { shared, unit, scripts, missing })
     }
 
-    /// The tarball of these programs, below one folder; unpacked into `/usr/local` without that folder it is installed.
+    /// The tarball of these programs, below one folder; unpacked into `/usr/local` without that
+    /// folder it is installed.
     pub(crate) fn tarball(&self, folder: &str, programs: &[(&str, Vec<u8>)]) -> Archive {
         let mut archive = self.shared.clone();
         // A service looks for its units there as well.
-        archive.file("lib/systemd/system/peer.service", 0o644, self.unit.replace("/usr/bin/peer", "/usr/local/bin/peer").into_bytes());
+        archive.file(
+            "lib/systemd/system/peer.service",
+            0o644,
+            self.unit.replace("/usr/bin/peer", "/usr/local/bin/peer").into_bytes(),
+        );
         for (name, bytes) in programs {
             archive.file(&format!("bin/{name}"), 0o755, bytes.clone());
         }

@@ -1,5 +1,6 @@
-//! The Debian package, written here: an `ar` archive of two tar archives. So it is made wherever the tarball is, for every
-//! machine in the same way, and without a tool that would have to be installed first.
+//! The Debian package, written here: an `ar` archive of two tar archives. So it is made wherever
+//! the tarball is, for every machine in the same way, and without a tool that would have to be
+//! installed first.
 
 use std::io;
 use std::process::Command;
@@ -30,11 +31,18 @@ impl Package<'_> {
         let (mut sums, mut size) = (String::new(), 0);
         for (path, bytes) in self.files.files() {
             let sum = filter(&mut Command::new("md5sum"), bytes)?;
-            sums.push_str(&format!("{}  {path}\n", String::from_utf8_lossy(&sum).split(' ').next().unwrap_or_default()));
+            sums.push_str(&format!(
+                "{}  {path}\n",
+                String::from_utf8_lossy(&sum).split(' ').next().unwrap_or_default()
+            ));
             size += bytes.len().div_ceil(1_024);
         }
         let mut control = Archive::default();
-        control.file("./control", 0o644, control_file(self.version, self.architecture, &self.depends, size).into_bytes());
+        control.file(
+            "./control",
+            0o644,
+            control_file(self.version, self.architecture, &self.depends, size).into_bytes(),
+        );
         control.file("./conffiles", 0o644, format!("/{CONFIGURATION}\n").into_bytes());
         control.file("./md5sums", 0o644, sums.into_bytes());
         for (name, bytes) in self.scripts {
@@ -49,7 +57,16 @@ impl Package<'_> {
             ("data.tar.gz", gzip(&data.tar(time)?, effort)?),
         ];
         for (name, bytes) in members {
-            deb.extend_from_slice(format!("{name:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, "100644", bytes.len()).as_bytes());
+            deb.extend_from_slice(
+                format!(
+                    "{name:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                    0,
+                    0,
+                    "100644",
+                    bytes.len()
+                )
+                .as_bytes(),
+            );
             deb.extend_from_slice(&bytes);
             if bytes.len() % 2 == 1 {
                 deb.push(b'\n');
@@ -89,9 +106,15 @@ mod tests {
         files.file("usr/bin/peer", 0o755, b"odd".to_vec());
         files.file(super::CONFIGURATION, 0o644, b"# nothing\n".to_vec());
         let scripts = vec![("postinst", b"#!/bin/sh\n".to_vec())];
-        Package { version: "0.0.1", architecture: "armhf", depends: "libc6 (>= 2.34)".to_owned(), files, scripts }
-            .deb(86_400, Effort::Best)
-            .unwrap()
+        Package {
+            version: "0.0.1",
+            architecture: "armhf",
+            depends: "libc6 (>= 2.34)".to_owned(),
+            files,
+            scripts,
+        }
+        .deb(86_400, Effort::Best)
+        .unwrap()
     }
 
     #[test]
@@ -104,7 +127,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("xtask-{}.deb", std::process::id()));
         std::fs::write(&path, package()).unwrap();
         let run = |flag: &str| {
-            let output = Command::new("dpkg-deb").env("TZ", "UTC").arg(flag).arg(&path).output().unwrap();
+            let output =
+                Command::new("dpkg-deb").env("TZ", "UTC").arg(flag).arg(&path).output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
         };
@@ -116,7 +140,10 @@ mod tests {
                 && fields.contains("Version: 0.0.1\n"),
             "{fields}"
         );
-        assert!(contents.contains("-rwxr-xr-x 0/0               3 1970-01-02 00:00 ./usr/bin/peer\n"), "{contents}");
+        assert!(
+            contents.contains("-rwxr-xr-x 0/0               3 1970-01-02 00:00 ./usr/bin/peer\n"),
+            "{contents}"
+        );
         assert!(info.contains("conffiles") && info.contains("postinst"), "{info}");
     }
 }

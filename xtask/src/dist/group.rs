@@ -1,9 +1,10 @@
 //! A group of peers on loopback: it forms, may lose its leader to SIGKILL, and leaves.
 //!
-//! Who leads is arranged, not left to chance. The first peer is alone until it leads, and a leader stays one when others join;
-//! the names fall in the order of the peers, so the second peer wins the election after the first one. That readings are
-//! handed over is asked with readings that are published at the moment in question, under names of their own, so none can be
-//! an older one. No peer outlives its group, and where something fails the peers' own words are shown.
+//! Who leads is arranged, not left to chance. The first peer is alone until it leads, and a leader
+//! stays one when others join; the names fall in the order of the peers, so the second peer wins
+//! the election after the first one. That readings are handed over is asked with readings that are
+//! published at the moment in question, under names of their own, so none can be an older one. No
+//! peer outlives its group, and where something fails the peers' own words are shown.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -45,8 +46,8 @@ pub(crate) fn try_pair(way: &Way) -> Result<(), Failure> {
 }
 
 impl<'a> Group<'a> {
-    /// Starts a peer in each of these ways, under these names. Comes back when all are in one view that the first of them leads,
-    /// and each has been handed the readings of each.
+    /// Starts a peer in each of these ways, under these names. Comes back when all are in one view
+    /// that the first of them leads, and each has been handed the readings of each.
     ///
     /// # Errors
     /// They do not get so far in time.
@@ -67,14 +68,16 @@ impl<'a> Group<'a> {
         Ok(group)
     }
 
-    /// Kills the leader. Comes back when the others follow the best of them in a view without it, and each has been handed new
-    /// readings of each. Gives the time until all of them were in that view.
+    /// Kills the leader. Comes back when the others follow the best of them in a view without it,
+    /// and each has been handed new readings of each. Gives the time until all of them were in that
+    /// view.
     ///
     /// # Errors
     /// They do not get so far in time.
     pub(crate) fn lose_leader(&mut self) -> Result<Duration, Failure> {
         let told = self.peers.last().map(Peer::status).unwrap_or_default();
-        let Some(index) = self.peers.iter().position(|peer| told["leader"] == peer.id.as_str()) else {
+        let Some(index) = self.peers.iter().position(|peer| told["leader"] == peer.id.as_str())
+        else {
             return Err(self.failed(&format!("there is no leader to be killed: {told}")));
         };
         let mut leader = self.peers.remove(index);
@@ -95,7 +98,10 @@ impl<'a> Group<'a> {
         for index in 0..self.peers.len() {
             let process = &mut self.peers[index].process;
             if !(process.ask_to_end() && process.ends_well()) {
-                return Err(self.failed(&format!("{} does not leave the group in order", self.peers[index].id)));
+                return Err(self.failed(&format!(
+                    "{} does not leave the group in order",
+                    self.peers[index].id
+                )));
             }
         }
         Ok(())
@@ -111,35 +117,55 @@ impl<'a> Group<'a> {
             let told = peer.status();
             told["leader"].as_str() == leader && told["members"] == serde_json::json!(members)
         };
-        if self.comes_true(|| self.peers.iter().all(is_there)) { Ok(()) } else { Err(self.failed(otherwise)) }
+        if self.comes_true(|| self.peers.iter().all(is_there)) {
+            Ok(())
+        } else {
+            Err(self.failed(otherwise))
+        }
     }
 
-    /// Publishes a reading by each peer, and waits until all of them have been handed these and later ones of each sensor, in the
-    /// same order.
+    /// Publishes a reading by each peer, and waits until all of them have been handed these and
+    /// later ones of each sensor, in the same order.
     fn await_readings(&self, moment: &str) -> Result<(), Failure> {
         let reading = |peer: &Peer<'_>| format!("{moment}: {}", peer.id);
         for peer in &self.peers {
             if !peer.publish(&reading(peer))? {
-                return Err(self.failed(&format!("{} takes no reading through its socket", peer.id)));
+                return Err(
+                    self.failed(&format!("{} takes no reading through its socket", peer.id))
+                );
             }
         }
         let published: Vec<String> = self.peers.iter().map(reading).collect();
-        let sensors: Vec<String> = self.peers.iter().map(|peer| format!("DATA|{}.synthetic|", peer.id)).collect();
+        let sensors: Vec<String> =
+            self.peers.iter().map(|peer| format!("DATA|{}.synthetic|", peer.id)).collect();
         // What each was handed from the first of these readings on.
         let mut since: Vec<BTreeMap<u64, String>> = Vec::new();
         let is_handed_over = self.comes_true(|| {
-            since = self.peers.iter().map(|peer| since_one_of(peer.handed_over(), &published)).collect();
+            since = self
+                .peers
+                .iter()
+                .map(|peer| since_one_of(peer.handed_over(), &published))
+                .collect();
             since.iter().all(|handed| {
                 published.iter().all(|text| handed.values().any(|other| other == text))
-                    && sensors.iter().all(|sensor| handed.values().any(|text| text.starts_with(sensor)))
+                    && sensors
+                        .iter()
+                        .all(|sensor| handed.values().any(|text| text.starts_with(sensor)))
             })
         });
         if !is_handed_over {
-            return Err(self.failed(&format!("not each of them is handed the readings of each ({moment})")));
+            return Err(
+                self.failed(&format!("not each of them is handed the readings of each ({moment})"))
+            );
         }
         for (position, text) in &since[0] {
-            if let Some(other) = since.iter().filter_map(|handed| handed.get(position)).find(|other| *other != text) {
-                return Err(self.failed(&format!("they are handed different readings at position {position}: {text:?} and {other:?}")));
+            if let Some(other) =
+                since.iter().filter_map(|handed| handed.get(position)).find(|other| *other != text)
+            {
+                return Err(self.failed(&format!(
+                    "they are handed different readings at position \
+                                                 {position}: {text:?} and {other:?}"
+                )));
             }
         }
         Ok(())
@@ -157,7 +183,8 @@ impl<'a> Group<'a> {
     /// Shows what the peers said.
     fn failed(&self, how: &str) -> Failure {
         self.peers.iter().chain(&self.lost).for_each(Peer::show);
-        let ways: Vec<String> = self.peers.iter().map(|peer| format!("{} by {}", peer.id, peer.way)).collect();
+        let ways: Vec<String> =
+            self.peers.iter().map(|peer| format!("{} by {}", peer.id, peer.way)).collect();
         unmet(&format!("{how}; started were {}", ways.join(", ")))
     }
 }
@@ -168,9 +195,19 @@ impl<'a> Peer<'a> {
         let file = File::create(&log).map_err(Failure::io(log.display().to_string()))?;
         let other = file.try_clone().map_err(Failure::io(log.display().to_string()))?;
         let mut command = way.command();
-        command.args(["run", "--id", &id, "--address", "127.0.0.1", "--port", "0", "--broadcast-port", &broadcast_port.to_string()]);
-        // An emulator on a busy machine may hold a peer up for longer than the fast deadline for silence allows. One that is
-        // killed is noticed at once, because its port refuses.
+        command.args([
+            "run",
+            "--id",
+            &id,
+            "--address",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--broadcast-port",
+            &broadcast_port.to_string(),
+        ]);
+        // An emulator on a busy machine may hold a peer up for longer than the fast deadline for
+        // silence allows. One that is killed is noticed at once, because its port refuses.
         command.args(["--timing", "fast", "--heartbeat-timeout", "3s"]);
         // A change of user has the kernel forget that it was tied to us.
         command.args(["--die-with", &std::process::id().to_string()]);
@@ -192,13 +229,18 @@ impl<'a> Peer<'a> {
     /// What it was handed so far, in order: positions and readings.
     fn handed_over(&self) -> Vec<(u64, String)> {
         let said = fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&said).lines().filter_map(handed_over).map(|(position, text)| (position, text.to_owned())).collect()
+        String::from_utf8_lossy(&said)
+            .lines()
+            .filter_map(handed_over)
+            .map(|(position, text)| (position, text.to_owned()))
+            .collect()
     }
 
     fn show(&self) {
         let said = fs::read(&self.log).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
-        let (readings, rest): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| handed_over(line).is_some());
+        let (readings, rest): (Vec<&str>, Vec<&str>) =
+            said.lines().partition(|line| handed_over(line).is_some());
         eprintln!("{} said, beside {} lines of readings:", self.id, readings.len());
         rest.iter().chain(readings.last()).for_each(|line| eprintln!("  {line}"));
     }
@@ -278,15 +320,29 @@ mod tests {
 
     #[test]
     fn what_was_handed_over_is_read_from_a_log() {
-        let line = "2026-11-28T21:37:04.151223Z INFO Delivered #37: DATA|a.synthetic|2026-11-28T21:37:04.149618Z|x=1: 2";
-        assert_eq!(handed_over(line), Some((37, "DATA|a.synthetic|2026-11-28T21:37:04.149618Z|x=1: 2")));
-        assert_eq!(handed_over("2026-11-28T21:37:04.151223Z INFO Peer a became the Group Leader via election."), None);
+        let line = "2026-11-28T21:37:04.151223Z INFO Delivered #37: \
+                    DATA|a.synthetic|2026-11-28T21:37:04.149618Z|x=1: 2";
+        assert_eq!(
+            handed_over(line),
+            Some((37, "DATA|a.synthetic|2026-11-28T21:37:04.149618Z|x=1: 2"))
+        );
+        assert_eq!(
+            handed_over(
+                "2026-11-28T21:37:04.151223Z INFO Peer a became the Group Leader via election."
+            ),
+            None
+        );
     }
 
     #[test]
     fn older_readings_do_not_count() {
-        let handed = [(1, "old"), (2, "new: b"), (3, "sensor")].map(|(position, text)| (position, text.to_owned())).to_vec();
+        let handed = [(1, "old"), (2, "new: b"), (3, "sensor")]
+            .map(|(position, text)| (position, text.to_owned()))
+            .to_vec();
         let since = since_one_of(handed, &["new: a".to_owned(), "new: b".to_owned()]);
-        assert_eq!(since.into_iter().collect::<Vec<_>>(), [(2, "new: b".to_owned()), (3, "sensor".to_owned())]);
+        assert_eq!(
+            since.into_iter().collect::<Vec<_>>(),
+            [(2, "new: b".to_owned()), (3, "sensor".to_owned())]
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! The container image: an OCI layout in a tar archive, made from scratch and without a daemon. It holds the program and two
-//! folders of the user 65532, and nothing else: no shell, no library.
+//! The container image: an OCI layout in a tar archive, made from scratch and without a daemon. It
+//! holds the program and two folders of the user 65532, and nothing else: no shell, no library.
 //!
-//! The files of the format are few and small, so they are written here; `umoci` reads them back when the image is tried. One
-//! archive has all machines, for whatever reads an index; `manifest.json` beside it is for a Docker that reads none.
+//! The files of the format are few and small, so they are written here; `umoci` reads them back
+//! when the image is tried. One archive has all machines, for whatever reads an index;
+//! `manifest.json` beside it is for a Docker that reads none.
 
 use std::io;
 
@@ -30,7 +31,14 @@ pub(crate) struct Image {
 impl Image {
     /// Of this version, everything in it of that time.
     pub(crate) fn new(version: &str, time: u64, asks_ready: bool) -> Self {
-        Self { version: version.to_owned(), time, asks_ready, layout: Archive::default(), manifests: Vec::new(), oldest: None }
+        Self {
+            version: version.to_owned(),
+            time,
+            asks_ready,
+            layout: Archive::default(),
+            manifests: Vec::new(),
+            oldest: None,
+        }
     }
 
     /// Adds the program for a kind of machine.
@@ -40,7 +48,8 @@ impl Image {
     pub(crate) fn add(&mut self, machine: &Machine, peer: Vec<u8>) -> io::Result<()> {
         let layer = layer(peer).tar(self.time)?;
         let uncompressed = format!("sha256:{}", sha256(&layer)?);
-        let layer = self.blob(gzip(&layer, Effort::Best)?, "application/vnd.oci.image.layer.v1.tar+gzip")?;
+        let layer =
+            self.blob(gzip(&layer, Effort::Best)?, "application/vnd.oci.image.layer.v1.tar+gzip")?;
         let (architecture, variant) = machine.image;
         let created = created(self.time);
         let mut config = json!({
@@ -59,7 +68,8 @@ impl Image {
             "history": [{"created": created, "created_by": "cargo xtask dist"}],
         });
         if self.asks_ready {
-            // Docker heeds it, Kubernetes has probes of its own, and the format itself has no word for it.
+            // Docker heeds it, Kubernetes has probes of its own, and the format itself has no word
+            // for it.
             let second = 1_000_000_000u64;
             config["config"]["Healthcheck"] = json!({
                 "Test": ["CMD", "/usr/bin/peer", "status", "--ready"],
@@ -71,14 +81,19 @@ impl Image {
             config["variant"] = json!(variant);
             platform["variant"] = json!(variant);
         }
-        let config = self.blob(config.to_string().into_bytes(), "application/vnd.oci.image.config.v1+json")?;
+        let config =
+            self.blob(config.to_string().into_bytes(), "application/vnd.oci.image.config.v1+json")?;
         if self.oldest.is_none() {
-            let path = |descriptor: &Value| blob_path(descriptor["digest"].as_str().unwrap_or_default());
+            let path =
+                |descriptor: &Value| blob_path(descriptor["digest"].as_str().unwrap_or_default());
             let tag = format!("sensor-peers:{}", self.version);
-            self.oldest = Some(json!([{"Config": path(&config), "RepoTags": [tag], "Layers": [path(&layer)]}]));
+            self.oldest = Some(
+                json!([{"Config": path(&config), "RepoTags": [tag], "Layers": [path(&layer)]}]),
+            );
         }
         let kind = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]});
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]});
         let mut descriptor = self.blob(manifest.to_string().into_bytes(), kind)?;
         descriptor["platform"] = platform;
         self.manifests.push(descriptor);
@@ -92,7 +107,8 @@ impl Image {
     pub(crate) fn tar(mut self) -> io::Result<Vec<u8>> {
         let kind = "application/vnd.oci.image.index.v1+json";
         let tag = json!({"org.opencontainers.image.ref.name": self.version});
-        // One machine stands in the index itself, since not everything that reads layouts follows an index to another.
+        // One machine stands in the index itself, since not everything that reads layouts follows
+        // an index to another.
         let mut top = match &self.manifests[..] {
             [only] => only.clone(),
             several => {
@@ -103,7 +119,11 @@ impl Image {
         top["annotations"] = tag;
         let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [top]});
         self.layout.file("index.json", 0o644, index.to_string().into_bytes());
-        self.layout.file("oci-layout", 0o644, json!({"imageLayoutVersion": "1.0.0"}).to_string().into_bytes());
+        self.layout.file(
+            "oci-layout",
+            0o644,
+            json!({"imageLayoutVersion": "1.0.0"}).to_string().into_bytes(),
+        );
         if let Some(oldest) = &self.oldest {
             self.layout.file("manifest.json", 0o644, oldest.to_string().into_bytes());
         }
@@ -130,7 +150,11 @@ fn layer(peer: Vec<u8>) -> Archive {
     layer.folder("run/sensor-peers", 0o755, USER);
     layer.folder("var/lib/sensor-peers", 0o700, USER);
     layer.folder("tmp", 0o1777, 0);
-    layer.file("etc/passwd", 0o644, format!("root:x:0:0::/:/\npeer:x:{USER}:{USER}::/var/lib/sensor-peers:/\n").into_bytes());
+    layer.file(
+        "etc/passwd",
+        0o644,
+        format!("root:x:0:0::/:/\npeer:x:{USER}:{USER}::/var/lib/sensor-peers:/\n").into_bytes(),
+    );
     layer.file("etc/group", 0o644, format!("root:x:0:\npeer:x:{USER}:\n").into_bytes());
     layer
 }
@@ -144,9 +168,15 @@ fn created(time: u64) -> String {
     let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let (day, month) =
+        (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
     let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
 #[cfg(test)]
@@ -171,13 +201,18 @@ mod tests {
     fn an_image_is_the_same_bytes_each_time() {
         let make = |programs: usize| {
             let mut image = Image::new("0.0.0", 86_400, true);
-            MACHINES.iter().take(programs).for_each(|machine| image.add(machine, machine.name.into()).unwrap());
+            MACHINES
+                .iter()
+                .take(programs)
+                .for_each(|machine| image.add(machine, machine.name.into()).unwrap());
             image.tar().unwrap()
         };
         assert_eq!(make(1), make(1));
         assert_eq!(make(3), make(3));
         let text = String::from_utf8_lossy(&make(3)).into_owned();
-        for word in ["\"variant\":\"v7\"", "\"User\":\"65532:65532\"", "\"--ready\"", "sensor-peers:0.0.0"] {
+        for word in
+            ["\"variant\":\"v7\"", "\"User\":\"65532:65532\"", "\"--ready\"", "sensor-peers:0.0.0"]
+        {
             assert!(text.contains(word), "{word}");
         }
     }

@@ -1,8 +1,9 @@
-//! A mixed group: one peer of each kind of machine, on loopback, each from its own tarball, those for other machines under their
-//! emulators.
+//! A mixed group: one peer of each kind of machine, on loopback, each from its own tarball, those
+//! for other machines under their emulators.
 //!
-//! Each kind leads once, and its leader is killed: peers of other kinds must agree who leads now, on what the dead one left behind and
-//! on the order of what comes. Kinds that cannot be run here are named; it takes two for a group to be mixed.
+//! Each kind leads once, and its leader is killed: peers of other kinds must agree who leads now,
+//! on what the dead one left behind and on the order of what comes. Kinds that cannot be run here
+//! are named; it takes two for a group to be mixed.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,8 +13,12 @@ use super::group::Group;
 use super::target::{MACHINES, Machine};
 use crate::failure::Failure;
 
-/// Tries it with these tarballs; a line for each leader, and one for each kind that is not in the group.
-pub(crate) fn try_group(root: &Path, tarballs: &[(Machine, PathBuf)]) -> Result<Vec<String>, Failure> {
+/// Tries it with these tarballs; a line for each leader, and one for each kind that is not in the
+/// group.
+pub(crate) fn try_group(
+    root: &Path,
+    tarballs: &[(Machine, PathBuf)],
+) -> Result<Vec<String>, Failure> {
     let (mut kinds, mut absent) = (Vec::new(), Vec::new());
     for machine in &MACHINES {
         match (tarballs.iter().find(|(of, _)| of == machine), machine.runner()) {
@@ -21,13 +26,17 @@ pub(crate) fn try_group(root: &Path, tarballs: &[(Machine, PathBuf)]) -> Result<
             (Some(_), Err(why)) => absent.push(format!("{}: {why}", machine.name)),
             (Some((_, tarball)), Ok(runner)) => {
                 let bench = Bench::new(root, &format!("mixed-{}", machine.name))?;
-                let way = bench.program(&bench.unpack(tarball)?.join("bin/peer"), runner.as_deref());
+                let way =
+                    bench.program(&bench.unpack(tarball)?.join("bin/peer"), runner.as_deref());
                 kinds.push(Kind { name: machine.name, way, _bench: bench });
             }
         }
     }
     if kinds.len() < 2 {
-        return Ok(vec![format!("not run: a mixed group: it takes two kinds of machine; {}", absent.join("; "))]);
+        return Ok(vec![format!(
+            "not run: a mixed group: it takes two kinds of machine; {}",
+            absent.join("; ")
+        )]);
     }
     let mut said: Vec<String> = Vec::new();
     for _ in 0..kinds.len() {
@@ -57,7 +66,8 @@ fn survive_the_first(kinds: &[Kind]) -> Result<String, Failure> {
     let took = group.lose_leader()?;
     group.leave()?;
     Ok(format!(
-        "tried: a mixed group of {}: formed after {} ms, led by {}, which was killed; {} ms later all others followed {} and went on",
+        "tried: a mixed group of {}: formed after {} ms, led by {}, which was killed; {} ms later \
+         all others followed {} and went on",
         names.join(", "),
         formed.as_millis(),
         names[0],
@@ -75,9 +85,14 @@ mod tests {
     fn a_group_that_cannot_be_mixed_is_not_run_and_says_so() {
         let said = try_group(Path::new("/nowhere"), &[]).unwrap();
         assert_eq!(said.len(), 1);
-        assert!(said[0].starts_with("not run: a mixed group: it takes two kinds of machine; "), "{said:?}");
         assert!(
-            ["x86_64", "aarch64", "armv7"].iter().all(|kind| said[0].contains(&format!("{kind}: there is no tarball for it"))),
+            said[0].starts_with("not run: a mixed group: it takes two kinds of machine; "),
+            "{said:?}"
+        );
+        assert!(
+            ["x86_64", "aarch64", "armv7"]
+                .iter()
+                .all(|kind| said[0].contains(&format!("{kind}: there is no tarball for it"))),
             "{said:?}"
         );
     }

@@ -1,4 +1,5 @@
-//! What there is to build for: the machines of the product, and which of them this toolchain can build for.
+//! What there is to build for: the machines of the product, and which of them this toolchain can
+//! build for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,8 @@ impl Machine {
 
     /// Whether this very machine is of that kind.
     pub(crate) fn is_here(&self) -> bool {
-        std::env::consts::ARCH == self.name || (std::env::consts::ARCH, self.name) == ("arm", "armv7")
+        std::env::consts::ARCH == self.name
+            || (std::env::consts::ARCH, self.name) == ("arm", "armv7")
     }
 
     /// What to put before a program of that machine to run it here.
@@ -81,11 +83,14 @@ impl Machine {
         if self.is_here() {
             return Ok(None);
         }
-        let found = find(self.emulator).ok_or_else(|| format!("{} is missing (Debian package qemu-user-static)", self.emulator))?;
+        let found = find(self.emulator).ok_or_else(|| {
+            format!("{} is missing (Debian package qemu-user-static)", self.emulator)
+        })?;
         Ok(Some(found))
     }
 
-    /// Builds programs for it; as `linkage` says, they need the C library of the machine that they run on, or nothing.
+    /// Builds programs for it; as `linkage` says, they need the C library of the machine that they
+    /// run on, or nothing.
     pub(crate) fn build(
         &self,
         workshop: &Workshop,
@@ -94,15 +99,24 @@ impl Machine {
         linkage: Linkage,
         folder: &Path,
     ) -> Result<Programs, Failure> {
-        let mut command = workshop.cargo(["build", "--locked", "--bins", "--message-format=json-render-diagnostics", "--profile", PROFILE]);
+        let mut command = workshop.cargo([
+            "build",
+            "--locked",
+            "--bins",
+            "--message-format=json-render-diagnostics",
+            "--profile",
+            PROFILE,
+        ]);
         // Flags of their own need a folder of their own, or each build would undo the other.
         command.args(["--target", target, "--target-dir"]).arg(folder.join(linkage.name()));
         command.args(programs.iter().flat_map(|package| ["--package", package]));
         // No path of this machine: the same bytes wherever it is built.
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
         let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
-        let mut flags = vec![format!("--remap-path-prefix={}=sensor-peers", workshop.root().display())];
-        flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+        let mut flags =
+            vec![format!("--remap-path-prefix={}=sensor-peers", workshop.root().display())];
+        flags
+            .extend(cargo_home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
         let sign = if linkage == Linkage::Static { '+' } else { '-' };
         flags.push(format!("-Ctarget-feature={sign}crt-static"));
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env("CARGO_INCREMENTAL", "0");
@@ -120,8 +134,9 @@ impl Machine {
 pub(crate) enum Linkage {
     /// Nothing.
     Static,
-    /// The C library. With that of GNU, a static program is for images only: where a machine has plug-ins for names (as
-    /// `mdns4_minimal` on boards), it would load them into itself, and end with a segmentation fault if they are for another version.
+    /// The C library. With that of GNU, a static program is for images only: where a machine has
+    /// plug-ins for names (as `mdns4_minimal` on boards), it would load them into itself, and end
+    /// with a segmentation fault if they are for another version.
     Dynamic,
 }
 
@@ -142,12 +157,17 @@ impl Linkage {
 /// The oldest C library of GNU that has everything that these programs ask of it, as `2.34`.
 pub(crate) fn library_needed<'a>(programs: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let version = |rest: &[u8]| {
-        let text = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').map(|byte| char::from(*byte)).collect::<String>();
+        let text = rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit() || **byte == b'.')
+            .map(|byte| char::from(*byte))
+            .collect::<String>();
         let (major, minor) = text.split_once('.')?;
         Some((major.parse::<u32>().ok()?, minor.split('.').next()?.parse::<u32>().ok()?))
     };
     let found = programs.flat_map(|bytes| {
-        let begins = bytes.windows(VERSION.len()).enumerate().filter(|(_, window)| *window == VERSION);
+        let begins =
+            bytes.windows(VERSION.len()).enumerate().filter(|(_, window)| *window == VERSION);
         begins.filter_map(move |(at, _)| version(&bytes[at + VERSION.len()..]))
     });
     found.max().map(|(major, minor)| format!("{major}.{minor}"))
@@ -156,11 +176,16 @@ pub(crate) fn library_needed<'a>(programs: impl Iterator<Item = &'a [u8]>) -> Op
 /// Whether the standard library for a target is there.
 fn is_installed(workshop: &Workshop, target: &str) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", target]).current_dir(workshop.root()).output();
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", target])
+        .current_dir(workshop.root())
+        .output();
     let Ok(output) = output else { return false };
     let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let is_std = |name: &str| name.starts_with("libstd-") && name.ends_with(".rlib");
-    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| is_std(&entry.file_name().to_string_lossy())))
+    fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|entry| is_std(&entry.file_name().to_string_lossy()))
+    })
 }
 
 /// Where a program of the system is.
@@ -171,7 +196,8 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// What is built.
 pub(crate) const PROGRAMS: [&str; 3] = ["peer", "orchestrator", "chaos"];
-/// What is built with musl: `orchestrator` makes hosts by the crate `tappers`, which does not compile there. No board needs it.
+/// What is built with musl: `orchestrator` makes hosts by the crate `tappers`, which does not
+/// compile there. No board needs it.
 const PROGRAMS_WITH_MUSL: [&str; 2] = ["peer", "chaos"];
 
 /// What is built for a target.

@@ -1,5 +1,5 @@
-//! What a product becomes where it is tried: a package that is installed into an empty root and taken away again, a unit that
-//! is judged, an image that is unpacked.
+//! What a product becomes where it is tried: a package that is installed into an empty root and
+//! taken away again, a unit that is judged, an image that is unpacked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,8 +19,13 @@ pub(crate) fn cannot_confine() -> Option<String> {
     (!geteuid().is_root()).then(|| "chroot needs root".to_owned())
 }
 
-/// Installs a package into an empty root, with its scripts, and takes it away again; `inside` is done meanwhile.
-pub(crate) fn installed(root: &Path, package: &Path, inside: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+/// Installs a package into an empty root, with its scripts, and takes it away again; `inside` is
+/// done meanwhile.
+pub(crate) fn installed(
+    root: &Path,
+    package: &Path,
+    inside: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "etc"] {
         fs::create_dir_all(root.join(folder)).map_err(Failure::io(folder))?;
     }
@@ -60,20 +65,35 @@ fn concat(flag: &str, path: &Path) -> OsString {
 
 /// Looks at the unit, with the program where it lies.
 pub(crate) fn judge_unit(bench: &Bench, unit: &Path, program: &Path) -> Result<String, String> {
-    let analyze = find("systemd-analyze").ok_or("systemd-analyze is missing (Debian package systemd)")?;
+    let analyze =
+        find("systemd-analyze").ok_or("systemd-analyze is missing (Debian package systemd)")?;
     let text = fs::read_to_string(unit).map_err(|error| error.to_string())?;
     let here = bench.path("peer.service");
-    fs::write(&here, text.replace("/usr/bin/peer", &program.display().to_string())).map_err(|error| error.to_string())?;
+    fs::write(&here, text.replace("/usr/bin/peer", &program.display().to_string()))
+        .map_err(|error| error.to_string())?;
     let run = |words: &[&str]| {
-        let output = Command::new(&analyze).args(words).arg(&here).output().map_err(|error| error.to_string())?;
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() { Ok(said) } else { Err(format!("systemd-analyze {}:\n{said}", words.join(" "))) }
+        let output = Command::new(&analyze)
+            .args(words)
+            .arg(&here)
+            .output()
+            .map_err(|error| error.to_string())?;
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if output.status.success() {
+            Ok(said)
+        } else {
+            Err(format!("systemd-analyze {}:\n{said}", words.join(" ")))
+        }
     };
     let verified = run(&["verify", "--man=no"])?;
     if !verified.trim().is_empty() {
         return Err(format!("systemd-analyze verify:\n{verified}"));
     }
-    let judged = run(&["security", "--offline=true", "--no-pager", &format!("--threshold={EXPOSURE_MAX}")])?;
+    let judged =
+        run(&["security", "--offline=true", "--no-pager", &format!("--threshold={EXPOSURE_MAX}")])?;
     Ok(judged.lines().last().unwrap_or_default().trim_start_matches(['→', ' ']).to_owned())
 }
 
@@ -98,25 +118,41 @@ impl Layout {
             && only["platform"].is_null()
         {
             let path = only["digest"].as_str().unwrap_or_default().replace(':', "/");
-            images = json(&folder.join("blobs").join(path))?["manifests"].as_array().cloned().unwrap_or_default();
+            images = json(&folder.join("blobs").join(path))?["manifests"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
         }
         Ok(Self { folder, images })
     }
 
     /// Unpacks the image for one architecture, by another program than the one that made it.
-    pub(crate) fn unpack(&self, bench: &Bench, architecture: &str) -> Result<Option<PathBuf>, Failure> {
-        let Some(image) = self.images.iter().find(|image| image["platform"]["architecture"] == architecture) else { return Ok(None) };
+    pub(crate) fn unpack(
+        &self,
+        bench: &Bench,
+        architecture: &str,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let Some(image) =
+            self.images.iter().find(|image| image["platform"]["architecture"] == architecture)
+        else {
+            return Ok(None);
+        };
         let mut alone = image.clone();
-        alone["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": architecture});
-        // `umoci` follows no index to another, so this machine's image stands in the first one, alone.
+        alone["annotations"] =
+            serde_json::json!({"org.opencontainers.image.ref.name": architecture});
+        // `umoci` follows no index to another, so this machine's image stands in the first one,
+        // alone.
         let index = serde_json::json!({"schemaVersion": 2, "manifests": [alone]});
-        fs::write(self.folder.join("index.json"), index.to_string()).map_err(Failure::io("the layout"))?;
+        fs::write(self.folder.join("index.json"), index.to_string())
+            .map_err(Failure::io("the layout"))?;
         let bundle = bench.path(architecture);
         let mut name = self.folder.clone().into_os_string();
         name.push(format!(":{architecture}"));
         succeed(Command::new("umoci").args(["unpack", "--image"]).arg(name).arg(&bundle))?;
         let config = json(&bundle.join("config.json"))?;
-        if config["process"]["user"]["uid"] != USER || config["process"]["args"] != serde_json::json!(["/usr/bin/peer", "run"]) {
+        if config["process"]["user"]["uid"] != USER
+            || config["process"]["args"] != serde_json::json!(["/usr/bin/peer", "run"])
+        {
             return Err(unmet(&format!("the image runs something else: {}", config["process"])));
         }
         Ok(Some(bundle.join("rootfs")))

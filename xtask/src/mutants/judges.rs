@@ -33,24 +33,51 @@ const JUDGES: [Judge; 6] = [
     Judge { package: "simulator", program: "tests", arguments: &["regressions::"] },
     Judge { package: "simulator", program: "tests", arguments: &["every_answer_"] },
     // Among them the hundreds of seeds, a test that only runs here.
-    Judge { package: "simulator", program: "tests", arguments: &["command::", "--include-ignored"] },
+    Judge {
+        package: "simulator",
+        program: "tests",
+        arguments: &["command::", "--include-ignored"],
+    },
     Judge { package: "model", program: "model", arguments: &["search::"] },
 ];
 
 impl<'a> Judges<'a> {
-    /// Weaves the mutants into a copy, builds those that compile, and hears the judges on the core as it is.
-    pub(crate) fn new(workshop: &'a Workshop, mutants: &[Mutant], folder: &Path) -> Result<Self, Failure> {
+    /// Weaves the mutants into a copy, builds those that compile, and hears the judges on the core
+    /// as it is.
+    pub(crate) fn new(
+        workshop: &'a Workshop,
+        mutants: &[Mutant],
+        folder: &Path,
+    ) -> Result<Self, Failure> {
         let mut woven = Woven::new(workshop, mutants, folder.join("copy"), &MEMBERS)?;
         woven.leave_out_what_does_not_compile(mutants)?;
-        let mut build = woven.cargo(&["test", "--no-run", "--message-format=json-render-diagnostics", "--lib", "--test", "tests"]);
-        build.args(["--package", "protocol", "--package", "simulator", "--package", "model", "--config", "profile.dev.debug=false"]);
-        let programs = Programs::built_by(&mut build, "the core with all mutants in it".to_owned())?;
+        let mut build = woven.cargo(&[
+            "test",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+            "--lib",
+            "--test",
+            "tests",
+        ]);
+        build.args([
+            "--package",
+            "protocol",
+            "--package",
+            "simulator",
+            "--package",
+            "model",
+            "--config",
+            "profile.dev.debug=false",
+        ]);
+        let programs =
+            Programs::built_by(&mut build, "the core with all mutants in it".to_owned())?;
         let judges = Self { workshop, woven, programs };
         match judges.judge(0)? {
             Verdict::Survived => Ok(judges),
-            Verdict::Caught | Verdict::Hung | Verdict::Unviable => {
-                Err(Failure::Stage { stage: "mutants", how: "the tests fail without any mutant".to_owned() })
-            }
+            Verdict::Caught | Verdict::Hung | Verdict::Unviable => Err(Failure::Stage {
+                stage: "mutants",
+                how: "the tests fail without any mutant".to_owned(),
+            }),
         }
     }
 
@@ -62,8 +89,12 @@ impl<'a> Judges<'a> {
         for judge in &JUDGES {
             let program = self.programs.path(judge.program)?;
             let mut command = woven::mutant(self.workshop, number, program, SECONDS);
-            command.args(judge.arguments).arg("--quiet").current_dir(self.woven.folder().join(judge.package));
-            let status = children::run(command.stdout(Stdio::null()).stderr(Stdio::null())).map_err(Failure::io("cannot run a judge"))?;
+            command
+                .args(judge.arguments)
+                .arg("--quiet")
+                .current_dir(self.woven.folder().join(judge.package));
+            let status = children::run(command.stdout(Stdio::null()).stderr(Stdio::null()))
+                .map_err(Failure::io("cannot run a judge"))?;
             if children::interrupted() {
                 return Err(Failure::Interrupted);
             }

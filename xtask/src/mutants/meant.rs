@@ -1,10 +1,12 @@
 //! `cargo xtask mutants --meant`: would a *law* notice if the protocol meant something else?
 //!
-//! `cargo-mutants` changes text, and whoever compares texts notices: a script, an answer, a transcript. What a user loses is another
-//! question. So here is a list of changes of *meaning* (`xtask/meant`), one for each thing that the protocol must not do: call
-//! stable what is not, count a vote that was not given, hand a reading over twice. Each says in a sentence what is lost by it, and
-//! which promise or law has to catch it; the simulator runs it, and nothing but those promises counts. All are woven into one copy
-//! of the core, so that it is built once (`weave.rs`); the product has none of this in it.
+//! `cargo-mutants` changes text, and whoever compares texts notices: a script, an answer, a
+//! transcript. What a user loses is another question. So here is a list of changes of *meaning*
+//! (`xtask/meant`), one for each thing that the protocol must not do: call stable what is not,
+//! count a vote that was not given, hand a reading over twice. Each says in a sentence what is lost
+//! by it, and which promise or law has to catch it; the simulator runs it, and nothing but those
+//! promises counts. All are woven into one copy of the core, so that it is built once (`weave.rs`);
+//! the product has none of this in it.
 
 mod list;
 mod place;
@@ -49,9 +51,15 @@ impl Extent {
 }
 
 /// Runs those whose names have one of these words in them, with `|` between; all, without.
-pub(crate) fn run(workshop: &Workshop, extent: &Extent, only: Option<&str>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    workshop: &Workshop,
+    extent: &Extent,
+    only: Option<&str>,
+) -> Result<ExitCode, Failure> {
     let all = list::read(workshop.root()).map_err(moved_on)?;
-    let is_chosen = |meant: &&Meant| only.is_none_or(|only| only.split('|').any(|word| meant.name.contains(word)));
+    let is_chosen = |meant: &&Meant| {
+        only.is_none_or(|only| only.split('|').any(|word| meant.name.contains(word)))
+    };
     let chosen: Vec<&Meant> = match extent.sample {
         Some(count) => sample(&all, count),
         None => all.iter().filter(is_chosen).collect(),
@@ -63,15 +71,22 @@ pub(crate) fn run(workshop: &Workshop, extent: &Extent, only: Option<&str>) -> R
     let programs = build(workshop, &chosen, extent.sample.is_some())?;
     let simulator = Simulator { workshop, program: programs.path("simulator")?, jobs: extent.jobs };
     // Around a sample, other stages do that.
-    let as_it_is = if extent.sample.is_some() { Found::default() } else { simulator.sweep(0, (0, seeds), &[])? };
+    let as_it_is = if extent.sample.is_some() {
+        Found::default()
+    } else {
+        simulator.sweep(0, (0, seeds), &[])?
+    };
     if as_it_is != Found::default() {
-        let how = format!("the core as it is does not keep its promises over {seeds} seeds: {as_it_is}");
+        let how =
+            format!("the core as it is does not keep its promises over {seeds} seeds: {as_it_is}");
         return Err(Failure::Stage { stage: "mutants", how });
     }
     let (mut report, count) = (Report::default(), chosen.len());
     for (place, meant) in chosen.into_iter().enumerate() {
         let (by, least) = match &meant.fate {
-            Fate::Caught { by, seeds } => (&by[..], seeds.filter(|_| extent.sample.is_none()).unwrap_or(0)),
+            Fate::Caught { by, seeds } => {
+                (&by[..], seeds.filter(|_| extent.sample.is_none()).unwrap_or(0))
+            }
             Fate::Harmless(_) => (&[][..], 0),
         };
         let most = seeds.max(least);
@@ -89,13 +104,22 @@ pub(crate) fn run(workshop: &Workshop, extent: &Extent, only: Option<&str>) -> R
 
 /// Weaves them into a copy and builds its simulator.
 fn build(workshop: &Workshop, chosen: &[&Meant], is_sample: bool) -> Result<Programs, Failure> {
-    let mutants = chosen.iter().enumerate().map(|(place, meant)| meant.mutants(workshop.root(), place + 1));
+    let mutants =
+        chosen.iter().enumerate().map(|(place, meant)| meant.mutants(workshop.root(), place + 1));
     let mutants = mutants.collect::<Result<Vec<_>, String>>().map_err(moved_on)?.concat();
     let folder = workshop.root().join("target").join("meant");
     fs::create_dir_all(&folder).map_err(Failure::io(folder.display().to_string()))?;
     let mut woven = Woven::new(workshop, &mutants, folder.join("copy"), &MEMBERS)?;
-    let mut build = woven.cargo(&["build", "--bins", "--quiet", "--message-format=json-render-diagnostics", "--package", "simulator"]);
-    // So many seeds are only quick enough where the compiler has done its best; a few are done before it has.
+    let mut build = woven.cargo(&[
+        "build",
+        "--bins",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+        "--package",
+        "simulator",
+    ]);
+    // So many seeds are only quick enough where the compiler has done its best; a few are done
+    // before it has.
     build.args(if is_sample {
         ["--profile", "demo", "--config", "profile.demo.debug=false"]
     } else {
@@ -107,8 +131,12 @@ fn build(workshop: &Workshop, chosen: &[&Meant], is_sample: bool) -> Result<Prog
         woven.leave_out_what_does_not_compile(&mutants)?;
         if !woven.unviable().is_empty() {
             woven.complaints().iter().for_each(|words| eprintln!("{words}"));
-            let names: Vec<&str> = woven.unviable().iter().map(|number| chosen[number - 1].name.as_str()).collect();
-            return Err(moved_on(format!("what it puts in the place does not compile: {}", names.join(", "))));
+            let names: Vec<&str> =
+                woven.unviable().iter().map(|number| chosen[number - 1].name.as_str()).collect();
+            return Err(moved_on(format!(
+                "what it puts in the place does not compile: {}",
+                names.join(", ")
+            )));
         }
     }
     built
@@ -123,7 +151,9 @@ fn sample(all: &[Meant], count: usize) -> Vec<&Meant> {
 }
 
 fn moved_on(words: String) -> Failure {
-    Failure::Usage(format!("{words}\nmend the list in xtask/meant (how is said in docs/MUTATIONS.md)"))
+    Failure::Usage(format!(
+        "{words}\nmend the list in xtask/meant (how is said in docs/MUTATIONS.md)"
+    ))
 }
 
 /// What the simulator is made of.
@@ -149,7 +179,11 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), 6);
         for meant in &six {
-            assert!(matches!(meant.fate, Fate::Caught { seeds: Some(seeds), .. } if seeds <= SAMPLED / 2), "{}", meant.name);
+            assert!(
+                matches!(meant.fate, Fate::Caught { seeds: Some(seeds), .. } if seeds <= SAMPLED / 2),
+                "{}",
+                meant.name
+            );
         }
         assert_eq!(six, sample(&all, 6));
         assert!(sample(&all, usize::MAX).len() <= all.len());

@@ -54,7 +54,8 @@ pub(crate) fn read(list: &str) -> Result<Vec<Mutant>, String> {
 
 fn span(value: &Value) -> Option<Span> {
     let place = |value: &Value| {
-        let number = |key: &str| value[key].as_u64().and_then(|number| usize::try_from(number).ok());
+        let number =
+            |key: &str| value[key].as_u64().and_then(|number| usize::try_from(number).ok());
         Some(Place { line: number("line")?, column: number("column")? })
     };
     Some(Span { start: place(&value["start"])?, end: place(&value["end"])? })
@@ -67,11 +68,22 @@ mod tests {
     #[test]
     fn a_list_is_read() {
         let span = r#"{"start": {"line": 2, "column": 3}, "end": {"line": 2, "column": 5}}"#;
-        let entry = format!(r#"{{"name": "n", "file": "f.rs", "function": {{"span": {span}}}, "span": {span}, "replacement": "&&"}}"#);
+        let entry = format!(
+            r#"{{"name": "n", "file": "f.rs", "function": {{"span": {span}}}, "span": {span}, "replacement": "&&"}}"#
+        );
         let place = Span { start: Place { line: 2, column: 3 }, end: Place { line: 2, column: 5 } };
-        let wanted = Mutant { number: 1, name: "n".into(), file: "f.rs".into(), function: place, span: place, replacement: "&&".into() };
+        let wanted = Mutant {
+            number: 1,
+            name: "n".into(),
+            file: "f.rs".into(),
+            function: place,
+            span: place,
+            replacement: "&&".into(),
+        };
         assert_eq!(read(&format!("[{entry}]")), Ok(vec![wanted]));
-        let outside = format!(r#"[{{"name": "n", "file": "f.rs", "function": null, "span": {span}, "replacement": "&&"}}]"#);
+        let outside = format!(
+            r#"[{{"name": "n", "file": "f.rs", "function": null, "span": {span}, "replacement": "&&"}}]"#
+        );
         assert_eq!(read(&outside), Err("`n` is in no function".to_owned()));
         assert!(read("no list").is_err());
     }

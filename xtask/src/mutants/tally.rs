@@ -84,11 +84,14 @@ impl Tally {
 
     /// All that survived by name, then the sum; `of` are there in all.
     pub(crate) fn tell(&self, of: usize) -> String {
-        let Some(percent) = self.percent() else { return "no mutant has been judged yet\n".to_owned() };
+        let Some(percent) = self.percent() else {
+            return "no mutant has been judged yet\n".to_owned();
+        };
         let survivors = self.0.iter().filter(|(_, verdict)| **verdict == Verdict::Survived);
         let mut text: String = survivors.map(|(name, _)| format!("survived: {name}\n")).collect();
         text.push_str(&format!(
-            "{} of {of} judged: {} caught, {} hung, {} survived, {} did not compile: {percent:.1} % noticed (at least {ENOUGH} % wanted)\n",
+            "{} of {of} judged: {} caught, {} hung, {} survived, {} did not compile: {percent:.1} \
+             % noticed (at least {ENOUGH} % wanted)\n",
             self.0.len(),
             self.count(Verdict::Caught),
             self.count(Verdict::Hung),
@@ -108,12 +111,16 @@ mod tests {
 
     #[test]
     fn survivors_are_named_and_decide() {
-        let text: String = (0..8).map(|n| format!("caught {n}\n")).chain((0..5).map(|n| format!("unviable u{n}\n"))).collect();
+        let text: String = (0..8)
+            .map(|n| format!("caught {n}\n"))
+            .chain((0..5).map(|n| format!("unviable u{n}\n")))
+            .collect();
         let tally = Tally::parse(&format!("{text}survived h\nhung h\nsurvived log.rs:1: x"));
         assert!(tally.is_enough());
         assert_eq!(
             tally.tell(20),
-            "survived: log.rs:1: x\n15 of 20 judged: 8 caught, 1 hung, 1 survived, 5 did not compile: 90.0 % noticed (at least 90 % wanted)\n"
+            "survived: log.rs:1: x\n15 of 20 judged: 8 caught, 1 hung, 1 survived, 5 did not \
+             compile: 90.0 % noticed (at least 90 % wanted)\n"
         );
         assert!(!tally.only(&["0", "1", "log.rs:1: x"]).is_enough());
         assert!(!Tally::default().is_enough(), "nothing judged is not enough");

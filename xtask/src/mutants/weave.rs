@@ -1,43 +1,62 @@
 //! All mutants of a page in one page, so that they are built once and not each on its own.
 //!
-//! A function with two mutants becomes `match crate::mutant::number() { 1 => { … } 2 => { … } _ => { … } }`: a body with the
-//! first change, one with the second, the body as it stands. Which one runs is said by the environment (`MUTANT=2`), so it
-//! is one program that is tried again and again. Those whose change does not compile are found by the lines that the compiler
-//! complains about, and left out.
+//! A function with two mutants becomes `match crate::mutant::number() { 1 => { … } 2 => { … } _ =>
+//! { … } }`: a body with the first change, one with the second, the body as it stands. Which one
+//! runs is said by the environment (`MUTANT=2`), so it is one program that is tried again and
+//! again. Those whose change does not compile are found by the lines that the compiler complains
+//! about, and left out.
 
 use std::collections::BTreeMap;
 
 use super::mutant::{Mutant, Place};
 
-/// A page with these mutants of it. Fails, with the reason, where a function is not written as we expect.
+/// A page with these mutants of it. Fails, with the reason, where a function is not written as we
+/// expect.
 pub(crate) fn weave(text: &str, mutants: &[&Mutant]) -> Result<String, String> {
     let page = Page::new(text);
     let mut functions: BTreeMap<(usize, usize), Vec<&Mutant>> = BTreeMap::new();
     for mutant in mutants {
-        let place = |place| page.offset(place).ok_or_else(|| format!("{} is not in its page", mutant.name));
-        functions.entry((place(mutant.function.start)?, place(mutant.function.end)?)).or_default().push(mutant);
+        let place =
+            |place| page.offset(place).ok_or_else(|| format!("{} is not in its page", mutant.name));
+        functions
+            .entry((place(mutant.function.start)?, place(mutant.function.end)?))
+            .or_default()
+            .push(mutant);
     }
     let mut woven = String::new();
     let mut at = 0;
     for ((start, end), mutants) in functions {
         let name = &mutants[0].name;
-        let head = text.get(at.max(start)..end).filter(|_| start >= at).ok_or_else(|| format!("{name}: a function in a function"))?;
-        let body = start + brace(head).ok_or_else(|| format!("{name}: its function has no body"))?;
+        let head = text
+            .get(at.max(start)..end)
+            .filter(|_| start >= at)
+            .ok_or_else(|| format!("{name}: a function in a function"))?;
+        let body =
+            start + brace(head).ok_or_else(|| format!("{name}: its function has no body"))?;
         let bodies = |before: &str, after: &str| {
             let mut arms = String::new();
             for mutant in &mutants {
                 let (from, to) = (page.offset(mutant.span.start)?, page.offset(mutant.span.end)?);
                 let (first, last) = (text.get(body + 1..from)?, text.get(to..end)?);
                 let number = mutant.number;
-                arms.push_str(&format!("\n{OPEN}{number}\n{number} => {before}{{{first} {} {last}{after},\n{CLOSE}\n", mutant.replacement));
+                arms.push_str(&format!(
+                    "\n{OPEN}{number}\n{number} => {before}{{{first} {} {last}{after},\n{CLOSE}\n",
+                    mutant.replacement
+                ));
             }
-            Some(format!("{{ match crate::mutant::number() {{{arms}_ => {before}{}{after} }} }}", &text[body..end]))
+            Some(format!(
+                "{{ match crate::mutant::number() {{{arms}_ => {before}{}{after} }} }}",
+                &text[body..end]
+            ))
         };
         woven.push_str(&text[at..start]);
         let signature = &text[start..body];
         // An `impl Trait` is one type, and closures with changes in them are several.
         let (signature, bodies) = match signature.split_once("-> impl ") {
-            Some((front, promised)) => (format!("{front}-> Box<dyn {} + '_> ", promised.trim_end()), bodies("Box::new(", ")")),
+            Some((front, promised)) => (
+                format!("{front}-> Box<dyn {} + '_> ", promised.trim_end()),
+                bodies("Box::new(", ")"),
+            ),
             None => (signature.to_owned(), bodies("", "")),
         };
         woven.push_str(&signature);
@@ -81,7 +100,8 @@ struct Page<'a> {
 
 impl<'a> Page<'a> {
     fn new(text: &'a str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let lines =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, lines }
     }
 
@@ -94,7 +114,8 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Where the body of a function begins: at the first brace that is neither in its docs nor in brackets.
+/// Where the body of a function begins: at the first brace that is neither in its docs nor in
+/// brackets.
 fn brace(function: &str) -> Option<usize> {
     let mut depth = 0;
     let mut at = 0;
@@ -123,9 +144,15 @@ mod tests {
     use super::{owners, weave};
     use crate::mutants::mutant::{Mutant, Place, Span};
 
-    const PAGE: &str = "/// What { is said.\n#[must_use]\nfn more(a: u8, [b]: [u8; 1]) -> bool {\n    a > b\n}\n\nfn rest() {}\n";
+    const PAGE: &str = "/// What { is said.\n#[must_use]\nfn more(a: u8, [b]: [u8; 1]) -> bool \
+                        {\n    a > b\n}\n\nfn rest() {}\n";
 
-    fn mutant(number: usize, function: (usize, usize), columns: (usize, usize), replacement: &str) -> Mutant {
+    fn mutant(
+        number: usize,
+        function: (usize, usize),
+        columns: (usize, usize),
+        replacement: &str,
+    ) -> Mutant {
         let span = |from: (usize, usize), to: (usize, usize)| Span {
             start: Place { line: from.0, column: from.1 },
             end: Place { line: to.0, column: to.1 },
@@ -144,12 +171,18 @@ mod tests {
     fn each_mutant_is_a_body_of_its_own_and_the_original_is_kept() {
         let mutants = [mutant(3, (1, 5), (7, 8), "<"), mutant(8, (1, 5), (5, 10), "true")];
         let woven = weave(PAGE, &[&mutants[0], &mutants[1]]).unwrap();
-        let body = "{ match crate::mutant::number() {\n// mutant 3\n3 => {\n    a  <  b\n},\n// end of a mutant\n\
-                    \n// mutant 8\n8 => {\n     true \n},\n// end of a mutant\n_ => {\n    a > b\n} } }";
+        let body = "{ match crate::mutant::number() {\n// mutant 3\n3 => {\n    a  <  b\n},\n// \
+                    end of a mutant\n\
+                    \n// mutant 8\n8 => {\n     true \n},\n// end of a mutant\n_ => {\n    a > \
+                    b\n} } }";
         assert_eq!(woven, PAGE.replace("{\n    a > b\n}", body));
         let owners = owners(&woven);
-        let line = |words: &str| owners[woven.lines().position(|line| line.trim() == words).unwrap()];
-        assert_eq!((line("a  <  b"), line("true"), line("a > b"), line("fn rest() {}")), (Some(3), Some(8), None, None));
+        let line =
+            |words: &str| owners[woven.lines().position(|line| line.trim() == words).unwrap()];
+        assert_eq!(
+            (line("a  <  b"), line("true"), line("a > b"), line("fn rest() {}")),
+            (Some(3), Some(8), None, None)
+        );
     }
 
     #[test]
@@ -157,7 +190,8 @@ mod tests {
         let page = "\n\nfn all(&self) -> impl Iterator<Item = u8> {\n    self.0.iter()\n}\n";
         let woven = weave(page, &[&mutant(1, (3, 5), (5, 18), "empty()")]).unwrap();
         assert!(
-            woven.contains("-> Box<dyn Iterator<Item = u8> + '_> { match") && woven.contains("1 => Box::new({\n     empty() \n}),"),
+            woven.contains("-> Box<dyn Iterator<Item = u8> + '_> { match")
+                && woven.contains("1 => Box::new({\n     empty() \n}),"),
             "{woven}"
         );
         assert!(woven.ends_with("_ => Box::new({\n    self.0.iter()\n}) } }\n"), "{woven}");
@@ -165,7 +199,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_woven_is_named() {
-        assert_eq!(weave(PAGE, &[&mutant(1, (7, 7), (7, 8), "<")]), Err("mutant 1: its function has no body".to_owned()));
-        assert_eq!(weave(PAGE, &[&mutant(2, (70, 71), (7, 8), "<")]), Err("mutant 2 is not in its page".to_owned()));
+        assert_eq!(
+            weave(PAGE, &[&mutant(1, (7, 7), (7, 8), "<")]),
+            Err("mutant 1: its function has no body".to_owned())
+        );
+        assert_eq!(
+            weave(PAGE, &[&mutant(2, (70, 71), (7, 8), "<")]),
+            Err("mutant 2 is not in its page".to_owned())
+        );
     }
 }

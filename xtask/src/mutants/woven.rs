@@ -1,4 +1,5 @@
-//! A copy of the core with all mutants in it, built once: which one runs is said by the environment (see `weave`).
+//! A copy of the core with all mutants in it, built once: which one runs is said by the environment
+//! (see `weave`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,8 +28,14 @@ pub(crate) struct Woven<'a> {
 }
 
 impl<'a> Woven<'a> {
-    /// Copies these members of the workspace and weaves the mutants in. Whether all of them compile is not known then.
-    pub(crate) fn new(workshop: &'a Workshop, mutants: &[Mutant], folder: PathBuf, members: &[&str]) -> Result<Self, Failure> {
+    /// Copies these members of the workspace and weaves the mutants in. Whether all of them compile
+    /// is not known then.
+    pub(crate) fn new(
+        workshop: &'a Workshop,
+        mutants: &[Mutant],
+        folder: PathBuf,
+        members: &[&str],
+    ) -> Result<Self, Failure> {
         copy::make(workshop.root(), &folder, members)?;
         let library = folder.join("protocol/src/lib.rs");
         let text = read(&library)?;
@@ -40,7 +47,8 @@ impl<'a> Woven<'a> {
                 originals.insert(mutant.file.clone(), read(&folder.join(&mutant.file))?);
             }
         }
-        let woven = Self { workshop, folder, originals, unviable: BTreeSet::new(), complaints: Vec::new() };
+        let woven =
+            Self { workshop, folder, originals, unviable: BTreeSet::new(), complaints: Vec::new() };
         woven.write_pages(mutants)?;
         Ok(woven)
     }
@@ -61,10 +69,14 @@ impl<'a> Woven<'a> {
     }
 
     /// Writes the files with all mutants in them that may compile; whose line is whose.
-    fn write_pages(&self, mutants: &[Mutant]) -> Result<BTreeMap<String, Vec<Option<usize>>>, Failure> {
+    fn write_pages(
+        &self,
+        mutants: &[Mutant],
+    ) -> Result<BTreeMap<String, Vec<Option<usize>>>, Failure> {
         let mut owners = BTreeMap::new();
         for (file, original) in &self.originals {
-            let is_of = |mutant: &&Mutant| mutant.file == *file && !self.unviable.contains(&mutant.number);
+            let is_of =
+                |mutant: &&Mutant| mutant.file == *file && !self.unviable.contains(&mutant.number);
             let viable: Vec<&Mutant> = mutants.iter().filter(is_of).collect();
             let woven = weave::weave(original, &viable).map_err(Failure::Usage)?;
             write(&self.folder.join(file), &woven)?;
@@ -73,12 +85,18 @@ impl<'a> Woven<'a> {
         Ok(owners)
     }
 
-    /// The compiler tells what is wrong in one phase at a time, so it is asked until it has no complaint left.
-    pub(crate) fn leave_out_what_does_not_compile(&mut self, mutants: &[Mutant]) -> Result<(), Failure> {
+    /// The compiler tells what is wrong in one phase at a time, so it is asked until it has no
+    /// complaint left.
+    pub(crate) fn leave_out_what_does_not_compile(
+        &mut self,
+        mutants: &[Mutant],
+    ) -> Result<(), Failure> {
         loop {
             let owners = self.write_pages(mutants)?;
-            let mut check = self.cargo(&["check", "--message-format=json", "--package", "protocol"]);
-            let (status, said) = children::lines(&mut check).map_err(Failure::io("cannot run cargo"))?;
+            let mut check =
+                self.cargo(&["check", "--message-format=json", "--package", "protocol"]);
+            let (status, said) =
+                children::lines(&mut check).map_err(Failure::io("cannot run cargo"))?;
             if children::interrupted() {
                 return Err(Failure::Interrupted);
             }
@@ -90,7 +108,11 @@ impl<'a> Woven<'a> {
             self.unviable.extend(said.iter().filter_map(|line| blamed(line, &owners)));
             if self.unviable.len() == before {
                 self.complaints.iter().for_each(|words| eprintln!("{words}"));
-                let how = format!("the copy in {} does not compile: {}", self.folder.display(), ending(status));
+                let how = format!(
+                    "the copy in {} does not compile: {}",
+                    self.folder.display(),
+                    ending(status)
+                );
                 return Err(Failure::Stage { stage: "mutants", how });
             }
         }
@@ -99,17 +121,21 @@ impl<'a> Woven<'a> {
     /// Cargo, in the copy, whose many warnings are nobody's.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.workshop.cargo(arguments);
-        // Its lock file names packages that it does not have, so it cannot be `--locked`; nothing is fetched for it.
+        // Its lock file names packages that it does not have, so it cannot be `--locked`; nothing
+        // is fetched for it.
         command.arg("--offline").current_dir(&self.folder);
-        command.env("CARGO_TARGET_DIR", self.folder.join("target")).env("RUSTFLAGS", "--cap-lints=allow");
+        command
+            .env("CARGO_TARGET_DIR", self.folder.join("target"))
+            .env("RUSTFLAGS", "--cap-lints=allow");
         command
     }
 }
 
-/// A program of such a copy as one of its mutants, 0 for none. One that hangs, or asks for ever more memory, is to end before the
-/// machine does.
+/// A program of such a copy as one of its mutants, 0 for none. One that hangs, or asks for ever
+/// more memory, is to end before the machine does.
 pub(crate) fn mutant(workshop: &Workshop, number: usize, program: &Path, seconds: u64) -> Command {
-    let limited = format!("ulimit -v {MEMORY_KIB}; exec timeout --kill-after=1 {seconds} \"$0\" \"$@\"");
+    let limited =
+        format!("ulimit -v {MEMORY_KIB}; exec timeout --kill-after=1 {seconds} \"$0\" \"$@\"");
     let mut command = workshop.program(Path::new("sh"));
     command.args(["-c", &limited]).arg(program).env("MUTANT", number.to_string());
     command
@@ -155,8 +181,14 @@ mod tests {
     fn an_error_is_blamed_on_the_mutant_whose_line_it_names() {
         let owners = BTreeMap::from([("page.rs".to_owned(), vec![None, Some(7), Some(8)])]);
         let said = |level: &str, first: u32, second: u32| {
-            let span = |line: u32, primary: bool| format!(r#"{{"file_name":"page.rs","line_start":{line},"is_primary":{primary}}}"#);
-            format!(r#"{{"message":{{"level":"{level}","spans":[{},{}]}}}}"#, span(first, false), span(second, true))
+            let span = |line: u32, primary: bool| {
+                format!(r#"{{"file_name":"page.rs","line_start":{line},"is_primary":{primary}}}"#)
+            };
+            format!(
+                r#"{{"message":{{"level":"{level}","spans":[{},{}]}}}}"#,
+                span(first, false),
+                span(second, true)
+            )
         };
         assert_eq!(blamed(&said("error", 2, 3), &owners), Some(8));
         assert_eq!(blamed(&said("error", 2, 1), &owners), None, "the primary place is nobody's");

@@ -48,8 +48,9 @@ impl Service {
                 }
             }
             let (subscriptions, out) = client.streams();
-            let late =
-                subscriptions.iter_mut().filter_map(|(id, subscription)| Some((id.clone(), subscription.is_too_slow(history, now)?)));
+            let late = subscriptions.iter_mut().filter_map(|(id, subscription)| {
+                Some((id.clone(), subscription.is_too_slow(history, now)?))
+            });
             let late = late.collect();
             end_all(late, subscriptions, history, out);
         }

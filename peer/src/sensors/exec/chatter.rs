@@ -22,7 +22,14 @@ pub(super) struct Chatter {
 
 impl Chatter {
     pub(super) fn new(name: String) -> Self {
-        Self { name, assembler: Assembler::new(LINE_MAX), last: None, since: clock::now(), told: 0, left_out: 0 }
+        Self {
+            name,
+            assembler: Assembler::new(LINE_MAX),
+            last: None,
+            since: clock::now(),
+            told: 0,
+            left_out: 0,
+        }
     }
 
     /// The last line of the run that has ended.
@@ -52,7 +59,11 @@ impl Chatter {
         };
         if now.since(self.since) > WINDOW {
             if self.left_out > 0 {
-                log::info!("Sensor {} said {} more lines, which are left out.", self.name, self.left_out);
+                log::info!(
+                    "Sensor {} said {} more lines, which are left out.",
+                    self.name,
+                    self.left_out
+                );
             }
             (self.since, self.told, self.left_out) = (now, 0, 0);
         }
@@ -88,6 +99,9 @@ mod tests {
         assert_eq!((chatter.told, chatter.left_out), (LINES_MAX, 1_000 - u64::from(LINES_MAX)));
         assert_eq!(chatter.last(), Some("line 999\\u{1b}[2J"));
         chatter.tell(Line::TooLong(99_999), now + WINDOW + WINDOW);
-        assert_eq!((chatter.told, chatter.left_out, chatter.last()), (1, 0, Some("(a line of 99999 bytes)")));
+        assert_eq!(
+            (chatter.told, chatter.left_out, chatter.last()),
+            (1, 0, Some("(a line of 99999 bytes)"))
+        );
     }
 }

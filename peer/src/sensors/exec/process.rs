@@ -67,11 +67,16 @@ impl fmt::Display for End {
         match self {
             Self::Exited(code) => write!(f, "its command has ended with code {code}"),
             Self::Signal(number) => {
-                let name = Signal::try_from(*number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+                let name = Signal::try_from(*number)
+                    .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
                 write!(f, "its command was ended by {name}")
             }
             Self::TimedOut(timeout) => {
-                write!(f, "its command took longer than its timeout of {}, and was killed", humantime::format_duration(*timeout))
+                write!(
+                    f,
+                    "its command took longer than its timeout of {}, and was killed",
+                    humantime::format_duration(*timeout)
+                )
             }
             Self::NotStarted(why) => write!(f, "its command cannot be started: {why}"),
             Self::Lost(why) => write!(f, "its command was lost: {why}"),
@@ -130,8 +135,14 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("this very program, as its guard: {error}")))?;
-        let (stdout, stderr) = guard.stdout.take().zip(guard.stderr.take()).expect("both were piped a few lines above");
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("this very program, as its guard: {error}"))
+            })?;
+        let (stdout, stderr) = guard
+            .stdout
+            .take()
+            .zip(guard.stderr.take())
+            .expect("both were piped a few lines above");
         let (mut printed, mut said) = (Receiver::from(stdout), Receiver::from(stderr));
         let mut lifeline = mio::net::UnixStream::from_std(ours);
         printed.set_nonblocking(true)?;
@@ -167,7 +178,8 @@ impl Process {
                 self.words.truncate(WORDS_MAX);
             }
             if !self.lifeline.is_open && !std::mem::replace(&mut self.is_over, true) {
-                // Everything that was ever printed can be read now, whether or not that has been noticed.
+                // Everything that was ever printed can be read now, whether or not that has been
+                // noticed.
                 (self.printed.is_ready, self.said.is_ready) = (true, true);
             }
             // In turn, so that a flood on one of them does not hide the other.
@@ -191,9 +203,12 @@ impl Process {
             if until.is_some_and(|until| now >= until) {
                 return Ok(Progress::Nothing);
             }
-            let is_busy = self.printed.may_have_more() || self.said.may_have_more() || self.lifeline.may_have_more();
+            let is_busy = self.printed.may_have_more()
+                || self.said.may_have_more()
+                || self.lifeline.may_have_more();
             let due = until.into_iter().chain(self.kill_at).min().map(|due| due.since(now));
-            match self.poll.poll(&mut self.events, if is_busy { Some(Duration::ZERO) } else { due }) {
+            match self.poll.poll(&mut self.events, if is_busy { Some(Duration::ZERO) } else { due })
+            {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
@@ -215,7 +230,8 @@ impl Process {
     }
 
     fn end(&mut self) -> io::Result<End> {
-        // If the guard was killed it could not tidy up. Its number is that of the group until it is waited for.
+        // If the guard was killed it could not tidy up. Its number is that of the group until it is
+        // waited for.
         self.kill();
         let status = self.guard.wait()?;
         let words = String::from_utf8_lossy(&self.words);

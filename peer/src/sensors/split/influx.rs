@@ -1,8 +1,9 @@
 //! Influx line protocol: `measurement,tag=value field=value,field=value time`.
 //!
-//! A parser of its own, because those that exist turn values into floats and integers: `21.50` would become `21.5`, and
-//! an integer beyond 2^53 another one. It is stricter in one place. A measurement with a bare `=` is legal there, but
-//! `celsius=21.5 percent=48` is a row of pairs to everybody who prints it.
+//! A parser of its own, because those that exist turn values into floats and integers: `21.50`
+//! would become `21.5`, and an integer beyond 2^53 another one. It is stricter in one place. A
+//! measurement with a bare `=` is legal there, but `celsius=21.5 percent=48` is a row of pairs to
+//! everybody who prints it.
 
 use std::borrow::Cow;
 
@@ -12,11 +13,14 @@ use super::{Draft, Value};
 /// Reads a line, or says why it is another form.
 pub(super) fn parse(text: &str) -> Result<Draft<'_>, &'static str> {
     let text = text.trim_matches(' ');
-    let (series, rest) = text.split_at(find(text, b" ").ok_or("there is no blank behind the measurement and its tags")?);
+    let (series, rest) = text
+        .split_at(find(text, b" ").ok_or("there is no blank behind the measurement and its tags")?);
     let mut draft = series_of(series)?;
     let mut rest = rest.trim_start_matches(' ');
     loop {
-        let equals = find(rest, b"= ,").filter(|at| rest.as_bytes()[*at] == b'=').ok_or("a field has no =")?;
+        let equals = find(rest, b"= ,")
+            .filter(|at| rest.as_bytes()[*at] == b'=')
+            .ok_or("a field has no =")?;
         let (name, value) = (&rest[..equals], &rest[equals + 1..]);
         if name.is_empty() {
             return Err("a field has no name");
@@ -102,7 +106,9 @@ fn find(text: &str, wanted: &[u8]) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        if bytes[at] == b'\\' && bytes.get(at + 1).is_some_and(|next| matches!(next, b',' | b'=' | b' ')) {
+        if bytes[at] == b'\\'
+            && bytes.get(at + 1).is_some_and(|next| matches!(next, b',' | b'=' | b' '))
+        {
             at += 2;
         } else if wanted.contains(&bytes[at]) {
             return Some(at);
@@ -134,7 +140,9 @@ fn plain<'a>(text: &'a str, escaped: &[u8]) -> Cow<'a, str> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
-        let next = rest.next_if(|next| c == '\\' && u8::try_from(*next).is_ok_and(|byte| escaped.contains(&byte)));
+        let next = rest.next_if(|next| {
+            c == '\\' && u8::try_from(*next).is_ok_and(|byte| escaped.contains(&byte))
+        });
         plain.push(next.unwrap_or(c));
     }
     plain.into()

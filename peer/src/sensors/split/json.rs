@@ -1,7 +1,7 @@
 //! JSON objects: those that sensors print, and the canonical one that is published.
 //!
-//! `serde_json` checks the grammar; the order of the keys, keys that come twice and the tokens of numbers are kept, which
-//! its own value type would lose.
+//! `serde_json` checks the grammar; the order of the keys, keys that come twice and the tokens of
+//! numbers are kept, which its own value type would lose.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,14 +11,19 @@ use serde_json::value::RawValue;
 
 use super::{Draft, Origin, Value, Why};
 
-/// Reads an object that a sensor printed. Keys of objects within it are joined by `.`; `sensor`, `time` and `tags` are
-/// taken out where they are what these names promise. What is `null` was not measured, and is no field.
+/// Reads an object that a sensor printed. Keys of objects within it are joined by `.`; `sensor`,
+/// `time` and `tags` are taken out where they are what these names promise. What is `null` was not
+/// measured, and is no field.
 pub(super) fn any(text: &str, payload_max: usize) -> Result<Draft<'_>, Why> {
     let Entries(entries) = parse(text)?;
     let mut draft = Draft { names_left: payload_max, ..Draft::default() };
     if is_canonical(&entries) {
         for (name, raw) in entries {
-            if name == "fields" { flatten(&mut draft, None, raw, 0)? } else { take(&mut draft, name, raw)? }
+            if name == "fields" {
+                flatten(&mut draft, None, raw, 0)?
+            } else {
+                take(&mut draft, name, raw)?
+            }
         }
         return Ok(draft);
     }
@@ -69,8 +74,10 @@ pub(super) fn write(draft: &Draft<'_>, origin: &Origin<'_>) -> String {
     }
     text.push('}');
     let own = draft.tags.iter().map(|(name, tag)| (name.as_ref(), tag.as_ref()));
-    let given = origin.tags.iter().filter(|(name, _)| draft.tags.iter().all(|(own, _)| own != name));
-    let tags: Vec<(&str, &str)> = own.chain(given.map(|(name, tag)| (name.as_str(), tag.as_str()))).collect();
+    let given =
+        origin.tags.iter().filter(|(name, _)| draft.tags.iter().all(|(own, _)| own != name));
+    let tags: Vec<(&str, &str)> =
+        own.chain(given.map(|(name, tag)| (name.as_str(), tag.as_str()))).collect();
     if !tags.is_empty() {
         text.push_str(",\"tags\":{");
         for (at, (name, tag)) in tags.into_iter().enumerate() {
@@ -102,7 +109,8 @@ fn is_canonical(entries: &[(Cow<'_, str>, &RawValue)]) -> bool {
         "sensor" | "time" => !raw.get().starts_with(['{', '[']),
         _ => false,
     };
-    entries.iter().filter(|(name, _)| name == "fields").count() == 1 && entries.iter().all(|(name, raw)| is(name, raw))
+    entries.iter().filter(|(name, _)| name == "fields").count() == 1
+        && entries.iter().all(|(name, raw)| is(name, raw))
 }
 
 /// A part of the outermost object: what describes the reading, or a field.
@@ -111,7 +119,11 @@ fn take<'a>(draft: &mut Draft<'a>, name: Cow<'a, str>, raw: &'a RawValue) -> Res
     match &*name {
         "sensor" => {
             if let Some(sensor) = word(raw)? {
-                return if draft.sensor.replace(sensor).is_some() { twice("sensor") } else { Ok(()) };
+                return if draft.sensor.replace(sensor).is_some() {
+                    twice("sensor")
+                } else {
+                    Ok(())
+                };
             }
         }
         "time" => {
@@ -143,7 +155,12 @@ fn word(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Why> {
 }
 
 /// The fields in a value: one, or those of an object.
-fn flatten<'a>(draft: &mut Draft<'a>, name: Option<Cow<'a, str>>, raw: &'a RawValue, depth: usize) -> Result<(), Why> {
+fn flatten<'a>(
+    draft: &mut Draft<'a>,
+    name: Option<Cow<'a, str>>,
+    raw: &'a RawValue,
+    depth: usize,
+) -> Result<(), Why> {
     if !raw.get().starts_with('{') {
         let name = name.ok_or(Why::NoName)?;
         if raw.get().starts_with('[') {
@@ -195,7 +212,9 @@ fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 fn text(raw: &RawValue) -> Result<Cow<'_, str>, Why> {
-    serde_json::from_str::<Text<'_>>(raw.get()).map(|Text(text)| text).map_err(|error| Why::Json(error.to_string()))
+    serde_json::from_str::<Text<'_>>(raw.get())
+        .map(|Text(text)| text)
+        .map_err(|error| Why::Json(error.to_string()))
 }
 
 fn parse(text: &str) -> Result<Entries<'_>, Why> {
@@ -252,5 +271,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// How deep objects may lie within each other. Each level is read once more, so this bounds the work, too.
+/// How deep objects may lie within each other. Each level is read once more, so this bounds the
+/// work, too.
 pub(super) const DEPTH_MAX: usize = 16;

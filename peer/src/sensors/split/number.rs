@@ -1,11 +1,13 @@
-//! What counts as a number: what JSON calls one, as long as a 64-bit float holds it without rounding.
+//! What counts as a number: what JSON calls one, as long as a 64-bit float holds it without
+//! rounding.
 
 /// What a text that stands without quotes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A number of JSON with at most 15 significant digits.
     Number,
-    /// It is meant as a number, and is none that every reader would read alike: `NaN`, `21,5`, `+3`, too many digits.
+    /// It is meant as a number, and is none that every reader would read alike: `NaN`, `21,5`,
+    /// `+3`, too many digits.
     Nearly,
     /// Anything else.
     Other,
@@ -17,7 +19,9 @@ pub(super) fn kind(text: &str) -> Kind {
         return if is_exact(text) { Kind::Number } else { Kind::Nearly };
     }
     let bare = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if ["nan", "inf", "infinity"].iter().any(|word| bare.eq_ignore_ascii_case(word)) || is_nearly(bare) {
+    if ["nan", "inf", "infinity"].iter().any(|word| bare.eq_ignore_ascii_case(word))
+        || is_nearly(bare)
+    {
         return Kind::Nearly;
     }
     Kind::Other
@@ -27,28 +31,40 @@ pub(super) fn kind(text: &str) -> Kind {
 fn is_json(text: &str) -> bool {
     let (mantissa, exponent) = parts(text);
     let unsigned = mantissa.strip_prefix('-').unwrap_or(mantissa);
-    let (whole, fraction) = unsigned.split_once('.').map_or((unsigned, None), |(whole, fraction)| (whole, Some(fraction)));
+    let (whole, fraction) = unsigned
+        .split_once('.')
+        .map_or((unsigned, None), |(whole, fraction)| (whole, Some(fraction)));
     let exponent = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
-    is_digits(whole) && (whole == "0" || !whole.starts_with('0')) && fraction.is_none_or(is_digits) && exponent.is_none_or(is_digits)
+    is_digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(is_digits)
+        && exponent.is_none_or(is_digits)
 }
 
 /// Whether a 64-bit float holds the number: 15 digits always fit, and the exponent is within reach.
 fn is_exact(json: &str) -> bool {
-    let digits = || parts(json).0.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
-    digits().count() <= DIGITS_MAX && json.parse::<f64>().is_ok_and(|number| number.is_normal() || digits().next().is_none())
+    let digits =
+        || parts(json).0.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    digits().count() <= DIGITS_MAX
+        && json.parse::<f64>().is_ok_and(|number| number.is_normal() || digits().next().is_none())
 }
 
-/// Digits with at most two separators, such as `21,5` and `1.234,5`; more of them are an address or a version.
+/// Digits with at most two separators, such as `21,5` and `1.234,5`; more of them are an address or
+/// a version.
 fn is_nearly(unsigned: &str) -> bool {
     let (mantissa, exponent) = parts(unsigned);
     let separators = mantissa.bytes().filter(|byte| matches!(byte, b'.' | b',')).count();
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
     let exponent = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
-    digits > 0 && separators <= 2 && digits + separators == mantissa.len() && exponent.is_none_or(is_digits)
+    digits > 0
+        && separators <= 2
+        && digits + separators == mantissa.len()
+        && exponent.is_none_or(is_digits)
 }
 
 fn parts(text: &str) -> (&str, Option<&str>) {
-    text.split_once(['e', 'E']).map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)))
+    text.split_once(['e', 'E'])
+        .map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)))
 }
 
 fn is_digits(text: &str) -> bool {
@@ -64,7 +80,17 @@ mod tests {
 
     #[test]
     fn numbers_are_what_json_calls_numbers() {
-        for number in ["0", "-0", "21.5", "21.50", "-3e-7", "1E+5", "123456789012345", "0.000000000000000000123", "0.000"] {
+        for number in [
+            "0",
+            "-0",
+            "21.5",
+            "21.50",
+            "-3e-7",
+            "1E+5",
+            "123456789012345",
+            "0.000000000000000000123",
+            "0.000",
+        ] {
             assert_eq!(kind(number), Kind::Number, "{number}");
         }
         let nearly = [
@@ -87,8 +113,23 @@ mod tests {
         for nearly in nearly {
             assert_eq!(kind(nearly), Kind::Nearly, "{nearly}");
         }
-        for other in ["", "-", ".", "e5", "1e", "on", "0x1f", "10.0.0.1", "2026-11-28", "21.5 C", "21.5°", "nano", "1_000", "٣", "1e5e5"]
-        {
+        for other in [
+            "",
+            "-",
+            ".",
+            "e5",
+            "1e",
+            "on",
+            "0x1f",
+            "10.0.0.1",
+            "2026-11-28",
+            "21.5 C",
+            "21.5°",
+            "nano",
+            "1_000",
+            "٣",
+            "1e5e5",
+        ] {
             assert_eq!(kind(other), Kind::Other, "{other}");
         }
     }

@@ -4,16 +4,21 @@ use std::borrow::Cow;
 
 use super::{Draft, Value};
 
-/// Reads a line, or says why it is no row of pairs. `sensor` and `time` are taken out, since a row has no other place for
-/// them; a key without a value was not measured, and is no field.
+/// Reads a line, or says why it is no row of pairs. `sensor` and `time` are taken out, since a row
+/// has no other place for them; a key without a value was not measured, and is no field.
 pub(super) fn parse(text: &str) -> Result<Draft<'_>, &'static str> {
     let mut draft = Draft::default();
     let mut rest = text.trim_matches(BLANKS);
     while !rest.is_empty() {
-        let equals = rest.find(['=', ' ', '\t']).filter(|at| rest.as_bytes()[*at] == b'=').ok_or("a word has no =")?;
+        let equals = rest
+            .find(['=', ' ', '\t'])
+            .filter(|at| rest.as_bytes()[*at] == b'=')
+            .ok_or("a word has no =")?;
         let (name, value) = (&rest[..equals], &rest[equals + 1..]);
         if name.is_empty() || !name.chars().all(is_of_name) {
-            return Err("a key is empty, or has a character other than letters, digits and _-.:/%()[]");
+            return Err(
+                "a key is empty, or has a character other than letters, digits and _-.:/%()[]",
+            );
         }
         let (word, after) = if let Some(quoted) = value.strip_prefix('"') {
             let (text, after) = unquote(quoted).ok_or("a text has no closing quote")?;
@@ -44,7 +49,9 @@ fn put<'a>(draft: &mut Draft<'a>, name: &'a str, word: Word<'a>) -> Result<(), &
         _ => {
             match word {
                 Word::Bare("") => {}
-                Word::Bare(text @ ("true" | "false")) => draft.values.push((name.into(), Value::Bool(text == "true"))),
+                Word::Bare(text @ ("true" | "false")) => {
+                    draft.values.push((name.into(), Value::Bool(text == "true")))
+                }
                 Word::Bare(text) => draft.put_bare(name.into(), text),
                 Word::Quoted(text) => draft.values.push((name.into(), Value::Text(text))),
             }
@@ -55,7 +62,11 @@ fn put<'a>(draft: &mut Draft<'a>, name: &'a str, word: Word<'a>) -> Result<(), &
         Word::Bare(text) => text.into(),
         Word::Quoted(text) => text,
     };
-    if !word.is_empty() && place.replace(word).is_some() { Err("sensor or time is named twice") } else { Ok(()) }
+    if !word.is_empty() && place.replace(word).is_some() {
+        Err("sensor or time is named twice")
+    } else {
+        Ok(())
+    }
 }
 
 fn bare(value: &str) -> Result<Word<'_>, &'static str> {

@@ -1,8 +1,12 @@
-//! `WIRE.md` says what the code does: its examples are this build's own bytes, and mean what it says they mean.
+//! `WIRE.md` says what the code does: its examples are this build's own bytes, and mean what it
+//! says they mean.
 
 use bytes::Bytes;
 
-use crate::frame::{FIRST_FRAME_MAX, FRAME_MAX, HEADER, PREFIX, RUN_MAX, Verb, decode, decode_datagram, encode, encode_datagram};
+use crate::frame::{
+    FIRST_FRAME_MAX, FRAME_MAX, HEADER, PREFIX, RUN_MAX, Verb, decode, decode_datagram, encode,
+    encode_datagram,
+};
 use crate::message::{Coordinator, Datagram, Message, WIRE_VERSION};
 
 use super::readable;
@@ -10,10 +14,15 @@ use super::samples::{contact, epoch, samples};
 
 /// The `wire` blocks of the document, in its order.
 fn documented() -> Vec<&'static str> {
-    include_str!("../../../WIRE.md").split("```wire\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    include_str!("../../../WIRE.md")
+        .split("```wire\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
 }
 
-/// Puts these blocks in the place of those of the document; `UPDATE=1` asks for it, and `git diff` shows what it did.
+/// Puts these blocks in the place of those of the document; `UPDATE=1` asks for it, and `git diff`
+/// shows what it did.
 fn rewrite(blocks: impl Iterator<Item = String>) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/WIRE.md");
     let document = std::fs::read_to_string(path).unwrap();
@@ -34,7 +43,10 @@ fn line<'a>(block: &'a str, name: &str) -> &'a str {
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
+        .collect()
 }
 
 /// Undoes [`readable`].
@@ -58,10 +70,15 @@ fn unescape(text: &str) -> Vec<u8> {
 fn block(bytes: &[u8], prefix: usize, means: &str) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (header, rest) = bytes.split_at(prefix + HEADER);
-    let (annex, body) = rest.split_at(u32::from_be_bytes(header[header.len() - 4..].try_into().unwrap()) as usize);
+    let (annex, body) =
+        rest.split_at(u32::from_be_bytes(header[header.len() - 4..].try_into().unwrap()) as usize);
     let length = if prefix == 0 { String::new() } else { format!("{} ", hex(&header[..prefix])) };
     let annex = if annex.is_empty() { String::new() } else { format!("annex  {}\n", hex(annex)) };
-    format!("header {length}{}\n{annex}body   {}\nmeans  {means}\n", hex(&header[prefix..]), readable(body))
+    format!(
+        "header {length}{}\n{annex}body   {}\nmeans  {means}\n",
+        hex(&header[prefix..]),
+        readable(body)
+    )
 }
 
 /// The bytes of a block.
@@ -76,7 +93,13 @@ fn the_document_shows_what_is_sent() {
         cluster: crate::draw::digest(b"home"),
         from: contact(2),
         count: 70,
-        message: Message::Coordinator(Coordinator { leader: contact(2), epoch: epoch(2), size: 3, ask: None, names_you: false }),
+        message: Message::Coordinator(Coordinator {
+            leader: contact(2),
+            epoch: epoch(2),
+            size: 3,
+            ask: None,
+            names_you: false,
+        }),
     };
     if std::env::var_os("UPDATE").is_some() {
         let first = block(&encode_datagram(&datagram), 0, &format!("{datagram:?}"));
@@ -106,7 +129,9 @@ fn the_document_shows_what_is_sent() {
 #[test]
 fn the_document_names_the_bounds() {
     let document = include_str!("../../../WIRE.md");
-    for (bound, digits) in [(FRAME_MAX, "33,554,432"), (FIRST_FRAME_MAX, "4,096"), (RUN_MAX, "65,536"), (HEADER, "12")] {
+    for (bound, digits) in
+        [(FRAME_MAX, "33,554,432"), (FIRST_FRAME_MAX, "4,096"), (RUN_MAX, "65,536"), (HEADER, "12")]
+    {
         assert_eq!(digits.replace(',', ""), bound.to_string());
         assert!(document.contains(&format!("| {digits} |")), "{digits}");
     }

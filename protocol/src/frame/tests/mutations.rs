@@ -1,13 +1,17 @@
-//! Frames that are nearly right: examples with bytes turned over, cut out, doubled, put together from two, and with integers at
-//! the ends of what there is. Whatever comes of one is a message or an error, never a panic; what is a message is written and
-//! read again as the same; and it holds no more than its frame has bytes for.
+//! Frames that are nearly right: examples with bytes turned over, cut out, doubled, put together
+//! from two, and with integers at the ends of what there is. Whatever comes of one is a message or
+//! an error, never a panic; what is a message is written and read again as the same; and it holds
+//! no more than its frame has bytes for.
 //!
-//! `CASES=20000000 cargo test --release -p protocol mutations` tries more of them, and says with which case one fails.
+//! `CASES=20000000 cargo test --release -p protocol mutations` tries more of them, and says with
+//! which case one fails.
 
 use bytes::Bytes;
 
 use crate::draw::draw_below;
-use crate::frame::{Cutter, HEADER, MAGIC, PREFIX, decode, decode_datagram, encode, encode_datagram};
+use crate::frame::{
+    Cutter, HEADER, MAGIC, PREFIX, decode, decode_datagram, encode, encode_datagram,
+};
 use crate::message::{Datagram, Entry, Message};
 
 use super::samples::{contact, samples};
@@ -21,13 +25,27 @@ struct Dice {
 impl Dice {
     fn below(&mut self, bound: usize) -> usize {
         self.draws += 1;
-        usize::try_from(draw_below(self.case, "mutation", self.draws, bound as u64)).expect("below a length")
+        usize::try_from(draw_below(self.case, "mutation", self.draws, bound as u64))
+            .expect("below a length")
     }
 }
 
 /// The varint of a number at an end of what there is, or of a small one.
 fn odd_number(dice: &mut Dice) -> Vec<u8> {
-    let numbers = [0, 1, 127, 128, 1 << 31, 1 << 32, 1 << 61, (1 << 62) - 1, 1 << 62, (1 << 62) + 1, u64::MAX - 1, u64::MAX];
+    let numbers = [
+        0,
+        1,
+        127,
+        128,
+        1 << 31,
+        1 << 32,
+        1 << 61,
+        (1 << 62) - 1,
+        1 << 62,
+        (1 << 62) + 1,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
     let mut number: u64 = numbers[dice.below(numbers.len())];
     let mut bytes = Vec::new();
     while number >= 0x80 {
@@ -40,9 +58,13 @@ fn odd_number(dice: &mut Dice) -> Vec<u8> {
 
 /// A frame that differs from `frame` somewhere; its annex is as long as it says, most of the time.
 fn mutated(frame: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let annex = u32::from_be_bytes(frame[HEADER - 4..HEADER].try_into().expect("four bytes")) as usize;
-    let (mut head, mut annex, mut body) =
-        (frame[..HEADER].to_vec(), frame[HEADER..HEADER + annex].to_vec(), frame[HEADER + annex..].to_vec());
+    let annex =
+        u32::from_be_bytes(frame[HEADER - 4..HEADER].try_into().expect("four bytes")) as usize;
+    let (mut head, mut annex, mut body) = (
+        frame[..HEADER].to_vec(),
+        frame[HEADER..HEADER + annex].to_vec(),
+        frame[HEADER + annex..].to_vec(),
+    );
     for _ in 0..=dice.below(3) {
         let part = match dice.below(12) {
             0 => &mut head,
@@ -72,7 +94,10 @@ fn mutated(frame: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
             }
             _ => {
                 // In the place of an integer, which ends at the first byte without the top bit.
-                let length = part[at..].iter().position(|byte| *byte < 0x80).map_or(part.len() - at, |last| last + 1);
+                let length = part[at..]
+                    .iter()
+                    .position(|byte| *byte < 0x80)
+                    .map_or(part.len() - at, |last| last + 1);
                 part.splice(at..at + length, odd_number(dice));
             }
         }
@@ -81,7 +106,8 @@ fn mutated(frame: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
     frame.resize(HEADER, 0);
     if dice.below(20) > 0 {
         frame[..MAGIC.len()].copy_from_slice(&MAGIC);
-        frame[HEADER - 4..].copy_from_slice(&u32::try_from(annex.len()).expect("a small annex").to_be_bytes());
+        frame[HEADER - 4..]
+            .copy_from_slice(&u32::try_from(annex.len()).expect("a small annex").to_be_bytes());
     }
     [frame, annex, body].concat()
 }
@@ -93,15 +119,21 @@ fn items(message: &Message) -> u64 {
         Message::NewPeerRequest(join) => join.lineage.len() as u64,
         Message::Added(added) => {
             let snapshot = &added.snapshot;
-            snapshot.lineage.len() as u64 + snapshot.table.len() as u64 + snapshot.view.as_ref().map_or(0, view)
+            snapshot.lineage.len() as u64
+                + snapshot.table.len() as u64
+                + snapshot.view.as_ref().map_or(0, view)
         }
         Message::SeqSyncRequest(request) => request.view.as_ref().map_or(0, view),
-        Message::SeqSyncResponse(answer) => answer.lineage.len() as u64 + answer.views.iter().map(|(_, each)| 1 + view(each)).sum::<u64>(),
+        Message::SeqSyncResponse(answer) => {
+            answer.lineage.len() as u64
+                + answer.views.iter().map(|(_, each)| 1 + view(each)).sum::<u64>()
+        }
         Message::SeqSyncFinal(last) => (last.lineage.len() + last.list.len()) as u64,
-        Message::MissingSeqNotFound(answer) => answer
-            .snapshot
-            .as_ref()
-            .map_or(0, |snapshot| snapshot.lineage.len() as u64 + snapshot.table.len() as u64 + snapshot.view.as_ref().map_or(0, view)),
+        Message::MissingSeqNotFound(answer) => answer.snapshot.as_ref().map_or(0, |snapshot| {
+            snapshot.lineage.len() as u64
+                + snapshot.table.len() as u64
+                + snapshot.view.as_ref().map_or(0, view)
+        }),
         Message::SequencerRequest(requests) => requests.run.len() as u64,
         Message::Ordered(ordered) => {
             let in_entry = |entry: &Entry| match entry {
@@ -129,7 +161,8 @@ fn whatever_comes_is_a_message_or_an_error() {
     let mut read = 0;
     for case in 0..cases {
         let mut dice = Dice { case, draws: 0 };
-        let ((frame, is_datagram), (other, _)) = (&frames[dice.below(frames.len())], &frames[dice.below(frames.len())]);
+        let ((frame, is_datagram), (other, _)) =
+            (&frames[dice.below(frames.len())], &frames[dice.below(frames.len())]);
         let bytes = Bytes::from(mutated(frame, other, &mut dice));
         let message = if *is_datagram {
             let Ok(datagram) = decode_datagram(&bytes) else { continue };
@@ -140,11 +173,20 @@ fn whatever_comes_is_a_message_or_an_error() {
             let Ok(message) = decode(&bytes) else { continue };
             let mut again = Vec::new();
             encode(&message, &mut again);
-            assert_eq!(decode(&again.split_off(PREFIX).into()).as_ref(), Ok(&message), "case {case}");
+            assert_eq!(
+                decode(&again.split_off(PREFIX).into()).as_ref(),
+                Ok(&message),
+                "case {case}"
+            );
             message
         };
         read += 1;
-        assert!(items(&message) <= bytes.len() as u64, "case {case}: {} items of {} bytes", items(&message), bytes.len());
+        assert!(
+            items(&message) <= bytes.len() as u64,
+            "case {case}: {} items of {} bytes",
+            items(&message),
+            bytes.len()
+        );
     }
     assert!(read > cases / 100, "only {read} of {cases} were messages: nothing much was tried");
 }

@@ -8,8 +8,9 @@ use crate::change::Change;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
-    Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading, LogEnd, Message, MissingAnswer,
-    MissingRequest, Ordered, Reason, Rejected, Requests, Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading,
+    LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Requests, Row,
+    Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
 };
 use crate::readings::{Collector, Readings};
 use crate::remarks::Remarks;
@@ -30,7 +31,12 @@ pub(in crate::frame) fn epoch(n: u64) -> Epoch {
 
 pub(in crate::frame) fn contact(n: u64) -> Contact {
     let port = 9_000 + u16::try_from(n).unwrap();
-    Contact { member: member(n), birth: 40 + n, address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), port), explicit: 0 }
+    Contact {
+        member: member(n),
+        birth: 40 + n,
+        address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), port),
+        explicit: 0,
+    }
 }
 
 pub(in crate::frame) fn view() -> View {
@@ -46,25 +52,38 @@ pub(in crate::frame) fn lineage() -> Vec<Row> {
 }
 
 pub(in crate::frame) fn snapshot() -> Snapshot {
-    let table = Table::from([(id(1), (member(1).inc, Oseq(17))), (id(2), (member(2).inc, Oseq(200)))]);
+    let table =
+        Table::from([(id(1), (member(1).inc, Oseq(17))), (id(2), (member(2).inc, Oseq(200)))]);
     Snapshot { seq: Seq(300), view: Some(view()), table, lineage: lineage() }
 }
 
 pub(in crate::frame) fn data(n: u64, oseq: u64, payload: &'static [u8]) -> Entry {
-    Entry::one(member(n), Oseq(oseq), Guarantee::Agreed, Bytes::from_static(payload), 1_700_000_000_000_000 + oseq)
+    Entry::one(
+        member(n),
+        Oseq(oseq),
+        Guarantee::Agreed,
+        Bytes::from_static(payload),
+        1_700_000_000_000_000 + oseq,
+    )
 }
 
 /// Readings that were published together, a few microseconds apart.
 fn together(payloads: &[&[u8]]) -> Readings {
     let mut collector = Collector::default();
-    payloads.iter().zip([4, 4, 260]).for_each(|(payload, time)| collector.push(payload, 1_700_000_000_000_000 + time));
+    payloads
+        .iter()
+        .zip([4, 4, 260])
+        .for_each(|(payload, time)| collector.push(payload, 1_700_000_000_000_000 + time));
     // Cut out of more, which shows nowhere.
     collector.push(b"and more", 1_700_000_000_000_261);
     collector.finish().unwrap().slice(0..payloads.len() as u64)
 }
 
 pub(in crate::frame) fn wish(payload: &'static [u8]) -> Wish {
-    Wish::Readings { guarantee: Guarantee::Agreed, readings: Readings::one(Bytes::from_static(payload), 1_700_000_000_000_000) }
+    Wish::Readings {
+        guarantee: Guarantee::Agreed,
+        readings: Readings::one(Bytes::from_static(payload), 1_700_000_000_000_000),
+    }
 }
 
 /// The same, to be handed over only when it is safe.
@@ -80,19 +99,32 @@ fn safe(entry: Entry) -> Entry {
 /// The same, with the time at which it was ordered.
 fn timed(entry: Entry) -> Entry {
     match entry {
-        Entry::Readings { origin, first, guarantee, readings, .. } => {
-            Entry::Readings { origin, first, guarantee, ordered: Some(1_700_000_000_000_777), readings }
-        }
+        Entry::Readings { origin, first, guarantee, readings, .. } => Entry::Readings {
+            origin,
+            first,
+            guarantee,
+            ordered: Some(1_700_000_000_000_777),
+            readings,
+        },
         other @ (Entry::View(_) | Entry::Change(_) | Entry::Lost { .. }) => other,
     }
 }
 
 fn remarks() -> Remarks {
-    Remarks { ordered: Some(1_700_000_000_000_777), why: vec![(id(3), "it asked to leave".to_owned())] }
+    Remarks {
+        ordered: Some(1_700_000_000_000_777),
+        why: vec![(id(3), "it asked to leave".to_owned())],
+    }
 }
 
 pub(in crate::frame) fn ordered(first: u64, run: Vec<Entry>) -> Message {
-    Message::Ordered(Ordered { epoch: epoch(2), first: Seq(first), run, stable: Seq(290), repair: None })
+    Message::Ordered(Ordered {
+        epoch: epoch(2),
+        first: Seq(first),
+        run,
+        stable: Seq(290),
+        repair: None,
+    })
 }
 
 pub(in crate::frame) const VIEW_TEXT: &str = concat!(
@@ -101,11 +133,18 @@ pub(in crate::frame) const VIEW_TEXT: &str = concat!(
     r#""peer2":{"address":"10.0.0.1","port":9002,"role":"leader","inc":1700000000002,"birth":42,"priority":0}}-4"#
 );
 
-/// At least one message of each verb, with its body as readable text; `WIRE.md` shows the same ones.
+/// At least one message of each verb, with its body as readable text; `WIRE.md` shows the same
+/// ones.
 pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
     let samples = [
         (
-            Message::Hello(Hello { cluster: 0x0123_4567_89AB_CDEF, from: contact(1), link: 6, end: end(), knows: Some(member(2).inc) }),
+            Message::Hello(Hello {
+                cluster: 0x0123_4567_89AB_CDEF,
+                from: contact(1),
+                link: 6,
+                end: end(),
+                knows: Some(member(2).inc),
+            }),
             "HELLO",
         ),
         (
@@ -134,7 +173,15 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             }),
             "NEW_PEER_REQUEST:peer1:9001",
         ),
-        (Message::Added(Added { ask: 1, epoch: epoch(2), snapshot: snapshot(), view_at: Seq(305) }), "ADDED TO NETWORK:301"),
+        (
+            Message::Added(Added {
+                ask: 1,
+                epoch: epoch(2),
+                snapshot: snapshot(),
+                view_at: Seq(305),
+            }),
+            "ADDED TO NETWORK:301",
+        ),
         (
             Message::Heartbeat(Heartbeat {
                 epoch: epoch(2),
@@ -147,16 +194,40 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             }),
             "HEARTBEAT",
         ),
-        (Message::HeartbeatAck(HeartbeatAck { epoch: epoch(2), beat: 12, contiguous: Seq(305), lag: 180 }), "HEARTBEAT_ACK"),
-        (Message::Election(Election { ask: 5, candidate: contact(1), end: end() }), "ELECTION:peer1"),
+        (
+            Message::HeartbeatAck(HeartbeatAck {
+                epoch: epoch(2),
+                beat: 12,
+                contiguous: Seq(305),
+                lag: 180,
+            }),
+            "HEARTBEAT_ACK",
+        ),
+        (
+            Message::Election(Election { ask: 5, candidate: contact(1), end: end() }),
+            "ELECTION:peer1",
+        ),
         (Message::Ok { ask: 5 }, "OK"),
         (Message::Clear { ask: 5 }, "CLEAR"),
         (
-            Message::Coordinator(Coordinator { leader: contact(2), epoch: epoch(2), size: 3, ask: Some(5), names_you: true }),
+            Message::Coordinator(Coordinator {
+                leader: contact(2),
+                epoch: epoch(2),
+                size: 3,
+                ask: Some(5),
+                names_you: true,
+            }),
             "COORDINATOR:peer2",
         ),
         (Message::ViewSyncRequest { ask: 8 }, "VIEW_SYNC_REQUEST"),
-        (Message::SeqSyncRequest(SyncRequest { epoch: epoch(3), claimant: contact(3), view: Some(view()) }), "SEQ_SYNC_REQUEST"),
+        (
+            Message::SeqSyncRequest(SyncRequest {
+                epoch: epoch(3),
+                claimant: contact(3),
+                view: Some(view()),
+            }),
+            "SEQ_SYNC_REQUEST",
+        ),
         (
             Message::SeqSyncResponse(SyncAnswer {
                 epoch: epoch(3),
@@ -178,7 +249,11 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             "SEQ_SYNC_FINAL:305",
         ),
         (
-            Message::SequencerRequest(Requests { origin: member(1), first: Oseq(18), run: vec![wish(b"21.5 C")] }),
+            Message::SequencerRequest(Requests {
+                origin: member(1),
+                first: Oseq(18),
+                run: vec![wish(b"21.5 C")],
+            }),
             "SEQUENCER_REQUEST:21.5 C",
         ),
         (
@@ -188,7 +263,10 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 run: vec![
                     wish(b"a:b-c\n"),
                     Wish::Lost { to: Oseq(25) },
-                    Wish::Readings { guarantee: Guarantee::Safe, readings: together(&[b"", b"\x00\xff", b"z"]) },
+                    Wish::Readings {
+                        guarantee: Guarantee::Safe,
+                        readings: together(&[b"", b"\x00\xff", b"z"]),
+                    },
                 ],
             }),
             r"SEQUENCER_REQUEST:a:b-c\n\x00\xffz",
@@ -214,13 +292,22 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             "ORDERED:301-307:abcdef",
         ),
         (ordered(305, vec![Entry::View(view())]), "ORDERED:305:<view>"),
-        (ordered(301, vec![timed(data(1, 18, b"ab")), timed(safe(data(1, 19, b"c")))]), "ORDERED:301-302:abc"),
-        (ordered(305, vec![Entry::View(View { remarks: remarks(), ..view() })]), "ORDERED:305:<view>"),
+        (
+            ordered(301, vec![timed(data(1, 18, b"ab")), timed(safe(data(1, 19, b"c")))]),
+            "ORDERED:301-302:abc",
+        ),
+        (
+            ordered(305, vec![Entry::View(View { remarks: remarks(), ..view() })]),
+            "ORDERED:305:<view>",
+        ),
         (
             Message::Ordered(Ordered {
                 epoch: epoch(2),
                 first: Seq(305),
-                run: vec![Entry::View(View { successor: Some(contact(3)), ..view() }), data(1, 20, b"-7")],
+                run: vec![
+                    Entry::View(View { successor: Some(contact(3)), ..view() }),
+                    data(1, 20, b"-7"),
+                ],
                 stable: Seq(305),
                 repair: Some(31),
             }),
@@ -247,22 +334,39 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
         ),
         (Message::OrderedAck { epoch: epoch(2), contiguous: Seq(306) }, "ORDERED_ACK:306"),
         (
-            Message::MissingSeqRequest(MissingRequest { ask: 31, epoch: epoch(2), from: Seq(290), to: Seq(295) }),
+            Message::MissingSeqRequest(MissingRequest {
+                ask: 31,
+                epoch: epoch(2),
+                from: Seq(290),
+                to: Seq(295),
+            }),
             "MISSING_SEQ_REQUEST:290-295",
         ),
-        (Message::MissingSeqNotFound(MissingAnswer { ask: 31, snapshot: None }), "MISSING_SEQ_NOT_FOUND"),
-        (Message::MissingSeqNotFound(MissingAnswer { ask: 31, snapshot: Some(snapshot()) }), "MISSING_SEQ_NOT_FOUND"),
+        (
+            Message::MissingSeqNotFound(MissingAnswer { ask: 31, snapshot: None }),
+            "MISSING_SEQ_NOT_FOUND",
+        ),
+        (
+            Message::MissingSeqNotFound(MissingAnswer { ask: 31, snapshot: Some(snapshot()) }),
+            "MISSING_SEQ_NOT_FOUND",
+        ),
         (rejected(Reason::Stale { promised: epoch(3) }), "REJECTED:STALE"),
         (rejected(Reason::NotLeader), "REJECTED:NOT_LEADER"),
         (rejected(Reason::NotMember), "REJECTED:NOT_MEMBER"),
         (rejected(Reason::DuplicateId { holder: contact(3).address }), "REJECTED:DUPLICATE_ID"),
         (rejected(Reason::OldIncarnation { known: member(3).inc }), "REJECTED:OLD_INCARNATION"),
         (rejected(Reason::NoQuorum), "REJECTED:NO_QUORUM"),
-        (Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: 1 } }), "REJECTED:VERSION"),
+        (
+            Message::Rejected(Rejected { ask: None, reason: Reason::Version { speaks: 1 } }),
+            "REJECTED:VERSION",
+        ),
         (rejected(Reason::Busy), "REJECTED:BUSY"),
         (Message::Leave, "LEAVE"),
         (Message::Handover { successor: id(3), epoch: epoch(2) }, "HANDOVER:peer3"),
-        (Message::Query { ask: 31, question: Bytes::from_static(b"{\"do\":\"members\"}") }, "QUERY"),
+        (
+            Message::Query { ask: 31, question: Bytes::from_static(b"{\"do\":\"members\"}") },
+            "QUERY",
+        ),
         (Message::Answer { ask: 31, answer: Bytes::from_static(b"{}") }, "ANSWER"),
     ];
     samples.map(|(message, body)| (message, body.replace("<view>", VIEW_TEXT))).into()

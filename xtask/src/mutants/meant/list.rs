@@ -11,9 +11,10 @@
 //! seeds = 40
 //! ```
 //!
-//! `caught_by` names the promises and laws each of which may catch it; `seeds` says within how many seeds the first of them did when
-//! that was last looked at, and is left out where none did. Where nobody can lose anything, `harmless` says why instead. Where two
-//! rules guard each other, `[[mutation.and]]` takes the other one away at the same time.
+//! `caught_by` names the promises and laws each of which may catch it; `seeds` says within how many
+//! seeds the first of them did when that was last looked at, and is left out where none did. Where
+//! nobody can lose anything, `harmless` says why instead. Where two rules guard each other,
+//! `[[mutation.and]]` takes the other one away at the same time.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,13 +60,15 @@ pub(crate) enum Fate {
 }
 
 impl Meant {
-    /// As the weaver wants it: one for each place, all of one number. Fails, with the reason, where the core does not say any
-    /// more what is quoted.
+    /// As the weaver wants it: one for each place, all of one number. Fails, with the reason, where
+    /// the core does not say any more what is quoted.
     pub(crate) fn mutants(&self, root: &Path, number: usize) -> Result<Vec<Mutant>, String> {
         let mutant = |Edit { file, before, after }: &Edit| {
-            let page = fs::read_to_string(root.join(file)).map_err(|error| self.bad(&format!("{file}: {error}")))?;
+            let page = fs::read_to_string(root.join(file))
+                .map_err(|error| self.bad(&format!("{file}: {error}")))?;
             let place = place::find(&page, before);
-            let (span, function) = place.map_err(|why| self.bad(&format!("what it quotes {why}, in {file}:\n{before}")))?;
+            let (span, function) = place
+                .map_err(|why| self.bad(&format!("what it quotes {why}, in {file}:\n{before}")))?;
             let (name, file, replacement) = (self.name.clone(), file.clone(), after.clone());
             Ok(Mutant { number, name, file, function, span, replacement })
         };
@@ -75,7 +78,8 @@ impl Meant {
         if mutants.iter().all(|mutant| places.insert(place(mutant))) {
             Ok(mutants)
         } else {
-            Err(self.bad("two of its changes are in one function; quote from the first to the last"))
+            Err(self
+                .bad("two of its changes are in one function; quote from the first to the last"))
         }
     }
 
@@ -87,7 +91,8 @@ impl Meant {
 impl Edit {
     /// Without the ends of lines that a text over several lines has at its end.
     fn trimmed(self) -> Self {
-        let [before, after] = [&self.before, &self.after].map(|text| text.trim_end_matches('\n').to_owned());
+        let [before, after] =
+            [&self.before, &self.after].map(|text| text.trim_end_matches('\n').to_owned());
         Self { before, after, ..self }
     }
 }
@@ -96,13 +101,15 @@ impl Edit {
 pub(crate) fn read(root: &Path) -> Result<Vec<Meant>, String> {
     let folder = root.join(FOLDER);
     let entries = fs::read_dir(&folder).map_err(|error| format!("{FOLDER}: {error}"))?;
-    let mut pages: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut pages: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     pages.retain(|page| page.ends_with(".toml"));
     pages.sort();
     let known = promises(root)?;
     let mut list: Vec<Meant> = Vec::new();
     for page in pages {
-        let text = fs::read_to_string(folder.join(&page)).map_err(|error| format!("{FOLDER}/{page}: {error}"))?;
+        let text = fs::read_to_string(folder.join(&page))
+            .map_err(|error| format!("{FOLDER}/{page}: {error}"))?;
         list.extend(parse(&format!("{FOLDER}/{page}"), &text, &known)?);
     }
     let mut names = BTreeSet::new();
@@ -119,11 +126,15 @@ fn parse(page: &str, text: &str, known: &BTreeSet<String>) -> Result<Vec<Meant>,
         let listed = format!("{page}:{}", line(written.name.span().start));
         let name = written.name.into_inner();
         let bad = |words: String| Err(format!("{listed}: {name}: {words}"));
-        if !name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-') {
+        if !name
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+        {
             return bad("a name is made of small letters, digits and hyphens".to_owned());
         }
         let first = Edit { file: written.file, before: written.before, after: written.after };
-        let edits: Vec<Edit> = std::iter::once(first).chain(written.and).map(Edit::trimmed).collect();
+        let edits: Vec<Edit> =
+            std::iter::once(first).chain(written.and).map(Edit::trimmed).collect();
         if edits.iter().any(|edit| edit.before.trim().is_empty() || edit.before == edit.after) {
             return bad("it changes nothing".to_owned());
         }
@@ -131,9 +142,13 @@ fn parse(page: &str, text: &str, known: &BTreeSet<String>) -> Result<Vec<Meant>,
             return bad(format!("there is no promise or law {stranger:?}"));
         }
         let fate = match (written.harmless, written.caught_by) {
-            (Some(_), by) if !by.is_empty() || written.seeds.is_some() => return bad("what is harmless is caught by nobody".to_owned()),
+            (Some(_), by) if !by.is_empty() || written.seeds.is_some() => {
+                return bad("what is harmless is caught by nobody".to_owned());
+            }
             (Some(why), _) => Fate::Harmless(why),
-            (None, by) if by.is_empty() => return bad("say who catches it, or why it is harmless".to_owned()),
+            (None, by) if by.is_empty() => {
+                return bad("say who catches it, or why it is harmless".to_owned());
+            }
             (None, by) => Fate::Caught { by, seeds: written.seeds },
         };
         Ok(Meant { listed, what: written.what, edits, fate, name })
@@ -141,12 +156,19 @@ fn parse(page: &str, text: &str, known: &BTreeSet<String>) -> Result<Vec<Meant>,
     written.mutation.into_iter().map(checked).collect()
 }
 
-/// The names that may stand in `caught_by`: the promises of the catalogue, and the laws of the simulator's truth.
+/// The names that may stand in `caught_by`: the promises of the catalogue, and the laws of the
+/// simulator's truth.
 fn promises(root: &Path) -> Result<BTreeSet<String>, String> {
     let mut known = BTreeSet::new();
     for (page, before) in [(CATALOGUE, "id: \""), (TRUTH, " => \"")] {
-        let text = fs::read_to_string(root.join(page)).map_err(|error| format!("{page}: {error}"))?;
-        known.extend(text.split(before).skip(1).filter_map(|rest| rest.split_once('"')).map(|(id, _)| id.to_owned()));
+        let text =
+            fs::read_to_string(root.join(page)).map_err(|error| format!("{page}: {error}"))?;
+        known.extend(
+            text.split(before)
+                .skip(1)
+                .filter_map(|rest| rest.split_once('"'))
+                .map(|(id, _)| id.to_owned()),
+        );
     }
     Ok(known)
 }
@@ -184,8 +206,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
-    const SOUND: &str =
-        "[[mutation]]\nname = \"a\"\nwhat = \"w\"\nfile = \"f.rs\"\nbefore = '''\nx''' \nafter = 'y'\ncaught_by = ['fifo']\n";
+    const SOUND: &str = "[[mutation]]\nname = \"a\"\nwhat = \"w\"\nfile = \"f.rs\"\nbefore = \
+                         '''\nx''' \nafter = 'y'\ncaught_by = ['fifo']\n";
 
     fn known() -> BTreeSet<String> {
         BTreeSet::from(["fifo".to_owned()])
@@ -193,14 +215,25 @@ mod tests {
 
     #[track_caller]
     fn check_refused(from: &str, to: &str, words: &[&str]) {
-        let error = parse("p.toml", &format!("# A topic.\n{}", SOUND.replace(from, to)), &known()).unwrap_err();
+        let error = parse("p.toml", &format!("# A topic.\n{}", SOUND.replace(from, to)), &known())
+            .unwrap_err();
         assert!(words.iter().all(|words| error.contains(words)), "{error}");
     }
 
     #[test]
     fn a_page_is_read() {
-        let list = parse("p.toml", &format!("{SOUND}\n{}seeds = 4", SOUND.replace("\"a\"", "\"b\"")), &known()).unwrap();
-        let told: Vec<_> = list.iter().map(|meant| (meant.listed.as_str(), meant.edits[0].before.as_str(), meant.fate.clone())).collect();
+        let list = parse(
+            "p.toml",
+            &format!("{SOUND}\n{}seeds = 4", SOUND.replace("\"a\"", "\"b\"")),
+            &known(),
+        )
+        .unwrap();
+        let told: Vec<_> = list
+            .iter()
+            .map(|meant| {
+                (meant.listed.as_str(), meant.edits[0].before.as_str(), meant.fate.clone())
+            })
+            .collect();
         let by = |seeds| Fate::Caught { by: vec!["fifo".to_owned()], seeds };
         assert_eq!(told, [("p.toml:2", "x", by(None)), ("p.toml:11", "x", by(Some(4)))]);
     }
@@ -210,7 +243,11 @@ mod tests {
         check_refused("what", "why", &["p.toml", "line 4", "unknown field `why`"]);
         check_refused("caught_by = ['fifo']", "", &["p.toml:3: a: say who catches it"]);
         check_refused("'fifo'", "'filo'", &["p.toml:3: a:", "no promise or law \"filo\""]);
-        check_refused("caught_by", "harmless = 'h'\ncaught_by", &["what is harmless is caught by nobody"]);
+        check_refused(
+            "caught_by",
+            "harmless = 'h'\ncaught_by",
+            &["what is harmless is caught by nobody"],
+        );
         check_refused("'y'", "'x'", &["it changes nothing"]);
         check_refused("\"a\"", "\"An a\"", &["small letters"]);
     }
@@ -219,7 +256,8 @@ mod tests {
     fn a_second_change_goes_with_the_first() {
         let text = format!("{SOUND}[[mutation.and]]\nfile = 'g.rs'\nbefore = 'z'\nafter = ''\n");
         let list = parse("p.toml", &text, &known()).unwrap();
-        let files: Vec<_> = list[0].edits.iter().map(|edit| (edit.file.as_str(), edit.before.as_str())).collect();
+        let files: Vec<_> =
+            list[0].edits.iter().map(|edit| (edit.file.as_str(), edit.before.as_str())).collect();
         assert_eq!(files, [("f.rs", "x"), ("g.rs", "z")]);
     }
 

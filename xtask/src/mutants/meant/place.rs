@@ -1,22 +1,38 @@
-//! Where a quotation stands in a page of Rust, and in which function: what `weave` has to know of a mutant, and `cargo-mutants`
-//! does not tell of those that people write.
+//! Where a quotation stands in a page of Rust, and in which function: what `weave` has to know of a
+//! mutant, and `cargo-mutants` does not tell of those that people write.
 //!
-//! Reads no more of Rust than it takes to see where functions begin and end. The tests at the bottom of a page are no part of it.
+//! Reads no more of Rust than it takes to see where functions begin and end. The tests at the
+//! bottom of a page are no part of it.
 
 use crate::mutants::mutant::{Place, Span};
 
-/// Where `quoted` stands, and the outermost function around it.
+/// Where `quoted` stands, and the outermost function around it. The layout does not count: a
+/// formatter may have broken the line.
 pub(crate) fn find(page: &str, quoted: &str) -> Result<(Span, Span), String> {
     let code = &page[..page.find("\n#[cfg(test)]\n").unwrap_or(page.len())];
-    let mut found = code.match_indices(quoted).map(|(at, _)| at);
-    let at = found.next().ok_or("is not found; the core has moved on")?;
+    let ((dense, places), (wanted, _)) = (dense(code), dense(quoted));
+    let mut found = dense.windows(wanted.len()).enumerate().filter(|(_, text)| *text == wanted);
+    let (first, _) = found.next().ok_or("is not found; the core has moved on")?;
     if found.next().is_some() {
         return Err("is found more than once; quote more of it".to_owned());
     }
-    let end = at + quoted.len();
+    let (at, end) = (places[first], places[first + wanted.len() - 1] + 1);
     let function = functions(code).into_iter().find(|(from, to)| *from <= at && end <= *to);
     let (from, to) = function.ok_or("is in no function")?;
     Ok((span(code, at, end), span(code, from, to)))
+}
+
+/// The bytes of a text without white space, and without a comma before a closing bracket; and where
+/// each of them stands.
+fn dense(text: &str) -> (Vec<u8>, Vec<usize>) {
+    let solid = |(_, byte): &(usize, u8)| !byte.is_ascii_whitespace();
+    let bytes: Vec<(usize, u8)> = text.bytes().enumerate().filter(solid).collect();
+    let is_layout = |at: usize| {
+        let next = bytes.get(at + 1).map(|(_, byte)| *byte);
+        bytes[at].1 == b',' && next.is_some_and(|next| matches!(next, b')' | b']' | b'}'))
+    };
+    let kept = (0..bytes.len()).filter(|at| !is_layout(*at)).map(|at| bytes[at]);
+    kept.map(|(place, byte)| (byte, place)).unzip()
 }
 
 fn span(text: &str, from: usize, to: usize) -> Span {
@@ -34,10 +50,14 @@ fn place(text: &str, at: usize) -> Place {
 fn functions(code: &str) -> Vec<(usize, usize)> {
     let bare = bare(code);
     let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(next) = bare[at..].windows(3).position(|word| word == b"fn ").map(|next| at + next) {
+    while let Some(next) =
+        bare[at..].windows(3).position(|word| word == b"fn ").map(|next| at + next)
+    {
         at = next + 3;
-        let is_word = next == 0 || !(bare[next - 1].is_ascii_alphanumeric() || bare[next - 1] == b'_');
-        let is_named = bare.get(at).is_some_and(|letter| letter.is_ascii_alphabetic() || *letter == b'_');
+        let is_word =
+            next == 0 || !(bare[next - 1].is_ascii_alphanumeric() || bare[next - 1] == b'_');
+        let is_named =
+            bare.get(at).is_some_and(|letter| letter.is_ascii_alphabetic() || *letter == b'_');
         if let Some(end) = (is_word && is_named).then(|| end_of(&bare, at)).flatten() {
             found.push((next, end));
             at = end;
@@ -67,7 +87,8 @@ fn end_of(bare: &[u8], name: usize) -> Option<usize> {
     None
 }
 
-/// The page with spaces for every byte of a comment, a text or a letter, so that each bracket that is left is one.
+/// The page with spaces for every byte of a comment, a text or a letter, so that each bracket that
+/// is left is one.
 fn bare(code: &str) -> Vec<u8> {
     let (text, mut bare) = (code.as_bytes(), code.as_bytes().to_vec());
     let mut at = 0;
@@ -132,13 +153,15 @@ mod tests {
 }
 "##;
 
-    /// Line and column of the quotation, line and column of its function, and the line where that ends.
+    /// Line and column of the quotation, line and column of its function, and the line where that
+    /// ends.
     type Found = ([usize; 2], [usize; 2], usize);
 
     #[track_caller]
     fn check(quoted: &str, expected: Result<Found, &str>) {
         let found = find(PAGE, quoted).map(|(span, function)| {
-            let [start, begin] = [span.start, function.start].map(|place| [place.line, place.column]);
+            let [start, begin] =
+                [span.start, function.start].map(|place| [place.line, place.column]);
             (start, begin, function.end.line)
         });
         assert_eq!(found, expected.map_err(str::to_owned), "{quoted}");
@@ -149,6 +172,7 @@ mod tests {
         check("x + 1", Ok(([7, 18], [4, 16], 8)));
         check("\"}\\\"}\"", Ok(([6, 38], [4, 16], 8)));
         check("7 }", Ok(([13, 29], [13, 5], 13)));
+        check("['{', '\\'',\n  '\"',\n]", Ok(([5, 19], [4, 16], 8)));
     }
 
     #[test]

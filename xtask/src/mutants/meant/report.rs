@@ -32,7 +32,9 @@ impl Report {
 
     /// Whether each harmful one was caught, and no harmless one did harm.
     pub(crate) fn is_clean(&self) -> bool {
-        self.lines.iter().all(|line| line.harmless == line.found.caught.is_none() && (!line.harmless || !line.found.hung))
+        self.lines.iter().all(|line| {
+            line.harmless == line.found.caught.is_none() && (!line.harmless || !line.found.hung)
+        })
     }
 }
 
@@ -41,7 +43,9 @@ impl fmt::Display for Line {
         let Self { name, harmless, found, seeds } = self;
         write!(f, "{name}: ")?;
         match (&found.caught, harmless) {
-            (None, true) if !found.hung => write!(f, "harmless, and nothing is broken in {seeds} seeds"),
+            (None, true) if !found.hung => {
+                write!(f, "harmless, and nothing is broken in {seeds} seeds")
+            }
             (_, true) => write!(f, "NOT HARMLESS: {found}"),
             (Some((seed, by)), false) => write!(f, "caught by {} at seed {seed}", by.join(" and ")),
             (None, false) => write!(f, "NOT CAUGHT in {seeds} seeds: {found}"),
@@ -65,12 +69,18 @@ impl fmt::Display for Report {
             writeln!(f, "{line}")?;
         }
         let harmful: Vec<&Line> = self.lines.iter().filter(|line| !line.harmless).collect();
-        let within = |seeds: u64| harmful.iter().filter(|line| line.found.caught.as_ref().is_some_and(|(seed, _)| *seed < seeds)).count();
+        let within = |seeds: u64| {
+            harmful
+                .iter()
+                .filter(|line| line.found.caught.as_ref().is_some_and(|(seed, _)| *seed < seeds))
+                .count()
+        };
         let (soon, all) = (within(SOON), within(u64::MAX));
         let percent = 100.0 * soon as f64 / harmful.len().max(1) as f64;
         writeln!(
             f,
-            "{} mutations, {} of them harmless; of the {} harmful ones {soon} were caught by a promise of theirs within {SOON} seeds \
+            "{} mutations, {} of them harmless; of the {} harmful ones {soon} were caught by a \
+             promise of theirs within {SOON} seeds \
              ({percent:.1} %), {all} in all",
             self.lines.len(),
             self.lines.len() - harmful.len(),
@@ -101,7 +111,14 @@ mod tests {
             lines: vec![
                 line("a", false, found(Some(7))),
                 line("b", false, found(Some(3_000))),
-                line("c", false, Found { first: Some((5, vec!["elects".to_owned(), "recovers".to_owned()])), ..found(None) }),
+                line(
+                    "c",
+                    false,
+                    Found {
+                        first: Some((5, vec!["elects".to_owned(), "recovers".to_owned()])),
+                        ..found(None)
+                    },
+                ),
                 line("d", false, Found { hung: true, ..found(None) }),
                 line("e", true, found(None)),
                 line("f", true, found(Some(2))),
@@ -115,7 +132,8 @@ mod tests {
              d: NOT CAUGHT in 3000 seeds: breaks nothing, and does not come to an end\n\
              e: harmless, and nothing is broken in 3000 seeds\n\
              f: NOT HARMLESS: seed 2 breaks fifo\n\
-             6 mutations, 2 of them harmless; of the 4 harmful ones 1 were caught by a promise of theirs within 3000 seeds (25.0 %), 2 in all\n"
+             6 mutations, 2 of them harmless; of the 4 harmful ones 1 were caught by a promise of \
+             theirs within 3000 seeds (25.0 %), 2 in all\n"
         );
     }
 

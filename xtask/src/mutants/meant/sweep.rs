@@ -21,7 +21,11 @@ pub(crate) struct Found {
 impl Found {
     /// The same, with what later seeds have shown.
     pub(crate) fn or(self, later: Self) -> Self {
-        Self { caught: self.caught.or(later.caught), first: self.first.or(later.first), hung: self.hung || later.hung }
+        Self {
+            caught: self.caught.or(later.caught),
+            first: self.first.or(later.first),
+            hung: self.hung || later.hung,
+        }
     }
 }
 
@@ -34,13 +38,20 @@ pub(crate) struct Simulator<'a> {
 }
 
 impl Simulator<'_> {
-    /// Runs these seeds as that mutant until one breaks a promise of `by`; any promise, where it names none.
-    pub(crate) fn sweep(&self, number: usize, (from, seeds): (u64, u64), by: &[String]) -> Result<Found, Failure> {
+    /// Runs these seeds as that mutant until one breaks a promise of `by`; any promise, where it
+    /// names none.
+    pub(crate) fn sweep(
+        &self,
+        number: usize,
+        (from, seeds): (u64, u64),
+        by: &[String],
+    ) -> Result<Found, Failure> {
         let mut command = woven::mutant(self.workshop, number, self.program, seconds(seeds));
         let [from, count, jobs] = [from, seeds, self.jobs.into()].map(|number| number.to_string());
         command.args(["run", "--from", &from, "--seeds", &count, "--jobs", &jobs, "--until"]);
         command.args((!by.is_empty()).then(|| by.join(",")));
-        let (_, lines) = children::lines(&mut command).map_err(Failure::io("cannot run the simulator"))?;
+        let (_, lines) =
+            children::lines(&mut command).map_err(Failure::io("cannot run the simulator"))?;
         if children::interrupted() {
             return Err(Failure::Interrupted);
         }
@@ -50,7 +61,8 @@ impl Simulator<'_> {
 
 /// What the simulator has said.
 fn read(lines: &[String], by: &[String]) -> Found {
-    let mut failures: Vec<(u64, Vec<String>)> = lines.iter().filter_map(|line| failure(line)).collect();
+    let mut failures: Vec<(u64, Vec<String>)> =
+        lines.iter().filter_map(|line| failure(line)).collect();
     failures.sort();
     let is_it = |promise: &String| by.is_empty() || by.contains(promise);
     let caught = failures.iter().find_map(|(seed, broken)| {
@@ -78,8 +90,15 @@ mod tests {
 
     #[test]
     fn the_first_seed_counts_and_others_are_told() {
-        let lines = ["seed 9 breaks fifo gap-free", "seed 4 breaks converges", "seed 5 breaks fifo", "12 seeds run"].map(str::to_owned);
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let lines = [
+            "seed 9 breaks fifo gap-free",
+            "seed 4 breaks converges",
+            "seed 5 breaks fifo",
+            "12 seeds run",
+        ]
+        .map(str::to_owned);
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let found = |caught: Option<(u64, &[&str])>, hung| Found {
             caught: caught.map(|(seed, promises)| (seed, names(promises))),
             first: Some((4, names(&["converges"]))),
