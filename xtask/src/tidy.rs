@@ -56,10 +56,15 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Res
 fn look(file: &Path, text: &str, private: &[String]) -> Vec<String> {
     let mut findings = Vec::new();
     let rust = file.extension().is_some_and(|ending| ending == "rs");
+    let mut in_fence = false;
     for (index, line) in text.lines().enumerate() {
         let mut say = |words: String| findings.push(format!(":{}: {words}", index + 1));
         if line.contains('\t') {
             say("a tab; indent with spaces".to_owned());
+        }
+        in_fence ^= line.trim_start_matches(['/', '!', '#', ' ']).starts_with("```");
+        if line.chars().count() > WIDTH && is_prose(file, line) && !in_fence {
+            say(format!("longer than {WIDTH} columns"));
         }
         if line.ends_with(' ') {
             say("spaces at the end of the line".to_owned());
@@ -78,12 +83,23 @@ fn look(file: &Path, text: &str, private: &[String]) -> Vec<String> {
         let lines = code_lines(text);
         if lines > CODE_LINES_MAX {
             findings.push(format!(
-                ": {lines} lines of code, more than {CODE_LINES_MAX}; which noun \
-                                   in it has no page of its own yet?"
+                ": {lines} lines of code (limit {CODE_LINES_MAX}): split it by concept"
             ));
         }
     }
     findings
+}
+
+/// Comments and paragraphs of Markdown; the formatter looks after code, and nobody can break a row
+/// of a table or an address.
+fn is_prose(file: &Path, line: &str) -> bool {
+    let text = line.trim_start();
+    match file.extension().and_then(|ending| ending.to_str()) {
+        Some("rs") => text.starts_with("//"),
+        Some("toml" | "yml" | "yaml") => text.starts_with('#'),
+        Some("md") => !text.starts_with('|') && !text.contains("](http"),
+        _ => false,
+    }
 }
 
 /// Lines that a reader has to hold in mind: no comments, no blank lines, not the tests at the
@@ -110,11 +126,12 @@ const NOT_OURS: [&str; 4] = ["target", "logs", ".git", "fixtures"];
 /// Each in two halves, so that this page does not find itself.
 const LEFT_OVER: [[&str; 2]; 5] =
     [["todo", "!("], ["unimplemented", "!("], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"]];
+const WIDTH: usize = 100;
 const CODE_LINES_MAX: usize = 600;
 
 #[cfg(test)]
 mod tests {
-    use super::{CODE_LINES_MAX, LEFT_OVER, check, look, private_paths};
+    use super::{CODE_LINES_MAX, LEFT_OVER, WIDTH, check, look, private_paths};
     use std::path::Path;
 
     #[track_caller]
@@ -137,6 +154,10 @@ mod tests {
             "fn f() {}\n",
             &[":1: the module does not open by saying what it is (`//!`)"],
         );
+        let long = "w ".repeat(WIDTH / 2) + "w";
+        check_look("a.md", &long, &[":1: longer than 100 columns"]);
+        check_look("a.toml", &format!("# {long}\na = '{long}'"), &[":1: longer than 100 columns"]);
+        check_look("a.md", &format!("| {long} |\n```\n{long}\n```"), &[]);
         let note = LEFT_OVER[2].concat();
         check_look(
             "a/tests/a.rs",
