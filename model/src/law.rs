@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use protocol::config::Guarantee;
 use protocol::id::{Epoch, Seq};
 use protocol::inspect::identity;
+use protocol::io::{Delivery, Output, Reading};
 use protocol::message::{Entry, Message, Reason};
 use protocol::node::Node;
 use protocol::note::Note;
-use protocol::seam::{Delivery, Output, Reading};
 
 use crate::fact::{Breach, Fact, Mark};
 use crate::peer::{Peer, reading};
@@ -328,11 +328,11 @@ mod tests {
     use crate::peer::Peer;
     use protocol::config::{Config, Guarantee, Knobs};
     use protocol::id::{Epoch, LinkId, Oseq, Seq};
+    use protocol::io::{Delivery, Input, Output, Publication, Run};
     use protocol::log_id::LogId;
     use protocol::message::Message;
     use protocol::note::Note;
     use protocol::readings::Readings;
-    use protocol::seam::{Delivery, Input, Output, Publication, Run};
 
     /// A peer that has founded a group of its own, with a reading in its log.
     fn peer() -> Peer {

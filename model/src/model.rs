@@ -11,16 +11,16 @@ use protocol::config::Config;
 use protocol::config::Mode;
 use protocol::id::LinkId;
 use protocol::inspect::identity;
+use protocol::io::{Down, Input};
 use protocol::message::{Datagram, Message};
 use protocol::note::Note;
-use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
 use crate::bounds::Bounds;
 use crate::fact::{Breach, Fact, Ledger, Mark};
 use crate::group::{Action, End, Group, Item, Line, Spent};
 use crate::memory::{Memory, Trusting};
-use crate::peer::{Effect, Peer, Wish, contact};
+use crate::peer::{Effect, Peer, Request, contact};
 
 /// The group, as something that can be searched.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(crate) enum Stimulus {
 struct Answer {
     /// What it is then; nobody if it has stopped.
     peer: Option<u32>,
-    wishes: Vec<Told>,
+    requests: Vec<Told>,
     facts: Vec<Fact>,
     /// Whether nothing shows of it but that somebody is dialled.
     quiet: bool,
@@ -294,10 +294,10 @@ impl Model {
         let Some(before) = group.peers[usize::from(index)] else { return Ok(None) };
         let Some(answer) = self.answer(before, stimulus)? else { return Ok(None) };
         group.ledger = self.enter(group.ledger, answer)?;
-        let Answer { peer, wishes, quiet, .. } = &self.effects[answer as usize];
+        let Answer { peer, requests, quiet, .. } = &self.effects[answer as usize];
         group.peers[usize::from(index)] = *peer;
-        for wish in wishes {
-            match *wish {
+        for request in requests {
+            match *request {
                 Told::Dial { link, to } => {
                     let own = End { peer: index, link, open: true, inbox: vec![] };
                     let other = End { peer: to, link: NOT_YET, open: true, inbox: vec![] };
@@ -371,7 +371,7 @@ impl Model {
                 let peer = peer.pause(self.long);
                 return Ok(Some(Effect {
                     peer,
-                    wishes: vec![],
+                    requests: vec![],
                     facts: vec![],
                     stopped: false,
                     notes: vec![],
@@ -382,14 +382,14 @@ impl Model {
     }
 
     fn keep(&mut self, before: u32, effect: Effect) -> u32 {
-        let Effect { peer, wishes, facts, stopped, notes } = effect;
+        let Effect { peer, requests, facts, stopped, notes } = effect;
         let role = |peer: &Peer| peer.node.status().role;
         // Beside a link that stands it dials because an answer is overdue: that is a deadline like
         // any other.
         let doubts = notes.iter().any(|note| matches!(note, Note::Unanswered { .. }));
-        let only_dials = wishes.iter().all(|wish| matches!(wish, Wish::Dial { .. }));
+        let only_dials = requests.iter().all(|request| matches!(request, Request::Dial { .. }));
         let quiet = only_dials && !doubts && role(&peer) == role(self.peers.get(before));
-        let wishes = wishes.into_iter().map(|wish| self.by_number(wish)).collect();
+        let requests = requests.into_iter().map(|request| self.by_number(request)).collect();
         let mut kept = Vec::new();
         for fact in facts {
             match fact {
@@ -399,20 +399,20 @@ impl Model {
             }
         }
         let peer = if stopped { None } else { Some(self.remember(peer)) };
-        self.effects.push(Answer { peer, wishes, facts: kept, quiet });
+        self.effects.push(Answer { peer, requests, facts: kept, quiet });
         u32::try_from(self.effects.len() - 1).expect("memory ends long before the numbers do")
     }
 
-    fn by_number(&mut self, wish: Wish) -> Told {
+    fn by_number(&mut self, request: Request) -> Told {
         let index =
             |to: usize| u8::try_from(to).expect("a group that is searched has a handful of peers");
-        match wish {
-            Wish::Dial { link, to } => Told::Dial { link, to: index(to) },
-            Wish::HangUp { link } => Told::HangUp { link },
-            Wish::Send { link, message } => {
+        match request {
+            Request::Dial { link, to } => Told::Dial { link, to: index(to) },
+            Request::HangUp { link } => Told::HangUp { link },
+            Request::Send { link, message } => {
                 Told::Send { link, message: self.messages.number(identity(&*message), || *message) }
             }
-            Wish::Shout { to, datagram } => Told::Shout {
+            Request::Shout { to, datagram } => Told::Shout {
                 to: to.map(index),
                 datagram: self.datagrams.number(identity(&datagram), || *datagram),
             },

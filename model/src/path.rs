@@ -6,7 +6,7 @@ use protocol::note::{Level, Note};
 use crate::fact::Breach;
 use crate::group::{Action, Group, Item};
 use crate::model::{Model, Stimulus};
-use crate::peer::{Effect, Wish, contact};
+use crate::peer::{Effect, Request, contact};
 
 /// Tells what happens when these actions are taken one after the other.
 pub(crate) fn tell(model: &mut Model, root: &Group, actions: &[Action]) -> Vec<String> {
@@ -143,19 +143,19 @@ fn consequences(group: &Group, index: u8, effect: &Effect) -> Vec<String> {
             ));
         }
     }
-    for wish in &effect.wishes {
-        match wish {
-            Wish::Dial { to, .. } => {
+    for request in &effect.requests {
+        match request {
+            Request::Dial { to, .. } => {
                 lines.push(format!("     {me} dials {}", contact(*to).member.id))
             }
-            Wish::HangUp { link } => lines.push(format!(
+            Request::HangUp { link } => lines.push(format!(
                 "     {me} closes its connection to {}",
                 other_end(group, index, *link)
             )),
-            Wish::Send { link, message } => {
+            Request::Send { link, message } => {
                 lines.push(format!("     {me} to {}: {message}", other_end(group, index, *link)))
             }
-            Wish::Shout { to, datagram } => {
+            Request::Shout { to, datagram } => {
                 let to = to
                     .map_or_else(|| "everybody".to_owned(), |to| contact(to).member.id.to_string());
                 lines.push(format!("     {me} to {to}, by datagram: {}", datagram.message));

@@ -13,10 +13,10 @@ use std::time::Duration;
 use protocol::config::Config;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq};
 use protocol::inspect::identity;
+use protocol::io::{Input, Output, Publication};
 use protocol::message::{Datagram, Entry, Message};
 use protocol::node::Node;
 use protocol::note::Note;
-use protocol::seam::{Input, Output, Publication};
 use protocol::time::Time;
 
 use crate::fact::{Breach, Fact, held};
@@ -37,7 +37,7 @@ pub(crate) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
     pub(crate) peer: Peer,
-    pub(crate) wishes: Vec<Wish>,
+    pub(crate) requests: Vec<Request>,
     pub(crate) facts: Vec<Fact>,
     /// Whether it has become nobody: it stopped by itself.
     pub(crate) stopped: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Effect {
 
 /// What a peer asks of the world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Wish {
+pub(crate) enum Request {
     Dial { link: LinkId, to: usize },
     HangUp { link: LinkId },
     Send { link: LinkId, message: Box<Message> },
@@ -124,7 +124,7 @@ impl Peer {
             step.do_what_is_due()?;
             step.refuse_dials(dead)?;
             let shows =
-                !step.effect.wishes.is_empty() || step.effect.peer.node.status().role != role;
+                !step.effect.requests.is_empty() || step.effect.peer.node.status().role != role;
             if shows || step.effect.stopped {
                 return Ok(Some(step.effect));
             }
@@ -142,7 +142,7 @@ impl Step {
     fn of(peer: &Peer) -> Self {
         let effect = Effect {
             peer: peer.clone(),
-            wishes: vec![],
+            requests: vec![],
             facts: vec![],
             stopped: false,
             notes: vec![],
@@ -165,10 +165,11 @@ impl Step {
 
     /// Each dial to a dead peer is refused, and leaves no wish.
     fn refuse_dials(&mut self, dead: u8) -> Result<(), Breach> {
-        let is_vain = |wish: &Wish| matches!(wish, Wish::Dial { to, .. } if dead >> to & 1 == 1);
+        let is_vain =
+            |request: &Request| matches!(request, Request::Dial { to, .. } if dead >> to & 1 == 1);
         for _ in 0..RINGS_MAX {
-            let Some(at) = self.effect.wishes.iter().position(is_vain) else { return Ok(()) };
-            let Wish::Dial { link, .. } = self.effect.wishes.remove(at) else { return Ok(()) };
+            let Some(at) = self.effect.requests.iter().position(is_vain) else { return Ok(()) };
+            let Request::Dial { link, .. } = self.effect.requests.remove(at) else { return Ok(()) };
             self.handle(Input::DialFailed { link, refused: true })?;
             self.do_what_is_due()?;
         }
@@ -176,7 +177,7 @@ impl Step {
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Breach> {
-        let Effect { peer, wishes, facts, stopped, notes } = &mut self.effect;
+        let Effect { peer, requests, facts, stopped, notes } = &mut self.effect;
         let before = law::Before::of(peer);
         let mut out = Vec::new();
         peer.node.handle(peer.now, input, &mut out);
@@ -185,27 +186,29 @@ impl Step {
         let mut bulk = Vec::new();
         for output in out {
             match output {
-                Output::Dial { link, to } => wishes.push(Wish::Dial { link, to: index_of(to) }),
+                Output::Dial { link, to } => {
+                    requests.push(Request::Dial { link, to: index_of(to) })
+                }
                 Output::HangUp { link } => {
-                    wishes.append(&mut bulk);
-                    wishes.push(Wish::HangUp { link });
+                    requests.append(&mut bulk);
+                    requests.push(Request::HangUp { link });
                 }
                 Output::Send { link, message } => {
-                    let queue = if message.is_bulk() { &mut bulk } else { &mut *wishes };
-                    queue.push(Wish::Send { link, message: Box::new(message) });
+                    let queue = if message.is_bulk() { &mut bulk } else { &mut *requests };
+                    queue.push(Request::Send { link, message: Box::new(message) });
                 }
                 Output::Fan { links, message } => {
                     bulk.extend(
                         links
                             .into_iter()
-                            .map(|link| Wish::Send { link, message: Box::new(message.clone()) }),
+                            .map(|link| Request::Send { link, message: Box::new(message.clone()) }),
                     );
                 }
                 Output::Broadcast { datagram } => {
-                    wishes.push(Wish::Shout { to: None, datagram: uncounted(datagram) })
+                    requests.push(Request::Shout { to: None, datagram: uncounted(datagram) })
                 }
                 Output::Whisper { to, datagram } => {
-                    wishes.push(Wish::Shout {
+                    requests.push(Request::Shout {
                         to: Some(index_of(to)),
                         datagram: uncounted(datagram),
                     });
@@ -222,7 +225,7 @@ impl Step {
                 | Output::Persist { .. } => {}
             }
         }
-        wishes.append(&mut bulk);
+        requests.append(&mut bulk);
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::id::{Contact, Incarnation, Oseq, PeerId, Seq};
+use protocol::io::{Delivery, Run, Standing};
 use protocol::note::{Cause, Note};
-use protocol::seam::{Delivery, Run, Standing};
 use protocol::view::View;
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::id::{Incarnation, Oseq, PeerId};
+use protocol::io::{Delivery, Run};
 use protocol::note::{Evidence, Note, Refusal};
-use protocol::seam::{Delivery, Run};
 use protocol::time::Time;
 
 /// The numbers, and what some of them are still waiting for.

@@ -22,8 +22,8 @@ use mio::{Interest, Registry, Token};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
 use protocol::frame::{decode_datagram, encode_datagram};
+use protocol::io::Input;
 use protocol::message::Datagram;
-use protocol::seam::Input;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::doublings::Doublings;

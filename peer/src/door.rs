@@ -17,7 +17,7 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 use protocol::config::{Guarantee, Knobs};
 use protocol::id::PeerId;
-use protocol::seam::Delivery;
+use protocol::io::Delivery;
 use serde::Deserialize;
 
 use self::asks::Asked;

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
-use protocol::seam::Output;
+use protocol::io::Output;
 use protocol::time::Time;
 
 use crate::incarnation::{Memory, Shared};
@@ -108,8 +108,8 @@ mod tests {
     use crate::incarnation::{Memory, Past, Store};
     use mio::{Events, Poll, Token, Waker};
     use protocol::id::Incarnation;
+    use protocol::io::Output;
     use protocol::message::Message;
-    use protocol::seam::Output;
     use protocol::time::Time;
     use std::sync::Arc;
     use std::time::Duration;

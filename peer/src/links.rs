@@ -24,8 +24,8 @@ use nix::errno::Errno;
 use protocol::error::WireError;
 use protocol::frame::{decode, encode_shared};
 use protocol::id::LinkId;
+use protocol::io::{Down, Input};
 use protocol::message::{Message, Reason, Rejected, WIRE_VERSION};
-use protocol::seam::{Down, Input};
 use protocol::time::Time;
 use rustix::buffer::spare_capacity;
 

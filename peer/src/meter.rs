@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::id::{LinkId, Member};
+use protocol::io::Output;
 use protocol::message::{Heartbeat, HeartbeatAck, Message};
-use protocol::seam::Output;
 use protocol::time::Time;
 
 /// What has been measured.

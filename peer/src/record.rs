@@ -13,8 +13,8 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use protocol::id::Member;
+use protocol::io::{Delivery, Reading, Run, Standing};
 use protocol::log_id::full;
-use protocol::seam::{Delivery, Reading, Run, Standing};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -370,10 +370,10 @@ mod tests {
     use super::write;
     use bytes::Bytes;
     use protocol::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::io::{Delivery, Run, Standing};
     use protocol::log_id::LogId;
     use protocol::readings::Readings;
     use protocol::remarks::Remarks;
-    use protocol::seam::{Delivery, Run, Standing};
     use protocol::view::View;
 
     #[track_caller]

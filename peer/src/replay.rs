@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use protocol::config::Config;
+use protocol::io::{Input, Output};
 use protocol::node::Node;
 use protocol::note::Note;
-use protocol::seam::{Input, Output};
 use protocol::time::Time;
 use stdio::Unsaid;
 
@@ -58,7 +58,7 @@ impl Twin {
     pub fn new(life: Box<Life>) -> Result<Self, protocol::error::ConfigError> {
         let node =
             Node::new(life.me.clone(), Config::try_from(life.knobs.clone())?, life.seed, life.now);
-        let node = if life.veteran { node.veteran() } else { node };
+        let node = if life.veteran { node.with_history() } else { node };
         Ok(Self { life, node, outputs: 0, strayed: false })
     }
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 use protocol::config::Guarantee;
 use protocol::id::PeerId;
+use protocol::io::{Delivery, Input, Output, Publication, StopReason};
 use protocol::node::Node;
 use protocol::note::{Level, Note, Refusal};
-use protocol::seam::{Delivery, Input, Output, Publication, StopReason};
 use protocol::time::Time;
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
@@ -456,9 +456,9 @@ impl Shell {
                 self.on_refused(why);
                 self.refused.push((place, why));
             }
-            Output::Persist { incarnation, veteran } => {
+            Output::Persist { incarnation, has_history } => {
                 self.narrator.set_incarnation(incarnation);
-                if veteran {
+                if has_history {
                     self.past = Past::Veteran;
                 }
                 self.store(incarnation);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use protocol::seam::Delivery;
+use protocol::io::Delivery;
 use protocol::time::Time;
 
 pub(crate) use self::hole::Hole;
@@ -251,9 +251,9 @@ mod tests {
     use crate::incarnation::{LOCK, Store};
     use bytes::Bytes;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::io::{Delivery, Run};
     use protocol::log_id::LogId;
     use protocol::readings::Readings;
-    use protocol::seam::{Delivery, Run};
     use std::collections::BTreeSet;
     use std::path::Path;
     use std::time::Duration;

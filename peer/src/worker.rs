@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mio::Waker;
-use protocol::seam::Delivery;
+use protocol::io::Delivery;
 use protocol::time::Time;
 
 use crate::clock::{self, Stamp, utc_micros};

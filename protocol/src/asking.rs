@@ -6,7 +6,7 @@
 //! nobody's way, the next ones are asked, as many as so far. Whoever finds nobody better asks
 //! everybody, and is the only one that has to.
 //!
-//! Nothing rests on the few. Who asks does not claim before it has asked everybody, and everybody
+//! Nothing rests on the first_wave. Who asks does not claim before it has asked everybody, and everybody
 //! is asked after a quarter of `election_timeout` at the latest, which leaves a witness the time
 //! for its verdict. A missed leader that may be alive is asked at once, because it can speak for
 //! itself.
@@ -14,23 +14,23 @@
 use std::cmp::Reverse;
 
 use crate::id::{Contact, Member, PeerId};
+use crate::io::Output;
 use crate::node::Node;
-use crate::role::{Candidate, Phase, Role};
-use crate::seam::Output;
+use crate::role::{Candidate, Role, Stage};
 use crate::time::Time;
 
 impl Node {
     /// Chooses those that the question that begins now is put to first.
-    pub(crate) fn choose_few(&mut self) {
+    pub(crate) fn choose_first_wave(&mut self) {
         // Whoever led tells those who follow it that it does not any more, and who is blocked waits
         // for anybody.
         let asks_everybody = self.blocked.is_some() || self.log.epoch().owner == self.me.member;
         let Role::Candidate(candidate) = &mut self.role else { return };
-        candidate.few = None;
+        candidate.first_wave = None;
         if !asks_everybody {
             // Suspects are waited for by nobody, and whoever of them is alive answers.
-            candidate.few = Some(candidate.suspects.clone());
-            candidate.extend_few(&self.me, FIRST_ASKED);
+            candidate.first_wave = Some(candidate.suspects.clone());
+            candidate.extend_first_wave(&self.me, FIRST_ASKED);
         }
     }
 
@@ -38,21 +38,22 @@ impl Node {
     /// not everybody is asked.
     pub(crate) fn ask_on(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         let Role::Candidate(candidate) = &mut self.role else { return false };
-        let Some(few) = &candidate.few else { return false };
-        if few.iter().all(|id| !candidate.is_awaited(id) || candidate.has_spoken(id)) {
-            let as_many = few.len().max(FIRST_ASKED);
-            let next = candidate.extend_few(&self.me, as_many);
+        let Some(first_wave) = &candidate.first_wave else { return false };
+        if first_wave.iter().all(|id| !candidate.is_awaited(id) || candidate.has_spoken(id)) {
+            let as_many = first_wave.len().max(FIRST_ASKED);
+            let next = candidate.extend_first_wave(&self.me, as_many);
             self.put_question_to(now, next, out);
         }
-        matches!(&self.role, Role::Candidate(candidate) if candidate.few.is_some())
+        matches!(&self.role, Role::Candidate(candidate) if candidate.first_wave.is_some())
     }
 
     /// Nobody better has answered for a while: asks everybody, and gives them the time that is
     /// theirs.
     pub(crate) fn ask_everybody(&mut self, now: Time, out: &mut Vec<Output>) {
-        let theirs = now + (self.config.knobs().election_timeout - self.config.few_timeout());
+        let theirs =
+            now + (self.config.knobs().election_timeout - self.config.first_wave_timeout());
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Phase::Asking { until, .. } = &mut candidate.phase {
+        if let Stage::Asking { until, .. } = &mut candidate.stage {
             *until = (*until).max(theirs);
         }
         let next = candidate.ask_rest();
@@ -70,11 +71,11 @@ impl Node {
 impl Candidate {
     /// Puts the best `count` of those to the few that outrank this peer and are not among them; if
     /// there are none, asks all the rest. Those who are asked by it.
-    fn extend_few(&mut self, me: &Contact, count: usize) -> Vec<Member> {
-        let Some(few) = &self.few else { return Vec::new() };
+    fn extend_first_wave(&mut self, me: &Contact, count: usize) -> Vec<Member> {
+        let Some(first_wave) = &self.first_wave else { return Vec::new() };
         let mut better: Vec<&Contact> = self
             .awaited()
-            .filter(|contact| !few.contains(contact.id()) && contact.outranks(me))
+            .filter(|contact| !first_wave.contains(contact.id()) && contact.outranks(me))
             .collect();
         better.sort_by_cached_key(|contact| Reverse(contact.priority()));
         better.truncate(count);
@@ -83,34 +84,40 @@ impl Candidate {
             return self.ask_rest();
         }
         next.iter().for_each(|member| self.ask_too(&member.id));
-        if self.few.as_ref().is_some_and(|few| self.asked.keys().all(|id| few.contains(id))) {
-            self.few = None;
+        if self
+            .first_wave
+            .as_ref()
+            .is_some_and(|first_wave| self.asked.keys().all(|id| first_wave.contains(id)))
+        {
+            self.first_wave = None;
         }
         next
     }
 
     /// Asks everybody from now on; those who were not asked before.
     fn ask_rest(&mut self) -> Vec<Member> {
-        let few = self.few.take().unwrap_or_default();
+        let first_wave = self.first_wave.take().unwrap_or_default();
         self.asked
             .values()
-            .filter(|contact| !few.contains(contact.id()))
+            .filter(|contact| !first_wave.contains(contact.id()))
             .map(|contact| contact.member.clone())
             .collect()
     }
 
     /// Whoever has its promise may be somebody that it would have asked later.
     pub(crate) fn ask_too(&mut self, id: &PeerId) {
-        if let Some(few) = &mut self.few {
-            few.insert(id.clone());
+        if let Some(first_wave) = &mut self.first_wave {
+            first_wave.insert(id.clone());
         }
     }
 
     /// Those that the open question goes to, and a link is wanted to: neither gone, nor left for
     /// later.
     pub(crate) fn asked_so_far(&self) -> Vec<&Contact> {
-        let asked = match &self.few {
-            Some(few) => few.iter().filter_map(|id| self.asked.get(id)).collect::<Vec<_>>(),
+        let asked = match &self.first_wave {
+            Some(first_wave) => {
+                first_wave.iter().filter_map(|id| self.asked.get(id)).collect::<Vec<_>>()
+            }
             None => self.asked.values().collect(),
         };
         asked.into_iter().filter(|contact| !self.dropped.contains(contact.id())).collect()
@@ -118,7 +125,8 @@ impl Candidate {
 
     /// Whether somebody is among them.
     pub(crate) fn asks(&self, id: &PeerId) -> bool {
-        !self.dropped.contains(id) && self.few.as_ref().is_none_or(|few| few.contains(id))
+        !self.dropped.contains(id)
+            && self.first_wave.as_ref().is_none_or(|first_wave| first_wave.contains(id))
     }
 
     fn is_awaited(&self, id: &PeerId) -> bool {
@@ -138,13 +146,13 @@ const FIRST_ASKED: usize = 3;
 #[cfg(test)]
 mod tests {
     use crate::config::{Config, Knobs};
+    use crate::harness::{epoch_of, nothing, peer};
     use crate::id::{Contact, LinkId};
+    use crate::io::{Input, Output};
     use crate::message::{Entry, Message};
     use crate::node::Node;
     use crate::note::Cause;
-    use crate::puppet::{epoch_of, nothing, peer};
-    use crate::role::{Candidate, Phase, Role};
-    use crate::seam::{Input, Output};
+    use crate::role::{Candidate, Role, Stage};
     use crate::time::Time;
     use crate::view::View;
     use std::collections::BTreeMap;
@@ -294,21 +302,21 @@ mod tests {
             elector.clear(n);
         }
         assert_eq!(elector.asked(), [1], "nobody better is left");
-        assert!(matches!(elector.candidate().phase, Phase::Asking { .. }));
+        assert!(matches!(elector.candidate().stage, Stage::Asking { .. }));
         elector.clear(1);
-        assert!(matches!(elector.candidate().phase, Phase::Syncing(_)), "it has asked everybody");
+        assert!(matches!(elector.candidate().stage, Stage::Syncing(_)), "it has asked everybody");
     }
 
     #[test]
     fn a_few_that_are_all_are_everybody() {
         let mut elector = Elector::new(5);
         elector.misses(Cause::Connection);
-        assert!(elector.candidate().few.is_some());
+        assert!(elector.candidate().first_wave.is_some());
         for n in 1..=4 {
             elector.candidate_mut().asked.remove(peer(n).id());
         }
         elector.node.ask(Time::ZERO, Cause::Again, &mut elector.out);
-        assert_eq!(elector.candidate().few, None);
+        assert_eq!(elector.candidate().first_wave, None);
     }
 
     #[test]

@@ -12,12 +12,12 @@
 use std::collections::BTreeMap;
 
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::io::Output;
 use crate::message::{JoinRequest, LogEnd, Message, Reason, Rejected};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::quorum::{is_quorum, may_go_on, required};
-use crate::role::{Candidate, Joining, Phase, Role};
-use crate::seam::Output;
+use crate::role::{Candidate, Joining, Role, Stage};
 use crate::sequencer::Leader;
 use crate::time::Time;
 use crate::view::{Names, View};
@@ -60,7 +60,7 @@ impl Node {
     /// Mode `primary`: whether this peer holds nothing, and has lost nothing, so that its promise
     /// is worth one all the same.
     pub(crate) fn votes_empty(&self) -> bool {
-        self.config.is_primary() && self.log.is_none() && !self.veteran
+        self.config.is_primary() && self.log.is_none() && !self.has_history
     }
 
     /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
@@ -68,7 +68,7 @@ impl Node {
     /// that it does not, and another claim would only raise the round.
     pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
         let Role::Candidate(candidate) = &self.role else { return None };
-        let in_vain = candidate.vain.as_ref().is_some_and(|(promised, until)| {
+        let in_vain = candidate.failed_claim.as_ref().is_some_and(|(promised, until)| {
             *until > now && candidate.answered.is_subset(promised)
         });
         if let Some(why) = self.blocked.as_ref().filter(|_| in_vain) {
@@ -119,10 +119,10 @@ impl Node {
         if candidate.first_view {
             // Nobody counts on it: whoever leads admits it.
             self.become_joining(now, None, out);
-        } else if candidate.disowned {
+        } else if candidate.not_in_view {
             self.give_way(now, out);
         } else {
-            candidate.phase = Phase::Blocked { until };
+            candidate.stage = Stage::Blocked { until };
         }
         self.tell_blocked(why, out);
     }
@@ -186,11 +186,11 @@ impl Node {
     pub(crate) fn promised_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout() * VAIN_ROUNDS;
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Phase::Syncing(claim) = &candidate.phase {
+        if let Stage::Syncing(claim) = &candidate.stage {
             // Who has answered the question, and not the claim, may not be there any more.
             candidate.answered.retain(|id| claim.answers.contains_key(id));
             // Who only wanted to lead on asks as a candidate first.
-            candidate.vain =
+            candidate.failed_claim =
                 claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
         }
         self.claim_in_vain(now, why, out);
@@ -199,7 +199,7 @@ impl Node {
     /// A standing leader, or a candidate, has not got what it needs.
     pub(crate) fn claim_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Phase::Syncing(claim) = &mut candidate.phase
+        if let Stage::Syncing(claim) = &mut candidate.stage
             && let Some(standing) = claim.standing.take()
         {
             self.tell_stepped_down(now, &standing, why.clone(), out);
@@ -227,13 +227,13 @@ impl Node {
             epoch: leader.epoch.clone(),
             why,
         }));
-        for follower in leader.followers.values() {
+        for progress in leader.progress.values() {
             // Dated by the epoch, like every word of a leader's own.
             let word = Message::Rejected(Rejected {
                 ask: Some(leader.epoch.round),
                 reason: Reason::NotLeader,
             });
-            self.send(now, &follower.contact.member, word, out);
+            self.send(now, &progress.contact.member, word, out);
         }
     }
 
@@ -295,7 +295,7 @@ impl Node {
             >= self.config.knobs().heartbeat_timeout * ADVICE_AFTER;
         let bootstrap = &self.config.knobs().bootstrap;
         let Some(why) =
-            lacks_to_found(joining, bootstrap, &self.me.member.id, self.veteran, advises)
+            lacks_to_found(joining, bootstrap, &self.me.member.id, self.has_history, advises)
         else {
             return true;
         };
@@ -311,7 +311,7 @@ impl Node {
                 joining,
                 &self.config.knobs().bootstrap,
                 &self.me.member.id,
-                self.veteran,
+                self.has_history,
                 false,
             )
             .is_some()
@@ -321,7 +321,7 @@ impl Node {
     /// are missing they are linked, because one may have heard those that another has not.
     pub(crate) fn go_betweens(&self) -> Vec<Contact> {
         let Role::Joining(joining) = &self.role else { return vec![] };
-        if self.blocked.is_none() || !self.config.is_primary() || self.veteran {
+        if self.blocked.is_none() || !self.config.is_primary() || self.has_history {
             return vec![];
         }
         let bootstrap = &self.config.knobs().bootstrap;
@@ -345,7 +345,7 @@ impl Node {
         for to in &linked {
             for from in linked.iter().filter(|from| from.member != to.member) {
                 let Role::Joining(joining) = &self.role else { return };
-                let veteran = joining.veterans.contains(from.id());
+                let has_history = joining.with_history.contains(from.id());
                 let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
                 let (ask, from) = (joining.ask, from.clone());
                 let request = JoinRequest {
@@ -355,7 +355,7 @@ impl Node {
                     contiguous,
                     lineage,
                     leading: None,
-                    veteran,
+                    has_history,
                     recent: 0,
                 };
                 self.send(now, &to.member, Message::NewPeerRequest(request), out);
@@ -368,24 +368,24 @@ impl Node {
         let Some(contact) = self.links.contact(member).cloned() else { return };
         let Role::Joining(joining) = &self.role else { return };
         if self.config.is_primary() && self.config.knobs().bootstrap.contains(&member.id) {
-            let veteran = joining.veterans.contains(&member.id);
-            self.on_fellow_joiner(now, contact, veteran);
+            let has_history = joining.with_history.contains(&member.id);
+            self.on_fellow_joiner(now, contact, has_history);
         }
     }
 
     /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a
     /// view.
     pub(crate) fn remember_view(&mut self, out: &mut Vec<Output>) {
-        if self.config.is_primary() && !self.veteran {
-            self.veteran = true;
-            out.push(Output::Persist { incarnation: self.me.member.inc, veteran: true });
+        if self.config.is_primary() && !self.has_history {
+            self.has_history = true;
+            out.push(Output::Persist { incarnation: self.me.member.inc, has_history: true });
         }
     }
 
     /// Whether this peer stands for a group that has been founded: it founds no other, and helps
     /// nobody to.
     pub(crate) fn founds_nothing(&self) -> bool {
-        self.config.is_primary() && (self.veteran || !self.log.is_none())
+        self.config.is_primary() && (self.has_history || !self.log.is_none())
     }
 }
 
@@ -405,8 +405,8 @@ impl Leader {
     /// Whether a member has completed a round trip lately, and is not about to be removed.
     fn is_answering(&self, member: &Member, now: Time, patience: std::time::Duration) -> bool {
         let failed = self.failed.iter().any(|(contact, _)| contact.member == *member);
-        self.followers.get(&member.id).is_some_and(|follower| {
-            follower.contact.member == *member && follower.lost_at(patience) > now
+        self.progress.get(&member.id).is_some_and(|progress| {
+            progress.contact.member == *member && progress.lost_at(patience) > now
         }) && !failed
     }
 }
@@ -414,7 +414,7 @@ impl Leader {
 impl Candidate {
     /// Whether it waits for somebody to come back.
     pub(crate) fn is_blocked(&self) -> bool {
-        matches!(self.phase, Phase::Blocked { .. })
+        matches!(self.stage, Stage::Blocked { .. })
     }
 }
 
@@ -459,11 +459,11 @@ fn lacks_to_found(
     joining: &Joining,
     bootstrap: &[PeerId],
     me: &PeerId,
-    veteran: bool,
+    has_history: bool,
     advises: bool,
 ) -> Option<String> {
     let advice = if advises { NEW_LOG } else { "" };
-    if veteran {
+    if has_history {
         let heard: Vec<PeerId> = joining.heard.keys().cloned().collect();
         let heard = if heard.is_empty() {
             "nobody".to_owned()
@@ -480,7 +480,7 @@ fn lacks_to_found(
     }
     let others = || bootstrap.iter().filter(|id| *id != me);
     let forgetful: Vec<PeerId> =
-        others().filter(|id| joining.veterans.contains(*id)).cloned().collect();
+        others().filter(|id| joining.with_history.contains(*id)).cloned().collect();
     if !forgetful.is_empty() {
         let names = Names(&forgetful);
         return Some(format!(

@@ -110,8 +110,8 @@ impl fmt::Display for Change {
 #[cfg(test)]
 mod tests {
     use super::Change;
+    use crate::harness::{epoch_of, peer, reborn};
     use crate::id::{Contact, ViewId};
-    use crate::puppet::{epoch_of, peer, reborn};
     use crate::view::View;
 
     fn view(view_id: u64, leader: u16, members: Vec<Contact>) -> View {

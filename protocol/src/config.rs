@@ -178,7 +178,7 @@ impl Config {
 
     /// How long a candidate asks only a few: a quarter of `election_timeout`, so that a witness
     /// that is asked then still has the time for its verdict.
-    pub(crate) fn few_timeout(&self) -> Duration {
+    pub(crate) fn first_wave_timeout(&self) -> Duration {
         self.knobs.election_timeout / 4
     }
 

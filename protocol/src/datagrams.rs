@@ -9,10 +9,10 @@
 use std::net::SocketAddrV4;
 
 use crate::id::{Contact, Member};
+use crate::io::Output;
 use crate::message::{Coordinator, Datagram, JoinRequest, Message, Reason, Rejected};
 use crate::node::Node;
 use crate::role::Role;
-use crate::seam::Output;
 use crate::time::Time;
 
 /// How a word has come.
@@ -85,7 +85,7 @@ impl Node {
         // A link from somebody to a member does not bring it in.
         let is_served = match &self.role {
             Role::Leader(_) | Role::Joining(_) => self.links.is_linked(&from.member),
-            Role::Member(_) => false,
+            Role::Follower(_) => false,
             Role::Candidate(_) => self.blocked.is_none() || self.links.is_linked(&from.member),
         };
         if is_served || !self.is_due(now, source) {
@@ -93,12 +93,12 @@ impl Node {
         }
         match &self.role {
             Role::Leader(_) => {
-                let word = self.own_word(Some(ask), None);
+                let word = self.announcement(Some(ask), None);
                 self.answer_to(now, source, Message::Coordinator(word), out);
             }
-            Role::Member(following) => {
+            Role::Follower(follower) => {
                 // It may be out of the leader's hearing.
-                let leader = following.leader.member.clone();
+                let leader = follower.leader.member.clone();
                 let passed = JoinRequest { from: as_heard(&join.from, source), ..join };
                 self.send(now, &leader, Message::NewPeerRequest(passed), out);
             }
@@ -136,38 +136,38 @@ impl Node {
         word: &Coordinator,
         out: &mut Vec<Output>,
     ) {
-        let own_word = word.leader.member == from.member;
+        let announcement = word.leader.member == from.member;
         let leader = &word.leader.member;
         if *leader == self.me.member
-            || matches!(&self.role, Role::Member(following) if following.leader.member == *leader)
+            || matches!(&self.role, Role::Follower(follower) if follower.leader.member == *leader)
         {
             return;
         }
         self.on_beacon(now, &from.member, word, out);
         let speaks = match &self.role {
             Role::Candidate(_) => self.blocked.is_some(),
-            Role::Joining(_) | Role::Member(_) | Role::Leader(_) => true,
+            Role::Joining(_) | Role::Follower(_) | Role::Leader(_) => true,
         };
         if !speaks || !self.is_due(now, source) {
             return;
         }
         match &self.role {
             Role::Leader(_) => {
-                let own = self.own_word(None, None);
+                let own = self.announcement(None, None);
                 self.answer_to(now, source, Message::Coordinator(own), out);
-                if own_word {
+                if announcement {
                     self.invite(now, word, out);
                 } else {
                     self.invite_through(now, from, out);
                 }
             }
-            Role::Member(following) => {
-                let leader = following.leader.member.clone();
-                let hint = self.leaders_word(None);
+            Role::Follower(follower) => {
+                let leader = follower.leader.member.clone();
+                let hint = self.leader_announcement(None);
                 hint.into_iter()
                     .for_each(|hint| self.answer_to(now, source, Message::Coordinator(hint), out));
                 let about =
-                    if own_word { as_heard(&word.leader, source) } else { word.leader.clone() };
+                    if announcement { as_heard(&word.leader, source) } else { word.leader.clone() };
                 let passed =
                     Coordinator { leader: about, ask: None, names_you: false, ..word.clone() };
                 self.send(now, &leader, Message::Coordinator(passed), out);
@@ -215,7 +215,7 @@ impl Node {
     fn is_due(&mut self, now: Time, source: SocketAddrV4) -> bool {
         let patience = self.patience();
         self.strangers.is_due(now, source, patience)
-            && (!matches!(self.role, Role::Member(_)) || self.is_one_of_few())
+            && (!matches!(self.role, Role::Follower(_)) || self.is_one_of_few())
     }
 
     /// Whether this member of a large group is one of the few that answer a word that all of them
@@ -258,7 +258,7 @@ impl Node {
         if join.leading.is_none() && self.is_follower(from) {
             self.on_join_request(now, Via::Passed, join, out);
         } else if join.leading.is_none() && introduces() {
-            self.on_fellow_joiner(now, join.from, join.veteran);
+            self.on_fellow_joiner(now, join.from, join.has_history);
         } else {
             self.reject(Some(&from.id), "NEW_PEER_REQUEST", "for another peer", out);
         }
@@ -280,10 +280,10 @@ impl Node {
     /// A leader that invites, or seeks somebody whose leader it cannot reach, says so to a member
     /// over a link: it is passed on.
     pub(crate) fn on_invitation(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let Role::Member(following) = &self.role else { return };
-        let leader = following.leader.member.clone();
+        let Role::Follower(follower) = &self.role else { return };
+        let leader = follower.leader.member.clone();
         let is_own = self.log.view().is_some_and(|view| view.names(&word.leader.member));
-        if !word.names_you && !is_own && leader != word.leader.member && self.building.is_none() {
+        if !word.names_you && !is_own && leader != word.leader.member && self.install.is_none() {
             self.send(now, &leader, Message::Coordinator(word.clone()), out);
         }
     }
@@ -314,11 +314,11 @@ const HINTS: u64 = 16;
 #[cfg(test)]
 mod tests {
     use crate::config::{Knobs, Mode};
+    use crate::harness::{Harness, beat, epoch_of, nothing, peer, request};
     use crate::id::{Contact, Incarnation, Member, PeerId};
+    use crate::io::{Input, Output, StopReason};
     use crate::message::{Coordinator, Datagram, Message, Reason, Rejected};
-    use crate::puppet::{Puppet, beat, epoch_of, nothing, peer, wish};
     use crate::role::Role;
-    use crate::seam::{Input, Output, StopReason};
     use std::net::{Ipv4Addr, SocketAddrV4};
     use std::time::Duration;
 
@@ -330,8 +330,8 @@ mod tests {
         Reason::OldIncarnation { known: Incarnation(known) }
     }
 
-    fn stops(puppet: &Puppet) -> Vec<&StopReason> {
-        puppet
+    fn stops(harness: &Harness) -> Vec<&StopReason> {
+        harness
             .out
             .iter()
             .filter_map(
@@ -351,9 +351,9 @@ mod tests {
     }
 
     /// Where it has dialled, and whom it has answered by datagram, since somebody last looked.
-    fn reached(puppet: &mut Puppet) -> (Vec<SocketAddrV4>, Vec<SocketAddrV4>) {
+    fn reached(harness: &mut Harness) -> (Vec<SocketAddrV4>, Vec<SocketAddrV4>) {
         let (mut dialled, mut answered) = (vec![], vec![]);
-        for output in std::mem::take(&mut puppet.out) {
+        for output in std::mem::take(&mut harness.out) {
             match output {
                 Output::Dial { to, .. } => dialled.push(to),
                 Output::Whisper { to, .. } => answered.push(to),
@@ -366,14 +366,14 @@ mod tests {
     #[test]
     fn no_datagram_ends_or_moves_anybody() {
         let puppets = [
-            Puppet::newcomer(Knobs::fast()),
-            Puppet::member(Knobs::fast()),
-            Puppet::leader(Knobs::fast()),
+            Harness::newcomer(Knobs::fast()),
+            Harness::member(Knobs::fast()),
+            Harness::leader(Knobs::fast()),
         ];
-        for mut puppet in puppets {
-            let ask = if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 7 };
-            let before = puppet.node.status();
-            puppet.out.clear();
+        for mut harness in puppets {
+            let ask = if let Role::Joining(joining) = &harness.node.role { joining.ask } else { 7 };
+            let before = harness.node.status();
+            harness.out.clear();
             for from in [peer(3), peer(9)] {
                 for ask in [None, Some(7), Some(ask)] {
                     for reason in [
@@ -383,13 +383,13 @@ mod tests {
                         Reason::NotLeader,
                         Reason::Busy,
                     ] {
-                        puppet.hear(&from, no(ask, reason));
+                        harness.hear(&from, no(ask, reason));
                     }
-                    puppet.hear(&from, no(ask, Reason::DuplicateId { holder: peer(9).address }));
+                    harness.hear(&from, no(ask, Reason::DuplicateId { holder: peer(9).address }));
                 }
             }
-            let after = puppet.node.status();
-            assert!(stops(&puppet).is_empty(), "{:?}", puppet.out);
+            let after = harness.node.status();
+            assert!(stops(&harness).is_empty(), "{:?}", harness.out);
             assert_eq!(
                 (before.role, before.incarnation, before.view_id),
                 (after.role, after.incarnation, after.view_id)
@@ -399,9 +399,9 @@ mod tests {
 
     #[test]
     fn a_joining_peer_takes_a_later_incarnation_within_a_bound() {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
-        let ask = |puppet: &Puppet| {
-            if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 }
+        let mut harness = Harness::newcomer(Knobs::fast());
+        let ask = |harness: &Harness| {
+            if let Role::Joining(joining) = &harness.node.role { joining.ask } else { 0 }
         };
         let top = Incarnation(1).reach().0;
         for (known, inc) in [
@@ -413,9 +413,9 @@ mod tests {
             (top, top + 1),
             (top + 2, top + 1),
         ] {
-            let ask = ask(&puppet);
-            puppet.hear(&peer(9), no(Some(ask), later(known)));
-            assert_eq!(puppet.node.me.member.inc, Incarnation(inc), "after {known}");
+            let ask = ask(&harness);
+            harness.hear(&peer(9), no(Some(ask), later(known)));
+            assert_eq!(harness.node.me.member.inc, Incarnation(inc), "after {known}");
         }
     }
 
@@ -426,90 +426,94 @@ mod tests {
                 if let Message::ViewSyncRequest { ask } = message { Some(ask) } else { None }
             })
         };
-        let mut puppet = Puppet::member(Knobs::fast());
-        puppet.greet(&peer(9), nothing());
-        puppet.out.clear();
-        puppet.say(&peer(9), no(None, later(2)));
-        assert_eq!(question(puppet.told(&peer(9))), None, "a stranger is not even asked");
-        puppet.say(&peer(3), no(None, later(1 << 50)));
-        assert_eq!(question(puppet.told(&peer(3))), None, "no possible number");
-        puppet.say(&peer(3), no(Some(7), later(2)));
-        let ask = question(puppet.told(&peer(3))).expect("it asks once more");
-        puppet.say(&peer(3), no(Some(7), later(2)));
-        puppet.say(&peer(9), no(Some(ask), later(2)));
-        assert!(stops(&puppet).is_empty());
-        puppet.say(&peer(3), no(Some(ask), later(2)));
-        assert_eq!(stops(&puppet), [&StopReason::OldIncarnation { known: Incarnation(2) }]);
+        let mut harness = Harness::member(Knobs::fast());
+        harness.greet(&peer(9), nothing());
+        harness.out.clear();
+        harness.say(&peer(9), no(None, later(2)));
+        assert_eq!(question(harness.told(&peer(9))), None, "a stranger is not even asked");
+        harness.say(&peer(3), no(None, later(1 << 50)));
+        assert_eq!(question(harness.told(&peer(3))), None, "no possible number");
+        harness.say(&peer(3), no(Some(7), later(2)));
+        let ask = question(harness.told(&peer(3))).expect("it asks once more");
+        harness.say(&peer(3), no(Some(7), later(2)));
+        harness.say(&peer(9), no(Some(ask), later(2)));
+        assert!(stops(&harness).is_empty());
+        harness.say(&peer(3), no(Some(ask), later(2)));
+        assert_eq!(stops(&harness), [&StopReason::OldIncarnation { known: Incarnation(2) }]);
     }
 
     #[test]
     fn a_name_that_is_taken_has_to_be_said_twice_over_a_link() {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
-        let ask = |puppet: &Puppet| {
-            if let Role::Joining(joining) = &puppet.node.role { joining.ask } else { 0 }
+        let mut harness = Harness::newcomer(Knobs::fast());
+        let ask = |harness: &Harness| {
+            if let Role::Joining(joining) = &harness.node.role { joining.ask } else { 0 }
         };
         let taken = |ask| no(Some(ask), Reason::DuplicateId { holder: peer(4).address });
-        puppet.hear(&peer(9), taken(ask(&puppet)));
-        assert_eq!(reached(&mut puppet).0, [peer(9).address], "who says so is asked");
-        puppet.greet(&peer(9), nothing());
-        puppet.say(&peer(9), taken(ask(&puppet)));
+        harness.hear(&peer(9), taken(ask(&harness)));
+        assert_eq!(reached(&mut harness).0, [peer(9).address], "who says so is asked");
+        harness.greet(&peer(9), nothing());
+        harness.say(&peer(9), taken(ask(&harness)));
         assert_eq!(
-            stops(&puppet),
+            stops(&harness),
             [&StopReason::DuplicateId { holder: peer(4).address, own: peer(1).address }]
         );
     }
 
     #[test]
     fn the_leader_that_it_asks_ends_it_by_its_name_only_when_its_own_group_has_disowned_it() {
-        for (disowned, leads, ends) in
+        for (not_in_view, leads, ends) in
             [(false, true, false), (true, false, false), (true, true, true)]
         {
-            let mut puppet = Puppet::member(Knobs::fast());
-            puppet.greet(&peer(9), nothing());
-            if disowned {
-                puppet.node.give_way(puppet.now, &mut puppet.out);
+            let mut harness = Harness::member(Knobs::fast());
+            harness.greet(&peer(9), nothing());
+            if not_in_view {
+                harness.node.give_way(harness.now, &mut harness.out);
             } else {
-                puppet.node.become_joining(puppet.now, None, &mut puppet.out);
+                harness.node.become_joining(harness.now, None, &mut harness.out);
             }
             if leads {
-                puppet.hear(&peer(9), beacon(9, 2));
+                harness.hear(&peer(9), beacon(9, 2));
             }
             for word in 1..=2 {
-                assert!(stops(&puppet).is_empty(), "after {} words", word - 1);
-                let Role::Joining(joining) = &puppet.node.role else {
-                    panic!("it asks {:?}", puppet.node.phase())
+                assert!(stops(&harness).is_empty(), "after {} words", word - 1);
+                let Role::Joining(joining) = &harness.node.role else {
+                    panic!("it asks {:?}", harness.node.activity())
                 };
                 let ask = joining.ask;
-                puppet
+                harness
                     .say(&peer(9), no(Some(ask), Reason::DuplicateId { holder: peer(4).address }));
             }
-            assert_eq!(!stops(&puppet).is_empty(), ends, "disowned: {disowned}, asks it: {leads}");
+            assert_eq!(
+                !stops(&harness).is_empty(),
+                ends,
+                "disowned: {not_in_view}, asks it: {leads}"
+            );
         }
     }
 
     #[test]
     fn who_is_known_by_datagram_alone_is_dialled_where_that_came_from() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.out.clear();
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.out.clear();
         let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 40_000);
         let datagram = Datagram {
-            cluster: puppet.node.config.cluster(),
+            cluster: harness.node.config.cluster(),
             from: peer(9),
             count: 1,
-            message: wish(&peer(9)),
+            message: request(&peer(9)),
         };
         let at_source = SocketAddrV4::new(*source.ip(), peer(9).address.port());
         let mut dialled = vec![];
         for _ in 0..50 {
-            puppet.give(Input::Heard { from: source, datagram: Box::new(datagram.clone()) });
-            dialled.extend(reached(&mut puppet).0);
-            puppet.out.clear();
-            puppet.rest(Duration::from_millis(10));
-            let out = std::mem::take(&mut puppet.out);
+            harness.give(Input::Heard { from: source, datagram: Box::new(datagram.clone()) });
+            dialled.extend(reached(&mut harness).0);
+            harness.out.clear();
+            harness.rest(Duration::from_millis(10));
+            let out = std::mem::take(&mut harness.out);
             for output in out {
                 if let Output::Dial { link, to } = output {
                     dialled.push(to);
-                    puppet.give(Input::DialFailed { link, refused: false });
+                    harness.give(Input::DialFailed { link, refused: false });
                 }
             }
         }
@@ -525,44 +529,45 @@ mod tests {
     fn who_is_blocked_dials_another_that_asks_and_answers_it_after_a_while() {
         let bootstrap =
             ["p1", "p2", "p3"].map(|id| PeerId::new(id).expect("a valid name")).to_vec();
-        let mut puppet = Puppet::member(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
-        puppet.fail(&peer(3));
-        while puppet.node.blocked.is_none() {
-            puppet.refuse_dials(true);
-            puppet.rest(Duration::from_millis(10));
+        let mut harness =
+            Harness::member(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
+        harness.fail(&peer(3));
+        while harness.node.blocked.is_none() {
+            harness.refuse_dials(true);
+            harness.rest(Duration::from_millis(10));
         }
         let (mut dialled, mut answers) = (false, 0);
         for n in 1..=20 {
-            puppet.out.clear();
-            puppet.hear(&peer(9), wish(&peer(9)));
-            let (dials, whispers) = reached(&mut puppet);
+            harness.out.clear();
+            harness.hear(&peer(9), request(&peer(9)));
+            let (dials, whispers) = reached(&mut harness);
             dialled |= dials.contains(&peer(9).address);
             answers += whispers.iter().filter(|to| **to == peer(9).address).count();
             assert!(n > 6 || answers == 0, "they may find each other by themselves");
-            puppet.now += Duration::from_millis(100);
+            harness.now += Duration::from_millis(100);
         }
         assert!(dialled && (1..=2).contains(&answers), "{dialled} {answers}");
     }
 
     #[test]
     fn a_member_answers_another_leader_after_a_while_and_passes_its_word_on() {
-        let mut puppet = Puppet::member(Knobs::fast());
+        let mut harness = Harness::member(Knobs::fast());
         let passed = |told: Vec<Message>| {
             told.into_iter().filter(|message| matches!(message, Message::Coordinator(_))).count()
         };
         let (mut answers, mut passes) = (0, 0);
         for n in 1..=20 {
-            puppet.say(&peer(3), beat(n, 0));
-            puppet.out.clear();
-            puppet.hear(&peer(9), beacon(9, 1));
-            let out = puppet.out.clone();
-            answers += reached(&mut puppet).1.iter().filter(|to| **to == peer(9).address).count();
-            puppet.out = out;
-            passes += passed(puppet.told(&peer(3)));
+            harness.say(&peer(3), beat(n, 0));
+            harness.out.clear();
+            harness.hear(&peer(9), beacon(9, 1));
+            let out = harness.out.clone();
+            answers += reached(&mut harness).1.iter().filter(|to| **to == peer(9).address).count();
+            harness.out = out;
+            passes += passed(harness.told(&peer(3)));
             if n <= 6 {
                 assert_eq!((answers, passes), (0, 0), "they may find each other by themselves");
             }
-            puppet.now += Duration::from_millis(100);
+            harness.now += Duration::from_millis(100);
         }
         assert!((1..=2).contains(&answers) && answers == passes, "{answers} {passes}");
     }
@@ -580,21 +585,21 @@ mod tests {
                 names_you: false,
             })
         };
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.out.clear();
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.out.clear();
         for _ in 0..7 {
-            puppet.hear(&lesser, word(&lesser, 1));
-            puppet.now += Duration::from_millis(100);
-            puppet.give(Input::Wake);
+            harness.hear(&lesser, word(&lesser, 1));
+            harness.now += Duration::from_millis(100);
+            harness.give(Input::Wake);
         }
-        let (dialled, answered) = reached(&mut puppet);
+        let (dialled, answered) = reached(&mut harness);
         assert_eq!(
             (dialled.first(), &answered[..]),
             (Some(&lesser.address), &[lesser.address][..])
         );
-        puppet.greet(&lesser, nothing());
+        harness.greet(&lesser, nothing());
         assert!(
-            puppet.told(&lesser).iter().any(|message| matches!(message, Message::Coordinator(_))),
+            harness.told(&lesser).iter().any(|message| matches!(message, Message::Coordinator(_))),
             "it is invited"
         );
     }

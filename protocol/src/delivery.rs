@@ -7,11 +7,11 @@
 
 use crate::handed::{Handed, Standing};
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use crate::io::{self, Delivery, Output, Run};
 use crate::log::Log;
 use crate::log_id::LogId;
 use crate::message::Entry;
 use crate::note::Note;
-use crate::seam::{self, Delivery, Output, Run};
 use crate::view::View;
 
 /// How far this peer's sinks are.
@@ -307,7 +307,7 @@ fn repeat(
 }
 
 /// A view at its place, beside the one before it in the log.
-fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> seam::Standing {
+fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> io::Standing {
     let before = log.view_in_force(seq.previous());
     let has = |view: Option<&View>, member: &Member| view.is_some_and(|view| view.names(member));
     let members = |view: Option<&View>| -> Vec<Member> {
@@ -319,7 +319,7 @@ fn standing(log: &Log, name: &LogId, seq: Seq, view: &View) -> seam::Standing {
     let (mut joined, mut left) = (members(Some(view)), members(before));
     joined.retain(|member| !has(before, member));
     left.retain(|member| !has(Some(view), member));
-    seam::Standing { log: name.clone(), seq, view: view.clone(), joined, left }
+    io::Standing { log: name.clone(), seq, view: view.clone(), joined, left }
 }
 
 /// Tells that what stands there will not be handed over, together with what stands before it where
@@ -351,10 +351,10 @@ mod tests {
     use super::{HANDED_MOST, Sinks};
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use crate::io::{Delivery, Output};
     use crate::log::Log;
     use crate::message::Entry;
     use crate::note::Note;
-    use crate::seam::{Delivery, Output};
     use crate::view::View;
     use bytes::Bytes;
 

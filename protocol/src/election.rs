@@ -9,13 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::follower::millis;
 use crate::id::{Contact, Epoch, Member, PeerId};
-use crate::member::millis;
+use crate::io::Output;
 use crate::message::{Coordinator, Election, LogEnd, Message, Reason, SyncRequest};
 use crate::node::Node;
 use crate::note::{Cause, Evidence, Note};
-use crate::role::{Candidate, Phase, Role, Witness};
-use crate::seam::Output;
+use crate::role::{Candidate, Role, Stage, Witness};
 use crate::time::Time;
 
 impl Node {
@@ -35,7 +35,7 @@ impl Node {
         }
         candidate.only_silent = matches!(cause, Cause::Silence | Cause::Witnessed);
         self.role = Role::Candidate(candidate);
-        self.building = None;
+        self.install = None;
         self.wants_changed = true;
         if cause == Cause::Handover {
             self.tell_election(cause, out);
@@ -49,22 +49,22 @@ impl Node {
     /// Waits for somebody else to lead.
     pub(crate) fn become_waiting(&mut self, now: Time, on: &PeerId, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout();
-        let phase = Phase::Waiting { on: on.clone(), until };
+        let stage = Stage::Waiting { on: on.clone(), until };
         match &mut self.role {
             Role::Candidate(candidate) => {
-                candidate.phase = phase;
+                candidate.stage = stage;
                 candidate.ask_too(on);
                 candidate.handed_over = false;
             }
-            Role::Member(_) | Role::Joining(_) | Role::Leader(_) => {
+            Role::Follower(_) | Role::Joining(_) | Role::Leader(_) => {
                 // A member promises to nobody but the leader that it follows, so nobody is missed
                 // here.
                 let mut candidate = self.candidate(now, None);
-                candidate.phase = phase;
+                candidate.stage = stage;
                 if !matches!(self.role, Role::Leader(_)) {
                     // It has asked nobody, and needs a link to nobody else. Who led hands over to
                     // everybody.
-                    candidate.few = Some(BTreeSet::from([on.clone()]));
+                    candidate.first_wave = Some(BTreeSet::from([on.clone()]));
                 }
                 self.role = Role::Candidate(candidate);
             }
@@ -87,7 +87,7 @@ impl Node {
                 (true, heard.chain(own).collect())
             }
             Role::Candidate(before) => (before.first_view, before.asked.clone()),
-            Role::Member(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
+            Role::Follower(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
         };
         let seen = self.deliverable();
         let ask = self.fresh_ask();
@@ -97,7 +97,7 @@ impl Node {
             ask,
             asked_at: now,
             asked,
-            few: None,
+            first_wave: None,
             answered: BTreeSet::new(),
             suspects: missed.iter().cloned().collect(),
             missed,
@@ -108,20 +108,20 @@ impl Node {
             callers: BTreeMap::new(),
             only_silent: false,
             asks_again: false,
-            disowned: false,
-            named: None,
+            not_in_view: false,
+            vetoed_by: None,
             floor: Epoch::none(),
-            vain: None,
+            failed_claim: None,
             seen,
             handed_over: false,
-            phase: self.asking(now),
+            stage: self.asking(now),
         })
     }
 
-    fn asking(&self, now: Time) -> Phase {
-        Phase::Asking {
+    fn asking(&self, now: Time) -> Stage {
+        Stage::Asking {
             until: now + self.config.knobs().election_timeout,
-            few_until: now + self.config.few_timeout(),
+            first_wave_until: now + self.config.first_wave_timeout(),
         }
     }
 
@@ -142,12 +142,12 @@ impl Node {
         } else {
             candidate.dropped.retain(|id| !arriving.contains(id));
         }
-        candidate.disowned = false;
-        candidate.named = None;
+        candidate.not_in_view = false;
+        candidate.vetoed_by = None;
         candidate.asks_again = cause == Cause::Again;
-        candidate.phase = asking;
-        self.choose_few();
-        self.building = None;
+        candidate.stage = asking;
+        self.choose_first_wave();
+        self.install = None;
         self.wants_changed = true;
         // Who is blocked asks for as long as it takes, and says so once.
         if cause != Cause::Again || self.blocked.is_none() {
@@ -188,8 +188,8 @@ impl Node {
             candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
                 && candidate.asks(&member.id);
         let (ask, first_view) = (candidate.ask, candidate.first_view);
-        match &candidate.phase {
-            Phase::Asking { .. } | Phase::Blocked { .. } if asked => {
+        match &candidate.stage {
+            Stage::Asking { .. } | Stage::Blocked { .. } if asked => {
                 // In a claim on a first view the log does not matter, and saying none says that it
                 // is one.
                 let none = LogEnd {
@@ -201,12 +201,12 @@ impl Node {
                 let election = Election { ask, candidate: self.me.clone(), end };
                 self.send(now, member, Message::Election(election), out);
             }
-            Phase::Vetoed { .. }
-                if candidate.named.as_ref().is_some_and(|named| named.member == *member) =>
+            Stage::Vetoed { .. }
+                if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *member) =>
             {
                 self.send(now, member, Message::ViewSyncRequest { ask }, out);
             }
-            Phase::Syncing(claim) if asked => {
+            Stage::Syncing(claim) if asked => {
                 // An answer may have shown a newer view: whoever only that one names knows by it
                 // that it is asked rightly.
                 let newest = self.adopted_views().0.into_iter().next().map(|(_, view)| view);
@@ -215,7 +215,7 @@ impl Node {
                     SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
                 self.send(now, member, Message::SeqSyncRequest(request), out);
             }
-            Phase::Waiting { on, .. } if asked => {
+            Stage::Waiting { on, .. } if asked => {
                 if candidate.handed_over {
                     let (successor, epoch) = (on.clone(), self.log.epoch());
                     self.send(now, member, Message::Handover { successor, epoch }, out);
@@ -225,12 +225,12 @@ impl Node {
                     self.answer_sync(now, member, epoch, out);
                 }
             }
-            Phase::Adopting { .. } => self.ask_missing(now, out),
-            Phase::Asking { .. }
-            | Phase::Blocked { .. }
-            | Phase::Vetoed { .. }
-            | Phase::Waiting { .. }
-            | Phase::Syncing(_) => {}
+            Stage::Adopting { .. } => self.ask_missing(now, out),
+            Stage::Asking { .. }
+            | Stage::Blocked { .. }
+            | Stage::Vetoed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Syncing(_) => {}
         }
     }
 
@@ -244,7 +244,7 @@ impl Node {
             }
             return;
         }
-        if !matches!(candidate.phase, Phase::Asking { .. }) || self.ask_on(now, out) {
+        if !matches!(candidate.stage, Stage::Asking { .. }) || self.ask_on(now, out) {
             return;
         }
         let Role::Candidate(candidate) = &mut self.role else { return };
@@ -263,7 +263,7 @@ impl Node {
             // Nobody else can say whether they live, or what is said is of before. They have been
             // asked, and whoever works answers at once, or when it has asked the leader itself.
             let soon = candidate.asked_at + witness_timeout + round;
-            if let Phase::Asking { until, .. } = &mut candidate.phase {
+            if let Stage::Asking { until, .. } = &mut candidate.stage {
                 *until = (*until).min(soon);
             }
         } else if clear {
@@ -290,14 +290,14 @@ impl Node {
             Role::Leader(_) => {
                 // A working leader is its own veto. It says whether its view names the asker, which
                 // may have to rejoin.
-                let word = self.own_word(Some(ask), Some(from));
+                let word = self.announcement(Some(ask), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
                 // A candidate lets a heartbeat go unanswered; the next one may come only when its
                 // silence is too long.
                 self.greet(now, from, out);
             }
             Role::Candidate(candidate) if candidate.is_standing() => {
-                let word = self.own_word(Some(ask), Some(from));
+                let word = self.announcement(Some(ask), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
             }
             Role::Joining(_) if first_view && self.founds_nothing() => {
@@ -353,13 +353,13 @@ impl Node {
             Role::Candidate(candidate) if candidate.first_view => {
                 self.answer(now, from, &election.candidate, ask, out)
             }
-            Role::Member(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
+            Role::Follower(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
                 self.refuse(now, from, Some(ask), Reason::NotMember, out);
             }
             Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
-            Role::Member(following) => {
-                if following.leader.member == *from {
-                    if election.end.epoch < following.epoch {
+            Role::Follower(follower) => {
+                if follower.leader.member == *from {
+                    if election.end.epoch < follower.epoch {
                         // Said before it led, and overtaken on another link.
                         return;
                     }
@@ -416,7 +416,7 @@ impl Node {
         candidate.revive(&from.id);
         if candidate.ask != ask
             || !candidate.has_asked(from)
-            || !matches!(candidate.phase, Phase::Asking { .. } | Phase::Blocked { .. })
+            || !matches!(candidate.stage, Stage::Asking { .. } | Stage::Blocked { .. })
         {
             return;
         }
@@ -429,7 +429,7 @@ impl Node {
             }
             return;
         }
-        candidate.phase = Phase::Waiting { on: from.id.clone(), until };
+        candidate.stage = Stage::Waiting { on: from.id.clone(), until };
         out.push(Output::Note(Note::ElectionOk { from: from.id.clone() }));
     }
 
@@ -450,9 +450,9 @@ impl Node {
         word: Coordinator,
         out: &mut Vec<Output>,
     ) {
-        let own_word = word.leader.member == *from;
+        let announcement = word.leader.member == *from;
         if word.ask.is_none() {
-            if own_word {
+            if announcement {
                 // What a stranger announces changes nothing, and is nothing to tell.
                 if word.epoch >= self.promised
                     && (self.promised.owner == *from || self.counts(from))
@@ -460,7 +460,7 @@ impl Node {
                     let (log, epoch) = (self.log.name(), word.epoch.clone());
                     out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
                 }
-                self.courtship.on_invitation(&from.id);
+                self.merge_backoffs.on_invitation(&from.id);
                 self.on_beacon(now, from, &word, out);
                 self.on_invitation(now, &word, out);
                 // Over a link, and in that order: whoever is not in the list is told so instead of
@@ -470,8 +470,8 @@ impl Node {
                     Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
                     // It was building its log when its leader asked, and has arrived in an epoch
                     // that is over.
-                    Role::Member(following) => {
-                        following.leader.member == *from && following.epoch < word.epoch
+                    Role::Follower(follower) => {
+                        follower.leader.member == *from && follower.epoch < word.epoch
                     }
                     Role::Joining(_) | Role::Leader(_) => false,
                 };
@@ -483,16 +483,17 @@ impl Node {
             }
             return;
         }
-        if own_word && self.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask)) {
+        if announcement
+            && self.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask))
+        {
             self.veto_witnessed(now, &word, out);
             return;
         }
         match &mut self.role {
             Role::Leader(leader) => {
-                let yes = leader
-                    .courting
-                    .as_ref()
-                    .is_some_and(|courting| own_word && word.ask == Some(courting.ask));
+                let yes = leader.merge_request.as_ref().is_some_and(|merge_request| {
+                    announcement && word.ask == Some(merge_request.ask)
+                });
                 if yes {
                     self.dissolve(now, out);
                 }
@@ -505,13 +506,13 @@ impl Node {
                     && candidate.has_asked(from)
                     && !candidate.is_standing() =>
             {
-                if own_word {
+                if announcement {
                     self.end_candidacy(now, word, out);
                 } else {
                     self.on_veto(now, from, word.leader, out);
                 }
             }
-            Role::Joining(_) | Role::Candidate(_) | Role::Member(_) => {}
+            Role::Joining(_) | Role::Candidate(_) | Role::Follower(_) => {}
         }
     }
 
@@ -528,14 +529,14 @@ impl Node {
         let me = self.me.member.clone();
         let Role::Candidate(candidate) = &mut self.role else { return };
         if leader.member == me
-            || matches!(candidate.phase, Phase::Waiting { .. } | Phase::Adopting { .. })
+            || matches!(candidate.stage, Stage::Waiting { .. } | Stage::Adopting { .. })
         {
             return;
         }
         out.push(Output::Note(Note::Vetoed { by: by.id.clone(), leader: leader.id().clone() }));
         let member = leader.member.clone();
-        candidate.phase = Phase::Vetoed { until };
-        candidate.named = Some(leader);
+        candidate.stage = Stage::Vetoed { until };
+        candidate.vetoed_by = Some(leader);
         self.wants_changed = true;
         self.put_question(now, &member, out);
     }
@@ -557,10 +558,10 @@ impl Node {
         let leads = match &self.role {
             Role::Leader(leader) => !leader.is_retiring(),
             Role::Candidate(candidate) => candidate.is_standing(),
-            Role::Joining(_) | Role::Member(_) => false,
+            Role::Joining(_) | Role::Follower(_) => false,
         };
         if leads {
-            let word = self.own_word(Some(ask), Some(from));
+            let word = self.announcement(Some(ask), Some(from));
             self.send(now, from, Message::Coordinator(word), out);
         } else {
             self.refuse(now, from, Some(ask), Reason::NotLeader, out);
@@ -588,8 +589,8 @@ impl Node {
 
     /// Asks the leader, unless the question is on its way; a new link asks again.
     pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Member(following) = &self.role else { return };
-        let leader = following.leader.member.clone();
+        let Role::Follower(follower) = &self.role else { return };
+        let leader = follower.leader.member.clone();
         let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked))
         else {
             return;
@@ -620,7 +621,7 @@ impl Node {
             return;
         };
         let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
-        if matches!(self.role, Role::Member(_)) {
+        if matches!(self.role, Role::Follower(_)) {
             self.miss(now, Cause::Witnessed, &evidence, out);
         } else {
             self.witness = None;
@@ -646,35 +647,35 @@ impl Node {
         if candidate.deadline() > now {
             return;
         }
-        match &candidate.phase {
-            Phase::Asking { .. } if candidate.few.is_some() => self.ask_everybody(now, out),
-            Phase::Asking { .. } => self.claim(now, out),
-            Phase::Vetoed { .. } | Phase::Blocked { .. } => {
+        match &candidate.stage {
+            Stage::Asking { .. } if candidate.first_wave.is_some() => self.ask_everybody(now, out),
+            Stage::Asking { .. } => self.claim(now, out),
+            Stage::Vetoed { .. } | Stage::Blocked { .. } => {
                 self.ask(now, Cause::Again, out);
                 self.call_blocked(now, out);
             }
-            Phase::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
-            Phase::Waiting { on, .. } => {
+            Stage::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
+            Stage::Waiting { on, .. } => {
                 // This one deadline cures an OK without a COORDINATOR, and every cascade of deaths.
                 let on = on.clone();
                 candidate.suspects.insert(on);
                 self.ask(now, Cause::Again, out);
             }
-            Phase::Syncing(_) => self.close_claim(now, out),
-            Phase::Adopting { .. } => self.adoption_failed(now, out),
+            Stage::Syncing(_) => self.close_claim(now, out),
+            Stage::Adopting { .. } => self.adoption_failed(now, out),
         }
     }
 
     /// A peer is proven gone: nobody waits for it any longer.
     pub(crate) fn on_asked_gone(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if candidate.named.as_ref().is_some_and(|named| named.member == *member) {
-            candidate.named = None;
+        if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *member) {
+            candidate.vetoed_by = None;
             self.wants_changed = true;
             self.ask_again_soon(now);
         }
         let source_gone =
-            self.building.as_ref().is_some_and(|building| building.source.member == *member);
+            self.install.as_ref().is_some_and(|install| install.source.member == *member);
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.asked.get(&member.id).is_none_or(|contact| contact.member != *member)
             || !candidate.dropped.insert(member.id.clone())
@@ -682,15 +683,15 @@ impl Node {
             return;
         }
         self.wants_changed = true;
-        match &candidate.phase {
-            Phase::Asking { .. } => self.claim_if_clear(now, out),
-            Phase::Syncing(_) => self.close_if_complete(now, out),
-            Phase::Waiting { on, .. } if *on == member.id => self.ask(now, Cause::Again, out),
-            Phase::Adopting { .. } if source_gone => self.adoption_failed(now, out),
-            Phase::Waiting { .. }
-            | Phase::Vetoed { .. }
-            | Phase::Blocked { .. }
-            | Phase::Adopting { .. } => {}
+        match &candidate.stage {
+            Stage::Asking { .. } => self.claim_if_clear(now, out),
+            Stage::Syncing(_) => self.close_if_complete(now, out),
+            Stage::Waiting { on, .. } if *on == member.id => self.ask(now, Cause::Again, out),
+            Stage::Adopting { .. } if source_gone => self.adoption_failed(now, out),
+            Stage::Waiting { .. }
+            | Stage::Vetoed { .. }
+            | Stage::Blocked { .. }
+            | Stage::Adopting { .. } => {}
         }
     }
 
@@ -699,7 +700,7 @@ impl Node {
     pub(crate) fn ask_again_soon(&mut self, now: Time) {
         let soon = now + self.config.witness_timeout() / 4;
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if let Phase::Vetoed { until } = &mut candidate.phase {
+        if let Stage::Vetoed { until } = &mut candidate.stage {
             *until = (*until).min(soon);
         }
     }
@@ -707,15 +708,15 @@ impl Node {
     /// Leads no longer, because a later epoch has been met; says so, and asks around.
     pub(crate) fn step_down(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
-        let followers: Vec<Member> =
-            leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        let progress: Vec<Member> =
+            leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
         out.push(Output::Note(Note::StepDown {
             log: self.log.name(),
             epoch: leader.epoch.clone(),
             why,
         }));
         let promised = self.promised.clone();
-        for member in followers {
+        for member in progress {
             self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);
         }
         self.become_candidate(now, Cause::SteppedDown, None, out);

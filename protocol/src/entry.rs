@@ -22,20 +22,20 @@ pub struct Requests {
     /// The number of the first.
     pub first: Oseq,
     /// What it asks for, with consecutive numbers.
-    pub run: Vec<Wish>,
+    pub run: Vec<Request>,
 }
 
 impl Requests {
     /// The last of the sender's numbers that it takes up.
     #[must_use]
     pub fn last(&self) -> Oseq {
-        self.run.iter().fold(self.first, |own, wish| wish.last(own).next()).previous()
+        self.run.iter().fold(self.first, |own, request| request.last(own).next()).previous()
     }
 
     /// The same in memory of its own.
     pub(crate) fn alone(mut self) -> Self {
-        for wish in &mut self.run {
-            if let Wish::Readings { readings, .. } = wish {
+        for request in &mut self.run {
+            if let Request::Readings { readings, .. } = request {
                 *readings = readings.alone();
             }
         }
@@ -45,7 +45,7 @@ impl Requests {
 
 /// What a member asks to have numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Wish {
+pub enum Request {
     /// Readings, on their way to the sequencer.
     Readings {
         /// When they are to be handed over.
@@ -61,7 +61,7 @@ pub enum Wish {
     },
 }
 
-impl Wish {
+impl Request {
     /// The last of the sender's numbers that this takes up, given the first.
     #[must_use]
     pub fn last(&self, first: Oseq) -> Oseq {

@@ -36,7 +36,7 @@ pub(crate) enum Standing {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handed {
     /// By id.
-    rows: Vec<(PeerId, Row)>,
+    rows: Vec<(PeerId, PerPeer)>,
     /// The place of the row that was found last: readings of one origin come in runs.
     last: usize,
     /// No life that began up to then is known to be unknown: whole rows have been forgotten.
@@ -45,7 +45,7 @@ pub(crate) struct Handed {
 
 /// Of one peer.
 #[derive(Clone, Debug, Default, Hash)]
-struct Row {
+struct PerPeer {
     /// Its lives, oldest first.
     lives: Vec<Life>,
     /// Those up to this one have been forgotten.
@@ -89,7 +89,7 @@ impl Handed {
     /// These have been handed over now, or told to be lost.
     pub(crate) fn add(&mut self, origin: &Member, first: Oseq, last: Oseq) {
         let place = self.place(&origin.id).unwrap_or_else(|place| {
-            self.rows.insert(place, (origin.id.clone(), Row::default()));
+            self.rows.insert(place, (origin.id.clone(), PerPeer::default()));
             place
         });
         self.last = place;
@@ -103,7 +103,7 @@ impl Handed {
         if over == 0 {
             return;
         }
-        let newest = |row: &Row| row.lives.last().map_or(row.forgotten, |life| life.inc);
+        let newest = |row: &PerPeer| row.lives.last().map_or(row.forgotten, |life| life.inc);
         let mut gone: Vec<(Incarnation, PeerId)> = self
             .rows
             .iter()
@@ -128,7 +128,7 @@ impl Handed {
     }
 }
 
-impl Row {
+impl PerPeer {
     fn add(&mut self, inc: Incarnation, first: Oseq, last: Oseq) {
         if inc <= self.forgotten {
             return;

@@ -3,7 +3,7 @@
 //! Changes nothing and decides nothing; the protocol does without it.
 
 use crate::node::Node;
-use crate::role::{Phase, Role};
+use crate::role::{Role, Stage};
 
 /// What a node keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,25 +20,25 @@ impl Node {
     /// What it keeps.
     #[must_use]
     pub fn holding(&self) -> Holding {
-        let built = self.building.as_ref().map_or(0, |building| building.entries.weight());
+        let built = self.install.as_ref().map_or(0, |install| install.entries.weight());
         let knobs = self.config.knobs();
         let own = knobs.merge_retain_bytes.max(knobs.window_bytes)
             + knobs.window_bytes
             + knobs.payload_max;
         let roles = match &self.role {
             Role::Joining(joining) => {
-                joining.heard.len() + joining.let_down.len() + joining.veterans.len()
+                joining.heard.len() + joining.let_down.len() + joining.with_history.len()
             }
-            Role::Member(_) => 0,
+            Role::Follower(_) => 0,
             Role::Candidate(candidate) => {
-                let answers = match &candidate.phase {
-                    Phase::Syncing(claim) | Phase::Adopting { claim, .. } => {
+                let answers = match &candidate.stage {
+                    Stage::Syncing(claim) | Stage::Adopting { claim, .. } => {
                         claim.answers.len() + claim.outdone.len()
                     }
-                    Phase::Asking { .. }
-                    | Phase::Vetoed { .. }
-                    | Phase::Blocked { .. }
-                    | Phase::Waiting { .. } => 0,
+                    Stage::Asking { .. }
+                    | Stage::Vetoed { .. }
+                    | Stage::Blocked { .. }
+                    | Stage::Waiting { .. } => 0,
                 };
                 let sets = [
                     &candidate.answered,

@@ -3,28 +3,28 @@
 
 use bytes::Bytes;
 
+use crate::activity::Activity;
 use crate::config::{Guarantee, Knobs, Mode};
+use crate::harness::{Harness, epoch_of, nothing, peer, request};
 use crate::id::{Contact, Epoch, Oseq, Seq};
+use crate::io::{Input, Output, Publication};
 use crate::log_id::LogId;
 use crate::message::{
-    Coordinator, Entry, Message, MissingRequest, Ordered, Reason, Rejected, Requests, SyncFinal,
-    SyncRequest, Wish,
+    Coordinator, Entry, Message, MissingRequest, Ordered, Reason, Rejected, Request, Requests,
+    SyncFinal, SyncRequest,
 };
 use crate::note::{Evidence, Note};
-use crate::phase::Phase;
-use crate::puppet::{Puppet, epoch_of, nothing, peer, wish};
 use crate::readings::Collector;
 use crate::role::Role;
-use crate::seam::{Input, Output, Publication};
 use crate::view::View;
 
 /// How often something of that kind was turned away, as far as it was told.
-fn rejects(puppet: &Puppet, words: &str) -> u64 {
+fn rejects(harness: &Harness, words: &str) -> u64 {
     let count = |output: &Output| match output {
         Output::Note(Note::Reject { why, count, .. }) if why.starts_with(words) => Some(*count),
         _ => None,
     };
-    puppet.out.iter().filter_map(count).max().unwrap_or(0)
+    harness.out.iter().filter_map(count).max().unwrap_or(0)
 }
 
 /// `p3` orders readings of somebody.
@@ -47,8 +47,8 @@ fn numbered(first: u64, origin: &Contact, oseq: u64, bytes: usize) -> Message {
 
 #[test]
 fn a_cut_that_nobody_was_promised_is_adopted_by_nobody() {
-    let (stranger, mut puppet) = (peer(9), Puppet::member(Knobs::fast()));
-    puppet.greet(&stranger, nothing());
+    let (stranger, mut harness) = (peer(9), Harness::member(Knobs::fast()));
+    harness.greet(&stranger, nothing());
     let epoch = Epoch { round: 7, owner: stranger.member.clone() };
     let list = vec![peer(1).member, stranger.member.clone()];
     let cut = SyncFinal {
@@ -65,39 +65,41 @@ fn a_cut_that_nobody_was_promised_is_adopted_by_nobody() {
         ask: None,
         names_you: true,
     };
-    puppet.say(&stranger, Message::Coordinator(word));
-    puppet.say(&stranger, Message::SeqSyncFinal(cut.clone()));
-    let Role::Member(following) = &puppet.node.role else { panic!("{:?}", puppet.node.phase()) };
-    assert_eq!((&following.leader, &puppet.node.promised), (&peer(3), &epoch_of(&peer(3))));
-    assert_eq!(rejects(&puppet, "SEQ_SYNC_FINAL"), 1);
+    harness.say(&stranger, Message::Coordinator(word));
+    harness.say(&stranger, Message::SeqSyncFinal(cut.clone()));
+    let Role::Follower(follower) = &harness.node.role else {
+        panic!("{:?}", harness.node.activity())
+    };
+    assert_eq!((&follower.leader, &harness.node.promised), (&peer(3), &epoch_of(&peer(3))));
+    assert_eq!(rejects(&harness, "SEQ_SYNC_FINAL"), 1);
     let told =
-        puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Coordinator { .. })));
+        harness.out.iter().any(|output| matches!(output, Output::Note(Note::Coordinator { .. })));
     assert!(!told, "what changes nothing is nothing to tell");
     // Its own leader, whom it did not promise that either.
     let epoch = Epoch { round: 7, owner: peer(3).member };
-    puppet.say(&peer(3), Message::SeqSyncFinal(SyncFinal { epoch, leader: peer(3), ..cut }));
-    assert_eq!(puppet.node.promised, epoch_of(&peer(3)));
+    harness.say(&peer(3), Message::SeqSyncFinal(SyncFinal { epoch, leader: peer(3), ..cut }));
+    assert_eq!(harness.node.promised, epoch_of(&peer(3)));
 }
 
 #[test]
 fn a_candidate_is_sent_to_no_group_by_a_cut_of_a_stranger() {
-    let (stranger, mut puppet) = (peer(9), Puppet::member(Knobs::fast()));
-    puppet.greet(&stranger, nothing());
-    puppet.fail(&peer(3));
-    assert!(matches!(puppet.node.role, Role::Candidate(_)));
+    let (stranger, mut harness) = (peer(9), Harness::member(Knobs::fast()));
+    harness.greet(&stranger, nothing());
+    harness.fail(&peer(3));
+    assert!(matches!(harness.node.role, Role::Candidate(_)));
     let epoch = Epoch { round: 7, owner: stranger.member.clone() };
     let list = vec![stranger.member.clone()];
     let cut =
         SyncFinal { epoch, leader: stranger.clone(), cut: Seq::ZERO, lineage: Vec::new(), list };
-    puppet.say(&stranger, Message::SeqSyncFinal(cut));
-    assert!(matches!(puppet.node.role, Role::Candidate(_)), "it asks on");
+    harness.say(&stranger, Message::SeqSyncFinal(cut));
+    assert!(matches!(harness.node.role, Role::Candidate(_)), "it asks on");
 }
 
 #[test]
 fn entries_are_repaired_for_members_and_one_answer_at_a_time() {
-    let mut puppet = Puppet::member(Knobs::fast());
+    let mut harness = Harness::member(Knobs::fast());
     for n in 1..=9 {
-        puppet.say(&peer(3), numbered(1 + n, &peer(2), n, 10));
+        harness.say(&peer(3), numbered(1 + n, &peer(2), n, 10));
     }
     let missing = |ask| {
         Message::MissingSeqRequest(MissingRequest {
@@ -107,38 +109,38 @@ fn entries_are_repaired_for_members_and_one_answer_at_a_time() {
             to: Seq(5),
         })
     };
-    puppet.greet(&peer(9), nothing());
-    puppet.greet(&peer(2), nothing());
-    puppet.out.clear();
-    puppet.say(&peer(9), missing(1));
+    harness.greet(&peer(9), nothing());
+    harness.greet(&peer(2), nothing());
+    harness.out.clear();
+    harness.say(&peer(9), missing(1));
     let no = Message::Rejected(Rejected { ask: Some(1), reason: Reason::NotMember });
-    assert_eq!(puppet.told(&peer(9)), [no], "not a byte of the log");
-    let link = puppet.link(&peer(2));
-    puppet.give(Input::Received { link, messages: (0..100).map(missing).collect() });
-    let repairs = |puppet: &mut Puppet| puppet.entries(&peer(2)).len();
-    assert_eq!(repairs(&mut puppet), 1, "one answer");
-    puppet.say(&peer(2), missing(7));
-    assert_eq!(repairs(&mut puppet), 1, "and the next one to the next question");
+    assert_eq!(harness.told(&peer(9)), [no], "not a byte of the log");
+    let link = harness.link(&peer(2));
+    harness.give(Input::Received { link, messages: (0..100).map(missing).collect() });
+    let repairs = |harness: &mut Harness| harness.entries(&peer(2)).len();
+    assert_eq!(repairs(&mut harness), 1, "one answer");
+    harness.say(&peer(2), missing(7));
+    assert_eq!(repairs(&mut harness), 1, "and the next one to the next question");
 }
 
 #[test]
 fn another_process_under_a_members_name_is_not_spoken_with() {
-    let mut puppet = Puppet::member(Knobs::fast());
+    let mut harness = Harness::member(Knobs::fast());
     let twin = Contact { birth: 99, ..peer(3) };
-    let before = puppet.link(&peer(3));
-    puppet.greet(&twin, nothing());
-    let after = puppet.link(&twin);
-    assert!(puppet.node.links.has(before) && !puppet.node.links.has(after));
-    assert_eq!(rejects(&puppet, "HELLO"), 1);
+    let before = harness.link(&peer(3));
+    harness.greet(&twin, nothing());
+    let after = harness.link(&twin);
+    assert!(harness.node.links.has(before) && !harness.node.links.has(after));
+    assert_eq!(rejects(&harness, "HELLO"), 1);
 }
 
 #[test]
 fn an_origin_that_was_in_no_view_is_nobody() {
-    let mut puppet = Puppet::member(Knobs::fast());
-    puppet.say(&peer(3), numbered(2, &peer(9), 1, 10));
-    assert_eq!((puppet.node.log.contiguous(), rejects(&puppet, "ORDERED")), (Seq(1), 1));
-    puppet.say(&peer(3), numbered(2, &peer(2), 1, 10));
-    assert_eq!(puppet.node.log.contiguous(), Seq(2));
+    let mut harness = Harness::member(Knobs::fast());
+    harness.say(&peer(3), numbered(2, &peer(9), 1, 10));
+    assert_eq!((harness.node.log.contiguous(), rejects(&harness, "ORDERED")), (Seq(1), 1));
+    harness.say(&peer(3), numbered(2, &peer(2), 1, 10));
+    assert_eq!(harness.node.log.contiguous(), Seq(2));
 }
 
 #[test]
@@ -152,29 +154,29 @@ fn a_leader_that_says_nothing_is_stable_makes_nobody_keep_everything() {
     };
     for mode in [Mode::Available, Mode::Primary] {
         let bootstrap = if mode == Mode::Primary { vec![peer(3).id().clone()] } else { Vec::new() };
-        let mut puppet = Puppet::member(Knobs { mode, bootstrap, ..knobs.clone() });
+        let mut harness = Harness::member(Knobs { mode, bootstrap, ..knobs.clone() });
         for n in 1..=100 {
-            puppet.say(&peer(3), numbered(1 + n, &peer(2), n, 1_000));
+            harness.say(&peer(3), numbered(1 + n, &peer(2), n, 1_000));
         }
-        let holding = puppet.node.holding();
+        let holding = harness.node.holding();
         assert!(holding.bytes > 30_000 && holding.bytes <= holding.bytes_most, "{holding:?}");
-        assert!(rejects(&puppet, "ORDERED") > 0 && matches!(puppet.node.role, Role::Member(_)));
+        assert!(rejects(&harness, "ORDERED") > 0 && matches!(harness.node.role, Role::Follower(_)));
     }
 }
 
 #[test]
 fn own_numbers_that_it_never_gave_are_nothing_of_its() {
-    let mut puppet = Puppet::member(Knobs::fast());
-    puppet.say(&peer(3), numbered(2, &peer(1), 1_000_000, 10));
-    puppet.publish("x");
+    let mut harness = Harness::member(Knobs::fast());
+    harness.say(&peer(3), numbered(2, &peer(1), 1_000_000, 10));
+    harness.publish("x");
     let sent = |message: &Message| matches!(message, Message::SequencerRequest(requests) if requests.first == Oseq(1));
-    assert!(puppet.told(&peer(3)).iter().any(sent), "its first reading is its first");
+    assert!(harness.told(&peer(3)).iter().any(sent), "its first reading is its first");
 }
 
 #[test]
 fn what_a_frame_brings_that_is_known_is_not_kept_for_the_sake_of_the_rest() {
-    let mut puppet = Puppet::leader(Knobs::fast());
-    puppet.admit(&peer(2));
+    let mut harness = Harness::leader(Knobs::fast());
+    harness.admit(&peer(2));
     let readings = |count: u64| {
         let mut collector = Collector::default();
         (0..count).for_each(|_| collector.push(&[b'x'; 1_000], 0));
@@ -183,14 +185,15 @@ fn what_a_frame_brings_that_is_known_is_not_kept_for_the_sake_of_the_rest() {
     for (count, shares) in [(5, true), (6, false)] {
         let readings = readings(count);
         let memory = readings.payloads().as_ptr_range();
-        let run = vec![Wish::Readings { guarantee: Guarantee::Agreed, readings: readings.clone() }];
-        puppet.say(
+        let run =
+            vec![Request::Readings { guarantee: Guarantee::Agreed, readings: readings.clone() }];
+        harness.say(
             &peer(2),
             Message::SequencerRequest(Requests { origin: peer(2).member, first: Oseq(1), run }),
         );
-        let end = puppet.node.log.contiguous();
+        let end = harness.node.log.contiguous();
         let Some((_, Entry::Readings { readings: kept, .. })) =
-            puppet.node.log.between(end, end).next()
+            harness.node.log.between(end, end).next()
         else {
             panic!("a reading")
         };
@@ -205,16 +208,16 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
         (Guarantee::Safe, true, false),
         (Guarantee::Agreed, false, false),
     ] {
-        let mut puppet = Puppet::leader(Knobs { delivery, ..Knobs::fast() });
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
+        let mut harness = Harness::leader(Knobs { delivery, ..Knobs::fast() });
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
         let payload = Bytes::from_static(b"x");
-        puppet.give(Input::Publish { publications: vec![Publication::one(payload, 0, None)] });
-        let until = puppet.now + 2 * puppet.node.config.knobs().slow_timeout;
+        harness.give(Input::Publish { publications: vec![Publication::one(payload, 0, None)] });
+        let until = harness.now + 2 * harness.node.config.knobs().slow_timeout;
         let mut reasons = Vec::new();
-        while puppet.now < until {
-            puppet.rest(puppet.node.config.knobs().heartbeat_interval);
-            let beats = puppet.told(&peer(2));
+        while harness.now < until {
+            harness.rest(harness.node.config.knobs().heartbeat_interval);
+            let beats = harness.told(&peer(2));
             let last = beats.iter().rev().find_map(|message| {
                 if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None }
             });
@@ -226,14 +229,14 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
                     contiguous: Seq::ZERO,
                     lag: 0,
                 };
-                puppet.out.clear();
-                puppet.say(&peer(2), Message::HeartbeatAck(ack));
+                harness.out.clear();
+                harness.say(&peer(2), Message::HeartbeatAck(ack));
             }
             if acknowledges {
-                let end = puppet.node.log.contiguous();
-                puppet.acknowledge(&peer(2), end);
+                let end = harness.node.log.contiguous();
+                harness.acknowledge(&peer(2), end);
             }
-            let leader = puppet.node.log.view().is_some_and(|view| view.names(&peer(2).member));
+            let leader = harness.node.log.view().is_some_and(|view| view.names(&peer(2).member));
             if !leader {
                 reasons.push("sent away");
                 break;
@@ -261,42 +264,42 @@ fn its_reason_has_numbers() {
 #[test]
 fn in_mode_primary_as_many_come_in_as_those_who_acknowledge_can_bear() {
     let bootstrap = vec![peer(1).id().clone()];
-    let mut puppet = Puppet::leader(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
-    let batch = puppet.node.config.knobs().join_batch;
+    let mut harness = Harness::leader(Knobs { mode: Mode::Primary, bootstrap, ..Knobs::fast() });
+    let batch = harness.node.config.knobs().join_batch;
     for n in 2..=5 {
-        puppet.greet(&peer(n), nothing());
-        puppet.say(&peer(n), wish(&peer(n)));
+        harness.greet(&peer(n), nothing());
+        harness.say(&peer(n), request(&peer(n)));
     }
-    puppet.rest(batch);
-    let size = |puppet: &Puppet| puppet.node.log.view().map_or(0, View::size);
-    assert_eq!(size(&puppet), 2, "half of it is the leader");
-    puppet.rest(batch * 2);
-    assert_eq!(size(&puppet), 2, "the one has not said a word");
+    harness.rest(batch);
+    let size = |harness: &Harness| harness.node.log.view().map_or(0, View::size);
+    assert_eq!(size(&harness), 2, "half of it is the leader");
+    harness.rest(batch * 2);
+    assert_eq!(size(&harness), 2, "the one has not said a word");
     let one =
-        puppet.node.log.view().and_then(|view| {
+        harness.node.log.view().and_then(|view| {
             view.members.iter().find(|contact| contact.id() != peer(1).id()).cloned()
         });
     let one = one.expect("one of the four");
-    let end = puppet.node.log.contiguous();
-    puppet.acknowledge(&one, end);
-    puppet.rest(batch);
-    assert_eq!(size(&puppet), 4, "two bear two");
+    let end = harness.node.log.contiguous();
+    harness.acknowledge(&one, end);
+    harness.rest(batch);
+    assert_eq!(size(&harness), 4, "two bear two");
 }
 
 #[test]
 fn whom_a_full_group_turns_away_founds_none_beside_it() {
     for full in [true, false] {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let mut harness = Harness::newcomer(Knobs::fast());
         for _ in 0..100 {
-            let Role::Joining(joining) = &puppet.node.role else { break };
+            let Role::Joining(joining) = &harness.node.role else { break };
             let busy = Message::Rejected(Rejected { ask: Some(joining.ask), reason: Reason::Busy });
             if full {
-                puppet.hear(&peer(3), busy);
+                harness.hear(&peer(3), busy);
             }
-            puppet.rest(std::time::Duration::from_millis(500));
+            harness.rest(std::time::Duration::from_millis(500));
         }
-        assert_eq!(puppet.node.phase() == Phase::Joining, full);
-        let told: Vec<String> = puppet.out.iter().filter_map(blocked).collect();
+        assert_eq!(harness.node.activity() == Activity::Joining, full);
+        let told: Vec<String> = harness.out.iter().filter_map(blocked).collect();
         let words = "the group of p3 has members_max members and admits nobody; waiting for room";
         assert_eq!(told, if full { vec![words.to_owned()] } else { vec![] }, "once");
     }
@@ -308,13 +311,13 @@ fn blocked(output: &Output) -> Option<String> {
 
 #[test]
 fn a_claim_of_somebody_who_was_not_asked_for_it_costs_no_promise() {
-    let mut puppet = Puppet::member(Knobs::fast());
+    let mut harness = Harness::member(Knobs::fast());
     let stranger = peer(9);
-    puppet.greet(&stranger, nothing());
+    harness.greet(&stranger, nothing());
     let epoch = Epoch { round: 5, owner: stranger.member.clone() };
-    puppet.say(
+    harness.say(
         &stranger,
         Message::SeqSyncRequest(SyncRequest { epoch, claimant: stranger.clone(), view: None }),
     );
-    assert_eq!(puppet.node.promised, epoch_of(&peer(3)));
+    assert_eq!(harness.node.promised, epoch_of(&peer(3)));
 }

@@ -55,7 +55,7 @@ impl Node {
     /// found a group.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        !self.veteran && self.log.is_none()
+        !self.has_history && self.log.is_none()
     }
 
     /// Where its log ends.
@@ -119,8 +119,8 @@ impl Node {
     /// Of a leader: how much of its log it believes each of the others to hold.
     pub fn believes(&self) -> impl Iterator<Item = (&Member, Seq)> {
         let leader = if let Role::Leader(leader) = &self.role { Some(leader) } else { None };
-        let followers = leader.into_iter().flat_map(|leader| leader.followers.values());
-        followers.map(|follower| (&follower.contact.member, follower.acked))
+        let progress = leader.into_iter().flat_map(|leader| leader.progress.values());
+        progress.map(|progress| (&progress.contact.member, progress.acked))
     }
 
     /// Of a leader: those whose answers its epoch rests on, itself among them.
@@ -142,7 +142,7 @@ impl Node {
     /// Whether it follows a leader, in the epoch of its log.
     #[must_use]
     pub fn follows(&self) -> bool {
-        matches!(&self.role, Role::Member(following) if self.log.is_in(&following.epoch))
+        matches!(&self.role, Role::Follower(follower) if self.log.is_in(&follower.epoch))
     }
 
     /// Whether it is in no group, and looks for one.
@@ -171,8 +171,8 @@ impl Node {
 
     /// Of a leader: whether it takes no readings because a member lags.
     #[must_use]
-    pub fn is_pressed(&self) -> bool {
-        matches!(&self.role, Role::Leader(leader) if leader.pressed)
+    pub fn is_under_pressure(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.under_pressure)
     }
 
     /// Of a leader: whether it is about to make way for another one.
@@ -250,9 +250,9 @@ mod tests {
     use super::{identity, situation};
     use crate::config::{Config, Knobs};
     use crate::id::{Contact, Incarnation, Member, PeerId};
+    use crate::io::{Input, Publication};
     use crate::message::Message;
     use crate::node::Node;
-    use crate::seam::{Input, Publication};
     use crate::time::Time;
     use std::collections::BTreeSet;
     use std::time::Duration;

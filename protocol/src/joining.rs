@@ -8,15 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::building::{Base, Building, Purpose};
 use crate::id::{Contact, Member, PeerId};
+use crate::install::{Base, Install, Purpose};
+use crate::io::Output;
 use crate::log::Log;
 use crate::message::{Added, Coordinator, Message, Ordered, Reason, Rejected, Snapshot};
 use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::Cause;
 use crate::role::{Joining, Role};
-use crate::seam::Output;
 use crate::tail::Tail;
 use crate::time::Time;
 
@@ -45,7 +45,7 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         self.deliver_last(out);
-        self.building = None;
+        self.install = None;
         self.witness = None;
         if self.log.view().is_none() {
             // A cut that never got its first view is nobody's log; two that went on from it would
@@ -70,7 +70,7 @@ impl Node {
             accused_by: None,
             let_down: BTreeSet::new(),
             full: None,
-            veterans: BTreeSet::new(),
+            with_history: BTreeSet::new(),
             gives_way_until: None,
         });
         self.wants_changed = true;
@@ -99,11 +99,11 @@ impl Node {
             let until = *since + knobs.join_patience;
             both.map_or(until, |both| until.min(both))
         });
-        let building = if self.building.is_some() { alone + knobs.join_patience } else { alone };
+        let install = if self.install.is_some() { alone + knobs.join_patience } else { alone };
         let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
         // A group that is there, and full, is no reason to found one beside it.
         let turned_away = joining.full.map_or(alone, |at| at + knobs.join_patience.max(HEARD_FOR));
-        alone.max(believed).max(asked).max(building).max(deferred).max(turned_away)
+        alone.max(believed).max(asked).max(install).max(deferred).max(turned_away)
     }
 
     pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -145,10 +145,10 @@ impl Node {
         joining.heard.retain(|_, (contact, at)| {
             now.since(*at) < heard_for || self.links.is_linked(&contact.member)
         });
-        joining.veterans.retain(|id| joining.heard.contains_key(id));
+        joining.with_history.retain(|id| joining.heard.contains_key(id));
         joining.target = None;
         joining.reported = None;
-        self.building = None;
+        self.install = None;
         if !self.may_found(now, out) {
             return;
         }
@@ -184,7 +184,7 @@ impl Node {
         let Role::Joining(joining) = &self.role else { return None };
         let (leader, since) = joining.target.as_ref()?;
         let fresh = now.since(*since) <= self.config.knobs().join_timeout;
-        (fresh || self.building.is_some()).then(|| leader.clone())
+        (fresh || self.install.is_some()).then(|| leader.clone())
     }
 
     /// Asks a leader to be admitted, if a link to it stands.
@@ -198,7 +198,7 @@ impl Node {
     }
 
     /// Another joiner is there.
-    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, veteran: bool) {
+    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, has_history: bool) {
         let soon = now + self.jitter(FIRST_WAIT / 4);
         let Role::Joining(joining) = &mut self.role else { return };
         if *contact.id() == self.me.member.id
@@ -206,10 +206,10 @@ impl Node {
         {
             return;
         }
-        if veteran {
-            joining.veterans.insert(contact.id().clone());
+        if has_history {
+            joining.with_history.insert(contact.id().clone());
         } else {
-            joining.veterans.remove(contact.id());
+            joining.with_history.remove(contact.id());
         }
         // A process with several addresses says each of them in its own network; it is heard anew,
         // and is no news.
@@ -241,13 +241,13 @@ impl Node {
         match &mut self.role {
             Role::Joining(joining) => {
                 joining.reported = joining.reported.or(Some(now));
-                let own_word = word.leader.member == *from;
+                let announcement = word.leader.member == *from;
                 let better = joining.target.as_ref().is_none_or(|(target, since)| {
-                    own_word
+                    announcement
                         && target.member != *from
                         && now.since(*since) > self.config.knobs().join_timeout
                 });
-                if better && self.building.is_none() {
+                if better && self.install.is_none() {
                     joining.target = Some((word.leader.clone(), now));
                     self.wants_changed = true;
                     self.ask_to_join(now, &word.leader.member, out);
@@ -260,7 +260,7 @@ impl Node {
             Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
                 self.on_veto(now, from, word.leader.clone(), out);
             }
-            Role::Member(_) | Role::Candidate(_) => {}
+            Role::Follower(_) | Role::Candidate(_) => {}
         }
     }
 
@@ -302,8 +302,8 @@ impl Node {
             joining.target = None;
             joining.reported = None;
             joining.ask_at = joining.ask_at.min(now + FIRST_WAIT);
-            if self.building.as_ref().is_some_and(|building| building.source.member == *member) {
-                self.building = None;
+            if self.install.as_ref().is_some_and(|install| install.source.member == *member) {
+                self.install = None;
             }
             self.wants_changed = true;
         }
@@ -321,8 +321,8 @@ impl Node {
     ) {
         let joining = match &self.role {
             Role::Joining(joining) => joining,
-            Role::Member(following) => {
-                if following.leader.member != *from && added.epoch >= self.promised {
+            Role::Follower(follower) => {
+                if follower.leader.member != *from && added.epoch >= self.promised {
                     self.refuse(now, from, Some(added.ask), Reason::NotMember, out);
                 }
                 return;
@@ -353,7 +353,7 @@ impl Node {
         self.promise_to(&added.epoch, &from.id, out);
         let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
         let base = self.base_for(added.snapshot);
-        self.building = Some(Building {
+        self.install = Some(Install {
             purpose: Purpose::Join,
             epoch: added.epoch,
             source,
@@ -381,12 +381,12 @@ impl Node {
 
     /// Whether these are entries that a joiner is waiting for.
     pub(crate) fn is_admission(&self, from: &Member, ordered: &Ordered) -> bool {
-        let awaits = |building: &Building| {
-            building.purpose == Purpose::Join
-                && building.source.member == *from
-                && building.epoch == ordered.epoch
+        let awaits = |install: &Install| {
+            install.purpose == Purpose::Join
+                && install.source.member == *from
+                && install.epoch == ordered.epoch
         };
-        self.building.as_ref().is_some_and(awaits)
+        self.install.as_ref().is_some_and(awaits)
     }
 
     /// Some of the entries that a joiner is waiting for.
@@ -396,10 +396,10 @@ impl Node {
             self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
             return;
         }
-        if let Some(building) = &mut self.building
-            && building.extend(ordered)
+        if let Some(install) = &mut self.install
+            && install.extend(ordered)
         {
-            building.retry_at = now + patience;
+            install.retry_at = now + patience;
         }
         self.install_if_complete(now, out);
     }
@@ -433,113 +433,113 @@ const HEARD_MOST: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::{HEARD_FOR, HEARD_MOST, LAST_WAIT};
+    use crate::activity::Activity;
     use crate::config::{Knobs, Mode};
+    use crate::dedup::Dedup;
+    use crate::harness::{Harness, epoch_of, first_view, nothing, peer, request};
     use crate::id::{Contact, Epoch, Seq};
+    use crate::io::Output;
     use crate::message::{Added, Coordinator, Message, Ordered, Reason, Rejected, Snapshot};
-    use crate::phase::Phase;
-    use crate::puppet::{Puppet, epoch_of, first_view, nothing, peer, wish};
     use crate::role::{Joining, Role};
-    use crate::seam::Output;
-    use crate::table::Table;
     use crate::time::Time;
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    fn joining(puppet: &Puppet) -> &Joining {
-        let Role::Joining(joining) = &puppet.node.role else { panic!("it is in a group") };
+    fn joining(harness: &Harness) -> &Joining {
+        let Role::Joining(joining) = &harness.node.role else { panic!("it is in a group") };
         joining
     }
 
     /// `p3` is about to let it in.
-    fn being_let_in() -> Puppet {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
-        puppet.greet(&peer(2), nothing());
-        puppet.greet(&peer(3), nothing());
-        puppet.let_in(Seq::ZERO, Seq(1));
-        assert_eq!(puppet.node.phase(), Phase::Building);
-        puppet
+    fn being_let_in() -> Harness {
+        let mut harness = Harness::newcomer(Knobs::fast());
+        harness.greet(&peer(2), nothing());
+        harness.greet(&peer(3), nothing());
+        harness.let_in(Seq::ZERO, Seq(1));
+        assert_eq!(harness.node.activity(), Activity::Building);
+        harness
     }
 
     #[test]
     fn nobody_waits_for_a_twin_of_its_own_or_remembers_more_than_a_bound() {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let mut harness = Harness::newcomer(Knobs::fast());
         let twin = Contact { birth: 99, ..peer(1) };
-        puppet.hear(&twin, wish(&twin));
-        assert!(joining(&puppet).heard.is_empty());
+        harness.hear(&twin, request(&twin));
+        assert!(joining(&harness).heard.is_empty());
         for n in 0..=u16::try_from(HEARD_MOST).expect("a few thousand") {
-            puppet.hear(&peer(n + 2), wish(&peer(n + 2)));
+            harness.hear(&peer(n + 2), request(&peer(n + 2)));
         }
         let last = u16::try_from(HEARD_MOST).expect("a few thousand") + 2;
         assert!(
-            joining(&puppet).heard.len() == HEARD_MOST
-                && !joining(&puppet).heard.contains_key(peer(last).id())
+            joining(&harness).heard.len() == HEARD_MOST
+                && !joining(&harness).heard.contains_key(peer(last).id())
         );
-        puppet.now += Duration::from_millis(1);
-        puppet.hear(&peer(2), wish(&peer(2)));
+        harness.now += Duration::from_millis(1);
+        harness.hear(&peer(2), request(&peer(2)));
         assert_eq!(
-            joining(&puppet).heard[peer(2).id()].1,
-            puppet.now,
+            joining(&harness).heard[peer(2).id()].1,
+            harness.now,
             "who is known is heard again"
         );
     }
 
     #[test]
     fn who_was_about_to_let_it_in_and_is_gone_is_not_waited_for() {
-        let mut puppet = being_let_in();
-        puppet.fail(&peer(3));
-        assert_eq!(puppet.node.phase(), Phase::Joining);
+        let mut harness = being_let_in();
+        harness.fail(&peer(3));
+        assert_eq!(harness.node.activity(), Activity::Joining);
     }
 
     #[test]
     fn only_the_leader_that_lets_it_in_tells_it_the_entries_since() {
-        let mut puppet = being_let_in();
-        puppet.say(&peer(2), first_view());
-        assert_eq!(puppet.node.phase(), Phase::Building, "they come from somebody else");
+        let mut harness = being_let_in();
+        harness.say(&peer(2), first_view());
+        assert_eq!(harness.node.activity(), Activity::Building, "they come from somebody else");
         let Message::Ordered(ordered) = first_view() else { unreachable!("entries") };
         let later: Epoch = ordered.epoch.next(peer(3).member);
-        puppet.say(&peer(3), Message::Ordered(Ordered { epoch: later, ..ordered }));
-        assert_eq!(puppet.node.phase(), Phase::Building, "they are of another epoch");
-        puppet.say(&peer(3), first_view());
-        assert_eq!(puppet.node.phase(), Phase::Member);
+        harness.say(&peer(3), Message::Ordered(Ordered { epoch: later, ..ordered }));
+        assert_eq!(harness.node.activity(), Activity::Building, "they are of another epoch");
+        harness.say(&peer(3), first_view());
+        assert_eq!(harness.node.activity(), Activity::Member);
     }
 
     #[test]
     fn a_snapshot_may_stand_at_the_view_that_lets_it_in_but_not_above() {
-        for (snapshot, view_at, phase) in
-            [(5, 4, Phase::Joining), (5, 5, Phase::Member), (5, 6, Phase::Building)]
+        for (snapshot, view_at, stage) in
+            [(5, 4, Activity::Joining), (5, 5, Activity::Member), (5, 6, Activity::Building)]
         {
-            let mut puppet = Puppet::newcomer(Knobs::fast());
-            puppet.greet(&peer(3), nothing());
-            puppet.let_in(Seq(snapshot), Seq(view_at));
-            assert_eq!(puppet.node.phase(), phase, "{snapshot} and {view_at}");
+            let mut harness = Harness::newcomer(Knobs::fast());
+            harness.greet(&peer(3), nothing());
+            harness.let_in(Seq(snapshot), Seq(view_at));
+            assert_eq!(harness.node.activity(), stage, "{snapshot} and {view_at}");
         }
     }
 
     #[test]
     fn who_follows_somebody_else_tells_a_leader_that_lets_it_in() {
-        for (mut puppet, round, from, refuses) in [
-            (Puppet::member(Knobs::fast()), 2, 3, false),
-            (Puppet::member(Knobs::fast()), 2, 2, true),
-            (Puppet::member(Knobs::fast()), 1, 4, true),
-            (Puppet::member(Knobs::fast()), 1, 2, false),
-            (Puppet::leader(Knobs::fast()), 1, 2, false),
-            (Puppet::newcomer(Knobs::fast()), 1, 2, false),
+        for (mut harness, round, from, refuses) in [
+            (Harness::member(Knobs::fast()), 2, 3, false),
+            (Harness::member(Knobs::fast()), 2, 2, true),
+            (Harness::member(Knobs::fast()), 1, 4, true),
+            (Harness::member(Knobs::fast()), 1, 2, false),
+            (Harness::leader(Knobs::fast()), 1, 2, false),
+            (Harness::newcomer(Knobs::fast()), 1, 2, false),
         ] {
-            puppet.greet(&peer(from), nothing());
-            puppet.out.clear();
+            harness.greet(&peer(from), nothing());
+            harness.out.clear();
             let epoch = Epoch { round, owner: peer(from).member };
             let snapshot =
-                Snapshot { seq: Seq(4), view: None, table: Table::new(), lineage: Vec::new() };
-            puppet.say(
+                Snapshot { seq: Seq(4), view: None, table: Dedup::new(), lineage: Vec::new() };
+            harness.say(
                 &peer(from),
                 Message::Added(Added { ask: 7, epoch, snapshot, view_at: Seq(5) }),
             );
             let no = Message::Rejected(Rejected { ask: Some(7), reason: Reason::NotMember });
             assert_eq!(
-                puppet.told(&peer(from)).contains(&no),
+                harness.told(&peer(from)).contains(&no),
                 refuses,
                 "{:?} to p{from} in {round}",
-                puppet.node.phase()
+                harness.node.activity()
             );
         }
     }
@@ -551,16 +551,16 @@ mod tests {
             bootstrap: vec![peer(1).id().clone(), peer(2).id().clone()],
             ..Knobs::fast()
         };
-        let mut puppet = Puppet::member(knobs);
-        puppet.node.become_joining(puppet.now, None, &mut puppet.out);
-        puppet.rest(Duration::from_millis(300));
-        assert!(matches!(puppet.node.role, Role::Candidate(_)), "{:?}", puppet.node.phase());
-        puppet.node.give_way(puppet.now, &mut puppet.out);
-        puppet.rest(Duration::from_millis(300));
+        let mut harness = Harness::member(knobs);
+        harness.node.become_joining(harness.now, None, &mut harness.out);
+        harness.rest(Duration::from_millis(300));
+        assert!(matches!(harness.node.role, Role::Candidate(_)), "{:?}", harness.node.activity());
+        harness.node.give_way(harness.now, &mut harness.out);
+        harness.rest(Duration::from_millis(300));
         assert!(
-            puppet.node.gives_way(puppet.now) && matches!(puppet.node.role, Role::Joining(_)),
+            harness.node.gives_way(harness.now) && matches!(harness.node.role, Role::Joining(_)),
             "{:?}",
-            puppet.node.phase()
+            harness.node.activity()
         );
     }
 
@@ -576,37 +576,37 @@ mod tests {
                 names_you: false,
             })
         };
-        let mut puppet = Puppet::newcomer(Knobs::fast());
-        puppet.hear(&peer(3), beacon(3));
-        let asks = |puppet: &Puppet| {
-            joining(puppet).target.as_ref().map(|(contact, _)| contact.id().to_string())
+        let mut harness = Harness::newcomer(Knobs::fast());
+        harness.hear(&peer(3), beacon(3));
+        let asks = |harness: &Harness| {
+            joining(harness).target.as_ref().map(|(contact, _)| contact.id().to_string())
         };
-        let patience = puppet.node.config.knobs().join_timeout;
+        let patience = harness.node.config.knobs().join_timeout;
         for (from, leader, after, asked) in
             [(2, 2, 0, "p3"), (2, 2, 0, "p3"), (4, 2, 1, "p3"), (3, 3, 1, "p3"), (2, 2, 1, "p2")]
         {
             let at = Time::ZERO + patience + Duration::from_micros(after);
-            puppet.rest(at.since(puppet.now));
-            puppet.hear(&peer(from), beacon(leader));
-            assert_eq!(asks(&puppet).as_deref(), Some(asked), "p{from} names p{leader}");
+            harness.rest(at.since(harness.now));
+            harness.hear(&peer(from), beacon(leader));
+            assert_eq!(asks(&harness).as_deref(), Some(asked), "p{from} names p{leader}");
         }
     }
 
     #[test]
     fn two_leaders_that_admit_nobody_are_believed_for_no_longer_than_twice_as_long_as_one() {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
-        let patience = puppet.node.config.knobs().join_patience;
+        let mut harness = Harness::newcomer(Knobs::fast());
+        let patience = harness.node.config.knobs().join_patience;
         let (mut asked, mut from) = (BTreeSet::new(), 2);
-        while matches!(puppet.node.role, Role::Joining(_)) {
+        while matches!(harness.node.role, Role::Joining(_)) {
             let (leader, epoch, ask) = (peer(from), epoch_of(&peer(from)), None);
             let beacon = Coordinator { leader, epoch, size: 1, ask, names_you: false };
-            puppet.hear(&peer(from), Message::Coordinator(beacon));
-            asked.extend(joining(&puppet).target.iter().map(|(contact, _)| contact.id().clone()));
-            puppet.rest(Duration::from_millis(100));
+            harness.hear(&peer(from), Message::Coordinator(beacon));
+            asked.extend(joining(&harness).target.iter().map(|(contact, _)| contact.id().clone()));
+            harness.rest(Duration::from_millis(100));
             from = 5 - from;
         }
         assert_eq!(asked.len(), 2);
-        let spent = puppet.now.since(Time::ZERO);
+        let spent = harness.now.since(Time::ZERO);
         let most = 2 * patience + Duration::from_millis(100);
         assert!(spent > patience && spent <= most, "{spent:?}");
     }
@@ -614,54 +614,59 @@ mod tests {
     #[test]
     fn who_is_not_told_again_that_a_group_is_full_takes_readings() {
         let knobs = Knobs { join_patience: Duration::from_secs(30), ..Knobs::fast() };
-        let mut puppet = Puppet::member(knobs);
-        puppet.node.become_joining(puppet.now, None, &mut puppet.out);
-        let takes = |puppet: &mut Puppet| {
-            puppet.out.clear();
-            puppet.publish("x");
-            puppet.out.iter().any(|output| matches!(output, Output::Accepted { .. }))
+        let mut harness = Harness::member(knobs);
+        harness.node.become_joining(harness.now, None, &mut harness.out);
+        let takes = |harness: &mut Harness| {
+            harness.out.clear();
+            harness.publish("x");
+            harness.out.iter().any(|output| matches!(output, Output::Accepted { .. }))
         };
-        let ask = joining(&puppet).ask;
-        puppet.hear(&peer(3), Message::Rejected(Rejected { ask: Some(ask), reason: Reason::Busy }));
+        let ask = joining(&harness).ask;
+        harness
+            .hear(&peer(3), Message::Rejected(Rejected { ask: Some(ask), reason: Reason::Busy }));
         for (after, taken) in [(0, false), (LAST_WAIT.as_millis(), false), (100, true)] {
-            puppet.rest(Duration::from_millis(u64::try_from(after).expect("a few seconds")));
-            assert_eq!(takes(&mut puppet), taken, "{after} ms later");
+            harness.rest(Duration::from_millis(u64::try_from(after).expect("a few seconds")));
+            assert_eq!(takes(&mut harness), taken, "{after} ms later");
         }
-        assert_eq!(puppet.node.phase(), Phase::Joining, "it founds no group beside that one yet");
+        assert_eq!(
+            harness.node.activity(),
+            Activity::Joining,
+            "it founds no group beside that one yet"
+        );
     }
 
     #[test]
     fn a_better_one_is_given_the_time_to_found_the_group_as_long_as_it_is_heard() {
         for (since, waits) in [(HEARD_FOR - Duration::from_micros(1), true), (HEARD_FOR, false)] {
-            let mut puppet = Puppet::newcomer(Knobs::fast());
-            puppet.hear(&peer(2), wish(&peer(2)));
-            puppet.node.found(puppet.now + since, &mut puppet.out);
-            assert_eq!(matches!(puppet.node.role, Role::Joining(_)), waits, "{since:?}");
+            let mut harness = Harness::newcomer(Knobs::fast());
+            harness.hear(&peer(2), request(&peer(2)));
+            harness.node.found(harness.now + since, &mut harness.out);
+            assert_eq!(matches!(harness.node.role, Role::Joining(_)), waits, "{since:?}");
         }
     }
 
     #[test]
     fn in_a_crowd_nobody_announces_itself_often() {
         let announced = |others: u16| {
-            let mut puppet = Puppet::newcomer(Knobs {
+            let mut harness = Harness::newcomer(Knobs {
                 join_timeout: Duration::from_secs(60),
                 join_patience: Duration::from_secs(60),
                 ..Knobs::default()
             });
             // A new one every 5 ms, and then all of them are known.
             for n in 0..others {
-                puppet.hear(&peer(1_000 + n), wish(&peer(1_000 + n)));
-                puppet.rest(Duration::from_millis(5));
+                harness.hear(&peer(1_000 + n), request(&peer(1_000 + n)));
+                harness.rest(Duration::from_millis(5));
             }
-            let said = |puppet: &mut Puppet| {
+            let said = |harness: &mut Harness| {
                 let requests = |output: &&Output| matches!(output, Output::Broadcast { .. });
-                let said = puppet.out.iter().filter(requests).count();
-                puppet.out.clear();
+                let said = harness.out.iter().filter(requests).count();
+                harness.out.clear();
                 said
             };
-            let starting = said(&mut puppet);
-            puppet.rest(Duration::from_secs(10));
-            (starting, said(&mut puppet))
+            let starting = said(&mut harness);
+            harness.rest(Duration::from_secs(10));
+            (starting, said(&mut harness))
         };
         let (alone, crowd) = (announced(15), announced(800));
         assert!(alone.0 >= 3 && alone.1 >= 5, "{alone:?}");

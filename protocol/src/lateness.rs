@@ -31,7 +31,7 @@ impl Node {
         self.links.excuse(now, lag);
         match &mut self.role {
             Role::Joining(joining) => joining.excuse(lag),
-            Role::Member(following) => following.liveness.excuse(now, lag),
+            Role::Follower(follower) => follower.liveness.excuse(now, lag),
             // The others go on without a claimant that stands still for longer than they give a
             // question.
             Role::Candidate(candidate) => {
@@ -65,32 +65,32 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use crate::config::{Config, Knobs};
+    use crate::harness::{Harness, peer};
     use crate::id::{Contact, Incarnation, Member, PeerId};
+    use crate::io::{Input, Output, Publication};
     use crate::node::Node;
     use crate::note::Note;
-    use crate::puppet::{Puppet, peer};
-    use crate::seam::{Input, Output, Publication};
     use crate::time::Time;
     use std::time::Duration;
 
     #[test]
     fn a_leader_that_is_late_by_less_than_a_beat_accuses_nobody_for_that_time() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), puppet.node.log.contiguous());
-        puppet.out.clear();
-        let beat = puppet.node.config.knobs().heartbeat_interval;
-        let began = puppet.now;
-        let suspects = |puppet: &Puppet| {
-            puppet.out.iter().any(|output| matches!(output, Output::Note(Note::Suspect { .. })))
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), harness.node.log.contiguous());
+        harness.out.clear();
+        let beat = harness.node.config.knobs().heartbeat_interval;
+        let began = harness.now;
+        let suspects = |harness: &Harness| {
+            harness.out.iter().any(|output| matches!(output, Output::Note(Note::Suspect { .. })))
         };
-        while puppet.now < began + puppet.node.config.knobs().heartbeat_timeout * 3 / 2 {
-            puppet.now = puppet.node.deadline().expect("it leads") + beat * 9 / 10;
-            puppet.give(Input::Wake);
+        while harness.now < began + harness.node.config.knobs().heartbeat_timeout * 3 / 2 {
+            harness.now = harness.node.deadline().expect("it leads") + beat * 9 / 10;
+            harness.give(Input::Wake);
         }
-        assert!(!suspects(&puppet), "half of the time it was not there");
-        puppet.rest(puppet.node.config.knobs().heartbeat_timeout);
-        assert!(suspects(&puppet));
+        assert!(!suspects(&harness), "half of the time it was not there");
+        harness.rest(harness.node.config.knobs().heartbeat_timeout);
+        assert!(suspects(&harness));
     }
 
     fn at(milli: u64) -> Time {
@@ -99,14 +99,14 @@ mod tests {
 
     #[test]
     fn what_turns_out_to_have_been_due_long_ago_has_called_nobody_late() {
-        let mut puppet = Puppet::member(Knobs::fast());
-        puppet.give(Input::Wake);
-        let now = puppet.now;
-        puppet.node.doubt_self(now);
+        let mut harness = Harness::member(Knobs::fast());
+        harness.give(Input::Wake);
+        let now = harness.now;
+        harness.node.doubt_self(now);
         // The earlier deadline that shows itself.
-        puppet.node.more_at = Some(Time::ZERO);
-        puppet.node.doubt_self(now + Duration::from_millis(1));
-        assert_eq!(puppet.node.lag, Duration::from_millis(1));
+        harness.node.more_at = Some(Time::ZERO);
+        harness.node.doubt_self(now + Duration::from_millis(1));
+        assert_eq!(harness.node.lag, Duration::from_millis(1));
     }
 
     /// Calls a lone newcomer with that at these moments, and wakes it at last; whether it has

@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use crate::id::{Epoch, Member, Oseq, PeerId};
+use crate::io::{Output, StopReason};
 use crate::message::{Message, Reason};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::role::{Leaving, Role};
-use crate::seam::{Output, StopReason};
 use crate::sequencer::{Retiring, Successor};
 use crate::time::Time;
 
@@ -36,7 +36,7 @@ impl Node {
             Role::Candidate(candidate) if candidate.awaited().next().is_none() => {
                 self.stop(StopReason::Left, out)
             }
-            Role::Member(_) => self.say_leave(now, out),
+            Role::Follower(_) => self.say_leave(now, out),
             Role::Candidate(_) | Role::Leader(_) => {}
         }
     }
@@ -45,9 +45,9 @@ impl Node {
     /// while would let it go without them. Said again on each new link and after each change of
     /// leader.
     pub(crate) fn say_leave(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Member(following) = &self.role else { return };
+        let Role::Follower(follower) = &self.role else { return };
         if self.leaving.is_some() && !self.outbox.waits() {
-            let leader = following.leader.member.clone();
+            let leader = follower.leader.member.clone();
             self.send(now, &leader, Message::Leave, out);
         }
     }
@@ -63,16 +63,16 @@ impl Node {
             return;
         }
         let staying = leader
-            .followers
+            .progress
             .values()
-            .filter(|follower| follower.adopted && !leader.leavers.contains(follower.contact.id()));
-        match staying.max_by_key(|follower| follower.contact.priority()) {
-            Some(follower) => {
-                let into = Successor::Member(follower.contact.member.clone());
+            .filter(|progress| progress.adopted && !leader.leavers.contains(progress.contact.id()));
+        match staying.max_by_key(|progress| progress.contact.priority()) {
+            Some(progress) => {
+                let into = Successor::Member(progress.contact.member.clone());
                 leader.retiring =
                     Some(Retiring { until: now + self.config.knobs().sync_timeout, into });
             }
-            None if leader.followers.is_empty() => self.stop(StopReason::Left, out),
+            None if leader.progress.is_empty() => self.stop(StopReason::Left, out),
             // The others leave too: the view without them is on its way, and after it this peer is
             // alone.
             None => {
@@ -88,8 +88,8 @@ impl Node {
         let Some(retiring) = &leader.retiring else { return };
         let waits = !leader.is_level(contiguous) && retiring.until > now;
         let epoch = leader.epoch.clone();
-        let followers: Vec<Member> =
-            leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+        let progress: Vec<Member> =
+            leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
         match retiring.into.clone() {
             Successor::Better(successor) => self.yield_when_level(now, &successor, out),
             Successor::Member(_) | Successor::Group(_) if waits => {}
@@ -105,7 +105,7 @@ impl Node {
                     epoch: epoch.clone(),
                     why,
                 }));
-                for member in followers {
+                for member in progress {
                     self.refuse(now, &member, Some(epoch.round), Reason::NotLeader, out);
                 }
                 self.merging = true;
@@ -124,9 +124,9 @@ impl Node {
         epoch: &Epoch,
         out: &mut Vec<Output>,
     ) {
-        let Role::Member(following) = &self.role else { return };
-        let meant = following.leader.member == *from && following.epoch == *epoch;
-        if !meant || self.building.is_some() {
+        let Role::Follower(follower) = &self.role else { return };
+        let meant = follower.leader.member == *from && follower.epoch == *epoch;
+        if !meant || self.install.is_some() {
             return;
         }
         // The old leader is alive, missed by nobody, and gives its promise like everybody else.

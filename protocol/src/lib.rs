@@ -5,18 +5,18 @@
 //! the log continues.
 //!
 //! What you hold is a [`node::Node`]. It never reads a clock, opens a socket, starts a thread or
-//! logs; you tell it what happened ([`seam::Input`]) and do what it asks ([`seam::Output`]), in the
+//! logs; you tell it what happened ([`io::Input`]) and do what it asks ([`io::Output`]), in the
 //! order in which it asks. What you owe it:
 //!
 //! - the present time with every call, from one monotonic clock;
-//! - a [`seam::Input::Wake`] when [`node::Node::deadline`] has passed, after you have drained your
+//! - a [`io::Input::Wake`] when [`node::Node::deadline`] has passed, after you have drained your
 //!   sockets;
 //! - an answer to every `Dial` (`LinkUp` or `DialFailed`), and a `LinkDown` for every link that you
 //!   lose.
 //!
-//! Where to start reading: [`message`] (what peers say), [`seam`] (what can happen), `role` (what a
+//! Where to start reading: [`message`] (what peers say), [`io`] (what can happen), `role` (what a
 //! node is at the moment), `node` (how a call runs), then the noun that you came for: `election`,
-//! `sync`, `sequencer`, `membership`, `adoption`, `log`, `links`. The wire form is in [`frame`],
+//! `claim`, `sequencer`, `membership`, `installing`, `log`, `links`. The wire form is in [`frame`],
 //! and in `WIRE.md`.
 //!
 //! A lone peer founds its group, and gets back what it publishes:
@@ -25,7 +25,7 @@
 //! use protocol::config::{Config, Knobs};
 //! use protocol::id::{Contact, Incarnation, Member, PeerId};
 //! use protocol::node::Node;
-//! use protocol::seam::{Delivery, Input, Output, Publication};
+//! use protocol::io::{Delivery, Input, Output, Publication};
 //! use protocol::time::Time;
 //!
 //! let me = Contact {
@@ -55,13 +55,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod adoption;
+pub mod activity;
 mod asking;
 mod awaited;
+mod backoff;
 mod blocked;
 mod bounded;
-mod building;
-mod courtship;
+mod claim;
 mod datagrams;
 mod delivery;
 mod detector;
@@ -72,24 +72,26 @@ mod entry;
 mod follower;
 mod guarantee;
 mod handed;
-mod hesitation;
+#[cfg(test)]
+mod harness;
 #[cfg(test)]
 mod hostile;
+mod install;
+mod installing;
 mod joining;
 mod lateness;
 mod leave;
+mod link_events;
 mod links;
 mod log;
 pub mod log_id;
-mod member;
 mod membership;
+mod merging;
 mod moving;
 mod outbox;
 mod preempt;
 mod prioritising;
-mod proof;
-#[cfg(test)]
-mod puppet;
+mod progress;
 mod quorum;
 mod reach;
 mod role;
@@ -97,7 +99,6 @@ mod sequencer;
 mod slow;
 mod strangers;
 mod stream;
-mod sync;
 mod tail;
 
 pub mod change;
@@ -112,12 +113,12 @@ pub mod inspect;
 pub mod message;
 pub mod node;
 pub mod note;
-pub mod phase;
+
+pub mod dedup;
+pub mod io;
 pub mod query;
 pub mod readings;
 pub mod remarks;
-pub mod seam;
 pub mod status;
-pub mod table;
 pub mod time;
 pub mod view;

@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use crate::awaited::{Awaited, Pace};
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
+use crate::io::Output;
 use crate::message::{Hello, LogEnd, Message};
 use crate::note::Note;
-use crate::seam::Output;
 use crate::strangers::DIALS_EACH;
 use crate::time::Time;
 
@@ -161,7 +161,7 @@ pub(crate) struct Links {
     dials: u64,
     links: BTreeMap<LinkId, Link>,
     /// Links on which the other end has said who it is.
-    named: BTreeMap<Member, BTreeSet<LinkId>>,
+    by_member: BTreeMap<Member, BTreeSet<LinkId>>,
     wants: BTreeMap<Member, Want>,
     /// From which address members were heard by datagram, and when, where that is not the one that
     /// they name.
@@ -186,7 +186,7 @@ impl Links {
             pace,
             dials: 0,
             links: BTreeMap::new(),
-            named: BTreeMap::new(),
+            by_member: BTreeMap::new(),
             wants: BTreeMap::new(),
             heard: BTreeMap::new(),
             sweep_at: None,
@@ -217,7 +217,7 @@ impl Links {
     /// tries it: the process may have moved. A stranger can say so, too, hence a dial that fails
     /// there says nothing of the process.
     pub(crate) fn try_elsewhere(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
-        let is_linked = self.named.contains_key(&contact.member);
+        let is_linked = self.by_member.contains_key(&contact.member);
         let Some(want) = self.wants.get_mut(&contact.member) else { return };
         if is_linked && !want.anew
             || want.contact.birth != contact.birth
@@ -247,8 +247,9 @@ impl Links {
         birth: u64,
         known: SocketAddrV4,
     ) -> Option<SocketAddrV4> {
-        let links =
-            || self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
+        let links = || {
+            self.by_member.get(member).into_iter().flatten().filter_map(|link| self.links.get(link))
+        };
         let heard = links().map(|l| l.heard).max()?;
         // One that has brought nothing for long may have died with the address at its other end.
         let lately =
@@ -265,12 +266,12 @@ impl Links {
 
     /// How many rows its tables have in all.
     pub(crate) fn rows(&self) -> usize {
-        self.links.len() + self.named.len() + self.wants.len()
+        self.links.len() + self.by_member.len() + self.wants.len()
     }
 
     /// The link to speak to a member on.
     pub(crate) fn to(&self, member: &Member) -> Option<LinkId> {
-        let links = self.named.get(member)?;
+        let links = self.by_member.get(member)?;
         if links.len() == 1 {
             return links.first().copied();
         }
@@ -285,14 +286,18 @@ impl Links {
     }
 
     pub(crate) fn is_linked(&self, member: &Member) -> bool {
-        self.named.contains_key(member)
+        self.by_member.contains_key(member)
     }
 
     /// Whether there is a link to a member, and none has brought anything for longer than a
     /// leader's would be silent.
     fn is_silent(&self, now: Time, member: &Member) -> bool {
-        let links =
-            self.named.get(member).into_iter().flatten().filter_map(|link| self.links.get(link));
+        let links = self
+            .by_member
+            .get(member)
+            .into_iter()
+            .flatten()
+            .filter_map(|link| self.links.get(link));
         links
             .map(|l| l.heard)
             .max()
@@ -400,7 +405,7 @@ impl Links {
             // A dial is given up, and begun again.
             closed.extend(want.dialling);
             let Some(links) = self
-                .named
+                .by_member
                 .get(&want.contact.member)
                 .filter(|_| !want.anew && want.dialling.is_none())
             else {
@@ -470,7 +475,8 @@ impl Links {
     pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
         std::mem::take(&mut self.given_up).into_iter().for_each(|link| self.hang_up(link, out));
         if self.dial_at.is_some_and(|at| at <= now) {
-            let is_free = |want: &Want| want.anew || !self.named.contains_key(&want.contact.member);
+            let is_free =
+                |want: &Want| want.anew || !self.by_member.contains_key(&want.contact.member);
             let is_due =
                 |want: &&Want| want.dialling.is_none() && is_free(want) && want.dial_at <= now;
             let due = self
@@ -569,7 +575,8 @@ impl Links {
                 let is_known = |want: &Want| want.contact.address == target.address;
                 // Beside a link that stands, somebody else at the address says nothing about the
                 // other end of that one.
-                let is_proof = replaced_by.is_some() || !self.named.contains_key(&target.member);
+                let is_proof =
+                    replaced_by.is_some() || !self.by_member.contains_key(&target.member);
                 if is_proof && self.wants.get(&target.member).is_none_or(is_known) {
                     proofs.push(Proof::Gone { member: target.member.clone(), replaced_by });
                 }
@@ -601,7 +608,7 @@ impl Links {
             self.hello(link, end, knows, out);
         }
         let is_due = self.is_due(&hello.from.member);
-        self.named.entry(hello.from.member.clone()).or_default().insert(link);
+        self.by_member.entry(hello.from.member.clone()).or_default().insert(link);
         if let Some(want) = self.wants.get_mut(&hello.from.member) {
             if want.dialling == Some(link) {
                 want.dialling = None;
@@ -636,16 +643,16 @@ impl Links {
             self.schedule_too(&target.member);
             // A reset before HELLO is dialled again like any other failure; only a refusal is
             // proof.
-            if refused && is_known && !self.named.contains_key(&target.member) {
+            if refused && is_known && !self.by_member.contains_key(&target.member) {
                 proof = Some(Proof::Gone { member: target.member.clone(), replaced_by: None });
             }
         }
         if let Some(Contact { member, .. }) = l.peer
-            && let Some(links) = self.named.get_mut(&member)
+            && let Some(links) = self.by_member.get_mut(&member)
         {
             links.remove(&link);
             if links.is_empty() {
-                self.named.remove(&member);
+                self.by_member.remove(&member);
                 if let Some(want) = self.wants.get_mut(&member) {
                     want.dial_at = now;
                 }
@@ -661,11 +668,11 @@ impl Links {
     pub(crate) fn hang_up(&mut self, link: LinkId, out: &mut Vec<Output>) {
         let Some(l) = self.links.remove(&link) else { return };
         if let Some(Contact { member, .. }) = l.peer
-            && let Some(links) = self.named.get_mut(&member)
+            && let Some(links) = self.by_member.get_mut(&member)
         {
             links.remove(&link);
             if links.is_empty() {
-                self.named.remove(&member);
+                self.by_member.remove(&member);
                 self.schedule_too(&member);
             }
         }
@@ -687,7 +694,7 @@ impl Links {
 
     /// All links to a member.
     pub(crate) fn all_to(&self, member: &Member) -> Vec<LinkId> {
-        self.named.get(member).into_iter().flatten().copied().collect()
+        self.by_member.get(member).into_iter().flatten().copied().collect()
     }
 
     /// Sends to a member; false where there is no link.
@@ -773,7 +780,7 @@ impl Links {
             .values()
             .filter(|want| {
                 want.dialling.is_none()
-                    && (want.anew || !self.named.contains_key(&want.contact.member))
+                    && (want.anew || !self.by_member.contains_key(&want.contact.member))
             })
             .map(|want| want.dial_at.max(now))
             .min();
@@ -790,7 +797,7 @@ impl Links {
 
     /// Whether somebody is to be dialled, now or after a wait.
     fn is_due(&self, member: &Member) -> bool {
-        let is_linked = self.named.contains_key(member);
+        let is_linked = self.by_member.contains_key(member);
         self.wants
             .get(member)
             .is_some_and(|want| want.dialling.is_none() && (want.anew || !is_linked))
@@ -799,7 +806,8 @@ impl Links {
     /// Whoever dials again and again does not fill this side with links that have died without a
     /// word.
     fn close_surplus(&mut self, member: &Member, newest: LinkId, out: &mut Vec<Output>) {
-        let Some(links) = self.named.get(member).filter(|links| links.len() > LINKS_MOST) else {
+        let Some(links) = self.by_member.get(member).filter(|links| links.len() > LINKS_MOST)
+        else {
             return;
         };
         let others = links.iter().copied().filter(|link| *link != newest);

@@ -12,23 +12,23 @@
 use std::collections::VecDeque;
 
 use crate::change::Change;
+use crate::dedup::Dedup;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
 use crate::log_id::LogId;
-use crate::message::{Entry, LogEnd, Row, Snapshot};
-use crate::table::Table;
+use crate::message::{Entry, EpochStart, LogEnd, Snapshot};
 use crate::tail::Tail;
 use crate::view::View;
 
 /// A log, or the part of it that is retained.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
-    lineage: Vec<Row>,
+    lineage: Vec<EpochStart>,
     /// The retained entries; the state at their base follows.
     tail: Tail,
     base_view: Option<View>,
-    base_table: Table,
-    table: Table,
+    base_table: Dedup,
+    table: Dedup,
     /// The view entries among the retained ones.
     views: VecDeque<(Seq, View)>,
     /// Where readings stand that are to be handed over only when they are stable, and are not:
@@ -43,8 +43,8 @@ impl Log {
             lineage: Vec::new(),
             tail: Tail::new(Seq::ZERO),
             base_view: None,
-            base_table: Table::new(),
-            table: Table::new(),
+            base_table: Dedup::new(),
+            table: Dedup::new(),
             views: VecDeque::new(),
             unsafe_yet: VecDeque::new(),
             stable: Seq::ZERO,
@@ -72,7 +72,7 @@ impl Log {
         self.lineage.is_empty()
     }
 
-    pub(crate) fn lineage(&self) -> &[Row] {
+    pub(crate) fn lineage(&self) -> &[EpochStart] {
         &self.lineage
     }
 
@@ -275,12 +275,12 @@ impl Log {
         if self.lineage.len() > 1 && self.lineage.last().is_some_and(|row| row.first == first) {
             self.lineage.pop();
         }
-        self.lineage.push(Row { epoch, first });
+        self.lineage.push(EpochStart { epoch, first });
     }
 
     /// Takes over rows that this log does not have, of a lineage that it is a prefix of up to its
     /// end.
-    pub(crate) fn set_lineage(&mut self, lineage: Vec<Row>) {
+    pub(crate) fn set_lineage(&mut self, lineage: Vec<EpochStart>) {
         self.lineage = lineage;
     }
 
@@ -308,10 +308,10 @@ impl Log {
     }
 
     /// The last position up to which this log and another one agree.
-    pub(crate) fn fork(&self, lineage: &[Row], contiguous: Seq) -> Seq {
+    pub(crate) fn fork(&self, lineage: &[EpochStart], contiguous: Seq) -> Seq {
         let mut fork = Seq::ZERO;
         for (at, row) in self.lineage.iter().enumerate().filter(|(_, row)| !row.epoch.is_none()) {
-            let end = |rows: &[Row], at: usize, last: Seq| {
+            let end = |rows: &[EpochStart], at: usize, last: Seq| {
                 rows.get(at + 1).map_or(last, |next| next.first.previous())
             };
             if let Some(there) = lineage.iter().position(|other| other == row) {
@@ -335,7 +335,7 @@ impl Log {
         Snapshot { seq, view, table, lineage: self.lineage.clone() }
     }
 
-    fn table_at(&self, seq: Seq) -> Table {
+    fn table_at(&self, seq: Seq) -> Dedup {
         let mut table = self.base_table.clone();
         self.between(self.base(), seq).for_each(|(_, entry)| apply(&mut table, &entry));
         table
@@ -406,7 +406,7 @@ impl Log {
 }
 
 /// What an entry does to the dedupe table.
-fn apply(table: &mut Table, entry: &Entry) {
+fn apply(table: &mut Dedup, entry: &Entry) {
     match entry {
         Entry::Readings { origin, first, readings, .. } => {
             table.set(&origin.id, (origin.inc, first.plus(readings.len()).previous()))
@@ -428,7 +428,7 @@ fn apply(table: &mut Table, entry: &Entry) {
 /// Bounds the table: names that are in no view any more go once there are many of them, oldest
 /// incarnation first, at a view entry and therefore everywhere alike. A peer so forgotten comes
 /// back with a new incarnation.
-fn forget(table: &mut Table, view: &View) {
+fn forget(table: &mut Dedup, view: &View) {
     let limit = view.size() + TABLE_ABSENT;
     if table.len() <= limit {
         return;
@@ -456,7 +456,7 @@ mod tests {
     use super::Log;
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-    use crate::message::{Entry, Row};
+    use crate::message::{Entry, EpochStart};
     use crate::view::View;
     use bytes::Bytes;
 
@@ -524,7 +524,7 @@ mod tests {
         assert_eq!(log.last_oseq(&member("p2")), Oseq(6));
         log.truncate(Seq(2));
         assert_eq!((log.contiguous(), log.last_oseq(&member("p2"))), (Seq(2), Oseq(2)));
-        assert_eq!(log.lineage(), [Row { epoch: epoch(1), first: Seq(1) }]);
+        assert_eq!(log.lineage(), [EpochStart { epoch: epoch(1), first: Seq(1) }]);
     }
 
     #[test]
@@ -578,8 +578,8 @@ mod tests {
 
     #[test]
     fn a_row_that_covers_nothing_is_replaced_unless_it_names_the_log() {
-        let row = |round: u64, first: u64| Row { epoch: epoch(round), first: Seq(first) };
-        let check = |rows: &[(u64, u64)], contiguous: u64, lineage: &[Row]| {
+        let row = |round: u64, first: u64| EpochStart { epoch: epoch(round), first: Seq(first) };
+        let check = |rows: &[(u64, u64)], contiguous: u64, lineage: &[EpochStart]| {
             let mut log = log(rows, contiguous);
             log.push_row(epoch(9));
             assert_eq!(log.lineage(), lineage);

@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use crate::blocked::survives;
 use crate::datagrams::Via;
-use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
+use crate::io::Output;
 use crate::log::Log;
 use crate::message::{
-    Added, Coordinator, Entry, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected, Row,
+    Added, Coordinator, Entry, EpochStart, JoinRequest, LINEAGE_SENT, Leading, Message, Reason,
+    Rejected,
 };
 use crate::moving::ONE_ANNOUNCEMENT;
 use crate::node::Node;
 use crate::note::{Evidence, Note};
+use crate::progress::Progress;
 use crate::remarks::Remarks;
 use crate::role::Role;
-use crate::seam::Output;
-use crate::sequencer::{Courting, Leader, Retiring, Successor};
+use crate::sequencer::{Leader, MergeRequest, Retiring, Successor};
 use crate::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
 use crate::stream::Parting;
 use crate::time::Time;
@@ -66,19 +67,19 @@ impl Node {
                 self.on_merge_request(now, from, &join, out)
             }
             (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
-            (Role::Member(_), _) => {
+            (Role::Follower(_), _) => {
                 // Whom to ask; the asker finds out for itself whether it is true.
                 if matches!(via, Via::Datagram(_)) && !self.is_one_of_few() {
                     // Everybody has heard it, the leader too, most likely; a few hints are enough,
                     // and it asks again.
                     return;
                 }
-                let word = self.leaders_word(Some(join.ask));
+                let word = self.leader_announcement(Some(join.ask));
                 word.into_iter()
                     .for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
             }
             (Role::Joining(_), Via::Datagram(_)) => {
-                self.on_fellow_joiner(now, join.from, join.veteran)
+                self.on_fellow_joiner(now, join.from, join.has_history)
             }
             (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => {
                 self.refuse(now, from, Some(join.ask), Reason::Busy, out)
@@ -131,7 +132,7 @@ impl Node {
                 } else {
                     // It has lost its leader, or somebody speaks in its name: it is told over the
                     // link, and asks there.
-                    let word = self.own_word(Some(join.ask), Some(&contact.member));
+                    let word = self.announcement(Some(join.ask), Some(&contact.member));
                     self.send(now, &contact.member, Message::Coordinator(word), out);
                 }
                 return;
@@ -238,7 +239,7 @@ impl Node {
         leader.batch_at = leader.batch_at.or(Some(batch_at));
         let ask = (!entrant.asked && entrant.promised > leader.epoch).then_some(entrant.ask);
         if ask.is_some() {
-            let word = self.own_word(ask, Some(member));
+            let word = self.announcement(ask, Some(member));
             self.send(now, member, Message::Coordinator(word), out);
         }
         self.probe_older_life(now, &member.id);
@@ -290,7 +291,7 @@ impl Node {
     pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
         let batch_at = now + self.config.knobs().join_batch;
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.followers.get(&from.id).is_some_and(|follower| follower.contact.member == *from) {
+        if leader.progress.get(&from.id).is_some_and(|progress| progress.contact.member == *from) {
             leader.leavers.insert(from.id.clone());
             leader.batch_at = leader.batch_at.or(Some(batch_at));
         }
@@ -335,7 +336,7 @@ impl Node {
             left = leader
                 .leavers
                 .extract_if(.., |id| {
-                    leader.followers.get(id).is_none_or(|follower| follower.adopted)
+                    leader.progress.get(id).is_none_or(|progress| progress.adopted)
                 })
                 .collect();
             if primary {
@@ -458,16 +459,16 @@ impl Node {
         let forget_at = now + self.config.knobs().heartbeat_timeout;
         let Role::Leader(leader) = &mut self.role else { return };
         let out_of_it: Vec<PeerId> = leader
-            .followers
+            .progress
             .values()
             .filter(|f| !view.names(&f.contact.member))
             .map(|f| f.contact.id().clone())
             .collect();
         for id in out_of_it {
-            let Some(follower) = leader.followers.remove(&id) else { continue };
-            let member = follower.contact.member.clone();
+            let Some(progress) = leader.progress.remove(&id) else { continue };
+            let member = progress.contact.member.clone();
             let is_silent = silent.contains(&member);
-            if !follower.adopted || is_silent && !follower.has_answered() {
+            if !progress.adopted || is_silent && !progress.has_answered() {
                 if is_silent {
                     self.links.hang_up_on(&member, out);
                 }
@@ -475,23 +476,23 @@ impl Node {
                 let old_links = if is_silent { self.links.all_to(&member) } else { Vec::new() };
                 leader.parting.push(Parting {
                     member,
-                    cursor: follower.cursor,
+                    cursor: progress.cursor,
                     until: view_at,
                     awaits,
                     forget_at,
                     old_links,
                 });
             }
-            if follower.adopted {
-                leader.depart(&follower);
+            if progress.adopted {
+                leader.depart(&progress);
             }
         }
         leader.clear_doubt();
         for entrant in entrants {
             let Role::Leader(leader) = &mut self.role else { return };
             leader.entrants.remove(entrant.contact.id());
-            let follower = Follower::newcomer(entrant.contact.clone(), entrant.ask, view_at, now);
-            leader.followers.insert(entrant.contact.id().clone(), follower);
+            let progress = Progress::newcomer(entrant.contact.clone(), entrant.ask, view_at, now);
+            leader.progress.insert(entrant.contact.id().clone(), progress);
             let start = start_for(&self.log, &entrant.past);
             self.admit(now, &entrant.contact.member, entrant.ask, start, out);
         }
@@ -509,8 +510,7 @@ impl Node {
             }
             return;
         }
-        if leader.followers.contains_key(join.from.id()) && self.links.is_linked(&join.from.member)
-        {
+        if leader.progress.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
             let start = start_for(&self.log, &Past::of(join));
             self.admit(now, &join.from.member, join.ask, start, out);
         }
@@ -523,8 +523,8 @@ impl Node {
         let cursor = snapshot.seq;
         let (view_at, high) = (self.log.view_at(), self.log.contiguous());
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(follower) = leader.followers.get_mut(&member.id) {
-            follower.admit(ask, cursor, high, now);
+        if let Some(progress) = leader.progress.get_mut(&member.id) {
+            progress.admit(ask, cursor, high, now);
         }
         self.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
     }
@@ -538,18 +538,18 @@ impl Node {
         // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
         if self.config.is_primary()
             || !outranked
-            || leader.courting.is_some()
+            || leader.merge_request.is_some()
             || !leader.is_numbering()
             || self.leaving.is_some()
         {
             return;
         }
-        if !self.courtship.may_ask(now, word.leader.id()) {
+        if !self.merge_backoffs.may_ask(now, word.leader.id()) {
             return;
         }
         let ask = self.fresh_ask();
         if let Role::Leader(leader) = &mut self.role {
-            leader.courting = Some(Courting { leader: word.leader.clone(), ask, until });
+            leader.merge_request = Some(MergeRequest { leader: word.leader.clone(), ask, until });
         }
         self.wants_changed = true;
         self.ask_to_merge(now, &word.leader.member, out);
@@ -558,8 +558,10 @@ impl Node {
     /// Asks the courted leader, if a link to it stands.
     pub(crate) fn ask_to_merge(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &self.role else { return };
-        let Some(courting) =
-            leader.courting.as_ref().filter(|courting| courting.leader.member == *to)
+        let Some(merge_request) = leader
+            .merge_request
+            .as_ref()
+            .filter(|merge_request| merge_request.leader.member == *to)
         else {
             return;
         };
@@ -567,7 +569,7 @@ impl Node {
             epoch: leader.epoch.clone(),
             size: self.log.view().map_or(1, |view| view.size() as u64),
         };
-        let ask = courting.ask;
+        let ask = merge_request.ask;
         let request = self.join_request(ask, Some(leading));
         self.send(now, to, Message::NewPeerRequest(request), out);
     }
@@ -586,7 +588,7 @@ impl Node {
             contiguous,
             lineage,
             leading,
-            veteran: self.veteran,
+            has_history: self.has_history,
             recent,
         }
     }
@@ -604,17 +606,17 @@ impl Node {
         let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
         // One that it would like to ask, and cannot reach, is nobody to wait for.
         let asks = leader
-            .courting
+            .merge_request
             .as_ref()
-            .is_some_and(|courting| self.links.is_linked(&courting.leader.member));
+            .is_some_and(|merge_request| self.links.is_linked(&merge_request.leader.member));
         if outranks
             && !self.config.is_primary()
             && !asks
             && leader.is_numbering()
             && self.leaving.is_none()
         {
-            self.stop_courting(now, |_| true);
-            let word = self.own_word(Some(join.ask), Some(from));
+            self.stop_merge_request(now, |_| true);
+            let word = self.announcement(Some(join.ask), Some(from));
             self.send(now, from, Message::Coordinator(word), out);
         } else {
             self.refuse(now, from, Some(join.ask), Reason::Busy, out);
@@ -630,9 +632,13 @@ impl Node {
         if !leader.is_numbering() {
             return;
         }
-        let Some(courting) = leader.courting.take() else { return };
+        let Some(merge_request) = leader.merge_request.take() else { return };
         // Where it is, it has said on the link.
-        let into = self.links.contact(&courting.leader.member).cloned().unwrap_or(courting.leader);
+        let into = self
+            .links
+            .contact(&merge_request.leader.member)
+            .cloned()
+            .unwrap_or(merge_request.leader);
         let id = into.id().clone();
         leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
         let mut last = View { view_id: view.view_id.next(), ..view };
@@ -657,11 +663,11 @@ impl Node {
             self.strangers.on_vain_dials(now, entrant.contact.address, dials);
             self.wants_changed = true;
         }
-        self.stop_courting(now, |courting| courting.leader.member == *member);
+        self.stop_merge_request(now, |merge_request| merge_request.leader.member == *member);
         self.forget_invited(member);
         let Role::Leader(leader) = &self.role else { return };
         let Some(contact) =
-            leader.followers.get(&member.id).map(|follower| follower.contact.clone())
+            leader.progress.get(&member.id).map(|progress| progress.contact.clone())
         else {
             return;
         };
@@ -679,11 +685,11 @@ impl Leader {
     /// newcomers that never say a word would block the group for good.
     fn bearable(&self, me: &Member, kept: &[&Contact]) -> usize {
         let acknowledges = |contact: &&&Contact| {
-            let follower = self
-                .followers
+            let progress = self
+                .progress
                 .get(contact.id())
-                .filter(|follower| follower.contact.member == contact.member);
-            contact.member == *me || follower.is_some_and(Follower::has_answered)
+                .filter(|progress| progress.contact.member == contact.member);
+            contact.member == *me || progress.is_some_and(Progress::has_answered)
         };
         (2 * kept.iter().filter(acknowledges).count()).saturating_sub(kept.len())
     }
@@ -693,7 +699,7 @@ impl Leader {
 #[derive(Clone, Debug, Hash)]
 struct Past {
     contiguous: Seq,
-    lineage: Vec<Row>,
+    lineage: Vec<EpochStart>,
     recent: u64,
 }
 
@@ -742,20 +748,20 @@ const ASKED_AGAIN: Duration = Duration::from_secs(4);
 mod tests {
     use super::{ASKED_AGAIN, hold_back};
     use crate::config::Knobs;
+    use crate::harness::{Harness, epoch_of, nothing, peer, reborn, request};
     use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
+    use crate::io::{Input, Output};
     use crate::message::{
         Coordinator, Entry, HeartbeatAck, JoinRequest, Message, Ordered, Reason, Rejected,
     };
     use crate::note::Evidence;
-    use crate::puppet::{Puppet, epoch_of, nothing, peer, reborn, wish};
-    use crate::seam::{Input, Output};
     use crate::view::View;
     use std::time::Duration;
 
     const MICRO: Duration = Duration::from_micros(1);
 
     /// The refusals that have gone out by datagram since somebody last looked.
-    fn refusals(puppet: &mut Puppet) -> Vec<Reason> {
+    fn refusals(harness: &mut Harness) -> Vec<Reason> {
         let refusal = |output| match output {
             Output::Whisper { datagram, .. } => match datagram.message {
                 Message::Rejected(Rejected { reason, .. }) => Some(reason),
@@ -763,63 +769,63 @@ mod tests {
             },
             _ => None,
         };
-        std::mem::take(&mut puppet.out).into_iter().filter_map(refusal).collect()
+        std::mem::take(&mut harness.out).into_iter().filter_map(refusal).collect()
     }
 
-    fn admissions(puppet: &mut Puppet, to: &Contact) -> usize {
-        puppet.told(to).iter().filter(|message| matches!(message, Message::Added(_))).count()
+    fn admissions(harness: &mut Harness, to: &Contact) -> usize {
+        harness.told(to).iter().filter(|message| matches!(message, Message::Added(_))).count()
     }
 
     #[test]
     fn who_stops_asking_is_forgotten_and_dialled_no_more() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.hear(&peer(2), wish(&peer(2)));
-        let until = puppet.now + ASKED_AGAIN;
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.hear(&peer(2), request(&peer(2)));
+        let until = harness.now + ASKED_AGAIN;
         let mut dials = 0;
         // Known by datagram alone: it is dialled three times.
-        while puppet.now + MICRO < until {
-            dials += puppet.refuse_dials(false);
-            puppet.out.clear();
-            let rest = until.since(puppet.now + MICRO);
-            puppet.rest(rest.min(Duration::from_millis(5)));
+        while harness.now + MICRO < until {
+            dials += harness.refuse_dials(false);
+            harness.out.clear();
+            let rest = until.since(harness.now + MICRO);
+            harness.rest(rest.min(Duration::from_millis(5)));
         }
-        puppet.give(Input::Wake);
-        assert!(dials == 3 && puppet.leads().entrants.is_empty());
-        puppet.hear(&peer(2), wish(&peer(2)));
-        assert_eq!(puppet.refuse_dials(false), 0, "it is forgotten for a minute");
-        puppet.rest(Duration::from_secs(60));
-        puppet.hear(&peer(2), wish(&peer(2)));
-        assert_eq!(puppet.refuse_dials(false), 1);
-        puppet.rest(ASKED_AGAIN + Duration::from_millis(200));
-        puppet.refuse_dials(false);
-        assert!(puppet.leads().entrants.is_empty(), "it has stopped asking");
-        assert_eq!(puppet.node.links.deadline(), None, "nobody wants a link to it");
+        harness.give(Input::Wake);
+        assert!(dials == 3 && harness.leads().entrants.is_empty());
+        harness.hear(&peer(2), request(&peer(2)));
+        assert_eq!(harness.refuse_dials(false), 0, "it is forgotten for a minute");
+        harness.rest(Duration::from_secs(60));
+        harness.hear(&peer(2), request(&peer(2)));
+        assert_eq!(harness.refuse_dials(false), 1);
+        harness.rest(ASKED_AGAIN + Duration::from_millis(200));
+        harness.refuse_dials(false);
+        assert!(harness.leads().entrants.is_empty(), "it has stopped asking");
+        assert_eq!(harness.node.links.deadline(), None, "nobody wants a link to it");
     }
 
     #[test]
     fn an_older_life_that_is_heard_is_dialled_and_told_over_the_link_unless_the_later_one_is_a_member()
      {
         for is_out in [false, true] {
-            let mut puppet = Puppet::leader(Knobs::fast());
-            puppet.admit(&reborn(2));
-            puppet.acknowledge(&reborn(2), Seq(2));
+            let mut harness = Harness::leader(Knobs::fast());
+            harness.admit(&reborn(2));
+            harness.acknowledge(&reborn(2), Seq(2));
             if is_out {
-                puppet.fail(&reborn(2));
-                puppet.rest(Knobs::fast().heartbeat_timeout);
+                harness.fail(&reborn(2));
+                harness.rest(Knobs::fast().heartbeat_timeout);
             }
-            puppet.out.clear();
-            puppet.hear(&peer(2), wish(&peer(2)));
-            let knows = puppet.leads().entrants.contains_key(peer(2).id());
-            assert_eq!((puppet.dialled().len() == 1, knows), (is_out, is_out));
-            puppet.greet(&peer(2), nothing());
-            let Message::NewPeerRequest(join) = wish(&peer(2)) else { unreachable!("a wish") };
+            harness.out.clear();
+            harness.hear(&peer(2), request(&peer(2)));
+            let knows = harness.leads().entrants.contains_key(peer(2).id());
+            assert_eq!((harness.dialled().len() == 1, knows), (is_out, is_out));
+            harness.greet(&peer(2), nothing());
+            let Message::NewPeerRequest(join) = request(&peer(2)) else { unreachable!("a wish") };
             let no = Rejected {
                 ask: Some(join.ask),
                 reason: Reason::OldIncarnation { known: reborn(2).member.inc },
             };
-            assert_eq!(puppet.told(&peer(2)).contains(&Message::Rejected(no)), is_out);
+            assert_eq!(harness.told(&peer(2)).contains(&Message::Rejected(no)), is_out);
             assert!(
-                !puppet.leads().entrants.contains_key(peer(2).id()),
+                !harness.leads().entrants.contains_key(peer(2).id()),
                 "it is to ask by another name"
             );
         }
@@ -827,48 +833,52 @@ mod tests {
 
     #[test]
     fn no_more_ask_at_a_time_than_a_group_may_have() {
-        let mut puppet = Puppet::leader(Knobs { members_max: 2, ..Knobs::fast() });
+        let mut harness = Harness::leader(Knobs { members_max: 2, ..Knobs::fast() });
         for (n, refused) in [(2, vec![]), (3, vec![]), (4, vec![Reason::Busy]), (2, vec![])] {
-            puppet.hear(&peer(n), wish(&peer(n)));
-            assert_eq!(refusals(&mut puppet), refused, "p{n}");
+            harness.hear(&peer(n), request(&peer(n)));
+            assert_eq!(refusals(&mut harness), refused, "p{n}");
         }
     }
 
     #[test]
     fn of_those_who_ask_together_no_more_are_let_in_than_there_is_room_for() {
-        let mut puppet = Puppet::leader(Knobs { members_max: 3, ..Knobs::fast() });
+        let mut harness = Harness::leader(Knobs { members_max: 3, ..Knobs::fast() });
         for n in [2, 4, 5] {
-            puppet.greet(&peer(n), nothing());
-            puppet.say(&peer(n), wish(&peer(n)));
+            harness.greet(&peer(n), nothing());
+            harness.say(&peer(n), request(&peer(n)));
         }
-        puppet.rest(Knobs::fast().join_batch);
-        let size = puppet.node.log.view().map(View::size);
+        harness.rest(Knobs::fast().join_batch);
+        let size = harness.node.log.view().map(View::size);
         assert_eq!(size, Some(3));
     }
 
     #[test]
     fn the_older_life_is_probed_once_for_each_newcomer() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
-        let probing = |puppet: &mut Puppet| {
-            puppet.leads().entrants[peer(2).id()].probing.expect("an older life is in the view")
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
+        let probing = |harness: &mut Harness| {
+            harness.leads().entrants[peer(2).id()].probing.expect("an older life is in the view")
         };
-        puppet.hear(&reborn(2), wish(&reborn(2)));
-        assert_eq!(puppet.leads().entrants[peer(2).id()].probing, None, "it may be anybody's word");
-        puppet.greet(&reborn(2), nothing());
-        let probe = probing(&mut puppet);
-        puppet.rest(Duration::from_millis(1));
-        puppet.hear(&reborn(2), wish(&reborn(2)));
-        assert_eq!(probing(&mut puppet), probe, "the same one");
+        harness.hear(&reborn(2), request(&reborn(2)));
+        assert_eq!(
+            harness.leads().entrants[peer(2).id()].probing,
+            None,
+            "it may be anybody's word"
+        );
+        harness.greet(&reborn(2), nothing());
+        let probe = probing(&mut harness);
+        harness.rest(Duration::from_millis(1));
+        harness.hear(&reborn(2), request(&reborn(2)));
+        assert_eq!(probing(&mut harness), probe, "the same one");
         let third = Contact {
             member: Member { inc: Incarnation(3), ..peer(2).member },
             birth: 3_000,
             ..peer(2)
         };
-        puppet.greet(&third, nothing());
-        puppet.say(&third, wish(&third));
-        assert!(probing(&mut puppet) > probe, "another one");
+        harness.greet(&third, nothing());
+        harness.say(&third, request(&third));
+        assert!(probing(&mut harness) > probe, "another one");
         let ack = |beat| {
             Message::HeartbeatAck(HeartbeatAck {
                 epoch: Epoch::none(),
@@ -877,12 +887,12 @@ mod tests {
                 lag: 0,
             })
         };
-        puppet.out.clear();
-        puppet.say(&peer(2), ack(probe));
-        assert_eq!(refusals(&mut puppet), [], "that was the answer to an earlier probe");
-        puppet.rest(Duration::from_millis(1));
-        puppet.say(&peer(2), ack(probe + 1));
-        let refused = puppet.told(&third);
+        harness.out.clear();
+        harness.say(&peer(2), ack(probe));
+        assert_eq!(refusals(&mut harness), [], "that was the answer to an earlier probe");
+        harness.rest(Duration::from_millis(1));
+        harness.say(&peer(2), ack(probe + 1));
+        let refused = harness.told(&third);
         assert!(
             matches!(
                 &refused[..],
@@ -894,50 +904,50 @@ mod tests {
 
     #[test]
     fn who_has_asked_by_datagram_is_admitted_when_a_link_stands() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.hear(&peer(2), wish(&peer(2)));
-        puppet.rest(Duration::from_millis(50));
-        assert_eq!(puppet.node.log.contiguous(), Seq(1), "nothing proves that it can be reached");
-        puppet.greet(&peer(2), nothing());
-        puppet.out.clear();
-        puppet.rest(Duration::from_millis(20));
-        assert_eq!(admissions(&mut puppet, &peer(2)), 1);
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.hear(&peer(2), request(&peer(2)));
+        harness.rest(Duration::from_millis(50));
+        assert_eq!(harness.node.log.contiguous(), Seq(1), "nothing proves that it can be reached");
+        harness.greet(&peer(2), nothing());
+        harness.out.clear();
+        harness.rest(Duration::from_millis(20));
+        assert_eq!(admissions(&mut harness, &peer(2)), 1);
     }
 
     #[test]
     fn one_view_replaces_an_older_life_that_is_gone() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
-        puppet.greet(&reborn(2), nothing());
-        puppet.say(&reborn(2), wish(&reborn(2)));
-        puppet.rest(Duration::from_millis(20) - MICRO);
-        puppet.node.evict(&peer(2), &Evidence::Refused, &mut puppet.out);
-        puppet.now += MICRO;
-        puppet.give(Input::Wake);
-        let view = puppet.node.log.view().expect("a view");
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
+        harness.greet(&reborn(2), nothing());
+        harness.say(&reborn(2), request(&reborn(2)));
+        harness.rest(Duration::from_millis(20) - MICRO);
+        harness.node.evict(&peer(2), &Evidence::Refused, &mut harness.out);
+        harness.now += MICRO;
+        harness.give(Input::Wake);
+        let view = harness.node.log.view().expect("a view");
         assert!(view.view_id.0 == 3 && view.names(&reborn(2).member), "{view}");
     }
 
     #[test]
     fn who_asks_again_without_a_link_keeps_what_it_has_acknowledged() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
-        puppet.cut(&peer(2));
-        let Message::NewPeerRequest(join) = wish(&peer(2)) else { unreachable!("a wish") };
-        puppet.hear(&peer(2), Message::NewPeerRequest(JoinRequest { ask: join.ask + 1, ..join }));
-        assert_eq!(puppet.leads().followers[peer(2).id()].acked, Seq(2));
-        puppet.greet(&peer(2), nothing());
-        puppet.out.clear();
-        puppet.hear(&peer(2), wish(&peer(2)));
-        let told = puppet.told(&peer(2));
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
+        harness.cut(&peer(2));
+        let Message::NewPeerRequest(join) = request(&peer(2)) else { unreachable!("a wish") };
+        harness.hear(&peer(2), Message::NewPeerRequest(JoinRequest { ask: join.ask + 1, ..join }));
+        assert_eq!(harness.leads().progress[peer(2).id()].acked, Seq(2));
+        harness.greet(&peer(2), nothing());
+        harness.out.clear();
+        harness.hear(&peer(2), request(&peer(2)));
+        let told = harness.told(&peer(2));
         assert!(
             told.iter().any(|message| matches!(message, Message::Coordinator(_))),
             "now it can be told whom to ask: {told:?}"
         );
-        puppet.say(&peer(2), wish(&peer(2)));
-        assert_eq!(admissions(&mut puppet, &peer(2)), 1, "and has asked itself");
+        harness.say(&peer(2), request(&peer(2)));
+        assert_eq!(admissions(&mut harness, &peer(2)), 1, "and has asked itself");
     }
 
     #[test]
@@ -948,22 +958,22 @@ mod tests {
             (None, None, true),
             (Some(1 << 63 | 1), Some(Seq(2)), true),
         ] {
-            let mut puppet = Puppet::leader(Knobs::fast());
-            puppet.admit(&peer(2));
+            let mut harness = Harness::leader(Knobs::fast());
+            harness.admit(&peer(2));
             if let Some(acked) = acked {
-                puppet.acknowledge(&peer(2), acked);
+                harness.acknowledge(&peer(2), acked);
             }
-            puppet.say(&peer(2), Message::Rejected(Rejected { ask, reason: Reason::NotMember }));
-            let view = puppet.node.log.view().expect("a view");
+            harness.say(&peer(2), Message::Rejected(Rejected { ask, reason: Reason::NotMember }));
+            let view = harness.node.log.view().expect("a view");
             assert_eq!(view.names(&peer(2).member), stays, "{ask:?}, {acked:?}");
         }
     }
 
     #[test]
     fn a_courted_leader_that_is_gone_is_not_waited_for() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
         let beacon = |n: u16| {
             let epoch = Epoch { round: 5, owner: peer(n).member };
             Message::Coordinator(Coordinator {
@@ -974,31 +984,31 @@ mod tests {
                 names_you: false,
             })
         };
-        puppet.out.clear();
-        puppet.hear(&peer(8), beacon(8));
-        let dials = puppet.dialled();
-        puppet.fail(&peer(2));
-        let courted = |puppet: &mut Puppet| {
-            puppet.leads().courting.as_ref().map(|courting| courting.leader.clone())
+        harness.out.clear();
+        harness.hear(&peer(8), beacon(8));
+        let dials = harness.dialled();
+        harness.fail(&peer(2));
+        let courted = |harness: &mut Harness| {
+            harness.leads().merge_request.as_ref().map(|merge_request| merge_request.leader.clone())
         };
-        assert_eq!(courted(&mut puppet), Some(peer(8)), "somebody else is gone");
-        puppet.give(Input::DialFailed { link: dials[0], refused: true });
-        assert_eq!(courted(&mut puppet), None);
-        puppet.hear(&peer(9), beacon(9));
-        assert_eq!(courted(&mut puppet), Some(peer(9)));
+        assert_eq!(courted(&mut harness), Some(peer(8)), "somebody else is gone");
+        harness.give(Input::DialFailed { link: dials[0], refused: true });
+        assert_eq!(courted(&mut harness), None);
+        harness.hear(&peer(9), beacon(9));
+        assert_eq!(courted(&mut harness), Some(peer(9)));
     }
 
     #[test]
     fn a_newcomer_that_is_gone_is_not_waited_for_and_its_older_life_is_another() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
-        puppet.hear(&reborn(2), wish(&reborn(2)));
-        let dials = puppet.dialled();
-        puppet.fail(&peer(2));
-        assert!(puppet.leads().entrants.contains_key(peer(2).id()), "only its older life is gone");
-        puppet.give(Input::DialFailed { link: dials[0], refused: true });
-        assert!(puppet.leads().entrants.is_empty());
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
+        harness.hear(&reborn(2), request(&reborn(2)));
+        let dials = harness.dialled();
+        harness.fail(&peer(2));
+        assert!(harness.leads().entrants.contains_key(peer(2).id()), "only its older life is gone");
+        harness.give(Input::DialFailed { link: dials[0], refused: true });
+        assert!(harness.leads().entrants.is_empty());
     }
 
     #[test]
@@ -1012,28 +1022,28 @@ mod tests {
             peer(1).id().clone(),
             (1..=5).map(peer).collect(),
         );
-        for (wish, failed, now) in [
+        for (request, failed, now) in [
             (vec![4, 3], &failed[..], vec![4]),
             (vec![4], &failed[..], vec![4]),
             (vec![4, 3, 2], &[], vec![4, 3]),
         ] {
-            let mut left = ids(&wish);
+            let mut left = ids(&request);
             let later = hold_back(&view, failed, &mut left);
-            assert_eq!(left, ids(&now), "{wish:?}");
-            assert_eq!(later, ids(&wish[now.len()..]).into_iter().collect(), "{wish:?}");
+            assert_eq!(left, ids(&now), "{request:?}");
+            assert_eq!(later, ids(&request[now.len()..]).into_iter().collect(), "{request:?}");
         }
     }
 
     #[test]
     fn a_few_of_a_large_group_tell_a_newcomer_whom_to_ask() {
         let told = |members: u16| {
-            let mut puppet = Puppet::newcomer(Knobs::fast());
-            puppet.greet(&peer(3), nothing());
-            puppet.let_in(Seq::ZERO, Seq(1));
+            let mut harness = Harness::newcomer(Knobs::fast());
+            harness.greet(&peer(3), nothing());
+            harness.let_in(Seq::ZERO, Seq(1));
             let all = (1..=members).map(peer).collect();
             let view = View::new(ViewId(1), epoch_of(&peer(3)), peer(3).id().clone(), all);
             let run = vec![Entry::View(view)];
-            puppet.say(
+            harness.say(
                 &peer(3),
                 Message::Ordered(Ordered {
                     epoch: epoch_of(&peer(3)),
@@ -1043,9 +1053,9 @@ mod tests {
                     repair: None,
                 }),
             );
-            puppet.out.clear();
-            (0..1_000).for_each(|_| puppet.hear(&peer(900), wish(&peer(900))));
-            puppet.out.iter().filter(|output| matches!(output, Output::Whisper { .. })).count()
+            harness.out.clear();
+            (0..1_000).for_each(|_| harness.hear(&peer(900), request(&peer(900))));
+            harness.out.iter().filter(|output| matches!(output, Output::Whisper { .. })).count()
         };
         assert_eq!(told(16), 1_000);
         let of_many = told(160);

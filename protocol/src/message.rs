@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{self, MEMBERS_MOST, ROWS_MOST, VIEWS_MOST};
 use crate::change::Change;
+use crate::dedup::Dedup;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
-use crate::table::Table;
 use crate::view::View;
 
-pub use crate::entry::{Entry, Ordered, Requests, Wish};
+pub use crate::entry::{Entry, Ordered, Request, Requests};
 
 /// The wire version that this build speaks.
 pub const WIRE_VERSION: u8 = 2;
@@ -141,7 +141,7 @@ pub struct LogEnd {
 
 /// A row of a lineage: from `first` on, entries belong to `epoch`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Row {
+pub struct EpochStart {
     /// Whose entries.
     pub epoch: Epoch,
     /// From which position on.
@@ -162,12 +162,12 @@ pub struct JoinRequest {
     /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it
     /// lacks and no more; none where it has no log.
     #[serde(deserialize_with = "bounded::list::<_, _, LINEAGE_SENT>")]
-    pub lineage: Vec<Row>,
+    pub lineage: Vec<EpochStart>,
     /// Set where the asker leads a group and asks to merge it.
     pub leading: Option<Leading>,
     /// Whether the asker has been in a view, in this life or, as far as it knows, in an earlier one
     /// (mode `primary`).
-    pub veteran: bool,
+    pub has_history: bool,
     /// How many entries before its own view an asker without a log would like to have
     /// (`late_join`).
     #[serde(deserialize_with = "bounded::number")]
@@ -196,10 +196,10 @@ pub struct Snapshot {
     /// The view in force there, if the log has had one by then.
     pub view: Option<View>,
     /// The dedupe table there.
-    pub table: Table,
+    pub table: Dedup,
     /// The rows of the lineage, all of them.
     #[serde(deserialize_with = "bounded::list::<_, _, ROWS_MOST>")]
-    pub lineage: Vec<Row>,
+    pub lineage: Vec<EpochStart>,
 }
 
 /// Admission.
@@ -300,7 +300,7 @@ pub struct SyncAnswer {
     pub contiguous: Seq,
     /// The rows of the lineage; none where there is no log.
     #[serde(deserialize_with = "bounded::list::<_, _, ROWS_MOST>")]
-    pub lineage: Vec<Row>,
+    pub lineage: Vec<EpochStart>,
     /// The answerer's stable position.
     pub stable: Seq,
     /// The newest two view entries held and where they stand, newest first; a view that is not
@@ -320,7 +320,7 @@ pub struct SyncFinal {
     pub cut: Seq,
     /// The adopted lineage, without the new row.
     #[serde(deserialize_with = "bounded::list::<_, _, ROWS_MOST>")]
-    pub lineage: Vec<Row>,
+    pub lineage: Vec<EpochStart>,
     /// Those who answered in time, the new leader among them; nobody else may adopt this cut.
     #[serde(deserialize_with = "bounded::list::<_, _, MEMBERS_MOST>")]
     pub list: Vec<Member>,

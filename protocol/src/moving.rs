@@ -17,10 +17,10 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::id::{Contact, Member};
+use crate::io::Output;
 use crate::node::Node;
 use crate::note::Note;
 use crate::role::Role;
-use crate::seam::Output;
 use crate::time::Time;
 use crate::view::View;
 
@@ -35,8 +35,8 @@ impl Node {
         out.push(Output::Note(Note::Moved { address: address.to_string(), was: was.to_string() }));
         // Links that still stand were introduced with the old address, so the leader is told on a
         // new one.
-        if let Role::Member(following) = &self.role {
-            let leader = following.leader.member.clone();
+        if let Role::Follower(follower) = &self.role {
+            let leader = follower.leader.member.clone();
             self.links.hang_up_on(&leader, out);
         }
         self.notice_moves(now);
@@ -81,12 +81,12 @@ impl Node {
     /// A leader dials its followers where the newest view says.
     pub(crate) fn follow_moves(&mut self, view: &View) {
         let Role::Leader(leader) = &mut self.role else { return };
-        for follower in leader.followers.values_mut() {
+        for progress in leader.progress.values_mut() {
             let is_same = |contact: &&Contact| {
-                same_process(contact, &follower.contact.member, follower.contact.birth)
+                same_process(contact, &progress.contact.member, progress.contact.birth)
             };
-            if let Some(contact) = view.find(follower.contact.id()).filter(is_same) {
-                follower.contact.address = contact.address;
+            if let Some(contact) = view.find(progress.contact.id()).filter(is_same) {
+                progress.contact.address = contact.address;
             }
         }
     }
@@ -104,11 +104,11 @@ pub(crate) const ONE_ANNOUNCEMENT: Duration = Duration::from_millis(50);
 mod tests {
     use super::Contact;
     use crate::config::Knobs;
+    use crate::harness::{Harness, epoch_of, nothing, peer};
     use crate::id::Seq;
+    use crate::io::{Input, Output};
     use crate::message::{Coordinator, Message};
-    use crate::puppet::{Puppet, epoch_of, nothing, peer};
     use crate::role::Role;
-    use crate::seam::{Input, Output};
     use std::net::SocketAddrV4;
     use std::time::Duration;
 
@@ -120,79 +120,79 @@ mod tests {
     }
 
     /// What the newest view says of somebody, and the number of that view.
-    fn known(puppet: &Puppet, who: &Contact) -> (SocketAddrV4, u64) {
-        let view = puppet.node.log.view().expect("a view");
+    fn known(harness: &Harness, who: &Contact) -> (SocketAddrV4, u64) {
+        let view = harness.node.log.view().expect("a view");
         (view.find(who.id()).expect("it is in").address, view.view_id.0)
     }
 
-    fn dials(puppet: &mut Puppet) -> Vec<SocketAddrV4> {
+    fn dials(harness: &mut Harness) -> Vec<SocketAddrV4> {
         let dial = |output| if let Output::Dial { to, .. } = output { Some(to) } else { None };
-        std::mem::take(&mut puppet.out).into_iter().filter_map(dial).collect()
+        std::mem::take(&mut harness.out).into_iter().filter_map(dial).collect()
     }
 
     #[test]
     fn a_leader_that_moves_says_so_in_a_view() {
-        let mut puppet = Puppet::leader(Knobs::fast());
+        let mut harness = Harness::leader(Knobs::fast());
         let moved = elsewhere(&peer(1));
-        puppet.give(Input::Moved { address: moved.address });
-        puppet.rest(Duration::from_millis(20));
-        assert_eq!(known(&puppet, &peer(1)), (moved.address, 2));
-        puppet.give(Input::Moved { address: moved.address });
-        puppet.rest(Duration::from_secs(1));
-        assert_eq!(known(&puppet, &peer(1)), (moved.address, 2), "once");
-        assert_eq!(puppet.node.status().address, moved.address);
+        harness.give(Input::Moved { address: moved.address });
+        harness.rest(Duration::from_millis(20));
+        assert_eq!(known(&harness, &peer(1)), (moved.address, 2));
+        harness.give(Input::Moved { address: moved.address });
+        harness.rest(Duration::from_secs(1));
+        assert_eq!(known(&harness, &peer(1)), (moved.address, 2), "once");
+        assert_eq!(harness.node.status().address, moved.address);
     }
 
     #[test]
     fn a_member_that_moved_is_known_at_its_new_address_once_the_old_link_is_gone() {
-        let mut puppet =
-            Puppet::leader(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
-        let old_link = puppet.link(&peer(2));
+        let mut harness =
+            Harness::leader(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
+        let old_link = harness.link(&peer(2));
         let moved = elsewhere(&peer(2));
-        puppet.greet(&moved, nothing());
+        harness.greet(&moved, nothing());
         // Less than a round: after that a question without an answer ends the older of two links.
-        puppet.rest(Duration::from_millis(60));
+        harness.rest(Duration::from_millis(60));
         assert_eq!(
-            known(&puppet, &peer(2)),
+            known(&harness, &peer(2)),
             (peer(2).address, 2),
             "it still says the old one, too"
         );
-        puppet.give(Input::LinkDown { link: old_link, how: crate::seam::Down::Reset });
-        puppet.rest(Duration::from_millis(300));
-        assert_eq!(known(&puppet, &peer(2)), (moved.address, 3));
-        assert_eq!(puppet.leads().followers[peer(2).id()].contact.address, moved.address);
+        harness.give(Input::LinkDown { link: old_link, how: crate::io::Down::Reset });
+        harness.rest(Duration::from_millis(300));
+        assert_eq!(known(&harness, &peer(2)), (moved.address, 3));
+        assert_eq!(harness.leads().progress[peer(2).id()].contact.address, moved.address);
         // Another process of that name and life is nobody who has moved.
         let stranger = Contact { birth: 77, ..peer(2) };
-        puppet.greet(&stranger, nothing());
-        puppet.rest(Duration::from_millis(300));
-        assert_eq!(known(&puppet, &peer(2)), (moved.address, 3));
+        harness.greet(&stranger, nothing());
+        harness.rest(Duration::from_millis(300));
+        assert_eq!(known(&harness, &peer(2)), (moved.address, 3));
     }
 
     #[test]
     fn a_member_that_moves_tells_its_leader_on_a_new_link() {
-        let mut puppet = Puppet::member(Knobs::fast());
-        let old_link = puppet.link(&peer(3));
-        puppet.out.clear();
-        puppet.give(Input::Moved { address: elsewhere(&peer(1)).address });
-        assert!(puppet.out.contains(&Output::HangUp { link: old_link }));
-        let dialled = puppet.dialled();
-        puppet.give(Input::LinkUp { link: dialled[0] });
+        let mut harness = Harness::member(Knobs::fast());
+        let old_link = harness.link(&peer(3));
+        harness.out.clear();
+        harness.give(Input::Moved { address: elsewhere(&peer(1)).address });
+        assert!(harness.out.contains(&Output::HangUp { link: old_link }));
+        let dialled = harness.dialled();
+        harness.give(Input::LinkUp { link: dialled[0] });
         let hello = |output: &Output| match output {
             Output::Send { message: Message::Hello(hello), .. } => Some(hello.from.clone()),
             _ => None,
         };
-        assert_eq!(puppet.out.iter().find_map(hello), Some(elsewhere(&peer(1))));
+        assert_eq!(harness.out.iter().find_map(hello), Some(elsewhere(&peer(1))));
     }
 
     #[test]
     fn where_a_leader_is_heard_it_is_dialled_and_nothing_is_proven_there() {
-        let mut puppet =
-            Puppet::member(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
-        puppet.out.clear();
-        puppet.cut(&peer(3));
-        assert_eq!(dials(&mut puppet), [peer(3).address]);
+        let mut harness =
+            Harness::member(Knobs { heartbeat_timeout: Duration::from_secs(60), ..Knobs::fast() });
+        harness.out.clear();
+        harness.cut(&peer(3));
+        assert_eq!(dials(&mut harness), [peer(3).address]);
         let moved = elsewhere(&peer(3));
         let word = Coordinator {
             leader: moved.clone(),
@@ -201,24 +201,24 @@ mod tests {
             ask: None,
             names_you: false,
         };
-        puppet.rest(Duration::from_millis(50));
-        puppet.hear(&moved, Message::Coordinator(word.clone()));
-        assert_eq!(dials(&mut puppet), [], "the first dial may still be answered");
-        puppet.rest(Duration::from_millis(100));
-        assert_eq!(dials(&mut puppet), [moved.address], "it was not, within a round");
+        harness.rest(Duration::from_millis(50));
+        harness.hear(&moved, Message::Coordinator(word.clone()));
+        assert_eq!(dials(&mut harness), [], "the first dial may still be answered");
+        harness.rest(Duration::from_millis(100));
+        assert_eq!(dials(&mut harness), [moved.address], "it was not, within a round");
         let next = crate::id::LinkId::dialled(2);
-        puppet.give(Input::DialFailed { link: next, refused: true });
+        harness.give(Input::DialFailed { link: next, refused: true });
         assert!(
-            matches!(puppet.node.role, Role::Member(_)),
+            matches!(harness.node.role, Role::Follower(_)),
             "anybody could have said that it is there"
         );
-        puppet.rest(Duration::from_millis(100));
-        assert_eq!(dials(&mut puppet), [peer(3).address], "then again where the view says");
+        harness.rest(Duration::from_millis(100));
+        assert_eq!(dials(&mut harness), [peer(3).address], "then again where the view says");
         let stranger = Contact { birth: 77, ..moved };
-        puppet.rest(Duration::from_millis(400));
-        assert!(dials(&mut puppet).iter().all(|to| *to == peer(3).address));
-        puppet.hear(&stranger, Message::Coordinator(word));
-        puppet.rest(Duration::from_millis(400));
-        assert!(dials(&mut puppet).iter().all(|to| *to == peer(3).address));
+        harness.rest(Duration::from_millis(400));
+        assert!(dials(&mut harness).iter().all(|to| *to == peer(3).address));
+        harness.hear(&stranger, Message::Coordinator(word));
+        harness.rest(Duration::from_millis(400));
+        assert!(dials(&mut harness).iter().all(|to| *to == peer(3).address));
     }
 }

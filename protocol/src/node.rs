@@ -10,23 +10,23 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::awaited::Pace;
-use crate::building::Building;
+use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::courtship::Courtship;
 use crate::datagrams::Via;
 use crate::delivery::Sinks;
 use crate::draw::{draw, draw_below};
-use crate::hesitation::Hesitation;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use crate::inspect::situation;
+use crate::install::Install;
+use crate::io::{Input, Output, Publication, StopReason};
 use crate::links::{Links, Proof, Wanted};
 use crate::log::Log;
+use crate::merging::MergeBackoffs;
 use crate::message::{Datagram, JoinRequest, Message, Reason, Rejected};
 use crate::note::{Note, Refusal};
 use crate::outbox::Outbox;
 use crate::remarks::Suspicions;
 use crate::role::{Leaving, Role, Witness};
-use crate::seam::{Input, Output, Publication, StopReason};
 use crate::strangers::Strangers;
 use crate::time::Time;
 
@@ -46,14 +46,14 @@ pub struct Node {
     pub(crate) links: Links,
     pub(crate) role: Role,
     /// The log that is to replace the present one.
-    pub(crate) building: Option<Building>,
+    pub(crate) install: Option<Install>,
     /// An open question to the leader, on behalf of others.
     pub(crate) witness: Option<Witness>,
     pub(crate) leaving: Option<Leaving>,
     /// How long it waits before it hands over (again) to a better one.
-    pub(crate) preempted: Hesitation,
+    pub(crate) preempted: Backoff,
     /// The other groups that it asked to take its own in.
-    pub(crate) courtship: Courtship,
+    pub(crate) merge_backoffs: MergeBackoffs,
     /// Who is known by datagram alone.
     pub(crate) strangers: Strangers,
     /// Set while its group dissolves into another one, until it is admitted there.
@@ -66,7 +66,7 @@ pub struct Node {
     pub(crate) been_member: bool,
     /// Whether it has been in a view, in this life or in an earlier one that it knows of (mode
     /// `primary`).
-    pub(crate) veteran: bool,
+    pub(crate) has_history: bool,
     /// What it lacks to go on, while it lacks something (mode `primary`).
     pub(crate) blocked: Option<String>,
     /// Mode `primary`: since when it has waited for a group that it may not found.
@@ -134,20 +134,20 @@ impl Node {
                 accused_by: None,
                 let_down: BTreeSet::new(),
                 full: None,
-                veterans: BTreeSet::new(),
+                with_history: BTreeSet::new(),
                 gives_way_until: None,
             }),
-            building: None,
+            install: None,
             witness: None,
             leaving: None,
-            preempted: Hesitation::default(),
-            courtship: Courtship::default(),
+            preempted: Backoff::default(),
+            merge_backoffs: MergeBackoffs::default(),
             strangers: Strangers::default(),
             merging: false,
             doubted: None,
             first_inc,
             been_member: false,
-            veteran: false,
+            has_history: false,
             blocked: None,
             outside_since: None,
             wants_changed: false,
@@ -176,8 +176,8 @@ impl Node {
     /// Says that this peer has been in a view in an earlier life: in mode `primary` it then founds
     /// no group, because it may have forgotten what that view knew.
     #[must_use]
-    pub fn veteran(self) -> Self {
-        Self { veteran: true, ..self }
+    pub fn with_history(self) -> Self {
+        Self { has_history: true, ..self }
     }
 
     /// Says what the wall clock shows, in microseconds since 1970 (UTC), as [`Input::Clock`] does.
@@ -244,8 +244,8 @@ impl Node {
         }
         let role = match &self.role {
             Role::Joining(joining) => self.joining_deadline(joining),
-            Role::Member(following) => {
-                following.liveness.lost_at(self.patience()).min(following.tick_at)
+            Role::Follower(follower) => {
+                follower.liveness.lost_at(self.patience()).min(follower.tick_at)
             }
             Role::Candidate(candidate) => candidate.deadline(),
             Role::Leader(leader) => leader.deadline(),
@@ -255,11 +255,11 @@ impl Node {
             Role::Leader(leader) if !leader.is_retiring() => {
                 leaving.linger_until.min(leaving.until)
             }
-            Role::Leader(_) | Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => {
+            Role::Leader(_) | Role::Joining(_) | Role::Follower(_) | Role::Candidate(_) => {
                 leaving.until
             }
         });
-        let building = self.building.as_ref().map(|building| building.retry_at);
+        let install = self.install.as_ref().map(|install| install.retry_at);
         let soon = self.more_at.into_iter().chain(self.tick_at);
         self.links
             .deadline()
@@ -267,7 +267,7 @@ impl Node {
             .chain(soon)
             .chain(witness)
             .chain(leaving)
-            .chain(building)
+            .chain(install)
             .chain([role])
             .min()
     }
@@ -315,17 +315,17 @@ impl Node {
             outbox,
             links,
             role,
-            building,
+            install,
             witness,
             leaving,
             preempted,
-            courtship,
+            merge_backoffs,
             strangers,
             merging,
             doubted,
             first_inc,
             been_member,
-            veteran,
+            has_history,
             blocked,
             outside_since: _,
             wants_changed,
@@ -347,9 +347,10 @@ impl Node {
             suspicions: _,
         } = self;
         let holds = (me, promised, log, sinks, outbox, links);
-        let meets = (courtship, strangers, doubted, first_inc);
-        let goes = (leaving, preempted, meets, merging, been_member, veteran, blocked.is_some());
-        let does = (role, building, witness, goes, wants_changed, beats, demoted);
+        let meets = (merge_backoffs, strangers, doubted, first_inc);
+        let goes =
+            (leaving, preempted, meets, merging, been_member, has_history, blocked.is_some());
+        let does = (role, install, witness, goes, wants_changed, beats, demoted);
         // What was allowed for matters only while something is overdue.
         let overdue_since = self
             .deadline()
@@ -379,7 +380,7 @@ impl Node {
     pub(crate) fn role_name(&self) -> &'static str {
         match &self.role {
             Role::Joining(_) => "joining",
-            Role::Member(_) => "member",
+            Role::Follower(_) => "member",
             Role::Candidate(_) => "candidate",
             Role::Leader(_) => "leader",
         }
@@ -387,7 +388,7 @@ impl Node {
 
     pub(crate) fn leader_id(&self) -> Option<PeerId> {
         match &self.role {
-            Role::Member(following) => Some(following.leader.id().clone()),
+            Role::Follower(follower) => Some(follower.leader.id().clone()),
             Role::Leader(_) => Some(self.me.member.id.clone()),
             Role::Joining(_) | Role::Candidate(_) => None,
         }
@@ -494,7 +495,7 @@ impl Node {
         // of the present one.
         let stands = self.log.last_oseq(&self.me.member);
         let known = match &self.role {
-            Role::Member(_) | Role::Leader(_) => stands,
+            Role::Follower(_) | Role::Leader(_) => stands,
             Role::Candidate(_) | Role::Joining(_) => self.outbox.stable().min(stands),
         };
         let (from, to) = (known.next(), self.outbox.last());
@@ -509,7 +510,7 @@ impl Node {
         self.me.member.inc = incarnation;
         self.links.rename(self.me.clone(), out);
         self.wants_changed = true;
-        out.push(Output::Persist { incarnation, veteran: self.veteran });
+        out.push(Output::Persist { incarnation, has_history: self.has_history });
         out.push(Output::Note(Note::Persist { incarnation }));
         // What it has published so far will be ordered under its new name.
         for (first, guarantee, readings) in self.outbox.readings() {
@@ -657,7 +658,7 @@ impl Node {
     fn on_publish(&mut self, publications: Vec<Publication>, out: &mut Vec<Output>) {
         let refuses = if self.leaving.is_some() {
             Some(Refusal::Leaving)
-        } else if self.blocked.is_some() && (self.been_member || self.veteran) {
+        } else if self.blocked.is_some() && (self.been_member || self.has_history) {
             Some(Refusal::NoQuorum)
         } else {
             None
@@ -715,7 +716,7 @@ impl Node {
         self.rebuild_in_time(now, out);
         match &self.role {
             Role::Joining(_) => self.join_in_time(now, out),
-            Role::Member(_) => self.miss_in_time(now, out),
+            Role::Follower(_) => self.miss_in_time(now, out),
             Role::Candidate(_) => self.elect_in_time(now, out),
             Role::Leader(_) => self.lead_in_time(now, out),
         }
@@ -731,7 +732,7 @@ impl Node {
         self.answered.clear();
         match &self.role {
             Role::Leader(_) => self.settle_leader(now, out),
-            Role::Member(_) => self.settle_member(now, out),
+            Role::Follower(_) => self.settle_member(now, out),
             Role::Joining(_) | Role::Candidate(_) => {}
         }
         self.deliver(now, out);
@@ -755,10 +756,10 @@ impl Node {
             Role::Leader(leader) => leader.seen_elsewhere(self.log.contiguous()),
             Role::Candidate(candidate) => candidate.seen,
             // What its leader has sent it, others have had.
-            Role::Member(following) if self.log.is_in(&following.epoch) => self.log.contiguous(),
+            Role::Follower(follower) if self.log.is_in(&follower.epoch) => self.log.contiguous(),
             // Whatever it has beyond that it had for itself; the log that it takes up next says
             // what becomes of it.
-            Role::Member(_) | Role::Joining(_) => self.sinks.delivered(),
+            Role::Follower(_) | Role::Joining(_) => self.sinks.delivered(),
         }
     }
 
@@ -797,7 +798,7 @@ impl Node {
                 let others = self.go_betweens();
                 others.iter().map(|contact| as_wanted(contact, true)).chain(target).collect()
             }
-            Role::Member(following) => vec![as_wanted(&following.leader, false)],
+            Role::Follower(follower) => vec![as_wanted(&follower.leader, false)],
             Role::Candidate(candidate) => {
                 let asked = candidate
                     .asked_so_far()
@@ -810,7 +811,7 @@ impl Node {
                 asked
                     .chain(
                         candidate
-                            .named
+                            .vetoed_by
                             .iter()
                             .chain(callers)
                             .map(|contact| as_wanted(contact, true)),
@@ -819,7 +820,7 @@ impl Node {
             }
             Role::Leader(leader) => leader.wanted(),
         };
-        wanted.extend(self.building.iter().map(|building| as_wanted(&building.source, false)));
+        wanted.extend(self.install.iter().map(|install| as_wanted(&install.source, false)));
         wanted
     }
 
@@ -842,12 +843,12 @@ mod tests {
     use super::{DELIVERED_AT_ONCE, Node};
     use crate::config::{Config, Knobs};
     use crate::guarantee::Guarantee;
+    use crate::harness::{Harness, epoch_of, peer};
     use crate::id::{Epoch, LinkId, Oseq, Seq};
+    use crate::io::{Input, Output, Publication};
     use crate::message::{Entry, Hello, LogEnd, Message, Ordered, Reason, Rejected};
     use crate::note::Note;
-    use crate::puppet::{Puppet, epoch_of, peer};
     use crate::role::Role;
-    use crate::seam::{Input, Output, Publication};
     use crate::time::Time;
     use std::collections::BTreeSet;
     use std::time::Duration;
@@ -887,13 +888,13 @@ mod tests {
 
     #[test]
     fn a_burst_is_handed_over_in_parts_without_a_rest() {
-        let mut puppet = Puppet::member(Knobs::fast());
-        puppet.give(Input::Wake);
-        assert!(puppet.node.deadline() > Some(puppet.now), "nothing is left to do");
+        let mut harness = Harness::member(Knobs::fast());
+        harness.give(Input::Wake);
+        assert!(harness.node.deadline() > Some(harness.now), "nothing is left to do");
         let burst = DELIVERED_AT_ONCE + 100;
         let data = |oseq| Entry::one(peer(2).member, Oseq(oseq), Guarantee::Agreed, "x".into(), 0);
         let run = (1..=burst).map(data).collect();
-        puppet.say(
+        harness.say(
             &peer(3),
             Message::Ordered(Ordered {
                 epoch: epoch_of(&peer(3)),
@@ -904,11 +905,11 @@ mod tests {
             }),
         );
         // The first position is the view's.
-        assert_eq!(puppet.node.status().delivered, Seq(1 + DELIVERED_AT_ONCE));
-        assert_eq!(puppet.node.deadline(), Some(puppet.now));
-        puppet.give(Input::Wake);
-        assert_eq!(puppet.node.status().delivered, Seq(1 + burst));
-        assert!(puppet.node.deadline() > Some(puppet.now));
+        assert_eq!(harness.node.status().delivered, Seq(1 + DELIVERED_AT_ONCE));
+        assert_eq!(harness.node.deadline(), Some(harness.now));
+        harness.give(Input::Wake);
+        assert_eq!(harness.node.status().delivered, Seq(1 + burst));
+        assert!(harness.node.deadline() > Some(harness.now));
     }
 
     #[test]
@@ -927,22 +928,23 @@ mod tests {
             );
             out.iter().any(|output| matches!(output, Output::Accepted { .. }))
         };
-        let (mut founder, mut veteran) = (newcomer(knobs.clone(), 1), newcomer(knobs, 1).veteran());
+        let (mut founder, mut has_history) =
+            (newcomer(knobs.clone(), 1), newcomer(knobs, 1).with_history());
         assert!(
-            publish(&mut founder, Time::ZERO) && publish(&mut veteran, Time::ZERO),
+            publish(&mut founder, Time::ZERO) && publish(&mut has_history, Time::ZERO),
             "nobody is blocked yet"
         );
         let (mut out, mut now) = (Vec::new(), Time::ZERO);
-        while veteran.status().blocked.is_none() || founder.status().blocked.is_none() {
+        while has_history.status().blocked.is_none() || founder.status().blocked.is_none() {
             now += Duration::from_millis(1);
-            veteran.handle(now, Input::Wake, &mut out);
+            has_history.handle(now, Input::Wake, &mut out);
             founder.handle(now, Input::Wake, &mut out);
         }
         assert!(publish(&mut founder, now), "a founder keeps them for the group that it founds");
         out.clear();
-        assert!(!publish(&mut veteran, now), "a veteran may wait for ever");
+        assert!(!publish(&mut has_history, now), "a veteran may wait for ever");
         assert_eq!(
-            (veteran.status().published, veteran.refused),
+            (has_history.status().published, has_history.refused),
             (Oseq(1), 1),
             "what it took before is kept"
         );

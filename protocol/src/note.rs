@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId, epoch_fields};
+use crate::io::Reading;
 use crate::log_id::LogId;
-use crate::seam::Reading;
 use crate::status::Status;
 use crate::time::Time;
 

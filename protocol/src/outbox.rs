@@ -13,7 +13,7 @@ use std::hash::{Hash, Hasher};
 use crate::config::Knobs;
 use crate::guarantee::Guarantee;
 use crate::id::{Member, Oseq, Seq};
-use crate::message::{Entry, Wish};
+use crate::message::{Entry, Request};
 use crate::note::Refusal;
 use crate::readings::Readings;
 
@@ -191,12 +191,12 @@ impl Outbox {
 
     /// The next run to send, after the last one sent: first number and requests. Nothing when all
     /// is sent.
-    pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
+    pub(crate) fn next_run(&mut self, bytes: u64) -> Option<(Oseq, Vec<Request>)> {
         self.next_part(bytes, u64::MAX)
     }
 
     /// The same, of at most so many readings.
-    pub(crate) fn next_part(&mut self, bytes: u64, mut most: u64) -> Option<(Oseq, Vec<Wish>)> {
+    pub(crate) fn next_part(&mut self, bytes: u64, mut most: u64) -> Option<(Oseq, Vec<Request>)> {
         let next = self.sent.next();
         if next > self.last {
             return None;
@@ -204,7 +204,7 @@ impl Outbox {
         if next < self.first {
             let to = self.first.previous();
             self.sent = to;
-            return Some((next, vec![Wish::Lost { to }]));
+            return Some((next, vec![Request::Lost { to }]));
         }
         let (mut run, mut end, mut left) = (Vec::new(), self.sent, bytes);
         for Batch { first, guarantee, readings } in self.above(self.sent).take(RUN_BATCHES) {
@@ -215,7 +215,7 @@ impl Outbox {
                 let readings = readings.slice(0..fits);
                 left = left.saturating_sub(readings.bytes() + READING_BYTES * fits);
                 end = first.plus(fits).previous();
-                run.push(Wish::Readings { guarantee, readings });
+                run.push(Request::Readings { guarantee, readings });
             }
             if fits < readings.len() {
                 break;
@@ -227,7 +227,7 @@ impl Outbox {
 
     /// The next run to send to a leader in whose log this peer's numbers end at `logged`: nothing,
     /// too, while one that has not taken everything lately is to take what it was sent.
-    pub(crate) fn next_due(&mut self, logged: Oseq, bytes: u64) -> Option<(Oseq, Vec<Wish>)> {
+    pub(crate) fn next_due(&mut self, logged: Oseq, bytes: u64) -> Option<(Oseq, Vec<Request>)> {
         if let Some(Restraint { left, then }) = &mut self.restraint
             && *left == 0
         {
@@ -441,7 +441,7 @@ mod tests {
     use crate::guarantee::Guarantee::{self, Agreed};
     use crate::id::{Oseq, Seq};
     use crate::inspect::identity;
-    use crate::message::Wish;
+    use crate::message::Request;
     use crate::note::Refusal;
     use crate::readings::{Collector, Readings};
     use bytes::Bytes;
@@ -470,9 +470,17 @@ mod tests {
         Stretch { seq: Seq(seq), oseq: Oseq(oseq), count: 1, guarantee: Agreed }
     }
 
-    fn count(run: &[Wish]) -> u64 {
+    fn count(run: &[Request]) -> u64 {
         run.iter()
-            .map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 })
+            .map(
+                |request| {
+                    if let Request::Readings { readings, .. } = request {
+                        readings.len()
+                    } else {
+                        1
+                    }
+                },
+            )
             .sum()
     }
 
@@ -605,7 +613,7 @@ mod tests {
         assert_eq!(stable_up_to(&mut outbox, Seq(2), &knobs), [stretch(1, 1), stretch(2, 2)]);
         outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, Vec::new());
         let (first, run) = outbox.next_run(u64::MAX).expect("the declaration");
-        assert_eq!((first, run), (Oseq(1), vec![Wish::Lost { to: Oseq(2) }]));
+        assert_eq!((first, run), (Oseq(1), vec![Request::Lost { to: Oseq(2) }]));
         assert_eq!(outbox.next_run(u64::MAX).expect("the rest").0, Oseq(3));
     }
 
@@ -794,7 +802,7 @@ mod tests {
         );
         // Back to the beginning: what is gone is lost, and the rest goes out again.
         outbox.on_log_replaced(Oseq::ZERO, Seq::ZERO, Vec::new());
-        assert_eq!(outbox.next_run(u64::MAX), Some((Oseq(1), vec![Wish::Lost { to: Oseq(2) }])));
+        assert_eq!(outbox.next_run(u64::MAX), Some((Oseq(1), vec![Request::Lost { to: Oseq(2) }])));
         let (first, run) = outbox.next_run(u64::MAX).expect("the rest");
         assert_eq!((first, run.len(), count(&run), outbox.waiting_bytes), (Oseq(3), 2, 5, 25));
         assert!(outbox.next_run(u64::MAX).is_none());
@@ -803,7 +811,7 @@ mod tests {
         assert_eq!((first, run), (Oseq(5), vec![readings(&[5]), readings(&[6, 7])]));
     }
 
-    fn readings(sizes: &[usize]) -> Wish {
-        Wish::Readings { guarantee: Agreed, readings: together(sizes) }
+    fn readings(sizes: &[usize]) -> Request {
+        Request::Readings { guarantee: Agreed, readings: together(sizes) }
     }
 }

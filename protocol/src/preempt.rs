@@ -14,13 +14,13 @@
 //! attempt hesitates, for a member may come back only to die again: at first for two, then for four
 //! times as long as a silent leader is given.
 
-use crate::follower::Follower;
 use crate::id::{Member, PeerId};
+use crate::io::Output;
 use crate::message::Message;
 use crate::node::Node;
 use crate::note::Note;
+use crate::progress::Progress;
 use crate::role::Role;
-use crate::seam::Output;
 use crate::sequencer::{Leader, Retiring, Successor};
 use crate::time::Time;
 
@@ -28,30 +28,28 @@ impl Leader {
     /// Notes who has kept up with the last heartbeat, just before the next one.
     pub(crate) fn note_steadiness(&mut self) {
         let Some((beat, high)) = self.last_beat else { return };
-        for follower in self.followers.values_mut() {
-            let keeps_up = follower.echo >= Some(beat) && follower.acked >= high;
-            follower.steady = if keeps_up { (follower.steady + 1).min(STEADY_BEATS) } else { 0 };
+        for progress in self.progress.values_mut() {
+            let keeps_up = progress.echo >= Some(beat) && progress.acked >= high;
+            progress.steady = if keeps_up { (progress.steady + 1).min(STEADY_BEATS) } else { 0 };
         }
     }
 
     /// The one to hand over to, if it and everybody else is steady.
-    fn heir(&self) -> Option<&Follower> {
-        let others = self
-            .followers
-            .values()
-            .filter(|follower| !self.leavers.contains(follower.contact.id()));
-        let heir = others.max_by_key(|follower| follower.contact.priority())?;
-        (heir.steady >= STEADY_BEATS && self.followers.values().all(|follower| follower.steady > 0))
+    fn heir(&self) -> Option<&Progress> {
+        let others =
+            self.progress.values().filter(|progress| !self.leavers.contains(progress.contact.id()));
+        let heir = others.max_by_key(|progress| progress.contact.priority())?;
+        (heir.steady >= STEADY_BEATS && self.progress.values().all(|progress| progress.steady > 0))
             .then_some(heir)
     }
 
     /// Whether nothing else is going on that a hand-over would disturb.
     fn is_settled(&self) -> bool {
         self.is_numbering()
-            && !self.pressed
+            && !self.under_pressure
             && self.failed.is_empty()
             && self.batch_at.is_none()
-            && self.courting.is_none()
+            && self.merge_request.is_none()
     }
 }
 
@@ -86,9 +84,9 @@ impl Node {
         let contiguous = self.log.contiguous();
         let Role::Leader(leader) = &mut self.role else { return };
         let is_there = leader
-            .followers
+            .progress
             .get(&successor.id)
-            .is_some_and(|follower| follower.contact.member == *successor);
+            .is_some_and(|progress| progress.contact.member == *successor);
         let is_late = leader.retiring.as_ref().is_none_or(|retiring| retiring.until <= now);
         if !is_there || !leader.failed.is_empty() || is_late && !leader.is_level(contiguous) {
             leader.retiring = None;
@@ -107,7 +105,7 @@ impl Node {
         let Role::Leader(leader) = &self.role else { return };
         let epoch = leader.epoch.clone();
         let members: Vec<Member> =
-            leader.followers.values().map(|follower| follower.contact.member.clone()).collect();
+            leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
         for member in members {
             self.send(
                 now,

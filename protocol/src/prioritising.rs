@@ -9,8 +9,8 @@
 //! Example: p3 leads p1 and p2, and is given the lowest priority. It numbers a view in which it
 //! comes first; two heartbeats later it hands over to p2.
 
+use crate::io::Output;
 use crate::node::Node;
-use crate::seam::Output;
 use crate::time::Time;
 
 impl Node {
@@ -31,39 +31,39 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
+    use crate::harness::{Harness, peer};
     use crate::id::Seq;
+    use crate::io::Input;
     use crate::message::{Heartbeat, HeartbeatAck, Message};
-    use crate::puppet::{Puppet, peer};
-    use crate::seam::Input;
     use std::time::Duration;
 
     #[test]
     fn a_leader_that_is_outranked_hands_over_once_the_better_one_keeps_up() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.acknowledge(&peer(2), Seq(2));
-        puppet.give(Input::Prioritised { explicit: i64::MIN });
-        let held = puppet.node.log.end();
-        puppet.greet(&peer(2), held);
-        puppet.rest(Duration::from_millis(20));
-        let view = puppet.node.log.view().expect("a view");
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.acknowledge(&peer(2), Seq(2));
+        harness.give(Input::Prioritised { explicit: i64::MIN });
+        let held = harness.node.log.end();
+        harness.greet(&peer(2), held);
+        harness.rest(Duration::from_millis(20));
+        let view = harness.node.log.view().expect("a view");
         assert_eq!((view.members[0].id(), view.members[0].explicit), (peer(1).id(), i64::MIN));
-        puppet.out.clear();
+        harness.out.clear();
         let mut hands_over = false;
         for _ in 0..6 {
-            puppet.rest(puppet.node.config.knobs().heartbeat_interval);
-            let contiguous = puppet.node.log.contiguous();
-            puppet.acknowledge(&peer(2), contiguous);
-            for message in puppet.told(&peer(2)) {
+            harness.rest(harness.node.config.knobs().heartbeat_interval);
+            let contiguous = harness.node.log.contiguous();
+            harness.acknowledge(&peer(2), contiguous);
+            for message in harness.told(&peer(2)) {
                 hands_over |= matches!(&message, Message::Handover { successor, .. } if successor == peer(2).id());
                 if let Message::Heartbeat(Heartbeat { beat, epoch, .. }) = message {
-                    puppet.say(
+                    harness.say(
                         &peer(2),
                         Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }),
                     );
                 }
             }
         }
-        assert!(hands_over, "it is {} still", puppet.node.status().role);
+        assert!(hands_over, "it is {} still", harness.node.status().role);
     }
 }

@@ -9,10 +9,10 @@
 use bytes::Bytes;
 
 use crate::id::Member;
+use crate::io::Output;
 use crate::message::Message;
 use crate::node::Node;
 use crate::role::Role;
-use crate::seam::Output;
 use crate::time::Time;
 
 impl Node {
@@ -24,8 +24,8 @@ impl Node {
         question: Bytes,
         out: &mut Vec<Output>,
     ) -> bool {
-        let Role::Member(following) = &self.role else { return false };
-        let leader = following.leader.member.clone();
+        let Role::Follower(follower) = &self.role else { return false };
+        let leader = follower.leader.member.clone();
         question.len() <= QUESTION_MOST
             && self.links.is_linked(&leader)
             && self.send(now, &leader, Message::Query { ask, question }, out)
@@ -54,8 +54,8 @@ impl Node {
 
     /// The leader's program has answered.
     pub(crate) fn on_answer(&self, from: &Member, ask: u64, answer: Bytes, out: &mut Vec<Output>) {
-        let Role::Member(following) = &self.role else { return };
-        if following.leader.member == *from {
+        let Role::Follower(follower) = &self.role else { return };
+        if follower.leader.member == *from {
             out.push(Output::Answered { ask, answer });
         }
     }

@@ -9,7 +9,7 @@
 use crate::id::{
     Contact, Epoch, Incarnation, Member, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId,
 };
-use crate::message::{Entry, LogEnd, Message, Reason, Row, Snapshot};
+use crate::message::{Entry, EpochStart, LogEnd, Message, Reason, Snapshot};
 use crate::node::Node;
 use crate::view::View;
 
@@ -126,7 +126,7 @@ impl Reach {
         self.epoch(&end.epoch) && self.epoch(&end.log_id)
     }
 
-    fn rows(self, rows: &[Row]) -> bool {
+    fn rows(self, rows: &[EpochStart]) -> bool {
         rows.iter().all(|row| self.epoch(&row.epoch) && is_taken_over(row.first))
     }
 
@@ -178,14 +178,14 @@ fn is_a_view(number: ViewId) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
+    use crate::dedup::Dedup;
+    use crate::harness::{Harness, peer};
     use crate::id::{
         Contact, Epoch, INCARNATION_AHEAD_MAX, Incarnation, Member, ROUND_AHEAD_MAX, Seq,
         TAKEN_OVER_MAX, ViewId,
     };
-    use crate::message::{Added, Coordinator, Message, Reason, Rejected, Row, Snapshot};
+    use crate::message::{Added, Coordinator, EpochStart, Message, Reason, Rejected, Snapshot};
     use crate::node::Node;
-    use crate::puppet::{Puppet, peer};
-    use crate::table::Table;
     use crate::view::View;
 
     fn refuses(node: &Node, message: &Message) -> bool {
@@ -194,9 +194,9 @@ mod tests {
 
     #[test]
     fn a_round_far_above_its_own_promise_is_out_of_reach() {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let mut harness = Harness::newcomer(Knobs::fast());
         for promised in [0, 7] {
-            puppet.node.promised = Epoch { round: promised, owner: peer(3).member };
+            harness.node.promised = Epoch { round: promised, owner: peer(3).member };
             let at = |round| Epoch { round, owner: peer(2).member };
             let (last, first) =
                 (at(promised + ROUND_AHEAD_MAX), at(promised + ROUND_AHEAD_MAX + 1));
@@ -213,7 +213,7 @@ mod tests {
                     Rejected { ask: None, reason: Reason::Stale { promised: epoch.clone() } };
                 let ack = Message::OrderedAck { epoch: epoch.clone(), contiguous: Seq(1) };
                 for message in [Message::Coordinator(word), Message::Rejected(stale), ack] {
-                    assert_eq!(refuses(&puppet.node, &message), refused, "{message}");
+                    assert_eq!(refuses(&harness.node, &message), refused, "{message}");
                 }
             }
         }
@@ -221,10 +221,10 @@ mod tests {
 
     #[test]
     fn an_incarnation_far_above_its_own_is_out_of_reach() {
-        let mut puppet = Puppet::newcomer(Knobs::fast());
+        let mut harness = Harness::newcomer(Knobs::fast());
         let set = Incarnation(1_900_000_000_000);
         for (own, most) in [(Incarnation(1), 1_767_225_600_000), (set, set.0)] {
-            puppet.node.me.member.inc = own;
+            harness.node.me.member.inc = own;
             for (known, refused) in
                 [(most + INCARNATION_AHEAD_MAX, false), (most + INCARNATION_AHEAD_MAX + 1, true)]
             {
@@ -232,14 +232,14 @@ mod tests {
                     ask: None,
                     reason: Reason::OldIncarnation { known: Incarnation(known) },
                 });
-                assert_eq!(refuses(&puppet.node, &old), refused, "{known} for {own}");
+                assert_eq!(refuses(&harness.node, &old), refused, "{known} for {own}");
             }
         }
     }
 
     #[test]
     fn a_position_or_a_view_in_the_upper_half_is_out_of_reach() {
-        let puppet = Puppet::newcomer(Knobs::fast());
+        let harness = Harness::newcomer(Knobs::fast());
         let most = TAKEN_OVER_MAX;
         for (seq, view_at, row, view_id, refused) in [
             (most, most, most, most, false),
@@ -255,26 +255,26 @@ mod tests {
                 peer(3).id().clone(),
                 vec![peer(1), peer(3)],
             );
-            let lineage = vec![Row { epoch: epoch.clone(), first: Seq(row) }];
+            let lineage = vec![EpochStart { epoch: epoch.clone(), first: Seq(row) }];
             let snapshot =
-                Snapshot { seq: Seq(seq), view: Some(view), table: Table::new(), lineage };
+                Snapshot { seq: Seq(seq), view: Some(view), table: Dedup::new(), lineage };
             let added = Message::Added(Added { ask: 1, epoch, snapshot, view_at: Seq(view_at) });
-            assert_eq!(refuses(&puppet.node, &added), refused, "{seq} {view_at} {row} {view_id}");
+            assert_eq!(refuses(&harness.node, &added), refused, "{seq} {view_at} {row} {view_id}");
         }
     }
 
     #[test]
     fn whoever_names_such_a_number_changes_nothing() {
-        let mut puppet = Puppet::member(Knobs::fast());
-        let promised = puppet.node.promised.clone();
+        let mut harness = Harness::member(Knobs::fast());
+        let promised = harness.node.promised.clone();
         let late =
             Contact { member: Member { inc: Incarnation(1 << 50), ..peer(2).member }, ..peer(2) };
-        puppet.greet(&late, crate::puppet::nothing());
-        assert!(!puppet.node.links.is_linked(&late.member), "nobody speaks with it");
-        puppet.greet(&peer(2), crate::puppet::nothing());
+        harness.greet(&late, crate::harness::nothing());
+        assert!(!harness.node.links.is_linked(&late.member), "nobody speaks with it");
+        harness.greet(&peer(2), crate::harness::nothing());
         let epoch = Epoch { round: 1 << 40, owner: peer(2).member };
-        puppet.say(&peer(2), Message::OrderedAck { epoch, contiguous: Seq(1) });
-        assert_eq!(puppet.node.promised, promised);
-        assert!(puppet.node.links.is_linked(&peer(2).member), "one word costs no link");
+        harness.say(&peer(2), Message::OrderedAck { epoch, contiguous: Seq(1) });
+        assert_eq!(harness.node.promised, promised);
+        assert!(harness.node.links.is_linked(&peer(2).member), "one word costs no link");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) enum Role {
     /// In no view: announces itself, listens, asks a leader to be admitted.
     Joining(Joining),
     /// Follows a leader.
-    Member(Following),
+    Follower(Follower),
     /// Misses the leader: asks around, waits for somebody else's outcome, or claims.
     Candidate(Box<Candidate>),
     /// Numbers the entries, beats, watches everyone else.
@@ -51,7 +51,7 @@ pub(crate) struct Joining {
     /// When a group said last that it is full.
     pub(crate) full: Option<Time>,
     /// Joiners that have been in a view and lost its log.
-    pub(crate) veterans: BTreeSet<PeerId>,
+    pub(crate) with_history: BTreeSet<PeerId>,
     /// Set where the views have gone on without it: it votes, but leaves it to the others to claim
     /// until then.
     pub(crate) gives_way_until: Option<Time>,
@@ -59,7 +59,7 @@ pub(crate) struct Joining {
 
 /// The facts of a member.
 #[derive(Clone, Debug, Hash)]
-pub(crate) struct Following {
+pub(crate) struct Follower {
     pub(crate) leader: Contact,
     pub(crate) epoch: Epoch,
     pub(crate) liveness: Liveness,
@@ -94,7 +94,7 @@ pub(crate) struct Candidate {
     pub(crate) asked: BTreeMap<PeerId, Contact>,
     /// Those of them to whom the question has been put so far; nothing where it has been put to
     /// all.
-    pub(crate) few: Option<BTreeSet<PeerId>>,
+    pub(crate) first_wave: Option<BTreeSet<PeerId>>,
     pub(crate) answered: BTreeSet<PeerId>,
     /// Not waited for in this election: the missed leader, those that let it down.
     pub(crate) suspects: BTreeSet<PeerId>,
@@ -118,27 +118,27 @@ pub(crate) struct Candidate {
     /// may be over by then.
     pub(crate) asks_again: bool,
     /// Whether somebody asked follows a view that this peer is not in.
-    pub(crate) disowned: bool,
+    pub(crate) not_in_view: bool,
     /// The leader that a veto has named, which it asks itself.
-    pub(crate) named: Option<Contact>,
+    pub(crate) vetoed_by: Option<Contact>,
     /// The highest epoch that a refusal has named.
     pub(crate) floor: Epoch,
     /// Who promised when that was not enough, and until when it does not claim again unless
     /// somebody else answers as well.
-    pub(crate) vain: Option<(BTreeSet<PeerId>, Time)>,
+    pub(crate) failed_claim: Option<(BTreeSet<PeerId>, Time)>,
     /// The last position that it might hand over when it became one. What comes after it may be
     /// nobody's order yet.
     pub(crate) seen: Seq,
     /// Whether it led, and has handed over to the one that it waits for.
     pub(crate) handed_over: bool,
-    pub(crate) phase: Phase,
+    pub(crate) stage: Stage,
 }
 
 /// What a candidate is doing.
 #[derive(Clone, Debug, Hash)]
-pub(crate) enum Phase {
+pub(crate) enum Stage {
     /// Asks a few, then everybody.
-    Asking { until: Time, few_until: Time },
+    Asking { until: Time, first_wave_until: Time },
     /// Somebody knows a working leader.
     Vetoed { until: Time },
     /// Mode `primary`: too few answer; asks again then, and whoever comes back before.
@@ -172,17 +172,17 @@ pub(crate) struct Claim {
 impl Candidate {
     /// Whether it is a working leader that only moves to a higher epoch.
     pub(crate) fn is_standing(&self) -> bool {
-        matches!(&self.phase, Phase::Syncing(claim) | Phase::Adopting { claim, .. } if claim.standing.is_some())
+        matches!(&self.stage, Stage::Syncing(claim) | Stage::Adopting { claim, .. } if claim.standing.is_some())
     }
 
     /// Whether it has neither claimed nor promised anything to anybody.
     pub(crate) fn only_asks(&self) -> bool {
-        matches!(self.phase, Phase::Asking { .. } | Phase::Vetoed { .. } | Phase::Blocked { .. })
+        matches!(self.stage, Stage::Asking { .. } | Stage::Vetoed { .. } | Stage::Blocked { .. })
     }
 
     /// Whether there was a pause after its list was closed.
     pub(crate) fn has_overslept(&self) -> bool {
-        matches!(&self.phase, Phase::Adopting { claim, .. } if claim.overslept)
+        matches!(&self.stage, Stage::Adopting { claim, .. } if claim.overslept)
     }
 
     /// What to say to a candidate of the other kind: who has a group says that the other is not in
@@ -192,38 +192,40 @@ impl Candidate {
     }
 
     pub(crate) fn is_waiting_on(&self, id: &PeerId) -> bool {
-        matches!(&self.phase, Phase::Waiting { on, .. } if on == id)
+        matches!(&self.stage, Stage::Waiting { on, .. } if on == id)
     }
 
     pub(crate) fn deadline(&self) -> Time {
-        match &self.phase {
-            Phase::Asking { until, few_until } if self.few.is_some() => *until.min(few_until),
-            Phase::Asking { until, .. }
-            | Phase::Vetoed { until }
-            | Phase::Blocked { until }
-            | Phase::Waiting { until, .. }
-            | Phase::Adopting { until, .. } => *until,
-            Phase::Syncing(claim) => claim.until,
+        match &self.stage {
+            Stage::Asking { until, first_wave_until } if self.first_wave.is_some() => {
+                *until.min(first_wave_until)
+            }
+            Stage::Asking { until, .. }
+            | Stage::Vetoed { until }
+            | Stage::Blocked { until }
+            | Stage::Waiting { until, .. }
+            | Stage::Adopting { until, .. } => *until,
+            Stage::Syncing(claim) => claim.until,
         }
     }
 
     /// This peer stood still for so long; a claim that has lasted longer by more than `tolerated`
     /// is to be doubted.
     pub(crate) fn excuse(&mut self, lag: Duration, tolerated: Duration) {
-        match &mut self.phase {
-            Phase::Asking { until, few_until } => {
+        match &mut self.stage {
+            Stage::Asking { until, first_wave_until } => {
                 *until += lag;
-                *few_until += lag;
+                *first_wave_until += lag;
             }
-            Phase::Vetoed { until }
-            | Phase::Blocked { until }
-            | Phase::Waiting { until, .. }
-            | Phase::Adopting { until, .. } => {
+            Stage::Vetoed { until }
+            | Stage::Blocked { until }
+            | Stage::Waiting { until, .. }
+            | Stage::Adopting { until, .. } => {
                 *until += lag;
             }
-            Phase::Syncing(claim) => claim.until += lag,
+            Stage::Syncing(claim) => claim.until += lag,
         }
-        if let Phase::Syncing(claim) | Phase::Adopting { claim, .. } = &mut self.phase {
+        if let Stage::Syncing(claim) | Stage::Adopting { claim, .. } = &mut self.stage {
             claim.slept += lag;
             claim.overslept |= claim.slept > tolerated;
         }
@@ -271,19 +273,19 @@ impl Candidate {
 
     /// Whether a question was put to that very peer, so that its word can be an answer.
     pub(crate) fn has_asked(&self, member: &Member) -> bool {
-        let named = self.named.iter().chain(self.asked.get(&member.id));
+        let named = self.vetoed_by.iter().chain(self.asked.get(&member.id));
         named.into_iter().any(|contact| contact.member == *member)
     }
 
     /// The question that an answer may name: the present one, or the round claimed.
     pub(crate) fn is_asking(&self, ask: Option<u64>) -> bool {
-        let round = match &self.phase {
-            Phase::Syncing(claim) => Some(claim.epoch.round),
-            Phase::Asking { .. }
-            | Phase::Vetoed { .. }
-            | Phase::Blocked { .. }
-            | Phase::Waiting { .. }
-            | Phase::Adopting { .. } => None,
+        let round = match &self.stage {
+            Stage::Syncing(claim) => Some(claim.epoch.round),
+            Stage::Asking { .. }
+            | Stage::Vetoed { .. }
+            | Stage::Blocked { .. }
+            | Stage::Waiting { .. }
+            | Stage::Adopting { .. } => None,
         };
         ask.is_some() && (ask == Some(self.ask) || ask == round)
     }

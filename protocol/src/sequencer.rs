@@ -8,24 +8,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::claim::FirstEntry;
 use crate::detector::Started;
-use crate::follower::Follower;
+use crate::follower::millis;
 use crate::id::{Contact, Epoch, Member, Oseq, PeerId, Seq};
+use crate::io::{Outcome, Output};
 use crate::links::Wanted;
 use crate::log::Log;
-use crate::member::millis;
 use crate::membership::Entrant;
 use crate::message::{
-    Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Requests, SyncFinal, Wish,
+    Coordinator, Entry, Heartbeat, HeartbeatAck, Message, Reason, Request, Requests, SyncFinal,
 };
 use crate::node::Node;
 use crate::note::{Evidence, Note};
 use crate::outbox::Stretch;
+use crate::progress::Progress;
 use crate::quorum::stable_by_quorum;
 use crate::role::Role;
-use crate::seam::{Outcome, Output};
 use crate::stream::Parting;
-use crate::sync::FirstEntry;
 use crate::time::Time;
 
 /// The facts of a leader.
@@ -33,7 +33,7 @@ use crate::time::Time;
 pub(crate) struct Leader {
     pub(crate) epoch: Epoch,
     /// Everyone else in the newest view.
-    pub(crate) followers: BTreeMap<PeerId, Follower>,
+    pub(crate) progress: BTreeMap<PeerId, Progress>,
     /// The cut, to be said again to whoever has not adopted it.
     pub(crate) announced: SyncFinal,
     beat: u64,
@@ -58,11 +58,11 @@ pub(crate) struct Leader {
     /// Set after a pause: nothing is numbered before everyone has answered this beat.
     pub(crate) doubt: Option<u64>,
     /// Set while it takes no readings, because somebody is too far behind.
-    pub(crate) pressed: bool,
+    pub(crate) under_pressure: bool,
     /// Set once it numbers nothing more: it waits for everyone to have everything, then goes.
     pub(crate) retiring: Option<Retiring>,
     /// The group that it asks to be merged into.
-    pub(crate) courting: Option<Courting>,
+    pub(crate) merge_request: Option<MergeRequest>,
     /// The leader of a lesser group that it invites to ask, and until when a link to it is wanted.
     pub(crate) inviting: Option<(Contact, Time)>,
     told_stable: Seq,
@@ -98,7 +98,7 @@ pub(crate) enum Successor {
 
 /// A larger group that this one asks to be merged into.
 #[derive(Clone, Debug, Hash)]
-pub(crate) struct Courting {
+pub(crate) struct MergeRequest {
     pub(crate) leader: Contact,
     pub(crate) ask: u64,
     pub(crate) until: Time,
@@ -109,12 +109,12 @@ impl Leader {
         now: Time,
         beat: u64,
         announced: SyncFinal,
-        followers: BTreeMap<PeerId, Follower>,
+        progress: BTreeMap<PeerId, Progress>,
         patience: Duration,
     ) -> Self {
         Self {
             epoch: announced.epoch.clone(),
-            followers,
+            progress,
             announced,
             beat,
             beat_before: beat,
@@ -128,9 +128,9 @@ impl Leader {
             batch_at: None,
             parting: Vec::new(),
             doubt: None,
-            pressed: false,
+            under_pressure: false,
             retiring: None,
-            courting: None,
+            merge_request: None,
             inviting: None,
             told_stable: Seq::ZERO,
             first: None,
@@ -140,22 +140,27 @@ impl Leader {
     }
 
     pub(crate) fn deadline(&self) -> Time {
-        let courting = self.courting.as_ref().map(|courting| courting.until);
+        let merge_request = self.merge_request.as_ref().map(|merge_request| merge_request.until);
         let parting = self.parting.iter().map(|parting| parting.forget_at).min();
         let retiring = self.retiring.as_ref().map(|retiring| retiring.until);
         // A view that may not be numbered now is looked at again when that changes; its time wakes
         // nobody.
         let batch = self.batch_at.filter(|_| self.is_numbering() && !self.unsettled);
         let inviting = self.inviting.as_ref().map(|(_, until)| *until);
-        let soonest =
-            batch.into_iter().chain(courting).chain(inviting).chain(parting).chain(retiring).min();
+        let soonest = batch
+            .into_iter()
+            .chain(merge_request)
+            .chain(inviting)
+            .chain(parting)
+            .chain(retiring)
+            .min();
         self.beat_at.min(self.watch_at).min(soonest.unwrap_or(self.beat_at))
     }
 
     /// The leader was called late. It accuses nobody for that time.
     pub(crate) fn excuse(&mut self, now: Time, lag: Duration) {
-        for follower in self.followers.values_mut() {
-            follower.excuse(now, lag);
+        for progress in self.progress.values_mut() {
+            progress.excuse(now, lag);
         }
         if let Some(retiring) = &mut self.retiring {
             retiring.until += lag;
@@ -167,7 +172,7 @@ impl Leader {
     /// nothing until each of them has answered a new beat.
     pub(crate) fn doubt_lead(&mut self, now: Time) {
         let beat = self.beat_now(now);
-        if !self.followers.is_empty() {
+        if !self.progress.is_empty() {
             self.doubt = Some(beat);
         }
     }
@@ -182,14 +187,14 @@ impl Leader {
 
     /// Everyone has answered since the pause: this leader still leads.
     pub(crate) fn clear_doubt(&mut self) {
-        let failed = |follower: &Follower| {
-            self.failed.iter().any(|(contact, _)| contact.member == follower.contact.member)
+        let failed = |progress: &Progress| {
+            self.failed.iter().any(|(contact, _)| contact.member == progress.contact.member)
         };
         if self.doubt.is_some()
             && self
-                .followers
+                .progress
                 .values()
-                .all(|follower| follower.echo >= self.doubt || failed(follower))
+                .all(|progress| progress.echo >= self.doubt || failed(progress))
         {
             self.doubt = None;
         }
@@ -215,19 +220,19 @@ impl Leader {
 
     pub(crate) fn wanted(&self) -> Vec<Wanted> {
         let entrants = self.entrants.values().map(|entrant| &entrant.contact);
-        let courted = self.courting.iter().map(|courting| &courting.leader);
+        let courted = self.merge_request.iter().map(|merge_request| &merge_request.leader);
         let invited = self.inviting.iter().map(|(invited, _)| invited);
         let as_wanted =
             |by_word| move |contact: &Contact| Wanted { contact: contact.clone(), by_word };
-        let followers =
-            self.followers.values().map(|follower| &follower.contact).map(as_wanted(false));
+        let progress =
+            self.progress.values().map(|progress| &progress.contact).map(as_wanted(false));
         // Of two wants for one member the last counts, and that is the one of the view.
-        entrants.chain(courted).chain(invited).map(as_wanted(true)).chain(followers).collect()
+        entrants.chain(courted).chain(invited).map(as_wanted(true)).chain(progress).collect()
     }
 
     /// The last position that somebody else holds, or everything where there is nobody else.
     pub(crate) fn seen_elsewhere(&self, contiguous: Seq) -> Seq {
-        self.followers.values().map(|follower| follower.acked).max().unwrap_or(contiguous)
+        self.progress.values().map(|progress| progress.acked).max().unwrap_or(contiguous)
     }
 
     /// The last position that is stable: everyone in the newest view holds it, its own entry
@@ -236,11 +241,11 @@ impl Leader {
         let contiguous = log.contiguous();
         if by_quorum {
             return stable_by_quorum(log, |member| {
-                let follower = self
-                    .followers
+                let progress = self
+                    .progress
                     .get(&member.id)
-                    .filter(|follower| follower.contact.member == *member);
-                let held = follower.map(|follower| follower.acked).or(self.departed_with(member));
+                    .filter(|progress| progress.contact.member == *member);
+                let held = progress.map(|progress| progress.acked).or(self.departed_with(member));
                 if member == me { contiguous } else { held.unwrap_or(Seq::ZERO) }
             });
         }
@@ -250,7 +255,7 @@ impl Leader {
 
     /// The last position that everyone in the newest view holds.
     pub(crate) fn all_acked(&self, contiguous: Seq) -> Seq {
-        self.followers.values().map(|follower| follower.acked).min().unwrap_or(contiguous)
+        self.progress.values().map(|progress| progress.acked).min().unwrap_or(contiguous)
     }
 
     /// How far a member is that the newest view does not name any more, while it still counts.
@@ -267,13 +272,13 @@ impl Leader {
     }
 
     /// A member is in the newest view no more.
-    pub(crate) fn depart(&mut self, follower: &Follower) {
-        self.departed.insert(follower.contact.member.clone(), follower.acked);
+    pub(crate) fn depart(&mut self, progress: &Progress) {
+        self.departed.insert(progress.contact.member.clone(), progress.acked);
     }
 
     /// Whether this very process follows this leader.
     pub(crate) fn follows(&self, member: &Member) -> bool {
-        self.followers.get(&member.id).is_some_and(|follower| follower.contact.member == *member)
+        self.progress.get(&member.id).is_some_and(|progress| progress.contact.member == *member)
     }
 
     /// How many rows its tables and lists have in all.
@@ -282,7 +287,7 @@ impl Leader {
             self.failed.len() + self.parting.len() + self.leavers.len(),
             self.entrants.len() + self.departed.len(),
         );
-        self.followers.len() + self.announced.list.len() + lists + known
+        self.progress.len() + self.announced.list.len() + lists + known
     }
 
     /// Whether everybody has acknowledged everything.
@@ -304,7 +309,7 @@ impl Node {
             self.reject(Some(&from.id), "SEQUENCER_REQUEST", "of another origin", out);
             return;
         }
-        if leader.followers.get(&from.id).is_none_or(|follower| follower.contact.member != *from) {
+        if leader.progress.get(&from.id).is_none_or(|progress| progress.contact.member != *from) {
             self.refuse(now, from, None, Reason::NotMember, out);
             return;
         }
@@ -312,9 +317,9 @@ impl Node {
             // The sender still has them, and sends them again: after the next cut, or when it is
             // asked to.
             if let Role::Leader(leader) = &mut self.role
-                && let Some(follower) = leader.followers.get_mut(&from.id)
+                && let Some(progress) = leader.progress.get_mut(&from.id)
             {
-                follower.turned_away = true;
+                progress.turned_away = true;
             }
             return;
         }
@@ -322,13 +327,13 @@ impl Node {
         let repeats = self.log.last_oseq(from) >= requests.first;
         let requests = if repeats { requests.alone() } else { requests };
         let mut own = requests.first;
-        for wish in requests.run {
-            let (first, end) = (own, wish.last(own));
+        for request in requests.run {
+            let (first, end) = (own, request.last(own));
             own = end.next();
             // Readings that it has sent before, and has sent again together with new ones.
             let known = self.log.last_oseq(from).next().above(first);
-            match wish {
-                Wish::Readings { guarantee, readings }
+            match request {
+                Request::Readings { guarantee, readings }
                     if known < readings.len() && self.log.last_oseq(from) >= first.previous() =>
                 {
                     let (first, readings) =
@@ -344,10 +349,10 @@ impl Node {
                         out,
                     );
                 }
-                Wish::Lost { .. } if self.log.last_oseq(from) == first.previous() => {
+                Request::Lost { .. } if self.log.last_oseq(from) == first.previous() => {
                     self.append(Entry::Lost { origin: from.clone(), from: first, to: end }, out);
                 }
-                Wish::Readings { .. } | Wish::Lost { .. } => {}
+                Request::Readings { .. } | Request::Lost { .. } => {}
             }
         }
     }
@@ -370,18 +375,18 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) =
-            leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from)
+        let Some(progress) =
+            leader.progress.get_mut(&from.id).filter(|progress| progress.contact.member == *from)
         else {
             return;
         };
-        let Some(started) = follower.greetings.of(ack.beat).or(leader.started.of(ack.beat)) else {
+        let Some(started) = progress.greetings.of(ack.beat).or(leader.started.of(ack.beat)) else {
             return;
         };
-        follower.greetings.forget_to(ack.beat);
-        follower.liveness.prove(started);
-        follower.echo = follower.echo.max(Some(ack.beat));
-        let holder = follower.contact.clone();
+        progress.greetings.forget_to(ack.beat);
+        progress.liveness.prove(started);
+        progress.echo = progress.echo.max(Some(ack.beat));
+        let holder = progress.contact.clone();
         // A member that answers before the view without it is numbered stays in.
         leader.failed.retain(|(contact, silent)| !silent || contact.member != *from);
         leader.clear_doubt();
@@ -404,16 +409,16 @@ impl Node {
         if let Some(held) = leader.departed.get_mut(from) {
             *held = contiguous.max(*held);
         }
-        let Some(follower) =
-            leader.followers.get_mut(&from.id).filter(|follower| follower.contact.member == *from)
+        let Some(progress) =
+            leader.progress.get_mut(&from.id).filter(|progress| progress.contact.member == *from)
         else {
             return;
         };
-        if !follower.adopted && contiguous >= leader.announced.cut {
-            follower.begin_at(contiguous);
+        if !progress.adopted && contiguous >= leader.announced.cut {
+            progress.begin_at(contiguous);
         }
-        let is_first = !follower.has_answered();
-        follower.acknowledge(contiguous);
+        let is_first = !progress.has_answered();
+        progress.acknowledge(contiguous);
         leader.let_go(&from.id, now);
         if is_first && leader.entrants.values().any(Entrant::is_ready) {
             // There may be as many more as it bears now.
@@ -428,7 +433,7 @@ impl Node {
         }
         self.watch(now, out);
         self.forget_parting(now, out);
-        self.stop_courting(now, |courting| courting.until <= now);
+        self.stop_merge_request(now, |merge_request| merge_request.until <= now);
         self.stop_inviting(now);
         self.forget_entrants(now);
         let Role::Leader(leader) = &self.role else { return };
@@ -445,15 +450,15 @@ impl Node {
             return;
         }
         let mut overdue = Vec::new();
-        for follower in leader.followers.values() {
-            if follower.liveness.lost_at(timeout) <= now {
-                let proven_at = follower.liveness.proven_at();
+        for progress in leader.progress.values() {
+            if progress.liveness.lost_at(timeout) <= now {
+                let proven_at = progress.liveness.proven_at();
                 overdue.push((
-                    follower.contact.clone(),
+                    progress.contact.clone(),
                     Evidence::Silence {
                         last_round_trip_ms: millis(now.since(proven_at)),
                         beats_missed: leader.started.since(proven_at),
-                        connected: self.links.is_linked(&follower.contact.member),
+                        connected: self.links.is_linked(&progress.contact.member),
                         own_lag_ms: millis(self.lag),
                     },
                 ));
@@ -463,9 +468,9 @@ impl Node {
         let patience =
             if self.config.is_primary() { self.config.quorum_timeout() } else { timeout };
         let soonest = leader
-            .followers
+            .progress
             .values()
-            .map(|follower| follower.lost_at(patience))
+            .map(|progress| progress.lost_at(patience))
             .filter(|at| *at > now)
             .min();
         leader.watch_at = soonest.unwrap_or(now + timeout);
@@ -487,27 +492,27 @@ impl Node {
         self.beats = leader.beat;
         let (beat, epoch) = (leader.beat, leader.epoch.clone());
         let all_have = leader
-            .followers
+            .progress
             .values()
-            .all(|follower| follower.adopted && follower.acked > Seq::ZERO)
+            .all(|progress| progress.adopted && progress.acked > Seq::ZERO)
             .then(|| leader.all_acked(high));
-        let mut beats = Vec::with_capacity(leader.followers.len());
-        for follower in leader.followers.values_mut() {
+        let mut beats = Vec::with_capacity(leader.progress.len());
+        for progress in leader.progress.values_mut() {
             // Nothing relies on TCP: what has been sent and not acknowledged for two more beats is
             // sent again.
-            let stuck = follower.adopted
-                && follower.cursor > follower.acked
-                && follower.stuck.0 == follower.acked;
-            follower.stuck = (follower.acked, if stuck { follower.stuck.1 + 1 } else { 0 });
+            let stuck = progress.adopted
+                && progress.cursor > progress.acked
+                && progress.stuck.0 == progress.acked;
+            progress.stuck = (progress.acked, if stuck { progress.stuck.1 + 1 } else { 0 });
             let full = self
                 .links
-                .to(&follower.contact.member)
+                .to(&progress.contact.member)
                 .is_some_and(|link| self.links.is_full(link));
-            if follower.stuck.1 > STUCK_BEATS && !full {
-                follower.stuck.1 = 0;
-                follower.resume();
+            if progress.stuck.1 > STUCK_BEATS && !full {
+                progress.stuck.1 = 0;
+                progress.resume();
             }
-            beats.push((follower.contact.member.clone(), follower.echo, follower.adopted));
+            beats.push((progress.contact.member.clone(), progress.echo, progress.adopted));
         }
         // The first beat follows the announcement at once; whoever has not adopted it by the next
         // one may not have got it.
@@ -528,7 +533,7 @@ impl Node {
         self.evict_slow(now, out);
         self.notice_moves(now);
         self.yield_to_better(now);
-        let beacon = Message::Coordinator(self.own_word(None, None));
+        let beacon = Message::Coordinator(self.announcement(None, None));
         self.broadcast(beacon, out);
         self.tell_stable(out);
     }
@@ -547,7 +552,7 @@ impl Node {
     }
 
     /// "I lead", as an announcement, a beacon, or an answer to somebody.
-    pub(crate) fn own_word(&self, ask: Option<u64>, to: Option<&Member>) -> Coordinator {
+    pub(crate) fn announcement(&self, ask: Option<u64>, to: Option<&Member>) -> Coordinator {
         let view = self.log.view();
         Coordinator {
             leader: self.me.clone(),
@@ -567,10 +572,10 @@ impl Node {
             && let Some((first, run)) = self.outbox.next_part(u64::MAX, most)
         {
             let mut own = first;
-            for wish in run {
-                let (first, end) = (own, wish.last(own));
+            for request in run {
+                let (first, end) = (own, request.last(own));
                 let origin = self.me.member.clone();
-                self.append(entry(origin, first, wish, self.utc), out);
+                self.append(entry(origin, first, request, self.utc), out);
                 own = end.next();
             }
         }
@@ -618,22 +623,22 @@ impl Node {
         let (high, stable, last_oseq) =
             (self.log.contiguous(), self.log.stable(), self.log.last_oseq(member));
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader.followers.get_mut(&member.id) else { return };
+        let Some(progress) = leader.progress.get_mut(&member.id) else { return };
         leader.beat += 1;
         self.beats = leader.beat;
-        follower.greetings.note(leader.beat, now);
-        let (epoch, beat, echo) = (leader.epoch.clone(), leader.beat, follower.echo);
+        progress.greetings.note(leader.beat, now);
+        let (epoch, beat, echo) = (leader.epoch.clone(), leader.beat, progress.echo);
         let heartbeat = Heartbeat { epoch, beat, high, stable, all_have: None, echo, last_oseq };
         self.send(now, member, Message::Heartbeat(heartbeat), out);
     }
 }
 
-fn entry(origin: Member, first: Oseq, wish: Wish, ordered: Option<u64>) -> Entry {
-    match wish {
-        Wish::Readings { guarantee, readings } => {
+fn entry(origin: Member, first: Oseq, request: Request, ordered: Option<u64>) -> Entry {
+    match request {
+        Request::Readings { guarantee, readings } => {
             Entry::Readings { origin, first, guarantee, ordered, readings }
         }
-        Wish::Lost { to } => Entry::Lost { origin, from: first, to: to.max(first) },
+        Request::Lost { to } => Entry::Lost { origin, from: first, to: to.max(first) },
     }
 }
 
@@ -643,45 +648,45 @@ const STUCK_BEATS: u32 = 2;
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
+    use crate::harness::{Harness, nothing, peer};
     use crate::id::Seq;
     use crate::message::{Election, HeartbeatAck, Message};
-    use crate::puppet::{Puppet, nothing, peer};
 
     #[test]
     fn what_all_have_is_said_once_all_have_acknowledged_something() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        let said = |puppet: &mut Puppet| {
-            puppet.out.clear();
-            puppet.rest(puppet.node.config.knobs().heartbeat_interval);
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        let said = |harness: &mut Harness| {
+            harness.out.clear();
+            harness.rest(harness.node.config.knobs().heartbeat_interval);
             let all_have = |message| {
                 if let Message::Heartbeat(beat) = message { Some(beat.all_have) } else { None }
             };
-            puppet.told(&peer(2)).into_iter().filter_map(all_have).collect::<Vec<Option<Seq>>>()
+            harness.told(&peer(2)).into_iter().filter_map(all_have).collect::<Vec<Option<Seq>>>()
         };
-        assert_eq!(said(&mut puppet), [None]);
-        puppet.acknowledge(&peer(2), Seq(2));
-        assert_eq!(said(&mut puppet), [Some(Seq(2))]);
+        assert_eq!(said(&mut harness), [None]);
+        harness.acknowledge(&peer(2), Seq(2));
+        assert_eq!(said(&mut harness), [Some(Seq(2))]);
     }
 
     #[test]
     fn who_answers_before_the_view_without_it_is_numbered_was_not_gone() {
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.admit(&peer(2));
-        puppet.rest(puppet.node.config.knobs().heartbeat_interval);
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.admit(&peer(2));
+        harness.rest(harness.node.config.knobs().heartbeat_interval);
         let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat) } else { None };
         let last =
-            puppet.told(&peer(2)).into_iter().filter_map(beat).next_back().expect("it beats");
+            harness.told(&peer(2)).into_iter().filter_map(beat).next_back().expect("it beats");
         for (is_silent, stays) in [(true, true), (false, false)] {
-            puppet.leads().doubt = Some(last.beat + 1);
-            puppet.leads().failed = vec![(peer(2), is_silent)];
+            harness.leads().doubt = Some(last.beat + 1);
+            harness.leads().failed = vec![(peer(2), is_silent)];
             let (epoch, beat, contiguous) = (last.epoch.clone(), last.beat, last.high);
-            puppet.say(
+            harness.say(
                 &peer(2),
                 Message::HeartbeatAck(HeartbeatAck { epoch, beat, contiguous, lag: 0 }),
             );
             assert_eq!(
-                puppet.node.log.view().is_some_and(|view| view.names(&peer(2).member)),
+                harness.node.log.view().is_some_and(|view| view.names(&peer(2).member)),
                 stays
             );
         }
@@ -690,27 +695,27 @@ mod tests {
     #[test]
     fn each_heartbeat_out_of_turn_may_be_the_one_that_is_answered() {
         for answered in [0, 1, 2] {
-            let mut puppet = Puppet::leader(Knobs::fast());
-            puppet.admit(&peer(2));
-            puppet.out.clear();
+            let mut harness = Harness::leader(Knobs::fast());
+            harness.admit(&peer(2));
+            harness.out.clear();
             let beat = |message| {
                 if let Message::Heartbeat(beat) = message { Some(beat.beat) } else { None }
             };
             let mut beats: Vec<u64> = Vec::new();
             for _ in 0..2 {
-                puppet.greet(&peer(2), nothing());
-                beats.extend(puppet.told(&peer(2)).into_iter().filter_map(beat));
+                harness.greet(&peer(2), nothing());
+                beats.extend(harness.told(&peer(2)).into_iter().filter_map(beat));
             }
             // Who asks who leads is sent one with the answer.
             let (ask, candidate, end) = (7, peer(2), nothing());
-            puppet.say(&peer(2), Message::Election(Election { ask, candidate, end }));
-            beats.extend(puppet.told(&peer(2)).into_iter().filter_map(beat));
+            harness.say(&peer(2), Message::Election(Election { ask, candidate, end }));
+            beats.extend(harness.told(&peer(2)).into_iter().filter_map(beat));
             assert_eq!(beats.len(), 3, "{beats:?}");
-            let (beat, epoch) = (beats[answered], puppet.node.epoch());
+            let (beat, epoch) = (beats[answered], harness.node.epoch());
             let ack = HeartbeatAck { epoch, beat, contiguous: Seq::ZERO, lag: 0 };
-            puppet.say(&peer(2), Message::HeartbeatAck(ack));
+            harness.say(&peer(2), Message::HeartbeatAck(ack));
             assert_eq!(
-                puppet.leads().followers[&peer(2).member.id].echo,
+                harness.leads().progress[&peer(2).member.id].echo,
                 Some(beat),
                 "of {beats:?}"
             );

@@ -17,18 +17,18 @@
 //!
 //! Silence is another matter (see `detector`).
 
-use crate::follower::Follower;
+use crate::follower::millis;
 use crate::id::{Member, Seq};
-use crate::member::millis;
+use crate::io::Output;
 use crate::message::Reason;
 use crate::node::Node;
 use crate::note::Evidence;
+use crate::progress::Progress;
 use crate::role::Role;
-use crate::seam::Output;
 use crate::sequencer::Leader;
 use crate::time::Time;
 
-impl Follower {
+impl Progress {
     /// How many entries it has not acknowledged, of those since it came in.
     fn lag(&self, high: Seq) -> u64 {
         high.above(self.acked.max(self.since))
@@ -38,7 +38,7 @@ impl Follower {
 impl Leader {
     /// Whether it takes readings now.
     pub(crate) fn takes_readings(&self) -> bool {
-        self.is_numbering() && !self.pressed
+        self.is_numbering() && !self.under_pressure
     }
 }
 
@@ -54,22 +54,22 @@ impl Node {
         // A leader in doubt numbers no view: whoever has caught up by the time that it does stays.
         let decides = leader.doubt.is_none();
         let slowest =
-            leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
+            leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
         let mut slow = Vec::new();
-        for follower in leader.followers.values_mut() {
-            let lag = follower.lag(high);
+        for progress in leader.progress.values_mut() {
+            let lag = progress.lag(high);
             let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
-            follower.lag_since = behind.then(|| follower.lag_since.unwrap_or(now));
-            let waits = awaited.is_some_and(|at| follower.acked < at);
-            follower.mute_since = waits
-                .then(|| follower.mute_since.filter(|(acked, _)| *acked == follower.acked))
+            progress.lag_since = behind.then(|| progress.lag_since.unwrap_or(now));
+            let waits = awaited.is_some_and(|at| progress.acked < at);
+            progress.mute_since = waits
+                .then(|| progress.mute_since.filter(|(acked, _)| *acked == progress.acked))
                 .flatten();
             if waits {
-                follower.mute_since = follower.mute_since.or(Some((follower.acked, now)));
+                progress.mute_since = progress.mute_since.or(Some((progress.acked, now)));
             }
-            let acked = follower.acked;
+            let acked = progress.acked;
             let for_too_long = |since: &Time| decides && now.since(*since) >= knobs.slow_timeout;
-            let evidence = if let Some(since) = follower.lag_since.filter(for_too_long) {
+            let evidence = if let Some(since) = progress.lag_since.filter(for_too_long) {
                 Evidence::Slow {
                     log: self.log.name(),
                     behind: lag,
@@ -78,7 +78,7 @@ impl Node {
                     for_ms: millis(now.since(since)),
                 }
             } else if let Some(((_, since), awaited)) =
-                follower.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since))
+                progress.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since))
             {
                 Evidence::Unacknowledged {
                     log: self.log.name(),
@@ -90,7 +90,7 @@ impl Node {
             } else {
                 continue;
             };
-            slow.push((lag, follower.contact.clone(), evidence));
+            slow.push((lag, progress.contact.clone(), evidence));
         }
         slow.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
         for (_, contact, evidence) in slow {
@@ -112,7 +112,7 @@ impl Node {
             return 0;
         }
         let high = self.log.contiguous();
-        let lag = leader.followers.values().map(|follower| follower.lag(high)).max();
+        let lag = leader.progress.values().map(|progress| progress.lag(high)).max();
         let bound = knobs.max_lag_entries + (knobs.retain_entries - knobs.max_lag_entries) / 4;
         lag.map_or(u64::MAX, |lag| bound.max(1).saturating_sub(lag))
     }
@@ -125,22 +125,23 @@ impl Node {
             (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
         let high = self.log.contiguous();
         let Role::Leader(leader) = &self.role else { return };
-        let lag = leader.followers.values().map(|follower| follower.lag(high)).max().unwrap_or(0);
+        let lag = leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
         let relief = max_lag + (retain - max_lag) / 2;
-        let weight_bound = retain_bytes.saturating_mul(if leader.pressed { 1 } else { 2 });
+        let weight_bound = retain_bytes.saturating_mul(if leader.under_pressure { 1 } else { 2 });
         if self.log.weight() > weight_bound {
             let all_have = leader.all_acked(high);
             self.discard(all_have);
         }
         let heavy = self.log.weight() > weight_bound;
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.pressed = lag > 0 && (heavy || lag > if leader.pressed { max_lag } else { relief });
+        leader.under_pressure =
+            lag > 0 && (heavy || lag > if leader.under_pressure { max_lag } else { relief });
         if leader.takes_readings() {
-            let followers = leader.followers.values_mut();
-            let owed: Vec<Member> = followers
-                .filter_map(|follower| {
-                    std::mem::take(&mut follower.turned_away)
-                        .then(|| follower.contact.member.clone())
+            let progress = leader.progress.values_mut();
+            let owed: Vec<Member> = progress
+                .filter_map(|progress| {
+                    std::mem::take(&mut progress.turned_away)
+                        .then(|| progress.contact.member.clone())
                 })
                 .collect();
             for member in owed {
@@ -153,51 +154,51 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use crate::config::{Config, Knobs};
+    use crate::harness::{Harness, peer};
     use crate::id::Seq;
-    use crate::puppet::{Puppet, peer};
     use crate::role::Role;
 
     /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how
     /// much.
-    fn three() -> (Puppet, u64) {
-        let mut puppet = Puppet::leader(Knobs::fast());
+    fn three() -> (Harness, u64) {
+        let mut harness = Harness::leader(Knobs::fast());
         for n in [2, 3] {
-            puppet.admit(&peer(n));
+            harness.admit(&peer(n));
         }
         let texts = ["12345", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1"];
         for text in texts {
-            puppet.publish(text);
-            if puppet.node.log.weight().is_multiple_of(6) {
+            harness.publish(text);
+            if harness.node.log.weight().is_multiple_of(6) {
                 break;
             }
         }
-        let weight = puppet.node.log.weight();
+        let weight = harness.node.log.weight();
         assert!(weight.is_multiple_of(6), "{weight}");
-        (puppet, weight)
+        (harness, weight)
     }
 
-    fn acknowledge(puppet: &mut Puppet, n: u16, behind: u64) {
-        let high = puppet.node.log.contiguous();
-        puppet.acknowledge(&peer(n), Seq(high.0 - behind));
+    fn acknowledge(harness: &mut Harness, n: u16, behind: u64) {
+        let high = harness.node.log.contiguous();
+        harness.acknowledge(&peer(n), Seq(high.0 - behind));
     }
 
-    fn retain(puppet: &mut Puppet, retain_bytes: u64) {
-        puppet.node.config =
+    fn retain(harness: &mut Harness, retain_bytes: u64) {
+        harness.node.config =
             Config::unchecked(Knobs { retain_bytes, payload_max: 64, ..Knobs::fast() });
     }
 
     #[test]
     fn the_slowest_is_evicted_for_half_as_much_again_as_is_retained() {
         let evicted = |retained: fn(u64) -> u64, behind: &[(u16, u64)]| {
-            let (mut puppet, weight) = three();
+            let (mut harness, weight) = three();
             for (n, behind) in behind {
-                acknowledge(&mut puppet, *n, *behind);
+                acknowledge(&mut harness, *n, *behind);
             }
-            retain(&mut puppet, retained(weight));
-            for at in [puppet.now, puppet.now + puppet.node.config.knobs().slow_timeout] {
-                puppet.node.evict_slow(at, &mut puppet.out);
+            retain(&mut harness, retained(weight));
+            for at in [harness.now, harness.now + harness.node.config.knobs().slow_timeout] {
+                harness.node.evict_slow(at, &mut harness.out);
             }
-            puppet
+            harness
                 .leads()
                 .failed
                 .iter()
@@ -214,15 +215,15 @@ mod tests {
     #[test]
     fn a_leader_in_doubt_puts_out_nobody_who_may_catch_up_meanwhile() {
         let evicted = |in_doubt: bool| {
-            let (mut puppet, weight) = three();
-            acknowledge(&mut puppet, 2, 1);
-            acknowledge(&mut puppet, 3, 0);
-            retain(&mut puppet, weight / 3 * 2 - 2);
-            puppet.leads().doubt = in_doubt.then_some(1_000);
-            for at in [puppet.now, puppet.now + puppet.node.config.knobs().slow_timeout] {
-                puppet.node.evict_slow(at, &mut puppet.out);
+            let (mut harness, weight) = three();
+            acknowledge(&mut harness, 2, 1);
+            acknowledge(&mut harness, 3, 0);
+            retain(&mut harness, weight / 3 * 2 - 2);
+            harness.leads().doubt = in_doubt.then_some(1_000);
+            for at in [harness.now, harness.now + harness.node.config.knobs().slow_timeout] {
+                harness.node.evict_slow(at, &mut harness.out);
             }
-            puppet.leads().failed.len()
+            harness.leads().failed.len()
         };
         assert_eq!((evicted(false), evicted(true)), (1, 0));
     }
@@ -230,58 +231,61 @@ mod tests {
     #[test]
     fn what_its_leader_slept_through_makes_nobody_slow() {
         let evicted = |slept: bool| {
-            let (mut puppet, weight) = three();
-            acknowledge(&mut puppet, 2, 1);
-            acknowledge(&mut puppet, 3, 0);
-            retain(&mut puppet, weight / 3 * 2 - 2);
-            puppet.node.evict_slow(puppet.now, &mut puppet.out);
-            let slow_timeout = puppet.node.config.knobs().slow_timeout;
-            let at = puppet.now + slow_timeout;
-            if let Role::Leader(leader) = &mut puppet.node.role
+            let (mut harness, weight) = three();
+            acknowledge(&mut harness, 2, 1);
+            acknowledge(&mut harness, 3, 0);
+            retain(&mut harness, weight / 3 * 2 - 2);
+            harness.node.evict_slow(harness.now, &mut harness.out);
+            let slow_timeout = harness.node.config.knobs().slow_timeout;
+            let at = harness.now + slow_timeout;
+            if let Role::Leader(leader) = &mut harness.node.role
                 && slept
             {
                 leader.excuse(at, slow_timeout / 2);
             }
-            puppet.node.evict_slow(at, &mut puppet.out);
-            puppet.leads().failed.len()
+            harness.node.evict_slow(at, &mut harness.out);
+            harness.leads().failed.len()
         };
         assert_eq!((evicted(false), evicted(true)), (1, 0));
     }
 
     #[test]
     fn no_readings_are_taken_while_twice_as_much_is_held_as_is_retained() {
-        let pressed = |puppet: &mut Puppet, retained: u64| {
-            retain(puppet, retained);
-            puppet.node.feel_pressure(puppet.now, &mut puppet.out);
-            puppet.leads().pressed
+        let under_pressure = |harness: &mut Harness, retained: u64| {
+            retain(harness, retained);
+            harness.node.feel_pressure(harness.now, &mut harness.out);
+            harness.leads().under_pressure
         };
-        let mut puppet = Puppet::leader(Knobs::fast());
-        puppet.publish(
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.publish(
             "a reading that is not small at all, so that it weighs something beside a \
                         view of two and what is said of them",
         );
-        puppet.publish(
+        harness.publish(
             "another one like that, for the same purpose: all of these are to be more \
                         than twice what is to be retained",
         );
-        puppet.admit(&peer(2));
-        let weight = puppet.node.log.weight();
-        assert!(!pressed(&mut puppet, weight / 2 - 1), "it has just come in, and lags by nothing");
-        let (mut puppet, weight) = three();
-        acknowledge(&mut puppet, 3, 0);
-        assert!(!pressed(&mut puppet, weight / 2));
-        assert!(pressed(&mut puppet, weight / 2 - 1));
-        assert!(pressed(&mut puppet, weight - 1), "until no more is held than is retained");
-        assert!(!pressed(&mut puppet, weight));
-        assert!(pressed(&mut puppet, weight / 2 - 1));
-        acknowledge(&mut puppet, 2, 1);
-        acknowledge(&mut puppet, 3, 1);
-        assert!(!pressed(&mut puppet, weight / 2 - 1));
-        assert!(puppet.node.log.weight() < weight / 2, "what all have is let go at once");
-        let (mut puppet, weight) = three();
-        acknowledge(&mut puppet, 2, 0);
-        acknowledge(&mut puppet, 3, 0);
-        assert!(!pressed(&mut puppet, weight / 2));
-        assert_eq!(puppet.node.log.weight(), weight, "that is no more than twice as much");
+        harness.admit(&peer(2));
+        let weight = harness.node.log.weight();
+        assert!(
+            !under_pressure(&mut harness, weight / 2 - 1),
+            "it has just come in, and lags by nothing"
+        );
+        let (mut harness, weight) = three();
+        acknowledge(&mut harness, 3, 0);
+        assert!(!under_pressure(&mut harness, weight / 2));
+        assert!(under_pressure(&mut harness, weight / 2 - 1));
+        assert!(under_pressure(&mut harness, weight - 1), "until no more is held than is retained");
+        assert!(!under_pressure(&mut harness, weight));
+        assert!(under_pressure(&mut harness, weight / 2 - 1));
+        acknowledge(&mut harness, 2, 1);
+        acknowledge(&mut harness, 3, 1);
+        assert!(!under_pressure(&mut harness, weight / 2 - 1));
+        assert!(harness.node.log.weight() < weight / 2, "what all have is let go at once");
+        let (mut harness, weight) = three();
+        acknowledge(&mut harness, 2, 0);
+        acknowledge(&mut harness, 3, 0);
+        assert!(!under_pressure(&mut harness, weight / 2));
+        assert_eq!(harness.node.log.weight(), weight, "that is no more than twice as much");
     }
 }

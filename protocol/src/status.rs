@@ -131,15 +131,15 @@ impl Node {
     /// acknowledged. Of itself alone for any other peer.
     #[must_use]
     pub fn acknowledged(&self) -> Vec<(Member, Seq)> {
-        let followers = match &self.role {
+        let progress = match &self.role {
             Role::Leader(leader) => leader
-                .followers
+                .progress
                 .values()
-                .map(|follower| (follower.contact.member.clone(), follower.acked))
+                .map(|progress| (progress.contact.member.clone(), progress.acked))
                 .collect(),
-            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) => Vec::new(),
+            Role::Joining(_) | Role::Follower(_) | Role::Candidate(_) => Vec::new(),
         };
-        [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(followers).collect()
+        [(self.me.member.clone(), self.log.contiguous())].into_iter().chain(progress).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use crate::hesitation::Hesitation;
+use crate::backoff::Backoff;
 use crate::time::Time;
 
 /// What is remembered of strangers.
@@ -31,7 +31,7 @@ pub(crate) struct Strangers {
 struct Heard {
     since: Time,
     last: Time,
-    pause: Hesitation,
+    pause: Backoff,
 }
 
 impl Strangers {
@@ -47,7 +47,7 @@ impl Strangers {
         let heard = self.heard.entry(source).or_insert(Heard {
             since: now,
             last: now,
-            pause: Hesitation::default(),
+            pause: Backoff::default(),
         });
         if now.since(heard.last) > gap {
             heard.since = now;

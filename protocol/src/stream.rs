@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::follower::RUN_BYTES;
 use crate::id::{LinkId, Member, PeerId, Seq};
-use crate::member::RUN_BYTES;
+use crate::io::Output;
 use crate::message::{LogEnd, Message, Ordered, Reason};
 use crate::node::Node;
 use crate::role::Role;
-use crate::seam::Output;
 use crate::time::Time;
 
 /// A member that is out.
@@ -37,18 +37,18 @@ impl Node {
         for round in 0.. {
             let Role::Leader(leader) = &mut self.role else { return };
             let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
-            for follower in leader
-                .followers
+            for progress in leader
+                .progress
                 .values()
-                .filter(|follower| follower.adopted && follower.cursor < contiguous)
+                .filter(|progress| progress.adopted && progress.cursor < contiguous)
             {
-                if let Some(link) = self.links.to(&follower.contact.member)
+                if let Some(link) = self.links.to(&progress.contact.member)
                     && !self.links.is_full(link)
                 {
                     behind
-                        .entry(follower.cursor)
+                        .entry(progress.cursor)
                         .or_default()
-                        .push((link, follower.contact.id().clone()));
+                        .push((link, progress.contact.id().clone()));
                 }
             }
             if behind.is_empty() {
@@ -68,9 +68,9 @@ impl Node {
                     // it asks to join.
                     let mut behind_the_tail = Vec::with_capacity(group.len());
                     for (_, id) in &group {
-                        if let Some(follower) = leader.followers.get_mut(id) {
-                            follower.adopted = false;
-                            behind_the_tail.push(follower.contact.member.clone());
+                        if let Some(progress) = leader.progress.get_mut(id) {
+                            progress.adopted = false;
+                            behind_the_tail.push(progress.contact.member.clone());
                         }
                     }
                     for member in behind_the_tail {
@@ -87,8 +87,8 @@ impl Node {
                 };
                 let end = cursor.plus(ordered.positions());
                 for (_, id) in &group {
-                    if let Some(follower) = leader.followers.get_mut(id) {
-                        follower.cursor = end;
+                    if let Some(progress) = leader.progress.get_mut(id) {
+                        progress.cursor = end;
                     }
                 }
                 let links = group.into_iter().map(|(link, _)| link).collect();
@@ -162,11 +162,11 @@ impl Node {
         let (contiguous, stable) = (self.log.contiguous(), self.log.stable());
         let Role::Leader(leader) = &self.role else { return };
         let level = leader
-            .followers
+            .progress
             .values()
-            .filter(|follower| follower.adopted && follower.cursor == contiguous);
+            .filter(|progress| progress.adopted && progress.cursor == contiguous);
         let links: Vec<LinkId> =
-            level.filter_map(|follower| self.links.to(&follower.contact.member)).collect();
+            level.filter_map(|progress| self.links.to(&progress.contact.member)).collect();
         if !links.is_empty() {
             let word = Ordered {
                 epoch: leader.epoch.clone(),
@@ -189,18 +189,18 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader
-            .followers
+        let Some(progress) = leader
+            .progress
             .get_mut(&member.id)
-            .filter(|follower| follower.contact.member == *member)
+            .filter(|progress| progress.contact.member == *member)
         else {
             return;
         };
         if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
-            follower.begin_at(end.contiguous);
-            follower.acknowledge(end.contiguous);
+            progress.begin_at(end.contiguous);
+            progress.acknowledge(end.contiguous);
             leader.let_go(&member.id, now);
-        } else if !follower.adopted
+        } else if !progress.adopted
             && leader.announced.list.contains(member)
             && end.epoch < leader.epoch
         {
@@ -213,15 +213,15 @@ impl Node {
     /// One of a follower's links is gone: what has not been acknowledged may have gone with it.
     pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(follower) = leader
-            .followers
+        let Some(progress) = leader
+            .progress
             .get_mut(&member.id)
-            .filter(|follower| follower.contact.member == *member)
+            .filter(|progress| progress.contact.member == *member)
         else {
             return;
         };
-        if follower.adopted {
-            follower.resume();
+        if progress.adopted {
+            progress.resume();
         } else if leader.announced.list.contains(member) {
             let announced = leader.announced.clone();
             self.send(now, member, Message::SeqSyncFinal(announced), out);
@@ -236,123 +236,123 @@ const STREAMED_AT_ONCE: u32 = 16;
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
+    use crate::harness::{Harness, nothing, peer};
     use crate::id::Seq;
+    use crate::io::{Input, Output};
     use crate::message::{LogEnd, Message, Reason};
-    use crate::puppet::{Puppet, nothing, peer};
-    use crate::seam::{Input, Output};
 
     #[test]
     fn a_new_link_to_one_that_has_not_adopted_the_cut_brings_it_again_and_counts_for_nothing() {
-        let (mut puppet, announced) = Puppet::heir(Knobs::fast());
+        let (mut harness, announced) = Harness::heir(Knobs::fast());
         let old = LogEnd {
             epoch: announced.lineage[0].epoch.clone(),
             contiguous: announced.cut,
             log_id: announced.lineage[0].epoch.clone(),
         };
-        let state = |puppet: &mut Puppet| {
-            let follower = &puppet.leads().followers[peer(2).id()];
-            (follower.adopted, follower.acked)
+        let state = |harness: &mut Harness| {
+            let progress = &harness.leads().progress[peer(2).id()];
+            (progress.adopted, progress.acked)
         };
         for _ in 0..2 {
-            puppet.cut(&peer(2));
-            puppet.greet(&peer(2), old.clone());
-            assert_eq!(puppet.finals(&peer(2)), std::slice::from_ref(&announced));
-            assert_eq!(state(&mut puppet), (false, Seq::ZERO));
+            harness.cut(&peer(2));
+            harness.greet(&peer(2), old.clone());
+            assert_eq!(harness.finals(&peer(2)), std::slice::from_ref(&announced));
+            assert_eq!(state(&mut harness), (false, Seq::ZERO));
         }
         let beyond = LogEnd { epoch: announced.epoch.clone(), contiguous: Seq(99), ..old.clone() };
-        puppet.greet(&peer(2), beyond);
-        assert_eq!(puppet.finals(&peer(2)), [], "nonsense");
-        assert_eq!(state(&mut puppet), (false, Seq::ZERO));
+        harness.greet(&peer(2), beyond);
+        assert_eq!(harness.finals(&peer(2)), [], "nonsense");
+        assert_eq!(state(&mut harness), (false, Seq::ZERO));
         let adopted =
             LogEnd { epoch: announced.epoch.clone(), contiguous: announced.cut, ..old.clone() };
-        puppet.greet(&peer(2), adopted);
-        assert_eq!(puppet.entries(&peer(2)), [(2, 1)], "the view of the new epoch");
-        assert_eq!(state(&mut puppet), (true, Seq(1)));
-        puppet.greet(&peer(2), old);
-        assert_eq!(puppet.finals(&peer(2)), [], "said before it adopted, and overtaken since");
-        puppet.greet(&peer(4), nothing());
-        assert_eq!(puppet.finals(&peer(4)), [], "not on the list");
+        harness.greet(&peer(2), adopted);
+        assert_eq!(harness.entries(&peer(2)), [(2, 1)], "the view of the new epoch");
+        assert_eq!(state(&mut harness), (true, Seq(1)));
+        harness.greet(&peer(2), old);
+        assert_eq!(harness.finals(&peer(2)), [], "said before it adopted, and overtaken since");
+        harness.greet(&peer(4), nothing());
+        assert_eq!(harness.finals(&peer(4)), [], "not on the list");
     }
 
     /// `p1` leads `p2` and `p3`, which hold everything.
-    fn three() -> Puppet {
-        let mut puppet = Puppet::leader(Knobs::fast());
+    fn three() -> Harness {
+        let mut harness = Harness::leader(Knobs::fast());
         for n in [2, 3] {
-            puppet.admit(&peer(n));
+            harness.admit(&peer(n));
             for n in 2..=n {
-                let high = puppet.node.log.contiguous();
-                puppet.acknowledge(&peer(n), high);
+                let high = harness.node.log.contiguous();
+                harness.acknowledge(&peer(n), high);
             }
         }
-        puppet.out.clear();
-        puppet
+        harness.out.clear();
+        harness
     }
 
     #[test]
     fn who_is_out_is_told_so_as_soon_as_it_can_be_reached() {
-        let mut puppet = three();
-        puppet.fail(&peer(2));
-        let out_at = puppet.node.log.view_at();
-        assert_eq!(puppet.leads().parting.len(), 1, "it cannot be reached");
-        let end = puppet.node.log.end();
-        puppet.greet(&peer(2), end);
-        assert_eq!(puppet.entries(&peer(2)), [(out_at.0, 1)]);
-        assert!(puppet.leads().parting.is_empty(), "it has been told");
+        let mut harness = three();
+        harness.fail(&peer(2));
+        let out_at = harness.node.log.view_at();
+        assert_eq!(harness.leads().parting.len(), 1, "it cannot be reached");
+        let end = harness.node.log.end();
+        harness.greet(&peer(2), end);
+        assert_eq!(harness.entries(&peer(2)), [(out_at.0, 1)]);
+        assert!(harness.leads().parting.is_empty(), "it has been told");
     }
 
     #[test]
     fn who_is_out_and_cannot_be_told_any_more_is_told_nothing() {
-        let mut puppet = three();
-        puppet.fail(&peer(2));
+        let mut harness = three();
+        harness.fail(&peer(2));
         for text in ["one", "two", "three"] {
-            puppet.publish(text);
+            harness.publish(text);
         }
-        let high = puppet.node.log.contiguous();
-        puppet.acknowledge(&peer(3), high);
-        puppet.node.log.discard(high, 0, 0);
-        let end = puppet.node.log.end();
-        puppet.greet(&peer(2), end);
-        assert_eq!(puppet.entries(&peer(2)), []);
-        assert_eq!(puppet.leads().parting.len(), 1);
+        let high = harness.node.log.contiguous();
+        harness.acknowledge(&peer(3), high);
+        harness.node.log.discard(high, 0, 0);
+        let end = harness.node.log.end();
+        harness.greet(&peer(2), end);
+        assert_eq!(harness.entries(&peer(2)), []);
+        assert_eq!(harness.leads().parting.len(), 1);
     }
 
     #[test]
     fn who_lacks_what_is_discarded_is_told_that_it_is_no_member() {
-        let mut puppet = three();
+        let mut harness = three();
         for text in ["one", "two", "three"] {
-            puppet.publish(text);
+            harness.publish(text);
         }
-        let high = puppet.node.log.contiguous();
-        puppet.acknowledge(&peer(2), high);
-        puppet.acknowledge(&peer(3), high);
-        puppet.node.log.discard(high, 0, 0);
-        puppet.out.clear();
-        let end = LogEnd { contiguous: Seq(2), ..puppet.node.log.end() };
-        puppet.greet(&peer(2), end);
+        let high = harness.node.log.contiguous();
+        harness.acknowledge(&peer(2), high);
+        harness.acknowledge(&peer(3), high);
+        harness.node.log.discard(high, 0, 0);
+        harness.out.clear();
+        let end = LogEnd { contiguous: Seq(2), ..harness.node.log.end() };
+        harness.greet(&peer(2), end);
         let refused = |message: &Message| matches!(message, Message::Rejected(no) if no.reason == Reason::NotMember && no.ask.is_none());
         assert_eq!(
-            puppet.told(&peer(2)).iter().filter(|message| refused(message)).count(),
+            harness.told(&peer(2)).iter().filter(|message| refused(message)).count(),
             1,
             "it asks to be let in, and gets a snapshot"
         );
-        assert_eq!(puppet.told(&peer(3)).iter().filter(|message| refused(message)).count(), 0);
+        assert_eq!(harness.told(&peer(3)).iter().filter(|message| refused(message)).count(), 0);
     }
 
     #[test]
     fn that_something_is_stable_is_told_to_those_who_hold_it() {
-        let mut puppet = three();
-        let link = puppet.link(&peer(2));
-        puppet.give(Input::Backlog { link, full: true });
-        puppet.publish("x");
-        puppet.out.clear();
-        puppet.node.spread_stable(&mut puppet.out);
-        let links: Vec<_> = puppet
+        let mut harness = three();
+        let link = harness.link(&peer(2));
+        harness.give(Input::Backlog { link, full: true });
+        harness.publish("x");
+        harness.out.clear();
+        harness.node.spread_stable(&mut harness.out);
+        let links: Vec<_> = harness
             .out
             .iter()
             .filter_map(|output| {
                 if let Output::Fan { links, .. } = output { Some(links.clone()) } else { None }
             })
             .collect();
-        assert_eq!(links, [[puppet.link(&peer(3))]], "the other one has still to be sent it");
+        assert_eq!(links, [[harness.link(&peer(3))]], "the other one has still to be sent it");
     }
 }

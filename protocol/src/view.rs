@@ -211,8 +211,8 @@ const NAMES_SHOWN: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::Roster;
+    use crate::harness::peer;
     use crate::id::PeerId;
-    use crate::puppet::peer;
 
     #[test]
     fn whoever_is_listed_is_found() {

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::config::Guarantee;
+use protocol::dedup::Dedup;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
+use protocol::io::{Delivery, Input, Output};
 use protocol::message::{
-    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest,
-    Leading, LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Requests,
-    Row, Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    Added, Coordinator, Datagram, Election, Entry, EpochStart, Heartbeat, HeartbeatAck, Hello,
+    JoinRequest, Leading, LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason,
+    Rejected, Request, Requests, Snapshot, SyncAnswer, SyncFinal, SyncRequest,
 };
 use protocol::node::Node;
 use protocol::note::Level;
 use protocol::readings::Readings;
-use protocol::seam::{Delivery, Input, Output};
-use protocol::table::Table;
 use protocol::time::Time;
 use protocol::view::View;
 
@@ -234,8 +234,8 @@ impl<'a> Asked<'a> {
                     .to_owned(),
             ),
             Output::Note(_) => None,
-            Output::Persist { incarnation, veteran } => {
-                Some(format!("stores incarnation {incarnation}, veteran {veteran}"))
+            Output::Persist { incarnation, has_history } => {
+                Some(format!("stores incarnation {incarnation}, veteran {has_history}"))
             }
             Output::Stop(reason) => Some(format!("stops: {reason:?}")),
         }
@@ -309,12 +309,12 @@ impl Effect {
 fn state(node: &Node) -> String {
     let status = node.status();
     let leader = status.leader.as_ref().map_or("nobody", |leader| leader.as_str());
-    let (phase, epoch, promised) = (node.phase(), &status.epoch, &status.promised);
+    let (activity, epoch, promised) = (node.activity(), &status.epoch, &status.promised);
     let members = status.members.iter().map(PeerId::as_str).collect::<Vec<_>>().join(" ");
     let (contiguous, delivered, stable, ordered) =
         (status.contiguous, status.delivered, status.stable, status.ordered);
     format!(
-        "{phase} under {leader}, epoch {epoch}, promised {promised}, view {} [{members}], holds \
+        "{activity} under {leader}, epoch {epoch}, promised {promised}, view {} [{members}], holds \
          {contiguous}, delivered {delivered}, stable {stable}, own {ordered}",
         status.view_id
     )
@@ -552,7 +552,11 @@ impl Facts {
             ));
         }
         let rows = |epoch: &Epoch| {
-            if epoch.is_none() { vec![] } else { vec![Row { epoch: epoch.clone(), first: Seq(1) }] }
+            if epoch.is_none() {
+                vec![]
+            } else {
+                vec![EpochStart { epoch: epoch.clone(), first: Seq(1) }]
+            }
         };
         for (what, epoch, contiguous) in [
             ("as long", &self.own, self.end),
@@ -631,7 +635,7 @@ impl Facts {
             ("with a hole", &self.speaker, self.speaker_oseq.plus(3)),
             ("of a third", &self.third, Oseq(1)),
         ] {
-            let run = vec![Wish::Readings {
+            let run = vec![Request::Readings {
                 guarantee: Guarantee::Agreed,
                 readings: Readings::one(Bytes::from_static(b"y"), 0),
             }];
@@ -663,11 +667,11 @@ impl Facts {
             ("with a snapshot far ahead ", Some(self.end.plus(9))),
         ] {
             self.as_answers(words, what, |ask| {
-                let rows = vec![Row { epoch: self.log_id.clone(), first: Seq(1) }];
+                let rows = vec![EpochStart { epoch: self.log_id.clone(), first: Seq(1) }];
                 let snapshot = at.map(|seq| Snapshot {
                     seq,
                     view: self.view.clone(),
-                    table: Table::new(),
+                    table: Dedup::new(),
                     lineage: rows,
                 });
                 Message::MissingSeqNotFound(MissingAnswer {
@@ -707,9 +711,9 @@ impl Facts {
     }
 
     fn say_joins(&self, words: &mut Words) {
-        let join = |promised: &Epoch, contiguous, lineage: Vec<Row>, leading| {
+        let join = |promised: &Epoch, contiguous, lineage: Vec<EpochStart>, leading| {
             let (from, promised) = (self.speaker.clone(), promised.clone());
-            let veteran = false;
+            let has_history = false;
             Message::NewPeerRequest(JoinRequest {
                 ask: 1 << 63 | 1,
                 from,
@@ -717,12 +721,12 @@ impl Facts {
                 contiguous,
                 lineage,
                 leading,
-                veteran,
+                has_history,
                 recent: 0,
             })
         };
         words.push(("of a newcomer".to_owned(), join(&Epoch::none(), Seq::ZERO, vec![], None)));
-        let rows = vec![Row { epoch: self.log_id.clone(), first: Seq(1) }];
+        let rows = vec![EpochStart { epoch: self.log_id.clone(), first: Seq(1) }];
         self.in_epochs(words, "with the promise ", |epoch| {
             join(epoch, self.end, rows.clone(), None)
         });
@@ -734,8 +738,8 @@ impl Facts {
         for (how, ask) in &self.asks {
             self.in_epochs(words, &format!("{how} "), |epoch| {
                 let (table, lineage, view) = (
-                    Table::new(),
-                    vec![Row { epoch: epoch.clone(), first: Seq(1) }],
+                    Dedup::new(),
+                    vec![EpochStart { epoch: epoch.clone(), first: Seq(1) }],
                     self.view.clone(),
                 );
                 let snapshot = Snapshot { seq: Seq::ZERO, view, table, lineage };

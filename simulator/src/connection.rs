@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use protocol::frame::Cutter;
 use protocol::id::LinkId;
-use protocol::message::{Message, Wish};
-use protocol::seam::Down;
+use protocol::io::Down;
+use protocol::message::{Message, Request};
 use protocol::time::Time;
 
 /// One of the two ends.
@@ -273,14 +273,14 @@ fn weight(message: &Message) -> usize {
             48 + ordered.run.iter().map(|entry| bytes(entry.weight())).sum::<usize>()
         }
         Message::SequencerRequest(requests) => {
-            let readings = |wish: &Wish| {
-                if let Wish::Readings { readings, .. } = wish {
+            let readings = |request: &Request| {
+                if let Request::Readings { readings, .. } = request {
                     readings.bytes() + 16 * readings.len()
                 } else {
                     16
                 }
             };
-            48 + requests.run.iter().map(|wish| bytes(readings(wish))).sum::<usize>()
+            48 + requests.run.iter().map(|request| bytes(readings(request))).sum::<usize>()
         }
         _ => 128,
     }
@@ -300,9 +300,9 @@ mod tests {
     use super::{Parcel, Stream};
     use bytes::Bytes;
     use protocol::id::{Incarnation, Member, Oseq, PeerId};
-    use protocol::message::{Message, Requests, Wish};
+    use protocol::io::Down;
+    use protocol::message::{Message, Request, Requests};
     use protocol::readings::Readings;
-    use protocol::seam::Down;
     use protocol::time::Time;
     use std::rc::Rc;
     use std::time::Duration;
@@ -310,7 +310,8 @@ mod tests {
     fn bulk(bytes: usize) -> Rc<Message> {
         let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
         let readings = Readings::one(Bytes::from(vec![0; bytes]), 0);
-        let run = vec![Wish::Readings { guarantee: protocol::config::Guarantee::Agreed, readings }];
+        let run =
+            vec![Request::Readings { guarantee: protocol::config::Guarantee::Agreed, readings }];
         Rc::new(Message::SequencerRequest(Requests { origin, first: Oseq(1), run }))
     }
 

@@ -231,7 +231,9 @@ impl<'a, W: Watch> Director<'a, W> {
                 let plan = self.plan;
                 let Timed { when, says, past, act, .. } = &plan.faults[fault];
                 match (when, says) {
-                    (Some(phase), _) => self.world.await_phase(*phase, *past, fault as u64),
+                    (Some(activity), _) => {
+                        self.world.await_activity(*activity, *past, fault as u64)
+                    }
                     (None, Some(verb)) => self.world.await_word(verb, *past, fault as u64),
                     (None, None) => self.commit(act, None),
                 }

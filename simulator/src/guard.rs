@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use protocol::id::PeerId;
-use protocol::seam::{Input, Output};
+use protocol::io::{Input, Output};
 use protocol::time::Time;
 
 use crate::watch::Watch;

@@ -12,12 +12,12 @@ use promises::judge::Judgement;
 /// The counts of all promises.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    rows: BTreeMap<&'static str, Row>,
+    rows: BTreeMap<&'static str, PerPromise>,
 }
 
 /// The counts of one promise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Row {
+struct PerPromise {
     judged: u64,
     broken: u64,
     /// How many runs broke it.
@@ -32,7 +32,7 @@ impl Kept {
         let row = |finding: &promises::judge::Finding| {
             (
                 finding.promise,
-                Row {
+                PerPromise {
                     judged: finding.looked_at,
                     broken: finding.times,
                     broken_runs: u64::from(finding.times > 0),
@@ -83,7 +83,7 @@ impl AddAssign<&Self> for Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, promise) in CATALOGUE.iter().enumerate() {
-            let Row { judged, broken, broken_runs, excused } =
+            let PerPromise { judged, broken, broken_runs, excused } =
                 self.rows.get(promise.id).cloned().unwrap_or_default();
             let end = if at == 0 { "" } else { "\n" };
             write!(

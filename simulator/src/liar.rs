@@ -12,6 +12,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use protocol::change::Change;
 use protocol::config::Guarantee;
+use protocol::dedup::Dedup;
 use protocol::draw::draw_below;
 use protocol::frame;
 use protocol::id::{
@@ -19,13 +20,12 @@ use protocol::id::{
     TAKEN_OVER_MAX, ViewId,
 };
 use protocol::message::{
-    Added, Coordinator, Datagram, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest,
-    LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Requests, Row,
-    Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    Added, Coordinator, Datagram, Election, Entry, EpochStart, Heartbeat, HeartbeatAck, Hello,
+    JoinRequest, LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected,
+    Request, Requests, Snapshot, SyncAnswer, SyncFinal, SyncRequest,
 };
 use protocol::readings::Readings;
 use protocol::remarks::Remarks;
-use protocol::table::Table;
 use protocol::view::View;
 
 /// What was heard lately, and how often something was said.
@@ -40,7 +40,7 @@ pub(crate) struct Liar {
     asks: VecDeque<u64>,
     numbers: VecDeque<u64>,
     views: VecDeque<View>,
-    lineages: VecDeque<Vec<Row>>,
+    lineages: VecDeque<Vec<EpochStart>>,
 }
 
 impl Liar {
@@ -247,11 +247,11 @@ impl Liar {
         LogEnd { epoch: self.epoch(), contiguous: Seq(self.number()), log_id: self.epoch() }
     }
 
-    fn rows(&mut self, most: u64) -> Vec<Row> {
+    fn rows(&mut self, most: u64) -> Vec<EpochStart> {
         let mut rows = match self.place(self.lineages.len()) {
             Some(place) if !self.one_in(3) => self.lineages[place].clone(),
             _ => (0..self.below(most))
-                .map(|_| Row { epoch: self.epoch(), first: Seq(self.number()) })
+                .map(|_| EpochStart { epoch: self.epoch(), first: Seq(self.number()) })
                 .collect(),
         };
         if let Some(place) = self.place(rows.len()).filter(|_| self.one_in(2)) {
@@ -295,7 +295,7 @@ impl Liar {
         let rows: std::collections::BTreeMap<_, _> =
             rows.collect::<Vec<_>>().into_iter().map(|(m, n)| (m.id, (m.inc, Oseq(n)))).collect();
         let view = self.one_in(2).then(|| self.view());
-        Snapshot { seq: Seq(self.number()), view, table: Table::from(rows), lineage: self.rows(9) }
+        Snapshot { seq: Seq(self.number()), view, table: Dedup::from(rows), lineage: self.rows(9) }
     }
 
     fn readings(&mut self) -> Readings {
@@ -394,7 +394,7 @@ impl Liar {
                     contiguous: Seq(self.number()),
                     lineage: self.rows(8),
                     leading: None,
-                    veteran: self.one_in(2),
+                    has_history: self.one_in(2),
                     recent: self.number(),
                 }),
                 1 if !strict => {
@@ -473,8 +473,8 @@ impl Liar {
                 }
                 12 => {
                     let run = (0..self.below(4)).map(|_| match self.one_in(4) {
-                        true => Wish::Lost { to: Oseq(self.number()) },
-                        false => Wish::Readings {
+                        true => Request::Lost { to: Oseq(self.number()) },
+                        false => Request::Readings {
                             guarantee: self.guarantee(),
                             readings: self.readings(),
                         },

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-use protocol::phase::Phase;
+use protocol::activity::Activity;
 
 /// Something rare that a sweep has to have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ pub const WORDS: [&str; 17] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     seen: [u64; Mark::ALL.len()],
-    met: [[u64; Phase::ALL.len()]; Class::ALL.len()],
+    met: [[u64; Activity::ALL.len()]; Class::ALL.len()],
     struck: [u64; WORDS.len()],
 }
 
@@ -217,8 +217,8 @@ impl Marks {
     }
 
     /// A fault has met a peer in the middle of something.
-    pub fn meet(&mut self, class: Class, phase: Phase) {
-        self.met[class as usize][phase as usize] += 1;
+    pub fn meet(&mut self, class: Class, activity: Activity) {
+        self.met[class as usize][activity as usize] += 1;
     }
 
     /// A fault has come at a word for which it has waited.
@@ -236,8 +236,8 @@ impl Marks {
 
     /// How often such a fault met such a phase.
     #[must_use]
-    pub fn met(&self, class: Class, phase: Phase) -> u64 {
-        self.met[class as usize][phase as usize]
+    pub fn met(&self, class: Class, activity: Activity) -> u64 {
+        self.met[class as usize][activity as usize]
     }
 
     /// What has never happened, in words.
@@ -247,15 +247,17 @@ impl Marks {
             .into_iter()
             .filter(|mark| self.seen(*mark) == 0)
             .map(|mark| mark.words().to_owned());
-        let pairs = Class::ALL.into_iter().flat_map(|class| Phase::ALL.map(|phase| (class, phase)));
-        let never = pairs.filter(|(class, phase)| self.met(*class, *phase) == 0);
+        let pairs = Class::ALL
+            .into_iter()
+            .flat_map(|class| Activity::ALL.map(|activity| (class, activity)));
+        let never = pairs.filter(|(class, activity)| self.met(*class, *activity) == 0);
         let words = WORDS
             .into_iter()
             .zip(self.struck)
             .filter(|(_, count)| *count == 0)
             .map(|(verb, _)| format!("fault at {verb}"));
         marks
-            .chain(never.map(|(class, phase)| format!("{} while {phase}", class.words())))
+            .chain(never.map(|(class, activity)| format!("{} while {activity}", class.words())))
             .chain(words)
             .collect()
     }
@@ -280,12 +282,12 @@ impl fmt::Display for Marks {
             writeln!(f, "{count:>9}  fault at {verb}")?;
         }
         write!(f, "{:14}", "fault met")?;
-        Phase::ALL.into_iter().try_for_each(|phase| write!(f, "{phase:>9}"))?;
+        Activity::ALL.into_iter().try_for_each(|activity| write!(f, "{activity:>9}"))?;
         for class in Class::ALL {
             write!(f, "\n  {:12}", class.words())?;
-            Phase::ALL
+            Activity::ALL
                 .into_iter()
-                .try_for_each(|phase| write!(f, "{:>9}", self.met(class, phase)))?;
+                .try_for_each(|activity| write!(f, "{:>9}", self.met(class, activity)))?;
         }
         Ok(())
     }
@@ -294,17 +296,17 @@ impl fmt::Display for Marks {
 #[cfg(test)]
 mod tests {
     use super::{Class, Mark, Marks, WORDS};
-    use protocol::phase::Phase;
+    use protocol::activity::Activity;
 
     #[test]
     fn what_was_never_seen_is_named() {
         let mut marks = Marks::default();
         assert_eq!(
             marks.unseen().len(),
-            Mark::ALL.len() + Class::ALL.len() * Phase::ALL.len() + WORDS.len()
+            Mark::ALL.len() + Class::ALL.len() * Activity::ALL.len() + WORDS.len()
         );
         marks.see(Mark::LateOk);
-        marks.meet(Class::Drip, Phase::Syncing);
+        marks.meet(Class::Drip, Activity::Syncing);
         marks.strike("LEAVE");
         let unseen = marks.unseen();
         assert!(
@@ -316,7 +318,7 @@ mod tests {
         assert!(unseen.iter().any(|words| words == "kill while building"), "{unseen:?}");
         let mut sum = marks.clone();
         sum += &marks;
-        assert_eq!((sum.seen(Mark::LateOk), sum.met(Class::Drip, Phase::Syncing)), (2, 2));
+        assert_eq!((sum.seen(Mark::LateOk), sum.met(Class::Drip, Activity::Syncing)), (2, 2));
     }
 
     #[test]

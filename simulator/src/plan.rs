@@ -7,9 +7,9 @@
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
+use protocol::activity::Activity;
 use protocol::config::Knobs;
 use protocol::draw::digest;
-use protocol::phase::Phase;
 use serde::{Deserialize, Serialize};
 
 use crate::hearing::Hearing;
@@ -185,7 +185,7 @@ pub struct Timed {
     pub at_us: u64,
     /// What it waits for, if it does: the next peer that begins this is meant by [`Who::It`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<Phase>,
+    pub when: Option<Activity>,
     /// Or the next peer that says a message of this kind: a verb, as on the wire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,

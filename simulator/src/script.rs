@@ -30,10 +30,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use promises::fault::Identity;
+use protocol::activity::Activity;
 use protocol::config::{Config, Knobs};
 use protocol::id::PeerId;
 use protocol::node::Node;
-use protocol::phase::Phase;
 use thiserror::Error;
 use toml::{Table, Value};
 
@@ -217,7 +217,7 @@ impl Stage {
                 while let Step::Cue(_) = self.world.run_until(end) {}
                 Ok(())
             }
-            "await" => self.await_phase(words),
+            "await" => self.await_activity(words),
             "status" => self.status(words),
             "answers" => self.answers(words),
             "trace" => {
@@ -282,17 +282,17 @@ impl Stage {
     }
 
     /// Steps until that node is in the middle of that.
-    fn await_phase(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
+    fn await_activity(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(), String> {
         let host = self.named(words)?;
         let name = words.next().unwrap_or_default();
-        let phase = Phase::ALL
+        let activity = Activity::ALL
             .into_iter()
-            .find(|phase| phase.name() == name)
+            .find(|activity| activity.name() == name)
             .ok_or_else(|| format!("{name:?} is no phase"))?;
         let end = self.world.now() + AWAITED;
-        while self.world.node(host).map(Node::phase) != Some(phase) {
+        while self.world.node(host).map(Node::activity) != Some(activity) {
             if self.world.now() > end || self.world.step() == Step::Over {
-                return Err(format!("{} never is {phase}", self.world.id(host)));
+                return Err(format!("{} never is {activity}", self.world.id(host)));
             }
         }
         Ok(())

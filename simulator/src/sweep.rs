@@ -14,7 +14,7 @@ use crate::marks::Marks;
 use crate::plan::Plan;
 use crate::run::{Breach, Verdict, run};
 use crate::tally::Tally;
-use crate::truth::{LAWS, Row, Sheet};
+use crate::truth::{Count, LAWS, Sheet};
 use crate::watch::Unwatched;
 
 /// Which seeds, and how.
@@ -223,7 +223,7 @@ impl fmt::Display for Report {
         writeln!(f, "by what the peers tell:\n{}", self.kept)?;
         writeln!(f, "by what the simulator knows:")?;
         for law in LAWS {
-            let Row { judged, near, broken } = self.laws.row(law);
+            let Count { judged, near, broken } = self.laws.row(law);
             write!(
                 f,
                 "law {:<18} judged {judged:>11}, a near thing {near:>9}, broken {broken:>5}",

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::id::PeerId;
+use protocol::io::{Input, Output};
 use protocol::message::{Coordinator, Datagram, Message};
 use protocol::note::{Level, Note};
-use protocol::seam::{Input, Output};
 use protocol::time::Time;
 
 use crate::watch::Watch;
@@ -116,7 +116,7 @@ impl<F: FnMut(fmt::Arguments<'_>)> Watch for Transcript<F> {
                     self.line(now, format_args!("{who}: {sentence}"));
                 }
             }
-            Output::Deliver(protocol::seam::Delivery::Run(_)) | Output::Acknowledged { .. } => {
+            Output::Deliver(protocol::io::Delivery::Run(_)) | Output::Acknowledged { .. } => {
                 output.notes_of_readings(|note| {
                     self.line(now, format_args!("{who}: {}", note.sentence(who)))
                 });

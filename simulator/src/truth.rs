@@ -27,9 +27,9 @@ use std::collections::BTreeMap;
 
 use protocol::config::{Knobs, Mode};
 use protocol::id::{Epoch, Member, Seq};
+use protocol::io::Output;
 use protocol::message::Message;
 use protocol::node::Node;
-use protocol::seam::Output;
 use protocol::time::Time;
 
 use crate::run::Breach;
@@ -44,7 +44,7 @@ use sinks::Sinks;
 
 pub(crate) use links::{Wrong, round};
 pub(crate) use parts::returned_within;
-pub use sheet::{Row, Sheet};
+pub use sheet::{Count, Sheet};
 
 /// A law.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

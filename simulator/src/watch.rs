@@ -6,8 +6,8 @@
 use std::fmt;
 
 use protocol::id::PeerId;
+use protocol::io::{Input, Output};
 use protocol::message::{Datagram, Message};
-use protocol::seam::{Input, Output};
 use protocol::time::Time;
 
 /// Told of everything; each method does nothing unless it is written.

@@ -28,9 +28,9 @@ use protocol::config::Guarantee;
 use protocol::digest::Digest;
 use protocol::draw::draw;
 use protocol::id::{Contact, Incarnation, LinkId, Member, PeerId};
+use protocol::io::{Delivery, Input, Output, Publication, Reading, Run};
 use protocol::node::Node;
 use protocol::note::{EVENT_VERSION, Event, Note};
-use protocol::seam::{Delivery, Input, Output, Publication, Reading, Run};
 use protocol::status::Status;
 use protocol::time::Time;
 
@@ -40,9 +40,9 @@ use crate::connection::{Connection, EndState, Side};
 use crate::hearing::Hearing;
 use crate::liar::Liar;
 use crate::marks::Marks;
+use crate::pairs::Pairs;
 use crate::plan::Lost;
 use crate::run::Breach;
-use crate::table::Table;
 use crate::tally::Tally;
 use crate::truth::{Sheet, Truth, Wrong};
 use crate::watch::Watch;
@@ -123,14 +123,14 @@ pub struct World<W> {
     hosts: Vec<Host>,
     by_address: BTreeMap<SocketAddrV4, usize>,
     /// Between whom no connection carries anything, and no datagram.
-    streams_cut: Table,
-    datagrams_cut: Table,
+    streams_cut: Pairs,
+    datagrams_cut: Pairs,
     /// Who does not hear whose broadcasts or unicast datagrams, and who cannot dial whom.
-    broadcasts_cut: Table,
-    unicasts_cut: Table,
-    dials_cut: Table,
+    broadcasts_cut: Pairs,
+    unicasts_cut: Pairs,
+    dials_cut: Pairs,
     /// Where somebody on the way answers for the other end that it refuses.
-    resets_cut: Table,
+    resets_cut: Pairs,
     /// The cuts in force, by the number of their record.
     cuts: BTreeMap<u64, (Vec<(usize, usize)>, Over)>,
     /// What else is in force for a while, by the number of its record.
@@ -176,12 +176,12 @@ impl<W: Watch> World<W> {
             agenda: Agenda::new(draw(settings.seed, "agenda", 0)),
             hosts: Vec::new(),
             by_address: BTreeMap::new(),
-            streams_cut: Table::new(),
-            datagrams_cut: Table::new(),
-            broadcasts_cut: Table::new(),
-            unicasts_cut: Table::new(),
-            dials_cut: Table::new(),
-            resets_cut: Table::new(),
+            streams_cut: Pairs::new(),
+            datagrams_cut: Pairs::new(),
+            broadcasts_cut: Pairs::new(),
+            unicasts_cut: Pairs::new(),
+            dials_cut: Pairs::new(),
+            resets_cut: Pairs::new(),
             cuts: BTreeMap::new(),
             spells: BTreeMap::new(),
             filters: Vec::new(),
@@ -231,7 +231,7 @@ impl<W: Watch> World<W> {
             &mut self.dials_cut,
             &mut self.resets_cut,
         ];
-        tables.into_iter().for_each(Table::grow);
+        tables.into_iter().for_each(Pairs::grow);
         host
     }
 
@@ -427,9 +427,9 @@ impl<W: Watch> World<W> {
 
     /// A process starts on a host; nothing happens if one runs there already, or cannot.
     pub fn start(&mut self, host: usize) {
-        let Host { disk_full, veteran, .. } = &self.hosts[host];
+        let Host { disk_full, has_history, .. } = &self.hosts[host];
         // It could not store its next incarnation, and who has been in a view rests on that.
-        if self.is_live(host) || *disk_full && *veteran {
+        if self.is_live(host) || *disk_full && *has_history {
             return;
         }
         self.power_up(host);
@@ -441,8 +441,9 @@ impl<W: Watch> World<W> {
             .enumerate()
             .filter(|(other, twin)| *other != host && twin.id == self.hosts[host].id);
         let taken: Vec<Incarnation> = twins.map(|(_, twin)| twin.stored).collect();
-        let Host { id, address, explicit, stored, veteran, life, clock, behind, disk_full, .. } =
-            &mut self.hosts[host];
+        let Host {
+            id, address, explicit, stored, has_history, life, clock, behind, disk_full, ..
+        } = &mut self.hosts[host];
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
         let shown = if *behind { u64::from(*life) } else { wall(now) / 1_000 };
@@ -470,7 +471,7 @@ impl<W: Watch> World<W> {
             draw(seed, "node", key),
             clock.read(now),
         );
-        let node = if *veteran { node.veteran() } else { node };
+        let node = if *has_history { node.with_history() } else { node };
         // Every other machine knows the time of day.
         let node =
             if host.is_multiple_of(2) { node.with_clock(clock.read(now), wall(now)) } else { node };
@@ -559,8 +560,8 @@ impl<W: Watch> World<W> {
         let mut out = std::mem::take(out);
         process.node.handle(clock.read(*now), input, &mut out);
         let asked = out.len();
-        let phase = process.node.phase();
-        let before = std::mem::replace(&mut process.phase, phase);
+        let activity = process.node.activity();
+        let before = std::mem::replace(&mut process.activity, activity);
         self.judge(host, &out);
         for output in out.drain(..) {
             // A process that could not store something has ended, and says nothing that rests on
@@ -573,8 +574,8 @@ impl<W: Watch> World<W> {
         if self.settings.turn_us == 0 {
             self.write_out(host);
         }
-        if phase != before {
-            self.look_at_phase(host, phase);
+        if activity != before {
+            self.look_at_activity(host, activity);
         }
         self.set_alarm(host);
         self.keep_busy(host);
@@ -610,7 +611,9 @@ impl<W: Watch> World<W> {
             | Output::Published { .. }
             | Output::Asked { .. }
             | Output::Answered { .. } => {}
-            Output::Persist { incarnation, veteran } => self.persist(host, incarnation, veteran),
+            Output::Persist { incarnation, has_history } => {
+                self.persist(host, incarnation, has_history)
+            }
             Output::Note(note) => self.tell(host, note),
             Output::Stop(reason) => self.stop(host, &reason),
         }
@@ -618,14 +621,14 @@ impl<W: Watch> World<W> {
 
     /// A process stores its incarnation, and whether it has been in a view; without the latter it
     /// cannot go on.
-    fn persist(&mut self, host: usize, incarnation: Incarnation, veteran: bool) {
-        let Host { stored, veteran: was, disk_full, process, .. } = &mut self.hosts[host];
+    fn persist(&mut self, host: usize, incarnation: Incarnation, has_history: bool) {
+        let Host { stored, has_history: was, disk_full, process, .. } = &mut self.hosts[host];
         if let Some(process) = process {
             process.contact.member.inc = incarnation;
         }
         if !*disk_full {
-            (*stored, *was) = (incarnation, veteran);
-        } else if veteran {
+            (*stored, *was) = (incarnation, has_history);
+        } else if has_history {
             self.fail(host);
         }
     }

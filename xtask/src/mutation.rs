@@ -27,14 +27,14 @@ struct Mutation {
 const MUTATIONS: [Mutation; 3] = [
     Mutation {
         name: "a stale cut is adopted",
-        file: "protocol/src/member.rs",
+        file: "protocol/src/follower.rs",
         before: "if *epoch >= self.promised {",
         after: "if *epoch >= Epoch::none() {",
         search: "silence",
     },
     Mutation {
         name: "a lower claim is promised",
-        file: "protocol/src/sync.rs",
+        file: "protocol/src/claim.rs",
         before: "if request.epoch < self.promised {",
         after: "if request.epoch < Epoch::none() {",
         search: "crashes_and_silence",

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use protocol::id::{Incarnation, Oseq};
+use protocol::io::{Outcome, Place};
 use protocol::log_id::full;
-use protocol::seam::{Outcome, Place};
 
 use super::{Asker, Door, Fault, Wait};
 use crate::tokens::{self, Line};
@@ -312,7 +312,7 @@ mod tests {
     use std::sync::Arc;
 
     use protocol::id::Seq;
-    use protocol::seam::Outcome;
+    use protocol::io::Outcome;
 
     use super::{
         Asker, Confirmations, Incarnation, Oseq, Place, REPEATS_MOST, TOKENS_MOST, Wait, tokens,

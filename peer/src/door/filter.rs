@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use globset::{Glob, GlobMatcher};
-use protocol::seam::Delivery;
+use protocol::io::Delivery;
 
 use super::history::{History, Item, Sensors};
 use crate::sensors::split;

@@ -2,9 +2,9 @@
 
 use protocol::config::Guarantee;
 use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+use protocol::io::{Delivery, Run};
 use protocol::log_id::LogId;
 use protocol::readings::Collector;
-use protocol::seam::{Delivery, Run};
 
 use super::history::{Bounds, History};
 

@@ -10,9 +10,9 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 
 use protocol::id::{Epoch, Seq};
+use protocol::io::Delivery;
 use protocol::log_id::LogId;
 use protocol::readings::Readings;
-use protocol::seam::Delivery;
 
 use crate::sensors::split;
 

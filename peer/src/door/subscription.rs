@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::id::Seq;
+use protocol::io::Delivery;
 use protocol::log_id::{LogId, full};
-use protocol::seam::Delivery;
 
 use super::Fault;
 use super::answer;

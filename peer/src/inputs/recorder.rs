@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use protocol::io::Input;
 use protocol::note::Note;
-use protocol::seam::Input;
 use protocol::time::Time;
 use stdio::outlet::{Loss, Manner};
 use stdio::{Drain, Outlet};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 use protocol::config::Knobs;
 use protocol::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
+use protocol::io::{Down, Input, Publication};
 use protocol::message::{Datagram, Message, WIRE_VERSION};
 use protocol::note::Note;
-use protocol::seam::{Down, Input, Publication};
 use protocol::time::Time;
 use tempfile::TempDir;
 

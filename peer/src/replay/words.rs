@@ -1,7 +1,7 @@
 //! Inputs and outputs in words, for a trace: a line for each message.
 
+use protocol::io::{Delivery, Input, Output};
 use protocol::note::escape;
-use protocol::seam::{Delivery, Input, Output};
 
 use crate::clock::Stamp;
 
@@ -61,10 +61,10 @@ pub(super) fn of_output(output: &Output) -> Option<String> {
         | Output::Acknowledged { .. }
         | Output::Published { .. }
         | Output::Refused { .. } => return output.fate(),
-        Output::Persist { incarnation, veteran } => {
+        Output::Persist { incarnation, has_history } => {
             format!(
                 "store incarnation {incarnation}{}",
-                if *veteran { ", and that it has been in a view" } else { "" }
+                if *has_history { ", and that it has been in a view" } else { "" }
             )
         }
         Output::Stop(reason) => format!("stop: {reason:?}"),

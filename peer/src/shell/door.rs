@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use protocol::config::{Guarantee, Mode};
 use protocol::id::{Contact, Oseq};
+use protocol::io::{Input, Publication};
 use protocol::note::Refusal;
-use protocol::seam::{Input, Publication};
 
 use super::Shell;
 use crate::clock::{self, Stamp};

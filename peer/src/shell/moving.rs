@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use protocol::io::Input;
 use protocol::message::Datagram;
-use protocol::seam::Input;
 use protocol::time::Time;
 
 use super::Shell;

@@ -4,8 +4,8 @@
 //! Readings that are there together are given together, so that they travel together: a frame for
 //! each of them would cost a hundred times as much.
 
+use protocol::io::{Input, Publication};
 use protocol::note::Refusal;
-use protocol::seam::{Input, Publication};
 
 use super::Shell;
 use crate::clock;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::id::{Member, PeerId};
+use protocol::io::Input;
 use protocol::query::QUESTION_MOST;
-use protocol::seam::Input;
 use protocol::time::Time;
 use serde::{Deserialize, Serialize};
 

@@ -281,7 +281,7 @@ impl Shell {
             requests: Requests::default(),
             hurry: false,
             stop: None,
-            node: if past == Past::Veteran { node.veteran() } else { node },
+            node: if past == Past::Veteran { node.with_history() } else { node },
         };
         shell.discovery.set_missing(shell.contacts.missing());
         shell.settle_network();

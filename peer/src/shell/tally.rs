@@ -1,7 +1,7 @@
 //! What has been delivered, as numbers that can be compared between peers.
 
 use hdrhistogram::Histogram;
-use protocol::seam::Run;
+use protocol::io::Run;
 use protocol::time::Time;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 

@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use protocol::io::Reading;
 use protocol::note::escape;
-use protocol::seam::Reading;
 
 use crate::clock::Stamp;
 use crate::sensors::payload::{self, Misfit};
@@ -150,8 +150,8 @@ mod tests {
     use crate::sensors::payload::Misfit;
     use bytes::Bytes;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
+    use protocol::io::{Reading, Run};
     use protocol::readings::Readings;
-    use protocol::seam::{Reading, Run};
     use std::collections::BTreeSet;
 
     #[test]

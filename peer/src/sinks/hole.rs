@@ -5,8 +5,8 @@
 //! and small; they are kept as they are.
 
 use protocol::id::Seq;
+use protocol::io::Delivery;
 use protocol::log_id::LogId;
-use protocol::seam::Delivery;
 
 /// What was not kept, oldest first.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::id::PeerId;
+use protocol::io::{Delivery, Reading};
 use protocol::log_id::full;
 use protocol::note::escape;
-use protocol::seam::{Delivery, Reading};
 use protocol::time::Time;
 
 use super::csv::{self, Names};

@@ -9,8 +9,8 @@ use peer::links::Found;
 use peer::network::Place;
 use peer::voice::Voice;
 use protocol::id::{Contact, Incarnation, Member, PeerId};
+use protocol::io::Input;
 use protocol::message::{Datagram, Message};
-use protocol::seam::Input;
 
 struct Side {
     poll: Poll,

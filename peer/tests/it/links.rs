@@ -11,9 +11,9 @@ use peer::clock;
 use peer::links::{Found, Limits, Links};
 use protocol::frame::{Cutter, decode, encode};
 use protocol::id::{Incarnation, LinkId, Member, Oseq, PeerId};
-use protocol::message::{Message, Reason, Requests, Wish};
+use protocol::io::{Down, Input};
+use protocol::message::{Message, Reason, Requests, Request};
 use protocol::readings::Readings;
-use protocol::seam::{Down, Input};
 
 /// Links with a loop of their own, and all that they have told so far.
 struct Side {
@@ -95,7 +95,7 @@ fn told(sides: &[&mut Side]) -> String {
 
 fn reading(number: u64, size: usize) -> Message {
     let origin = Member { id: PeerId::new("p1").unwrap(), inc: Incarnation(1) };
-    let run = vec![Wish::Readings {
+    let run = vec![Request::Readings {
         guarantee: protocol::config::Guarantee::Agreed,
         readings: Readings::one(Bytes::from(vec![7; size]), 0),
     }];

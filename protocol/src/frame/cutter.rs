@@ -191,7 +191,7 @@ mod tests {
         FIRST_FRAME_MAX, FRAME_MAX, HEADER, MAGIC, PREFIX, SMALL_FRAME_MAX, decode, encode,
     };
     use crate::id::{Incarnation, Member, Oseq, PeerId};
-    use crate::message::{Message, Requests, Wish};
+    use crate::message::{Message, Request, Requests};
     use crate::readings::Readings;
 
     use super::{AT_ONCE, CHUNK, Cutter};
@@ -232,8 +232,10 @@ mod tests {
         let request = |bytes: usize| {
             let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
             let readings = Readings::one(Bytes::from(vec![b'x'; bytes]), 0);
-            let run =
-                vec![Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }];
+            let run = vec![Request::Readings {
+                guarantee: crate::guarantee::Guarantee::Agreed,
+                readings,
+            }];
             Message::SequencerRequest(Requests { origin, first: Oseq(1), run })
         };
         let messages = [
@@ -267,8 +269,10 @@ mod tests {
         let large = |n: u8| {
             let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
             let readings = Readings::one(Bytes::from(vec![n; 40_000 * usize::from(n)]), 0);
-            let run =
-                vec![Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }];
+            let run = vec![Request::Readings {
+                guarantee: crate::guarantee::Guarantee::Agreed,
+                readings,
+            }];
             Message::SequencerRequest(Requests { origin, first: Oseq(1), run })
         };
         let messages = [
@@ -389,7 +393,7 @@ mod tests {
     fn a_large_frame_is_not_shared_with_the_cutter() {
         let payload = Bytes::from(vec![b'x'; 4 << 20]);
         let origin = Member { id: PeerId::new("peer1").unwrap(), inc: Incarnation(1) };
-        let run = vec![Wish::Readings {
+        let run = vec![Request::Readings {
             guarantee: crate::guarantee::Guarantee::Agreed,
             readings: Readings::one(payload, 0),
         }];

@@ -14,7 +14,7 @@ use crate::change::Change;
 use crate::error::WireError;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Member, NUMBER_MAX, Oseq, Seq};
-use crate::message::{Entry, Message, Ordered, Requests, Wish};
+use crate::message::{Entry, Message, Ordered, Request, Requests};
 use crate::readings::Readings;
 use crate::remarks::Remarks;
 use crate::view::View;
@@ -94,16 +94,16 @@ pub(super) fn write_ordered(ordered: &Ordered, out: &mut Vec<u8>) {
 pub(super) fn write_requests(requests: &Requests, out: &mut Vec<u8>) {
     put(&(&requests.origin, requests.first), out);
     put(&count_of(&requests.run), out);
-    for wish in &requests.run {
-        match wish {
-            Wish::Readings { guarantee, readings } => {
+    for request in &requests.run {
+        match request {
+            Request::Readings { guarantee, readings } => {
                 put_number(
                     if *guarantee == Guarantee::Safe { WISH_SAFE_READINGS } else { WISH_READINGS },
                     out,
                 );
                 write_readings(readings, out);
             }
-            Wish::Lost { to } => {
+            Request::Lost { to } => {
                 [WISH_LOST, to.0].into_iter().for_each(|number| put_number(number, out))
             }
         }
@@ -134,8 +134,8 @@ pub(super) fn write_payloads(message: &Message, out: &mut Vec<u8>) {
             }
         }
     } else if let Message::SequencerRequest(requests) = message {
-        for wish in &requests.run {
-            if let Wish::Readings { readings, .. } = wish {
+        for request in &requests.run {
+            if let Request::Readings { readings, .. } = request {
                 out.extend_from_slice(readings.payloads());
             }
         }
@@ -190,8 +190,8 @@ pub(super) fn share_payloads(message: &Message, head: Vec<u8>) -> Pieces {
             }
         }
         Message::SequencerRequest(requests) => {
-            for wish in &requests.run {
-                if let Wish::Readings { readings, .. } = wish {
+            for request in &requests.run {
+                if let Request::Readings { readings, .. } = request {
                     part(&mut pieces, readings.payloads());
                 }
             }
@@ -227,8 +227,8 @@ pub(super) fn weight_copied(message: &Message) -> usize {
             ordered.run.iter().map(readings).sum()
         }
         Message::SequencerRequest(requests) => {
-            let readings = |wish: &Wish| {
-                if let Wish::Readings { readings, .. } = wish { shared(readings) } else { 0 }
+            let readings = |request: &Request| {
+                if let Request::Readings { readings, .. } = request { shared(readings) } else { 0 }
             };
             requests.run.iter().map(readings).sum()
         }
@@ -242,7 +242,7 @@ pub(super) fn weight_copied(message: &Message) -> usize {
 pub(super) fn weight(message: &Message) -> usize {
     let weight = match message {
         Message::Ordered(ordered) => ordered.run.iter().map(Entry::frame_weight).sum(),
-        Message::SequencerRequest(requests) => requests.run.iter().map(Wish::frame_weight).sum(),
+        Message::SequencerRequest(requests) => requests.run.iter().map(Request::frame_weight).sum(),
         _ => 0,
     };
     usize::try_from(weight).unwrap_or(0)
@@ -380,9 +380,9 @@ pub(super) fn read_requests(
             kind @ (WISH_READINGS | WISH_SAFE_READINGS) => {
                 let guarantee =
                     if kind == WISH_SAFE_READINGS { Guarantee::Safe } else { Guarantee::Agreed };
-                Wish::Readings { guarantee, readings: read_readings(annex, &mut body)? }
+                Request::Readings { guarantee, readings: read_readings(annex, &mut body)? }
             }
-            WISH_LOST => Wish::Lost { to: annex.take_own_number()? },
+            WISH_LOST => Request::Lost { to: annex.take_own_number()? },
             kind => return Err(annex.error(&format!("a request of kind {kind}"))),
         });
     }
@@ -392,10 +392,14 @@ pub(super) fn read_requests(
     let taken: u64 = requests
         .run
         .iter()
-        .map(|wish| if let Wish::Readings { readings, .. } = wish { readings.len() } else { 1 })
+        .map(
+            |request| {
+                if let Request::Readings { readings, .. } = request { readings.len() } else { 1 }
+            },
+        )
         .sum();
     ends_in_time(annex, requests.first.0, taken)?;
-    if body.is_mostly_else(requests.run.iter().map(Wish::frame_weight).sum()) {
+    if body.is_mostly_else(requests.run.iter().map(Request::frame_weight).sum()) {
         return Ok(requests.alone());
     }
     Ok(requests)

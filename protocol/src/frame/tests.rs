@@ -12,8 +12,8 @@ use crate::draw::{draw, draw_below};
 use crate::error::WireError;
 use crate::id::{Contact, Epoch, Incarnation, Member, NUMBER_MAX, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
-    Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Requests, SyncAnswer, WIRE_VERSION,
-    Wish,
+    Datagram, Entry, Hello, LogEnd, Message, Ordered, Reason, Request, Requests, SyncAnswer,
+    WIRE_VERSION,
 };
 use crate::readings::Readings;
 use crate::view::View;
@@ -111,12 +111,12 @@ fn the_edges_of_numbers_and_runs_come_back() {
 fn no_number_is_read_that_is_above_the_top() {
     let beyond = NUMBER_MAX + 1;
     let late = || Member { inc: Incarnation(beyond), ..member(1) };
-    let requests = |first: u64, run: Vec<Wish>| {
+    let requests = |first: u64, run: Vec<Request>| {
         Message::SequencerRequest(Requests { origin: member(1), first: Oseq(first), run })
     };
     let two = |time| {
         let readings = Readings::one(Bytes::from_static(b"x"), time);
-        Wish::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }
+        Request::Readings { guarantee: crate::guarantee::Guarantee::Agreed, readings }
     };
     let lost = |from: u64, to: u64| {
         ordered(1, vec![Entry::Lost { origin: member(1), from: Oseq(from), to: Oseq(to) }])
@@ -137,8 +137,8 @@ fn no_number_is_read_that_is_above_the_top() {
         (requests(NUMBER_MAX, vec![two(7)]), true),
         (requests(NUMBER_MAX, vec![two(7), two(7)]), false),
         (requests(beyond, vec![]), false),
-        (requests(1, vec![Wish::Lost { to: Oseq(NUMBER_MAX) }]), true),
-        (requests(1, vec![Wish::Lost { to: Oseq(beyond) }]), false),
+        (requests(1, vec![Request::Lost { to: Oseq(NUMBER_MAX) }]), true),
+        (requests(1, vec![Request::Lost { to: Oseq(beyond) }]), false),
         (ordered(NUMBER_MAX, vec![data(1, NUMBER_MAX, b"x")]), true),
         (ordered(NUMBER_MAX, vec![data(1, 1, b"x"), data(1, 2, b"x")]), false),
         (ordered(1, vec![data(1, beyond, b"x")]), false),
@@ -171,7 +171,7 @@ fn what_is_mostly_something_else_is_not_kept_for_the_sake_of_a_reading() {
 #[test]
 fn a_largest_payload_fits_and_a_hello_fits_the_first_frame() {
     let payload = Bytes::from(vec![b'x'; 16 << 20]);
-    let request = Wish::Readings {
+    let request = Request::Readings {
         guarantee: crate::guarantee::Guarantee::Agreed,
         readings: Readings::one(payload, u64::MAX),
     };
@@ -227,8 +227,8 @@ fn large_payloads_are_shared_with_their_message() {
     encode(&message, &mut whole);
     assert_eq!(pieces.concat(), whole);
     let requests = vec![
-        Wish::Lost { to: Oseq(3) },
-        Wish::Readings {
+        Request::Lost { to: Oseq(3) },
+        Request::Readings {
             guarantee: crate::guarantee::Guarantee::Safe,
             readings: Readings::one(large.clone(), 1),
         },

@@ -3,9 +3,9 @@
 use super::{LINKS_MOST, Links, Pace, Proof, REDIAL_FIRST, REDIAL_MOST};
 use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
+use crate::io::Output;
 use crate::message::{Hello, LogEnd, Message};
 use crate::note::Note;
-use crate::seam::Output;
 use crate::time::Time;
 use std::time::Duration;
 

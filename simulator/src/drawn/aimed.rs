@@ -8,7 +8,7 @@
 
 use promises::fault::Identity;
 use promises::shape::{Over, Shape};
-use protocol::phase::Phase;
+use protocol::activity::Activity;
 
 use super::dice::Dice;
 use crate::marks::WORDS;
@@ -108,13 +108,19 @@ impl Dice {
     fn leave_in_the_middle(&self, n: u64, at_us: u64, unit: u64) -> Vec<Timed> {
         let act = Act::Leave { who: Who::It, back: self.back(n, unit) };
         let leave = if self.one_in("leaves at a phase", n, 2) {
-            let phase = self.pick(
+            let activity = self.pick(
                 "leaves in",
                 n,
-                &[Phase::Asking, Phase::Waiting, Phase::Syncing, Phase::Building, Phase::Joining],
+                &[
+                    Activity::Asking,
+                    Activity::Waiting,
+                    Activity::Syncing,
+                    Activity::Building,
+                    Activity::Joining,
+                ],
             );
             Timed {
-                when: Some(phase),
+                when: Some(activity),
                 past: self.pick("leaves past", n, &PAST),
                 later_us: self.later(n, unit),
                 ..Timed::at(at_us, act)
@@ -212,7 +218,7 @@ impl Dice {
         } else {
             let past = self.pick("goes over past", n, &[0, 0, 1]);
             Timed {
-                when: Some(Phase::Joining),
+                when: Some(Activity::Joining),
                 past,
                 later_us: self.later(n, unit),
                 ..Timed::at(from_us, leave)

@@ -1,7 +1,7 @@
 //! Drawing the faults of a plan.
 
 use promises::fault::Identity;
-use protocol::phase::Phase;
+use protocol::activity::Activity;
 
 use super::dice::Dice;
 use crate::plan::{Act, Back, Timed, Who};
@@ -274,15 +274,15 @@ impl Dice {
 }
 
 /// What a fault may wait for: what is over too soon to be met by chance.
-const MOMENTS: [Phase; 8] = [
-    Phase::Joining,
-    Phase::Asking,
-    Phase::Waiting,
-    Phase::Waiting,
-    Phase::Syncing,
-    Phase::Syncing,
-    Phase::Building,
-    Phase::Building,
+const MOMENTS: [Activity; 8] = [
+    Activity::Joining,
+    Activity::Asking,
+    Activity::Waiting,
+    Activity::Waiting,
+    Activity::Syncing,
+    Activity::Syncing,
+    Activity::Building,
+    Activity::Building,
 ];
 
 /// Mostly everything is cut.

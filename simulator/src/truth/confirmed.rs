@@ -1,9 +1,9 @@
 //! What a publisher is told of its own readings, and how many of them it keeps.
 
 use protocol::id::{Epoch, Oseq, Seq};
+use protocol::io::Outcome;
 use protocol::message::Entry;
 use protocol::node::Node;
-use protocol::seam::Outcome;
 use protocol::time::Time;
 
 use super::ranges::Ranges;

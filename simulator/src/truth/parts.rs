@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use protocol::activity::Activity;
 use protocol::config::Knobs;
 use protocol::id::{PeerId, Seq};
 use protocol::node::Node;
-use protocol::phase::Phase;
 use protocol::time::Time;
 
 use super::links::round;
@@ -161,7 +161,7 @@ impl Truth {
         for node in &nodes {
             let follows = leader.is_some()
                 && node.status().leader == leader
-                && matches!(node.phase(), Phase::Member | Phase::Leader);
+                && matches!(node.activity(), Activity::Member | Activity::Leader);
             let span = part.one_within(&self.knobs);
             self.notes.judge(Law::OneInTime, now, follows, || {
                 format!(
@@ -181,7 +181,7 @@ impl Truth {
             |(leader, view)| {
                 let follows = |node: &Node| {
                     node.epoch() == leader.epoch()
-                        && matches!(node.phase(), Phase::Member | Phase::Leader)
+                        && matches!(node.activity(), Activity::Member | Activity::Leader)
                 };
                 view.size() == members.len()
                     && members
@@ -340,7 +340,7 @@ fn stand(node: &Node) -> String {
     format!(
         "{} is {} and follows {}",
         node.contact().member,
-        node.phase(),
+        node.activity(),
         leader.as_ref().map_or("nobody", |leader| leader.as_str())
     )
 }

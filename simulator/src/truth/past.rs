@@ -1,10 +1,10 @@
 //! What is handed over follows upon what was handed over before it.
 
 use protocol::id::Seq;
+use protocol::io::Delivery;
 use protocol::log_id::LogId;
 use protocol::message::Entry;
 use protocol::node::Node;
-use protocol::seam::Delivery;
 use protocol::time::Time;
 
 use super::{Law, Truth};

@@ -17,7 +17,7 @@ impl Truth {
             return;
         }
         let (me, end) = (&node.contact().member, node.contiguous());
-        if node.is_pressed() {
+        if node.is_under_pressure() {
             let most = node.believes().map(|(_, believed)| end.above(believed)).max().unwrap_or(0);
             // It decides in the middle of a call, and has taken readings before that and discards
             // what is stable after it.

@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use protocol::activity::Activity;
 use protocol::id::{Contact, Epoch, Member, Seq, ViewId};
+use protocol::io::Output;
 use protocol::node::Node;
 use protocol::note::Note;
-use protocol::phase::Phase;
-use protocol::seam::Output;
 use protocol::time::Time;
 use protocol::view::View;
 
@@ -67,7 +67,7 @@ impl Truth {
                 seat.handed_over.get_or_insert(now);
             }
             seat.note_view(now, node);
-            if node.phase() == Phase::Joining || node.founds() {
+            if node.activity() == Activity::Joining || node.founds() {
                 seat.joining = Some(now);
             }
             return;
@@ -143,7 +143,7 @@ impl Truth {
         outputs: &[Output],
     ) {
         let steps_down = |output: &Output| matches!(output, Output::Note(Note::StepDown { .. }));
-        if node.phase() != Phase::Joining || !outputs.iter().any(steps_down) {
+        if node.activity() != Activity::Joining || !outputs.iter().any(steps_down) {
             return;
         }
         let Some(view) = node.view().filter(|view| view.successor.is_some()) else { return };
@@ -334,7 +334,7 @@ impl Seat {
         if self.held.map(|(held, _)| held) != view {
             self.held = view.map(|view| (view, now));
         }
-        let follows = (node.phase() == Phase::Member).then(|| node.epoch().round);
+        let follows = (node.activity() == Activity::Member).then(|| node.epoch().round);
         if self.follows.map(|(followed, _)| followed) != follows {
             self.follows = follows.map(|round| (round, now));
         }

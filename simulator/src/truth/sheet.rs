@@ -12,12 +12,12 @@ use crate::run::Breach;
 /// What was found of all laws, in one run or in many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sheet {
-    rows: BTreeMap<Law, Row>,
+    rows: BTreeMap<Law, Count>,
 }
 
 /// What was found of one law.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Row {
+pub struct Count {
     /// How often it was judged.
     pub judged: u64,
     /// How often it was a near thing: what was allowed would not have been one position, one member
@@ -37,7 +37,7 @@ pub(super) struct Notes {
 impl Sheet {
     /// What was found of a law.
     #[must_use]
-    pub fn row(&self, law: Law) -> Row {
+    pub fn row(&self, law: Law) -> Count {
         self.rows.get(&law).copied().unwrap_or_default()
     }
 }

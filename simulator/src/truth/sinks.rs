@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use protocol::config::Guarantee;
 use protocol::id::{Member, Oseq, Seq};
-use protocol::message::{Entry, Requests, Wish};
+use protocol::io::{Delivery, Outcome, Output, Run, StopReason};
+use protocol::message::{Entry, Request, Requests};
 use protocol::node::Node;
 use protocol::note::{Note, Refusal};
-use protocol::seam::{Delivery, Outcome, Output, Run, StopReason};
 use protocol::time::Time;
 
 use super::confirmed::{Confirmed, Told};
@@ -99,8 +99,8 @@ impl Truth {
     pub(super) fn judge_losses(&mut self, now: Time, host: usize, requests: &Requests) {
         let Some(number) = self.current.get(host).copied().flatten() else { return };
         let mut first = requests.first;
-        for wish in &requests.run {
-            if let Wish::Lost { to } = wish {
+        for request in &requests.run {
+            if let Request::Lost { to } = request {
                 let own = &self.sinks[number].own;
                 let behind =
                     &own[usize::try_from(to.0).expect("they are in memory").min(own.len())..];
@@ -124,7 +124,7 @@ impl Truth {
                 // What is given up takes no room any more.
                 self.sinks[number].gone = self.sinks[number].gone.max(*to);
             }
-            first = wish.last(first).next();
+            first = request.last(first).next();
         }
     }
 

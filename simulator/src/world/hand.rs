@@ -8,13 +8,13 @@ use promises::fault::{Fault, Identity, Table as Links, Weather as LinkWeather};
 use promises::history::Record;
 use promises::world::{World as Fact, WorldEvent};
 use protocol::id::Incarnation;
+use protocol::io::StopReason;
 use protocol::note::Note;
-use protocol::seam::StopReason;
 
 use super::{Moment, World};
 use crate::connection::Side;
 use crate::marks::Class;
-use crate::table::Table;
+use crate::pairs::Pairs;
 use crate::truth::{Wrong, round};
 use crate::watch::Watch;
 use crate::weather::Weather;
@@ -111,8 +111,8 @@ impl<W: Watch> World<W> {
             let mut others = (0..self.hosts.len())
                 .filter(|other| *other != host)
                 .map(|other| &self.hosts[other]);
-            if others.any(|other| other.veteran && founders.contains(&other.id)) {
-                self.hosts[host].veteran = false;
+            if others.any(|other| other.has_history && founders.contains(&other.id)) {
+                self.hosts[host].has_history = false;
             }
         }
         self.watch.act(self.now, format_args!("restart {}", self.hosts[host].id));
@@ -219,7 +219,7 @@ impl<W: Watch> World<W> {
     }
 
     /// What a cut of that sort is written into.
-    fn tables_of(&mut self, over: Over) -> Vec<&mut Table> {
+    fn tables_of(&mut self, over: Over) -> Vec<&mut Pairs> {
         match over {
             Over::All => vec![&mut self.streams_cut, &mut self.datagrams_cut],
             Over::Datagrams => vec![&mut self.datagrams_cut],

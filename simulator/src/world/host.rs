@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
 
+use protocol::activity::Activity;
 use protocol::id::{Contact, Incarnation, LinkId, PeerId};
 use protocol::node::Node;
-use protocol::phase::Phase;
 use protocol::time::Time;
 
 use super::Moment;
@@ -21,7 +21,7 @@ pub(super) struct Host {
     /// The incarnation that the last process stored.
     pub(super) stored: Incarnation,
     /// Whether it stored that it has been in a view.
-    pub(super) veteran: bool,
+    pub(super) has_history: bool,
     /// Counts the processes that have run here.
     pub(super) life: u32,
     pub(super) process: Option<Box<Process>>,
@@ -69,7 +69,7 @@ impl Host {
             address,
             explicit,
             stored: Incarnation(0),
-            veteran: false,
+            has_history: false,
             life: 0,
             process: None,
             twin,
@@ -110,7 +110,7 @@ pub(super) struct Process {
     /// Whether it is still busy with its last step.
     pub(super) busy: bool,
     /// What its node is in the middle of.
-    pub(super) phase: Phase,
+    pub(super) activity: Activity,
     /// Whether it was asked to leave, so that its end is no surprise.
     pub(super) may_stop: bool,
     /// What waits in the kernel while it is paused or busy.
@@ -123,7 +123,7 @@ pub(super) struct Process {
 impl Process {
     /// One that has just been started.
     pub(super) fn new(pid: u32, node: Node, contact: Contact, now: Time) -> Self {
-        let phase = node.phase();
+        let activity = node.activity();
         Self {
             pid,
             node,
@@ -136,7 +136,7 @@ impl Process {
             rings: 0,
             paused: false,
             busy: false,
-            phase,
+            activity,
             may_stop: false,
             waiting: VecDeque::new(),
             datagrams_waiting: 0,

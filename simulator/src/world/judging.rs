@@ -1,8 +1,8 @@
 //! When the laws look at the world, and what they are shown of it.
 
+use protocol::io::{Delivery, Output};
 use protocol::message::Message;
 use protocol::node::Node;
-use protocol::seam::{Delivery, Output};
 use protocol::time::Time;
 
 use super::World;

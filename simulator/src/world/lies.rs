@@ -5,8 +5,8 @@
 //! at once, and by how much it keeps.
 
 use protocol::id::LinkId;
+use protocol::io::Input;
 use protocol::message::Message;
-use protocol::seam::Input;
 
 use super::World;
 use crate::liar::Liar;
@@ -77,7 +77,7 @@ impl<W: Watch> World<W> {
         }
         // The liar's own connections are not left open for ever.
         if !real.contains(&link) {
-            self.handle(victim, None, Input::LinkDown { link, how: protocol::seam::Down::Closed });
+            self.handle(victim, None, Input::LinkDown { link, how: protocol::io::Down::Closed });
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use protocol::activity::Activity;
 use protocol::id::{Epoch, PeerId};
+use protocol::io::Input;
 use protocol::message::{Message, Reason, Rejected};
 use protocol::note::{Note, Refusal};
-use protocol::phase::Phase;
-use protocol::seam::Input;
 use protocol::time::Time;
 
 use super::{Moment, World};
@@ -25,7 +25,7 @@ pub(super) struct Awaited {
 /// What a node does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Doing {
-    Begins(Phase),
+    Begins(Activity),
     Says(String),
 }
 
@@ -57,7 +57,8 @@ impl<W: Watch> World<W> {
     /// A node is about to handle something.
     pub(super) fn look_at_input(&mut self, host: usize, input: &Input) {
         let Some(process) = &self.hosts[host].process else { return };
-        let elects = matches!(process.phase, Phase::Asking | Phase::Waiting | Phase::Syncing);
+        let elects =
+            matches!(process.activity, Activity::Asking | Activity::Waiting | Activity::Syncing);
         let marks = &mut self.lookout.marks;
         let mut look = |message: &Message| match message {
             Message::Ok { .. } if !elects => marks.see(Mark::LateOk),
@@ -72,17 +73,17 @@ impl<W: Watch> World<W> {
     }
 
     /// A node is in the middle of something else now.
-    pub(super) fn look_at_phase(&mut self, host: usize, phase: Phase) {
-        if phase == Phase::Asking {
+    pub(super) fn look_at_activity(&mut self, host: usize, activity: Activity) {
+        if activity == Activity::Asking {
             let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
             let asks = others.into_iter().any(|(_, host)| {
-                host.process.as_ref().is_some_and(|process| process.phase == phase)
+                host.process.as_ref().is_some_and(|process| process.activity == activity)
             });
             if asks {
                 self.lookout.marks.see(Mark::TwoInitiators);
             }
         }
-        self.strike(host, |what| *what == Doing::Begins(phase));
+        self.strike(host, |what| *what == Doing::Begins(activity));
     }
 
     /// A node says something.
@@ -98,8 +99,8 @@ impl<W: Watch> World<W> {
 
     /// Has [`World::step`] return [`Step::Struck`](super::Step::Struck) with this number when next
     /// a node begins that phase, once so many others have.
-    pub fn await_phase(&mut self, phase: Phase, past: u32, number: u64) {
-        self.awaited.push(Awaited { what: Doing::Begins(phase), number, past });
+    pub fn await_activity(&mut self, activity: Activity, past: u32, number: u64) {
+        self.awaited.push(Awaited { what: Doing::Begins(activity), number, past });
     }
 
     /// The same, when next a node says a message of that kind.
@@ -173,7 +174,10 @@ impl<W: Watch> World<W> {
     fn look_at_change(&mut self, host: usize, peer: &PeerId) {
         let builds = |other: &&super::Host| {
             other.id != *peer
-                && other.process.as_ref().is_some_and(|process| process.phase == Phase::Building)
+                && other
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| process.activity == Activity::Building)
         };
         let building: Vec<&PeerId> =
             self.hosts.iter().filter(builds).map(|other| &other.id).collect();
@@ -217,8 +221,8 @@ impl<W: Watch> World<W> {
     /// Something is done to a host.
     pub(super) fn look_at_fault(&mut self, class: Class, host: usize) {
         let Some(process) = &self.hosts[host].process else { return };
-        self.lookout.marks.meet(class, process.phase);
-        if matches!(class, Class::Kill | Class::Outage) && process.phase == Phase::Leader {
+        self.lookout.marks.meet(class, process.activity);
+        if matches!(class, Class::Kill | Class::Outage) && process.activity == Activity::Leader {
             let status = process.node.status();
             if status.stable < status.contiguous {
                 self.lookout.marks.see(Mark::OrdersInFlight);

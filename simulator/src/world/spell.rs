@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use promises::fault::{Fault, Hurt, Table as Links, Weather as LinkWeather};
+use protocol::io::Down;
 use protocol::message::Message;
-use protocol::seam::Down;
 
 use super::udp::Flying;
 use super::{Moment, World};

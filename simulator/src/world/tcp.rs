@@ -9,8 +9,8 @@ use protocol::draw::{draw, draw_below};
 use protocol::error::WireError;
 use protocol::frame::{self, Cutter};
 use protocol::id::LinkId;
+use protocol::io::{Down, Input};
 use protocol::message::Message;
-use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
 use super::{Answer, Host, Moment, World};

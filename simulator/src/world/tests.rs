@@ -5,8 +5,8 @@ use std::time::Duration;
 use promises::fault::Identity;
 use protocol::config::{Config, Knobs};
 use protocol::id::{LinkId, PeerId};
+use protocol::io::{Down, Input};
 use protocol::message::Message;
-use protocol::seam::{Down, Input};
 use protocol::time::Time;
 
 use super::{Settings, World};

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use protocol::draw::{draw, draw_below};
 use protocol::frame;
+use protocol::io::Input;
 use protocol::message::Datagram;
-use protocol::seam::Input;
 
 use super::{Host, Moment, World};
 use crate::plan::Lost;

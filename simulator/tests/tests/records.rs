@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use protocol::id::{Member, Oseq, PeerId, Seq};
+use protocol::io::{Delivery, Output};
 use protocol::log_id::LogId;
 use protocol::note::Note;
-use protocol::seam::{Delivery, Output};
 use protocol::time::Time;
 use simulator::plan::Plan;
 use simulator::run::run;

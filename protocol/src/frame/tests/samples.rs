@@ -5,16 +5,16 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use bytes::Bytes;
 
 use crate::change::Change;
+use crate::dedup::Dedup;
 use crate::guarantee::Guarantee;
 use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::message::{
-    Added, Coordinator, Election, Entry, Heartbeat, HeartbeatAck, Hello, JoinRequest, Leading,
-    LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Requests, Row,
-    Snapshot, SyncAnswer, SyncFinal, SyncRequest, Wish,
+    Added, Coordinator, Election, Entry, EpochStart, Heartbeat, HeartbeatAck, Hello, JoinRequest,
+    Leading, LogEnd, Message, MissingAnswer, MissingRequest, Ordered, Reason, Rejected, Request,
+    Requests, Snapshot, SyncAnswer, SyncFinal, SyncRequest,
 };
 use crate::readings::{Collector, Readings};
 use crate::remarks::Remarks;
-use crate::table::Table;
 use crate::view::View;
 
 pub(in crate::frame) fn id(n: u64) -> PeerId {
@@ -47,13 +47,16 @@ pub(in crate::frame) fn end() -> LogEnd {
     LogEnd { epoch: epoch(2), contiguous: Seq(300), log_id: epoch(1) }
 }
 
-pub(in crate::frame) fn lineage() -> Vec<Row> {
-    vec![Row { epoch: epoch(1), first: Seq(1) }, Row { epoch: epoch(2), first: Seq(250) }]
+pub(in crate::frame) fn lineage() -> Vec<EpochStart> {
+    vec![
+        EpochStart { epoch: epoch(1), first: Seq(1) },
+        EpochStart { epoch: epoch(2), first: Seq(250) },
+    ]
 }
 
 pub(in crate::frame) fn snapshot() -> Snapshot {
     let table =
-        Table::from([(id(1), (member(1).inc, Oseq(17))), (id(2), (member(2).inc, Oseq(200)))]);
+        Dedup::from([(id(1), (member(1).inc, Oseq(17))), (id(2), (member(2).inc, Oseq(200)))]);
     Snapshot { seq: Seq(300), view: Some(view()), table, lineage: lineage() }
 }
 
@@ -79,8 +82,8 @@ fn together(payloads: &[&[u8]]) -> Readings {
     collector.finish().unwrap().slice(0..payloads.len() as u64)
 }
 
-pub(in crate::frame) fn wish(payload: &'static [u8]) -> Wish {
-    Wish::Readings {
+pub(in crate::frame) fn request(payload: &'static [u8]) -> Request {
+    Request::Readings {
         guarantee: Guarantee::Agreed,
         readings: Readings::one(Bytes::from_static(payload), 1_700_000_000_000_000),
     }
@@ -155,7 +158,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 contiguous: Seq(0),
                 lineage: vec![],
                 leading: None,
-                veteran: false,
+                has_history: false,
                 recent: 100,
             }),
             "NEW_PEER_REQUEST:peer3:9003",
@@ -168,7 +171,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 contiguous: Seq(300),
                 lineage: lineage(),
                 leading: Some(Leading { epoch: epoch(2), size: 2 }),
-                veteran: true,
+                has_history: true,
                 recent: 0,
             }),
             "NEW_PEER_REQUEST:peer1:9001",
@@ -252,7 +255,7 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
             Message::SequencerRequest(Requests {
                 origin: member(1),
                 first: Oseq(18),
-                run: vec![wish(b"21.5 C")],
+                run: vec![request(b"21.5 C")],
             }),
             "SEQUENCER_REQUEST:21.5 C",
         ),
@@ -261,9 +264,9 @@ pub(in crate::frame) fn samples() -> Vec<(Message, String)> {
                 origin: member(1),
                 first: Oseq(18),
                 run: vec![
-                    wish(b"a:b-c\n"),
-                    Wish::Lost { to: Oseq(25) },
-                    Wish::Readings {
+                    request(b"a:b-c\n"),
+                    Request::Lost { to: Oseq(25) },
+                    Request::Readings {
                         guarantee: Guarantee::Safe,
                         readings: together(&[b"", b"\x00\xff", b"z"]),
                     },

@@ -11,12 +11,12 @@ use crate::time::Time;
 
 /// Until when the next attempt waits; nothing while there was none lately.
 #[derive(Clone, Copy, Debug, Default, Hash)]
-pub(crate) struct Hesitation {
+pub(crate) struct Backoff {
     /// When the pause ends, how long it is, and for how much longer it counts.
     pause: Option<(Time, Duration, Duration)>,
 }
 
-impl Hesitation {
+impl Backoff {
     /// Whether the next attempt may be made.
     pub(crate) fn is_over(&self, now: Time) -> bool {
         self.pause.is_none_or(|(until, ..)| until <= now)
@@ -39,7 +39,7 @@ impl Hesitation {
 
 #[cfg(test)]
 mod tests {
-    use super::Hesitation;
+    use super::Backoff;
     use crate::time::Time;
     use std::time::Duration;
 
@@ -50,23 +50,21 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_bound_and_are_forgotten_after_a_quiet() {
         let (first, most) = (Duration::from_secs(2), Duration::from_secs(5));
-        let mut hesitation = Hesitation::default();
-        assert!(hesitation.is_over(at(0)) && hesitation.is_forgotten(at(0)));
-        hesitation.begin(at(10), first, most);
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_over(at(0)) && backoff.is_forgotten(at(0)));
+        backoff.begin(at(10), first, most);
         assert!(
-            !hesitation.is_over(at(11))
-                && hesitation.is_over(at(12))
-                && !hesitation.is_forgotten(at(13))
+            !backoff.is_over(at(11)) && backoff.is_over(at(12)) && !backoff.is_forgotten(at(13))
         );
-        hesitation.begin(at(15), first, most);
+        backoff.begin(at(15), first, most);
         assert!(
-            !hesitation.is_over(at(18)) && hesitation.is_over(at(19)),
+            !backoff.is_over(at(18)) && backoff.is_over(at(19)),
             "an attempt of 3 s is no quiet"
         );
-        hesitation.begin(at(19), first, most);
-        assert!(!hesitation.is_over(at(23)) && hesitation.is_over(at(24)), "5 s at most");
-        assert!(!hesitation.is_forgotten(at(28)) && hesitation.is_forgotten(at(29)));
-        hesitation.begin(at(30), first, most);
-        assert!(hesitation.is_over(at(32)), "small again");
+        backoff.begin(at(19), first, most);
+        assert!(!backoff.is_over(at(23)) && backoff.is_over(at(24)), "5 s at most");
+        assert!(!backoff.is_forgotten(at(28)) && backoff.is_forgotten(at(29)));
+        backoff.begin(at(30), first, most);
+        assert!(backoff.is_over(at(32)), "small again");
     }
 }

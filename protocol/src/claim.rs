@@ -9,17 +9,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::building::{Building, Purpose};
-use crate::follower::Follower;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::install::{Install, Purpose};
+use crate::io::{Output, StopReason};
 use crate::message::{
-    Coordinator, Entry, Message, Reason, Row, SyncAnswer, SyncFinal, SyncRequest,
+    Coordinator, Entry, EpochStart, Message, Reason, SyncAnswer, SyncFinal, SyncRequest,
 };
 use crate::node::Node;
 use crate::note::{Cause, Note};
+use crate::progress::Progress;
 use crate::remarks::Remarks;
-use crate::role::{Claim, Joining, Phase, Role};
-use crate::seam::{Output, StopReason};
+use crate::role::{Claim, Joining, Role, Stage};
 use crate::sequencer::Leader;
 use crate::tail::Tail;
 use crate::time::Time;
@@ -30,7 +30,7 @@ impl Node {
     pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.leaving.is_some() {
             self.stop(StopReason::LeftUnconfirmed, out);
-        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.disowned && candidate.answered.is_empty())
+        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.not_in_view && candidate.answered.is_empty())
         {
             // The others have gone on without this peer, and nobody else is left: it is the one
             // that has to join.
@@ -87,8 +87,8 @@ impl Node {
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.doubt_refusals(now, round);
         candidate.asked_at = now;
-        candidate.few = None;
-        candidate.phase = Phase::Syncing(Claim {
+        candidate.first_wave = None;
+        candidate.stage = Stage::Syncing(Claim {
             epoch,
             until,
             answers: BTreeMap::new(),
@@ -128,11 +128,11 @@ impl Node {
         }
         match &self.role {
             Role::Leader(_) => {
-                let word = self.own_word(Some(round), Some(from));
+                let word = self.announcement(Some(round), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
             }
             Role::Candidate(candidate) if candidate.is_standing() => {
-                let word = self.own_word(Some(round), Some(from));
+                let word = self.announcement(Some(round), Some(from));
                 self.send(now, from, Message::Coordinator(word), out);
             }
             Role::Joining(_)
@@ -150,12 +150,12 @@ impl Node {
             }
             Role::Joining(_) | Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
             // Its own leader moves to a higher epoch. Its first view may still be on its way.
-            Role::Member(following) if following.leader.member == *from => {
-                if request.epoch > following.epoch {
+            Role::Follower(follower) if follower.leader.member == *from => {
+                if request.epoch > follower.epoch {
                     self.promise(now, from, &request.epoch, out);
                 }
             }
-            Role::Member(_) => {
+            Role::Follower(_) => {
                 self.witness(now, |witness| {
                     // Said again, it may show a newer view.
                     if witness.claim.as_ref().is_none_or(|before| before.epoch <= request.epoch) {
@@ -202,8 +202,8 @@ impl Node {
                 Some(candidate.stranger())
             }
             Role::Candidate(candidate) if candidate.first_view => None,
-            Role::Member(following) if following.leader.member == *from => None,
-            Role::Member(_) | Role::Candidate(_) => {
+            Role::Follower(follower) if follower.leader.member == *from => None,
+            Role::Follower(_) | Role::Candidate(_) => {
                 (!self.shares_view(from, view)).then_some(Reason::NotMember)
             }
         }
@@ -239,8 +239,8 @@ impl Node {
         }
         // A promise above what is being built for discards it: nothing may be acknowledged in a
         // lower epoch any more.
-        if self.building.as_ref().is_some_and(|building| building.epoch < self.promised) {
-            self.building = None;
+        if self.install.as_ref().is_some_and(|install| install.epoch < self.promised) {
+            self.install = None;
             self.wants_changed = true;
         }
     }
@@ -279,7 +279,7 @@ impl Node {
     ) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         let asked = candidate.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
-        let Phase::Syncing(claim) = &mut candidate.phase else { return };
+        let Stage::Syncing(claim) = &mut candidate.stage else { return };
         if asked
             && answer.epoch == claim.epoch
             && answer.lineage.iter().all(|row| row.first > Seq::ZERO)
@@ -318,7 +318,7 @@ impl Node {
     /// Closes the list as soon as everybody that is waited for has answered.
     pub(crate) fn close_if_complete(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let Phase::Syncing(claim) = &candidate.phase else { return };
+        let Stage::Syncing(claim) = &candidate.stage else { return };
         let all = || {
             candidate.awaited_to_promise().all(|contact| claim.answers.contains_key(contact.id()))
         };
@@ -330,7 +330,7 @@ impl Node {
     /// The claim for which promises are being collected.
     fn open_claim(&self) -> Option<&Claim> {
         let Role::Candidate(candidate) = &self.role else { return None };
-        let Phase::Syncing(claim) = &candidate.phase else { return None };
+        let Stage::Syncing(claim) = &candidate.stage else { return None };
         Some(claim)
     }
 
@@ -373,7 +373,7 @@ impl Node {
     fn wake_claim(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         let until = now + self.config.knobs().sync_timeout;
         let Role::Candidate(candidate) = &mut self.role else { return false };
-        let Phase::Syncing(claim) = &mut candidate.phase else { return false };
+        let Stage::Syncing(claim) = &mut candidate.stage else { return false };
         if !std::mem::take(&mut claim.overslept) {
             return false;
         }
@@ -394,8 +394,8 @@ impl Node {
             return;
         }
         let Role::Candidate(candidate) = &mut self.role else { return };
-        let Phase::Syncing(claim) = &candidate.phase else { return };
-        if candidate.disowned && claim.answers.is_empty() && claim.standing.is_none() {
+        let Stage::Syncing(claim) = &candidate.stage else { return };
+        if candidate.not_in_view && claim.answers.is_empty() && claim.standing.is_none() {
             self.give_way(now, out);
             return;
         }
@@ -446,20 +446,20 @@ impl Node {
         match best {
             None => {
                 let cut = self.log.contiguous();
-                candidate.phase = Phase::Adopting { claim, cut, until };
+                candidate.stage = Stage::Adopting { claim, cut, until };
                 self.cut_here(cut, epoch, out);
                 self.announce(now, out);
             }
             Some((holder, answer)) => {
                 let Some(source) = candidate.asked.get(&holder.id).cloned() else { return };
                 let cut = answer.contiguous;
-                candidate.phase = Phase::Adopting { claim, cut, until };
+                candidate.stage = Stage::Adopting { claim, cut, until };
                 let fork = self.log.fork(&answer.lineage, cut);
                 let (base, ask) = (self.base_at(fork), self.fresh_ask());
                 let lineage = answer.lineage;
                 let purpose = Purpose::Lead;
                 let (entries, view) = (Tail::new(base.end()), base.view(&self.log));
-                let building = Building {
+                let install = Install {
                     purpose,
                     epoch,
                     source,
@@ -472,7 +472,7 @@ impl Node {
                     bursts: 0,
                     retry_at: now,
                 };
-                self.build_to_lead(now, building, out);
+                self.build_to_lead(now, install, out);
             }
         }
     }
@@ -480,7 +480,7 @@ impl Node {
     /// The log to be adopted cannot be had: the claim is void, its holder is not counted on, and
     /// everybody is asked again.
     pub(crate) fn adoption_failed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let source = self.building.take().map(|building| building.source);
+        let source = self.install.take().map(|install| install.source);
         self.give_up_on(now, source.as_ref(), out);
     }
 
@@ -503,7 +503,7 @@ impl Node {
     /// list.
     pub(crate) fn announce(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
-        let Phase::Adopting { claim, cut, .. } = &candidate.phase else { return };
+        let Stage::Adopting { claim, cut, .. } = &candidate.stage else { return };
         let (claim, cut) = (claim.clone(), *cut);
         let (asked, first_view) = (std::mem::take(&mut candidate.asked), candidate.first_view);
         let is_silent = |id: &&PeerId| candidate.is_silent(id) && !claim.outdone.contains(*id);
@@ -529,13 +529,14 @@ impl Node {
             .chain([self.me.member.clone()])
             .collect();
         let rows = self.log.lineage();
-        let lineage: Vec<Row> = rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();
+        let lineage: Vec<EpochStart> =
+            rows.iter().take(rows.len().saturating_sub(1)).cloned().collect();
         let epoch = claim.epoch.clone();
         let announced =
             SyncFinal { epoch: epoch.clone(), leader: self.me.clone(), cut, lineage, list };
-        let followers: BTreeMap<PeerId, Follower> = listed
+        let progress: BTreeMap<PeerId, Progress> = listed
             .iter()
-            .map(|contact| (contact.id().clone(), Follower::new(contact.clone(), cut, now)))
+            .map(|contact| (contact.id().clone(), Progress::new(contact.clone(), cut, now)))
             .collect();
         // Before anybody hears of the view that it is about to number.
         self.remember_view(out);
@@ -543,7 +544,7 @@ impl Node {
             now,
             self.beats,
             announced.clone(),
-            followers,
+            progress,
             self.config.knobs().heartbeat_timeout,
         );
         let renewed = claim.standing.is_some();
@@ -664,11 +665,11 @@ mod tests {
     use crate::config::{Config, Knobs};
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
-    use crate::message::{Entry, Hello, LogEnd, Message, Ordered, Row, SyncAnswer};
+    use crate::io::{Input, Output};
+    use crate::message::{Entry, EpochStart, Hello, LogEnd, Message, Ordered, SyncAnswer};
     use crate::node::Node;
     use crate::note::{Cause, Note};
     use crate::role::Role;
-    use crate::seam::{Input, Output};
     use crate::time::Time;
     use crate::view::View;
 
@@ -728,7 +729,7 @@ mod tests {
     fn answer(node: &Node, contiguous: u64, stable: u64, rows: &[(Epoch, u64)]) -> SyncAnswer {
         let lineage = rows
             .iter()
-            .map(|(epoch, first)| Row { epoch: epoch.clone(), first: Seq(*first) })
+            .map(|(epoch, first)| EpochStart { epoch: epoch.clone(), first: Seq(*first) })
             .collect();
         SyncAnswer {
             epoch: epoch(2, 3),
@@ -749,7 +750,7 @@ mod tests {
         let is_question = |output: &Output| {
             matches!(output, Output::Send { message: Message::MissingSeqRequest(_), .. })
         };
-        assert!(out.iter().any(is_question) && node.building.is_some());
+        assert!(out.iter().any(is_question) && node.install.is_some());
         node
     }
 
@@ -784,7 +785,7 @@ mod tests {
         let (mut node, mut out) = (fetching(), Vec::new());
         for (epoch, builds) in [(epoch(2, 3), true), (epoch(3, 4), false), (epoch(3, 4), false)] {
             node.promise_to(&epoch, contact(4).id(), &mut out);
-            assert_eq!(node.building.is_some(), builds, "{epoch:?}");
+            assert_eq!(node.install.is_some(), builds, "{epoch:?}");
         }
         assert_eq!(
             out.iter()
@@ -804,7 +805,7 @@ mod tests {
                 })
                 .count() as u64
         };
-        let ask = node.building.as_ref().expect("it fetches the log of p2").ask;
+        let ask = node.install.as_ref().expect("it fetches the log of p2").ask;
         let sync_timeout = node.config.knobs().sync_timeout;
         for n in 0..100 {
             // Nothing more is asked for before all is there that one question brings.

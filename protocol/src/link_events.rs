@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use crate::id::{Contact, Incarnation, Member, Seq};
+use crate::io::{Output, StopReason};
 use crate::message::{LogEnd, Message, Reason, Rejected};
 use crate::node::Node;
 use crate::note::{Cause, Evidence};
-use crate::role::{Phase, Role};
-use crate::seam::{Output, StopReason};
+use crate::role::{Role, Stage};
 use crate::time::Time;
 
 impl Node {
@@ -33,9 +33,9 @@ impl Node {
         match &mut self.role {
             Role::Leader(leader) => {
                 let follows = leader
-                    .followers
+                    .progress
                     .get(&member.id)
-                    .is_some_and(|follower| follower.contact.member == *member);
+                    .is_some_and(|progress| progress.contact.member == *member);
                 if follows && end.epoch > leader.epoch {
                     let why = format!("{} is in epoch {}", member.id, end.epoch);
                     self.step_down(now, why, out);
@@ -50,7 +50,7 @@ impl Node {
                 self.ask_to_merge(now, member, out);
                 self.say_invitation(now, member, out);
             }
-            Role::Member(following) if following.leader.member == *member => {
+            Role::Follower(follower) if follower.leader.member == *member => {
                 self.speak_again(now, out)
             }
             Role::Candidate(_) => {
@@ -61,7 +61,7 @@ impl Node {
                 self.on_founder_linked(now, member);
                 self.ask_to_join(now, member, out);
             }
-            Role::Member(_) => {}
+            Role::Follower(_) => {}
         }
     }
 
@@ -73,19 +73,19 @@ impl Node {
                 self.resume_at_acked(now, member, out);
                 self.ask_to_merge(now, member, out);
             }
-            Role::Member(following) if following.leader.member == *member => {
+            Role::Follower(follower) if follower.leader.member == *member => {
                 self.speak_again(now, out)
             }
             Role::Candidate(_) => self.put_question(now, member, out),
             Role::Joining(_) => self.ask_to_join(now, member, out),
-            Role::Member(_) => {}
+            Role::Follower(_) => {}
         }
     }
 
     /// Repeats to the leader whatever it may not have got.
     fn speak_again(&mut self, now: Time, out: &mut Vec<Output>) {
-        if let Role::Member(following) = &mut self.role {
-            following.acked = Seq::ZERO;
+        if let Role::Follower(follower) = &mut self.role {
+            follower.acked = Seq::ZERO;
         }
         self.acknowledge_again(now, out);
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
@@ -107,7 +107,7 @@ impl Node {
     ) {
         match &mut self.role {
             Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
-            Role::Member(following) if following.leader.member == *member => {
+            Role::Follower(follower) if follower.leader.member == *member => {
                 let evidence = replaced_by
                     .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
                 self.miss(now, Cause::Connection, &evidence, out);
@@ -119,7 +119,7 @@ impl Node {
                 self.on_asked_gone(now, member, out);
             }
             Role::Joining(_) => self.forget_target(now, member),
-            Role::Member(_) => {}
+            Role::Follower(_) => {}
         }
     }
 
@@ -131,84 +131,84 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let Rejected { ask, reason } = rejected;
-        let own_word =
+        let announcement =
             |reason: &Reason| Evidence::OwnWord { verb: format!("REJECTED:{}", reason.name()) };
         match (&mut self.role, &reason) {
             (Role::Leader(leader), Reason::Stale { promised }) => {
                 // Only a member of the present view can unseat its leader; an outsider belongs to
                 // another group. An entrant that has acknowledged nothing yet does not count: it
                 // has gone on elsewhere since it asked.
-                let follower = leader
-                    .followers
+                let progress = leader
+                    .progress
                     .get(&from.id)
-                    .filter(|follower| follower.contact.member == *from);
-                let Some(follower) = follower.filter(|_| *promised > leader.epoch) else { return };
-                if follower.ask.is_none() || follower.acked > Seq::ZERO {
+                    .filter(|progress| progress.contact.member == *from);
+                let Some(progress) = progress.filter(|_| *promised > leader.epoch) else { return };
+                if progress.ask.is_none() || progress.acked > Seq::ZERO {
                     let why = format!("{} has promised epoch {promised}", from.id);
                     self.step_down(now, why, out);
                 } else {
-                    let contact = follower.contact.clone();
-                    self.evict(&contact, &own_word(&reason), out);
+                    let contact = progress.contact.clone();
+                    self.evict(&contact, &announcement(&reason), out);
                 }
             }
             // It follows somebody else, and does not answer the admission that this names.
             (Role::Leader(leader), Reason::NotMember) => {
-                let follower = leader
-                    .followers
+                let progress = leader
+                    .progress
                     .get(&from.id)
-                    .filter(|follower| follower.contact.member == *from);
-                let Some(follower) =
-                    follower.filter(|follower| ask.is_some() && follower.ask == ask)
+                    .filter(|progress| progress.contact.member == *from);
+                let Some(progress) =
+                    progress.filter(|progress| ask.is_some() && progress.ask == ask)
                 else {
                     return;
                 };
-                if !follower.has_answered() {
-                    let contact = follower.contact.clone();
-                    self.evict(&contact, &own_word(&reason), out);
+                if !progress.has_answered() {
+                    let contact = progress.contact.clone();
+                    self.evict(&contact, &announcement(&reason), out);
                 }
             }
             (Role::Leader(_), Reason::Busy) => {
-                self.stop_courting(now, |courting| Some(courting.ask) == ask)
+                self.stop_merge_request(now, |merge_request| Some(merge_request.ask) == ask)
             }
             // Links of one pair may overtake each other, so a leader's own word counts only with a
             // date: it answers the open question, names the epoch followed, or a later one.
-            (Role::Member(following), Reason::Stale { promised })
-                if following.leader.member == *from =>
+            (Role::Follower(follower), Reason::Stale { promised })
+                if follower.leader.member == *from =>
             {
-                if *promised > following.epoch {
-                    self.miss(now, Cause::OwnWord, &own_word(&reason), out);
+                if *promised > follower.epoch {
+                    self.miss(now, Cause::OwnWord, &announcement(&reason), out);
                 }
             }
-            (Role::Member(following), Reason::NotLeader) if following.leader.member == *from => {
+            (Role::Follower(follower), Reason::NotLeader) if follower.leader.member == *from => {
                 let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
                 // The last view of a group that becomes part of another one names whom to join. The
                 // leader's word that everybody holds that view may still be on its way.
-                if (answers || ask == Some(following.epoch.round)) && !self.join_successor(now, out)
+                if (answers || ask == Some(follower.epoch.round)) && !self.join_successor(now, out)
                 {
-                    self.miss(now, Cause::OwnWord, &own_word(&reason), out);
+                    self.miss(now, Cause::OwnWord, &announcement(&reason), out);
                 }
             }
-            (Role::Member(following), Reason::NotMember) if following.leader.member == *from => {
-                let leader = following.leader.clone();
+            (Role::Follower(follower), Reason::NotMember) if follower.leader.member == *from => {
+                let leader = follower.leader.clone();
                 self.become_joining(now, Some(leader), out);
             }
             // It had no room, or did not know whether it still leads: what it did not take is sent
             // again.
-            (Role::Member(following), Reason::Busy)
-                if following.leader.member == *from && ask.is_none() =>
+            (Role::Follower(follower), Reason::Busy)
+                if follower.leader.member == *from && ask.is_none() =>
             {
                 self.outbox.on_turned_away(self.log.last_oseq(&self.me.member));
             }
             (Role::Candidate(candidate), Reason::Stale { promised }) => {
                 let overtaken = candidate.has_asked(from)
-                    && matches!(&candidate.phase, Phase::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
+                    && matches!(&candidate.stage, Stage::Syncing(claim) if Some(claim.epoch.round) == ask && *promised > claim.epoch);
                 if overtaken {
                     candidate.floor = candidate.floor.clone().max(promised.clone());
                     self.ask(now, Cause::Again, out);
                 }
             }
             (Role::Candidate(candidate), Reason::NotLeader) => {
-                if candidate.named.as_ref().is_some_and(|named| named.member == *from) {
+                if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *from) {
                     self.ask_again_soon(now);
                 }
             }
@@ -216,7 +216,7 @@ impl Node {
             (Role::Candidate(candidate), Reason::Busy)
                 if candidate.is_asking(ask) && candidate.has_asked(from) =>
             {
-                let syncing = matches!(candidate.phase, Phase::Syncing(_));
+                let syncing = matches!(candidate.stage, Stage::Syncing(_));
                 candidate.busy.insert(from.id.clone());
                 if syncing {
                     self.on_asked_gone(now, from, out);
@@ -227,7 +227,7 @@ impl Node {
             (Role::Candidate(candidate), Reason::NotMember)
                 if candidate.is_asking(ask) && candidate.has_asked(from) =>
             {
-                candidate.disowned = true;
+                candidate.not_in_view = true;
                 let blocked = candidate.is_blocked();
                 self.on_asked_gone(now, from, out);
                 // It may hear no leader, so nobody else tells it that the views have gone on.
@@ -296,7 +296,7 @@ impl Node {
             }
             // The rest means nothing to the role: an answer to a question that is answered, or no
             // longer open.
-            (Role::Leader(_) | Role::Member(_) | Role::Candidate(_) | Role::Joining(_), _) => {}
+            (Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) | Role::Joining(_), _) => {}
         }
     }
 }
@@ -307,7 +307,7 @@ impl Node {
     /// can end it.
     pub(crate) fn is_own(&self, member: &Member) -> bool {
         let follows =
-            matches!(&self.role, Role::Member(following) if following.leader.member == *member);
+            matches!(&self.role, Role::Follower(follower) if follower.leader.member == *member);
         let successor = self.log.view().and_then(|view| view.successor.as_ref());
         follows
             || successor.is_some_and(|leader| leader.member == *member)
@@ -360,7 +360,7 @@ impl Node {
                 joining.ask = question;
                 self.ask_to_join(now, by, out);
             }
-            Role::Joining(_) | Role::Member(_) | Role::Candidate(_) | Role::Leader(_) => {
+            Role::Joining(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => {
                 self.send(now, by, Message::ViewSyncRequest { ask: question }, out);
             }
         }
@@ -374,10 +374,10 @@ const ASKS_AGAIN: Duration = Duration::from_millis(10);
 mod tests {
     use crate::config::{Config, Knobs};
     use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
+    use crate::io::{Input, Output};
     use crate::message::{Hello, LogEnd, Message};
     use crate::node::Node;
     use crate::role::Role;
-    use crate::seam::{Input, Output};
     use crate::time::Time;
 
     fn contact(n: u16, inc: u64) -> Contact {
@@ -426,7 +426,7 @@ mod tests {
             Input::Received { link, messages: vec![Message::Hello(hello)] },
             &mut out,
         );
-        assert_eq!(matches!(node.role, Role::Member(_)), follows);
+        assert_eq!(matches!(node.role, Role::Follower(_)), follows);
     }
 
     #[test]

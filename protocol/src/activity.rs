@@ -9,12 +9,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
-use crate::role::{Phase as Turn, Role};
+use crate::role::{Role, Stage};
 
 /// What a node is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum Activity {
     /// In no view.
     Joining,
     /// Follows a leader.
@@ -33,7 +33,7 @@ pub enum Phase {
     Leader,
 }
 
-impl Phase {
+impl Activity {
     /// All of them, in the order of their declaration.
     pub const ALL: [Self; 8] = [
         Self::Joining,
@@ -62,7 +62,7 @@ impl Phase {
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -71,18 +71,18 @@ impl fmt::Display for Phase {
 impl Node {
     /// What it is in the middle of.
     #[must_use]
-    pub fn phase(&self) -> Phase {
+    pub fn activity(&self) -> Activity {
         match &self.role {
-            _ if self.building.is_some() => Phase::Building,
-            Role::Joining(_) => Phase::Joining,
-            Role::Member(_) => Phase::Member,
-            Role::Leader(_) => Phase::Leader,
-            Role::Candidate(candidate) => match candidate.phase {
-                Turn::Asking { .. } | Turn::Vetoed { .. } => Phase::Asking,
-                Turn::Blocked { .. } => Phase::Blocked,
-                Turn::Waiting { .. } => Phase::Waiting,
-                Turn::Syncing(_) => Phase::Syncing,
-                Turn::Adopting { .. } => Phase::Building,
+            _ if self.install.is_some() => Activity::Building,
+            Role::Joining(_) => Activity::Joining,
+            Role::Follower(_) => Activity::Member,
+            Role::Leader(_) => Activity::Leader,
+            Role::Candidate(candidate) => match candidate.stage {
+                Stage::Asking { .. } | Stage::Vetoed { .. } => Activity::Asking,
+                Stage::Blocked { .. } => Activity::Blocked,
+                Stage::Waiting { .. } => Activity::Waiting,
+                Stage::Syncing(_) => Activity::Syncing,
+                Stage::Adopting { .. } => Activity::Building,
             },
         }
     }
@@ -90,11 +90,11 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::Phase;
+    use super::Activity;
 
     #[test]
     fn each_has_its_place_and_its_own_name() {
-        for (at, phase) in Phase::ALL.into_iter().enumerate() {
+        for (at, phase) in Activity::ALL.into_iter().enumerate() {
             assert_eq!(phase as usize, at);
             assert_eq!(serde_json::to_string(&phase).unwrap(), format!("\"{phase}\""));
         }

@@ -3,12 +3,12 @@
 
 /// Counts, for every ordered pair of hosts, the cuts between them.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct Pairs {
     size: usize,
     cuts: Vec<u16>,
 }
 
-impl Table {
+impl Pairs {
     pub(crate) fn new() -> Self {
         Self { size: 0, cuts: Vec::new() }
     }
@@ -43,11 +43,11 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::Table;
+    use super::Pairs;
 
     #[test]
     fn overlapping_cuts_heal_one_by_one() {
-        let mut table = Table::new();
+        let mut table = Pairs::new();
         (0..3).for_each(|_| table.grow());
         table.cut(&[(0, 1), (1, 0)]);
         table.cut(&[(0, 1)]);

@@ -7,7 +7,7 @@
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;
 use crate::log_id::LogId;
-use crate::message::{Entry, Ordered, Row, Snapshot};
+use crate::message::{Entry, EpochStart, Ordered, Snapshot};
 use crate::tail::Tail;
 use crate::time::Time;
 use crate::view::View;
@@ -34,7 +34,7 @@ pub(crate) enum Purpose {
 
 /// A log being built.
 #[derive(Clone, Debug, Hash)]
-pub(crate) struct Building {
+pub(crate) struct Install {
     pub(crate) purpose: Purpose,
     /// The epoch it is built for.
     pub(crate) epoch: Epoch,
@@ -42,7 +42,7 @@ pub(crate) struct Building {
     pub(crate) source: Contact,
     pub(crate) base: Base,
     /// The rows that it will have, without the one for `epoch` where that is still to be added.
-    pub(crate) lineage: Vec<Row>,
+    pub(crate) lineage: Vec<EpochStart>,
     /// What stands above the base so far.
     pub(crate) entries: Tail,
     /// The newest view so far.
@@ -75,7 +75,7 @@ impl Base {
     }
 }
 
-impl Building {
+impl Install {
     /// The first position that is still missing.
     pub(crate) fn next(&self) -> Seq {
         self.entries.end().next()
@@ -140,7 +140,7 @@ impl Building {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base, Building, Purpose};
+    use super::{Base, Install, Purpose};
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
     use crate::message::{Entry, Ordered};
@@ -164,7 +164,7 @@ mod tests {
             stable: Seq::ZERO,
             repair: None,
         };
-        let mut building = Building {
+        let mut install = Install {
             purpose: Purpose::Follow,
             epoch: Epoch::none(),
             source,
@@ -177,13 +177,13 @@ mod tests {
             bursts: 0,
             retry_at: Time::ZERO,
         };
-        assert!(!building.extend(ordered(5, vec![data(5)])), "a hole");
-        assert!(building.extend(ordered(3, vec![data(3), data(4)])) && !building.is_complete());
-        assert!(!building.extend(ordered(3, vec![data(3), data(4)])), "a repeat");
-        assert!(!building.extend(ordered(5, Vec::new())), "nothing");
-        assert!(building.extend(ordered(5, vec![data(5)])) && building.is_complete());
+        assert!(!install.extend(ordered(5, vec![data(5)])), "a hole");
+        assert!(install.extend(ordered(3, vec![data(3), data(4)])) && !install.is_complete());
+        assert!(!install.extend(ordered(3, vec![data(3), data(4)])), "a repeat");
+        assert!(!install.extend(ordered(5, Vec::new())), "nothing");
+        assert!(install.extend(ordered(5, vec![data(5)])) && install.is_complete());
         assert_eq!(
-            building.entries.from(Seq(1)).collect::<Vec<_>>(),
+            install.entries.from(Seq(1)).collect::<Vec<_>>(),
             [(Seq(4), data(4)), (Seq(5), data(5))]
         );
     }

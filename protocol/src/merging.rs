@@ -10,28 +10,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::hesitation::Hesitation;
+use crate::backoff::Backoff;
 use crate::id::{Contact, Member, PeerId};
+use crate::io::Output;
 use crate::message::{Coordinator, Message};
 use crate::node::Node;
 use crate::role::Role;
-use crate::seam::Output;
-use crate::sequencer::Courting;
+use crate::sequencer::MergeRequest;
 use crate::time::Time;
 
 /// The other leaders that were asked lately.
 #[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Courtship {
-    asked: BTreeMap<PeerId, Hesitation>,
-    dissolved: BTreeMap<PeerId, Hesitation>,
-    invited: BTreeMap<PeerId, Hesitation>,
+pub(crate) struct MergeBackoffs {
+    asked: BTreeMap<PeerId, Backoff>,
+    dissolved: BTreeMap<PeerId, Backoff>,
+    invited: BTreeMap<PeerId, Backoff>,
 }
 
-impl Courtship {
+impl MergeBackoffs {
     /// Whether that leader may be asked (again).
     pub(crate) fn may_ask(&self, now: Time, leader: &PeerId) -> bool {
-        let is_over = |pauses: &BTreeMap<PeerId, Hesitation>| {
-            pauses.get(leader).is_none_or(|hesitation| hesitation.is_over(now))
+        let is_over = |pauses: &BTreeMap<PeerId, Backoff>| {
+            pauses.get(leader).is_none_or(|backoff| backoff.is_over(now))
         };
         is_over(&self.asked) && is_over(&self.dissolved)
     }
@@ -48,13 +48,13 @@ impl Courtship {
 }
 
 fn begin(
-    pauses: &mut BTreeMap<PeerId, Hesitation>,
+    pauses: &mut BTreeMap<PeerId, Backoff>,
     now: Time,
     leader: &PeerId,
     first: Duration,
     most: Duration,
 ) {
-    pauses.retain(|_, hesitation| !hesitation.is_forgotten(now));
+    pauses.retain(|_, backoff| !backoff.is_forgotten(now));
     if pauses.len() < ASKED_MOST || pauses.contains_key(leader) {
         pauses.entry(leader.clone()).or_default().begin(now, first, most);
     }
@@ -63,14 +63,18 @@ fn begin(
 impl Node {
     /// Asks no more, if it is so with the leader that is being asked, and that one not again for a
     /// while.
-    pub(crate) fn stop_courting(&mut self, now: Time, so: impl FnOnce(&mut Courting) -> bool) {
+    pub(crate) fn stop_merge_request(
+        &mut self,
+        now: Time,
+        so: impl FnOnce(&mut MergeRequest) -> bool,
+    ) {
         let first = self.config.knobs().heartbeat_interval;
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(courting) = leader.courting.take_if(so) else { return };
+        let Some(merge_request) = leader.merge_request.take_if(so) else { return };
         // By no fixed measure: everything else has the beat of the heartbeats, and two that ask
         // always find each other busy.
         let most = self.jitter(2 * self.patience());
-        self.courtship.put_off(now, courting.leader.id(), first, most);
+        self.merge_backoffs.put_off(now, merge_request.leader.id(), first, most);
         self.wants_changed = true;
     }
 
@@ -90,12 +94,12 @@ impl Node {
         if !outranks
             || !is_free
             || self.log.view().is_some_and(|view| view.names(&word.leader.member))
-            || self.courtship.invited.get(id).is_some_and(|pause| !pause.is_over(now))
+            || self.merge_backoffs.invited.get(id).is_some_and(|pause| !pause.is_over(now))
         {
             return;
         }
         let most = self.jitter(2 * self.patience());
-        begin(&mut self.courtship.invited, now, id, first, most);
+        begin(&mut self.merge_backoffs.invited, now, id, first, most);
         if let Role::Leader(leader) = &mut self.role {
             leader.inviting = Some((word.leader.clone(), until));
         }
@@ -126,7 +130,7 @@ impl Node {
         if leader.inviting.as_ref().is_none_or(|(invited, _)| invited.member != *to) {
             return;
         }
-        let word = self.own_word(None, Some(to));
+        let word = self.announcement(None, Some(to));
         if self.send(now, to, Message::Coordinator(word), out) {
             self.forget_invited(to);
         }
@@ -150,7 +154,7 @@ impl Node {
     /// time is not soon.
     pub(crate) fn put_off_dissolving(&mut self, now: Time, leader: &PeerId) {
         let (first, most) = (self.patience(), 4 * self.patience());
-        begin(&mut self.courtship.dissolved, now, leader, first, most);
+        begin(&mut self.merge_backoffs.dissolved, now, leader, first, most);
     }
 }
 
@@ -159,7 +163,7 @@ const ASKED_MOST: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use super::{ASKED_MOST, Courtship};
+    use super::{ASKED_MOST, MergeBackoffs};
     use crate::id::PeerId;
     use crate::time::Time;
     use std::time::Duration;
@@ -169,16 +173,16 @@ mod tests {
         let id = |n: usize| PeerId::new(&format!("p{n}")).expect("a valid name");
         let at = |second: u64| Time::from_micros(second * 1_000_000);
         let (first, most) = (Duration::from_secs(1), Duration::from_secs(60));
-        let mut courtship = Courtship::default();
-        courtship.put_off(at(10), &id(1), first, most);
-        assert!(!courtship.may_ask(at(10), &id(1)) && courtship.may_ask(at(10), &id(2)));
-        courtship.put_off(at(11), &id(1), first, most);
-        assert!(!courtship.may_ask(at(12), &id(1)) && courtship.may_ask(at(13), &id(1)));
+        let mut merge_backoffs = MergeBackoffs::default();
+        merge_backoffs.put_off(at(10), &id(1), first, most);
+        assert!(!merge_backoffs.may_ask(at(10), &id(1)) && merge_backoffs.may_ask(at(10), &id(2)));
+        merge_backoffs.put_off(at(11), &id(1), first, most);
+        assert!(!merge_backoffs.may_ask(at(12), &id(1)) && merge_backoffs.may_ask(at(13), &id(1)));
         for n in 2..2 * ASKED_MOST {
-            courtship.put_off(at(13), &id(n), first, most);
+            merge_backoffs.put_off(at(13), &id(n), first, most);
         }
-        assert_eq!(courtship.asked.len(), ASKED_MOST);
-        courtship.put_off(at(1_000), &id(1), first, most);
-        assert_eq!(courtship.asked.len(), 1, "what is long ago is forgotten");
+        assert_eq!(merge_backoffs.asked.len(), ASKED_MOST);
+        merge_backoffs.put_off(at(1_000), &id(1), first, most);
+        assert_eq!(merge_backoffs.asked.len(), 1, "what is long ago is forgotten");
     }
 }

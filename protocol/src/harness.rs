@@ -7,21 +7,21 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::{Config, Knobs};
+use crate::dedup::Dedup;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
+use crate::io::{Down, Input, Output, Publication};
 use crate::message::{
-    Added, Datagram, Entry, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered, Row, Snapshot,
-    SyncAnswer, SyncFinal,
+    Added, Datagram, Entry, EpochStart, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered,
+    Snapshot, SyncAnswer, SyncFinal,
 };
 use crate::node::Node;
 use crate::role::Role;
-use crate::seam::{Down, Input, Output, Publication};
 use crate::sequencer::Leader;
-use crate::table::Table;
 use crate::time::Time;
 use crate::view::View;
 
 /// `p1`, and all who speak with it.
-pub(crate) struct Puppet {
+pub(crate) struct Harness {
     pub(crate) node: Node,
     pub(crate) now: Time,
     /// What has come of it, until somebody looks.
@@ -57,7 +57,7 @@ pub(crate) fn nothing() -> LogEnd {
 }
 
 /// The request of a newcomer.
-pub(crate) fn wish(from: &Contact) -> Message {
+pub(crate) fn request(from: &Contact) -> Message {
     let promised = Epoch::none();
     let (from, contiguous, lineage) = (from.clone(), Seq::ZERO, Vec::new());
     Message::NewPeerRequest(JoinRequest {
@@ -67,7 +67,7 @@ pub(crate) fn wish(from: &Contact) -> Message {
         contiguous,
         lineage,
         leading: None,
-        veteran: false,
+        has_history: false,
         recent: 0,
     })
 }
@@ -77,7 +77,7 @@ pub(crate) fn epoch_of(peer: &Contact) -> Epoch {
     Epoch { round: 1, owner: peer.member.clone() }
 }
 
-impl Puppet {
+impl Harness {
     /// In no group yet.
     pub(crate) fn newcomer(knobs: Knobs) -> Self {
         let node = Node::new(peer(1), Config::try_from(knobs).expect("sound"), 1, Time::ZERO);
@@ -86,37 +86,37 @@ impl Puppet {
 
     /// The leader of nobody but itself.
     pub(crate) fn leader(knobs: Knobs) -> Self {
-        let mut puppet = Self::newcomer(knobs);
-        puppet.rest(Duration::from_secs(1));
-        puppet.leads();
-        puppet
+        let mut harness = Self::newcomer(knobs);
+        harness.rest(Duration::from_secs(1));
+        harness.leads();
+        harness
     }
 
     /// A member of a group of three that `p3` leads; it holds the view and nothing else.
     pub(crate) fn member(knobs: Knobs) -> Self {
-        let mut puppet = Self::newcomer(knobs);
-        puppet.greet(&peer(3), nothing());
-        puppet.let_in(Seq::ZERO, Seq(1));
-        puppet.say(&peer(3), first_view());
-        assert!(matches!(puppet.node.role, Role::Member(_)), "it follows");
-        puppet
+        let mut harness = Self::newcomer(knobs);
+        harness.greet(&peer(3), nothing());
+        harness.let_in(Seq::ZERO, Seq(1));
+        harness.say(&peer(3), first_view());
+        assert!(matches!(harness.node.role, Role::Follower(_)), "it follows");
+        harness
     }
 
     /// The heir of that `p3`: it has just announced its cut to `p2`, which has not adopted it yet.
     /// Its announcement.
     pub(crate) fn heir(knobs: Knobs) -> (Self, SyncFinal) {
-        let mut puppet = Self::member(knobs);
-        let held = puppet.node.log.end();
-        puppet.greet(&peer(2), held.clone());
-        puppet.fail(&peer(3));
-        let ask = puppet.told(&peer(2)).into_iter().find_map(|message| {
+        let mut harness = Self::member(knobs);
+        let held = harness.node.log.end();
+        harness.greet(&peer(2), held.clone());
+        harness.fail(&peer(3));
+        let ask = harness.told(&peer(2)).into_iter().find_map(|message| {
             if let Message::Election(election) = message { Some(election.ask) } else { None }
         });
-        puppet.say(&peer(2), Message::Clear { ask: ask.expect("it asks the other one") });
-        let epoch = puppet.node.promised.clone();
-        let lineage = puppet.node.log.lineage().to_vec();
+        harness.say(&peer(2), Message::Clear { ask: ask.expect("it asks the other one") });
+        let epoch = harness.node.promised.clone();
+        let lineage = harness.node.log.lineage().to_vec();
         let views = vec![(Seq(1), first_view_of_three())];
-        puppet.say(
+        harness.say(
             &peer(2),
             Message::SeqSyncResponse(SyncAnswer {
                 epoch,
@@ -126,9 +126,9 @@ impl Puppet {
                 views,
             }),
         );
-        puppet.leads();
-        let announced = puppet.finals(&peer(2)).pop().expect("announced");
-        (puppet, announced)
+        harness.leads();
+        let announced = harness.finals(&peer(2)).pop().expect("announced");
+        (harness, announced)
     }
 
     /// What it knows as a leader.
@@ -257,7 +257,7 @@ impl Puppet {
     /// A newcomer connects, asks to be admitted, and is.
     pub(crate) fn admit(&mut self, who: &Contact) {
         self.greet(who, nothing());
-        self.say(who, wish(who));
+        self.say(who, request(who));
         self.rest(self.node.config.knobs().join_batch);
         assert!(self.node.log.view().is_some_and(|view| view.names(&who.member)), "{who:?} is in");
     }
@@ -273,8 +273,8 @@ impl Puppet {
         let Role::Joining(joining) = &self.node.role else { panic!("it is in a group") };
         let (ask, epoch) = (joining.ask, epoch_of(&peer(3)));
         let view = (seq > Seq::ZERO).then(first_view_of_three);
-        let lineage = vec![Row { epoch: epoch.clone(), first: Seq(1) }];
-        let snapshot = Snapshot { seq, view, table: Table::new(), lineage };
+        let lineage = vec![EpochStart { epoch: epoch.clone(), first: Seq(1) }];
+        let snapshot = Snapshot { seq, view, table: Dedup::new(), lineage };
         self.say(&peer(3), Message::Added(Added { ask, epoch, snapshot, view_at }));
     }
 }

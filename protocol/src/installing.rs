@@ -5,16 +5,16 @@
 //! lineage, not by position: a holder answers only where its own lineage covers the range by the
 //! epoch named.
 
-use crate::building::{Base, Building, Purpose};
+use crate::follower::RUN_BYTES;
 use crate::id::{Member, Seq};
+use crate::install::{Base, Install, Purpose};
+use crate::io::{Delivery, Outcome, Output};
 use crate::log::Log;
-use crate::member::RUN_BYTES;
 use crate::message::{Message, MissingAnswer, MissingRequest, Ordered, Reason, SyncFinal};
 use crate::node::Node;
 use crate::note::{Cause, Note};
 use crate::outbox::Stretch;
-use crate::role::{Phase, Role};
-use crate::seam::{Delivery, Outcome, Output};
+use crate::role::{Role, Stage};
 use crate::tail::Tail;
 use crate::time::Time;
 
@@ -55,15 +55,15 @@ impl Node {
         }
         match &self.role {
             Role::Leader(_) => return,
-            Role::Member(following) if following.epoch == last.epoch => {
+            Role::Follower(follower) if follower.epoch == last.epoch => {
                 // Said again: what has been adopted is acknowledged again, what is being built goes
                 // on.
-                if let Role::Member(following) = &mut self.role {
-                    following.acked = Seq::ZERO;
+                if let Role::Follower(follower) = &mut self.role {
+                    follower.acked = Seq::ZERO;
                 }
                 return;
             }
-            Role::Member(_) | Role::Candidate(_) | Role::Joining(_) => {}
+            Role::Follower(_) | Role::Candidate(_) | Role::Joining(_) => {}
         }
         if self.log.lineage().iter().any(|row| row.epoch == last.epoch) {
             // Adopted long ago, and held up in some socket since; to build it again would take back
@@ -75,7 +75,7 @@ impl Node {
         let (epoch, leader) = (last.epoch.clone(), last.leader.clone());
         let ask = self.fresh_ask();
         let base = self.base_at(fork);
-        self.building = Some(Building {
+        self.install = Some(Install {
             purpose: Purpose::Follow,
             epoch: last.epoch,
             source: last.leader,
@@ -106,8 +106,8 @@ impl Node {
     }
 
     /// Starts building the log that this claimant is to announce.
-    pub(crate) fn build_to_lead(&mut self, now: Time, building: Building, out: &mut Vec<Output>) {
-        self.building = Some(building);
+    pub(crate) fn build_to_lead(&mut self, now: Time, install: Install, out: &mut Vec<Output>) {
+        self.install = Some(install);
         self.wants_changed = true;
         if !self.install_if_complete(now, out) {
             self.ask_missing(now, out);
@@ -117,31 +117,31 @@ impl Node {
     /// Asks the source for what is missing, if a link to it stands.
     pub(crate) fn ask_missing(&mut self, now: Time, out: &mut Vec<Output>) {
         let retry = self.config.witness_timeout();
-        let Some(building) = &mut self.building else { return };
-        building.retry_at = now + retry;
-        if building.purpose == Purpose::Join {
+        let Some(install) = &mut self.install else { return };
+        install.retry_at = now + retry;
+        if install.purpose == Purpose::Join {
             return;
         }
         let (next, to, ask, source) =
-            (building.next(), building.target, building.ask, building.source.member.clone());
+            (install.next(), install.target, install.ask, install.source.member.clone());
         // Whoever has had something of a log, and nothing to build on, asks for all that is
         // retained.
         let from =
             if next == Seq(1) && self.sinks.delivered() > Seq::ZERO { Seq::ZERO } else { next };
-        let Some(row) = building.lineage.iter().rev().find(|row| row.first <= to) else { return };
+        let Some(row) = install.lineage.iter().rev().find(|row| row.first <= to) else { return };
         let missing = MissingRequest { ask, epoch: row.epoch.clone(), from, to };
         self.send(now, &source, Message::MissingSeqRequest(missing), out);
     }
 
     /// Nothing has come for a while: asks again, or gives the admission up and asks for another.
     pub(crate) fn rebuild_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(building) = &self.building else { return };
-        if building.retry_at > now {
+        let Some(install) = &self.install else { return };
+        if install.retry_at > now {
             return;
         }
-        if building.purpose == Purpose::Join {
-            let source = building.source.member.clone();
-            self.building = None;
+        if install.purpose == Purpose::Join {
+            let source = install.source.member.clone();
+            self.install = None;
             self.forget_target(now, &source);
         } else {
             self.ask_missing(now, out);
@@ -244,9 +244,9 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         if !self
-            .building
+            .install
             .as_ref()
-            .is_some_and(|building| building.ask == ask && building.purpose != Purpose::Join)
+            .is_some_and(|install| install.ask == ask && install.purpose != Purpose::Join)
         {
             return;
         }
@@ -254,12 +254,12 @@ impl Node {
             self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
             return;
         }
-        let Some(building) = &mut self.building else { return };
-        if !building.extend(ordered) {
+        let Some(install) = &mut self.install else { return };
+        if !install.extend(ordered) {
             return;
         }
-        building.bursts += 1;
-        let answered = building.bursts.is_multiple_of(REPAIR_RUNS);
+        install.bursts += 1;
+        let answered = install.bursts.is_multiple_of(REPAIR_RUNS);
         self.progress(now);
         if !self.install_if_complete(now, out) && answered {
             // One question brings so many frames and no more.
@@ -274,25 +274,25 @@ impl Node {
         answer: MissingAnswer,
         out: &mut Vec<Output>,
     ) {
-        let Some(building) = self
-            .building
+        let Some(install) = self
+            .install
             .as_mut()
-            .filter(|building| building.ask == answer.ask && building.source.member == *from)
+            .filter(|install| install.ask == answer.ask && install.source.member == *from)
         else {
             return;
         };
         match answer.snapshot {
-            Some(snapshot) if snapshot.seq <= building.target => {
-                building.rebase(snapshot);
+            Some(snapshot) if snapshot.seq <= install.target => {
+                install.rebase(snapshot);
                 self.progress(now);
                 self.install_if_complete(now, out);
             }
-            Some(_) | None => match building.purpose {
+            Some(_) | None => match install.purpose {
                 Purpose::Lead => self.adoption_failed(now, out),
                 // The leader itself cannot complete its cut for this peer; a fresh admission brings
                 // a snapshot.
                 Purpose::Follow | Purpose::Join => {
-                    let source = building.source.clone();
+                    let source = install.source.clone();
                     self.become_joining(now, Some(source), out);
                 }
             },
@@ -302,11 +302,11 @@ impl Node {
     fn progress(&mut self, now: Time) {
         let retry = self.config.witness_timeout();
         let sync_timeout = self.config.knobs().sync_timeout;
-        if let Some(building) = &mut self.building {
-            building.retry_at = now + retry;
+        if let Some(install) = &mut self.install {
+            install.retry_at = now + retry;
         }
         if let Role::Candidate(candidate) = &mut self.role
-            && let Phase::Adopting { until, .. } = &mut candidate.phase
+            && let Stage::Adopting { until, .. } = &mut candidate.stage
         {
             *until = now + sync_timeout;
         }
@@ -314,32 +314,32 @@ impl Node {
 
     /// Replaces the log in one step, once the new one is complete.
     pub(crate) fn install_if_complete(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        if !self.building.as_ref().is_some_and(Building::is_complete) {
+        if !self.install.as_ref().is_some_and(Install::is_complete) {
             return false;
         }
         if matches!(&self.role, Role::Candidate(candidate) if candidate.has_overslept()) {
             // The list is closed, and those on it may have gone on under somebody else.
-            self.building = None;
+            self.install = None;
             self.ask(now, Cause::Again, out);
             return false;
         }
-        let Some(building) = self.building.take() else { return false };
+        let Some(install) = self.install.take() else { return false };
         let (purpose, epoch, target, source) =
-            (building.purpose, building.epoch.clone(), building.target, building.source.clone());
+            (install.purpose, install.epoch.clone(), install.target, install.source.clone());
         // Who has handed over nothing yet is a newcomer, also when a cut brings it the log and no
         // admission.
         let newcomer = self.sinks.delivered() == Seq::ZERO;
-        let snapshot = match &building.base {
+        let snapshot = match &install.base {
             // The own log has everything that is still to be handed over.
             Base::Own(fork) if purpose == Purpose::Join => Some(self.sinks.delivered().min(*fork)),
             Base::Own(fork) => Some(*fork).filter(|_| newcomer && target > Seq::ZERO),
             Base::Snapshot(snapshot) => Some(snapshot.seq),
         };
         let had_log = !self.log.is_none();
-        let held = building.next().previous();
-        let fork = if had_log { self.log.fork(&building.lineage, held) } else { Seq::ZERO };
-        let (old_log, new_log) = (self.log.name(), building.name());
-        let Some(log) = building.finish(&self.log) else {
+        let held = install.next().previous();
+        let fork = if had_log { self.log.fork(&install.lineage, held) } else { Seq::ZERO };
+        let (old_log, new_log) = (self.log.name(), install.name());
+        let Some(log) = install.finish(&self.log) else {
             self.reject(
                 Some(source.id()),
                 "log",

@@ -252,8 +252,8 @@ pub enum Output {
         /// The incarnation in use from now on.
         incarnation: Incarnation,
         /// Whether this peer has been in a view (mode `primary`): the next start says so with
-        /// [`crate::node::Node::veteran`].
-        veteran: bool,
+        /// [`crate::node::Node::with_history`].
+        has_history: bool,
     },
     /// A member asks this peer's program something; to be answered with [`Input::Answer`].
     Asked {

@@ -15,17 +15,17 @@ use crate::bounded::{self, TABLE_MOST};
 use crate::id::{Incarnation, Oseq, PeerId};
 
 /// What the table says of an id.
-pub type Row = (Incarnation, Oseq);
+pub type Newest = (Incarnation, Oseq);
 
 /// For each id, its incarnation and the last of its numbers.
 #[derive(Clone, Default)]
-pub struct Table {
-    rows: Vec<(PeerId, Row)>,
+pub struct Dedup {
+    rows: Vec<(PeerId, Newest)>,
     /// The place of the row that was found last.
     last: usize,
 }
 
-impl Table {
+impl Dedup {
     /// Of nobody.
     #[must_use]
     pub fn new() -> Self {
@@ -46,7 +46,7 @@ impl Table {
 
     /// What it says of an id.
     #[must_use]
-    pub fn get(&self, id: &PeerId) -> Option<Row> {
+    pub fn get(&self, id: &PeerId) -> Option<Newest> {
         let place = self.place(id).ok()?;
         self.rows.get(place).map(|(_, row)| *row)
     }
@@ -58,7 +58,7 @@ impl Table {
     }
 
     /// From now on it says this of an id.
-    pub fn set(&mut self, id: &PeerId, row: Row) {
+    pub fn set(&mut self, id: &PeerId, row: Newest) {
         match self.place(id) {
             Ok(place) => {
                 self.last = place;
@@ -76,7 +76,7 @@ impl Table {
     }
 
     /// All rows, by id.
-    pub fn iter(&self) -> impl Iterator<Item = &(PeerId, Row)> {
+    pub fn iter(&self) -> impl Iterator<Item = &(PeerId, Newest)> {
         self.rows.iter()
     }
 
@@ -89,47 +89,47 @@ impl Table {
     }
 }
 
-impl<const N: usize> From<[(PeerId, Row); N]> for Table {
-    fn from(rows: [(PeerId, Row); N]) -> Self {
+impl<const N: usize> From<[(PeerId, Newest); N]> for Dedup {
+    fn from(rows: [(PeerId, Newest); N]) -> Self {
         Self::from(BTreeMap::from(rows))
     }
 }
 
-impl From<BTreeMap<PeerId, Row>> for Table {
-    fn from(rows: BTreeMap<PeerId, Row>) -> Self {
+impl From<BTreeMap<PeerId, Newest>> for Dedup {
+    fn from(rows: BTreeMap<PeerId, Newest>) -> Self {
         Self { rows: rows.into_iter().collect(), last: 0 }
     }
 }
 
 // Which row was found last is no part of what it says.
 
-impl fmt::Debug for Table {
+impl fmt::Debug for Dedup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.rows.iter().map(|(id, row)| (id, row))).finish()
     }
 }
 
-impl PartialEq for Table {
+impl PartialEq for Dedup {
     fn eq(&self, other: &Self) -> bool {
         self.rows == other.rows
     }
 }
 
-impl Eq for Table {}
+impl Eq for Dedup {}
 
-impl Hash for Table {
+impl Hash for Dedup {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.rows.hash(state);
     }
 }
 
-impl Serialize for Table {
+impl Serialize for Dedup {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.rows.iter().map(|(id, row)| (id, row)))
     }
 }
 
-impl<'de> Deserialize<'de> for Table {
+impl<'de> Deserialize<'de> for Dedup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // By way of a map, which puts rows in order whatever order they come in.
         bounded::map::<_, _, _, TABLE_MOST>(deserializer).map(Self::from)
@@ -138,7 +138,7 @@ impl<'de> Deserialize<'de> for Table {
 
 #[cfg(test)]
 mod tests {
-    use super::Table;
+    use super::Dedup;
     use crate::id::{Incarnation, Oseq, PeerId};
 
     fn id(name: &str) -> PeerId {
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn it_says_what_was_set_last_in_whatever_order() {
-        let mut table = Table::new();
+        let mut table = Dedup::new();
         for (name, number) in [("b", 1), ("a", 2), ("c", 3), ("a", 4), ("a", 5)] {
             table.set(&id(name), (Incarnation(1), Oseq(number)));
         }
-        let says = |table: &Table| {
+        let says = |table: &Dedup| {
             ["a", "b", "c", "d"].map(|name| table.get(&id(name)).map_or(0, |(_, oseq)| oseq.0))
         };
         assert_eq!(says(&table), [5, 1, 3, 0]);
