@@ -307,6 +307,19 @@ impl Log {
         }
     }
 
+    /// At most so many rows of the lineage, for somebody who has the log, or a part of it: the
+    /// first one, which names it, the last ones, and for those between them one that names no
+    /// epoch, so that none seems to cover what it did not.
+    pub(crate) fn shortened(&self, most: usize) -> Vec<EpochStart> {
+        let Some([first, second, ..]) = self.lineage.get(..2).filter(|_| self.lineage.len() > most)
+        else {
+            return self.lineage.clone();
+        };
+        let between = EpochStart { epoch: Epoch::none(), first: second.first };
+        let last = self.lineage.iter().skip(self.lineage.len() - (most - 2));
+        [first, &between].into_iter().chain(last).cloned().collect()
+    }
+
     /// The last position up to which this log and another one agree.
     pub(crate) fn fork(&self, lineage: &[EpochStart], contiguous: Seq) -> Seq {
         let mut fork = Seq::ZERO;
@@ -516,6 +529,22 @@ mod tests {
         // The fork lies in what was merged: all that is still known is that they agreed before it.
         assert_eq!(long.fork(short.lineage(), short.contiguous()), Seq(1));
         assert_eq!(long.fork(&[], Seq::ZERO), Seq::ZERO);
+    }
+
+    #[test]
+    fn a_shortened_lineage_names_its_log_and_agrees_with_nobody_about_what_it_leaves_out() {
+        let rows: Vec<(u64, u64)> = (1..=9).map(|n| (n, n * 2 - 1)).collect();
+        let (long, short) = (log(&rows, 20), log(&[(1, 1), (2, 3), (20, 5)], 9));
+        assert_eq!(long.shortened(9), long.lineage());
+        let sent = long.shortened(8);
+        let firsts: Vec<u64> = sent.iter().map(|row| row.first.0).collect();
+        assert_eq!(
+            (firsts, sent[0].epoch == long.log_id(), sent[1].epoch.is_none()),
+            (vec![1, 3, 7, 9, 11, 13, 15, 17], true, true)
+        );
+        // They agree up to 4.
+        assert_eq!(short.fork(&sent, long.contiguous()), Seq(2));
+        assert_eq!(log(&rows[..4], 9).fork(&sent, long.contiguous()), Seq(8));
     }
 
     #[test]

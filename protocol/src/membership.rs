@@ -575,8 +575,7 @@ impl Node {
     }
 
     pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
-        let rows = self.log.lineage();
-        let lineage = rows.iter().skip(rows.len().saturating_sub(LINEAGE_SENT)).cloned().collect();
+        let lineage = self.log.shortened(LINEAGE_SENT);
         // What it holds and has not handed over (`safe`) comes again: no more than this is its
         // past.
         let contiguous = self.log.contiguous().min(self.sinks.delivered());
@@ -709,10 +708,10 @@ impl Past {
     }
 }
 
-/// Where a newcomer's log starts: at the stable position, or below it where it has the same log up
-/// to there, so that a member that was away for a while misses nothing but what is not retained any
-/// more. One that has had nothing gets as many of the entries before the newest view as it asks
-/// for, and as are retained.
+/// Where a newcomer's log starts: at the stable position, or below it where its log is this one, so
+/// that a member that was away for a while misses nothing but what is not retained any more,
+/// however many leaders each side has had since. One that has had nothing gets as many of the
+/// entries before the newest view as it asks for, and as are retained.
 fn start_for(log: &Log, past: &Past) -> Seq {
     // Never above the view that admits it: in mode `primary` that may be stable before the newcomer
     // holds it.
@@ -723,8 +722,9 @@ fn start_for(log: &Log, past: &Past) -> Seq {
         let wanted = Seq(log.view_at().previous().0.saturating_sub(past.recent));
         return wanted.max(log.base()).min(stable);
     }
+    let is_same = past.lineage.first().is_some_and(|row| row.epoch == log.log_id());
     let fork = log.fork(&past.lineage, past.contiguous).min(stable);
-    if fork > Seq::ZERO { fork.max(log.base()).min(stable) } else { stable }
+    if is_same { fork.max(log.base()).min(stable) } else { stable }
 }
 
 /// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view;

@@ -159,8 +159,9 @@ pub struct JoinRequest {
     pub promised: Epoch,
     /// The last position that the asker holds and has handed over.
     pub contiguous: Seq,
-    /// The last rows of the asker's lineage, at most [`LINEAGE_SENT`], so that it is told what it
-    /// lacks and no more; none where it has no log.
+    /// The asker's lineage, so that it is told what it lacks; none where it has no log. Of more
+    /// than [`LINEAGE_SENT`] rows the first and the last, and one that names no epoch for those
+    /// between.
     #[serde(deserialize_with = "bounded::list::<_, _, LINEAGE_SENT>")]
     pub lineage: Vec<EpochStart>,
     /// Set where the asker leads a group and asks to merge it.

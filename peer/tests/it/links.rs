@@ -12,7 +12,7 @@ use peer::links::{Found, Limits, Links};
 use protocol::frame::{Cutter, decode, encode};
 use protocol::id::{Incarnation, LinkId, Member, Oseq, PeerId};
 use protocol::io::{Down, Input};
-use protocol::message::{Message, Reason, Requests, Request};
+use protocol::message::{Message, Reason, Request, Requests};
 use protocol::readings::Readings;
 
 /// Links with a loop of their own, and all that they have told so far.
