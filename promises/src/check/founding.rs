@@ -1,11 +1,12 @@
 //! How epochs begin: what a founder had, what it keeps, and that it keeps what is stable, whatever
 //! the network did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::stability::Known;
+use crate::check::parts::{Parts, Right, Stable};
+use crate::check::stability::{Known, UNTOLD, each_stable};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
-use crate::judge::Sheet;
+use crate::judge::{Case, Sheet};
 
 /// What a life holds, lowest position first: position, epoch, record.
 #[derive(Clone, Default)]
@@ -46,6 +47,9 @@ pub(crate) struct Founding {
     pub(crate) t: u64,
     /// The last position before it.
     pub(crate) cut: u64,
+    /// Up to where its owner kept what it had handed over: further down, if the log that it goes on
+    /// in is another part's.
+    keeps: u64,
     /// In which epoch its owner was before, if in any.
     pub(crate) before: Option<EpochId>,
     /// What the owner had delivered and kept.
@@ -78,15 +82,16 @@ pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
                                 What::Diverged { from, .. } => Some(from.saturating_sub(1)),
                                 _ => None,
                             });
-                        let cut = taken_back.map_or(seq, |above| above.min(seq));
-                        let dropped = held.from(cut + 1).collect();
+                        let keeps = taken_back.map_or(seq, |above| above.min(seq));
+                        let dropped = held.from(keeps + 1).collect();
                         let mut kept = held.clone();
-                        kept.cut(cut);
+                        kept.cut(keeps);
                         foundings[epoch] = Some(Founding {
                             owner,
                             at: fact.at,
                             t: fact.t,
-                            cut,
+                            cut: seq,
+                            keeps,
                             before,
                             kept,
                             dropped,
@@ -101,25 +106,62 @@ pub(crate) fn foundings(index: &Index<'_>) -> Vec<Option<Founding>> {
     foundings
 }
 
-/// Who has had an entry that is stable, and asks to lead, goes on above it.
+/// Who has had an entry that is stable, and asks to lead, goes on above it. In mode `available` it
+/// goes over to the log of another part, if that one has parted rightly, and it did not know itself
+/// that the entry is stable.
 pub(crate) fn founders_keep(
-    index: &Index<'_>,
-    foundings: &[Option<Founding>],
+    case: &Case<'_>,
+    parts: &Parts<'_>,
     stable: &BTreeMap<(EpochId, u64), Known<'_>>,
     sheet: &mut Sheet,
 ) {
-    for founding in foundings.iter().flatten() {
-        sheet.look();
-        let lost = founding.dropped.iter().find_map(|&(seq, epoch, at)| {
-            stable.get(&(epoch, seq)).map(|known| (seq, at, known.at))
+    let (index, foundings) = (case.index, parts.foundings);
+    let dropped = |founding: &Founding| {
+        founding
+            .dropped
+            .iter()
+            .map(|&(seq, epoch, _)| (founding.owner, epoch, seq))
+            .collect::<Vec<_>>()
+    };
+    let wanted: BTreeSet<(LifeId, EpochId, u64)> =
+        foundings.iter().flatten().flat_map(dropped).collect();
+    let mut knew: BTreeMap<(LifeId, EpochId, u64), usize> = BTreeMap::new();
+    if !wanted.is_empty() {
+        each_stable(index, |seq, epoch, known| {
+            let key = (known.life, epoch, seq);
+            if wanted.contains(&key) {
+                knew.entry(key).or_insert(known.at);
+            }
         });
-        if let Some((seq, at, known)) = lost {
-            sheet.breach(&[at, known, founding.at], || {
-                format!(
-                    "{} had #{seq}, which is stable, and founds an epoch without it",
-                    index.name(founding.owner)
-                )
-            });
+    }
+    for (founded, founding) in foundings
+        .iter()
+        .enumerate()
+        .filter_map(|(founded, founding)| Some((founded, founding.as_ref()?)))
+    {
+        sheet.look();
+        for &(seq, epoch, at) in &founding.dropped {
+            let Some(known) = stable.get(&(epoch, seq)) else { continue };
+            let knew_it =
+                knew.get(&(founding.owner, epoch, seq)).is_some_and(|told| *told < founding.at);
+            let right = if case.is_primary() || knew_it {
+                Right::Dropped(founding.at)
+            } else {
+                parts.right_of_founder(Stable { epoch, seq, known: known.t }, founded)
+            };
+            match right {
+                Right::Parted => {}
+                Right::Untold => sheet.excuse(UNTOLD),
+                Right::Kept | Right::Dropped(_) => {
+                    sheet.breach(&[at, known.at, founding.at], || {
+                        format!(
+                            "{} had #{seq}, which is stable, and founds an epoch without it",
+                            index.name(founding.owner)
+                        )
+                    });
+                    break;
+                }
+            }
         }
     }
 }
@@ -183,7 +225,7 @@ pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sh
             continue;
         }
         sheet.look();
-        if founding.cut < seq {
+        if founding.keeps < seq {
             sheet.breach(&[index.views[view].at, at, founding.at], || {
                 format!(
                     "everyone in view {} had everything up to #{seq}, and {}, which was in it, \
@@ -191,7 +233,7 @@ pub(crate) fn members_keep(index: &Index<'_>, foundings: &[Option<Founding>], sh
                     index.views[view].view_id,
                     index.name(founding.owner),
                     index.epochs[epoch],
-                    founding.cut
+                    founding.keeps
                 )
             });
         }

@@ -38,7 +38,7 @@ pub(crate) enum Right {
 /// How the epochs of a history hang together.
 pub(crate) struct Parts<'a> {
     index: &'a Index<'a>,
-    foundings: &'a [Option<Founding>],
+    pub(crate) foundings: &'a [Option<Founding>],
     /// What stands below the cut of each epoch, by position, as those tell who are in it.
     below: Vec<BTreeMap<u64, EpochId>>,
     /// The views by their place, and by when each was numbered at the latest.
@@ -114,20 +114,40 @@ impl<'a> Parts<'a> {
         if self.stands(reached, stable.seq) == Some(stable.epoch) {
             return Right::Kept;
         }
+        match self.parting(stable, reached) {
+            Some(Some(parting)) => self.judge(stable, parting),
+            // Where nobody on that side went on below the entry, it was the part which has it that
+            // parted.
+            Some(None) => Right::Parted,
+            None => Right::Untold,
+        }
+    }
+
+    /// Whether the founder of that epoch may take the entry back: only for the log of a part that
+    /// had gone on without the entry before, never for what it goes on with itself.
+    pub(crate) fn right_of_founder(&self, stable: Stable, founded: EpochId) -> Right {
+        match (self.parting(stable, founded), &self.foundings[founded]) {
+            (Some(Some(parting)), Some(founding)) if parting == founded => {
+                Right::Dropped(founding.at)
+            }
+            _ => self.right(stable, founded),
+        }
+    }
+
+    /// The first epoch of a log without the entry that began below it, since that log parted from
+    /// the one that has it; none inside if there is none, and none at all if nobody tells.
+    fn parting(&self, stable: Stable, reached: EpochId) -> Option<Option<EpochId>> {
         let common = self.line(stable.epoch);
         let mut parting = None;
         for epoch in self.line(reached) {
             if common.contains(&epoch) {
-                // Where nobody on that side went on below the entry, it was the part which has it
-                // that parted.
-                return parting.map_or(Right::Parted, |parting| self.judge(stable, parting));
+                return Some(parting);
             }
-            let Some(founding) = &self.foundings[epoch] else { return Right::Untold };
-            if founding.cut < stable.seq {
+            if self.foundings[epoch].as_ref()?.cut < stable.seq {
                 parting = Some(epoch);
             }
         }
-        Right::Untold
+        None
     }
 
     /// Whether the founder of that epoch had a right to go on without the entry.

@@ -4,8 +4,9 @@
 //! Mode `available` lets both sides of a cut go on, and "everyone in the view has it" is then said
 //! of two views. So what one side knew to be stable may be taken back by whoever goes over to the
 //! other side, if the one side had left out the founder of the other (see `parts`). Three things
-//! hold besides, whatever the network did: who founds an epoch keeps what it had and anybody knew
-//! to be stable; who was in the view that made something stable, and has followed nobody else
+//! hold besides, whatever the network did: who founds an epoch keeps what it had and knew to be
+//! stable itself, and, unless it goes over to the log of the other side, what it had and anybody
+//! knew to be stable; who was in the view that made something stable, and has followed nobody else
 //! since, founds nothing below it while there is no other group; and nobody takes back what the log
 //! that it goes over to has, too. In mode `primary` there is one stable entry at a position, and
 //! nobody takes any of them back.
@@ -128,7 +129,7 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
 }
 
 /// Why an entry is not held against two parts of a group.
-const UNTOLD: &str = "how one of the two parts began is told by nobody";
+pub(crate) const UNTOLD: &str = "how one of the two parts began is told by nobody";
 
 /// Every entry that some life held and knew to be stable, by epoch and position: with who knew it
 /// first.
@@ -179,17 +180,20 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
 /// Who knew of an entry that it is stable, and which records say so.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    life: LifeId,
+    pub(crate) life: LifeId,
     /// The record of the entry, and the one that makes it stable.
     held: usize,
     pub(crate) at: usize,
-    t: u64,
+    pub(crate) t: u64,
     log: &'a LogId,
 }
 
 /// Calls `found` for every entry that some life held and knew to be stable: with the position and
 /// the epoch.
-fn each_stable<'a>(index: &'a Index<'_>, mut found: impl FnMut(u64, EpochId, Known<'a>)) {
+pub(crate) fn each_stable<'a>(
+    index: &'a Index<'_>,
+    mut found: impl FnMut(u64, EpochId, Known<'a>),
+) {
     for (life, told) in index.lives.iter().enumerate() {
         let (mut log, mut held, mut settled): (&LogId, Held, usize) =
             (&index.none, Held::default(), 0);
@@ -249,7 +253,7 @@ pub(crate) fn safe_kept(case: &Case<'_>, sheet: &mut Sheet) {
     let foundings = foundings(index);
     let parts = Parts::of(index, &foundings);
     let stable = stable_entries(index, |_| ());
-    founders_keep(index, &foundings, &stable, sheet);
+    founders_keep(case, &parts, &stable, sheet);
     members_keep(index, &foundings, sheet);
     for (id, life) in index.lives.iter().enumerate() {
         let mut adopted: Option<EpochId> = None;
