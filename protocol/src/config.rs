@@ -9,7 +9,7 @@ use crate::draw::digest;
 use crate::error::ConfigError;
 pub use crate::guarantee::{Guarantee, LateJoin, Mode};
 use crate::id::PeerId;
-use crate::view::View;
+use crate::log::view::View;
 
 /// The knobs as given; `Default` is the product's, [`Knobs::fast`] the profile of tests and
 /// demonstrations.

@@ -5,14 +5,17 @@
 //! not handed over twice. One that comes too late to be handed over in its origin's order is told
 //! as a gap. Views come into force here, at their place among the readings (virtual synchrony).
 
-use crate::handed::{Handed, Standing};
+pub(crate) mod handed;
+pub(crate) mod outbox;
+
+use crate::delivery::handed::{Handed, Standing};
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
 use crate::io::{self, Delivery, Output, Run};
 use crate::log::Log;
-use crate::log_id::LogId;
-use crate::message::Entry;
-use crate::note::Note;
-use crate::view::View;
+use crate::log::entry::Entry;
+use crate::log::log_id::LogId;
+use crate::log::view::View;
+use crate::report::note::Note;
 
 /// How far this peer's sinks are.
 #[derive(Clone, Debug, Hash)]
@@ -353,9 +356,9 @@ mod tests {
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
     use crate::io::{Delivery, Output};
     use crate::log::Log;
-    use crate::message::Entry;
-    use crate::note::Note;
-    use crate::view::View;
+    use crate::log::entry::Entry;
+    use crate::log::view::View;
+    use crate::report::note::Note;
     use bytes::Bytes;
 
     fn member(name: &str, inc: u64) -> Member {

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use crate::activity::Activity;
 use crate::config::{Config, Knobs, Mode};
 use crate::harness::{Harness, beat, epoch_of, nothing, peer, reborn};
 use crate::id::{Contact, Epoch, Seq, ViewId};
 use crate::io::{Input, Output};
-use crate::message::{
-    Coordinator, Election, Entry, LogEnd, Message, Ordered, Reason, Rejected, SyncRequest,
-};
-use crate::role::Role;
-use crate::view::View;
+use crate::log::entry::{Entry, Ordered};
+use crate::log::lineage::LogEnd;
+use crate::log::view::View;
+use crate::report::activity::Activity;
+use crate::roles::Role;
+use crate::wire::message::{Coordinator, Election, Message, Reason, Rejected, SyncRequest};
 
 /// A member of a group that `p3` leads, whose second view names these; all of them are linked.
 fn member_of(members: &[u16]) -> Harness {

@@ -7,18 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::{Config, Knobs};
-use crate::dedup::Dedup;
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq, ViewId};
 use crate::io::{Down, Input, Output, Publication};
-use crate::message::{
-    Added, Datagram, Entry, EpochStart, Heartbeat, Hello, JoinRequest, LogEnd, Message, Ordered,
-    Snapshot, SyncAnswer, SyncFinal,
-};
+use crate::log::dedup::Dedup;
+use crate::log::entry::{Entry, Ordered};
+use crate::log::lineage::{EpochStart, LogEnd, Snapshot};
+use crate::log::view::View;
 use crate::node::Node;
-use crate::role::Role;
-use crate::sequencer::Leader;
+use crate::roles::Role;
+use crate::roles::leader::Leader;
 use crate::time::Time;
-use crate::view::View;
+use crate::wire::message::{
+    Added, Datagram, Heartbeat, Hello, JoinRequest, Message, SyncAnswer, SyncFinal,
+};
 
 /// `p1`, and all who speak with it.
 pub(crate) struct Harness {

@@ -3,20 +3,20 @@
 
 use bytes::Bytes;
 
-use crate::activity::Activity;
 use crate::config::{Guarantee, Knobs, Mode};
 use crate::harness::{Harness, epoch_of, nothing, peer, request};
 use crate::id::{Contact, Epoch, Oseq, Seq};
 use crate::io::{Input, Output, Publication};
-use crate::log_id::LogId;
-use crate::message::{
-    Coordinator, Entry, Message, MissingRequest, Ordered, Reason, Rejected, Request, Requests,
-    SyncFinal, SyncRequest,
+use crate::log::entry::{Entry, Ordered, Request, Requests};
+use crate::log::log_id::LogId;
+use crate::log::readings::Collector;
+use crate::log::view::View;
+use crate::report::activity::Activity;
+use crate::report::note::{Evidence, Note};
+use crate::roles::Role;
+use crate::wire::message::{
+    Coordinator, Message, MissingRequest, Reason, Rejected, SyncFinal, SyncRequest,
 };
-use crate::note::{Evidence, Note};
-use crate::readings::Collector;
-use crate::role::Role;
-use crate::view::View;
 
 /// How often something of that kind was turned away, as far as it was told.
 fn rejects(harness: &Harness, words: &str) -> u64 {
@@ -223,7 +223,7 @@ fn a_member_that_acknowledges_nothing_while_a_reading_waits_to_be_safe_is_sent_a
             });
             if let Some(beat) = last {
                 // It is heard, and hears.
-                let ack = crate::message::HeartbeatAck {
+                let ack = crate::wire::message::HeartbeatAck {
                     epoch: Epoch::none(),
                     beat,
                     contiguous: Seq::ZERO,

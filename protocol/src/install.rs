@@ -4,13 +4,16 @@
 //! old one in a single step. Until then any other claimant is told the old one, so a half-built log
 //! is never mistaken for a held one.
 
+mod building;
+
 use crate::id::{Contact, Epoch, Seq};
 use crate::log::Log;
-use crate::log_id::LogId;
-use crate::message::{Entry, EpochStart, Ordered, Snapshot};
-use crate::tail::Tail;
+use crate::log::entry::{Entry, Ordered};
+use crate::log::lineage::{EpochStart, Snapshot};
+use crate::log::log_id::LogId;
+use crate::log::tail::Tail;
+use crate::log::view::View;
 use crate::time::Time;
-use crate::view::View;
 
 /// On what the entries stand.
 #[derive(Clone, Debug, Hash)]
@@ -143,8 +146,8 @@ mod tests {
     use super::{Base, Install, Purpose};
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq};
-    use crate::message::{Entry, Ordered};
-    use crate::tail::Tail;
+    use crate::log::entry::{Entry, Ordered};
+    use crate::log::tail::Tail;
     use crate::time::Time;
 
     #[test]

@@ -8,16 +8,16 @@ use std::net::SocketAddrV4;
 
 use bytes::Bytes;
 
+use crate::delivery::outbox::Stretch;
 use crate::digest::Digest;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
 use crate::log::Log;
-use crate::log_id::LogId;
-use crate::message::{Datagram, Message};
-use crate::note::{Note, Refusal};
-use crate::outbox::Stretch;
-use crate::readings::{Collector, Readings};
-use crate::view::View;
+use crate::log::log_id::LogId;
+use crate::log::readings::{Collector, Readings};
+use crate::log::view::View;
+use crate::report::note::{Note, Refusal};
+use crate::wire::message::{Datagram, Message};
 
 /// Everything that can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub enum Input {
     Ask {
         /// Echoed in the answer.
         ask: u64,
-        /// Any bytes, [`crate::query::QUESTION_MOST`] at most.
+        /// Any bytes, [`crate::report::query::QUESTION_MOST`] at most.
         question: Bytes,
     },
     /// The answer to [`Output::Asked`].
@@ -100,7 +100,7 @@ pub enum Input {
         to: Member,
         /// Its question.
         ask: u64,
-        /// Any bytes, [`crate::query::QUESTION_MOST`] at most.
+        /// Any bytes, [`crate::report::query::QUESTION_MOST`] at most.
         answer: Bytes,
     },
     /// Leave the group, then stop.

@@ -5,7 +5,7 @@
 //! pause of the process, a busy machine, or a jump of the clock from silence of the others.
 
 use crate::node::Node;
-use crate::role::Role;
+use crate::roles::Role;
 use crate::time::Time;
 
 impl Node {
@@ -69,7 +69,7 @@ mod tests {
     use crate::id::{Contact, Incarnation, Member, PeerId};
     use crate::io::{Input, Output, Publication};
     use crate::node::Node;
-    use crate::note::Note;
+    use crate::report::note::Note;
     use crate::time::Time;
     use std::time::Duration;
 

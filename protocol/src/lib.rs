@@ -55,70 +55,37 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod activity;
-mod asking;
-mod awaited;
 mod backoff;
-mod blocked;
 mod bounded;
-mod claim;
-mod datagrams;
 mod delivery;
 mod detector;
+mod discovery;
 #[cfg(test)]
 mod doubts;
-mod election;
-mod entry;
-mod follower;
 mod guarantee;
-mod handed;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
 mod install;
-mod installing;
-mod joining;
 mod lateness;
-mod leave;
-mod link_events;
 mod links;
 mod log;
-pub mod log_id;
 mod membership;
-mod merging;
-mod moving;
-mod outbox;
-mod preempt;
-mod prioritising;
-mod progress;
-mod quorum;
 mod reach;
-mod role;
-mod sequencer;
-mod slow;
-mod strangers;
-mod stream;
-mod tail;
+mod report;
+mod roles;
+mod wire;
 
-pub mod change;
 pub mod config;
 pub mod digest;
 pub mod draw;
 pub mod error;
-pub mod frame;
-pub mod holding;
 pub mod id;
-pub mod inspect;
-pub mod message;
-pub mod node;
-pub mod note;
-
-pub mod dedup;
 pub mod io;
-pub mod query;
-pub mod readings;
-pub mod remarks;
-pub mod status;
+pub mod node;
 pub mod time;
-pub mod view;
+
+pub use log::{change, dedup, lineage, log_id, readings, remarks, view};
+pub use report::{activity, holding, inspect, note, query, status};
+pub use wire::{frame, message};

@@ -15,18 +15,22 @@
 //! completes it for a stopped process), and an EOF or a reset is only a reason to dial again.
 //! Nobody is suspected here; see `detector` for silence.
 
+pub(crate) mod awaited;
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use crate::awaited::{Awaited, Pace};
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use crate::io::Output;
-use crate::message::{Hello, LogEnd, Message};
-use crate::note::Note;
-use crate::strangers::DIALS_EACH;
+use crate::links::awaited::{Awaited, Pace};
+use crate::log::lineage::LogEnd;
+use crate::membership::strangers::DIALS_EACH;
+use crate::report::note::Note;
 use crate::time::Time;
+use crate::wire::message::{Hello, Message};
 
 /// What becomes known through links.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,16 +9,27 @@
 //! Knows nothing of who may append (see `node`), nor of what has been handed to sinks (see
 //! `delivery`).
 
+pub mod change;
+pub mod dedup;
+pub(crate) mod entry;
+pub mod lineage;
+pub mod log_id;
+pub mod readings;
+pub mod remarks;
+pub(crate) mod tail;
+pub mod view;
+
 use std::collections::VecDeque;
 
-use crate::change::Change;
-use crate::dedup::Dedup;
 use crate::guarantee::Guarantee;
 use crate::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq};
-use crate::log_id::LogId;
-use crate::message::{Entry, EpochStart, LogEnd, Snapshot};
-use crate::tail::Tail;
-use crate::view::View;
+use crate::log::change::Change;
+use crate::log::dedup::Dedup;
+use crate::log::entry::Entry;
+use crate::log::lineage::{EpochStart, LogEnd, Snapshot};
+use crate::log::log_id::LogId;
+use crate::log::tail::Tail;
+use crate::log::view::View;
 
 /// A log, or the part of it that is retained.
 #[derive(Clone, Debug, Hash)]
@@ -469,8 +480,9 @@ mod tests {
     use super::Log;
     use crate::guarantee::Guarantee;
     use crate::id::{Contact, Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
-    use crate::message::{Entry, EpochStart};
-    use crate::view::View;
+    use crate::log::entry::Entry;
+    use crate::log::lineage::EpochStart;
+    use crate::log::view::View;
     use bytes::Bytes;
 
     fn member(name: &str) -> Member {

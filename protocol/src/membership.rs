@@ -5,29 +5,35 @@
 //! flush and no stop. Joins and leaves within `join_batch` share one view; a failure is told at
 //! once. A peer that is out leaves no tombstone: it may come back as soon as it asks.
 
+pub(crate) mod leave;
+pub(crate) mod merging;
+pub(crate) mod quorum;
+pub(crate) mod strangers;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::blocked::survives;
-use crate::datagrams::Via;
+use crate::discovery::Via;
 use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
 use crate::io::Output;
 use crate::log::Log;
-use crate::message::{
-    Added, Coordinator, Entry, EpochStart, JoinRequest, LINEAGE_SENT, Leading, Message, Reason,
-    Rejected,
-};
-use crate::moving::ONE_ANNOUNCEMENT;
+use crate::log::entry::Entry;
+use crate::log::lineage::EpochStart;
+use crate::log::remarks::Remarks;
+use crate::log::view::View;
+use crate::membership::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
 use crate::node::Node;
-use crate::note::{Evidence, Note};
-use crate::progress::Progress;
-use crate::remarks::Remarks;
-use crate::role::Role;
-use crate::sequencer::{Leader, MergeRequest, Retiring, Successor};
-use crate::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
-use crate::stream::Parting;
+use crate::report::note::{Evidence, Note};
+use crate::roles::Role;
+use crate::roles::candidate::blocked::survives;
+use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
+use crate::roles::leader::progress::Progress;
+use crate::roles::leader::stream::Parting;
+use crate::roles::leader::{Leader, MergeRequest, Retiring, Successor};
 use crate::time::Time;
-use crate::view::View;
+use crate::wire::message::{
+    Added, Coordinator, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected,
+};
 
 /// A peer that asks to be admitted.
 #[derive(Clone, Debug, Hash)]
@@ -751,11 +757,10 @@ mod tests {
     use crate::harness::{Harness, epoch_of, nothing, peer, reborn, request};
     use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
     use crate::io::{Input, Output};
-    use crate::message::{
-        Coordinator, Entry, HeartbeatAck, JoinRequest, Message, Ordered, Reason, Rejected,
-    };
-    use crate::note::Evidence;
-    use crate::view::View;
+    use crate::log::entry::{Entry, Ordered};
+    use crate::log::view::View;
+    use crate::report::note::Evidence;
+    use crate::wire::message::{Coordinator, HeartbeatAck, JoinRequest, Message, Reason, Rejected};
     use std::time::Duration;
 
     const MICRO: Duration = Duration::from_micros(1);

@@ -9,26 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use crate::awaited::Pace;
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::datagrams::Via;
 use crate::delivery::Sinks;
+use crate::delivery::outbox::Outbox;
+use crate::discovery::Via;
 use crate::draw::{draw, draw_below};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
-use crate::inspect::situation;
 use crate::install::Install;
 use crate::io::{Input, Output, Publication, StopReason};
+use crate::links::awaited::Pace;
 use crate::links::{Links, Proof, Wanted};
 use crate::log::Log;
-use crate::merging::MergeBackoffs;
-use crate::message::{Datagram, JoinRequest, Message, Reason, Rejected};
-use crate::note::{Note, Refusal};
-use crate::outbox::Outbox;
-use crate::remarks::Suspicions;
-use crate::role::{Leaving, Role, Witness};
-use crate::strangers::Strangers;
+use crate::log::remarks::Suspicions;
+use crate::membership::merging::MergeBackoffs;
+use crate::membership::strangers::Strangers;
+use crate::report::inspect::situation;
+use crate::report::note::{Note, Refusal};
+use crate::roles::{Leaving, Role, Witness};
 use crate::time::Time;
+use crate::wire::message::{Datagram, JoinRequest, Message, Reason, Rejected};
 
 /// One peer of the group.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Node {
             sinks: Sinks::new(),
             outbox: Outbox::new(),
             links,
-            role: Role::Joining(crate::role::Joining {
+            role: Role::Joining(crate::roles::Joining {
                 since: now,
                 quiet_since: now,
                 ask: 0,
@@ -282,7 +282,7 @@ impl Node {
     /// How many members the newest view has.
     #[must_use]
     pub fn members(&self) -> usize {
-        self.log.view().map_or(0, crate::view::View::size)
+        self.log.view().map_or(0, crate::log::view::View::size)
     }
 
     /// Whether large frames may come on a link: from the members of the newest two views, and from
@@ -299,7 +299,7 @@ impl Node {
     }
 
     /// What tells this situation from every other one that the node can be in (see
-    /// [`crate::inspect`]).
+    /// [`crate::report::inspect`]).
     #[must_use]
     pub fn identity(&self, now: Time) -> u128 {
         // Named one by one, so that nobody adds a field without deciding whether it counts.
@@ -361,7 +361,7 @@ impl Node {
 
     /// The newest view, with the contact of each member.
     #[must_use]
-    pub fn view(&self) -> Option<&crate::view::View> {
+    pub fn view(&self) -> Option<&crate::log::view::View> {
         self.log.view()
     }
 
@@ -846,10 +846,12 @@ mod tests {
     use crate::harness::{Harness, epoch_of, peer};
     use crate::id::{Epoch, LinkId, Oseq, Seq};
     use crate::io::{Input, Output, Publication};
-    use crate::message::{Entry, Hello, LogEnd, Message, Ordered, Reason, Rejected};
-    use crate::note::Note;
-    use crate::role::Role;
+    use crate::log::entry::{Entry, Ordered};
+    use crate::log::lineage::LogEnd;
+    use crate::report::note::Note;
+    use crate::roles::Role;
     use crate::time::Time;
+    use crate::wire::message::{Hello, Message, Reason, Rejected};
     use std::collections::BTreeSet;
     use std::time::Duration;
 

@@ -9,9 +9,11 @@
 use crate::id::{
     Contact, Epoch, Incarnation, Member, ROUND_AHEAD_MAX, Seq, TAKEN_OVER_MAX, ViewId,
 };
-use crate::message::{Entry, EpochStart, LogEnd, Message, Reason, Snapshot};
+use crate::log::entry::Entry;
+use crate::log::lineage::{EpochStart, LogEnd, Snapshot};
+use crate::log::view::View;
 use crate::node::Node;
-use crate::view::View;
+use crate::wire::message::{Message, Reason};
 
 /// The largest numbers that a peer believes in.
 #[derive(Clone, Copy, Debug)]
@@ -178,15 +180,16 @@ fn is_a_view(number: ViewId) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::config::Knobs;
-    use crate::dedup::Dedup;
     use crate::harness::{Harness, peer};
     use crate::id::{
         Contact, Epoch, INCARNATION_AHEAD_MAX, Incarnation, Member, ROUND_AHEAD_MAX, Seq,
         TAKEN_OVER_MAX, ViewId,
     };
-    use crate::message::{Added, Coordinator, EpochStart, Message, Reason, Rejected, Snapshot};
+    use crate::log::dedup::Dedup;
+    use crate::log::lineage::{EpochStart, Snapshot};
+    use crate::log::view::View;
     use crate::node::Node;
-    use crate::view::View;
+    use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
 
     fn refuses(node: &Node, message: &Message) -> bool {
         !node.reach().holds(message)

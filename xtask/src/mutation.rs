@@ -27,21 +27,21 @@ struct Mutation {
 const MUTATIONS: [Mutation; 3] = [
     Mutation {
         name: "a stale cut is adopted",
-        file: "protocol/src/follower.rs",
+        file: "protocol/src/roles/follower.rs",
         before: "if *epoch >= self.promised {",
         after: "if *epoch >= Epoch::none() {",
         search: "silence",
     },
     Mutation {
         name: "a lower claim is promised",
-        file: "protocol/src/claim.rs",
+        file: "protocol/src/roles/candidate/claim.rs",
         before: "if request.epoch < self.promised {",
         after: "if request.epoch < Epoch::none() {",
         search: "crashes_and_silence",
     },
     Mutation {
         name: "a leader of old is followed again",
-        file: "protocol/src/election.rs",
+        file: "protocol/src/roles/candidate/election.rs",
         before: "if word.names_you && word.epoch >= self.promised &&",
         after: "if word.names_you &&",
         search: "silence",

@@ -4,9 +4,10 @@ use super::{LINKS_MOST, Links, Pace, Proof, REDIAL_FIRST, REDIAL_MOST};
 use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
 use crate::io::Output;
-use crate::message::{Hello, LogEnd, Message};
-use crate::note::Note;
+use crate::log::lineage::LogEnd;
+use crate::report::note::Note;
 use crate::time::Time;
+use crate::wire::message::{Hello, Message};
 use std::time::Duration;
 
 const IDLE: Duration = Duration::from_secs(1);

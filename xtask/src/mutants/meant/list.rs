@@ -4,7 +4,7 @@
 //! [[mutation]]
 //! name = "acks-of-other-epochs-count"
 //! what = "A reading is called safe although a member whose acknowledgement counts does not hold it."
-//! file = "protocol/src/sequencer.rs"
+//! file = "protocol/src/roles/leader.rs"
 //! before = "if *epoch != leader.epoch || contiguous > end {"
 //! after = "if contiguous > end {"
 //! caught_by = ["truly-stable", "safe-kept"]

@@ -1,0 +1,188 @@
+//! How often a group asks another one to take it in.
+//!
+//! Two groups that hear each other's beacons are not yet two that can become one: a link may carry
+//! one way only, or break as soon as the merge has begun. A leader that asks in vain asks less and
+//! less often, and is free meanwhile to take in others that ask it; a group that has dissolved, and
+//! stands alone again soon afterwards, waits longer before it dissolves into the same one again. So
+//! nothing flaps faster than ever more slowly. Each other leader is remembered by itself: one that
+//! cannot be reached does not stand in the way of one that can.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::id::{Contact, Member, PeerId};
+use crate::io::Output;
+use crate::node::Node;
+use crate::roles::Role;
+use crate::roles::leader::MergeRequest;
+use crate::time::Time;
+use crate::wire::message::{Coordinator, Message};
+
+/// The other leaders that were asked lately.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct MergeBackoffs {
+    asked: BTreeMap<PeerId, Backoff>,
+    dissolved: BTreeMap<PeerId, Backoff>,
+    invited: BTreeMap<PeerId, Backoff>,
+}
+
+impl MergeBackoffs {
+    /// Whether that leader may be asked (again).
+    pub(crate) fn may_ask(&self, now: Time, leader: &PeerId) -> bool {
+        let is_over = |pauses: &BTreeMap<PeerId, Backoff>| {
+            pauses.get(leader).is_none_or(|backoff| backoff.is_over(now))
+        };
+        is_over(&self.asked) && is_over(&self.dissolved)
+    }
+
+    /// That leader has invited this one over a link: whether it could be reached before does not
+    /// matter any more.
+    pub(crate) fn on_invitation(&mut self, leader: &PeerId) {
+        self.asked.remove(leader);
+    }
+
+    fn put_off(&mut self, now: Time, leader: &PeerId, first: Duration, most: Duration) {
+        begin(&mut self.asked, now, leader, first, most);
+    }
+}
+
+fn begin(
+    pauses: &mut BTreeMap<PeerId, Backoff>,
+    now: Time,
+    leader: &PeerId,
+    first: Duration,
+    most: Duration,
+) {
+    pauses.retain(|_, backoff| !backoff.is_forgotten(now));
+    if pauses.len() < ASKED_MOST || pauses.contains_key(leader) {
+        pauses.entry(leader.clone()).or_default().begin(now, first, most);
+    }
+}
+
+impl Node {
+    /// Asks no more, if it is so with the leader that is being asked, and that one not again for a
+    /// while.
+    pub(crate) fn stop_merge_request(
+        &mut self,
+        now: Time,
+        so: impl FnOnce(&mut MergeRequest) -> bool,
+    ) {
+        let first = self.config.knobs().heartbeat_interval;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(merge_request) = leader.merge_request.take_if(so) else { return };
+        // By no fixed measure: everything else has the beat of the heartbeats, and two that ask
+        // always find each other busy.
+        let most = self.jitter(2 * self.patience());
+        self.merge_backoffs.put_off(now, merge_request.leader.id(), first, most);
+        self.wants_changed = true;
+    }
+
+    /// Another leader is heard whose group is the lesser one: it may not hear this one, or not be
+    /// able to dial it. So a link is made from here, and what is said on it has the other one ask.
+    pub(crate) fn invite(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let (first, until) =
+            (self.config.knobs().heartbeat_interval, now + self.config.knobs().election_timeout);
+        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let Role::Leader(leader) = &self.role else { return };
+        let outranks = (size, &leader.epoch) > (word.size, &word.epoch);
+        let is_free = leader.inviting.is_none()
+            && leader.is_numbering()
+            && self.leaving.is_none()
+            && !self.config.is_primary();
+        let id = word.leader.id();
+        if !outranks
+            || !is_free
+            || self.log.view().is_some_and(|view| view.names(&word.leader.member))
+            || self.merge_backoffs.invited.get(id).is_some_and(|pause| !pause.is_over(now))
+        {
+            return;
+        }
+        let most = self.jitter(2 * self.patience());
+        begin(&mut self.merge_backoffs.invited, now, id, first, most);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.inviting = Some((word.leader.clone(), until));
+        }
+        self.wants_changed = true;
+        self.say_invitation(now, &word.leader.member, out);
+    }
+
+    /// A member of another group speaks of its leader, which may be out of reach: the member is
+    /// dialled, and passes on who leads here.
+    pub(crate) fn invite_through(&mut self, now: Time, speaker: &Contact, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().election_timeout;
+        let is_own = self.log.view().is_some_and(|view| view.names(&speaker.member));
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.inviting.is_none()
+            && leader.is_numbering()
+            && !is_own
+            && !self.config.is_primary()
+        {
+            leader.inviting = Some((speaker.clone(), until));
+            self.wants_changed = true;
+            self.say_invitation(now, &speaker.member, out);
+        }
+    }
+
+    /// Says who leads to the leader that it invites, if a link to it stands.
+    pub(crate) fn say_invitation(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.inviting.as_ref().is_none_or(|(invited, _)| invited.member != *to) {
+            return;
+        }
+        let word = self.announcement(None, Some(to));
+        if self.send(now, to, Message::Coordinator(word), out) {
+            self.forget_invited(to);
+        }
+    }
+
+    /// That leader has been told, or is gone.
+    pub(crate) fn forget_invited(&mut self, member: &Member) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.inviting.take_if(|(invited, _)| invited.member == *member).is_some() {
+            self.wants_changed = true;
+        }
+    }
+
+    /// Nobody waits for ever for a link to a leader that it invites.
+    pub(crate) fn stop_inviting(&mut self, now: Time) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        self.wants_changed |= leader.inviting.take_if(|(_, until)| *until <= now).is_some();
+    }
+
+    /// The group of this peer dissolves into that leader's: should that come to nothing, the next
+    /// time is not soon.
+    pub(crate) fn put_off_dissolving(&mut self, now: Time, leader: &PeerId) {
+        let (first, most) = (self.patience(), 4 * self.patience());
+        begin(&mut self.merge_backoffs.dissolved, now, leader, first, most);
+    }
+}
+
+/// Leaders remembered.
+const ASKED_MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::{ASKED_MOST, MergeBackoffs};
+    use crate::id::PeerId;
+    use crate::time::Time;
+    use std::time::Duration;
+
+    #[test]
+    fn one_that_does_not_answer_is_asked_less_often_and_bars_nobody_else() {
+        let id = |n: usize| PeerId::new(&format!("p{n}")).expect("a valid name");
+        let at = |second: u64| Time::from_micros(second * 1_000_000);
+        let (first, most) = (Duration::from_secs(1), Duration::from_secs(60));
+        let mut merge_backoffs = MergeBackoffs::default();
+        merge_backoffs.put_off(at(10), &id(1), first, most);
+        assert!(!merge_backoffs.may_ask(at(10), &id(1)) && merge_backoffs.may_ask(at(10), &id(2)));
+        merge_backoffs.put_off(at(11), &id(1), first, most);
+        assert!(!merge_backoffs.may_ask(at(12), &id(1)) && merge_backoffs.may_ask(at(13), &id(1)));
+        for n in 2..2 * ASKED_MOST {
+            merge_backoffs.put_off(at(13), &id(n), first, most);
+        }
+        assert_eq!(merge_backoffs.asked.len(), ASKED_MOST);
+        merge_backoffs.put_off(at(1_000), &id(1), first, most);
+        assert_eq!(merge_backoffs.asked.len(), 1, "what is long ago is forgotten");
+    }
+}

@@ -1,0 +1,6 @@
+//! A peer that misses its leader: it asks around, waits for somebody else's outcome, or claims.
+
+pub(crate) mod asking;
+pub(crate) mod blocked;
+pub(crate) mod claim;
+pub(crate) mod election;

@@ -1,0 +1,504 @@
+//! Mode `primary`: who may go on, and what a peer does that may not.
+//!
+//! A candidate claims only with a quorum of the views that count (see `quorum`); without one it is
+//! *blocked*: it raises no round, takes no readings, and asks again whenever somebody comes back. A
+//! leader that no quorum has answered for four fifths of `heartbeat_timeout` steps down before its
+//! members' own deadlines pass. The first view needs every peer that `bootstrap` names, and none of
+//! them may have been in a view before: who has forgotten what a view knew founds nothing.
+//!
+//! Safety does not rest on any of these deadlines: what a leader without a quorum numbers never
+//! becomes stable.
+
+use std::collections::BTreeMap;
+
+use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::io::Output;
+use crate::log::lineage::LogEnd;
+use crate::log::view::{Names, View};
+use crate::membership::quorum::{is_quorum, may_go_on, required};
+use crate::node::Node;
+use crate::report::note::{Cause, Note};
+use crate::roles::leader::Leader;
+use crate::roles::{Candidate, Joining, Role, Stage};
+use crate::time::Time;
+use crate::wire::message::{JoinRequest, Message, Reason, Rejected};
+
+impl Node {
+    /// The views that count in an election, newest first: the newest held; in mode `primary` also
+    /// the one before, as long as the newest is not known to be stable; in mode `available` also
+    /// the one before, if it is the last that names this peer: a leader that heard nobody may have
+    /// sent everybody away.
+    fn counted_views(&self) -> Vec<(Seq, View)> {
+        let mut views = self.log.last_views();
+        let counted = if self.config.is_primary() {
+            required(&views, self.log.stable()).len()
+        } else {
+            let named = views.iter().position(|(_, view)| view.names(&self.me.member));
+            named.map_or(1, |at| at + 1)
+        };
+        views.truncate(counted);
+        views
+    }
+
+    /// Whom a candidate asks: the members of the views that count.
+    pub(crate) fn electorate(&self) -> BTreeMap<PeerId, Contact> {
+        let counted = self.counted_views();
+        // Of two lives of one name the later one is asked.
+        let contacts = counted.iter().rev().flat_map(|(_, view)| view.members.iter());
+        contacts.map(|contact| (contact.id().clone(), contact.clone())).collect()
+    }
+
+    /// Whether a view that counts names somebody.
+    pub(crate) fn counts(&self, member: &Member) -> bool {
+        self.counted_views().iter().any(|(_, view)| view.names(member))
+    }
+
+    /// Mode `primary`: whether this peer's log may be needed for a quorum, whatever its role.
+    pub(crate) fn is_elector(&self) -> bool {
+        self.config.is_primary() && self.counts(&self.me.member)
+    }
+
+    /// Mode `primary`: whether this peer holds nothing, and has lost nothing, so that its promise
+    /// is worth one all the same.
+    pub(crate) fn votes_empty(&self) -> bool {
+        self.config.is_primary() && self.log.is_none() && !self.has_history
+    }
+
+    /// What a candidate lacks to claim; nothing in mode `available`. Whoever has claimed in vain
+    /// lacks the same as long as nobody answers but those who promised then: they know of views
+    /// that it does not, and another claim would only raise the round.
+    pub(crate) fn lacks_to_claim(&self, now: Time) -> Option<String> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        let in_vain = candidate.failed_claim.as_ref().is_some_and(|(promised, until)| {
+            *until > now && candidate.answered.is_subset(promised)
+        });
+        if let Some(why) = self.blocked.as_ref().filter(|_| in_vain) {
+            return Some(why.clone());
+        }
+        let answers = |member: &Member| {
+            candidate.answered.contains(&member.id)
+                && candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+        };
+        self.lacks(&self.log.last_views(), self.log.stable(), answers)
+    }
+
+    /// What those who answer and this candidate lack to go on from a log with these newest views;
+    /// without any, to found the group.
+    pub(crate) fn lacks(
+        &self,
+        views: &[(Seq, View)],
+        stable: Seq,
+        answers: impl Fn(&Member) -> bool,
+    ) -> Option<String> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        if !self.config.is_primary() {
+            return None;
+        }
+        if candidate.first_view && views.is_empty() {
+            if !self.may_lead() {
+                return Some(others_found(&self.config.knobs().bootstrap));
+            }
+            let answered = |id: &PeerId| {
+                candidate.asked.get(id).is_some_and(|contact| answers(&contact.member))
+            };
+            let missing = self
+                .config
+                .knobs()
+                .bootstrap
+                .iter()
+                .filter(|id| **id != self.me.member.id && !answered(id));
+            let missing: Vec<PeerId> = missing.cloned().collect();
+            return awaited_to_found(&missing);
+        }
+        shortfall(views, stable, |member| *member == self.me.member || answers(member))
+    }
+
+    /// Cannot go on, and asks again when somebody comes back, or after a while.
+    pub(crate) fn block(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().election_timeout;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.first_view {
+            // Nobody counts on it: whoever leads admits it.
+            self.become_joining(now, None, out);
+        } else if candidate.not_in_view {
+            self.give_way(now, out);
+        } else {
+            candidate.stage = Stage::Blocked { until };
+        }
+        self.tell_blocked(why, out);
+    }
+
+    /// A blocked candidate asks a peer that greets it from a later epoch of its own log. The
+    /// members of the candidate's views may all be gone, or may have come back as other processes.
+    /// Only a member of the group can say that the views have gone on.
+    pub(crate) fn ask_further(&mut self, member: &Member, end: &LogEnd) {
+        let goes_on = end.log_id == self.log.log_id() && end.epoch > self.log.epoch();
+        let contact =
+            self.links.contact(member).filter(|_| goes_on && self.blocked.is_some()).cloned();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        let Some(contact) = contact.filter(|_| candidate.only_asks() && !candidate.first_view)
+        else {
+            return;
+        };
+        // Of two lives of one name the later one is asked.
+        if candidate.asked.get(&member.id).is_none_or(|known| known.member.inc < member.inc) {
+            candidate.asked.insert(member.id.clone(), contact);
+            candidate.dropped.remove(&member.id);
+            self.wants_changed = true;
+        }
+    }
+
+    /// A blocked peer says by datagram that it is there, as rarely as a stranger is answered: the
+    /// group may have gone on, and it may neither hear its leader nor reach anybody that it knows.
+    pub(crate) fn call_blocked(&mut self, now: Time, out: &mut Vec<Output>) {
+        let patience = self.patience();
+        let Role::Candidate(candidate) = &self.role else { return };
+        let (ask, first_view) = (candidate.ask, candidate.first_view);
+        if self.blocked.is_some()
+            && !first_view
+            && self.strangers.is_due(now, self.me.address, patience)
+        {
+            let request = self.join_request(ask, None);
+            self.broadcast(Message::NewPeerRequest(request), out);
+        }
+    }
+
+    /// The views have gone on without this peer: whoever leads admits it. In mode `primary` its
+    /// promise may still be needed, so it hears claims as before; but a better claimant that can
+    /// never win would keep the others waiting for ever, so it leaves them the time for two claims
+    /// of their own.
+    pub(crate) fn give_way(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout() * 2;
+        self.become_joining(now, None, out);
+        if let Role::Joining(joining) = &mut self.role {
+            joining.gives_way_until = Some(until);
+        }
+    }
+
+    /// Says what this peer lacks, each time that is something else.
+    pub(crate) fn tell_blocked(&mut self, why: String, out: &mut Vec<Output>) {
+        if self.blocked.as_ref() != Some(&why) {
+            out.push(Output::Note(Note::Blocked { why: why.clone() }));
+        }
+        self.blocked = Some(why);
+    }
+
+    /// Those who have promised are not enough to lead.
+    pub(crate) fn promised_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout() * VAIN_ROUNDS;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Stage::Syncing(claim) = &candidate.stage {
+            // Who has answered the question, and not the claim, may not be there any more.
+            candidate.answered.retain(|id| claim.answers.contains_key(id));
+            // Who only wanted to lead on asks as a candidate first.
+            candidate.failed_claim =
+                claim.standing.is_none().then(|| (claim.answers.keys().cloned().collect(), until));
+        }
+        self.claim_in_vain(now, why, out);
+    }
+
+    /// A standing leader, or a candidate, has not got what it needs.
+    pub(crate) fn claim_in_vain(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Stage::Syncing(claim) = &mut candidate.stage
+            && let Some(standing) = claim.standing.take()
+        {
+            self.tell_stepped_down(now, &standing, why.clone(), out);
+        }
+        self.block(now, why, out);
+    }
+
+    /// Leads no longer, because no quorum answers; says so, and asks around.
+    fn yield_lead(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let leader = leader.clone();
+        self.tell_stepped_down(now, &leader, why, out);
+        self.become_candidate(now, Cause::SteppedDown, None, out);
+    }
+
+    fn tell_stepped_down(
+        &mut self,
+        now: Time,
+        leader: &Leader,
+        why: String,
+        out: &mut Vec<Output>,
+    ) {
+        out.push(Output::Note(Note::StepDown {
+            log: self.log.name(),
+            epoch: leader.epoch.clone(),
+            why,
+        }));
+        for progress in leader.progress.values() {
+            // Dated by the epoch, like every word of a leader's own.
+            let word = Message::Rejected(Rejected {
+                ask: Some(leader.epoch.round),
+                reason: Reason::NotLeader,
+            });
+            self.send(now, &progress.contact.member, word, out);
+        }
+    }
+
+    /// Mode `primary`: steps down as soon as no quorum can be counted on. True if it did.
+    pub(crate) fn doubt_quorum(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        match self.lacks_without(now, None) {
+            Some(why) => {
+                self.yield_lead(now, why, out);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Mode `primary`: what this leader would lack to go on, without a member if one is named.
+    pub(crate) fn lacks_without(&self, now: Time, gone: Option<&Member>) -> Option<String> {
+        let patience = self.config.quorum_timeout();
+        let Role::Leader(leader) = &self.role else { return None };
+        if !self.config.is_primary() {
+            return None;
+        }
+        let view_at = self.log.view_at();
+        let counted_on = |member: &Member| {
+            let answers = || {
+                leader.is_answering(member, now, patience)
+                    || leader.departed_with(member) >= Some(view_at)
+            };
+            Some(member) != gone && (*member == self.me.member || answers())
+        };
+        shortfall(&self.log.last_views(), self.log.stable(), counted_on)
+    }
+
+    /// Whether nothing forbids this peer to lead: mode `primary`'s first view is led by one of its
+    /// founders.
+    pub(crate) fn may_lead(&self) -> bool {
+        !self.config.is_primary()
+            || self.log.view().is_some()
+            || self.config.knobs().bootstrap.contains(&self.me.member.id)
+    }
+
+    /// Mode `primary`: whether a joining peer may found the group, or has to go on waiting; told
+    /// once.
+    pub(crate) fn may_found(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        if !self.config.is_primary() {
+            return true;
+        }
+        let is_elector = self.is_elector();
+        if is_elector && !self.gives_way(now) {
+            // It holds a part of a group that has lost its leader, so there is nothing to found.
+            self.become_candidate(now, Cause::Again, None, out);
+            return false;
+        }
+        let Role::Joining(joining) = &mut self.role else { return false };
+        joining.since = now;
+        if is_elector {
+            return false;
+        }
+        let advises = now.since(*self.outside_since.get_or_insert(now))
+            >= self.config.knobs().heartbeat_timeout * ADVICE_AFTER;
+        let bootstrap = &self.config.knobs().bootstrap;
+        let Some(why) =
+            lacks_to_found(joining, bootstrap, &self.me.member.id, self.has_history, advises)
+        else {
+            return true;
+        };
+        self.tell_blocked(why, out);
+        false
+    }
+
+    /// Mode `primary`: whether a joining peer has not heard all with whom it would found the group.
+    pub(crate) fn lacks_founders(&self) -> bool {
+        let Role::Joining(joining) = &self.role else { return false };
+        self.config.is_primary()
+            && lacks_to_found(
+                joining,
+                &self.config.knobs().bootstrap,
+                &self.me.member.id,
+                self.has_history,
+                false,
+            )
+            .is_some()
+    }
+
+    /// Mode `primary`: the joining peers that this one knows, founders first. As long as founders
+    /// are missing they are linked, because one may have heard those that another has not.
+    pub(crate) fn go_betweens(&self) -> Vec<Contact> {
+        let Role::Joining(joining) = &self.role else { return vec![] };
+        if self.blocked.is_none() || !self.config.is_primary() || self.has_history {
+            return vec![];
+        }
+        let bootstrap = &self.config.knobs().bootstrap;
+        let founders = bootstrap.iter().filter_map(|id| joining.heard.get(id));
+        let others = joining
+            .heard
+            .iter()
+            .filter(|(id, _)| !bootstrap.contains(id))
+            .map(|(_, heard)| heard)
+            .take(OTHERS);
+        founders.chain(others).map(|(contact, _)| contact.clone()).collect()
+    }
+
+    /// Mode `primary`: tells everybody that is linked of the others that are, as long as this peer
+    /// is blocked itself.
+    pub(crate) fn introduce_linked(&mut self, now: Time, out: &mut Vec<Output>) {
+        // Whoever was heard before this peer was blocked is wanted now.
+        self.wants_changed |= self.blocked.is_some();
+        let mut linked = self.go_betweens();
+        linked.retain(|contact| self.links.is_linked(&contact.member));
+        for to in &linked {
+            for from in linked.iter().filter(|from| from.member != to.member) {
+                let Role::Joining(joining) = &self.role else { return };
+                let has_history = joining.with_history.contains(from.id());
+                let (promised, contiguous, lineage) = (Epoch::none(), Seq::ZERO, vec![]);
+                let (ask, from) = (joining.ask, from.clone());
+                let request = JoinRequest {
+                    ask,
+                    from,
+                    promised,
+                    contiguous,
+                    lineage,
+                    leading: None,
+                    has_history,
+                    recent: 0,
+                };
+                self.send(now, &to.member, Message::NewPeerRequest(request), out);
+            }
+        }
+    }
+
+    /// Mode `primary`: a founder that is linked is there, whether its datagrams are heard or not.
+    pub(crate) fn on_founder_linked(&mut self, now: Time, member: &Member) {
+        let Some(contact) = self.links.contact(member).cloned() else { return };
+        let Role::Joining(joining) = &self.role else { return };
+        if self.config.is_primary() && self.config.knobs().bootstrap.contains(&member.id) {
+            let has_history = joining.with_history.contains(&member.id);
+            self.on_fellow_joiner(now, contact, has_history);
+        }
+    }
+
+    /// Mode `primary`: from now on, and in its next lives, this peer knows that it has been in a
+    /// view.
+    pub(crate) fn remember_view(&mut self, out: &mut Vec<Output>) {
+        if self.config.is_primary() && !self.has_history {
+            self.has_history = true;
+            out.push(Output::Persist { incarnation: self.me.member.inc, has_history: true });
+        }
+    }
+
+    /// Whether this peer stands for a group that has been founded: it founds no other, and helps
+    /// nobody to.
+    pub(crate) fn founds_nothing(&self) -> bool {
+        self.config.is_primary() && (self.has_history || !self.log.is_none())
+    }
+}
+
+/// After so many `heartbeat_timeout`s outside of a group whose members have lost its log it is said
+/// how to give that one up.
+const ADVICE_AFTER: u32 = 30;
+/// Said by then.
+const NEW_LOG: &str = "; only if no peer of that group is left anywhere, `peer recover --new-log` \
+                       on one peer begins another log";
+/// How many joining peers besides the founders are linked, at most.
+const OTHERS: usize = 8;
+/// After so many rounds of asking a claim is tried again with the very same peers: what one of them
+/// held may have gone.
+const VAIN_ROUNDS: u32 = 4;
+
+impl Leader {
+    /// Whether a member has completed a round trip lately, and is not about to be removed.
+    fn is_answering(&self, member: &Member, now: Time, patience: std::time::Duration) -> bool {
+        let failed = self.failed.iter().any(|(contact, _)| contact.member == *member);
+        self.progress.get(&member.id).is_some_and(|progress| {
+            progress.contact.member == *member && progress.lost_at(patience) > now
+        }) && !failed
+    }
+}
+
+impl Candidate {
+    /// Whether it waits for somebody to come back.
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self.stage, Stage::Blocked { .. })
+    }
+}
+
+/// Whether removing some leaves a quorum of the view that can make the removal stable.
+pub(crate) fn survives(view: &View, gone: impl Fn(&Contact) -> bool) -> bool {
+    is_quorum(view, |member| view.find(&member.id).is_some_and(|contact| !gone(contact)))
+}
+
+/// Why those for whom `holds` is true may not go on from a log, if they may not.
+fn shortfall(
+    views: &[(Seq, View)],
+    stable: Seq,
+    holds: impl Fn(&Member) -> bool,
+) -> Option<String> {
+    if may_go_on(views, stable, &holds) {
+        return None;
+    }
+    let lacking =
+        required(views, stable).iter().map(|(_, view)| view).find(|view| !is_quorum(view, &holds));
+    Some(lacking.map_or_else(
+        || "it has been in no view".to_owned(),
+        |view| {
+            let lacking = view
+                .members
+                .iter()
+                .filter(|contact| !holds(&contact.member))
+                .map(|contact| contact.id().clone());
+            let lacking: Vec<PeerId> = lacking.collect();
+            let (count, names) = (view.size() - lacking.len(), Names(&lacking));
+            let what = format!(
+                "{count} of the {} members of view {} can be reached",
+                view.size(),
+                view.view_id
+            );
+            format!("{what}, and that is no quorum; no answer from {names}")
+        },
+    ))
+}
+
+/// What a joining peer lacks to found the group.
+fn lacks_to_found(
+    joining: &Joining,
+    bootstrap: &[PeerId],
+    me: &PeerId,
+    has_history: bool,
+    advises: bool,
+) -> Option<String> {
+    let advice = if advises { NEW_LOG } else { "" };
+    if has_history {
+        let heard: Vec<PeerId> = joining.heard.keys().cloned().collect();
+        let heard = if heard.is_empty() {
+            "nobody".to_owned()
+        } else {
+            format!("{} outside of it, too, and no leader", Names(&heard))
+        };
+        return Some(format!(
+            "waiting for the group that it was in before it was restarted; heard so far: \
+             {heard}{advice}"
+        ));
+    }
+    if !bootstrap.contains(me) {
+        return Some(others_found(bootstrap));
+    }
+    let others = || bootstrap.iter().filter(|id| *id != me);
+    let forgetful: Vec<PeerId> =
+        others().filter(|id| joining.with_history.contains(*id)).cloned().collect();
+    if !forgetful.is_empty() {
+        let names = Names(&forgetful);
+        return Some(format!(
+            "waiting for a leader; in a group before, and waiting for it: {names}{advice}"
+        ));
+    }
+    let missing: Vec<PeerId> =
+        others().filter(|id| !joining.heard.contains_key(*id)).cloned().collect();
+    awaited_to_found(&missing)
+}
+
+/// Said by who is not named in `bootstrap`.
+fn others_found(bootstrap: &[PeerId]) -> String {
+    format!("waiting for a leader; {} found the group", Names(bootstrap))
+}
+
+/// Said by a founder, as long as some are missing.
+fn awaited_to_found(missing: &[PeerId]) -> Option<String> {
+    (!missing.is_empty()).then(|| format!("waiting for {} to found the group", Names(missing)))
+}

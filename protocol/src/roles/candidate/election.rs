@@ -1,0 +1,729 @@
+//! Bully election: the best living peer asks to lead; the sync decides where its log continues.
+//!
+//! Intuition: ask around, and wait for whoever is better; if nobody better answers in time, nobody
+//! better is alive (Garcia-Molina 1982). A few of the better ones are asked first, and everybody
+//! before the asker claims (see `asking`). Bully needs bounded delays to be safe, so here it only
+//! chooses who *asks*: a claim is fenced by its epoch, and a leader that works is protected by a
+//! question that only itself can answer (a veto never rests on memory; etcd's PreVote is a cousin).
+//! What a claimant may adopt is in `sync`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{Contact, Epoch, Member, PeerId};
+use crate::io::Output;
+use crate::log::lineage::LogEnd;
+use crate::node::Node;
+use crate::report::note::{Cause, Evidence, Note};
+use crate::roles::follower::millis;
+use crate::roles::{Candidate, Role, Stage, Witness};
+use crate::time::Time;
+use crate::wire::message::{Coordinator, Election, Message, Reason, SyncRequest};
+
+impl Node {
+    /// Misses its leader from now on, and asks around; after a hand-over there is nobody to ask.
+    pub(crate) fn become_candidate(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        missed: Option<PeerId>,
+        out: &mut Vec<Output>,
+    ) {
+        let mut candidate = self.candidate(now, missed);
+        if cause == Cause::OwnWord {
+            // It lives and does not lead: nothing to wait for when asking, but it keeps its place
+            // if it promises.
+            candidate.revived.extend(candidate.missed.clone());
+        }
+        candidate.only_silent = matches!(cause, Cause::Silence | Cause::Witnessed);
+        self.role = Role::Candidate(candidate);
+        self.install = None;
+        self.wants_changed = true;
+        if cause == Cause::Handover {
+            self.tell_election(cause, out);
+            self.claim_next(now, out);
+        } else {
+            self.ask(now, cause, out);
+        }
+        self.answer_witnessed(now, out);
+    }
+
+    /// Waits for somebody else to lead.
+    pub(crate) fn become_waiting(&mut self, now: Time, on: &PeerId, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout();
+        let stage = Stage::Waiting { on: on.clone(), until };
+        match &mut self.role {
+            Role::Candidate(candidate) => {
+                candidate.stage = stage;
+                candidate.ask_too(on);
+                candidate.handed_over = false;
+            }
+            Role::Follower(_) | Role::Joining(_) | Role::Leader(_) => {
+                // A member promises to nobody but the leader that it follows, so nobody is missed
+                // here.
+                let mut candidate = self.candidate(now, None);
+                candidate.stage = stage;
+                if !matches!(self.role, Role::Leader(_)) {
+                    // It has asked nobody, and needs a link to nobody else. Who led hands over to
+                    // everybody.
+                    candidate.first_wave = Some(BTreeSet::from([on.clone()]));
+                }
+                self.role = Role::Candidate(candidate);
+            }
+        }
+        self.wants_changed = true;
+        self.answer_witnessed(now, out);
+    }
+
+    /// The facts of a candidate: it asks the members of its newest view, or, without one, the
+    /// joiners it has heard.
+    pub(crate) fn candidate(&mut self, now: Time, missed: Option<PeerId>) -> Box<Candidate> {
+        let (first_view, mut asked): (bool, BTreeMap<PeerId, Contact>) = match &self.role {
+            Role::Joining(_) if self.is_elector() => (false, self.electorate()),
+            Role::Joining(joining) => {
+                // A group that has dissolved into one that is silent comes together again: its
+                // members know each other.
+                let own = if self.merging { self.electorate() } else { BTreeMap::new() };
+                let heard =
+                    joining.heard.iter().map(|(id, (contact, _))| (id.clone(), contact.clone()));
+                (true, heard.chain(own).collect())
+            }
+            Role::Candidate(before) => (before.first_view, before.asked.clone()),
+            Role::Follower(_) | Role::Leader(_) => (self.log.view().is_none(), self.electorate()),
+        };
+        let seen = self.deliverable();
+        let ask = self.fresh_ask();
+        asked.remove(&self.me.member.id);
+        Box::new(Candidate {
+            first_view,
+            ask,
+            asked_at: now,
+            asked,
+            first_wave: None,
+            answered: BTreeSet::new(),
+            suspects: missed.iter().cloned().collect(),
+            missed,
+            revived: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            only_silent: false,
+            asks_again: false,
+            not_in_view: false,
+            vetoed_by: None,
+            floor: Epoch::none(),
+            failed_claim: None,
+            seen,
+            handed_over: false,
+            stage: self.asking(now),
+        })
+    }
+
+    fn asking(&self, now: Time) -> Stage {
+        Stage::Asking {
+            until: now + self.config.knobs().election_timeout,
+            first_wave_until: now + self.config.first_wave_timeout(),
+        }
+    }
+
+    /// Asks around (again).
+    pub(crate) fn ask(&mut self, now: Time, cause: Cause, out: &mut Vec<Output>) {
+        let ask = self.fresh_ask();
+        let (asking, round) = (self.asking(now), self.config.round());
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.doubt_refusals(now, round);
+        candidate.ask = ask;
+        candidate.asked_at = now;
+        candidate.answered.clear();
+        // Who was only between two groups may have arrived since.
+        let arriving = std::mem::take(&mut candidate.busy);
+        if self.blocked.is_some() {
+            // It cannot go on without them, and a refusal may have been the word of a firewall.
+            candidate.dropped.clear();
+        } else {
+            candidate.dropped.retain(|id| !arriving.contains(id));
+        }
+        candidate.not_in_view = false;
+        candidate.vetoed_by = None;
+        candidate.asks_again = cause == Cause::Again;
+        candidate.stage = asking;
+        self.choose_first_wave();
+        self.install = None;
+        self.wants_changed = true;
+        // Who is blocked asks for as long as it takes, and says so once.
+        if cause != Cause::Again || self.blocked.is_none() {
+            self.tell_election(cause, out);
+        }
+        self.put_question_to_all(now, out);
+        self.claim_if_clear(now, out);
+    }
+
+    fn tell_election(&self, cause: Cause, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let higher = candidate
+            .awaited()
+            .filter(|contact| contact.outranks(&self.me))
+            .map(|contact| contact.id().clone())
+            .collect();
+        out.push(Output::Note(Note::ElectionStarted {
+            cause,
+            higher,
+            missed: candidate.missed.clone(),
+        }));
+    }
+
+    /// Repeats the open question to everybody who is asked.
+    pub(crate) fn put_question_to_all(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let members: Vec<Member> =
+            candidate.asked.values().map(|contact| contact.member.clone()).collect();
+        for member in members {
+            self.put_question(now, &member, out);
+        }
+    }
+
+    /// Repeats to one member whatever question is open to it; called whenever a link to it is new.
+    pub(crate) fn put_question(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let asked =
+            candidate.asked.get(&member.id).is_some_and(|contact| contact.member == *member)
+                && candidate.asks(&member.id);
+        let (ask, first_view) = (candidate.ask, candidate.first_view);
+        match &candidate.stage {
+            Stage::Asking { .. } | Stage::Blocked { .. } if asked => {
+                // In a claim on a first view the log does not matter, and saying none says that it
+                // is one.
+                let none = LogEnd {
+                    epoch: Epoch::none(),
+                    contiguous: crate::id::Seq::ZERO,
+                    log_id: Epoch::none(),
+                };
+                let end = if first_view { none } else { self.log.end() };
+                let election = Election { ask, candidate: self.me.clone(), end };
+                self.send(now, member, Message::Election(election), out);
+            }
+            Stage::Vetoed { .. }
+                if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *member) =>
+            {
+                self.send(now, member, Message::ViewSyncRequest { ask }, out);
+            }
+            Stage::Syncing(claim) if asked => {
+                // An answer may have shown a newer view: whoever only that one names knows by it
+                // that it is asked rightly.
+                let newest = self.adopted_views().0.into_iter().next().map(|(_, view)| view);
+                let view = newest.filter(|_| !first_view);
+                let request =
+                    SyncRequest { epoch: claim.epoch.clone(), claimant: self.me.clone(), view };
+                self.send(now, member, Message::SeqSyncRequest(request), out);
+            }
+            Stage::Waiting { on, .. } if asked => {
+                if candidate.handed_over {
+                    let (successor, epoch) = (on.clone(), self.log.epoch());
+                    self.send(now, member, Message::Handover { successor, epoch }, out);
+                } else if *on == member.id && self.promised.owner == *member {
+                    // The promise may have gone with the other link.
+                    let epoch = self.promised.clone();
+                    self.answer_sync(now, member, epoch, out);
+                }
+            }
+            Stage::Adopting { .. } => self.ask_missing(now, out),
+            Stage::Asking { .. }
+            | Stage::Blocked { .. }
+            | Stage::Vetoed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Syncing(_) => {}
+        }
+    }
+
+    /// Claims as soon as everybody that is waited for has answered, and nobody better has.
+    pub(crate) fn claim_if_clear(&mut self, now: Time, out: &mut Vec<Output>) {
+        let (witness_timeout, round) = (self.config.witness_timeout(), self.config.round());
+        let Role::Candidate(candidate) = &self.role else { return };
+        if candidate.is_blocked() {
+            if self.lacks_to_claim(now).is_none() {
+                self.claim(now, out);
+            }
+            return;
+        }
+        if !matches!(candidate.stage, Stage::Asking { .. }) || self.ask_on(now, out) {
+            return;
+        }
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        // Each answer brings this question up again, so who still has many to wait for does not
+        // look at each of them.
+        let clear = candidate.heard_enough(candidate.answered.len() + candidate.busy.len())
+            && candidate.awaited().all(|contact| candidate.has_spoken(contact.id()));
+        let only_silent = |id: &PeerId| candidate.is_silent(id) && !candidate.revived.contains(id);
+        let suspects = candidate
+            .suspects
+            .iter()
+            .filter(|id| only_silent(id))
+            .filter_map(|id| candidate.asked.get(id));
+        let may_answer = suspects.into_iter().any(|suspect| self.links.is_linked(&suspect.member));
+        if clear && (candidate.answered.is_empty() || candidate.asks_again) && may_answer {
+            // Nobody else can say whether they live, or what is said is of before. They have been
+            // asked, and whoever works answers at once, or when it has asked the leader itself.
+            let soon = candidate.asked_at + witness_timeout + round;
+            if let Stage::Asking { until, .. } = &mut candidate.stage {
+                *until = (*until).min(soon);
+            }
+        } else if clear {
+            self.claim(now, out);
+        }
+    }
+
+    pub(crate) fn on_election(
+        &mut self,
+        now: Time,
+        from: &Member,
+        election: Election,
+        out: &mut Vec<Output>,
+    ) {
+        let (ask, first_view) = (election.ask, election.end.epoch.is_none());
+        if election.candidate.member != *from {
+            self.reject(Some(&from.id), "ELECTION", "for another peer", out);
+            return;
+        }
+        if let Role::Candidate(candidate) = &mut self.role {
+            candidate.revive(&from.id);
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                // A working leader is its own veto. It says whether its view names the asker, which
+                // may have to rejoin.
+                let word = self.announcement(Some(ask), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+                // A candidate lets a heartbeat go unanswered; the next one may come only when its
+                // silence is too long.
+                self.greet(now, from, out);
+            }
+            Role::Candidate(candidate) if candidate.is_standing() => {
+                let word = self.announcement(Some(ask), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(_) if first_view && self.founds_nothing() => {
+                self.refuse(now, from, Some(ask), Reason::NotMember, out)
+            }
+            Role::Joining(_)
+                if !first_view
+                    && self.is_elector()
+                    && self.vouched_for(now).is_none()
+                    && self.knows(from, &election.end) =>
+            {
+                if self.gives_way(now) {
+                    self.send(now, from, Message::Clear { ask }, out);
+                    return;
+                }
+                // Its log may be needed for a quorum; and with nobody to admit it, it misses a
+                // leader like everybody else.
+                self.become_candidate(now, Cause::Again, None, out);
+                self.answer(now, from, &election.candidate, ask, out);
+            }
+            Role::Joining(_)
+                if !first_view && self.votes_empty() && self.vouched_for(now).is_none() =>
+            {
+                // A view may name it that it has not got yet; it stands in nobody's way.
+                self.send(now, from, Message::Clear { ask }, out);
+            }
+            Role::Joining(_) => {
+                if !first_view {
+                    // It follows no view, so it can speak neither for the leader nor against it.
+                    self.refuse(now, from, Some(ask), Reason::Busy, out);
+                } else if let Some(target) = self.vouched_for(now) {
+                    let word = hearsay(target, Epoch::none(), 0, ask);
+                    self.send(now, from, Message::Coordinator(word), out);
+                } else {
+                    // Who lacks a founder that the asker has heard stands in nobody's way.
+                    if self.lacks_founders() {
+                        self.send(now, from, Message::Clear { ask }, out);
+                        return;
+                    }
+                    let outranks = self.me.outranks(&election.candidate)
+                        && self.leaving.is_none()
+                        && self.may_lead();
+                    self.answer(now, from, &election.candidate, ask, out);
+                    if outranks {
+                        self.become_candidate(now, Cause::FirstView, None, out);
+                    }
+                }
+            }
+            Role::Candidate(candidate) if candidate.first_view != first_view => {
+                let reason = candidate.stranger();
+                self.refuse(now, from, Some(ask), reason, out);
+            }
+            Role::Candidate(candidate) if candidate.first_view => {
+                self.answer(now, from, &election.candidate, ask, out)
+            }
+            Role::Follower(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
+                self.refuse(now, from, Some(ask), Reason::NotMember, out);
+            }
+            Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
+            Role::Follower(follower) => {
+                if follower.leader.member == *from {
+                    if election.end.epoch < follower.epoch {
+                        // Said before it led, and overtaken on another link.
+                        return;
+                    }
+                    self.miss(
+                        now,
+                        Cause::OwnWord,
+                        &Evidence::OwnWord { verb: "ELECTION".to_owned() },
+                        out,
+                    );
+                    self.answer(now, from, &election.candidate, ask, out);
+                } else {
+                    self.witness(now, |witness| {
+                        witness.electors.insert(from.id.clone(), election);
+                    });
+                    self.ask_as_witness(now, out);
+                }
+            }
+        }
+    }
+
+    /// Whether somebody belongs to this group: the newest view held names it, or it is further in
+    /// the same log, where it may be named by a view that is still to come.
+    fn knows(&self, member: &Member, end: &LogEnd) -> bool {
+        let own = self.log.end();
+        // In mode `primary` there is one log, and whoever is further in it may know of views that
+        // this peer lacks.
+        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
+        let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
+        // Whoever has its promise was known when it got it.
+        ahead || self.counts(member) || self.promised.owner == *member
+    }
+
+    /// OK if this peer outranks the candidate, else CLEAR.
+    fn answer(
+        &mut self,
+        now: Time,
+        to: &Member,
+        candidate: &Contact,
+        ask: u64,
+        out: &mut Vec<Output>,
+    ) {
+        // Who is leaving does not stand in anybody's way.
+        let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
+            Message::Ok { ask }
+        } else {
+            Message::Clear { ask }
+        };
+        self.send(now, to, message, out);
+    }
+
+    pub(crate) fn on_ok(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.revive(&from.id);
+        if candidate.ask != ask
+            || !candidate.has_asked(from)
+            || !matches!(candidate.stage, Stage::Asking { .. } | Stage::Blocked { .. })
+        {
+            return;
+        }
+        if candidate.suspects.contains(&from.id) {
+            // It has let this candidate down before and is not waited for; but it answers, and
+            // counts for a quorum.
+            if self.config.is_primary() {
+                candidate.answered.insert(from.id.clone());
+                self.claim_if_clear(now, out);
+            }
+            return;
+        }
+        candidate.stage = Stage::Waiting { on: from.id.clone(), until };
+        out.push(Output::Note(Note::ElectionOk { from: from.id.clone() }));
+    }
+
+    pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.revive(&from.id);
+        if candidate.ask == ask && candidate.has_asked(from) {
+            candidate.answered.insert(from.id.clone());
+            self.claim_if_clear(now, out);
+        }
+    }
+
+    /// "This peer leads": an announcement, or the answer to some question of this peer's.
+    pub(crate) fn on_coordinator(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        let announcement = word.leader.member == *from;
+        if word.ask.is_none() {
+            if announcement {
+                // What a stranger announces changes nothing, and is nothing to tell.
+                if word.epoch >= self.promised
+                    && (self.promised.owner == *from || self.counts(from))
+                {
+                    let (log, epoch) = (self.log.name(), word.epoch.clone());
+                    out.push(Output::Note(Note::Coordinator { log, peer: from.id.clone(), epoch }));
+                }
+                self.merge_backoffs.on_invitation(&from.id);
+                self.on_beacon(now, from, &word, out);
+                self.on_invitation(now, &word, out);
+                // Over a link, and in that order: whoever is not in the list is told so instead of
+                // getting the cut.
+                let left_out = !word.names_you && word.epoch >= self.promised;
+                let waits = match &self.role {
+                    Role::Candidate(candidate) => candidate.is_waiting_on(&from.id),
+                    // It was building its log when its leader asked, and has arrived in an epoch
+                    // that is over.
+                    Role::Follower(follower) => {
+                        follower.leader.member == *from && follower.epoch < word.epoch
+                    }
+                    Role::Joining(_) | Role::Leader(_) => false,
+                };
+                if left_out && waits {
+                    self.become_joining(now, Some(word.leader), out);
+                }
+            } else {
+                self.on_passed_beacon(now, from, &word, out);
+            }
+            return;
+        }
+        if announcement
+            && self.witness.as_ref().is_some_and(|witness| word.ask == Some(witness.ask))
+        {
+            self.veto_witnessed(now, &word, out);
+            return;
+        }
+        match &mut self.role {
+            Role::Leader(leader) => {
+                let yes = leader.merge_request.as_ref().is_some_and(|merge_request| {
+                    announcement && word.ask == Some(merge_request.ask)
+                });
+                if yes {
+                    self.dissolve(now, out);
+                }
+            }
+            Role::Joining(joining) if word.ask == Some(joining.ask) => {
+                self.on_beacon(now, from, &word, out)
+            }
+            Role::Candidate(candidate)
+                if candidate.is_asking(word.ask)
+                    && candidate.has_asked(from)
+                    && !candidate.is_standing() =>
+            {
+                if announcement {
+                    self.end_candidacy(now, word, out);
+                } else {
+                    self.on_veto(now, from, word.leader, out);
+                }
+            }
+            Role::Joining(_) | Role::Candidate(_) | Role::Follower(_) => {}
+        }
+    }
+
+    /// Somebody has just had an answer from the leader: this peer asks it itself, and claims
+    /// nothing in this round.
+    pub(crate) fn on_veto(
+        &mut self,
+        now: Time,
+        by: &Member,
+        leader: Contact,
+        out: &mut Vec<Output>,
+    ) {
+        let until = now + self.config.knobs().election_timeout;
+        let me = self.me.member.clone();
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if leader.member == me
+            || matches!(candidate.stage, Stage::Waiting { .. } | Stage::Adopting { .. })
+        {
+            return;
+        }
+        out.push(Output::Note(Note::Vetoed { by: by.id.clone(), leader: leader.id().clone() }));
+        let member = leader.member.clone();
+        candidate.stage = Stage::Vetoed { until };
+        candidate.vetoed_by = Some(leader);
+        self.wants_changed = true;
+        self.put_question(now, &member, out);
+    }
+
+    /// The leader has answered this peer's own question: the candidacy is over.
+    fn end_candidacy(&mut self, now: Time, word: Coordinator, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let asked_at = candidate.asked_at;
+        if word.names_you && word.epoch >= self.promised && self.log.is_in(&word.epoch) {
+            self.become_member(now, asked_at, word.leader, word.epoch, out);
+            self.say_leave(now, out);
+        } else {
+            self.become_joining(now, Some(word.leader), out);
+        }
+    }
+
+    /// "Do you lead?"
+    pub(crate) fn on_probe(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
+        let leads = match &self.role {
+            Role::Leader(leader) => !leader.is_retiring(),
+            Role::Candidate(candidate) => candidate.is_standing(),
+            Role::Joining(_) | Role::Follower(_) => false,
+        };
+        if leads {
+            let word = self.announcement(Some(ask), Some(from));
+            self.send(now, from, Message::Coordinator(word), out);
+        } else {
+            self.refuse(now, from, Some(ask), Reason::NotLeader, out);
+        }
+    }
+
+    /// Notes on whose behalf the leader is asked.
+    pub(crate) fn witness(&mut self, now: Time, note: impl FnOnce(&mut Witness)) {
+        if self.witness.is_none() {
+            let until = now + self.config.witness_timeout();
+            let ask = self.fresh_ask();
+            self.witness = Some(Witness {
+                ask,
+                asked_at: now,
+                until,
+                asked: false,
+                electors: BTreeMap::new(),
+                claim: None,
+            });
+        }
+        if let Some(witness) = &mut self.witness {
+            note(witness);
+        }
+    }
+
+    /// Asks the leader, unless the question is on its way; a new link asks again.
+    pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Follower(follower) = &self.role else { return };
+        let leader = follower.leader.member.clone();
+        let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked))
+        else {
+            return;
+        };
+        let sent = self.send(now, &leader, Message::ViewSyncRequest { ask }, out);
+        if let Some(witness) = &mut self.witness {
+            witness.asked = sent;
+        }
+    }
+
+    /// The leader has answered: whoever misses it hears so.
+    fn veto_witnessed(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let Some(witness) = self.witness.take() else { return };
+        for Election { candidate, ask, .. } in witness.electors.into_values() {
+            let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, ask);
+            self.send(now, &candidate.member, Message::Coordinator(veto), out);
+        }
+        if let Some(request) = witness.claim {
+            let veto =
+                hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
+            self.send(now, &request.claimant.member, Message::Coordinator(veto), out);
+        }
+    }
+
+    /// The leader has not answered in time: it is missed here, too.
+    pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.witness.as_ref().filter(|witness| witness.until <= now) else {
+            return;
+        };
+        let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
+        if matches!(self.role, Role::Follower(_)) {
+            self.miss(now, Cause::Witnessed, &evidence, out);
+        } else {
+            self.witness = None;
+        }
+    }
+
+    /// This peer misses the leader now. It answers each waiting question as if the question came
+    /// now: a view may have put the asker out meanwhile.
+    fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Some(witness) = self.witness.take() else { return };
+        for election in witness.electors.into_values() {
+            let candidate = election.candidate.member.clone();
+            self.on_election(now, &candidate, election, out);
+        }
+        if let Some(request) = witness.claim {
+            let claimant = request.claimant.member.clone();
+            self.on_sync_request(now, &claimant, request, out);
+        }
+    }
+
+    pub(crate) fn elect_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.deadline() > now {
+            return;
+        }
+        match &candidate.stage {
+            Stage::Asking { .. } if candidate.first_wave.is_some() => self.ask_everybody(now, out),
+            Stage::Asking { .. } => self.claim(now, out),
+            Stage::Vetoed { .. } | Stage::Blocked { .. } => {
+                self.ask(now, Cause::Again, out);
+                self.call_blocked(now, out);
+            }
+            Stage::Waiting { .. } if candidate.first_view => self.become_joining(now, None, out),
+            Stage::Waiting { on, .. } => {
+                // This one deadline cures an OK without a COORDINATOR, and every cascade of deaths.
+                let on = on.clone();
+                candidate.suspects.insert(on);
+                self.ask(now, Cause::Again, out);
+            }
+            Stage::Syncing(_) => self.close_claim(now, out),
+            Stage::Adopting { .. } => self.adoption_failed(now, out),
+        }
+    }
+
+    /// A peer is proven gone: nobody waits for it any longer.
+    pub(crate) fn on_asked_gone(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.vetoed_by.as_ref().is_some_and(|named| named.member == *member) {
+            candidate.vetoed_by = None;
+            self.wants_changed = true;
+            self.ask_again_soon(now);
+        }
+        let source_gone =
+            self.install.as_ref().is_some_and(|install| install.source.member == *member);
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.asked.get(&member.id).is_none_or(|contact| contact.member != *member)
+            || !candidate.dropped.insert(member.id.clone())
+        {
+            return;
+        }
+        self.wants_changed = true;
+        match &candidate.stage {
+            Stage::Asking { .. } => self.claim_if_clear(now, out),
+            Stage::Syncing(_) => self.close_if_complete(now, out),
+            Stage::Waiting { on, .. } if *on == member.id => self.ask(now, Cause::Again, out),
+            Stage::Adopting { .. } if source_gone => self.adoption_failed(now, out),
+            Stage::Waiting { .. }
+            | Stage::Vetoed { .. }
+            | Stage::Blocked { .. }
+            | Stage::Adopting { .. } => {}
+        }
+    }
+
+    /// The leader that a veto has named does not lead: the group is asked again, but not in a
+    /// frenzy.
+    pub(crate) fn ask_again_soon(&mut self, now: Time) {
+        let soon = now + self.config.witness_timeout() / 4;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if let Stage::Vetoed { until } = &mut candidate.stage {
+            *until = (*until).min(soon);
+        }
+    }
+
+    /// Leads no longer, because a later epoch has been met; says so, and asks around.
+    pub(crate) fn step_down(&mut self, now: Time, why: String, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let progress: Vec<Member> =
+            leader.progress.values().map(|progress| progress.contact.member.clone()).collect();
+        out.push(Output::Note(Note::StepDown {
+            log: self.log.name(),
+            epoch: leader.epoch.clone(),
+            why,
+        }));
+        let promised = self.promised.clone();
+        for member in progress {
+            self.refuse(now, &member, None, Reason::Stale { promised: promised.clone() }, out);
+        }
+        self.become_candidate(now, Cause::SteppedDown, None, out);
+    }
+}
+
+fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
+    Coordinator { leader, epoch, size, ask: Some(ask), names_you: false }
+}

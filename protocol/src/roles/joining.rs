@@ -1,0 +1,680 @@
+//! Joining: finding a group, or founding one.
+//!
+//! A joining peer announces itself by datagram, with a jittered back-off, until a leader admits it.
+//! Joiners hear one another; when nobody reports a leader, the best of them claims the first view
+//! with those that answer. A leader that is reported is asked directly, and believed in for
+//! `join_patience`; several by turns, for twice that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::id::{Contact, Member, PeerId};
+use crate::install::{Base, Install, Purpose};
+use crate::io::Output;
+use crate::log::Log;
+use crate::log::entry::Ordered;
+use crate::log::lineage::Snapshot;
+use crate::log::tail::Tail;
+use crate::node::Node;
+use crate::report::note::Cause;
+use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
+use crate::roles::{Joining, Role};
+use crate::time::Time;
+use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
+
+impl Joining {
+    pub(crate) fn excuse(&mut self, lag: Duration) {
+        self.since += lag;
+        self.quiet_since += lag;
+        if let Some((_, since)) = &mut self.target {
+            *since += lag;
+        }
+        for at in
+            [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten()
+        {
+            *at += lag;
+        }
+    }
+}
+
+impl Node {
+    /// In no view from now on; asks `target`, where there is one. The log stays, until a better one
+    /// replaces it.
+    pub(crate) fn become_joining(
+        &mut self,
+        now: Time,
+        target: Option<Contact>,
+        out: &mut Vec<Output>,
+    ) {
+        self.deliver_last(out);
+        self.install = None;
+        self.witness = None;
+        if self.log.view().is_none() {
+            // A cut that never got its first view is nobody's log; two that went on from it would
+            // fork it in silence.
+            self.log = Log::empty();
+        }
+        let ask = self.fresh_ask();
+        let target =
+            target.filter(|contact| contact.member != self.me.member).map(|contact| (contact, now));
+        let asked = target.as_ref().map(|(contact, _)| contact.member.clone());
+        self.role = Role::Joining(Joining {
+            since: now,
+            quiet_since: now,
+            ask,
+            ask_at: now + FIRST_WAIT,
+            wait: FIRST_WAIT,
+            silent_until: None,
+            heard: BTreeMap::new(),
+            target,
+            reported: None,
+            deferring: None,
+            accused_by: None,
+            let_down: BTreeSet::new(),
+            full: None,
+            with_history: BTreeSet::new(),
+            gives_way_until: None,
+        });
+        self.wants_changed = true;
+        if let Some(member) = asked {
+            self.ask_to_join(now, &member, out);
+        }
+    }
+
+    pub(crate) fn joining_deadline(&self, joining: &Joining) -> Time {
+        joining.ask_at.min(self.found_at(joining))
+    }
+
+    /// When this peer founds a group, or waits for somebody better to.
+    fn found_at(&self, joining: &Joining) -> Time {
+        let knobs = self.config.knobs();
+        // A newcomer that has just been heard deserves the time to hear the others; but not for
+        // ever.
+        let settled =
+            (joining.quiet_since + knobs.join_timeout / 2).min(joining.since + knobs.join_patience);
+        let alone = (joining.since + knobs.join_timeout).max(settled);
+        let believed = joining.reported.map_or(alone, |since| since + knobs.join_patience);
+        // Leaders that admit nobody may be asked by turns; together they get the time of two, or it
+        // would ask them for ever.
+        let both = joining.reported.map(|since| since + 2 * knobs.join_patience);
+        let asked = joining.target.as_ref().map_or(alone, |(_, since)| {
+            let until = *since + knobs.join_patience;
+            both.map_or(until, |both| until.min(both))
+        });
+        let install = if self.install.is_some() { alone + knobs.join_patience } else { alone };
+        let deferred = joining.deferring.as_ref().map_or(alone, |(_, until)| *until);
+        // A group that is there, and full, is no reason to found one beside it.
+        let turned_away = joining.full.map_or(alone, |at| at + knobs.join_patience.max(HEARD_FOR));
+        alone.max(believed).max(asked).max(install).max(deferred).max(turned_away)
+    }
+
+    pub(crate) fn join_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.doubt_fullness(now);
+        let Role::Joining(joining) = &self.role else { return };
+        if self.found_at(joining) <= now {
+            self.found(now, out);
+            return;
+        }
+        if joining.ask_at > now {
+            return;
+        }
+        let (ask, target) = (joining.ask, joining.target.clone());
+        let next = (joining.wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
+        let crowd = crowd_pause(joining.heard.len());
+        let pause = self.jitter(next);
+        let silent_until = crowd.map(|pause| now + self.jitter(pause));
+        if let Role::Joining(joining) = &mut self.role {
+            joining.wait = next;
+            joining.silent_until = silent_until;
+            joining.ask_at = (now + pause).max(silent_until.unwrap_or(now));
+        }
+        let request = self.join_request(ask, None);
+        self.broadcast(Message::NewPeerRequest(request), out);
+        self.introduce_linked(now, out);
+        if let Some((contact, _)) = target {
+            self.ask_to_join(now, &contact.member, out);
+        }
+    }
+
+    /// Nobody leads: the best of the joiners heard claims the first view, everybody else gives it
+    /// the time to.
+    fn found(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.config.outcome_timeout();
+        let own = self.me.priority();
+        let Role::Joining(joining) = &mut self.role else { return };
+        let heard_for =
+            crowd_pause(joining.heard.len()).map_or(HEARD_FOR, |pause| HEARD_FOR.max(2 * pause));
+        joining.heard.retain(|_, (contact, at)| {
+            now.since(*at) < heard_for || self.links.is_linked(&contact.member)
+        });
+        joining.with_history.retain(|id| joining.heard.contains_key(id));
+        joining.target = None;
+        joining.reported = None;
+        self.install = None;
+        if !self.may_found(now, out) {
+            return;
+        }
+        let Role::Joining(joining) = &mut self.role else { return };
+        if let Some((better, _)) = joining.deferring.take() {
+            joining.let_down.insert(better);
+        }
+        let others = joining.heard.values().map(|(contact, _)| contact);
+        // It may be somebody's word only that a better one is there: after one that did not found
+        // the group, those that are linked are waited for, and nobody else.
+        let (primary, founders) = (self.config.is_primary(), &self.config.knobs().bootstrap);
+        let is_there = |contact: &&Contact| {
+            (!primary || founders.contains(contact.id()))
+                && (joining.let_down.is_empty() || self.links.is_linked(&contact.member))
+        };
+        let better = others
+            .filter(|contact| contact.priority() > own && !joining.let_down.contains(contact.id()))
+            .filter(is_there);
+        match better.max_by_key(|contact| contact.priority()) {
+            Some(better) => joining.deferring = Some((better.id().clone(), until)),
+            None => self.become_candidate(now, Cause::FirstView, None, out),
+        }
+    }
+
+    /// Whether this peer leaves it to others to claim.
+    pub(crate) fn gives_way(&self, now: Time) -> bool {
+        matches!(&self.role, Role::Joining(joining) if joining.gives_way_until.is_some_and(|until| until > now))
+    }
+
+    /// The leader that this peer asks to admit it, as long as that may still be about to answer.
+    /// Nobody vouches for longer for a leader that has not: it may be deaf.
+    pub(crate) fn vouched_for(&self, now: Time) -> Option<Contact> {
+        let Role::Joining(joining) = &self.role else { return None };
+        let (leader, since) = joining.target.as_ref()?;
+        let fresh = now.since(*since) <= self.config.knobs().join_timeout;
+        (fresh || self.install.is_some()).then(|| leader.clone())
+    }
+
+    /// Asks a leader to be admitted, if a link to it stands.
+    pub(crate) fn ask_to_join(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Joining(joining) = &self.role else { return };
+        if joining.target.as_ref().is_none_or(|(contact, _)| contact.member != *to) {
+            return;
+        }
+        let request = self.join_request(joining.ask, None);
+        self.send(now, to, Message::NewPeerRequest(request), out);
+    }
+
+    /// Another joiner is there.
+    pub(crate) fn on_fellow_joiner(&mut self, now: Time, contact: Contact, has_history: bool) {
+        let soon = now + self.jitter(FIRST_WAIT / 4);
+        let Role::Joining(joining) = &mut self.role else { return };
+        if *contact.id() == self.me.member.id
+            || (joining.heard.len() >= HEARD_MOST && !joining.heard.contains_key(contact.id()))
+        {
+            return;
+        }
+        if has_history {
+            joining.with_history.insert(contact.id().clone());
+        } else {
+            joining.with_history.remove(contact.id());
+        }
+        // A process with several addresses says each of them in its own network; it is heard anew,
+        // and is no news.
+        let process = |contact: &Contact| (contact.member.clone(), contact.birth);
+        let before = joining.heard.remove(contact.id());
+        let same = before.filter(|(before, _)| process(before) == process(&contact));
+        let news = same.is_none();
+        // Of one announcement the first copy counts.
+        let kept =
+            same.filter(|(_, at)| now.since(*at) < ONE_ANNOUNCEMENT).map(|(before, _)| before);
+        joining.heard.insert(contact.id().clone(), (kept.unwrap_or(contact), now));
+        if news {
+            // It may not have heard this peer, which may be in the middle of a long pause.
+            self.wants_changed |= self.config.is_primary();
+            joining.quiet_since = now;
+            joining.ask_at = joining.ask_at.min(soon.max(joining.silent_until.unwrap_or(soon)));
+        }
+    }
+
+    /// A datagram says who leads: from the leader itself a beacon, from anybody else hearsay.
+    /// Either only says whom to ask.
+    pub(crate) fn on_beacon(
+        &mut self,
+        now: Time,
+        from: &Member,
+        word: &Coordinator,
+        out: &mut Vec<Output>,
+    ) {
+        match &mut self.role {
+            Role::Joining(joining) => {
+                joining.reported = joining.reported.or(Some(now));
+                let announcement = word.leader.member == *from;
+                let better = joining.target.as_ref().is_none_or(|(target, since)| {
+                    announcement
+                        && target.member != *from
+                        && now.since(*since) > self.config.knobs().join_timeout
+                });
+                if better && self.install.is_none() {
+                    joining.target = Some((word.leader.clone(), now));
+                    self.wants_changed = true;
+                    self.ask_to_join(now, &word.leader.member, out);
+                }
+            }
+            Role::Leader(_) if word.leader.member == *from => self.court(now, word, out),
+            // Somebody who follows it speaks of it.
+            Role::Leader(_) => self.meet(now, word, out),
+            // Everyone it could ask may be gone from a group that has gone on without it.
+            Role::Candidate(candidate) if candidate.is_blocked() && word.leader.member == *from => {
+                self.on_veto(now, from, word.leader.clone(), out);
+            }
+            Role::Follower(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    /// A leader has answered the open question by datagram: its group is full. Only leaders answer
+    /// so in that way.
+    pub(crate) fn on_turned_away(
+        &mut self,
+        now: Time,
+        by: &PeerId,
+        rejected: &Rejected,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if rejected.reason == Reason::Busy && rejected.ask == Some(joining.ask) {
+            joining.full = Some(now);
+            self.tell_blocked(
+                format!(
+                    "the group of {by} has members_max members and admits nobody; waiting for room"
+                ),
+                out,
+            );
+        }
+    }
+
+    /// Mode `available`: a group that has not said again that it is full may have room, or be gone.
+    /// So this peer takes readings again, and they wait.
+    fn doubt_fullness(&mut self, now: Time) {
+        let Role::Joining(joining) = &self.role else { return };
+        let is_told = joining.full.is_some_and(|at| now.since(at) <= LAST_WAIT);
+        if !self.config.is_primary() && !is_told {
+            self.blocked = None;
+        }
+    }
+
+    /// The leader that was asked is gone, or does not lead.
+    pub(crate) fn forget_target(&mut self, now: Time, member: &Member) {
+        let Role::Joining(joining) = &mut self.role else { return };
+        if joining.target.as_ref().is_some_and(|(contact, _)| contact.member == *member) {
+            joining.target = None;
+            joining.reported = None;
+            joining.ask_at = joining.ask_at.min(now + FIRST_WAIT);
+            if self.install.as_ref().is_some_and(|install| install.source.member == *member) {
+                self.install = None;
+            }
+            self.wants_changed = true;
+        }
+    }
+
+    /// Admitted: the log goes on from the leader's snapshot. Whoever has gone on to follow somebody
+    /// else says so, or nothing would become stable in the group of the other leader until that one
+    /// misses it. To what is of an older epoch than its own it says `STALE` anyway.
+    pub(crate) fn on_added(
+        &mut self,
+        now: Time,
+        from: &Member,
+        added: Added,
+        out: &mut Vec<Output>,
+    ) {
+        let joining = match &self.role {
+            Role::Joining(joining) => joining,
+            Role::Follower(follower) => {
+                if follower.leader.member != *from && added.epoch >= self.promised {
+                    self.refuse(now, from, Some(added.ask), Reason::NotMember, out);
+                }
+                return;
+            }
+            // A group has gone on, and takes it in: it asks as one that joins.
+            Role::Candidate(candidate)
+                if self.blocked.is_some()
+                    && candidate.only_asks()
+                    && added.epoch >= self.promised =>
+            {
+                let leader = self.links.contact(from).cloned();
+                self.become_joining(now, leader, out);
+                return;
+            }
+            Role::Candidate(_) | Role::Leader(_) => return,
+        };
+        if added.ask != joining.ask
+            || added.epoch < self.promised
+            || added.view_at < added.snapshot.seq
+        {
+            return;
+        }
+        let Some(source) = self.links.contact(from).cloned() else { return };
+        if let Role::Joining(joining) = &mut self.role {
+            joining.target = Some((source.clone(), now));
+            joining.reported = Some(now);
+        }
+        self.promise_to(&added.epoch, &from.id, out);
+        let (lineage, target) = (added.snapshot.lineage.clone(), added.view_at);
+        let base = self.base_for(added.snapshot);
+        self.install = Some(Install {
+            purpose: Purpose::Join,
+            epoch: added.epoch,
+            source,
+            entries: Tail::new(base.end()),
+            view: base.view(&self.log),
+            base,
+            lineage,
+            target,
+            ask: 0,
+            bursts: 0,
+            retry_at: now + self.config.knobs().join_patience,
+        });
+        self.wants_changed = true;
+        self.install_if_complete(now, out);
+    }
+
+    /// What an admission stands on: this peer's own log, as far as that is the leader's, so that it
+    /// takes nothing back that it has acknowledged, and keeps what it retains for whoever has been
+    /// away for longer; else the snapshot.
+    fn base_for(&self, snapshot: Snapshot) -> Base {
+        let fork = self.log.fork(&snapshot.lineage, self.log.contiguous());
+        let is_ours = !self.log.is_none() && fork >= snapshot.seq && self.log.retains_above(fork);
+        if is_ours { Base::Own(fork) } else { Base::Snapshot(Box::new(snapshot)) }
+    }
+
+    /// Whether these are entries that a joiner is waiting for.
+    pub(crate) fn is_admission(&self, from: &Member, ordered: &Ordered) -> bool {
+        let awaits = |install: &Install| {
+            install.purpose == Purpose::Join
+                && install.source.member == *from
+                && install.epoch == ordered.epoch
+        };
+        self.install.as_ref().is_some_and(awaits)
+    }
+
+    /// Some of the entries that a joiner is waiting for.
+    pub(crate) fn extend_admission(&mut self, now: Time, ordered: Ordered, out: &mut Vec<Output>) {
+        let patience = self.config.knobs().join_patience;
+        if self.holds_too_much() {
+            self.reject(None, "ORDERED", "more than anybody may be made to keep", out);
+            return;
+        }
+        if let Some(install) = &mut self.install
+            && install.extend(ordered)
+        {
+            install.retry_at = now + patience;
+        }
+        self.install_if_complete(now, out);
+    }
+}
+
+/// How long a joiner that hears so many others leaves between two announcements: everybody hears
+/// each of them, so that of N joiners each is heard by N, and together they would be heard N³ times
+/// while they start one after the other. With this they are heard so often a second, however many
+/// they are.
+fn crowd_pause(heard: usize) -> Option<Duration> {
+    let heard = u64::try_from(heard).unwrap_or(u64::MAX);
+    (heard >= CROWD).then(|| {
+        Duration::from_micros(
+            heard.saturating_mul(heard).saturating_mul(1_000_000 / HEARD_A_SECOND),
+        )
+    })
+}
+
+/// A few joiners need not hold back.
+const CROWD: u64 = 16;
+/// How many receptions of announcements a second all joiners together cause, about.
+const HEARD_A_SECOND: u64 = 100_000;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// A joiner that has not been heard for that long is not counted on; more than two of the longest
+/// pauses.
+const HEARD_FOR: Duration = Duration::from_secs(5);
+/// Joiners remembered.
+const HEARD_MOST: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::{HEARD_FOR, HEARD_MOST, LAST_WAIT};
+    use crate::config::{Knobs, Mode};
+    use crate::harness::{Harness, epoch_of, first_view, nothing, peer, request};
+    use crate::id::{Contact, Epoch, Seq};
+    use crate::io::Output;
+    use crate::log::dedup::Dedup;
+    use crate::log::entry::Ordered;
+    use crate::log::lineage::Snapshot;
+    use crate::report::activity::Activity;
+    use crate::roles::{Joining, Role};
+    use crate::time::Time;
+    use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    fn joining(harness: &Harness) -> &Joining {
+        let Role::Joining(joining) = &harness.node.role else { panic!("it is in a group") };
+        joining
+    }
+
+    /// `p3` is about to let it in.
+    fn being_let_in() -> Harness {
+        let mut harness = Harness::newcomer(Knobs::fast());
+        harness.greet(&peer(2), nothing());
+        harness.greet(&peer(3), nothing());
+        harness.let_in(Seq::ZERO, Seq(1));
+        assert_eq!(harness.node.activity(), Activity::Building);
+        harness
+    }
+
+    #[test]
+    fn nobody_waits_for_a_twin_of_its_own_or_remembers_more_than_a_bound() {
+        let mut harness = Harness::newcomer(Knobs::fast());
+        let twin = Contact { birth: 99, ..peer(1) };
+        harness.hear(&twin, request(&twin));
+        assert!(joining(&harness).heard.is_empty());
+        for n in 0..=u16::try_from(HEARD_MOST).expect("a few thousand") {
+            harness.hear(&peer(n + 2), request(&peer(n + 2)));
+        }
+        let last = u16::try_from(HEARD_MOST).expect("a few thousand") + 2;
+        assert!(
+            joining(&harness).heard.len() == HEARD_MOST
+                && !joining(&harness).heard.contains_key(peer(last).id())
+        );
+        harness.now += Duration::from_millis(1);
+        harness.hear(&peer(2), request(&peer(2)));
+        assert_eq!(
+            joining(&harness).heard[peer(2).id()].1,
+            harness.now,
+            "who is known is heard again"
+        );
+    }
+
+    #[test]
+    fn who_was_about_to_let_it_in_and_is_gone_is_not_waited_for() {
+        let mut harness = being_let_in();
+        harness.fail(&peer(3));
+        assert_eq!(harness.node.activity(), Activity::Joining);
+    }
+
+    #[test]
+    fn only_the_leader_that_lets_it_in_tells_it_the_entries_since() {
+        let mut harness = being_let_in();
+        harness.say(&peer(2), first_view());
+        assert_eq!(harness.node.activity(), Activity::Building, "they come from somebody else");
+        let Message::Ordered(ordered) = first_view() else { unreachable!("entries") };
+        let later: Epoch = ordered.epoch.next(peer(3).member);
+        harness.say(&peer(3), Message::Ordered(Ordered { epoch: later, ..ordered }));
+        assert_eq!(harness.node.activity(), Activity::Building, "they are of another epoch");
+        harness.say(&peer(3), first_view());
+        assert_eq!(harness.node.activity(), Activity::Member);
+    }
+
+    #[test]
+    fn a_snapshot_may_stand_at_the_view_that_lets_it_in_but_not_above() {
+        for (snapshot, view_at, stage) in
+            [(5, 4, Activity::Joining), (5, 5, Activity::Member), (5, 6, Activity::Building)]
+        {
+            let mut harness = Harness::newcomer(Knobs::fast());
+            harness.greet(&peer(3), nothing());
+            harness.let_in(Seq(snapshot), Seq(view_at));
+            assert_eq!(harness.node.activity(), stage, "{snapshot} and {view_at}");
+        }
+    }
+
+    #[test]
+    fn who_follows_somebody_else_tells_a_leader_that_lets_it_in() {
+        for (mut harness, round, from, refuses) in [
+            (Harness::member(Knobs::fast()), 2, 3, false),
+            (Harness::member(Knobs::fast()), 2, 2, true),
+            (Harness::member(Knobs::fast()), 1, 4, true),
+            (Harness::member(Knobs::fast()), 1, 2, false),
+            (Harness::leader(Knobs::fast()), 1, 2, false),
+            (Harness::newcomer(Knobs::fast()), 1, 2, false),
+        ] {
+            harness.greet(&peer(from), nothing());
+            harness.out.clear();
+            let epoch = Epoch { round, owner: peer(from).member };
+            let snapshot =
+                Snapshot { seq: Seq(4), view: None, table: Dedup::new(), lineage: Vec::new() };
+            harness.say(
+                &peer(from),
+                Message::Added(Added { ask: 7, epoch, snapshot, view_at: Seq(5) }),
+            );
+            let no = Message::Rejected(Rejected { ask: Some(7), reason: Reason::NotMember });
+            assert_eq!(
+                harness.told(&peer(from)).contains(&no),
+                refuses,
+                "{:?} to p{from} in {round}",
+                harness.node.activity()
+            );
+        }
+    }
+
+    #[test]
+    fn who_holds_a_part_of_a_group_that_lost_its_leader_claims_unless_it_gives_way() {
+        let knobs = Knobs {
+            mode: Mode::Primary,
+            bootstrap: vec![peer(1).id().clone(), peer(2).id().clone()],
+            ..Knobs::fast()
+        };
+        let mut harness = Harness::member(knobs);
+        harness.node.become_joining(harness.now, None, &mut harness.out);
+        harness.rest(Duration::from_millis(300));
+        assert!(matches!(harness.node.role, Role::Candidate(_)), "{:?}", harness.node.activity());
+        harness.node.give_way(harness.now, &mut harness.out);
+        harness.rest(Duration::from_millis(300));
+        assert!(
+            harness.node.gives_way(harness.now) && matches!(harness.node.role, Role::Joining(_)),
+            "{:?}",
+            harness.node.activity()
+        );
+    }
+
+    #[test]
+    fn a_leader_that_does_not_answer_is_left_for_one_that_speaks_for_itself() {
+        let beacon = |leader: u16| {
+            let (leader, epoch) = (peer(leader), Epoch { round: 1, owner: peer(leader).member });
+            Message::Coordinator(Coordinator {
+                leader,
+                epoch,
+                size: 1,
+                ask: None,
+                names_you: false,
+            })
+        };
+        let mut harness = Harness::newcomer(Knobs::fast());
+        harness.hear(&peer(3), beacon(3));
+        let asks = |harness: &Harness| {
+            joining(harness).target.as_ref().map(|(contact, _)| contact.id().to_string())
+        };
+        let patience = harness.node.config.knobs().join_timeout;
+        for (from, leader, after, asked) in
+            [(2, 2, 0, "p3"), (2, 2, 0, "p3"), (4, 2, 1, "p3"), (3, 3, 1, "p3"), (2, 2, 1, "p2")]
+        {
+            let at = Time::ZERO + patience + Duration::from_micros(after);
+            harness.rest(at.since(harness.now));
+            harness.hear(&peer(from), beacon(leader));
+            assert_eq!(asks(&harness).as_deref(), Some(asked), "p{from} names p{leader}");
+        }
+    }
+
+    #[test]
+    fn two_leaders_that_admit_nobody_are_believed_for_no_longer_than_twice_as_long_as_one() {
+        let mut harness = Harness::newcomer(Knobs::fast());
+        let patience = harness.node.config.knobs().join_patience;
+        let (mut asked, mut from) = (BTreeSet::new(), 2);
+        while matches!(harness.node.role, Role::Joining(_)) {
+            let (leader, epoch, ask) = (peer(from), epoch_of(&peer(from)), None);
+            let beacon = Coordinator { leader, epoch, size: 1, ask, names_you: false };
+            harness.hear(&peer(from), Message::Coordinator(beacon));
+            asked.extend(joining(&harness).target.iter().map(|(contact, _)| contact.id().clone()));
+            harness.rest(Duration::from_millis(100));
+            from = 5 - from;
+        }
+        assert_eq!(asked.len(), 2);
+        let spent = harness.now.since(Time::ZERO);
+        let most = 2 * patience + Duration::from_millis(100);
+        assert!(spent > patience && spent <= most, "{spent:?}");
+    }
+
+    #[test]
+    fn who_is_not_told_again_that_a_group_is_full_takes_readings() {
+        let knobs = Knobs { join_patience: Duration::from_secs(30), ..Knobs::fast() };
+        let mut harness = Harness::member(knobs);
+        harness.node.become_joining(harness.now, None, &mut harness.out);
+        let takes = |harness: &mut Harness| {
+            harness.out.clear();
+            harness.publish("x");
+            harness.out.iter().any(|output| matches!(output, Output::Accepted { .. }))
+        };
+        let ask = joining(&harness).ask;
+        harness
+            .hear(&peer(3), Message::Rejected(Rejected { ask: Some(ask), reason: Reason::Busy }));
+        for (after, taken) in [(0, false), (LAST_WAIT.as_millis(), false), (100, true)] {
+            harness.rest(Duration::from_millis(u64::try_from(after).expect("a few seconds")));
+            assert_eq!(takes(&mut harness), taken, "{after} ms later");
+        }
+        assert_eq!(
+            harness.node.activity(),
+            Activity::Joining,
+            "it founds no group beside that one yet"
+        );
+    }
+
+    #[test]
+    fn a_better_one_is_given_the_time_to_found_the_group_as_long_as_it_is_heard() {
+        for (since, waits) in [(HEARD_FOR - Duration::from_micros(1), true), (HEARD_FOR, false)] {
+            let mut harness = Harness::newcomer(Knobs::fast());
+            harness.hear(&peer(2), request(&peer(2)));
+            harness.node.found(harness.now + since, &mut harness.out);
+            assert_eq!(matches!(harness.node.role, Role::Joining(_)), waits, "{since:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_crowd_nobody_announces_itself_often() {
+        let announced = |others: u16| {
+            let mut harness = Harness::newcomer(Knobs {
+                join_timeout: Duration::from_secs(60),
+                join_patience: Duration::from_secs(60),
+                ..Knobs::default()
+            });
+            // A new one every 5 ms, and then all of them are known.
+            for n in 0..others {
+                harness.hear(&peer(1_000 + n), request(&peer(1_000 + n)));
+                harness.rest(Duration::from_millis(5));
+            }
+            let said = |harness: &mut Harness| {
+                let requests = |output: &&Output| matches!(output, Output::Broadcast { .. });
+                let said = harness.out.iter().filter(requests).count();
+                harness.out.clear();
+                said
+            };
+            let starting = said(&mut harness);
+            harness.rest(Duration::from_secs(10));
+            (starting, said(&mut harness))
+        };
+        let (alone, crowd) = (announced(15), announced(800));
+        assert!(alone.0 >= 3 && alone.1 >= 5, "{alone:?}");
+        assert!(crowd.0 <= 40, "not for each of them: {crowd:?}");
+        assert!((1..=4).contains(&crowd.1), "every six seconds, about: {crowd:?}");
+    }
+}

@@ -1,0 +1,291 @@
+//! Members that cannot keep up: first everybody waits for them, then the group goes on without
+//! them.
+//!
+//! A member lags by what it has not acknowledged of the entries since it came in. Beyond
+//! `max_lag_entries` for `slow_timeout` it is evicted, by name and with numbers; it may come back
+//! as soon as it has caught up, and lacks nothing as long as the entries are retained. Until then
+//! the log grows, so beyond the middle between `max_lag_entries` and `retain_entries` (or beyond
+//! twice `retain_bytes`) the leader takes no more readings before the slowest has come back below
+//! the lower bound or is out: the senders' windows fill, and their sensors hear that. Its own
+//! readings fill half of that room only. So no member, stopped or slow, makes anybody hold more
+//! than that and what was in flight. In mode `primary` the slowest go first, and none without whom
+//! there would be no quorum: the group goes as slowly as those.
+//!
+//! A member that acknowledges nothing for `slow_timeout`, while a reading waits to be safe that it
+//! lacks, is evicted as well: it answers heartbeats, and everybody would wait for it for as long as
+//! it does.
+//!
+//! Silence is another matter (see `detector`).
+
+use crate::id::{Member, Seq};
+use crate::io::Output;
+use crate::node::Node;
+use crate::report::note::Evidence;
+use crate::roles::Role;
+use crate::roles::follower::millis;
+use crate::roles::leader::Leader;
+use crate::roles::leader::progress::Progress;
+use crate::time::Time;
+use crate::wire::message::Reason;
+
+impl Progress {
+    /// How many entries it has not acknowledged, of those since it came in.
+    fn lag(&self, high: Seq) -> u64 {
+        high.above(self.acked.max(self.since))
+    }
+}
+
+impl Leader {
+    /// Whether it takes readings now.
+    pub(crate) fn takes_readings(&self) -> bool {
+        self.is_numbering() && !self.under_pressure
+    }
+}
+
+impl Node {
+    /// Evicts who has been too far behind, or has kept everybody waiting, for too long.
+    pub(crate) fn evict_slow(&mut self, now: Time, out: &mut Vec<Output>) {
+        let knobs = self.config.knobs().clone();
+        let (high, awaited) = (self.log.contiguous(), self.log.unsafe_from());
+        // What everybody has was discarded down to the bound, so whatever is above it is held for
+        // the slowest.
+        let heavy = self.log.weight() > knobs.retain_bytes.saturating_add(knobs.retain_bytes / 2);
+        let Role::Leader(leader) = &mut self.role else { return };
+        // A leader in doubt numbers no view: whoever has caught up by the time that it does stays.
+        let decides = leader.doubt.is_none();
+        let slowest =
+            leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
+        let mut slow = Vec::new();
+        for progress in leader.progress.values_mut() {
+            let lag = progress.lag(high);
+            let behind = lag > knobs.max_lag_entries || (heavy && lag > 0 && lag == slowest);
+            progress.lag_since = behind.then(|| progress.lag_since.unwrap_or(now));
+            let waits = awaited.is_some_and(|at| progress.acked < at);
+            progress.mute_since = waits
+                .then(|| progress.mute_since.filter(|(acked, _)| *acked == progress.acked))
+                .flatten();
+            if waits {
+                progress.mute_since = progress.mute_since.or(Some((progress.acked, now)));
+            }
+            let acked = progress.acked;
+            let for_too_long = |since: &Time| decides && now.since(*since) >= knobs.slow_timeout;
+            let evidence = if let Some(since) = progress.lag_since.filter(for_too_long) {
+                Evidence::Slow {
+                    log: self.log.name(),
+                    behind: lag,
+                    acked,
+                    high,
+                    for_ms: millis(now.since(since)),
+                }
+            } else if let Some(((_, since), awaited)) =
+                progress.mute_since.zip(awaited).filter(|((_, since), _)| for_too_long(since))
+            {
+                Evidence::Unacknowledged {
+                    log: self.log.name(),
+                    acked,
+                    awaited,
+                    high,
+                    for_ms: millis(now.since(since)),
+                }
+            } else {
+                continue;
+            };
+            slow.push((lag, progress.contact.clone(), evidence));
+        }
+        slow.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
+        for (_, contact, evidence) in slow {
+            // A leader that sent its quorum away would have to go itself. It waits, and takes no
+            // more readings than they do.
+            if self.lacks_without(now, Some(&contact.member)).is_none() {
+                self.evict(&contact, &evidence, out);
+            }
+        }
+    }
+
+    /// How many of its own readings a leader may number now. They fill half of the room between
+    /// `max_lag_entries` and the bound above which it takes none. If they filled all of it, the
+    /// leader would turn its members away each time that the slowest has caught up.
+    pub(crate) fn own_room(&self) -> u64 {
+        let knobs = self.config.knobs();
+        let Role::Leader(leader) = &self.role else { return 0 };
+        if !leader.takes_readings() {
+            return 0;
+        }
+        let high = self.log.contiguous();
+        let lag = leader.progress.values().map(|progress| progress.lag(high)).max();
+        let bound = knobs.max_lag_entries + (knobs.retain_entries - knobs.max_lag_entries) / 4;
+        lag.map_or(u64::MAX, |lag| bound.max(1).saturating_sub(lag))
+    }
+
+    /// Looks whether the slowest member leaves room for more readings; when it does again, asks for
+    /// those that were not taken.
+    pub(crate) fn feel_pressure(&mut self, now: Time, out: &mut Vec<Output>) {
+        let knobs = self.config.knobs();
+        let (max_lag, retain, retain_bytes) =
+            (knobs.max_lag_entries, knobs.retain_entries, knobs.retain_bytes);
+        let high = self.log.contiguous();
+        let Role::Leader(leader) = &self.role else { return };
+        let lag = leader.progress.values().map(|progress| progress.lag(high)).max().unwrap_or(0);
+        let relief = max_lag + (retain - max_lag) / 2;
+        let weight_bound = retain_bytes.saturating_mul(if leader.under_pressure { 1 } else { 2 });
+        if self.log.weight() > weight_bound {
+            let all_have = leader.all_acked(high);
+            self.discard(all_have);
+        }
+        let heavy = self.log.weight() > weight_bound;
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.under_pressure =
+            lag > 0 && (heavy || lag > if leader.under_pressure { max_lag } else { relief });
+        if leader.takes_readings() {
+            let progress = leader.progress.values_mut();
+            let owed: Vec<Member> = progress
+                .filter_map(|progress| {
+                    std::mem::take(&mut progress.turned_away)
+                        .then(|| progress.contact.member.clone())
+                })
+                .collect();
+            for member in owed {
+                self.refuse(now, &member, None, Reason::Busy, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Knobs};
+    use crate::harness::{Harness, peer};
+    use crate::id::Seq;
+    use crate::roles::Role;
+
+    /// `p1` leads `p2` and `p3` and holds a few readings, which weigh a multiple of six in all; how
+    /// much.
+    fn three() -> (Harness, u64) {
+        let mut harness = Harness::leader(Knobs::fast());
+        for n in [2, 3] {
+            harness.admit(&peer(n));
+        }
+        let texts = ["12345", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1", "1"];
+        for text in texts {
+            harness.publish(text);
+            if harness.node.log.weight().is_multiple_of(6) {
+                break;
+            }
+        }
+        let weight = harness.node.log.weight();
+        assert!(weight.is_multiple_of(6), "{weight}");
+        (harness, weight)
+    }
+
+    fn acknowledge(harness: &mut Harness, n: u16, behind: u64) {
+        let high = harness.node.log.contiguous();
+        harness.acknowledge(&peer(n), Seq(high.0 - behind));
+    }
+
+    fn retain(harness: &mut Harness, retain_bytes: u64) {
+        harness.node.config =
+            Config::unchecked(Knobs { retain_bytes, payload_max: 64, ..Knobs::fast() });
+    }
+
+    #[test]
+    fn the_slowest_is_evicted_for_half_as_much_again_as_is_retained() {
+        let evicted = |retained: fn(u64) -> u64, behind: &[(u16, u64)]| {
+            let (mut harness, weight) = three();
+            for (n, behind) in behind {
+                acknowledge(&mut harness, *n, *behind);
+            }
+            retain(&mut harness, retained(weight));
+            for at in [harness.now, harness.now + harness.node.config.knobs().slow_timeout] {
+                harness.node.evict_slow(at, &mut harness.out);
+            }
+            harness
+                .leads()
+                .failed
+                .iter()
+                .map(|(contact, _)| contact.id().to_string())
+                .collect::<Vec<_>>()
+        };
+        let (bound, less) = (|weight| weight / 3 * 2, |weight| weight / 3 * 2 - 2);
+        assert!(evicted(bound, &[(2, 1), (3, 0)]).is_empty());
+        assert_eq!(evicted(less, &[(2, 1), (3, 0)]), ["p2"]);
+        assert_eq!(evicted(less, &[(2, 0), (3, 1)]), ["p3"]);
+        assert!(evicted(less, &[(2, 0), (3, 0)]).is_empty(), "nobody lags");
+    }
+
+    #[test]
+    fn a_leader_in_doubt_puts_out_nobody_who_may_catch_up_meanwhile() {
+        let evicted = |in_doubt: bool| {
+            let (mut harness, weight) = three();
+            acknowledge(&mut harness, 2, 1);
+            acknowledge(&mut harness, 3, 0);
+            retain(&mut harness, weight / 3 * 2 - 2);
+            harness.leads().doubt = in_doubt.then_some(1_000);
+            for at in [harness.now, harness.now + harness.node.config.knobs().slow_timeout] {
+                harness.node.evict_slow(at, &mut harness.out);
+            }
+            harness.leads().failed.len()
+        };
+        assert_eq!((evicted(false), evicted(true)), (1, 0));
+    }
+
+    #[test]
+    fn what_its_leader_slept_through_makes_nobody_slow() {
+        let evicted = |slept: bool| {
+            let (mut harness, weight) = three();
+            acknowledge(&mut harness, 2, 1);
+            acknowledge(&mut harness, 3, 0);
+            retain(&mut harness, weight / 3 * 2 - 2);
+            harness.node.evict_slow(harness.now, &mut harness.out);
+            let slow_timeout = harness.node.config.knobs().slow_timeout;
+            let at = harness.now + slow_timeout;
+            if let Role::Leader(leader) = &mut harness.node.role
+                && slept
+            {
+                leader.excuse(at, slow_timeout / 2);
+            }
+            harness.node.evict_slow(at, &mut harness.out);
+            harness.leads().failed.len()
+        };
+        assert_eq!((evicted(false), evicted(true)), (1, 0));
+    }
+
+    #[test]
+    fn no_readings_are_taken_while_twice_as_much_is_held_as_is_retained() {
+        let under_pressure = |harness: &mut Harness, retained: u64| {
+            retain(harness, retained);
+            harness.node.feel_pressure(harness.now, &mut harness.out);
+            harness.leads().under_pressure
+        };
+        let mut harness = Harness::leader(Knobs::fast());
+        harness.publish(
+            "a reading that is not small at all, so that it weighs something beside a \
+                        view of two and what is said of them",
+        );
+        harness.publish(
+            "another one like that, for the same purpose: all of these are to be more \
+                        than twice what is to be retained",
+        );
+        harness.admit(&peer(2));
+        let weight = harness.node.log.weight();
+        assert!(
+            !under_pressure(&mut harness, weight / 2 - 1),
+            "it has just come in, and lags by nothing"
+        );
+        let (mut harness, weight) = three();
+        acknowledge(&mut harness, 3, 0);
+        assert!(!under_pressure(&mut harness, weight / 2));
+        assert!(under_pressure(&mut harness, weight / 2 - 1));
+        assert!(under_pressure(&mut harness, weight - 1), "until no more is held than is retained");
+        assert!(!under_pressure(&mut harness, weight));
+        assert!(under_pressure(&mut harness, weight / 2 - 1));
+        acknowledge(&mut harness, 2, 1);
+        acknowledge(&mut harness, 3, 1);
+        assert!(!under_pressure(&mut harness, weight / 2 - 1));
+        assert!(harness.node.log.weight() < weight / 2, "what all have is let go at once");
+        let (mut harness, weight) = three();
+        acknowledge(&mut harness, 2, 0);
+        acknowledge(&mut harness, 3, 0);
+        assert!(!under_pressure(&mut harness, weight / 2));
+        assert_eq!(harness.node.log.weight(), weight, "that is no more than twice as much");
+    }
+}

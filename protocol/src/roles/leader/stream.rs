@@ -1,0 +1,361 @@
+//! The leader's stream: every member gets what it lacks, in order, as fast as its link takes it.
+//!
+//! Each follower has a cursor; what lies between it and the end of the log is sent as runs, one
+//! frame for all that stand at the same position, and starts again at what the follower says it
+//! holds whenever its link is new. So there is no resend timer here; what a link swallowed without
+//! breaking is noticed at the heartbeats (see `sequencer`).
+
+use std::collections::BTreeMap;
+
+use crate::id::{LinkId, Member, PeerId, Seq};
+use crate::io::Output;
+use crate::log::entry::Ordered;
+use crate::log::lineage::LogEnd;
+use crate::node::Node;
+use crate::roles::Role;
+use crate::roles::follower::RUN_BYTES;
+use crate::time::Time;
+use crate::wire::message::{Message, Reason};
+
+/// A member that is out.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Parting {
+    pub(crate) member: Member,
+    pub(crate) cursor: Seq,
+    /// The entry that removes it.
+    pub(crate) until: Seq,
+    /// The last reading before it that has to be safe, and has not been told to be.
+    pub(crate) awaits: Option<Seq>,
+    pub(crate) forget_at: Time,
+    /// The links that are closed when everything has been said on them.
+    pub(crate) old_links: Vec<LinkId>,
+}
+
+impl Node {
+    /// Sends every follower what it lacks, one frame for all that stand at the same position.
+    pub(crate) fn stream(&mut self, now: Time, out: &mut Vec<Output>) {
+        let contiguous = self.log.contiguous();
+        let stable = self.log.stable();
+        for round in 0.. {
+            let Role::Leader(leader) = &mut self.role else { return };
+            let mut behind: BTreeMap<Seq, Vec<(LinkId, PeerId)>> = BTreeMap::new();
+            for progress in leader
+                .progress
+                .values()
+                .filter(|progress| progress.adopted && progress.cursor < contiguous)
+            {
+                if let Some(link) = self.links.to(&progress.contact.member)
+                    && !self.links.is_full(link)
+                {
+                    behind
+                        .entry(progress.cursor)
+                        .or_default()
+                        .push((link, progress.contact.id().clone()));
+                }
+            }
+            if behind.is_empty() {
+                break;
+            }
+            if round == STREAMED_AT_ONCE {
+                // Between two calls the shell can say that a link is full, and heartbeats can go
+                // out.
+                self.more_at = Some(now);
+                break;
+            }
+            for (cursor, group) in behind {
+                let run = self.log.run(cursor.next(), contiguous, RUN_BYTES);
+                let Role::Leader(leader) = &mut self.role else { return };
+                if run.is_empty() {
+                    // What it lacks has been discarded; only a snapshot helps, and it gets one when
+                    // it asks to join.
+                    let mut behind_the_tail = Vec::with_capacity(group.len());
+                    for (_, id) in &group {
+                        if let Some(progress) = leader.progress.get_mut(id) {
+                            progress.adopted = false;
+                            behind_the_tail.push(progress.contact.member.clone());
+                        }
+                    }
+                    for member in behind_the_tail {
+                        self.refuse(now, &member, None, Reason::NotMember, out);
+                    }
+                    continue;
+                }
+                let ordered = Ordered {
+                    epoch: leader.epoch.clone(),
+                    first: cursor.next(),
+                    run,
+                    stable,
+                    repair: None,
+                };
+                let end = cursor.plus(ordered.positions());
+                for (_, id) in &group {
+                    if let Some(progress) = leader.progress.get_mut(id) {
+                        progress.cursor = end;
+                    }
+                }
+                let links = group.into_iter().map(|(link, _)| link).collect();
+                self.links.fan(links, Message::Ordered(ordered), out);
+            }
+        }
+        self.stream_parting(now, out);
+    }
+
+    /// Whoever is out gets everything up to the view that says so, and is told when the readings
+    /// before it are safe: it hands over neither before, and would wait for good.
+    pub(crate) fn stream_parting(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let epoch = leader.epoch.clone();
+        let left = std::mem::take(&mut leader.parting);
+        let mut kept = Vec::new();
+        let stable = self.log.stable();
+        for mut parting in left {
+            for _ in 0..STREAMED_AT_ONCE {
+                let link = self.links.to(&parting.member);
+                let settled = parting.awaits.is_some_and(|at| at <= stable);
+                if !(parting.cursor < parting.until || settled)
+                    || link.is_none_or(|link| self.links.is_full(link))
+                {
+                    break;
+                }
+                let run = self.log.run(parting.cursor.next(), parting.until, RUN_BYTES);
+                let ordered = Ordered {
+                    epoch: epoch.clone(),
+                    first: parting.cursor.next(),
+                    run,
+                    stable,
+                    repair: None,
+                };
+                let end = parting.cursor.plus(ordered.positions());
+                let gone = end == parting.cursor && parting.cursor < parting.until;
+                if gone || !self.send(now, &parting.member, Message::Ordered(ordered), out) {
+                    break;
+                }
+                parting.cursor = end;
+                parting.awaits = parting.awaits.filter(|_| !settled);
+            }
+            if parting.cursor < parting.until || parting.awaits.is_some() {
+                kept.push(parting);
+            } else {
+                parting.old_links.into_iter().for_each(|link| self.links.hang_up(link, out));
+            }
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            leader.parting = kept;
+        }
+    }
+
+    /// Forgets the evicted members whose time to be told is over, and closes the old links to them.
+    pub(crate) fn forget_parting(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let (kept, late): (Vec<Parting>, Vec<Parting>) = std::mem::take(&mut leader.parting)
+            .into_iter()
+            .partition(|parting| parting.forget_at > now);
+        leader.parting = kept;
+        // It may be in again, and go on with one of them.
+        let out_still = late.into_iter().filter(|parting| !leader.follows(&parting.member));
+        for link in out_still.flat_map(|parting| parting.old_links).collect::<Vec<LinkId>>() {
+            self.links.hang_up(link, out);
+        }
+    }
+
+    /// Somebody waits for what has just become stable: it is said at once, not with whatever is
+    /// streamed next.
+    pub(crate) fn spread_stable(&mut self, out: &mut Vec<Output>) {
+        let (contiguous, stable) = (self.log.contiguous(), self.log.stable());
+        let Role::Leader(leader) = &self.role else { return };
+        let level = leader
+            .progress
+            .values()
+            .filter(|progress| progress.adopted && progress.cursor == contiguous);
+        let links: Vec<LinkId> =
+            level.filter_map(|progress| self.links.to(&progress.contact.member)).collect();
+        if !links.is_empty() {
+            let word = Ordered {
+                epoch: leader.epoch.clone(),
+                first: contiguous.next(),
+                run: Vec::new(),
+                stable,
+                repair: None,
+            };
+            self.links.fan(links, Message::Ordered(word), out);
+        }
+    }
+
+    /// A follower's link is new: it goes on where it says that it is, in this epoch; otherwise it
+    /// hears the cut again.
+    pub(crate) fn relink(
+        &mut self,
+        now: Time,
+        member: &Member,
+        end: &LogEnd,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader
+            .progress
+            .get_mut(&member.id)
+            .filter(|progress| progress.contact.member == *member)
+        else {
+            return;
+        };
+        if end.epoch == leader.epoch && end.contiguous <= self.log.contiguous() {
+            progress.begin_at(end.contiguous);
+            progress.acknowledge(end.contiguous);
+            leader.let_go(&member.id, now);
+        } else if !progress.adopted
+            && leader.announced.list.contains(member)
+            && end.epoch < leader.epoch
+        {
+            let announced = leader.announced.clone();
+            self.send(now, member, Message::SeqSyncFinal(announced), out);
+        }
+        self.greet(now, member, out);
+    }
+
+    /// One of a follower's links is gone: what has not been acknowledged may have gone with it.
+    pub(crate) fn resume_at_acked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader
+            .progress
+            .get_mut(&member.id)
+            .filter(|progress| progress.contact.member == *member)
+        else {
+            return;
+        };
+        if progress.adopted {
+            progress.resume();
+        } else if leader.announced.list.contains(member) {
+            let announced = leader.announced.clone();
+            self.send(now, member, Message::SeqSyncFinal(announced), out);
+        }
+        self.greet(now, member, out);
+    }
+}
+
+/// Frames streamed to one follower in one call at most.
+const STREAMED_AT_ONCE: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Knobs;
+    use crate::harness::{Harness, nothing, peer};
+    use crate::id::Seq;
+    use crate::io::{Input, Output};
+    use crate::log::lineage::LogEnd;
+    use crate::wire::message::{Message, Reason};
+
+    #[test]
+    fn a_new_link_to_one_that_has_not_adopted_the_cut_brings_it_again_and_counts_for_nothing() {
+        let (mut harness, announced) = Harness::heir(Knobs::fast());
+        let old = LogEnd {
+            epoch: announced.lineage[0].epoch.clone(),
+            contiguous: announced.cut,
+            log_id: announced.lineage[0].epoch.clone(),
+        };
+        let state = |harness: &mut Harness| {
+            let progress = &harness.leads().progress[peer(2).id()];
+            (progress.adopted, progress.acked)
+        };
+        for _ in 0..2 {
+            harness.cut(&peer(2));
+            harness.greet(&peer(2), old.clone());
+            assert_eq!(harness.finals(&peer(2)), std::slice::from_ref(&announced));
+            assert_eq!(state(&mut harness), (false, Seq::ZERO));
+        }
+        let beyond = LogEnd { epoch: announced.epoch.clone(), contiguous: Seq(99), ..old.clone() };
+        harness.greet(&peer(2), beyond);
+        assert_eq!(harness.finals(&peer(2)), [], "nonsense");
+        assert_eq!(state(&mut harness), (false, Seq::ZERO));
+        let adopted =
+            LogEnd { epoch: announced.epoch.clone(), contiguous: announced.cut, ..old.clone() };
+        harness.greet(&peer(2), adopted);
+        assert_eq!(harness.entries(&peer(2)), [(2, 1)], "the view of the new epoch");
+        assert_eq!(state(&mut harness), (true, Seq(1)));
+        harness.greet(&peer(2), old);
+        assert_eq!(harness.finals(&peer(2)), [], "said before it adopted, and overtaken since");
+        harness.greet(&peer(4), nothing());
+        assert_eq!(harness.finals(&peer(4)), [], "not on the list");
+    }
+
+    /// `p1` leads `p2` and `p3`, which hold everything.
+    fn three() -> Harness {
+        let mut harness = Harness::leader(Knobs::fast());
+        for n in [2, 3] {
+            harness.admit(&peer(n));
+            for n in 2..=n {
+                let high = harness.node.log.contiguous();
+                harness.acknowledge(&peer(n), high);
+            }
+        }
+        harness.out.clear();
+        harness
+    }
+
+    #[test]
+    fn who_is_out_is_told_so_as_soon_as_it_can_be_reached() {
+        let mut harness = three();
+        harness.fail(&peer(2));
+        let out_at = harness.node.log.view_at();
+        assert_eq!(harness.leads().parting.len(), 1, "it cannot be reached");
+        let end = harness.node.log.end();
+        harness.greet(&peer(2), end);
+        assert_eq!(harness.entries(&peer(2)), [(out_at.0, 1)]);
+        assert!(harness.leads().parting.is_empty(), "it has been told");
+    }
+
+    #[test]
+    fn who_is_out_and_cannot_be_told_any_more_is_told_nothing() {
+        let mut harness = three();
+        harness.fail(&peer(2));
+        for text in ["one", "two", "three"] {
+            harness.publish(text);
+        }
+        let high = harness.node.log.contiguous();
+        harness.acknowledge(&peer(3), high);
+        harness.node.log.discard(high, 0, 0);
+        let end = harness.node.log.end();
+        harness.greet(&peer(2), end);
+        assert_eq!(harness.entries(&peer(2)), []);
+        assert_eq!(harness.leads().parting.len(), 1);
+    }
+
+    #[test]
+    fn who_lacks_what_is_discarded_is_told_that_it_is_no_member() {
+        let mut harness = three();
+        for text in ["one", "two", "three"] {
+            harness.publish(text);
+        }
+        let high = harness.node.log.contiguous();
+        harness.acknowledge(&peer(2), high);
+        harness.acknowledge(&peer(3), high);
+        harness.node.log.discard(high, 0, 0);
+        harness.out.clear();
+        let end = LogEnd { contiguous: Seq(2), ..harness.node.log.end() };
+        harness.greet(&peer(2), end);
+        let refused = |message: &Message| matches!(message, Message::Rejected(no) if no.reason == Reason::NotMember && no.ask.is_none());
+        assert_eq!(
+            harness.told(&peer(2)).iter().filter(|message| refused(message)).count(),
+            1,
+            "it asks to be let in, and gets a snapshot"
+        );
+        assert_eq!(harness.told(&peer(3)).iter().filter(|message| refused(message)).count(), 0);
+    }
+
+    #[test]
+    fn that_something_is_stable_is_told_to_those_who_hold_it() {
+        let mut harness = three();
+        let link = harness.link(&peer(2));
+        harness.give(Input::Backlog { link, full: true });
+        harness.publish("x");
+        harness.out.clear();
+        harness.node.spread_stable(&mut harness.out);
+        let links: Vec<_> = harness
+            .out
+            .iter()
+            .filter_map(|output| {
+                if let Output::Fan { links, .. } = output { Some(links.clone()) } else { None }
+            })
+            .collect();
+        assert_eq!(links, [[harness.link(&peer(3))]], "the other one has still to be sent it");
+    }
+}
