@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -20,14 +20,11 @@ use bytes::Bytes;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use nix::errno::Errno;
-use protocol::error::WireError;
-use protocol::frame::{decode, encode_shared};
+use protocol::frame::encode_shared;
 use protocol::id::LinkId;
 use protocol::io::{Down, Input};
-use protocol::message::{Message, Reason, Rejected, WIRE_VERSION};
+use protocol::message::Message;
 use protocol::time::Time;
-use rustix::buffer::spare_capacity;
 
 pub use self::dials::Obstacle;
 use self::dials::{Dials, Plan};
@@ -42,8 +39,10 @@ use crate::status::Traffic;
 use crate::voice::Voice;
 
 mod dials;
+mod incoming;
 mod limits;
 mod link;
+mod listener;
 mod outgoing;
 mod tokens;
 
@@ -460,197 +459,6 @@ impl Links {
         }
     }
 
-    fn read(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.ready = false;
-        if link.asking && link.state == State::Up {
-            return; // it is read on when it is known whether it may say so much
-        }
-        let room = link.cutter.appetite().min(self.buffer.len());
-        // What belongs to a large frame goes right where it is to stay.
-        let (read, room) = match link.cutter.rest().filter(|_| link.state == State::Up) {
-            Some(place) => {
-                let room = place.capacity() - place.len();
-                (
-                    rustix::io::read(&link.stream, spare_capacity(place)).map_err(io::Error::from),
-                    room,
-                )
-            }
-            None => (link.stream.read(&mut self.buffer[..room]), room),
-        };
-        match read {
-            Ok(0) => self.end(id, Down::Closed),
-            Ok(count) => {
-                // There may be more. Where there was less than was asked for, more has an event of
-                // its own, unless the end has come already, in the same event as these bytes.
-                let more = count == room || link.ending || link.broken;
-                if link.state == State::Up {
-                    if link.cutter.rest().is_none() {
-                        link.cutter.push(&self.buffer[..count]);
-                    }
-                    self.cut(id);
-                    self.count_half_received(id);
-                }
-                if more {
-                    self.mark_ready(id);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !link.broken => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.mark_ready(id),
-            Err(_) => self.end(id, Down::Reset),
-        }
-    }
-
-    /// Turns what has come on a link into messages.
-    fn cut(&mut self, id: LinkId) {
-        let link = self.links.get_mut(&id).expect("the caller has just read from it");
-        let mut messages = Vec::new();
-        let mut fatal = None;
-        loop {
-            match link.cutter.next().and_then(|frame| frame.map(|frame| decode(&frame)).transpose())
-            {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(error) => {
-                    let hopeless = !link.spoken && messages.is_empty()
-                        || matches!(
-                            error,
-                            WireError::Length { .. } | WireError::Magic | WireError::Version { .. }
-                        );
-                    let why = RejectReason::Wire(error.clone());
-                    self.found.push_back(Found::Reject(Reject { from: link.remote, why }));
-                    if hopeless {
-                        fatal = Some(error);
-                        break;
-                    }
-                }
-            }
-        }
-        if !messages.is_empty() {
-            self.grown |= !link.spoken;
-            link.spoken = true;
-            self.found.push_back(Found::Input(Input::Received { link: id, messages }));
-        }
-        if fatal.is_none()
-            && self.links.get(&id).is_some_and(|link| link.cutter.held_back().is_some())
-        {
-            let link = self.links.get_mut(&id).expect("it has just been looked at");
-            link.asking = true;
-            self.found.push_back(Found::Large(id));
-        }
-        let Some(error) = fatal else { return };
-        self.found.push_back(Found::Input(Input::LinkDown { link: id, how: Down::Garbage }));
-        if matches!(error, WireError::Version { .. }) {
-            self.send(
-                id,
-                &Message::Rejected(Rejected {
-                    ask: None,
-                    reason: Reason::Version { speaks: WIRE_VERSION },
-                }),
-            );
-        }
-        self.hang_up(id);
-    }
-
-    /// From now on a link may carry large frames.
-    pub fn allow_large(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
-        link.asking = false;
-        link.cutter.allow_large();
-        if link.state == State::Up {
-            self.cut(id);
-            self.count_half_received(id);
-        }
-        self.mark_ready(id);
-    }
-
-    /// A link may not carry large frames, and one has begun: it is closed.
-    pub fn refuse_large(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.asking) else { return };
-        link.asking = false;
-        let length = link.cutter.held_back().unwrap_or_default();
-        let why = RejectReason::LargeFrame { length };
-        self.found.push_back(Found::Reject(Reject { from: link.remote, why }));
-        self.end(id, Down::Garbage);
-    }
-
-    /// What has come on a link belongs to a frame that is not complete, or it does not any more.
-    fn count_half_received(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let held = link.cutter.held();
-        self.half_received = self.half_received + held - link.held;
-        link.held = held;
-        if held == 0 {
-            link.begun = None;
-        } else if link.begun.is_none() {
-            self.begun += 1;
-            link.begun = Some(self.begun);
-        }
-        while self.half_received > self.limits.half_received {
-            let begun = self.links.iter().filter_map(|(id, link)| Some((link.begun?, *id)));
-            let Some((_, oldest)) = begun.min() else { return };
-            let why = RejectReason::HalfReceived { most: self.limits.half_received };
-            let from = self.links[&oldest].remote;
-            self.found.push_back(Found::Reject(Reject { from, why }));
-            self.end(oldest, Down::Garbage);
-        }
-    }
-
-    fn accept(&mut self, now: Time) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            match self.listener.accept() {
-                Ok((stream, remote)) => {
-                    self.starved = false;
-                    self.take_in(now, stream, remote);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.calling = false;
-                    return;
-                }
-                Err(error) if out_of_descriptors(&error) => {
-                    // The caller stays in the kernel's queue, and the listener would report it for
-                    // ever.
-                    if !std::mem::replace(&mut self.starved, true)
-                        && let Some(count) = self.starvations.count()
-                    {
-                        log::warn!(
-                            "Cannot accept connections: {error}. Trying again every \
-                             {ACCEPT_PAUSE:?}. Occurrence {count}; told at \
-                             the 1st, 2nd, 4th, 8th …. `ulimit -n` raises the number of \
-                             descriptors."
-                        );
-                    }
-                    self.accept_at = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
-                // Whoever called has gone already; that concerns nobody else.
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn take_in(&mut self, now: Time, mut stream: TcpStream, remote: SocketAddr) {
-        if self.links.len() >= self.limits.links {
-            let why = RejectReason::TooManyLinks { most: self.limits.links };
-            self.found.push_back(Found::Reject(Reject { from: remote, why }));
-            return;
-        }
-        let id = LinkId::accepted(self.accepted);
-        self.accepted += 1;
-        if self
-            .registry
-            .register(&mut stream, self.tokens.of(id), Interest::READABLE | Interest::WRITABLE)
-            .is_err()
-        {
-            return;
-        }
-        let link = Link::new(stream, remote, State::Up);
-        link.tune(self.limits.dead);
-        self.links.insert(id, link);
-        self.expiring.insert((now + self.limits.silence, id));
-        self.found.push_back(Found::Input(Input::LinkUp { link: id }));
-    }
-
     fn finish_dial(&mut self, id: LinkId) {
         let link = self.links.get_mut(&id).expect("the caller has just seen it");
         let outcome = match link.stream.take_error() {
@@ -737,11 +545,6 @@ fn mark(flag: &mut bool, list: &mut Vec<LinkId>, id: LinkId) {
     }
 }
 
-fn out_of_descriptors(error: &io::Error) -> bool {
-    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
-}
-
 /// The listener's token.
 pub const LISTENER: Token = Token(0);
 /// The token of the first link; all above are links as well.
@@ -750,6 +553,4 @@ const READ_BYTES: usize = 64 << 10;
 const READS_PER_TURN: usize = 8;
 /// So much is written at once, and does not wait for the end of the turn.
 const PIECE_BYTES: usize = 64 << 10;
-const ACCEPTS_PER_TURN: usize = 64;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
