@@ -5,7 +5,7 @@
 //! the loop nothing. While nobody wants anything of what is delivered, it looks less often still.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,27 +13,24 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use protocol::id::PeerId;
 use protocol::time::Time;
 
 use super::asks::Asks;
-use super::client::{Client, Line, Open, who};
+use super::client::{Client, Open};
 use super::feed::Past;
 use super::filter::Filters;
 use super::folders::folders;
 use super::history::{Bounds, History};
-use super::request::{self, Request, Subscribe, Wish};
 use super::sockets::{self, Bound};
-use super::subscription::Subscription;
-use super::{Access, Ask, Asker, Fault, Opening, Payload, Shared, What, Word, answer};
-use crate::clock;
+use super::{Ask, Asker, Fault, Opening, Shared, Word, answer};
 use crate::doublings::Doublings;
 use crate::record::Renderer;
-use crate::sensors::split::{self, Split};
 use crate::web::Web;
 
+mod admission;
+mod requests;
 mod stream;
 
 use stream::end_all;
@@ -295,263 +292,6 @@ impl Service {
         }
     }
 
-    fn accept(&mut self, place: usize) {
-        while let Some(socket) = self.sockets.get(place) {
-            let access = socket.access;
-            match socket.listener.accept() {
-                Ok((stream, _)) => self.welcome(stream, access),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if let Some(count) = self.turned_away.count() {
-                        log::warn!(
-                            "Cannot accept a client on the socket for commands: {error} \
-                             (occurrence {count})."
-                        );
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self, mut stream: UnixStream, access: Access) {
-        let now = Instant::now();
-        // Whoever may only read leaves room for those who may do everything.
-        let (most, who_counts) = match access {
-            Access::Full => (CLIENTS_MAX, self.clients.len()),
-            Access::ReadOnly => (
-                READERS_MAX,
-                self.clients.values().filter(|client| client.access == access).count(),
-            ),
-        };
-        if (who_counts >= most || self.clients.len() >= CLIENTS_MAX) && !self.make_room(access, now)
-        {
-            let mut out = Vec::new();
-            let say = format!(
-                "{most} clients are connected to this socket, which is the most; close one, or use \
-                 one connection for more"
-            );
-            answer::fault(None, &Fault::new("too_many_connections", say), &mut out);
-            // A fresh socket has room for that.
-            let _gone = io::Write::write(&mut stream, &out);
-            if let Some(count) = self.turned_away.count() {
-                log::warn!(
-                    "A client of the socket for commands was turned away: {} are connected \
-                     ({count} so far; this one is {}).",
-                    self.clients.len(),
-                    who(&stream)
-                );
-            }
-            return;
-        }
-        let token = self.next_client;
-        self.next_client += 1;
-        if self
-            .poll
-            .registry()
-            .register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)
-            .is_err()
-        {
-            return;
-        }
-        let greeting = answer::greeting(self.me.id.as_str(), &self.me.cluster, access);
-        self.clients.insert(token, Client::new(stream, access, greeting, now));
-    }
-
-    /// Closes the connection that has been idle for longest, if that is long enough.
-    fn make_room(&mut self, access: Access, now: Instant) -> bool {
-        let idle = self.clients.iter().filter(|(_, client)| {
-            client.is_idle()
-                && now.duration_since(client.active_at) > IDLE
-                && (access == Access::Full || client.access == Access::ReadOnly)
-        });
-        let Some(longest) =
-            idle.min_by_key(|(_, client)| client.active_at).map(|(token, _)| *token)
-        else {
-            return false;
-        };
-        self.clients.remove(&longest);
-        true
-    }
-
-    /// Reads and obeys what all clients have asked, some of it where it is much.
-    fn read_all(&mut self, now: Instant) {
-        let mut tokens: Vec<usize> = self.clients.keys().copied().collect();
-        if tokens.is_empty() {
-            return;
-        }
-        // Where there is not room for all, everybody comes first once.
-        self.turn = (self.turn + 1) % tokens.len();
-        tokens.rotate_left(self.turn);
-        for token in tokens {
-            let Some(client) = self.clients.get_mut(&token) else { continue };
-            if let Some(ask) = client.postponed.take() {
-                self.pass_on(ask);
-            }
-            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read())
-            else {
-                continue;
-            };
-            client.fill();
-            self.obey_lines(token, now);
-            self.look_for_torn(token);
-        }
-    }
-
-    fn look_for_torn(&mut self, token: usize) {
-        let Some(client) = self.clients.get_mut(&token) else { return };
-        let Some(left) = client.take_torn() else { return };
-        let say = format!(
-            "the last {left} bytes have no end of a line, so nothing was done for them; end each \
-             request with a newline"
-        );
-        answer::fault(None, &Fault::new("cut_off", say), client.output());
-        if let Some(count) = self.torn.count() {
-            let who = who(&client.stream);
-            log::warn!(
-                "A client of the socket for commands ({who}) ended in the middle of a request; its \
-                 {left} bytes are dropped ({count} so far)."
-            );
-        }
-    }
-
-    fn obey_lines(&mut self, token: usize, now: Instant) {
-        for _ in 0..LINES_MOST {
-            let Some(client) = self.clients.get_mut(&token).filter(|client| client.may_be_read())
-            else {
-                return;
-            };
-            let Some(line) = client.line() else { return };
-            client.active_at = now;
-            match line {
-                Line::TooLong(bytes) => {
-                    let say =
-                        format!("the line has {bytes} bytes; {} are the most", client.line_max());
-                    answer::fault(None, &Fault::new("too_long", say), client.output());
-                }
-                Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => {}
-                Line::Whole(line) => match request::read(&line, clock::utc_micros()) {
-                    Ok(request) => self.obey(token, request, now),
-                    Err((id, fault)) => answer::fault(id.as_deref(), &fault, client.output()),
-                },
-            }
-        }
-    }
-
-    fn obey(&mut self, token: usize, Request { id, wish }: Request, now: Instant) {
-        let Self { clients, history, filters, .. } = self;
-        let Some(client) = clients.get_mut(&token) else { return };
-        if let Wish::Cancel = wish {
-            match client.subscriptions.remove(&id) {
-                Some(subscription) => answer::end(
-                    &id,
-                    &Fault::new("cancelled", "as asked for"),
-                    &subscription.next_json(history),
-                    client.output(),
-                ),
-                None => {
-                    let say = format!("no subscription of this connection has the id {id}");
-                    answer::fault(Some(&id), &Fault::new("no_such_request", say), client.output());
-                }
-            }
-            return;
-        }
-        if client.has_open(&id) || client.subscriptions.contains_key(&id) {
-            let say =
-                format!("a request with the id {id} is open on this connection; take another id");
-            answer::fault(Some(&id), &Fault::new("id_in_use", say), client.output());
-            return;
-        }
-        let what = match wish {
-            Wish::Subscribe(asked) => {
-                if client.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-                    let say = format!(
-                        "this connection has {SUBSCRIPTIONS_MAX} subscriptions, which is the most; \
-                         cancel one, or connect again"
-                    );
-                    answer::fault(
-                        Some(&id),
-                        &Fault::new("too_many_subscriptions", say),
-                        client.output(),
-                    );
-                    return;
-                }
-                let filter = filters.share(asked.filter.clone());
-                let subscription =
-                    Subscription::new(&id, Subscribe { filter, ..*asked }, history, now);
-                let next = subscription.next_json(history);
-                let oldest = history.oldest_position();
-                let oldest = oldest.map(|(log, seq)| {
-                    format!(
-                        "\"oldest\":{{\"log\":{},\"seq\":{seq}}}",
-                        answer::text(&log.to_string())
-                    )
-                });
-                let body: Vec<String> =
-                    Some(next).filter(|next| !next.is_empty()).into_iter().chain(oldest).collect();
-                answer::ok(&id, &format!("{{{}}}", body.join(",")), client.output());
-                client.subscriptions.insert(id, subscription);
-                return;
-            }
-            Wish::Cancel => unreachable!("it was dealt with"),
-            Wish::Status => What::Status,
-            Wish::Members => What::Members,
-            Wish::Why(peer) => What::Why(peer),
-            Wish::Publish { payload, sensor, guarantee, wait, token } => {
-                let sensor = sensor.as_deref().unwrap_or(&self.me.sensor);
-                let origin = split::Origin { sensor, tags: &[], payload_max: self.me.payload_max };
-                let payload = match split::at_origin(&payload.into(), &origin) {
-                    Split::Typed { payload, .. } | Split::Verbatim { payload, .. } => payload,
-                    Split::TooLong { length } => {
-                        let say = format!(
-                            "the reading has {length} bytes; payload_max is {}",
-                            self.me.payload_max
-                        );
-                        answer::fault(Some(&id), &Fault::new("too_large", say), client.output());
-                        return;
-                    }
-                };
-                What::Publish {
-                    payload: Payload::new(payload.into(), &self.shared),
-                    guarantee,
-                    wait,
-                    token,
-                }
-            }
-            Wish::Leave => What::Leave,
-            Wish::Demote { undo } => What::Demote { undo },
-            Wish::LogLevel(level) => What::LogLevel(level),
-        };
-        let changes = !matches!(what, What::Status | What::Members | What::Why(_));
-        if changes && client.access == Access::ReadOnly {
-            let say = "this socket is for reading; who may change something uses the other one";
-            answer::fault(Some(&id), &Fault::new("read_only", say), client.output());
-            return;
-        }
-        let kind = match &what {
-            What::Publish { .. } => Open::Publish,
-            What::Leave => Open::Leave,
-            _ => Open::Other,
-        };
-        client.begin(id.clone(), kind);
-        self.pass_on(Ask { from: Asker { client: token, id }, what });
-    }
-
-    /// Hands a request to the loop, or has its client wait until there is room for it.
-    fn pass_on(&mut self, ask: Ask) {
-        match self.asks.pass_on(ask, &self.shared) {
-            Ok(()) => {
-                let _loop_is_gone = self.loop_waker.wake();
-            }
-            Err(ask) => {
-                if let Some(client) = self.clients.get_mut(&ask.from.client) {
-                    client.postponed = Some(ask);
-                }
-            }
-        }
-    }
-
     /// Does what is to be done for those who ask over HTTP.
     fn serve_web(&mut self, now: Instant) {
         let Self { web: Some(web), history, renderer, shared, .. } = self else { return };
@@ -662,14 +402,6 @@ const FIRST_LISTENER: usize = 1;
 const FIRST_CLIENT: usize = 16;
 /// Who asks the loop for those who ask over HTTP.
 const WEB: usize = usize::MAX;
-/// Connections at a time.
-const CLIENTS_MAX: usize = 64;
-/// Those of them that came by the socket for reading.
-const READERS_MAX: usize = 48;
-/// Subscriptions of one connection.
-const SUBSCRIPTIONS_MAX: usize = 16;
-/// A connection that asks for nothing for so long makes room for another one, where there is none.
-const IDLE: Duration = Duration::from_secs(60);
 /// How often the files of the sockets are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it looks for deliveries while there are some.
@@ -680,5 +412,3 @@ const TICK_UNWANTED: Duration = Duration::from_millis(8);
 const WANTED: Duration = Duration::from_millis(100);
 /// How long clients have to hear that this peer stops.
 const FAREWELL: Duration = Duration::from_millis(400);
-/// Requests of one client in one turn.
-const LINES_MOST: usize = 256;
