@@ -28,10 +28,9 @@ use crate::company::Company;
 use crate::contacts::Contacts;
 use crate::counters::Counters;
 use crate::discovery::{self, Discovery};
-use crate::disk;
 use crate::door::Door;
 use crate::door::confirmations::Confirmations;
-use crate::failure::{Failure, REFUSED, UNAVAILABLE};
+use crate::failure::{Failure, UNAVAILABLE};
 use crate::incarnation::Past;
 use crate::inputs::Recorder;
 use crate::keeper::Keeper;
@@ -49,18 +48,17 @@ use crate::refusals::Refusals;
 use crate::rejects::Rejects;
 use crate::reload::Reloader;
 use crate::scout::Scout;
-use crate::sensors;
 use crate::sensors::gauge::Gauge;
 use crate::sensors::load::Load;
 use crate::silence::Silence;
 use crate::stamps::Stamps;
-use crate::status::Report;
-use crate::survey::Survey;
 use crate::tokens::Tokens;
 use crate::units::Units;
 use crate::worker::{Finding, Worker};
 
+mod account;
 mod door;
+mod ending;
 mod memory;
 mod moving;
 mod publishing;
@@ -316,30 +314,6 @@ impl Shell {
         self.door.close_turn();
     }
 
-    /// All that it knows of itself.
-    fn survey(&self) -> Survey {
-        Survey {
-            report: self.report(),
-            members: self.members(),
-            numbers: self.counters.numbers().clone(),
-            rejected: self.rejects.by_kind().clone(),
-            queues: self.queues(),
-            syncs: disk::syncs(),
-            happenings: self.chronicle.recent(),
-        }
-    }
-
-    /// Bytes that wait in each queue that this peer has.
-    fn queues(&self) -> Vec<(&'static str, u64)> {
-        let sinks = self.worker.keeps().then(|| ("sinks", self.worker.waiting_bytes()));
-        let own = [
-            ("publish", self.node.unordered_bytes()),
-            ("clients", self.door.payload_bytes()),
-            ("links", self.links.waiting_bytes()),
-        ];
-        own.into_iter().chain(sinks).chain(self.outputs.waiting()).collect()
-    }
-
     fn take(&mut self, found: Found) {
         match found {
             Found::Input(input) => {
@@ -497,78 +471,6 @@ impl Shell {
         self.counters.deliver(&delivery, &self.id, self.now);
         self.delivered.push(delivery);
     }
-
-    fn report(&self) -> Report {
-        Report {
-            status: self.node.status(),
-            inc: self.node.contact().member.inc,
-            pid: std::process::id(),
-            build: crate::BUILD.to_owned(),
-            cluster: self.cluster.clone(),
-            delivery: self.delivery,
-            refused: self.refusals.total(),
-            uptime_ms: u64::try_from(clock::now().since(self.started).as_millis())
-                .unwrap_or(u64::MAX),
-            links: self.links.len(),
-            traffic: self.links.sent().plus(self.discovery.sent()),
-            view_since: self.view_since,
-            rejected: self.rejects.total(),
-            unreachable: self.reach.unreachable().to_vec(),
-            networks: self.network.situation().to_string(),
-            without_a_row: self.worker.without_a_row(),
-            deliveries: self.deliveries.report(),
-            outputs: self.outputs.report(),
-            sensors: sensors::report(&self.gauges),
-        }
-    }
-
-    /// Readings that were accepted and have no place in the log end with this process.
-    fn tell_unordered(&self) {
-        let status = self.node.status();
-        let count = status.published.above(status.ordered);
-        if count > 0 {
-            log::warn!(
-                "{count} readings of this peer were accepted and have no place in the log; they \
-                 are lost with this process."
-            );
-        }
-    }
-
-    /// Says the last words, and waits a moment for them to arrive: on links, and on the disk.
-    fn end(mut self, reason: Option<StopReason>) -> Result<(), Failure> {
-        self.close_turn();
-        let until = clock::now() + FAREWELL;
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        while !self.links.is_flushed() && clock::now() < until {
-            let _signal = poll(&mut self.poll, &mut events, Some(until.since(clock::now())));
-            events
-                .iter()
-                .filter(|event| is_link(event.token()))
-                .for_each(|event| self.links.note(event));
-            self.links.begin(clock::now());
-            while self.links.next_found().is_some() {}
-            self.links.flush();
-        }
-        if !self.worker.finish(SINKS_PATIENCE) {
-            log::warn!("The disk is too slow; the last readings are not kept.");
-        }
-        if !self.settle_tokens(TOKENS_PATIENCE) {
-            log::warn!(
-                "The disk is too slow; what became of the last readings with a token is not \
-                 stored, and will not be known."
-            );
-        }
-        self.tell_unordered();
-        let (words, outcome) = match self.broken.take() {
-            Some(failure) => (failure.text.clone(), Err(failure)),
-            None => farewell(reason),
-        };
-        self.door.farewell(words.clone(), FAREWELL);
-        self.notify.stop(&words);
-        self.tell(Note::Stop { reason: words });
-        self.outputs.settle(FAREWELL);
-        outcome
-    }
 }
 
 fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io::Result<()> {
@@ -579,34 +481,6 @@ fn poll(poll: &mut Poll, events: &mut Events, patience: Option<Duration>) -> io:
             Ok(())
         }
         other => other,
-    }
-}
-
-fn is_link(token: Token) -> bool {
-    !discovery::is_ours(token) && !matches!(token, SIGNALS | WAKER | PACER)
-}
-
-/// The last event's words, and how the command ends.
-fn farewell(reason: Option<StopReason>) -> (String, Result<(), Failure>) {
-    match reason {
-        None => ("stopped by a second signal, without leaving the group".to_owned(), Ok(())),
-        Some(StopReason::Left) => ("left the group".to_owned(), Ok(())),
-        Some(StopReason::LeftUnconfirmed) => {
-            ("left the group; nobody confirmed it in time".to_owned(), Ok(()))
-        }
-        Some(StopReason::DuplicateId { holder, own }) => {
-            let text = format!(
-                "refused: another living process at {holder} has the id of this one at {own}; \
-                 choose another --id"
-            );
-            (text.clone(), Err(Failure::new(REFUSED, text)))
-        }
-        Some(StopReason::OldIncarnation { known }) => {
-            let text = format!(
-                "refused: a later process of this name (incarnation {known}) is in the group"
-            );
-            (text.clone(), Err(Failure::new(REFUSED, text)))
-        }
     }
 }
 
@@ -623,6 +497,3 @@ const LATE: Duration = Duration::from_millis(20);
 /// A wall clock that has moved by more is told anew.
 const CLOCK_DRIFT_MICROS: u64 = 2_000;
 const CATCH_UP_TURNS: usize = 256;
-const FAREWELL: Duration = Duration::from_millis(500);
-const SINKS_PATIENCE: Duration = Duration::from_secs(5);
-const TOKENS_PATIENCE: Duration = Duration::from_secs(5);
