@@ -6,16 +6,15 @@ use protocol::config::{Knobs, Mode};
 use protocol::id::{Epoch, Incarnation, PeerId};
 use protocol::log_id::LogId;
 use protocol::note::{Event, Evidence, Note};
-use protocol::time::Time;
 
 use super::had::Had;
 use super::{
-    Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, Quiet, Trouble,
-    TroubleKind, ViewFact, What,
+    Entry, EpochId, Fact, Index, Kind, Lag, Life, LifeId, Placed, Publication, TroubleKind,
+    ViewFact, What,
 };
-use crate::fault::{Fault, Hurt, Identity, Table, Weather};
 use crate::history::{History, Hole, Record};
-use crate::world::World;
+
+mod troubles;
 
 pub(super) struct Builder<'a> {
     index: Index<'a>,
@@ -374,179 +373,8 @@ impl<'a> Builder<'a> {
             | Note::Sometimes { .. } => return None,
         })
     }
-
-    fn witness(&mut self, at: usize, t: u64, what: &'a World) {
-        match what {
-            World::Spawn { process, pid, .. } => {
-                self.spawned.insert(*pid, process);
-            }
-            World::Exit { process, .. } => {
-                let lives = self.lives_of(std::slice::from_ref(process));
-                for life in &lives {
-                    self.index.lives[*life].ended.get_or_insert(t);
-                }
-                self.trouble(at, t, TroubleKind::Down, ("", std::slice::from_ref(process)), lives);
-            }
-            World::Fault { id, fault, who, confirmed } => {
-                if !confirmed {
-                    self.index.unconfirmed.push(id);
-                }
-                self.fault(at, t, id, fault, who);
-            }
-            World::Heal { id } => {
-                for (span, ..) in self
-                    .index
-                    .full
-                    .iter_mut()
-                    .filter(|(span, fault, _)| *fault == id && span.end == usize::MAX)
-                {
-                    span.end = at;
-                }
-                for trouble in self
-                    .index
-                    .troubles
-                    .iter_mut()
-                    .filter(|trouble| trouble.id == *id && trouble.to == u64::MAX)
-                {
-                    // What is dead stays dead.
-                    if trouble.kind != TroubleKind::Down {
-                        trouble.to = t;
-                    }
-                }
-            }
-            World::Quiet { from, to, core } => {
-                let (from, to) = (Time::as_micros(*from), Time::as_micros(*to));
-                self.index.quiet = Some(Quiet { from, to, core: core.clone() });
-            }
-            World::Lag { us } if *us > self.late => {
-                self.trouble(at, t.saturating_sub(*us), TroubleKind::Machine, ("", &[]), vec![]);
-                if let Some(trouble) = self.index.troubles.last_mut() {
-                    trouble.to = t;
-                }
-            }
-            World::Step { .. }
-            | World::Expect { .. }
-            | World::Lag { .. }
-            | World::Sample { .. }
-            | World::Verdict { .. } => {}
-        }
-    }
-
-    fn fault(&mut self, at: usize, t: u64, id: &'a str, fault: &'a Fault, who: &'a [String]) {
-        let lives = self.lives_of(who);
-        let kind = match fault {
-            Fault::Kill => {
-                for life in &lives {
-                    self.index.lives[*life].ended.get_or_insert(t);
-                }
-                TroubleKind::Down
-            }
-            Fault::Stop => TroubleKind::Down,
-            Fault::Pause => TroubleKind::Paused,
-            Fault::Resume => {
-                for life in &lives {
-                    let pauses = self
-                        .index
-                        .troubles
-                        .iter_mut()
-                        .filter(|trouble| trouble.kind == TroubleKind::Paused);
-                    for pause in
-                        pauses.filter(|pause| pause.to == u64::MAX && pause.lives.contains(life))
-                    {
-                        pause.to = t;
-                    }
-                }
-                return;
-            }
-            Fault::Link { weather, .. } if self.is_mild(*weather) => return,
-            // Who can open no connection, or takes long over each frame, is as badly connected as
-            // over a bad link.
-            Fault::Partition { .. }
-            | Fault::Link { .. }
-            | Fault::Host { hurt: Hurt::Descriptors | Hurt::Processor | Hurt::Address } => {
-                TroubleKind::Links
-            }
-            // Whose clock has jumped has stood still, as far as it can tell.
-            Fault::Host { hurt: Hurt::Clock { jump_us } } => {
-                self.trouble(at, t.saturating_sub(*jump_us), TroubleKind::Paused, (id, who), lives);
-                if let Some(trouble) = self.index.troubles.last_mut() {
-                    trouble.to = t;
-                }
-                return;
-            }
-            Fault::Restart { identity: Identity::Fresh } => {
-                self.index.wiped.extend(who.iter().map(|process| (at, process.as_str())));
-                return;
-            }
-            Fault::Host { hurt: Hurt::Disk } => {
-                self.index
-                    .full
-                    .extend(who.iter().map(|process| (at..usize::MAX, id, process.as_str())));
-                return;
-            }
-            Fault::Restart { .. } | Fault::Spawn => return,
-        };
-        self.trouble(at, t, kind, (id, who), lives);
-        // Over a bad link something gets through: it proves nothing about who reaches whom.
-        if let (Fault::Partition { table }, Some(trouble)) = (fault, self.index.troubles.last_mut())
-        {
-            trouble.table = Some(table).filter(|table| **table != Table::default());
-        }
-    }
-
-    /// Whether links so bad are still good enough: what connections carry arrives, and in time for
-    /// every answer that is waited for, there and back and twice over. Lost and damaged datagrams
-    /// are the usual state of a network.
-    fn is_mild(&self, weather: Weather) -> bool {
-        // A connection waits for a lost segment at least as long as TCP does before it sends it
-        // again.
-        let streams_flow = weather.segments == 0 && weather.rate == 0 && weather.mtu == 0;
-        weather.loss < ALL && weather.reset == 0 && streams_flow && weather.delay_us <= self.mild
-    }
-
-    fn trouble(
-        &mut self,
-        at: usize,
-        t: u64,
-        kind: TroubleKind,
-        (id, processes): (&'a str, &'a [String]),
-        lives: Vec<LifeId>,
-    ) {
-        self.index.troubles.push(Trouble {
-            from: t,
-            to: u64::MAX,
-            at,
-            kind,
-            lives,
-            table: None,
-            id,
-            processes,
-        });
-    }
-
-    fn lives_of(&self, processes: &[String]) -> Vec<LifeId> {
-        processes.iter().filter_map(|process| self.present.get(process.as_str()).copied()).collect()
-    }
-
-    /// A process may be hit before it has said its first word.
-    fn resolve_late_names(&mut self) {
-        let Index { lives, troubles, .. } = &mut self.index;
-        for trouble in
-            troubles.iter_mut().filter(|trouble| trouble.lives.len() < trouble.processes.len())
-        {
-            for process in trouble.processes {
-                if trouble.lives.iter().any(|life| lives[*life].process == Some(process)) {
-                    continue;
-                }
-                let found = lives.iter().position(|life| life.process == Some(process));
-                trouble.lives.extend(found);
-            }
-        }
-    }
 }
 
 /// The words of a process, and of the simulator, for a stop after the group has confirmed that it
 /// knows.
 const LEFT: [&str; 2] = ["left the group", "Left"];
-/// All of them, in thousandths.
-const ALL: u64 = 1_000;
