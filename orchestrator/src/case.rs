@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use chaos::RunFolder;
-use promises::judge::{Options, judge};
 use promises::world::World as Truth;
+use promises::{Options, judge};
 use serde_json::json;
 
 use crate::engine::{Engine, Halt};

@@ -6,11 +6,12 @@
 //! so many simulated runs. In a single run of real processes a broken level counts like a broken
 //! law, because one run has no share in a budget.
 
+use crate::case::Case;
 use crate::check::{
     delivery, gaps, leadership, losses, membership, order, process, quorum, reuse, stability,
     succession, views, window,
 };
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// One promise.
 pub struct Promise {

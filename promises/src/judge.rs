@@ -3,43 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use protocol::config::{Knobs, Mode};
 use protocol::id::PeerId;
 use protocol::view::Names;
 
+use crate::case::{Case, Options};
 use crate::catalogue::{CATALOGUE, Demand, Promise};
-use crate::disk::Disk;
 use crate::history::{History, Hole};
 use crate::index::Index;
-
-/// What has to be known of a run besides its history.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The knobs it ran with: what is promised depends on the mode among them, and bounds on time
-    /// are reckoned from them.
-    pub knobs: Knobs,
-    /// Promises that must have had something to look at, by id.
-    pub required: Vec<String>,
-    /// Whether the peers wrote `publish` events.
-    pub publish_known: bool,
-    /// Whether the run ended at rest: nothing done to anybody any more, the workload over,
-    /// everything drained. Progress is demanded only then.
-    pub settled: bool,
-    /// What the peers' sinks have written, where it is known.
-    pub disks: Vec<Disk>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            knobs: Knobs::default(),
-            required: vec![],
-            publish_known: true,
-            settled: false,
-            disks: vec![],
-        }
-    }
-}
+use crate::sheet::{Broken, Sheet};
 
 /// What the judge says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,19 +45,10 @@ pub struct Finding {
     pub looked_at: u64,
     /// How many more could have, and were not held against it: for which reasons.
     pub excused: BTreeMap<&'static str, u64>,
-    /// How it was broken; at most [`BROKEN_MAX`] are kept.
+    /// How it was broken; at most [`BROKEN_MAX`](crate::BROKEN_MAX) are kept.
     pub broken: Vec<Broken>,
     /// How often it was broken altogether.
     pub times: u64,
-}
-
-/// One breach of a promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// What happened, in a sentence.
-    pub words: String,
-    /// The records that show it: indexes into the history, oldest first.
-    pub evidence: Vec<usize>,
 }
 
 /// Held, broken or unknown: of one promise, or of all together.
@@ -180,12 +142,6 @@ impl Judgement {
     }
 }
 
-/// Why promises of progress are not held against a run.
-pub(crate) const NOT_AT_REST: &str = "the run did not end at rest";
-
-/// How many breaches of one promise are kept.
-pub const BROKEN_MAX: usize = 8;
-
 /// Holds a history against every promise.
 #[must_use]
 pub fn judge(history: &History, options: &Options) -> Judgement {
@@ -219,71 +175,5 @@ fn examine(promise: &Promise, case: &Case<'_>) -> Finding {
         excused: sheet.excused,
         broken: sheet.broken,
         times: sheet.times,
-    }
-}
-
-/// All that a check may look at.
-pub(crate) struct Case<'a> {
-    pub(crate) history: &'a History,
-    pub(crate) index: &'a Index<'a>,
-    pub(crate) options: &'a Options,
-}
-
-impl Case<'_> {
-    /// Whether only a side with a quorum may go on: by the knobs, or, where nobody knows them, by
-    /// what the peers say.
-    pub(crate) fn is_primary(&self) -> bool {
-        self.options.knobs.mode == Mode::Primary || self.index.primary
-    }
-
-    /// What an entry of a log weighs at most. A history does not tell how long readings are.
-    pub(crate) fn heaviest_entry(&self) -> u64 {
-        let largest =
-            self.index.views.iter().map(|view| view.members.len() as u64).max().unwrap_or(0);
-        self.options.knobs.payload_max.saturating_add(64).max(64 + 160 * largest)
-    }
-}
-
-/// What a check writes down.
-#[derive(Default)]
-pub(crate) struct Sheet {
-    looked_at: u64,
-    excused: BTreeMap<&'static str, u64>,
-    broken: Vec<Broken>,
-    times: u64,
-}
-
-impl Sheet {
-    /// One more record that could have broken the promise.
-    pub(crate) fn look(&mut self) {
-        self.looked_at += 1;
-    }
-
-    /// One more that could have broken it, and that is not held against it.
-    pub(crate) fn excuse(&mut self, why: &'static str) {
-        *self.excused.entry(why).or_default() += 1;
-    }
-
-    /// So many more of them.
-    pub(crate) fn look_at(&mut self, count: usize) {
-        self.looked_at += count as u64;
-    }
-
-    /// What was said of each breach.
-    #[cfg(test)]
-    pub(crate) fn words(&self) -> Vec<String> {
-        self.broken.iter().map(|broken| broken.words.clone()).collect()
-    }
-
-    /// A breach; the words are made only if there is room for them.
-    pub(crate) fn breach(&mut self, evidence: &[usize], words: impl FnOnce() -> String) {
-        self.looked_at = self.looked_at.max(1);
-        self.times += 1;
-        if self.broken.len() < BROKEN_MAX {
-            let mut evidence = evidence.to_vec();
-            evidence.sort_unstable();
-            evidence.dedup();
-            self.broken.push(Broken { words: words(), evidence });
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! Pure: no file, no clock, no thread. Callers read the event files and pass their text.
 
 mod beyond;
+mod case;
 pub mod catalogue;
 mod check;
 pub mod disk;
@@ -19,14 +20,17 @@ mod index;
 pub mod judge;
 pub mod selector;
 pub mod shape;
+mod sheet;
 pub mod standing;
 pub mod world;
 
 pub use beyond::{BEYOND, Beyond};
+pub use case::Options;
 pub use catalogue::{CATALOGUE, Demand, Promise};
 pub use fault::{Fault, Identity, Table};
 pub use history::{History, Record};
-pub use judge::{Broken, Finding, Judgement, Options, Outcome, judge};
+pub use judge::{Finding, Judgement, Outcome, judge};
 pub use selector::{Bindings, Draw, Selector, SelectorError};
+pub use sheet::{BROKEN_MAX, Broken};
 pub use standing::{Stand, Standing};
 pub use world::{World, WorldEvent};

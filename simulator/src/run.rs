@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use promises::history::{History, Record};
-use promises::judge::{Options, judge};
+use promises::{Options, judge};
 use protocol::config::Knobs;
 use protocol::note::{Cause, Note};
 

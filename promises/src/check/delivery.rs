@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::log_id::LogId;
 
+use crate::case::Case;
 use crate::index::{Entry, Index, Kind, LifeId, What};
-use crate::judge::{Case, NOT_AT_REST, Sheet};
+use crate::sheet::{NOT_AT_REST, Sheet};
 
 /// Everything delivered was published by the origin it names, with those bytes, and comes at most
 /// once to each peer.

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::case::Case;
 use crate::check::parts::{Parts, Right, Stable};
 use crate::check::stability::{Known, UNTOLD, each_stable};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// What a life holds, lowest position first: position, epoch, record.
 #[derive(Clone, Default)]

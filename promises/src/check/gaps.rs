@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::Case;
 use crate::check::founding::Held;
 use crate::index::{EpochId, Index, Kind, LifeId, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// A gap is told only of readings that the leader does not retain, or that come after later ones of
 /// their origin.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::Case;
 use crate::index::{Entry, EpochId, Kind, LifeId, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// Nobody but its owner leads an epoch, and everybody who follows somebody in it follows the owner.
 pub(crate) fn one_leader_per_epoch(case: &Case<'_>, sheet: &mut Sheet) {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::Case;
 use crate::check::gaps::SIZES;
 use crate::index::{Entry, EpochId, Index, Kind, LifeId, What};
-use crate::judge::{Case, NOT_AT_REST, Sheet};
+use crate::sheet::{NOT_AT_REST, Sheet};
 
 /// Readings are declared lost only if they lie further back than `merge_retain`, and do not stand
 /// in that log.

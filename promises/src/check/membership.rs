@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use protocol::id::{Incarnation, PeerId};
 
+use crate::case::Case;
 use crate::index::{Entry, Fact, Index, Kind, Lag, LifeId, TroubleKind, ViewFact, What};
-use crate::judge::{Case, NOT_AT_REST, Sheet};
+use crate::sheet::{NOT_AT_REST, Sheet};
 
 /// Whoever a leader removes was dead, leaving, in another group, or out of reach: by what was done
 /// to it, not by what the leader believed.

@@ -1,7 +1,8 @@
 //! The numbered log: one entry a position, one order, no silent holes.
 
+use crate::case::Case;
 use crate::index::{Entry, EpochId, Index, Kind, Life, LifeId, Placed, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// One position of one epoch holds one entry, whoever speaks of it.
 pub(crate) fn no_duplicate_seq(case: &Case<'_>, sheet: &mut Sheet) {

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::id::PeerId;
 
+use crate::case::Case;
 use crate::check::tables::tables_match;
 use crate::disk::{Disk, DiskLine, Place};
 use crate::fault::{Fault, Identity};
 use crate::history::Record;
 use crate::index::{Entry, Fact, Index, Kind, Life, What};
-use crate::judge::{Broken, Case, Sheet};
+use crate::sheet::{Broken, Sheet};
 use crate::world::World;
 
 /// A process ends when it is told to, and as it should.

@@ -1,9 +1,10 @@
 //! Mode `primary`: who reaches no quorum of its group does not lead it.
 
+use crate::case::Case;
 use crate::fault::Fault;
 use crate::history::Record;
 use crate::index::{Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 use crate::world::World;
 
 /// A leader that is cut off from every quorum of its view has stepped down before the others give

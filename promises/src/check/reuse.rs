@@ -9,9 +9,10 @@ use protocol::id::{Epoch, Incarnation, Oseq, PeerId, Seq, ViewId};
 use protocol::log_id::LogId;
 use protocol::note::Note;
 
+use crate::case::Case;
 use crate::disk::DiskLine;
 use crate::history::Record;
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// A position.
 type Place<'a> = (&'a LogId, &'a Epoch, Seq);
@@ -142,7 +143,7 @@ impl<'a> Said<'a> {
 #[cfg(test)]
 mod tests {
     use super::{Content, Name, Said};
-    use crate::judge::Sheet;
+    use crate::sheet::Sheet;
     use protocol::id::{Epoch, Incarnation, Member, Oseq, PeerId, Seq, ViewId};
     use protocol::log_id::LogId;
 

@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 
 use protocol::log_id::LogId;
 
+use crate::case::Case;
 use crate::check::founding::{Held, founders_keep, foundings, members_keep};
 use crate::check::parts::{Parts, Right, Stable};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// One position of one log has one stable entry, and no cut goes below it. In mode `primary` there
 /// is one log.

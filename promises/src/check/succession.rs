@@ -4,10 +4,11 @@
 use protocol::id::{Incarnation, PeerId};
 use protocol::note::Note;
 
+use crate::case::Case;
 use crate::fault::Fault;
 use crate::history::Record;
 use crate::index::{EpochId, Fact, Index, Kind, LifeId, Trouble, TroubleKind, ViewFact, What};
-use crate::judge::{Case, NOT_AT_REST, Sheet};
+use crate::sheet::{NOT_AT_REST, Sheet};
 use crate::world::World;
 
 /// The leader of a group that is well is not unseated: not by a joiner, not by the death of

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::Case;
 use crate::disk::{Disk, DiskLine, Row};
 use crate::index::{Kind, Life, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// Every table has the rows of the readings that its process delivered, in that order. Where all
 /// lives of the process ended by their own will it has them all; one that was cut off may have kept

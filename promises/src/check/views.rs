@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::Case;
 use crate::index::{EpochId, Index, Kind, Life, LifeId, ViewFact, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 
 /// Views rise, name their holder and their leader, and are the same list for everybody.
 pub(crate) fn view_legal(case: &Case<'_>, sheet: &mut Sheet) {

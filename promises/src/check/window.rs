@@ -1,8 +1,9 @@
 //! The window of a peer's own readings: how many wait to be ordered, and what is refused for that.
 
+use crate::case::Case;
 use crate::check::gaps::SIZES;
 use crate::index::{Entry, Kind, What};
-use crate::judge::{Case, Sheet};
+use crate::sheet::Sheet;
 use protocol::note::Refusal;
 
 /// No peer has more readings waiting to be ordered than its window takes. How many bytes they are,
