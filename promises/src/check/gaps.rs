@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::case::Case;
-use crate::check::founding::Held;
+use crate::check::held::Held;
 use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::sheet::Sheet;
 

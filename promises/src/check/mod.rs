@@ -4,6 +4,9 @@
 pub(crate) mod delivery;
 pub(crate) mod founding;
 pub(crate) mod gaps;
+pub(crate) mod held;
+pub(crate) mod kept;
+pub(crate) mod known;
 pub(crate) mod leadership;
 pub(crate) mod losses;
 pub(crate) mod membership;

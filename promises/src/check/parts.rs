@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::founding::{Founding, Held};
+use crate::check::founding::Founding;
+use crate::check::held::Held;
 use crate::index::{EpochId, Index, LifeId, What};
 
 /// An entry that is stable: its place, and when somebody first knew that it is.
@@ -238,3 +239,6 @@ impl<'a> Parts<'a> {
         std::iter::successors(Some(epoch), |epoch| self.parent(*epoch)).collect()
     }
 }
+
+/// Why an entry is not held against two parts of a group.
+pub(crate) const UNTOLD: &str = "how one of the two parts began is told by nobody";

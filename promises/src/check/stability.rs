@@ -16,8 +16,11 @@ use std::collections::BTreeMap;
 use protocol::log_id::LogId;
 
 use crate::case::Case;
-use crate::check::founding::{Held, founders_keep, foundings, members_keep};
-use crate::check::parts::{Parts, Right, Stable};
+use crate::check::founding::foundings;
+use crate::check::held::Held;
+use crate::check::kept::{founders_keep, members_keep};
+use crate::check::known::{Known, StableEntries, stable_entries};
+use crate::check::parts::{Parts, Right, Stable, UNTOLD};
 use crate::index::{EpochId, Index, Kind, LifeId, What};
 use crate::sheet::Sheet;
 
@@ -129,26 +132,6 @@ fn cuts_keep(case: &Case<'_>, parts: &Parts<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Why an entry is not held against two parts of a group.
-pub(crate) const UNTOLD: &str = "how one of the two parts began is told by nobody";
-
-/// Every entry that some life held and knew to be stable, by epoch and position: with who knew it
-/// first.
-type StableEntries<'a> = BTreeMap<(EpochId, u64), Known<'a>>;
-
-/// Every entry that is stable; `each` is called for every life that knows of one.
-fn stable_entries<'a>(index: &'a Index<'a>, mut each: impl FnMut(&Known<'a>)) -> StableEntries<'a> {
-    let mut stable: StableEntries<'a> = BTreeMap::new();
-    each_stable(index, |seq, epoch, known| {
-        each(&known);
-        let first = stable.entry((epoch, seq)).or_insert(known);
-        if known.t < first.t {
-            *first = known;
-        }
-    });
-    stable
-}
-
 /// There is one log, and so one first view, for ever.
 fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
     let mut first: Option<(&LogId, usize, LifeId)> = None;
@@ -173,75 +156,6 @@ fn one_log(index: &Index<'_>, sheet: &mut Sheet) {
                         index.name(id)
                     )
                 });
-            }
-        }
-    }
-}
-
-/// Who knew of an entry that it is stable, and which records say so.
-#[derive(Clone, Copy)]
-pub(crate) struct Known<'a> {
-    pub(crate) life: LifeId,
-    /// The record of the entry, and the one that makes it stable.
-    held: usize,
-    pub(crate) at: usize,
-    pub(crate) t: u64,
-    log: &'a LogId,
-}
-
-/// Calls `found` for every entry that some life held and knew to be stable: with the position and
-/// the epoch.
-pub(crate) fn each_stable<'a>(
-    index: &'a Index<'_>,
-    mut found: impl FnMut(u64, EpochId, Known<'a>),
-) {
-    for (life, told) in index.lives.iter().enumerate() {
-        let (mut log, mut held, mut settled): (&LogId, Held, usize) =
-            (&index.none, Held::default(), 0);
-        let mut bound: Option<(u64, usize)> = None;
-        for fact in &told.facts {
-            match fact.what {
-                What::Entry(entry) => {
-                    if let Kind::View(view) = entry.kind {
-                        log = index.views[view].log;
-                    }
-                    held.add(entry.seq, entry.epoch, fact.at);
-                    settled = settled.min(held.0.len() - 1);
-                    if matches!(entry.kind, Kind::Data { safe: true, .. })
-                        && bound.is_none_or(|(bound, _)| bound < entry.seq)
-                    {
-                        bound = Some((entry.seq, fact.at));
-                    }
-                }
-                What::Stable { seq } | What::Acknowledged { seq, .. }
-                    if bound.is_none_or(|(bound, _)| bound < seq) =>
-                {
-                    bound = Some((seq, fact.at));
-                }
-                What::Cut { log: cut_log, .. } => {
-                    if std::mem::replace(&mut log, cut_log) != cut_log {
-                        (held, settled, bound) = (Held::default(), 0, None);
-                    }
-                    continue;
-                }
-                What::Diverged { from, .. } => {
-                    held.cut(from.saturating_sub(1));
-                    bound = bound.filter(|(bound, _)| *bound < from);
-                    settled = settled.min(held.0.len());
-                    continue;
-                }
-                What::Transfer { .. } | What::Merged { .. } => {
-                    bound = None;
-                    continue;
-                }
-                _ => continue,
-            }
-            // What is handed over late was stable before.
-            let Some((bound, at)) = bound else { continue };
-            while let Some((seq, epoch, record)) = held.0.get(settled).filter(|row| row.0 <= bound)
-            {
-                found(*seq, *epoch, Known { life, held: *record, at, t: fact.t, log });
-                settled += 1;
             }
         }
     }
