@@ -7,6 +7,7 @@
 
 mod agenda;
 mod answers;
+pub mod breach;
 mod clock;
 mod connection;
 pub mod director;

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use promises::exit;
+use simulator::breach::Breach;
 use simulator::open::{self, Open};
 use simulator::plan::Plan;
-use simulator::run::{Breach, run};
+use simulator::run::run;
 use simulator::shrink::shrink;
 use simulator::sweep::Sweep;
 use simulator::transcript::Transcript;

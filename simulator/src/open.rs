@@ -4,8 +4,8 @@
 //! list that breaks another promise fails the sweep, and so does one that holds, so that the list
 //! never says more than is true.
 
+use crate::breach::Breach;
 use crate::plan::Plan;
-use crate::run::Breach;
 use crate::sweep::{Report, Sweep};
 
 /// What a sweep makes of the list.

@@ -11,6 +11,7 @@ use promises::{Options, judge};
 use protocol::config::Knobs;
 use protocol::note::{Cause, Note};
 
+use crate::breach::Breach;
 use crate::director::{BadPlan, Director, Progress};
 use crate::kept::Kept;
 use crate::marks::Marks;
@@ -35,29 +36,6 @@ pub struct Verdict {
     pub laws: Sheet,
     /// Whether a leader was missed after the first one was found.
     pub later_election: bool,
-}
-
-/// A promise that was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
-    /// Which.
-    pub promise: String,
-    /// What happened.
-    pub words: String,
-    /// The records that show it, one a line.
-    pub evidence: Vec<String>,
-}
-
-impl Breach {
-    /// The promise and the kind of the evidence: two breaches of one kind differ in names and
-    /// numbers only.
-    #[must_use]
-    pub fn kind(&self) -> String {
-        let named = |word: &str| word.chars().any(|letter| letter.is_ascii_digit());
-        let words: Vec<&str> =
-            self.words.split([' ', '#', ',']).filter(|word| !named(word)).collect();
-        format!("{}: {}", self.promise, words.join(" "))
-    }
 }
 
 /// Plays a plan under the eyes of a watcher and judges it. A panic of the core is caught and is a

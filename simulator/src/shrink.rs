@@ -9,10 +9,11 @@ mod cut;
 
 use protocol::config::Knobs;
 
+use crate::breach::Breach;
 use crate::director::BadPlan;
 use crate::hearing::Hearing;
 use crate::plan::{Act, Fate, Plan};
-use crate::run::{Breach, losses, run};
+use crate::run::{losses, run};
 use crate::watch::Unwatched;
 use crate::weather::Weather;
 

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use protocol::config::Mode;
 
+use crate::breach::Breach;
 use crate::guard::Guard;
 use crate::kept::Kept;
 use crate::marks::Marks;
 use crate::plan::Plan;
-use crate::run::{Breach, Verdict, run};
+use crate::run::{Verdict, run};
 use crate::tally::Tally;
 use crate::truth::{Count, LAWS, Sheet};
 use crate::watch::Unwatched;

@@ -32,7 +32,7 @@ use protocol::message::Message;
 use protocol::node::Node;
 use protocol::time::Time;
 
-use crate::run::Breach;
+use crate::breach::Breach;
 use claims::Claims;
 use holders::Holders;
 use known::Known;

@@ -35,6 +35,7 @@ use protocol::status::Status;
 use protocol::time::Time;
 
 use crate::agenda::Agenda;
+use crate::breach::Breach;
 use crate::clock::Clock;
 use crate::connection::{Connection, EndState, Side};
 use crate::hearing::Hearing;
@@ -42,7 +43,6 @@ use crate::liar::Liar;
 use crate::marks::Marks;
 use crate::pairs::Pairs;
 use crate::plan::Lost;
-use crate::run::Breach;
 use crate::tally::Tally;
 use crate::truth::{Sheet, Truth, Wrong};
 use crate::watch::Watch;

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use protocol::time::Time;
 
 use super::Law;
-use crate::run::Breach;
+use crate::breach::Breach;
 
 /// What was found of all laws, in one run or in many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
