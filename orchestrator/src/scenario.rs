@@ -5,15 +5,21 @@
 //! scenario knows nothing of processes or virtual time: which world runs it is somebody else's
 //! business.
 
+mod cluster;
 pub mod diagnostic;
 mod expectation;
+mod ids;
 pub mod network;
+mod options;
 mod parse;
+mod pattern;
 mod references;
 pub mod span_of_time;
 mod step;
 mod storm;
+mod target;
 mod tree;
+mod when;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

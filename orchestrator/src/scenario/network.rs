@@ -11,7 +11,7 @@ use promises::selector::Selector;
 
 use super::diagnostic::Placed;
 use super::span_of_time::SpanOfTime;
-use super::step::{selector, target_table};
+use super::target::{selector, target_table};
 use super::tree::{Table, Value, Walk};
 use super::{Host, Target};
 

@@ -11,6 +11,7 @@ use promises::selector::{Selector, SelectorError};
 use protocol::id::PeerId;
 
 use super::diagnostic::{Diagnostics, Placed, Span};
+use super::ids::{PEERS_MAX, numbered};
 use super::{Ids, Point};
 
 /// Everything that refers to something else, or can be referred to.
@@ -77,7 +78,7 @@ impl Mentions {
             Some(Ids::Given(given)) => given.iter().map(PeerId::to_string).collect(),
             Some(Ids::Random(count)) => (1..=*count).map(numbered).collect(),
             // Whoever they are, this is what they are called as a rule.
-            None => (1..=super::parse::PEERS_MAX).map(numbered).collect(),
+            None => (1..=PEERS_MAX).map(numbered).collect(),
         };
         for Placed { value, span } in &self.spawned {
             let is_late = late.iter().any(|id| id.as_str() == value);
@@ -140,9 +141,4 @@ fn bound_names(selector: &Selector) -> Vec<&str> {
         Selector::List(list) => list.iter().flat_map(bound_names).collect(),
         _ => Vec::new(),
     }
-}
-
-/// The name of the k-th peer where no ids are given.
-pub(super) fn numbered(k: u64) -> String {
-    format!("peer{k}")
 }

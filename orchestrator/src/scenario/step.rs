@@ -1,15 +1,14 @@
 //! The `[[step]]` tables: exactly one verb each, and the keys that all verbs share.
 
-use promises::selector::Selector;
-use protocol::id::PeerId;
-
 use super::diagnostic::Placed;
-use super::expectation::{event_pattern, log_pattern, point};
 use super::network::{disk, firewall, heal, interface, link, partition};
+use super::pattern::{COUNT_MAX, event_pattern, log_pattern};
 use super::span_of_time::SpanOfTime;
 use super::storm::storm;
+use super::target::{binding, peer_id, selector, target, target_table};
 use super::tree::{Table, Value, Walk};
-use super::{Condition, IfNone, Spawn, Step, Target, Verb};
+use super::when::{condition_holds, point};
+use super::{Condition, Spawn, Step, Verb};
 
 /// The verbs, in the order of their introduction.
 const VERBS: [&str; 19] = [
@@ -85,27 +84,6 @@ pub(super) fn step(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Step> {
     })
 }
 
-/// `when = "left == right"` or `"left != right"`, both sides after their variables were replaced.
-pub(super) fn condition_holds(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<bool> {
-    let Some(value) = table.get("when") else { return Some(true) };
-    let text = walk.string(value)?;
-    let split = |operator| {
-        text.value
-            .split_once(operator)
-            .map(|(left, right): (&str, &str)| (left.trim().to_owned(), right.trim().to_owned()))
-    };
-    if let Some((left, right)) = split("==") {
-        return Some(left == right);
-    }
-    if let Some((left, right)) = split("!=") {
-        return Some(left != right);
-    }
-    walk.diagnostics
-        .error("S005", &text.span, "expected a comparison")
-        .help("for example: when = \"${mode} == primary\"");
-    None
-}
-
 fn verb(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let present: Vec<(&'static str, &Value<'_>)> =
         VERBS.iter().filter_map(|verb| Some((*verb, table.get(verb)?))).collect();
@@ -179,65 +157,6 @@ fn steps(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-/// A selector, alone or as a list.
-pub(super) fn selector(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Placed<Selector>> {
-    let texts = walk.strings(value)?;
-    let mut parsed = Vec::new();
-    for text in &texts {
-        match text.value.parse::<Selector>() {
-            Ok(one) => parsed.push(one),
-            Err(error) => drop(walk.diagnostics.error("S012", &text.span, error.to_string())),
-        }
-    }
-    if parsed.len() < texts.len() || parsed.is_empty() {
-        return None;
-    }
-    let chosen = if parsed.len() == 1 { parsed.swap_remove(0) } else { Selector::List(parsed) };
-    let placed = Placed { value: chosen, span: value.span() };
-    walk.mentions.selectors.push(placed.clone());
-    Some(placed)
-}
-
-fn target(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Target> {
-    if !value.get_ref().is_table() {
-        return selector(value, walk).map(|who| Target { who, bind: None, if_none: IfNone::Wait });
-    }
-    let table = walk.table(value)?;
-    let target = target_table(&table, "who", walk);
-    table.refuse_the_rest(walk);
-    target
-}
-
-pub(super) fn target_table(
-    table: &Table<'_, '_>,
-    key: &'static str,
-    walk: &mut Walk<'_>,
-) -> Option<Target> {
-    let bind = binding(table, walk);
-    let if_none = table.string("if_none", walk);
-    let if_none = if_none.map_or(Some(IfNone::Wait), |word| walk.word(&word, &IF_NONE));
-    let Some(who) = table.get(key) else {
-        walk.missing(&table.span, key, &format!("{key} = \"leader\""));
-        return None;
-    };
-    let who = selector(who, walk)?;
-    Some(Target { who, bind, if_none: if_none? })
-}
-
-/// The name that a choice is given.
-fn binding(table: &Table<'_, '_>, walk: &mut Walk<'_>) -> Option<String> {
-    let bind = table.string("as", walk)?;
-    if !bind.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        walk.diagnostics.error(
-            "S005",
-            &bind.span,
-            "a name has letters, digits and underscores only",
-        );
-    }
-    walk.mentions.bound.push(bind.value.clone());
-    Some(bind.value)
-}
-
 fn starve(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
     let table = walk.table(value)?;
     let target = target_table(&table, "who", walk);
@@ -297,13 +216,6 @@ fn spawns(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<Spawn>> {
     // The name becomes part of file names, so it has the alphabet of ids.
     let name = peer_id(&name, walk)?;
     Some(vec![Spawn { name: name.to_string(), id: peer, exits }])
-}
-
-/// A peer id.
-pub(super) fn peer_id(name: &Placed<String>, walk: &mut Walk<'_>) -> Option<PeerId> {
-    PeerId::new(&name.value)
-        .map_err(|error| walk.diagnostics.error("S005", &name.span, error.to_string()))
-        .ok()
 }
 
 fn publish(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Verb> {
@@ -382,9 +294,6 @@ fn condition(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Condition> {
     }
     Some(found)
 }
-
-const IF_NONE: [(&str, IfNone); 3] =
-    [("wait", IfNone::Wait), ("skip", IfNone::Skip), ("fail", IfNone::Fail)];
 const SLEEP_HELP: &str = "what are you waiting for? `wait = \"stable\"` ends as soon as it is \
                           true, and fails with a reason";
 /// Short enough that nobody is suspected for standing still, long enough to be kept by a busy
@@ -394,5 +303,3 @@ const STARVE_PERIOD_MS: u64 = 50;
 const REPEAT_MAX: u64 = 1_000;
 /// More readings than this at once would only measure the orchestrator's own memory.
 const BURST_MAX: u64 = 1_000_000;
-/// More of anything than this is a typing mistake, and would be waited for in vain.
-pub(super) const COUNT_MAX: u64 = 1_000_000_000;

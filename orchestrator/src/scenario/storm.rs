@@ -11,7 +11,7 @@ use promises::selector::Selector;
 
 use super::diagnostic::Placed;
 use super::span_of_time::SpanOfTime;
-use super::step::selector;
+use super::target::selector;
 use super::tree::{Value, Walk};
 
 /// Faults drawn one after the other.
