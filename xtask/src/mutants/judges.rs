@@ -29,13 +29,13 @@ struct Judge {
 /// In this order; the first that fails has caught the mutant.
 const JUDGES: [Judge; 6] = [
     Judge { package: "protocol", program: "protocol", arguments: &[] },
-    Judge { package: "simulator", program: "tests", arguments: &["every_script_"] },
-    Judge { package: "simulator", program: "tests", arguments: &["regressions::"] },
-    Judge { package: "simulator", program: "tests", arguments: &["every_answer_"] },
+    Judge { package: "simulator", program: "it", arguments: &["every_script_"] },
+    Judge { package: "simulator", program: "it", arguments: &["regressions::"] },
+    Judge { package: "simulator", program: "it", arguments: &["every_answer_"] },
     // Among them the hundreds of seeds, a test that only runs here.
     Judge {
         package: "simulator",
-        program: "tests",
+        program: "it",
         arguments: &["command::", "--include-ignored"],
     },
     Judge { package: "model", program: "model", arguments: &["search::"] },
@@ -57,7 +57,7 @@ impl<'a> Judges<'a> {
             "--message-format=json-render-diagnostics",
             "--lib",
             "--test",
-            "tests",
+            "it",
         ]);
         build.args([
             "--package",

@@ -30,7 +30,7 @@ fn check(folder: &str, least: usize) {
             fs::write(&path, replayed).expect("a script can be written");
         } else {
             let verdict = "comes out differently; if that is right: UPDATE=1 cargo test -p \
-                           simulator --test tests every_";
+                           simulator --test it every_";
             assert!(replayed == text, "{name} {verdict}\n{}", difference(&text, &replayed));
         }
     }
