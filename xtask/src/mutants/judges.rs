@@ -33,11 +33,7 @@ const JUDGES: [Judge; 6] = [
     Judge { package: "simulator", program: "it", arguments: &["regressions::"] },
     Judge { package: "simulator", program: "it", arguments: &["every_answer_"] },
     // Among them the hundreds of seeds, a test that only runs here.
-    Judge {
-        package: "simulator",
-        program: "it",
-        arguments: &["command::", "--include-ignored"],
-    },
+    Judge { package: "simulator", program: "it", arguments: &["command::", "--include-ignored"] },
     Judge { package: "model", program: "model", arguments: &["search::"] },
 ];
 
