@@ -173,107 +173,74 @@ impl Disk {
     }
 }
 
-fn parse(line: &str) -> Result<DiskLine, String> {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: String,
-    }
-    /// Tokens of numbers are kept, which needs a type of its own: what is read for several types
-    /// loses them.
-    #[derive(Deserialize)]
-    struct Reading {
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+/// A reading as it is written. Tokens of numbers are kept, which needs a type of its own: what is
+/// read for several types loses them.
+#[derive(Deserialize)]
+struct Reading {
+    log: LogId,
+    #[serde(deserialize_with = "epoch")]
+    epoch: Epoch,
+    seq: Seq,
+    origin: PeerId,
+    inc: String,
+    oseq: Oseq,
+    payload: Option<String>,
+    payload_base64: Option<String>,
+    sensor: Option<Box<RawValue>>,
+    measured: Option<Box<RawValue>>,
+    fields: Option<Box<RawValue>>,
+    tags: Option<Box<RawValue>>,
+}
+
+/// Everything else as it is written.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Written {
+    View {
+        #[serde(flatten)]
+        place: Place,
+        view: ViewId,
+    },
+    Gap {
         log: LogId,
-        #[serde(deserialize_with = "epoch")]
-        epoch: Epoch,
-        seq: Seq,
+        from: Seq,
+        to: Seq,
+    },
+    Diverged {
+        log: LogId,
+        from: Seq,
+        to: Seq,
+    },
+    Merged {
+        log: LogId,
+        at: Seq,
+        into: LogId,
+    },
+    Repeat {
+        #[serde(flatten)]
+        place: Place,
+        last: Seq,
+    },
+    Lost {
+        #[serde(flatten)]
+        place: Place,
         origin: PeerId,
         inc: String,
-        oseq: Oseq,
-        payload: Option<String>,
-        payload_base64: Option<String>,
-        sensor: Option<Box<RawValue>>,
-        measured: Option<Box<RawValue>>,
-        fields: Option<Box<RawValue>>,
-        tags: Option<Box<RawValue>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(tag = "kind", rename_all = "snake_case")]
-    enum Written {
-        View {
-            #[serde(flatten)]
-            place: Place,
-            view: ViewId,
-        },
-        Gap {
-            log: LogId,
-            from: Seq,
-            to: Seq,
-        },
-        Diverged {
-            log: LogId,
-            from: Seq,
-            to: Seq,
-        },
-        Merged {
-            log: LogId,
-            at: Seq,
-            into: LogId,
-        },
-        Repeat {
-            #[serde(flatten)]
-            place: Place,
-            last: Seq,
-        },
-        Lost {
-            #[serde(flatten)]
-            place: Place,
-            origin: PeerId,
-            inc: String,
-            from: Oseq,
-            to: Oseq,
-        },
-    }
-    let incarnation =
-        |inc: &str| inc.parse().map(Incarnation).map_err(|error| format!("inc: {error}"));
+        from: Oseq,
+        to: Oseq,
+    },
+}
+
+fn parse(line: &str) -> Result<DiskLine, String> {
     let unreadable = |error: serde_json::Error| error.to_string();
     let Kind { kind } = serde_json::from_str(line).map_err(unreadable)?;
     if kind == "reading" {
-        let Reading {
-            log,
-            epoch,
-            seq,
-            origin,
-            inc,
-            oseq,
-            payload,
-            payload_base64,
-            sensor,
-            measured,
-            fields,
-            tags,
-        } = serde_json::from_str(line).map_err(unreadable)?;
-        let bytes = match (payload, payload_base64, sensor.zip(fields)) {
-            (Some(text), None, _) => text.into_bytes(),
-            (None, Some(text), None) => base64(&text).ok_or("payload_base64 is not base64")?,
-            (None, None, Some((sensor, fields))) => {
-                canonical(&sensor, measured.as_deref(), &fields, tags.as_deref()).into_bytes()
-            }
-            _ => {
-                return Err(
-                    "a reading has either payload, or payload_base64, or sensor and fields"
-                        .to_owned(),
-                );
-            }
-        };
-        let (inc, digest, measured) = (incarnation(&inc)?, digest(&bytes), Measured::read(&bytes));
-        return Ok(DiskLine::Reading {
-            place: Place { log, epoch, seq },
-            origin,
-            inc,
-            oseq,
-            digest,
-            measured,
-        });
+        return reading(serde_json::from_str(line).map_err(unreadable)?);
     }
     Ok(match serde_json::from_str(line).map_err(unreadable)? {
         Written::View { place, view } => DiskLine::View { place, view },
@@ -285,6 +252,41 @@ fn parse(line: &str) -> Result<DiskLine, String> {
             DiskLine::Lost { place, origin, inc: incarnation(&inc)?, from, to }
         }
     })
+}
+
+fn reading(written: Reading) -> Result<DiskLine, String> {
+    let Reading {
+        log,
+        epoch,
+        seq,
+        origin,
+        inc,
+        oseq,
+        payload,
+        payload_base64,
+        sensor,
+        measured,
+        fields,
+        tags,
+    } = written;
+    let bytes = match (payload, payload_base64, sensor.zip(fields)) {
+        (Some(text), None, _) => text.into_bytes(),
+        (None, Some(text), None) => base64(&text).ok_or("payload_base64 is not base64")?,
+        (None, None, Some((sensor, fields))) => {
+            canonical(&sensor, measured.as_deref(), &fields, tags.as_deref()).into_bytes()
+        }
+        _ => {
+            return Err(
+                "a reading has either payload, or payload_base64, or sensor and fields".to_owned()
+            );
+        }
+    };
+    let (inc, digest, measured) = (incarnation(&inc)?, digest(&bytes), Measured::read(&bytes));
+    Ok(DiskLine::Reading { place: Place { log, epoch, seq }, origin, inc, oseq, digest, measured })
+}
+
+fn incarnation(text: &str) -> Result<Incarnation, String> {
+    text.parse().map(Incarnation).map_err(|error| format!("inc: {error}"))
 }
 
 /// The payload that the parts of a reading stand for, where it is not told beside them: the

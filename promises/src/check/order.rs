@@ -164,31 +164,7 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
         match (&fact.what, &mut point) {
             (What::Entry(entry), Some(known)) => {
                 sheet.look();
-                if entry.seq < known.floor {
-                    let words = || {
-                        format!(
-                            "{} is at #{} already, and gets #{} of epoch {}",
-                            index.name(id),
-                            known.last,
-                            entry.seq,
-                            index.epochs[entry.epoch]
-                        )
-                    };
-                    sheet.breach(&[known.at, fact.at], words);
-                } else if entry.seq > known.last + 1
-                    && let Some(skipped) =
-                        reading_between(index, entry.epoch, entry.seq, known.last)
-                {
-                    sheet.breach(&[known.at, skipped.at, fact.at], || {
-                        format!(
-                            "{} goes from #{} to #{} and passes over the reading at #{}",
-                            index.name(id),
-                            known.last,
-                            entry.seq,
-                            skipped.entry.seq
-                        )
-                    });
-                }
+                hold_next(index, id, entry, fact.at, known, sheet);
                 *known =
                     Point { last: entry.seq, floor: entry.seq + 1, at: fact.at, is_new: false };
             }
@@ -259,6 +235,40 @@ fn walk(index: &Index<'_>, id: LifeId, life: &Life<'_>, sheet: &mut Sheet) {
             }
             _ => {}
         }
+    }
+}
+
+/// What comes next comes once, and no reading is passed over.
+fn hold_next(
+    index: &Index<'_>,
+    id: LifeId,
+    entry: &Entry,
+    at: usize,
+    known: &Point,
+    sheet: &mut Sheet,
+) {
+    if entry.seq < known.floor {
+        sheet.breach(&[known.at, at], || {
+            format!(
+                "{} is at #{} already, and gets #{} of epoch {}",
+                index.name(id),
+                known.last,
+                entry.seq,
+                index.epochs[entry.epoch]
+            )
+        });
+    } else if entry.seq > known.last + 1
+        && let Some(skipped) = reading_between(index, entry.epoch, entry.seq, known.last)
+    {
+        sheet.breach(&[known.at, skipped.at, at], || {
+            format!(
+                "{} goes from #{} to #{} and passes over the reading at #{}",
+                index.name(id),
+                known.last,
+                entry.seq,
+                skipped.entry.seq
+            )
+        });
     }
 }
 
