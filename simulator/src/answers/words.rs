@@ -23,7 +23,11 @@ impl Asked<'_> {
         facts.say_beats(&mut words);
         facts.say_questions(&mut words);
         facts.say_claims(&mut words);
+        facts.say_histories(&mut words);
+        facts.say_finals(&mut words);
         facts.say_entries(&mut words);
+        facts.say_wishes(&mut words);
+        facts.say_holes(&mut words);
         facts.say_refusals(&mut words);
         facts.say_joins(&mut words);
         words
@@ -224,13 +228,11 @@ impl Facts {
                 request(&self.speaker, newest, Some(view)),
             ));
         }
-        let rows = |epoch: &Epoch| {
-            if epoch.is_none() {
-                vec![]
-            } else {
-                vec![EpochStart { epoch: epoch.clone(), first: Seq(1) }]
-            }
-        };
+    }
+
+    /// What somebody holds who is asked to follow a claim.
+    fn say_histories(&self, words: &mut Words) {
+        let newest = &self.epochs[self.epochs.len() - 1].1;
         for (what, epoch, contiguous) in [
             ("as long", &self.own, self.end),
             ("longer", &self.own, self.end.plus(1)),
@@ -239,10 +241,14 @@ impl Facts {
         ] {
             self.in_epochs(words, &format!("{what} for "), |promised| {
                 let views = self.view.iter().map(|view| (self.end, view.clone())).collect();
-                let (epoch, lineage, stable) = (promised.clone(), rows(epoch), self.stable);
+                let (epoch, lineage, stable) = (promised.clone(), lineage(epoch), self.stable);
                 Message::SeqSyncResponse(SyncAnswer { epoch, contiguous, lineage, stable, views })
             });
         }
+    }
+
+    /// How a claim, or a whole reign, ends.
+    fn say_finals(&self, words: &mut Words) {
         for (what, leader, list) in [
             ("with you", &self.speaker, vec![&self.speaker, &self.me]),
             ("without you", &self.speaker, vec![&self.speaker, &self.third]),
@@ -250,7 +256,7 @@ impl Facts {
         ] {
             self.in_epochs(words, &format!("{what} "), |epoch| {
                 let list = list.iter().map(|contact| contact.member.clone()).collect();
-                let (leader, lineage) = (leader.clone(), rows(&self.log_id));
+                let (leader, lineage) = (leader.clone(), lineage(&self.log_id));
                 Message::SeqSyncFinal(SyncFinal {
                     epoch: epoch.clone(),
                     leader,
@@ -302,6 +308,9 @@ impl Facts {
                 Message::Ordered(Ordered { epoch, first, run, stable: self.stable, repair })
             });
         }
+    }
+
+    fn say_wishes(&self, words: &mut Words) {
         for (what, origin, first) in [
             ("the next", &self.speaker, self.speaker_oseq.next()),
             ("repeated", &self.speaker, self.speaker_oseq),
@@ -315,6 +324,10 @@ impl Facts {
             let requests = Requests { origin: origin.member.clone(), first, run };
             words.push((what.to_owned(), Message::SequencerRequest(requests)));
         }
+    }
+
+    /// Questions for what is missing, and what there is instead.
+    fn say_holes(&self, words: &mut Words) {
         for (what, from, to) in
             [("all", Seq(1), self.end), ("the next", self.end.next(), self.end.next())]
         {
@@ -425,4 +438,9 @@ impl Facts {
             });
         }
     }
+}
+
+/// A history in which everything is of one epoch.
+fn lineage(epoch: &Epoch) -> Vec<EpochStart> {
+    if epoch.is_none() { vec![] } else { vec![EpochStart { epoch: epoch.clone(), first: Seq(1) }] }
 }
