@@ -167,20 +167,7 @@ impl Bench {
         folder
             .write_json("env.json", &self.environment(case))
             .map_err(files("write the environment"))?;
-        let (profile, flags) = (scenario.cluster.profile.name(), &scenario.cluster.flags);
-        let mut arguments = vec!["--timing".to_owned(), profile.to_owned()];
-        arguments
-            .extend(flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
-        if let Some(Workload::Host { interval }) = &scenario.workload {
-            let interval = format!("{}ms", interval.under(&scenario.cluster.knobs).as_millis());
-            arguments.extend([
-                "--sensor".to_owned(),
-                "host".to_owned(),
-                "--interval".to_owned(),
-                interval,
-            ]);
-        }
-        let mut world = self.world(case, &folder, arguments)?;
+        let mut world = self.world(case, &folder, arguments(scenario))?;
         let world_name = world.name();
         let mut teller = Teller::new(
             &format!("{} (seed {seed})", case_name(&scenario.name, case.cell)),
@@ -253,7 +240,7 @@ impl Bench {
             file: source.path.display().to_string(),
             seed,
             world: world_name,
-            timing: profile,
+            timing: scenario.cluster.profile.name(),
             build: BUILD.to_owned(),
             took_ms: millis(took),
             failures: reasoning.failures,
@@ -330,6 +317,23 @@ impl Bench {
             "load": load.trim(),
         })
     }
+}
+
+/// What every peer of a scenario is started with.
+fn arguments(scenario: &Scenario) -> Vec<String> {
+    let (profile, flags) = (scenario.cluster.profile.name(), &scenario.cluster.flags);
+    let mut arguments = vec!["--timing".to_owned(), profile.to_owned()];
+    arguments.extend(flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
+    if let Some(Workload::Host { interval }) = &scenario.workload {
+        let interval = format!("{}ms", interval.under(&scenario.cluster.knobs).as_millis());
+        arguments.extend([
+            "--sensor".to_owned(),
+            "host".to_owned(),
+            "--interval".to_owned(),
+            interval,
+        ]);
+    }
+    arguments
 }
 
 /// The peer in the folder of this program; test programs lie one folder deeper.

@@ -225,36 +225,8 @@ impl Findings<'_> {
                 ));
             }
         }
-        let mut excused = Vec::new();
-        for finding in self.judgement.broken() {
-            if let Some(because) = self.scenario.excused.get(finding.promise) {
-                excused.push(format!(
-                    "{} was broken {} times; excused: {because}",
-                    finding.promise, finding.times
-                ));
-                continue;
-            }
-            for broken in &finding.broken {
-                let evidence = broken
-                    .evidence
-                    .iter()
-                    .filter_map(|at| self.history.records.get(*at))
-                    .map(promises::history::Record::line)
-                    .collect();
-                // Not every promise has a number in the design of the protocol.
-                let numbers = if finding.invariants.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", finding.invariants.join(", "))
-                };
-                let title = format!("{}{numbers}: {}", finding.promise, finding.statement);
-                let replays = self.folder.replays(self.history, &broken.evidence);
-                failures.push(Failure {
-                    replays,
-                    ..self.failure(&title, broken.words.clone(), None, evidence)
-                });
-            }
-        }
+        let (broken, excused) = self.broken_promises();
+        failures.extend(broken);
         for name in self.stubborn {
             failures.push(self.failure(
                 "stop",
@@ -287,6 +259,41 @@ impl Findings<'_> {
         }
         let class = matches!(outcome, Outcome::Fail | Outcome::Unknown).then_some(class);
         Reasoning { outcome, class, failures, doubts, excused }
+    }
+
+    /// Each breach of a promise, and the promises whose breaches do not count here.
+    fn broken_promises(&self) -> (Vec<Failure>, Vec<String>) {
+        let (mut failures, mut excused) = (Vec::new(), Vec::new());
+        for finding in self.judgement.broken() {
+            if let Some(because) = self.scenario.excused.get(finding.promise) {
+                excused.push(format!(
+                    "{} was broken {} times; excused: {because}",
+                    finding.promise, finding.times
+                ));
+                continue;
+            }
+            for broken in &finding.broken {
+                let evidence = broken
+                    .evidence
+                    .iter()
+                    .filter_map(|at| self.history.records.get(*at))
+                    .map(promises::history::Record::line)
+                    .collect();
+                // Not every promise has a number in the design of the protocol.
+                let numbers = if finding.invariants.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", finding.invariants.join(", "))
+                };
+                let title = format!("{}{numbers}: {}", finding.promise, finding.statement);
+                let replays = self.folder.replays(self.history, &broken.evidence);
+                failures.push(Failure {
+                    replays,
+                    ..self.failure(&title, broken.words.clone(), None, evidence)
+                });
+            }
+        }
+        (failures, excused)
     }
 
     fn failure(

@@ -85,41 +85,12 @@ impl Run {
             return Err(Failure::Nothing);
         }
         let asked = self.world.map(WorldName::place);
-        let all = loaded.len();
-        // Once, and before there is any thread.
-        let missing = loaded
-            .iter()
-            .any(|one| one.place(asked) == Ok(Place::Hosts))
-            .then(hosts::rights::ready)
-            .and_then(Result::err);
-        loaded.retain(|one| {
-            let why = match (one.place(asked), &missing) {
-                (Ok(Place::Hosts), Some(missing)) => {
-                    format!("{}: {missing}", one.source.path.display())
-                }
-                (Ok(_), _) => return true,
-                (Err(why), _) => why,
-            };
-            last_words(&format!("not run: {why}"), PATIENCE);
-            false
-        });
-        let left_out = all - loaded.len();
+        let left_out = leave_out(&mut loaded, asked);
         if loaded.is_empty() {
             return Ok(if self.strict || asked.is_some() { exit::UNAVAILABLE } else { 0 });
         }
-        let json = self.format == Format::Json;
-        let voice = match (self.follow, json) {
-            (true, _) => Voice::Follow,
-            (false, true) => Voice::Silent,
-            (false, false) => Voice::Normal,
-        };
         let printer = Printer::start().map_err(Failure::Outputs)?;
-        let mut bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
-        if let Some(address) = self.http {
-            let pages = Pages::open(address).map_err(|error| Failure::Http(address, error))?;
-            printer.remark(&format!("   PAGES http://{}/\n", pages.address()));
-            bench.pages = Some(pages);
-        }
+        let bench = self.bench(&printer)?;
         // Not before the namespaces are there: a process that gets rights of its own loses this
         // wish.
         if let Some(parent) = self.die_with {
@@ -130,41 +101,7 @@ impl Run {
             }
         }
         let mut interrupts = Interrupts::listen().map_err(Failure::Signals)?;
-        let style = Style {
-            colour: std::io::stdout().is_terminal(),
-            annotate: std::env::var_os("GITHUB_ACTIONS").is_some(),
-        };
-        let first = self.seed.unwrap_or_else(drawn_seed);
-        let timing = self.timing.map(|timing| timing.profile().name());
-        let mut verdicts: Vec<Verdict> = Vec::new();
-        'all: for one in &loaded {
-            let Loaded { source, cell, scenario } = one;
-            let place = one.place(asked).unwrap_or(Place::Processes);
-            // A seed that was given means one run, the one it replays.
-            let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
-            for turn in 0..repeat {
-                let case =
-                    Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
-                let verdict = bench.run(&case, &mut interrupts)?;
-                let text = if json {
-                    serde_json::to_string(&verdict).unwrap_or_default() + "\n"
-                } else {
-                    style.finished(&verdict)
-                };
-                let farewell =
-                    scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
-                let text = if farewell { text + &style.farewell(&verdict) } else { text };
-                printer.result(&text);
-                let outcome = verdict.outcome;
-                verdicts.push(verdict);
-                if outcome == Outcome::Interrupted || (self.fail_fast && outcome != Outcome::Pass) {
-                    break 'all;
-                }
-            }
-        }
-        if !json {
-            printer.result(&style.closing(&verdicts));
-        }
+        let verdicts = self.judge(&loaded, &bench, &printer, &mut interrupts)?;
         let worst =
             verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Unknown);
         if left_out > 0 {
@@ -188,6 +125,92 @@ impl Run {
         }
         Ok(code)
     }
+
+    fn bench(&self, printer: &Printer) -> Result<Bench, Failure> {
+        let voice = match (self.follow, self.format) {
+            (true, _) => Voice::Follow,
+            (false, Format::Json) => Voice::Silent,
+            (false, Format::Human) => Voice::Normal,
+        };
+        let mut bench = Bench::new(self.peer.clone(), self.logs.clone(), voice, printer.clone())?;
+        if let Some(address) = self.http {
+            let pages = Pages::open(address).map_err(|error| Failure::Http(address, error))?;
+            printer.remark(&format!("   PAGES http://{}/\n", pages.address()));
+            bench.pages = Some(pages);
+        }
+        Ok(bench)
+    }
+
+    /// Runs everything, and tells what came of it.
+    fn judge(
+        &self,
+        loaded: &[Loaded],
+        bench: &Bench,
+        printer: &Printer,
+        interrupts: &mut Interrupts,
+    ) -> Result<Vec<Verdict>, Failure> {
+        let json = self.format == Format::Json;
+        let style = Style {
+            colour: std::io::stdout().is_terminal(),
+            annotate: std::env::var_os("GITHUB_ACTIONS").is_some(),
+        };
+        let asked = self.world.map(WorldName::place);
+        let first = self.seed.unwrap_or_else(drawn_seed);
+        let timing = self.timing.map(|timing| timing.profile().name());
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        'all: for one in loaded {
+            let Loaded { source, cell, scenario } = one;
+            let place = one.place(asked).unwrap_or(Place::Processes);
+            // A seed that was given means one run, the one it replays.
+            let repeat = if self.seed.is_some() { 1 } else { scenario.repeat };
+            for turn in 0..repeat {
+                let case =
+                    Case { source, scenario, cell, seed: first.wrapping_add(turn), timing, place };
+                let verdict = bench.run(&case, interrupts)?;
+                let text = if json {
+                    serde_json::to_string(&verdict).unwrap_or_default() + "\n"
+                } else {
+                    style.finished(&verdict)
+                };
+                let farewell =
+                    scenario.is_endless() && !json && verdict.outcome != Outcome::Interrupted;
+                let text = if farewell { text + &style.farewell(&verdict) } else { text };
+                printer.result(&text);
+                let outcome = verdict.outcome;
+                verdicts.push(verdict);
+                if outcome == Outcome::Interrupted || (self.fail_fast && outcome != Outcome::Pass) {
+                    break 'all;
+                }
+            }
+        }
+        if !json {
+            printer.result(&style.closing(&verdicts));
+        }
+        Ok(verdicts)
+    }
+}
+
+/// Leaves out what cannot run here, and says why; how many that are.
+fn leave_out(loaded: &mut Vec<Loaded>, asked: Option<Place>) -> usize {
+    let all = loaded.len();
+    // Once, and before there is any thread.
+    let missing = loaded
+        .iter()
+        .any(|one| one.place(asked) == Ok(Place::Hosts))
+        .then(hosts::rights::ready)
+        .and_then(Result::err);
+    loaded.retain(|one| {
+        let why = match (one.place(asked), &missing) {
+            (Ok(Place::Hosts), Some(missing)) => {
+                format!("{}: {missing}", one.source.path.display())
+            }
+            (Ok(_), _) => return true,
+            (Err(why), _) => why,
+        };
+        last_words(&format!("not run: {why}"), PATIENCE);
+        false
+    });
+    all - loaded.len()
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
