@@ -76,21 +76,9 @@ impl Service {
     }
 
     fn obey(&mut self, token: usize, Request { id, wish }: Request, now: Instant) {
-        let Self { clients, history, filters, .. } = self;
-        let Some(client) = clients.get_mut(&token) else { return };
+        let Some(client) = self.clients.get_mut(&token) else { return };
         if let Wish::Cancel = wish {
-            match client.subscriptions.remove(&id) {
-                Some(subscription) => answer::end(
-                    &id,
-                    &Fault::new("cancelled", "as asked for"),
-                    &subscription.next_json(history),
-                    client.output(),
-                ),
-                None => {
-                    let say = format!("no subscription of this connection has the id {id}");
-                    answer::fault(Some(&id), &Fault::new("no_such_request", say), client.output());
-                }
-            }
+            self.cancel(token, &id);
             return;
         }
         if client.has_open(&id) || client.subscriptions.contains_key(&id) {
@@ -101,33 +89,7 @@ impl Service {
         }
         let what = match wish {
             Wish::Subscribe(asked) => {
-                if client.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-                    let say = format!(
-                        "this connection has {SUBSCRIPTIONS_MAX} subscriptions, which is the most; \
-                         cancel one, or connect again"
-                    );
-                    answer::fault(
-                        Some(&id),
-                        &Fault::new("too_many_subscriptions", say),
-                        client.output(),
-                    );
-                    return;
-                }
-                let filter = filters.share(asked.filter.clone());
-                let subscription =
-                    Subscription::new(&id, Subscribe { filter, ..*asked }, history, now);
-                let next = subscription.next_json(history);
-                let oldest = history.oldest_position();
-                let oldest = oldest.map(|(log, seq)| {
-                    format!(
-                        "\"oldest\":{{\"log\":{},\"seq\":{seq}}}",
-                        answer::text(&log.to_string())
-                    )
-                });
-                let body: Vec<String> =
-                    Some(next).filter(|next| !next.is_empty()).into_iter().chain(oldest).collect();
-                answer::ok(&id, &format!("{{{}}}", body.join(",")), client.output());
-                client.subscriptions.insert(id, subscription);
+                self.subscribe(token, id, *asked, now);
                 return;
             }
             Wish::Cancel => unreachable!("it was dealt with"),
@@ -172,6 +134,47 @@ impl Service {
         };
         client.begin(id.clone(), kind);
         self.pass_on(Ask { from: Asker { client: token, id }, what });
+    }
+
+    fn cancel(&mut self, token: usize, id: &str) {
+        let Self { clients, history, .. } = self;
+        let Some(client) = clients.get_mut(&token) else { return };
+        match client.subscriptions.remove(id) {
+            Some(subscription) => answer::end(
+                id,
+                &Fault::new("cancelled", "as asked for"),
+                &subscription.next_json(history),
+                client.output(),
+            ),
+            None => {
+                let say = format!("no subscription of this connection has the id {id}");
+                answer::fault(Some(id), &Fault::new("no_such_request", say), client.output());
+            }
+        }
+    }
+
+    fn subscribe(&mut self, token: usize, id: String, asked: Subscribe, now: Instant) {
+        let Self { clients, history, filters, .. } = self;
+        let Some(client) = clients.get_mut(&token) else { return };
+        if client.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            let say = format!(
+                "this connection has {SUBSCRIPTIONS_MAX} subscriptions, which is the most; cancel \
+                 one, or connect again"
+            );
+            answer::fault(Some(&id), &Fault::new("too_many_subscriptions", say), client.output());
+            return;
+        }
+        let filter = filters.share(asked.filter.clone());
+        let subscription = Subscription::new(&id, Subscribe { filter, ..asked }, history, now);
+        let next = subscription.next_json(history);
+        let oldest = history.oldest_position();
+        let oldest = oldest.map(|(log, seq)| {
+            format!("\"oldest\":{{\"log\":{},\"seq\":{seq}}}", answer::text(&log.to_string()))
+        });
+        let body: Vec<String> =
+            Some(next).filter(|next| !next.is_empty()).into_iter().chain(oldest).collect();
+        answer::ok(&id, &format!("{{{}}}", body.join(",")), client.output());
+        client.subscriptions.insert(id, subscription);
     }
 
     /// Hands a request to the loop, or has its client wait until there is room for it.
