@@ -86,7 +86,7 @@ pub enum Step {
     Moved,
     /// A cue fell due (see [`World::cue`]).
     Cue(u64),
-    /// A host has begun what was waited for (see [`World::await_phase`]).
+    /// A host has begun what was waited for (see [`World::await_activity`]).
     Struck {
         /// The number of the wait.
         number: u64,
