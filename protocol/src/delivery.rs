@@ -6,6 +6,7 @@
 //! as a gap. Views come into force here, at their place among the readings (virtual synchrony).
 
 pub(crate) mod handed;
+pub(crate) mod handing;
 pub(crate) mod outbox;
 
 use crate::delivery::handed::{Handed, Standing};

@@ -62,6 +62,7 @@ mod detector;
 mod discovery;
 #[cfg(test)]
 mod doubts;
+mod gate;
 mod guarantee;
 #[cfg(test)]
 mod harness;
@@ -72,9 +73,11 @@ mod lateness;
 mod links;
 mod log;
 mod membership;
+mod publishing;
 mod reach;
 mod report;
 mod roles;
+mod sending;
 mod wire;
 
 pub mod config;

@@ -16,7 +16,10 @@
 //! Nobody is suspected here; see `detector` for silence.
 
 pub(crate) mod awaited;
+mod dialling;
 mod events;
+mod link;
+pub(crate) mod want;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -25,9 +28,10 @@ use std::time::Duration;
 
 use crate::id::{Contact, Incarnation, LinkId, Member, PeerId};
 use crate::io::Output;
-use crate::links::awaited::{Awaited, Pace};
+use crate::links::awaited::Pace;
+use crate::links::link::Link;
+use crate::links::want::Want;
 use crate::log::lineage::LogEnd;
-use crate::membership::strangers::DIALS_EACH;
 use crate::report::note::Note;
 use crate::time::Time;
 use crate::wire::message::{Hello, Message};
@@ -42,110 +46,6 @@ pub(crate) enum Proof {
     /// One of several links to this member is gone, perhaps with something that had been said on
     /// it.
     Thinned { member: Member },
-}
-
-#[derive(Clone, Debug)]
-struct Link {
-    /// The other end, once it has said who it is.
-    peer: Option<Contact>,
-    /// Whom this end meant to reach.
-    target: Option<Contact>,
-    /// `<dialler>:<k>`: names the link at both ends.
-    dialler: PeerId,
-    k: u64,
-    up: bool,
-    full: bool,
-    /// Control frames only: those keep their order on a link, whatever bulk they overtake, so both
-    /// ends count alike.
-    sent: u64,
-    received: u64,
-    /// When the other end said who it is; when it began, before that.
-    since: Time,
-    /// When something last came on it.
-    heard: Time,
-}
-
-/// What was counted only to name frames is no part of what a link is.
-impl Hash for Link {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { peer, target, dialler, k, up, full, sent: _, received: _, since, heard } = self;
-        (peer, target, dialler, k, up, full, since, heard).hash(state);
-    }
-}
-
-impl Link {
-    fn new(target: Option<Contact>, dialler: PeerId, k: u64, up: bool, now: Time) -> Self {
-        Self {
-            peer: None,
-            target,
-            dialler,
-            k,
-            up,
-            full: false,
-            sent: 0,
-            received: 0,
-            since: now,
-            heard: now,
-        }
-    }
-}
-
-/// A member that a role wants a link to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) contact: Contact,
-    /// Whether it is known by words alone, and by no view.
-    pub(crate) by_word: bool,
-}
-
-impl From<Contact> for Wanted {
-    fn from(contact: Contact) -> Self {
-        Self { contact, by_word: false }
-    }
-}
-
-/// A member that the role wants a link to.
-#[derive(Clone, Debug, Hash)]
-struct Want {
-    contact: Contact,
-    by_word: bool,
-    /// How often it has been dialled.
-    dials: u32,
-    dial_at: Time,
-    wait: Duration,
-    dialling: Option<LinkId>,
-    /// Where it was last heard from, if that is elsewhere: tried once, and proves nothing.
-    heard: Option<SocketAddrV4>,
-    dialled_at: Time,
-    awaited: Awaited,
-    /// Whether it is dialled although it has a link: a question on that one is overdue.
-    anew: bool,
-}
-
-impl Want {
-    fn new(Wanted { contact, by_word }: Wanted, now: Time, pace: &Pace) -> Self {
-        Self {
-            contact,
-            by_word,
-            dials: 0,
-            dial_at: now,
-            wait: Duration::ZERO,
-            dialling: None,
-            heard: None,
-            dialled_at: now,
-            awaited: Awaited::new(pace),
-            anew: false,
-        }
-    }
-
-    /// When a dial, or the answer to a question, is overdue.
-    fn overdue_at(&self) -> Option<Time> {
-        if self.dialling.is_some() {
-            Some(self.dialled_at + self.awaited.patience())
-        } else {
-            self.awaited.due()
-        }
-    }
 }
 
 /// What is counted only to be told is no part of a situation.
@@ -215,32 +115,6 @@ impl Links {
     /// Is at another address from now on: what is said of it in each `HELLO` that follows.
     pub(crate) fn move_to(&mut self, address: SocketAddrV4) {
         self.me.address = address;
-    }
-
-    /// A datagram names an address of a process that is wanted and cannot be reached. The next dial
-    /// tries it: the process may have moved. A stranger can say so, too, hence a dial that fails
-    /// there says nothing of the process.
-    pub(crate) fn try_elsewhere(&mut self, now: Time, contact: &Contact, out: &mut Vec<Output>) {
-        let is_linked = self.by_member.contains_key(&contact.member);
-        let Some(want) = self.wants.get_mut(&contact.member) else { return };
-        if is_linked && !want.anew
-            || want.contact.birth != contact.birth
-            || want.contact.address == contact.address
-        {
-            return;
-        }
-        want.heard = Some(contact.address);
-        let stuck = |link: &LinkId| {
-            self.links.get(link).is_some_and(|l| {
-                let elsewhere =
-                    l.target.as_ref().is_some_and(|target| target.address != contact.address);
-                !l.up && elsewhere && now.since(l.since) >= REDIAL_STUCK
-            })
-        };
-        if let Some(link) = want.dialling.filter(stuck) {
-            want.dial_at = want.dial_at.min(now);
-            self.hang_up(link, out);
-        }
     }
 
     /// The address of a member, as it says itself on every link to it that is not `known`; none
@@ -368,33 +242,6 @@ impl Links {
         source.map_or(said, |(ip, _)| SocketAddrV4::new(*ip, said.port()))
     }
 
-    /// Says which members a link is wanted to, and nobody else.
-    pub(crate) fn want<T: Into<Wanted>>(&mut self, now: Time, wanted: Vec<T>) {
-        let mut wants = BTreeMap::new();
-        for Wanted { contact, by_word } in wanted.into_iter().map(Into::into) {
-            if contact.member == self.me.member {
-                continue;
-            }
-            let want = match self.wants.remove(&contact.member) {
-                Some(old) if old.contact.address == contact.address => Want { by_word, ..old },
-                Some(_) => Want::new(Wanted { contact, by_word }, now, &self.pace),
-                // Nobody has asked anything on a link that nobody wanted, so its death would not
-                // have been noticed.
-                None => {
-                    let anew = self.is_silent(now, &contact.member);
-                    Want { anew, ..Want::new(Wanted { contact, by_word }, now, &self.pace) }
-                }
-            };
-            wants.insert(want.contact.member.clone(), want);
-        }
-        let given_up = std::mem::replace(&mut self.wants, wants)
-            .into_values()
-            .filter_map(|want| want.dialling);
-        self.given_up.extend(given_up.filter(|link| self.links.get(link).is_some_and(|l| !l.up)));
-        self.schedule(now);
-        self.doubt_at = self.wants.values().filter_map(Want::overdue_at).min();
-    }
-
     /// Looks for what is overdue. To be called once everything that has come has been read: what
     /// was asked is answered by then.
     pub(crate) fn doubt(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -460,62 +307,6 @@ impl Links {
             &mut want.dialled_at
         });
         heard.chain(dialled).for_each(|at| *at = (*at + lag).min(now));
-    }
-
-    /// Dials that hang are begun anew: what they were sent into may have mended.
-    pub(crate) fn dial_afresh(&mut self, now: Time, out: &mut Vec<Output>) {
-        let mut hanging = Vec::new();
-        for want in self.wants.values_mut() {
-            if let Some(dialling) = want.dialling {
-                (want.awaited, want.dial_at, want.wait) =
-                    (Awaited::new(&self.pace), now, Duration::ZERO);
-                hanging.push(dialling);
-            }
-        }
-        hanging.into_iter().for_each(|link| self.hang_up(link, out));
-    }
-
-    /// Dials what is due, closes what nobody needs.
-    pub(crate) fn tend(&mut self, now: Time, out: &mut Vec<Output>) {
-        std::mem::take(&mut self.given_up).into_iter().for_each(|link| self.hang_up(link, out));
-        if self.dial_at.is_some_and(|at| at <= now) {
-            let is_free =
-                |want: &Want| want.anew || !self.by_member.contains_key(&want.contact.member);
-            let is_due =
-                |want: &&Want| want.dialling.is_none() && is_free(want) && want.dial_at <= now;
-            let due = self
-                .wants
-                .values()
-                .filter(is_due)
-                .map(|want| (want.contact.member.clone(), self.address_of(want)));
-            for (member, address) in due.collect::<Vec<(Member, SocketAddrV4)>>() {
-                let Some(want) = self.wants.get_mut(&member) else { continue };
-                self.dials += 1;
-                let link = LinkId::dialled(self.dials);
-                let address = want.heard.take().unwrap_or(address);
-                let target = Some(Contact { address, ..want.contact.clone() });
-                let (dialler, k) = (self.me.member.id.clone(), self.dials);
-                self.links.insert(link, Link::new(target, dialler, k, false, now));
-                (want.dialling, want.dialled_at) = (Some(link), now);
-                self.doubt_at = self.doubt_at.into_iter().chain(want.overdue_at()).min();
-                // Two of three dials go to the source. Beyond three only that matters, and a count
-                // would have no end.
-                want.dials =
-                    if want.dials < 2 * DIALS_EACH - 1 { want.dials + 1 } else { DIALS_EACH };
-                let rarely = want.by_word && want.dials >= DIALS_EACH;
-                want.wait = if rarely {
-                    REDIAL_STRANGER
-                } else {
-                    (want.wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST)
-                };
-                want.dial_at = now + want.wait;
-                out.push(Output::Dial { link, to: address });
-            }
-            self.schedule(now);
-        }
-        if self.sweep_at.is_some_and(|at| at <= now) {
-            self.sweep(now, out);
-        }
     }
 
     /// A connection stands.
@@ -777,36 +568,6 @@ impl Links {
         }
     }
 
-    /// Sets the next moment at which something is to be dialled.
-    fn schedule(&mut self, now: Time) {
-        self.dial_at = self
-            .wants
-            .values()
-            .filter(|want| {
-                want.dialling.is_none()
-                    && (want.anew || !self.by_member.contains_key(&want.contact.member))
-            })
-            .map(|want| want.dial_at.max(now))
-            .min();
-    }
-
-    /// Sees to it that one more is dialled in time. Who wants links to many does not look at all of
-    /// them for each that fails.
-    fn schedule_too(&mut self, member: &Member) {
-        let overdue = self.wants.get(member).and_then(Want::overdue_at);
-        self.doubt_at = self.doubt_at.into_iter().chain(overdue).min();
-        let due = self.wants.get(member).filter(|_| self.is_due(member)).map(|want| want.dial_at);
-        self.dial_at = self.dial_at.into_iter().chain(due).min();
-    }
-
-    /// Whether somebody is to be dialled, now or after a wait.
-    fn is_due(&self, member: &Member) -> bool {
-        let is_linked = self.by_member.contains_key(member);
-        self.wants
-            .get(member)
-            .is_some_and(|want| want.dialling.is_none() && (want.anew || !is_linked))
-    }
-
     /// Whoever dials again and again does not fill this side with links that have died without a
     /// word.
     fn close_surplus(&mut self, member: &Member, newest: LinkId, out: &mut Vec<Output>) {
@@ -819,47 +580,10 @@ impl Links {
             self.hang_up(oldest, out);
         }
     }
-
-    /// Closes links that have brought nothing for `link_idle`: of members that are not wanted,
-    /// surplus ones, and those on which nobody has said who it is. Nobody may have asked anything
-    /// on one that is wanted, so it may have died without a word; after a much longer silence it is
-    /// made anew.
-    fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
-        let best: BTreeSet<LinkId> =
-            self.wants.values().filter_map(|want| self.to(&want.contact.member)).collect();
-        let idle: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(id, l)| {
-                // The dialler of a named link decides; the acceptor only helps itself against
-                // strangers.
-                let mine =
-                    id.is_dialled() || l.peer.is_none() || now.since(l.heard) >= 3 * self.pace.idle;
-                let patience = if best.contains(id) {
-                    3 * self.pace.idle.max(self.pace.most)
-                } else {
-                    self.pace.idle
-                };
-                l.up && mine && now.since(l.heard) >= patience
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for link in idle {
-            self.hang_up(link, out);
-        }
-        self.schedule(now);
-        self.sweep_at = (!self.links.is_empty()).then(|| now + self.pace.idle / 2);
-    }
 }
 
 /// Links to one member, besides one that is being dialled.
 const LINKS_MOST: usize = 2;
-const REDIAL_FIRST: Duration = Duration::from_millis(10);
-const REDIAL_MOST: Duration = Duration::from_millis(100);
-/// A dial without an answer for that long is given up for another address that the peer was heard
-/// from.
-const REDIAL_STUCK: Duration = Duration::from_millis(300);
-const REDIAL_STRANGER: Duration = Duration::from_secs(1);
 /// Members remembered that were heard by datagram.
 const HEARD_MOST: usize = 256;
 

@@ -5,295 +5,30 @@
 //! flush and no stop. Joins and leaves within `join_batch` share one view; a failure is told at
 //! once. A peer that is out leaves no tombstone: it may come back as soon as it asks.
 
+pub(crate) mod entrants;
 pub(crate) mod leave;
 pub(crate) mod merging;
 pub(crate) mod quorum;
 pub(crate) mod strangers;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use crate::discovery::Via;
-use crate::id::{Contact, Epoch, Incarnation, Member, PeerId, Seq};
+use crate::id::{Contact, Incarnation, Member, PeerId};
 use crate::io::Output;
-use crate::log::Log;
 use crate::log::entry::Entry;
-use crate::log::lineage::EpochStart;
 use crate::log::remarks::Remarks;
 use crate::log::view::View;
-use crate::membership::strangers::{DIALS_EACH, ENTRANTS_BY_DATAGRAM};
+use crate::membership::entrants::{Entrant, start_for};
 use crate::node::Node;
 use crate::report::note::{Evidence, Note};
 use crate::roles::Role;
 use crate::roles::candidate::blocked::survives;
-use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
+use crate::roles::leader::Leader;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::stream::Parting;
-use crate::roles::leader::{Leader, MergeRequest, Retiring, Successor};
 use crate::time::Time;
-use crate::wire::message::{
-    Added, Coordinator, JoinRequest, LINEAGE_SENT, Leading, Message, Reason, Rejected,
-};
-
-/// A peer that asks to be admitted.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Entrant {
-    pub(crate) contact: Contact,
-    pub(crate) ask: u64,
-    pub(crate) promised: Epoch,
-    past: Past,
-    /// Whether it has asked over a link; what a datagram says of a promise may be anybody's word.
-    asked: bool,
-    /// Whether `HELLO` has passed both ways on a link to it.
-    ready: bool,
-    /// An older life of it is in the view, and is being probed: the beat whose ACK proves that
-    /// life.
-    probing: Option<u64>,
-    seen: Time,
-}
-
-impl Entrant {
-    /// Whether it can be let in now.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready
-    }
-}
 
 impl Node {
-    /// Somebody asks to be let in: over a link, or by datagram.
-    pub(crate) fn on_join_request(
-        &mut self,
-        now: Time,
-        via: Via<'_>,
-        join: JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        match (&self.role, via) {
-            (Role::Leader(_), Via::Link(from)) if join.leading.is_some() => {
-                self.on_merge_request(now, from, &join, out)
-            }
-            (Role::Leader(_), _) => self.on_entrant(now, via, join, out),
-            (Role::Follower(_), _) => {
-                // Whom to ask; the asker finds out for itself whether it is true.
-                if matches!(via, Via::Datagram(_)) && !self.is_one_of_few() {
-                    // Everybody has heard it, the leader too, most likely; a few hints are enough,
-                    // and it asks again.
-                    return;
-                }
-                let word = self.leader_announcement(Some(join.ask));
-                word.into_iter()
-                    .for_each(|word| self.reply(now, via, Message::Coordinator(word), out));
-            }
-            (Role::Joining(_), Via::Datagram(_)) => {
-                self.on_fellow_joiner(now, join.from, join.has_history)
-            }
-            (Role::Joining(_) | Role::Candidate(_), Via::Link(from)) => {
-                self.refuse(now, from, Some(join.ask), Reason::Busy, out)
-            }
-            (Role::Joining(_) | Role::Candidate(_), Via::Datagram(_) | Via::Passed) => {}
-        }
-    }
-
-    /// Answers on the way that a word has come.
-    fn reply(&mut self, now: Time, via: Via<'_>, message: Message, out: &mut Vec<Output>) {
-        match via {
-            Via::Link(member) => {
-                self.send(now, member, message, out);
-            }
-            Via::Datagram(source) => self.answer_to(now, source, message, out),
-            Via::Passed => {}
-        }
-    }
-
-    fn on_entrant(&mut self, now: Time, via: Via<'_>, join: JoinRequest, out: &mut Vec<Output>) {
-        let contact = join.from.clone();
-        let asked = matches!(via, Via::Link(_));
-        let refused = |reason| Message::Rejected(Rejected { ask: Some(join.ask), reason });
-        if *contact.id() == *self.me.id() {
-            let holder = self.me.address;
-            self.reply(now, via, refused(Reason::DuplicateId { holder }), out);
-            return;
-        }
-        if let Some(known) = self.log.later_incarnation(&contact.member) {
-            let is_out = self.log.view().is_none_or(|view| view.find(contact.id()).is_none());
-            if self.links.is_linked(&contact.member) {
-                self.send(now, &contact.member, refused(Reason::OldIncarnation { known }), out);
-                return;
-            }
-            self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-            // Who is heard may hear nobody: like any other that asks it is dialled, and told over
-            // the link.
-            if asked || !is_out {
-                return;
-            }
-        }
-        let known = self.log.view().and_then(|view| view.find(contact.id())).cloned();
-        if let Some(known) = &known {
-            if known.member == contact.member {
-                if known.birth != contact.birth {
-                    let known = known.member.inc;
-                    self.reply(now, via, refused(Reason::OldIncarnation { known }), out);
-                } else if asked {
-                    self.readmit(now, &join, out);
-                } else {
-                    // It has lost its leader, or somebody speaks in its name: it is told over the
-                    // link, and asks there.
-                    let word = self.announcement(Some(join.ask), Some(&contact.member));
-                    self.send(now, &contact.member, Message::Coordinator(word), out);
-                }
-                return;
-            }
-        } else if self
-            .log
-            .view()
-            .is_some_and(|view| view.size() as u64 >= self.config.knobs().members_max)
-        {
-            self.reject(
-                Some(contact.id()),
-                "NEW_PEER_REQUEST",
-                "the group has members_max members",
-                out,
-            );
-            self.reply(now, via, refused(Reason::Busy), out);
-            return;
-        }
-        let ready = asked || self.links.is_linked(&contact.member);
-        let may_dial = ready || self.strangers.may_dial(now, contact.address);
-        let Role::Leader(leader) = &mut self.role else { return };
-        let by_datagram = leader.entrants.values().filter(|entrant| !entrant.ready).count();
-        let crowded = leader.entrants.len() as u64 >= self.config.knobs().members_max
-            || !ready && by_datagram >= ENTRANTS_BY_DATAGRAM;
-        if crowded && !leader.entrants.contains_key(contact.id()) {
-            self.reply(now, via, refused(Reason::Busy), out);
-            return;
-        }
-        if !may_dial {
-            return;
-        }
-        let other = leader.entrants.get_mut(contact.id());
-        if let Some(other) = other.filter(|other| !asked && other.ready) {
-            // What it has said itself is not replaced by what may be anybody's word.
-            if other.contact.member == contact.member {
-                other.seen = now;
-            }
-            return;
-        }
-        let before = leader
-            .entrants
-            .get(contact.id())
-            .filter(|entrant| entrant.contact.member == contact.member);
-        let probing = before.and_then(|entrant| entrant.probing);
-        // Of one announcement, said in each network of its speaker, the first copy counts.
-        let first_copy = |entrant: &&Entrant| {
-            !asked
-                && entrant.contact.birth == contact.birth
-                && now.since(entrant.seen) < ONE_ANNOUNCEMENT
-        };
-        let kept = before.filter(first_copy).map(|entrant| entrant.contact.clone());
-        let (ask, promised, past) = (join.ask, join.promised.clone(), Past::of(&join));
-        let contact = kept.unwrap_or(contact);
-        let id = contact.id().clone();
-        let entrant = Entrant { ask, promised, past, asked, ready, probing, seen: now, contact };
-        leader.entrants.insert(id.clone(), entrant);
-        self.probe_older_life(now, &id);
-        let Role::Leader(leader) = &mut self.role else { return };
-        if ready && leader.batch_at.is_none() {
-            leader.batch_at = Some(now + self.config.knobs().join_batch);
-        }
-        self.wants_changed = true;
-    }
-
-    /// Somebody that is linked asks to be admitted, and an older life of it is in the view: that
-    /// one is asked for a beat, once.
-    fn probe_older_life(&mut self, now: Time, id: &PeerId) {
-        let knows = self.log.view().is_some_and(|view| view.find(id).is_some());
-        let Role::Leader(leader) = &mut self.role else { return };
-        if knows
-            && leader
-                .entrants
-                .get(id)
-                .is_some_and(|entrant| entrant.ready && entrant.probing.is_none())
-        {
-            let probe = leader.beat_now(now);
-            leader.entrants.entry(id.clone()).and_modify(|entrant| entrant.probing = Some(probe));
-        }
-    }
-
-    /// A link to somebody stands: if it asks to be admitted, it can be now.
-    pub(crate) fn on_entrant_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
-        let batch_at = now + self.config.knobs().join_batch;
-        let said = self.links.contact(member).cloned();
-        let later = self.log.later_incarnation(member);
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(entrant) =
-            leader.entrants.get_mut(&member.id).filter(|entrant| entrant.contact.member == *member)
-        else {
-            return;
-        };
-        if let Some(known) = later {
-            let refused = Message::Rejected(Rejected {
-                ask: Some(entrant.ask),
-                reason: Reason::OldIncarnation { known },
-            });
-            leader.entrants.remove(&member.id);
-            self.wants_changed = true;
-            self.send(now, member, refused, out);
-            return;
-        }
-        entrant.ready = true;
-        entrant.contact = said.unwrap_or(entrant.contact.clone());
-        leader.batch_at = leader.batch_at.or(Some(batch_at));
-        let ask = (!entrant.asked && entrant.promised > leader.epoch).then_some(entrant.ask);
-        if ask.is_some() {
-            let word = self.announcement(ask, Some(member));
-            self.send(now, member, Message::Coordinator(word), out);
-        }
-        self.probe_older_life(now, &member.id);
-    }
-
-    /// The older life of somebody that asks to be admitted has proven itself: the newcomer is a
-    /// duplicate.
-    pub(crate) fn refuse_duplicates(
-        &mut self,
-        now: Time,
-        of: &Member,
-        holder: &Contact,
-        beat: u64,
-        out: &mut Vec<Output>,
-    ) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let proven = leader
-            .entrants
-            .get(&of.id)
-            .is_some_and(|entrant| entrant.probing.is_some_and(|probe| beat >= probe));
-        if !proven {
-            return;
-        }
-        if let Some(entrant) = leader.entrants.remove(&of.id) {
-            let reason = Reason::DuplicateId { holder: holder.address };
-            let word = Message::Rejected(Rejected { ask: Some(entrant.ask), reason });
-            self.send(now, &entrant.contact.member, word, out);
-            self.wants_changed = true;
-        }
-    }
-
-    /// Entrants that have stopped asking are forgotten.
-    pub(crate) fn forget_entrants(&mut self, now: Time) {
-        let patience = self.config.knobs().join_patience.max(ASKED_AGAIN);
-        let Self { role: Role::Leader(leader), links, strangers, .. } = self else { return };
-        let before = leader.entrants.len();
-        leader.entrants.retain(|_, entrant| {
-            let vain = links
-                .vain_dials(&entrant.contact.member)
-                .filter(|dials| !entrant.ready && *dials >= DIALS_EACH);
-            if let Some(dials) = vain {
-                strangers.on_vain_dials(now, entrant.contact.address, dials);
-            }
-            vain.is_none() && now.since(entrant.seen) < patience
-        });
-        self.wants_changed |= leader.entrants.len() != before;
-    }
-
     pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
         let batch_at = now + self.config.knobs().join_batch;
         let Role::Leader(leader) = &mut self.role else { return };
@@ -505,153 +240,6 @@ impl Node {
         self.wants_changed = true;
     }
 
-    /// A peer that is in the view asks again: it is told again.
-    fn readmit(&mut self, now: Time, join: &JoinRequest, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        if join.promised > leader.epoch {
-            let above = join.promised.clone();
-            // Even in doubt: a claim is safe whoever makes it, and it ends the doubt.
-            if !leader.is_retiring() {
-                self.renew(now, &above, out);
-            }
-            return;
-        }
-        if leader.progress.contains_key(join.from.id()) && self.links.is_linked(&join.from.member) {
-            let start = start_for(&self.log, &Past::of(join));
-            self.admit(now, &join.from.member, join.ask, start, out);
-        }
-    }
-
-    /// Sends a snapshot, and streams what comes above it.
-    fn admit(&mut self, now: Time, member: &Member, ask: u64, start: Seq, out: &mut Vec<Output>) {
-        let epoch = self.log.epoch();
-        let snapshot = self.log.snapshot(start);
-        let cursor = snapshot.seq;
-        let (view_at, high) = (self.log.view_at(), self.log.contiguous());
-        let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(progress) = leader.progress.get_mut(&member.id) {
-            progress.admit(ask, cursor, high, now);
-        }
-        self.send(now, member, Message::Added(Added { ask, epoch, snapshot, view_at }), out);
-    }
-
-    /// Another leader beacons: of two groups, the outranked one asks to become part of the other.
-    pub(crate) fn court(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let size = self.log.view().map_or(1, |view| view.size() as u64);
-        let until = now + self.config.knobs().election_timeout;
-        let Role::Leader(leader) = &self.role else { return };
-        let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
-        // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
-        if self.config.is_primary()
-            || !outranked
-            || leader.merge_request.is_some()
-            || !leader.is_numbering()
-            || self.leaving.is_some()
-        {
-            return;
-        }
-        if !self.merge_backoffs.may_ask(now, word.leader.id()) {
-            return;
-        }
-        let ask = self.fresh_ask();
-        if let Role::Leader(leader) = &mut self.role {
-            leader.merge_request = Some(MergeRequest { leader: word.leader.clone(), ask, until });
-        }
-        self.wants_changed = true;
-        self.ask_to_merge(now, &word.leader.member, out);
-    }
-
-    /// Asks the courted leader, if a link to it stands.
-    pub(crate) fn ask_to_merge(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
-        let Role::Leader(leader) = &self.role else { return };
-        let Some(merge_request) = leader
-            .merge_request
-            .as_ref()
-            .filter(|merge_request| merge_request.leader.member == *to)
-        else {
-            return;
-        };
-        let leading = Leading {
-            epoch: leader.epoch.clone(),
-            size: self.log.view().map_or(1, |view| view.size() as u64),
-        };
-        let ask = merge_request.ask;
-        let request = self.join_request(ask, Some(leading));
-        self.send(now, to, Message::NewPeerRequest(request), out);
-    }
-
-    pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
-        let lineage = self.log.shortened(LINEAGE_SENT);
-        // What it holds and has not handed over (`safe`) comes again: no more than this is its
-        // past.
-        let contiguous = self.log.contiguous().min(self.sinks.delivered());
-        let recent = self.config.knobs().late_join.entries();
-        JoinRequest {
-            ask,
-            from: self.me.clone(),
-            promised: self.promised.clone(),
-            contiguous,
-            lineage,
-            leading,
-            has_history: self.has_history,
-            recent,
-        }
-    }
-
-    fn on_merge_request(
-        &mut self,
-        now: Time,
-        from: &Member,
-        join: &JoinRequest,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(theirs) = &join.leading else { return };
-        let size = self.log.view().map_or(1, |view| view.size() as u64);
-        let Role::Leader(leader) = &self.role else { return };
-        let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
-        // One that it would like to ask, and cannot reach, is nobody to wait for.
-        let asks = leader
-            .merge_request
-            .as_ref()
-            .is_some_and(|merge_request| self.links.is_linked(&merge_request.leader.member));
-        if outranks
-            && !self.config.is_primary()
-            && !asks
-            && leader.is_numbering()
-            && self.leaving.is_none()
-        {
-            self.stop_merge_request(now, |_| true);
-            let word = self.announcement(Some(join.ask), Some(from));
-            self.send(now, from, Message::Coordinator(word), out);
-        } else {
-            self.refuse(now, from, Some(join.ask), Reason::Busy, out);
-        }
-    }
-
-    /// The other leader has said yes, which proves both directions: the group's last view names
-    /// whom to join.
-    pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
-        let until = now + self.config.knobs().sync_timeout;
-        let Some(view) = self.log.view().cloned() else { return };
-        let Role::Leader(leader) = &mut self.role else { return };
-        if !leader.is_numbering() {
-            return;
-        }
-        let Some(merge_request) = leader.merge_request.take() else { return };
-        // Where it is, it has said on the link.
-        let into = self
-            .links
-            .contact(&merge_request.leader.member)
-            .cloned()
-            .unwrap_or(merge_request.leader);
-        let id = into.id().clone();
-        leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
-        let mut last = View { view_id: view.view_id.next(), ..view };
-        last.successor = Some(into);
-        self.append(Entry::View(last), out);
-        self.put_off_dissolving(now, &id);
-    }
-
     /// The probed incarnation of that name is gone, or has been replaced.
     pub(crate) fn on_member_gone(
         &mut self,
@@ -700,39 +288,6 @@ impl Leader {
     }
 }
 
-/// What a peer that asks to be admitted has, and what it would like to have.
-#[derive(Clone, Debug, Hash)]
-struct Past {
-    contiguous: Seq,
-    lineage: Vec<EpochStart>,
-    recent: u64,
-}
-
-impl Past {
-    fn of(join: &JoinRequest) -> Self {
-        Self { contiguous: join.contiguous, lineage: join.lineage.clone(), recent: join.recent }
-    }
-}
-
-/// Where a newcomer's log starts: at the stable position, or below it where its log is this one, so
-/// that a member that was away for a while misses nothing but what is not retained any more,
-/// however many leaders each side has had since. One that has had nothing gets as many of the
-/// entries before the newest view as it asks for, and as are retained.
-fn start_for(log: &Log, past: &Past) -> Seq {
-    // Never above the view that admits it: in mode `primary` that may be stable before the newcomer
-    // holds it.
-    let below_view = log.view_at().previous();
-    let stable =
-        if log.retains_above(below_view) { log.stable().min(below_view) } else { log.stable() };
-    if past.contiguous == Seq::ZERO {
-        let wanted = Seq(log.view_at().previous().0.saturating_sub(past.recent));
-        return wanted.max(log.base()).min(stable);
-    }
-    let is_same = past.lineage.first().is_some_and(|row| row.epoch == log.log_id());
-    let fork = log.fork(&past.lineage, past.contiguous).min(stable);
-    if is_same { fork.max(log.base()).min(stable) } else { stable }
-}
-
 /// Mode `primary`: those who leave go at most as many at a time as leave a quorum of the view;
 /// returns the others.
 fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) -> BTreeSet<PeerId> {
@@ -747,18 +302,16 @@ fn hold_back(view: &View, failed: &[(Contact, bool)], left: &mut Vec<PeerId>) ->
     later
 }
 
-/// An entrant asks at least every two seconds; one that has not for that long has gone.
-const ASKED_AGAIN: Duration = Duration::from_secs(4);
-
 #[cfg(test)]
 mod tests {
-    use super::{ASKED_AGAIN, hold_back};
+    use super::hold_back;
     use crate::config::Knobs;
     use crate::harness::{Harness, epoch_of, nothing, peer, reborn, request};
     use crate::id::{Contact, Epoch, Incarnation, Member, Seq, ViewId};
     use crate::io::{Input, Output};
     use crate::log::entry::{Entry, Ordered};
     use crate::log::view::View;
+    use crate::membership::entrants::ASKED_AGAIN;
     use crate::report::note::Evidence;
     use crate::wire::message::{Coordinator, HeartbeatAck, JoinRequest, Message, Reason, Rejected};
     use std::time::Duration;

@@ -6,29 +6,27 @@
 //! `leave`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::delivery::Sinks;
 use crate::delivery::outbox::Outbox;
-use crate::discovery::Via;
 use crate::draw::{draw, draw_below};
-use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, Oseq, PeerId, Seq, ViewId};
+use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, ViewId};
 use crate::install::Install;
-use crate::io::{Input, Output, Publication, StopReason};
+use crate::io::{Input, Output, StopReason};
 use crate::links::awaited::Pace;
-use crate::links::{Links, Proof, Wanted};
+use crate::links::want::Wanted;
+use crate::links::{Links, Proof};
 use crate::log::Log;
 use crate::log::remarks::Suspicions;
 use crate::membership::merging::MergeBackoffs;
 use crate::membership::strangers::Strangers;
 use crate::report::inspect::situation;
-use crate::report::note::{Note, Refusal};
+use crate::report::note::Note;
 use crate::roles::{Leaving, Role, Witness};
 use crate::time::Time;
-use crate::wire::message::{Datagram, JoinRequest, Message, Reason, Rejected};
 
 /// One peer of the group.
 #[derive(Clone, Debug)]
@@ -37,7 +35,7 @@ pub struct Node {
     pub(crate) config: Config,
     seed: u64,
     draws: u64,
-    datagrams: u64,
+    pub(crate) datagrams: u64,
     /// The highest epoch promised; never falls.
     pub(crate) promised: Epoch,
     pub(crate) log: Log,
@@ -76,8 +74,8 @@ pub struct Node {
     /// Heartbeats sent so far; never restarts, so that no late ACK is taken for one of a later
     /// beat.
     pub(crate) beats: u64,
-    rejects: BTreeMap<&'static str, u64>,
-    refused: u64,
+    pub(crate) rejects: BTreeMap<&'static str, u64>,
+    pub(crate) refused: u64,
     /// What the status block said last: whether this peer asks for a group or is blocked, who leads
     /// it (nobody, unless it is part of one), and the view.
     told: Option<(bool, bool, Option<PeerId>, ViewId)>,
@@ -272,13 +270,6 @@ impl Node {
             .min()
     }
 
-    /// How many more readings the window takes now, and how many bytes of them; one that is larger
-    /// than the window goes through it alone.
-    #[must_use]
-    pub fn room(&self) -> (u64, u64) {
-        self.outbox.room(self.config.knobs())
-    }
-
     /// How many members the newest view has.
     #[must_use]
     pub fn members(&self) -> usize {
@@ -425,67 +416,6 @@ impl Node {
             ))
     }
 
-    pub(crate) fn send(
-        &mut self,
-        now: Time,
-        to: &Member,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        self.links.send(now, to, message, out)
-    }
-
-    pub(crate) fn refuse(
-        &mut self,
-        now: Time,
-        to: &Member,
-        ask: Option<u64>,
-        reason: Reason,
-        out: &mut Vec<Output>,
-    ) {
-        self.send(now, to, Message::Rejected(Rejected { ask, reason }), out);
-    }
-
-    pub(crate) fn broadcast(&mut self, message: Message, out: &mut Vec<Output>) {
-        let datagram = self.datagram(message);
-        out.push(Output::Broadcast { datagram });
-    }
-
-    pub(crate) fn whisper(&mut self, to: SocketAddrV4, message: Message, out: &mut Vec<Output>) {
-        let datagram = self.datagram(message);
-        out.push(Output::Whisper { to, datagram });
-    }
-
-    fn datagram(&mut self, message: Message) -> Box<Datagram> {
-        self.datagrams += 1;
-        Box::new(Datagram {
-            cluster: self.config.cluster(),
-            from: self.me.clone(),
-            count: self.datagrams,
-            message,
-        })
-    }
-
-    /// Something came in that is not accepted; counted by kind, told at the 1st, 2nd, 4th, 8th …
-    /// time.
-    pub(crate) fn reject(
-        &mut self,
-        from: Option<&PeerId>,
-        kind: &'static str,
-        why: &str,
-        out: &mut Vec<Output>,
-    ) {
-        let count = self.rejects.entry(kind).or_default();
-        *count += 1;
-        if count.is_power_of_two() {
-            out.push(Output::Note(Note::Reject {
-                from: from.cloned(),
-                why: format!("{kind}: {why}"),
-                count: *count,
-            }));
-        }
-    }
-
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Vec<Output>) {
         self.deliver_up_to(self.log.safe_up_to(self.deliverable()), out);
         self.stopped = true;
@@ -518,189 +448,25 @@ impl Node {
         }
     }
 
-    fn on_frame(&mut self, now: Time, link: LinkId, message: Message, out: &mut Vec<Output>) {
-        self.links.on_received(now, link, &message, out);
-        if !self.reach().holds(&message) {
-            let from = self.links.peer(link).map(|from| from.id.clone());
-            self.reject(
-                from.as_ref(),
-                "number",
-                &format!("{} names one that no peer can have got to", message.verb()),
-                out,
-            );
-            if matches!(message, Message::Hello(_)) {
-                self.links.hang_up(link, out);
-            }
-            return;
-        }
-        if let Message::Hello(hello) = &message {
-            if self.is_taken(&hello.from) {
-                let why = format!(
-                    "{} is a member, and this is another process of that name",
-                    hello.from.member
-                );
-                self.reject(Some(hello.from.id()), "HELLO", &why, out);
-                self.links.hang_up(link, out);
-                return;
-            }
-            let end = self.log.end();
-            let knows = self.log.view().and_then(|view| view.incarnation(hello.from.id()));
-            match self.links.on_hello(now, link, hello, end, knows, out) {
-                Ok(proofs) => proofs.into_iter().for_each(|proof| self.on_proof(now, proof, out)),
-                Err(why) => {
-                    self.reject(Some(hello.from.id()), "HELLO", &why, out);
-                    self.links.hang_up(link, out);
-                }
-            }
-            return;
-        }
-        let Some(from) = self.links.peer(link).cloned() else {
-            self.reject(None, "no HELLO", message.verb(), out);
-            self.links.hang_up(link, out);
-            return;
-        };
-        if self.is_ghost(&from) && !self.is_between_groups(&from, &message) {
-            if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
-                let ask = match &message {
-                    Message::NewPeerRequest(JoinRequest { ask, .. })
-                    | Message::ViewSyncRequest { ask } => Some(*ask),
-                    _ => None,
-                };
-                let known =
-                    self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
-                self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
-            }
-            self.reject(Some(&from.id), "ghost", message.verb(), out);
-            return;
-        }
-        self.on_message(now, &from, message, out);
-    }
-
-    /// Whether another process than this one is what the newest view calls so. One that is the same
-    /// process, and says that it is to be reached at another address, has moved.
-    fn is_taken(&self, contact: &Contact) -> bool {
-        let known = self.log.view().and_then(|view| view.find(contact.id()));
-        known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
-    }
-
-    /// Whether the newest view knows a later life of that peer.
-    pub(crate) fn is_ghost(&self, from: &Member) -> bool {
-        self.log
-            .view()
-            .and_then(|view| view.incarnation(&from.id))
-            .is_some_and(|known| known > from.inc)
-    }
-
-    /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to
-    /// be admitted: that is not about its own place in a view.
-    fn is_between_groups(&self, from: &Member, message: &Message) -> bool {
-        match (&self.role, message) {
-            (Role::Leader(_), Message::NewPeerRequest(join)) => join.leading.is_some(),
-            (Role::Leader(_), Message::Coordinator(_)) => true,
-            (Role::Joining(joining), Message::Rejected(_)) => {
-                joining.target.as_ref().is_some_and(|(target, _)| target.member == *from)
-            }
-            _ => false,
-        }
-    }
-
-    /// The single gate: every message of a member passes here, one line each.
-    fn on_message(&mut self, now: Time, from: &Member, message: Message, out: &mut Vec<Output>) {
-        match message {
-            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            Message::NewPeerRequest(join) if join.from.member == *from => {
-                self.on_join_request(now, Via::Link(from), join, out)
-            }
-            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
-            Message::Added(added) => self.on_added(now, from, added, out),
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::Ok { ask } => self.on_ok(now, from, ask, out),
-            Message::Clear { ask } => self.on_clear(now, from, ask, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::SeqSyncResponse(answer) => self.on_sync_answer(now, from, answer, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::OrderedAck { epoch, contiguous } => {
-                self.on_ordered_ack(now, from, &epoch, contiguous)
-            }
-            Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
-            Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
-            Message::Leave => self.on_member_leaves(now, from),
-            Message::Query { ask, question } => self.on_query(from, ask, question, out),
-            Message::Answer { ask, answer } => self.on_answer(from, ask, answer, out),
-            Message::Handover { successor, epoch } => {
-                self.on_handover(now, from, &successor, &epoch, out)
-            }
-        }
-    }
-
-    fn on_link_down(&mut self, now: Time, link: LinkId, refused: bool, out: &mut Vec<Output>) {
+    pub(crate) fn on_link_down(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        refused: bool,
+        out: &mut Vec<Output>,
+    ) {
         // An EOF or a reset is only a reason to dial again, which the links do by themselves.
         if let Some(proof) = self.links.on_down(now, link, refused) {
             self.on_proof(now, proof, out);
         }
     }
 
-    fn on_proof(&mut self, now: Time, proof: Proof, out: &mut Vec<Output>) {
+    pub(crate) fn on_proof(&mut self, now: Time, proof: Proof, out: &mut Vec<Output>) {
         match proof {
             Proof::Up { member, end, knows } => self.on_linked(now, &member, &end, knows, out),
             Proof::Thinned { member } => self.on_thinned(now, &member, out),
             Proof::Gone { member, replaced_by } => self.on_gone(now, &member, replaced_by, out),
         }
-    }
-
-    fn on_publish(&mut self, publications: Vec<Publication>, out: &mut Vec<Output>) {
-        let refuses = if self.leaving.is_some() {
-            Some(Refusal::Leaving)
-        } else if self.blocked.is_some() && (self.been_member || self.has_history) {
-            Some(Refusal::NoQuorum)
-        } else {
-            None
-        };
-        let mut place = 0;
-        for Publication { readings, guarantee } in publications {
-            let guarantee = guarantee.unwrap_or(self.config.knobs().delivery);
-            let (mut at, end) = (0, readings.len());
-            while at < end {
-                let rest = readings.slice(at..end);
-                let (taken, why) = match refuses {
-                    None => self.outbox.publish(&rest, guarantee, self.config.knobs()),
-                    why => (0, why),
-                };
-                if taken > 0 {
-                    let first = self.outbox.last().plus(1).0 - taken;
-                    out.push(Output::Accepted {
-                        first: Oseq(first),
-                        guarantee,
-                        readings: rest.slice(0..taken),
-                    });
-                }
-                at += taken;
-                let Some(why) = why else { continue };
-                self.refuse_reading(place + at, why, out);
-                if why == Refusal::WindowFull {
-                    return;
-                }
-                at += 1;
-            }
-            place += end;
-        }
-    }
-
-    fn refuse_reading(&mut self, place: u64, why: Refusal, out: &mut Vec<Output>) {
-        self.refused += 1;
-        // A full window is asked again and again; any other refusal is the end of a reading, and is
-        // accounted for.
-        if why != Refusal::WindowFull || self.refused.is_power_of_two() {
-            out.push(Output::Note(Note::Refused { why, count: self.refused }));
-        }
-        out.push(Output::Refused { place, why });
     }
 
     /// Deadlines are looked at only here, and shells call this after they have drained their
@@ -747,43 +513,6 @@ impl Node {
         self.links.tend(now, out);
         self.expect_a_tick(now);
         self.tell_status(out);
-    }
-
-    /// The last position that may be handed over.
-    pub(crate) fn deliverable(&self) -> Seq {
-        match &self.role {
-            // Amoeba's resilience of one: what only the leader has seen is nobody's order yet.
-            Role::Leader(leader) => leader.seen_elsewhere(self.log.contiguous()),
-            Role::Candidate(candidate) => candidate.seen,
-            // What its leader has sent it, others have had.
-            Role::Follower(follower) if self.log.is_in(&follower.epoch) => self.log.contiguous(),
-            // Whatever it has beyond that it had for itself; the log that it takes up next says
-            // what becomes of it.
-            Role::Follower(_) | Role::Joining(_) => self.sinks.delivered(),
-        }
-    }
-
-    /// Hands over what may be, a bounded part of it per call: a burst must not keep a shell from
-    /// its heartbeats.
-    fn deliver(&mut self, now: Time, out: &mut Vec<Output>) {
-        let limit = self.log.safe_up_to(self.deliverable());
-        let part = limit.min(self.sinks.delivered().plus(DELIVERED_AT_ONCE));
-        if part < limit {
-            self.more_at = Some(now);
-        }
-        self.deliver_up_to(part, out);
-        self.follow_view(now, out);
-    }
-
-    /// Hands over what may be in the role that it is about to give up.
-    pub(crate) fn deliver_last(&mut self, out: &mut Vec<Output>) {
-        let limit = self.log.safe_up_to(self.deliverable());
-        self.deliver_up_to(limit.min(self.sinks.delivered().plus(DELIVERED_AT_ONCE)), out);
-    }
-
-    fn deliver_up_to(&mut self, limit: Seq, out: &mut Vec<Output>) {
-        let Member { id, inc } = &self.me.member;
-        self.sinks.deliver(&self.log, limit, (id, *inc), out);
     }
 
     /// Whom a link is wanted to.
@@ -835,13 +564,11 @@ impl Node {
     }
 }
 
-/// Positions handed over in one call at most.
-const DELIVERED_AT_ONCE: u64 = 4_096;
-
 #[cfg(test)]
 mod tests {
-    use super::{DELIVERED_AT_ONCE, Node};
+    use super::Node;
     use crate::config::{Config, Knobs};
+    use crate::delivery::handing::DELIVERED_AT_ONCE;
     use crate::guarantee::Guarantee;
     use crate::harness::{Harness, epoch_of, peer};
     use crate::id::{Epoch, LinkId, Oseq, Seq};

@@ -5,6 +5,8 @@ pub(crate) mod candidate;
 pub(crate) mod follower;
 pub(crate) mod joining;
 pub(crate) mod leader;
+mod voting;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

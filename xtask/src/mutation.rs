@@ -34,7 +34,7 @@ const MUTATIONS: [Mutation; 3] = [
     },
     Mutation {
         name: "a lower claim is promised",
-        file: "protocol/src/roles/candidate/claim.rs",
+        file: "protocol/src/roles/voting.rs",
         before: "if request.epoch < self.promised {",
         after: "if request.epoch < Epoch::none() {",
         search: "crashes_and_silence",

@@ -369,8 +369,7 @@ impl<'a> Builder<'a> {
             | Note::EventsLost { .. }
             | Note::Persist { .. }
             | Note::Moved { .. }
-            | Note::Unreachable { .. }
-            | Note::Sometimes { .. } => return None,
+            | Note::Unreachable { .. } => return None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Links as their node uses them: what is dialled, doubted, closed, and what that proves.
 
-use super::{LINKS_MOST, Links, Pace, Proof, REDIAL_FIRST, REDIAL_MOST};
+use super::dialling::{REDIAL_FIRST, REDIAL_MOST};
+use super::{LINKS_MOST, Links, Pace, Proof};
 use crate::config::{Config, Knobs};
 use crate::id::{Contact, Epoch, Incarnation, LinkId, Member, PeerId, Seq};
 use crate::io::Output;

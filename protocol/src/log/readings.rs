@@ -6,7 +6,8 @@
 //! as a whole, and shares its memory with the frame that it came in. It is cut, where a frame or a
 //! view has to end, without a copy.
 //!
-//! Says nothing of whose readings they are, or of their numbers: see [`crate::wire::message::Entry`].
+//! Says nothing of whose readings they are, or of their numbers: see
+//! [`crate::wire::message::Entry`].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

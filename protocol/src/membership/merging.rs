@@ -13,11 +13,13 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::id::{Contact, Member, PeerId};
 use crate::io::Output;
+use crate::log::entry::Entry;
+use crate::log::view::View;
 use crate::node::Node;
 use crate::roles::Role;
-use crate::roles::leader::MergeRequest;
+use crate::roles::leader::{MergeRequest, Retiring, Successor};
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Message};
+use crate::wire::message::{Coordinator, JoinRequest, LINEAGE_SENT, Leading, Message, Reason};
 
 /// The other leaders that were asked lately.
 #[derive(Clone, Debug, Default, Hash)]
@@ -160,6 +162,125 @@ impl Node {
 
 /// Leaders remembered.
 const ASKED_MOST: usize = 256;
+
+impl Node {
+    /// Another leader beacons: of two groups, the outranked one asks to become part of the other.
+    pub(crate) fn court(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
+        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let until = now + self.config.knobs().election_timeout;
+        let Role::Leader(leader) = &self.role else { return };
+        let outranked = (word.size, &word.epoch) > (size, &leader.epoch);
+        // In mode `primary` there is one group, and whoever is not in it is not a leader for long.
+        if self.config.is_primary()
+            || !outranked
+            || leader.merge_request.is_some()
+            || !leader.is_numbering()
+            || self.leaving.is_some()
+        {
+            return;
+        }
+        if !self.merge_backoffs.may_ask(now, word.leader.id()) {
+            return;
+        }
+        let ask = self.fresh_ask();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.merge_request = Some(MergeRequest { leader: word.leader.clone(), ask, until });
+        }
+        self.wants_changed = true;
+        self.ask_to_merge(now, &word.leader.member, out);
+    }
+
+    /// Asks the courted leader, if a link to it stands.
+    pub(crate) fn ask_to_merge(&mut self, now: Time, to: &Member, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let Some(merge_request) = leader
+            .merge_request
+            .as_ref()
+            .filter(|merge_request| merge_request.leader.member == *to)
+        else {
+            return;
+        };
+        let leading = Leading {
+            epoch: leader.epoch.clone(),
+            size: self.log.view().map_or(1, |view| view.size() as u64),
+        };
+        let ask = merge_request.ask;
+        let request = self.join_request(ask, Some(leading));
+        self.send(now, to, Message::NewPeerRequest(request), out);
+    }
+
+    pub(crate) fn join_request(&self, ask: u64, leading: Option<Leading>) -> JoinRequest {
+        let lineage = self.log.shortened(LINEAGE_SENT);
+        // What it holds and has not handed over (`safe`) comes again: no more than this is its
+        // past.
+        let contiguous = self.log.contiguous().min(self.sinks.delivered());
+        let recent = self.config.knobs().late_join.entries();
+        JoinRequest {
+            ask,
+            from: self.me.clone(),
+            promised: self.promised.clone(),
+            contiguous,
+            lineage,
+            leading,
+            has_history: self.has_history,
+            recent,
+        }
+    }
+
+    pub(crate) fn on_merge_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        join: &JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(theirs) = &join.leading else { return };
+        let size = self.log.view().map_or(1, |view| view.size() as u64);
+        let Role::Leader(leader) = &self.role else { return };
+        let outranks = (size, &leader.epoch) > (theirs.size, &theirs.epoch);
+        // One that it would like to ask, and cannot reach, is nobody to wait for.
+        let asks = leader
+            .merge_request
+            .as_ref()
+            .is_some_and(|merge_request| self.links.is_linked(&merge_request.leader.member));
+        if outranks
+            && !self.config.is_primary()
+            && !asks
+            && leader.is_numbering()
+            && self.leaving.is_none()
+        {
+            self.stop_merge_request(now, |_| true);
+            let word = self.announcement(Some(join.ask), Some(from));
+            self.send(now, from, Message::Coordinator(word), out);
+        } else {
+            self.refuse(now, from, Some(join.ask), Reason::Busy, out);
+        }
+    }
+
+    /// The other leader has said yes, which proves both directions: the group's last view names
+    /// whom to join.
+    pub(crate) fn dissolve(&mut self, now: Time, out: &mut Vec<Output>) {
+        let until = now + self.config.knobs().sync_timeout;
+        let Some(view) = self.log.view().cloned() else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
+        if !leader.is_numbering() {
+            return;
+        }
+        let Some(merge_request) = leader.merge_request.take() else { return };
+        // Where it is, it has said on the link.
+        let into = self
+            .links
+            .contact(&merge_request.leader.member)
+            .cloned()
+            .unwrap_or(merge_request.leader);
+        let id = into.id().clone();
+        leader.retiring = Some(Retiring { until, into: Successor::Group(into.clone()) });
+        let mut last = View { view_id: view.view_id.next(), ..view };
+        last.successor = Some(into);
+        self.append(Entry::View(last), out);
+        self.put_off_dissolving(now, &id);
+    }
+}
 
 #[cfg(test)]
 mod tests {

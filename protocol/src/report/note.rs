@@ -422,11 +422,6 @@ pub enum Note {
         /// Which.
         incarnation: Incarnation,
     },
-    /// Something rare happened that a sweep wants to have seen.
-    Sometimes {
-        /// What.
-        mark: String,
-    },
     /// This peer will accept nothing below this epoch any more, except through a cut.
     Promised {
         /// The log that this peer holds; none before the first.
@@ -674,7 +669,6 @@ impl Note {
             | Self::Cut { .. }
             | Self::Stable { .. }
             | Self::Persist { .. }
-            | Self::Sometimes { .. }
             | Self::DupSuppressed { .. }
             | Self::PeerAdded { .. }
             | Self::PeerRemoved { .. }

@@ -170,7 +170,6 @@ impl Note {
             Self::EventsLost { events } => {
                 write!(f, "{events} events were dropped: the event file took none for too long.")
             }
-            Self::Sometimes { mark } => write!(f, "sometimes: {}", one_line(mark)),
             Self::Promised { epoch, to, .. } => write!(f, "Promised epoch {epoch} to {to}."),
             Self::Cut { epoch, seq, .. } => {
                 write!(f, "The log goes on in epoch {epoch} after #{seq}.")

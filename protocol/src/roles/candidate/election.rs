@@ -13,9 +13,8 @@ use crate::id::{Contact, Epoch, Member, PeerId};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::node::Node;
-use crate::report::note::{Cause, Evidence, Note};
-use crate::roles::follower::millis;
-use crate::roles::{Candidate, Role, Stage, Witness};
+use crate::report::note::{Cause, Note};
+use crate::roles::{Candidate, Role, Stage};
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Election, Message, Reason, SyncRequest};
 
@@ -272,145 +271,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_election(
-        &mut self,
-        now: Time,
-        from: &Member,
-        election: Election,
-        out: &mut Vec<Output>,
-    ) {
-        let (ask, first_view) = (election.ask, election.end.epoch.is_none());
-        if election.candidate.member != *from {
-            self.reject(Some(&from.id), "ELECTION", "for another peer", out);
-            return;
-        }
-        if let Role::Candidate(candidate) = &mut self.role {
-            candidate.revive(&from.id);
-        }
-        match &self.role {
-            Role::Leader(_) => {
-                // A working leader is its own veto. It says whether its view names the asker, which
-                // may have to rejoin.
-                let word = self.announcement(Some(ask), Some(from));
-                self.send(now, from, Message::Coordinator(word), out);
-                // A candidate lets a heartbeat go unanswered; the next one may come only when its
-                // silence is too long.
-                self.greet(now, from, out);
-            }
-            Role::Candidate(candidate) if candidate.is_standing() => {
-                let word = self.announcement(Some(ask), Some(from));
-                self.send(now, from, Message::Coordinator(word), out);
-            }
-            Role::Joining(_) if first_view && self.founds_nothing() => {
-                self.refuse(now, from, Some(ask), Reason::NotMember, out)
-            }
-            Role::Joining(_)
-                if !first_view
-                    && self.is_elector()
-                    && self.vouched_for(now).is_none()
-                    && self.knows(from, &election.end) =>
-            {
-                if self.gives_way(now) {
-                    self.send(now, from, Message::Clear { ask }, out);
-                    return;
-                }
-                // Its log may be needed for a quorum; and with nobody to admit it, it misses a
-                // leader like everybody else.
-                self.become_candidate(now, Cause::Again, None, out);
-                self.answer(now, from, &election.candidate, ask, out);
-            }
-            Role::Joining(_)
-                if !first_view && self.votes_empty() && self.vouched_for(now).is_none() =>
-            {
-                // A view may name it that it has not got yet; it stands in nobody's way.
-                self.send(now, from, Message::Clear { ask }, out);
-            }
-            Role::Joining(_) => {
-                if !first_view {
-                    // It follows no view, so it can speak neither for the leader nor against it.
-                    self.refuse(now, from, Some(ask), Reason::Busy, out);
-                } else if let Some(target) = self.vouched_for(now) {
-                    let word = hearsay(target, Epoch::none(), 0, ask);
-                    self.send(now, from, Message::Coordinator(word), out);
-                } else {
-                    // Who lacks a founder that the asker has heard stands in nobody's way.
-                    if self.lacks_founders() {
-                        self.send(now, from, Message::Clear { ask }, out);
-                        return;
-                    }
-                    let outranks = self.me.outranks(&election.candidate)
-                        && self.leaving.is_none()
-                        && self.may_lead();
-                    self.answer(now, from, &election.candidate, ask, out);
-                    if outranks {
-                        self.become_candidate(now, Cause::FirstView, None, out);
-                    }
-                }
-            }
-            Role::Candidate(candidate) if candidate.first_view != first_view => {
-                let reason = candidate.stranger();
-                self.refuse(now, from, Some(ask), reason, out);
-            }
-            Role::Candidate(candidate) if candidate.first_view => {
-                self.answer(now, from, &election.candidate, ask, out)
-            }
-            Role::Follower(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
-                self.refuse(now, from, Some(ask), Reason::NotMember, out);
-            }
-            Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
-            Role::Follower(follower) => {
-                if follower.leader.member == *from {
-                    if election.end.epoch < follower.epoch {
-                        // Said before it led, and overtaken on another link.
-                        return;
-                    }
-                    self.miss(
-                        now,
-                        Cause::OwnWord,
-                        &Evidence::OwnWord { verb: "ELECTION".to_owned() },
-                        out,
-                    );
-                    self.answer(now, from, &election.candidate, ask, out);
-                } else {
-                    self.witness(now, |witness| {
-                        witness.electors.insert(from.id.clone(), election);
-                    });
-                    self.ask_as_witness(now, out);
-                }
-            }
-        }
-    }
-
-    /// Whether somebody belongs to this group: the newest view held names it, or it is further in
-    /// the same log, where it may be named by a view that is still to come.
-    fn knows(&self, member: &Member, end: &LogEnd) -> bool {
-        let own = self.log.end();
-        // In mode `primary` there is one log, and whoever is further in it may know of views that
-        // this peer lacks.
-        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
-        let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
-        // Whoever has its promise was known when it got it.
-        ahead || self.counts(member) || self.promised.owner == *member
-    }
-
-    /// OK if this peer outranks the candidate, else CLEAR.
-    fn answer(
-        &mut self,
-        now: Time,
-        to: &Member,
-        candidate: &Contact,
-        ask: u64,
-        out: &mut Vec<Output>,
-    ) {
-        // Who is leaving does not stand in anybody's way.
-        let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
-            Message::Ok { ask }
-        } else {
-            Message::Clear { ask }
-        };
-        self.send(now, to, message, out);
-    }
-
     pub(crate) fn on_ok(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout();
         let Role::Candidate(candidate) = &mut self.role else { return };
@@ -554,95 +414,6 @@ impl Node {
         }
     }
 
-    /// "Do you lead?"
-    pub(crate) fn on_probe(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
-        let leads = match &self.role {
-            Role::Leader(leader) => !leader.is_retiring(),
-            Role::Candidate(candidate) => candidate.is_standing(),
-            Role::Joining(_) | Role::Follower(_) => false,
-        };
-        if leads {
-            let word = self.announcement(Some(ask), Some(from));
-            self.send(now, from, Message::Coordinator(word), out);
-        } else {
-            self.refuse(now, from, Some(ask), Reason::NotLeader, out);
-        }
-    }
-
-    /// Notes on whose behalf the leader is asked.
-    pub(crate) fn witness(&mut self, now: Time, note: impl FnOnce(&mut Witness)) {
-        if self.witness.is_none() {
-            let until = now + self.config.witness_timeout();
-            let ask = self.fresh_ask();
-            self.witness = Some(Witness {
-                ask,
-                asked_at: now,
-                until,
-                asked: false,
-                electors: BTreeMap::new(),
-                claim: None,
-            });
-        }
-        if let Some(witness) = &mut self.witness {
-            note(witness);
-        }
-    }
-
-    /// Asks the leader, unless the question is on its way; a new link asks again.
-    pub(crate) fn ask_as_witness(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Role::Follower(follower) = &self.role else { return };
-        let leader = follower.leader.member.clone();
-        let Some((ask, false)) = self.witness.as_ref().map(|witness| (witness.ask, witness.asked))
-        else {
-            return;
-        };
-        let sent = self.send(now, &leader, Message::ViewSyncRequest { ask }, out);
-        if let Some(witness) = &mut self.witness {
-            witness.asked = sent;
-        }
-    }
-
-    /// The leader has answered: whoever misses it hears so.
-    fn veto_witnessed(&mut self, now: Time, word: &Coordinator, out: &mut Vec<Output>) {
-        let Some(witness) = self.witness.take() else { return };
-        for Election { candidate, ask, .. } in witness.electors.into_values() {
-            let veto = hearsay(word.leader.clone(), word.epoch.clone(), word.size, ask);
-            self.send(now, &candidate.member, Message::Coordinator(veto), out);
-        }
-        if let Some(request) = witness.claim {
-            let veto =
-                hearsay(word.leader.clone(), word.epoch.clone(), word.size, request.epoch.round);
-            self.send(now, &request.claimant.member, Message::Coordinator(veto), out);
-        }
-    }
-
-    /// The leader has not answered in time: it is missed here, too.
-    pub(crate) fn witness_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.witness.as_ref().filter(|witness| witness.until <= now) else {
-            return;
-        };
-        let evidence = Evidence::NoAnswer { waited_ms: millis(now.since(witness.asked_at)) };
-        if matches!(self.role, Role::Follower(_)) {
-            self.miss(now, Cause::Witnessed, &evidence, out);
-        } else {
-            self.witness = None;
-        }
-    }
-
-    /// This peer misses the leader now. It answers each waiting question as if the question came
-    /// now: a view may have put the asker out meanwhile.
-    fn answer_witnessed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let Some(witness) = self.witness.take() else { return };
-        for election in witness.electors.into_values() {
-            let candidate = election.candidate.member.clone();
-            self.on_election(now, &candidate, election, out);
-        }
-        if let Some(request) = witness.claim {
-            let claimant = request.claimant.member.clone();
-            self.on_sync_request(now, &claimant, request, out);
-        }
-    }
-
     pub(crate) fn elect_in_time(&mut self, now: Time, out: &mut Vec<Output>) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.deadline() > now {
@@ -722,8 +493,4 @@ impl Node {
         }
         self.become_candidate(now, Cause::SteppedDown, None, out);
     }
-}
-
-fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
-    Coordinator { leader, epoch, size, ask: Some(ask), names_you: false }
 }

@@ -1,0 +1,146 @@
+//! What is heard at all: a frame of a link that has greeted, from the life that is known, of which
+//! every role is then told.
+
+use crate::discovery::Via;
+use crate::id::{Contact, LinkId, Member};
+use crate::io::Output;
+use crate::node::Node;
+use crate::roles::Role;
+use crate::time::Time;
+use crate::wire::message::{JoinRequest, Message, Reason};
+
+impl Node {
+    pub(crate) fn on_frame(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        self.links.on_received(now, link, &message, out);
+        if !self.reach().holds(&message) {
+            let from = self.links.peer(link).map(|from| from.id.clone());
+            self.reject(
+                from.as_ref(),
+                "number",
+                &format!("{} names one that no peer can have got to", message.verb()),
+                out,
+            );
+            if matches!(message, Message::Hello(_)) {
+                self.links.hang_up(link, out);
+            }
+            return;
+        }
+        if let Message::Hello(hello) = &message {
+            if self.is_taken(&hello.from) {
+                let why = format!(
+                    "{} is a member, and this is another process of that name",
+                    hello.from.member
+                );
+                self.reject(Some(hello.from.id()), "HELLO", &why, out);
+                self.links.hang_up(link, out);
+                return;
+            }
+            let end = self.log.end();
+            let knows = self.log.view().and_then(|view| view.incarnation(hello.from.id()));
+            match self.links.on_hello(now, link, hello, end, knows, out) {
+                Ok(proofs) => proofs.into_iter().for_each(|proof| self.on_proof(now, proof, out)),
+                Err(why) => {
+                    self.reject(Some(hello.from.id()), "HELLO", &why, out);
+                    self.links.hang_up(link, out);
+                }
+            }
+            return;
+        }
+        let Some(from) = self.links.peer(link).cloned() else {
+            self.reject(None, "no HELLO", message.verb(), out);
+            self.links.hang_up(link, out);
+            return;
+        };
+        if self.is_ghost(&from) && !self.is_between_groups(&from, &message) {
+            if !message.is_routine() && !matches!(message, Message::Rejected(_)) {
+                let ask = match &message {
+                    Message::NewPeerRequest(JoinRequest { ask, .. })
+                    | Message::ViewSyncRequest { ask } => Some(*ask),
+                    _ => None,
+                };
+                let known =
+                    self.log.view().and_then(|view| view.incarnation(&from.id)).unwrap_or(from.inc);
+                self.refuse(now, &from, ask, Reason::OldIncarnation { known }, out);
+            }
+            self.reject(Some(&from.id), "ghost", message.verb(), out);
+            return;
+        }
+        self.on_message(now, &from, message, out);
+    }
+
+    /// Whether another process than this one is what the newest view calls so. One that is the same
+    /// process, and says that it is to be reached at another address, has moved.
+    pub(crate) fn is_taken(&self, contact: &Contact) -> bool {
+        let known = self.log.view().and_then(|view| view.find(contact.id()));
+        known.is_some_and(|known| known.member == contact.member && known.birth != contact.birth)
+    }
+
+    /// Whether the newest view knows a later life of that peer.
+    pub(crate) fn is_ghost(&self, from: &Member) -> bool {
+        self.log
+            .view()
+            .and_then(|view| view.incarnation(&from.id))
+            .is_some_and(|known| known > from.inc)
+    }
+
+    /// Whether a leader speaks with another one about their groups, or refuses whoever asks it to
+    /// be admitted: that is not about its own place in a view.
+    pub(crate) fn is_between_groups(&self, from: &Member, message: &Message) -> bool {
+        match (&self.role, message) {
+            (Role::Leader(_), Message::NewPeerRequest(join)) => join.leading.is_some(),
+            (Role::Leader(_), Message::Coordinator(_)) => true,
+            (Role::Joining(joining), Message::Rejected(_)) => {
+                joining.target.as_ref().is_some_and(|(target, _)| target.member == *from)
+            }
+            _ => false,
+        }
+    }
+
+    /// The single gate: every message of a member passes here, one line each.
+    pub(crate) fn on_message(
+        &mut self,
+        now: Time,
+        from: &Member,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        match message {
+            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
+            Message::NewPeerRequest(join) if join.from.member == *from => {
+                self.on_join_request(now, Via::Link(from), join, out)
+            }
+            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
+            Message::Added(added) => self.on_added(now, from, added, out),
+            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
+            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
+            Message::Election(election) => self.on_election(now, from, election, out),
+            Message::Ok { ask } => self.on_ok(now, from, ask, out),
+            Message::Clear { ask } => self.on_clear(now, from, ask, out),
+            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
+            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
+            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
+            Message::SeqSyncResponse(answer) => self.on_sync_answer(now, from, answer, out),
+            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
+            Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
+            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
+            Message::OrderedAck { epoch, contiguous } => {
+                self.on_ordered_ack(now, from, &epoch, contiguous)
+            }
+            Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
+            Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
+            Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
+            Message::Leave => self.on_member_leaves(now, from),
+            Message::Query { ask, question } => self.on_query(from, ask, question, out),
+            Message::Answer { ask, answer } => self.on_answer(from, ask, answer, out),
+            Message::Handover { successor, epoch } => {
+                self.on_handover(now, from, &successor, &epoch, out)
+            }
+        }
+    }
+}

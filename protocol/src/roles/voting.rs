@@ -1,0 +1,331 @@
+//! What each role answers to a candidate that asks around, and to one that claims. A promise binds:
+//! nothing below the promised epoch is accepted any more.
+
+use crate::id::{Contact, Epoch, Member, PeerId};
+use crate::io::Output;
+use crate::log::lineage::LogEnd;
+use crate::log::view::View;
+use crate::node::Node;
+use crate::report::note::{Cause, Evidence, Note};
+use crate::roles::{Joining, Role};
+use crate::time::Time;
+use crate::wire::message::{Coordinator, Election, Message, Reason, SyncAnswer, SyncRequest};
+
+pub(crate) fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coordinator {
+    Coordinator { leader, epoch, size, ask: Some(ask), names_you: false }
+}
+
+impl Node {
+    pub(crate) fn on_election(
+        &mut self,
+        now: Time,
+        from: &Member,
+        election: Election,
+        out: &mut Vec<Output>,
+    ) {
+        let (ask, first_view) = (election.ask, election.end.epoch.is_none());
+        if election.candidate.member != *from {
+            self.reject(Some(&from.id), "ELECTION", "for another peer", out);
+            return;
+        }
+        if let Role::Candidate(candidate) = &mut self.role {
+            candidate.revive(&from.id);
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                // A working leader is its own veto. It says whether its view names the asker, which
+                // may have to rejoin.
+                let word = self.announcement(Some(ask), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+                // A candidate lets a heartbeat go unanswered; the next one may come only when its
+                // silence is too long.
+                self.greet(now, from, out);
+            }
+            Role::Candidate(candidate) if candidate.is_standing() => {
+                let word = self.announcement(Some(ask), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(_) if first_view && self.founds_nothing() => {
+                self.refuse(now, from, Some(ask), Reason::NotMember, out)
+            }
+            Role::Joining(_)
+                if !first_view
+                    && self.is_elector()
+                    && self.vouched_for(now).is_none()
+                    && self.knows(from, &election.end) =>
+            {
+                if self.gives_way(now) {
+                    self.send(now, from, Message::Clear { ask }, out);
+                    return;
+                }
+                // Its log may be needed for a quorum; and with nobody to admit it, it misses a
+                // leader like everybody else.
+                self.become_candidate(now, Cause::Again, None, out);
+                self.answer(now, from, &election.candidate, ask, out);
+            }
+            Role::Joining(_)
+                if !first_view && self.votes_empty() && self.vouched_for(now).is_none() =>
+            {
+                // A view may name it that it has not got yet; it stands in nobody's way.
+                self.send(now, from, Message::Clear { ask }, out);
+            }
+            Role::Joining(_) => {
+                if !first_view {
+                    // It follows no view, so it can speak neither for the leader nor against it.
+                    self.refuse(now, from, Some(ask), Reason::Busy, out);
+                } else if let Some(target) = self.vouched_for(now) {
+                    let word = hearsay(target, Epoch::none(), 0, ask);
+                    self.send(now, from, Message::Coordinator(word), out);
+                } else {
+                    // Who lacks a founder that the asker has heard stands in nobody's way.
+                    if self.lacks_founders() {
+                        self.send(now, from, Message::Clear { ask }, out);
+                        return;
+                    }
+                    let outranks = self.me.outranks(&election.candidate)
+                        && self.leaving.is_none()
+                        && self.may_lead();
+                    self.answer(now, from, &election.candidate, ask, out);
+                    if outranks {
+                        self.become_candidate(now, Cause::FirstView, None, out);
+                    }
+                }
+            }
+            Role::Candidate(candidate) if candidate.first_view != first_view => {
+                let reason = candidate.stranger();
+                self.refuse(now, from, Some(ask), reason, out);
+            }
+            Role::Candidate(candidate) if candidate.first_view => {
+                self.answer(now, from, &election.candidate, ask, out)
+            }
+            Role::Follower(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
+                self.refuse(now, from, Some(ask), Reason::NotMember, out);
+            }
+            Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
+            Role::Follower(follower) => {
+                if follower.leader.member == *from {
+                    if election.end.epoch < follower.epoch {
+                        // Said before it led, and overtaken on another link.
+                        return;
+                    }
+                    self.miss(
+                        now,
+                        Cause::OwnWord,
+                        &Evidence::OwnWord { verb: "ELECTION".to_owned() },
+                        out,
+                    );
+                    self.answer(now, from, &election.candidate, ask, out);
+                } else {
+                    self.witness(now, |witness| {
+                        witness.electors.insert(from.id.clone(), election);
+                    });
+                    self.ask_as_witness(now, out);
+                }
+            }
+        }
+    }
+
+    /// Whether somebody belongs to this group: the newest view held names it, or it is further in
+    /// the same log, where it may be named by a view that is still to come.
+    pub(crate) fn knows(&self, member: &Member, end: &LogEnd) -> bool {
+        let own = self.log.end();
+        // In mode `primary` there is one log, and whoever is further in it may know of views that
+        // this peer lacks.
+        let further = self.config.is_primary() && end.log_id == own.log_id && end.epoch > own.epoch;
+        let ahead = further || self.log.is_in(&end.epoch) && end.contiguous > own.contiguous;
+        // Whoever has its promise was known when it got it.
+        ahead || self.counts(member) || self.promised.owner == *member
+    }
+
+    /// OK if this peer outranks the candidate, else CLEAR.
+    pub(crate) fn answer(
+        &mut self,
+        now: Time,
+        to: &Member,
+        candidate: &Contact,
+        ask: u64,
+        out: &mut Vec<Output>,
+    ) {
+        // Who is leaving does not stand in anybody's way.
+        let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
+            Message::Ok { ask }
+        } else {
+            Message::Clear { ask }
+        };
+        self.send(now, to, message, out);
+    }
+}
+
+impl Node {
+    /// A claimant asks for this peer's promise.
+    pub(crate) fn on_sync_request(
+        &mut self,
+        now: Time,
+        from: &Member,
+        request: SyncRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let round = request.epoch.round;
+        if request.claimant.member != *from || request.epoch.owner != *from {
+            self.reject(Some(&from.id), "SEQ_SYNC_REQUEST", "for another peer", out);
+            return;
+        }
+        // A peer that would not promise a higher epoch either says so: to claim again is in vain.
+        if let Some(reason) = self.turns_away(now, from, &request) {
+            self.refuse(now, from, Some(round), reason, out);
+            return;
+        }
+        if request.epoch < self.promised {
+            let promised = self.promised.clone();
+            self.refuse(now, from, Some(round), Reason::Stale { promised }, out);
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                let word = self.announcement(Some(round), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Candidate(candidate) if candidate.is_standing() => {
+                let word = self.announcement(Some(round), Some(from));
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(_)
+                if request.view.is_none()
+                    && let Some(leader) = self.vouched_for(now) =>
+            {
+                let word = Coordinator {
+                    leader,
+                    epoch: Epoch::none(),
+                    size: 0,
+                    ask: Some(round),
+                    names_you: false,
+                };
+                self.send(now, from, Message::Coordinator(word), out);
+            }
+            Role::Joining(_) | Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
+            // Its own leader moves to a higher epoch. Its first view may still be on its way.
+            Role::Follower(follower) if follower.leader.member == *from => {
+                if request.epoch > follower.epoch {
+                    self.promise(now, from, &request.epoch, out);
+                }
+            }
+            Role::Follower(_) => {
+                self.witness(now, |witness| {
+                    // Said again, it may show a newer view.
+                    if witness.claim.as_ref().is_none_or(|before| before.epoch <= request.epoch) {
+                        witness.claim = Some(request);
+                    }
+                });
+                self.ask_as_witness(now, out);
+            }
+        }
+    }
+
+    /// Why this peer promises nothing to a claimant, whatever the epoch: it is between two groups,
+    /// or the two are not in one group.
+    pub(crate) fn turns_away(
+        &self,
+        now: Time,
+        from: &Member,
+        request: &SyncRequest,
+    ) -> Option<Reason> {
+        let view = request.view.as_ref();
+        let first_view = view.is_none();
+        match &self.role {
+            Role::Leader(_) => None,
+            Role::Candidate(candidate) if candidate.is_standing() => None,
+            // The leader that it asks to admit it moves above what it promised. Its log counts
+            // where it is that leader's.
+            Role::Joining(Joining { target: Some((leader, _)), .. })
+                if leader.member == *from
+                    && view.is_some_and(|view| self.log.is_in(&view.epoch)) =>
+            {
+                None
+            }
+            Role::Joining(_) if first_view => self.founds_nothing().then_some(Reason::NotMember),
+            Role::Joining(_) => {
+                let is_elector = self.is_elector() && self.shares_view(from, view);
+                // The view that names this peer got lost on its way. It has acknowledged nothing,
+                // and says so. The newest view may have removed it already; the claimant needs the
+                // one before, too.
+                let votes = self.vouched_for(now).is_none() && (is_elector || self.votes_empty());
+                (!votes).then_some(Reason::Busy)
+            }
+            // Asked again, because the answer was lost with a link.
+            Role::Candidate(candidate)
+                if request.epoch == self.promised && candidate.is_waiting_on(&from.id) =>
+            {
+                None
+            }
+            Role::Candidate(candidate) if candidate.first_view != first_view => {
+                Some(candidate.stranger())
+            }
+            Role::Candidate(candidate) if candidate.first_view => None,
+            Role::Follower(follower) if follower.leader.member == *from => None,
+            Role::Follower(_) | Role::Candidate(_) => {
+                (!self.shares_view(from, view)).then_some(Reason::NotMember)
+            }
+        }
+    }
+
+    /// Whether a claimant and this peer are in one view: the newest held here, or a newer one of
+    /// the same log. In mode `primary` there is no other log, so that the view may be of an epoch
+    /// that this peer has not got to yet; and those are asked, too, who are in the view before that
+    /// one only, because it may need their quorum.
+    pub(crate) fn shares_view(&self, claimant: &Member, theirs: Option<&View>) -> bool {
+        let primary = self.config.is_primary();
+        let newer = |own: &View| {
+            let follows = |view: &View| {
+                primary && view.epoch > own.epoch
+                    || view.view_id > own.view_id && self.log.is_in(&view.epoch)
+            };
+            theirs.is_some_and(|view| (primary || view.names(&self.me.member)) && follows(view))
+        };
+        self.counts(claimant)
+            || self.log.view().is_some_and(newer)
+            || self.promised.owner == *claimant
+    }
+
+    /// Notes that a promise was made, if it is news.
+    pub(crate) fn promise_to(&mut self, epoch: &Epoch, to: &PeerId, out: &mut Vec<Output>) {
+        if *epoch > self.promised {
+            self.promised = epoch.clone();
+            out.push(Output::Note(Note::Promised {
+                log: self.log.name(),
+                epoch: epoch.clone(),
+                to: to.clone(),
+            }));
+        }
+        // A promise above what is being built for discards it: nothing may be acknowledged in a
+        // lower epoch any more.
+        if self.install.as_ref().is_some_and(|install| install.epoch < self.promised) {
+            self.install = None;
+            self.wants_changed = true;
+        }
+    }
+
+    /// Promises, tells where the log ends, and waits for the outcome.
+    pub(crate) fn promise(&mut self, now: Time, to: &Member, epoch: &Epoch, out: &mut Vec<Output>) {
+        self.promise_to(epoch, &to.id, out);
+        self.become_waiting(now, &to.id, out);
+        self.answer_sync(now, to, epoch.clone(), out);
+    }
+
+    /// Says where the log of this peer ends, which has promised that epoch.
+    pub(crate) fn answer_sync(
+        &mut self,
+        now: Time,
+        to: &Member,
+        epoch: Epoch,
+        out: &mut Vec<Output>,
+    ) {
+        let answer = SyncAnswer {
+            epoch,
+            contiguous: self.log.contiguous(),
+            lineage: self.log.lineage().to_vec(),
+            stable: self.log.stable(),
+            views: self.log.last_views(),
+        };
+        self.send(now, to, Message::SeqSyncResponse(answer), out);
+    }
+}
