@@ -203,7 +203,7 @@ impl Node {
                 self.doubt_own_name(now, from.clone(), out);
             }
             (Role::Joining(_), Reason::OldIncarnation { .. }) if !self.been_member => {
-                self.on_rejected(now, &from.member, rejected, out);
+                self.on_rejected(now, &from.member, &rejected, out);
             }
             (Role::Joining(_), Reason::Busy) => self.on_turned_away(now, from.id(), &rejected, out),
             _ => self.reject(Some(from.id()), "datagram", "REJECTED", out),

@@ -1,7 +1,6 @@
-//! What is heard at all: a frame of a link that has greeted, from the life that is known, of which
-//! every role is then told.
+//! The gate: which frames are heard at all. A link greets first, a number stays within reach, and a
+//! peer speaks in its latest life. What passes goes to the page of the present role.
 
-use crate::discovery::Via;
 use crate::id::{Contact, LinkId, Member};
 use crate::io::Output;
 use crate::node::Node;
@@ -71,7 +70,7 @@ impl Node {
             self.reject(Some(&from.id), "ghost", message.verb(), out);
             return;
         }
-        self.on_message(now, &from, message, out);
+        let _ignored = self.hear(now, &from, message, out);
     }
 
     /// Whether another process than this one is what the newest view calls so. One that is the same
@@ -99,48 +98,6 @@ impl Node {
                 joining.target.as_ref().is_some_and(|(target, _)| target.member == *from)
             }
             _ => false,
-        }
-    }
-
-    /// The single gate: every message of a member passes here, one line each.
-    pub(crate) fn on_message(
-        &mut self,
-        now: Time,
-        from: &Member,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) {
-        match message {
-            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            Message::NewPeerRequest(join) if join.from.member == *from => {
-                self.on_join_request(now, Via::Link(from), join, out)
-            }
-            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
-            Message::Added(added) => self.on_added(now, from, added, out),
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::Ok { ask } => self.on_ok(now, from, ask, out),
-            Message::Clear { ask } => self.on_clear(now, from, ask, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::SeqSyncResponse(answer) => self.on_sync_answer(now, from, answer, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::OrderedAck { epoch, contiguous } => {
-                self.on_ordered_ack(now, from, &epoch, contiguous)
-            }
-            Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
-            Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, rejected, out),
-            Message::Leave => self.on_member_leaves(now, from),
-            Message::Query { ask, question } => self.on_query(from, ask, question, out),
-            Message::Answer { ask, answer } => self.on_answer(from, ask, answer, out),
-            Message::Handover { successor, epoch } => {
-                self.on_handover(now, from, &successor, &epoch, out)
-            }
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::time::Time;
 impl Node {
     pub(crate) fn on_member_leaves(&mut self, now: Time, from: &Member) {
         let batch_at = now + self.config.knobs().join_batch;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let leader = self.role.leader();
         if leader.progress.get(&from.id).is_some_and(|progress| progress.contact.member == *from) {
             leader.leavers.insert(from.id.clone());
             leader.batch_at = leader.batch_at.or(Some(batch_at));

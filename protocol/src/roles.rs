@@ -5,6 +5,9 @@ pub(crate) mod candidate;
 pub(crate) mod follower;
 pub(crate) mod joining;
 pub(crate) mod leader;
+pub(crate) mod refusals;
+#[cfg(test)]
+mod tests;
 mod voting;
 mod witness;
 
@@ -12,10 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::detector::{Liveness, Started};
+use crate::discovery::Via;
 use crate::id::{Contact, Epoch, Member, PeerId, Seq};
+use crate::io::Output;
+use crate::node::Node;
 use crate::roles::leader::Leader;
 use crate::time::Time;
-use crate::wire::message::{Election, Reason, SyncAnswer, SyncRequest};
+use crate::wire::message::{Election, Message, Reason, SyncAnswer, SyncRequest};
 
 /// The roles.
 #[derive(Clone, Debug, Hash)]
@@ -174,6 +180,90 @@ pub(crate) struct Claim {
     pub(crate) standing: Option<Box<Leader>>,
     /// The last position of the adopted log that is known to be stable (mode `primary`).
     pub(crate) stable: Seq,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The role has looked at it.
+    Taken,
+    /// It means nothing to the role, for that reason.
+    Ignored(&'static str),
+}
+
+impl Node {
+    /// A message of a peer that has passed the gate goes to the page of the present role. Each page
+    /// names every verb.
+    pub(crate) fn hear(
+        &mut self,
+        now: Time,
+        from: &Member,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> Heard {
+        match &self.role {
+            Role::Joining(_) => self.joiner_hears(now, from, message, out),
+            Role::Follower(_) => self.follower_hears(now, from, message, out),
+            Role::Candidate(_) => self.candidate_hears(now, from, message, out),
+            Role::Leader(_) => self.leader_hears(now, from, message, out),
+        }
+    }
+
+    /// What every role does in the same way: it passes on who wants to be let in, serves its log to
+    /// whoever lacks some of it, takes what it asked for itself, and answers for its program.
+    pub(crate) fn serve(
+        &mut self,
+        now: Time,
+        from: &Member,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> Heard {
+        match message {
+            Message::NewPeerRequest(join) if join.from.member == *from => {
+                self.on_join_request(now, Via::Link(from), join, out);
+            }
+            Message::NewPeerRequest(join) => self.on_passed_request(now, from, join, out),
+            Message::MissingSeqRequest(missing) => self.on_missing(now, from, &missing, out),
+            Message::MissingSeqNotFound(answer) => self.on_not_found(now, from, answer, out),
+            Message::Query { ask, question } => self.on_query(from, ask, question, out),
+            _ => unreachable!("a page serves these verbs only"),
+        }
+        Heard::Taken
+    }
+}
+
+impl Role {
+    /// The facts of a leader, on its own page.
+    pub(crate) fn leader(&mut self) -> &mut Leader {
+        match self {
+            Self::Leader(leader) => leader,
+            _ => unreachable!("only a leader's page comes here"),
+        }
+    }
+
+    /// The facts of a candidate, on its own page.
+    pub(crate) fn candidate(&mut self) -> &mut Candidate {
+        match self {
+            Self::Candidate(candidate) => candidate,
+            _ => unreachable!("only a candidate's page comes here"),
+        }
+    }
+
+    /// The facts of a joining peer, on its own page.
+    pub(crate) fn joining(&mut self) -> &mut Joining {
+        match self {
+            Self::Joining(joining) => joining,
+            _ => unreachable!("only a joining peer's page comes here"),
+        }
+    }
+
+    /// The facts of a follower, on its own page.
+    pub(crate) fn follower(&mut self) -> &mut Follower {
+        match self {
+            Self::Follower(follower) => follower,
+            _ => unreachable!("only a follower's page comes here"),
+        }
+    }
 }
 
 impl Candidate {

@@ -124,7 +124,7 @@ impl Node {
         epoch: &Epoch,
         out: &mut Vec<Output>,
     ) {
-        let Role::Follower(follower) = &self.role else { return };
+        let follower = self.role.follower();
         let meant = follower.leader.member == *from && follower.epoch == *epoch;
         if !meant || self.install.is_some() {
             return;

@@ -17,7 +17,7 @@ mod cutter;
 mod group;
 mod run;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verb;
 
 use bytes::Bytes;

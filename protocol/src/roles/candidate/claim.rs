@@ -110,7 +110,7 @@ impl Node {
         answer: SyncAnswer,
         out: &mut Vec<Output>,
     ) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
+        let candidate = self.role.candidate();
         let asked = candidate.asked.get(&from.id).is_some_and(|contact| contact.member == *from);
         let Stage::Syncing(claim) = &mut candidate.stage else { return };
         if asked

@@ -273,7 +273,7 @@ impl Node {
 
     pub(crate) fn on_ok(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let until = now + self.config.outcome_timeout();
-        let Role::Candidate(candidate) = &mut self.role else { return };
+        let candidate = self.role.candidate();
         candidate.revive(&from.id);
         if candidate.ask != ask
             || !candidate.has_asked(from)
@@ -295,7 +295,7 @@ impl Node {
     }
 
     pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
+        let candidate = self.role.candidate();
         candidate.revive(&from.id);
         if candidate.ask == ask && candidate.has_asked(from) {
             candidate.answered.insert(from.id.clone());

@@ -21,7 +21,7 @@ impl Node {
         ack: &HeartbeatAck,
         out: &mut Vec<Output>,
     ) {
-        let Role::Leader(leader) = &mut self.role else { return };
+        let leader = self.role.leader();
         let Some(progress) =
             leader.progress.get_mut(&from.id).filter(|progress| progress.contact.member == *from)
         else {

@@ -2,7 +2,7 @@
 
 mod document;
 mod mutations;
-pub(super) mod samples;
+pub(crate) mod samples;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

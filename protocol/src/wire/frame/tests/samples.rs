@@ -139,7 +139,7 @@ pub(in crate::wire::frame) const VIEW_TEXT: &str = concat!(
 
 /// At least one message of each verb, with its body as readable text; `WIRE.md` shows the same
 /// ones.
-pub(in crate::wire::frame) fn samples() -> Vec<(Message, String)> {
+pub(crate) fn samples() -> Vec<(Message, String)> {
     let samples = [
         (
             Message::Hello(Hello {
