@@ -1,17 +1,13 @@
-//! What links and refusals prove, for each role.
-//!
-//! A new link repeats every question that is open to the other end, because nothing relies on TCP
-//! to be reliable. Proof that a process is gone spares everybody a timeout. A refusal says why, and
-//! each reason means something else to each role; what it means is here in one place.
+//! What links prove. A new link repeats every question that is open to the other end, because
+//! nothing relies on TCP to be reliable. Proof that a process is gone spares everybody a timeout.
+//! What follows from it is on the page of each role.
 
 use crate::id::{Incarnation, Member, Seq};
 use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::node::Node;
-use crate::report::note::{Cause, Evidence};
 use crate::roles::Role;
 use crate::time::Time;
-use crate::wire::message::Reason;
 
 impl Node {
     /// A link to a member stands, and it has said where its log ends.
@@ -29,38 +25,11 @@ impl Node {
             self.doubt_own_life(now, member, None, known, out);
             return;
         }
-        match &mut self.role {
-            Role::Leader(leader) => {
-                let follows = leader
-                    .progress
-                    .get(&member.id)
-                    .is_some_and(|progress| progress.contact.member == *member);
-                if follows && end.epoch > leader.epoch {
-                    let why = format!("{} is in epoch {}", member.id, end.epoch);
-                    self.step_down(now, why, out);
-                    return;
-                }
-                if !follows && !end.epoch.is_none() {
-                    // It may have been evicted while it was away, and not know.
-                    self.refuse(now, member, None, Reason::NotMember, out);
-                }
-                self.relink(now, member, end, out);
-                self.on_entrant_linked(now, member, out);
-                self.ask_to_merge(now, member, out);
-                self.say_invitation(now, member, out);
-            }
-            Role::Follower(follower) if follower.leader.member == *member => {
-                self.speak_again(now, out)
-            }
-            Role::Candidate(_) => {
-                self.ask_further(member, end);
-                self.put_question(now, member, out);
-            }
-            Role::Joining(_) => {
-                self.on_founder_linked(now, member);
-                self.ask_to_join(now, member, out);
-            }
-            Role::Follower(_) => {}
+        match &self.role {
+            Role::Leader(_) => self.leader_is_linked(now, member, end, out),
+            Role::Follower(_) => self.follower_is_linked(now, member, out),
+            Role::Candidate(_) => self.candidate_is_linked(now, member, end, out),
+            Role::Joining(_) => self.joiner_is_linked(now, member, out),
         }
     }
 
@@ -72,20 +41,15 @@ impl Node {
                 self.resume_at_acked(now, member, out);
                 self.ask_to_merge(now, member, out);
             }
-            Role::Follower(follower) if follower.leader.member == *member => {
-                self.speak_again(now, out)
-            }
+            Role::Follower(_) => self.follower_is_linked(now, member, out),
             Role::Candidate(_) => self.put_question(now, member, out),
             Role::Joining(_) => self.ask_to_join(now, member, out),
-            Role::Follower(_) => {}
         }
     }
 
     /// Repeats to the leader whatever it may not have got.
-    fn speak_again(&mut self, now: Time, out: &mut Vec<Output>) {
-        if let Role::Follower(follower) = &mut self.role {
-            follower.acked = Seq::ZERO;
-        }
+    pub(crate) fn speak_again(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.role.follower().acked = Seq::ZERO;
         self.acknowledge_again(now, out);
         self.outbox.rewind(self.log.last_oseq(&self.me.member));
         if let Some(witness) = &mut self.witness {
@@ -104,26 +68,14 @@ impl Node {
         replaced_by: Option<Incarnation>,
         out: &mut Vec<Output>,
     ) {
-        match &mut self.role {
+        match &self.role {
             Role::Leader(_) => self.on_member_gone(now, member, replaced_by, out),
-            Role::Follower(follower) if follower.leader.member == *member => {
-                let evidence = replaced_by
-                    .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
-                self.miss(now, Cause::Connection, &evidence, out);
-            }
-            Role::Candidate(candidate) => {
-                if replaced_by.is_none() {
-                    candidate.refused.insert(member.id.clone(), now);
-                }
-                self.on_asked_gone(now, member, out);
-            }
+            Role::Follower(_) => self.follower_loses(now, member, replaced_by, out),
+            Role::Candidate(_) => self.candidate_loses(now, member, replaced_by, out),
             Role::Joining(_) => self.forget_target(now, member),
-            Role::Follower(_) => {}
         }
     }
 }
-
-impl Node {}
 
 #[cfg(test)]
 mod tests {

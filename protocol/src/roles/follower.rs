@@ -1,5 +1,7 @@
 //! A member: follows a leader, sends it readings to be numbered, holds what it numbers.
 
+mod page;
+
 use crate::delivery::outbox::{Settled, Stretch};
 use crate::detector::{Liveness, Started};
 use crate::guarantee::Guarantee;
@@ -9,100 +11,9 @@ use crate::log::entry::{Entry, Ordered, Requests};
 use crate::log::view::View;
 use crate::node::Node;
 use crate::report::note::{Cause, Evidence, Note};
-use crate::roles::refusals::refusal;
-use crate::roles::{Follower, Heard, Role};
+use crate::roles::{Follower, Role};
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Heartbeat, HeartbeatAck, Message, Reason, Rejected};
-
-impl Node {
-    /// What a follower does with each message.
-    pub(crate) fn follower_hears(
-        &mut self,
-        now: Time,
-        from: &Member,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) -> Heard {
-        match message {
-            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            message @ (Message::NewPeerRequest(_)
-            | Message::MissingSeqRequest(_)
-            | Message::MissingSeqNotFound(_)
-            | Message::Query { .. }) => return self.serve(now, from, message, out),
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::Handover { successor, epoch } => {
-                self.on_handover(now, from, &successor, &epoch, out)
-            }
-            Message::Answer { ask, answer } => self.on_answer(from, ask, answer, out),
-            // Two leaders may have let it in: it declines one of them.
-            Message::Added(added) => self.on_added(now, from, added, out),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, &rejected, out),
-            Message::HeartbeatAck(_)
-            | Message::OrderedAck { .. }
-            | Message::SequencerRequest(_)
-            | Message::Leave => return Heard::Ignored("leads nobody"),
-            Message::Ok { .. } | Message::Clear { .. } => {
-                return Heard::Ignored("asks nobody whether it may lead");
-            }
-            Message::SeqSyncResponse(_) => return Heard::Ignored("claims nothing"),
-        }
-        Heard::Taken
-    }
-
-    /// What a follower makes of a refusal; only its leader can say something about it.
-    pub(crate) fn follower_is_refused(
-        &mut self,
-        now: Time,
-        from: &Member,
-        Rejected { ask, reason }: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
-        let ask = *ask;
-        let follower = self.role.follower();
-        if follower.leader.member != *from {
-            return;
-        }
-        match reason {
-            // Links of one pair may overtake each other, so a leader's own word counts only with a
-            // date: it answers the open question, names the epoch followed, or a later one.
-            Reason::Stale { promised } => {
-                if *promised > follower.epoch {
-                    self.miss(now, Cause::OwnWord, &refusal(reason), out);
-                }
-            }
-            Reason::NotLeader => {
-                let answers = self.witness.as_ref().is_some_and(|witness| ask == Some(witness.ask));
-                // The last view of a group that becomes part of another one names whom to join. The
-                // leader's word that everybody holds that view may still be on its way.
-                if (answers || ask == Some(follower.epoch.round)) && !self.join_successor(now, out)
-                {
-                    self.miss(now, Cause::OwnWord, &refusal(reason), out);
-                }
-            }
-            Reason::NotMember => {
-                let leader = follower.leader.clone();
-                self.become_joining(now, Some(leader), out);
-            }
-            // It had no room, or did not know whether it still leads: what it did not take is sent
-            // again.
-            Reason::Busy if ask.is_none() => {
-                self.outbox.on_turned_away(self.log.last_oseq(&self.me.member));
-            }
-            // Answers to questions that a follower does not ask, or that are answered.
-            Reason::DuplicateId { .. }
-            | Reason::OldIncarnation { .. }
-            | Reason::NoQuorum
-            | Reason::Version { .. }
-            | Reason::Busy => {}
-        }
-    }
-}
+use crate::wire::message::{Coordinator, Heartbeat, HeartbeatAck, Message, Reason};
 
 impl Node {
     /// Follows a leader from now on; `proven_at` is the start of the round trip that showed it

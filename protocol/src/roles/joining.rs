@@ -5,12 +5,14 @@
 //! with those that answer. A leader that is reported is asked directly, and believed in for
 //! `join_patience`; several by turns, for twice that.
 
+mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::id::{Contact, Member, PeerId};
 use crate::install::{Base, Install, Purpose};
-use crate::io::{Output, StopReason};
+use crate::io::Output;
 use crate::log::Log;
 use crate::log::entry::Ordered;
 use crate::log::lineage::Snapshot;
@@ -18,8 +20,7 @@ use crate::log::tail::Tail;
 use crate::node::Node;
 use crate::report::note::Cause;
 use crate::roles::leader::moving::ONE_ANNOUNCEMENT;
-use crate::roles::refusals::ASKS_AGAIN;
-use crate::roles::{Heard, Joining, Role};
+use crate::roles::{Joining, Role};
 use crate::time::Time;
 use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
 
@@ -34,111 +35,6 @@ impl Joining {
             [&mut self.reported, &mut self.full, &mut self.gives_way_until].into_iter().flatten()
         {
             *at += lag;
-        }
-    }
-}
-
-impl Node {
-    /// What a joining peer does with each message.
-    pub(crate) fn joiner_hears(
-        &mut self,
-        now: Time,
-        from: &Member,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) -> Heard {
-        match message {
-            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            message @ (Message::NewPeerRequest(_)
-            | Message::MissingSeqRequest(_)
-            | Message::MissingSeqNotFound(_)
-            | Message::Query { .. }) => return self.serve(now, from, message, out),
-            Message::Added(added) => self.on_added(now, from, added, out),
-            // It acknowledges the heartbeats of the leader whose log it installs.
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, &rejected, out),
-            Message::HeartbeatAck(_)
-            | Message::OrderedAck { .. }
-            | Message::SequencerRequest(_)
-            | Message::Leave => return Heard::Ignored("leads nobody"),
-            Message::Ok { .. } | Message::Clear { .. } => {
-                return Heard::Ignored("asks nobody whether it may lead");
-            }
-            Message::SeqSyncResponse(_) => return Heard::Ignored("claims nothing"),
-            Message::Answer { .. } | Message::Handover { .. } => {
-                return Heard::Ignored("follows nobody");
-            }
-        }
-        Heard::Taken
-    }
-
-    /// What a joining peer makes of a refusal.
-    pub(crate) fn joiner_is_refused(
-        &mut self,
-        now: Time,
-        from: &Member,
-        Rejected { ask, reason }: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
-        let ask = *ask;
-        let joining = self.role.joining();
-        match reason {
-            // The group was full, and its leader answers; datagrams that say so may all be lost.
-            Reason::Busy if Some(joining.ask) == ask && joining.full.is_some() => {
-                if joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from) {
-                    joining.full = Some(now);
-                }
-            }
-            Reason::DuplicateId { holder } if Some(joining.ask) == ask => {
-                let (holder, own) = (*holder, self.me.address);
-                // Once a member of its own group has said that this peer is no member any more,
-                // only the leader that it asks can tell it that its name is taken; otherwise it
-                // would ask for ever.
-                let is_asked =
-                    joining.target.as_ref().is_some_and(|(leader, _)| leader.member == *from);
-                let is_left_to_it = is_asked && joining.gives_way_until.is_some();
-                if self.been_member && !is_left_to_it && !self.is_own(from) {
-                    self.reject(Some(&from.id), "REJECTED", "DUPLICATE_ID by a stranger", out);
-                } else if matches!(&self.role, Role::Joining(joining) if joining.accused_by.as_ref() == Some(from))
-                {
-                    self.stop(StopReason::DuplicateId { holder, own }, out);
-                } else if let Some(contact) = self.links.contact(from).cloned() {
-                    self.doubt_own_name(now, contact, out);
-                }
-            }
-            // A number below its own is an answer to an earlier one of its names.
-            Reason::OldIncarnation { known }
-                if Some(joining.ask) == ask && *known >= self.me.member.inc =>
-            {
-                if *known <= self.first_inc.reach() {
-                    // Not at once: two that answer each other without a pause would do nothing
-                    // else.
-                    joining.ask_at = joining.ask_at.min(now + ASKS_AGAIN);
-                    self.renumber(known.later(self.me.birth), out);
-                } else {
-                    self.reject(
-                        Some(&from.id),
-                        "REJECTED",
-                        "OLD_INCARNATION of no possible number",
-                        out,
-                    );
-                }
-            }
-            // Answers to questions that are no longer open.
-            Reason::Stale { .. }
-            | Reason::NotLeader
-            | Reason::NotMember
-            | Reason::DuplicateId { .. }
-            | Reason::OldIncarnation { .. }
-            | Reason::NoQuorum
-            | Reason::Version { .. }
-            | Reason::Busy => {}
         }
     }
 }

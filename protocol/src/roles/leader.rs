@@ -7,6 +7,7 @@
 
 mod beating;
 pub(crate) mod moving;
+mod page;
 pub(crate) mod preempt;
 pub(crate) mod prioritising;
 pub(crate) mod progress;
@@ -27,13 +28,12 @@ use crate::membership::entrants::Entrant;
 use crate::membership::quorum::stable_by_quorum;
 use crate::node::Node;
 use crate::report::note::Note;
+use crate::roles::Role;
 use crate::roles::candidate::claim::FirstEntry;
 use crate::roles::leader::progress::Progress;
 use crate::roles::leader::stream::Parting;
-use crate::roles::refusals::refusal;
-use crate::roles::{Heard, Role};
 use crate::time::Time;
-use crate::wire::message::{Coordinator, Message, Reason, Rejected, SyncFinal};
+use crate::wire::message::{Coordinator, Reason, SyncFinal};
 
 /// The facts of a leader.
 #[derive(Clone, Debug, Hash)]
@@ -300,105 +300,6 @@ impl Leader {
     /// Whether everybody has acknowledged everything.
     pub(crate) fn is_level(&self, contiguous: Seq) -> bool {
         self.all_acked(contiguous) >= contiguous
-    }
-}
-
-impl Node {
-    /// What a leader does with each message.
-    pub(crate) fn leader_hears(
-        &mut self,
-        now: Time,
-        from: &Member,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) -> Heard {
-        match message {
-            Message::Hello(_) => unreachable!("a HELLO never gets past the links"),
-            message @ (Message::NewPeerRequest(_)
-            | Message::MissingSeqRequest(_)
-            | Message::MissingSeqNotFound(_)
-            | Message::Query { .. }) => return self.serve(now, from, message, out),
-            Message::SequencerRequest(requests) => self.on_requests(now, from, requests, out),
-            Message::OrderedAck { epoch, contiguous } => {
-                self.on_ordered_ack(now, from, &epoch, contiguous)
-            }
-            Message::HeartbeatAck(ack) => self.on_heartbeat_ack(now, from, &ack, out),
-            Message::Leave => self.on_member_leaves(now, from),
-            // Another leader's: one of an epoch below its promise is told so.
-            Message::Heartbeat(beat) => self.on_heartbeat(now, from, &beat, out),
-            Message::Ordered(ordered) => self.on_ordered(now, from, ordered, out),
-            Message::Added(_) => return Heard::Ignored("leads a group of its own"),
-            Message::Election(election) => self.on_election(now, from, election, out),
-            Message::SeqSyncRequest(request) => self.on_sync_request(now, from, request, out),
-            Message::Coordinator(word) => self.on_coordinator(now, from, word, out),
-            Message::ViewSyncRequest { ask } => self.on_probe(now, from, ask, out),
-            Message::SeqSyncFinal(last) => self.on_final(now, from, last, out),
-            Message::Rejected(rejected) => self.on_rejected(now, from, &rejected, out),
-            Message::Ok { .. } | Message::Clear { .. } => {
-                return Heard::Ignored("asks nobody whether it may lead");
-            }
-            Message::SeqSyncResponse(_) => return Heard::Ignored("claims nothing"),
-            Message::Answer { .. } | Message::Handover { .. } => {
-                return Heard::Ignored("follows nobody");
-            }
-        }
-        Heard::Taken
-    }
-
-    /// What a leader makes of a refusal.
-    pub(crate) fn leader_is_refused(
-        &mut self,
-        now: Time,
-        from: &Member,
-        Rejected { ask, reason }: &Rejected,
-        out: &mut Vec<Output>,
-    ) {
-        let ask = *ask;
-        let leader = self.role.leader();
-        match reason {
-            Reason::Stale { promised } => {
-                // Only a member of the present view can unseat its leader; an outsider belongs to
-                // another group. An entrant that has acknowledged nothing yet does not count: it
-                // has gone on elsewhere since it asked.
-                let progress = leader
-                    .progress
-                    .get(&from.id)
-                    .filter(|progress| progress.contact.member == *from);
-                let Some(progress) = progress.filter(|_| *promised > leader.epoch) else { return };
-                if progress.ask.is_none() || progress.acked > Seq::ZERO {
-                    let why = format!("{} has promised epoch {promised}", from.id);
-                    self.step_down(now, why, out);
-                } else {
-                    let contact = progress.contact.clone();
-                    self.evict(&contact, &refusal(reason), out);
-                }
-            }
-            // It follows somebody else, and does not answer the admission that this names.
-            Reason::NotMember => {
-                let progress = leader
-                    .progress
-                    .get(&from.id)
-                    .filter(|progress| progress.contact.member == *from);
-                let Some(progress) =
-                    progress.filter(|progress| ask.is_some() && progress.ask == ask)
-                else {
-                    return;
-                };
-                if !progress.has_answered() {
-                    let contact = progress.contact.clone();
-                    self.evict(&contact, &refusal(reason), out);
-                }
-            }
-            Reason::Busy => {
-                self.stop_merge_request(now, |merge_request| Some(merge_request.ask) == ask)
-            }
-            // Answers to questions that a leader does not ask.
-            Reason::NotLeader
-            | Reason::DuplicateId { .. }
-            | Reason::OldIncarnation { .. }
-            | Reason::NoQuorum
-            | Reason::Version { .. } => {}
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::log::view::View;
 use crate::node::Node;
-use crate::report::note::{Cause, Evidence, Note};
+use crate::report::note::Note;
 use crate::roles::{Joining, Role};
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Election, Message, Reason, SyncAnswer, SyncRequest};
@@ -16,6 +16,7 @@ pub(crate) fn hearsay(leader: Contact, epoch: Epoch, size: u64, ask: u64) -> Coo
 }
 
 impl Node {
+    /// Somebody asks around who leads; see the page of each role.
     pub(crate) fn on_election(
         &mut self,
         now: Time,
@@ -23,105 +24,15 @@ impl Node {
         election: Election,
         out: &mut Vec<Output>,
     ) {
-        let (ask, first_view) = (election.ask, election.end.epoch.is_none());
         if election.candidate.member != *from {
             self.reject(Some(&from.id), "ELECTION", "for another peer", out);
             return;
         }
-        if let Role::Candidate(candidate) = &mut self.role {
-            candidate.revive(&from.id);
-        }
         match &self.role {
-            Role::Leader(_) => {
-                // A working leader is its own veto. It says whether its view names the asker, which
-                // may have to rejoin.
-                let word = self.announcement(Some(ask), Some(from));
-                self.send(now, from, Message::Coordinator(word), out);
-                // A candidate lets a heartbeat go unanswered; the next one may come only when its
-                // silence is too long.
-                self.greet(now, from, out);
-            }
-            Role::Candidate(candidate) if candidate.is_standing() => {
-                let word = self.announcement(Some(ask), Some(from));
-                self.send(now, from, Message::Coordinator(word), out);
-            }
-            Role::Joining(_) if first_view && self.founds_nothing() => {
-                self.refuse(now, from, Some(ask), Reason::NotMember, out)
-            }
-            Role::Joining(_)
-                if !first_view
-                    && self.is_elector()
-                    && self.vouched_for(now).is_none()
-                    && self.knows(from, &election.end) =>
-            {
-                if self.gives_way(now) {
-                    self.send(now, from, Message::Clear { ask }, out);
-                    return;
-                }
-                // Its log may be needed for a quorum; and with nobody to admit it, it misses a
-                // leader like everybody else.
-                self.become_candidate(now, Cause::Again, None, out);
-                self.answer(now, from, &election.candidate, ask, out);
-            }
-            Role::Joining(_)
-                if !first_view && self.votes_empty() && self.vouched_for(now).is_none() =>
-            {
-                // A view may name it that it has not got yet; it stands in nobody's way.
-                self.send(now, from, Message::Clear { ask }, out);
-            }
-            Role::Joining(_) => {
-                if !first_view {
-                    // It follows no view, so it can speak neither for the leader nor against it.
-                    self.refuse(now, from, Some(ask), Reason::Busy, out);
-                } else if let Some(target) = self.vouched_for(now) {
-                    let word = hearsay(target, Epoch::none(), 0, ask);
-                    self.send(now, from, Message::Coordinator(word), out);
-                } else {
-                    // Who lacks a founder that the asker has heard stands in nobody's way.
-                    if self.lacks_founders() {
-                        self.send(now, from, Message::Clear { ask }, out);
-                        return;
-                    }
-                    let outranks = self.me.outranks(&election.candidate)
-                        && self.leaving.is_none()
-                        && self.may_lead();
-                    self.answer(now, from, &election.candidate, ask, out);
-                    if outranks {
-                        self.become_candidate(now, Cause::FirstView, None, out);
-                    }
-                }
-            }
-            Role::Candidate(candidate) if candidate.first_view != first_view => {
-                let reason = candidate.stranger();
-                self.refuse(now, from, Some(ask), reason, out);
-            }
-            Role::Candidate(candidate) if candidate.first_view => {
-                self.answer(now, from, &election.candidate, ask, out)
-            }
-            Role::Follower(_) | Role::Candidate(_) if !self.knows(from, &election.end) => {
-                self.refuse(now, from, Some(ask), Reason::NotMember, out);
-            }
-            Role::Candidate(_) => self.answer(now, from, &election.candidate, ask, out),
-            Role::Follower(follower) => {
-                if follower.leader.member == *from {
-                    if election.end.epoch < follower.epoch {
-                        // Said before it led, and overtaken on another link.
-                        return;
-                    }
-                    self.miss(
-                        now,
-                        Cause::OwnWord,
-                        &Evidence::OwnWord { verb: "ELECTION".to_owned() },
-                        out,
-                    );
-                    self.answer(now, from, &election.candidate, ask, out);
-                } else {
-                    self.witness(now, |witness| {
-                        witness.electors.insert(from.id.clone(), election);
-                    });
-                    self.ask_as_witness(now, out);
-                }
-            }
+            Role::Leader(_) => self.leader_is_asked(now, from, election.ask, out),
+            Role::Candidate(_) => self.candidate_is_asked(now, from, &election, out),
+            Role::Joining(_) => self.joiner_is_asked(now, from, &election, out),
+            Role::Follower(_) => self.follower_is_asked(now, from, election, out),
         }
     }
 
