@@ -7,7 +7,7 @@ use crate::log::lineage::LogEnd;
 use crate::log::view::View;
 use crate::node::Node;
 use crate::report::note::Note;
-use crate::roles::{Joining, Role};
+use crate::roles::Role;
 use crate::time::Time;
 use crate::wire::message::{Coordinator, Election, Message, Reason, SyncAnswer, SyncRequest};
 
@@ -82,7 +82,13 @@ impl Node {
             return;
         }
         // A peer that would not promise a higher epoch either says so: to claim again is in vain.
-        if let Some(reason) = self.turns_away(now, from, &request) {
+        let reason = match &self.role {
+            Role::Leader(_) => None,
+            Role::Candidate(_) => self.candidate_turns_away(from, &request),
+            Role::Joining(_) => self.joiner_turns_away(now, from, &request),
+            Role::Follower(_) => self.follower_turns_away(from, &request),
+        };
+        if let Some(reason) = reason {
             self.refuse(now, from, Some(round), reason, out);
             return;
         }
@@ -92,91 +98,26 @@ impl Node {
             return;
         }
         match &self.role {
-            Role::Leader(_) => {
-                let word = self.announcement(Some(round), Some(from));
-                self.send(now, from, Message::Coordinator(word), out);
-            }
+            Role::Leader(_) => self.say_that_it_leads(now, from, round, out),
             Role::Candidate(candidate) if candidate.is_standing() => {
-                let word = self.announcement(Some(round), Some(from));
-                self.send(now, from, Message::Coordinator(word), out);
+                self.say_that_it_leads(now, from, round, out);
             }
-            Role::Joining(_)
-                if request.view.is_none()
-                    && let Some(leader) = self.vouched_for(now) =>
-            {
-                let word = Coordinator {
-                    leader,
-                    epoch: Epoch::none(),
-                    size: 0,
-                    ask: Some(round),
-                    names_you: false,
-                };
-                self.send(now, from, Message::Coordinator(word), out);
-            }
-            Role::Joining(_) | Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
-            // Its own leader moves to a higher epoch. Its first view may still be on its way.
-            Role::Follower(follower) if follower.leader.member == *from => {
-                if request.epoch > follower.epoch {
-                    self.promise(now, from, &request.epoch, out);
-                }
-            }
-            Role::Follower(_) => {
-                self.witness(now, |witness| {
-                    // Said again, it may show a newer view.
-                    if witness.claim.as_ref().is_none_or(|before| before.epoch <= request.epoch) {
-                        witness.claim = Some(request);
-                    }
-                });
-                self.ask_as_witness(now, out);
-            }
+            Role::Candidate(_) => self.promise(now, from, &request.epoch, out),
+            Role::Joining(_) => self.joiner_is_claimed_from(now, from, &request, out),
+            Role::Follower(_) => self.follower_is_claimed_from(now, from, request, out),
         }
     }
 
-    /// Why this peer promises nothing to a claimant, whatever the epoch: it is between two groups,
-    /// or the two are not in one group.
-    pub(crate) fn turns_away(
-        &self,
+    /// The answer of a leader that works to whoever asks for something that would replace it.
+    pub(crate) fn say_that_it_leads(
+        &mut self,
         now: Time,
-        from: &Member,
-        request: &SyncRequest,
-    ) -> Option<Reason> {
-        let view = request.view.as_ref();
-        let first_view = view.is_none();
-        match &self.role {
-            Role::Leader(_) => None,
-            Role::Candidate(candidate) if candidate.is_standing() => None,
-            // The leader that it asks to admit it moves above what it promised. Its log counts
-            // where it is that leader's.
-            Role::Joining(Joining { target: Some((leader, _)), .. })
-                if leader.member == *from
-                    && view.is_some_and(|view| self.log.is_in(&view.epoch)) =>
-            {
-                None
-            }
-            Role::Joining(_) if first_view => self.founds_nothing().then_some(Reason::NotMember),
-            Role::Joining(_) => {
-                let is_elector = self.is_elector() && self.shares_view(from, view);
-                // The view that names this peer got lost on its way. It has acknowledged nothing,
-                // and says so. The newest view may have removed it already; the claimant needs the
-                // one before, too.
-                let votes = self.vouched_for(now).is_none() && (is_elector || self.votes_empty());
-                (!votes).then_some(Reason::Busy)
-            }
-            // Asked again, because the answer was lost with a link.
-            Role::Candidate(candidate)
-                if request.epoch == self.promised && candidate.is_waiting_on(&from.id) =>
-            {
-                None
-            }
-            Role::Candidate(candidate) if candidate.first_view != first_view => {
-                Some(candidate.stranger())
-            }
-            Role::Candidate(candidate) if candidate.first_view => None,
-            Role::Follower(follower) if follower.leader.member == *from => None,
-            Role::Follower(_) | Role::Candidate(_) => {
-                (!self.shares_view(from, view)).then_some(Reason::NotMember)
-            }
-        }
+        to: &Member,
+        ask: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let word = self.announcement(Some(ask), Some(to));
+        self.send(now, to, Message::Coordinator(word), out);
     }
 
     /// Whether a claimant and this peer are in one view: the newest held here, or a newer one of

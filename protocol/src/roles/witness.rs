@@ -22,8 +22,7 @@ impl Node {
             Role::Joining(_) | Role::Follower(_) => false,
         };
         if leads {
-            let word = self.announcement(Some(ask), Some(from));
-            self.send(now, from, Message::Coordinator(word), out);
+            self.say_that_it_leads(now, from, ask, out);
         } else {
             self.refuse(now, from, Some(ask), Reason::NotLeader, out);
         }

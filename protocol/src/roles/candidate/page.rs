@@ -6,9 +6,9 @@ use crate::io::Output;
 use crate::log::lineage::LogEnd;
 use crate::node::Node;
 use crate::report::note::Cause;
-use crate::roles::{Heard, Stage};
+use crate::roles::{Heard, Role, Stage};
 use crate::time::Time;
-use crate::wire::message::{Election, Message, Reason, Rejected};
+use crate::wire::message::{Election, Message, Reason, Rejected, SyncRequest};
 
 impl Node {
     /// What a candidate does with each message.
@@ -117,8 +117,7 @@ impl Node {
         let candidate = self.role.candidate();
         candidate.revive(&from.id);
         if candidate.is_standing() {
-            let word = self.announcement(Some(ask), Some(from));
-            self.send(now, from, Message::Coordinator(word), out);
+            self.say_that_it_leads(now, from, ask, out);
         } else if candidate.first_view != first_view {
             let reason = candidate.stranger();
             self.refuse(now, from, Some(ask), reason, out);
@@ -153,5 +152,24 @@ impl Node {
             self.role.candidate().refused.insert(member.id.clone(), now);
         }
         self.on_asked_gone(now, member, out);
+    }
+
+    /// Why a candidate promises nothing to a claimant, whatever the epoch.
+    pub(crate) fn candidate_turns_away(
+        &self,
+        from: &Member,
+        request: &SyncRequest,
+    ) -> Option<Reason> {
+        let Role::Candidate(candidate) = &self.role else { return None };
+        // Asked again, because the answer was lost with a link.
+        let repeats = request.epoch == self.promised && candidate.is_waiting_on(&from.id);
+        if candidate.is_standing() || repeats {
+            None
+        } else if candidate.first_view != request.view.is_none() {
+            Some(candidate.stranger())
+        } else {
+            let is_known = candidate.first_view || self.shares_view(from, request.view.as_ref());
+            (!is_known).then_some(Reason::NotMember)
+        }
     }
 }

@@ -5,10 +5,10 @@ use crate::id::{Incarnation, Member};
 use crate::io::Output;
 use crate::node::Node;
 use crate::report::note::{Cause, Evidence};
-use crate::roles::Heard;
 use crate::roles::refusals::refusal;
+use crate::roles::{Heard, Role};
 use crate::time::Time;
-use crate::wire::message::{Election, Message, Reason, Rejected};
+use crate::wire::message::{Election, Message, Reason, Rejected, SyncRequest};
 
 impl Node {
     /// What a follower does with each message.
@@ -145,6 +145,43 @@ impl Node {
             let evidence = replaced_by
                 .map_or(Evidence::Refused, |incarnation| Evidence::Replaced { incarnation });
             self.miss(now, Cause::Connection, &evidence, out);
+        }
+    }
+
+    /// Why a follower promises nothing to a claimant, whatever the epoch: they are in different
+    /// groups.
+    pub(crate) fn follower_turns_away(
+        &self,
+        from: &Member,
+        request: &SyncRequest,
+    ) -> Option<Reason> {
+        let is_leader =
+            matches!(&self.role, Role::Follower(follower) if follower.leader.member == *from);
+        let is_known = is_leader || self.shares_view(from, request.view.as_ref());
+        (!is_known).then_some(Reason::NotMember)
+    }
+
+    /// A claimant asks for a follower's promise: its leader, which moves to a higher epoch, or
+    /// somebody else, and then the leader is asked first.
+    pub(crate) fn follower_is_claimed_from(
+        &mut self,
+        now: Time,
+        from: &Member,
+        request: SyncRequest,
+        out: &mut Vec<Output>,
+    ) {
+        let follower = self.role.follower();
+        if follower.leader.member != *from {
+            self.witness(now, |witness| {
+                // Said again, it may show a newer view.
+                if witness.claim.as_ref().is_none_or(|before| before.epoch <= request.epoch) {
+                    witness.claim = Some(request);
+                }
+            });
+            self.ask_as_witness(now, out);
+        } else if request.epoch > follower.epoch {
+            // Its first view may still be on its way.
+            self.promise(now, from, &request.epoch, out);
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::node::Node;
 use crate::report::note::Cause;
 use crate::roles::refusals::ASKS_AGAIN;
 use crate::roles::voting::hearsay;
-use crate::roles::{Heard, Role};
+use crate::roles::{Heard, Joining, Role};
 use crate::time::Time;
-use crate::wire::message::{Election, Message, Reason, Rejected};
+use crate::wire::message::{Election, Message, Reason, Rejected, SyncRequest};
 
 impl Node {
     /// What a joining peer does with each message.
@@ -188,5 +188,46 @@ impl Node {
     pub(crate) fn joiner_is_linked(&mut self, now: Time, member: &Member, out: &mut Vec<Output>) {
         self.on_founder_linked(now, member);
         self.ask_to_join(now, member, out);
+    }
+
+    /// Why a joining peer promises nothing to a claimant, whatever the epoch.
+    pub(crate) fn joiner_turns_away(
+        &self,
+        now: Time,
+        from: &Member,
+        request: &SyncRequest,
+    ) -> Option<Reason> {
+        let Some(view) = &request.view else {
+            return self.founds_nothing().then_some(Reason::NotMember);
+        };
+        // The leader that it asks to admit it moves above what it promised. Its log counts where it
+        // is that leader's.
+        let asks = matches!(&self.role, Role::Joining(Joining { target: Some((leader, _)), .. }) if leader.member == *from);
+        if asks && self.log.is_in(&view.epoch) {
+            return None;
+        }
+        let is_elector = self.is_elector() && self.shares_view(from, Some(view));
+        // The view that names this peer got lost on its way. It has acknowledged nothing, and says
+        // so. The newest view may have removed it already; the claimant needs the one before, too.
+        let votes = self.vouched_for(now).is_none() && (is_elector || self.votes_empty());
+        (!votes).then_some(Reason::Busy)
+    }
+
+    /// A claimant asks for a joining peer's promise.
+    pub(crate) fn joiner_is_claimed_from(
+        &mut self,
+        now: Time,
+        from: &Member,
+        request: &SyncRequest,
+        out: &mut Vec<Output>,
+    ) {
+        if request.view.is_none()
+            && let Some(leader) = self.vouched_for(now)
+        {
+            let word = hearsay(leader, Epoch::none(), 0, request.epoch.round);
+            self.send(now, from, Message::Coordinator(word), out);
+        } else {
+            self.promise(now, from, &request.epoch, out);
+        }
     }
 }

@@ -117,8 +117,7 @@ impl Node {
         ask: u64,
         out: &mut Vec<Output>,
     ) {
-        let word = self.announcement(Some(ask), Some(from));
-        self.send(now, from, Message::Coordinator(word), out);
+        self.say_that_it_leads(now, from, ask, out);
         // A candidate lets a heartbeat go unanswered; the next one may come only when its silence
         // is too long.
         self.greet(now, from, out);
