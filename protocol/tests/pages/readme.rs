@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::config::Knobs;
 use serde_json::Value;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// Knob, default and fast profile, as the README tells them.
 fn told() -> BTreeMap<String, (String, String)> {

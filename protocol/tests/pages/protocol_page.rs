@@ -1,0 +1,162 @@
+//! `docs/PROTOCOL.md` says what the code does, as far as that can be compared.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use protocol::config::{Config, Knobs};
+use serde_json::Value;
+
+use crate::answers::{ROLES, recorded};
+use crate::source::{core, page, quoted, table, verbs};
+
+const PAGE: &str = "docs/PROTOCOL.md";
+
+#[test]
+fn its_functions_and_types_exist() {
+    let (page, core) = (page(PAGE), core());
+    let words: BTreeSet<&str> = core.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let defines = |kind: &str, name: &str| {
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        core.split(&format!("{kind} {name}")).skip(1).any(ends)
+    };
+    let mut functions = 0;
+    for name in quoted(&page) {
+        if let Some(function) = name.strip_suffix("()") {
+            functions += 1;
+            assert!(defines("fn", function), "there is no function {name}");
+        } else if is_a_type(name) {
+            assert!(words.contains(name), "there is no type {name}");
+        }
+    }
+    assert!(functions > 100, "{functions} functions");
+}
+
+fn is_a_type(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(char::is_alphanumeric)
+        && name.contains(|c: char| c.is_ascii_lowercase())
+}
+
+#[test]
+fn its_verbs_are_those_of_the_wire() {
+    let (page, core) = (page(PAGE), core());
+    let known = verbs(&core);
+    assert!(known.len() > 20, "{known:?}");
+    let told: Vec<(u8, String)> = table(&page, "| Code | Verb |")
+        .iter()
+        .map(|row| (row[0].parse().expect("a code"), row[1].trim_matches('`').to_owned()))
+        .collect();
+    assert_eq!(told, known);
+    let in_roles: Vec<&str> =
+        table(&page, "| Verb | Joining |").iter().map(|row| row[0].trim_matches('`')).collect();
+    let names: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(in_roles, names);
+}
+
+#[test]
+fn its_roles_answer_as_they_are_recorded_to() {
+    let (page, core) = (page(PAGE), core());
+    let names: Vec<String> = verbs(&core).into_iter().map(|(_, name)| name).collect();
+    let said = recorded(&names);
+    let mut compared = 0;
+    for row in table(&page, "| Verb | Joining |") {
+        assert_eq!(row.len(), 1 + ROLES.len(), "{row:?}");
+        let verb = row[0].trim_matches('`').to_owned();
+        for (role, cell) in ROLES.into_iter().zip(&row[1..]) {
+            // The cell to the left says it, too.
+            let cell = if *cell == "the same" { row[1] } else { cell };
+            let told: BTreeSet<String> = quoted(cell).map(str::to_owned).collect();
+            if cell.starts_with("ignores") {
+                assert!(told.is_empty(), "{verb} to {role}: ignored, and answered: {cell}");
+            }
+            if let Some(said) = said.get(&(verb.clone(), role)) {
+                compared += 1;
+                let untold: Vec<&String> = said.difference(&told).collect();
+                assert!(untold.is_empty(), "{verb} to {role}: not told: {untold:?}");
+            }
+        }
+    }
+    assert!(compared > 70, "{compared} cells compared");
+}
+
+#[test]
+fn its_durations_are_those_of_the_configuration() {
+    let page = page(PAGE);
+    let values = |knobs: Knobs| serde_json::to_value(knobs).expect("knobs are an object");
+    let (default, fast) = (values(Knobs::default()), values(Knobs::fast()));
+    let told = table(&page, "| Knob | Default |");
+    for row in &told {
+        let knob = row[0].trim_matches('`');
+        let known = [&default[knob], &fast[knob]].map(Value::as_str);
+        assert_eq!([row[1], row[2]].map(Some), known, "{knob}");
+    }
+    let is_duration =
+        |value: &Value| value.as_str().is_some_and(|text| humantime::parse_duration(text).is_ok());
+    let durations = default.as_object().expect("an object").values().filter(|v| is_duration(v));
+    assert_eq!(told.len(), durations.count(), "every duration is told");
+
+    let derived = |config: &Config, name: &str| match name {
+        "witness_timeout" => config.witness_timeout(),
+        "round" => config.round(),
+        "quorum_timeout" => config.quorum_timeout(),
+        "outcome_timeout" => config.outcome_timeout(),
+        other => panic!("{other} is derived from nothing"),
+    };
+    let checked = |knobs: Knobs| Config::try_from(knobs).expect("sound knobs");
+    let (default, fast) = (checked(Knobs::default()), checked(Knobs::fast()));
+    for row in table(&page, "| Name | Formula |") {
+        let name = row[0].trim_matches('`');
+        let known = [&default, &fast].map(|config| derived(config, name));
+        let told = [row[2], row[3]].map(|text| humantime::parse_duration(text).expect(text));
+        assert_eq!(told, known, "{name}");
+    }
+}
+
+#[test]
+fn its_constants_are_those_of_the_code() {
+    let (page, core) = (page(PAGE), core());
+    for row in table(&page, "| Constant | Value |") {
+        let name = row[0].trim_matches('`');
+        let found: Vec<&str> = core
+            .lines()
+            .filter(|line| !line.starts_with(' ') && line.contains(&format!("const {name}:")))
+            .filter_map(|line| line.split(" = ").nth(1))
+            .collect();
+        let [value] = found[..] else { panic!("{name} is defined {} times", found.len()) };
+        assert_eq!(row[1], written(value.trim_end_matches(';')), "{name}");
+    }
+}
+
+/// A value of the source as the page writes it.
+fn written(value: &str) -> String {
+    let number = |text: &str| text.replace('_', "").parse::<u64>().expect("a whole number");
+    let span = |text: &str, unit: fn(u64) -> Duration| {
+        let span = unit(number(text.trim_end_matches(')')));
+        if span.subsec_millis() == 0 {
+            format!("{} s", span.as_secs())
+        } else {
+            format!("{} ms", span.as_millis())
+        }
+    };
+    if let Some(text) = value.strip_prefix("Duration::from_millis(") {
+        return span(text, Duration::from_millis);
+    }
+    if let Some(text) = value.strip_prefix("Duration::from_secs(") {
+        return span(text, Duration::from_secs);
+    }
+    if let Some(power) = value.strip_prefix("1 << ") {
+        return format!("2^{power}");
+    }
+    let number = match value.split_once(" << ") {
+        Some((factor, power)) => number(factor) << number(power),
+        None => number(value),
+    };
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits"))
+        .collect();
+    groups.join(",")
+}
