@@ -13,15 +13,19 @@ const PAGE: &str = "docs/PROTOCOL.md";
 
 #[test]
 fn its_functions_exist() {
-    let (page, core) = (page(PAGE), core());
+    let core = core();
     let is_defined = |name: &str| {
         let ends = |rest: &str| rest.starts_with(['(', '<']);
         core.split(&format!("fn {name}")).skip(1).any(ends)
     };
-    let functions: Vec<&str> = quoted(&page).filter_map(|name| name.strip_suffix("()")).collect();
-    assert!(functions.len() > 100, "{functions:?}");
-    for name in functions {
-        assert!(is_defined(name), "there is no function {name}()");
+    for path in [PAGE, "ARCHITECTURE.md"] {
+        let page = page(path);
+        let functions: Vec<&str> =
+            quoted(&page).filter_map(|name| name.strip_suffix("()")).collect();
+        assert!(functions.len() > 50, "{path}: {functions:?}");
+        for name in functions {
+            assert!(is_defined(name), "{path}: there is no function {name}()");
+        }
     }
 }
 
