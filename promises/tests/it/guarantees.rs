@@ -1,10 +1,10 @@
 //! The user's page names every promise, with the invariants that it stands for, and no command that
-//! is not there.
+//! is not there. The README counts the promises and quotes some.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use promises::{CATALOGUE, Demand};
+use promises::{BEYOND, CATALOGUE, Demand};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -73,4 +73,62 @@ fn every_scenario_on_the_page_is_there() {
         let file = root().join("scenarios").join(format!("{name}.toml"));
         assert!(file.exists(), "{}", file.display());
     }
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("the README is there")
+}
+
+/// The whole numbers that stand right before or behind these words.
+fn counts(text: &str, before: &str, behind: &str) -> Vec<usize> {
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let numbers = text.split(before).skip(1).filter_map(|rest| {
+        let number = digits(rest);
+        let is_it = !number.is_empty() && rest[number.len()..].starts_with(behind);
+        is_it.then(|| number.parse().expect("digits"))
+    });
+    numbers.collect()
+}
+
+#[test]
+fn the_readme_counts_the_promises() {
+    let readme = readme();
+    let laws = CATALOGUE.iter().filter(|promise| promise.demand == Demand::Law).count();
+    let levels = CATALOGUE.len() - laws;
+    for (before, behind, known) in [
+        (" of ", " laws and ", laws),
+        (" of ", " service levels held", levels),
+        ("\n", " laws: ", laws),
+        ("; ", " service levels: ", levels),
+        ("; ", " more laws that no history shows", BEYOND.len()),
+    ] {
+        let told = counts(&readme, before, behind);
+        assert!(!told.is_empty(), "the README counts nothing with {behind:?}");
+        assert!(told.iter().all(|count| *count == known), "{behind:?}: {told:?}, not {known}");
+    }
+    let is_none = CATALOGUE.iter().all(|promise| promise.demand.allows(0) == 0);
+    assert_eq!(is_none, readme.contains("simulated runs, which is\nnone at present"));
+}
+
+#[test]
+fn the_readme_quotes_the_promises() {
+    let readme = readme();
+    let mut quotes = 0;
+    for line in readme.lines() {
+        let mut words = line.split_whitespace();
+        if !matches!(words.next(), Some("held" | "unknown"))
+            || !matches!(words.next(), Some("law" | "level"))
+        {
+            continue;
+        }
+        let id = words.next().expect("a promise");
+        let statement = CATALOGUE.iter().find(|promise| promise.id == id).map(|p| p.statement);
+        let beyond = BEYOND.iter().find(|beyond| beyond.id == id).map(|beyond| beyond.why);
+        let known = statement.or(beyond).unwrap_or_else(|| panic!("{id} is no promise"));
+        let told = line.split("  ").last().expect("words").trim().trim_end_matches(" ...");
+        let told = told.trim_start_matches("only the simulator can judge it: ");
+        assert!(known.starts_with(told), "{id}: {told:?} is not how {known:?} begins");
+        quotes += 1;
+    }
+    assert!(quotes > 4, "{quotes} quotes");
 }

@@ -4,3 +4,4 @@ mod answers;
 mod protocol_page;
 mod readme;
 mod source;
+mod wire;
