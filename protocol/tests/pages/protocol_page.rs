@@ -172,3 +172,14 @@ fn written(value: &str) -> String {
         .collect();
     groups.join(",")
 }
+
+#[test]
+fn its_pictures_have_nothing_that_cuts_a_label_off() {
+    let page = page(PAGE);
+    let pictures: Vec<&str> =
+        page.split("```mermaid\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(pictures.len(), 7);
+    for picture in pictures {
+        assert!(!picture.contains(['#', ';']), "{picture}");
+    }
+}
