@@ -174,7 +174,7 @@ fn written(value: &str) -> String {
 }
 
 #[test]
-fn its_pictures_have_nothing_that_cuts_a_label_off() {
+fn its_pictures_can_be_drawn_and_its_transcripts_are_there() {
     let page = page(PAGE);
     let pictures: Vec<&str> =
         page.split("```mermaid\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
@@ -182,4 +182,7 @@ fn its_pictures_have_nothing_that_cuts_a_label_off() {
     for picture in pictures {
         assert!(!picture.contains(['#', ';']), "{picture}");
     }
+    let transcripts: Vec<String> =
+        quoted(&page).filter(|name| name.ends_with(".txt")).map(crate::source::page).collect();
+    assert!(transcripts.len() > 4, "a transcript for each story");
 }
