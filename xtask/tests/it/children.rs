@@ -75,7 +75,7 @@ fn mistakes_are_told_and_are_64() {
 
 /// A file of the workspace.
 fn page(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -83,16 +83,17 @@ type Arrows = BTreeSet<(String, String)>;
 
 /// The dependencies of the members of the workspace on each other, and those that only tests have.
 fn dependencies() -> (Arrows, Arrows) {
-    let root: toml::Table = page("Cargo.toml").parse().unwrap();
+    let root: toml::Table = page("Cargo.toml").parse().expect("a manifest");
     let members: Vec<&str> = root["workspace"]["members"]
         .as_array()
-        .unwrap()
+        .expect("the list of members")
         .iter()
-        .map(|m| m.as_str().unwrap())
+        .map(|m| m.as_str().expect("a name"))
         .collect();
     let (mut all, mut tests) = (Arrows::new(), Arrows::new());
     for member in &members {
-        let manifest: toml::Table = page(&format!("{member}/Cargo.toml")).parse().unwrap();
+        let manifest: toml::Table =
+            page(&format!("{member}/Cargo.toml")).parse().expect("a manifest");
         for (section, arrows) in [("dependencies", &mut all), ("dev-dependencies", &mut tests)] {
             let names = manifest.get(section).and_then(toml::Value::as_table);
             let names = names.into_iter().flat_map(toml::Table::keys);
