@@ -1,3 +1,4 @@
-//! The program from outside.
+//! The program from outside, and the map of the workspace.
 
 mod children;
+mod map;
