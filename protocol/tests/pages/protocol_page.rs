@@ -92,6 +92,22 @@ fn its_roles_answer_as_they_are_recorded_to() {
 }
 
 #[test]
+fn its_roles_ignore_what_the_code_ignores() {
+    let (page, roles) = (page(PAGE), page("protocol/ROLES.md"));
+    let told = table(&page, "| Verb | Joining |");
+    let known = table(&roles, "| Verb | joining |");
+    assert_eq!(told.len(), known.len() + 1, "all but HELLO, which no role hears");
+    for row in known {
+        let cells = told.iter().find(|cells| cells[0] == row[0]).expect("the verb");
+        for (cell, takes) in cells[1..].iter().zip(&row[1..]) {
+            if *takes != "**takes**" {
+                assert_eq!(*cell, format!("ignores: it {takes}"), "{}", row[0]);
+            }
+        }
+    }
+}
+
+#[test]
 fn its_durations_are_those_of_the_configuration() {
     let page = page(PAGE);
     let values = |knobs: Knobs| serde_json::to_value(knobs).expect("knobs are an object");
