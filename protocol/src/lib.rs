@@ -1,8 +1,8 @@
 //! The group protocol of the Distributed Sensor System, as a value that turns inputs into outputs.
 //!
 //! **The group's life is one numbered log.** Readings and view changes are both entries in it. The
-//! leader numbers entries; an election decides who may *ask* to number next; a sync decides where
-//! the log continues.
+//! leader numbers entries; an election decides who may *ask* to number next; a claim decides
+//! where the log continues.
 //!
 //! What you hold is a [`node::Node`]. It never reads a clock, opens a socket, starts a thread or
 //! logs; you tell it what happened ([`io::Input`]) and do what it asks ([`io::Output`]), in the
@@ -14,10 +14,11 @@
 //! - an answer to every `Dial` (`LinkUp` or `DialFailed`), and a `LinkDown` for every link that you
 //!   lose.
 //!
-//! Where to start reading: [`message`] (what peers say), [`io`] (what can happen), `role` (what a
-//! node is at the moment), `node` (how a call runs), then the noun that you came for: `election`,
-//! `claim`, `sequencer`, `membership`, `installing`, `log`, `links`. The wire form is in [`frame`],
-//! and in `WIRE.md`.
+//! Where to start reading: `docs/PROTOCOL.md` (the protocol as it is), [`message`] (what peers say),
+//! [`io`] (what can happen), `node` (how a call runs), then the page of the role that you came for:
+//! `roles/{joining,follower,candidate,leader}/page.rs`. The folders are layers: `log` (what is
+//! kept), `wire` (what is sent), `roles`, `membership`, `links`, `install` and `delivery` (what is
+//! done), `report` (what is told to those who watch). The wire form is in [`frame`] and `WIRE.md`.
 //!
 //! A lone peer founds its group, and gets back what it publishes:
 //!

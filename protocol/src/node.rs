@@ -1,9 +1,8 @@
 //! The node: one peer of the group, as a value. Inputs in, outputs out.
 //!
 //! This file owns the facts that survive every change of role, sorts what comes in, and finishes
-//! each call by settling what follows from it. What a role does with a message is in the module of
-//! that role's noun: `joining`, `member`, `election`, `sequencer`, `membership`, `adoption`,
-//! `leave`.
+//! each call by settling what follows from it. What passes the `gate` goes to the page of the
+//! present role (`roles/*/page.rs`), which names every message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -5,7 +5,7 @@
 //! again. What has gone from here is declared lost rather than left as a hole that would stall this
 //! sender's numbers for ever.
 //!
-//! Does not decide when to send (see `sequencer` and `member`).
+//! Does not decide when to send (see the roles of the leader and the follower).
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};

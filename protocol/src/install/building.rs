@@ -1,4 +1,4 @@
-//! Adopting a log: after a sync, after an admission, and before an announcement.
+//! Installing a log: after a claim, after an admission, and before an announcement.
 //!
 //! A peer that a new leader lists builds the adopted log beside its own, up to the cut, and
 //! replaces it in one step; only then does it belong to the new epoch. What it lacks it asks for by
@@ -275,13 +275,13 @@ impl Node {
         answer: MissingAnswer,
         out: &mut Vec<Output>,
     ) {
-        let Some(install) = self
-            .install
-            .as_mut()
-            .filter(|install| install.ask == answer.ask && install.source.member == *from)
-        else {
-            return;
+        // An admission asks for nothing: its leader sends what follows by itself.
+        let asked = |install: &&mut Install| {
+            install.purpose != Purpose::Join
+                && install.ask == answer.ask
+                && install.source.member == *from
         };
+        let Some(install) = self.install.as_mut().filter(asked) else { return };
         match answer.snapshot {
             Some(snapshot) if snapshot.seq <= install.target => {
                 install.rebase(snapshot);

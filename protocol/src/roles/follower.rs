@@ -1,4 +1,4 @@
-//! A member: follows a leader, sends it readings to be numbered, holds what it numbers.
+//! A follower: sends its leader readings to be numbered, holds what it numbers, and watches it.
 
 mod page;
 

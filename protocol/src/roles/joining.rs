@@ -447,7 +447,7 @@ mod tests {
     use crate::report::activity::Activity;
     use crate::roles::{Joining, Role};
     use crate::time::Time;
-    use crate::wire::message::{Added, Coordinator, Message, Reason, Rejected};
+    use crate::wire::message::{Added, Coordinator, Message, MissingAnswer, Reason, Rejected};
     use std::collections::BTreeSet;
     use std::time::Duration;
 
@@ -507,6 +507,14 @@ mod tests {
         assert_eq!(harness.node.activity(), Activity::Building, "they are of another epoch");
         harness.say(&peer(3), first_view());
         assert_eq!(harness.node.activity(), Activity::Member);
+    }
+
+    #[test]
+    fn an_answer_to_a_question_that_it_never_asked_does_not_end_its_admission() {
+        let mut harness = being_let_in();
+        let answer = MissingAnswer { ask: 0, snapshot: None };
+        harness.say(&peer(3), Message::MissingSeqNotFound(answer));
+        assert_eq!(harness.node.activity(), Activity::Building);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The sync: a claimant collects promises, adopts the best log among those who gave one, and cuts
+//! The claim: a claimant collects promises, adopts the best log among those who gave one, and cuts
 //! there.
 //!
 //! A promise and the log's end are one message, so nothing can be acknowledged in an older epoch

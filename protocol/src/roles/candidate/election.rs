@@ -1,11 +1,11 @@
-//! Bully election: the best living peer asks to lead; the sync decides where its log continues.
+//! Bully election: the best living peer asks to lead; the claim decides where its log continues.
 //!
 //! Intuition: ask around, and wait for whoever is better; if nobody better answers in time, nobody
 //! better is alive (Garcia-Molina 1982). A few of the better ones are asked first, and everybody
 //! before the asker claims (see `asking`). Bully needs bounded delays to be safe, so here it only
 //! chooses who *asks*: a claim is fenced by its epoch, and a leader that works is protected by a
 //! question that only itself can answer (a veto never rests on memory; etcd's PreVote is a cousin).
-//! What a claimant may adopt is in `sync`.
+//! What a claimant may adopt is in `claim`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

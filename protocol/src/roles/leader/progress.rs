@@ -1,4 +1,4 @@
-//! What a leader knows of a member: how far it is, when it last answered, and how it came in.
+//! What a leader knows of a follower: how far it is, when it last answered, and how it came in.
 //!
 //! Here are the facts and what they say by themselves. Who is too slow is judged in `slow`, who is
 //! silent in `sequencer`, and what is sent to whom in `stream`.
