@@ -145,7 +145,10 @@ impl Node {
         }
         self.on_beacon(now, &from.member, word, out);
         let speaks = match &self.role {
-            Role::Candidate(_) => self.blocked.is_some(),
+            // Its group has gone on without it, and some of that cannot be asked.
+            Role::Candidate(candidate) => {
+                self.blocked.is_some() || candidate.not_in_view && self.leaving.is_none()
+            }
             Role::Joining(_) | Role::Follower(_) | Role::Leader(_) => true,
         };
         if !speaks || !self.is_due(now, source) {
