@@ -134,13 +134,17 @@ impl Node {
             return;
         };
         let Role::Candidate(candidate) = &self.role else { return };
+        // Of two lives of one name the later one is asked.
         let unasked = |contact: &&Contact| {
-            contact.member != self.me.member && !candidate.asked.contains_key(contact.id())
+            let known = candidate.asked.get(contact.id()).map(|known| known.member.inc);
+            contact.member != self.me.member && known.is_none_or(|inc| inc < contact.member.inc)
         };
         let unasked: Vec<Contact> = newest.members.iter().filter(unasked).cloned().collect();
         for contact in unasked {
             let member = contact.member.clone();
             if let Role::Candidate(candidate) = &mut self.role {
+                candidate.dropped.remove(contact.id());
+                candidate.suspects.remove(contact.id());
                 candidate.asked.insert(contact.id().clone(), contact);
             }
             self.wants_changed = true;
