@@ -136,6 +136,8 @@ pub(crate) struct Candidate {
     pub(crate) vetoed_by: Option<Contact>,
     /// The highest epoch that a refusal has named.
     pub(crate) floor: Epoch,
+    /// Those that wait for it, because it has said `OK`, and the question that each of them had.
+    pub(crate) told_ok: BTreeMap<Member, u64>,
     /// Who promised when that was not enough, and until when it does not claim again unless
     /// somebody else answers as well.
     pub(crate) failed_claim: Option<(BTreeSet<PeerId>, Time)>,

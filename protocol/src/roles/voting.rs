@@ -59,6 +59,11 @@ impl Node {
     ) {
         // Who is leaving does not stand in anybody's way.
         let message = if self.me.outranks(candidate) && self.leaving.is_none() && self.may_lead() {
+            if let Role::Candidate(candidate) = &mut self.role
+                && candidate.has_asked(to)
+            {
+                candidate.told_ok.insert(to.clone(), ask);
+            }
             Message::Ok { ask }
         } else {
             Message::Clear { ask }

@@ -51,7 +51,8 @@ pub enum Message {
         /// The question that this answers.
         ask: u64,
     },
-    /// "I also miss the leader, and do not outrank you."
+    /// "I also miss the leader, and do not stand in your way": it does not outrank the asker, or
+    /// has said `Ok` and cannot claim (mode `primary`).
     Clear {
         /// The question that this answers.
         ask: u64,

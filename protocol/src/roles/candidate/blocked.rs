@@ -124,6 +124,10 @@ impl Node {
             self.give_way(now, out);
         } else {
             candidate.stage = Stage::Blocked { until };
+            // It stands in nobody's way: who waits for it may know more, and be able to claim.
+            for (member, ask) in std::mem::take(&mut candidate.told_ok) {
+                self.send(now, &member, Message::Clear { ask }, out);
+            }
         }
         self.tell_blocked(why, out);
     }

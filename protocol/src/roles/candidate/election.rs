@@ -112,6 +112,7 @@ impl Node {
             vetoed_by: None,
             floor: Epoch::none(),
             failed_claim: None,
+            told_ok: BTreeMap::new(),
             seen,
             handed_over: false,
             stage: self.asking(now),
@@ -297,10 +298,17 @@ impl Node {
     pub(crate) fn on_clear(&mut self, now: Time, from: &Member, ask: u64, out: &mut Vec<Output>) {
         let candidate = self.role.candidate();
         candidate.revive(&from.id);
-        if candidate.ask == ask && candidate.has_asked(from) {
-            candidate.answered.insert(from.id.clone());
-            self.claim_if_clear(now, out);
+        if candidate.ask != ask || !candidate.has_asked(from) {
+            return;
         }
+        if candidate.is_waiting_on(&from.id) && !candidate.first_view {
+            // It has said OK, and cannot claim.
+            candidate.suspects.insert(from.id.clone());
+            self.ask(now, Cause::Again, out);
+            return;
+        }
+        candidate.answered.insert(from.id.clone());
+        self.claim_if_clear(now, out);
     }
 
     /// "This peer leads": an announcement, or the answer to some question of this peer's.
