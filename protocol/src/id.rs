@@ -143,7 +143,7 @@ impl Incarnation {
     /// because their folder was lost in between, take the same later one once in [`LATER_SPREAD`]
     /// times only.
     #[must_use]
-    pub(crate) fn later(self, birth: u64) -> Self {
+    pub fn later(self, birth: u64) -> Self {
         Self(self.0.saturating_add(1 + birth % LATER_SPREAD))
     }
 

@@ -441,8 +441,19 @@ impl<W: Watch> World<W> {
             .enumerate()
             .filter(|(other, twin)| *other != host && twin.id == self.hosts[host].id);
         let taken: Vec<Incarnation> = twins.map(|(_, twin)| twin.stored).collect();
+        let birth = Host::birth(&self.hosts, host, seed);
         let Host {
-            id, address, explicit, stored, has_history, life, clock, behind, disk_full, ..
+            id,
+            address,
+            explicit,
+            stored,
+            lives,
+            has_history,
+            life,
+            clock,
+            behind,
+            disk_full,
+            ..
         } = &mut self.hosts[host];
         *life += 1;
         // `max(stored + 1, unix_ms)`, as the shell does it.
@@ -456,8 +467,8 @@ impl<W: Watch> World<W> {
         if !*disk_full {
             *stored = inc;
         }
+        lives.push(inc);
         let key = (host as u64) << 32 | u64::from(*life);
-        let birth = draw(seed, "birth", key);
         let contact = Contact {
             member: Member { id: id.clone(), inc },
             birth,
@@ -622,9 +633,13 @@ impl<W: Watch> World<W> {
     /// A process stores its incarnation, and whether it has been in a view; without the latter it
     /// cannot go on.
     fn persist(&mut self, host: usize, incarnation: Incarnation, has_history: bool) {
-        let Host { stored, has_history: was, disk_full, process, .. } = &mut self.hosts[host];
+        let Host { stored, lives, has_history: was, disk_full, process, .. } =
+            &mut self.hosts[host];
         if let Some(process) = process {
             process.contact.member.inc = incarnation;
+        }
+        if lives.last() != Some(&incarnation) {
+            lives.push(incarnation);
         }
         if !*disk_full {
             (*stored, *was) = (incarnation, has_history);

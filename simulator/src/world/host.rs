@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
 
 use protocol::activity::Activity;
+use protocol::draw::draw;
 use protocol::id::{Contact, Incarnation, LinkId, PeerId};
 use protocol::node::Node;
 use protocol::time::Time;
@@ -20,6 +21,8 @@ pub(super) struct Host {
     pub(super) explicit: i64,
     /// The incarnation that the last process stored.
     pub(super) stored: Incarnation,
+    /// Those of all processes that have run here.
+    pub(super) lives: Vec<Incarnation>,
     /// Whether it stored that it has been in a view.
     pub(super) has_history: bool,
     /// Counts the processes that have run here.
@@ -69,6 +72,7 @@ impl Host {
             address,
             explicit,
             stored: Incarnation(0),
+            lives: Vec::new(),
             has_history: false,
             life: 0,
             process: None,
@@ -87,6 +91,17 @@ impl Host {
             seeds: vec![],
             held: vec![],
         }
+    }
+
+    /// The birth of the next process on a host: one whose process, told to take a later
+    /// incarnation, does not come upon that of an earlier one of its name by chance.
+    pub(super) fn birth(hosts: &[Self], host: usize, seed: u64) -> u64 {
+        let here = &hosts[host];
+        let named = hosts.iter().filter(|other| other.id == here.id);
+        let lives: Vec<Incarnation> = named.flat_map(|other| &other.lives).copied().collect();
+        let drawn = draw(seed, "birth", (host as u64) << 32 | u64::from(here.life + 1));
+        let is_free = |birth: &u64| lives.iter().all(|life| !lives.contains(&life.later(*birth)));
+        (0..=0xFF).map(|n| drawn ^ n).find(is_free).unwrap_or(drawn)
     }
 }
 
