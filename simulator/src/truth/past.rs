@@ -42,9 +42,11 @@ impl Truth {
         let past = &mut self.sinks[number].past;
         let (first, last) = delivery.range();
         let Some((log, at)) = past.at.clone() else {
-            let log =
-                if let Delivery::Merged { into, .. } = delivery { into } else { delivery.log() };
-            past.at = Some((log.clone(), last));
+            // Who has been handed nothing when it merges has had nothing of the other log either.
+            past.at = Some(match delivery {
+                Delivery::Merged { into, .. } => (into.clone(), Seq::ZERO),
+                _ => (delivery.log().clone(), last),
+            });
             return;
         };
         let (follows, next) = match delivery {
