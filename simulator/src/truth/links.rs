@@ -31,6 +31,8 @@ pub(crate) struct Links {
     turned: BTreeMap<usize, (Time, bool)>,
     /// What is in force, by the number of its record.
     in_force: BTreeMap<u64, Wrong>,
+    /// Whether somebody can reach more or fewer than when it was asked last.
+    is_changed: bool,
 }
 
 /// What is wrong.
@@ -65,6 +67,8 @@ impl Wrong {
 struct Trouble {
     now: u32,
     wholly: u32,
+    /// When it began, now or the last time.
+    began: Time,
     last: Time,
 }
 
@@ -72,8 +76,11 @@ impl Links {
     /// Something is wrong from now on.
     pub(crate) fn begin(&mut self, now: Time, id: u64, wrong: Wrong) {
         let wholly = wrong.is_wholly();
+        self.is_changed |= wholly > 0;
         self.each(&wrong, |trouble| {
-            *trouble = Trouble { now: trouble.now + 1, wholly: trouble.wholly + wholly, last: now }
+            let began = if trouble.now == 0 { now } else { trouble.began };
+            let (times, wholly) = (trouble.now + 1, trouble.wholly + wholly);
+            *trouble = Trouble { now: times, wholly, began, last: now }
         });
         self.in_force.insert(id, wrong);
     }
@@ -82,9 +89,10 @@ impl Links {
     pub(crate) fn end(&mut self, now: Time, id: u64) {
         if let Some(wrong) = self.in_force.remove(&id) {
             let wholly = wrong.is_wholly();
+            self.is_changed |= wholly > 0;
             self.each(&wrong, |trouble| {
-                *trouble =
-                    Trouble { now: trouble.now - 1, wholly: trouble.wholly - wholly, last: now };
+                let (times, wholly) = (trouble.now - 1, trouble.wholly - wholly);
+                *trouble = Trouble { now: times, wholly, last: now, ..*trouble };
             });
         }
     }
@@ -106,6 +114,12 @@ impl Links {
     /// on is refused.
     pub(crate) fn turn(&mut self, now: Time, host: usize, told: bool) {
         self.turned.insert(host, (now, told));
+        self.is_changed = true;
+    }
+
+    /// Whether somebody can reach more or fewer than when this was asked last.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
     }
 
     /// Since when the same process runs on a host, or none.
@@ -155,6 +169,20 @@ impl Links {
         let dials = Self::since(&self.dials, (a, b)).zip(Self::since(&self.dials, (b, a)))?;
         let dry = Self::since(&self.dry, a).zip(Self::since(&self.dry, b))?;
         Some(dials.0.max(dials.1).max(dry.0).max(dry.1))
+    }
+
+    /// Since when either of two hosts can dial the other again, where their connection broke while
+    /// neither could; never where that is so still.
+    pub(super) fn rejoined_since(&self, a: usize, b: usize) -> Option<Time> {
+        let of = |troubles: &BTreeMap<(usize, usize), Trouble>, pair| {
+            troubles.get(&pair).copied().unwrap_or_default()
+        };
+        let (one, other) = (of(&self.dials, (a, b)), of(&self.dials, (b, a)));
+        let from = one.began.max(other.began);
+        let free = [one, other].into_iter().filter(|trouble| trouble.now == 0);
+        let to = free.map(|trouble| trouble.last).min();
+        let broke = of(&self.ways, (a, b)).last.max(of(&self.ways, (b, a)).last);
+        if broke < from || to.is_some_and(|to| to <= from) { Some(Time::ZERO) } else { to }
     }
 
     /// Since when a host has descriptors to dial, and to be dialled, with; never where it has none.

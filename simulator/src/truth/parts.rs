@@ -43,6 +43,8 @@ struct Part {
     is_one: bool,
     /// What each waited for: it is ordered when the next mark is set.
     marked: Option<Mark>,
+    /// Whether it was a part of a larger one, or none, since it was looked at.
+    was_else: bool,
 }
 
 /// A moment, and what everybody waited for then, by its host.
@@ -60,7 +62,8 @@ impl Truth {
         for hosts in self.components(nodes) {
             let members: Vec<(usize, &Node)> =
                 nodes.iter().filter(|(host, _)| hosts.contains(host)).copied().collect();
-            let known = before.iter().find(|part| part.hosts == hosts).cloned();
+            let is_known = |part: &&Part| part.hosts == hosts && !part.was_else;
+            let known = before.iter().find(is_known).cloned();
             let mut part = known.unwrap_or_else(|| self.begun(now, &hosts, &before));
             let quiet = self.quiet_since(&part.hosts).unwrap_or(now);
             if quiet > part.since {
@@ -88,6 +91,15 @@ impl Truth {
                 self.judge_order(now, &mut part, &members);
             }
             self.parts.all.push(part);
+        }
+    }
+
+    /// Something has changed between two looks: who belongs together for a moment only begins anew
+    /// all the same.
+    pub(crate) fn note_parts(&mut self, nodes: &[(usize, &Node)]) {
+        let present = self.components(nodes);
+        for part in &mut self.parts.all {
+            part.was_else |= !present.contains(&part.hosts);
         }
     }
 
@@ -302,6 +314,7 @@ impl Part {
             is_led: false,
             is_one: false,
             marked: None,
+            was_else: false,
         }
     }
 

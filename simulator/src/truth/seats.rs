@@ -255,7 +255,8 @@ impl Truth {
         // Who claims asks over new connections, most of which it dials itself; a leader has those
         // that it has, and needs others where they broke.
         let can_ask = if stands {
-            self.links.furnished_since(host)
+            let furnished = self.links.furnished_since(host);
+            furnished.zip(self.links.rejoined_since(host, there)).map(|(one, other)| one.max(other))
         } else {
             self.links.dialled_since(host, there)
         };

@@ -6,6 +6,7 @@ use protocol::node::Node;
 use protocol::time::Time;
 
 use super::World;
+use super::host::Host;
 use crate::connection::EndState;
 use crate::watch::Watch;
 
@@ -84,15 +85,18 @@ impl<W: Watch> World<W> {
     /// Looks at the parts of the group, twice between two heartbeats, up to a moment before which
     /// nothing more happens.
     pub(super) fn look_at_parts(&mut self, end: Time) {
+        if self.is_judged && end > self.now && self.truth.links.take_changed() {
+            self.truth.note_parts(&nodes_of(&self.hosts));
+        }
         while self.is_judged && self.look_at <= end {
-            let nodes = self
-                .hosts
-                .iter()
-                .enumerate()
-                .filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node)));
-            let nodes: Vec<(usize, &Node)> = nodes.collect();
-            self.truth.judge_parts(self.look_at, &nodes);
+            self.truth.judge_parts(self.look_at, &nodes_of(&self.hosts));
             self.look_at += self.settings.config.knobs().heartbeat_interval / 2;
         }
     }
+}
+
+/// Those that run, by their hosts.
+fn nodes_of(hosts: &[Host]) -> Vec<(usize, &Node)> {
+    let running = hosts.iter().enumerate();
+    running.filter_map(|(host, on)| Some((host, &on.process.as_ref()?.node))).collect()
 }
