@@ -82,8 +82,8 @@ fn is_well(index: &Index<'_>, leader: LifeId, t: u64, at: usize) -> bool {
 }
 
 /// Whether a leader of mode `primary` has stepped down because of others: so many of its view were
-/// dead or stood still by then that the rest was no quorum of it, or none of the view before, which
-/// counts too until the newest one is known to be stable.
+/// dead, stood still or were cut off by then that the rest was no quorum of it, or none of the view
+/// before, which counts too until the newest one is known to be stable.
 fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
     let (index, knobs) = (case.index, &case.options.knobs);
     let facts = &index.lives[leader].facts;
@@ -99,6 +99,7 @@ fn is_left_by_its_quorum(case: &Case<'_>, leader: LifeId, at: usize) -> bool {
     let is_gone = |life: LifeId| {
         index.lives[life].ended.is_some_and(|ended| ended <= steps.t)
             || index.stood_still(life, steps.t, patience)
+            || index.is_stormy([life, leader], steps.t)
     };
     // Half of a view is a quorum with the leader that it names.
     let is_short = |view: &&ViewFact<'_>| {
