@@ -14,11 +14,12 @@
 //! - an answer to every `Dial` (`LinkUp` or `DialFailed`), and a `LinkDown` for every link that you
 //!   lose.
 //!
-//! Where to start reading: `docs/PROTOCOL.md` (the protocol as it is), [`message`] (what peers say),
-//! [`io`] (what can happen), `node` (how a call runs), then the page of the role that you came for:
-//! `roles/{joining,follower,candidate,leader}/page.rs`. The folders are layers: `log` (what is
-//! kept), `wire` (what is sent), `roles`, `membership`, `links`, `install` and `delivery` (what is
-//! done), `report` (what is told to those who watch). The wire form is in [`frame`] and `WIRE.md`.
+//! Where to start reading: `docs/PROTOCOL.md` (the protocol as it is), [`message`] (what peers
+//! say), [`io`] (what can happen), `node` (how a call runs), then the page of the role that you
+//! came for: `roles/{joining,follower,candidate,leader}/page.rs`. The folders are layers: `log`
+//! (what is kept), `wire` (what is sent), `roles`, `membership`, `links`, `install` and `delivery`
+//! (what is done), `report` (what is told to those who watch). The wire form is in [`frame`] and
+//! `WIRE.md`.
 //!
 //! A lone peer founds its group, and gets back what it publishes:
 //!

@@ -7,7 +7,8 @@
 //! is unstable it may or may not be known to those that decide next; so until it is stable both it
 //! and the view before it count.
 //!
-//! Only counts. Who asks for promises is in `election` and `claim`, who waits for what in `blocked`.
+//! Only counts. Who asks for promises is in `election` and `claim`, who waits for what in
+//! `blocked`.
 
 use crate::id::{Member, Seq};
 use crate::log::Log;

@@ -6,10 +6,10 @@
 //! nobody's way, the next ones are asked, as many as so far. Whoever finds nobody better asks
 //! everybody, and is the only one that has to.
 //!
-//! No promise depends on the first wave. A candidate does not claim before it has asked everybody, and
-//! everybody is asked after a quarter of `election_timeout` at the latest, which leaves a witness
-//! the time for its verdict. A missed leader that may be alive is asked at once, because it can
-//! speak for itself.
+//! No promise depends on the first wave. A candidate does not claim before it has asked everybody,
+//! and everybody is asked after a quarter of `election_timeout` at the latest, which leaves a
+//! witness the time for its verdict. A missed leader that may be alive is asked at once, because it
+//! can speak for itself.
 
 use std::cmp::Reverse;
 

@@ -108,8 +108,8 @@ impl Node {
         }
     }
 
-    /// Somebody asks who leads: a working leader is its own veto. It says whether its view names the
-    /// asker, which may have to rejoin.
+    /// Somebody asks who leads: a working leader is its own veto. It says whether its view names
+    /// the asker, which may have to rejoin.
     pub(crate) fn leader_is_asked(
         &mut self,
         now: Time,
