@@ -147,7 +147,7 @@ impl Node {
         let speaks = match &self.role {
             // Its group has gone on without it, and some of that cannot be asked.
             Role::Candidate(candidate) => {
-                self.blocked.is_some() || candidate.not_in_view && self.leaving.is_none()
+                self.blocked.is_some() || candidate.is_disowned() && self.leaving.is_none()
             }
             Role::Joining(_) | Role::Follower(_) | Role::Leader(_) => true,
         };

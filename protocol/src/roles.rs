@@ -350,6 +350,11 @@ impl Candidate {
         }
     }
 
+    /// Whether the others have gone on without it, as far as anybody answers.
+    pub(crate) fn is_disowned(&self) -> bool {
+        self.not_in_view && self.answered.is_empty()
+    }
+
     /// Whether nothing is known of somebody but its silence.
     pub(crate) fn is_silent(&self, id: &PeerId) -> bool {
         !self.dropped.contains(id) && (self.only_silent || self.missed.as_ref() != Some(id))

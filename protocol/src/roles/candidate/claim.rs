@@ -30,8 +30,7 @@ impl Node {
     pub(crate) fn claim(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.leaving.is_some() {
             self.stop(StopReason::LeftUnconfirmed, out);
-        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.not_in_view && candidate.answered.is_empty())
-        {
+        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.is_disowned()) {
             // The others have gone on without this peer, and nobody else is left: it is the one
             // that has to join.
             self.give_way(now, out);
